@@ -1,0 +1,32 @@
+"""Printable adversarial patches, trained for the camera and measured honestly.
+
+``import physpatch`` loads no torch; the names below load what they need when they are first used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Patch": "physpatch.artifact",
+    "Victim": "physpatch.victims.base",
+    "load_victim": "physpatch.victims.registry",
+    "load_photographs": "physpatch.data",
+    "EotConfig": "physpatch.config",
+    "TrainConfig": "physpatch.config",
+    "Trainer": "physpatch.train",
+    "StepRecord": "physpatch.train",
+    "evaluate_patch": "physpatch.evaluate",
+}
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'physpatch' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,235 @@
+"""Photographs: listed first, split by seed, loaded last."""
+
+import csv
+import hashlib
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from calibration.errors import InputError, UnavailableError
+from physpatch.victims.base import Preprocessing, normal_name
+from physpatch.victims.download import reachable, stall_limit
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
+UNLABELLED = -1
+_SKIMAGE_PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+_ULTRALYTICS_PHOTOGRAPHS = ("bus.jpg", "zidane.jpg")
+_IMAGENETTE_URL = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph's file and its class index in the victim's order, or ``UNLABELLED``."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True, eq=False)
+class Photographs:
+    """Loaded photographs.
+
+    Attributes:
+        images: (N, 3, S, S) uint8 RGB.
+        labels: (N,) int64, ``UNLABELLED`` where unknown.
+        names: file names, for reports.
+    """
+
+    images: Tensor
+    labels: Tensor
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over pixels and labels: the same data have the same fingerprint."""
+        digest = hashlib.sha256(self.images.numpy().tobytes())
+        digest.update(self.labels.numpy().tobytes())
+        return digest.hexdigest()
+
+
+def list_photos(data: str, categories: Sequence[str]) -> list[Photo]:
+    """List the photographs of ``samples``, ``imagenette`` or a folder, in a fixed order.
+
+    A folder may hold a ``labels.csv`` (columns file, class_index), one sub-folder a class, or plain images (unlabelled).
+
+    Raises:
+        InputError: no such folder, no images in it, or labels that cannot be read.
+        UnavailableError: imagenette is not here and cannot be downloaded.
+    """
+    if data == "samples":
+        return _samples()
+    folder = _imagenette() if data == "imagenette" else Path(data)
+    if not folder.is_dir():
+        raise InputError(f"no data folder {data!r}; expected samples, imagenette or a folder of images")
+    if (folder / "labels.csv").is_file():
+        photos = _from_csv(folder / "labels.csv", len(categories))
+    elif any(p.is_dir() for p in folder.iterdir()):
+        photos = _from_subfolders(folder, categories)
+    else:
+        photos = [Photo(path, UNLABELLED) for path in _images_in(folder)]
+    if not photos:
+        raise InputError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return photos
+
+
+def split(photos: Sequence[Photo], held_out: float, seed: int) -> tuple[list[Photo], list[Photo]]:
+    """Shuffle by seed and split into (train, held out). Unlabelled photographs serve as backgrounds for training only.
+
+    Raises:
+        InputError: too few photographs for both parts.
+    """
+    labelled = [p for p in photos if p.label != UNLABELLED]
+    order = np.random.default_rng(seed).permutation(len(labelled))
+    count = round(len(labelled) * held_out)
+    kept_apart = [labelled[i] for i in order[:count]]
+    train = [labelled[i] for i in order[count:]] + [p for p in photos if p.label == UNLABELLED]
+    if not train:
+        raise InputError(f"{len(photos)} photographs are too few to train on and hold some out; give more")
+    return train, kept_apart
+
+
+def limited(photos: Sequence[Photo], limit: int, seed: int) -> list[Photo]:
+    """At most ``limit`` photographs, chosen by seed, in the order given."""
+    if len(photos) <= limit:
+        return list(photos)
+    chosen = np.random.default_rng(seed).choice(len(photos), limit, replace=False)
+    return [photos[i] for i in sorted(chosen)]
+
+
+def load_photos(photos: Sequence[Photo], preprocessing: Preprocessing, *, whole: bool = False) -> Photographs:
+    """Load photographs as a network sees them: shorter side resized, central square.
+
+    Args:
+        photos: what to load.
+        preprocessing: the network's sizes.
+        whole: keep the square of the resized side, for random crops in training, instead of the network's own crop.
+
+    Raises:
+        InputError: a file is broken; it is named.
+    """
+    size = preprocessing.resize if whole else preprocessing.size
+    images = np.empty((len(photos), size, size, 3), dtype=np.uint8)
+    for image, photo in zip(images, photos, strict=True):
+        image[:] = _square(photo.path, preprocessing.resize, size)
+    labels = torch.tensor([p.label for p in photos], dtype=torch.int64)
+    return Photographs(torch.from_numpy(images).permute(0, 3, 1, 2), labels, tuple(p.path.name for p in photos))
+
+
+def load_photographs(data: str, categories: Sequence[str], preprocessing: Preprocessing, *, held_out: float = 0.5, seed: int = 0,
+                     limit: int = 2000) -> tuple[Photographs, Photographs]:  # fmt: skip
+    """List, limit, split and load: (train, held out), in the form that :class:`Trainer` and :func:`evaluate_patch` take."""
+    train, kept_apart = split(limited(list_photos(data, categories), limit, seed), held_out, seed)
+    return load_photos(train, preprocessing, whole=True), load_photos(kept_apart, preprocessing)
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """Open a picture as RGB.
+
+    Raises:
+        InputError: missing or broken.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError as error:
+        raise InputError(f"no image {path}") from error
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"broken image {path} ({error}); remove or replace it") from error
+
+
+def _square(path: Path, resize: int, size: int) -> np.ndarray:
+    image = open_rgb(path)
+    factor = resize / min(image.size)
+    image = image.resize((max(size, round(image.width * factor)), max(size, round(image.height * factor))), Image.Resampling.BICUBIC)
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def _samples() -> list[Photo]:
+    """The labelled ImageNet photographs inside foolbox's wheel, and unlabelled ones of scikit-image and ultralytics."""
+    labelled = sorted((_package_folder("foolbox") / "data").glob("imagenet_*_*.jpg"))
+    photos = [Photo(path, int(path.stem.split("_")[2])) for path in labelled]
+    skimage, ultralytics = _package_folder("skimage") / "data", _package_folder("ultralytics") / "assets"
+    more = [skimage / name for name in _SKIMAGE_PHOTOGRAPHS] + [ultralytics / name for name in _ULTRALYTICS_PHOTOGRAPHS]
+    return photos + [Photo(path, UNLABELLED) for path in more if path.is_file()]
+
+
+def _package_folder(package: str) -> Path:
+    """Where a package lies, without importing it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise UnavailableError(f"the package {package} with the sample photographs is not installed; pip install {package}")
+    return Path(spec.origin).parent
+
+
+def _imagenette() -> Path:
+    from torchvision.datasets import Imagenette
+
+    root = Path(torch.hub.get_dir()) / "datasets"
+    folder = root / "imagenette2-320"
+    if not (folder / "val").is_dir():
+        cure = f"unpack {_IMAGENETTE_URL} into {root}, or use --data samples (embedded)"
+        if not reachable(_IMAGENETTE_URL):
+            raise UnavailableError(f"imagenette is not here and its host does not answer; {cure}")
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with stall_limit():
+                Imagenette(root, split="val", size="320px", download=True)
+        except (OSError, RuntimeError) as error:
+            raise UnavailableError(f"the download of imagenette failed ({error}); {cure}") from error
+    return folder / "val"
+
+
+_WNIDS = {  # imagenette's ten folders
+    "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player", "n03000684": "chain saw",
+    "n03028079": "church", "n03394916": "French horn", "n03417042": "garbage truck", "n03425413": "gas pump",
+    "n03445777": "golf ball", "n03888257": "parachute",
+}  # fmt: skip
+
+
+def _from_csv(file: Path, classes: int) -> list[Photo]:
+    with open(file, newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    if not rows or not {"file", "class_index"} <= rows[0].keys():
+        raise InputError(f"{file} needs the columns file and class_index in its first line, and a row a photograph")
+    photos = []
+    for line, row in enumerate(rows, start=2):
+        try:
+            label = int(row["class_index"])
+        except (TypeError, ValueError):
+            raise InputError(f"{file} line {line}: class_index {row['class_index']!r} is not a number") from None
+        if not 0 <= label < classes:
+            raise InputError(f"{file} line {line}: class_index {label} out of range; the model has classes 0 to {classes - 1}")
+        photos.append(Photo(file.parent / row["file"], label))
+    return photos
+
+
+def _from_subfolders(folder: Path, categories: Sequence[str]) -> list[Photo]:
+    """One folder a class, named by index or class name; or as many folders as classes, in sorted order (ImageFolder)."""
+    folders = sorted(p for p in folder.iterdir() if p.is_dir())
+    by_name = {normal_name(name): i for i, name in reversed(list(enumerate(categories)))}
+    labels = {}
+    for position, sub in enumerate(folders):
+        name = normal_name(_WNIDS.get(sub.name, sub.name))
+        if len(folders) == len(categories):
+            labels[sub] = position
+        elif name in by_name:
+            labels[sub] = by_name[name]
+        elif name.isdigit() and int(name) < len(categories):
+            labels[sub] = int(name)
+        else:
+            raise InputError(f"folder {sub.name!r} in {folder} is no class of this model; name it by class name or index, or add a labels.csv")
+    return [Photo(path, label) for sub, label in labels.items() for path in _images_in(sub)]
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)

@@ -1,0 +1,135 @@
+"""What a patch does to held-out photographs, beside harmless patches at the same poses."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from calibration.errors import InputError
+from physpatch.artifact import Patch
+from physpatch.compose import place_patch
+from physpatch.config import EotConfig
+from physpatch.data import UNLABELLED, Photographs
+from physpatch.eot import EotParams, sample
+from physpatch.objectives import Objective, choose_objective
+from physpatch.patch import cells_from_patch
+from physpatch.stats import Rate, wilson
+from physpatch.victims.base import DETECTION_THRESHOLD, Victim, untouched
+
+CONDITIONS = ("patch", "grey", "random")
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A batch of held-out photographs with the poses at which every patch is shown in them."""
+
+    images: Tensor  # (B, 3, S, S) in [0, 1] on the victim's device
+    labels: Tensor  # (B,)
+    params: EotParams
+    area: float
+
+    def showing(self, patch: Patch) -> tuple[Tensor, Tensor]:
+        """The photographs with this patch in its poses, and its coverage, as :func:`place_patch` gives them."""
+        return place_patch(self.images, cells_from_patch(patch, self.images.device), self.params, self.area)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Counts on one victim. For a detector "right" means that the class it is surest of stays found.
+
+    ``targeted`` and ``untargeted`` are counted on images that are right with the grey control at the same pose, targeted
+    ones further where the target is not the true class and the grey control does not already show it.
+    """
+
+    model: str
+    n: int
+    clean_accuracy: float
+    accuracy: dict[str, float]
+    targeted: dict[str, Rate]
+    untargeted: dict[str, Rate]
+    target: dict[str, Any] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of ``physpatch evaluate --json``."""
+        controls = [c for c in CONDITIONS if c != "patch"]
+        return {
+            "n": self.n,
+            "clean_accuracy": self.clean_accuracy,
+            "patched_accuracy": self.accuracy["patch"],
+            "controls": {c: self.accuracy[c] for c in controls},
+            "targeted_success": self.targeted["patch"].to_dict(),
+            "untargeted_success": self.untargeted["patch"].to_dict(),
+            "control_targeted_success": {c: self.targeted[c].to_dict() for c in controls},
+            "control_untargeted_success": {c: self.untargeted[c].to_dict() for c in controls},
+            "target": self.target,
+        }
+
+
+def evaluate_patch(victim: Victim, photographs: Photographs, patch: Patch, *, area: float = 0.15, eot: EotConfig | None = None, seed: int = 0) -> Evaluation:
+    """Measure a patch on held-out photographs, one random pose each, beside grey and random cells at the same poses.
+
+    Args:
+        victim: the network.
+        photographs: held out from training, at the network's input size; a classifier needs their labels.
+        patch: what is measured; its target counts for targeted success.
+        area: share of the image.
+        eot: ranges of the poses; None for the defaults.
+        seed: of the poses.
+
+    Raises:
+        InputError: no labelled photographs.
+    """
+    target = None if patch.target is None else int(patch.target["index"])
+    if target is not None and target >= len(victim.categories):
+        raise InputError(f"the patch aims at class {target}, but {victim.name} has only {len(victim.categories)} classes")
+    shown = {"patch": patch, "grey": patch.control("grey"), "random": patch.control("random")}
+    scores: dict[str, list[Tensor]] = {name: [] for name in ("clean", *shown)}
+    labels = []
+    with untouched(victim), torch.no_grad():
+        for scene in scenes(victim, photographs, area, eot or EotConfig(), seed):
+            scores["clean"].append(victim.scores(scene.images).cpu())
+            for name, cells in shown.items():
+                scores[name].append(victim.scores(scene.showing(cells)[0]).cpu())
+            labels.append(scene.labels)
+    joined = {name: torch.cat(parts) for name, parts in scores.items()}
+    return _count(victim, joined, torch.cat(labels), target, patch.target)
+
+
+def scenes(victim: Victim, photographs: Photographs, area: float, eot: EotConfig, seed: int) -> list[Scene]:
+    """The held-out photographs in batches, each with its poses drawn by ``seed``; unlabelled ones only for detectors."""
+    usable = photographs.labels != UNLABELLED if victim.task == "classify" else torch.ones(len(photographs), dtype=torch.bool)
+    if not usable.any():
+        raise InputError("no labelled photographs to measure on; give data with labels (labels.csv, or a folder a class)")
+    generator = torch.Generator().manual_seed(seed)
+    batches = zip(photographs.images[usable].split(_BATCH), photographs.labels[usable].split(_BATCH), strict=True)
+    return [
+        Scene(images.to(victim.device).float() / 255, labels, sample(eot, len(images), generator).to(victim.device), area)
+        for images, labels in batches
+    ]
+
+
+def _count(victim: Victim, scores: dict[str, Tensor], labels: Tensor, target: int | None, described: dict[str, Any] | None) -> Evaluation:
+    right = {name: _right(victim, values, scores, labels) for name, values in scores.items()}
+    untargeted = {c: _rate(~right[c], right["grey"]) for c in CONDITIONS}
+    targeted = {c: Rate(None, None, 0) for c in CONDITIONS}
+    if target is not None:
+        aim: Objective = choose_objective(victim.task, target)
+        reached = {c: aim.success(scores[c], labels) for c in CONDITIONS}
+        fair = right["grey"] & ~reached["grey"] & (labels != target)
+        targeted = {c: _rate(reached[c], fair) for c in CONDITIONS}
+    accuracy = {name: float(values.float().mean()) for name, values in right.items()}
+    patched = {c: accuracy[c] for c in CONDITIONS}
+    return Evaluation(victim.name, len(labels), accuracy["clean"], patched, targeted, untargeted, described)
+
+
+def _right(victim: Victim, values: Tensor, scores: dict[str, Tensor], labels: Tensor) -> Tensor:
+    if victim.task == "classify":
+        return values.argmax(dim=1) == labels
+    surest = scores["clean"].argmax(dim=1, keepdim=True)
+    return values.gather(1, surest)[:, 0].sigmoid() >= DETECTION_THRESHOLD
+
+
+def _rate(success: Tensor, counted: Tensor) -> Rate:
+    return wilson(int((success & counted).sum()), int(counted.sum()))

@@ -1,0 +1,121 @@
+"""Photographs that a person looks at: what the patch did to some of them, and where the network looked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from physpatch.artifact import Patch
+from physpatch.evaluate import Scene
+from physpatch.explain import grad_cam, heat_share, heat_similarity
+from physpatch.plots import Tile, heat_overlay, save_panel
+from physpatch.victims.base import Victim, untouched
+
+_CONDITIONS = ("clean", "grey", "random", "patch")
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A scene under each condition: images (B, 3, H, W), confidences (B, K), coverage (B, 1, H, W)."""
+
+    images: dict[str, Tensor]
+    confidences: dict[str, Tensor]
+    coverage: Tensor
+
+    def top(self, condition: str) -> Tensor:
+        return self.confidences[condition].argmax(dim=1)
+
+
+def save_examples(path: Path, victim: Victim, scene: Scene, patch: Patch) -> None:
+    """Rows of one photograph each: clean, grey, random and the patch at one pose, with the network's answer below.
+
+    The photographs are the first ones of the held-out set whose answer is right with the grey control: not chosen by
+    what the patch does to them.
+    """
+    seen = _look(victim, scene, patch)
+    rows = [[_tile(victim, seen, scene, c, i) for c in _CONDITIONS] for i in _fair(seen, scene)[:_SHOWN]]
+    save_panel(path, rows, headings=("clean", "grey control", "random control", "patch"))
+
+
+def save_grad_cam(path: Path, victim: Victim, scene: Scene, patch: Patch) -> dict[str, Any]:
+    """Panels of right-classified and fooled photographs with Grad-CAM, and the numbers behind them.
+
+    Returns:
+        ``heat_in_patch``: mean share of heat inside the patch's area for the top class, by condition, over photographs
+        that are right with the grey control; ``patch_area``: the share of the image that area is, what heat that
+        ignores the patch would give; ``similarity_to_target``: mean correlation of the heat for the patched
+        photograph's top class with the target class's own heat on the same photograph under the grey control, and
+        ``similarity_of_clean``: the same for the clean photograph's top class. Each with its ``n``.
+    """
+    seen = _look(victim, scene, patch)
+    fair = _fair(seen, scene)
+    heat: dict[str, NDArray[np.float32]] = {}
+    target = None if patch.target is None else int(patch.target["index"])
+    with grad_cam(victim) as cam:
+        for condition in _CONDITIONS:
+            heat[condition] = cam(seen.images[condition], seen.top(condition).tolist())
+        if target is not None:
+            heat["target"] = cam(seen.images["grey"], [target] * len(scene.labels))
+    mask = seen.coverage[:, 0].cpu().numpy()
+    fooled = [i for i in fair if seen.top("patch")[i] != scene.labels[i]]
+    steady = [i for i in fair if i not in fooled]
+    chosen = steady[: _SHOWN // 2] + fooled[: _SHOWN // 2] or fair[:_SHOWN]
+    _save_heat_panel(path, victim, seen, scene, heat, chosen)
+    return _heat_numbers(heat, mask, fair)
+
+
+def _heat_numbers(heat: dict[str, NDArray[np.float32]], mask: NDArray[np.float32], fair: list[int]) -> dict[str, Any]:
+    if not fair:
+        return {"n": 0}
+    numbers: dict[str, Any] = {
+        "n": len(fair),
+        "patch_area": float(mask[fair].mean()),
+        "heat_in_patch": {c: float(np.mean([heat_share(heat[c][i], mask[i]) for i in fair])) for c in _CONDITIONS},
+    }
+    if "target" in heat:
+        for name, condition in (("similarity_to_target", "patch"), ("similarity_of_clean", "clean")):
+            numbers[name] = float(np.mean([heat_similarity(heat[condition][i], heat["target"][i]) for i in fair]))
+    return numbers
+
+
+def _save_heat_panel(path: Path, victim: Victim, seen: _Seen, scene: Scene, heat: dict[str, NDArray[np.float32]], chosen: list[int]) -> None:
+    def row(i: int) -> list[Tile]:
+        tiles = []
+        for condition in ("clean", "patch"):
+            tile = _tile(victim, seen, scene, condition, i)
+            share = heat_share(heat[condition][i], seen.coverage[i, 0].cpu().numpy())
+            caption = f"heat in the patch's area: {100 * share:.0f} %"
+            tiles += [tile, Tile(heat_overlay(tile.picture, heat[condition][i]), caption)]
+        return tiles
+
+    headings = ("clean", "Grad-CAM of its answer", "with the patch", "Grad-CAM of its answer")
+    save_panel(path, [row(i) for i in chosen] or [[Tile(np.full((64, 64, 3), 255, np.uint8), "no photograph was recognised")]], headings=headings)
+
+
+def _look(victim: Victim, scene: Scene, patch: Patch) -> _Seen:
+    images, coverage = {"clean": scene.images}, scene.images
+    for name in ("grey", "random", "patch"):
+        shown = patch if name == "patch" else patch.control(name)
+        images[name], coverage = scene.showing(shown)
+    with untouched(victim), torch.no_grad():
+        confidences = {name: victim.confidences(victim.scores(batch)).cpu() for name, batch in images.items()}
+    return _Seen(images, confidences, coverage)
+
+
+def _fair(seen: _Seen, scene: Scene) -> list[int]:
+    """The photographs that count: right with the grey control; all of them where no labels are known."""
+    known = scene.labels >= 0
+    right = (seen.top("grey") == scene.labels) | ~known
+    return right.nonzero()[:, 0].tolist()
+
+
+def _tile(victim: Victim, seen: _Seen, scene: Scene, condition: str, i: int) -> Tile:
+    top, confidence = int(seen.top(condition)[i]), float(seen.confidences[condition][i].max())
+    picture = (seen.images[condition][i].permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+    wrong = bool(scene.labels[i] >= 0) and top != int(scene.labels[i])
+    return Tile(np.ascontiguousarray(picture), f"{victim.categories[top]} {100 * confidence:.0f} %", wrong)

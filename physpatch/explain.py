@@ -1,0 +1,63 @@
+"""Grad-CAM (Selvaraju et al. 2017) as pictures and as numbers."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from physpatch.victims.base import Victim, untouched
+
+HeatMapper = Callable[[Tensor, Sequence[int]], NDArray[np.float32]]
+
+
+class _Scores(nn.Module):
+    """A victim as the plain module that pytorch-grad-cam expects."""
+
+    def __init__(self, victim: Victim) -> None:
+        super().__init__()
+        self.victim = victim
+        self.network = victim.module  # registered, so that its parameters and device are found
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.victim.scores(images)
+
+
+@contextmanager
+def grad_cam(victim: Victim) -> Iterator[HeatMapper]:
+    """Yield a function from images (B, 3, H, W) and B class indices to heat maps (B, H, W) in [0, 1].
+
+    The victim is left as it was found: hooks, mode, gradients. The backward pass stops at the target layer, because
+    the victim's parameters are frozen and the layer's output is made the leaf of the graph.
+    """
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    with untouched(victim):
+        cut = victim.cam_layer.register_forward_hook(lambda _layer, _inputs, output: output.detach().requires_grad_())
+        try:
+            with GradCAM(_Scores(victim), [victim.cam_layer]) as cam:
+
+                def heat(images: Tensor, classes: Sequence[int]) -> NDArray[np.float32]:
+                    with torch.enable_grad():
+                        maps = cam(input_tensor=images, targets=[ClassifierOutputTarget(int(c)) for c in classes])
+                    return np.asarray(maps, dtype=np.float32)
+
+                yield heat
+        finally:
+            cut.remove()
+
+
+def heat_share(heat: NDArray[np.float32], coverage: NDArray[np.float32]) -> float:
+    """Share of a heat map (H, W) that lies inside a mask (H, W) in [0, 1]; 0 where there is no heat at all."""
+    total = float(heat.sum())
+    return float((heat * coverage).sum()) / total if total > 0 else 0.0
+
+
+def heat_similarity(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Pearson correlation of two heat maps of one shape, in [-1, 1]; 0 where one of them is flat."""
+    a, b = one.ravel() - one.mean(), other.ravel() - other.mean()
+    scale = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / scale if scale > 0 else 0.0

