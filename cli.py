@@ -1,0 +1,656 @@
+"""The door: parse, build a config, call a room, show what came back.
+
+Rooms are imported inside the commands: torch alone takes seconds, and ``--help`` and ``print`` need none of it.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import physpatch
+from calibration.errors import InputError, PhyspatchError, unknown_name
+from calibration.files import read_json, write_json
+from calibration.sheet import PAGES_MM, SHEET_KINDS
+from calibration.units import parse_length_mm
+from physpatch.artifact import CONTROLS, Patch, parse_grid
+from physpatch.config import EotConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from captures.sources import Source
+    from captures.virtual import VirtualRig
+    from captures.window import Window
+    from physpatch.victims.base import Victim
+
+_DEFAULT = TrainConfig()
+_RUN_ARGUMENT = click.argument("run", required=False, metavar="[RUN]")
+_JSON_OPTION = click.option(
+    "--json", "json_out", metavar="FILE|-", help="Write the numbers as JSON to FILE, or - for standard output."
+)
+_DEFAULT_SIZE = "10cm"
+_DEMO = replace(_DEFAULT, model="efficientnet_lite0", data="samples", target="none", steps=100)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(physpatch.__version__, prog_name="physpatch")
+def cli() -> None:
+    """Does an adversarial patch still work when it is printed and a camera looks at it? Measure it on your own models.
+
+    \b
+    physpatch demo                      the whole loop, offline
+    physpatch train --eot               train a 10x10 patch
+    physpatch print --size 10cm         a PDF to scale
+    physpatch live --source 0           before a camera
+    """
+
+
+def main() -> None:
+    """Run the command line; every foreseeable error is one line on standard error and exit code 2."""
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(0)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
+        sys.exit(0)
+    except PhyspatchError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def _fail(message: str) -> None:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+# --- train ---------------------------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option(
+    "--eot/--no-eot",
+    default=True,
+    help="Random rotation, tilt, light, shadow, blur and noise; without it only the place is random. Default: --eot.",
+)
+@click.option(
+    "--model",
+    default=_DEFAULT.model,
+    show_default=True,
+    metavar="NAME|FILE",
+    help="The victim; see `physpatch models`.",
+)
+@click.option(
+    "--weights",
+    type=click.Path(dir_okay=False),
+    help="A file of weights for that model, instead of the published ones.",
+)
+@click.option(
+    "--data",
+    default=_DEFAULT.data,
+    show_default=True,
+    metavar="samples|imagenette|DIR",
+    help="Photographs to train and measure on.",
+)
+@click.option(
+    "--target",
+    default=_DEFAULT.target,
+    show_default=True,
+    metavar="NAME|INDEX|auto|none",
+    help="The class to bring about; none is untargeted.",
+)
+@click.option(
+    "--technique",
+    default=_DEFAULT.technique,
+    show_default=True,
+    metavar="NAME|list",
+    help="How the cells are moved; list shows them.",
+)
+@click.option("--learning-rate", type=float, help="Step size; each technique has its own default.")
+@click.option(
+    "--grid",
+    default="x".join(map(str, _DEFAULT.grid)),
+    show_default=True,
+    metavar="RxC",
+    help="Rows x columns of cells.",
+)
+@click.option(
+    "--area", type=float, default=_DEFAULT.area, show_default=True, help="Share of the image that the patch covers."
+)
+@click.option("--steps", type=int, default=_DEFAULT.steps, show_default=True)
+@click.option("--batch", type=int, default=_DEFAULT.batch, show_default=True, help="Photographs a step.")
+@click.option("--seed", type=int, default=_DEFAULT.seed, show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=_DEFAULT.device, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="RUN",
+    help="The run's folder. Default: a new one under runs/.",
+)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run: RUN given by --out, or the latest.")
+@_JSON_OPTION
+@click.pass_context
+def train(
+    context: click.Context, eot: bool, grid: str, out: Path | None, resume: bool, json_out: str | None, **options: Any
+) -> None:
+    """Train a patch and measure it on held-out photographs.
+
+    \b
+    physpatch train --eot
+    physpatch train --eot --model efficientnet_lite0 --target "French horn" --steps 300
+    physpatch train --no-eot --technique static --target none --data photos/
+    """
+    if options["technique"] == "list":
+        return _show_techniques()
+    from physpatch.runs import find_run, resume_run, train_run
+
+    with _training_bar() as progress:
+        if resume:
+            steps = _only_steps_given(context)
+            folder = resume_run(find_run(str(out) if out else None), steps=steps, progress=progress, say=_say)
+        else:
+            config = replace(_DEFAULT, grid=parse_grid(grid), eot=EotConfig() if eot else EotConfig.none(), **options)
+            folder = train_run(config, out, progress=progress, say=_say)
+    results = read_json(folder / "run.json")["results"]
+    _show_results({read_json(folder / "run.json")["weights"]["model"]: results})
+    click.echo(f"run: {folder}")
+    _write_json(json_out, results)
+
+
+def _only_steps_given(context: click.Context) -> int | None:
+    """A resumed run keeps its own settings; only --steps may change."""
+    from click.core import ParameterSource
+
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    refused = sorted(given - {"resume", "out", "steps", "json_out"})
+    if refused:
+        raise InputError(
+            f"--resume keeps the run's own settings; --{refused[0].replace('_', '-')} cannot be changed, only --steps"
+        )
+    return context.params["steps"] if "steps" in given else None
+
+
+def _show_techniques() -> None:
+    from physpatch.techniques import TECHNIQUES
+
+    for name, technique in TECHNIQUES.items():
+        click.echo(f"{name:10} {technique.summary} (learning rate {technique.default_learning_rate:g})")
+
+
+@contextmanager
+def _training_bar() -> Iterator[Callable[[Any, int], None]]:
+    """A progress bar with loss and time left on standard error; none where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[shown]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("training", total=None, shown="", start=False)
+
+        def show(record: Any, steps: int) -> None:
+            if not bar.tasks[0].started:
+                bar.start_task(task)
+            bar.update(
+                task,
+                total=steps,
+                completed=record.step,
+                shown=f"loss {record.loss:.3f}, fooled {100 * record.success:.0f} %",
+            )
+
+        yield show
+
+
+# --- evaluate ------------------------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@_RUN_ARGUMENT
+@click.option(
+    "--data",
+    metavar="samples|imagenette|DIR",
+    help="Photographs; default: the held-out part of the run's own. Other data are used whole.",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="A victim to measure on; may be repeated. Default: the run's own.",
+)
+@click.option("--weights", type=click.Path(dir_okay=False), help="A file of weights for the one model given.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=_DEFAULT.device, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the poses.")
+@_JSON_OPTION
+def evaluate(
+    run: str | None,
+    data: str | None,
+    models: tuple[str, ...],
+    weights: str | None,
+    device: str,
+    seed: int,
+    json_out: str | None,
+) -> None:
+    """Measure a patch beside a plain grey and a random-colour one at the same poses.
+
+    \b
+    physpatch evaluate runs/latest --json -
+    physpatch evaluate --model efficientnet_lite1 --model efficientnet_lite2
+    """
+    from physpatch.evaluate import evaluate_patch
+    from physpatch.runs import find_run, held_out_photographs
+    from physpatch.victims.registry import load_victim
+
+    folder = find_run(run)
+    patch, config = Patch.load(folder), _run_config(folder)
+    if weights and len(models) != 1:
+        raise InputError("--weights goes with exactly one --model")
+    results = {}
+    for name in models or (config.model,):
+        victim = load_victim(name, weights=weights or (None if models else config.weights), device=device, say=_say)
+        photographs = held_out_photographs(config, data, victim)
+        results[victim.name] = evaluate_patch(
+            victim, photographs, patch, area=config.area, eot=config.eot, seed=seed
+        ).to_dict()
+    if json_out != "-":
+        _show_results(results)
+    _write_json(json_out, results)
+
+
+def _run_config(folder: Path) -> TrainConfig:
+    return TrainConfig.from_dict(read_json(folder / "run.json").get("config", {}))
+
+
+def _show_results(results: dict[str, dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "shown", "accuracy", "target first", "made wrong", "n")
+    for model, r in results.items():
+        if not r:
+            click.echo(f"{model}: no labelled photographs were held out, so nothing was measured")
+            continue
+        table.add_row(model, "clean", f"{100 * r['clean_accuracy']:.1f} %", "", "", str(r["n"]))
+        table.add_row(
+            "",
+            "patch",
+            f"{100 * r['patched_accuracy']:.1f} %",
+            _rate(r["targeted_success"]),
+            _rate(r["untargeted_success"]),
+            "",
+        )
+        for name in r["controls"]:
+            rates = (_rate(r["control_targeted_success"][name]), _rate(r["control_untargeted_success"][name]))
+            table.add_row("", f"{name} control", f"{100 * r['controls'][name]:.1f} %", *rates, "")
+    if table.row_count:
+        Console(width=None if sys.stdout.isatty() else 110).print(table)
+
+
+def _rate(value: dict[str, Any]) -> str:
+    from physpatch.stats import Rate
+
+    return str(Rate(**value)) if value["n"] else "-"
+
+
+def _write_json(target: str | None, value: Any) -> None:
+    import json
+
+    if target == "-":
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    elif target:
+        write_json(Path(target), value)
+
+
+# --- print ---------------------------------------------------------------------------------------------------------------
+
+
+@cli.command("print")
+@_RUN_ARGUMENT
+@click.option("--size", default=_DEFAULT_SIZE, show_default=True, help="Longer side of the patch, in mm, cm, m or in.")
+@click.option("--paper", default="a4", show_default=True, metavar="|".join(PAGES_MM), help="The page.")
+@click.option("--controls", is_flag=True, help=f"Add a page for each control: {', '.join(CONTROLS)}.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.pdf",
+    help="Default: sheet.pdf in the run's folder.",
+)
+def print_(run: str | None, size: str, paper: str, controls: bool, out: Path | None) -> None:
+    """Write the patch as a PDF to scale. RUN is a run folder or a patch.json.
+
+    \b
+    physpatch print --size 10cm
+    physpatch print runs/latest --size 15cm --paper a3 --controls --out sheet.pdf
+    """
+    from printouts import print_sheets
+
+    size_mm = parse_length_mm(size)
+    folder = _find_printable(run)
+    path = out or (folder.parent if folder.is_file() else folder) / "sheet.pdf"
+    layouts = print_sheets(Patch.load(folder), size_mm, path, paper=paper, controls=CONTROLS if controls else ())
+    place = layouts[0].patch
+    click.echo(
+        f"{path}: {place.width_mm:g} x {place.height_mm:g} mm on {paper.upper()}, {len(layouts)} page{'s' * (len(layouts) > 1)}"
+    )
+    click.echo("Print at 100 % (actual size) and check that both rulers measure 100 mm.")
+
+
+def _find_printable(run: str | None) -> Path:
+    """The latest run or what was named; the same rule as the other commands, without loading torch for it."""
+    folder = Path(run) if run else Path("runs/latest")
+    if not folder.exists():
+        raise InputError(
+            f"no run {folder}"
+            if run
+            else "no run yet under runs/; train one with `physpatch train --eot`, or name a run folder or patch.json"
+        )
+    return folder
+
+
+# --- live ----------------------------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@_RUN_ARGUMENT
+@click.option(
+    "--source",
+    default="0",
+    show_default=True,
+    metavar="0|FILE|DIR|URL|virtual",
+    help="Camera index, video, folder of stills, stream, or the virtual rig.",
+)
+@click.option(
+    "--classifier", metavar="NAME", help="Default: the run's own model, else auto (resnet50 where it can be had)."
+)
+@click.option("--weights", type=click.Path(dir_okay=False), help="A file of weights for the classifier.")
+@click.option("--detector", metavar="NAME|FILE", help="An ultralytics detector such as yolov8n, or a FILE.pt.")
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.pdf",
+    help="The printed sheet. Default: sheet.pdf of the run.",
+)
+@click.option("--label", metavar="NAME|INDEX", help="The class truly before the camera.")
+@click.option(
+    "--condition", help="Which sheet is shown, where its markers cannot tell: patch, grey, random, shuffled or none."
+)
+@click.option("--hfov", type=float, metavar="DEGREES", help="Horizontal field of view of the camera, for distances.")
+@click.option("--cam/--no-cam", default=True, help="Grad-CAM heat on the picture. Default: --cam.")
+@click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the virtual rig.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=_DEFAULT.device, show_default=True)
+@click.option("--headless", is_flag=True, help="Record without a window.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="SESSION",
+    help="Default: a new folder under sessions/.",
+)
+def live(run: str | None, source: str, headless: bool, out: Path | None, **options: Any) -> None:
+    """Put frames of a camera through the models; q or Ctrl-C ends it, and what was captured is kept.
+
+    \b
+    physpatch live --source 0
+    physpatch live runs/latest --source clip.mp4 --detector yolov8n --headless
+    physpatch live --source virtual --headless
+    """
+    from contextlib import nullcontext
+
+    from captures.session import new_session_folder
+    from captures.sources import open_source
+    from captures.window import Window
+    from physpatch.runs import RUNS_FOLDER, find_run
+
+    folder = find_run(run) if run or (RUNS_FOLDER / "latest").exists() else None
+    session = out or new_session_folder()
+    with nullcontext() if headless else Window() as window:
+        opened = nullcontext() if source == "virtual" else open_source(source)
+        with opened as frames:
+            _live_session(folder, session, frames, window, options)
+
+
+def _live_session(
+    folder: Path | None, session: Path, frames: "Source | None", window: "Window | None", options: dict[str, Any]
+) -> None:
+    """Load models, sheet and patch, and record; without frames the virtual rig makes them."""
+    from calibration.pdf import carried_layouts
+    from captures.session import SessionPlan, run_session
+    from physpatch.runs import held_out_files
+    from physpatch.victims.registry import load_detector
+
+    _check_condition(options["condition"])
+    config = _run_config(folder) if folder and (folder / "run.json").is_file() else None
+    patch = Patch.load(folder) if folder else None
+    classifier = _session_classifier(config, options)
+    detector = load_detector(options["detector"], device=options["device"]) if options["detector"] else None
+    sheet = options["sheet"] or (folder / "sheet.pdf" if folder and (folder / "sheet.pdf").is_file() else None)
+    rig = None
+    if frames is None:
+        sheet = sheet or _print_for_rig(patch, session)
+        rig = _virtual_rig(sheet, held_out_files(config or _DEFAULT, classifier), options["seed"])
+    plan = SessionPlan(
+        classifier=classifier,
+        detector=detector,
+        layouts=carried_layouts(sheet) if sheet else (),
+        intrinsics=rig.intrinsics if rig else None,
+        hfov_deg=options["hfov"],
+        target=patch.target["name"] if patch and patch.target else None,
+        label=None if options["label"] is None else classifier.categories[classifier.category_index(options["label"])],
+        condition=options["condition"],
+        grad_cam=options["cam"],
+        max_frames=options["max_frames"],
+        notes=_session_notes(session, folder, sheet, virtual=rig is not None),
+    )
+    source = rig if rig is not None else frames
+    assert source is not None
+    with _session_bar(len(rig) if rig else options["max_frames"]) as count:
+        run_session(
+            source, plan, session, on_frame=lambda _, picture: count() and (window is None or window.show(picture))
+        )
+    _show_session(session, plan.target)
+
+
+def _check_condition(condition: str | None) -> None:
+    known = (*SHEET_KINDS, "none")
+    if condition is not None and condition not in known:
+        raise unknown_name("condition", condition, known)
+
+
+def _session_classifier(config: TrainConfig | None, options: dict[str, Any]) -> "Victim":
+    """The classifier that was named, else the run's own, else auto."""
+    from physpatch.victims.registry import load_victim
+
+    name, weights = options["classifier"], options["weights"]
+    if name is None and weights is None and config is not None:
+        name, weights = config.model, config.weights
+    classifier = load_victim(name or "auto", weights=weights, device=options["device"], say=_say)
+    if classifier.task == "detect":
+        raise InputError(f"{classifier.name} is a detector; give it as --detector, and a classifier as --classifier")
+    return classifier
+
+
+def _session_notes(session: Path, folder: Path | None, sheet: Path | None, *, virtual: bool) -> dict[str, Any]:
+    """Where run and sheet are, seen from the session, so that both can be moved together."""
+    paths = {"run": folder, "sheet": sheet}
+    return {"virtual": virtual} | {
+        k: os.path.relpath(p.resolve(), session.resolve()) for k, p in paths.items() if p is not None
+    }
+
+
+def _print_for_rig(patch: Patch | None, session: Path) -> Path:
+    from printouts import print_sheets
+
+    if patch is None:
+        raise InputError("the virtual rig needs a patch to show; train one with `physpatch train --eot`, or name a run")
+    sheet = session / "sheet.pdf"
+    print_sheets(patch, parse_length_mm(_DEFAULT_SIZE), sheet, controls=CONTROLS)
+    _say(f"no printed sheet yet: the virtual rig shows {sheet}, {_DEFAULT_SIZE} with all controls")
+    return sheet
+
+
+def _virtual_rig(sheet: Path, photographs: list[tuple[Path, str | None]], seed: int, clips: int = 12) -> "VirtualRig":
+    from captures.virtual import VirtualRig
+
+    return VirtualRig(sheet, photographs, seed=seed, clips=min(clips, len(photographs)))
+
+
+@contextmanager
+def _session_bar(total: int | None) -> Iterator[Callable[[], bool]]:
+    """Count frames on standard error, none where that is no terminal; the function it yields always answers True."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("frames", total=total)
+
+        def count() -> bool:
+            bar.advance(task)
+            return True
+
+        yield count
+
+
+def _show_session(session: Path, target: str | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from captures.store import read_rows
+    from captures.summary import summarise
+
+    rows = read_rows(session)
+    table = Table("model", "sheet", "frames", "clips", "target first", "wrong answer")
+    for s in summarise(rows, target):
+        table.add_row(
+            s.model, s.condition, str(s.frames), str(s.clips), _rate(s.target.to_dict()), _rate(s.wrong.to_dict())
+        )
+    Console(width=None if sys.stdout.isatty() else 130).print(table)
+    click.echo(
+        f"session: {session}, {len({row.frame for row in rows})} frames; `physpatch report {session}` writes its report"
+    )
+
+
+# --- report, models, demo ------------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="RUN|SESSION")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Default: report.html in the folder.",
+)
+def report(folder: Path, out: Path | None) -> None:
+    """Write one self-contained HTML file with numbers, intervals and pictures.
+
+    \b
+    physpatch report sessions/20260101-120000
+    """
+    from captures.report import write_report
+
+    click.echo(f"report: {write_report(folder, out)}")
+
+
+@cli.command()
+@_JSON_OPTION
+def models(json_out: str | None) -> None:
+    """Show what can be loaded here, and where its weights come from.
+
+    \b
+    physpatch models
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from physpatch.victims.registry import catalogue
+
+    entries = catalogue()
+    if json_out != "-":
+        table = Table("name", "task", "weights", "ready")
+        for entry in entries:
+            table.add_row(entry.name, entry.task, entry.source, "yes" if entry.ready else "no")
+        Console(width=None if sys.stdout.isatty() else 120).print(table)
+        click.echo(
+            "Any other torchvision classifier and ultralytics detector loads by its name too, and a detector's FILE.pt by its path."
+        )
+    _write_json(json_out, [asdict(entry) for entry in entries])
+
+
+@cli.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("demo"), show_default=True, metavar="DIR"
+)
+@click.option("--steps", type=click.IntRange(min=1), default=_DEMO.steps, show_default=True, help="Training steps.")
+@click.option(
+    "--clips", type=click.IntRange(min=2), default=10, show_default=True, help="Clips before the virtual rig."
+)
+@click.option("--seed", type=int, default=_DEMO.seed, show_default=True)
+def demo(out: Path, steps: int, clips: int, seed: int) -> None:
+    """Train, print, film and report, offline, on embedded weights and photographs: a few minutes on two cores.
+
+    \b
+    physpatch demo --out demo
+    """
+    from captures.report import write_report
+    from captures.session import SessionPlan, run_session
+    from physpatch.runs import held_out_files, train_run
+    from physpatch.victims.registry import load_victim
+    from printouts import print_sheets
+
+    run, sheet, session = out / "run", out / "sheet.pdf", out / "session"
+    if run.exists() or session.exists():
+        raise InputError(f"{out} holds a demo already; remove it or give another --out")
+    config = replace(_DEMO, steps=steps, seed=seed)
+    click.echo(f"1/4  training: {config.model}, 10x10 cells, EOT, {steps} steps of {config.batch} embedded photographs")
+    with _training_bar() as progress:
+        train_run(config, run, progress=progress, say=lambda line: click.echo(f"     {line}"))
+    record = read_json(run / "run.json")
+    _show_results({config.model: record["results"]})
+    click.echo(f"2/4  printing: {sheet}, {_DEFAULT_SIZE}, with a grey and a random-colour control sheet")
+    patch = Patch.load(run)
+    layouts = print_sheets(patch, parse_length_mm(_DEFAULT_SIZE), sheet, controls=("grey", "random"))
+    click.echo(
+        "3/4  filming: the virtual rig holds the sheets before held-out photographs (a simulation, not a camera)"
+    )
+    classifier = load_victim(config.model)
+    rig = _virtual_rig(sheet, held_out_files(config, classifier), seed, clips)
+    notes = _session_notes(session, run, sheet, virtual=True)
+    target = patch.target["name"] if patch.target else None
+    plan = SessionPlan(classifier=classifier, layouts=layouts, intrinsics=rig.intrinsics, target=target, notes=notes)
+    with _session_bar(len(rig)) as count:
+        run_session(rig, plan, session, on_frame=lambda *_: count())
+    _show_session(session, target)
+    click.echo("4/4  reporting")
+    path = write_report(session, out / "report.html")
+    click.echo("\nOpen:")
+    for made in (path, sheet, run / "evolution.mp4", session / "video.mp4", run, session):
+        click.echo(f"  {made}")
+
+
+if __name__ == "__main__":
+    main()

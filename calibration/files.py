@@ -50,4 +50,6 @@ def read_json(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not whole JSON (line {error.lineno}: {error.msg}); restore or remake it") from error
+        raise InputError(
+            f"{path} is not whole JSON (line {error.lineno}: {error.msg}); restore or remake it"
+        ) from error

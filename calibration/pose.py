@@ -65,7 +65,10 @@ def make_detector() -> cv2.aruco.ArucoDetector:
 
 
 def find_sheet(
-    frame: NDArray[np.uint8], layouts: Sequence[SheetLayout], intrinsics: Intrinsics, detector: cv2.aruco.ArucoDetector | None = None
+    frame: NDArray[np.uint8],
+    layouts: Sequence[SheetLayout],
+    intrinsics: Intrinsics,
+    detector: cv2.aruco.ArucoDetector | None = None,
 ) -> SheetPose | None:
     """Find the sheet of which most markers show in ``frame`` (H, W, 3 RGB uint8); None where fewer than two markers do."""
     corners, ids, _ = (detector or make_detector()).detectMarkers(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
@@ -82,14 +85,18 @@ def find_sheet(
     return _pose(best, page_mm, pixels, intrinsics, len(common))
 
 
-def _pose(layout: SheetLayout, page_mm: NDArray[np.float32], pixels: NDArray[np.float32], intrinsics: Intrinsics, markers: int) -> SheetPose | None:
+def _pose(
+    layout: SheetLayout, page_mm: NDArray[np.float32], pixels: NDArray[np.float32], intrinsics: Intrinsics, markers: int
+) -> SheetPose | None:
     homography, _ = cv2.findHomography(page_mm, pixels)
     if homography is None:
         return None
     center_mm = layout.patch.corners_mm.mean(axis=0)
     plane = np.column_stack([page_mm - center_mm, np.zeros(len(page_mm))]).astype(np.float32)
     distortion = np.array(intrinsics.distortion, dtype=np.float64)
-    count, rotations, shifts, errors = cv2.solvePnPGeneric(plane, pixels, intrinsics.matrix, distortion, flags=cv2.SOLVEPNP_IPPE)
+    count, rotations, shifts, errors = cv2.solvePnPGeneric(
+        plane, pixels, intrinsics.matrix, distortion, flags=cv2.SOLVEPNP_IPPE
+    )
     if not count:
         return None
     branches = [angles_deg(cv2.Rodrigues(r)[0]) for r in rotations]

@@ -124,7 +124,9 @@ def page_size_mm(paper: str) -> tuple[float, float]:
         raise unknown_name("paper", paper, PAGES_MM) from None
 
 
-def plan_sheet(size_mm: float, grid: tuple[int, int], paper: str = "a4", *, kind: str = "patch", patch_id: str = "") -> SheetLayout:
+def plan_sheet(
+    size_mm: float, grid: tuple[int, int], paper: str = "a4", *, kind: str = "patch", patch_id: str = ""
+) -> SheetLayout:
     """Lay a patch whose longer side is ``size_mm`` out on one page, portrait or landscape, whichever holds it.
 
     Raises:
@@ -133,8 +135,10 @@ def plan_sheet(size_mm: float, grid: tuple[int, int], paper: str = "a4", *, kind
     rows, columns = grid
     cell_mm = size_mm / max(rows, columns)
     if cell_mm < _SMALLEST_CELL_MM:
-        raise InputError(f"{size_mm:g} mm over {rows}x{columns} cells makes cells of {cell_mm:.2f} mm; print at least "
-                         f"{max(rows, columns) * _SMALLEST_CELL_MM:g} mm, printers blur smaller cells")  # fmt: skip
+        raise InputError(
+            f"{size_mm:g} mm over {rows}x{columns} cells makes cells of {cell_mm:.2f} mm; print at least "
+            f"{max(rows, columns) * _SMALLEST_CELL_MM:g} mm, printers blur smaller cells"
+        )
     width, height = page_size_mm(paper)
     for page_mm in ((width, height), (height, width)):
         layout = _lay_out(page_mm, cell_mm, grid, kind, patch_id)
@@ -153,7 +157,9 @@ def _largest_mm(page_mm: tuple[float, float], grid: tuple[int, int]) -> int:
     return max((s for s in sizes if any(_lay_out(p, s / longest, grid, "patch", "") for p in pages)), default=0)
 
 
-def _lay_out(page_mm: tuple[float, float], cell_mm: float, grid: tuple[int, int], kind: str, patch_id: str) -> SheetLayout | None:
+def _lay_out(
+    page_mm: tuple[float, float], cell_mm: float, grid: tuple[int, int], kind: str, patch_id: str
+) -> SheetLayout | None:
     """Patch in the middle, markers above and below its corners, rulers on the left and at the bottom; None if it cannot fit."""
     page_width, page_height = page_mm
     width, height = cell_mm * grid[1], cell_mm * grid[0]
@@ -180,11 +186,20 @@ def _lay_out(page_mm: tuple[float, float], cell_mm: float, grid: tuple[int, int]
         grid=grid,
         page_mm=page_mm,
         patch=Rect(center_x - width / 2, center_y - height / 2, width, height),
-        markers=tuple(Marker(i, Rect(float(x), float(y), m, m)) for i, (x, y) in zip(marker_ids(kind), places, strict=True)),
-        cut=Rect(float(left) - _BORDER_MM, float(upper) - _BORDER_MM, float(inner_width) + 2 * _BORDER_MM, float(inner_height) + 2 * _BORDER_MM),
-        ruler_x=Rect((page_width - RULER_MM) / 2, page_height - _MARGIN_MM - _RULER_BAND_MM + 1, RULER_MM, _RULER_BAND_MM - 1),
+        markers=tuple(
+            Marker(i, Rect(float(x), float(y), m, m)) for i, (x, y) in zip(marker_ids(kind), places, strict=True)
+        ),
+        cut=Rect(
+            float(left) - _BORDER_MM,
+            float(upper) - _BORDER_MM,
+            float(inner_width) + 2 * _BORDER_MM,
+            float(inner_height) + 2 * _BORDER_MM,
+        ),
+        ruler_x=Rect(
+            (page_width - RULER_MM) / 2, page_height - _MARGIN_MM - _RULER_BAND_MM + 1, RULER_MM, _RULER_BAND_MM - 1
+        ),
         ruler_y=Rect(_MARGIN_MM, (page_height - RULER_MM) / 2, _RULER_BAND_MM - 1, RULER_MM),
-    )  # fmt: skip
+    )
 
 
 def layouts_to_json(layouts: tuple[SheetLayout, ...]) -> str:
@@ -201,7 +216,9 @@ def layouts_from_json(text: str) -> tuple[SheetLayout, ...]:
     try:
         value = json.loads(text)
         if value["physpatch_layout"] != LAYOUT_VERSION:
-            raise InputError(f"sheet layout version {value['physpatch_layout']} is newer than this program; update physpatch")
+            raise InputError(
+                f"sheet layout version {value['physpatch_layout']} is newer than this program; update physpatch"
+            )
         return tuple(_layout_from_dict(page) for page in value["pages"])
     except (ValueError, TypeError, KeyError) as error:
         raise InputError("this PDF carries no physpatch layout; print it with `physpatch print`") from error

@@ -95,7 +95,9 @@ class Patch:
                 raise ValueError("grid must hold whole numbers from 0 to 255")
             return cls(grid.astype(np.uint8), record.get("target"), record.get("provenance") or {})
         except (InputError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path} is not a patch file: expected a grid of rows x columns x 3 sRGB integers ({error})") from error
+            raise InputError(
+                f"{path} is not a patch file: expected a grid of rows x columns x 3 sRGB integers ({error})"
+            ) from error
 
     def _repr_png_(self) -> bytes:
         """Show the patch as a picture in a notebook."""
@@ -107,7 +109,9 @@ class Patch:
 def check_grid(grid: tuple[int, ...]) -> None:
     """Refuse grids that are empty or absurd."""
     if len(grid) != 2 or not all(1 <= n <= MAX_CELLS for n in grid):
-        raise InputError(f"grid {'x'.join(map(str, grid))} is not usable; expected ROWSxCOLUMNS, each 1 to {MAX_CELLS}, like 10x10")
+        raise InputError(
+            f"grid {'x'.join(map(str, grid))} is not usable; expected ROWSxCOLUMNS, each 1 to {MAX_CELLS}, like 10x10"
+        )
 
 
 def parse_grid(text: str) -> tuple[int, int]:

@@ -21,7 +21,9 @@ class BatchSource:
         """
         side = photographs.images.shape[-1]
         if side < victim.preprocessing.size:
-            raise InputError(f"photographs of {side} px are smaller than {victim.name}'s input of {victim.preprocessing.size} px")
+            raise InputError(
+                f"photographs of {side} px are smaller than {victim.name}'s input of {victim.preprocessing.size} px"
+            )
         self.victim, self.photographs, self.batch = victim, photographs, batch
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -33,7 +35,9 @@ class BatchSource:
         along = torch.arange(size)
         rows = offsets[0] + along
         columns = offsets[1] + torch.where(flipped, along.flip(0), along)
-        crops = pool[chosen[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (B, S, S, 3): channels_last for free
+        crops = pool[
+            chosen[:, None, None], :, rows[:, :, None], columns[:, None, :]
+        ]  # (B, S, S, 3): channels_last for free
         return crops.to(self.victim.device).permute(0, 3, 1, 2).float() / 255, chosen
 
     @torch.no_grad()

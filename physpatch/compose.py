@@ -61,7 +61,7 @@ def place_patch(images: Tensor, cells: Tensor, params: EotParams, area: float) -
 
 def _patch_texture(cells: Tensor, params: EotParams, patch_wh: tuple[float, float]) -> tuple[Tensor, int]:
     """The lit, shadowed and blurred patch: (B, 4, h, w) linear RGB times coverage, and coverage; and its empty margin."""
-    rows, columns = cells.shape[1:]
+    columns = cells.shape[2]
     per_cell = max(2, round(patch_wh[0] / columns))  # about a texel a pixel, so that bilinear sampling does not alias
     lit = _light(rgb_to_linear_rgb(cells), params)
     texture = lit.repeat_interleave(per_cell, dim=2).repeat_interleave(per_cell, dim=3)
@@ -73,7 +73,9 @@ def _patch_texture(cells: Tensor, params: EotParams, patch_wh: tuple[float, floa
     margin = radius + 1
     layer = torch.nn.functional.pad(torch.cat([texture, alpha], dim=1), [margin] * 4)
     if widest > 0:
-        layer = gaussian_blur2d(layer, 2 * radius + 1, sigma.clamp(min=1e-3)[:, None].expand(-1, 2), border_type="constant")
+        layer = gaussian_blur2d(
+            layer, 2 * radius + 1, sigma.clamp(min=1e-3)[:, None].expand(-1, 2), border_type="constant"
+        )
     return layer, margin
 
 

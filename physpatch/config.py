@@ -107,4 +107,6 @@ class TrainConfig:
 def _refuse_unknown(cls: type, value: dict[str, Any]) -> None:
     unknown = sorted(value.keys() - {field.name for field in fields(cls)})
     if unknown:
-        raise InputError(f"unknown key {unknown[0]!r} in the {cls.__name__} of this run; was it written by a newer physpatch?")
+        raise InputError(
+            f"unknown key {unknown[0]!r} in the {cls.__name__} of this run; was it written by a newer physpatch?"
+        )

@@ -124,8 +124,15 @@ def load_photos(photos: Sequence[Photo], preprocessing: Preprocessing, *, whole:
     return Photographs(torch.from_numpy(images).permute(0, 3, 1, 2), labels, tuple(p.path.name for p in photos))
 
 
-def load_photographs(data: str, categories: Sequence[str], preprocessing: Preprocessing, *, held_out: float = 0.5, seed: int = 0,
-                     limit: int = 2000) -> tuple[Photographs, Photographs]:  # fmt: skip
+def load_photographs(
+    data: str,
+    categories: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    held_out: float = 0.5,
+    seed: int = 0,
+    limit: int = 2000,
+) -> tuple[Photographs, Photographs]:
     """List, limit, split and load: (train, held out), in the form that :class:`Trainer` and :func:`evaluate_patch` take."""
     train, kept_apart = split(limited(list_photos(data, categories), limit, seed), held_out, seed)
     return load_photos(train, preprocessing, whole=True), load_photos(kept_apart, preprocessing)
@@ -149,7 +156,9 @@ def open_rgb(path: Path) -> Image.Image:
 def _square(path: Path, resize: int, size: int) -> np.ndarray:
     image = open_rgb(path)
     factor = resize / min(image.size)
-    image = image.resize((max(size, round(image.width * factor)), max(size, round(image.height * factor))), Image.Resampling.BICUBIC)
+    image = image.resize(
+        (max(size, round(image.width * factor)), max(size, round(image.height * factor))), Image.Resampling.BICUBIC
+    )
     left, top = (image.width - size) // 2, (image.height - size) // 2
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
@@ -167,7 +176,9 @@ def _package_folder(package: str) -> Path:
     """Where a package lies, without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise UnavailableError(f"the package {package} with the sample photographs is not installed; pip install {package}")
+        raise UnavailableError(
+            f"the package {package} with the sample photographs is not installed; pip install {package}"
+        )
     return Path(spec.origin).parent
 
 
@@ -190,10 +201,17 @@ def _imagenette() -> Path:
 
 
 _WNIDS = {  # imagenette's ten folders
-    "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player", "n03000684": "chain saw",
-    "n03028079": "church", "n03394916": "French horn", "n03417042": "garbage truck", "n03425413": "gas pump",
-    "n03445777": "golf ball", "n03888257": "parachute",
-}  # fmt: skip
+    "n01440764": "tench",
+    "n02102040": "English springer",
+    "n02979186": "cassette player",
+    "n03000684": "chain saw",
+    "n03028079": "church",
+    "n03394916": "French horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+}
 
 
 def _from_csv(file: Path, classes: int) -> list[Photo]:
@@ -208,7 +226,9 @@ def _from_csv(file: Path, classes: int) -> list[Photo]:
         except (TypeError, ValueError):
             raise InputError(f"{file} line {line}: class_index {row['class_index']!r} is not a number") from None
         if not 0 <= label < classes:
-            raise InputError(f"{file} line {line}: class_index {label} out of range; the model has classes 0 to {classes - 1}")
+            raise InputError(
+                f"{file} line {line}: class_index {label} out of range; the model has classes 0 to {classes - 1}"
+            )
         photos.append(Photo(file.parent / row["file"], label))
     return photos
 
@@ -227,7 +247,9 @@ def _from_subfolders(folder: Path, categories: Sequence[str]) -> list[Photo]:
         elif name.isdigit() and int(name) < len(categories):
             labels[sub] = int(name)
         else:
-            raise InputError(f"folder {sub.name!r} in {folder} is no class of this model; name it by class name or index, or add a labels.csv")
+            raise InputError(
+                f"folder {sub.name!r} in {folder} is no class of this model; name it by class name or index, or add a labels.csv"
+            )
     return [Photo(path, label) for sub, label in labels.items() for path in _images_in(sub)]
 
 

@@ -78,7 +78,9 @@ def patch_corners(params: EotParams, patch_wh: tuple[float, float], image_wh: tu
     """
     width, height = patch_wh
     device = params.place.device
-    square = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]], device=device) * torch.tensor([width, height], device=device)
+    square = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]], device=device) * torch.tensor(
+        [width, height], device=device
+    )
     x, y = (square[None] * params.scale[:, None, None]).unbind(-1)  # (B, 4) each
     roll, yaw, pitch = (torch.deg2rad(a)[:, None] for a in (params.roll_deg, params.yaw_deg, params.pitch_deg))
     x, y = x * roll.cos() - y * roll.sin(), x * roll.sin() + y * roll.cos()

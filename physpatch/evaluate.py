@@ -67,7 +67,15 @@ class Evaluation:
         }
 
 
-def evaluate_patch(victim: Victim, photographs: Photographs, patch: Patch, *, area: float = 0.15, eot: EotConfig | None = None, seed: int = 0) -> Evaluation:
+def evaluate_patch(
+    victim: Victim,
+    photographs: Photographs,
+    patch: Patch,
+    *,
+    area: float = 0.15,
+    eot: EotConfig | None = None,
+    seed: int = 0,
+) -> Evaluation:
     """Measure a patch on held-out photographs, one random pose each, beside grey and random cells at the same poses.
 
     Args:
@@ -83,7 +91,9 @@ def evaluate_patch(victim: Victim, photographs: Photographs, patch: Patch, *, ar
     """
     target = None if patch.target is None else int(patch.target["index"])
     if target is not None and target >= len(victim.categories):
-        raise InputError(f"the patch aims at class {target}, but {victim.name} has only {len(victim.categories)} classes")
+        raise InputError(
+            f"the patch aims at class {target}, but {victim.name} has only {len(victim.categories)} classes"
+        )
     shown = {"patch": patch, "grey": patch.control("grey"), "random": patch.control("random")}
     scores: dict[str, list[Tensor]] = {name: [] for name in ("clean", *shown)}
     labels = []
@@ -99,18 +109,28 @@ def evaluate_patch(victim: Victim, photographs: Photographs, patch: Patch, *, ar
 
 def scenes(victim: Victim, photographs: Photographs, area: float, eot: EotConfig, seed: int) -> list[Scene]:
     """The held-out photographs in batches, each with its poses drawn by ``seed``; unlabelled ones only for detectors."""
-    usable = photographs.labels != UNLABELLED if victim.task == "classify" else torch.ones(len(photographs), dtype=torch.bool)
+    usable = (
+        photographs.labels != UNLABELLED
+        if victim.task == "classify"
+        else torch.ones(len(photographs), dtype=torch.bool)
+    )
     if not usable.any():
-        raise InputError("no labelled photographs to measure on; give data with labels (labels.csv, or a folder a class)")
+        raise InputError(
+            "no labelled photographs to measure on; give data with labels (labels.csv, or a folder a class)"
+        )
     generator = torch.Generator().manual_seed(seed)
     batches = zip(photographs.images[usable].split(_BATCH), photographs.labels[usable].split(_BATCH), strict=True)
     return [
-        Scene(images.to(victim.device).float() / 255, labels, sample(eot, len(images), generator).to(victim.device), area)
+        Scene(
+            images.to(victim.device).float() / 255, labels, sample(eot, len(images), generator).to(victim.device), area
+        )
         for images, labels in batches
     ]
 
 
-def _count(victim: Victim, scores: dict[str, Tensor], labels: Tensor, target: int | None, described: dict[str, Any] | None) -> Evaluation:
+def _count(
+    victim: Victim, scores: dict[str, Tensor], labels: Tensor, target: int | None, described: dict[str, Any] | None
+) -> Evaluation:
     right = {name: _right(victim, values, scores, labels) for name, values in scores.items()}
     untargeted = {c: _rate(~right[c], right["grey"]) for c in CONDITIONS}
     targeted = {c: Rate(None, None, 0) for c in CONDITIONS}

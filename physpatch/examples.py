@@ -83,7 +83,9 @@ def _heat_numbers(heat: dict[str, NDArray[np.float32]], mask: NDArray[np.float32
     return numbers
 
 
-def _save_heat_panel(path: Path, victim: Victim, seen: _Seen, scene: Scene, heat: dict[str, NDArray[np.float32]], chosen: list[int]) -> None:
+def _save_heat_panel(
+    path: Path, victim: Victim, seen: _Seen, scene: Scene, heat: dict[str, NDArray[np.float32]], chosen: list[int]
+) -> None:
     def row(i: int) -> list[Tile]:
         tiles = []
         for condition in ("clean", "patch"):
@@ -94,7 +96,11 @@ def _save_heat_panel(path: Path, victim: Victim, seen: _Seen, scene: Scene, heat
         return tiles
 
     headings = ("clean", "Grad-CAM of its answer", "with the patch", "Grad-CAM of its answer")
-    save_panel(path, [row(i) for i in chosen] or [[Tile(np.full((64, 64, 3), 255, np.uint8), "no photograph was recognised")]], headings=headings)
+    save_panel(
+        path,
+        [row(i) for i in chosen] or [[Tile(np.full((64, 64, 3), 255, np.uint8), "no photograph was recognised")]],
+        headings=headings,
+    )
 
 
 def _look(victim: Victim, scene: Scene, patch: Patch) -> _Seen:

@@ -1,7 +1,7 @@
 """What the patch is trained to bring about. Every objective is minimised; terms are logged apart."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,8 @@ from physpatch.victims.base import DETECTION_THRESHOLD, Task
 
 class Objective(Protocol):
     """Scores of a batch in, named loss terms out; their sum is minimised."""
+
+    term_names: ClassVar[tuple[str, ...]]
 
     def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Scalar terms of the loss for scores (B, K) and true labels (B,)."""
@@ -27,6 +29,7 @@ class TargetedClassification:
     """Cross entropy towards one class."""
 
     target: int
+    term_names: ClassVar[tuple[str, ...]] = ("ce",)
 
     def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         return {"ce": F.cross_entropy(scores, torch.full_like(labels, self.target))}
@@ -38,6 +41,8 @@ class TargetedClassification:
 @dataclass(frozen=True)
 class UntargetedClassification:
     """-log(1 - p) of the true class: unlike -cross entropy it stops pulling at images that are fooled already."""
+
+    term_names: ClassVar[tuple[str, ...]] = ("true_class",)
 
     def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         true = scores.gather(1, labels[:, None])[:, 0]
@@ -53,6 +58,7 @@ class TargetedDetection:
     """-log p of the target class's most confident box: a phantom appears."""
 
     target: int
+    term_names: ClassVar[tuple[str, ...]] = ("appear",)
 
     def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         return {"appear": F.softplus(-scores[:, self.target]).mean()}
@@ -64,6 +70,8 @@ class TargetedDetection:
 @dataclass(frozen=True)
 class HideDetection:
     """-log(1 - p) of the most confident box of any class: nothing is found."""
+
+    term_names: ClassVar[tuple[str, ...]] = ("hide",)
 
     def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         return {"hide": F.softplus(scores.amax(dim=1)).mean()}

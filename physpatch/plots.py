@@ -38,9 +38,21 @@ def save_loss_plot(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     left.plot(steps, _running_mean([row["loss"] for row in rows]), color=_GOOD, label="loss (running mean)")
     left.set(xlabel="step", ylabel="loss")
     right = left.twinx()
-    right.plot(steps, _running_mean([row["success"] for row in rows]), color=_BAD, linestyle="--", label="fooled, training batch")
+    right.plot(
+        steps,
+        _running_mean([row["success"] for row in rows]),
+        color=_BAD,
+        linestyle="--",
+        label="fooled, training batch",
+    )
     right.set(ylabel="share of the batch fooled", ylim=(-0.02, 1.02))
-    left.legend(handles=[*left.get_lines()[1:], *right.get_lines()], loc="upper center", ncols=2, frameon=False, bbox_to_anchor=(0.5, 1.15))
+    left.legend(
+        handles=[*left.get_lines()[1:], *right.get_lines()],
+        loc="upper center",
+        ncols=2,
+        frameon=False,
+        bbox_to_anchor=(0.5, 1.15),
+    )
     _save(figure, path)
 
 
@@ -94,7 +106,9 @@ def open_video(path: Path, fps: float, size_wh: tuple[int, int]) -> cv2.VideoWri
     """
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size_wh)
     if not writer.isOpened():
-        raise PhyspatchError(f"OpenCV cannot write the video {path}; is the folder writable and opencv-python built with FFmpeg?")
+        raise PhyspatchError(
+            f"OpenCV cannot write the video {path}; is the folder writable and opencv-python built with FFmpeg?"
+        )
     return writer
 
 

@@ -16,9 +16,8 @@ from safetensors.torch import load_file, save_file
 import physpatch
 from calibration.errors import InputError
 from calibration.files import atomic_path, read_json, write_json
-from physpatch.artifact import Patch
 from physpatch.config import TrainConfig
-from physpatch.data import Photographs, load_photographs
+from physpatch.data import Photo, Photographs, limited, list_photos, load_photographs, load_photos, split
 from physpatch.evaluate import evaluate_patch, scenes
 from physpatch.examples import save_examples, save_grad_cam
 from physpatch.plots import save_evolution, save_loss_plot
@@ -46,7 +45,9 @@ class Materials:
     held_out: Photographs
 
 
-def train_run(config: TrainConfig, out: Path | None = None, *, progress: Progress = lambda *_: None, say: Say = print) -> Path:
+def train_run(
+    config: TrainConfig, out: Path | None = None, *, progress: Progress = lambda *_: None, say: Say = print
+) -> Path:
     """Train a patch and leave a run folder: patch, curves, video, pictures, results on held-out photographs.
 
     Args:
@@ -72,7 +73,9 @@ def train_run(config: TrainConfig, out: Path | None = None, *, progress: Progres
     return _train(folder, config, materials, progress, say)
 
 
-def resume_run(folder: Path, *, steps: int | None = None, progress: Progress = lambda *_: None, say: Say = print) -> Path:
+def resume_run(
+    folder: Path, *, steps: int | None = None, progress: Progress = lambda *_: None, say: Say = print
+) -> Path:
     """Go on with a run that was interrupted, from its last checkpoint; ``steps`` may lengthen it.
 
     Raises:
@@ -86,7 +89,9 @@ def resume_run(folder: Path, *, steps: int | None = None, progress: Progress = l
     for what, now in (("weights", materials.victim.weights.sha256), ("training data", materials.train.fingerprint)):
         before = record["weights"]["sha256"] if what == "weights" else record["data"]["train_fingerprint"]
         if before != now:
-            raise InputError(f"the {what} of {folder} have changed since it began; a resumed run would not be the same run")
+            raise InputError(
+                f"the {what} of {folder} have changed since it began; a resumed run would not be the same run"
+            )
     write_json(folder / "run.json", record | {"config": config.to_dict(), "status": "training"})
     return _train(folder, config, materials, progress, say)
 
@@ -105,17 +110,42 @@ def find_run(run: str | None) -> Path:
     return folder
 
 
+def held_out_photographs(config: TrainConfig, data: str | None, victim: Victim) -> Photographs:
+    """What a patch of this run is measured on: its own data's held-out part, or other data whole, as ``victim`` sees them."""
+    if data is None or data == config.data:
+        return load_photos(_held_out(config, victim), victim.preprocessing)
+    return load_photos(limited(list_photos(data, victim.categories), config.limit, config.seed), victim.preprocessing)
+
+
+def held_out_files(config: TrainConfig, victim: Victim) -> list[tuple[Path, str | None]]:
+    """The held-out photographs' files, each with the name of the class that it shows."""
+    return [(photo.path, victim.categories[photo.label]) for photo in _held_out(config, victim)]
+
+
+def _held_out(config: TrainConfig, victim: Victim) -> list[Photo]:
+    photos = limited(list_photos(config.data, victim.categories), config.limit, config.seed)
+    return split(photos, config.held_out, config.seed)[1]
+
+
 def _prepare(config: TrainConfig, say: Say) -> tuple[Materials, TrainConfig]:
     """Load everything, with ``auto`` answered: the config that comes back names what is used."""
     victim = load_victim(config.model, weights=config.weights, device=config.device, say=say)
-    train, held_out = load_photographs(config.data, victim.categories, victim.preprocessing,
-                                       held_out=config.held_out, seed=config.seed, limit=config.limit)  # fmt: skip
+    train, held_out = load_photographs(
+        config.data,
+        victim.categories,
+        victim.preprocessing,
+        held_out=config.held_out,
+        seed=config.seed,
+        limit=config.limit,
+    )
     if not len(held_out) and victim.task == "detect":
         held_out = _center_crops(train, victim.preprocessing.size)
     target = resolve_target(config.target, victim, train, config)
     named = "none" if target is None else str(target)
     if config.target == "auto" and target is not None:
-        say(f"target auto: {victim.categories[target]!r} ({target}), the class that random patches of this grid favour most")
+        say(
+            f"target auto: {victim.categories[target]!r} ({target}), the class that random patches of this grid favour most"
+        )
     model = config.model if config.model.endswith(".pt") else victim.name
     return Materials(victim, target, train, held_out), replace(config, model=model, target=named)
 
@@ -141,18 +171,26 @@ def _train(folder: Path, config: TrainConfig, materials: Materials, progress: Pr
 
 
 def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps: int, progress: Progress) -> None:
+    """Train to the end, a row in ``metrics.csv`` a step, a checkpoint every few seconds and when anything stops it."""
     from torch.utils.tensorboard import SummaryWriter
 
-    with open(folder / "metrics.csv", "w", newline="", encoding="utf-8") as stream, SummaryWriter(folder / "tensorboard", purge_step=trainer.step) as board:  # type: ignore[no-untyped-call]  # fmt: skip
-        writer: csv.DictWriter[str] | None = None
-        saved = time.monotonic()
+    saved = time.monotonic()
+    columns = ["step", "loss", *trainer.term_names, "success", "seconds"]
+    _write_metrics(folder / "metrics.csv", columns, rows)  # without what a kill left behind the checkpoint
+    with (
+        open(folder / "metrics.csv", "a", newline="", encoding="utf-8") as stream,
+        SummaryWriter(folder / "tensorboard", purge_step=trainer.step) as board,
+    ):  # type: ignore[no-untyped-call]
+        writer = csv.DictWriter(stream, columns)
         try:
-            for row in rows:
-                writer = writer or _metrics_writer(stream, row)
-                writer.writerow(row)
             for record in trainer:
-                row = {"step": record.step, "loss": record.loss, **record.terms, "success": record.success, "seconds": record.seconds}
-                writer = writer or _metrics_writer(stream, row)
+                row = {
+                    "step": record.step,
+                    "loss": record.loss,
+                    **record.terms,
+                    "success": record.success,
+                    "seconds": record.seconds,
+                }
                 writer.writerow(row)
                 stream.flush()
                 rows.append(row)
@@ -168,7 +206,14 @@ def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps
                 trainer.patch.save(folder)
 
 
-def _finish(folder: Path, config: TrainConfig, materials: Materials, trainer: Trainer, rows: list[dict[str, Any]], seconds: float) -> None:
+def _finish(
+    folder: Path,
+    config: TrainConfig,
+    materials: Materials,
+    trainer: Trainer,
+    rows: list[dict[str, Any]],
+    seconds: float,
+) -> None:
     victim, held_out = materials.victim, materials.held_out
     patch = replace(trainer.patch, provenance=_provenance(config, materials))
     patch.save(folder)
@@ -182,12 +227,19 @@ def _finish(folder: Path, config: TrainConfig, materials: Materials, trainer: Tr
         save_examples(folder / "examples.png", victim, scene, patch)
         results["grad_cam"] = save_grad_cam(folder / "gradcam.png", victim, scene, patch)
     record = read_json(folder / "run.json")
-    write_json(folder / "run.json", record | {"status": "finished", "training_seconds": round(seconds, 2), "results": results})
+    write_json(
+        folder / "run.json", record | {"status": "finished", "training_seconds": round(seconds, 2), "results": results}
+    )
 
 
 def _provenance(config: TrainConfig, materials: Materials) -> dict[str, Any]:
     victim = materials.victim
-    return {"physpatch": physpatch.__version__, "model": victim.name, "weights_sha256": victim.weights.sha256, "config": config.to_dict()}
+    return {
+        "physpatch": physpatch.__version__,
+        "model": victim.name,
+        "weights_sha256": victim.weights.sha256,
+        "config": config.to_dict(),
+    }
 
 
 def _describe(config: TrainConfig, materials: Materials) -> dict[str, Any]:
@@ -226,11 +278,6 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
 
 
-def load_run_patch(run: Path) -> Patch:
-    """The patch of a run folder or of a patch.json."""
-    return Patch.load(run)
-
-
 def _new_folder(config: TrainConfig) -> Path:
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(config.model).stem}-{config.technique}"
     folder, number = RUNS_FOLDER / stem, 2
@@ -266,7 +313,8 @@ def _read_metrics(path: Path, last_step: int) -> list[dict[str, Any]]:
     return [row for row in numbers if row["step"] <= last_step]
 
 
-def _metrics_writer(stream: Any, row: dict[str, Any]) -> csv.DictWriter:
-    writer = csv.DictWriter(stream, list(row))
-    writer.writeheader()
-    return writer
+def _write_metrics(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)

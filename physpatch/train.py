@@ -42,7 +42,9 @@ class Trainer:
     The same arguments give the same patch, bit for bit on the CPU, also through :meth:`state` and :meth:`restore`.
     """
 
-    def __init__(self, victim: Victim, photographs: Photographs, config: TrainConfig, target: int | None = None) -> None:
+    def __init__(
+        self, victim: Victim, photographs: Photographs, config: TrainConfig, target: int | None = None
+    ) -> None:
         """Prepare a run of ``config.steps`` steps on squares at least as large as the victim's input.
 
         Raises:
@@ -73,7 +75,14 @@ class Trainer:
     @property
     def patch(self) -> Patch:
         """The patch as it would be printed now."""
-        return Patch(printable_cells(self._technique.cells()), describe_target(self.victim, self.target), {"step": self.step})
+        return Patch(
+            printable_cells(self._technique.cells()), describe_target(self.victim, self.target), {"step": self.step}
+        )
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of the loss terms, the keys of :attr:`StepRecord.terms`."""
+        return self._objective.term_names
 
     @property
     def history(self) -> list[Any]:
@@ -84,14 +93,20 @@ class Trainer:
         """Everything needed to go on, as tensors."""
         snapshots = torch.stack([torch.from_numpy(cells) for cells in self._history])
         technique = {f"technique.{k}": v for k, v in self._technique.state().items()}
-        return technique | {"step": torch.tensor(self.step), "generator": self._generator.get_state(), "history": snapshots}
+        return technique | {
+            "step": torch.tensor(self.step),
+            "generator": self._generator.get_state(),
+            "history": snapshots,
+        }
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take up what :meth:`state` gave."""
         self.step = int(state["step"])
         self._generator.set_state(state["generator"])
         self._history = [cells.numpy() for cells in state["history"]]
-        self._technique.restore({k.removeprefix("technique."): v for k, v in state.items() if k.startswith("technique.")})
+        self._technique.restore(
+            {k.removeprefix("technique."): v for k, v in state.items() if k.startswith("technique.")}
+        )
 
     def _advance(self) -> StepRecord:
         started = time.perf_counter()

@@ -92,7 +92,9 @@ class Victim:
         """
         if name.lstrip("-").isdigit():
             if not 0 <= int(name) < len(self.categories):
-                raise InputError(f"class index {name} out of range; {self.name} has classes 0 to {len(self.categories) - 1}")
+                raise InputError(
+                    f"class index {name} out of range; {self.name} has classes 0 to {len(self.categories) - 1}"
+                )
             return int(name)
         wanted = normal_name(name)
         for index, category in enumerate(self.categories):

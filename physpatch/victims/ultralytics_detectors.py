@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.errors import InputError, UnavailableError
-from physpatch.victims.base import DETECTION_THRESHOLD, CatalogueEntry, Detection, Preprocessing, Victim, WeightsInfo, file_sha256, freeze
+from physpatch.victims.base import (
+    DETECTION_THRESHOLD,
+    CatalogueEntry,
+    Detection,
+    Preprocessing,
+    Victim,
+    WeightsInfo,
+    file_sha256,
+    freeze,
+)
 from physpatch.victims.download import reachable, stall_limit
 
 _SHOWN = ("yolov8n", "yolov8s", "yolov8m", "yolo11n")
@@ -47,7 +56,10 @@ class YoloVictim(Victim):
         batch = torch.from_numpy(np.ascontiguousarray(boxed)).to(self.device).permute(2, 0, 1)[None] / 255
         found = non_max_suppression(_predictions(self.raw(batch)), conf_thres=DETECTION_THRESHOLD)[0]
         boxes = scale_boxes((size, size), found[:, :4], frame.shape[:2]).tolist()
-        return [Detection(int(index), float(score), tuple(box)) for box, (score, index) in zip(boxes, found[:, 4:6].tolist(), strict=True)]
+        return [
+            Detection(int(index), float(score), tuple(box))
+            for box, (score, index) in zip(boxes, found[:, 4:6].tolist(), strict=True)
+        ]
 
 
 class UltralyticsDetectors:
@@ -55,7 +67,9 @@ class UltralyticsDetectors:
 
     def catalogue(self) -> list[CatalogueEntry]:
         return [
-            CatalogueEntry(name, "detect", str(file) if file else "download by ultralytics, or a FILE.pt", file is not None)
+            CatalogueEntry(
+                name, "detect", str(file) if file else "download by ultralytics, or a FILE.pt", file is not None
+            )
             for name in _SHOWN
             for file in [_local_file(name)]
         ]
@@ -134,10 +148,14 @@ def _read_network(file: Path) -> Any:
     try:
         checkpoint, _ = torch_safe_load(file, safe_only=True)
     except Exception as error:  # TypeError, UnpicklingError, RuntimeError …: each means the same to the user
-        raise InputError(f"{file} is not an ultralytics checkpoint that can be loaded safely ({_first_words(error)})") from error
+        raise InputError(
+            f"{file} is not an ultralytics checkpoint that can be loaded safely ({_first_words(error)})"
+        ) from error
     network = checkpoint.get("ema") or checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if not isinstance(network, DetectionModel):
-        raise InputError(f"{file} holds no detection model; classification and segmentation checkpoints are not supported")
+        raise InputError(
+            f"{file} holds no detection model; classification and segmentation checkpoints are not supported"
+        )
     network = network.float()
     network.args = checkpoint.get("train_args") or {}
     return network

@@ -1,0 +1,179 @@
+"""What the models make of one frame."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from calibration.camera import Intrinsics
+from calibration.pose import SheetPose, find_sheet, make_detector
+from calibration.sheet import SheetLayout
+from captures.frame import Frame
+from captures.store import FrameRow
+from physpatch.explain import HeatMapper, grad_cam, heat_share
+from physpatch.victims.base import Detection, Preprocessing, Victim, normal_name
+from physpatch.victims.ultralytics_detectors import YoloVictim
+
+NO_SHEET = "none"  # the condition of a frame in which no sheet was recognised and the source named none
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """One frame and what was found in it.
+
+    Attributes:
+        rows: one for each model.
+        pose: of the sheet, or None.
+        heat: (h, w) in [0, 1] over the central square of the frame, or None without Grad-CAM.
+        boxes: the detector's.
+        target: name of the class aimed at, or None.
+    """
+
+    frame: Frame
+    rows: list[FrameRow]
+    pose: SheetPose | None
+    heat: NDArray[np.float32] | None
+    boxes: list[tuple[str, Detection]]
+    target: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Analyser:
+    """Runs a classifier and, if given, a detector over frames."""
+
+    classifier: Victim
+    detector: YoloVictim | None
+    layouts: Sequence[SheetLayout]
+    intrinsics: Intrinsics
+    target: str | None
+    cam: HeatMapper | None
+    markers: cv2.aruco.ArucoDetector
+
+    def analyse(self, index: int, frame: Frame) -> Analysis:
+        """Look at one frame: sheet pose, classifier with heat, detector."""
+        pose = find_sheet(frame.image, self.layouts, self.intrinsics, self.markers) if self.layouts else None
+        images = to_input(frame.image, self.classifier.preprocessing).to(self.classifier.device)
+        with torch.no_grad():
+            confidence = self.classifier.confidences(self.classifier.scores(images))[0].cpu()
+        top = int(confidence.argmax())
+        heat = self.cam(images, [top])[0] if self.cam else None
+        share = (
+            None
+            if heat is None or pose is None
+            else heat_share(heat, patch_mask(pose, frame.image.shape[:2], heat.shape))
+        )
+        rows = [self._row(index, frame, pose, self.classifier, confidence, heat_in_patch=share)]
+        boxes: list[tuple[str, Detection]] = []
+        if self.detector is not None:
+            boxes = [(self.detector.categories[d.index], d) for d in self.detector.detect(frame.image)]
+            best = torch.zeros(len(self.detector.categories))
+            for _, detection in boxes:
+                best[detection.index] = max(float(best[detection.index]), detection.score)
+            listed = [[name, round(d.score, 4), *(round(edge, 1) for edge in d.xyxy)] for name, d in boxes]
+            rows.append(self._row(index, frame, pose, self.detector, best, boxes=json.dumps(listed)))
+        return Analysis(frame, rows, pose, heat, boxes, self.target)
+
+    def _row(
+        self,
+        index: int,
+        frame: Frame,
+        pose: SheetPose | None,
+        model: Victim,
+        confidence: Tensor,
+        *,
+        heat_in_patch: float | None = None,
+        boxes: str | None = None,
+    ) -> FrameRow:
+        score, top = confidence.max(dim=0)
+        found = float(score) > 0
+        name = model.categories[int(top)] if found else ""
+        aim = None if self.target is None else _index_of(model, self.target)
+        success: int | None = None
+        if self.target is not None:
+            success = int(name == self.target) if aim is not None else None
+        elif frame.label is not None and model.task == "classify":
+            success = int(name != frame.label)
+        known = pose is not None
+        return FrameRow(
+            frame=index,
+            time_s=round(frame.time_s, 4),
+            condition=frame.condition or (pose.layout.kind if pose else NO_SHEET),
+            clip=frame.clip,
+            model=model.name,
+            top1=name,
+            top1_score=round(float(score), 5),
+            target_score=None if aim is None else round(float(confidence[aim]), 5),
+            success=success,
+            distance_m=_rounded(pose.distance_m, 4) if known else None,
+            yaw_deg=_rounded(pose.yaw_deg, 2) if known else None,
+            pitch_deg=_rounded(pose.pitch_deg, 2) if known else None,
+            roll_deg=_rounded(pose.roll_deg, 2) if known else None,
+            patch_px=_rounded(pose.patch_px, 1) if known else None,
+            px_per_cell=_rounded(pose.px_per_cell, 2) if known else None,
+            label=frame.label,
+            heat_in_patch=_rounded(heat_in_patch, 4),
+            boxes=boxes,
+        )
+
+
+@contextmanager
+def open_analyser(
+    classifier: Victim,
+    detector: YoloVictim | None,
+    layouts: Sequence[SheetLayout],
+    intrinsics: Intrinsics,
+    target: str | None,
+    *,
+    with_cam: bool = True,
+) -> Iterator[Analyser]:
+    """An analyser whose Grad-CAM hooks are taken off the classifier when the block ends."""
+    markers = make_detector()
+    if not with_cam:
+        yield Analyser(classifier, detector, layouts, intrinsics, target, None, markers)
+        return
+    with grad_cam(classifier) as cam:
+        yield Analyser(classifier, detector, layouts, intrinsics, target, cam, markers)
+
+
+def to_input(image: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
+    """The central square of a frame (H, W, 3) RGB uint8 as a classifier's input (1, 3, S, S) in [0, 1].
+
+    The whole square is shown: what stands at the edge of the picture would be cut away by the usual margin.
+    """
+    left, top, side = central_square(image.shape[:2])
+    square = image[top : top + side, left : left + side]
+    shrinks = side > preprocessing.size
+    resized = cv2.resize(
+        square, (preprocessing.size, preprocessing.size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    )
+    return torch.from_numpy(resized).permute(2, 0, 1)[None].float() / 255
+
+
+def central_square(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Left, top and side of the central square of a frame of (height, width)."""
+    side = min(shape)
+    return (shape[1] - side) // 2, (shape[0] - side) // 2, side
+
+
+def patch_mask(pose: SheetPose, frame_shape: tuple[int, ...], mask_shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """The patch's outline in the central square, as a mask of ``mask_shape`` with 0 and 1."""
+    left, top, side = central_square(frame_shape)
+    corners = (pose.patch_corners_px - (left, top)) * (mask_shape[0] / side)
+    mask = np.zeros(mask_shape, dtype=np.float32)
+    cv2.fillConvexPoly(mask, corners.round().astype(np.int32), 1.0)
+    return mask
+
+
+def _index_of(model: Victim, name: str) -> int | None:
+    wanted = normal_name(name)
+    return next((i for i, category in enumerate(model.categories) if normal_name(category) == wanted), None)
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

@@ -1,0 +1,246 @@
+"""The virtual rig: a printed PDF before a simulated camera. The held-out physics.
+
+Written in numpy and OpenCV and without a line of the EOT code, so that what training learned is tested on something that
+it did not see: another printer's colours, another lens, another light, another noise. It also lets a person rehearse a session.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera import Intrinsics
+from calibration.colour import linear_to_srgb, srgb_to_linear
+from calibration.errors import InputError
+from calibration.pdf import carried_layouts, rasterise
+from calibration.pose import rotation_matrix
+from calibration.sheet import SheetLayout
+from captures.frame import Frame
+
+FRAME_WH = (640, 480)
+RIG_HFOV_DEG = 60.0
+RIG_FPS = 10.0
+_SCAN_DPI = 120
+_SUPERSAMPLE = 2
+_ARM_M = (0.28, 0.5)  # how far from the camera the sheet is held
+_TURN_DEG = {"yaw": 25.0, "pitch": 15.0, "roll": 15.0}
+_REACH = 0.3  # of the frame: how far from its centre the patch is held
+_JITTER_DEG, _JITTER_MM = 1.0, 2.0  # a hand is not a tripod
+
+
+@dataclass(frozen=True)
+class RigPose:
+    """Where the patch's centre is, in metres before the camera (x right, y down), and how the sheet is turned."""
+
+    distance_m: float
+    x_m: float
+    y_m: float
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+
+
+@dataclass(frozen=True)
+class RigTruth:
+    """A printer and a camera, drawn by seed. What calibration will have to find out, and training must not read.
+
+    Attributes:
+        ink: (3, 3) mixing of the inks in linear light; rows sum to the paper's reflectance.
+        dot_gain: exponent on linear reflectance; above 1 prints darker mid-tones.
+        ink_floor: reflectance of the darkest print.
+        sensor: (3, 3) colour matrix of the camera, white balance included.
+        blur_px, read_noise, shot_noise, vignette, jpeg_quality: the camera's.
+    """
+
+    ink: NDArray[np.float64]
+    dot_gain: float
+    ink_floor: float
+    sensor: NDArray[np.float64]
+    blur_px: float
+    read_noise: float
+    shot_noise: float
+    vignette: float
+    jpeg_quality: int
+
+    @classmethod
+    def draw(cls, seed: int) -> "RigTruth":
+        """A random, plausible printer and camera."""
+        rng = np.random.default_rng(seed)
+        bleed = rng.uniform(0.02, 0.08, (3, 3)) * (1 - np.eye(3))
+        ink = (np.eye(3) - np.diag(bleed.sum(axis=1)) + bleed) * rng.uniform(0.86, 0.94)
+        mixing = rng.normal(0, 0.03, (3, 3)) * (1 - np.eye(3))
+        sensor = (np.eye(3) - np.diag(mixing.sum(axis=1)) + mixing) * rng.uniform(0.94, 1.06, (3, 1))
+        return cls(
+            ink,
+            rng.uniform(1.05, 1.3),
+            rng.uniform(0.015, 0.04),
+            sensor,
+            rng.uniform(0.5, 0.9),
+            rng.uniform(0.002, 0.006),
+            rng.uniform(0.008, 0.015),
+            rng.uniform(0.1, 0.3),
+            int(rng.integers(85, 95)),
+        )
+
+
+class VirtualRig:
+    """Shows the sheets of a PDF, cut out along the cut line, before photographs, at poses drawn by seed.
+
+    For each clip one background and one pose are drawn; every sheet of the PDF is then held there in turn, so that patch
+    and controls are seen at the same poses.
+    """
+
+    def __init__(
+        self,
+        pdf: Path,
+        backgrounds: Sequence[tuple[Path, str | None]],
+        *,
+        clips: int = 12,
+        frames_per_clip: int = 3,
+        seed: int = 0,
+        frame_wh: tuple[int, int] = FRAME_WH,
+    ) -> None:
+        """Scan the sheets.
+
+        Args:
+            pdf: what ``physpatch print`` wrote.
+            backgrounds: photographs, each with the class that it shows, or None.
+            clips, frames_per_clip: how much is filmed of each sheet.
+            seed: of printer, camera, poses and noise.
+            frame_wh: size of the frames.
+
+        Raises:
+            InputError: not such a PDF, or no backgrounds.
+        """
+        if not backgrounds:
+            raise InputError("the virtual rig needs at least one background photograph")
+        self.layouts = carried_layouts(pdf)
+        self.truth = RigTruth.draw(seed)
+        self.intrinsics = replace(Intrinsics.from_hfov(*frame_wh, RIG_HFOV_DEG), assumed=False)
+        self.fps = RIG_FPS
+        self._sheets = [_printed(_scan(pdf, page, layout), self.truth) for page, layout in enumerate(self.layouts)]
+        order = np.random.default_rng([seed, 1]).permutation(len(backgrounds))
+        self._backgrounds = [backgrounds[i] for i in order]
+        self._clips, self._frames_per_clip, self._seed = clips, frames_per_clip, seed
+
+    def __len__(self) -> int:
+        return self._clips * self._frames_per_clip * len(self.layouts)
+
+    def __iter__(self) -> Iterator[Frame]:
+        index = 0
+        for clip in range(self._clips):
+            path, label = self._backgrounds[clip % len(self._backgrounds)]
+            behind = self.background(path)
+            for page, layout in enumerate(self.layouts):
+                hand = np.random.default_rng([self._seed, 2, clip])  # the same poses and light for every sheet
+                pose = self._draw_pose(hand, layout)
+                for _ in range(self._frames_per_clip):
+                    image = self.render(page, _jittered(pose, hand), behind, hand)
+                    yield Frame(image, index / self.fps, condition=layout.kind, clip=clip, label=label)
+                    index += 1
+
+    def background(self, path: Path) -> NDArray[np.float64]:
+        """A photograph filling the frame, (H, W, 3) linear light."""
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise InputError(f"broken image {path}; remove or replace it")
+        width, height = self.intrinsics.width, self.intrinsics.height
+        factor = max(width / picture.shape[1], height / picture.shape[0])
+        size = (max(width, round(picture.shape[1] * factor)), max(height, round(picture.shape[0] * factor)))
+        picture = cv2.cvtColor(
+            cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC),
+            cv2.COLOR_BGR2RGB,
+        )
+        left, top = (size[0] - width) // 2, (size[1] - height) // 2
+        return srgb_to_linear(picture[top : top + height, left : left + width] / 255)
+
+    def render(
+        self, page: int, pose: RigPose, behind: NDArray[np.float64], rng: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        """One frame, (H, W, 3) RGB uint8: sheet ``page`` of the PDF at ``pose`` before a linear background."""
+        layout, truth = self.layouts[page], self.truth
+        width, height = self.intrinsics.width, self.intrinsics.height
+        light = rng.uniform(0.75, 1.05) * _light_falloff((height, width), rng)
+        sheet, cover = self._project(self._sheets[page], layout, pose)
+        scene = sheet * light[..., None] + (1 - cover[..., None]) * behind
+        scene = cv2.GaussianBlur(scene, (0, 0), truth.blur_px)
+        scene = np.clip(scene @ truth.sensor.T, 0, None) * _vignette((height, width), truth.vignette)[..., None]
+        noise = np.sqrt(truth.read_noise**2 + truth.shot_noise**2 * scene)
+        exposed = np.clip(scene + rng.normal(0, 1, scene.shape) * noise, 0, 1)
+        pixels = (linear_to_srgb(exposed) * 255).round().astype(np.uint8)
+        _, packed = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, truth.jpeg_quality])
+        return cv2.cvtColor(cv2.imdecode(packed, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+    def _project(
+        self, sheet: NDArray[np.float64], layout: SheetLayout, pose: RigPose
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The cut-out sheet through the pinhole, supersampled: light (H, W, 3) times coverage, and coverage (H, W)."""
+        corners_mm = layout.cut.corners_mm - layout.patch.corners_mm.mean(axis=0)
+        in_camera = (
+            np.column_stack([corners_mm, np.zeros(4)]) @ rotation_matrix(pose.yaw_deg, pose.pitch_deg, pose.roll_deg).T
+        )
+        in_camera += 1000 * np.array([pose.x_m, pose.y_m, pose.distance_m])
+        pixels = in_camera @ self.intrinsics.matrix.T
+        pixels = (pixels[:, :2] / pixels[:, 2:] + 0.5) * _SUPERSAMPLE - 0.5
+        height, width = sheet.shape[:2]
+        scan = np.array([[0, 0], [width, 0], [width, height], [0, height]]) - 0.5
+        warp = cv2.getPerspectiveTransform(scan.astype(np.float32), pixels.astype(np.float32))
+        large = (self.intrinsics.width * _SUPERSAMPLE, self.intrinsics.height * _SUPERSAMPLE)
+        layers = cv2.warpPerspective(np.dstack([sheet, np.ones((height, width))]), warp, large, flags=cv2.INTER_LINEAR)
+        layers = cv2.resize(layers, (self.intrinsics.width, self.intrinsics.height), interpolation=cv2.INTER_AREA)
+        return layers[..., :3], layers[..., 3]
+
+    def _draw_pose(self, rng: np.random.Generator, layout: SheetLayout) -> RigPose:
+        """A pose at which the whole cut-out sheet is in the frame, upright enough to be held by a hand."""
+        distance = float(rng.uniform(*_ARM_M))
+        turns = {f"{name}_deg": float(rng.uniform(-most, most)) for name, most in _TURN_DEG.items()}
+        half_frame = np.array([self.intrinsics.width, self.intrinsics.height]) / 2 * distance / self.intrinsics.fx
+        half_sheet = np.array([layout.cut.width_mm, layout.cut.height_mm]) / 2000
+        room = np.clip(half_frame - 1.15 * half_sheet, 0, 2 * _REACH * half_frame)
+        x, y = rng.uniform(-room, room)
+        return RigPose(distance, float(x), float(y), **turns)
+
+
+def _jittered(pose: RigPose, rng: np.random.Generator) -> RigPose:
+    turn, shift = rng.normal(0, _JITTER_DEG, 3), rng.normal(0, _JITTER_MM / 1000, 3)
+    return RigPose(
+        pose.distance_m + shift[2],
+        pose.x_m + shift[0],
+        pose.y_m + shift[1],
+        pose.yaw_deg + turn[0],
+        pose.pitch_deg + turn[1],
+        pose.roll_deg + turn[2],
+    )
+
+
+def _scan(pdf: Path, page: int, layout: SheetLayout) -> NDArray[np.uint8]:
+    """The part of a page inside its cut line."""
+    raster = rasterise(pdf, _SCAN_DPI, page)
+    per_mm = _SCAN_DPI / 25.4
+    left, top = round(layout.cut.x_mm * per_mm), round(layout.cut.y_mm * per_mm)
+    right, bottom = (
+        round((layout.cut.x_mm + layout.cut.width_mm) * per_mm),
+        round((layout.cut.y_mm + layout.cut.height_mm) * per_mm),
+    )
+    return raster[top:bottom, left:right]
+
+
+def _printed(scan: NDArray[np.uint8], truth: RigTruth) -> NDArray[np.float64]:
+    """What the printer makes of it: linear reflectance (H, W, 3)."""
+    linear = srgb_to_linear(scan / 255) ** truth.dot_gain
+    return truth.ink_floor + (1 - truth.ink_floor) * (linear @ truth.ink.T)
+
+
+def _light_falloff(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+    """A lamp from one side: a slope of brightness across the frame, mean 1."""
+    angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.25)
+    y, x = np.mgrid[-0.5 : 0.5 : shape[0] * 1j, -0.5 : 0.5 : shape[1] * 1j]
+    return 1 + slope * (x * np.cos(angle) + y * np.sin(angle))
+
+
+def _vignette(shape: tuple[int, int], strength: float) -> NDArray[np.float64]:
+    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+    return 1 - strength * (x**2 + y**2) / 2

@@ -1,0 +1,5 @@
+"""Millimetres to PDF."""
+
+from printouts.sheets import print_sheets
+
+__all__ = ["print_sheets"]
