@@ -146,7 +146,14 @@ def _say(line: str) -> None:
 @_JSON_OPTION
 @click.pass_context
 def train(
-    context: click.Context, eot: bool, grid: str, out: Path | None, resume: bool, json_out: str | None, **options: Any
+    context: click.Context,
+    /,
+    eot: bool,
+    grid: str,
+    out: Path | None,
+    resume: bool,
+    json_out: str | None,
+    **options: Any,
 ) -> None:
     """Train a patch and measure it on held-out photographs.
 
@@ -259,7 +266,7 @@ def evaluate(
     physpatch evaluate --model efficientnet_lite1 --model efficientnet_lite2
     """
     from physpatch.evaluate import evaluate_patch
-    from physpatch.runs import find_run, held_out_photographs
+    from physpatch.runs import find_run, held_out_photographs, poses_for
     from physpatch.victims.registry import load_victim
 
     folder = find_run(run)
@@ -271,7 +278,7 @@ def evaluate(
         victim = load_victim(name, weights=weights or (None if models else config.weights), device=device, say=_say)
         photographs = held_out_photographs(config, data, victim)
         results[victim.name] = evaluate_patch(
-            victim, photographs, patch, area=config.area, eot=config.eot, seed=seed
+            victim, photographs, patch, area=config.area, eot=config.eot, seed=seed, poses=poses_for(photographs)
         ).to_dict()
     if json_out != "-":
         _show_results(results)
@@ -596,7 +603,7 @@ def models(json_out: str | None) -> None:
             table.add_row(entry.name, entry.task, entry.source, "yes" if entry.ready else "no")
         Console(width=None if sys.stdout.isatty() else 120).print(table)
         click.echo(
-            "Any other torchvision classifier and ultralytics detector loads by its name too, and a detector's FILE.pt by its path."
+            "Any other torchvision classifier or ultralytics detector loads by its name too, a detector's FILE.pt by its path."
         )
     _write_json(json_out, [asdict(entry) for entry in entries])
 

@@ -225,7 +225,7 @@ def layouts_from_json(text: str) -> tuple[SheetLayout, ...]:
 
 
 def _layout_from_dict(page: dict[str, Any]) -> SheetLayout:
-    rects = {name: Rect(**page.pop(name)) for name in ("patch", "cut", "ruler_x", "ruler_y")}
+    rects: dict[str, Any] = {name: Rect(**page.pop(name)) for name in ("patch", "cut", "ruler_x", "ruler_y")}
     markers = tuple(Marker(int(m["id"]), Rect(**m["rect"])) for m in page.pop("markers"))
     grid, page_mm = tuple(page.pop("grid")), tuple(page.pop("page_mm"))
     return SheetLayout(grid=grid, page_mm=page_mm, markers=markers, **rects, **page)

@@ -99,7 +99,6 @@ class Analyser:
             success = int(name == self.target) if aim is not None else None
         elif frame.label is not None and model.task == "classify":
             success = int(name != frame.label)
-        known = pose is not None
         return FrameRow(
             frame=index,
             time_s=round(frame.time_s, 4),
@@ -110,12 +109,12 @@ class Analyser:
             top1_score=round(float(score), 5),
             target_score=None if aim is None else round(float(confidence[aim]), 5),
             success=success,
-            distance_m=_rounded(pose.distance_m, 4) if known else None,
-            yaw_deg=_rounded(pose.yaw_deg, 2) if known else None,
-            pitch_deg=_rounded(pose.pitch_deg, 2) if known else None,
-            roll_deg=_rounded(pose.roll_deg, 2) if known else None,
-            patch_px=_rounded(pose.patch_px, 1) if known else None,
-            px_per_cell=_rounded(pose.px_per_cell, 2) if known else None,
+            distance_m=_rounded(pose.distance_m if pose else None, 4),
+            yaw_deg=_rounded(pose.yaw_deg if pose else None, 2),
+            pitch_deg=_rounded(pose.pitch_deg if pose else None, 2),
+            roll_deg=_rounded(pose.roll_deg if pose else None, 2),
+            patch_px=_rounded(pose.patch_px if pose else None, 1),
+            px_per_cell=_rounded(pose.px_per_cell if pose else None, 2),
             label=frame.label,
             heat_in_patch=_rounded(heat_in_patch, 4),
             boxes=boxes,

@@ -151,7 +151,7 @@ class _Recorder:
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
         fitting = bgr if (width, height) == self._size else cv2.resize(bgr, self._size)
         row = analysis.rows[0]
-        # A live source is analysed as fast as it goes: a frame is repeated until the next one's time, so that the video keeps time.
+        # A live source is analysed as fast as it goes: a frame is repeated until the next one's time is due.
         due = min(round(row.time_s * self._fps) + 1 - self._written, round(_LONGEST_HOLD_S * self._fps))
         for _ in range(max(1, due)):
             self._writer.write(fitting)

@@ -142,7 +142,7 @@ class VirtualRig:
                     yield Frame(image, index / self.fps, condition=layout.kind, clip=clip, label=label)
                     index += 1
 
-    def background(self, path: Path) -> NDArray[np.float64]:
+    def background(self, path: Path) -> NDArray[np.floating]:
         """A photograph filling the frame, (H, W, 3) linear light."""
         picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if picture is None:
@@ -158,7 +158,7 @@ class VirtualRig:
         return srgb_to_linear(picture[top : top + height, left : left + width] / 255)
 
     def render(
-        self, page: int, pose: RigPose, behind: NDArray[np.float64], rng: np.random.Generator
+        self, page: int, pose: RigPose, behind: NDArray[np.floating], rng: np.random.Generator
     ) -> NDArray[np.uint8]:
         """One frame, (H, W, 3) RGB uint8: sheet ``page`` of the PDF at ``pose`` before a linear background."""
         layout, truth = self.layouts[page], self.truth

@@ -248,7 +248,7 @@ def _from_subfolders(folder: Path, categories: Sequence[str]) -> list[Photo]:
             labels[sub] = int(name)
         else:
             raise InputError(
-                f"folder {sub.name!r} in {folder} is no class of this model; name it by class name or index, or add a labels.csv"
+                f"folder {sub.name!r} in {folder} is no class of this model; use class names or indices, or a labels.csv"
             )
     return [Photo(path, label) for sub, label in labels.items() for path in _images_in(sub)]
 

@@ -1,7 +1,7 @@
 """Expectation over transformation: parameters are sampled as data first and applied second, so a step can be replayed."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -40,8 +40,8 @@ class EotParams:
 
     def to(self, device: torch.device | str) -> "EotParams":
         """The same draw on another device."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return EotParams(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in values.items()})
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "noise_seed"}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
 
 
 def sample(config: EotConfig, batch: int, generator: torch.Generator) -> EotParams:

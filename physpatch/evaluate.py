@@ -1,5 +1,6 @@
 """What a patch does to held-out photographs, beside harmless patches at the same poses."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from physpatch.data import UNLABELLED, Photographs
 from physpatch.eot import EotParams, sample
 from physpatch.objectives import Objective, choose_objective
 from physpatch.patch import cells_from_patch
-from physpatch.stats import Rate, wilson
+from physpatch.stats import Rate, clip_rate, wilson
 from physpatch.victims.base import DETECTION_THRESHOLD, Victim, untouched
 
 CONDITIONS = ("patch", "grey", "random")
@@ -39,12 +40,16 @@ class Scene:
 class Evaluation:
     """Counts on one victim. For a detector "right" means that the class it is surest of stays found.
 
+    ``n`` counts photographs, each seen in ``poses`` poses. With one pose the intervals are Wilson's; with several the
+    photograph is the unit, because its poses are not independent trials.
+
     ``targeted`` and ``untargeted`` are counted on images that are right with the grey control at the same pose, targeted
     ones further where the target is not the true class and the grey control does not already show it.
     """
 
     model: str
     n: int
+    poses: int
     clean_accuracy: float
     accuracy: dict[str, float]
     targeted: dict[str, Rate]
@@ -56,6 +61,7 @@ class Evaluation:
         controls = [c for c in CONDITIONS if c != "patch"]
         return {
             "n": self.n,
+            "poses": self.poses,
             "clean_accuracy": self.clean_accuracy,
             "patched_accuracy": self.accuracy["patch"],
             "controls": {c: self.accuracy[c] for c in controls},
@@ -75,8 +81,9 @@ def evaluate_patch(
     area: float = 0.15,
     eot: EotConfig | None = None,
     seed: int = 0,
+    poses: int = 1,
 ) -> Evaluation:
-    """Measure a patch on held-out photographs, one random pose each, beside grey and random cells at the same poses.
+    """Measure a patch on held-out photographs at random poses, beside grey and random cells at the same poses.
 
     Args:
         victim: the network.
@@ -85,6 +92,7 @@ def evaluate_patch(
         area: share of the image.
         eot: ranges of the poses; None for the defaults.
         seed: of the poses.
+        poses: how many for each photograph; more than one steadies the numbers where photographs are few.
 
     Raises:
         InputError: no labelled photographs.
@@ -98,17 +106,22 @@ def evaluate_patch(
     scores: dict[str, list[Tensor]] = {name: [] for name in ("clean", *shown)}
     labels = []
     with untouched(victim), torch.no_grad():
-        for scene in scenes(victim, photographs, area, eot or EotConfig(), seed):
+        for scene in scenes(victim, photographs, area, eot or EotConfig(), seed, poses):
             scores["clean"].append(victim.scores(scene.images).cpu())
             for name, cells in shown.items():
                 scores[name].append(victim.scores(scene.showing(cells)[0]).cpu())
             labels.append(scene.labels)
     joined = {name: torch.cat(parts) for name, parts in scores.items()}
-    return _count(victim, joined, torch.cat(labels), target, patch.target)
+    return _count(victim, joined, torch.cat(labels), target, poses, patch.target)
 
 
-def scenes(victim: Victim, photographs: Photographs, area: float, eot: EotConfig, seed: int) -> list[Scene]:
-    """The held-out photographs in batches, each with its poses drawn by ``seed``; unlabelled ones only for detectors."""
+def scenes(
+    victim: Victim, photographs: Photographs, area: float, eot: EotConfig, seed: int, poses: int = 1
+) -> Iterator[Scene]:
+    """The held-out photographs in batches, with poses drawn by ``seed``; unlabelled ones only for detectors.
+
+    All photographs come once, then once more for each further pose.
+    """
     usable = (
         photographs.labels != UNLABELLED
         if victim.task == "classify"
@@ -119,29 +132,42 @@ def scenes(victim: Victim, photographs: Photographs, area: float, eot: EotConfig
             "no labelled photographs to measure on; give data with labels (labels.csv, or a folder a class)"
         )
     generator = torch.Generator().manual_seed(seed)
-    batches = zip(photographs.images[usable].split(_BATCH), photographs.labels[usable].split(_BATCH), strict=True)
-    return [
-        Scene(
-            images.to(victim.device).float() / 255, labels, sample(eot, len(images), generator).to(victim.device), area
-        )
-        for images, labels in batches
-    ]
+    for _ in range(poses):
+        for images, labels in zip(
+            photographs.images[usable].split(_BATCH), photographs.labels[usable].split(_BATCH), strict=True
+        ):
+            params = sample(eot, len(images), generator).to(victim.device)
+            yield Scene(images.to(victim.device).float() / 255, labels, params, area)
 
 
 def _count(
-    victim: Victim, scores: dict[str, Tensor], labels: Tensor, target: int | None, described: dict[str, Any] | None
+    victim: Victim,
+    scores: dict[str, Tensor],
+    labels: Tensor,
+    target: int | None,
+    poses: int,
+    described: dict[str, Any] | None,
 ) -> Evaluation:
     right = {name: _right(victim, values, scores, labels) for name, values in scores.items()}
-    untargeted = {c: _rate(~right[c], right["grey"]) for c in CONDITIONS}
+    untargeted = {c: _rate(~right[c], right["grey"], poses) for c in CONDITIONS}
     targeted = {c: Rate(None, None, 0) for c in CONDITIONS}
     if target is not None:
         aim: Objective = choose_objective(victim.task, target)
         reached = {c: aim.success(scores[c], labels) for c in CONDITIONS}
         fair = right["grey"] & ~reached["grey"] & (labels != target)
-        targeted = {c: _rate(reached[c], fair) for c in CONDITIONS}
-    accuracy = {name: float(values.float().mean()) for name, values in right.items()}
+        targeted = {c: _rate(reached[c], fair, poses) for c in CONDITIONS}
+    accuracy = {name: float(values.double().mean()) for name, values in right.items()}
     patched = {c: accuracy[c] for c in CONDITIONS}
-    return Evaluation(victim.name, len(labels), accuracy["clean"], patched, targeted, untargeted, described)
+    return Evaluation(
+        model=victim.name,
+        n=len(labels) // poses,
+        poses=poses,
+        clean_accuracy=accuracy["clean"],
+        accuracy=patched,
+        targeted=targeted,
+        untargeted=untargeted,
+        target=described,
+    )
 
 
 def _right(victim: Victim, values: Tensor, scores: dict[str, Tensor], labels: Tensor) -> Tensor:
@@ -151,5 +177,9 @@ def _right(victim: Victim, values: Tensor, scores: dict[str, Tensor], labels: Te
     return values.gather(1, surest)[:, 0].sigmoid() >= DETECTION_THRESHOLD
 
 
-def _rate(success: Tensor, counted: Tensor) -> Rate:
-    return wilson(int((success & counted).sum()), int(counted.sum()))
+def _rate(success: Tensor, counted: Tensor, poses: int) -> Rate:
+    """The share of successes among what is counted, with the photograph as the unit."""
+    if poses == 1:
+        return wilson(int((success & counted).sum()), int(counted.sum()))
+    hits, trials = ((mask.view(poses, -1)).sum(dim=0) for mask in (success & counted, counted))
+    return clip_rate([h / t for h, t in zip(hits.tolist(), trials.tolist(), strict=True) if t])

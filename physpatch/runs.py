@@ -28,6 +28,7 @@ from physpatch.victims.registry import load_victim
 RUNS_FOLDER = Path("runs")
 _CHECKPOINT = Path("checkpoint/state.safetensors")
 _CHECKPOINT_SECONDS = 10.0
+_VIEWS_WANTED = 60  # a handful of photographs is seen in several poses each
 _EVALUATION_SEED_OFFSET = 1  # evaluation poses are drawn apart from the training's
 _VERSIONED = ("torch", "torchvision", "kornia", "numpy", "opencv-python", "ultralytics", "grad-cam")
 
@@ -122,6 +123,11 @@ def held_out_files(config: TrainConfig, victim: Victim) -> list[tuple[Path, str 
     return [(photo.path, victim.categories[photo.label]) for photo in _held_out(config, victim)]
 
 
+def poses_for(photographs: Photographs) -> int:
+    """Poses for each photograph: one where photographs are many, more where they are few."""
+    return max(1, round(_VIEWS_WANTED / len(photographs)))
+
+
 def _held_out(config: TrainConfig, victim: Victim) -> list[Photo]:
     photos = limited(list_photos(config.data, victim.categories), config.limit, config.seed)
     return split(photos, config.held_out, config.seed)[1]
@@ -180,7 +186,7 @@ def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps
     with (
         open(folder / "metrics.csv", "a", newline="", encoding="utf-8") as stream,
         SummaryWriter(folder / "tensorboard", purge_step=trainer.step) as board,
-    ):  # type: ignore[no-untyped-call]
+    ):
         writer = csv.DictWriter(stream, columns)
         try:
             for record in trainer:
@@ -195,7 +201,7 @@ def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps
                 stream.flush()
                 rows.append(row)
                 for name in ("loss", "success", *record.terms):
-                    board.add_scalar(name, row[name], record.step)  # type: ignore[no-untyped-call]
+                    board.add_scalar(name, row[name], record.step)
                 progress(record, steps)
                 if time.monotonic() - saved > _CHECKPOINT_SECONDS:
                     _write_checkpoint(folder, trainer)
@@ -222,8 +228,10 @@ def _finish(
     results: dict[str, Any] = {}
     if len(held_out):
         seed = config.seed + _EVALUATION_SEED_OFFSET
-        results = evaluate_patch(victim, held_out, patch, area=config.area, eot=config.eot, seed=seed).to_dict()
-        scene = scenes(victim, held_out, config.area, config.eot, seed)[0]
+        results = evaluate_patch(
+            victim, held_out, patch, area=config.area, eot=config.eot, seed=seed, poses=poses_for(held_out)
+        ).to_dict()
+        scene = next(scenes(victim, held_out, config.area, config.eot, seed))
         save_examples(folder / "examples.png", victim, scene, patch)
         results["grad_cam"] = save_grad_cam(folder / "gradcam.png", victim, scene, patch)
     record = read_json(folder / "run.json")

@@ -19,7 +19,7 @@ DETECTION_THRESHOLD = 0.25  # a detector "sees" a class from this confidence on,
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a photograph becomes the network's input: shorter side to ``resize``, central square of ``size``, (x - mean) / std."""
+    """From photograph to input: shorter side to ``resize``, central square of ``size``, (x - mean) / std."""
 
     size: int
     resize: int

