@@ -18,8 +18,10 @@ class UnavailableError(PhyspatchError):
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> InputError:
     """Build the error for a name that is not among the known ones, with near matches named."""
-    known = list(known)
-    near = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=3, cutoff=0.5)
-    spelled = [k for k in known if k.lower() in near][:3]
-    hint = f"did you mean {', '.join(map(repr, spelled))}?" if spelled else f"known: {', '.join(known[:8])}"
+    spelled = {k.lower(): k for k in known}
+    near = difflib.get_close_matches(name.lower(), spelled, n=3, cutoff=0.5)
+    if near:
+        hint = f"did you mean {' or '.join(repr(spelled[k]) for k in near)}?"
+    else:
+        hint = f"known: {', '.join(list(spelled.values())[:8])}"
     return InputError(f"unknown {what} {name!r}; {hint}")

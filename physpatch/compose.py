@@ -114,7 +114,7 @@ def _warp(layer: Tensor, margin: int, corners: Tensor, size_wh: tuple[int, int])
     """Warp textures (B, C, h, w) so that their inner square lands on ``corners`` (B, 4, 2): (B, C, H, W)."""
     low = margin - 0.5
     right, bottom = layer.shape[3] - margin - 0.5, layer.shape[2] - margin - 0.5
-    inner = torch.tensor([[low, low], [right, low], [right, bottom], [low, bottom]], device=layer.device)
+    inner = torch.tensor([[low, low], [right, low], [right, bottom], [low, bottom]]).to(corners)
     transform = get_perspective_transform(inner.expand(len(corners), 4, 2), corners)
     return warp_perspective(layer, transform, (size_wh[1], size_wh[0]))
 

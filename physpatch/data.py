@@ -72,7 +72,7 @@ def list_photos(data: str, categories: Sequence[str]) -> list[Photo]:
         raise InputError(f"no data folder {data!r}; expected samples, imagenette or a folder of images")
     if (folder / "labels.csv").is_file():
         photos = _from_csv(folder / "labels.csv", len(categories))
-    elif any(p.is_dir() for p in folder.iterdir()):
+    elif any(p.is_dir() and not p.name.startswith(".") for p in folder.iterdir()):
         photos = _from_subfolders(folder, categories)
     else:
         photos = [Photo(path, UNLABELLED) for path in _images_in(folder)]
@@ -235,7 +235,7 @@ def _from_csv(file: Path, classes: int) -> list[Photo]:
 
 def _from_subfolders(folder: Path, categories: Sequence[str]) -> list[Photo]:
     """One folder a class, named by index or class name; or as many folders as classes, in sorted order (ImageFolder)."""
-    folders = sorted(p for p in folder.iterdir() if p.is_dir())
+    folders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     by_name = {normal_name(name): i for i, name in reversed(list(enumerate(categories)))}
     labels = {}
     for position, sub in enumerate(folders):

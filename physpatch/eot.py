@@ -38,10 +38,10 @@ class EotParams:
     def __len__(self) -> int:
         return len(self.place)
 
-    def to(self, device: torch.device | str) -> "EotParams":
-        """The same draw on another device."""
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "EotParams":
+        """The same draw on another device, or in another precision."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "noise_seed"}
-        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+        return replace(self, **{name: tensor.to(device=device, dtype=dtype) for name, tensor in tensors.items()})
 
 
 def sample(config: EotConfig, batch: int, generator: torch.Generator) -> EotParams:

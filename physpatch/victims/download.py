@@ -1,8 +1,8 @@
 """Weights from a hub: tried for seconds, never hanging, failing with the cure."""
 
+import http.client
 import socket
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +20,10 @@ def reachable(url: str, seconds: float = _PROBE_SECONDS) -> bool:
     answered = threading.Event()
 
     def probe() -> None:
-        request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "physpatch"})
         try:
+            request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "physpatch"})
             urllib.request.urlopen(request, timeout=seconds).close()
-        except urllib.error.HTTPError:
-            return
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):  # a refusal of the server is an OSError too
             return
         answered.set()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torchvision import models
 
 from calibration.errors import InputError, UnavailableError
@@ -36,16 +37,8 @@ class TorchvisionClassifiers:
         preset = _default_weights(name)
         file = weights or _download(name, preset)
         state = _read_state(file)
-        # The last parameter of every torchvision classifier is the bias of its last layer: one value a class.
-        classes = len(list(state.values())[-1])
+        network, classes = _build(name, file, state)
         categories = imagenet_categories() if classes == 1000 else tuple(f"class {i}" for i in range(classes))
-        try:
-            options = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
-            network = models.get_model(name, weights=None, num_classes=classes, **options)
-            kept = {k: v for k, v in state.items() if not k.lower().startswith("aux")}
-            network.load_state_dict(kept)
-        except (RuntimeError, ValueError) as error:
-            raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
         transform = preset.transforms()
         preprocessing = Preprocessing(
             transform.crop_size[0], transform.resize_size[0], tuple(transform.mean), tuple(transform.std)
@@ -97,6 +90,20 @@ def _download(name: str, preset: Any) -> Path:
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise UnavailableError(f"the download of {name}'s weights failed ({error}); {cure}") from error
     return file
+
+
+def _build(name: str, file: Path, state: dict[str, torch.Tensor]) -> tuple[nn.Module, int]:
+    """The network with these weights, and its number of classes, which the weights tell."""
+    options = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    with torch.device("meta"):
+        head_bias = list(models.get_model(name, weights=None, **options).state_dict())[-1]  # the last layer's
+    try:
+        classes = len(state[head_bias])
+        network = models.get_model(name, weights=None, num_classes=classes, **options)
+        network.load_state_dict({k: v for k, v in state.items() if not k.lower().startswith("aux")})
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
+    return network, classes
 
 
 def _read_state(file: Path) -> dict[str, torch.Tensor]:

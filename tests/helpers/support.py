@@ -1,0 +1,58 @@
+"""What tests import: a tiny victim, photographs of plain colours, the result of a command."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from physpatch.data import Photographs
+
+CATEGORIES = ("red thing", "green thing", "blue thing", "bright thing")
+
+
+class ColourNet(nn.Module):
+    """A convolution and a linear layer that answer by mean colour: deterministic, differentiable, tiny."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(6)
+        self.head = nn.Linear(6, len(CATEGORIES))
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.randn(self.conv.weight.shape, generator=generator) * 0.05)
+            for channel in range(3):
+                self.conv.weight[channel, channel, 1, 1] += 1.0
+            self.head.weight.zero_()
+            self.head.weight[:3, :3] = 6 * torch.eye(3)
+            self.head.weight[3, :3] = 2.6
+            self.head.bias.zero_()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(self.conv(images)).relu().mean(dim=(2, 3)))
+
+
+def colour_photographs(count: int, side: int, seed: int = 0) -> Photographs:
+    """Noisy squares of one dominant colour each, labelled 0, 1 or 2."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = rng.integers(0, 90, (count, 3, side, side))
+    images[np.arange(count), labels] += 150
+    names = tuple(f"{i}.png" for i in range(count))
+    return Photographs(torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(labels), names)
+
+
+class CommandResult:
+    """What a command line left: exit code and both streams."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    def assert_refused(self, *words: str) -> None:
+        """Exit 2, one line on standard error with these words in it, no traceback."""
+        assert self.code == 2, self.err
+        lines = [line for line in self.err.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("Error: ")]
+        assert len(errors) == 1 and errors[0] == lines[-1], self.err
+        assert "Traceback" not in self.err
+        for word in words:
+            assert word in errors[0], errors[0]

@@ -1,0 +1,53 @@
+"""Configs round-trip, and refuse what they do not know."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from calibration.errors import InputError
+from physpatch.config import EotConfig, TrainConfig
+
+
+def test_a_config_survives_json() -> None:
+    config = TrainConfig(grid=(5, 7), eot=EotConfig.none(), target="French horn", learning_rate=0.3)
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("key", [("stepz",), ("eot", "rotation")])
+def test_unknown_keys_are_refused(key: tuple[str, ...]) -> None:
+    value = TrainConfig().to_dict()
+    (value["eot"] if len(key) == 2 else value)[key[-1]] = 1
+    with pytest.raises(InputError, match=f"unknown key '{key[-1]}'"):
+        TrainConfig.from_dict(value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("area", 0.0, "area 0.0 out of range"),
+        ("area", 1.5, "area 1.5 out of range"),
+        ("steps", 0, "steps must be at least 1"),
+        ("batch", -3, "batch must be at least 1"),
+        ("limit", 0, "limit must be at least 1"),
+        ("held_out", 1.0, "held_out 1.0 out of range"),
+        ("learning_rate", 0.0, "learning rate must be positive"),
+        ("grid", (0, 5), "grid 0x5 is not usable"),
+    ],
+)
+def test_senseless_values_are_refused(field: str, value: object, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        replace(TrainConfig(), **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("rotation_deg", (10, -10), "runs from 10 down to -10"),
+        ("scale", (0, 1), "scale must stay above 0"),
+        ("noise", (-0.1, 0), "noise must not be negative"),
+    ],
+)
+def test_senseless_ranges_are_refused(field: str, value: tuple[float, float], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        EotConfig(**{field: value})

@@ -1,0 +1,148 @@
+"""Photographs: what is listed, how it is split, what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from calibration.errors import InputError, UnavailableError
+from physpatch import data
+from physpatch.data import UNLABELLED, Photo, limited, list_photos, load_photographs, load_photos, split
+from physpatch.victims.base import Preprocessing
+from physpatch.victims.imagenet import imagenet_categories
+
+NAMES = ("red thing", "green thing", "blue_thing")
+SMALL = Preprocessing(32, 36, (0, 0, 0), (1, 1, 1))
+
+
+def picture(path: Path, size: tuple[int, int] = (50, 40), color: tuple[int, int, int] = (200, 10, 10)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path)
+    return path
+
+
+def test_samples_are_twenty_labelled_photographs_and_backgrounds() -> None:
+    photos = list_photos("samples", imagenet_categories())
+    labelled = [p for p in photos if p.label != UNLABELLED]
+    assert len(labelled) == 20 and len(photos) >= 25
+    assert imagenet_categories()[labelled[0].label] == "bull mastiff"
+    assert all(p.path.is_file() for p in photos)
+
+
+def test_the_split_is_by_seed_and_keeps_backgrounds_for_training() -> None:
+    photos = [Photo(Path(f"{i}.png"), i % 3) for i in range(20)] + [Photo(Path("wall.png"), UNLABELLED)]
+    train, held_out = split(photos, 0.5, seed=1)
+    assert len(held_out) == 10 and len(train) == 11
+    assert not {p.path for p in train} & {p.path for p in held_out}
+    assert photos[-1] in train
+    assert split(photos, 0.5, seed=1) == (train, held_out)
+    assert split(photos, 0.5, seed=2) != (train, held_out)
+    with pytest.raises(InputError, match="too few"):
+        split(photos[:1], 0.9, seed=0)
+
+
+def test_the_limit_keeps_order() -> None:
+    photos = [Photo(Path(f"{i}.png"), 0) for i in range(50)]
+    few = limited(photos, 10, seed=0)
+    assert len(few) == 10 and few == sorted(few, key=lambda p: int(p.path.stem))
+    assert limited(photos, 50, seed=0) == photos
+
+
+def test_a_labels_file(tmp_path: Path) -> None:
+    picture(tmp_path / "images/a.png")
+    (tmp_path / "labels.csv").write_text("file,class_index,wnid\nimages/a.png,2,n01\n")
+    assert list_photos(str(tmp_path), NAMES) == [Photo(tmp_path / "images/a.png", 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,label\na.png,1\n", "needs the columns file and class_index"),
+        ("", "needs the columns"),
+        ("file,class_index\na.png,two\n", "line 2: class_index 'two' is not a number"),
+        ("file,class_index\na.png,1\nb.png,3\n", "line 3: class_index 3 out of range; the model has classes 0 to 2"),
+    ],
+)
+def test_broken_labels_files(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(InputError, match=words):
+        list_photos(str(tmp_path), NAMES)
+
+
+def test_folders_by_class_name_or_index(tmp_path: Path) -> None:
+    picture(tmp_path / "Blue-Thing/x.png")
+    picture(tmp_path / "0/y.jpg")
+    (tmp_path / ".hidden").mkdir()
+    assert {(p.path.name, p.label) for p in list_photos(str(tmp_path), NAMES)} == {("x.png", 2), ("y.jpg", 0)}
+
+
+def test_as_many_folders_as_classes_are_taken_in_order(tmp_path: Path) -> None:
+    for name in ("n03", "n01", "n02"):
+        picture(tmp_path / name / "x.png")
+    assert [p.label for p in list_photos(str(tmp_path), NAMES)] == [0, 1, 2]
+    picture(tmp_path / "n04/x.png")
+    with pytest.raises(InputError, match=r"folder 'n01' .* is no class of this model"):
+        list_photos(str(tmp_path), NAMES)
+
+
+def test_imagenettes_folders_have_imagenets_classes(tmp_path: Path) -> None:
+    picture(tmp_path / "n03394916/x.png")
+    (photo,) = list_photos(str(tmp_path), imagenet_categories())
+    assert photo.label == 566
+
+
+def test_plain_folders_are_backgrounds(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    assert list_photos(str(tmp_path), NAMES) == [Photo(tmp_path / "a.png", UNLABELLED)]
+
+
+def test_missing_and_empty_folders(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no data folder 'nowhere'; expected samples, imagenette or a folder"):
+        list_photos("nowhere", NAMES)
+    with pytest.raises(InputError, match="holds no images"):
+        list_photos(str(tmp_path), NAMES)
+
+
+def test_imagenette_without_a_network_fails_with_the_cure(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(data.torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(data, "reachable", lambda url: False)
+    with pytest.raises(UnavailableError, match="use --data samples"):
+        list_photos("imagenette", NAMES)
+
+
+def test_photographs_are_central_squares(tmp_path: Path) -> None:
+    wide = np.zeros((72, 216, 3), np.uint8)
+    wide[:, 72:144] = (10, 200, 30)  # only the central third is green
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    loaded = load_photos([Photo(tmp_path / "wide.png", 1)], SMALL)
+    assert loaded.images.shape == (1, 3, 32, 32) and loaded.labels.tolist() == [1]
+    assert loaded.images[0, 1].min() > 190
+    assert load_photos([Photo(tmp_path / "wide.png", 1)], SMALL, whole=True).images.shape[-1] == 36
+
+
+def test_grey_and_transparent_pictures_become_rgb(tmp_path: Path) -> None:
+    for mode in ("L", "RGBA", "P", "CMYK"):
+        path = tmp_path / f"{mode}.{'jpg' if mode == 'CMYK' else 'png'}"
+        Image.new(mode, (60, 50)).save(path)
+        assert load_photos([Photo(path, 0)], SMALL).images.shape == (1, 3, 32, 32)
+
+
+def test_a_broken_jpeg_is_named(tmp_path: Path) -> None:
+    whole = picture(tmp_path / "whole.jpg", (200, 200)).read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"broken image .*cut\.jpg"):
+        load_photos([Photo(tmp_path / "cut.jpg", 0)], SMALL)
+    (tmp_path / "text.jpg").write_text("not a picture")
+    with pytest.raises(InputError, match=r"broken image .*text\.jpg"):
+        load_photos([Photo(tmp_path / "text.jpg", 0)], SMALL)
+    with pytest.raises(InputError, match="no image"):
+        load_photos([Photo(tmp_path / "gone.jpg", 0)], SMALL)
+
+
+def test_fingerprints_tell_data_apart(tmp_path: Path) -> None:
+    for i in range(6):
+        picture(tmp_path / f"{i % 3}/{i}.png", color=(i * 20, 0, 0))
+    first, held_out = load_photographs(str(tmp_path), NAMES, SMALL, seed=0)
+    again, _ = load_photographs(str(tmp_path), NAMES, SMALL, seed=0)
+    assert first.fingerprint == again.fingerprint != held_out.fingerprint

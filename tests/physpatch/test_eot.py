@@ -1,0 +1,162 @@
+"""EOT: sampled as data, replayed exactly, agreeing with OpenCV's warp and with the pose room's angles."""
+
+from dataclasses import fields, replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck
+
+from calibration.colour import linear_to_srgb, srgb_to_linear
+from calibration.pose import rotation_matrix
+from physpatch.compose import patch_size_px, place_patch
+from physpatch.config import EotConfig
+from physpatch.eot import EotParams, patch_corners, sample
+
+GEOMETRY_ONLY = replace(EotConfig.none(), rotation_deg=(-40, 40), tilt_deg=(-30, 30), scale=(0.7, 1.3))
+
+
+def draw(config: EotConfig = EotConfig(), batch: int = 8, seed: int = 0) -> EotParams:
+    return sample(config, batch, torch.Generator().manual_seed(seed))
+
+
+def test_every_parameter_stays_in_its_range_and_fills_it() -> None:
+    config = EotConfig()
+    params = draw(config, 4000)
+    names = {"roll_deg": "rotation_deg", "yaw_deg": "tilt_deg", "pitch_deg": "tilt_deg"}
+    for name in (
+        "roll_deg",
+        "yaw_deg",
+        "pitch_deg",
+        "scale",
+        "gain",
+        "gamma",
+        "temperature",
+        "shadow",
+        "blur_px",
+        "noise",
+    ):
+        low, high = getattr(config, names.get(name, name))
+        values = getattr(params, name)
+        assert low <= values.min() and values.max() <= high
+        assert values.max() - values.min() > 0.98 * (high - low)
+
+
+def test_a_draw_replays_bit_for_bit() -> None:
+    images, cells, params = torch.rand(8, 3, 64, 64), torch.rand(3, 10, 10), draw()
+    first, again = (place_patch(images, cells, params, 0.2)[0] for _ in range(2))
+    assert torch.equal(first, again)
+    same = draw()
+    for field in fields(same):
+        one, other = getattr(params, field.name), getattr(same, field.name)
+        assert torch.equal(one, other) if isinstance(one, Tensor) else one == other
+
+
+def test_no_eot_moves_only_the_place() -> None:
+    params = draw(EotConfig.none())
+    corners = patch_corners(params, (40, 40), (128, 128))
+    assert torch.allclose(corners[:, 2] - corners[:, 0], torch.tensor([40.0, 40.0]), atol=1e-4)
+    assert corners[:, 0].std(dim=0).min() > 5
+    cells = torch.rand(3, 4, 4)
+    composite, coverage = place_patch(torch.rand(8, 3, 128, 128), cells, params, (40 / 128) ** 2)
+    inside = coverage[:, 0] > 0.999
+    colors = composite.permute(0, 2, 3, 1)[inside]
+    nearest = (colors[:, None] - cells.flatten(1).T[None]).abs().sum(dim=2).amin(dim=1)
+    assert float(nearest.median()) < 1e-3  # away from the cells' edges the colours are exactly the patch's
+
+
+def test_the_patch_stays_inside_the_image_and_covers_the_area_asked_for() -> None:
+    corners = patch_corners(draw(GEOMETRY_ONLY, 500), (60, 60), (224, 224))
+    assert corners.min() >= -0.51 and corners.max() <= 223.51
+    assert patch_size_px(0.15, (10, 10), (224, 224)) == pytest.approx((86.75, 86.75), abs=0.01)
+    width, height = patch_size_px(0.2, (5, 10), (100, 100))
+    assert width * height == pytest.approx(2000) and width == pytest.approx(2 * height)
+    _, coverage = place_patch(torch.zeros(64, 3, 224, 224), torch.rand(3, 10, 10), draw(EotConfig.none(), 64), 0.15)
+    assert coverage.mean(dim=(1, 2, 3)).numpy() == pytest.approx(np.full(64, 0.15), abs=0.004)
+
+
+def test_corners_follow_the_pose_rooms_rotation() -> None:
+    """The same angles mean the same thing in training and in a measured pose."""
+    params, wh = draw(GEOMETRY_ONLY, 16), (224, 224)
+    corners = patch_corners(params, (50, 50), wh).numpy()
+    for i in range(16):
+        rotation = rotation_matrix(float(params.yaw_deg[i]), float(params.pitch_deg[i]), float(params.roll_deg[i]))
+        side = 50 * float(params.scale[i]) / 2
+        in_camera = np.array([[-side, -side, 0], [side, -side, 0], [side, side, 0], [-side, side, 0]]) @ rotation.T
+        projected = in_camera[:, :2] / (1 + in_camera[:, 2:] / (1.2 * 224))
+        moved = projected - projected.min(axis=0) + corners[i].min(axis=0)
+        np.testing.assert_allclose(corners[i], moved, atol=1e-3)
+
+
+def test_the_warp_agrees_with_opencv() -> None:
+    """A finely supersampled OpenCV rendering, composited in linear light, differs by little more than antialiasing."""
+    size, cells, params = 160, torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(1)), draw(GEOMETRY_ONLY, 6)
+    images = torch.rand(6, 3, 1, 1).expand(6, 3, size, size).contiguous()
+    ours, _ = place_patch(images, cells, params, 0.2)
+    corners = patch_corners(params, patch_size_px(0.2, (6, 6), (size, size)), (size, size)).numpy()
+    fine, texture = 8, srgb_to_linear(cells.permute(1, 2, 0).numpy()).repeat(64, 0).repeat(64, 1)
+    edges = np.array([[0, 0], [384, 0], [384, 384], [0, 384]], dtype=np.float32) - 0.5
+    for i in range(6):
+        warp = cv2.getPerspectiveTransform(edges, ((corners[i] + 0.5) * fine - 0.5).astype(np.float32))
+        layer = cv2.warpPerspective(
+            np.dstack([texture, np.ones((384, 384))]), warp, (size * fine, size * fine), flags=cv2.INTER_NEAREST
+        )
+        layer = cv2.resize(layer, (size, size), interpolation=cv2.INTER_AREA)
+        behind = srgb_to_linear(images[i].permute(1, 2, 0).numpy())
+        reference = linear_to_srgb(layer[..., :3] + (1 - layer[..., 3:]) * behind)
+        difference = np.abs(ours[i].permute(1, 2, 0).numpy() - reference)
+        assert difference.mean() < 0.004
+        away_from_edges = cv2.erode(
+            (cv2.Laplacian(reference, cv2.CV_64F).max(axis=2) < 1e-3).astype(np.uint8), np.ones((3, 3))
+        )
+        assert difference[away_from_edges > 0].max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("effect", "check"),
+    [
+        ({"gain": (0.5, 0.5)}, lambda linear: linear * 0.5),
+        ({"gamma": (2.0, 2.0)}, lambda linear: linear**2),
+        ({"temperature": (1.25, 1.25)}, lambda linear: np.clip(linear * [1.25, 1, 0.8], 0, 1)),
+    ],
+)
+def test_light_acts_in_linear_values(effect: dict, check) -> None:
+    cells = torch.rand(3, 1, 1) * 0.6 + 0.2
+    composite, coverage = place_patch(
+        torch.zeros(2, 3, 64, 64), cells, draw(replace(EotConfig.none(), **effect), 2), 0.3
+    )
+    inside = composite.permute(0, 2, 3, 1)[coverage[:, 0] > 0.999].numpy()
+    expected = linear_to_srgb(check(srgb_to_linear(cells[:, 0, 0].numpy())))
+    np.testing.assert_allclose(inside, np.broadcast_to(expected, inside.shape), atol=2e-3)
+
+
+def test_blur_spreads_shadow_darkens_noise_scatters() -> None:
+    white, black = torch.ones(3, 1, 1), torch.zeros(16, 3, 96, 96)
+    plain = place_patch(black, white, draw(EotConfig.none(), 16), 0.3)[0]
+    blurred = place_patch(black, white, draw(replace(EotConfig.none(), blur_px=(2, 2)), 16), 0.3)[1]
+    assert (blurred > 0.01).sum() > 1.1 * (plain > 0.01)[:, :1].sum()
+    shadowed = place_patch(black, white, draw(replace(EotConfig.none(), shadow=(0.8, 0.8)), 16), 0.3)[0]
+    assert shadowed.mean() < 0.9 * plain.mean() and shadowed.max() > 0.9
+    grainy, covered = place_patch(black, 0.5 * white, draw(replace(EotConfig.none(), noise=(0.05, 0.05)), 16), 0.3)
+    assert float(grainy[:, 0][covered[:, 0] > 0.999].std()) == pytest.approx(0.05, rel=0.05)
+
+
+def test_gradcheck_of_the_whole_placement() -> None:
+    """The gradient that reaches the cells is the true one, through light, blur, warp and linear compositing."""
+    config = replace(EotConfig(), noise=(0, 0))
+    params = draw(config, 2).to(dtype=torch.float64)
+    images = torch.rand(2, 3, 20, 20, dtype=torch.float64)
+    cells = (torch.rand(3, 2, 2, dtype=torch.float64) * 0.8 + 0.1).requires_grad_()
+    assert gradcheck(lambda c: place_patch(images, c, params, 0.3)[0], cells, atol=1e-6)
+
+
+def test_the_photographs_are_left_alone() -> None:
+    images = torch.rand(4, 3, 48, 48)
+    before = images.clone()
+    composite, coverage = place_patch(images, torch.rand(3, 10, 10), draw(batch=4), 0.1)
+    assert torch.equal(images, before)
+    outside = (coverage == 0).expand_as(images)
+    assert torch.allclose(composite[outside], images[outside], atol=1e-5)  # to linear light and back
+    assert composite.min() >= 0 and composite.max() <= 1

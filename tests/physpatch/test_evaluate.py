@@ -1,0 +1,71 @@
+"""Counting, on a victim whose answers are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support import CATEGORIES
+
+from calibration.errors import InputError
+from physpatch.artifact import Patch
+from physpatch.config import EotConfig
+from physpatch.evaluate import evaluate_patch, scenes
+
+
+def flat(color: tuple[int, int, int], target: int | None) -> Patch:
+    described = None if target is None else {"index": target, "name": CATEGORIES[target]}
+    return Patch(np.full((4, 4, 3), color, np.uint8), described)
+
+
+def test_a_blue_patch_makes_things_blue(tiny_victim, held_out) -> None:
+    result = evaluate_patch(tiny_victim, held_out, flat((0, 0, 255), 2), area=0.6, eot=EotConfig.none())
+    assert result.clean_accuracy == 1.0 and result.n == 40
+    assert result.targeted["patch"].rate == 1.0
+    assert result.targeted["grey"].rate == 0.0
+    not_blue = int((held_out.labels != 2).sum())
+    assert result.targeted["patch"].n <= not_blue  # blue things do not count as fooled when called blue
+    assert result.accuracy["patch"] == pytest.approx(1 - not_blue / 40, abs=0.03)
+
+
+def test_success_is_counted_where_the_grey_control_is_right(tiny_victim, held_out) -> None:
+    result = evaluate_patch(tiny_victim, held_out, flat((255, 255, 255), None), area=0.75)
+    right_with_grey = round(result.accuracy["grey"] * 40)
+    assert result.untargeted["patch"].n == right_with_grey
+    assert result.untargeted["grey"].rate in (0.0, None)
+    assert result.to_dict()["targeted_success"] == {"rate": None, "ci95": None, "n": 0}
+
+
+def test_json_has_the_promised_keys(tiny_victim, held_out) -> None:
+    value = evaluate_patch(tiny_victim, held_out, flat((0, 0, 255), 2)).to_dict()
+    assert {
+        "n",
+        "clean_accuracy",
+        "patched_accuracy",
+        "controls",
+        "targeted_success",
+        "untargeted_success",
+    } <= value.keys()
+    assert set(value["controls"]) == {"grey", "random"}
+    assert set(value["targeted_success"]) == {"rate", "ci95", "n"}
+
+
+def test_every_patch_is_shown_at_the_same_poses(tiny_victim, held_out) -> None:
+    (scene, *_) = scenes(tiny_victim, held_out, 0.2, EotConfig(), seed=5)
+    (again, *_) = scenes(tiny_victim, held_out, 0.2, EotConfig(), seed=5)
+    one, other = scene.showing(flat((255, 0, 0), None))[1], again.showing(flat((0, 0, 255), None))[1]
+    assert torch.equal(one, other)
+
+
+def test_poses_make_the_photograph_the_unit(tiny_victim, held_out) -> None:
+    result = evaluate_patch(tiny_victim, held_out, flat((255, 255, 255), None), area=0.5, poses=5)
+    assert (result.n, result.poses) == (40, 5)
+    assert result.untargeted["patch"].n <= 40
+
+
+def test_guards(tiny_victim, held_out) -> None:
+    unlabelled = replace(held_out, labels=torch.full_like(held_out.labels, -1))
+    with pytest.raises(InputError, match="no labelled photographs"):
+        evaluate_patch(tiny_victim, unlabelled, flat((0, 0, 0), None))
+    with pytest.raises(InputError, match="aims at class 566, but tiny has only 4 classes"):
+        evaluate_patch(tiny_victim, held_out, replace(flat((0, 0, 0), 1), target={"index": 566, "name": "French horn"}))

@@ -1,0 +1,61 @@
+"""Objectives against formulas written out here; they are minimised, and small when the attack works."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, logsumexp
+
+from physpatch.objectives import choose_objective
+
+SCORES = torch.tensor([[2.0, 0.5, -1.0], [0.1, 3.0, 0.2]])
+LABELS = torch.tensor([0, 1])
+
+
+def test_targeted_is_cross_entropy() -> None:
+    (term,) = choose_objective("classify", 2).terms(SCORES, LABELS).values()
+    assert float(term) == pytest.approx(-log_softmax(SCORES.numpy(), axis=1)[:, 2].mean(), rel=1e-6)
+
+
+def test_untargeted_is_the_log_of_what_is_left_for_the_others() -> None:
+    (term,) = choose_objective("classify", None).terms(SCORES, LABELS).values()
+    scores = SCORES.numpy().astype(np.float64)
+    others = [
+        logsumexp(np.delete(row, label)) - logsumexp(row) for row, label in zip(scores, LABELS.tolist(), strict=True)
+    ]
+    assert float(term) == pytest.approx(-np.mean(others), rel=1e-5)
+
+
+def test_untargeted_stays_finite_for_a_certain_answer() -> None:
+    certain = torch.tensor([[200.0, 0.0, 0.0]], requires_grad=True)
+    (term,) = choose_objective("classify", None).terms(certain, torch.tensor([0])).values()
+    term.backward()
+    assert torch.isfinite(term) and certain.grad is not None and certain.grad[0, 0] > 0.9
+
+
+def test_detection_objectives_are_log_probabilities() -> None:
+    probability = torch.sigmoid(SCORES).double()
+    (hide,) = choose_objective("detect", None).terms(SCORES, LABELS).values()
+    assert float(hide) == pytest.approx(float(-torch.log(1 - probability.amax(dim=1)).mean()), rel=1e-5)
+    (appear,) = choose_objective("detect", 1).terms(SCORES, LABELS).values()
+    assert float(appear) == pytest.approx(float(-torch.log(probability[:, 1]).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "scores", "expected"),
+    [
+        ("classify", 1, [[0, 2, 1], [3, 2, 1]], [True, False]),
+        ("classify", None, [[0, 2, 1], [3, 4, 1]], [True, False]),
+        ("detect", 2, [[9, 9, -2], [0, 0, -1]], [False, True]),
+        ("detect", None, [[-3, -2, -4], [0, -9, -9]], [True, False]),
+    ],
+)
+def test_success_by_task(task, target, scores, expected) -> None:
+    found = choose_objective(task, target).success(torch.tensor(scores, dtype=torch.float32), LABELS)
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("task", ["classify", "detect"])
+@pytest.mark.parametrize("target", [None, 0])
+def test_term_names_are_told_before_the_first_step(task, target) -> None:
+    objective = choose_objective(task, target)
+    assert tuple(objective.terms(SCORES, LABELS)) == objective.term_names

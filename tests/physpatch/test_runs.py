@@ -1,0 +1,183 @@
+"""A run on disk: what it leaves, and that a kill at any moment costs nothing that was trained."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from calibration.errors import InputError
+from physpatch import runs
+from physpatch.artifact import Patch
+from physpatch.config import TrainConfig
+from physpatch.runs import find_run, resume_run, train_run
+
+CONFIG = TrainConfig(steps=4, batch=4, area=0.3, grid=(4, 4), target="blue thing", model="tiny")
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def tiny_run(tiny_victim, tmp_path: Path, monkeypatch) -> TrainConfig:
+    """A config whose model is the tiny victim and whose data are coloured squares in a folder."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(tiny_victim.categories[:3]):
+        for i in range(8):
+            picture = rng.integers(0, 90, (40, 40, 3), dtype=np.uint8)
+            picture[..., label] += 150
+            (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(tmp_path / "data" / name / f"{i}.png")
+    monkeypatch.setattr(runs, "load_victim", lambda *_, **__: tiny_victim)
+    monkeypatch.chdir(tmp_path)
+    return replace(CONFIG, data=str(tmp_path / "data"))
+
+
+def test_a_run_leaves_everything_it_promises(tiny_run: TrainConfig) -> None:
+    folder = train_run(tiny_run, say=lambda _: None)
+    assert folder.parent == Path("runs") and Path("runs/latest").resolve() == folder.resolve()
+    for name in (
+        "patch.png",
+        "patch.json",
+        "run.json",
+        "metrics.csv",
+        "loss.png",
+        "evolution.mp4",
+        "examples.png",
+        "gradcam.png",
+    ):
+        assert (folder / name).stat().st_size > 100, name
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "finished" and record["seed"] == 0 and record["versions"]["torch"]
+    assert record["weights"]["sha256"] == "0" * 64 and record["data"]["train"] == record["data"]["held_out"] == 12
+    assert set(record["results"]["controls"]) == {"grey", "random"}
+    assert {"heat_in_patch", "similarity_to_target", "patch_area"} <= record["results"]["grad_cam"].keys()
+    assert TrainConfig.from_dict(record["config"]).target == "2"
+    patch = Patch.load(folder)
+    assert patch.target == {"index": 2, "name": "blue thing"} and patch.provenance["config"]["steps"] == 4
+    with open(folder / "metrics.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4]
+    assert {"loss", "ce", "success", "seconds"} <= rows[0].keys()
+    assert list((folder / "tensorboard").glob("events.out.tfevents*"))
+    video = cv2.VideoCapture(str(folder / "evolution.mp4"))
+    assert video.isOpened() and video.get(cv2.CAP_PROP_FRAME_COUNT) >= 5
+    last_color = np.asarray(Image.open(folder / "patch.png"))[5, 5]
+    video.set(cv2.CAP_PROP_POS_FRAMES, video.get(cv2.CAP_PROP_FRAME_COUNT) - 1)
+    shown = video.read()[1][60, 60, ::-1]
+    assert np.abs(shown.astype(int) - last_color).max() < 25  # the video ends with the patch as saved
+
+
+def test_nothing_is_left_half_written(tiny_run: TrainConfig) -> None:
+    folder = train_run(tiny_run, say=lambda _: None)
+    assert not [p for p in folder.rglob(".*") if p.is_file()]
+
+
+def test_an_interrupted_run_goes_on_to_the_same_patch(tiny_run: TrainConfig, tmp_path: Path) -> None:
+    whole = train_run(tiny_run, tmp_path / "whole", say=lambda _: None)
+
+    def stop_at_two(record, _steps) -> None:
+        if record.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(tiny_run, tmp_path / "cut", progress=stop_at_two, say=lambda _: None)
+    assert Patch.load(tmp_path / "cut").grid == (4, 4)  # what was trained is there already
+    said: list[str] = []
+    resume_run(tmp_path / "cut", say=said.append)
+    assert "going on at step 2 of 4" in said
+    assert Patch.load(whole).id == Patch.load(tmp_path / "cut").id
+    one, other = (load_file(p / "checkpoint/state.safetensors") for p in (whole, tmp_path / "cut"))
+    assert all((one[k] == other[k]).all() for k in one)
+    assert (tmp_path / "cut/metrics.csv").read_text().count("\n") == 5
+
+
+def test_rows_behind_the_checkpoint_are_made_again(tiny_run: TrainConfig, tmp_path: Path) -> None:
+    """A kill can leave metrics rows, even half of one, that no checkpoint knows."""
+    folder = tmp_path / "run"
+
+    def stop(record, _steps) -> None:
+        if record.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(tiny_run, folder, progress=stop, say=lambda _: None)
+    with open(folder / "metrics.csv", "a") as stream:
+        stream.write("4,0.5,0.5,0,1\n5,0.")
+    resume_run(folder, say=lambda _: None)
+    with open(folder / "metrics.csv", newline="") as stream:
+        assert [row["step"] for row in csv.DictReader(stream)] == ["1", "2", "3", "4"]
+
+
+def test_a_finished_run_can_be_lengthened(tiny_run: TrainConfig, tmp_path: Path) -> None:
+    folder = train_run(tiny_run, tmp_path / "run", say=lambda _: None)
+    before = Patch.load(folder).id
+    resume_run(folder, steps=9, say=lambda _: None)
+    assert Patch.load(folder).id != before
+    assert json.loads((folder / "run.json").read_text())["config"]["steps"] == 9
+
+
+def test_resuming_refuses_other_data_and_weights(
+    tiny_run: TrainConfig, tmp_path: Path, tiny_victim, monkeypatch
+) -> None:
+    folder = train_run(tiny_run, tmp_path / "run", say=lambda _: None)
+    other = replace(tiny_victim, weights=replace(tiny_victim.weights, sha256="1" * 64))
+    monkeypatch.setattr(runs, "load_victim", lambda *_, **__: other)
+    with pytest.raises(InputError, match=r"the weights of .* have changed"):
+        resume_run(folder)
+    monkeypatch.setattr(runs, "load_victim", lambda *_, **__: tiny_victim)
+    Image.new("RGB", (40, 40), "white").save(next((tmp_path / "data/red thing").glob("*.png")))
+    (tmp_path / "data/red thing/9.png").write_bytes(next((tmp_path / "data/red thing").glob("*.png")).read_bytes())
+    with pytest.raises(InputError, match=r"the training data of .* have changed"):
+        resume_run(folder)
+
+
+def test_guards(tiny_run: TrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no run yet under runs/; train one with"):
+        find_run(None)
+    with pytest.raises(InputError, match="no run elsewhere"):
+        find_run("elsewhere")
+    folder = train_run(tiny_run, tmp_path / "run", say=lambda _: None)
+    with pytest.raises(InputError, match="holds a run already"):
+        train_run(tiny_run, folder)
+    (folder / "checkpoint/state.safetensors").write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"is damaged .*; remove it to start"):
+        resume_run(folder, say=lambda _: None)
+
+
+def test_kill_minus_nine_and_resume(tmp_path: Path) -> None:
+    """A real process, killed without warning in the middle, resumed from the command line."""
+    arguments = [
+        "train",
+        "--model",
+        "efficientnet_lite0",
+        "--steps",
+        "6",
+        "--batch",
+        "2",
+        "--target",
+        "566",
+        "--out",
+        "run",
+    ]
+    command = [sys.executable, str(ROOT / "cli.py"), *arguments]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        metrics = tmp_path / "run/metrics.csv"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (metrics.is_file() and metrics.read_text().count("\n") >= 3):
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "training"
+    resumed = [sys.executable, str(ROOT / "cli.py"), "train", "--resume", "--out", "run"]
+    subprocess.run(resumed, cwd=tmp_path, check=True, capture_output=True)
+    whole = [*command[:-1], "whole"]
+    subprocess.run(whole, cwd=tmp_path, check=True, capture_output=True)
+    assert Patch.load(tmp_path / "run").id == Patch.load(tmp_path / "whole").id

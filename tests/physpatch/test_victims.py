@@ -1,0 +1,244 @@
+"""The adapters: real embedded weights, and the named networks through files made on the spot."""
+
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from support import colour_photographs
+from torchvision import models
+
+from calibration.errors import InputError, UnavailableError
+from physpatch.config import TrainConfig
+from physpatch.data import list_photos, load_photos
+from physpatch.explain import grad_cam
+from physpatch.train import Trainer
+from physpatch.victims import download, torchvision_classifiers, ultralytics_detectors
+from physpatch.victims.base import Victim
+from physpatch.victims.registry import catalogue, choose_device, load_detector, load_victim
+
+
+class Hostile:
+    """A pickle that leaves a file behind when it is loaded."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self):
+        return (Path.touch, (self.witness,))
+
+
+@pytest.fixture(scope="module")
+def resnet50_file(tmp_path_factory) -> Path:
+    """Random weights of a ResNet50, as a plain state dict."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "resnet50.pth"
+    torch.save(models.resnet50(weights=None).state_dict(), path)
+    return path
+
+
+def trains_and_explains(victim: Victim, target: int | None) -> None:
+    """One training step moves the patch, and Grad-CAM gives a map; the victim stays frozen."""
+    size = victim.preprocessing.size
+    trainer = Trainer(victim, colour_photographs(4, size), TrainConfig(steps=1, batch=2, technique="static"), target)
+    before = trainer.patch.cells
+    (record,) = trainer
+    assert np.isfinite(record.loss) and not np.array_equal(before, trainer.patch.cells)
+    with grad_cam(victim) as cam:
+        heat = cam(torch.rand(1, 3, size, size), [0])
+    assert heat.shape == (1, size, size) and 0 <= heat.min() <= heat.max() <= 1
+    assert not victim.module.training
+    assert not any(p.requires_grad or p.grad is not None for p in victim.module.parameters())
+
+
+def test_embedded_weights_are_real() -> None:
+    """EfficientNet-Lite0 gets the labelled sample photographs right."""
+    victim = load_victim("efficientnet_lite0")
+    photos = [p for p in list_photos("samples", victim.categories) if p.label >= 0]
+    loaded = load_photos(photos, victim.preprocessing)
+    with torch.no_grad():
+        right = victim.scores(loaded.images.float() / 255).argmax(dim=1) == loaded.labels
+    assert int(right.sum()) >= 17
+    assert victim.weights.sha256.startswith("57934424") or len(victim.weights.sha256) == 64
+    trains_and_explains(victim, 566)
+
+
+@pytest.mark.parametrize(("name", "size"), [("efficientnet_lite1", 240), ("efficientnet_lite2", 260)])
+def test_the_larger_embedded_networks_load(name: str, size: int) -> None:
+    victim = load_victim(name)
+    assert victim.preprocessing.size == size
+    with torch.no_grad():
+        assert victim.scores(torch.rand(1, 3, size, size)).shape == (1, 1000)
+
+
+def test_resnet50_from_a_file_is_the_same_network(resnet50_file: Path) -> None:
+    victim = load_victim("resnet50", weights=resnet50_file)
+    reference = models.resnet50(weights=None)
+    reference.load_state_dict(torch.load(resnet50_file, weights_only=True))
+    images = torch.rand(2, 3, 224, 224)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    with torch.no_grad():
+        expected = reference.eval()((images - mean[:, None, None]) / std[:, None, None])
+        torch.testing.assert_close(victim.scores(images), expected, atol=1e-4, rtol=1e-4)
+    assert victim.categories[566] == "French horn" and victim.cam_layer is victim.module.layer4
+    trains_and_explains(victim, None)
+
+
+def test_weights_of_other_class_counts_and_formats(tmp_path: Path) -> None:
+    network = models.resnet18(weights=None, num_classes=7)
+    save_file(network.state_dict(), tmp_path / "seven.safetensors")
+    victim = load_victim("resnet18", weights=tmp_path / "seven.safetensors")
+    assert len(victim.categories) == 7
+    torch.save({"state_dict": network.state_dict(), "epoch": 3}, tmp_path / "checkpoint.pth")
+    assert len(load_victim("resnet18", weights=tmp_path / "checkpoint.pth").categories) == 7
+
+
+def test_unusable_weight_files_are_refused_and_never_run(tmp_path: Path, resnet50_file: Path) -> None:
+    witness = tmp_path / "was_run"
+    torch.save({"weights": Hostile(witness)}, tmp_path / "hostile.pth")
+    (tmp_path / "text.pth").write_text("hello")
+    torch.save([1, 2], tmp_path / "list.pth")
+    for name, words in {
+        "hostile.pth": "not a plain file of weights",
+        "text.pth": "not a plain file of weights",
+        "list.pth": "holds no state dict",
+        "none.pth": "no weights file",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            load_victim("resnet50", weights=tmp_path / name)
+    assert not witness.exists()
+    for model in ("vgg11", "efficientnet_lite0"):
+        with pytest.raises(InputError, match=f"does not hold weights of {model}"):
+            load_victim(model, weights=resnet50_file)
+
+
+def test_unknown_names_come_with_near_ones() -> None:
+    with pytest.raises(InputError, match="unknown model 'resnet5'; did you mean 'resnet50'"):
+        load_victim("resnet5")
+    with pytest.raises(InputError, match="unknown device 'gpu'"):
+        choose_device("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="no CUDA device"):
+            choose_device("cuda")
+
+
+def test_weights_that_cannot_be_had_name_the_cure(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    for module in (torchvision_classifiers, ultralytics_detectors):
+        monkeypatch.setattr(module, "reachable", lambda url: False)
+    with pytest.raises(UnavailableError, match="--weights FILE, or use --model efficientnet_lite0"):
+        load_victim("resnet50")
+    with pytest.raises(UnavailableError, match=r"download yolov8n\.pt elsewhere"):
+        load_victim("yolov8n")
+    said: list[str] = []
+    assert load_victim("auto", say=said.append).name == "efficientnet_lite0"
+    assert len(said) == 1 and "embedded" in said[0]
+    ready = {entry.name: entry.ready for entry in catalogue()}
+    assert ready["efficientnet_lite0"] and not ready["resnet50"] and not ready["yolov8n"]
+
+
+def test_auto_takes_resnet50_from_the_cache(monkeypatch, tmp_path: Path, resnet50_file: Path) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    url = models.ResNet50_Weights.DEFAULT.url
+    (tmp_path / "checkpoints" / Path(url).name).write_bytes(resnet50_file.read_bytes())
+    said: list[str] = []
+    assert load_victim("auto", say=said.append).name == "resnet50"
+    assert said == ["model auto: resnet50, cached"]
+
+
+def test_a_host_that_never_answers_costs_seconds_only() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        started = time.monotonic()
+        assert not download.reachable(f"http://127.0.0.1:{silent.getsockname()[1]}/weights.pth", seconds=0.5)
+        assert time.monotonic() - started < 2
+    assert not download.reachable("not a url")
+
+
+def test_sockets_get_their_patience_back() -> None:
+    before = socket.getdefaulttimeout()
+    with pytest.raises(OSError), download.stall_limit(1):
+        assert socket.getdefaulttimeout() == 1
+        raise OSError
+    assert socket.getdefaulttimeout() == before
+
+
+@pytest.fixture(scope="module")
+def yolo_file(tmp_path_factory) -> Path:
+    """A YOLOv8n with random weights and 64 px input, saved as ultralytics saves its checkpoints."""
+    ultralytics_detectors._import_ultralytics()
+    from ultralytics.nn.tasks import DetectionModel
+
+    torch.manual_seed(0)
+    network = DetectionModel("yolov8n.yaml", verbose=False)
+    network.names = {i: f"thing {i}" for i in range(80)}
+    path = tmp_path_factory.mktemp("weights") / "yolov8n.pt"
+    torch.save({"model": network, "train_args": {"imgsz": 64}}, path)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_yolov8n_from_a_file_trains_explains_and_detects(yolo_file: Path) -> None:
+    victim = load_detector(str(yolo_file))
+    assert (victim.name, victim.task, len(victim.categories), victim.preprocessing.size) == (
+        "yolov8n",
+        "detect",
+        80,
+        64,
+    )
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        raw = victim.raw(images)[0]
+        scores = victim.scores(images)
+    torch.testing.assert_close(victim.confidences(scores), raw[:, 4:].amax(dim=2), atol=1e-5, rtol=1e-4)
+    trains_and_explains(victim, None)
+    trains_and_explains(victim, 3)
+    assert victim.detect(np.zeros((48, 80, 3), np.uint8)) == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_boxes_land_where_they_are_in_the_frame(yolo_file: Path, monkeypatch) -> None:
+    """A box that the network reports in the letterboxed square is given back in the frame's own pixels."""
+    victim = load_detector(str(yolo_file))
+    output = torch.zeros(1, 84, 3)
+    output[0, :4, 0] = torch.tensor([32.0, 32.0, 16.0, 8.0])  # centre and size in the 64 px square
+    output[0, 4 + 5, 0] = 0.9
+    monkeypatch.setattr(type(victim), "raw", lambda self, images: output)
+    (found,) = victim.detect(np.zeros((100, 200, 3), np.uint8))
+    factor = 200 / 64
+    assert (found.index, found.score) == (5, pytest.approx(0.9))
+    assert found.xyxy == pytest.approx((100 - 8 * factor, 50 - 4 * factor, 100 + 8 * factor, 50 + 4 * factor), abs=0.6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_hostile_and_wrong_checkpoints_are_refused(tmp_path: Path) -> None:
+    witness = tmp_path / "was_run"
+    torch.save({"model": Hostile(witness)}, tmp_path / "hostile.pt")
+    torch.save({"model": 3}, tmp_path / "number.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    for name, words in {
+        "hostile.pt": "loaded safely",
+        "number.pt": "holds no detection model",
+        "text.pt": "loaded safely",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            load_victim(str(tmp_path / name))
+    assert not witness.exists()
+    with pytest.raises(InputError, match=r"no weights file .*gone\.pt"):
+        load_victim(str(tmp_path / "gone.pt"))
+
+
+def test_a_classifier_is_no_detector() -> None:
+    with pytest.raises(InputError, match="is a classifier; a detector is needed"):
+        load_detector("efficientnet_lite0")
+
+
+def test_a_victim_with_a_category_twice_finds_the_first(tiny_victim) -> None:
+    twice = replace(tiny_victim, categories=("crane", "owl", "crane", "wren"))
+    assert twice.category_index("Crane") == 0
