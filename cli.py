@@ -269,10 +269,10 @@ def evaluate(
     from physpatch.runs import find_run, held_out_photographs, poses_for
     from physpatch.victims.registry import load_victim
 
-    folder = find_run(run)
-    patch, config = Patch.load(folder), _run_config(folder)
     if weights and len(models) != 1:
         raise InputError("--weights goes with exactly one --model")
+    folder = find_run(run)
+    patch, config = Patch.load(folder), _run_config(folder) or _DEFAULT
     results = {}
     for name in models or (config.model,):
         victim = load_victim(name, weights=weights or (None if models else config.weights), device=device, say=_say)
@@ -285,8 +285,13 @@ def evaluate(
     _write_json(json_out, results)
 
 
-def _run_config(folder: Path) -> TrainConfig:
-    return TrainConfig.from_dict(read_json(folder / "run.json").get("config", {}))
+def _run_config(folder: Path | None) -> TrainConfig | None:
+    """The settings that a run, or a patch.json that came without its run, was made with; None where nothing tells."""
+    if folder is None:
+        return None
+    record = folder / "run.json"
+    made = read_json(record) if record.is_file() else Patch.load(folder).provenance
+    return TrainConfig.from_dict(made["config"]) if "config" in made else None
 
 
 def _show_results(results: dict[str, dict[str, Any]]) -> None:
@@ -447,7 +452,7 @@ def _live_session(
     from physpatch.victims.registry import load_detector
 
     _check_condition(options["condition"])
-    config = _run_config(folder) if folder and (folder / "run.json").is_file() else None
+    config = _run_config(folder)
     patch = Patch.load(folder) if folder else None
     classifier = _session_classifier(config, options)
     detector = load_detector(options["detector"], device=options["device"]) if options["detector"] else None

@@ -66,12 +66,13 @@ def train_run(
     if out is not None and (out / "run.json").exists():
         raise InputError(f"{out} holds a run already; give another --out, or --resume to go on with it")
     materials, config = _prepare(config, say)
+    trainer = Trainer(materials.victim, materials.train, config, materials.target)
     folder = out or _new_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "run.json", _describe(config, materials) | {"status": "training"})
     if out is None:
         _point_latest(folder)
-    return _train(folder, config, materials, progress, say)
+    return _train(folder, config, materials, trainer, progress, say)
 
 
 def resume_run(
@@ -94,7 +95,11 @@ def resume_run(
                 f"the {what} of {folder} have changed since it began; a resumed run would not be the same run"
             )
     write_json(folder / "run.json", record | {"config": config.to_dict(), "status": "training"})
-    return _train(folder, config, materials, progress, say)
+    trainer = Trainer(materials.victim, materials.train, config, materials.target)
+    if (folder / _CHECKPOINT).is_file():
+        trainer.restore(_read_checkpoint(folder))
+        say(f"going on at step {trainer.step} of {config.steps}")
+    return _train(folder, config, materials, trainer, progress, say)
 
 
 def find_run(run: str | None) -> Path:
@@ -162,11 +167,9 @@ def _center_crops(photographs: Photographs, size: int) -> Photographs:
     return replace(photographs, images=photographs.images[..., first : first + size, first : first + size])
 
 
-def _train(folder: Path, config: TrainConfig, materials: Materials, progress: Progress, say: Say) -> Path:
-    trainer = Trainer(materials.victim, materials.train, config, materials.target)
-    if (folder / _CHECKPOINT).is_file():
-        trainer.restore(_read_checkpoint(folder))
-        say(f"going on at step {trainer.step} of {config.steps}")
+def _train(
+    folder: Path, config: TrainConfig, materials: Materials, trainer: Trainer, progress: Progress, say: Say
+) -> Path:
     rows = _read_metrics(folder / "metrics.csv", trainer.step)
     started = time.monotonic()
     _run_steps(folder, trainer, rows, config.steps, progress)

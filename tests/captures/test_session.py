@@ -1,0 +1,246 @@
+"""Sessions end to end on the tiny victim, and what survives when something goes wrong."""
+
+import csv
+import json
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from calibration.errors import InputError, PhyspatchError
+from captures.overlay import annotate
+from captures.report import write_report
+from captures.session import SessionPlan, run_session
+from captures.sources import open_source
+from captures.store import COLUMNS, FrameRow, SessionStore, export_csv, read_rows
+from captures.summary import summarise
+from captures.virtual import VirtualRig
+
+
+@pytest.fixture
+def rig(sheet_pdf: Path, tmp_path: Path) -> VirtualRig:
+    for name, color in {"red": (30, 30, 220), "green": (30, 220, 30)}.items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((480, 640, 3), color, np.uint8))
+    return VirtualRig(
+        sheet_pdf,
+        [(tmp_path / "red.png", "red thing"), (tmp_path / "green.png", "green thing")],
+        clips=2,
+        frames_per_clip=2,
+    )
+
+
+@pytest.fixture
+def plan(tiny_victim, rig: VirtualRig) -> SessionPlan:
+    return SessionPlan(classifier=tiny_victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target="blue thing")
+
+
+def test_a_session_leaves_everything_it_promises(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+    session = run_session(rig, plan, tmp_path / "session")
+    rows = read_rows(session)
+    assert len(rows) == 12 and {row.condition for row in rows} == {"patch", "grey", "random"}
+    assert all(row.distance_m and 0.2 < row.distance_m < 0.6 and row.px_per_cell and row.patch_px for row in rows)
+    assert all(row.target_score is not None and row.heat_in_patch is not None for row in rows)
+    assert {row.success for row in rows} <= {0, 1}
+    assert all(row.success == int(row.top1 == "blue thing") for row in rows)
+    with open(session / "frames.csv", newline="") as stream:
+        reader = csv.DictReader(stream)
+        promised = (
+            "frame,time_s,condition,clip,model,top1,top1_score,target_score,success,"
+            "distance_m,yaw_deg,pitch_deg,roll_deg,patch_px,px_per_cell"
+        )
+        assert reader.fieldnames is not None and reader.fieldnames[:15] == promised.split(",")
+        assert len(list(reader)) == 12
+    record = json.loads((session / "session.json").read_text())
+    assert record["status"] == "ended" and record["frames"] == 12 and record["target"] == "blue thing"
+    assert not record["intrinsics_assumed"]
+    video = cv2.VideoCapture(str(session / "video.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 12
+    assert len(list((session / "frames").glob("*.jpg"))) == 6  # the first of each clip and condition
+
+
+def test_a_detector_has_rows_of_its_own(rig: VirtualRig, plan: SessionPlan, tmp_path: Path, tiny_victim) -> None:
+    class Boxes:
+        """Sees one blue thing in every frame."""
+
+        name, task, categories, weights = "boxes", "detect", tiny_victim.categories, tiny_victim.weights
+
+        def detect(self, frame):
+            from physpatch.victims.base import Detection
+
+            return [Detection(2, 0.8, (10.0, 20.0, 110.0, 90.0))]
+
+    session = run_session(rig, replace(plan, detector=Boxes(), max_frames=2), tmp_path / "session")
+    rows = [row for row in read_rows(session) if row.model == "boxes"]
+    assert len(rows) == 2 and all(row.top1 == "blue thing" and row.success == 1 for row in rows)
+    assert json.loads(rows[0].boxes or "") == [["blue thing", 0.8, 10.0, 20.0, 110.0, 90.0]]
+
+
+def test_an_untargeted_success_needs_the_truth(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+    told = read_rows(run_session(rig, replace(plan, target=None), tmp_path / "told"))
+    assert all(row.success == int(row.top1 != row.label) for row in told)
+    for frame in (tmp_path / "still", tmp_path / "labelled"):
+        frame.mkdir()
+        cv2.imwrite(str(frame / "a.png"), np.full((90, 90, 3), (200, 20, 20), np.uint8))
+    with open_source(str(tmp_path / "still")) as source:
+        (row,) = read_rows(run_session(source, replace(plan, target=None), tmp_path / "untold"))
+    assert (row.success, row.condition, row.distance_m) == (None, "none", None)
+    with open_source(str(tmp_path / "labelled")) as source:
+        (row,) = read_rows(
+            run_session(source, replace(plan, target=None, label="red thing", condition="grey"), tmp_path / "l")
+        )
+    assert (row.success, row.condition, row.label) == (1, "grey", "red thing")
+
+
+@pytest.mark.parametrize("how", ["person", "interrupt", "failure"])
+def test_what_was_captured_is_kept_however_it_ends(
+    how: str, rig: VirtualRig, plan: SessionPlan, tmp_path: Path
+) -> None:
+    seen = 0
+
+    def on_frame(_analysis, _picture) -> bool:
+        nonlocal seen
+        seen += 1
+        if seen == 3 and how == "interrupt":
+            raise KeyboardInterrupt
+        if seen == 3 and how == "failure":
+            raise PhyspatchError("the camera was unplugged")
+        return not (seen == 3 and how == "person")
+
+    session = tmp_path / "session"
+    if how == "failure":
+        with pytest.raises(PhyspatchError, match="unplugged"):
+            run_session(rig, plan, session, on_frame=on_frame)
+    else:
+        run_session(rig, plan, session, on_frame=on_frame)
+    assert len(read_rows(session)) == 3
+    status = json.loads((session / "session.json").read_text())["status"]
+    assert status == {"person": "stopped by the person", "interrupt": "interrupted", "failure": "failed"}[how]
+    assert (session / "frames.csv").read_text().count("\n") == 4
+    assert cv2.VideoCapture(str(session / "video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert not any(m._forward_hooks for m in plan.classifier.module.modules())
+    assert write_report(session).is_file()
+
+
+def test_rows_are_on_disk_as_they_happen(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+    counts = []
+
+    def on_frame(_analysis, _picture) -> bool:
+        with sqlite3.connect(tmp_path / "session/session.db") as other:  # a second reader, while it is being written
+            counts.append(other.execute("SELECT COUNT(*) FROM frames").fetchone()[0])
+        other.close()
+        return True
+
+    run_session(rig, replace(plan, max_frames=4), tmp_path / "session", on_frame=on_frame)
+    assert counts == [1, 2, 3, 4]
+
+
+def test_a_live_video_keeps_time(plan: SessionPlan, tmp_path: Path) -> None:
+    """Frames half a second apart fill half a second of video each."""
+
+    class Slow:
+        fps = 10.0
+
+        def __iter__(self):
+            from captures.frame import Frame
+
+            for i in range(3):
+                yield Frame(np.zeros((48, 64, 3), np.uint8), i * 0.5)
+
+    run_session(Slow(), plan, tmp_path / "session")  # type: ignore[arg-type]
+    assert cv2.VideoCapture(str(tmp_path / "session/video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 11
+
+
+def test_sessions_are_not_overwritten(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+    run_session(rig, replace(plan, max_frames=1), tmp_path / "session")
+    with pytest.raises(InputError, match="holds a session already"):
+        run_session(rig, plan, tmp_path / "session")
+
+
+def test_the_overlay_draws_and_leaves_the_frame_alone(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+    def on_frame(analysis, picture) -> bool:
+        before = analysis.frame.image.copy()
+        drawn = annotate(analysis, 12.0)
+        np.testing.assert_array_equal(analysis.frame.image, before)
+        assert drawn.shape == picture.shape and np.abs(drawn.astype(int) - before).mean() > 5
+        return True
+
+    run_session(rig, replace(plan, max_frames=2), tmp_path / "session", on_frame=on_frame)
+
+
+def row(frame: int, condition: str, clip: int, top1: str, label: str | None = "red thing", **more) -> FrameRow:
+    values = dict.fromkeys(COLUMNS) | {
+        "frame": frame,
+        "time_s": 0.0,
+        "condition": condition,
+        "clip": clip,
+        "model": "m",
+    }
+    return FrameRow(**(values | {"top1": top1, "top1_score": 0.9, "target_score": 0.1, "label": label} | more))
+
+
+def test_the_summary_counts_clips_that_the_control_gets_right() -> None:
+    rows = [row(0, "grey", 0, "red thing"), row(1, "patch", 0, "blue thing"), row(2, "patch", 0, "red thing")]
+    rows += [row(3, "grey", 1, "green thing"), row(4, "patch", 1, "blue thing")]  # not recognised: does not count
+    rows += [row(5, "grey", 2, "red thing"), row(6, "patch", 2, "blue thing")]
+    patch, grey = summarise(rows, "blue thing")
+    assert (patch.condition, patch.frames, patch.clips) == ("patch", 4, 3)
+    assert (patch.target.rate, patch.target.n) == (0.75, 2)
+    assert (patch.wrong.rate, grey.wrong.rate) == (0.75, 0.0)
+
+
+def test_without_a_known_truth_every_clip_counts() -> None:
+    (patch,) = summarise([row(0, "patch", 0, "blue thing", None), row(1, "patch", 1, "red thing", None)], "blue thing")
+    assert (patch.target.rate, patch.target.n, patch.wrong.rate) == (0.5, 2, None)
+
+
+def test_the_store_reads_back_and_exports(tmp_path: Path) -> None:
+    rows = [row(i, "patch", i, "red thing", success=1) for i in range(5)]
+    with SessionStore(tmp_path / "session.db") as store:
+        for one in rows:
+            store.add([one])
+    assert read_rows(tmp_path) == rows
+    assert export_csv(tmp_path).read_text().splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_store_guards(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no session\.db"):
+        read_rows(tmp_path)
+    (tmp_path / "session.db").write_bytes(b"SQLite format 3\x00" + b"rubbish" * 400)
+    with pytest.raises(InputError, match="is damaged"):
+        read_rows(tmp_path)
+    (tmp_path / "session.db").unlink()
+    with SessionStore(tmp_path / "session.db"):
+        pass
+    with sqlite3.connect(tmp_path / "session.db") as connection:
+        connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(InputError, match="newer physpatch"):
+        read_rows(tmp_path)
+
+
+def test_a_full_disk_is_said_and_the_rows_before_are_kept(tmp_path: Path) -> None:
+    with SessionStore(tmp_path / "session.db") as store:
+        store.add([row(0, "patch", 0, "red thing")])
+        store._connection.execute("PRAGMA max_page_count=4")  # SQLite's own way to meet a full disk
+        with pytest.raises(PhyspatchError, match=r"cannot be written any further .*full.*; the frames before are kept"):
+            for i in range(1, 500):
+                store.add([row(i, "patch", 0, "red thing " * 50)])
+    kept = read_rows(tmp_path)
+    assert len(kept) >= 1 and kept[0].top1 == "red thing"
+
+
+def test_the_report_is_one_file_with_the_numbers_in_it(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+    plan = replace(plan, notes={"virtual": True, "sheet": "../sheet.pdf"})
+    session = run_session(rig, plan, tmp_path / "session")
+    text = write_report(session).read_text()
+    assert "http://" not in text and "https://" not in text and 'src="data:image/' in text
+    assert "virtual rig, a simulation" in text and "grey" in text and "n = 2" in text
+    assert text.count("<figure>") >= 6
+
+
+def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"neither a run .* nor a session"):
+        write_report(tmp_path)

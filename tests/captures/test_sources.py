@@ -1,0 +1,155 @@
+"""Sources: files in full, live ones never behind, failures in words and in time."""
+
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from calibration.errors import InputError, UnavailableError
+from captures import sources
+from captures.sources import LiveSource, StillsSource, VideoSource, open_source
+
+
+def write_stills(folder: Path, count: int = 3) -> Path:
+    folder.mkdir(exist_ok=True)
+    for i in range(count):
+        cv2.imwrite(str(folder / f"{i:03d}.png"), np.full((48, 64, 3), (10 * i, 0, 200), np.uint8))
+    return folder
+
+
+def write_video(path: Path, frames: int = 12) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20, (64, 48))
+    for i in range(frames):
+        writer.write(np.full((48, 64, 3), (0, 0, 20 * i), np.uint8))
+    writer.release()
+    return path
+
+
+class FakeCapture:
+    """Sixty pictures a second, numbered by their brightness; ends or stalls after ``count``."""
+
+    def __init__(self, count: int = 200, *, stall: bool = False, opened: bool = True) -> None:
+        self.number, self.count, self.stall, self.opened = 0, count, stall, opened
+        self.released = threading.Event()
+
+    def isOpened(self) -> bool:
+        return self.opened
+
+    def get(self, _property: int) -> float:
+        return 0.0
+
+    def read(self):
+        time.sleep(1 / 60)
+        if self.number >= self.count:
+            if self.stall:
+                self.released.wait(20)
+            return False, None
+        self.number += 1
+        return True, np.full((4, 4, 3), self.number % 256, np.uint8)
+
+    def release(self) -> None:
+        self.released.set()
+
+
+def test_stills_come_once_each_in_order_as_rgb(tmp_path: Path) -> None:
+    with open_source(str(write_stills(tmp_path / "stills"))) as source:
+        assert isinstance(source, StillsSource)
+        frames = list(source)
+    assert [f.clip for f in frames] == [0, 1, 2]
+    assert frames[2].image[0, 0].tolist() == [200, 0, 20]
+    with open_source(str(tmp_path / "stills/001.png")) as source:
+        assert len(list(source)) == 1
+
+
+def test_a_video_is_read_in_full(tmp_path: Path) -> None:
+    with open_source(str(write_video(tmp_path / "clip.mp4"))) as source:
+        assert isinstance(source, VideoSource) and source.fps == pytest.approx(20)
+        frames = list(source)
+    assert len(frames) == 12
+    assert [f.time_s for f in frames] == pytest.approx(np.arange(12) / 20)
+    assert frames[11].image[..., 0].mean() > 180 > frames[11].image[..., 2].mean()  # red is first
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("notes.txt", b"hello", "neither a video"),
+        ("broken.mp4", b"not a video", "cannot be decoded as a video"),
+        ("missing.mp4", None, "no source .*expected a camera index"),
+    ],
+)
+def test_unusable_files_are_refused(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        open_source(str(tmp_path / name))
+
+
+def test_empty_and_broken_stills(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no pictures"):
+        open_source(str(tmp_path))
+    (tmp_path / "a.jpg").write_bytes(b"no")
+    with pytest.raises(InputError, match=r"broken picture .*a\.jpg"):
+        list(open_source(str(tmp_path)))
+
+
+def test_a_missing_camera_is_said_within_five_seconds(capfd) -> None:
+    started = time.monotonic()
+    with pytest.raises(UnavailableError, match="camera 97 does not open; is it connected and free"):
+        open_source("97")
+    assert time.monotonic() - started < 5
+    assert capfd.readouterr().err == ""  # OpenCV's own warnings are kept off the terminal
+
+
+def test_a_dead_stream_is_said_within_five_seconds() -> None:
+    started = time.monotonic()
+    with pytest.raises(UnavailableError, match=r"stream http://127.0.0.1:9/video does not open"):
+        open_source("http://127.0.0.1:9/video")
+    assert time.monotonic() - started < 5
+
+
+def test_a_driver_that_blocks_is_given_up(monkeypatch) -> None:
+    monkeypatch.setattr(sources, "_OPEN_SECONDS", 0.2)
+    waiting = threading.Event()
+    with pytest.raises(UnavailableError, match="does not open"):
+        LiveSource(lambda: waiting.wait(5), "camera")  # type: ignore[arg-type]
+    waiting.set()
+
+
+def test_a_slow_consumer_gets_the_newest_frame_and_drops_are_counted() -> None:
+    capture = FakeCapture()
+    with LiveSource(lambda: capture, "camera") as source:
+        numbers = []
+        for frame in source:
+            numbers.append((int(frame.image[0, 0, 0]), capture.number))
+            time.sleep(0.1)
+            if len(numbers) == 6:
+                break
+        assert all(produced - shown <= 1 for shown, produced in numbers)  # never behind
+        assert source.dropped >= 15
+    assert capture.released.is_set()
+
+
+def test_a_live_source_that_ends_ends() -> None:
+    with LiveSource(lambda: FakeCapture(5), "stream") as source:
+        assert 1 <= len(list(source)) <= 5
+
+
+def test_a_stalled_source_is_reported_and_leaves(monkeypatch) -> None:
+    monkeypatch.setattr(sources, "_STALL_SECONDS", 0.3)
+    capture = FakeCapture(2, stall=True)
+    words = r"has sent nothing for 0\.3 s; what came before is kept"
+    with pytest.raises(UnavailableError, match=words), LiveSource(lambda: capture, "camera 0") as source:
+        list(source)
+    capture.released.set()
+
+
+def test_an_exception_in_the_loop_frees_the_camera() -> None:
+    capture = FakeCapture()
+    with pytest.raises(RuntimeError, match="planted"), LiveSource(lambda: capture, "camera") as source:
+        for _ in source:
+            raise RuntimeError("planted")
+    assert capture.released.is_set()

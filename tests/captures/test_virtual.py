@@ -1,0 +1,85 @@
+"""The virtual rig: reproducible, honest about poses, with physics of its own."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from calibration.errors import InputError
+from calibration.pose import find_sheet
+from captures.virtual import RigPose, RigTruth, VirtualRig
+
+
+@pytest.fixture
+def wall(tmp_path: Path) -> Path:
+    path = tmp_path / "wall.png"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(60, 120, (300, 500, 3), dtype=np.uint8))
+    return path
+
+
+def test_frames_say_what_they_show(sheet_pdf: Path, wall: Path) -> None:
+    rig = VirtualRig(sheet_pdf, [(wall, "wall")], clips=2, frames_per_clip=2)
+    frames = list(rig)
+    assert len(frames) == len(rig) == 12
+    assert [(f.clip, f.condition) for f in frames[::2]] == [(c, k) for c in (0, 1) for k in ("patch", "grey", "random")]
+    assert all(f.label == "wall" and f.image.shape == (480, 640, 3) and f.image.dtype == np.uint8 for f in frames)
+    assert frames[-1].time_s == pytest.approx(1.1)
+
+
+def test_the_same_seed_films_the_same_frames_and_another_does_not(sheet_pdf: Path, wall: Path) -> None:
+    def first(seed: int) -> np.ndarray:
+        return next(iter(VirtualRig(sheet_pdf, [(wall, None)], seed=seed))).image
+
+    np.testing.assert_array_equal(first(1), first(1))
+    assert np.abs(first(1).astype(int) - first(2)).mean() > 1
+
+
+def test_patch_and_controls_are_held_at_the_same_poses(sheet_pdf: Path, wall: Path) -> None:
+    rig = VirtualRig(sheet_pdf, [(wall, None)], clips=3, frames_per_clip=1)
+    poses: dict[int, list] = {}
+    for frame in rig:
+        found = find_sheet(frame.image, rig.layouts, rig.intrinsics)
+        assert found is not None and found.layout.kind == frame.condition
+        poses.setdefault(frame.clip, []).append(found.patch_corners_px)
+    for corners in poses.values():
+        np.testing.assert_allclose(corners[1], corners[0], atol=1.0)
+        np.testing.assert_allclose(corners[2], corners[0], atol=1.0)
+
+
+def test_the_sheet_is_in_the_frame_and_large_enough_to_read(sheet_pdf: Path, wall: Path) -> None:
+    rig = VirtualRig(sheet_pdf, [(wall, None)], clips=12, frames_per_clip=1, seed=4)
+    found = [find_sheet(frame.image, rig.layouts, rig.intrinsics) for frame in rig]
+    assert np.mean([pose is not None for pose in found]) > 0.95
+
+
+def test_printing_and_filming_change_the_colours_but_keep_their_order(sheet_pdf: Path, wall: Path, patch) -> None:
+    """Through ink and sensor the 100 cells still correlate with what was sent, and are not what was sent."""
+    rig = VirtualRig(sheet_pdf, [(wall, None)], seed=1)
+    frame = rig.render(0, RigPose(0.3, 0, 0, 0, 0, 0), np.full((480, 640, 3), 0.2), np.random.default_rng(0))
+    pose = find_sheet(frame, rig.layouts, rig.intrinsics)
+    assert pose is not None
+    square = np.array([[0, 0], [100, 0], [100, 100], [0, 100]], np.float32)
+    flat = cv2.warpPerspective(frame, cv2.getPerspectiveTransform(pose.patch_corners_px, square), (100, 100))
+    seen = flat.reshape(10, 10, 10, 10, 3)[:, 3:7, :, 3:7].mean(axis=(1, 3))
+    sent = patch.cells.astype(float)
+    assert np.abs(seen - sent).mean() > 4
+    for channel in range(3):
+        assert np.corrcoef(seen[..., channel].ravel(), sent[..., channel].ravel())[0, 1] > 0.9
+
+
+def test_printers_and_cameras_differ_by_seed_and_are_plausible() -> None:
+    truths = [RigTruth.draw(seed) for seed in range(30)]
+    assert len({t.dot_gain for t in truths}) == 30
+    for truth in truths:
+        white = truth.ink_floor + (1 - truth.ink_floor) * truth.ink.sum(axis=1)
+        assert ((white > 0.8) & (white < 1)).all()  # paper is bright and reflects no more than it gets
+        assert (truth.ink >= 0).all()
+
+
+def test_guards(sheet_pdf: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least one background"):
+        VirtualRig(sheet_pdf, [])
+    (tmp_path / "broken.jpg").write_bytes(b"no")
+    with pytest.raises(InputError, match=r"broken image .*broken\.jpg"):
+        list(VirtualRig(sheet_pdf, [(tmp_path / "broken.jpg", None)]))

@@ -1,0 +1,274 @@
+"""The door: the whole loop with real weights, every command's help, and one clear line for every bad input."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+import pytest
+import torch
+from torchvision import models
+
+import cli
+from calibration.pdf import carried_layouts
+from captures.store import read_rows
+from physpatch.artifact import Patch
+
+ROOT = Path(__file__).parents[1]
+
+
+def physpatch(*arguments: object, cwd: Path, check: bool = True, **more) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a user runs it."""
+    command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, check=check, capture_output=True, text=True, **more)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    """The demo with very few steps, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = physpatch("demo", "--steps", 3, "--clips", 2, cwd=folder)
+    (folder / "stdout.txt").write_text(done.stdout)
+    assert "Traceback" not in done.stderr
+    return folder
+
+
+def test_the_demo_closes_the_loop(demo: Path) -> None:
+    said = (demo / "stdout.txt").read_text()
+    for name in ("demo/run", "demo/sheet.pdf", "demo/session", "demo/report.html"):
+        assert (demo / name).exists() and name in said
+    assert [said.index(f"{i}/4") for i in (1, 2, 3, 4)] == sorted(said.index(f"{i}/4") for i in (1, 2, 3, 4))
+    assert "grey control" in said and "random control" in said  # never the patch's numbers alone
+    rows = read_rows(demo / "demo/session")
+    assert len(rows) == 18 and {row.condition for row in rows} == {"patch", "grey", "random"}
+    assert all(row.label for row in rows) and np.mean([row.distance_m is not None for row in rows]) > 0.8
+    report = (demo / "demo/report.html").read_text()
+    assert report.count("data:image/") >= 10 and not re.search(r"(src|href)=[\"']https?:", report)
+
+
+def test_a_second_demo_does_not_overwrite_the_first(demo: Path) -> None:
+    again = physpatch("demo", cwd=demo, check=False)
+    assert (
+        again.returncode == 2 and again.stderr == "Error: demo holds a demo already; remove it or give another --out\n"
+    )
+
+
+def test_evaluate_prints_the_promised_json_for_several_models(demo: Path, command, monkeypatch) -> None:
+    monkeypatch.chdir(demo)
+    done = command(
+        "evaluate", "demo/run", "--model", "efficientnet_lite0", "--model", "efficientnet_lite1", "--json", "-"
+    )
+    value = json.loads(done.out)
+    assert set(value) == {"efficientnet_lite0", "efficientnet_lite1"}
+    run_results = json.loads((demo / "demo/run/run.json").read_text())["results"]
+    lite0 = value["efficientnet_lite0"]
+    assert {k: lite0[k] for k in lite0} == {k: run_results[k] for k in lite0}  # the same poses, the same numbers
+    assert lite0["n"] == 10 and set(lite0["controls"]) == {"grey", "random"}
+
+
+def test_print_writes_beside_the_run(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(demo / "demo/run", tmp_path / "runs/first")
+    (tmp_path / "runs/latest").symlink_to("first")
+    done = command("print", "--size", "4in", "--paper", "letter", "--controls")
+    assert done.code == 0 and "101.6 x 101.6 mm on LETTER, 4 pages" in done.out
+    layouts = carried_layouts(tmp_path / "runs/first/sheet.pdf")
+    assert [layout.kind for layout in layouts] == ["patch", "grey", "random", "shuffled"]
+    done = command("print", tmp_path / "runs/first/patch.json", "--size", "50mm", "--out", "small.pdf")
+    assert done.code == 0 and carried_layouts(Path("small.pdf"))[0].patch.width_mm == pytest.approx(50)
+
+
+def test_live_on_stills_with_classifier_and_detector(demo: Path, tmp_path: Path) -> None:
+    """ResNet50 and YOLOv8n with random weights from files, over stills, headless, as the named networks are used."""
+    stills = tmp_path / "stills"
+    stills.mkdir()
+    video = cv2.VideoCapture(str(demo / "demo/session/video.mp4"))
+    for i in range(2):
+        cv2.imwrite(str(stills / f"{i}.png"), video.read()[1])
+    torch.manual_seed(0)
+    torch.save(models.resnet50(weights=None).state_dict(), tmp_path / "resnet50.pth")
+    build = (
+        "import torch; from physpatch.victims.ultralytics_detectors import _import_ultralytics; _import_ultralytics();"
+        "from ultralytics.nn.tasks import DetectionModel; torch.manual_seed(0);"
+        "torch.save({'model': DetectionModel('yolov8n.yaml', verbose=False), 'train_args': {'imgsz': 160}}, 'yolov8n.pt')"
+    )
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+    done = physpatch(
+        "live", demo / "demo/run", "--source", stills, "--classifier", "resnet50", "--weights", "resnet50.pth",
+        "--detector", "yolov8n.pt", "--headless", "--label", "French horn", "--out", "session", cwd=tmp_path,
+    )  # fmt: skip
+    rows = read_rows(tmp_path / "session")
+    assert [row.model for row in rows] == ["resnet50", "yolov8n"] * 2
+    assert all(row.label == "French horn" for row in rows) and rows[0].top1_score < 0.5
+    assert all(row.boxes == "[]" and row.top1 == "" for row in rows[1::2])  # random weights are sure of nothing
+    assert "2 frames" in done.stdout
+    physpatch("report", "session", cwd=tmp_path)
+    assert "resnet50" in (tmp_path / "session/report.html").read_text()
+
+
+def test_live_on_the_virtual_rig_prints_its_own_sheet(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = command(
+        "live",
+        demo / "demo/run",
+        "--source",
+        "virtual",
+        "--headless",
+        "--max-frames",
+        5,
+        "--no-cam",
+        "--out",
+        "session",
+    )
+    assert done.code == 0 and "the virtual rig shows session/sheet.pdf" in done.err
+    assert len(read_rows(Path("session"))) == 5
+
+
+def test_no_camera_is_one_line_within_five_seconds_of_trying(tmp_path: Path, command, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    started = time.monotonic()
+    command("live", "--source", "97", "--headless").assert_refused("camera 97 does not open")
+    assert time.monotonic() - started < 5
+    assert not (tmp_path / "sessions").exists()
+
+
+def test_no_display_is_one_line(tmp_path: Path, command, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    command("live", "--source", "0").assert_refused("no display here; add --headless")
+
+
+@pytest.mark.skipif(not (shutil.which("xvfb-run") and shutil.which("xdotool")), reason="needs xvfb and xdotool")
+def test_the_window_opens_and_q_ends_it(demo: Path, tmp_path: Path) -> None:
+    """A real window on a virtual screen; xdotool types q into it."""
+    writer = cv2.VideoWriter(str(tmp_path / "long.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 20, (64, 48))
+    for i in range(3000):
+        writer.write(np.full((48, 64, 3), i % 256, np.uint8))
+    writer.release()
+    live = f"{sys.executable} {ROOT / 'cli.py'} live {demo / 'demo/run'} --source long.mp4 --no-cam --out session"
+    press_q = "xdotool search --name 'physpatch live' windowfocus key q"
+    script = f"{live} & while kill -0 $! 2>/dev/null; do {press_q} 2>/dev/null; sleep 0.2; done; wait $!"
+    done = subprocess.run(
+        ["xvfb-run", "-a", "bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "session/session.json").read_text())
+    assert record["status"] == "stopped by the person" and 1 <= record["frames"] < 3000
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    context = click.Context(cli.cli, info_name="physpatch")
+    for name in cli.cli.list_commands(context):
+        one = cli.cli.get_command(context, name)
+        assert one is not None
+        text = one.get_help(click.Context(one, info_name=name, parent=context))
+        assert f"physpatch {name}" in text, name
+
+
+def test_models_shows_what_is_ready(command) -> None:
+    done = command("models", "--json", "-")
+    entries = {entry["name"]: entry for entry in json.loads(done.out)}
+    assert entries["efficientnet_lite0"]["ready"] and entries["efficientnet_lite0"]["task"] == "classify"
+    assert {"resnet50", "yolov8n"} <= entries.keys() and entries["yolov8n"]["task"] == "detect"
+    assert "efficientnet_lite0" in command("models").out
+
+
+def test_techniques_are_listed(command) -> None:
+    done = command("train", "--technique", "list")
+    assert done.code == 0 and done.out.startswith("static") and "adam" in done.out
+
+
+TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("print", "RUN", "--size", "10 parsecs"), ["length '10 parsecs' not understood", "mm, cm, m or in"]),
+        (("print", "RUN", "--size", "3m"), ["does not fit on A4", "174 mm"]),
+        (("print", "RUN", "--size", "5mm"), ["cells of 0.50 mm"]),
+        (("print", "RUN", "--paper", "papyrus"), ["unknown paper 'papyrus'"]),
+        (("print", "nowhere"), ["no run nowhere"]),
+        (("print",), ["no run yet under runs/", "physpatch train --eot"]),
+        (("print", "CUT"), ["patch.json is not whole JSON"]),
+        (("train", "--grid", "0x0"), ["grid 0x0 is not usable"]),
+        (("train", "--grid", "ten"), ["grid 'ten' not understood"]),
+        (("train", "--area", "2"), ["area 2.0 out of range"]),
+        (("train", "--steps", "0"), ["steps must be at least 1"]),
+        (("train", "--steps", "many"), ["'many' is not a valid integer"]),
+        (("train", "--stepz", "3"), ["No such option '--stepz'", "--steps"]),
+        (("train", "--model", "resnet51"), ["unknown model 'resnet51'", "'resnet50'"]),
+        (("train", "--model", "nothing.pt"), ["no weights file nothing.pt"]),
+        ((*TRAIN, "--target", "French hornn"), ["unknown class 'French hornn'", "'French horn'"]),
+        ((*TRAIN, "--target", "1000"), ["classes 0 to 999"]),
+        ((*TRAIN, "--technique", "adamm"), ["unknown technique 'adamm'", "'adam'"]),
+        ((*TRAIN, "--data", "nowhere"), ["no data folder 'nowhere'"]),
+        ((*TRAIN, "--data", "BROKEN"), ["broken image", "half.jpg"]),
+        (("train", "--resume", "--out", "nowhere"), ["no run nowhere"]),
+        (("train", "--resume", "--grid", "5x5"), ["--grid cannot be changed"]),
+        (("evaluate",), ["no run yet"]),
+        (("evaluate", "RUN", "--weights", "x.pth"), ["exactly one --model"]),
+        (("evaluate", "RUN", "--model", "resnet51"), ["unknown model 'resnet51'"]),
+        (("live", "--source", "nowhere.mp4", "--headless"), ["no source 'nowhere.mp4'"]),
+        (("live", "--source", "STILLS", "--headless", "--condition", "pach"), ["unknown condition 'pach'", "'patch'"]),
+        (
+            ("live", "--source", "STILLS", "--headless", "--hfov", "400", "--classifier", "efficientnet_lite0"),
+            ["field of view 400"],
+        ),
+        (
+            ("live", "--source", "virtual", "--headless", "--classifier", "efficientnet_lite0"),
+            ["needs a patch to show"],
+        ),
+        (("report", "nowhere"), ["nowhere is neither a run"]),
+        (("repport",), ["No such command 'repport'"]),
+    ],
+    ids=lambda value: " ".join(map(str, value))[:60] if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_one_clear_line(arguments, words, command, monkeypatch, tmp_path: Path, patch: Patch) -> None:
+    monkeypatch.chdir(tmp_path)
+    patch.save(tmp_path / "run")
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut/patch.json").write_text((tmp_path / "run/patch.json").read_text()[:200])
+    for folder in ("stills", "broken"):
+        (tmp_path / folder).mkdir()
+        for i in range(4):
+            cv2.imwrite(str(tmp_path / folder / f"{i}.jpg"), np.full((300, 300, 3), 100 + i, np.uint8))
+    (tmp_path / "broken/half.jpg").write_bytes((tmp_path / "stills/0.jpg").read_bytes()[:300])
+    places = {
+        "RUN": tmp_path / "run",
+        "CUT": tmp_path / "cut",
+        "STILLS": tmp_path / "stills",
+        "BROKEN": tmp_path / "broken",
+    }
+    command(*(places.get(a, a) for a in arguments)).assert_refused(*words)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_full_disk_is_one_clear_line(command, monkeypatch, tmp_path: Path, patch: Patch) -> None:
+    """The device that is always full stands in for a disk that is."""
+    monkeypatch.chdir(tmp_path)
+    patch.save(tmp_path)
+    monkeypatch.setattr(
+        Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device", "sheet.pdf"))
+    )
+    command("print", tmp_path / "patch.json").assert_refused("sheet.pdf: No space left on device")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["patch.json", "patch.png"]
+
+
+def test_output_into_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
+    script = f"{sys.executable} {ROOT / 'cli.py'} models --json - | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert "Traceback" not in done.stderr and done.stdout == "[\n"
+
+
+def test_an_unwritable_folder_is_one_clear_line(command, monkeypatch, tmp_path: Path, patch: Patch) -> None:
+    patch.save(tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    command("print", tmp_path, "--out", tmp_path / "file" / "sheet.pdf").assert_refused("file")
