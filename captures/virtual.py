@@ -25,9 +25,9 @@ RIG_HFOV_DEG = 60.0
 RIG_FPS = 10.0
 _SCAN_DPI = 120
 _SUPERSAMPLE = 2
-_ARM_M = (0.28, 0.5)  # how far from the camera the sheet is held
+_ARM_M = (0.27, 0.42)  # how far from the camera the sheet is held
 _TURN_DEG = {"yaw": 25.0, "pitch": 15.0, "roll": 15.0}
-_REACH = 0.3  # of the frame: how far from its centre the patch is held
+_REACH = 0.3  # of the central square: how far from its centre the patch is held
 _JITTER_DEG, _JITTER_MM = 1.0, 2.0  # a hand is not a tripod
 
 
@@ -197,7 +197,8 @@ class VirtualRig:
         """A pose at which the whole cut-out sheet is in the frame, upright enough to be held by a hand."""
         distance = float(rng.uniform(*_ARM_M))
         turns = {f"{name}_deg": float(rng.uniform(-most, most)) for name, most in _TURN_DEG.items()}
-        half_frame = np.array([self.intrinsics.width, self.intrinsics.height]) / 2 * distance / self.intrinsics.fx
+        # Classifiers look at the central square of a frame: that is where a person would hold it.
+        half_frame = min(self.intrinsics.width, self.intrinsics.height) / 2 * distance / self.intrinsics.fx
         half_sheet = np.array([layout.cut.width_mm, layout.cut.height_mm]) / 2000
         room = np.clip(half_frame - 1.15 * half_sheet, 0, 2 * _REACH * half_frame)
         x, y = rng.uniform(-room, room)

@@ -39,6 +39,8 @@ class Patch:
         if not isinstance(cells, np.ndarray) or cells.dtype != np.uint8 or cells.ndim != 3 or cells.shape[2] != 3:
             raise InputError("patch cells must be a (rows, columns, 3) uint8 array")
         check_grid(cells.shape[:2])
+        if self.target is not None and not (isinstance(self.target, dict) and {"index", "name"} <= self.target.keys()):
+            raise InputError("a patch's target must be null or an object with index and name")
 
     @property
     def grid(self) -> tuple[int, int]:

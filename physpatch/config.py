@@ -95,8 +95,15 @@ class TrainConfig:
         """Read :meth:`to_dict`'s output back.
 
         Raises:
-            InputError: a key this version does not know.
+            InputError: a key this version does not know, or a value of the wrong kind.
         """
+        try:
+            return cls._from_plain(value)
+        except (TypeError, AttributeError) as error:
+            raise InputError(f"the settings of this run cannot be read ({error})") from error
+
+    @classmethod
+    def _from_plain(cls, value: dict[str, Any]) -> "TrainConfig":
         eot = value.get("eot", {})
         _refuse_unknown(cls, value)
         _refuse_unknown(EotConfig, eot)

@@ -11,7 +11,7 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 import physpatch
 from calibration.errors import InputError
@@ -88,11 +88,11 @@ def resume_run(
     if steps is not None:
         config = replace(config, steps=steps)
     materials, config = _prepare(config, say)
-    for what, now in (("weights", materials.victim.weights.sha256), ("training data", materials.train.fingerprint)):
-        before = record["weights"]["sha256"] if what == "weights" else record["data"]["train_fingerprint"]
-        if before != now:
+    described = _describe(config, materials)
+    for what, part, key in (("weights", "weights", "sha256"), ("training data", "data", "train_fingerprint")):
+        if record.get(part, {}).get(key) != described[part][key]:
             raise InputError(
-                f"the {what} of {folder} have changed since it began; a resumed run would not be the same run"
+                f"the {what} of {folder} have changed since it began; resumed, it would not be the same run"
             )
     write_json(folder / "run.json", record | {"config": config.to_dict(), "status": "training"})
     trainer = Trainer(materials.victim, materials.train, config, materials.target)
@@ -303,8 +303,9 @@ def _point_latest(folder: Path) -> None:
 
 
 def _write_checkpoint(folder: Path, trainer: Trainer) -> None:
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainer.state().items()}
     with atomic_path(folder / _CHECKPOINT) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in trainer.state().items()}, temporary)
+        temporary.write_bytes(save(state))
 
 
 def _read_checkpoint(folder: Path) -> dict[str, torch.Tensor]:

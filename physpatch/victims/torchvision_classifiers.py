@@ -1,5 +1,6 @@
 """Any torchvision classifier by name, with torchvision's own download and cache, or with a file of weights."""
 
+import sys
 import urllib.error
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def _download(name: str, preset: Any) -> Path:
         raise UnavailableError(f"the weights of {name} are not here and their host does not answer; {cure}")
     try:
         with stall_limit():
-            preset.get_state_dict(progress=True, check_hash=True)
+            preset.get_state_dict(progress=sys.stderr.isatty(), check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise UnavailableError(f"the download of {name}'s weights failed ({error}); {cure}") from error
     return file

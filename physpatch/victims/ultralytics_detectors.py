@@ -3,10 +3,13 @@
 The ``nn.Module`` is called, not the predictor: the predictor gives no gradient (ultralytics #8904, #10071, #17101).
 """
 
+import atexit
 import logging
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +98,13 @@ def _predictions(output: Any) -> Tensor:
     return output[0] if isinstance(output, (tuple, list)) else output
 
 
+@cache
 def _import_ultralytics() -> Any:
-    """Import ultralytics with its reports, automatic installs and chatter off, its settings kept out of the user's home."""
-    os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="physpatch-ultralytics-"))
+    """Import ultralytics with reports, automatic installs and chatter off, its settings kept out of the user's home."""
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="physpatch-ultralytics-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["YOLO_CONFIG_DIR"] = folder
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_OFFLINE", "true")  # it asks the network whether it is there, on import
     os.environ.setdefault("YOLO_VERBOSE", "false")

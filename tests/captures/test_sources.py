@@ -2,6 +2,7 @@
 
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -109,6 +110,36 @@ def test_a_dead_stream_is_said_within_five_seconds() -> None:
     with pytest.raises(UnavailableError, match=r"stream http://127.0.0.1:9/video does not open"):
         open_source("http://127.0.0.1:9/video")
     assert time.monotonic() - started < 5
+
+
+def test_an_http_stream_is_played() -> None:
+    """A motion-JPEG stream over loopback, as many network cameras send."""
+
+    class Camera(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            for i in range(250):
+                _, packed = cv2.imencode(".jpg", np.full((48, 64, 3), (0, 0, i), np.uint8))
+                try:
+                    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(packed)}\r\n\r\n"
+                    self.wfile.write(head.encode() + packed.tobytes() + b"\r\n")
+                except OSError:
+                    return
+                time.sleep(0.02)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with open_source(f"http://127.0.0.1:{server.server_address[1]}/video.mjpg") as source:
+            assert isinstance(source, LiveSource)
+            frames = [frame for frame, _ in zip(source, range(5), strict=False)]
+        server.shutdown()
+    assert all(frame.image.shape == (48, 64, 3) for frame in frames)
+    brightness = [float(frame.image[..., 0].mean()) for frame in frames]
+    assert brightness == sorted(brightness) and brightness[-1] > brightness[0]
 
 
 def test_a_driver_that_blocks_is_given_up(monkeypatch) -> None:

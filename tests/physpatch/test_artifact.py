@@ -69,6 +69,7 @@ def test_other_grids_are_refused(text: str) -> None:
         ('{"grid": [[[0.5, 0.5, 0.5]]]}', "whole numbers from 0 to 255"),
         ('{"grid": [[[1, 2, 3]], []]}', "is not a patch file"),
         ('{"grid": []}', "is not a patch file"),
+        ('{"grid": [[[1, 2, 3]]], "target": "French horn"}', "target must be null or an object"),
     ],
 )
 def test_broken_patch_files_are_refused_in_words(tmp_path: Path, text: str, words: str) -> None:

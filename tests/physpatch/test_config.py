@@ -22,6 +22,12 @@ def test_unknown_keys_are_refused(key: tuple[str, ...]) -> None:
         TrainConfig.from_dict(value)
 
 
+@pytest.mark.parametrize("value", [[], {"eot": 3}, {"grid": 4}, {"area": "wide"}, {"eot": {"scale": 1}}])
+def test_values_of_the_wrong_kind_are_refused(value: object) -> None:
+    with pytest.raises(InputError, match="the settings of this run cannot be read"):
+        TrainConfig.from_dict(value)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [

@@ -1,8 +1,11 @@
 """The adapters: real embedded weights, and the named networks through files made on the spot."""
 
 import socket
+import threading
 import time
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,8 @@ import torch
 from safetensors.torch import save_file
 from support import colour_photographs
 from torchvision import models
+from torchvision.models._api import Weights, WeightsEnum
+from torchvision.transforms._presets import ImageClassification
 
 from calibration.errors import InputError, UnavailableError
 from physpatch.config import TrainConfig
@@ -18,7 +23,7 @@ from physpatch.data import list_photos, load_photos
 from physpatch.explain import grad_cam
 from physpatch.train import Trainer
 from physpatch.victims import download, torchvision_classifiers, ultralytics_detectors
-from physpatch.victims.base import Victim
+from physpatch.victims.base import Victim, file_sha256
 from physpatch.victims.registry import catalogue, choose_device, load_detector, load_victim
 
 
@@ -149,6 +154,44 @@ def test_auto_takes_resnet50_from_the_cache(monkeypatch, tmp_path: Path, resnet5
     said: list[str] = []
     assert load_victim("auto", say=said.append).name == "resnet50"
     assert said == ["model auto: resnet50, cached"]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files without writing to the terminal."""
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_torchvisions_own_download_fills_its_cache(monkeypatch, tmp_path: Path) -> None:
+    """Over loopback: fetched once with its hash checked, then taken from the cache; a wrong hash is refused."""
+    served = tmp_path / "served"
+    served.mkdir()
+    torch.manual_seed(0)
+    torch.save(models.resnet18(weights=None).state_dict(), served / "weights.pth")
+    digest = file_sha256(served / "weights.pth")[:8]
+    right, wrong, gone = f"resnet18-{digest}.pth", "resnet18-00000000.pth", "resnet18-11111111.pth"
+    for name in (right, wrong):
+        (served / name).write_bytes((served / "weights.pth").read_bytes())
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
+
+    def offer(name: str) -> None:
+        preset = Weights(f"http://127.0.0.1:{port}/{name}", partial(ImageClassification, crop_size=224), {})
+        monkeypatch.setattr(
+            torchvision_classifiers, "_default_weights", lambda _: WeightsEnum("Preset", {"DEFAULT": preset}).DEFAULT
+        )
+
+    handler = partial(QuietHandler, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        port = server.server_address[1]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, words in {wrong: "invalid hash value", gone: "does not answer"}.items():
+            offer(name)
+            with pytest.raises(UnavailableError, match=words):
+                load_victim("resnet18")
+        offer(right)
+        assert load_victim("resnet18").weights.sha256.startswith(digest)
+        server.shutdown()
+    assert load_victim("resnet18").name == "resnet18"  # the server is gone: this came from the cache
 
 
 def test_a_host_that_never_answers_costs_seconds_only() -> None:

@@ -1,0 +1,67 @@
+"""Make the README's pictures from a finished demo, with photographs of scikit-image as backgrounds (free to share).
+
+python docs/pictures.py demo docs/images
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import skimage.data
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from calibration.pdf import carried_layouts, rasterise
+from captures import SessionPlan, VirtualRig, run_session
+from physpatch import Patch, load_victim
+from physpatch.plots import filmstrip
+
+PHOTOGRAPHS = {"coffee": "espresso", "chelsea": "tabby"}
+
+
+def main(demo: Path, out: Path) -> None:
+    """Write sheet.png, evolution.png and session.png."""
+    out.mkdir(parents=True, exist_ok=True)
+    sheet = rasterise(demo / "sheet.pdf", 72)
+    save(out / "sheet.png", sheet)
+    history = load_file(demo / "run/checkpoint/state.safetensors")["history"]
+    save(out / "evolution.png", filmstrip(list(history), count=7, cell_px=9))
+    save(out / "session.png", session_frames(demo, out))
+
+
+def session_frames(demo: Path, out: Path) -> NDArray[np.uint8]:
+    """Annotated frames of the virtual rig: the grey control and the patch at the same pose, before two photographs."""
+    backgrounds = []
+    for name in PHOTOGRAPHS:
+        path = out / f".{name}.png"
+        save(path, getattr(skimage.data, name)())
+        backgrounds.append((path, None))
+    victim, patch = load_victim("efficientnet_lite0"), Patch.load(demo / "run")
+    rig = VirtualRig(demo / "sheet.pdf", backgrounds, clips=2, frames_per_clip=1, seed=2)
+    plan = SessionPlan(victim, layouts=carried_layouts(demo / "sheet.pdf"), intrinsics=rig.intrinsics)
+    plan = replace(plan, target=patch.target["name"] if patch.target else None)
+    shown: dict[tuple[int, str], NDArray[np.uint8]] = {}
+
+    def keep(analysis, picture) -> bool:  # type: ignore[no-untyped-def]
+        shown[analysis.frame.clip, analysis.rows[0].condition] = cv2.resize(picture, None, fx=0.75, fy=0.75)
+        return True
+
+    folder = out / ".session"
+    run_session(rig, plan, folder, on_frame=keep)
+    for path in [*folder.rglob("*"), *out.glob(".*.png")]:
+        if path.is_file():
+            path.unlink()
+    for path in (folder / "frames", folder):
+        path.rmdir()
+    return np.vstack([np.hstack([shown[clip, kind] for kind in ("grey", "patch")]) for clip in (0, 1)])
+
+
+def save(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write an RGB picture."""
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
