@@ -5,8 +5,7 @@ Rooms are imported inside the commands: torch alone takes seconds, and ``--help`
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +19,14 @@ from calibration.sheet import PAGES_MM, SHEET_KINDS
 from calibration.units import parse_length_mm
 from physpatch.artifact import CONTROLS, Patch, parse_grid
 from physpatch.config import EotConfig, TrainConfig
+from physpatch.places import LATEST, find_run
 
 if TYPE_CHECKING:
+    from captures.session import SessionPlan
     from captures.sources import Source
     from captures.virtual import VirtualRig
     from captures.window import Window
+    from physpatch.terminal import ProgressBar
     from physpatch.victims.base import Victim
 
 _DEFAULT = TrainConfig()
@@ -164,15 +166,17 @@ def train(
     """
     if options["technique"] == "list":
         return _show_techniques()
-    from physpatch.runs import find_run, resume_run, train_run
+    from physpatch.runs import resume_run, train_run
+    from physpatch.terminal import progress_bar
 
-    with _training_bar() as progress:
+    with progress_bar("training") as bar:
+        progress = _train_progress(bar)
         if resume:
             steps = _only_steps_given(context)
-            folder = resume_run(find_run(str(out) if out else None), steps=steps, progress=progress, say=_say)
+            folder = resume_run(find_run(str(out) if out else None), steps=steps, progress=progress, say=bar.say)
         else:
             config = replace(_DEFAULT, grid=parse_grid(grid), eot=EotConfig() if eot else EotConfig.none(), **options)
-            folder = train_run(config, out, progress=progress, say=_say)
+            folder = train_run(config, out, progress=progress, say=bar.say)
     results = read_json(folder / "run.json")["results"]
     _show_results({read_json(folder / "run.json")["weights"]["model"]: results})
     click.echo(f"run: {folder}")
@@ -199,34 +203,10 @@ def _show_techniques() -> None:
         click.echo(f"{name:10} {technique.summary} (learning rate {technique.default_learning_rate:g})")
 
 
-@contextmanager
-def _training_bar() -> Iterator[Callable[[Any, int], None]]:
-    """A progress bar with loss and time left on standard error; none where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[shown]}"),
-        TimeRemainingColumn(),
+def _train_progress(bar: "ProgressBar") -> Callable[[Any, int], None]:
+    return lambda record, steps: bar.show(
+        record.step, steps, f"loss {record.loss:.3f}, fooled {100 * record.success:.0f} %"
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("training", total=None, shown="", start=False)
-
-        def show(record: Any, steps: int) -> None:
-            if not bar.tasks[0].started:
-                bar.start_task(task)
-            bar.update(
-                task,
-                total=steps,
-                completed=record.step,
-                shown=f"loss {record.loss:.3f}, fooled {100 * record.success:.0f} %",
-            )
-
-        yield show
 
 
 # --- evaluate ------------------------------------------------------------------------------------------------------------
@@ -266,7 +246,7 @@ def evaluate(
     physpatch evaluate --model efficientnet_lite1 --model efficientnet_lite2
     """
     from physpatch.evaluate import evaluate_patch
-    from physpatch.runs import find_run, held_out_photographs, poses_for
+    from physpatch.runs import held_out_photographs, poses_for
     from physpatch.victims.registry import load_victim
 
     if weights and len(models) != 1:
@@ -295,28 +275,29 @@ def _run_config(folder: Path | None) -> TrainConfig | None:
 
 
 def _show_results(results: dict[str, dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from physpatch.terminal import print_table
 
-    table = Table("model", "shown", "accuracy", "target first", "made wrong", "n")
+    rows: list[tuple[str, ...]] = []
     for model, r in results.items():
         if not r:
             click.echo(f"{model}: no labelled photographs were held out, so nothing was measured")
             continue
-        table.add_row(model, "clean", f"{100 * r['clean_accuracy']:.1f} %", "", "", str(r["n"]))
-        table.add_row(
-            "",
-            "patch",
-            f"{100 * r['patched_accuracy']:.1f} %",
-            _rate(r["targeted_success"]),
-            _rate(r["untargeted_success"]),
-            "",
-        )
-        for name in r["controls"]:
-            rates = (_rate(r["control_targeted_success"][name]), _rate(r["control_untargeted_success"][name]))
-            table.add_row("", f"{name} control", f"{100 * r['controls'][name]:.1f} %", *rates, "")
-    if table.row_count:
-        Console(width=None if sys.stdout.isatty() else 110).print(table)
+        rows.append((model, "clean", _percent(r["clean_accuracy"]), "", "", str(r["n"])))
+        effects = {"patch": (r["patched_accuracy"], r["targeted_success"], r["untargeted_success"])}
+        for name, accuracy in r["controls"].items():
+            effects[f"{name} control"] = (
+                accuracy,
+                r["control_targeted_success"][name],
+                r["control_untargeted_success"][name],
+            )
+        rows += [
+            ("", name, _percent(acc), _rate(target), _rate(wrong), "") for name, (acc, target, wrong) in effects.items()
+        ]
+    print_table(("model", "shown", "accuracy", "target first", "made wrong", "n"), rows)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _rate(value: dict[str, Any]) -> str:
@@ -358,7 +339,7 @@ def print_(run: str | None, size: str, paper: str, controls: bool, out: Path | N
     from printouts import print_sheets
 
     size_mm = parse_length_mm(size)
-    folder = _find_printable(run)
+    folder = find_run(run)
     path = out or (folder.parent if folder.is_file() else folder) / "sheet.pdf"
     layouts = print_sheets(Patch.load(folder), size_mm, path, paper=paper, controls=CONTROLS if controls else ())
     place = layouts[0].patch
@@ -366,18 +347,6 @@ def print_(run: str | None, size: str, paper: str, controls: bool, out: Path | N
         f"{path}: {place.width_mm:g} x {place.height_mm:g} mm on {paper.upper()}, {len(layouts)} page{'s' * (len(layouts) > 1)}"
     )
     click.echo("Print at 100 % (actual size) and check that both rulers measure 100 mm.")
-
-
-def _find_printable(run: str | None) -> Path:
-    """The latest run or what was named; the same rule as the other commands, without loading torch for it."""
-    folder = Path(run) if run else Path("runs/latest")
-    if not folder.exists():
-        raise InputError(
-            f"no run {folder}"
-            if run
-            else "no run yet under runs/; train one with `physpatch train --eot`, or name a run folder or patch.json"
-        )
-    return folder
 
 
 # --- live ----------------------------------------------------------------------------------------------------------------
@@ -432,9 +401,8 @@ def live(run: str | None, source: str, headless: bool, out: Path | None, **optio
     from captures.session import new_session_folder
     from captures.sources import open_source
     from captures.window import Window
-    from physpatch.runs import RUNS_FOLDER, find_run
 
-    folder = find_run(run) if run or (RUNS_FOLDER / "latest").exists() else None
+    folder = find_run(run) if run or LATEST.exists() else None
     session = out or new_session_folder()
     with nullcontext() if headless else Window() as window:
         opened = nullcontext() if source == "virtual" else open_source(source)
@@ -447,7 +415,7 @@ def _live_session(
 ) -> None:
     """Load models, sheet and patch, and record; without frames the virtual rig makes them."""
     from calibration.pdf import carried_layouts
-    from captures.session import SessionPlan, run_session
+    from captures.session import SessionPlan
     from physpatch.runs import held_out_files
     from physpatch.victims.registry import load_detector
 
@@ -474,12 +442,7 @@ def _live_session(
         max_frames=options["max_frames"],
         notes=_session_notes(session, folder, sheet, virtual=rig is not None),
     )
-    source = rig if rig is not None else frames
-    assert source is not None
-    with _session_bar(len(rig) if rig else options["max_frames"]) as count:
-        run_session(
-            source, plan, session, on_frame=lambda _, picture: count() and (window is None or window.show(picture))
-        )
+    _record(rig or frames, plan, session, len(rig) if rig else options["max_frames"], window)
     _show_session(session, plan.target)
 
 
@@ -527,41 +490,35 @@ def _virtual_rig(sheet: Path, photographs: list[tuple[Path, str | None]], seed: 
     return VirtualRig(sheet, photographs, seed=seed, clips=min(clips, len(photographs)))
 
 
-@contextmanager
-def _session_bar(total: int | None) -> Iterator[Callable[[], bool]]:
-    """Count frames on standard error, none where that is no terminal; the function it yields always answers True."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _record(source: Any, plan: "SessionPlan", session: Path, total: int | None, window: "Window | None" = None) -> None:
+    """Run the session with a bar that counts frames, in a window where there is one."""
+    from captures.session import run_session
+    from physpatch.terminal import progress_bar
 
-    console = Console(stderr=True)
-    columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("frames", total=total)
+    with progress_bar("frames") as bar:
 
-        def count() -> bool:
-            bar.advance(task)
-            return True
+        def on_frame(analysis: Any, picture: Any) -> bool:
+            bar.show(analysis.rows[0].frame, total)
+            return window is None or window.show(picture)
 
-        yield count
+        run_session(source, plan, session, on_frame=on_frame)
 
 
 def _show_session(session: Path, target: str | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from captures.store import read_rows
     from captures.summary import summarise
+    from physpatch.terminal import print_table
 
     rows = read_rows(session)
-    table = Table("model", "sheet", "frames", "clips", "target first", "wrong answer")
-    for s in summarise(rows, target):
-        table.add_row(
-            s.model, s.condition, str(s.frames), str(s.clips), _rate(s.target.to_dict()), _rate(s.wrong.to_dict())
-        )
-    Console(width=None if sys.stdout.isatty() else 130).print(table)
-    click.echo(
-        f"session: {session}, {len({row.frame for row in rows})} frames; `physpatch report {session}` writes its report"
+    print_table(
+        ("model", "sheet", "frames", "clips", "target first", "wrong answer"),
+        [
+            (s.model, s.condition, str(s.frames), str(s.clips), _rate(s.target.to_dict()), _rate(s.wrong.to_dict()))
+            for s in summarise(rows, target)
+        ],
     )
+    frames = len({row.frame for row in rows})
+    click.echo(f"session: {session}, {frames} frames; `physpatch report {session}` writes its report")
 
 
 # --- report, models, demo ------------------------------------------------------------------------------------------------
@@ -596,19 +553,15 @@ def models(json_out: str | None) -> None:
     """
     from dataclasses import asdict
 
-    from rich.console import Console
-    from rich.table import Table
-
+    from physpatch.terminal import print_table
     from physpatch.victims.registry import catalogue
 
     entries = catalogue()
     if json_out != "-":
-        table = Table("name", "task", "weights", "ready")
-        for entry in entries:
-            table.add_row(entry.name, entry.task, entry.source, "yes" if entry.ready else "no")
-        Console(width=None if sys.stdout.isatty() else 120).print(table)
+        rows = [(e.name, e.task, e.source, "yes" if e.ready else "no") for e in entries]
+        print_table(("name", "task", "weights", "ready"), rows)
         click.echo(
-            "Any other torchvision classifier or ultralytics detector loads by its name too, a detector's FILE.pt by its path."
+            "Any other torchvision classifier or ultralytics detector loads by its name, a detector's FILE.pt by its path."
         )
     _write_json(json_out, [asdict(entry) for entry in entries])
 
@@ -629,8 +582,9 @@ def demo(out: Path, steps: int, clips: int, seed: int) -> None:
     physpatch demo --out demo
     """
     from captures.report import write_report
-    from captures.session import SessionPlan, run_session
+    from captures.session import SessionPlan
     from physpatch.runs import held_out_files, train_run
+    from physpatch.terminal import progress_bar
     from physpatch.victims.registry import load_victim
     from printouts import print_sheets
 
@@ -639,8 +593,8 @@ def demo(out: Path, steps: int, clips: int, seed: int) -> None:
         raise InputError(f"{out} holds a demo already; remove it or give another --out")
     config = replace(_DEMO, steps=steps, seed=seed)
     click.echo(f"1/4  training: {config.model}, 10x10 cells, EOT, {steps} steps of {config.batch} embedded photographs")
-    with _training_bar() as progress:
-        train_run(config, run, progress=progress, say=lambda line: click.echo(f"     {line}"))
+    with progress_bar("training") as bar:
+        train_run(config, run, progress=_train_progress(bar), say=lambda line: bar.say(f"     {line}"))
     record = read_json(run / "run.json")
     _show_results({config.model: record["results"]})
     click.echo(f"2/4  printing: {sheet}, {_DEFAULT_SIZE}, with a grey and a random-colour control sheet")
@@ -654,8 +608,7 @@ def demo(out: Path, steps: int, clips: int, seed: int) -> None:
     notes = _session_notes(session, run, sheet, virtual=True)
     target = patch.target["name"] if patch.target else None
     plan = SessionPlan(classifier=classifier, layouts=layouts, intrinsics=rig.intrinsics, target=target, notes=notes)
-    with _session_bar(len(rig)) as count:
-        run_session(rig, plan, session, on_frame=lambda *_: count())
+    _record(rig, plan, session, len(rig))
     _show_session(session, target)
     click.echo("4/4  reporting")
     path = write_report(session, out / "report.html")

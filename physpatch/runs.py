@@ -20,12 +20,12 @@ from physpatch.config import TrainConfig
 from physpatch.data import Photo, Photographs, limited, list_photos, load_photographs, load_photos, split
 from physpatch.evaluate import evaluate_patch, scenes
 from physpatch.examples import save_examples, save_grad_cam
+from physpatch.places import LATEST, RUNS_FOLDER
 from physpatch.plots import save_evolution, save_loss_plot
 from physpatch.train import StepRecord, Trainer, describe_target, resolve_target
 from physpatch.victims.base import Victim
 from physpatch.victims.registry import load_victim
 
-RUNS_FOLDER = Path("runs")
 _CHECKPOINT = Path("checkpoint/state.safetensors")
 _CHECKPOINT_SECONDS = 10.0
 _VIEWS_WANTED = 60  # a handful of photographs is seen in several poses each
@@ -102,20 +102,6 @@ def resume_run(
     return _train(folder, config, materials, trainer, progress, say)
 
 
-def find_run(run: str | None) -> Path:
-    """The run folder that a command means; without a name the latest.
-
-    Raises:
-        InputError: there is none.
-    """
-    folder = Path(run) if run else RUNS_FOLDER / "latest"
-    if not run and not folder.exists():
-        raise InputError("no run yet under runs/; train one with `physpatch train --eot`, or name a run folder")
-    if not folder.exists():
-        raise InputError(f"no run {folder}")
-    return folder
-
-
 def held_out_photographs(config: TrainConfig, data: str | None, victim: Victim) -> Photographs:
     """What a patch of this run is measured on: its own data's held-out part, or other data whole, as ``victim`` sees them."""
     if data is None or data == config.data:
@@ -171,11 +157,15 @@ def _train(
     folder: Path, config: TrainConfig, materials: Materials, trainer: Trainer, progress: Progress, say: Say
 ) -> Path:
     rows = _read_metrics(folder / "metrics.csv", trainer.step)
-    started = time.monotonic()
-    _run_steps(folder, trainer, rows, config.steps, progress)
-    seconds = time.monotonic() - started
-    say("measuring on held-out photographs")
-    _finish(folder, config, materials, trainer, rows, seconds)
+    try:
+        started = time.monotonic()
+        _run_steps(folder, trainer, rows, config.steps, progress)
+        seconds = time.monotonic() - started
+        say("measuring on held-out photographs")
+        _finish(folder, config, materials, trainer, rows, seconds)
+    except KeyboardInterrupt:
+        say(f"stopped after step {trainer.step}; go on with `physpatch train --resume --out {folder}`")
+        raise
     return folder
 
 
@@ -298,7 +288,7 @@ def _new_folder(config: TrainConfig) -> Path:
 
 
 def _point_latest(folder: Path) -> None:
-    with atomic_path(folder.parent / "latest") as temporary:
+    with atomic_path(LATEST) as temporary:
         temporary.symlink_to(folder.name, target_is_directory=True)
 
 

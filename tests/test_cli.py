@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from torchvision import models
 import cli
 from calibration.pdf import carried_layouts
 from captures.store import read_rows
+from captures.virtual import VirtualRig
 from physpatch.artifact import Patch
 
 ROOT = Path(__file__).parents[1]
@@ -88,9 +90,9 @@ def test_live_on_stills_with_classifier_and_detector(demo: Path, tmp_path: Path)
     """ResNet50 and YOLOv8n with random weights from files, over stills, headless, as the named networks are used."""
     stills = tmp_path / "stills"
     stills.mkdir()
-    video = cv2.VideoCapture(str(demo / "demo/session/video.mp4"))
-    for i in range(2):
-        cv2.imwrite(str(stills / f"{i}.png"), video.read()[1])
+    rig = VirtualRig(demo / "demo/sheet.pdf", [(demo / "demo/run/patch.png", None)])
+    for i, frame in enumerate(islice(rig, 2)):
+        cv2.imwrite(str(stills / f"{i}.png"), frame.image[..., ::-1])
     torch.manual_seed(0)
     torch.save(models.resnet50(weights=None).state_dict(), tmp_path / "resnet50.pth")
     build = (
@@ -100,12 +102,28 @@ def test_live_on_stills_with_classifier_and_detector(demo: Path, tmp_path: Path)
     )
     subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
     done = physpatch(
-        "live", demo / "demo/run", "--source", stills, "--classifier", "resnet50", "--weights", "resnet50.pth",
-        "--detector", "yolov8n.pt", "--headless", "--label", "French horn", "--out", "session", cwd=tmp_path,
-    )  # fmt: skip
+        "live",
+        demo / "demo/run",
+        "--sheet",
+        demo / "demo/sheet.pdf",
+        "--source",
+        stills,
+        "--classifier",
+        "resnet50",
+        "--weights",
+        "resnet50.pth",
+        "--detector",
+        "yolov8n.pt",
+        "--headless",
+        "--label",
+        "French horn",
+        "--out",
+        "session",
+        cwd=tmp_path,
+    )
     rows = read_rows(tmp_path / "session")
     assert [row.model for row in rows] == ["resnet50", "yolov8n"] * 2
-    assert all(row.label == "French horn" for row in rows) and rows[0].top1_score < 0.5
+    assert all(row.label == "French horn" and row.condition == "patch" and row.distance_m for row in rows)
     assert all(row.boxes == "[]" and row.top1 == "" for row in rows[1::2])  # random weights are sure of nothing
     assert "2 frames" in done.stdout
     physpatch("report", "session", cwd=tmp_path)

@@ -20,7 +20,8 @@ from calibration.errors import InputError
 from physpatch import runs
 from physpatch.artifact import Patch
 from physpatch.config import TrainConfig
-from physpatch.runs import find_run, resume_run, train_run
+from physpatch.places import find_run
+from physpatch.runs import resume_run, train_run
 
 CONFIG = TrainConfig(steps=4, batch=4, area=0.3, grid=(4, 4), target="blue thing", model="tiny")
 ROOT = Path(__file__).parents[2]
