@@ -3,6 +3,7 @@
 Rooms are imported inside the commands: torch alone takes seconds, and ``--help`` and ``print`` need none of it.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from captures.window import Window
     from physpatch.terminal import ProgressBar
     from physpatch.victims.base import Victim
+    from physpatch.victims.ultralytics_detectors import YoloVictim
 
 _DEFAULT = TrainConfig()
 _RUN_ARGUMENT = click.argument("run", required=False, metavar="[RUN]")
@@ -69,7 +71,14 @@ def main() -> None:
     except PhyspatchError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        reason = error.strerror or str(error)
+        if error.errno == errno.ENOSPC:
+            reason += "; what was written before is kept"
+        _fail(f"{error.filename}: {reason}" if error.filename else reason)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        _fail(f"not enough memory ({str(error).splitlines()[0] if str(error) else 'none left'}); lower --batch")
 
 
 def _fail(message: str) -> None:
@@ -176,11 +185,12 @@ def train(
             folder = resume_run(find_run(str(out) if out else None), steps=steps, progress=progress, say=bar.say)
         else:
             config = replace(_DEFAULT, grid=parse_grid(grid), eot=EotConfig() if eot else EotConfig.none(), **options)
-            folder = train_run(config, out, progress=progress, say=bar.say)
-    results = read_json(folder / "run.json")["results"]
-    _show_results({read_json(folder / "run.json")["weights"]["model"]: results})
-    click.echo(f"run: {folder}")
-    _write_json(json_out, results)
+            folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
+    record = read_json(folder / "run.json")
+    if json_out != "-":
+        _show_results({record["weights"]["model"]: record["results"]})
+        click.echo(f"run: {folder}")
+    _write_json(json_out, record["results"])
 
 
 def _only_steps_given(context: click.Context) -> int | None:
@@ -227,14 +237,20 @@ def _train_progress(bar: "ProgressBar") -> Callable[[Any, int], None]:
     help="A victim to measure on; may be repeated. Default: the run's own.",
 )
 @click.option("--weights", type=click.Path(dir_okay=False), help="A file of weights for the one model given.")
+@click.option(
+    "--eot/--no-eot",
+    default=None,
+    help="All transformations, or the place alone. Default: as trained.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=_DEFAULT.device, show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the poses.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the poses.")
 @_JSON_OPTION
 def evaluate(
     run: str | None,
     data: str | None,
     models: tuple[str, ...],
     weights: str | None,
+    eot: bool | None,
     device: str,
     seed: int,
     json_out: str | None,
@@ -247,19 +263,30 @@ def evaluate(
     """
     from physpatch.evaluate import evaluate_patch
     from physpatch.runs import held_out_photographs, poses_for
+    from physpatch.terminal import progress_bar
     from physpatch.victims.registry import load_victim
 
     if weights and len(models) != 1:
         raise InputError("--weights goes with exactly one --model")
     folder = find_run(run)
     patch, config = Patch.load(folder), _run_config(folder) or _DEFAULT
+    ranges = {None: config.eot, True: EotConfig(), False: EotConfig.none()}[eot]
     results = {}
     for name in models or (config.model,):
         victim = load_victim(name, weights=weights or (None if models else config.weights), device=device, say=_say)
-        photographs = held_out_photographs(config, data, victim)
-        results[victim.name] = evaluate_patch(
-            victim, photographs, patch, area=config.area, eot=config.eot, seed=seed, poses=poses_for(photographs)
-        ).to_dict()
+        photographs = held_out_photographs(folder, config, data, victim)
+        with progress_bar(f"measuring {victim.name}") as bar:
+            evaluation = evaluate_patch(
+                victim,
+                photographs,
+                patch,
+                area=config.area,
+                eot=ranges,
+                seed=seed,
+                poses=poses_for(photographs),
+                progress=bar.show,
+            )
+        results[name if victim.name in results else victim.name] = evaluation.to_dict()
     if json_out != "-":
         _show_results(results)
     _write_json(json_out, results)
@@ -379,16 +406,17 @@ def print_(run: str | None, size: str, paper: str, controls: bool, out: Path | N
 @click.option("--hfov", type=float, metavar="DEGREES", help="Horizontal field of view of the camera, for distances.")
 @click.option("--cam/--no-cam", default=True, help="Grad-CAM heat on the picture. Default: --cam.")
 @click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the virtual rig.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the virtual rig.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=_DEFAULT.device, show_default=True)
 @click.option("--headless", is_flag=True, help="Record without a window.")
+@_JSON_OPTION
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="SESSION",
     help="Default: a new folder under sessions/.",
 )
-def live(run: str | None, source: str, headless: bool, out: Path | None, **options: Any) -> None:
+def live(run: str | None, source: str, headless: bool, out: Path | None, json_out: str | None, **options: Any) -> None:
     """Put frames of a camera through the models; q or Ctrl-C ends it, and what was captured is kept.
 
     \b
@@ -407,35 +435,36 @@ def live(run: str | None, source: str, headless: bool, out: Path | None, **optio
     with nullcontext() if headless else Window() as window:
         opened = nullcontext() if source == "virtual" else open_source(source)
         with opened as frames:
-            _live_session(folder, session, frames, window, options)
+            target = _live_session(folder, session, frames, window, options)
+    _show_session(session, target, json_out)
 
 
 def _live_session(
     folder: Path | None, session: Path, frames: "Source | None", window: "Window | None", options: dict[str, Any]
-) -> None:
-    """Load models, sheet and patch, and record; without frames the virtual rig makes them."""
+) -> str | None:
+    """Load models, sheet and patch, and record; without frames the virtual rig makes them. Returns the target's name."""
     from calibration.pdf import carried_layouts
     from captures.session import SessionPlan
     from physpatch.runs import held_out_files
-    from physpatch.victims.registry import load_detector
 
     _check_condition(options["condition"])
     config = _run_config(folder)
     patch = Patch.load(folder) if folder else None
-    classifier = _session_classifier(config, options)
-    detector = load_detector(options["detector"], device=options["device"]) if options["detector"] else None
-    sheet = options["sheet"] or (folder / "sheet.pdf" if folder and (folder / "sheet.pdf").is_file() else None)
+    classifier, detector = _session_models(config, options)
+    sheet = _session_sheet(folder, patch, options["sheet"])
     rig = None
     if frames is None:
         sheet = sheet or _print_for_rig(patch, session)
-        rig = _virtual_rig(sheet, held_out_files(config or _DEFAULT, classifier), options["seed"])
+        rig = _virtual_rig(sheet, held_out_files(folder, config or _DEFAULT, classifier), options["seed"])
+    elif sheet is None:
+        _say("no printed sheet is known, so none will be recognised: print one with `physpatch print`, or give --sheet")
     plan = SessionPlan(
         classifier=classifier,
         detector=detector,
         layouts=carried_layouts(sheet) if sheet else (),
         intrinsics=rig.intrinsics if rig else None,
         hfov_deg=options["hfov"],
-        target=patch.target["name"] if patch and patch.target else None,
+        target=patch.target if patch else None,
         label=None if options["label"] is None else classifier.categories[classifier.category_index(options["label"])],
         condition=options["condition"],
         grad_cam=options["cam"],
@@ -443,7 +472,7 @@ def _live_session(
         notes=_session_notes(session, folder, sheet, virtual=rig is not None),
     )
     _record(rig or frames, plan, session, len(rig) if rig else options["max_frames"], window)
-    _show_session(session, plan.target)
+    return plan.target["name"] if plan.target else None
 
 
 def _check_condition(condition: str | None) -> None:
@@ -452,17 +481,32 @@ def _check_condition(condition: str | None) -> None:
         raise unknown_name("condition", condition, known)
 
 
-def _session_classifier(config: TrainConfig | None, options: dict[str, Any]) -> "Victim":
-    """The classifier that was named, else the run's own, else auto."""
-    from physpatch.victims.registry import load_victim
+def _session_models(config: TrainConfig | None, options: dict[str, Any]) -> "tuple[Victim, YoloVictim | None]":
+    """The models that were named, else the run's own in its role, else an automatic classifier."""
+    from physpatch.victims.registry import load_detector, load_victim
 
-    name, weights = options["classifier"], options["weights"]
+    device = options["device"]
+    name, weights, detector = options["classifier"], options["weights"], options["detector"]
     if name is None and weights is None and config is not None:
-        name, weights = config.model, config.weights
-    classifier = load_victim(name or "auto", weights=weights, device=options["device"], say=_say)
+        own = load_victim(config.model, weights=config.weights, device=device, say=_say)
+        if own.task == "classify":
+            return own, load_detector(detector, device=device) if detector else None
+        detector = detector or config.model
+    classifier = load_victim(name or "auto", weights=weights, device=device, say=_say)
     if classifier.task == "detect":
         raise InputError(f"{classifier.name} is a detector; give it as --detector, and a classifier as --classifier")
-    return classifier
+    return classifier, load_detector(detector, device=device) if detector else None
+
+
+def _session_sheet(folder: Path | None, patch: Patch | None, given: Path | None) -> Path | None:
+    """The PDF that was named, else the run's; refused where it shows another patch than the run's."""
+    from calibration.pdf import carried_layouts
+
+    beside = (folder.parent if folder.is_file() else folder) / "sheet.pdf" if folder else None
+    sheet = given or (beside if beside and beside.is_file() else None)
+    if sheet and patch and carried_layouts(sheet)[0].patch_id != patch.id:
+        raise InputError(f"{sheet} shows another patch than {folder}; print it anew with `physpatch print {folder}`")
+    return sheet
 
 
 def _session_notes(session: Path, folder: Path | None, sheet: Path | None, *, virtual: bool) -> dict[str, Any]:
@@ -504,21 +548,24 @@ def _record(source: Any, plan: "SessionPlan", session: Path, total: int | None, 
         run_session(source, plan, session, on_frame=on_frame)
 
 
-def _show_session(session: Path, target: str | None) -> None:
+def _show_session(session: Path, target: str | None, json_out: str | None = None) -> None:
     from captures.store import read_rows
     from captures.summary import summarise
     from physpatch.terminal import print_table
 
     rows = read_rows(session)
-    print_table(
-        ("model", "sheet", "frames", "clips", "target first", "wrong answer"),
-        [
-            (s.model, s.condition, str(s.frames), str(s.clips), _rate(s.target.to_dict()), _rate(s.wrong.to_dict()))
-            for s in summarise(rows, target)
-        ],
-    )
-    frames = len({row.frame for row in rows})
-    click.echo(f"session: {session}, {frames} frames; `physpatch report {session}` writes its report")
+    summaries = summarise(rows, target)
+    if json_out != "-":
+        print_table(
+            ("model", "sheet", "frames", "clips", "target first", "wrong answer"),
+            [
+                (s.model, s.condition, str(s.frames), str(s.clips), _rate(s.target.to_dict()), _rate(s.wrong.to_dict()))
+                for s in summaries
+            ],
+        )
+        frames = len({row.frame for row in rows})
+        click.echo(f"session: {session}, {frames} frames; `physpatch report {session}` writes its report")
+    _write_json(json_out, [summary.to_dict() for summary in summaries])
 
 
 # --- report, models, demo ------------------------------------------------------------------------------------------------
@@ -574,7 +621,7 @@ def models(json_out: str | None) -> None:
 @click.option(
     "--clips", type=click.IntRange(min=2), default=10, show_default=True, help="Clips before the virtual rig."
 )
-@click.option("--seed", type=int, default=_DEMO.seed, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=_DEMO.seed, show_default=True)
 def demo(out: Path, steps: int, clips: int, seed: int) -> None:
     """Train, print, film and report, offline, on embedded weights and photographs: a few minutes on two cores.
 
@@ -604,12 +651,11 @@ def demo(out: Path, steps: int, clips: int, seed: int) -> None:
         "3/4  filming: the virtual rig holds the sheets before held-out photographs (a simulation, not a camera)"
     )
     classifier = load_victim(config.model)
-    rig = _virtual_rig(sheet, held_out_files(config, classifier), seed, clips)
+    rig = _virtual_rig(sheet, held_out_files(run, config, classifier), seed, clips)
     notes = _session_notes(session, run, sheet, virtual=True)
-    target = patch.target["name"] if patch.target else None
-    plan = SessionPlan(classifier=classifier, layouts=layouts, intrinsics=rig.intrinsics, target=target, notes=notes)
+    plan = SessionPlan(classifier, layouts=layouts, intrinsics=rig.intrinsics, target=patch.target, notes=notes)
     _record(rig, plan, session, len(rig))
-    _show_session(session, target)
+    _show_session(session, patch.target["name"] if patch.target else None)
     click.echo("4/4  reporting")
     path = write_report(session, out / "report.html")
     click.echo("\nOpen:")

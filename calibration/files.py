@@ -21,6 +21,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         yield temporary
+        if not temporary.is_symlink():
+            with open(temporary, "rb") as written:  # a rename may reach the disk before what it names
+                os.fsync(written.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from calibration.camera import Intrinsics
 from calibration.sheet import ARUCO_DICTIONARY, SheetLayout
 
 _CLEAR_BRANCH_RATIO = 2.0  # below it the mirrored tilt explains the corners nearly as well: the sign is a guess
+_WORST_ERROR_PX, _WORST_ERROR_SHARE = 2.0, 0.02
 _FACING_DEG = 5.0  # both branches this close to each other agree anyway
 
 
@@ -103,6 +104,9 @@ def _pose(
         plane, pixels, intrinsics.matrix, distortion, flags=cv2.SOLVEPNP_IPPE
     )
     if not count:
+        return None
+    size_px = float(np.linalg.norm(np.ptp(pixels, axis=0)))
+    if errors[0, 0] > max(_WORST_ERROR_PX, _WORST_ERROR_SHARE * size_px):  # something else was taken for a marker
         return None
     branches = [angles_deg(cv2.Rodrigues(r)[0]) for r in rotations]
     yaw, pitch, roll = branches[0]

@@ -1,9 +1,10 @@
 """What the models make of one frame."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,9 +18,11 @@ from calibration.sheet import SheetLayout
 from captures.frame import Frame
 from captures.store import FrameRow
 from physpatch.explain import HeatMapper, grad_cam, heat_share
-from physpatch.victims.base import Detection, Preprocessing, Victim, normal_name
+from physpatch.victims.base import Detection, Preprocessing, Victim
 from physpatch.victims.ultralytics_detectors import YoloVictim
 
+Lens = Callable[[tuple[int, ...]], Intrinsics]  # from a frame's (height, width, ...) to its intrinsics
+_TAKE_GAP_S = 1.0
 NO_SHEET = "none"  # the condition of a frame in which no sheet was recognised and the source named none
 
 
@@ -50,14 +53,21 @@ class Analyser:
     classifier: Victim
     detector: YoloVictim | None
     layouts: Sequence[SheetLayout]
-    intrinsics: Intrinsics
-    target: str | None
+    lens: Lens
+    target: dict[str, Any] | None
     cam: HeatMapper | None
-    markers: cv2.aruco.ArucoDetector
+    fallback: str
+    markers: cv2.aruco.ArucoDetector = field(default_factory=make_detector)
+    clips: "ClipCutter" = field(default_factory=lambda: ClipCutter())
 
     def analyse(self, index: int, frame: Frame) -> Analysis:
         """Look at one frame: sheet pose, classifier with heat, detector."""
-        pose = find_sheet(frame.image, self.layouts, self.intrinsics, self.markers) if self.layouts else None
+        pose = (
+            find_sheet(frame.image, self.layouts, self.lens(frame.image.shape), self.markers) if self.layouts else None
+        )
+        condition = frame.condition or (pose.layout.kind if pose else self.fallback)
+        clip = self.clips.number(condition, frame.time_s) if frame.clip is None else frame.clip
+        frame = replace(frame, condition=condition, clip=clip)
         images = to_input(frame.image, self.classifier.preprocessing).to(self.classifier.device)
         with torch.no_grad():
             confidence = self.classifier.confidences(self.classifier.scores(images))[0].cpu()
@@ -77,7 +87,7 @@ class Analyser:
                 best[detection.index] = max(float(best[detection.index]), detection.score)
             listed = [[name, round(d.score, 4), *(round(edge, 1) for edge in d.xyxy)] for name, d in boxes]
             rows.append(self._row(index, frame, pose, self.detector, best, boxes=json.dumps(listed)))
-        return Analysis(frame, rows, pose, heat, boxes, self.target)
+        return Analysis(frame, rows, pose, heat, boxes, None if self.target is None else str(self.target["name"]))
 
     def _row(
         self,
@@ -92,18 +102,19 @@ class Analyser:
     ) -> FrameRow:
         score, top = confidence.max(dim=0)
         found = float(score) > 0
+        index_seen = int(top) if found else None
         name = model.categories[int(top)] if found else ""
-        aim = None if self.target is None else _index_of(model, self.target)
+        aim = None if self.target is None else model.target_index(self.target)
         success: int | None = None
         if self.target is not None:
-            success = int(name == self.target) if aim is not None else None
+            success = int(index_seen == aim) if aim is not None else None
         elif frame.label is not None and model.task == "classify":
             success = int(name != frame.label)
         return FrameRow(
             frame=index,
             time_s=round(frame.time_s, 4),
-            condition=frame.condition or (pose.layout.kind if pose else NO_SHEET),
-            clip=frame.clip,
+            condition=frame.condition or NO_SHEET,
+            clip=frame.clip or 0,
             model=model.name,
             top1=name,
             top1_score=round(float(score), 5),
@@ -126,18 +137,38 @@ def open_analyser(
     classifier: Victim,
     detector: YoloVictim | None,
     layouts: Sequence[SheetLayout],
-    intrinsics: Intrinsics,
-    target: str | None,
+    lens: Lens,
+    target: dict[str, Any] | None,
     *,
     with_cam: bool = True,
+    fallback: str = NO_SHEET,
 ) -> Iterator[Analyser]:
-    """An analyser whose Grad-CAM hooks are taken off the classifier when the block ends."""
-    markers = make_detector()
-    if not with_cam:
-        yield Analyser(classifier, detector, layouts, intrinsics, target, None, markers)
-        return
-    with grad_cam(classifier) as cam:
-        yield Analyser(classifier, detector, layouts, intrinsics, target, cam, markers)
+    """An analyser whose Grad-CAM hooks are taken off the classifier when the block ends.
+
+    ``fallback`` is the condition of frames in which no sheet is recognised and of which the source says nothing.
+    """
+    with grad_cam(classifier) if with_cam else nullcontext() as cam:
+        yield Analyser(classifier, detector, layouts, lens, target, cam, fallback)
+
+
+class ClipCutter:
+    """Numbers the takes of a camera: a clip is a stretch in which one sheet is seen, with no long gap.
+
+    Frames of one take are much alike, so the take is what counts once; showing the sheet again begins another.
+    """
+
+    def __init__(self) -> None:
+        self._clip, self._kind, self._last_s = 0, NO_SHEET, 0.0
+
+    def number(self, condition: str, time_s: float) -> int:
+        """The clip of a frame that shows ``condition``, of frames in the order of their times."""
+        away = time_s - self._last_s > _TAKE_GAP_S
+        if self._kind != NO_SHEET and (away or condition not in (self._kind, NO_SHEET)):
+            self._clip += 1
+            self._kind = NO_SHEET
+        if condition != NO_SHEET:
+            self._kind, self._last_s = condition, time_s
+        return self._clip
 
 
 def to_input(image: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
@@ -167,11 +198,6 @@ def patch_mask(pose: SheetPose, frame_shape: tuple[int, ...], mask_shape: tuple[
     mask = np.zeros(mask_shape, dtype=np.float32)
     cv2.fillConvexPoly(mask, corners.round().astype(np.int32), 1.0)
     return mask
-
-
-def _index_of(model: Victim, name: str) -> int | None:
-    wanted = normal_name(name)
-    return next((i for i, category in enumerate(model.categories) if normal_name(category) == wanted), None)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

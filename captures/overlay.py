@@ -5,9 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.analyse import Analysis, central_square
-from physpatch.plots import heat_overlay
+from physpatch.pictures import heat_overlay
 
-_WHITE, _DARK = (255, 255, 255), (20, 20, 20)
+_WHITE = (255, 255, 255)
 _ORANGE, _BLUE, _YELLOW = (213, 94, 0), (0, 114, 178), (240, 228, 66)  # Okabe and Ito's, RGB
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LINE_PX = 22
@@ -55,9 +55,7 @@ def _label(canvas: NDArray[np.uint8], words: str, corner: tuple[int, int], color
     (width, height), _ = cv2.getTextSize(_ascii(words), _FONT, 0.5, 1)
     x, y = corner
     cv2.rectangle(canvas, (x, y - height - 6), (x + width + 6, y), color, -1)
-    cv2.putText(
-        canvas, _ascii(words), (x + 3, y - 4), _FONT, 0.5, _WHITE if color != _YELLOW else _DARK, 1, cv2.LINE_AA
-    )
+    cv2.putText(canvas, _ascii(words), (x + 3, y - 4), _FONT, 0.5, _WHITE, 1, cv2.LINE_AA)
 
 
 def _ascii(words: str) -> str:

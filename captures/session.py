@@ -1,11 +1,12 @@
 """A session: frames through the models into a folder, until the source ends or the person does."""
 
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import DEFAULT_HFOV_DEG, Intrinsics
-from calibration.errors import InputError
+from calibration.errors import InputError, PhyspatchError
 from calibration.files import write_json
 from calibration.sheet import SheetLayout
-from captures.analyse import Analysis, open_analyser
+from captures.analyse import NO_SHEET, Analysis, open_analyser
 from captures.frame import Frame
 from captures.overlay import annotate
 from captures.sources import Source
 from captures.store import SessionStore, export_csv
 from captures.virtual import VirtualRig
-from physpatch.plots import open_video
-from physpatch.runs import device_name, versions
+from physpatch.environment import device_name, versions
+from physpatch.pictures import open_video
 from physpatch.victims.base import Victim
 from physpatch.victims.ultralytics_detectors import YoloVictim
 
 SESSIONS_FOLDER = Path("sessions")
 _FPS_WINDOW = 15
+_RESERVE_BYTES = 20_000_000
 _LONGEST_HOLD_S = 5.0
 _KEPT_EVERY_S = 1.0  # a key frame a second, and the first of each clip and condition
 
@@ -43,9 +45,9 @@ class SessionPlan:
     Attributes:
         layouts: the printed sheets that may show; empty when none was printed.
         intrinsics: of the camera; None assumes ``hfov_deg``, or a typical field of view.
-        target: name of the class aimed at, or None.
+        target: the class aimed at, ``{"index": int, "name": str}`` as in a patch file, or None.
         label: the class truly before the camera, where the person says so.
-        condition: which sheet is shown, where the markers cannot tell.
+        condition: which sheet is shown in frames where no markers are seen.
         notes: free JSON for ``session.json``, such as the run and the PDF.
     """
 
@@ -54,12 +56,20 @@ class SessionPlan:
     layouts: Sequence[SheetLayout] = ()
     intrinsics: Intrinsics | None = None
     hfov_deg: float | None = None
-    target: str | None = None
+    target: dict[str, Any] | None = None
     label: str | None = None
     condition: str | None = None
     grad_cam: bool = True
     max_frames: int | None = None
     notes: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.lens((1, 1))  # a field of view that cannot be is refused before anything is opened
+
+    def lens(self, shape: tuple[int, ...]) -> Intrinsics:
+        """The intrinsics for frames of (height, width, ...): the given ones, else from the field of view."""
+        height, width = shape[:2]
+        return self.intrinsics or Intrinsics.from_hfov(width, height, self.hfov_deg or DEFAULT_HFOV_DEG)
 
 
 def run_session(
@@ -84,14 +94,14 @@ def run_session(
         raise InputError(f"{out} holds a session already; give another --out")
     record = _describe(plan)
     frames: Iterator[Frame] = islice(iter(source), plan.max_frames)
-    status, count, started = "ended", 0, time.monotonic()
+    status, done, started = "ended", 0, time.monotonic()
     with SessionStore(out / "session.db") as store, _Recorder(out, source.fps) as recorder:
         write_json(out / "session.json", record | {"status": "recording"})
         try:
             with closing(_analysed(frames, plan)) as analysed:
                 for analysis, picture in analysed:
                     store.add(analysis.rows)
-                    count += 1
+                    done += 1
                     recorder.add(analysis, picture)
                     if not on_frame(analysis, picture):
                         status = "stopped by the person"
@@ -104,7 +114,8 @@ def run_session(
         finally:
             export_csv(out)
             seconds = round(time.monotonic() - started, 2)
-            write_json(out / "session.json", record | {"status": status, "frames": count, "seconds": seconds})
+            ended = {"status": status, "frames": done, "dropped": getattr(source, "dropped", 0), "seconds": seconds}
+            write_json(out / "session.json", record | ended)
     return out
 
 
@@ -112,16 +123,19 @@ def _analysed(frames: Iterator[Frame], plan: SessionPlan) -> Generator[tuple[Ana
     """Analysis and annotated picture of each frame; closing it takes the hooks off the classifier."""
     first = next(frames, None)
     if first is None:
-        return
-    height, width = first.image.shape[:2]
-    intrinsics = plan.intrinsics or Intrinsics.from_hfov(width, height, plan.hfov_deg or DEFAULT_HFOV_DEG)
+        raise PhyspatchError("the source ended before its first frame")
     finished: deque[float] = deque(maxlen=_FPS_WINDOW)
     with open_analyser(
-        plan.classifier, plan.detector, plan.layouts, intrinsics, plan.target, with_cam=plan.grad_cam
+        plan.classifier,
+        plan.detector,
+        plan.layouts,
+        plan.lens,
+        plan.target,
+        with_cam=plan.grad_cam,
+        fallback=plan.condition or NO_SHEET,
     ) as analyser:
         for index, frame in enumerate(chain([first], frames), start=1):
-            told = replace(frame, label=plan.label or frame.label, condition=plan.condition or frame.condition)
-            analysis = analyser.analyse(index, told)
+            analysis = analyser.analyse(index, replace(frame, label=plan.label or frame.label))
             finished.append(time.monotonic())
             fps = (len(finished) - 1) / (finished[-1] - finished[0]) if len(finished) > 1 else 0.0
             yield analysis, annotate(analysis, fps)
@@ -144,6 +158,14 @@ class _Recorder:
             self._writer.release()
 
     def add(self, analysis: Analysis, picture: NDArray[np.uint8]) -> None:
+        """Record one frame.
+
+        Raises:
+            PhyspatchError: the disk is nearly full; enough is left to finish what was begun.
+        """
+        free = shutil.disk_usage(self._out).free
+        if free < _RESERVE_BYTES:  # a video writer does not tell when a disk is full, it only spoils the file
+            raise PhyspatchError(f"only {free / 1e6:.0f} MB left on the disk of {self._out}; what was captured is kept")
         height, width = picture.shape[:2]
         if self._writer is None:
             self._size = (width // 2 * 2, height // 2 * 2)
@@ -169,7 +191,7 @@ def _describe(plan: SessionPlan) -> dict[str, Any]:
     return {
         "physpatch_session": 1,
         "begun": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "target": plan.target,
+        "target": plan.target and plan.target["name"],
         "label": plan.label,
         "models": [
             {"name": m.name, "task": m.task, "source": m.weights.source, "sha256": m.weights.sha256} for m in models
@@ -182,9 +204,7 @@ def _describe(plan: SessionPlan) -> dict[str, Any]:
 
 
 def new_session_folder() -> Path:
-    """A fresh folder under ``sessions/``, named by the time."""
+    """A name for a fresh folder under ``sessions/``, by the time."""
     stem = time.strftime("%Y%m%d-%H%M%S")
-    folder, number = SESSIONS_FOLDER / stem, 2
-    while folder.exists():
-        folder, number = SESSIONS_FOLDER / f"{stem}-{number}", number + 1
-    return folder
+    names = chain([stem], (f"{stem}-{n}" for n in count(2)))
+    return next(SESSIONS_FOLDER / name for name in names if not (SESSIONS_FOLDER / name).exists())

@@ -4,7 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -90,7 +90,7 @@ class VideoSource(AbstractContextManager["VideoSource"]):
             self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
             raise InputError(f"{path} cannot be decoded as a video")
-        self.fps = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
+        self.fps = _plausible_fps(self._capture)
 
     def __exit__(self, *exception: object) -> None:
         self._capture.release()
@@ -111,12 +111,12 @@ class LiveSource(AbstractContextManager["LiveSource"]):
     def __init__(self, connect: Callable[[], cv2.VideoCapture], name: str) -> None:
         self._name = name
         self._capture = _connect(connect, name)
-        self.fps = self._capture.get(cv2.CAP_PROP_FPS) or 30.0
+        self.fps = _plausible_fps(self._capture)
         self.dropped = 0
         self._newest: tuple[NDArray[np.uint8], float] | None = None
         self._changed = threading.Condition()
         self._ended = False
-        self._started = time.monotonic()
+        self._started: float | None = None
         self._thread = threading.Thread(target=self._read, daemon=True, name=f"read {name}")
         self._thread.start()
 
@@ -139,6 +139,8 @@ class LiveSource(AbstractContextManager["LiveSource"]):
                         f"{self._name} has sent nothing for {_STALL_SECONDS:g} s; what came before is kept"
                     )
                 (picture, at), self._newest = self._newest, None
+            if self._started is None:  # models may have been loading while the camera ran
+                self._started = at
             yield Frame(_rgb(picture), at - self._started)
 
     def _read(self) -> None:
@@ -160,7 +162,7 @@ def _connect(connect: Callable[[], cv2.VideoCapture], name: str) -> cv2.VideoCap
     opened: list[cv2.VideoCapture] = []
 
     def attempt() -> None:
-        with _quiet():
+        with _quiet(), suppress(Exception):  # whatever a driver throws at us means that it does not open
             opened.append(connect())
 
     thread = threading.Thread(target=attempt, daemon=True)
@@ -171,6 +173,12 @@ def _connect(connect: Callable[[], cv2.VideoCapture], name: str) -> cv2.VideoCap
             f"{name} does not open; is it connected and free? Other sources: a video file, a folder of stills, a URL, virtual"
         )
     return opened[0]
+
+
+def _plausible_fps(capture: cv2.VideoCapture) -> float:
+    """What the source says of its frame rate, unless it is one of the fancies of drivers and containers (0, 90000)."""
+    fps = float(capture.get(cv2.CAP_PROP_FPS))
+    return fps if 1 <= fps <= 240 else 30.0
 
 
 @contextmanager

@@ -48,8 +48,11 @@ class SessionStore(AbstractContextManager["SessionStore"]):
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path)
-        self._connection.execute("PRAGMA journal_mode=WAL")
+        try:
+            self._connection = sqlite3.connect(path)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            raise InputError(f"{path} cannot be written ({error}); give another --out") from error
         self._connection.execute("PRAGMA synchronous=NORMAL")
         with self._connection:
             self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")

@@ -18,7 +18,7 @@ class ConditionSummary:
     """One model before one kind of sheet. Rates are over clips; ``frames`` and ``clips`` count what was captured.
 
     ``target`` is how often the target class came first, ``wrong`` how often another class than the true one did; both are
-    counted on clips that are recognised with the grey control, where that is known.
+    counted on clips that are recognised with the grey control, where :func:`recognised_clips` can tell.
     """
 
     model: str
@@ -45,12 +45,22 @@ def summarise(rows: Sequence[FrameRow], target: str | None) -> list[ConditionSum
     return [summary for model_rows in by_model.values() for summary in _of_model(model_rows, target)]
 
 
-def recognised_clips(rows: Iterable[FrameRow]) -> set[int] | None:
-    """Clips that one model gets right in most frames with the grey control; None where that is not known."""
-    known = [row for row in rows if row.condition == "grey" and row.label is not None]
-    if not known:
+def recognised_clips(rows: Sequence[FrameRow]) -> set[int] | None:
+    """Clips that one model gets right in most frames with the grey control.
+
+    None where that cannot be said: the true class is not known, the model is a detector, whose answer is no one class, or
+    no clip shows both the control and something else, as with stills and with sheets shown one after the other.
+    """
+    known = [row for row in rows if row.condition == "grey" and _judged(row)]
+    shared = {row.clip for row in known} & {row.clip for row in rows if row.condition != "grey"}
+    if not shared:
         return None
     return {clip for clip, rate in _by_clip(known, lambda row: float(row.top1 == row.label)).items() if rate > 0.5}
+
+
+def _judged(row: FrameRow) -> bool:
+    """Whether right and wrong mean anything: a classifier before a known class."""
+    return row.label is not None and row.boxes is None
 
 
 def _of_model(rows: list[FrameRow], target: str | None) -> list[ConditionSummary]:
@@ -61,7 +71,7 @@ def _of_model(rows: list[FrameRow], target: str | None) -> list[ConditionSummary
 
 def _summary(rows: list[FrameRow], fair: set[int] | None, target: str | None) -> ConditionSummary:
     counted = [row for row in rows if fair is None or row.clip in fair]
-    labelled = [row for row in counted if row.label is not None]
+    labelled = [row for row in counted if _judged(row)]
     aimed = [row for row in counted if row.target_score is not None and row.label != target]
     scores = [row.target_score for row in aimed if row.target_score is not None]
     heats = [row.heat_in_patch for row in counted if row.heat_in_patch is not None]
@@ -72,7 +82,7 @@ def _summary(rows: list[FrameRow], fair: set[int] | None, target: str | None) ->
         frames=len(rows),
         clips=len({row.clip for row in rows}),
         located=len(sizes) / len(rows),
-        target=clip_rate(list(_by_clip(aimed, lambda row: float(row.top1 == target)).values())),
+        target=clip_rate(list(_by_clip(aimed, lambda row: float(row.success == 1)).values())),
         wrong=clip_rate(list(_by_clip(labelled, lambda row: float(row.top1 != row.label)).values())),
         mean_target_score=fmean(scores) if scores else None,
         heat_in_patch=fmean(heats) if heats else None,

@@ -16,7 +16,6 @@ from safetensors.numpy import load_file
 from calibration.pdf import carried_layouts, rasterise
 from captures import SessionPlan, VirtualRig, run_session
 from physpatch import Patch, load_victim
-from physpatch.plots import filmstrip
 
 PHOTOGRAPHS = {"coffee": "espresso", "chelsea": "tabby"}
 
@@ -27,8 +26,16 @@ def main(demo: Path, out: Path) -> None:
     sheet = rasterise(demo / "sheet.pdf", 72)
     save(out / "sheet.png", sheet)
     history = load_file(demo / "run/checkpoint/state.safetensors")["history"]
-    save(out / "evolution.png", filmstrip(list(history), count=7, cell_px=9))
+    save(out / "evolution.png", filmstrip(history, count=7, cell_px=9))
     save(out / "session.png", session_frames(demo, out))
+
+
+def filmstrip(history: NDArray[np.uint8], count: int, cell_px: int) -> NDArray[np.uint8]:
+    """A few snapshots side by side, first to last, as one (H, W, 3) picture."""
+    chosen = np.unique(np.linspace(0, len(history) - 1, count).round().astype(int))
+    gap = np.full((history[0].shape[0] * cell_px, cell_px, 3), 255, dtype=np.uint8)
+    parts = [part for i in chosen for part in (history[i].repeat(cell_px, 0).repeat(cell_px, 1), gap)]
+    return np.concatenate(parts[:-1], axis=1)
 
 
 def session_frames(demo: Path, out: Path) -> NDArray[np.uint8]:

@@ -121,6 +121,8 @@ def _warp(layer: Tensor, margin: int, corners: Tensor, size_wh: tuple[int, int])
 
 def _grain(params: EotParams, alpha: Tensor) -> Tensor:
     """Sensor noise on the patch alone: the photograph has its own."""
+    if not params.noise.any():
+        return torch.zeros_like(alpha)
     generator = torch.Generator().manual_seed(params.noise_seed)
     noise = torch.randn(len(params), 3, *alpha.shape[2:], generator=generator).to(alpha.device)
     return noise * params.noise[:, None, None, None] * alpha.detach()

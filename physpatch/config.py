@@ -1,5 +1,6 @@
 """What a run is asked to do: plain frozen dataclasses, refused when a key is unknown, saved with the run."""
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -83,7 +84,9 @@ class TrainConfig:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.held_out < 1:
             raise InputError(f"held_out {self.held_out} out of range; expected a share between 0 and 1")
-        if self.learning_rate is not None and self.learning_rate <= 0:
+        if self.seed < 0:
+            raise InputError(f"seed must not be negative, got {self.seed}")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning rate must be positive, got {self.learning_rate}")
 
     def to_dict(self) -> dict[str, Any]:

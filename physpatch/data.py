@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from calibration.errors import InputError, UnavailableError
-from physpatch.victims.base import Preprocessing, normal_name
+from physpatch.victims.base import Preprocessing, Victim, normal_name
 from physpatch.victims.download import reachable, stall_limit
+from physpatch.victims.imagenet import imagenet_categories
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 UNLABELLED = -1
@@ -66,7 +67,7 @@ def list_photos(data: str, categories: Sequence[str]) -> list[Photo]:
         UnavailableError: imagenette is not here and cannot be downloaded.
     """
     if data == "samples":
-        return _samples()
+        return _samples(categories)
     folder = _imagenette() if data == "imagenette" else Path(data)
     if not folder.is_dir():
         raise InputError(f"no data folder {data!r}; expected samples, imagenette or a folder of images")
@@ -81,17 +82,22 @@ def list_photos(data: str, categories: Sequence[str]) -> list[Photo]:
     return photos
 
 
-def split(photos: Sequence[Photo], held_out: float, seed: int) -> tuple[list[Photo], list[Photo]]:
-    """Shuffle by seed and split into (train, held out). Unlabelled photographs serve as backgrounds for training only.
+def split(
+    photos: Sequence[Photo], held_out: float, seed: int, *, by_label: bool = True
+) -> tuple[list[Photo], list[Photo]]:
+    """Shuffle by seed and split into (train, held out).
+
+    With ``by_label`` unlabelled photographs serve as backgrounds for training only: a classifier's answers to them cannot
+    be judged. A detector needs no labels.
 
     Raises:
         InputError: too few photographs for both parts.
     """
-    labelled = [p for p in photos if p.label != UNLABELLED]
+    labelled = [p for p in photos if p.label != UNLABELLED or not by_label]
     order = np.random.default_rng(seed).permutation(len(labelled))
     count = round(len(labelled) * held_out)
     kept_apart = [labelled[i] for i in order[:count]]
-    train = [labelled[i] for i in order[count:]] + [p for p in photos if p.label == UNLABELLED]
+    train = [labelled[i] for i in order[count:]] + [p for p in photos if p.label == UNLABELLED and by_label]
     if not train:
         raise InputError(f"{len(photos)} photographs are too few to train on and hold some out; give more")
     return train, kept_apart
@@ -125,17 +131,12 @@ def load_photos(photos: Sequence[Photo], preprocessing: Preprocessing, *, whole:
 
 
 def load_photographs(
-    data: str,
-    categories: Sequence[str],
-    preprocessing: Preprocessing,
-    *,
-    held_out: float = 0.5,
-    seed: int = 0,
-    limit: int = 2000,
+    data: str, victim: Victim, *, held_out: float = 0.5, seed: int = 0, limit: int = 2000
 ) -> tuple[Photographs, Photographs]:
-    """List, limit, split and load: (train, held out), in the form that :class:`Trainer` and :func:`evaluate_patch` take."""
-    train, kept_apart = split(limited(list_photos(data, categories), limit, seed), held_out, seed)
-    return load_photos(train, preprocessing, whole=True), load_photos(kept_apart, preprocessing)
+    """List, limit, split and load: (train, held out), in the form that ``Trainer`` and ``evaluate_patch`` take."""
+    photos = limited(list_photos(data, victim.categories), limit, seed)
+    train, kept_apart = split(photos, held_out, seed, by_label=victim.task == "classify")
+    return load_photos(train, victim.preprocessing, whole=True), load_photos(kept_apart, victim.preprocessing)
 
 
 def open_rgb(path: Path) -> Image.Image:
@@ -146,7 +147,7 @@ def open_rgb(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            return ImageOps.exif_transpose(image).convert("RGB")  # phones store a turn beside the pixels
     except FileNotFoundError as error:
         raise InputError(f"no image {path}") from error
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -163,10 +164,14 @@ def _square(path: Path, resize: int, size: int) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
-def _samples() -> list[Photo]:
-    """The labelled ImageNet photographs inside foolbox's wheel, and unlabelled ones of scikit-image and ultralytics."""
+def _samples(categories: Sequence[str]) -> list[Photo]:
+    """The labelled ImageNet photographs inside foolbox's wheel, and unlabelled ones of scikit-image and ultralytics.
+
+    For a network with other classes than ImageNet's their labels mean nothing, and are left out.
+    """
     labelled = sorted((_package_folder("foolbox") / "data").glob("imagenet_*_*.jpg"))
-    photos = [Photo(path, int(path.stem.split("_")[2])) for path in labelled]
+    imagenet = tuple(categories) == imagenet_categories()
+    photos = [Photo(path, int(path.stem.split("_")[2]) if imagenet else UNLABELLED) for path in labelled]
     skimage, ultralytics = _package_folder("skimage") / "data", _package_folder("ultralytics") / "assets"
     more = [skimage / name for name in _SKIMAGE_PHOTOGRAPHS] + [ultralytics / name for name in _ULTRALYTICS_PHOTOGRAPHS]
     return photos + [Photo(path, UNLABELLED) for path in more if path.is_file()]
@@ -215,8 +220,11 @@ _WNIDS = {  # imagenette's ten folders
 
 
 def _from_csv(file: Path, classes: int) -> list[Photo]:
-    with open(file, newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as stream:  # spreadsheets put a byte order mark first
+            rows = list(csv.DictReader(stream))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{file} is not a CSV file in UTF-8 ({error})") from error
     if not rows or not {"file", "class_index"} <= rows[0].keys():
         raise InputError(f"{file} needs the columns file and class_index in its first line, and a row a photograph")
     photos = []
@@ -229,28 +237,27 @@ def _from_csv(file: Path, classes: int) -> list[Photo]:
             raise InputError(
                 f"{file} line {line}: class_index {label} out of range; the model has classes 0 to {classes - 1}"
             )
+        if not row["file"]:
+            raise InputError(f"{file} line {line}: no file is named")
         photos.append(Photo(file.parent / row["file"], label))
     return photos
 
 
 def _from_subfolders(folder: Path, categories: Sequence[str]) -> list[Photo]:
-    """One folder a class, named by index or class name; or as many folders as classes, in sorted order (ImageFolder)."""
+    """One folder a class, named by class or index; else as many folders as classes, in sorted order (ImageFolder)."""
     folders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     by_name = {normal_name(name): i for i, name in reversed(list(enumerate(categories)))}
-    labels = {}
-    for position, sub in enumerate(folders):
-        name = normal_name(_WNIDS.get(sub.name, sub.name))
-        if len(folders) == len(categories):
-            labels[sub] = position
-        elif name in by_name:
-            labels[sub] = by_name[name]
-        elif name.isdigit() and int(name) < len(categories):
-            labels[sub] = int(name)
-        else:
+    by_name = {str(i): i for i in range(len(categories))} | by_name
+    found = [by_name.get(normal_name(_WNIDS.get(sub.name, sub.name))) for sub in folders]
+    if None in found and len(folders) == len(categories):
+        found = list(range(len(folders)))
+    labels = dict(zip(folders, found, strict=True))
+    for sub, label in labels.items():
+        if label is None:
             raise InputError(
                 f"folder {sub.name!r} in {folder} is no class of this model; use class names or indices, or a labels.csv"
             )
-    return [Photo(path, label) for sub, label in labels.items() for path in _images_in(sub)]
+    return [Photo(path, label) for sub, label in labels.items() if label is not None for path in _images_in(sub)]
 
 
 def _images_in(folder: Path) -> list[Path]:

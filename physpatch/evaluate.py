@@ -1,6 +1,6 @@
 """What a patch does to held-out photographs, beside harmless patches at the same poses."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,26 +82,24 @@ def evaluate_patch(
     eot: EotConfig | None = None,
     seed: int = 0,
     poses: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Measure a patch on held-out photographs at random poses, beside grey and random cells at the same poses.
 
     Args:
         victim: the network.
         photographs: held out from training, at the network's input size; a classifier needs their labels.
-        patch: what is measured; its target counts for targeted success.
+        patch: what is measured; its target counts for targeted success, where the victim has such a class.
         area: share of the image.
         eot: ranges of the poses; None for the defaults.
         seed: of the poses.
         poses: how many for each photograph; more than one steadies the numbers where photographs are few.
+        progress: called with the number of views measured and their total.
 
     Raises:
         InputError: no labelled photographs.
     """
-    target = None if patch.target is None else int(patch.target["index"])
-    if target is not None and target >= len(victim.categories):
-        raise InputError(
-            f"the patch aims at class {target}, but {victim.name} has only {len(victim.categories)} classes"
-        )
+    target = None if patch.target is None else victim.target_index(patch.target)
     shown = {"patch": patch, "grey": patch.control("grey"), "random": patch.control("random")}
     scores: dict[str, list[Tensor]] = {name: [] for name in ("clean", *shown)}
     labels = []
@@ -111,6 +109,7 @@ def evaluate_patch(
             for name, cells in shown.items():
                 scores[name].append(victim.scores(scene.showing(cells)[0]).cpu())
             labels.append(scene.labels)
+            progress(sum(map(len, labels)), len(photographs) * poses)
     joined = {name: torch.cat(parts) for name, parts in scores.items()}
     return _count(victim, joined, torch.cat(labels), target, poses, patch.target)
 

@@ -12,10 +12,11 @@ from torch import Tensor
 from physpatch.artifact import Patch
 from physpatch.evaluate import Scene
 from physpatch.explain import grad_cam, heat_share, heat_similarity
-from physpatch.plots import Tile, heat_overlay, save_panel
+from physpatch.pictures import heat_overlay
+from physpatch.plots import Tile, save_panel
 from physpatch.victims.base import Victim, untouched
 
-_CONDITIONS = ("clean", "grey", "random", "patch")
+_SHOWN_CONDITIONS = ("clean", "grey", "random", "patch")
 _SHOWN = 4
 
 
@@ -38,7 +39,7 @@ def save_examples(path: Path, victim: Victim, scene: Scene, patch: Patch) -> Non
     what the patch does to them.
     """
     seen = _look(victim, scene, patch)
-    rows = [[_tile(victim, seen, scene, c, i) for c in _CONDITIONS] for i in _fair(seen, scene)[:_SHOWN]]
+    rows = [[_tile(victim, seen, scene, c, i) for c in _SHOWN_CONDITIONS] for i in _fair(victim, seen, scene)[:_SHOWN]]
     save_panel(path, rows, headings=("clean", "grey control", "random control", "patch"))
 
 
@@ -53,11 +54,11 @@ def save_grad_cam(path: Path, victim: Victim, scene: Scene, patch: Patch) -> dic
         ``similarity_of_clean``: the same for the clean photograph's top class. Each with its ``n``.
     """
     seen = _look(victim, scene, patch)
-    fair = _fair(seen, scene)
+    fair = _fair(victim, seen, scene)
     heat: dict[str, NDArray[np.float32]] = {}
-    target = None if patch.target is None else int(patch.target["index"])
+    target = None if patch.target is None else victim.target_index(patch.target)
     with grad_cam(victim) as cam:
-        for condition in _CONDITIONS:
+        for condition in _SHOWN_CONDITIONS:
             heat[condition] = cam(seen.images[condition], seen.top(condition).tolist())
         if target is not None:
             heat["target"] = cam(seen.images["grey"], [target] * len(scene.labels))
@@ -75,7 +76,9 @@ def _heat_numbers(heat: dict[str, NDArray[np.float32]], mask: NDArray[np.float32
     numbers: dict[str, Any] = {
         "n": len(fair),
         "patch_area": float(mask[fair].mean()),
-        "heat_in_patch": {c: float(np.mean([heat_share(heat[c][i], mask[i]) for i in fair])) for c in _CONDITIONS},
+        "heat_in_patch": {
+            c: float(np.mean([heat_share(heat[c][i], mask[i]) for i in fair])) for c in _SHOWN_CONDITIONS
+        },
     }
     if "target" in heat:
         for name, condition in (("similarity_to_target", "patch"), ("similarity_of_clean", "clean")):
@@ -96,11 +99,7 @@ def _save_heat_panel(
         return tiles
 
     headings = ("clean", "Grad-CAM of its answer", "with the patch", "Grad-CAM of its answer")
-    save_panel(
-        path,
-        [row(i) for i in chosen] or [[Tile(np.full((64, 64, 3), 255, np.uint8), "no photograph was recognised")]],
-        headings=headings,
-    )
+    save_panel(path, [row(i) for i in chosen], headings=headings)
 
 
 def _look(victim: Victim, scene: Scene, patch: Patch) -> _Seen:
@@ -113,15 +112,15 @@ def _look(victim: Victim, scene: Scene, patch: Patch) -> _Seen:
     return _Seen(images, confidences, coverage)
 
 
-def _fair(seen: _Seen, scene: Scene) -> list[int]:
-    """The photographs that count: right with the grey control; all of them where no labels are known."""
-    known = scene.labels >= 0
-    right = (seen.top("grey") == scene.labels) | ~known
-    return right.nonzero()[:, 0].tolist()
+def _fair(victim: Victim, seen: _Seen, scene: Scene) -> list[int]:
+    """The photographs that count: right with the grey control; for a detector, whose answer is no one class, all."""
+    if victim.task == "detect":
+        return list(range(len(scene.labels)))
+    return (seen.top("grey") == scene.labels).nonzero()[:, 0].tolist()
 
 
 def _tile(victim: Victim, seen: _Seen, scene: Scene, condition: str, i: int) -> Tile:
     top, confidence = int(seen.top(condition)[i]), float(seen.confidences[condition][i].max())
     picture = (seen.images[condition][i].permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
-    wrong = bool(scene.labels[i] >= 0) and top != int(scene.labels[i])
+    wrong = victim.task == "classify" and top != int(scene.labels[i])
     return Tile(np.ascontiguousarray(picture), f"{victim.categories[top]} {100 * confidence:.0f} %", wrong)

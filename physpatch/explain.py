@@ -36,17 +36,21 @@ def grad_cam(victim: Victim) -> Iterator[HeatMapper]:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     with untouched(victim):
-        cut = victim.cam_layer.register_forward_hook(lambda _layer, _inputs, output: output.detach().requires_grad_())
+        # The copy lets a network that goes on in place (DenseNet) do so: a leaf may not be changed.
+        cut = victim.cam_layer.register_forward_hook(
+            lambda _layer, _in, output: output.detach().requires_grad_().clone()
+        )
+        cam = GradCAM(_Scores(victim), [victim.cam_layer])
+
+        def heat(images: Tensor, classes: Sequence[int]) -> NDArray[np.float32]:
+            with torch.enable_grad():
+                maps = cam(input_tensor=images, targets=[ClassifierOutputTarget(int(c)) for c in classes])
+            return np.asarray(maps, dtype=np.float32)
+
         try:
-            with GradCAM(_Scores(victim), [victim.cam_layer]) as cam:
-
-                def heat(images: Tensor, classes: Sequence[int]) -> NDArray[np.float32]:
-                    with torch.enable_grad():
-                        maps = cam(input_tensor=images, targets=[ClassifierOutputTarget(int(c)) for c in classes])
-                    return np.asarray(maps, dtype=np.float32)
-
-                yield heat
-        finally:
+            yield heat
+        finally:  # not `with GradCAM(...)`: it swallows every IndexError of the block
+            cam.activations_and_grads.release()
             cut.remove()
 
 

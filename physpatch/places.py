@@ -1,11 +1,19 @@
 """Where runs lie. Torch-free, so that every command finds them the same way."""
 
+import os
 from pathlib import Path
 
 from calibration.errors import InputError
+from calibration.files import atomic_path
 
 RUNS_FOLDER = Path("runs")
 LATEST = RUNS_FOLDER / "latest"
+
+
+def mark_as_latest(folder: Path) -> None:
+    """Point ``runs/latest`` at a run folder, wherever it lies."""
+    with atomic_path(LATEST) as temporary:
+        temporary.symlink_to(os.path.relpath(folder, LATEST.parent), target_is_directory=True)
 
 
 def find_run(run: str | None) -> Path:

@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from calibration.errors import PhyspatchError
 from calibration.files import atomic_path
+from physpatch.pictures import open_video
 
 _VIDEO_SIDE_PX = 480
 _VIDEO_FPS = 15
@@ -58,6 +58,9 @@ def save_loss_plot(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 def save_panel(path: Path, rows: Sequence[Sequence[Tile]], *, headings: Sequence[str] = ()) -> None:
     """A grid of captioned pictures; ``headings`` stand above the columns."""
+    if not rows:
+        blank = np.full((64, 64, 3), 255, np.uint8)
+        rows, headings = [[Tile(blank, "no photograph was recognised\nwith the grey control")]], ()
     columns = max(len(row) for row in rows)
     figure = Figure(figsize=(2.3 * columns, 2.65 * len(rows) + 0.3), layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -70,13 +73,6 @@ def save_panel(path: Path, rows: Sequence[Sequence[Tile]], *, headings: Sequence
                 heading = f"{headings[x]}\n" if y == 0 and x < len(headings) else ""
                 axis.set_title(heading + row[x].caption, fontsize=8, color=_BAD if row[x].wrong else _AIM)
     _save(figure, path)
-
-
-def heat_overlay(picture: NDArray[np.uint8], heat: NDArray[np.float32], strength: float = 0.45) -> NDArray[np.uint8]:
-    """Lay a heat map (h, w) in [0, 1] over a (H, W, 3) RGB uint8 picture."""
-    scaled = cv2.resize(heat, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    colors = cv2.applyColorMap((np.clip(scaled, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    return cv2.addWeighted(picture, 1 - strength, cv2.cvtColor(colors, cv2.COLOR_BGR2RGB), strength, 0)
 
 
 def save_evolution(path: Path, history: Sequence[NDArray[np.uint8]]) -> None:
@@ -96,28 +92,6 @@ def save_evolution(path: Path, history: Sequence[NDArray[np.uint8]]) -> None:
                 writer.write(cv2.cvtColor(cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST), cv2.COLOR_RGB2BGR))
         finally:
             writer.release()
-
-
-def open_video(path: Path, fps: float, size_wh: tuple[int, int]) -> cv2.VideoWriter:
-    """An MP4 writer that is open.
-
-    Raises:
-        PhyspatchError: this OpenCV cannot write MP4.
-    """
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size_wh)
-    if not writer.isOpened():
-        raise PhyspatchError(
-            f"OpenCV cannot write the video {path}; is the folder writable and opencv-python built with FFmpeg?"
-        )
-    return writer
-
-
-def filmstrip(history: Sequence[NDArray[np.uint8]], count: int = 8, cell_px: int = 12) -> NDArray[np.uint8]:
-    """A few snapshots side by side, first to last, as one (H, W, 3) picture."""
-    chosen = np.unique(np.linspace(0, len(history) - 1, count).round().astype(int))
-    gap = np.full((history[0].shape[0] * cell_px, cell_px, 3), 255, dtype=np.uint8)
-    parts = [part for i in chosen for part in (history[i].repeat(cell_px, 0).repeat(cell_px, 1), gap)]
-    return np.concatenate(parts[:-1], axis=1)
 
 
 def _running_mean(values: Sequence[float], width: int = 15) -> NDArray[np.float64]:

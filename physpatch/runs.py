@@ -1,11 +1,11 @@
 """A training run on disk: what ``physpatch train`` leaves, and how a killed run goes on."""
 
 import csv
-import platform
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ import physpatch
 from calibration.errors import InputError
 from calibration.files import atomic_path, read_json, write_json
 from physpatch.config import TrainConfig
-from physpatch.data import Photo, Photographs, limited, list_photos, load_photographs, load_photos, split
+from physpatch.data import UNLABELLED, Photo, Photographs, limited, list_photos, load_photographs, load_photos, split
+from physpatch.environment import device_name, versions
 from physpatch.evaluate import evaluate_patch, scenes
 from physpatch.examples import save_examples, save_grad_cam
-from physpatch.places import LATEST, RUNS_FOLDER
+from physpatch.places import RUNS_FOLDER, mark_as_latest
 from physpatch.plots import save_evolution, save_loss_plot
 from physpatch.train import StepRecord, Trainer, describe_target, resolve_target
 from physpatch.victims.base import Victim
@@ -30,7 +31,6 @@ _CHECKPOINT = Path("checkpoint/state.safetensors")
 _CHECKPOINT_SECONDS = 10.0
 _VIEWS_WANTED = 60  # a handful of photographs is seen in several poses each
 _EVALUATION_SEED_OFFSET = 1  # evaluation poses are drawn apart from the training's
-_VERSIONED = ("torch", "torchvision", "kornia", "numpy", "opencv-python", "ultralytics", "grad-cam")
 
 Progress = Callable[[StepRecord, int], None]
 Say = Callable[[str], None]
@@ -47,13 +47,19 @@ class Materials:
 
 
 def train_run(
-    config: TrainConfig, out: Path | None = None, *, progress: Progress = lambda *_: None, say: Say = print
+    config: TrainConfig,
+    out: Path | None = None,
+    *,
+    mark_latest: bool = False,
+    progress: Progress = lambda *_: None,
+    say: Say = print,
 ) -> Path:
     """Train a patch and leave a run folder: patch, curves, video, pictures, results on held-out photographs.
 
     Args:
         config: what to do.
         out: the run folder; None makes one under ``runs/`` and points ``runs/latest`` at it.
+        mark_latest: point ``runs/latest`` at ``out`` too.
         progress: called after each step with its record and the number of steps.
         say: receives one line at a time about what is being done.
 
@@ -70,8 +76,8 @@ def train_run(
     folder = out or _new_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "run.json", _describe(config, materials) | {"status": "training"})
-    if out is None:
-        _point_latest(folder)
+    if out is None or mark_latest:
+        mark_as_latest(folder)
     return _train(folder, config, materials, trainer, progress, say)
 
 
@@ -87,6 +93,9 @@ def resume_run(
     config = TrainConfig.from_dict(record.get("config", {}))
     if steps is not None:
         config = replace(config, steps=steps)
+    state = _read_checkpoint(folder)
+    if state is not None and int(state["step"]) > config.steps:
+        raise InputError(f"{folder} has {int(state['step'])} steps already; give --steps more than that to lengthen it")
     materials, config = _prepare(config, say)
     described = _describe(config, materials)
     for what, part, key in (("weights", "weights", "sha256"), ("training data", "data", "train_fingerprint")):
@@ -96,22 +105,54 @@ def resume_run(
             )
     write_json(folder / "run.json", record | {"config": config.to_dict(), "status": "training"})
     trainer = Trainer(materials.victim, materials.train, config, materials.target)
-    if (folder / _CHECKPOINT).is_file():
-        trainer.restore(_read_checkpoint(folder))
+    if state is not None:
+        trainer.restore(state)
         say(f"going on at step {trainer.step} of {config.steps}")
     return _train(folder, config, materials, trainer, progress, say)
 
 
-def held_out_photographs(config: TrainConfig, data: str | None, victim: Victim) -> Photographs:
-    """What a patch of this run is measured on: its own data's held-out part, or other data whole, as ``victim`` sees them."""
-    if data is None or data == config.data:
-        return load_photos(_held_out(config, victim), victim.preprocessing)
-    return load_photos(limited(list_photos(data, victim.categories), config.limit, config.seed), victim.preprocessing)
+def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, victim: Victim) -> Photographs:
+    """What a patch of this run is measured on: its own data's held-out part, or other data whole, as ``victim`` sees them.
+
+    Raises:
+        InputError: nothing to measure on, or the run's own data have changed, see :func:`held_out_files`.
+    """
+    if data is None or _same_data(data, config.data):
+        photos = _held_out(folder, config, victim)
+    else:
+        photos = limited(list_photos(data, victim.categories), config.limit, config.seed)
+    if not photos:
+        raise InputError("no labelled photographs were held out of this run; measure it on others with --data")
+    return load_photos(photos, victim.preprocessing)
 
 
-def held_out_files(config: TrainConfig, victim: Victim) -> list[tuple[Path, str | None]]:
-    """The held-out photographs' files, each with the name of the class that it shows."""
-    return [(photo.path, victim.categories[photo.label]) for photo in _held_out(config, victim)]
+def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> list[tuple[Path, str | None]]:
+    """The held-out photographs' files, each with the name of the class that it shows, where that is known.
+
+    Raises:
+        InputError: photographs were added or removed since the run, so that the same seed would split them otherwise and
+            training photographs could pass for held-out ones.
+    """
+    photos = _held_out(folder, config, victim)
+    return [(p.path, None if p.label == UNLABELLED else victim.categories[p.label]) for p in photos]
+
+
+def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
+    photos = limited(list_photos(config.data, victim.categories), config.limit, config.seed)
+    held_out = split(photos, config.held_out, config.seed, by_label=victim.task == "classify")[1]
+    record = read_json(folder / "run.json") if folder and (folder / "run.json").is_file() else {}
+    before = record.get("data", {}).get("held_out_names")
+    same_task = record.get("weights", {}).get("task") == victim.task
+    if held_out and same_task and before is not None and before != [p.path.name for p in held_out]:
+        raise InputError(
+            f"the photographs under {config.data} are not those that the run was trained on, so held-out ones cannot be "
+            "told from training ones; restore them, or measure on others with --data"
+        )
+    return held_out
+
+
+def _same_data(one: str, other: str) -> bool:
+    return one == other or (Path(one).exists() and Path(other).exists() and Path(one).samefile(other))
 
 
 def poses_for(photographs: Photographs) -> int:
@@ -119,38 +160,21 @@ def poses_for(photographs: Photographs) -> int:
     return max(1, round(_VIEWS_WANTED / len(photographs)))
 
 
-def _held_out(config: TrainConfig, victim: Victim) -> list[Photo]:
-    photos = limited(list_photos(config.data, victim.categories), config.limit, config.seed)
-    return split(photos, config.held_out, config.seed)[1]
-
-
 def _prepare(config: TrainConfig, say: Say) -> tuple[Materials, TrainConfig]:
     """Load everything, with ``auto`` answered: the config that comes back names what is used."""
     victim = load_victim(config.model, weights=config.weights, device=config.device, say=say)
+    if Path(config.data).is_dir():
+        config = replace(config, data=str(Path(config.data).resolve()))  # so that it is found from another folder
     train, held_out = load_photographs(
-        config.data,
-        victim.categories,
-        victim.preprocessing,
-        held_out=config.held_out,
-        seed=config.seed,
-        limit=config.limit,
+        config.data, victim, held_out=config.held_out, seed=config.seed, limit=config.limit
     )
-    if not len(held_out) and victim.task == "detect":
-        held_out = _center_crops(train, victim.preprocessing.size)
     target = resolve_target(config.target, victim, train, config)
     named = "none" if target is None else str(target)
     if config.target == "auto" and target is not None:
-        say(
-            f"target auto: {victim.categories[target]!r} ({target}), the class that random patches of this grid favour most"
-        )
+        name = victim.categories[target]
+        say(f"target auto: {name!r} ({target}), the class that random patches of this grid favour most")
     model = config.model if config.model.endswith(".pt") else victim.name
     return Materials(victim, target, train, held_out), replace(config, model=model, target=named)
-
-
-def _center_crops(photographs: Photographs, size: int) -> Photographs:
-    """Unlabelled photographs have no held-out part; a detector is then shown on the training ones, and the run says so."""
-    first = (photographs.images.shape[-1] - size) // 2
-    return replace(photographs, images=photographs.images[..., first : first + size, first : first + size])
 
 
 def _train(
@@ -158,11 +182,9 @@ def _train(
 ) -> Path:
     rows = _read_metrics(folder / "metrics.csv", trainer.step)
     try:
-        started = time.monotonic()
         _run_steps(folder, trainer, rows, config.steps, progress)
-        seconds = time.monotonic() - started
         say("measuring on held-out photographs")
-        _finish(folder, config, materials, trainer, rows, seconds)
+        _finish(folder, config, materials, trainer, rows)
     except KeyboardInterrupt:
         say(f"stopped after step {trainer.step}; go on with `physpatch train --resume --out {folder}`")
         raise
@@ -173,12 +195,12 @@ def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps
     """Train to the end, a row in ``metrics.csv`` a step, a checkpoint every few seconds and when anything stops it."""
     from torch.utils.tensorboard import SummaryWriter
 
-    saved = time.monotonic()
+    saved = -math.inf  # the first step is a checkpoint at once
     columns = ["step", "loss", *trainer.term_names, "success", "seconds"]
     _write_metrics(folder / "metrics.csv", columns, rows)  # without what a kill left behind the checkpoint
     with (
         open(folder / "metrics.csv", "a", newline="", encoding="utf-8") as stream,
-        SummaryWriter(folder / "tensorboard", purge_step=trainer.step) as board,
+        SummaryWriter(folder / "tensorboard", purge_step=trainer.step + 1) as board,
     ):
         writer = csv.DictWriter(stream, columns)
         try:
@@ -206,31 +228,27 @@ def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps
 
 
 def _finish(
-    folder: Path,
-    config: TrainConfig,
-    materials: Materials,
-    trainer: Trainer,
-    rows: list[dict[str, Any]],
-    seconds: float,
+    folder: Path, config: TrainConfig, materials: Materials, trainer: Trainer, rows: list[dict[str, Any]]
 ) -> None:
+    """Measure, then draw: numbers come before pictures, should something end the program in between."""
     victim, held_out = materials.victim, materials.held_out
     patch = replace(trainer.patch, provenance=_provenance(config, materials))
     patch.save(folder)
+    results: dict[str, Any] = {}
+    seed = config.seed + _EVALUATION_SEED_OFFSET
+    if len(held_out):
+        poses = poses_for(held_out)
+        evaluation = evaluate_patch(victim, held_out, patch, area=config.area, eot=config.eot, seed=seed, poses=poses)
+        results = evaluation.to_dict()
+    record = read_json(folder / "run.json") | {"training_seconds": round(sum(row["seconds"] for row in rows), 2)}
+    write_json(folder / "run.json", record | {"results": results})
     save_loss_plot(folder / "loss.png", rows)
     save_evolution(folder / "evolution.mp4", trainer.history)
-    results: dict[str, Any] = {}
     if len(held_out):
-        seed = config.seed + _EVALUATION_SEED_OFFSET
-        results = evaluate_patch(
-            victim, held_out, patch, area=config.area, eot=config.eot, seed=seed, poses=poses_for(held_out)
-        ).to_dict()
         scene = next(scenes(victim, held_out, config.area, config.eot, seed))
         save_examples(folder / "examples.png", victim, scene, patch)
         results["grad_cam"] = save_grad_cam(folder / "gradcam.png", victim, scene, patch)
-    record = read_json(folder / "run.json")
-    write_json(
-        folder / "run.json", record | {"status": "finished", "training_seconds": round(seconds, 2), "results": results}
-    )
+    write_json(folder / "run.json", record | {"status": "finished", "results": results})
 
 
 def _provenance(config: TrainConfig, materials: Materials) -> dict[str, Any]:
@@ -251,45 +269,35 @@ def _describe(config: TrainConfig, materials: Materials) -> dict[str, Any]:
         "target": describe_target(victim, materials.target),
         "seed": config.seed,
         "device": device_name(victim.device),
-        "weights": {"model": victim.name, "source": victim.weights.source, "sha256": victim.weights.sha256},
+        "weights": {
+            "model": victim.name,
+            "task": victim.task,
+            "source": victim.weights.source,
+            "sha256": victim.weights.sha256,
+        },
         "data": {
             "source": config.data,
             "train": len(materials.train),
             "held_out": len(materials.held_out),
             "train_fingerprint": materials.train.fingerprint,
             "held_out_fingerprint": materials.held_out.fingerprint,
+            "held_out_names": list(materials.held_out.names),
         },
         "versions": versions(),
     }
 
 
-def versions() -> dict[str, str]:
-    """Versions of this program and of what its numbers depend on."""
-    found = {"physpatch": physpatch.__version__, "python": platform.python_version()}
-    for package in _VERSIONED:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def device_name(device: torch.device) -> str:
-    """The device in words, for records."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
-
-
 def _new_folder(config: TrainConfig) -> Path:
+    """Make a fresh folder under ``runs/``, named by time, model and technique; never one that another run just made."""
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(config.model).stem}-{config.technique}"
-    folder, number = RUNS_FOLDER / stem, 2
-    while folder.exists():
-        folder, number = RUNS_FOLDER / f"{stem}-{number}", number + 1
-    return folder
-
-
-def _point_latest(folder: Path) -> None:
-    with atomic_path(LATEST) as temporary:
-        temporary.symlink_to(folder.name, target_is_directory=True)
+    RUNS_FOLDER.mkdir(exist_ok=True)
+    for name in chain([stem], (f"{stem}-{n}" for n in count(2))):
+        try:
+            (RUNS_FOLDER / name).mkdir()
+        except FileExistsError:
+            continue
+        return RUNS_FOLDER / name
+    raise AssertionError("count() does not end")
 
 
 def _write_checkpoint(folder: Path, trainer: Trainer) -> None:
@@ -298,7 +306,9 @@ def _write_checkpoint(folder: Path, trainer: Trainer) -> None:
         temporary.write_bytes(save(state))
 
 
-def _read_checkpoint(folder: Path) -> dict[str, torch.Tensor]:
+def _read_checkpoint(folder: Path) -> dict[str, torch.Tensor] | None:
+    if not (folder / _CHECKPOINT).is_file():
+        return None
     try:
         return load_file(folder / _CHECKPOINT)
     except safetensors.SafetensorError as error:

@@ -66,7 +66,14 @@ class Trainer:
     def __iter__(self) -> Iterator[StepRecord]:
         with untouched(self.victim):
             while self.step < self.config.steps:
-                yield self._advance()
+                drawn, moved = self._generator.get_state(), self._technique.state()
+                try:
+                    record = self._advance()
+                except BaseException:  # a step cut short, by Ctrl-C say, is made again whole when the run goes on
+                    self._generator.set_state(drawn)
+                    self._technique.restore(moved)
+                    raise
+                yield record
 
     def _own_labels(self) -> Tensor:
         with untouched(self.victim):

@@ -25,10 +25,10 @@ from physpatch.artifact import Patch
 ROOT = Path(__file__).parents[1]
 
 
-def physpatch(*arguments: object, cwd: Path, check: bool = True, **more) -> subprocess.CompletedProcess[str]:
+def physpatch(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, as a user runs it."""
     command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, check=check, capture_output=True, text=True, **more)
+    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +54,9 @@ def test_the_demo_closes_the_loop(demo: Path) -> None:
     assert report.count("data:image/") >= 10 and not re.search(r"(src|href)=[\"']https?:", report)
 
 
-def test_a_second_demo_does_not_overwrite_the_first(demo: Path) -> None:
-    again = physpatch("demo", cwd=demo, check=False)
-    assert (
-        again.returncode == 2 and again.stderr == "Error: demo holds a demo already; remove it or give another --out\n"
-    )
+def test_a_second_demo_does_not_overwrite_the_first(demo: Path, command, monkeypatch) -> None:
+    monkeypatch.chdir(demo)
+    command("demo").assert_refused("demo holds a demo already; remove it or give another --out")
 
 
 def test_evaluate_prints_the_promised_json_for_several_models(demo: Path, command, monkeypatch) -> None:
@@ -156,6 +154,13 @@ def test_no_camera_is_one_line_within_five_seconds_of_trying(tmp_path: Path, com
     assert not (tmp_path / "sessions").exists()
 
 
+def test_a_display_that_is_gone_is_one_line(tmp_path: Path, command, monkeypatch) -> None:
+    """Qt would end the whole process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DISPLAY", ":4711")
+    command("live", "--source", "0").assert_refused("display :4711 does not answer; add --headless")
+
+
 def test_no_display_is_one_line(tmp_path: Path, command, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
@@ -220,6 +225,10 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1)
         (("train", "--grid", "ten"), ["grid 'ten' not understood"]),
         (("train", "--area", "2"), ["area 2.0 out of range"]),
         (("train", "--steps", "0"), ["steps must be at least 1"]),
+        (("train", "--seed", "-1"), ["seed must not be negative"]),
+        (("train", "--learning-rate", "nan"), ["learning rate must be positive"]),
+        ((*TRAIN, "--target=--5"), ["unknown class '--5'"]),
+        (("live", "--source", "99999999999", "--headless"), ["camera 99999999999 does not open"]),
         (("train", "--steps", "many"), ["'many' is not a valid integer"]),
         (("train", "--stepz", "3"), ["No such option '--stepz'", "--steps"]),
         (("train", "--model", "resnet51"), ["unknown model 'resnet51'", "'resnet50'"]),
@@ -269,8 +278,7 @@ def test_bad_input_is_one_clear_line(arguments, words, command, monkeypatch, tmp
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_full_disk_is_one_clear_line(command, monkeypatch, tmp_path: Path, patch: Patch) -> None:
-    """The device that is always full stands in for a disk that is."""
+def test_a_write_that_finds_the_disk_full_is_one_clear_line(command, monkeypatch, tmp_path: Path, patch: Patch) -> None:
     monkeypatch.chdir(tmp_path)
     patch.save(tmp_path)
     monkeypatch.setattr(

@@ -1,14 +1,14 @@
 """What every victim offers, whatever library it came from."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from calibration.errors import InputError, unknown_name
@@ -85,12 +85,12 @@ class Victim:
         return scores.sigmoid() if self.task == "detect" else scores.softmax(dim=-1)
 
     def category_index(self, name: str) -> int:
-        """Find a class by index or by name; ImageNet's alternative names after a comma count too.
+        """Find a class by index or by name.
 
         Raises:
             InputError: no such class; near matches are named.
         """
-        if name.lstrip("-").isdigit():
+        if re.fullmatch(r"-?\d+", name):
             if not 0 <= int(name) < len(self.categories):
                 raise InputError(
                     f"class index {name} out of range; {self.name} has classes 0 to {len(self.categories) - 1}"
@@ -102,13 +102,14 @@ class Victim:
                 return index
         raise unknown_name("class", name, self.categories)
 
+    def target_index(self, target: dict[str, Any]) -> int | None:
+        """Where a patch's target class stands on this victim, by name; None where it has no such class.
 
-class BoxDetector(Protocol):
-    """What a detector offers beside a :class:`Victim`: boxes in a whole frame."""
-
-    def detect(self, frame: NDArray) -> list[Detection]:
-        """Boxes in a (H, W, 3) RGB uint8 frame, most confident first."""
-        ...
+        Another victim may number its classes otherwise. Where two classes have one name, the patch's own index decides.
+        """
+        wanted = normal_name(str(target["name"]))
+        named = [i for i, category in enumerate(self.categories) if normal_name(category) == wanted]
+        return target["index"] if target["index"] in named else next(iter(named), None)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,10 @@
 import importlib
 from pathlib import Path
 
-import torch
-
 from calibration.errors import InputError
 from physpatch.victims.base import CatalogueEntry, Preprocessing, Victim, WeightsInfo, file_sha256, freeze
 from physpatch.victims.imagenet import imagenet_categories
+from physpatch.victims.weights import read_state
 
 _SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
 
@@ -30,8 +29,8 @@ class EfficientNetLite:
         file = weights or _weights_file(name)
         network = EfficientNet.from_name(name.replace("_lite", "-lite"))
         try:
-            network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-        except (OSError, RuntimeError, ValueError) as error:
+            network.load_state_dict(read_state(file))
+        except RuntimeError as error:
             raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
         blocks = network._blocks
         freeze(network)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from calibration.errors import InputError, unknown_name
+from calibration.errors import InputError, UnavailableError, unknown_name
 from physpatch.victims import efficientnet_lite, torchvision_classifiers, ultralytics_detectors
 from physpatch.victims.base import CatalogueEntry, Victim, VictimFamily
 from physpatch.victims.ultralytics_detectors import YoloVictim
@@ -39,8 +39,9 @@ def load_victim(
         InputError: unknown name or unusable file.
         UnavailableError: the weights are not here and cannot be downloaded; the message names the cure.
     """
-    if name == "auto":
-        name = _choose(say) if weights is None else PREFERRED
+    if name == "auto" and weights is None:
+        return _load_auto(device, say)
+    name = PREFERRED if name == "auto" else name
     path = Path(weights) if weights is not None else None
     if path is not None and not path.is_file():
         raise InputError(f"no weights file {path}")
@@ -66,18 +67,16 @@ def load_detector(name: str, *, device: str = "auto") -> YoloVictim:
     return victim
 
 
-def _choose(say: Callable[[str], None]) -> str:
-    family = torchvision_classifiers.FAMILY
-    if family.cached(PREFERRED):
-        say(f"model auto: {PREFERRED}, cached")
-        return PREFERRED
-    if family.downloadable(PREFERRED):
-        say(f"model auto: {PREFERRED}, to be downloaded")
-        return PREFERRED
-    say(
-        f"model auto: {EMBEDDED} (embedded weights), because {PREFERRED}'s are not cached and their host does not answer"
-    )
-    return EMBEDDED
+def _load_auto(device: str, say: Callable[[str], None]) -> Victim:
+    """resnet50 where its weights are cached or can be downloaded, else the embedded network; says which."""
+    cached = torchvision_classifiers.FAMILY.cached(PREFERRED)
+    try:
+        victim = load_victim(PREFERRED, device=device)
+    except UnavailableError:
+        say(f"model auto: {EMBEDDED} (embedded), because {PREFERRED}'s weights are not cached and cannot be downloaded")
+        return load_victim(EMBEDDED, device=device)
+    say(f"model auto: {PREFERRED}, {'cached' if cached else 'downloaded'}")
+    return victim
 
 
 def choose_device(device: str) -> torch.device:

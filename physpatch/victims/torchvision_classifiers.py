@@ -21,6 +21,7 @@ from physpatch.victims.base import (
 )
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.imagenet import imagenet_categories
+from physpatch.victims.weights import read_state
 
 _SHOWN = ("resnet50", "resnet18", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "vgg16", "densenet121")
 
@@ -37,8 +38,8 @@ class TorchvisionClassifiers:
     def load(self, name: str, weights: Path | None) -> Victim:
         preset = _default_weights(name)
         file = weights or _download(name, preset)
-        state = _read_state(file)
-        network, classes = _build(name, file, state)
+        state = read_state(file)
+        network, classes = _build(name, file, state, preset.transforms().crop_size[0])
         categories = imagenet_categories() if classes == 1000 else tuple(f"class {i}" for i in range(classes))
         transform = preset.transforms()
         preprocessing = Preprocessing(
@@ -54,10 +55,6 @@ class TorchvisionClassifiers:
     def cached(self, name: str) -> bool:
         """Whether a download is not needed."""
         return _cache_file(_default_weights(name)).is_file()
-
-    def downloadable(self, name: str) -> bool:
-        """Whether the hub answers within seconds."""
-        return reachable(_default_weights(name).url)
 
     def _entry(self, name: str) -> CatalogueEntry:
         file = _cache_file(_default_weights(name))
@@ -87,15 +84,19 @@ def _download(name: str, preset: Any) -> Path:
         raise UnavailableError(f"the weights of {name} are not here and their host does not answer; {cure}")
     try:
         with stall_limit():
-            preset.get_state_dict(progress=sys.stderr.isatty(), check_hash=True)
+            preset.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise UnavailableError(f"the download of {name}'s weights failed ({error}); {cure}") from error
     return file
 
 
-def _build(name: str, file: Path, state: dict[str, torch.Tensor]) -> tuple[nn.Module, int]:
+def _build(name: str, file: Path, state: dict[str, torch.Tensor], size: int) -> tuple[nn.Module, int]:
     """The network with these weights, and its number of classes, which the weights tell."""
-    options = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    options: dict[str, Any] = {}
+    if name in ("googlenet", "inception_v3"):  # their published weights expect the older normalisation
+        options = {"aux_logits": False, "init_weights": False, "transform_input": True}
+    elif name.startswith("vit_"):
+        options = {"image_size": size}
     with torch.device("meta"):
         head_bias = list(models.get_model(name, weights=None, **options).state_dict())[-1]  # the last layer's
     try:
@@ -105,26 +106,6 @@ def _build(name: str, file: Path, state: dict[str, torch.Tensor]) -> tuple[nn.Mo
     except (KeyError, RuntimeError, ValueError) as error:
         raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
     return network, classes
-
-
-def _read_state(file: Path) -> dict[str, torch.Tensor]:
-    """A state dict from .safetensors or .pth; pickled code is never run."""
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"no weights file {file}") from error
-    except Exception as error:  # torch, pickle and safetensors each raise their own
-        raise InputError(f"{file} is not a plain file of weights ({str(error).splitlines()[0]})") from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"{file} holds no state dict; save one with torch.save(model.state_dict(), FILE)")
-    return state
 
 
 FAMILY = TorchvisionClassifiers()

@@ -5,12 +5,14 @@ import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from calibration.errors import InputError, PhyspatchError
+from captures.analyse import ClipCutter
 from captures.overlay import annotate
 from captures.report import write_report
 from captures.session import SessionPlan, run_session
@@ -18,6 +20,8 @@ from captures.sources import open_source
 from captures.store import COLUMNS, FrameRow, SessionStore, export_csv, read_rows
 from captures.summary import summarise
 from captures.virtual import VirtualRig
+
+BLUE = {"index": 2, "name": "blue thing"}
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ def rig(sheet_pdf: Path, tmp_path: Path) -> VirtualRig:
 
 @pytest.fixture
 def plan(tiny_victim, rig: VirtualRig) -> SessionPlan:
-    return SessionPlan(classifier=tiny_victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target="blue thing")
+    return SessionPlan(classifier=tiny_victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target=BLUE)
 
 
 def test_a_session_leaves_everything_it_promises(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
@@ -66,6 +70,9 @@ def test_a_detector_has_rows_of_its_own(rig: VirtualRig, plan: SessionPlan, tmp_
         """Sees one blue thing in every frame."""
 
         name, task, categories, weights = "boxes", "detect", tiny_victim.categories, tiny_victim.weights
+
+        def target_index(self, target):
+            return 2
 
         def detect(self, frame):
             from physpatch.victims.base import Detection
@@ -124,6 +131,16 @@ def test_what_was_captured_is_kept_however_it_ends(
     assert write_report(session).is_file()
 
 
+def test_a_nearly_full_disk_ends_the_session_in_words(rig, plan, tmp_path: Path, monkeypatch) -> None:
+    free = iter([10**9, 10**9, 10**6])
+    monkeypatch.setattr("captures.session.shutil.disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    with pytest.raises(PhyspatchError, match=r"only 1 MB left on the disk of .*; what was captured is kept"):
+        run_session(rig, plan, tmp_path / "session")
+    assert len(read_rows(tmp_path / "session")) == 3
+    assert cv2.VideoCapture(str(tmp_path / "session/video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
+    assert json.loads((tmp_path / "session/session.json").read_text())["status"] == "failed"
+
+
 def test_rows_are_on_disk_as_they_happen(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
     counts = []
 
@@ -171,6 +188,7 @@ def test_the_overlay_draws_and_leaves_the_frame_alone(rig: VirtualRig, plan: Ses
 
 
 def row(frame: int, condition: str, clip: int, top1: str, label: str | None = "red thing", **more) -> FrameRow:
+    more = {"success": int(top1 == BLUE["name"])} | more
     values = dict.fromkeys(COLUMNS) | {
         "frame": frame,
         "time_s": 0.0,
@@ -189,6 +207,48 @@ def test_the_summary_counts_clips_that_the_control_gets_right() -> None:
     assert (patch.condition, patch.frames, patch.clips) == ("patch", 4, 3)
     assert (patch.target.rate, patch.target.n) == (0.75, 2)
     assert (patch.wrong.rate, grey.wrong.rate) == (0.75, 0.0)
+
+
+def test_a_detectors_answer_is_not_judged_by_a_classifiers_label() -> None:
+    rows = [row(0, "grey", 0, "person", boxes="[]"), row(1, "patch", 0, "blue thing", boxes="[]")]
+    patch, _ = summarise(rows, "blue thing")
+    assert (patch.target.rate, patch.wrong.rate) == (1.0, None)
+
+
+def test_sheets_shown_one_after_the_other_share_no_clip_and_all_count() -> None:
+    rows = [row(0, "grey", 0, "green thing"), row(1, "patch", 1, "blue thing"), row(2, "patch", 3, "red thing")]
+    patch, _ = summarise(rows, "blue thing")
+    assert (patch.target.rate, patch.target.n) == (0.5, 2)
+
+
+def test_takes_of_a_camera_are_clips() -> None:
+    cutter = ClipCutter()
+    shown = [("none", 0), ("patch", 0.1), ("patch", 0.2), ("none", 0.5), ("patch", 0.9), ("grey", 1.0), ("grey", 1.1)]
+    shown += [("none", 3), ("grey", 3.1), ("grey", 6), ("patch", 6.1)]
+    assert [cutter.number(kind, at) for kind, at in shown] == [0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 4]
+
+
+def test_markers_decide_before_the_person_does(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+    folder = tmp_path / "stills"
+    folder.mkdir()
+    for i, frame in enumerate(rig):
+        cv2.imwrite(str(folder / f"{i:02d}.png"), frame.image[..., ::-1])
+    cv2.imwrite(str(folder / "99.png"), np.full((480, 640, 3), 90, np.uint8))
+    with open_source(str(folder)) as source:
+        rows = read_rows(run_session(source, replace(plan, condition="random"), tmp_path / "session"))
+    assert [r.condition for r in rows[:6]] == ["patch", "patch", "grey", "grey", "random", "random"]
+    assert rows[-1].condition == "random" and rows[-1].distance_m is None
+
+
+def test_a_source_without_a_frame_is_said(plan: SessionPlan, tmp_path: Path) -> None:
+    class Empty:
+        fps = 10.0
+
+        def __iter__(self):
+            return iter(())
+
+    with pytest.raises(PhyspatchError, match="ended before its first frame"):
+        run_session(Empty(), plan, tmp_path / "session")  # type: ignore[arg-type]
 
 
 def test_without_a_known_truth_every_clip_counts() -> None:

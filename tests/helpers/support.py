@@ -14,7 +14,7 @@ class ColourNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.conv = nn.Conv2d(3, 6, 3, padding=1, bias=False)  # no global randomness
         self.norm = nn.BatchNorm2d(6)
         self.head = nn.Linear(6, len(CATEGORIES))
         generator = torch.Generator().manual_seed(0)

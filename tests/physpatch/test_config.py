@@ -38,6 +38,8 @@ def test_values_of_the_wrong_kind_are_refused(value: object) -> None:
         ("limit", 0, "limit must be at least 1"),
         ("held_out", 1.0, "held_out 1.0 out of range"),
         ("learning_rate", 0.0, "learning rate must be positive"),
+        ("learning_rate", float("nan"), "learning rate must be positive"),
+        ("seed", -1, "seed must not be negative"),
         ("grid", (0, 5), "grid 0x5 is not usable"),
     ],
 )

@@ -1,5 +1,6 @@
 """Photographs: what is listed, how it is split, what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,8 @@ def test_a_labels_file(tmp_path: Path) -> None:
     [
         ("file,label\na.png,1\n", "needs the columns file and class_index"),
         ("", "needs the columns"),
+        ("file,class_index\n,1\n", "line 2: no file is named"),
+        ("file,class_index\na.png\n", "line 2: class_index None is not a number"),
         ("file,class_index\na.png,two\n", "line 2: class_index 'two' is not a number"),
         ("file,class_index\na.png,1\nb.png,3\n", "line 3: class_index 3 out of range; the model has classes 0 to 2"),
     ],
@@ -68,6 +71,40 @@ def test_broken_labels_files(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(InputError, match=words):
         list_photos(str(tmp_path), NAMES)
+
+
+def test_labels_from_a_spreadsheet(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes("file,class_index\na.png,1\n".encode("utf-8-sig"))
+    assert list_photos(str(tmp_path), NAMES) == [Photo(tmp_path / "a.png", 1)]
+    (tmp_path / "labels.csv").write_bytes("file,class_index\nä.png,1\n".encode("latin-1"))
+    with pytest.raises(InputError, match="is not a CSV file in UTF-8"):
+        list_photos(str(tmp_path), NAMES)
+
+
+def test_samples_have_no_labels_for_other_classes() -> None:
+    assert {p.label for p in list_photos("samples", NAMES)} == {UNLABELLED}
+
+
+def test_a_detector_needs_no_labels_to_hold_some_out() -> None:
+    photos = [Photo(Path(f"{i}.png"), UNLABELLED) for i in range(10)]
+    train, held_out = split(photos, 0.5, seed=0, by_label=False)
+    assert len(train) == len(held_out) == 5
+
+
+def test_a_phones_turn_is_undone(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[:, :40] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn right by a quarter
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif)
+    assert data.open_rgb(tmp_path / "a.jpg").size == (40, 80)
+
+
+def test_folders_named_by_index_are_not_sorted_as_words(tmp_path: Path) -> None:
+    names = tuple(f"class {i}" for i in range(12))
+    for i in range(12):
+        picture(tmp_path / str(i) / "x.png")
+    assert all(p.label == int(p.path.parent.name) for p in list_photos(str(tmp_path), names))
 
 
 def test_folders_by_class_name_or_index(tmp_path: Path) -> None:
@@ -140,9 +177,10 @@ def test_a_broken_jpeg_is_named(tmp_path: Path) -> None:
         load_photos([Photo(tmp_path / "gone.jpg", 0)], SMALL)
 
 
-def test_fingerprints_tell_data_apart(tmp_path: Path) -> None:
+def test_fingerprints_tell_data_apart(tmp_path: Path, tiny_victim) -> None:
     for i in range(6):
         picture(tmp_path / f"{i % 3}/{i}.png", color=(i * 20, 0, 0))
-    first, held_out = load_photographs(str(tmp_path), NAMES, SMALL, seed=0)
-    again, _ = load_photographs(str(tmp_path), NAMES, SMALL, seed=0)
+    victim = replace(tiny_victim, categories=NAMES)
+    first, held_out = load_photographs(str(tmp_path), victim, seed=0)
+    again, _ = load_photographs(str(tmp_path), victim, seed=0)
     assert first.fingerprint == again.fingerprint != held_out.fingerprint

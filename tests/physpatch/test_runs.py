@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -21,7 +22,8 @@ from physpatch import runs
 from physpatch.artifact import Patch
 from physpatch.config import TrainConfig
 from physpatch.places import find_run
-from physpatch.runs import resume_run, train_run
+from physpatch.runs import held_out_files, held_out_photographs, resume_run, train_run
+from physpatch.victims import ultralytics_detectors
 
 CONFIG = TrainConfig(steps=4, batch=4, area=0.3, grid=(4, 4), target="blue thing", model="tiny")
 ROOT = Path(__file__).parents[2]
@@ -178,7 +180,66 @@ def test_kill_minus_nine_and_resume(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "training"
     resumed = [sys.executable, str(ROOT / "cli.py"), "train", "--resume", "--out", "run"]
-    subprocess.run(resumed, cwd=tmp_path, check=True, capture_output=True)
+    said = subprocess.run(resumed, cwd=tmp_path, check=True, capture_output=True, text=True).stderr
+    assert "going on at step" in said and "going on at step 0" not in said
     whole = [*command[:-1], "whole"]
     subprocess.run(whole, cwd=tmp_path, check=True, capture_output=True)
     assert Patch.load(tmp_path / "run").id == Patch.load(tmp_path / "whole").id
+
+
+def test_a_run_whose_network_recognises_nothing_still_finishes(tiny_run: TrainConfig, tiny_victim) -> None:
+    tiny_victim.module.head.weight.zero_()
+    tiny_victim.module.head.bias[:] = torch.tensor([0.0, 0.0, 0.0, 9.0])  # everything is a bright thing
+    folder = train_run(tiny_run, say=lambda _: None)
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "finished" and record["results"]["clean_accuracy"] == 0
+    assert record["results"]["grad_cam"] == {"n": 0} and (folder / "examples.png").is_file()
+
+
+def test_held_out_photographs_stay_those_of_the_run(tiny_run: TrainConfig, tiny_victim, tmp_path: Path) -> None:
+    folder = train_run(tiny_run, tmp_path / "run", say=lambda _: None)
+    config = TrainConfig.from_dict(json.loads((folder / "run.json").read_text())["config"])
+    assert (
+        len(held_out_photographs(folder, config, "./data", tiny_victim)) == 12
+    )  # the run's own, however it is spelled
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "data/red thing/new.png")
+    with pytest.raises(InputError, match="are not those that the run was trained on"):
+        held_out_photographs(folder, config, None, tiny_victim)
+    with pytest.raises(InputError, match="are not those that the run was trained on"):
+        held_out_files(folder, config, tiny_victim)
+
+
+def test_a_run_on_unlabelled_photographs_says_that_nothing_was_measured(
+    tiny_run: TrainConfig, tiny_victim, tmp_path: Path
+) -> None:
+    (tmp_path / "plain").mkdir()
+    for i, path in enumerate((tmp_path / "data").rglob("*.png")):
+        (tmp_path / "plain" / f"{i}.png").write_bytes(path.read_bytes())
+    config = replace(tiny_run, data=str(tmp_path / "plain"), target="none")
+    folder = train_run(config, say=lambda _: None)
+    assert json.loads((folder / "run.json").read_text())["results"] == {}
+    with pytest.raises(InputError, match="no labelled photographs were held out"):
+        held_out_photographs(folder, config, None, tiny_victim)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_detector_run_ends_with_results(tmp_path: Path, monkeypatch) -> None:
+    ultralytics_detectors._import_ultralytics()
+    from ultralytics.nn.tasks import DetectionModel
+
+    torch.manual_seed(0)
+    torch.save(
+        {"model": DetectionModel("yolov8n.yaml", verbose=False), "train_args": {"imgsz": 64}}, tmp_path / "yolov8n.pt"
+    )
+    monkeypatch.chdir(tmp_path)
+    config = TrainConfig(model="yolov8n.pt", steps=2, batch=2, target="none")
+    folder = train_run(config, say=lambda _: None)
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "finished" and record["results"]["n"] == record["data"]["held_out"] > 5
+    assert (folder / "gradcam.png").is_file()
+
+
+def test_a_run_is_not_shortened(tiny_run: TrainConfig, tmp_path: Path) -> None:
+    folder = train_run(tiny_run, tmp_path / "run", say=lambda _: None)
+    with pytest.raises(InputError, match="has 4 steps already"):
+        resume_run(folder, steps=2)

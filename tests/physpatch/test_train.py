@@ -9,7 +9,9 @@ import torch
 from support import CATEGORIES, colour_photographs
 
 from calibration.errors import InputError, PhyspatchError
+from physpatch.compose import place_patch
 from physpatch.config import EotConfig, TrainConfig
+from physpatch.eot import sample
 from physpatch.techniques import TECHNIQUES
 from physpatch.techniques.static import Static
 from physpatch.train import Trainer, resolve_target
@@ -85,18 +87,36 @@ def test_static_follows_the_original_rule() -> None:
     assert technique.cells().grad is None
 
 
-def test_static_averages_over_a_cell(tiny_victim) -> None:
-    """The cell gradient is proportional to the mean over its pixels: compare with a patch of single pixels."""
+def test_static_moves_by_the_mean_gradient_of_a_cells_pixels(tiny_victim) -> None:
+    """Through placing and victim: the step is along the average over each cell of a patch of single pixels' gradient."""
     images = torch.rand(2, 3, 32, 32)
-    cells = torch.rand(3, 2, 2)
-    pixels = cells.repeat_interleave(4, 1).repeat_interleave(4, 2).requires_grad_()
-    coarse = cells.clone().requires_grad_()
-    for leaf in (pixels, coarse):
-        composite = images.clone()
-        composite[:, :, 8:16, 8:16] = leaf if leaf is pixels else leaf.repeat_interleave(4, 1).repeat_interleave(4, 2)
-        tiny_victim.scores(composite)[:, 0].sum().backward()
+    params = sample(EotConfig.none(), 2, torch.Generator().manual_seed(0))
+    start = torch.rand(3, 2, 2) * 0.6 + 0.2
+    technique = Static(start, 0.1)
+    pixels = start.repeat_interleave(4, 1).repeat_interleave(4, 2).requires_grad_()
+    for cells in (technique.cells(), pixels):
+        tiny_victim.scores(place_patch(images, cells, params, 0.25)[0])[:, 0].sum().backward()
     averaged = torch.nn.functional.avg_pool2d(pixels.grad[None], 4)[0]
-    torch.testing.assert_close(coarse.grad, averaged * 16)
+    technique.step()
+    moved = technique.cells().detach() - start
+    torch.testing.assert_close(moved, -0.1 * averaged / averaged.abs().max(), atol=2e-3, rtol=0.05)
+
+
+def test_a_step_cut_short_is_made_again(tiny_victim, photographs, monkeypatch) -> None:
+    """Ctrl-C in the middle of a step: what is kept is the state before it, and the resumed run is the same run."""
+    config = replace(CONFIG, steps=5)
+    whole = Trainer(tiny_victim, photographs, config, 2)
+    list(whole)
+    cut = Trainer(tiny_victim, photographs, config, 2)
+    steps = iter(cut)
+    next(steps)
+    real = tiny_victim.module.forward
+    monkeypatch.setattr(tiny_victim.module, "forward", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        next(steps)
+    monkeypatch.setattr(tiny_victim.module, "forward", real)
+    list(cut)
+    assert all(torch.equal(value, cut.state()[name]) for name, value in whole.state().items())
 
 
 def test_auto_target_is_what_random_patches_favour(tiny_victim, photographs) -> None:
