@@ -41,7 +41,8 @@ def _lines(analysis: Analysis, fps: float) -> list[tuple[str, tuple[int, int, in
     lines = [(f"{row.model}: {row.top1} {100 * row.top1_score:.0f} %", _ORANGE if row.success else _WHITE)]
     if analysis.target is not None and row.target_score is not None:
         lines.append((f"target {analysis.target}: {100 * row.target_score:.1f} %", _ORANGE if row.success else _WHITE))
-    return [*lines, (sheet, _WHITE), (f"{fps:.1f} frames/s", _WHITE)]
+    lines.append((sheet, _WHITE))
+    return [*lines, (f"{fps:.1f} frames/s", _WHITE)] if fps else lines  # none is known after one frame
 
 
 def _heads_up(canvas: NDArray[np.uint8], lines: list[tuple[str, tuple[int, int, int]]]) -> None:

@@ -21,13 +21,13 @@ PHOTOGRAPHS = {"coffee": "espresso", "chelsea": "tabby"}
 
 
 def main(demo: Path, out: Path) -> None:
-    """Write sheet.png, evolution.png and session.png."""
+    """Write sheet.png, evolution.png and session.jpg."""
     out.mkdir(parents=True, exist_ok=True)
     sheet = rasterise(demo / "sheet.pdf", 72)
     save(out / "sheet.png", sheet)
     history = load_file(demo / "run/checkpoint/state.safetensors")["history"]
     save(out / "evolution.png", filmstrip(history, count=7, cell_px=9))
-    save(out / "session.png", session_frames(demo, out))
+    save(out / "session.jpg", session_frames(demo, out))
 
 
 def filmstrip(history: NDArray[np.uint8], count: int, cell_px: int) -> NDArray[np.uint8]:
