@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     victim = load_victim(options.model, weights=options.weights, device=options.device)
-    train, _ = load_photographs("samples", victim.categories, victim.preprocessing)
+    train, _ = load_photographs("samples", victim)
     config = TrainConfig(steps=options.rounds + 2, batch=options.batch, eot=EotConfig())
     steps = iter(Trainer(victim, train, config, target=0))
     plain = iter(Trainer(victim, train, replace(config, eot=EotConfig.none()), target=0))

@@ -62,7 +62,7 @@ def make_detector() -> cv2.aruco.ArucoDetector:
     parameters = cv2.aruco.DetectorParameters()
     parameters.minMarkerPerimeterRate = 0.01  # the default 0.03 misses far sheets in large frames
     # Small blurred markers are read better off a finer rectified picture, from the middle of each bit, and when a marker's
-    # inner and outer outline are told apart: misses at 3 to 5 pixels a bit fall from 6.7 to 1.7 % (docs/results.md).
+    # inner and outer outline are told apart: misses at 3 to 5 pixels a bit fall from 26 to 2 % (docs/results.md).
     parameters.perspectiveRemovePixelPerCell = 8
     parameters.perspectiveRemoveIgnoredMarginPerCell = 0.3
     parameters.minGroupDistance = 0.05

@@ -43,8 +43,8 @@ def clip_rate(rates: Sequence[float]) -> Rate:
 
     The interval is Wilson's at the effective number of trials n / ICC, with the intra-class correlation from the spread
     between clips (Kish 1965, section 5.4, for clusters of many frames). To that spread a quarter of a clip at 0 and one at
-    1 are added, because a few clips that agree do not show that all would: so it covers 93 to 100 % where the t interval
-    falls to 82 % (docs/results.md). With a single clip nothing is known of others.
+    1 are added, because a few clips that agree do not show that all would: so it covers 94 to 99 % where the t interval
+    falls to 48 % (docs/results.md). With a single clip nothing is known of others.
     """
     n = len(rates)
     if n == 0:
