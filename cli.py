@@ -37,7 +37,7 @@ _JSON_OPTION = click.option(
     "--json", "json_out", metavar="FILE|-", help="Write the numbers as JSON to FILE, or - for standard output."
 )
 _DEFAULT_SIZE = "10cm"
-_DEMO = replace(_DEFAULT, model="efficientnet_lite0", data="samples", target="none", steps=100)
+_DEMO = replace(_DEFAULT, model="efficientnet_lite0", data="samples", steps=100)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

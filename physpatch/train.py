@@ -145,20 +145,24 @@ def resolve_target(text: str, victim: Victim, photographs: Photographs, config: 
     """Turn ``--target`` into a class index, or None for untargeted.
 
     ``auto`` takes the class that random patches of this grid and size already favour: a coarse patch cannot reach every
-    class, and those are the nearest. For a detector it means hiding, which needs no class.
+    class, and those are the nearest. Photographs of a class say nothing about reaching it, so they do not count for it. For
+    a detector it means hiding, which needs no class.
     """
     if text == "none" or (text == "auto" and victim.task == "detect"):
         return None
     if text != "auto":
         return victim.category_index(text)
     generator = torch.Generator().manual_seed(config.seed)
-    total = torch.zeros(len(victim.categories))
     source = BatchSource(victim, photographs, config.batch)
+    total, count = torch.zeros(2, len(victim.categories))
     with untouched(victim), torch.no_grad():
+        labels = source.labels()
         for _ in range(_AUTO_DRAWS):
-            images, _ = source.draw(generator)
+            images, chosen = source.draw(generator)
             cells = torch.rand(3, *config.grid, generator=generator).to(victim.device)
             params = sample(config.eot, len(images), generator).to(victim.device)
             composite, _ = place_patch(images, cells, params, config.area)
-            total += victim.scores(composite).log_softmax(dim=1).mean(dim=0).cpu()
-    return int(total.argmax())
+            shown = torch.nn.functional.one_hot(labels[chosen], len(victim.categories)).bool()
+            total += victim.scores(composite).log_softmax(dim=1).cpu().masked_fill(shown, 0).sum(dim=0)
+            count += (~shown).sum(dim=0)
+    return int((total / count.clamp(min=1)).masked_fill(count == 0, -torch.inf).argmax())
