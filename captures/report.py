@@ -109,11 +109,14 @@ def _plain_words(summaries: Sequence[ConditionSummary], target: str | None) -> l
 
 
 def _frames(session: Path) -> list[dict[str, str]]:
-    """Key frames, evenly chosen over the session."""
-    files = sorted((session / "frames").glob("*.jpg"))
-    step = max(1, -(-len(files) // _MOST_FRAMES))
+    """Key frames over the whole session, each kind of sheet equally often."""
+    by_condition: dict[str, list[Path]] = {}
+    for file in sorted((session / "frames").glob("*.jpg")):
+        by_condition.setdefault(file.stem.partition("-")[2], []).append(file)
+    each = max(1, _MOST_FRAMES // max(1, len(by_condition)))
+    chosen = sorted(file for files in by_condition.values() for file in files[:: -(-len(files) // each)])
     pictures = []
-    for file in files[::step]:
+    for file in chosen:
         picture = cv2.imread(str(file))
         if picture is None:
             continue

@@ -4,7 +4,7 @@ python docs/pictures.py demo docs/images
 """
 
 import sys
-from dataclasses import replace
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -13,11 +13,12 @@ import skimage.data
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from calibration.pdf import carried_layouts, rasterise
+from calibration.pdf import rasterise
 from captures import SessionPlan, VirtualRig, run_session
+from captures.analyse import Analysis
 from physpatch import Patch, load_victim
 
-PHOTOGRAPHS = {"coffee": "espresso", "chelsea": "tabby"}
+PHOTOGRAPHS = ("coffee", "chelsea")
 
 
 def main(demo: Path, out: Path) -> None:
@@ -27,7 +28,8 @@ def main(demo: Path, out: Path) -> None:
     save(out / "sheet.png", sheet)
     history = load_file(demo / "run/checkpoint/state.safetensors")["history"]
     save(out / "evolution.png", filmstrip(history, count=7, cell_px=9))
-    save(out / "session.jpg", session_frames(demo, out))
+    with tempfile.TemporaryDirectory() as work:
+        save(out / "session.jpg", session_frames(demo, Path(work)))
 
 
 def filmstrip(history: NDArray[np.uint8], count: int, cell_px: int) -> NDArray[np.uint8]:
@@ -38,30 +40,22 @@ def filmstrip(history: NDArray[np.uint8], count: int, cell_px: int) -> NDArray[n
     return np.concatenate(parts[:-1], axis=1)
 
 
-def session_frames(demo: Path, out: Path) -> NDArray[np.uint8]:
+def session_frames(demo: Path, work: Path) -> NDArray[np.uint8]:
     """Annotated frames of the virtual rig: the grey control and the patch at the same pose, before two photographs."""
-    backgrounds = []
+    backgrounds: list[tuple[Path, str | None]] = []
     for name in PHOTOGRAPHS:
-        path = out / f".{name}.png"
-        save(path, getattr(skimage.data, name)())
-        backgrounds.append((path, None))
+        save(work / f"{name}.png", getattr(skimage.data, name)())
+        backgrounds.append((work / f"{name}.png", None))
     victim, patch = load_victim("efficientnet_lite0"), Patch.load(demo / "run")
     rig = VirtualRig(demo / "sheet.pdf", backgrounds, clips=2, frames_per_clip=1, seed=2)
-    plan = SessionPlan(victim, layouts=carried_layouts(demo / "sheet.pdf"), intrinsics=rig.intrinsics)
-    plan = replace(plan, target=patch.target["name"] if patch.target else None)
-    shown: dict[tuple[int, str], NDArray[np.uint8]] = {}
+    plan = SessionPlan(victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target=patch.target)
+    shown: dict[tuple[int | None, str], NDArray[np.uint8]] = {}
 
-    def keep(analysis, picture) -> bool:  # type: ignore[no-untyped-def]
+    def keep(analysis: Analysis, picture: NDArray[np.uint8]) -> bool:
         shown[analysis.frame.clip, analysis.rows[0].condition] = cv2.resize(picture, None, fx=0.75, fy=0.75)
         return True
 
-    folder = out / ".session"
-    run_session(rig, plan, folder, on_frame=keep)
-    for path in [*folder.rglob("*"), *out.glob(".*.png")]:
-        if path.is_file():
-            path.unlink()
-    for path in (folder / "frames", folder):
-        path.rmdir()
+    run_session(rig, plan, work / "session", on_frame=keep)
     return np.vstack([np.hstack([shown[clip, kind] for kind in ("grey", "patch")]) for clip in (0, 1)])
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,14 @@ def physpatch(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]
     """The command in a process of its own, as a user runs it."""
     command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
+
+
+def write_long_video(path: Path) -> None:
+    """Three thousand small frames: more than any test waits for."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20, (64, 48))
+    for i in range(3000):
+        writer.write(np.full((48, 64, 3), i % 256, np.uint8))
+    writer.release()
 
 
 @pytest.fixture(scope="module")
@@ -171,10 +180,7 @@ def test_no_display_is_one_line(tmp_path: Path, command, monkeypatch) -> None:
 @pytest.mark.skipif(not (shutil.which("xvfb-run") and shutil.which("xdotool")), reason="needs xvfb and xdotool")
 def test_the_window_opens_and_q_ends_it(demo: Path, tmp_path: Path) -> None:
     """A real window on a virtual screen; xdotool types q into it."""
-    writer = cv2.VideoWriter(str(tmp_path / "long.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 20, (64, 48))
-    for i in range(3000):
-        writer.write(np.full((48, 64, 3), i % 256, np.uint8))
-    writer.release()
+    write_long_video(tmp_path / "long.mp4")
     live = f"{sys.executable} {ROOT / 'cli.py'} live {demo / 'demo/run'} --source long.mp4 --no-cam --out session"
     press_q = "xdotool search --name 'physpatch live' windowfocus key q"
     script = f"{live} & while kill -0 $! 2>/dev/null; do {press_q} 2>/dev/null; sleep 0.2; done; wait $!"
@@ -184,6 +190,23 @@ def test_the_window_opens_and_q_ends_it(demo: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "session/session.json").read_text())
     assert record["status"] == "stopped by the person" and 1 <= record["frames"] < 3000
+
+
+def test_control_c_ends_a_session_and_keeps_it(demo: Path, tmp_path: Path) -> None:
+    """A real SIGINT to a real process."""
+    write_long_video(tmp_path / "long.mp4")
+    arguments = ["live", demo / "demo/run", "--source", "long.mp4", "--headless", "--no-cam", "--out", "session"]
+    command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not list((tmp_path / "session/frames").glob("*.jpg")):
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Traceback" not in err
+    record = json.loads((tmp_path / "session/session.json").read_text())
+    assert record["status"] == "interrupted" and f"{record['frames']} frames" in out
+    assert len(read_rows(tmp_path / "session")) == record["frames"] < 3000
 
 
 def test_every_command_has_help_with_an_example() -> None:

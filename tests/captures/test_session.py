@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -298,7 +299,9 @@ def test_the_report_is_one_file_with_the_numbers_in_it(rig: VirtualRig, plan: Se
     text = write_report(session).read_text()
     assert "http://" not in text and "https://" not in text and 'src="data:image/' in text
     assert "virtual rig, a simulation" in text and "grey" in text and "n = 2" in text
-    assert text.count("<figure>") >= 6
+    captions = [re.search(r": (\w+)</figcaption>", part) for part in text.split("<figure>")]
+    kinds = [found[1] for found in captions if found]
+    assert len(kinds) == 6 and {kind: kinds.count(kind) for kind in kinds} == {"patch": 2, "grey": 2, "random": 2}
 
 
 def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
