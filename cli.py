@@ -36,6 +36,9 @@ _RUN_ARGUMENT = click.argument("run", required=False, metavar="[RUN]")
 _JSON_OPTION = click.option(
     "--json", "json_out", metavar="FILE|-", help="Write the numbers as JSON to FILE, or - for standard output."
 )
+_DEVICE_OPTION = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default=_DEFAULT.device, show_default=True
+)
 _DEFAULT_SIZE = "10cm"
 _DEMO = replace(_DEFAULT, model="efficientnet_lite0", data="samples", steps=100)
 
@@ -146,7 +149,7 @@ def _say(line: str) -> None:
 @click.option("--steps", type=int, default=_DEFAULT.steps, show_default=True)
 @click.option("--batch", type=int, default=_DEFAULT.batch, show_default=True, help="Photographs a step.")
 @click.option("--seed", type=int, default=_DEFAULT.seed, show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=_DEFAULT.device, show_default=True)
+@_DEVICE_OPTION
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -242,7 +245,7 @@ def _train_progress(bar: "ProgressBar") -> Callable[[Any, int], None]:
     default=None,
     help="All transformations, or the place alone. Default: as trained.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=_DEFAULT.device, show_default=True)
+@_DEVICE_OPTION
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the poses.")
 @_JSON_OPTION
 def evaluate(
@@ -318,7 +321,8 @@ def _show_results(results: dict[str, dict[str, Any]]) -> None:
                 r["control_untargeted_success"][name],
             )
         rows += [
-            ("", name, _percent(acc), _rate(target), _rate(wrong), "") for name, (acc, target, wrong) in effects.items()
+            ("", name, _percent(acc), _rate(target), "by definition 0" if name == "grey control" else _rate(wrong), "")
+            for name, (acc, target, wrong) in effects.items()
         ]
     print_table(("model", "shown", "accuracy", "target first", "made wrong", "n"), rows)
 
@@ -407,7 +411,7 @@ def print_(run: str | None, size: str, paper: str, controls: bool, out: Path | N
 @click.option("--cam/--no-cam", default=True, help="Grad-CAM heat on the picture. Default: --cam.")
 @click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the virtual rig.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=_DEFAULT.device, show_default=True)
+@_DEVICE_OPTION
 @click.option("--headless", is_flag=True, help="Record without a window.")
 @_JSON_OPTION
 @click.option(
@@ -426,15 +430,18 @@ def live(run: str | None, source: str, headless: bool, out: Path | None, json_ou
     """
     from contextlib import nullcontext
 
-    from captures.session import new_session_folder
     from captures.sources import open_source
     from captures.window import Window
 
     folder = find_run(run) if run or LATEST.exists() else None
-    session = out or new_session_folder()
     with nullcontext() if headless else Window() as window:
         opened = nullcontext() if source == "virtual" else open_source(source)
         with opened as frames:
+            from captures.session import (
+                new_session_folder,
+            )  # torch comes after the camera: a missing one is said at once
+
+            session = out or new_session_folder()
             target = _live_session(folder, session, frames, window, options)
     _show_session(session, target, json_out)
 
@@ -484,18 +491,20 @@ def _check_condition(condition: str | None) -> None:
 def _session_models(config: TrainConfig | None, options: dict[str, Any]) -> "tuple[Victim, YoloVictim | None]":
     """The models that were named, else the run's own in its role, else an automatic classifier."""
     from physpatch.victims.registry import load_detector, load_victim
+    from physpatch.victims.ultralytics_detectors import YoloVictim
 
     device = options["device"]
-    name, weights, detector = options["classifier"], options["weights"], options["detector"]
-    if name is None and weights is None and config is not None:
+    named = options["detector"]
+    detector = load_detector(named, device=device) if named else None
+    if options["classifier"] is None and options["weights"] is None and config is not None:
         own = load_victim(config.model, weights=config.weights, device=device, say=_say)
-        if own.task == "classify":
-            return own, load_detector(detector, device=device) if detector else None
-        detector = detector or config.model
-    classifier = load_victim(name or "auto", weights=weights, device=device, say=_say)
+        if not isinstance(own, YoloVictim):
+            return own, detector
+        detector = detector or own
+    classifier = load_victim(options["classifier"] or "auto", weights=options["weights"], device=device, say=_say)
     if classifier.task == "detect":
         raise InputError(f"{classifier.name} is a detector; give it as --detector, and a classifier as --classifier")
-    return classifier, load_detector(detector, device=device) if detector else None
+    return classifier, detector
 
 
 def _session_sheet(folder: Path | None, patch: Patch | None, given: Path | None) -> Path | None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from calibration.errors import InputError
 
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:

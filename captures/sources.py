@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import InputError, UnavailableError
+from calibration.files import PICTURE_SUFFIXES
 from captures.frame import Frame
 
 _OPEN_SECONDS = 4.0  # "no camera" must be said within five
 _STALL_SECONDS = 5.0
 _VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".mjpeg", ".mjpg", ".m4v"}
-_PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 _URL = re.compile(r"(https?|rtsps?|rtmp|udp|tcp)://", re.IGNORECASE)
 
 
@@ -50,7 +50,7 @@ def open_source(spec: str) -> Source:
         return StillsSource(path)
     if path.is_file() and path.suffix.lower() in _VIDEO_SUFFIXES:
         return VideoSource(path)
-    if path.is_file() and path.suffix.lower() in _PICTURE_SUFFIXES:
+    if path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES:
         return StillsSource(path.parent, only=path)
     if path.exists():
         raise InputError(
@@ -67,9 +67,9 @@ class StillsSource(AbstractContextManager["StillsSource"]):
     fps = 5.0
 
     def __init__(self, folder: Path, only: Path | None = None) -> None:
-        self._paths = [only] if only else sorted(p for p in folder.iterdir() if p.suffix.lower() in _PICTURE_SUFFIXES)
+        self._paths = [only] if only else sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
         if not self._paths:
-            raise InputError(f"{folder} holds no pictures ({', '.join(sorted(_PICTURE_SUFFIXES))})")
+            raise InputError(f"{folder} holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
 
     def __exit__(self, *exception: object) -> None:
         pass

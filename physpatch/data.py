@@ -13,11 +13,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from calibration.errors import InputError, UnavailableError
+from calibration.files import PICTURE_SUFFIXES
 from physpatch.victims.base import Preprocessing, Victim, normal_name
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.imagenet import imagenet_categories
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 UNLABELLED = -1
 _SKIMAGE_PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 _ULTRALYTICS_PHOTOGRAPHS = ("bus.jpg", "zidane.jpg")
@@ -78,7 +78,7 @@ def list_photos(data: str, categories: Sequence[str]) -> list[Photo]:
     else:
         photos = [Photo(path, UNLABELLED) for path in _images_in(folder)]
     if not photos:
-        raise InputError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise InputError(f"{folder} holds no images ({', '.join(sorted(PICTURE_SUFFIXES))})")
     return photos
 
 
@@ -261,4 +261,4 @@ def _from_subfolders(folder: Path, categories: Sequence[str]) -> list[Photo]:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)

@@ -32,19 +32,12 @@ class _Seen:
         return self.confidences[condition].argmax(dim=1)
 
 
-def save_examples(path: Path, victim: Victim, scene: Scene, patch: Patch) -> None:
-    """Rows of one photograph each: clean, grey, random and the patch at one pose, with the network's answer below.
+def save_pictures(folder: Path, victim: Victim, scene: Scene, patch: Patch) -> dict[str, Any]:
+    """Write ``examples.png`` and ``gradcam.png`` into a run folder, and give the numbers behind the second.
 
-    The photographs are the first ones of the held-out set whose answer is right with the grey control: not chosen by
-    what the patch does to them.
-    """
-    seen = _look(victim, scene, patch)
-    rows = [[_tile(victim, seen, scene, c, i) for c in _SHOWN_CONDITIONS] for i in _fair(victim, seen, scene)[:_SHOWN]]
-    save_panel(path, rows, headings=("clean", "grey control", "random control", "patch"))
-
-
-def save_grad_cam(path: Path, victim: Victim, scene: Scene, patch: Patch) -> dict[str, Any]:
-    """Panels of right-classified and fooled photographs with Grad-CAM, and the numbers behind them.
+    The examples are rows of one photograph each: clean, grey, random and the patch at one pose, with the network's answer
+    above. They are the first photographs of the held-out set whose answer is right with the grey control: not chosen by
+    what the patch does to them. The panels show Grad-CAM for some that stay right and some that are fooled.
 
     Returns:
         ``heat_in_patch``: mean share of heat inside the patch's area for the top class, by condition, over photographs
@@ -55,6 +48,8 @@ def save_grad_cam(path: Path, victim: Victim, scene: Scene, patch: Patch) -> dic
     """
     seen = _look(victim, scene, patch)
     fair = _fair(victim, seen, scene)
+    rows = [[_tile(victim, seen, scene, c, i) for c in _SHOWN_CONDITIONS] for i in fair[:_SHOWN]]
+    save_panel(folder / "examples.png", rows, headings=("clean", "grey control", "random control", "patch"))
     heat: dict[str, NDArray[np.float32]] = {}
     target = None if patch.target is None else victim.target_index(patch.target)
     with grad_cam(victim) as cam:
@@ -66,7 +61,7 @@ def save_grad_cam(path: Path, victim: Victim, scene: Scene, patch: Patch) -> dic
     fooled = [i for i in fair if seen.top("patch")[i] != scene.labels[i]]
     steady = [i for i in fair if i not in fooled]
     chosen = steady[: _SHOWN // 2] + fooled[: _SHOWN // 2] or fair[:_SHOWN]
-    _save_heat_panel(path, victim, seen, scene, heat, chosen)
+    _save_heat_panel(folder / "gradcam.png", victim, seen, scene, heat, chosen)
     return _heat_numbers(heat, mask, fair)
 
 

@@ -20,7 +20,7 @@ from physpatch.config import TrainConfig
 from physpatch.data import UNLABELLED, Photo, Photographs, limited, list_photos, load_photographs, load_photos, split
 from physpatch.environment import device_name, versions
 from physpatch.evaluate import evaluate_patch, scenes
-from physpatch.examples import save_examples, save_grad_cam
+from physpatch.examples import save_pictures
 from physpatch.places import RUNS_FOLDER, mark_as_latest
 from physpatch.plots import save_evolution, save_loss_plot
 from physpatch.train import StepRecord, Trainer, describe_target, resolve_target
@@ -246,8 +246,7 @@ def _finish(
     save_evolution(folder / "evolution.mp4", trainer.history)
     if len(held_out):
         scene = next(scenes(victim, held_out, config.area, config.eot, seed))
-        save_examples(folder / "examples.png", victim, scene, patch)
-        results["grad_cam"] = save_grad_cam(folder / "gradcam.png", victim, scene, patch)
+        results["grad_cam"] = save_pictures(folder, victim, scene, patch)
     write_json(folder / "run.json", record | {"status": "finished", "results": results})
 
 

@@ -73,6 +73,9 @@ class Trainer:
                     self._generator.set_state(drawn)
                     self._technique.restore(moved)
                     raise
+                self.step = record.step
+                if self.step % self._every == 0:
+                    self._history.append(printable_cells(self._technique.cells()))
                 yield record
 
     def _own_labels(self) -> Tensor:
@@ -116,6 +119,7 @@ class Trainer:
         )
 
     def _advance(self) -> StepRecord:
+        """Draw a batch and move the cells; the step is counted by the caller, once all of it has happened."""
         started = time.perf_counter()
         images, chosen = self._source.draw(self._generator)
         labels = self._labels[chosen].to(self.victim.device)
@@ -128,12 +132,9 @@ class Trainer:
             raise PhyspatchError(f"the loss is {loss.item()} at step {self.step + 1}; lower --learning-rate")
         loss.backward()
         self._technique.step()
-        self.step += 1
-        if self.step % self._every == 0:
-            self._history.append(printable_cells(self._technique.cells()))
         success = float(self._objective.success(scores.detach(), labels).float().mean())
         values = {name: float(value.detach()) for name, value in terms.items()}
-        return StepRecord(self.step, float(loss.detach()), values, success, time.perf_counter() - started)
+        return StepRecord(self.step + 1, float(loss.detach()), values, success, time.perf_counter() - started)
 
 
 def describe_target(victim: Victim, target: int | None) -> dict[str, Any] | None:

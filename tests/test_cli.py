@@ -163,6 +163,15 @@ def test_no_camera_is_one_line_within_five_seconds_of_trying(tmp_path: Path, com
     assert not (tmp_path / "sessions").exists()
 
 
+def test_no_camera_is_said_within_five_seconds_of_the_start(tmp_path: Path) -> None:
+    """A cold process: nothing heavy is loaded before the camera is tried."""
+    command = [sys.executable, str(ROOT / "cli.py"), "live", "--source", "97", "--headless"]
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert time.monotonic() - started < 5
+    assert done.returncode == 2 and done.stderr.startswith("Error: camera 97 does not open")
+
+
 def test_a_display_that_is_gone_is_one_line(tmp_path: Path, command, monkeypatch) -> None:
     """Qt would end the whole process."""
     monkeypatch.chdir(tmp_path)
