@@ -19,7 +19,7 @@ from calibration.files import read_json, write_json
 from calibration.sheet import PAGES_MM, SHEET_KINDS
 from calibration.units import parse_length_mm
 from physpatch.artifact import CONTROLS, Patch, parse_grid
-from physpatch.config import EotConfig, TrainConfig
+from physpatch.config import EOT_PRESETS, PRECISIONS, EotConfig, TrainConfig
 from physpatch.places import LATEST, find_run
 
 if TYPE_CHECKING:
@@ -40,6 +40,12 @@ _DEVICE_OPTION = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default=_DEFAULT.device, show_default=True
 )
 _DEFAULT_SIZE = "10cm"
+_DEFAULT_PRESET = "desk"
+_PRESET_OPTION = click.option(
+    "--preset",
+    metavar="|".join(EOT_PRESETS),
+    help=f"How wide the transformations range. Default: {_DEFAULT_PRESET}.",
+)
 _DEMO = replace(_DEFAULT, model="efficientnet_lite0", data="samples", steps=100)
 
 
@@ -100,14 +106,24 @@ def _say(line: str) -> None:
 @click.option(
     "--eot/--no-eot",
     default=True,
-    help="Random rotation, tilt, light, shadow, blur and noise; without it only the place is random. Default: --eot.",
+    help="Random view, bend, light, blur, noise, tone and JPEG; without it only the place is random. Default: --eot.",
+)
+@_PRESET_OPTION
+@click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    metavar="NAME=LOW:HIGH",
+    help="One of the preset's ranges, replaced: blur_px=0:2. May be repeated.",
 )
 @click.option(
     "--model",
-    default=_DEFAULT.model,
+    "models",
+    multiple=True,
+    default=(_DEFAULT.model,),
     show_default=True,
     metavar="NAME|FILE",
-    help="The victim; see `physpatch models`.",
+    help="The victim; see `physpatch models`. Repeated: all are fooled at once.",
 )
 @click.option(
     "--weights",
@@ -134,6 +150,31 @@ def _say(line: str) -> None:
     show_default=True,
     metavar="NAME|list",
     help="How the cells are moved; list shows them.",
+)
+@click.option(
+    "--objective",
+    default=_DEFAULT.objective,
+    show_default=True,
+    metavar="cross-entropy|margin",
+    help="What is minimised; margin is Carlini and Wagner's.",
+)
+@click.option("--nps", type=float, default=_DEFAULT.nps, show_default=True, help="Weight of non-printable colours.")
+@click.option(
+    "--tv", type=float, default=_DEFAULT.tv, show_default=True, help="Weight of total variation over the cells."
+)
+@click.option(
+    "--restarts",
+    type=int,
+    default=_DEFAULT.restarts,
+    show_default=True,
+    help="Starts that are tried for 15 % of the steps each; the best on photographs kept apart goes on.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default=_DEFAULT.precision,
+    show_default=True,
+    help="Of the victim; auto is bfloat16 on a GPU.",
 )
 @click.option("--learning-rate", type=float, help="Step size; each technique has its own default.")
 @click.option(
@@ -163,6 +204,9 @@ def train(
     context: click.Context,
     /,
     eot: bool,
+    preset: str | None,
+    ranges: tuple[str, ...],
+    models: tuple[str, ...],
     grid: str,
     out: Path | None,
     resume: bool,
@@ -187,13 +231,25 @@ def train(
             steps = _only_steps_given(context)
             folder = resume_run(find_run(str(out) if out else None), steps=steps, progress=progress, say=bar.say)
         else:
-            config = replace(_DEFAULT, grid=parse_grid(grid), eot=EotConfig() if eot else EotConfig.none(), **options)
+            transformations = _eot_config(eot, preset, ranges)
+            model, *also = models
+            options |= {"model": model, "also": tuple(also), "grid": parse_grid(grid), "eot": transformations}
+            config = replace(_DEFAULT, **options)
             folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
+    if folder is None:
+        return  # one of several processes; the first shows
     record = read_json(folder / "run.json")
     if json_out != "-":
-        _show_results({record["weights"]["model"]: record["results"]})
+        results = dict(record["results"])
+        _show_results({record["weights"]["model"]: results} | results.pop("others", {}))
         click.echo(f"run: {folder}")
     _write_json(json_out, record["results"])
+
+
+def _eot_config(eot: bool, preset: str | None, ranges: tuple[str, ...]) -> EotConfig:
+    if not eot and (preset or ranges):
+        raise InputError(f"--no-eot takes no {'--preset' if preset else '--range'}")
+    return EotConfig.none() if not eot else EotConfig.preset(preset or _DEFAULT_PRESET).with_ranges(ranges)
 
 
 def _only_steps_given(context: click.Context) -> int | None:
@@ -213,7 +269,7 @@ def _show_techniques() -> None:
     from physpatch.techniques import TECHNIQUES
 
     for name, technique in TECHNIQUES.items():
-        click.echo(f"{name:10} {technique.summary} (learning rate {technique.default_learning_rate:g})")
+        click.echo(f"{name:15} {technique.summary} (learning rate {technique.default_learning_rate:g})")
 
 
 def _train_progress(bar: "ProgressBar") -> Callable[[Any, int], None]:
@@ -245,6 +301,7 @@ def _train_progress(bar: "ProgressBar") -> Callable[[Any, int], None]:
     default=None,
     help="All transformations, or the place alone. Default: as trained.",
 )
+@_PRESET_OPTION
 @_DEVICE_OPTION
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the poses.")
 @_JSON_OPTION
@@ -254,6 +311,7 @@ def evaluate(
     models: tuple[str, ...],
     weights: str | None,
     eot: bool | None,
+    preset: str | None,
     device: str,
     seed: int,
     json_out: str | None,
@@ -273,7 +331,7 @@ def evaluate(
         raise InputError("--weights goes with exactly one --model")
     folder = find_run(run)
     patch, config = Patch.load(folder), _run_config(folder) or _DEFAULT
-    ranges = {None: config.eot, True: EotConfig(), False: EotConfig.none()}[eot]
+    ranges = config.eot if eot is None and preset is None else _eot_config(eot is not False, preset, ())
     results = {}
     for name in models or (config.model,):
         victim = load_victim(name, weights=weights or (None if models else config.weights), device=device, say=_say)

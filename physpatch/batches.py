@@ -26,12 +26,16 @@ class BatchSource:
             )
         self.victim, self.photographs, self.batch = victim, photographs, batch
 
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, S, S) in [0, 1] on the victim's device, and the photographs' indices (B,)."""
+    def draw(self, generator: torch.Generator, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, S, S) in [0, 1] on the victim's device, and the photographs' indices (B,).
+
+        ``part`` takes some of the batch; whatever it is, the same numbers are drawn.
+        """
         pool, size = self.photographs.images, self.victim.preprocessing.size
         chosen = torch.randint(len(pool), (self.batch,), generator=generator)
         offsets = torch.randint(pool.shape[-1] - size + 1, (2, self.batch, 1), generator=generator)
         flipped = torch.rand(self.batch, 1, generator=generator) < 0.5
+        chosen, offsets, flipped = chosen[part], offsets[:, part], flipped[part]
         along = torch.arange(size)
         rows = offsets[0] + along
         columns = offsets[1] + torch.where(flipped, along.flip(0), along)

@@ -1,21 +1,30 @@
 """Placing a patch in photographs as a camera would see it.
 
-A photograph has been through a camera already, so what a camera does is done to the patch alone: light, tone, shadow
-and blur on a small texture of the patch, one warp of it into the image, and the meeting of both in linear light.
+A photograph has been through a camera already, so what a camera does is done to the patch alone, and in a camera's order:
+the print's colours, the bend of the paper, light, shadow and glare on it, the view, the meeting with the scene in linear
+light, noise, tone, JPEG. Blur and white balance are linear and so commute with all before the meeting: they are done where
+they are cheapest, on the patch's small texture and on its flat cells.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
-from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
-from kornia.filters import gaussian_blur2d
-from kornia.geometry.transform import get_perspective_transform, warp_perspective
+import torch.nn.functional as F
+from kornia.color import rgb_to_linear_rgb
+from kornia.geometry.transform import get_perspective_transform
 from torch import Tensor
 
 from physpatch.eot import EotParams, patch_corners
+from physpatch.jpeg import BLOCK, NO_JPEG, compress
+from physpatch.lens import bend, bend_field, blur_kernels
+from physpatch.tone import develop
 
 _SHADOW_SOFTNESS = 0.08  # of the patch side
-_DARKEST = 1e-4  # keeps the slope of x**gamma finite at black
+_DARK_NOISE = 0.01  # of white's light: where the noise of the light itself falls to the sensor's own
+_GRAIN_SHIFTS = 64  # pixels by which the images' grain is shifted against one another
+
+ColourMap = Callable[[Tensor], Tensor]
 
 
 def patch_size_px(area: float, grid: tuple[int, int], image_wh: tuple[int, int]) -> tuple[float, float]:
@@ -25,104 +34,153 @@ def patch_size_px(area: float, grid: tuple[int, int], image_wh: tuple[int, int])
     return cell * columns, cell * rows
 
 
-def place_patch(images: Tensor, cells: Tensor, params: EotParams, area: float) -> tuple[Tensor, Tensor]:
+def place_patch(
+    images: Tensor, cells: Tensor, params: EotParams, area: float, *, printed: ColourMap | None = None
+) -> tuple[Tensor, Tensor]:
     """Render the patch into a batch of photographs.
 
     Args:
         images: (B, 3, H, W) RGB, sRGB values in [0, 1].
-        cells: (3, rows, columns) sRGB values in [0, 1]; gradients flow to it.
+        cells: (3, rows, columns) sRGB values in [0, 1], or (B, 3, rows, columns), a patch of its own for each image;
+            gradients flow to it.
         params: a draw for the B images.
         area: share of the image that the patch covers at scale 1.
+        printed: what print and camera make of the cells' colours, sRGB to sRGB of that shape; None leaves them.
 
     Returns:
         The composited images, as ``images``; and the patch's coverage (B, 1, H, W) in [0, 1].
     """
     height, width = images.shape[-2:]
-    grid = (cells.shape[1], cells.shape[2])
-    patch_wh = patch_size_px(area, grid, (width, height))
+    rows, columns = cells.shape[-2:]
+    patch_wh = patch_size_px(area, (rows, columns), (width, height))
+    per_cell = max(1, round(patch_wh[0] / columns))  # about a texel a pixel, so that bilinear sampling does not alias
+    density = per_cell * columns / patch_wh[0]  # texels a pixel, at scale 1
     corners = patch_corners(params, patch_wh, (width, height))
-    layer, margin = _patch_texture(cells, params, patch_wh)
-    window, size = _window(corners, margin, (width, height))
-    warped = _warp(layer, margin, corners - window[:, None], size)
+    kernels = _kernels(params, density)
+    margin = kernels.shape[-1] // 2 + 1
+    texture = _texture(printed(cells) if printed else cells, params, per_cell)
+    layer = _blurred(texture, kernels.to(texture), margin)
+
+    block = BLOCK if bool((params.jpeg < NO_JPEG).any()) else 1
+    reach = margin / density + 2 * float(params.bend.max()) * max(patch_wh)
+    short = (-width % block, -height % block)
+    canvas = F.pad(images, (0, short[0], 0, short[1]), mode="replicate") if any(short) else images
+    window, size = _window(corners, reach * float(params.scale.max()), (canvas.shape[3], canvas.shape[2]), block)
+    across = (window[:, 0, None] + torch.arange(size[0])).to(images.device)
+    down = (window[:, 1, None] + torch.arange(size[1])).to(images.device)
+    warped = _warp(layer, margin, corners, (down, across), params)
     color, alpha = warped[:, :3], warped[:, 3:]
 
-    rows = window[:, 1, None] + torch.arange(size[1], device=images.device)
-    columns = window[:, 0, None] + torch.arange(size[0], device=images.device)
     batch = torch.arange(len(images), device=images.device)[:, None, None]
-    where = (batch, slice(None), rows[:, :, None], columns[:, None, :])
-    behind = images[where].permute(0, 3, 1, 2)
-    seen = linear_rgb_to_rgb(color + (1 - alpha) * rgb_to_linear_rgb(behind)) + _grain(params, alpha)
-    composite = images.clone()
-    composite[where] = seen.clamp(0, 1).permute(0, 2, 3, 1)
-    coverage = images.new_zeros(len(images), 1, height, width)
+    where = (batch, slice(None), down[:, :, None], across[:, None, :])
+    behind = canvas[where].permute(0, 3, 1, 2)
+    light = color + (1 - alpha) * rgb_to_linear_rgb(behind)
+    light = light + _noise(light, alpha, params, (down, across), canvas.shape)
+    # The camera's tone is on the patch alone: the photograph has its own.
+    seen = develop(light, 1 + (params.gamma[:, None, None, None].to(light) - 1) * alpha.detach())
+    if block > 1:
+        seen = compress(seen, params.jpeg)
+    seen = torch.where(alpha > 0, seen, behind)
+    composite = canvas.clone()
+    composite[where] = seen.permute(0, 2, 3, 1)
+    coverage = canvas.new_zeros(len(images), 1, *canvas.shape[2:])
     coverage[where] = alpha.detach().permute(0, 2, 3, 1)
-    return composite, coverage
+    return composite[..., :height, :width], coverage[..., :height, :width]
 
 
-def _patch_texture(cells: Tensor, params: EotParams, patch_wh: tuple[float, float]) -> tuple[Tensor, int]:
-    """The lit, shadowed and blurred patch: (B, 4, h, w) linear RGB times coverage, and coverage; and its empty margin."""
-    columns = cells.shape[2]
-    per_cell = max(2, round(patch_wh[0] / columns))  # about a texel a pixel, so that bilinear sampling does not alias
-    lit = _light(rgb_to_linear_rgb(cells), params)
-    texture = lit.repeat_interleave(per_cell, dim=2).repeat_interleave(per_cell, dim=3)
-    texture = texture * _shadow(params, texture.shape[2], texture.shape[3])
-    alpha = texture.new_ones(len(params), 1, *texture.shape[2:])
-    sigma = params.blur_px * per_cell * columns / patch_wh[0]  # from pixels to texels
-    widest = float(sigma.max())
-    radius = math.ceil(2.5 * widest)
-    margin = radius + 1
-    layer = torch.nn.functional.pad(torch.cat([texture, alpha], dim=1), [margin] * 4)
-    if widest > 0:
-        layer = gaussian_blur2d(
-            layer, 2 * radius + 1, sigma.clamp(min=1e-3)[:, None].expand(-1, 2), border_type="constant"
-        )
-    return layer, margin
-
-
-def _light(linear: Tensor, params: EotParams) -> Tensor:
-    """Gain, colour temperature and tone on flat cells: (3, R, C) linear to (B, 3, R, C) linear, in [0, 1]."""
+def _texture(cells: Tensor, params: EotParams, per_cell: int) -> Tensor:
+    """The lit patch, its own coverage beside it: ([B,] 3, R, C) sRGB to (B, 4, h, w) linear light."""
     warm = params.temperature
     balance = torch.stack([warm, torch.ones_like(warm), 1 / warm], dim=1) * params.gain[:, None]
-    lit = (linear[None] * balance[:, :, None, None]).clamp(_DARKEST, 1)
-    return lit ** params.gamma[:, None, None, None]
+    lit = rgb_to_linear_rgb(cells) * balance[:, :, None, None].to(cells)
+    flat = lit.repeat_interleave(per_cell, dim=2).repeat_interleave(per_cell, dim=3)
+    height, width = flat.shape[2:]
+    y = torch.linspace(-0.5, 0.5, height)[None, :, None].to(params.place)
+    x = torch.linspace(-0.5, 0.5, width)[None, None, :].to(params.place)
+    if params.shadow.any():
+        flat = flat * _shadow(params, x, y).to(flat)
+    if params.glare.any():
+        flat = flat + _glare(params, x, y).to(flat)
+    return torch.cat([flat, torch.ones_like(flat[:, :1])], dim=1)
 
 
-def _shadow(params: EotParams, height: int, width: int) -> Tensor:
-    """A half plane in shadow with a soft edge: factors (B, 1, height, width)."""
-    device = params.place.device
-    y = torch.linspace(-0.5, 0.5, height, device=device)[None, :, None]
-    x = torch.linspace(-0.5, 0.5, width, device=device)[None, None, :]
+def _shadow(params: EotParams, x: Tensor, y: Tensor) -> Tensor:
+    """A half plane in shadow with a soft edge: factors (B, 1, h, w) at patch coordinates in [-0.5, 0.5]."""
     angle, offset = params.shadow_angle[:, None, None], params.shadow_offset[:, None, None]
     across = x * angle.cos() + y * angle.sin() - offset
     return (1 - params.shadow[:, None, None] * torch.sigmoid(across / _SHADOW_SOFTNESS))[:, None]
 
 
-def _window(corners: Tensor, margin: int, image_wh: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+def _glare(params: EotParams, x: Tensor, y: Tensor) -> Tensor:
+    """A lamp's soft reflection on the paper, white whatever is printed there: light to add (B, 1, h, w)."""
+    left, top = params.glare_place.unbind(dim=1)
+    size = params.glare_size[:, None]
+    profile_x = torch.exp(-0.5 * ((x[:, 0] - left[:, None]) / size) ** 2)
+    profile_y = torch.exp(-0.5 * ((y[:, :, 0] - top[:, None]) / size) ** 2)
+    return (params.glare[:, None, None] * profile_y[:, :, None] * profile_x[:, None, :])[:, None]
+
+
+def _kernels(params: EotParams, density: float) -> Tensor:
+    """Blur kernels in texels (B, k, k), with what a pixel averages where it spans more than a texel."""
+    texels_a_pixel = density / params.scale
+    footprint = 0.25 * (texels_a_pixel**2 - 1).clamp(min=0)
+    sigma = ((params.blur_px * texels_a_pixel) ** 2 + footprint).sqrt()
+    return blur_kernels(sigma, params.motion_px * texels_a_pixel, params.motion_angle)
+
+
+def _blurred(texture: Tensor, kernels: Tensor, margin: int) -> Tensor:
+    """Convolve each sample of (B, 4, h, w) with its own kernel, over an empty margin that makes room for the spread."""
+    layer = F.pad(texture, [margin] * 4)
+    if kernels.shape[-1] == 1:
+        return layer
+    batch, channels, height, width = layer.shape
+    weights = kernels.repeat_interleave(channels, dim=0)[:, None]
+    flat = layer.reshape(1, batch * channels, height, width)
+    return F.conv2d(flat, weights, padding="same", groups=batch * channels).reshape(layer.shape)
+
+
+def _window(corners: Tensor, reach: float, image_wh: tuple[int, int], block: int) -> tuple[Tensor, tuple[int, int]]:
     """The smallest window, of one size for the whole batch, that holds each patch: top left corners (B, 2) and (w, h).
 
-    Composing inside it instead of the whole image saves most of the pixels.
+    Composing inside it instead of the whole image saves most of the pixels. Its edges lie on multiples of ``block``, so that
+    JPEG's blocks lie where they do in the whole image.
     """
-    limits = torch.tensor(image_wh, device=corners.device)
-    first = (corners.amin(dim=1) - margin).floor().clamp(min=0)
-    last = (corners.amax(dim=1) + margin).ceil().minimum(limits - 1)
-    width, height = (int(n) for n in (last - first).amax(dim=0) + 1)
+    limits = torch.tensor(image_wh)
+    first = ((corners.amin(dim=1) - reach).clamp(min=0) / block).floor().long() * block
+    last = ((corners.amax(dim=1) + reach).ceil().minimum(limits - 1) // block).long() * block + block
+    width, height = (int(n) for n in (last - first).amax(dim=0))
     size = (min(width, image_wh[0]), min(height, image_wh[1]))
-    return first.minimum(limits - torch.tensor(size, device=corners.device)).long(), size
+    return first.minimum(limits - torch.tensor(size)), size
 
 
-def _warp(layer: Tensor, margin: int, corners: Tensor, size_wh: tuple[int, int]) -> Tensor:
-    """Warp textures (B, C, h, w) so that their inner square lands on ``corners`` (B, 4, 2): (B, C, H, W)."""
-    low = margin - 0.5
-    right, bottom = layer.shape[3] - margin - 0.5, layer.shape[2] - margin - 0.5
-    inner = torch.tensor([[low, low], [right, low], [right, bottom], [low, bottom]]).to(corners)
-    transform = get_perspective_transform(inner.expand(len(corners), 4, 2), corners)
-    return warp_perspective(layer, transform, (size_wh[1], size_wh[0]))
+def _warp(layer: Tensor, margin: int, corners: Tensor, where: tuple[Tensor, Tensor], params: EotParams) -> Tensor:
+    """Warp textures (B, C, h, w) so that their inner square, bent, lands on ``corners`` (B, 4, 2) of the images.
+
+    Returns the pixels of rows (B, H) and columns (B, W): (B, C, H, W).
+    """
+    unit = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]]).to(corners).expand(len(corners), 4, 2)
+    to_patch = get_perspective_transform(corners, unit).to(layer)
+    y, x = where[0].to(layer)[:, :, None, None], where[1].to(layer)[:, None, :, None]
+    across, down, one = (to_patch[:, None, None, :, i] for i in range(3))
+    homogeneous = across * x + down * y + one  # (B, H, W, 3)
+    points = homogeneous[..., :2] / homogeneous[..., 2:]
+    if params.bend.any():
+        points = bend(points, bend_field(params.bend, params.bend_shape).to(layer))
+    height, width = layer.shape[2:]
+    inner = torch.tensor([(width - 2 * margin) / width, (height - 2 * margin) / height]).to(layer)
+    return F.grid_sample(layer, points * inner, align_corners=False)
 
 
-def _grain(params: EotParams, alpha: Tensor) -> Tensor:
-    """Sensor noise on the patch alone: the photograph has its own."""
+def _noise(
+    light: Tensor, alpha: Tensor, params: EotParams, where: tuple[Tensor, Tensor], shape: torch.Size
+) -> Tensor | float:
+    """Sensor noise on the patch alone, for the photograph has its own; stronger where there is more light."""
     if not params.noise.any():
-        return torch.zeros_like(alpha)
-    generator = torch.Generator().manual_seed(params.noise_seed)
-    noise = torch.randn(len(params), 3, *alpha.shape[2:], generator=generator).to(alpha.device)
-    return noise * params.noise[:, None, None, None] * alpha.detach()
+        return 0.0
+    generator = torch.Generator().manual_seed(params.grain_seed)
+    grain = torch.randn(*(n + _GRAIN_SHIFTS for n in shape[2:]), 3, generator=generator).to(light)
+    shift = (params.grain_place * _GRAIN_SHIFTS).long().to(light.device)
+    down, across = where[0] + shift[:, 1, None], where[1] + shift[:, 0, None]
+    seen = grain[down[:, :, None], across[:, None, :]].permute(0, 3, 1, 2)
+    spread = (light.detach().clamp(min=0) + _DARK_NOISE).sqrt() * params.noise[:, None, None, None].to(light)
+    return seen * spread * alpha.detach()

@@ -1,58 +1,171 @@
 """What a run is asked to do: plain frozen dataclasses, refused when a key is unknown, saved with the run."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from calibration.errors import InputError
+from calibration.errors import InputError, unknown_name
 from physpatch.artifact import check_grid
 
 Range = tuple[float, float]
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class EotConfig:
     """Ranges of the expectation over transformation (Athalye et al. 2018, section 2). Each is sampled uniformly.
 
+    In a camera's order. The defaults are the preset ``desk``: a print on or above a desk before a webcam or phone.
+
     Attributes:
         rotation_deg: in-plane rotation.
         tilt_deg: yaw and pitch of the patch plane, seen through a pinhole camera (the perspective).
         scale: factor on the patch's nominal side.
+        bend: largest displacement of the paper's 3×3 lattice, as a share of the patch side.
         gain: factor on the light that falls on the patch, in linear light.
-        gamma: exponent of the tone curve on the patch.
-        temperature: colour temperature as a factor on red and its inverse on blue.
         shadow: depth of a soft-edged shadow across the patch; 0 is none, 1 is black.
-        blur_px: standard deviation of the Gaussian blur, in pixels of the image.
-        noise: standard deviation of the sensor noise on the patch, in sRGB units of [0, 1].
+        glare: light that a soft reflection adds, as a share of white.
+        blur_px: standard deviation of the defocus, in pixels of the image.
+        motion_px: length of the motion blur, in pixels of the image.
+        temperature: white balance as a factor on red and its inverse on blue.
+        noise: standard deviation of the sensor noise where the image is white, as a share of white's light.
+        gamma: exponent of the tone curve on the patch, on sRGB values.
+        jpeg: libjpeg's quality, 1 to 100; 100 is no JPEG.
     """
 
     rotation_deg: Range = (-20.0, 20.0)
     tilt_deg: Range = (-20.0, 20.0)
     scale: Range = (0.85, 1.15)
+    bend: Range = (0.0, 0.02)
     gain: Range = (0.8, 1.2)
-    gamma: Range = (0.9, 1.1)
-    temperature: Range = (0.92, 1.08)
     shadow: Range = (0.0, 0.4)
+    glare: Range = (0.0, 0.2)
     blur_px: Range = (0.2, 1.0)
+    motion_px: Range = (0.0, 1.5)
+    temperature: Range = (0.92, 1.08)
     noise: Range = (0.0, 0.03)
+    gamma: Range = (0.9, 1.1)
+    jpeg: Range = (60.0, 95.0)
 
     def __post_init__(self) -> None:
         for field in fields(self):
             low, high = getattr(self, field.name)
-            if not low <= high:
-                raise InputError(f"EOT range {field.name} runs from {low} down to {high}")
-        for name in ("scale", "gain", "gamma", "temperature"):
-            if getattr(self, name)[0] <= 0:
-                raise InputError(f"EOT range {name} must stay above 0")
-        for name in ("shadow", "blur_px", "noise"):
-            if getattr(self, name)[0] < 0:
-                raise InputError(f"EOT range {name} must not be negative")
+            if not -math.inf < low <= high < math.inf:
+                raise InputError(f"EOT range {field.name} runs from {low} to {high}; expected two rising numbers")
+            least, most = _EOT_LIMITS[field.name]
+            if not least <= low <= high <= most:
+                raise InputError(
+                    f"EOT range {field.name} {low:g} to {high:g} out of range; expected {least:g} to {most:g}"
+                )
 
     @classmethod
     def none(cls) -> "EotConfig":
         """No transformation but the random place, as in the original project."""
-        zero, one = (0.0, 0.0), (1.0, 1.0)
-        return cls(zero, zero, one, one, one, one, zero, zero, zero)
+        return cls(**{name: (value, value) for name, value in _NEUTRAL.items()})
+
+    @classmethod
+    def preset(cls, name: str) -> "EotConfig":
+        """One of :data:`EOT_PRESETS`.
+
+        Raises:
+            InputError: no such preset.
+        """
+        if name not in EOT_PRESETS:
+            raise unknown_name("EOT preset", name, EOT_PRESETS)
+        return EOT_PRESETS[name]
+
+    def narrowed(self, share: float) -> "EotConfig":
+        """Ranges that reach only this share, in [0, 1], of the way from no transformation to the whole."""
+        if share >= 1:
+            return self
+        ranges = {f.name: getattr(self, f.name) for f in fields(self)}
+        return EotConfig(
+            **{k: tuple(_NEUTRAL[k] + share * (end - _NEUTRAL[k]) for end in ends) for k, ends in ranges.items()}
+        )
+
+    def with_ranges(self, texts: Iterable[str]) -> "EotConfig":
+        """With ranges replaced that a person wrote as ``NAME=LOW:HIGH`` or ``NAME=VALUE``.
+
+        Raises:
+            InputError: no such range, or not two numbers.
+        """
+        changed: dict[str, Range] = {}
+        for text in texts:
+            name, _, value = text.partition("=")
+            if name not in _NEUTRAL:
+                raise unknown_name("EOT range", name, _NEUTRAL)
+            low, _, high = value.partition(":")
+            try:
+                changed[name] = (float(low), float(high or low))
+            except ValueError:
+                raise InputError(f"EOT range {text!r} not understood; write {name}=LOW:HIGH") from None
+        return replace(self, **changed)
+
+
+_NEUTRAL = {
+    "rotation_deg": 0.0,
+    "tilt_deg": 0.0,
+    "scale": 1.0,
+    "bend": 0.0,
+    "gain": 1.0,
+    "shadow": 0.0,
+    "glare": 0.0,
+    "blur_px": 0.0,
+    "motion_px": 0.0,
+    "temperature": 1.0,
+    "noise": 0.0,
+    "gamma": 1.0,
+    "jpeg": 100.0,
+}
+_EOT_LIMITS = {
+    "rotation_deg": (-180.0, 180.0),
+    "tilt_deg": (-75.0, 75.0),
+    "scale": (0.05, 10.0),
+    "bend": (0.0, 0.15),
+    "gain": (0.01, 10.0),
+    "shadow": (0.0, 1.0),
+    "glare": (0.0, 1.0),
+    "blur_px": (0.0, 10.0),
+    "motion_px": (0.0, 30.0),
+    "temperature": (0.5, 2.0),
+    "noise": (0.0, 0.5),
+    "gamma": (0.2, 5.0),
+    "jpeg": (1.0, 100.0),
+}
+EOT_PRESETS = {
+    "mild": EotConfig(
+        rotation_deg=(-10.0, 10.0),
+        tilt_deg=(-10.0, 10.0),
+        scale=(0.9, 1.1),
+        bend=(0.0, 0.005),
+        gain=(0.9, 1.1),
+        shadow=(0.0, 0.15),
+        glare=(0.0, 0.05),
+        blur_px=(0.2, 0.6),
+        motion_px=(0.0, 0.5),
+        temperature=(0.97, 1.03),
+        noise=(0.0, 0.01),
+        gamma=(0.95, 1.05),
+        jpeg=(80.0, 98.0),
+    ),
+    "desk": EotConfig(),
+    "outdoor": EotConfig(
+        rotation_deg=(-30.0, 30.0),
+        tilt_deg=(-40.0, 40.0),
+        scale=(0.6, 1.4),
+        bend=(0.0, 0.04),
+        gain=(0.4, 1.6),
+        shadow=(0.0, 0.7),
+        glare=(0.0, 0.5),
+        blur_px=(0.3, 1.8),
+        motion_px=(0.0, 5.0),
+        temperature=(0.85, 1.18),
+        noise=(0.0, 0.06),
+        gamma=(0.8, 1.25),
+        jpeg=(40.0, 90.0),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +177,13 @@ class TrainConfig:
     data: str = "samples"
     target: str = "auto"
     technique: str = "adam"
+    also: tuple[str, ...] = ()  # further models, fooled at the same time
+    objective: str = "cross-entropy"
+    nps: float = 0.0
+    tv: float = 0.0
     learning_rate: float | None = None  # None: the technique's own
+    restarts: int = 1
+    precision: str = "auto"  # of the victims: bfloat16 on a GPU, float32 on the CPU, where bfloat16 is slower
     grid: tuple[int, int] = (10, 10)
     area: float = 0.15
     steps: int = 200
@@ -79,11 +198,16 @@ class TrainConfig:
         check_grid(self.grid)
         if not 0.001 <= self.area <= 0.9:
             raise InputError(f"area {self.area} out of range; expected the share of the image, 0.001 to 0.9")
-        for name in ("steps", "batch", "limit"):
+        for name in ("steps", "batch", "limit", "restarts"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.held_out < 1:
             raise InputError(f"held_out {self.held_out} out of range; expected a share between 0 and 1")
+        for name in ("nps", "tv"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"the weight {name} must be 0 or above, got {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            raise unknown_name("precision", self.precision, PRECISIONS)
         if self.seed < 0:
             raise InputError(f"seed must not be negative, got {self.seed}")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
@@ -110,7 +234,8 @@ class TrainConfig:
         eot = value.get("eot", {})
         _refuse_unknown(cls, value)
         _refuse_unknown(EotConfig, eot)
-        plain = {k: v for k, v in value.items() if k != "eot"} | {"grid": tuple(value.get("grid", (10, 10)))}
+        plain = {k: v for k, v in value.items() if k != "eot"}
+        plain |= {k: tuple(plain[k]) for k in ("grid", "also") if k in plain}
         return replace(cls(**plain), eot=EotConfig(**{k: tuple(v) for k, v in eot.items()}))
 
 

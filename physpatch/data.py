@@ -49,6 +49,11 @@ class Photographs:
     def __len__(self) -> int:
         return len(self.images)
 
+    def subset(self, keep: Tensor) -> "Photographs":
+        """Those for which ``keep`` (N,) is true."""
+        names = tuple(name for name, kept in zip(self.names, keep.tolist(), strict=True) if kept)
+        return Photographs(self.images[keep], self.labels[keep], names)
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 over pixels and labels: the same data have the same fingerprint."""

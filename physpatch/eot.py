@@ -2,22 +2,29 @@
 
 import math
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from physpatch.config import EotConfig, Range
+from physpatch.lens import BEND_POINTS
 
 
 @dataclass(frozen=True)
 class EotParams:
-    """One draw for a batch of B images. Every tensor is float32 on the device of the images.
+    """One draw for a batch of B images, on the CPU: the small numbers from which every picture is computed.
 
     Attributes:
         place: (B, 2) in [0, 1]: where between the leftmost and rightmost, topmost and bottommost place the patch lies.
-        roll_deg, yaw_deg, pitch_deg, scale, gain, gamma, temperature, blur_px, noise: (B,), see :class:`EotConfig`.
-        shadow: (B,) depth; shadow_angle: (B,) radians; shadow_offset: (B,) in patch sides from the centre.
-        noise_seed: seed of the noise field, so that a replay draws the same grain.
+        roll_deg, yaw_deg, pitch_deg, scale, bend, gain, shadow, glare, blur_px, motion_px, temperature, noise, gamma, jpeg:
+            (B,), see :class:`EotConfig`.
+        bend_shape: (B, 9, 2) in [-1, 1]: which way the paper's 3×3 lattice is drawn.
+        shadow_angle: (B,) radians; shadow_offset: (B,) in patch sides from the centre.
+        glare_place: (B, 2) in patch sides from the centre; glare_size: (B,) standard deviation in patch sides.
+        motion_angle: (B,) radians.
+        grain_place: (B, 2) in [0, 1]: which part of the step's grain this image gets.
+        grain_seed: seed of the grain, so that a replay draws the same.
     """
 
     place: Tensor
@@ -25,47 +32,83 @@ class EotParams:
     yaw_deg: Tensor
     pitch_deg: Tensor
     scale: Tensor
+    bend: Tensor
+    bend_shape: Tensor
     gain: Tensor
-    gamma: Tensor
-    temperature: Tensor
     shadow: Tensor
     shadow_angle: Tensor
     shadow_offset: Tensor
+    glare: Tensor
+    glare_place: Tensor
+    glare_size: Tensor
     blur_px: Tensor
+    motion_px: Tensor
+    motion_angle: Tensor
+    temperature: Tensor
     noise: Tensor
-    noise_seed: int
+    grain_place: Tensor
+    gamma: Tensor
+    jpeg: Tensor
+    grain_seed: int
 
     def __len__(self) -> int:
         return len(self.place)
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "EotParams":
-        """The same draw on another device, or in another precision."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "noise_seed"}
-        return replace(self, **{name: tensor.to(device=device, dtype=dtype) for name, tensor in tensors.items()})
+    def to(self, dtype: torch.dtype) -> "EotParams":
+        """The same draw in another precision."""
+        return self._each(lambda tensor: tensor.to(dtype))
+
+    def part(self, rows: slice) -> "EotParams":
+        """The draw of some of the images: what each of several processes works on."""
+        return self._each(lambda tensor: tensor[rows])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, for a log or a replay."""
+        return {f.name: v.tolist() if isinstance(v := getattr(self, f.name), Tensor) else v for f in fields(self)}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "EotParams":
+        """Read :meth:`to_dict`'s output back."""
+        tensors: dict[str, Any] = {k: torch.tensor(v) for k, v in value.items() if k != "grain_seed"}
+        return cls(grain_seed=value["grain_seed"], **tensors)
+
+    def _each(self, change: Any) -> "EotParams":
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "grain_seed"}
+        return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
 
 
 def sample(config: EotConfig, batch: int, generator: torch.Generator) -> EotParams:
     """Draw parameters for ``batch`` images from a CPU ``generator``."""
 
-    def uniform(bounds: Range) -> Tensor:
+    def uniform(bounds: Range, *shape: int) -> Tensor:
         low, high = bounds
-        return low + (high - low) * torch.rand(batch, generator=generator)
+        return low + (high - low) * torch.rand(batch, *shape, generator=generator)
 
+    circle = (0.0, 2 * math.pi)
     return EotParams(
-        place=torch.rand(batch, 2, generator=generator),
+        place=uniform((0.0, 1.0), 2),
         roll_deg=uniform(config.rotation_deg),
         yaw_deg=uniform(config.tilt_deg),
         pitch_deg=uniform(config.tilt_deg),
         scale=uniform(config.scale),
+        bend=uniform(config.bend),
+        bend_shape=uniform((-1.0, 1.0), BEND_POINTS, 2),
         gain=uniform(config.gain),
-        gamma=uniform(config.gamma),
-        temperature=uniform(config.temperature),
         shadow=uniform(config.shadow),
-        shadow_angle=uniform((0.0, 2 * math.pi)),
+        shadow_angle=uniform(circle),
         shadow_offset=uniform((-0.4, 0.4)),
+        glare=uniform(config.glare),
+        glare_place=uniform((-0.6, 0.6), 2),
+        glare_size=uniform((0.1, 0.3)),
         blur_px=uniform(config.blur_px),
+        motion_px=uniform(config.motion_px),
+        motion_angle=uniform(circle),
+        temperature=uniform(config.temperature),
         noise=uniform(config.noise),
-        noise_seed=int(torch.randint(2**31, (1,), generator=generator)),
+        grain_place=uniform((0.0, 1.0), 2),
+        gamma=uniform(config.gamma),
+        jpeg=uniform(config.jpeg),
+        grain_seed=int(torch.randint(2**31, (1,), generator=generator)),
     )
 
 
@@ -77,10 +120,7 @@ def patch_corners(params: EotParams, patch_wh: tuple[float, float], image_wh: tu
     Pixel centres are at whole numbers.
     """
     width, height = patch_wh
-    device = params.place.device
-    square = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]], device=device) * torch.tensor(
-        [width, height], device=device
-    )
+    square = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]]) * torch.tensor([width, height])
     x, y = (square[None] * params.scale[:, None, None]).unbind(-1)  # (B, 4) each
     roll, yaw, pitch = (torch.deg2rad(a)[:, None] for a in (params.roll_deg, params.yaw_deg, params.pitch_deg))
     x, y = x * roll.cos() - y * roll.sin(), x * roll.sin() + y * roll.cos()
@@ -89,7 +129,7 @@ def patch_corners(params: EotParams, patch_wh: tuple[float, float], image_wh: tu
     depth = 1 + z / (1.2 * max(image_wh))
     corners = torch.stack([x / depth, y / depth], dim=-1)
     least, most = corners.amin(dim=1), corners.amax(dim=1)
-    room = torch.tensor(image_wh, device=device) - (most - least)
+    room = torch.tensor(image_wh) - (most - least)
     # A patch wider than the image is centred on it instead of being pushed to a random side.
     origin = torch.where(room > 0, params.place * room, room / 2)
     return corners - least[:, None] + origin[:, None] - 0.5

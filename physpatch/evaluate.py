@@ -135,7 +135,7 @@ def scenes(
         for images, labels in zip(
             photographs.images[usable].split(_BATCH), photographs.labels[usable].split(_BATCH), strict=True
         ):
-            params = sample(eot, len(images), generator).to(victim.device)
+            params = sample(eot, len(images), generator)
             yield Scene(images.to(victim.device).float() / 255, labels, params, area)
 
 

@@ -10,14 +10,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from physpatch.artifact import Patch
+from physpatch.compose import place_patch
+from physpatch.config import TrainConfig
+from physpatch.data import Photographs
+from physpatch.eot import sample
 from physpatch.evaluate import Scene
 from physpatch.explain import grad_cam, heat_share, heat_similarity
+from physpatch.patch import cells_from_patch
 from physpatch.pictures import heat_overlay
 from physpatch.plots import Tile, save_panel
 from physpatch.victims.base import Victim, untouched
 
 _SHOWN_CONDITIONS = ("clean", "grey", "random", "patch")
 _SHOWN = 4
+_EOT_SHOWN = 16
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,28 @@ def save_pictures(folder: Path, victim: Victim, scene: Scene, patch: Patch) -> d
     chosen = steady[: _SHOWN // 2] + fooled[: _SHOWN // 2] or fair[:_SHOWN]
     _save_heat_panel(folder / "gradcam.png", victim, seen, scene, heat, chosen)
     return _heat_numbers(heat, mask, fair)
+
+
+def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch: Patch, config: TrainConfig) -> None:
+    """A panel of 16 draws of the run's transformations, each with the numbers that made it."""
+    generator = torch.Generator().manual_seed(config.seed)
+    size = victim.preprocessing.size
+    first = (photographs.images.shape[-1] - size) // 2
+    chosen = torch.randint(len(photographs), (_EOT_SHOWN,), generator=generator)
+    images = photographs.images[chosen, :, first : first + size, first : first + size].float() / 255
+    params = sample(config.eot, _EOT_SHOWN, generator)
+    composite, _ = place_patch(images, cells_from_patch(patch), params, config.area)
+    pictures = (composite.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+    tiles = [
+        Tile(
+            np.ascontiguousarray(picture),
+            f"roll {params.roll_deg[i]:+.0f}° yaw {params.yaw_deg[i]:+.0f}° pitch {params.pitch_deg[i]:+.0f}°\n"
+            f"gain {params.gain[i]:.2f}, shadow {params.shadow[i]:.2f}, glare {params.glare[i]:.2f}\n"
+            f"blur {params.blur_px[i]:.1f} px, motion {params.motion_px[i]:.1f} px, JPEG {params.jpeg[i]:.0f}",
+        )
+        for i, picture in enumerate(pictures)
+    ]
+    save_panel(path, [tiles[i : i + 4] for i in range(0, _EOT_SHOWN, 4)])
 
 
 def _heat_numbers(heat: dict[str, NDArray[np.float32]], mask: NDArray[np.float32], fair: list[int]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from calibration.errors import InputError, unknown_name
 from physpatch.victims.base import DETECTION_THRESHOLD, Task
 
 
@@ -54,6 +55,34 @@ class UntargetedClassification:
 
 
 @dataclass(frozen=True)
+class TargetedMargin(TargetedClassification):
+    """How far the target class is from leading (Carlini and Wagner 2017, section V.A, f6).
+
+    An image on which it leads by ``confidence`` stops pulling, so that the cells serve those not yet won.
+    """
+
+    confidence: float = 3.0
+    term_names: ClassVar[tuple[str, ...]] = ("margin",)
+
+    def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        others = scores.scatter(1, torch.full_like(labels, self.target)[:, None], -torch.inf).amax(dim=1)
+        return {"margin": (others - scores[:, self.target] + self.confidence).clamp(min=0).mean()}
+
+
+@dataclass(frozen=True)
+class UntargetedMargin(UntargetedClassification):
+    """How far the true class is from falling behind, see :class:`TargetedMargin`."""
+
+    confidence: float = 3.0
+    term_names: ClassVar[tuple[str, ...]] = ("margin",)
+
+    def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        true = scores.gather(1, labels[:, None])[:, 0]
+        others = scores.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
+        return {"margin": (true - others + self.confidence).clamp(min=0).mean()}
+
+
+@dataclass(frozen=True)
 class TargetedDetection:
     """-log p of the target class's most confident box: a phantom appears."""
 
@@ -80,8 +109,21 @@ class HideDetection:
         return scores.amax(dim=1).sigmoid() < DETECTION_THRESHOLD
 
 
-def choose_objective(task: Task, target: int | None) -> Objective:
-    """The objective for a victim's task and a target class, or None for untargeted."""
+OBJECTIVES = ("cross-entropy", "margin")
+
+
+def choose_objective(task: Task, target: int | None, loss: str = "cross-entropy") -> Objective:
+    """The objective for a victim's task and a target class, or None for untargeted.
+
+    Raises:
+        InputError: no such loss, or none of that name for detectors.
+    """
+    if loss not in OBJECTIVES:
+        raise unknown_name("objective", loss, OBJECTIVES)
     if task == "detect":
+        if loss != "cross-entropy":
+            raise InputError(f"objective {loss} is for classifiers; a detector's scores are not in competition")
         return HideDetection() if target is None else TargetedDetection(target)
+    if loss == "margin":
+        return UntargetedMargin() if target is None else TargetedMargin(target)
     return UntargetedClassification() if target is None else TargetedClassification(target)

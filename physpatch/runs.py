@@ -20,10 +20,12 @@ from physpatch.config import TrainConfig
 from physpatch.data import UNLABELLED, Photo, Photographs, limited, list_photos, load_photographs, load_photos, split
 from physpatch.environment import device_name, versions
 from physpatch.evaluate import evaluate_patch, scenes
-from physpatch.examples import save_pictures
+from physpatch.examples import save_eot_samples, save_pictures
 from physpatch.places import RUNS_FOLDER, mark_as_latest
 from physpatch.plots import save_evolution, save_loss_plot
-from physpatch.train import StepRecord, Trainer, describe_target, resolve_target
+from physpatch.processes import Processes
+from physpatch.targets import TargetChoice, resolve_target
+from physpatch.train import StepRecord, Trainer, describe_target
 from physpatch.victims.base import Victim
 from physpatch.victims.registry import load_victim
 
@@ -41,9 +43,18 @@ class Materials:
     """What a run works with: the victim, its target and the photographs on both sides of the split."""
 
     victim: Victim
-    target: int | None
+    others: tuple[Victim, ...]
+    choice: TargetChoice
     train: Photographs
     held_out: Photographs
+
+    @property
+    def target(self) -> int | None:
+        return self.choice.index
+
+    @property
+    def victims(self) -> tuple[Victim, ...]:
+        return (self.victim, *self.others)
 
 
 def train_run(
@@ -53,7 +64,7 @@ def train_run(
     mark_latest: bool = False,
     progress: Progress = lambda *_: None,
     say: Say = print,
-) -> Path:
+) -> Path | None:
     """Train a patch and leave a run folder: patch, curves, video, pictures, results on held-out photographs.
 
     Args:
@@ -64,15 +75,20 @@ def train_run(
         say: receives one line at a time about what is being done.
 
     Returns:
-        The run folder.
+        The run folder; None in a process, one of several that train together, that leaves the writing to the first.
 
     Raises:
         InputError: the folder holds a run already, or anything in ``config`` cannot be used.
     """
     if out is not None and (out / "run.json").exists():
         raise InputError(f"{out} holds a run already; give another --out, or --resume to go on with it")
-    materials, config = _prepare(config, say)
-    trainer = Trainer(materials.victim, materials.train, config, materials.target)
+    processes = Processes.launched(config.device)
+    materials, config = _prepare(config, processes, say)
+    trainer = _trainer(materials, config, processes)
+    processes.wait()  # all have looked into the folder before the first writes there
+    if not processes.first:
+        _follow(trainer)
+        return None
     folder = out or _new_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "run.json", _describe(config, materials) | {"status": "training"})
@@ -83,8 +99,8 @@ def train_run(
 
 def resume_run(
     folder: Path, *, steps: int | None = None, progress: Progress = lambda *_: None, say: Say = print
-) -> Path:
-    """Go on with a run that was interrupted, from its last checkpoint; ``steps`` may lengthen it.
+) -> Path | None:
+    """Go on with a run that was interrupted, from its last checkpoint; ``steps`` may lengthen it. See :func:`train_run`.
 
     Raises:
         InputError: no run there, or its data or weights are not what they were.
@@ -94,20 +110,25 @@ def resume_run(
     if steps is not None:
         config = replace(config, steps=steps)
     state = _read_checkpoint(folder)
-    if state is not None and int(state["step"]) > config.steps:
+    processes = Processes.launched(config.device)
+    materials, config = _prepare(config, processes, say)
+    trainer = _trainer(materials, config, processes)
+    if state is not None and int(state["step"]) > trainer.total_steps:
         raise InputError(f"{folder} has {int(state['step'])} steps already; give --steps more than that to lengthen it")
-    materials, config = _prepare(config, say)
     described = _describe(config, materials)
     for what, part, key in (("weights", "weights", "sha256"), ("training data", "data", "train_fingerprint")):
         if record.get(part, {}).get(key) != described[part][key]:
             raise InputError(
                 f"the {what} of {folder} have changed since it began; resumed, it would not be the same run"
             )
-    write_json(folder / "run.json", record | {"config": config.to_dict(), "status": "training"})
-    trainer = Trainer(materials.victim, materials.train, config, materials.target)
+    processes.wait()
     if state is not None:
         trainer.restore(state)
-        say(f"going on at step {trainer.step} of {config.steps}")
+        say(f"going on at step {trainer.step} of {trainer.total_steps}")
+    if not processes.first:
+        _follow(trainer)
+        return None
+    write_json(folder / "run.json", record | {"config": config.to_dict(), "status": "training"})
     return _train(folder, config, materials, trainer, progress, say)
 
 
@@ -160,21 +181,48 @@ def poses_for(photographs: Photographs) -> int:
     return max(1, round(_VIEWS_WANTED / len(photographs)))
 
 
-def _prepare(config: TrainConfig, say: Say) -> tuple[Materials, TrainConfig]:
+def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Materials, TrainConfig]:
     """Load everything, with ``auto`` answered: the config that comes back names what is used."""
-    victim = load_victim(config.model, weights=config.weights, device=config.device, say=say)
+    if not processes.first:
+        say = _silent
+    device = processes.device or config.device
+    victim = load_victim(config.model, weights=config.weights, device=device, say=say)
+    others = tuple(load_victim(name, device=device, say=say) for name in config.also)
+    for other in others:
+        if (other.task, other.categories) != (victim.task, victim.categories):
+            raise InputError(
+                f"{other.name} and {victim.name} do not know the same classes, so one patch cannot aim at both"
+            )
     if Path(config.data).is_dir():
         config = replace(config, data=str(Path(config.data).resolve()))  # so that it is found from another folder
     train, held_out = load_photographs(
         config.data, victim, held_out=config.held_out, seed=config.seed, limit=config.limit
     )
-    target = resolve_target(config.target, victim, train, config)
-    named = "none" if target is None else str(target)
-    if config.target == "auto" and target is not None:
-        name = victim.categories[target]
-        say(f"target auto: {name!r} ({target}), the class that random patches of this grid favour most")
+    choice = resolve_target(config.target, victim, train, config, say)
     model = config.model if config.model.endswith(".pt") else victim.name
-    return Materials(victim, target, train, held_out), replace(config, model=model, target=named)
+    named = "none" if choice.index is None else str(choice.index)
+    return Materials(victim, others, choice, train, held_out), replace(config, model=model, target=named)
+
+
+def _trainer(materials: Materials, config: TrainConfig, processes: Processes) -> Trainer:
+    return Trainer(
+        materials.victim,
+        materials.train,
+        config,
+        materials.target,
+        others=materials.others,
+        processes=processes,
+    )
+
+
+def _follow(trainer: Trainer) -> None:
+    """Train beside the first process, which does the writing."""
+    for _ in trainer:
+        pass
+
+
+def _silent(_line: str) -> None:
+    pass
 
 
 def _train(
@@ -182,7 +230,8 @@ def _train(
 ) -> Path:
     rows = _read_metrics(folder / "metrics.csv", trainer.step)
     try:
-        _run_steps(folder, trainer, rows, config.steps, progress)
+        save_eot_samples(folder / "eot.png", materials.victim, materials.train, trainer.patch, config)
+        _run_steps(folder, trainer, rows, trainer.total_steps, progress)
         say("measuring on held-out photographs")
         _finish(folder, config, materials, trainer, rows)
     except KeyboardInterrupt:
@@ -240,10 +289,15 @@ def _finish(
         poses = poses_for(held_out)
         evaluation = evaluate_patch(victim, held_out, patch, area=config.area, eot=config.eot, seed=seed, poses=poses)
         results = evaluation.to_dict()
+        for other in materials.others:
+            photographs = held_out_photographs(folder, config, None, other)
+            again = evaluate_patch(other, photographs, patch, area=config.area, eot=config.eot, seed=seed, poses=poses)
+            results.setdefault("others", {})[other.name] = again.to_dict()
     record = read_json(folder / "run.json") | {"training_seconds": round(sum(row["seconds"] for row in rows), 2)}
     write_json(folder / "run.json", record | {"results": results})
     save_loss_plot(folder / "loss.png", rows)
     save_evolution(folder / "evolution.mp4", trainer.history)
+    save_eot_samples(folder / "eot.png", victim, held_out if len(held_out) else materials.train, patch, config)
     if len(held_out):
         scene = next(scenes(victim, held_out, config.area, config.eot, seed))
         results["grad_cam"] = save_pictures(folder, victim, scene, patch)
@@ -266,6 +320,7 @@ def _describe(config: TrainConfig, materials: Materials) -> dict[str, Any]:
         "physpatch_run": 1,
         "config": config.to_dict(),
         "target": describe_target(victim, materials.target),
+        "target_choice": materials.choice.to_dict(),
         "seed": config.seed,
         "device": device_name(victim.device),
         "weights": {
@@ -281,6 +336,9 @@ def _describe(config: TrainConfig, materials: Materials) -> dict[str, Any]:
             "train_fingerprint": materials.train.fingerprint,
             "held_out_fingerprint": materials.held_out.fingerprint,
             "held_out_names": list(materials.held_out.names),
+        },
+        "also": {
+            other.name: {"source": other.weights.source, "sha256": other.weights.sha256} for other in materials.others
         },
         "versions": versions(),
     }

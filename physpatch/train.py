@@ -2,27 +2,31 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from calibration.errors import PhyspatchError, unknown_name
+from calibration.errors import InputError, PhyspatchError, unknown_name
 from physpatch.artifact import Patch
+from physpatch.attack import Attack, Penalties
 from physpatch.batches import BatchSource
-from physpatch.compose import place_patch
 from physpatch.config import TrainConfig
 from physpatch.data import Photographs
 from physpatch.eot import sample
 from physpatch.objectives import choose_objective
 from physpatch.patch import printable_cells
-from physpatch.techniques import TECHNIQUES
+from physpatch.processes import Processes
+from physpatch.techniques import TECHNIQUES, GradientFree, Technique
 from physpatch.victims.base import Victim, untouched
 
 _MOST_SNAPSHOTS = 150  # frames of the evolution video
-_AUTO_DRAWS = 6  # batches of random patches that choose a target
+_HEAT_SHARE = 0.15  # of the steps: how long each of several starts is tried
+_VALIDATION_EVERY = 5  # one photograph in so many is kept from training where starts compete
+_VALIDATION_MOST = 64
+_VALIDATION_SEED_OFFSET = 2
 
 
 @dataclass(frozen=True)
@@ -39,33 +43,62 @@ class StepRecord:
 class Trainer:
     """Iterate it to train; each step yields a :class:`StepRecord`, and :attr:`patch` is the patch so far.
 
+    With ``config.restarts`` above 1 that many starts are tried for a share of the steps each, and the best of them on
+    photographs kept apart goes on.
+
     The same arguments give the same patch, bit for bit on the CPU, also through :meth:`state` and :meth:`restore`.
     """
 
     def __init__(
-        self, victim: Victim, photographs: Photographs, config: TrainConfig, target: int | None = None
+        self,
+        victim: Victim,
+        photographs: Photographs,
+        config: TrainConfig,
+        target: int | None = None,
+        *,
+        others: Sequence[Victim] = (),
+        processes: Processes | None = None,
     ) -> None:
-        """Prepare a run of ``config.steps`` steps on squares at least as large as the victim's input.
+        """Prepare a run on squares at least as large as the victim's input.
+
+        Args:
+            victim: the network whose input size the photographs are composed at.
+            photographs: to train on.
+            config: what to do.
+            target: class index on ``victim``, or None for untargeted.
+            others: further victims, fooled at the same time.
+            processes: those that share the batch; None for this one alone.
 
         Raises:
-            InputError: unknown technique, or photographs smaller than the network's input.
+            InputError: unknown technique or objective, photographs smaller than the network's input, a victim without the
+                target class, or a batch that the processes cannot share evenly.
         """
         if config.technique not in TECHNIQUES:
             raise unknown_name("technique", config.technique, TECHNIQUES)
+        if config.technique == "ensemble" and not others:
+            raise InputError("technique ensemble needs several victims; give --model more than once")
         self.victim, self.config, self.target = victim, config, target
-        self._source = BatchSource(victim, photographs, config.batch)
+        self._victims = [victim, *others]
+        self._processes = processes or Processes.alone()
+        self._rows = self._processes.rows(config.batch)
+        self._objectives = [
+            choose_objective(v.task, target_on(v, victim, target), config.objective) for v in self._victims
+        ]
+        training, kept = _kept_apart(photographs) if config.restarts > 1 else (photographs, None)
+        self._validation = kept
+        self._source = BatchSource(victim, training, config.batch)
+        self._labels = training.labels if target is not None else self._own_labels()
         self.step = 0
-        self._objective = choose_objective(victim.task, target)
         self._generator = torch.Generator().manual_seed(config.seed)
-        start = torch.rand(3, *config.grid, generator=self._generator).to(victim.device)
-        self._technique = TECHNIQUES[config.technique](start, config.learning_rate)
-        self._labels = photographs.labels if target is not None else self._own_labels()
-        self._every = math.ceil(config.steps / _MOST_SNAPSHOTS)
-        self._history = [printable_cells(start)]
+        self._starts = [torch.rand(3, *config.grid, generator=self._generator) for _ in range(config.restarts)]
+        self._leader: tuple[float, dict[str, Tensor]] | None = None
+        self._begin(0)
+        self._every = math.ceil(self.total_steps / _MOST_SNAPSHOTS)
+        self._history = [printable_cells(self._starts[0])]
 
     def __iter__(self) -> Iterator[StepRecord]:
-        with untouched(self.victim):
-            while self.step < self.config.steps:
+        with self._all_untouched():
+            while self.step < self.total_steps:
                 drawn, moved = self._generator.get_state(), self._technique.state()
                 try:
                     record = self._advance()
@@ -74,13 +107,16 @@ class Trainer:
                     self._technique.restore(moved)
                     raise
                 self.step = record.step
+                if self.step <= self._heat * self.config.restarts and self.step % self._heat == 0:
+                    self._end_heat()
                 if self.step % self._every == 0:
                     self._history.append(printable_cells(self._technique.cells()))
                 yield record
 
-    def _own_labels(self) -> Tensor:
-        with untouched(self.victim):
-            return self._source.labels()
+    @property
+    def total_steps(self) -> int:
+        """Those asked for, and the heats of the starts that do not go on."""
+        return self.config.steps + self._heat * (self.config.restarts - 1)
 
     @property
     def patch(self) -> Patch:
@@ -92,7 +128,7 @@ class Trainer:
     @property
     def term_names(self) -> tuple[str, ...]:
         """Names of the loss terms, the keys of :attr:`StepRecord.terms`."""
-        return self._objective.term_names
+        return self._attack.term_names
 
     @property
     def history(self) -> list[Any]:
@@ -101,69 +137,147 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to go on, as tensors."""
-        snapshots = torch.stack([torch.from_numpy(cells) for cells in self._history])
-        technique = {f"technique.{k}": v for k, v in self._technique.state().items()}
-        return technique | {
+        kept = {f"technique.{k}": v for k, v in self._technique.state().items()}
+        if self._leader:
+            kept |= {f"leader.{k}": v for k, v in self._leader[1].items()}
+            kept["leader_loss"] = torch.tensor(self._leader[0], dtype=torch.float64)
+        return kept | {
             "step": torch.tensor(self.step),
             "generator": self._generator.get_state(),
-            "history": snapshots,
+            "history": torch.stack([torch.from_numpy(cells) for cells in self._history]),
         }
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take up what :meth:`state` gave."""
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
         self.step = int(state["step"])
         self._generator.set_state(state["generator"])
         self._history = [cells.numpy() for cells in state["history"]]
-        self._technique.restore(
-            {k.removeprefix("technique."): v for k, v in state.items() if k.startswith("technique.")}
+        self._leader = (float(state["leader_loss"]), part("leader.")) if "leader_loss" in state else None
+        self._begin(min(self.step // self._heat, self.config.restarts - 1))
+        self._technique.restore(part("technique."))
+
+    @property
+    def _heat(self) -> int:
+        return max(1, round(_HEAT_SHARE * self.config.steps))
+
+    def _begin(self, number: int) -> None:
+        """Make the technique of one of the starts, and the attack around it."""
+        config = self.config
+        self._technique: Technique = TECHNIQUES[config.technique](
+            self._starts[number].to(self.victim.device),
+            config.learning_rate,
+            steps=config.steps,
+            seed=config.seed + number,
         )
+        half = config.precision == "bfloat16" or (config.precision == "auto" and self.victim.device.type == "cuda")
+        self._attack = Attack(
+            self._technique, self._victims, self._objectives, config.area, Penalties(config.nps, config.tv), half
+        )
+        self._shared = self._processes.wrap(self._attack)
+
+    def _end_heat(self) -> None:
+        """Compare the start that has just been tried; after the last, go on with the best."""
+        if self.config.restarts == 1:
+            return
+        loss = self._validation_loss()
+        if self._leader is None or loss < self._leader[0]:
+            self._leader = (loss, self._technique.state())
+        number = self.step // self._heat
+        self._begin(min(number, self.config.restarts - 1))
+        if number == self.config.restarts:
+            self._technique.restore(self._leader[1])
+
+    @torch.no_grad()
+    def _validation_loss(self) -> float:
+        kept = self._validation
+        assert kept is not None
+        generator = torch.Generator().manual_seed(self.config.seed + _VALIDATION_SEED_OFFSET)
+        source = BatchSource(self.victim, kept, min(len(kept), _VALIDATION_MOST))
+        images, chosen = source.draw(generator)
+        params = sample(self.config.eot, len(images), generator)
+        terms, _ = self._attack(images, source.labels()[chosen].to(images.device), params)
+        return float(terms.sum())
+
+    def _own_labels(self) -> Tensor:
+        with untouched(self.victim):
+            return self._source.labels()
 
     def _advance(self) -> StepRecord:
         """Draw a batch and move the cells; the step is counted by the caller, once all of it has happened."""
         started = time.perf_counter()
-        images, chosen = self._source.draw(self._generator)
-        labels = self._labels[chosen].to(self.victim.device)
-        params = sample(self.config.eot, len(images), self._generator).to(self.victim.device)
-        composite, _ = place_patch(images, self._technique.cells(), params, self.config.area)
-        scores = self.victim.scores(composite)
-        terms = self._objective.terms(scores, labels)
-        loss = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(loss):
-            raise PhyspatchError(f"the loss is {loss.item()} at step {self.step + 1}; lower --learning-rate")
-        loss.backward()
-        self._technique.step()
-        success = float(self._objective.success(scores.detach(), labels).float().mean())
-        values = {name: float(value.detach()) for name, value in terms.items()}
-        return StepRecord(self.step + 1, float(loss.detach()), values, success, time.perf_counter() - started)
+        images, chosen = self._source.draw(self._generator, self._rows)
+        labels = self._labels[chosen].to(images.device)
+        params = sample(self._technique.ranges(self.config.eot), self.config.batch, self._generator).part(self._rows)
+        if isinstance(self._technique, GradientFree):
+            terms, fooled = self._judge_candidates(self._technique, images, labels, params)
+        else:
+            terms, fooled = self._shared(images, labels, params)
+            self._processes.backward(terms.sum())
+        numbers = self._processes.mean(torch.cat([terms.detach(), fooled.mean()[None]])).tolist()
+        values, success = dict(zip(self.term_names, numbers, strict=False)), numbers[-1]
+        loss = sum(values.values())
+        if not math.isfinite(loss):
+            raise PhyspatchError(f"the loss is {loss} at step {self.step + 1}; lower --learning-rate")
+        if not isinstance(self._technique, GradientFree):
+            self._technique.step()
+        self._technique.observe(success)
+        return StepRecord(self.step + 1, loss, values, success, time.perf_counter() - started)
+
+    @torch.no_grad()
+    def _judge_candidates(
+        self, technique: GradientFree, images: Tensor, labels: Tensor, params: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Each candidate on the same batch, so that they differ by nothing else; what is reported is their mean."""
+        judged = [self._attack(images, labels, params, cells) for cells in technique.candidates()]
+        terms = torch.stack([terms for terms, _ in judged])
+        losses = self._processes.mean(terms.sum(dim=1))
+        if torch.isfinite(losses).all():
+            technique.tell(losses)
+        return terms.mean(dim=0), torch.stack([fooled for _, fooled in judged]).mean(dim=0)
+
+    def _all_untouched(self) -> Any:
+        from contextlib import ExitStack
+
+        stack = ExitStack()
+        for victim in self._victims:
+            stack.enter_context(untouched(victim))
+        return stack
+
+
+def target_on(victim: Victim, first: Victim, target: int | None) -> int | None:
+    """The class that ``target`` of the first victim is on another.
+
+    Raises:
+        InputError: it has no such class.
+    """
+    if target is None or victim is first:
+        return target
+    index = victim.target_index(describe_target(first, target) or {})
+    if index is None:
+        raise InputError(
+            f"{victim.name} has no class {first.categories[target]!r}; choose a target that all models know"
+        )
+    return index
+
+
+def _kept_apart(photographs: Photographs) -> tuple[Photographs, Photographs]:
+    """Training and validation photographs, interleaved.
+
+    Raises:
+        InputError: too few to spare any.
+    """
+    if len(photographs) < _VALIDATION_EVERY:
+        raise InputError(
+            f"restarts need {_VALIDATION_EVERY} training photographs or more, to compare the starts on some"
+        )
+    kept = torch.arange(len(photographs)) % _VALIDATION_EVERY == 0
+    return photographs.subset(~kept), photographs.subset(kept)
 
 
 def describe_target(victim: Victim, target: int | None) -> dict[str, Any] | None:
     """A target as the patch file records it."""
     return None if target is None else {"index": target, "name": victim.categories[target]}
-
-
-def resolve_target(text: str, victim: Victim, photographs: Photographs, config: TrainConfig) -> int | None:
-    """Turn ``--target`` into a class index, or None for untargeted.
-
-    ``auto`` takes the class that random patches of this grid and size already favour: a coarse patch cannot reach every
-    class, and those are the nearest. Photographs of a class say nothing about reaching it, so they do not count for it. For
-    a detector it means hiding, which needs no class.
-    """
-    if text == "none" or (text == "auto" and victim.task == "detect"):
-        return None
-    if text != "auto":
-        return victim.category_index(text)
-    generator = torch.Generator().manual_seed(config.seed)
-    source = BatchSource(victim, photographs, config.batch)
-    total, count = torch.zeros(2, len(victim.categories))
-    with untouched(victim), torch.no_grad():
-        labels = source.labels()
-        for _ in range(_AUTO_DRAWS):
-            images, chosen = source.draw(generator)
-            cells = torch.rand(3, *config.grid, generator=generator).to(victim.device)
-            params = sample(config.eot, len(images), generator).to(victim.device)
-            composite, _ = place_patch(images, cells, params, config.area)
-            shown = torch.nn.functional.one_hot(labels[chosen], len(victim.categories)).bool()
-            total += victim.scores(composite).log_softmax(dim=1).cpu().masked_fill(shown, 0).sum(dim=0)
-            count += (~shown).sum(dim=0)
-    return int((total / count.clamp(min=1)).masked_fill(count == 0, -torch.inf).argmax())

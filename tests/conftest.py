@@ -18,7 +18,7 @@ from physpatch.victims.base import Preprocessing, Victim, WeightsInfo, freeze
 @pytest.fixture
 def tiny_victim() -> Victim:
     """A classifier of four colours on 32 px squares."""
-    network = freeze(ColourNet())
+    network = freeze(ColourNet(), 32)
     preprocessing = Preprocessing(32, 36, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     return Victim(
         "tiny", "classify", CATEGORIES, preprocessing, network, network.norm, WeightsInfo("made here", "0" * 64)

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from physpatch.techniques.base import Technique
 
@@ -18,9 +18,9 @@ class Static(Technique):
     summary: ClassVar[str] = "the original rule: cell-averaged gradient, step by sign and magnitude"
     default_learning_rate: ClassVar[float] = 0.05
 
-    def __init__(self, start: Tensor, learning_rate: float | None = None) -> None:
-        super().__init__(start, learning_rate)
-        self._cells = start.clone().requires_grad_()
+    def __init__(self, start: Tensor, learning_rate: float | None = None, *, steps: int = 200, seed: int = 0) -> None:
+        super().__init__(start, learning_rate, steps=steps, seed=seed)
+        self._cells = nn.Parameter(start.clone())
 
     def cells(self) -> Tensor:
         return self._cells

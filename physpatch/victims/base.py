@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration.errors import InputError, unknown_name
+from physpatch.victims.fold import fold_batch_norms
 
 Task = Literal["classify", "detect"]
 DETECTION_THRESHOLD = 0.25  # a detector "sees" a class from this confidence on, ultralytics' default for prediction
@@ -143,9 +144,14 @@ def normal_name(name: str) -> str:
     return name.lower().replace("_", " ").replace("-", " ").strip()
 
 
-def freeze(module: nn.Module) -> nn.Module:
-    """Eval mode, no parameter gradients, channels_last: what loaded victims are kept in."""
-    return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+def freeze(module: nn.Module, size: int) -> nn.Module:
+    """Eval mode, no parameter gradients, batch norms folded, channels_last: what loaded victims are kept in.
+
+    ``size`` in pixels is what the module may be tried with.
+    """
+    module.eval().requires_grad_(False)
+    fold_batch_norms(module, size)
+    return module.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 @contextmanager

@@ -33,8 +33,8 @@ class EfficientNetLite:
         except RuntimeError as error:
             raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
         blocks = network._blocks
-        freeze(network)
         size = _SIZES[name]
+        freeze(network, size)
         # These networks were trained on (x - 127) / 128; 0.5 and 0.5 are right, ImageNet's mean and std lose 11 points.
         half = (0.5, 0.5, 0.5)
         preprocessing = Preprocessing(size, round(size / 0.875), half, half)

@@ -32,7 +32,7 @@ def load_victim(
         name: a name from ``physpatch models``, any torchvision classifier, an ultralytics detector, a detector's FILE.pt,
             or ``auto``: resnet50 where its weights are cached or can be downloaded, else the embedded efficientnet_lite0.
         weights: a file of weights for that architecture, instead of the published ones.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: ``auto``, ``cpu``, ``cuda`` or one of several, ``cuda:1``.
         say: receives one line that tells what ``auto`` chose.
 
     Raises:
@@ -80,16 +80,17 @@ def _load_auto(device: str, say: Callable[[str], None]) -> Victim:
 
 
 def choose_device(device: str) -> torch.device:
-    """Resolve ``auto``, ``cpu`` or ``cuda``.
+    """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
         InputError: cuda asked for and not there, or an unknown device.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device not in ("cpu", "cuda"):
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
         raise unknown_name("device", device, ("auto", "cpu", "cuda"))
-    if device == "cuda" and not torch.cuda.is_available():
+    if kind == "cuda" and not torch.cuda.is_available():
         raise InputError("no CUDA device is visible to torch here; use --device cpu or auto")
     return torch.device(device)
 

@@ -45,7 +45,7 @@ class TorchvisionClassifiers:
         preprocessing = Preprocessing(
             transform.crop_size[0], transform.resize_size[0], tuple(transform.mean), tuple(transform.std)
         )
-        network = freeze(network)
+        network = freeze(network, preprocessing.size)
         source = f"torchvision {preset}" if weights is None else str(weights)
         info = WeightsInfo(source, file_sha256(file))
         return Victim(

@@ -34,6 +34,7 @@ from physpatch.victims.download import reachable, stall_limit
 _SHOWN = ("yolov8n", "yolov8s", "yolov8m", "yolo11n")
 _PREFIXES = ("yolov8", "yolov9", "yolo11", "yolo12", "yolo26", "yolov5")
 _ASSETS_URL = "https://github.com/ultralytics/assets/releases"
+_PROBE_SIZE = 64  # pixels; any multiple of the network's largest stride does
 _SURE = 1e-6  # probabilities are kept this far from 0 and 1 before they are turned into logits
 
 
@@ -90,7 +91,9 @@ class UltralyticsDetectors:
         # The last block before the detection head: the coarsest features, with the widest view.
         cam_layer = network.model[-2]
         info = WeightsInfo(str(file), file_sha256(file))
-        return YoloVictim(Path(name).stem, "detect", categories, preprocessing, freeze(network), cam_layer, info)
+        return YoloVictim(
+            Path(name).stem, "detect", categories, preprocessing, freeze(network, _PROBE_SIZE), cam_layer, info
+        )
 
 
 def _predictions(output: Any) -> Tensor:

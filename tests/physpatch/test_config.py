@@ -51,9 +51,9 @@ def test_senseless_values_are_refused(field: str, value: object, words: str) -> 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("rotation_deg", (10, -10), "runs from 10 down to -10"),
-        ("scale", (0, 1), "scale must stay above 0"),
-        ("noise", (-0.1, 0), "noise must not be negative"),
+        ("rotation_deg", (10, -10), "runs from 10 to -10; expected two rising numbers"),
+        ("scale", (0, 1), "scale 0 to 1 out of range; expected 0.05 to 10"),
+        ("noise", (-0.1, 0), "noise -0.1 to 0 out of range"),
     ],
 )
 def test_senseless_ranges_are_refused(field: str, value: tuple[float, float], words: str) -> None:

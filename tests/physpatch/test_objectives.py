@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, logsumexp
+from torch.autograd import gradcheck
 
+from calibration.colour import linear_to_srgb, srgb_to_linear
+from calibration.errors import InputError
 from physpatch.objectives import choose_objective
+from physpatch.penalties import non_printability, offset_palette, total_variation
 
 SCORES = torch.tensor([[2.0, 0.5, -1.0], [0.1, 3.0, 0.2]])
 LABELS = torch.tensor([0, 1])
@@ -59,3 +63,41 @@ def test_success_by_task(task, target, scores, expected) -> None:
 def test_term_names_are_told_before_the_first_step(task, target) -> None:
     objective = choose_objective(task, target)
     assert tuple(objective.terms(SCORES, LABELS)) == objective.term_names
+
+
+def test_margins_are_distances_to_the_lead_and_stop_when_it_is_won() -> None:
+    (targeted,) = choose_objective("classify", 2, "margin").terms(SCORES, LABELS).values()
+    assert float(targeted) == pytest.approx(np.mean([2.0 + 1.0 + 3, 3.0 - 0.2 + 3]))
+    (untargeted,) = choose_objective("classify", None, "margin").terms(SCORES, LABELS).values()
+    assert float(untargeted) == pytest.approx(np.mean([2.0 - 0.5 + 3, 3.0 - 0.2 + 3]))
+    won = torch.tensor([[0.0, 0.0, 9.0]], requires_grad=True)
+    (term,) = choose_objective("classify", 2, "margin").terms(won, torch.tensor([0])).values()
+    term.backward()
+    assert float(term) == 0 and won.grad is not None and not won.grad.any()
+    with pytest.raises(InputError, match="margin is for classifiers"):
+        choose_objective("detect", None, "margin")
+
+
+def test_non_printability_is_the_distance_to_the_nearest_colour() -> None:
+    palette = torch.tensor([[0.0, 0, 0], [1, 1, 1], [0.5, 0, 0]])
+    cells = torch.stack([torch.tensor([[0.6, 1.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 0.9]])])
+    assert float(non_printability(cells, palette)) == pytest.approx((0.1 + 0.1) / 2, abs=1e-4)
+    assert float(non_printability(palette.T.reshape(3, 1, 3), palette)) < 2e-4
+    assert gradcheck(lambda c: non_printability(c, palette.double()), cells.double().requires_grad_())
+
+
+def test_total_variation_is_the_mean_step_between_neighbours() -> None:
+    board = ((torch.arange(4)[:, None] + torch.arange(4)) % 2).float().expand(3, 4, 4)
+    assert float(total_variation(board)) == 1
+    assert float(total_variation(torch.full((3, 4, 4), 0.3))) == 0
+
+
+def test_the_offset_palette_holds_paper_solids_and_tints() -> None:
+    palette = offset_palette() * 255
+    assert palette.shape == (125, 3)
+    for solid in ((246, 246, 246), (0, 158, 224), (229, 0, 125), (29, 29, 27)):
+        assert (palette - torch.tensor(solid)).abs().amax(dim=1).min() < 1
+    half = linear_to_srgb(
+        (srgb_to_linear(np.array([246.0, 246, 246]) / 255) + srgb_to_linear(np.array([0, 158, 224.0]) / 255)) / 2
+    )
+    assert (palette - torch.from_numpy(half * 255)).abs().amax(dim=1).min() < 1

@@ -12,18 +12,28 @@ from calibration.errors import InputError, PhyspatchError
 from physpatch.compose import place_patch
 from physpatch.config import EotConfig, TrainConfig
 from physpatch.eot import sample
+from physpatch.patch import cells_from_patch
+from physpatch.penalties import non_printability, offset_palette, total_variation
+from physpatch.targets import resolve_target
 from physpatch.techniques import TECHNIQUES
 from physpatch.techniques.static import Static
-from physpatch.train import Trainer, resolve_target
+from physpatch.train import Trainer
+from physpatch.victims.base import Victim
 
 CONFIG = TrainConfig(steps=40, batch=8, area=0.6, grid=(4, 4), seed=3)
+
+
+def others_for(technique: str, victim: Victim) -> list[Victim]:
+    """A second victim for the technique that needs several."""
+    return [replace(victim, name="second")] if technique == "ensemble" else []
 
 
 @pytest.mark.parametrize("technique", sorted(TECHNIQUES))
 @pytest.mark.parametrize("target", [None, 2])
 @pytest.mark.parametrize("eot", [EotConfig(), EotConfig.none()], ids=["eot", "no-eot"])
 def test_loss_falls_and_the_patch_works(technique, target, eot, tiny_victim, photographs) -> None:
-    trainer = Trainer(tiny_victim, photographs, replace(CONFIG, technique=technique, eot=eot), target)
+    config = replace(CONFIG, technique=technique, eot=eot)
+    trainer = Trainer(tiny_victim, photographs, config, target, others=others_for(technique, tiny_victim))
     losses = [record.loss for record in trainer]
     assert len(losses) == 40
     assert np.mean(losses[-8:]) < 0.8 * losses[0]
@@ -41,7 +51,8 @@ def test_records_count_time_and_name_their_terms(tiny_victim, photographs) -> No
 @pytest.mark.parametrize("technique", sorted(TECHNIQUES))
 def test_the_same_seed_gives_the_same_patch_and_another_seed_another(technique, tiny_victim, photographs) -> None:
     def trained(seed: int) -> np.ndarray:
-        trainer = Trainer(tiny_victim, photographs, replace(CONFIG, technique=technique, steps=6, seed=seed), 2)
+        config = replace(CONFIG, technique=technique, steps=6, seed=seed)
+        trainer = Trainer(tiny_victim, photographs, config, 2, others=others_for(technique, tiny_victim))
         list(trainer)
         return trainer.patch.cells
 
@@ -49,18 +60,21 @@ def test_the_same_seed_gives_the_same_patch_and_another_seed_another(technique, 
     assert not np.array_equal(trained(3), trained(4))
 
 
-@pytest.mark.parametrize("technique", sorted(TECHNIQUES))
-def test_resumed_is_bit_for_bit_the_same(technique, tiny_victim, photographs) -> None:
-    config = replace(CONFIG, technique=technique, steps=12)
-    whole = Trainer(tiny_victim, photographs, config, None)
+@pytest.mark.parametrize(
+    ("technique", "restarts"), [*((name, 1) for name in sorted(TECHNIQUES)), ("adam", 4), ("black-box", 3)]
+)
+def test_resumed_is_bit_for_bit_the_same(technique, restarts, tiny_victim, photographs) -> None:
+    config = replace(CONFIG, technique=technique, steps=12, restarts=restarts)
+    others = others_for(technique, tiny_victim)
+    whole = Trainer(tiny_victim, photographs, config, None, others=others)
     list(whole)
-    first = Trainer(tiny_victim, photographs, config, None)
+    first = Trainer(tiny_victim, photographs, config, None, others=others)
     for record in first:
         if record.step == 5:
             break
-    second = Trainer(tiny_victim, photographs, config, None)
+    second = Trainer(tiny_victim, photographs, config, None, others=others)
     second.restore(copy.deepcopy(first.state()))
-    assert [record.step for record in second] == list(range(6, 13))
+    assert [record.step for record in second] == list(range(6, whole.total_steps + 1))
     for name, tensor in whole.state().items():
         assert torch.equal(tensor, second.state()[name]), name
 
@@ -119,11 +133,24 @@ def test_a_step_cut_short_is_made_again(tiny_victim, photographs, monkeypatch) -
     assert all(torch.equal(value, cut.state()[name]) for name, value in whole.state().items())
 
 
-def test_auto_target_is_what_random_patches_favour(tiny_victim, photographs) -> None:
-    assert CATEGORIES[resolve_target("auto", tiny_victim, photographs, CONFIG)] == "bright thing"
-    assert resolve_target("none", tiny_victim, photographs, CONFIG) is None
-    assert resolve_target("Blue-Thing", tiny_victim, photographs, CONFIG) == 2
-    assert resolve_target("1", tiny_victim, photographs, CONFIG) == 1
+def test_auto_target_wins_a_race_of_trainings(tiny_victim, photographs) -> None:
+    """The class that auto takes is the one on which whole trainings end lowest."""
+    said: list[str] = []
+    choice = resolve_target("auto", tiny_victim, photographs, CONFIG, said.append)
+    ends = {}
+    for target in range(4):
+        losses = [r.loss for r in Trainer(tiny_victim, photographs, replace(CONFIG, technique="pgd"), target)]
+        ends[target] = np.mean(losses[-8:])
+    assert ends[choice.index] < min(ends.values()) + 0.1 < np.mean(list(ends.values()))
+    assert f"target auto: '{CATEGORIES[choice.index]}' ({choice.index})" in said[-1]
+    assert {tried["class"] for tried in choice.tried} == set(CATEGORIES)
+    again = resolve_target("auto", tiny_victim, photographs, CONFIG)
+    assert again == choice
+
+
+def test_targets_by_name_and_number(tiny_victim, photographs) -> None:
+    for text, index in (("none", None), ("Blue-Thing", 2), ("1", 1)):
+        assert resolve_target(text, tiny_victim, photographs, CONFIG).index == index
 
 
 @pytest.mark.parametrize(
@@ -142,6 +169,15 @@ def test_unknown_targets_are_refused(target, words, tiny_victim, photographs) ->
 def test_guards(tiny_victim, photographs) -> None:
     with pytest.raises(InputError, match="unknown technique 'adm'; did you mean 'adam'"):
         Trainer(tiny_victim, photographs, replace(CONFIG, technique="adm"))
+    with pytest.raises(InputError, match="ensemble needs several victims; give --model more than once"):
+        Trainer(tiny_victim, photographs, replace(CONFIG, technique="ensemble"))
+    with pytest.raises(InputError, match="unknown objective 'margn'; did you mean 'margin'"):
+        Trainer(tiny_victim, photographs, replace(CONFIG, objective="margn"))
+    with pytest.raises(InputError, match="restarts need 5 training photographs or more"):
+        Trainer(tiny_victim, colour_photographs(4, 36), replace(CONFIG, restarts=2))
+    stranger = replace(tiny_victim, name="stranger", categories=("w", "x", "y", "z"))
+    with pytest.raises(InputError, match="stranger has no class 'blue thing'"):
+        Trainer(tiny_victim, photographs, CONFIG, 2, others=[stranger])
     with pytest.raises(InputError, match="smaller than tiny's input of 32 px"):
         Trainer(tiny_victim, colour_photographs(4, 24), CONFIG)
     broken = copy.deepcopy(tiny_victim.module)
@@ -155,3 +191,43 @@ def test_unlabelled_photographs_take_the_victims_own_answer(tiny_victim, photogr
     trainer = Trainer(tiny_victim, unlabelled, replace(CONFIG, steps=25), None)
     losses = [record.loss for record in trainer]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+def test_the_best_of_several_starts_goes_on(tiny_victim, photographs) -> None:
+    config = replace(CONFIG, restarts=3, steps=20)
+    trainer = Trainer(tiny_victim, photographs, config, 2)
+    assert trainer.total_steps == 20 + 2 * 3
+    losses, ends = [], []
+    for record in trainer:
+        losses.append(trainer._validation_loss())
+        if record.step in (3, 6, 9):
+            ends.append(trainer._leader[0])
+    assert ends[0] >= ends[1] >= ends[2] and ends[0] > ends[2]
+    assert losses[8] == pytest.approx(ends[2])  # what goes on after the last heat is the leader
+    assert losses[-1] < losses[8]
+
+
+def test_several_victims_are_all_fooled(tiny_victim, photographs) -> None:
+    """A victim that sees blue as red and red as blue pulls the patch from blue to what both call blue."""
+    swapped = copy.deepcopy(tiny_victim.module)
+    swapped.head.weight[:3, :3] = 6 * torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
+    second = replace(tiny_victim, name="second", module=swapped, cam_layer=swapped.norm)
+    for technique in ("adam", "ensemble"):
+        trainer = Trainer(tiny_victim, photographs, replace(CONFIG, technique=technique), 2, others=[second])
+        records = list(trainer)
+        assert set(records[0].terms) == {"ce.tiny", "ce.second"}
+        red, green, blue = trainer.patch.cells.reshape(-1, 3).mean(axis=0)
+        assert min(green, blue) > 2 * red
+
+
+def test_penalties_are_logged_apart_and_keep_the_patch_printable(tiny_victim, photographs) -> None:
+    ends = {}
+    for nps, tv in ((0.0, 0.0), (20.0, 0.0), (0.0, 20.0)):
+        trainer = Trainer(tiny_victim, photographs, replace(CONFIG, nps=nps, tv=tv), 2)
+        records = list(trainer)
+        assert set(records[0].terms) == {"ce"} | ({"nps"} if nps else set()) | ({"tv"} if tv else set())
+        assert records[-1].loss == pytest.approx(sum(records[-1].terms.values()), rel=1e-5)
+        cells = cells_from_patch(trainer.patch)
+        ends[nps, tv] = (float(non_printability(cells, offset_palette())), float(total_variation(cells)))
+    assert ends[20.0, 0.0][0] < 0.5 * ends[0.0, 0.0][0]
+    assert ends[0.0, 20.0][1] < 0.5 * ends[0.0, 0.0][1]

@@ -1,0 +1,38 @@
+"""Transforms that widen as the patch succeeds."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from physpatch.config import EotConfig
+from physpatch.techniques.adam import Adam
+
+_WIDER = 0.02  # of the whole range, after each step that succeeds often enough
+_OFTEN = 0.25  # of the batch
+_WHOLE_AFTER = 0.6  # of the steps: the last ones see what the patch is measured on, succeeded or not
+
+
+class Curriculum(Adam):
+    """Begins with no transformation; the EOT ranges open as success grows, and are whole for the last steps."""
+
+    summary: ClassVar[str] = "adam, with transformations that widen as success grows"
+
+    def __init__(self, start: Tensor, learning_rate: float | None = None, *, steps: int = 200, seed: int = 0) -> None:
+        super().__init__(start, learning_rate, steps=steps, seed=seed)
+        self._width = 0.0
+
+    def ranges(self, full: EotConfig) -> EotConfig:
+        due = self._taken / max(1.0, _WHOLE_AFTER * self.steps)
+        return full.narrowed(min(1.0, max(self._width, due)))
+
+    def observe(self, success: float) -> None:
+        if success >= _OFTEN:
+            self._width = min(1.0, self._width + _WIDER)
+
+    def state(self) -> dict[str, Tensor]:
+        return super().state() | {"width": torch.tensor(self._width, dtype=torch.float64)}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        super().restore(state)
+        self._width = float(state["width"])

@@ -1,0 +1,88 @@
+"""Several processes on this machine end with the patch of one: the real launchers, gloo, the embedded network."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from calibration.errors import InputError
+from calibration.files import read_json
+from physpatch.processes import Processes
+
+WORKER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from safetensors.torch import save_file
+from support import ColourNet, colour_photographs, CATEGORIES
+from physpatch.config import TrainConfig
+from physpatch.processes import Processes
+from physpatch.train import Trainer
+from physpatch.victims.base import Preprocessing, Victim, WeightsInfo, freeze
+
+torch.set_num_threads(1)
+out, technique = sys.argv[1:]
+network = freeze(ColourNet(), 32)
+victim = Victim("tiny", "classify", CATEGORIES, Preprocessing(32, 36, (0.0,) * 3, (1.0,) * 3), network, network.norm,
+                WeightsInfo("made here", "0" * 64))
+config = TrainConfig(steps=15, batch=8, area=0.6, grid=(4, 4), seed=3, technique=technique, restarts=2)
+processes = Processes.launched("cpu")
+trainer = Trainer(victim, colour_photographs(16, 36), config, 2, processes=processes)
+losses = [record.loss for record in trainer]
+assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+cells = trainer._technique.cells().detach().contiguous()
+save_file({"cells": cells, "losses": torch.tensor(losses)}, f"{out}/{processes.count}-{processes.index}.safetensors")
+"""
+
+
+def launch(script: Path, processes: int, *arguments: object) -> None:
+    helpers = Path(__file__).parents[1] / "helpers"
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{helpers}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    ran = subprocess.run(
+        [*command, script, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+
+
+@pytest.mark.parametrize("technique", ["adam", "coarse-to-fine", "black-box"])
+def test_two_processes_end_with_the_patch_of_one(technique: str, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER, encoding="utf-8")
+    for count in (1, 2):
+        launch(script, count, tmp_path, technique)
+    alone, first, second = (load_file(tmp_path / f"{name}.safetensors") for name in ("1-0", "2-0", "2-1"))
+    assert torch.equal(first["cells"], second["cells"])
+    torch.testing.assert_close(first["cells"], alone["cells"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(first["losses"], alone["losses"], atol=1e-5, rtol=1e-5)
+
+
+def test_the_command_line_under_a_launcher_writes_once(tmp_path: Path) -> None:
+    """`torchrun -m cli train`: one run folder, the same patch as without, and each line said once."""
+    arguments = ["train", "--model", "efficientnet_lite0", "--target", "530", "--steps", "2", "--batch", "4"]
+    runner = tmp_path / "run.py"
+    runner.write_text("import cli; cli.main()", encoding="utf-8")
+    launch(runner, 2, *arguments, "--out", tmp_path / "two")
+    launch(runner, 1, *arguments, "--out", tmp_path / "one")
+    two, one = (read_json(tmp_path / name / "patch.json") for name in ("two", "one"))
+    different = [abs(a - b) for a, b in zip(_flat(two["grid"]), _flat(one["grid"]), strict=True)]
+    assert max(different) <= 8 and sum(different) < 0.2 * len(different)  # of 255: two roundings apart
+    assert read_json(tmp_path / "two" / "run.json")["status"] == "finished"
+    assert (tmp_path / "two" / "metrics.csv").read_text(encoding="utf-8").count("\n") == 3
+
+
+def test_a_batch_must_be_shared_evenly() -> None:
+    assert Processes(1, 2).rows(8) == slice(4, 8) and Processes.alone().rows(7) == slice(0, 7)
+    with pytest.raises(InputError, match="a batch of 7 cannot be shared evenly by 2 processes; change --batch"):
+        Processes(0, 2).rows(7)
+
+
+def _flat(grid: list) -> list[int]:
+    return [channel for row in grid for cell in row for channel in cell]

@@ -1,0 +1,107 @@
+"""What each technique does that the others do not."""
+
+import numpy as np
+import pytest
+import torch
+
+from physpatch.config import EotConfig
+from physpatch.techniques.black_box import BlackBox
+from physpatch.techniques.coarse_to_fine import CoarseToFine
+from physpatch.techniques.curriculum import Curriculum
+from physpatch.techniques.ensemble import Ensemble
+from physpatch.techniques.pgd import Pgd
+
+START = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
+
+
+def pull(technique, towards: torch.Tensor, steps: int) -> None:
+    for _ in range(steps):
+        (technique.cells() - towards).square().sum().backward()
+        technique.step()
+
+
+def test_pgd_steps_by_sign_with_momentum_and_stays_printable() -> None:
+    technique = Pgd(START, 0.1, steps=100)
+    weights = torch.randn_like(START)
+    (technique.cells() * weights).sum().backward()
+    technique.step()
+    torch.testing.assert_close(technique.cells().detach(), (START - 0.1 * weights.sign()).clamp(0, 1))
+    before = technique.cells().detach().clone()
+    (
+        technique.cells() * -1e-6 * weights
+    ).sum().backward()  # against the first, and as strong once its scale is taken out
+    technique.step()
+    moved = technique.cells().detach() - before
+    inside = (technique.cells() > 0) & (technique.cells() < 1)
+    assert (moved[inside] * weights.sign()[inside]).mean() > 0.09  # 0.9 of the first gradient and 1 of the second
+    pull(technique, torch.full_like(START, 5.0), 60)
+    assert technique.cells().max() == 1 and technique.cells().min() >= 0
+
+
+def test_steps_shrink_to_a_twentieth_of_the_first() -> None:
+    technique = Pgd(START, 0.1, steps=50)
+    pull(technique, torch.zeros_like(START), 50)
+    before = technique.cells().detach().clone()
+    pull(technique, torch.ones_like(START), 1)
+    assert float((technique.cells() - before).abs().max()) <= 0.1 * 0.0501
+
+
+def test_a_curriculum_widens_with_success_and_ends_whole() -> None:
+    full = EotConfig.preset("outdoor")
+    failing, succeeding = (Curriculum(START, steps=50) for _ in range(2))
+    assert failing.ranges(full) == EotConfig.none()
+    for technique, success in ((failing, 0.0), (succeeding, 0.9)):
+        for _ in range(10):
+            pull(technique, torch.zeros_like(START), 1)
+            technique.observe(success)
+    widths = [t.ranges(full).rotation_deg[1] / full.rotation_deg[1] for t in (failing, succeeding)]
+    assert widths == pytest.approx([10 / 30, 10 / 30])  # both at least keep to the timetable
+    for _ in range(20):
+        succeeding.observe(0.9)
+    assert succeeding.ranges(full).rotation_deg[1] == pytest.approx(0.6 * full.rotation_deg[1])
+    pull(failing, torch.zeros_like(START), 20)
+    assert failing.ranges(full) == full
+
+
+def test_coarse_to_fine_moves_fields_first_and_cells_later() -> None:
+    technique = CoarseToFine(START, 0.3, steps=40)
+    assert [tuple(z.shape) for z in technique.logits] == [(3, 2, 2), (3, 4, 4), (3, 8, 8)]
+    cells = technique.cells().detach()
+    assert torch.equal(cells[:, :4, :4], cells[:, :1, :1].expand(3, 4, 4))
+    target = torch.zeros(3, 8, 8)
+    target[:, ::2, ::2] = 1.0
+    pull(technique, target, 5)
+    early = technique.cells().detach()
+    assert torch.equal(early[:, :4, :4], early[:, :1, :1].expand(3, 4, 4))
+    pull(technique, target, 35)
+    assert float((technique.cells() - target).abs().mean()) < 0.3 < float((early - target).abs().mean())
+    odd = CoarseToFine(torch.rand(3, 10, 7))
+    assert odd.cells().shape == (3, 10, 7)
+
+
+def test_an_ensemble_weighs_the_most_resistant_most() -> None:
+    weights = Ensemble(START).weigh(torch.tensor([1.0, 3.0, 3.0]))
+    assert weights.sum() == pytest.approx(1) and weights[1] == weights[2] > 3 * weights[0]
+
+
+def test_black_box_needs_losses_alone_and_replays_them() -> None:
+    target = torch.rand(3, 3, 3, generator=torch.Generator().manual_seed(5))
+
+    def train(technique: BlackBox, steps: int) -> None:
+        for _ in range(steps):
+            candidates = technique.candidates()
+            assert candidates.shape[1:] == target.shape and not candidates.requires_grad
+            technique.tell((candidates - target).square().flatten(1).sum(dim=1))
+
+    start = torch.full((3, 3, 3), 0.5)
+    technique = BlackBox(start, seed=3)
+    train(technique, 30)
+    state = technique.state()
+    train(technique, 90)
+    assert float((technique.cells() - target).abs().mean()) < 0.25 * float((start - target).abs().mean())
+    again = BlackBox(torch.rand(3, 3, 3), seed=3)
+    again.restore(state)
+    train(again, 90)
+    np.testing.assert_array_equal(again.cells().numpy(), technique.cells().numpy())
+    with pytest.raises(TypeError, match="losses, not gradients"):
+        technique.step()
