@@ -46,7 +46,8 @@ _PRESET_OPTION = click.option(
     metavar="|".join(EOT_PRESETS),
     help=f"How wide the transformations range. Default: {_DEFAULT_PRESET}.",
 )
-_DEMO = replace(_DEFAULT, model="efficientnet_lite0", data="samples", steps=100)
+# The class that the race of `--target auto` ends with on this network: docs/results.md
+_DEMO = replace(_DEFAULT, model="efficientnet_lite0", data="samples", steps=100, target="digital clock")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -276,6 +277,80 @@ def _train_progress(bar: "ProgressBar") -> Callable[[Any, int], None]:
     return lambda record, steps: bar.show(
         record.step, steps, f"loss {record.loss:.3f}, fooled {100 * record.success:.0f} %"
     )
+
+
+# --- bench ---------------------------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option(
+    "--technique", "techniques", multiple=True, default=(_DEFAULT.technique,), show_default=True, metavar="NAME"
+)
+@click.option("--model", "models", multiple=True, default=("efficientnet_lite0",), show_default=True, metavar="NAME")
+@click.option("--grid", "grids", multiple=True, default=("10x10",), show_default=True, metavar="RxC|pixel")
+@click.option("--area", "areas", multiple=True, type=float, default=(_DEFAULT.area,), show_default=True)
+@click.option(
+    "--target", "targets", multiple=True, default=("auto",), show_default=True, metavar="NAME|INDEX|auto|none"
+)
+@click.option("--full", is_flag=True, help="Every combination. Default: the first of each, and each axis varied alone.")
+@click.option("--data", default=_DEFAULT.data, show_default=True, metavar="samples|imagenette|DIR", help="Photographs.")
+@click.option("--limit", type=int, default=_DEFAULT.limit, show_default=True, help="Photographs at most.")
+@_PRESET_OPTION
+@click.option("--steps", type=int, default=_DEFAULT.steps, show_default=True)
+@click.option("--batch", type=int, default=_DEFAULT.batch, show_default=True)
+@click.option("--restarts", type=int, default=_DEFAULT.restarts, show_default=True)
+@click.option("--seed", type=int, default=_DEFAULT.seed, show_default=True)
+@_DEVICE_OPTION
+@click.option(
+    "--ray",
+    "ray_address",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[ADDRESS]",
+    help="Share the cells over a Ray cluster: its address, auto, or local.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs/bench"),
+    show_default=True,
+    help="Where cells and tables are kept. What is there already is not done again.",
+)
+@_JSON_OPTION
+def bench(
+    techniques: tuple[str, ...],
+    models: tuple[str, ...],
+    grids: tuple[str, ...],
+    areas: tuple[float, ...],
+    targets: tuple[str, ...],
+    full: bool,
+    preset: str | None,
+    ray_address: str | None,
+    out: Path,
+    json_out: str | None,
+    **options: Any,
+) -> None:
+    """Compare techniques, networks, grids, areas and targets in one table; interrupted, it goes on where it stopped.
+
+    \b
+    physpatch bench --technique adam --technique pgd --grid 10x10 --grid 32x32
+    physpatch bench --model efficientnet_lite0 --model efficientnet_lite1 --full --ray
+    """
+    from physpatch.bench import BenchPlan, run_bench
+    from physpatch.bench_report import markdown, save_bench_report
+    from physpatch.terminal import progress_bar
+
+    if Path(options["data"]).is_dir():
+        options["data"] = str(Path(options["data"]).resolve())
+    base = replace(_DEFAULT, eot=_eot_config(True, preset, ()), **options)
+    plan = BenchPlan(techniques, models, grids, areas, targets, full, base)
+    with progress_bar("bench") as bar:
+        rows = run_bench(plan, out, ray_address=ray_address, progress=bar.show, say=bar.say)
+    save_bench_report(out, rows)
+    if json_out != "-":
+        click.echo(markdown(rows))
+        click.echo(f"table: {out / 'table.md'}")
+    _write_json(json_out, rows)
 
 
 # --- evaluate ------------------------------------------------------------------------------------------------------------

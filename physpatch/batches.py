@@ -25,24 +25,27 @@ class BatchSource:
                 f"photographs of {side} px are smaller than {victim.name}'s input of {victim.preprocessing.size} px"
             )
         self.victim, self.photographs, self.batch = victim, photographs, batch
+        self._pool = photographs.images.permute(0, 2, 3, 1).contiguous()  # (N, S, S, 3)
 
     def draw(self, generator: torch.Generator, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Images (B, 3, S, S) in [0, 1] on the victim's device, and the photographs' indices (B,).
 
         ``part`` takes some of the batch; whatever it is, the same numbers are drawn.
         """
-        pool, size = self.photographs.images, self.victim.preprocessing.size
+        pool, size = self._pool, self.victim.preprocessing.size
         chosen = torch.randint(len(pool), (self.batch,), generator=generator)
-        offsets = torch.randint(pool.shape[-1] - size + 1, (2, self.batch, 1), generator=generator)
+        offsets = torch.randint(pool.shape[1] - size + 1, (2, self.batch, 1), generator=generator)
         flipped = torch.rand(self.batch, 1, generator=generator) < 0.5
-        chosen, offsets, flipped = chosen[part], offsets[:, part], flipped[part]
-        along = torch.arange(size)
-        rows = offsets[0] + along
-        columns = offsets[1] + torch.where(flipped, along.flip(0), along)
-        crops = pool[
-            chosen[:, None, None], :, rows[:, :, None], columns[:, None, :]
-        ]  # (B, S, S, 3): channels_last for free
-        return crops.to(self.victim.device).permute(0, 3, 1, 2).float() / 255, chosen
+        chosen, offsets, flipped = chosen[part], offsets[:, part, 0], flipped[part]
+        # Views first, one copy after: an index for each pixel would cost as much as the whole placement.
+        crops = torch.stack(
+            [
+                pool[i, top : top + size, left : left + size]
+                for i, top, left in zip(chosen.tolist(), *offsets.tolist(), strict=True)
+            ]
+        )
+        crops = torch.where(flipped[:, :, None, None], crops.flip(2), crops).to(self.victim.device)
+        return crops.float().div_(255).permute(0, 3, 1, 2), chosen  # channels_last
 
     @torch.no_grad()
     def labels(self) -> Tensor:

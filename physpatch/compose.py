@@ -8,6 +8,7 @@ they are cheapest, on the patch's small texture and on its flat cells.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from physpatch.tone import develop
 
 _SHADOW_SOFTNESS = 0.08  # of the patch side
 _DARK_NOISE = 0.01  # of white's light: where the noise of the light itself falls to the sensor's own
+_WIDEST_DIRECT = 15  # texels; wider kernels are faster as spectra
 _GRAIN_SHIFTS = 64  # pixels by which the images' grain is shifted against one another
 
 ColourMap = Callable[[Tensor], Tensor]
@@ -59,7 +61,9 @@ def place_patch(
     kernels = _kernels(params, density)
     margin = kernels.shape[-1] // 2 + 1
     texture = _texture(printed(cells) if printed else cells, params, per_cell)
-    layer = _blurred(texture, kernels.to(texture), margin)
+    kernels = kernels.to(texture)
+    layer = _blurred(texture, kernels, margin)
+    shape = _blurred(torch.ones_like(texture[:, :1]), kernels, margin)  # of its own, as it needs no gradient
 
     block = BLOCK if bool((params.jpeg < NO_JPEG).any()) else 1
     reach = margin / density + 2 * float(params.bend.max()) * max(patch_wh)
@@ -68,28 +72,49 @@ def place_patch(
     window, size = _window(corners, reach * float(params.scale.max()), (canvas.shape[3], canvas.shape[2]), block)
     across = (window[:, 0, None] + torch.arange(size[0])).to(images.device)
     down = (window[:, 1, None] + torch.arange(size[1])).to(images.device)
-    warped = _warp(layer, margin, corners, (down, across), params)
-    color, alpha = warped[:, :3], warped[:, 3:]
+    points = _patch_points(corners, (down, across), params).to(texture)
+    inner = [(side - 2 * margin) / side for side in (layer.shape[3], layer.shape[2])]
+    points = points * torch.tensor(inner).to(points)
+    color, alpha = (F.grid_sample(part, points, align_corners=False) for part in (layer, shape))
 
-    batch = torch.arange(len(images), device=images.device)[:, None, None]
-    where = (batch, slice(None), down[:, :, None], across[:, None, :])
-    behind = canvas[where].permute(0, 3, 1, 2)
+    behind = torch.stack(_windows(canvas, window, size))
     light = color + (1 - alpha) * rgb_to_linear_rgb(behind)
-    light = light + _noise(light, alpha, params, (down, across), canvas.shape)
+    light = light + _noise(light, alpha, params, window, (canvas.shape[2], canvas.shape[3]))
     # The camera's tone is on the patch alone: the photograph has its own.
     seen = develop(light, 1 + (params.gamma[:, None, None, None].to(light) - 1) * alpha.detach())
     if block > 1:
         seen = compress(seen, params.jpeg)
     seen = torch.where(alpha > 0, seen, behind)
-    composite = canvas.clone()
-    composite[where] = seen.permute(0, 2, 3, 1)
-    coverage = canvas.new_zeros(len(images), 1, *canvas.shape[2:])
-    coverage[where] = alpha.detach().permute(0, 2, 3, 1)
+    composite = _Paste.apply(canvas, seen, window, size)
+    coverage = _Paste.apply(torch.zeros_like(canvas[:, :1]), alpha.detach(), window, size)
     return composite[..., :height, :width], coverage[..., :height, :width]
 
 
+class _Paste(torch.autograd.Function):
+    """Put pictures (B, C, h, w) into a copy of larger ones, each at its own place; the gradient is cut out there."""
+
+    @staticmethod
+    def forward(ctx: Any, canvas: Tensor, pictures: Tensor, window: Tensor, size: tuple[int, int]) -> Tensor:
+        ctx.window, ctx.size = window, size
+        pasted = canvas.clone()
+        torch._foreach_copy_(_windows(pasted, window, size), list(pictures.unbind()))
+        return pasted
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
+        return None, torch.stack(_windows(gradient, ctx.window, ctx.size)), None, None
+
+
+def _windows(images: Tensor, window: Tensor, size_wh: tuple[int, int]) -> list[Tensor]:
+    """Views (C, h, w) of images (B, C, H, W) at top left corners (B, 2)."""
+    width, height = size_wh
+    return [
+        image[:, y : y + height, x : x + width] for image, (x, y) in zip(images.unbind(), window.tolist(), strict=True)
+    ]
+
+
 def _texture(cells: Tensor, params: EotParams, per_cell: int) -> Tensor:
-    """The lit patch, its own coverage beside it: ([B,] 3, R, C) sRGB to (B, 4, h, w) linear light."""
+    """The lit patch: ([B,] 3, R, C) sRGB to (B, 3, h, w) linear light."""
     warm = params.temperature
     balance = torch.stack([warm, torch.ones_like(warm), 1 / warm], dim=1) * params.gain[:, None]
     lit = rgb_to_linear_rgb(cells) * balance[:, :, None, None].to(cells)
@@ -101,7 +126,7 @@ def _texture(cells: Tensor, params: EotParams, per_cell: int) -> Tensor:
         flat = flat * _shadow(params, x, y).to(flat)
     if params.glare.any():
         flat = flat + _glare(params, x, y).to(flat)
-    return torch.cat([flat, torch.ones_like(flat[:, :1])], dim=1)
+    return flat
 
 
 def _shadow(params: EotParams, x: Tensor, y: Tensor) -> Tensor:
@@ -129,11 +154,15 @@ def _kernels(params: EotParams, density: float) -> Tensor:
 
 
 def _blurred(texture: Tensor, kernels: Tensor, margin: int) -> Tensor:
-    """Convolve each sample of (B, 4, h, w) with its own kernel, over an empty margin that makes room for the spread."""
+    """Convolve each sample of (B, C, h, w) with its own kernel, over an empty margin that makes room for the spread."""
     layer = F.pad(texture, [margin] * 4)
     if kernels.shape[-1] == 1:
         return layer
     batch, channels, height, width = layer.shape
+    if kernels.shape[-1] > _WIDEST_DIRECT:
+        spectrum = torch.fft.rfft2(layer) * torch.fft.rfft2(kernels, s=(height, width))[:, None]
+        half = kernels.shape[-1] // 2
+        return torch.fft.irfft2(spectrum, s=(height, width)).roll((-half, -half), dims=(2, 3))
     weights = kernels.repeat_interleave(channels, dim=0)[:, None]
     flat = layer.reshape(1, batch * channels, height, width)
     return F.conv2d(flat, weights, padding="same", groups=batch * channels).reshape(layer.shape)
@@ -153,34 +182,36 @@ def _window(corners: Tensor, reach: float, image_wh: tuple[int, int], block: int
     return first.minimum(limits - torch.tensor(size)), size
 
 
-def _warp(layer: Tensor, margin: int, corners: Tensor, where: tuple[Tensor, Tensor], params: EotParams) -> Tensor:
-    """Warp textures (B, C, h, w) so that their inner square, bent, lands on ``corners`` (B, 4, 2) of the images.
+def _patch_points(corners: Tensor, where: tuple[Tensor, Tensor], params: EotParams) -> Tensor:
+    """Where on the bent patch the pixels of rows (B, H) and columns (B, W) lie: (B, H, W, 2), in half sides from its centre.
 
-    Returns the pixels of rows (B, H) and columns (B, W): (B, C, H, W).
+    ``corners`` (B, 4, 2) are the patch's in the images.
     """
     unit = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]]).to(corners).expand(len(corners), 4, 2)
-    to_patch = get_perspective_transform(corners, unit).to(layer)
-    y, x = where[0].to(layer)[:, :, None, None], where[1].to(layer)[:, None, :, None]
-    across, down, one = (to_patch[:, None, None, :, i] for i in range(3))
-    homogeneous = across * x + down * y + one  # (B, H, W, 3)
-    points = homogeneous[..., :2] / homogeneous[..., 2:]
+    to_patch = get_perspective_transform(corners, unit).to(where[0].device)
+    y, x = (pixels.to(to_patch) for pixels in where)
+    # One small sum for each of the three homogeneous coordinates, instead of one over all pixels.
+    across, down, one = (
+        to_patch[:, i, 0, None, None] * x[:, None, :]
+        + (to_patch[:, i, 1, None] * y + to_patch[:, i, 2, None])[:, :, None]
+        for i in range(3)
+    )
+    points = torch.stack([across / one, down / one], dim=-1)
     if params.bend.any():
-        points = bend(points, bend_field(params.bend, params.bend_shape).to(layer))
-    height, width = layer.shape[2:]
-    inner = torch.tensor([(width - 2 * margin) / width, (height - 2 * margin) / height]).to(layer)
-    return F.grid_sample(layer, points * inner, align_corners=False)
+        points = bend(points, bend_field(params.bend, params.bend_shape).to(points))
+    return points
 
 
 def _noise(
-    light: Tensor, alpha: Tensor, params: EotParams, where: tuple[Tensor, Tensor], shape: torch.Size
+    light: Tensor, alpha: Tensor, params: EotParams, window: Tensor, canvas_hw: tuple[int, int]
 ) -> Tensor | float:
     """Sensor noise on the patch alone, for the photograph has its own; stronger where there is more light."""
     if not params.noise.any():
         return 0.0
     generator = torch.Generator().manual_seed(params.grain_seed)
-    grain = torch.randn(*(n + _GRAIN_SHIFTS for n in shape[2:]), 3, generator=generator).to(light)
-    shift = (params.grain_place * _GRAIN_SHIFTS).long().to(light.device)
-    down, across = where[0] + shift[:, 1, None], where[1] + shift[:, 0, None]
-    seen = grain[down[:, :, None], across[:, None, :]].permute(0, 3, 1, 2)
-    spread = (light.detach().clamp(min=0) + _DARK_NOISE).sqrt() * params.noise[:, None, None, None].to(light)
-    return seen * spread * alpha.detach()
+    height, width = (side + _GRAIN_SHIFTS for side in canvas_hw)
+    grain = torch.randn(3, height, width, generator=generator).to(light).expand(len(light), -1, -1, -1)
+    shifted = window + (params.grain_place * _GRAIN_SHIFTS).long()
+    seen = torch.stack(_windows(grain, shifted, (light.shape[3], light.shape[2])))
+    spread = (light.detach().clamp(min=0) + _DARK_NOISE).sqrt_() * params.noise[:, None, None, None].to(light)
+    return seen.mul_(spread).mul_(alpha)

@@ -176,7 +176,7 @@ class TrainConfig:
     weights: str | None = None
     data: str = "samples"
     target: str = "auto"
-    technique: str = "adam"
+    technique: str = "pgd"
     also: tuple[str, ...] = ()  # further models, fooled at the same time
     objective: str = "cross-entropy"
     nps: float = 0.0

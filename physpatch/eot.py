@@ -62,6 +62,10 @@ class EotParams:
         """The draw of some of the images: what each of several processes works on."""
         return self._each(lambda tensor: tensor[rows])
 
+    def repeated(self, times: int) -> "EotParams":
+        """The draw several times over, one batch after another."""
+        return self._each(lambda tensor: tensor.repeat(times, *[1] * (tensor.ndim - 1)))
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, for a log or a replay."""
         return {f.name: v.tolist() if isinstance(v := getattr(self, f.name), Tensor) else v for f in fields(self)}

@@ -54,21 +54,30 @@ def save_pictures(folder: Path, victim: Victim, scene: Scene, patch: Patch) -> d
     """
     seen = _look(victim, scene, patch)
     fair = _fair(victim, seen, scene)
+    heat = _heat(victim, seen, patch)
     rows = [[_tile(victim, seen, scene, c, i) for c in _SHOWN_CONDITIONS] for i in fair[:_SHOWN]]
     save_panel(folder / "examples.png", rows, headings=("clean", "grey control", "random control", "patch"))
-    heat: dict[str, NDArray[np.float32]] = {}
-    target = None if patch.target is None else victim.target_index(patch.target)
-    with grad_cam(victim) as cam:
-        for condition in _SHOWN_CONDITIONS:
-            heat[condition] = cam(seen.images[condition], seen.top(condition).tolist())
-        if target is not None:
-            heat["target"] = cam(seen.images["grey"], [target] * len(scene.labels))
-    mask = seen.coverage[:, 0].cpu().numpy()
     fooled = [i for i in fair if seen.top("patch")[i] != scene.labels[i]]
     steady = [i for i in fair if i not in fooled]
     chosen = steady[: _SHOWN // 2] + fooled[: _SHOWN // 2] or fair[:_SHOWN]
     _save_heat_panel(folder / "gradcam.png", victim, seen, scene, heat, chosen)
-    return _heat_numbers(heat, mask, fair)
+    return _heat_numbers(heat, seen.coverage[:, 0].cpu().numpy(), fair)
+
+
+def measure_heat(victim: Victim, scene: Scene, patch: Patch) -> dict[str, Any]:
+    """The numbers of :func:`save_pictures` without its pictures."""
+    seen = _look(victim, scene, patch)
+    return _heat_numbers(_heat(victim, seen, patch), seen.coverage[:, 0].cpu().numpy(), _fair(victim, seen, scene))
+
+
+def _heat(victim: Victim, seen: _Seen, patch: Patch) -> dict[str, NDArray[np.float32]]:
+    """Heat of the top class under each condition, and of the target class under the grey control: (B, H, W) each."""
+    target = None if patch.target is None else victim.target_index(patch.target)
+    with grad_cam(victim) as cam:
+        heat = {c: cam(seen.images[c], seen.top(c).tolist()) for c in _SHOWN_CONDITIONS}
+        if target is not None:
+            heat["target"] = cam(seen.images["grey"], [target] * len(seen.coverage))
+    return heat
 
 
 def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch: Patch, config: TrainConfig) -> None:

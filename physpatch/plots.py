@@ -17,7 +17,7 @@ from physpatch.pictures import open_video
 _VIDEO_SIDE_PX = 480
 _VIDEO_FPS = 15
 _HOLD_FRAMES = 15  # the finished patch stays on screen for a second
-_GOOD, _BAD, _AIM = "#0072B2", "#D55E00", "#000000"  # Okabe and Ito's colours, told apart by colour-blind eyes
+GOOD, BAD, AIM = "#0072B2", "#D55E00", "#000000"  # Okabe and Ito's colours, told apart by colour-blind eyes
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ def save_loss_plot(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     steps = [row["step"] for row in rows]
     left = figure.add_subplot()
-    left.plot(steps, [row["loss"] for row in rows], color=_GOOD, alpha=0.3, linewidth=1)
-    left.plot(steps, _running_mean([row["loss"] for row in rows]), color=_GOOD, label="loss (running mean)")
+    left.plot(steps, [row["loss"] for row in rows], color=GOOD, alpha=0.3, linewidth=1)
+    left.plot(steps, _running_mean([row["loss"] for row in rows]), color=GOOD, label="loss (running mean)")
     left.set(xlabel="step", ylabel="loss")
     right = left.twinx()
     right.plot(
         steps,
         _running_mean([row["success"] for row in rows]),
-        color=_BAD,
+        color=BAD,
         linestyle="--",
         label="fooled, training batch",
     )
@@ -53,7 +53,7 @@ def save_loss_plot(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         frameon=False,
         bbox_to_anchor=(0.5, 1.15),
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_panel(path: Path, rows: Sequence[Sequence[Tile]], *, headings: Sequence[str] = ()) -> None:
@@ -71,8 +71,8 @@ def save_panel(path: Path, rows: Sequence[Sequence[Tile]], *, headings: Sequence
             if x < len(row):
                 axis.imshow(row[x].picture)
                 heading = f"{headings[x]}\n" if y == 0 and x < len(headings) else ""
-                axis.set_title(heading + row[x].caption, fontsize=8, color=_BAD if row[x].wrong else _AIM)
-    _save(figure, path)
+                axis.set_title(heading + row[x].caption, fontsize=8, color=BAD if row[x].wrong else AIM)
+    save_figure(figure, path)
 
 
 def save_evolution(path: Path, history: Sequence[NDArray[np.uint8]]) -> None:
@@ -101,6 +101,7 @@ def _running_mean(values: Sequence[float], width: int = 15) -> NDArray[np.float6
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
     with atomic_path(path) as temporary:
         FigureCanvasAgg(figure).print_figure(temporary, dpi=110)

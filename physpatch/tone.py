@@ -28,15 +28,16 @@ class _Develop(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, light: Tensor, tone: Tensor) -> Tensor:
         clipped = light.clamp(_DARKEST, 1)
-        encoded = torch.where(clipped <= _LINEAR_UP_TO, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
-        toned = encoded**tone
-        ctx.save_for_backward(light, encoded, toned, tone)
+        dark = clipped <= _LINEAR_UP_TO
+        encoded = torch.where(dark, 12.92 * clipped, clipped.pow(1 / 2.4).mul_(1.055).sub_(0.055))
+        toned = encoded.pow(tone)
+        ctx.save_for_backward(light, clipped, dark, encoded, toned, tone)
         return toned
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        light, encoded, toned, tone = ctx.saved_tensors
-        # d/dx (1.055 x^(1/2.4) - 0.055) = (encoded + 0.055) / (2.4 x)
-        slope = torch.where(light <= _LINEAR_UP_TO, 12.92, (encoded + 0.055) / (2.4 * light))
-        slope = torch.where((light >= _DARKEST) & (light <= 1), slope * tone * toned / encoded, 0.0)
-        return gradient * slope, None
+        # Relative slopes: of 1.055 x^(1/2.4) - 0.055 = e it is (1 + 0.055 / e) / 2.4, of 12.92 x it is 1, of e^t it is t.
+        light, clipped, dark, encoded, toned, tone = ctx.saved_tensors
+        slope = (0.055 / encoded).add_(1).div_(2.4).masked_fill_(dark, 1)
+        slope = slope.mul_(tone).mul_(toned).div_(clipped).mul_(gradient)
+        return slope.masked_fill_(light != clipped, 0), None

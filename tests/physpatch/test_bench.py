@@ -1,0 +1,182 @@
+"""The bench: what it compares, that it goes on where it stopped, what it says, and that a cluster gives the same table."""
+
+import csv
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from calibration.errors import InputError
+from physpatch.bench import BenchPlan, run_bench
+from physpatch.bench_report import conclusion, save_bench_report
+from physpatch.config import TrainConfig
+
+TINY = TrainConfig(steps=1, batch=2, seed=4)
+PLAN = BenchPlan(models=("efficientnet_lite0",), targets=("530", "none"), grids=("3x3",), base=TINY)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory) -> tuple[Path, list[dict]]:
+    """Two real cells of the embedded network."""
+    folder = tmp_path_factory.mktemp("bench")
+    return folder, run_bench(PLAN, folder)
+
+
+def test_a_star_varies_one_axis_at_a_time_and_full_takes_all() -> None:
+    axes = {
+        "techniques": ("adam", "pgd", "static"),
+        "models": ("efficientnet_lite0", "efficientnet_lite1"),
+        "grids": ("10x10", "pixel"),
+    }
+    star, full = BenchPlan(**axes, base=TINY).cells(), BenchPlan(**axes, full=True, base=TINY).cells()
+    assert len(star) == 1 + 2 + 1 + 1 and len(full) == 12
+    assert len({cell.name for cell in full}) == 12 and {c.name for c in star} <= {c.name for c in full}
+    assert star[0].measured_on == ("efficientnet_lite0", "efficientnet_lite1")
+    assert [c.measured_on[0] for c in star].count("efficientnet_lite1") == 1
+    other = BenchPlan(**axes, base=replace(TINY, steps=2)).cells()
+    assert not {c.name for c in other} & {c.name for c in full}  # another setting is another cell
+
+
+def test_an_ensemble_trains_on_all_models() -> None:
+    plan = BenchPlan(("ensemble",), ("efficientnet_lite0", "efficientnet_lite1"), base=TINY)
+    assert plan.cells()[0].config.also == ("efficientnet_lite1",)
+
+
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [
+        ({"techniques": ("adm",)}, "unknown technique 'adm'"),
+        ({"techniques": ("ensemble",)}, "needs several models"),
+        ({"grids": ("10",)}, "10"),
+        ({"areas": (0.1, 0.1)}, "each of its areas once, got 0.1, 0.1"),
+        ({"targets": ()}, "each of its targets once, got none"),
+    ],
+)
+def test_senseless_plans_are_refused(axes, words) -> None:
+    with pytest.raises(InputError, match=words):
+        BenchPlan(**axes, base=TINY)
+
+
+def test_a_cell_is_measured_beside_its_controls_with_heat(measured) -> None:
+    _, (aimed, untargeted) = measured
+    own = aimed["measured"]["efficientnet_lite0"]
+    assert own["n"] == 10 and set(own["controls"]) == {"grey", "random"}
+    assert aimed["target"] == {"index": 530, "name": "digital clock"} and untargeted["target"] is None
+    assert 0 < aimed["heat"]["heat_in_patch"]["patch"] < 1 and "similarity_to_target" in aimed["heat"]
+    assert len(aimed["patch"]) == len(aimed["patch"][0]) == 3
+
+
+def test_an_interrupted_bench_does_only_what_is_missing(measured, monkeypatch) -> None:
+    folder, rows = measured
+    done = []
+    monkeypatch.setattr("physpatch.bench.measure_cell", lambda cell, say: done.append(cell.config.target) or rows[1])
+    lost = next(path for path in (folder / "cells").iterdir() if "none" in path.name)
+    lost.unlink()
+    said: list[str] = []
+    assert run_bench(PLAN, folder, say=said.append) == rows
+    assert done == ["none"] and said[0] == "1 of 2 cells are done already"
+
+
+def test_the_report_holds_every_row_with_intervals_and_a_sentence(measured) -> None:
+    folder, rows = measured
+    save_bench_report(folder, rows)
+    text = (folder / "table.md").read_text(encoding="utf-8")
+    assert text.count("| adam | efficientnet_lite0 | 3x3 | 15 % | digital clock |") == 2  # effect and heat; no transfer
+    assert text.count(": takes") + text.count(": does") == 2
+    with open(folder / "table.csv", newline="", encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    assert len(lines) == 2 and lines[0]["measured_on"] == "efficientnet_lite0"
+    assert float(lines[0]["untargeted_low"]) <= float(lines[0]["untargeted"]) <= float(lines[0]["untargeted_high"])
+    assert (folder / "success.png").stat().st_size > 5000 and not (folder / "transfer.png").exists()
+
+
+def test_conclusions_tell_an_attack_from_occlusion(measured) -> None:
+    _, (row, _) = measured
+    own = row["measured"]["efficientnet_lite0"]
+
+    def with_effect(patch: tuple[float, float, float]) -> dict:
+        rate, low, high = patch
+        changed = own | {
+            "patched_accuracy": 0.3,
+            "controls": {"grey": 0.8, "random": 0.7},
+            "untargeted_success": {"rate": rate, "ci95": [low, high], "n": 100},
+            "control_untargeted_success": own["control_untargeted_success"]
+            | {"random": {"rate": 0.2, "ci95": [0.15, 0.25], "n": 100}},
+        }
+        return row | {"measured": {"efficientnet_lite0": changed, "other": changed}}
+
+    strong = conclusion(with_effect((0.6, 0.5, 0.7)))
+    assert "takes 40 points of accuracy beyond" in strong and "on networks it never saw, 40 points" in strong
+    assert "no harm that could be told from random colours" in conclusion(with_effect((0.3, 0.2, 0.4)))
+    assert "less harm than random" in conclusion(with_effect((0.05, 0.02, 0.1)))
+
+
+# --- Ray --------------------------------------------------------------------------------------------------------------
+
+
+def die_once(item: tuple[str, int]) -> int:
+    """Take the worker down at the first try of an odd item."""
+    folder, number = item
+    marker = Path(folder) / f"{number}"
+    if number % 2 and not marker.exists():
+        marker.touch()
+        os._exit(1)
+    return number * number
+
+
+def refuse(item: int) -> int:
+    raise InputError(f"no photographs for {item}")
+
+
+@pytest.fixture(scope="module")
+def two_workers():
+    """A cluster of two nodes with one CPU each, on this machine."""
+    pytest.importorskip("ray", reason="Ray is not installed; it is the extra physpatch[cluster]")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    helpers = Path(__file__).parent
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(helpers), str(helpers.parents[1]), *([before] if before else [])])
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    yield cluster.address
+    cluster.shutdown()
+    os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
+
+
+def test_no_cluster_is_said_in_one_line() -> None:
+    pytest.importorskip("ray", reason="Ray is not installed; it is the extra physpatch[cluster]")
+    from physpatch.cluster import run_on_ray
+
+    with pytest.raises(InputError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"):
+        list(run_on_ray(refuse, [1], "127.0.0.1:1"))
+
+
+def test_a_killed_workers_task_is_done_again(two_workers, tmp_path) -> None:
+    from physpatch.cluster import run_on_ray
+
+    items = [(str(tmp_path), number) for number in range(4)]
+    said: list[str] = []
+    results = {item[1]: result for item, result in run_on_ray(die_once, items, two_workers, say=said.append)}
+    assert results == {0: 0, 1: 1, 2: 4, 3: 9}
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "3"}
+    assert said == ["4 cells on 2 nodes, 2 CPUs"]
+
+
+def test_what_the_work_refuses_is_said_here(two_workers) -> None:
+    from physpatch.cluster import run_on_ray
+
+    with pytest.raises(InputError, match="no photographs for 7"):
+        list(run_on_ray(refuse, [7], two_workers))
+
+
+def test_a_cluster_gives_the_serial_table(two_workers, measured, tmp_path) -> None:
+    _, serial = measured
+    shared = run_bench(replace(PLAN, targets=("530",)), tmp_path, ray_address=two_workers)
+    for one, other in zip(serial[:1], shared, strict=True):
+        assert {k: v for k, v in one.items() if k not in ("seconds", "device")} == {
+            k: v for k, v in other.items() if k not in ("seconds", "device")
+        }
