@@ -1,5 +1,6 @@
 """Independent pieces of work as tasks on a Ray cluster (extra ``physpatch[cluster]``)."""
 
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +39,12 @@ def run_on_ray(
     if ours:
         try:
             _knock(address)
-            ray.init(address=address, include_dashboard=None if address != "local" else False, log_to_driver=False)
+            ray.init(
+                address=address,
+                include_dashboard=None if address != "local" else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"no Ray cluster answers at {address} ({str(error).splitlines()[0] if str(error) else type(error).__name__})"

@@ -240,7 +240,7 @@ def test_techniques_are_listed(command) -> None:
     assert done.code == 0 and done.out.startswith("static") and "adam" in done.out
 
 
-TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1)
+TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "none")
 
 
 @pytest.mark.parametrize(

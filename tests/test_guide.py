@@ -23,7 +23,8 @@ def test_the_python_example_runs(
 def test_every_option_the_guide_and_readme_name_exists(command) -> None:
     text = (ROOT / "docs/guide.md").read_text() + (ROOT / "README.md").read_text()
     known = "".join(
-        command(name, "--help").out for name in ("train", "evaluate", "print", "live", "report", "models", "demo")
+        command(name, "--help").out
+        for name in ("train", "evaluate", "print", "live", "report", "bench", "models", "demo")
     )
     for option in set(re.findall(r"`(?!pip)[^`\n]*?(--[a-z][a-z-]+)", text)):
         assert option in known or option == "--help", option

@@ -82,7 +82,7 @@ def test_the_report_holds_every_row_with_intervals_and_a_sentence(measured) -> N
     folder, rows = measured
     save_bench_report(folder, rows)
     text = (folder / "table.md").read_text(encoding="utf-8")
-    assert text.count("| adam | efficientnet_lite0 | 3x3 | 15 % | digital clock |") == 2  # effect and heat; no transfer
+    assert text.count("| pgd | efficientnet_lite0 | 3x3 | 15 % | digital clock |") == 2  # effect and heat; no transfer
     assert text.count(": takes") + text.count(": does") == 2
     with open(folder / "table.csv", newline="", encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
@@ -177,6 +177,6 @@ def test_a_cluster_gives_the_serial_table(two_workers, measured, tmp_path) -> No
     _, serial = measured
     shared = run_bench(replace(PLAN, targets=("530",)), tmp_path, ray_address=two_workers)
     for one, other in zip(serial[:1], shared, strict=True):
-        assert {k: v for k, v in one.items() if k not in ("seconds", "device")} == {
-            k: v for k, v in other.items() if k not in ("seconds", "device")
-        }
+        assert one["heat"]["heat_in_patch"] == pytest.approx(other["heat"]["heat_in_patch"], abs=1e-4)
+        apart = ("seconds", "device", "heat")  # workers have another number of threads, and so other last digits
+        assert {k: v for k, v in one.items() if k not in apart} == {k: v for k, v in other.items() if k not in apart}

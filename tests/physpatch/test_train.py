@@ -223,7 +223,7 @@ def test_several_victims_are_all_fooled(tiny_victim, photographs) -> None:
 def test_penalties_are_logged_apart_and_keep_the_patch_printable(tiny_victim, photographs) -> None:
     ends = {}
     for nps, tv in ((0.0, 0.0), (20.0, 0.0), (0.0, 20.0)):
-        trainer = Trainer(tiny_victim, photographs, replace(CONFIG, nps=nps, tv=tv), 2)
+        trainer = Trainer(tiny_victim, photographs, replace(CONFIG, technique="adam", nps=nps, tv=tv), 2)
         records = list(trainer)
         assert set(records[0].terms) == {"ce"} | ({"nps"} if nps else set()) | ({"tv"} if tv else set())
         assert records[-1].loss == pytest.approx(sum(records[-1].terms.values()), rel=1e-5)

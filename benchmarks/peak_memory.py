@@ -1,0 +1,77 @@
+"""Peak memory of training steps over that of the bare victim's forward and backward pass, and seconds an image by batch.
+
+    python benchmarks/peak_memory.py [--model efficientnet_lite0] [--batch 16]
+
+Each is measured in a process of its own, as resident memory at its peak beyond what is resident once the victim and the
+photographs are loaded. Prints one JSON line.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+
+def main() -> None:
+    """Print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="efficientnet_lite0")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--measure", choices=("bare", "step"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(_measure(options.measure, options.model, options.batch)))  # noqa: T201
+        return
+    found = {what: _in_a_process(what, options.model, options.batch) for what in ("bare", "step")}
+    by_batch = {
+        batch: _in_a_process("step", options.model, batch)["seconds"] / batch
+        for batch in (options.batch // 2, options.batch, 2 * options.batch)
+    }
+    print(  # noqa: T201
+        json.dumps(
+            {
+                "ratio": round(found["step"]["mebibytes"] / found["bare"]["mebibytes"], 3),
+                "mebibytes": {what: round(values["mebibytes"]) for what, values in found.items()},
+                "seconds_an_image": {batch: round(seconds, 4) for batch, seconds in by_batch.items()},
+                "model": options.model,
+                "batch": options.batch,
+            }
+        )
+    )
+
+
+def _in_a_process(what: str, model: str, batch: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--measure", what, "--model", model, "--batch", str(batch)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def _measure(what: str, model: str, batch: int) -> dict[str, float]:
+    import torch
+
+    from physpatch import TrainConfig, Trainer, load_photographs, load_victim
+
+    victim = load_victim(model, device="cpu")
+    train, _ = load_photographs("samples", victim)
+    size = victim.preprocessing.size
+    images = torch.rand(batch, size, size, 3).permute(0, 3, 1, 2)
+    steps = iter(Trainer(victim, train, TrainConfig(steps=100, batch=batch), target=0))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    for number in range(5):
+        if number == 2:
+            started = time.perf_counter()  # the first ones allocate and choose kernels
+        if what == "step":
+            next(steps)
+        else:
+            leaf = images.detach().requires_grad_()
+            scores = victim.scores(leaf)
+            torch.nn.functional.cross_entropy(scores, torch.zeros(batch, dtype=torch.int64)).backward()
+    seconds = (time.perf_counter() - started) / 3
+    return {"mebibytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, "seconds": seconds}
+
+
+if __name__ == "__main__":
+    main()
