@@ -58,7 +58,7 @@ def _run_part(run: Path | None) -> dict[str, Any] | None:
     if run is None:
         return None
     record = read_json(run / "run.json")
-    pictures = {name: _embed(run / f"{name}.png") for name in ("patch", "loss", "examples", "gradcam")}
+    pictures = {name: _embed(run / f"{name}.png") for name in ("patch", "loss", "examples", "gradcam", "eot")}
     sheet = run / "sheet.pdf"
     patch = Patch.load(run) if (run / "patch.json").is_file() else None
     return {

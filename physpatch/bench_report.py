@@ -193,5 +193,5 @@ def _save_transfer_plot(path: Path, rows: Sequence[Row]) -> None:
             axis.text(x, y, f"{value:+.0f}", ha="center", va="center", fontsize=8, color=color, fontweight=bold)
     axis.set_xticks(range(len(models)), models, fontsize=8, rotation=20)
     axis.set_yticks(range(len(rows)), [" · ".join(_names(row)) for row in rows], fontsize=8)
-    axis.set_title("points of accuracy lost beyond random colours; bold: the network trained on", fontsize=9)
+    figure.suptitle("points of accuracy lost beyond random colours\nbold: the network trained on", fontsize=9)
     save_figure(figure, path)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +106,7 @@ class Trainer:
                 except BaseException:  # a step cut short, by Ctrl-C say, is made again whole when the run goes on
                     self._generator.set_state(drawn)
                     self._technique.restore(moved)
+                    self._technique.zero_grad(set_to_none=True)  # or the next step would add to this one's
                     raise
                 self.step = record.step
                 if self.step <= self._heat * self.config.restarts and self.step % self._heat == 0:
@@ -239,9 +241,7 @@ class Trainer:
             technique.tell(losses)
         return terms.mean(dim=0), torch.stack([fooled for _, fooled in judged]).mean(dim=0)
 
-    def _all_untouched(self) -> Any:
-        from contextlib import ExitStack
-
+    def _all_untouched(self) -> ExitStack:
         stack = ExitStack()
         for victim in self._victims:
             stack.enter_context(untouched(victim))

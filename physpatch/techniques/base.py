@@ -56,6 +56,31 @@ class Technique(nn.Module, ABC):
         return torch.full_like(losses, 1 / len(losses))
 
 
+class OnCells(Technique):
+    """A technique that learns the cells' colours themselves and projects them onto what can be printed."""
+
+    def __init__(self, start: Tensor, learning_rate: float | None = None, *, steps: int = 200, seed: int = 0) -> None:
+        super().__init__(start, learning_rate, steps=steps, seed=seed)
+        self._cells = nn.Parameter(start.clone())
+
+    def cells(self) -> Tensor:
+        return self._cells
+
+    def _take_gradient(self) -> Tensor:
+        """What the backward pass left on the cells, which is cleared."""
+        gradient, self._cells.grad = self._cells.grad, None
+        if gradient is None:
+            raise RuntimeError("step() before backward()")
+        return gradient
+
+    def state(self) -> dict[str, Tensor]:
+        return {"cells": self._cells.detach().clone()}
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self._cells.copy_(state["cells"])
+
+
 def shrinking(taken: int, steps: int) -> float:
     """A factor on the step size that falls along a half cosine from 1 to 0.05 over a run of ``steps``."""
     return 0.05 + 0.95 * (1 + math.cos(math.pi * min(taken / steps, 1.0))) / 2

@@ -3,14 +3,14 @@
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from physpatch.techniques.base import Technique, shrinking
+from physpatch.techniques.base import OnCells, shrinking
 
 _MOMENTUM = 0.9
 
 
-class Pgd(Technique):
+class Pgd(OnCells):
     """MI-FGSM (Dong et al. 2018, algorithm 1) on the cells: momentum over L1-normalised gradients, its sign, projection.
 
     The step shrinks over the run along a half cosine, as a fixed step only circles about the optimum.
@@ -21,31 +21,23 @@ class Pgd(Technique):
 
     def __init__(self, start: Tensor, learning_rate: float | None = None, *, steps: int = 200, seed: int = 0) -> None:
         super().__init__(start, learning_rate, steps=steps, seed=seed)
-        self._cells = nn.Parameter(start.clone())
         self._momentum = torch.zeros_like(start)
         self._taken = torch.zeros((), dtype=torch.int64)
 
-    def cells(self) -> Tensor:
-        return self._cells
-
     @torch.no_grad()
     def step(self) -> None:
-        gradient = self._cells.grad
-        if gradient is None:
-            raise RuntimeError("step() before backward()")
+        gradient = self._take_gradient()
         scale = gradient.abs().mean().clamp(min=torch.finfo(gradient.dtype).tiny)
         self._momentum.mul_(_MOMENTUM).add_(gradient / scale)
         size = self.learning_rate * shrinking(int(self._taken), self.steps)
         self._cells.sub_(size * self._momentum.sign()).clamp_(0, 1)
-        self._cells.grad = None
         self._taken += 1
 
     def state(self) -> dict[str, Tensor]:
-        kept = {"cells": self._cells.detach(), "momentum": self._momentum, "taken": self._taken}
-        return {name: tensor.clone() for name, tensor in kept.items()}
+        return super().state() | {"momentum": self._momentum.clone(), "taken": self._taken.clone()}
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor]) -> None:
-        self._cells.copy_(state["cells"])
+        super().restore(state)
         self._momentum.copy_(state["momentum"])
         self._taken.copy_(state["taken"])

@@ -124,6 +124,12 @@ def test_a_step_cut_short_is_made_again(tiny_victim, photographs, monkeypatch) -
     cut = Trainer(tiny_victim, photographs, config, 2)
     steps = iter(cut)
     next(steps)
+    step = type(cut._technique).step
+    monkeypatch.setattr(type(cut._technique), "step", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):  # after the backward pass
+        next(iter(cut))
+    monkeypatch.setattr(type(cut._technique), "step", step)
+    steps = iter(cut)
     real = tiny_victim.module.forward
     monkeypatch.setattr(tiny_victim.module, "forward", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
