@@ -26,5 +26,5 @@ def test_every_option_the_guide_and_readme_name_exists(command) -> None:
         command(name, "--help").out
         for name in ("train", "evaluate", "print", "live", "report", "bench", "models", "demo")
     )
-    for option in set(re.findall(r"`(?!pip)[^`\n]*?(--[a-z][a-z-]+)", text)):
+    for option in set(re.findall(r"`(?!pip|torchrun)[^`\n]*?(--[a-z][a-z-]+)", text)):
         assert option in known or option == "--help", option
