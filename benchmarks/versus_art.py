@@ -111,8 +111,7 @@ def _art(network: torch.nn.Module, train: Photographs, target: int) -> Runner:
     from art.estimators.classification import PyTorchClassifier
 
     size = 224
-    first = (train.images.shape[-1] - size) // 2
-    images = train.images[:, :, first : first + size, first : first + size].float().numpy() / 255
+    images = train.central(size).float().numpy() / 255
     classifier = PyTorchClassifier(
         network,
         torch.nn.CrossEntropyLoss(),

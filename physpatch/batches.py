@@ -51,10 +51,8 @@ class BatchSource:
     def labels(self) -> Tensor:
         """The photographs' labels (N,), with the victim's own answer where one has none."""
         labels = self.photographs.labels.clone()
-        size = self.victim.preprocessing.size
-        first = (self.photographs.images.shape[-1] - size) // 2
+        central = self.photographs.central(self.victim.preprocessing.size)
         unknown = (labels == UNLABELLED).nonzero()[:, 0]
         for part in unknown.split(_LABELLING_BATCH) if len(unknown) else ():
-            images = self.photographs.images[part, :, first : first + size, first : first + size]
-            labels[part] = self.victim.scores(images.to(self.victim.device).float() / 255).argmax(dim=1).cpu()
+            labels[part] = self.victim.scores(central[part].to(self.victim.device).float() / 255).argmax(dim=1).cpu()
         return labels

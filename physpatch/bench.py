@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,17 @@ from calibration.errors import InputError, unknown_name
 from calibration.files import read_json, write_json
 from physpatch.artifact import parse_grid
 from physpatch.config import TrainConfig
+from physpatch.data import load_photographs
+from physpatch.environment import device_name, versions
+from physpatch.evaluate import EVALUATION_SEED_OFFSET, evaluate_patch, scenes
+from physpatch.examples import measure_heat
+from physpatch.runs import poses_for
+from physpatch.targets import resolve_target
 from physpatch.techniques import TECHNIQUES
+from physpatch.train import Trainer
+from physpatch.victims.registry import load_victim
 
 PIXEL = "pixel"  # a grid with a cell for each pixel of the image
-_SEED_OFFSET = 1  # evaluation poses are drawn apart from the training's
 
 Say = Callable[[str], None]
 
@@ -34,11 +42,11 @@ class BenchPlan:
         base: everything else about the trainings.
     """
 
-    techniques: tuple[str, ...] = ("pgd",)
+    techniques: tuple[str, ...] = (TrainConfig.technique,)
     models: tuple[str, ...] = ("efficientnet_lite0",)
     grids: tuple[str, ...] = ("10x10",)
-    areas: tuple[float, ...] = (0.15,)
-    targets: tuple[str, ...] = ("auto",)
+    areas: tuple[float, ...] = (TrainConfig.area,)
+    targets: tuple[str, ...] = (TrainConfig.target,)
     full: bool = False
     base: TrainConfig = field(default_factory=TrainConfig)
 
@@ -60,7 +68,7 @@ class BenchPlan:
         """The cells of the table, the base first."""
         axes = (self.techniques, self.models, self.grids, self.areas, self.targets)
         base = tuple(axis[0] for axis in axes)
-        return [self._cell(*choice) for choice in (_product(axes) if self.full else _star(base, axes))]
+        return [self._cell(*choice) for choice in (product(*axes) if self.full else _star(base, axes))]
 
     def _cell(self, technique: str, model: str, grid: str, area: float, target: str) -> "BenchCell":
         others = tuple(name for name in self.models if name != model)
@@ -129,15 +137,6 @@ def _results(cells: list[BenchCell], ray_address: str | None, say: Say) -> Itera
 
 def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
     """Train one patch and measure it: a pure function of the cell, whatever machine runs it."""
-    from physpatch.data import load_photographs
-    from physpatch.environment import device_name, versions
-    from physpatch.evaluate import evaluate_patch, scenes
-    from physpatch.examples import measure_heat
-    from physpatch.runs import poses_for
-    from physpatch.targets import resolve_target
-    from physpatch.train import Trainer
-    from physpatch.victims.registry import load_victim
-
     started = time.perf_counter()
     victims = {name: load_victim(name, device=cell.config.device, say=say) for name in cell.measured_on}
     victim = victims[cell.measured_on[0]]
@@ -152,7 +151,7 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
     choice = resolve_target(config.target, victim, training, config, say)
     trainer = Trainer(victim, training, config, choice.index, others=[victims[name] for name in config.also])
     seconds = sum(record.seconds for record in trainer)
-    seed, patch, measured = config.seed + _SEED_OFFSET, trainer.patch, {}
+    seed, patch, measured = config.seed + EVALUATION_SEED_OFFSET, trainer.patch, {}
     for name, one in victims.items():
         photographs = held_out[name]
         measured[name] = evaluate_patch(
@@ -184,12 +183,6 @@ def _grid(cell: BenchCell, size: int) -> tuple[int, int]:
         return parse_grid(cell.grid)
     side = max(1, round(size * cell.config.area**0.5))
     return side, side
-
-
-def _product(axes: tuple[tuple[Any, ...], ...]) -> Iterator[tuple[Any, ...]]:
-    from itertools import product
-
-    return product(*axes)
 
 
 def _star(base: tuple[Any, ...], axes: tuple[tuple[Any, ...], ...]) -> Iterator[tuple[Any, ...]]:

@@ -54,6 +54,11 @@ class Photographs:
         names = tuple(name for name, kept in zip(self.names, keep.tolist(), strict=True) if kept)
         return Photographs(self.images[keep], self.labels[keep], names)
 
+    def central(self, size: int) -> Tensor:
+        """The central squares (N, 3, size, size), uint8."""
+        first = (self.images.shape[-1] - size) // 2
+        return self.images[:, :, first : first + size, first : first + size]
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 over pixels and labels: the same data have the same fingerprint."""

@@ -19,6 +19,7 @@ from physpatch.stats import Rate, clip_rate, wilson
 from physpatch.victims.base import DETECTION_THRESHOLD, Victim, untouched
 
 CONDITIONS = ("patch", "grey", "random")
+EVALUATION_SEED_OFFSET = 1  # added to a run's seed, so that poses are drawn apart from the training's
 _BATCH = 32
 
 

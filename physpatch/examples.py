@@ -83,10 +83,8 @@ def _heat(victim: Victim, seen: _Seen, patch: Patch) -> dict[str, NDArray[np.flo
 def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch: Patch, config: TrainConfig) -> None:
     """A panel of 16 draws of the run's transformations, each with the numbers that made it."""
     generator = torch.Generator().manual_seed(config.seed)
-    size = victim.preprocessing.size
-    first = (photographs.images.shape[-1] - size) // 2
     chosen = torch.randint(len(photographs), (_EOT_SHOWN,), generator=generator)
-    images = photographs.images[chosen, :, first : first + size, first : first + size].float() / 255
+    images = photographs.central(victim.preprocessing.size)[chosen].float() / 255
     params = sample(config.eot, _EOT_SHOWN, generator)
     composite, _ = place_patch(images, cells_from_patch(patch), params, config.area)
     pictures = (composite.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()

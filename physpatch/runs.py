@@ -19,7 +19,7 @@ from calibration.files import atomic_path, read_json, write_json
 from physpatch.config import TrainConfig
 from physpatch.data import UNLABELLED, Photo, Photographs, limited, list_photos, load_photographs, load_photos, split
 from physpatch.environment import device_name, versions
-from physpatch.evaluate import evaluate_patch, scenes
+from physpatch.evaluate import EVALUATION_SEED_OFFSET, evaluate_patch, scenes
 from physpatch.examples import save_eot_samples, save_pictures
 from physpatch.places import RUNS_FOLDER, mark_as_latest
 from physpatch.plots import save_evolution, save_loss_plot
@@ -32,7 +32,6 @@ from physpatch.victims.registry import load_victim
 _CHECKPOINT = Path("checkpoint/state.safetensors")
 _CHECKPOINT_SECONDS = 10.0
 _VIEWS_WANTED = 60  # a handful of photographs is seen in several poses each
-_EVALUATION_SEED_OFFSET = 1  # evaluation poses are drawn apart from the training's
 
 Progress = Callable[[StepRecord, int], None]
 Say = Callable[[str], None]
@@ -284,7 +283,7 @@ def _finish(
     patch = replace(trainer.patch, provenance=_provenance(config, materials))
     patch.save(folder)
     results: dict[str, Any] = {}
-    seed = config.seed + _EVALUATION_SEED_OFFSET
+    seed = config.seed + EVALUATION_SEED_OFFSET
     if len(held_out):
         poses = poses_for(held_out)
         evaluation = evaluate_patch(victim, held_out, patch, area=config.area, eot=config.eot, seed=seed, poses=poses)
