@@ -16,13 +16,15 @@ import click
 import physpatch
 from calibration.errors import InputError, PhyspatchError, unknown_name
 from calibration.files import read_json, write_json
-from calibration.sheet import PAGES_MM, SHEET_KINDS
+from calibration.paper import PAGES_MM, parse_extent_mm
+from calibration.sheet import CUTS, SHEET_KINDS
 from calibration.units import parse_length_mm
 from physpatch.artifact import CONTROLS, Patch, parse_grid
 from physpatch.config import EOT_PRESETS, PRECISIONS, EotConfig, TrainConfig
 from physpatch.places import LATEST, find_run
 
 if TYPE_CHECKING:
+    from calibration.sheet import SheetLayout
     from captures.session import SessionPlan
     from captures.sources import Source
     from captures.virtual import VirtualRig
@@ -482,35 +484,212 @@ def _write_json(target: str | None, value: Any) -> None:
 # --- print ---------------------------------------------------------------------------------------------------------------
 
 
+_PAPER_OPTION = click.option(
+    "--paper",
+    default="a4",
+    show_default=True,
+    metavar="|".join(PAGES_MM) + "|WxH",
+    help="The page, or a size like 300x500mm.",
+)
+_OPEN_OPTION = click.option("--open", "open_it", is_flag=True, help="Show the PDF in the system's viewer.")
+
+
 @cli.command("print")
 @_RUN_ARGUMENT
-@click.option("--size", default=_DEFAULT_SIZE, show_default=True, help="Longer side of the patch, in mm, cm, m or in.")
-@click.option("--paper", default="a4", show_default=True, metavar="|".join(PAGES_MM), help="The page.")
-@click.option("--controls", is_flag=True, help=f"Add a page for each control: {', '.join(CONTROLS)}.")
+@click.option(
+    "--size",
+    default=_DEFAULT_SIZE,
+    show_default=True,
+    help="Longer side of the patch, in mm, cm, m or in; larger than the paper it becomes a poster to glue.",
+)
+@_PAPER_OPTION
+@click.option("--controls", is_flag=True, help=f"Add a sheet for each control: {', '.join(CONTROLS)}.")
+@click.option(
+    "--cut",
+    type=click.Choice(CUTS),
+    default=CUTS[0],
+    show_default=True,
+    help="Cut around the markers, or cut out the patch alone as a square or circle for objects and stickers.",
+)
+@click.option("--bleed", metavar="LENGTH", help="How far the colours of a cut-out run over the cut. Default: 2mm.")
+@click.option(
+    "--verify",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.pdf",
+    help="Measure that PDF instead of writing one: lengths, markers, colours.",
+)
+@click.option(
+    "--measured",
+    metavar="WxH",
+    help="Note what the printed rulers measure, across and down, like 99.2x99.4mm; used as the true size from then on.",
+)
+@_OPEN_OPTION
+@_JSON_OPTION
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.pdf",
     help="Default: sheet.pdf in the run's folder.",
 )
-def print_(run: str | None, size: str, paper: str, controls: bool, out: Path | None) -> None:
+def print_(
+    run: str | None,
+    verify: Path | None,
+    measured: str | None,
+    out: Path | None,
+    open_it: bool,
+    json_out: str | None,
+    **options: Any,
+) -> None:
     """Write the patch as a PDF to scale. RUN is a run folder or a patch.json.
 
     \b
     physpatch print --size 10cm
-    physpatch print runs/latest --size 15cm --paper a3 --controls --out sheet.pdf
+    physpatch print runs/latest --size 1m --paper a3 --controls --out poster.pdf
+    physpatch print --verify runs/latest/sheet.pdf
+    physpatch print --measured 99.2x99.4mm
     """
+    path = verify or out
+    if path is None:
+        folder = find_run(run)
+        path = (folder.parent if folder.is_file() else folder) / "sheet.pdf"
+    if measured:
+        from calibration.pdf import store_measured
+
+        across, down = parse_extent_mm(measured)
+        note = store_measured(path, (across, down))
+        click.echo(
+            f"{note}: rulers of {across:g} x {down:g} mm; sessions take the sheets at their true size from now on"
+        )
+    if verify:
+        _verify_print(path, run, json_out)
+    elif not measured:
+        _print_run(find_run(run), path, json_out, **options)
+    if open_it:
+        _show_file(path)
+
+
+def _print_run(
+    folder: Path,
+    path: Path,
+    json_out: str | None,
+    *,
+    size: str,
+    paper: str,
+    controls: bool,
+    cut: str,
+    bleed: str | None,
+) -> None:
     from printouts import print_sheets
 
-    size_mm = parse_length_mm(size)
-    folder = find_run(run)
-    path = out or (folder.parent if folder.is_file() else folder) / "sheet.pdf"
-    layouts = print_sheets(Patch.load(folder), size_mm, path, paper=paper, controls=CONTROLS if controls else ())
-    place = layouts[0].patch
-    click.echo(
-        f"{path}: {place.width_mm:g} x {place.height_mm:g} mm on {paper.upper()}, {len(layouts)} page{'s' * (len(layouts) > 1)}"
+    layouts = print_sheets(
+        Patch.load(folder),
+        parse_length_mm(size),
+        path,
+        paper=paper,
+        controls=CONTROLS if controls else (),
+        cut=cut,
+        bleed_mm=parse_length_mm(bleed) if bleed else None,
     )
-    click.echo("Print at 100 % (actual size) and check that both rulers measure 100 mm.")
+    _show_printed(path, paper, layouts, json_out)
+
+
+def _show_printed(path: Path, paper: str, layouts: "tuple[SheetLayout, ...]", json_out: str | None) -> None:
+    """Say what was written, beside a picture of it."""
+    from dataclasses import asdict
+
+    from calibration.pdf import forget_measured
+    from printouts.preview import save_preview
+
+    picture = save_preview(path)
+    forgotten = forget_measured(path)
+    if json_out != "-":
+        place, pages = layouts[0].patch, sum(layout.pages for layout in layouts)
+        click.echo(
+            f"{path}: {place.width_mm:g} x {place.height_mm:g} mm on {paper.upper()}, {pages} page{'s' * (pages > 1)}"
+            f"{', to be glued as page 1 shows' if layouts[0].tiles else ''}; preview in {picture.name}"
+        )
+        click.echo(
+            "Print at 100 % (actual size) and measure both rulers; where they are off: physpatch print --measured WxH"
+        )
+        if forgotten:
+            click.echo("What was measured on the earlier print no longer holds: measure the rulers of the new one.")
+    _write_json(json_out, [asdict(layout) for layout in layouts])
+
+
+def _show_file(path: Path) -> None:
+    if click.launch(str(path)):
+        _say(f"no viewer found on this machine: open {path} yourself")
+
+
+def _verify_print(path: Path, run: str | None, json_out: str | None) -> None:
+    """Measure a PDF, show what came out, and fail where something is out of bounds."""
+    from calibration.pdf import carried_layouts
+    from physpatch.terminal import print_table, progress_bar
+    from printouts.verify import verify_sheets
+
+    patch = Patch.load(find_run(run)) if run else None
+    if patch is None and LATEST.exists():
+        latest = Patch.load(find_run(None))
+        patch = latest if any(layout.patch_id == latest.id for layout in carried_layouts(path)) else None
+    with progress_bar("measuring") as bar:
+        proofs = verify_sheets(path, patch, on_page=bar.show)
+    if json_out != "-":
+        rows = [
+            (
+                f"{proof.kind} {proof.patch_id}",
+                str(proof.pages),
+                " x ".join("-" if length is None else f"{length:.2f}" for length in proof.measured_mm),
+                " x ".join(f"{length:.2f}" for length in proof.rulers_mm),
+                f"{proof.markers_read} of {proof.markers}",
+                "yes" if proof.label_read else "no",
+                str(proof.worst_step),
+            )
+            for proof in proofs
+        ]
+        print_table(("sheet", "pages", "patch, mm", "rulers, mm", "markers", "QR", "colour error"), rows)
+        click.echo(f"colours compared with {'patch.json' if patch else 'what the PDF says of itself'}, in 8-bit steps")
+    _write_json(json_out, [proof.to_dict() for proof in proofs])
+    problems = [f"{proof.kind}: {problem}" for proof in proofs for problem in proof.problems]
+    if problems:
+        raise InputError(
+            f"{path} is not what it should be: {'; '.join(problems)}; print it anew with `physpatch print`"
+        )
+
+
+# --- calibrate -----------------------------------------------------------------------------------------------------------
+
+
+@cli.group()
+def calibrate() -> None:
+    """Measure your printer and camera."""
+
+
+@calibrate.command("sheet")
+@click.option("--size", help="Longer side of board and chart. Default: the largest that fits.")
+@_PAPER_OPTION
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Shuffles the chart's colours.")
+@_OPEN_OPTION
+@_JSON_OPTION
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("calibration.pdf"),
+    show_default=True,
+    metavar="FILE.pdf",
+)
+def calibrate_sheet(size: str | None, paper: str, seed: int, open_it: bool, json_out: str | None, out: Path) -> None:
+    """Write the sheets to film: a ChArUco board for the lens, a chart of 100 colours for printer and camera.
+
+    \b
+    physpatch calibrate sheet
+    physpatch calibrate sheet --paper letter --out calibration.pdf
+    """
+    from printouts import print_targets
+
+    layouts = print_targets(out, paper=paper, size_mm=parse_length_mm(size) if size else None, seed=seed)
+    _show_printed(out, paper, layouts, json_out)
+    if open_it:
+        _show_file(out)
 
 
 # --- live ----------------------------------------------------------------------------------------------------------------
@@ -583,7 +762,7 @@ def _live_session(
     folder: Path | None, session: Path, frames: "Source | None", window: "Window | None", options: dict[str, Any]
 ) -> str | None:
     """Load models, sheet and patch, and record; without frames the virtual rig makes them. Returns the target's name."""
-    from calibration.pdf import carried_layouts
+    from calibration.pdf import printed_layouts
     from captures.session import SessionPlan
     from physpatch.runs import held_out_files
 
@@ -601,7 +780,7 @@ def _live_session(
     plan = SessionPlan(
         classifier=classifier,
         detector=detector,
-        layouts=carried_layouts(sheet) if sheet else (),
+        layouts=printed_layouts(sheet) if sheet else (),
         intrinsics=rig.intrinsics if rig else None,
         hfov_deg=options["hfov"],
         target=patch.target if patch else None,
@@ -682,9 +861,15 @@ def _record(source: Any, plan: "SessionPlan", session: Path, total: int | None, 
     from physpatch.terminal import progress_bar
 
     with progress_bar("frames") as bar:
+        strangers: set[str] = set()
 
         def on_frame(analysis: Any, picture: Any) -> bool:
             bar.show(analysis.rows[0].frame, total)
+            if analysis.foreign and analysis.foreign.patch_id not in strangers:
+                strangers.add(analysis.foreign.patch_id)
+                bar.say(
+                    f"a sheet of patch {analysis.foreign.patch_id} is shown; it is none of this session's and not counted"
+                )
             return window is None or window.show(picture)
 
         run_session(source, plan, session, on_frame=on_frame)

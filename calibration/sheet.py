@@ -1,11 +1,13 @@
 """Where everything lies on a printed sheet, in millimetres.
 
 The one owner of that fact: printing draws from a :class:`SheetLayout`, a session finds the sheet with the same one.
-Coordinates are millimetres from the top left corner of the page, x to the right, y down.
+Coordinates are millimetres from the top left corner of the sheet, x to the right, y down. A sheet is one page, or, where
+the patch is larger, a poster of several :class:`Tile` pages; then the coordinates are those of the glued poster.
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -14,32 +16,21 @@ from numpy.typing import NDArray
 
 from calibration.errors import InputError, unknown_name
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 ARUCO_DICTIONARY = cv2.aruco.DICT_4X4_50
 MARKER_MODULES = 6  # 4x4 data bits and a black rim of one bit on each side
-SHEET_KINDS = ("patch", "grey", "random", "shuffled")  # four marker ids each: the ids tell a session what it sees
-PAGES_MM = {
-    "a5": (148.0, 210.0),
-    "a4": (210.0, 297.0),
-    "a3": (297.0, 420.0),
-    "a2": (420.0, 594.0),
-    "letter": (215.9, 279.4),
-    "legal": (215.9, 355.6),
-    "tabloid": (279.4, 431.8),
-}
-
-RULER_MM = 100.0
-_MARGIN_MM = 5.0  # what most printers leave blank
-_RULER_BAND_MM = 9.0
-_HEADER_MM = 14.0
-_BORDER_MM = 4.0  # white paper between what is printed and the cut line
-_MARKER_MM = (8.0, 20.0)
-_SMALLEST_CELL_MM = 1.0
+SHEET_KINDS = ("patch", "grey", "random", "shuffled")  # what a session may show
+CALIBRATION_KINDS = ("chart", "board")  # what `calibrate sheet` prints
+CUTS = ("sheet", "square", "circle")
+_KINDS = SHEET_KINDS + CALIBRATION_KINDS
+BOARD_FIRST_ID = 4 * len(_KINDS)  # the ids of a ChArUco board's own markers follow those of the sheet corners
+_CROP_OFFSET_MM, _CROP_MM = 1.0, 2.5
+_MOST_CELLS_CARRIED = 4096
 
 
 @dataclass(frozen=True)
 class Rect:
-    """An upright rectangle on the page, in millimetres."""
+    """An upright rectangle, in millimetres."""
 
     x_mm: float
     y_mm: float
@@ -47,19 +38,48 @@ class Rect:
     height_mm: float
 
     @property
+    def right_mm(self) -> float:
+        """The right edge."""
+        return self.x_mm + self.width_mm
+
+    @property
+    def bottom_mm(self) -> float:
+        """The lower edge."""
+        return self.y_mm + self.height_mm
+
+    @property
     def corners_mm(self) -> NDArray[np.float32]:
         """The corners as (4, 2), clockwise from the top left: OpenCV's order for ArUco markers."""
-        x, y, right, bottom = self.x_mm, self.y_mm, self.x_mm + self.width_mm, self.y_mm + self.height_mm
+        x, y, right, bottom = self.x_mm, self.y_mm, self.right_mm, self.bottom_mm
         return np.array([[x, y], [right, y], [right, bottom], [x, bottom]], dtype=np.float32)
 
     def overlaps(self, other: "Rect") -> bool:
         """Whether the two share any area."""
         return (
-            self.x_mm < other.x_mm + other.width_mm
-            and other.x_mm < self.x_mm + self.width_mm
-            and self.y_mm < other.y_mm + other.height_mm
-            and other.y_mm < self.y_mm + self.height_mm
+            self.x_mm < other.right_mm
+            and other.x_mm < self.right_mm
+            and self.y_mm < other.bottom_mm
+            and other.y_mm < self.bottom_mm
         )
+
+    def common(self, other: "Rect") -> "Rect | None":
+        """The area that both share, or None."""
+        if not self.overlaps(other):
+            return None
+        x, y = max(self.x_mm, other.x_mm), max(self.y_mm, other.y_mm)
+        return Rect(x, y, min(self.right_mm, other.right_mm) - x, min(self.bottom_mm, other.bottom_mm) - y)
+
+    def grown(self, by_mm: float) -> "Rect":
+        """The rectangle with ``by_mm`` more on every side."""
+        return Rect(self.x_mm - by_mm, self.y_mm - by_mm, self.width_mm + 2 * by_mm, self.height_mm + 2 * by_mm)
+
+    def shifted(self, x_mm: float, y_mm: float) -> "Rect":
+        """The rectangle moved."""
+        return Rect(self.x_mm + x_mm, self.y_mm + y_mm, self.width_mm, self.height_mm)
+
+    def scaled(self, x: float, y: float) -> "Rect":
+        """The rectangle under a stretch of the sheet about its origin."""
+        return Rect(self.x_mm * x, self.y_mm * y, self.width_mm * x, self.height_mm * y)
 
 
 @dataclass(frozen=True)
@@ -71,135 +91,141 @@ class Marker:
 
 
 @dataclass(frozen=True)
+class Tile:
+    """One page of a poster.
+
+    Attributes:
+        name: row letter and column number, like ``B3``.
+        part: what of the poster shows on this page once all pages are glued.
+        printed: ``part`` and the overlap to the right and below, over which the neighbours are glued.
+        at_mm: where the top left corner of ``printed`` lies on the page.
+    """
+
+    name: str
+    part: Rect
+    printed: Rect
+    at_mm: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class SheetLayout:
-    """One page: the patch rectangle, its four corner markers, the cut line around them and two rulers."""
+    """One sheet: a patch, a control or a calibration target, with its corner markers, label, cut line and rulers.
+
+    Attributes:
+        kind: one of ``SHEET_KINDS`` or ``CALIBRATION_KINDS``; it has four marker ids of its own.
+        patch_id: of the cells shown.
+        grid: rows, columns.
+        page_mm: width and height of the sheet: a page, or the glued poster.
+        paper_mm: width and height of the paper; of a poster, of each of its pages.
+        patch: the cells.
+        white: around the patch, and blank: what a session balances its white by.
+        markers: four, clockwise from the top left.
+        label: the square of the QR code.
+        cut: along which the sheet is cut out; around markers and all, or for a cut-out the patch itself.
+        cut_shape: ``sheet``, or ``square`` or ``circle`` for a cut-out, whose markers stay on the paper around it.
+        bleed_mm: how far the colours of a cut-out run over the cut.
+        ruler_x, ruler_y: on the page, or on the first page of a poster, the assembly map.
+        tiles: the further pages of a poster.
+        cells_hex: the colours shown, row by row, six digits each; empty where there are too many to carry.
+        scale: what the printer made of 1 mm along x and y, as its rulers measure.
+    """
 
     kind: str
     patch_id: str
-    grid: tuple[int, int]  # rows, columns
-    page_mm: tuple[float, float]  # width, height
+    grid: tuple[int, int]
+    page_mm: tuple[float, float]
+    paper_mm: tuple[float, float]
     patch: Rect
+    white: Rect
     markers: tuple[Marker, ...]
+    label: Rect
     cut: Rect
+    cut_shape: str
+    bleed_mm: float
     ruler_x: Rect
     ruler_y: Rect
+    tiles: tuple[Tile, ...] = ()
+    cells_hex: str = field(default="", repr=False)
+    scale: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
-        if self.kind not in SHEET_KINDS:
-            raise unknown_name("sheet kind", self.kind, SHEET_KINDS)
+        if self.kind not in _KINDS:
+            raise unknown_name("sheet kind", self.kind, _KINDS)
+        if self.cut_shape not in CUTS:
+            raise unknown_name("cut", self.cut_shape, CUTS)
 
     @property
     def cell_mm(self) -> float:
         """Edge of one cell."""
         return self.patch.width_mm / self.grid[1]
 
+    @property
+    def pages(self) -> int:
+        """How many pages of a PDF the sheet takes: one, or the assembly map and the tiles of a poster."""
+        return 1 + len(self.tiles)
+
+    @property
+    def cells(self) -> NDArray[np.uint8] | None:
+        """The colours shown, (rows, columns, 3) sRGB uint8, where the layout carries them."""
+        if not self.cells_hex:
+            return None
+        return np.frombuffer(bytes.fromhex(self.cells_hex), dtype=np.uint8).reshape(*self.grid, 3)
+
+    @property
+    def crop_marks(self) -> tuple[Rect, ...]:
+        """Eight lines at the corners of the cut, outside it and its bleed, as rectangles without breadth."""
+        cut, start = self.cut, self.bleed_mm + _CROP_OFFSET_MM
+        marks = []
+        for y in (cut.y_mm, cut.bottom_mm):
+            marks.append(Rect(cut.x_mm - start - _CROP_MM, y, _CROP_MM, 0.0))
+            marks.append(Rect(cut.right_mm + start, y, _CROP_MM, 0.0))
+        for x in (cut.x_mm, cut.right_mm):
+            marks.append(Rect(x, cut.y_mm - start - _CROP_MM, 0.0, _CROP_MM))
+            marks.append(Rect(x, cut.bottom_mm + start, 0.0, _CROP_MM))
+        return tuple(marks)
+
     def marker_corners_mm(self) -> dict[int, NDArray[np.float32]]:
-        """Marker id to its (4, 2) corners on the page."""
+        """Marker id to its (4, 2) corners on the sheet."""
         return {marker.id: marker.rect.corners_mm for marker in self.markers}
 
-    def as_kind(self, kind: str) -> "SheetLayout":
-        """The same sheet for another kind of content: only the marker ids differ."""
+    def showing(self, kind: str, patch_id: str, cells: NDArray[np.uint8]) -> "SheetLayout":
+        """The same sheet for another content (rows, columns, 3): marker ids, patch id and colours differ."""
         ids = marker_ids(kind)
         markers = tuple(replace(marker, id=ids[i]) for i, marker in enumerate(self.markers))
-        return replace(self, kind=kind, markers=markers)
+        few = cells.shape[0] * cells.shape[1] <= _MOST_CELLS_CARRIED
+        return replace(
+            self, kind=kind, patch_id=patch_id, markers=markers, cells_hex=cells.tobytes().hex() if few else ""
+        )
+
+    def printed(self, scale: tuple[float, float]) -> "SheetLayout":
+        """The sheet as a printer made it that stretches by ``scale`` along x and y: everything in true millimetres."""
+        x, y = scale
+        return replace(
+            self,
+            page_mm=(self.page_mm[0] * x, self.page_mm[1] * y),
+            patch=self.patch.scaled(x, y),
+            white=self.white.scaled(x, y),
+            markers=tuple(replace(marker, rect=marker.rect.scaled(x, y)) for marker in self.markers),
+            label=self.label.scaled(x, y),
+            cut=self.cut.scaled(x, y),
+            scale=(self.scale[0] * x, self.scale[1] * y),
+        )
 
 
 def marker_ids(kind: str) -> tuple[int, int, int, int]:
     """The ids of a sheet kind's markers: top left, top right, bottom right, bottom left."""
-    if kind not in SHEET_KINDS:
-        raise unknown_name("sheet kind", kind, SHEET_KINDS)
-    first = 4 * SHEET_KINDS.index(kind)
+    if kind not in _KINDS:
+        raise unknown_name("sheet kind", kind, _KINDS)
+    first = 4 * _KINDS.index(kind)
     return (first, first + 1, first + 2, first + 3)
 
 
-def page_size_mm(paper: str) -> tuple[float, float]:
-    """Width and height of a named paper, portrait.
-
-    Raises:
-        InputError: unknown name.
-    """
-    try:
-        return PAGES_MM[paper.lower()]
-    except KeyError:
-        raise unknown_name("paper", paper, PAGES_MM) from None
-
-
-def plan_sheet(
-    size_mm: float, grid: tuple[int, int], paper: str = "a4", *, kind: str = "patch", patch_id: str = ""
-) -> SheetLayout:
-    """Lay a patch whose longer side is ``size_mm`` out on one page, portrait or landscape, whichever holds it.
-
-    Raises:
-        InputError: too large for the page, or cells below 1 mm.
-    """
-    rows, columns = grid
-    cell_mm = size_mm / max(rows, columns)
-    if cell_mm < _SMALLEST_CELL_MM:
-        raise InputError(
-            f"{size_mm:g} mm over {rows}x{columns} cells makes cells of {cell_mm:.2f} mm; print at least "
-            f"{max(rows, columns) * _SMALLEST_CELL_MM:g} mm, printers blur smaller cells"
-        )
-    width, height = page_size_mm(paper)
-    for page_mm in ((width, height), (height, width)):
-        layout = _lay_out(page_mm, cell_mm, grid, kind, patch_id)
-        if layout is not None:
-            return layout
-    raise InputError(
-        f"a patch of {size_mm:g} mm does not fit on {paper.upper()} with its markers and rulers; the largest there is "
-        f"{_largest_mm((width, height), grid)} mm: choose a smaller --size or a larger --paper"
-    )
-
-
-def _largest_mm(page_mm: tuple[float, float], grid: tuple[int, int]) -> int:
-    longest = max(grid)
-    sizes = range(longest, int(max(page_mm)))
-    pages = (page_mm, page_mm[::-1])
-    return max((s for s in sizes if any(_lay_out(p, s / longest, grid, "patch", "") for p in pages)), default=0)
-
-
-def _lay_out(
-    page_mm: tuple[float, float], cell_mm: float, grid: tuple[int, int], kind: str, patch_id: str
-) -> SheetLayout | None:
-    """Patch in the middle, markers above and below its corners, rulers on the left and at the bottom; None if it cannot fit."""
-    page_width, page_height = page_mm
-    width, height = cell_mm * grid[1], cell_mm * grid[0]
-    side = _MARGIN_MM + _RULER_BAND_MM
-    room_width = page_width - 2 * side
-    top, bottom = _MARGIN_MM + _HEADER_MM, page_height - _MARGIN_MM - _RULER_BAND_MM
-    smallest, largest = _MARKER_MM
-    for marker_mm in np.arange(min(largest, max(smallest, 0.2 * max(width, height))), smallest - 1e-9, -0.5):
-        gap = marker_mm / 3  # two modules of quiet zone
-        inner_width = max(width, 2 * marker_mm + gap)
-        inner_height = height + 2 * (marker_mm + gap)
-        if inner_width + 2 * _BORDER_MM <= room_width and inner_height + 2 * _BORDER_MM <= bottom - top:
-            break
-    else:
-        return None
-    center_x, center_y = page_width / 2, (top + bottom) / 2
-    left, upper = center_x - inner_width / 2, center_y - inner_height / 2
-    right, lower = left + inner_width - marker_mm, upper + inner_height - marker_mm
-    places = ((left, upper), (right, upper), (right, lower), (left, lower))
-    m = float(marker_mm)
-    return SheetLayout(
-        kind=kind,
-        patch_id=patch_id,
-        grid=grid,
-        page_mm=page_mm,
-        patch=Rect(center_x - width / 2, center_y - height / 2, width, height),
-        markers=tuple(
-            Marker(i, Rect(float(x), float(y), m, m)) for i, (x, y) in zip(marker_ids(kind), places, strict=True)
-        ),
-        cut=Rect(
-            float(left) - _BORDER_MM,
-            float(upper) - _BORDER_MM,
-            float(inner_width) + 2 * _BORDER_MM,
-            float(inner_height) + 2 * _BORDER_MM,
-        ),
-        ruler_x=Rect(
-            (page_width - RULER_MM) / 2, page_height - _MARGIN_MM - _RULER_BAND_MM + 1, RULER_MM, _RULER_BAND_MM - 1
-        ),
-        ruler_y=Rect(_MARGIN_MM, (page_height - RULER_MM) / 2, _RULER_BAND_MM - 1, RULER_MM),
-    )
+def first_pages(layouts: Sequence[SheetLayout]) -> Iterator[int]:
+    """For each sheet of a PDF, the number of its first page, counted from 0."""
+    page = 0
+    for layout in layouts:
+        yield page
+        page += layout.pages
 
 
 def layouts_to_json(layouts: tuple[SheetLayout, ...]) -> str:
@@ -211,21 +237,26 @@ def layouts_from_json(text: str) -> tuple[SheetLayout, ...]:
     """Read what :func:`layouts_to_json` wrote.
 
     Raises:
-        InputError: not a layout, or one of a newer version.
+        InputError: not a layout, or one of another version.
     """
     try:
         value = json.loads(text)
-        if value["physpatch_layout"] != LAYOUT_VERSION:
-            raise InputError(
-                f"sheet layout version {value['physpatch_layout']} is newer than this program; update physpatch"
-            )
+        version = value["physpatch_layout"]
+        if version != LAYOUT_VERSION:
+            cure = "update physpatch" if version > LAYOUT_VERSION else "print it anew"
+            raise InputError(f"this sheet has layout version {version}, this program reads {LAYOUT_VERSION}; {cure}")
         return tuple(_layout_from_dict(page) for page in value["pages"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError("this PDF carries no physpatch layout; print it with `physpatch print`") from error
 
 
 def _layout_from_dict(page: dict[str, Any]) -> SheetLayout:
-    rects: dict[str, Any] = {name: Rect(**page.pop(name)) for name in ("patch", "cut", "ruler_x", "ruler_y")}
+    names = ("patch", "white", "label", "cut", "ruler_x", "ruler_y")
+    rects: dict[str, Any] = {name: Rect(**page.pop(name)) for name in names}
     markers = tuple(Marker(int(m["id"]), Rect(**m["rect"])) for m in page.pop("markers"))
-    grid, page_mm = tuple(page.pop("grid")), tuple(page.pop("page_mm"))
-    return SheetLayout(grid=grid, page_mm=page_mm, markers=markers, **rects, **page)
+    tiles = tuple(
+        Tile(str(t["name"]), Rect(**t["part"]), Rect(**t["printed"]), (t["at_mm"][0], t["at_mm"][1]))
+        for t in page.pop("tiles")
+    )
+    pairs: dict[str, Any] = {name: tuple(page.pop(name)) for name in ("grid", "page_mm", "paper_mm", "scale")}
+    return SheetLayout(markers=markers, tiles=tiles, **rects, **pairs, **page)

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.camera import Intrinsics
+from calibration.label import SheetLabel
 from calibration.pose import SheetPose, find_sheet, make_detector
 from calibration.sheet import SheetLayout
 from captures.frame import Frame
+from captures.labels import LabelWatch
 from captures.store import FrameRow
 from physpatch.explain import HeatMapper, grad_cam, heat_share
 from physpatch.victims.base import Detection, Preprocessing, Victim
@@ -36,6 +38,7 @@ class Analysis:
         heat: (h, w) in [0, 1] over the central square of the frame, or None without Grad-CAM.
         boxes: the detector's.
         target: name of the class aimed at, or None.
+        foreign: what the sheet says of itself where it is none of this session's; then it has no pose.
     """
 
     frame: Frame
@@ -44,6 +47,7 @@ class Analysis:
     heat: NDArray[np.float32] | None
     boxes: list[tuple[str, Detection]]
     target: str | None
+    foreign: SheetLabel | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,7 @@ class Analyser:
     target: dict[str, Any] | None
     cam: HeatMapper | None
     fallback: str
+    labels: LabelWatch
     markers: cv2.aruco.ArucoDetector = field(default_factory=make_detector)
     clips: "ClipCutter" = field(default_factory=lambda: ClipCutter())
 
@@ -65,6 +70,8 @@ class Analyser:
         pose = (
             find_sheet(frame.image, self.layouts, self.lens(frame.image.shape), self.markers) if self.layouts else None
         )
+        foreign = self.labels.foreign(frame.image, pose)
+        pose = None if foreign else pose
         condition = frame.condition or (pose.layout.kind if pose else self.fallback)
         clip = self.clips.number(condition, frame.time_s) if frame.clip is None else frame.clip
         frame = replace(frame, condition=condition, clip=clip)
@@ -87,7 +94,9 @@ class Analyser:
                 best[detection.index] = max(float(best[detection.index]), detection.score)
             listed = [[name, round(d.score, 4), *(round(edge, 1) for edge in d.xyxy)] for name, d in boxes]
             rows.append(self._row(index, frame, pose, self.detector, best, boxes=json.dumps(listed)))
-        return Analysis(frame, rows, pose, heat, boxes, None if self.target is None else str(self.target["name"]))
+        return Analysis(
+            frame, rows, pose, heat, boxes, None if self.target is None else str(self.target["name"]), foreign
+        )
 
     def _row(
         self,
@@ -148,7 +157,7 @@ def open_analyser(
     ``fallback`` is the condition of frames in which no sheet is recognised and of which the source says nothing.
     """
     with grad_cam(classifier) if with_cam else nullcontext() as cam:
-        yield Analyser(classifier, detector, layouts, lens, target, cam, fallback)
+        yield Analyser(classifier, detector, layouts, lens, target, cam, fallback, LabelWatch(layouts))
 
 
 class ClipCutter:

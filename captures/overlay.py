@@ -41,7 +41,9 @@ def _lines(analysis: Analysis, fps: float) -> list[tuple[str, tuple[int, int, in
     lines = [(f"{row.model}: {row.top1} {100 * row.top1_score:.0f} %", _ORANGE if row.success else _WHITE)]
     if analysis.target is not None and row.target_score is not None:
         lines.append((f"target {analysis.target}: {100 * row.target_score:.1f} %", _ORANGE if row.success else _WHITE))
-    lines.append((sheet, _WHITE))
+    if analysis.foreign is not None:
+        sheet = f"this sheet shows patch {analysis.foreign.patch_id}, which is not this session's"
+    lines.append((sheet, _YELLOW if analysis.foreign else _WHITE))
     return [*lines, (f"{fps:.1f} frames/s", _WHITE)] if fps else lines  # none is known after one frame
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from calibration.camera import Intrinsics
 from calibration.colour import linear_to_srgb, srgb_to_linear
 from calibration.errors import InputError
-from calibration.pdf import carried_layouts, rasterise
+from calibration.pdf import carried_layouts, printed_layouts, rasterise_sheet
 from calibration.pose import rotation_matrix
-from calibration.sheet import SheetLayout
+from calibration.sheet import SheetLayout, first_pages
 from captures.frame import Frame
 
 FRAME_WH = (640, 480)
@@ -25,7 +25,8 @@ RIG_HFOV_DEG = 60.0
 RIG_FPS = 10.0
 _SCAN_DPI = 120
 _SUPERSAMPLE = 2
-_ARM_M = (0.27, 0.42)  # how far from the camera the sheet is held
+_ARM_M = (0.27, 0.42)  # how far from the camera a sheet of this height is held; larger ones farther
+_ARM_SHEET_MM = 165.0
 _TURN_DEG = {"yaw": 25.0, "pitch": 15.0, "roll": 15.0}
 _REACH = 0.3  # of the central square: how far from its centre the patch is held
 _JITTER_DEG, _JITTER_MM = 1.0, 2.0  # a hand is not a tripod
@@ -117,11 +118,15 @@ class VirtualRig:
         """
         if not backgrounds:
             raise InputError("the virtual rig needs at least one background photograph")
-        self.layouts = carried_layouts(pdf)
+        self.layouts = printed_layouts(pdf)
         self.truth = RigTruth.draw(seed)
         self.intrinsics = replace(Intrinsics.from_hfov(*frame_wh, RIG_HFOV_DEG), assumed=False)
         self.fps = RIG_FPS
-        self._sheets = [_printed(_scan(pdf, page, layout), self.truth) for page, layout in enumerate(self.layouts)]
+        planned = carried_layouts(pdf)
+        self._sheets = [
+            _printed(_scan(pdf, layout, first), self.truth)
+            for layout, first in zip(planned, first_pages(planned), strict=True)
+        ]
         order = np.random.default_rng([seed, 1]).permutation(len(backgrounds))
         self._backgrounds = [backgrounds[i] for i in order]
         self._clips, self._frames_per_clip, self._seed = clips, frames_per_clip, seed
@@ -160,7 +165,7 @@ class VirtualRig:
     def render(
         self, page: int, pose: RigPose, behind: NDArray[np.floating], rng: np.random.Generator
     ) -> NDArray[np.uint8]:
-        """One frame, (H, W, 3) RGB uint8: sheet ``page`` of the PDF at ``pose`` before a linear background."""
+        """One frame, (H, W, 3) RGB uint8: sheet number ``page`` of the PDF at ``pose`` before a linear background."""
         layout, truth = self.layouts[page], self.truth
         width, height = self.intrinsics.width, self.intrinsics.height
         light = rng.uniform(0.75, 1.05) * _light_falloff((height, width), rng)
@@ -189,13 +194,14 @@ class VirtualRig:
         scan = np.array([[0, 0], [width, 0], [width, height], [0, height]]) - 0.5
         warp = cv2.getPerspectiveTransform(scan.astype(np.float32), pixels.astype(np.float32))
         large = (self.intrinsics.width * _SUPERSAMPLE, self.intrinsics.height * _SUPERSAMPLE)
-        layers = cv2.warpPerspective(np.dstack([sheet, np.ones((height, width))]), warp, large, flags=cv2.INTER_LINEAR)
+        cover = _cover(layout, (height, width))
+        layers = cv2.warpPerspective(np.dstack([sheet * cover[..., None], cover]), warp, large, flags=cv2.INTER_LINEAR)
         layers = cv2.resize(layers, (self.intrinsics.width, self.intrinsics.height), interpolation=cv2.INTER_AREA)
         return layers[..., :3], layers[..., 3]
 
     def _draw_pose(self, rng: np.random.Generator, layout: SheetLayout) -> RigPose:
         """A pose at which the whole cut-out sheet is in the frame, upright enough to be held by a hand."""
-        distance = float(rng.uniform(*_ARM_M))
+        distance = float(rng.uniform(*_ARM_M)) * max(1.0, _longest_mm(layout) / _ARM_SHEET_MM)
         turns = {f"{name}_deg": float(rng.uniform(-most, most)) for name, most in _TURN_DEG.items()}
         # Classifiers look at the central square of a frame: that is where a person would hold it.
         half_frame = min(self.intrinsics.width, self.intrinsics.height) / 2 * distance / self.intrinsics.fx
@@ -217,16 +223,28 @@ def _jittered(pose: RigPose, rng: np.random.Generator) -> RigPose:
     )
 
 
-def _scan(pdf: Path, page: int, layout: SheetLayout) -> NDArray[np.uint8]:
-    """The part of a page inside its cut line."""
-    raster = rasterise(pdf, _SCAN_DPI, page)
-    per_mm = _SCAN_DPI / 25.4
-    left, top = round(layout.cut.x_mm * per_mm), round(layout.cut.y_mm * per_mm)
-    right, bottom = (
-        round((layout.cut.x_mm + layout.cut.width_mm) * per_mm),
-        round((layout.cut.y_mm + layout.cut.height_mm) * per_mm),
+def _scan(pdf: Path, layout: SheetLayout, first_page: int) -> NDArray[np.uint8]:
+    """What lies inside the cut line; a large sheet coarser, since it is seen from farther away."""
+    dpi = _SCAN_DPI / max(1.0, _longest_mm(layout) / _ARM_SHEET_MM)
+    raster = rasterise_sheet(pdf, layout, first_page, dpi)
+    per_mm = dpi / 25.4
+    left, right, top, bottom = (
+        round(at * per_mm) for at in (layout.cut.x_mm, layout.cut.right_mm, layout.cut.y_mm, layout.cut.bottom_mm)
     )
     return raster[top:bottom, left:right]
+
+
+def _longest_mm(layout: SheetLayout) -> float:
+    return max(layout.cut.width_mm, layout.cut.height_mm)
+
+
+def _cover(layout: SheetLayout, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Which part of a scan is left after cutting: all of it, or a circle."""
+    if layout.cut_shape != "circle":
+        return np.ones(shape)
+    y, x = np.indices(shape) + 0.5
+    center, radius = np.array(shape) / 2, min(shape) / 2
+    return (np.hypot(y - center[0], x - center[1]) <= radius).astype(np.float64)
 
 
 def _printed(scan: NDArray[np.uint8], truth: RigTruth) -> NDArray[np.float64]:

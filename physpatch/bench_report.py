@@ -73,7 +73,7 @@ def conclusion(row: Row) -> str:
     if others:
         lost = [m["controls"]["random"] - m["patched_accuracy"] for m in others.values()]
         known = "the networks it was trained on besides" if row["also"] else "networks it never saw"
-        said += f"; on {known}, {100 * sum(lost) / len(lost):.0f} points beyond random"
+        said += f"; on {known}, {round(100 * sum(lost) / len(lost))} points beyond random"
     return said + "."
 
 
@@ -157,7 +157,7 @@ def _save_success_plot(path: Path, rows: Sequence[Row]) -> None:
                 spread = [[max(0.0, 100 * (key["rate"] - low))], [max(0.0, 100 * (high - key["rate"]))]]
                 axis.errorbar(100 * key["rate"], y + shift, xerr=spread, fmt=marker, color=color, markersize=6)
     axis.set_yticks(range(len(rows)), [" · ".join(_names(row)) for row in rows], fontsize=8)
-    axis.set(xlim=(-1, 101), xlabel="% of the pictures that are right with the grey control (95 % interval)")
+    axis.set(xlim=(-1, 101), xlabel="% of pictures right with grey (95 % interval)")
     axis.invert_yaxis()
     axis.grid(axis="x", alpha=0.3)
     for marker, color, words in (

@@ -1,5 +1,5 @@
 """Millimetres to PDF."""
 
-from printouts.sheets import print_sheets
+from printouts.sheets import print_sheets, print_targets
 
-__all__ = ["print_sheets"]
+__all__ = ["print_sheets", "print_targets"]

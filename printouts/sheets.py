@@ -1,164 +1,119 @@
-"""The patch sheet: vector cells to scale, corner markers, rulers, and what a person with a printer needs to know."""
+"""Patches on paper: vector cells to scale, corner markers, label, rulers, and what a person with a printer needs to know."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 
-from calibration.files import atomic_path
-from calibration.sheet import ARUCO_DICTIONARY, MARKER_MODULES, Rect, SheetLayout, layouts_to_json, plan_sheet
+from calibration.plan import largest_on_page_mm, plan_sheet
+from calibration.sheet import SheetLayout
+from calibration.targets import BOARD_GRID, CHART_GRID, board_cells, chart_cells
 from physpatch.artifact import Patch
+from printouts.document import new_document
+from printouts.drawing import GREY, draw_ruler, draw_sheet, draw_text, page_in_mm, ruler_words
+from printouts.posters import draw_poster
 
-_OVERLAP_MM = 0.05  # each cell reaches under the next one, or renderers leave hairlines between them
-_TICKS_MM = {10: 3.2, 5: 2.4, 1: 1.6}
-_GREY = 0.45
+_TITLES = {"patch": "physpatch patch", "chart": "physpatch colour chart", "board": "physpatch lens board"}
 
 
 def print_sheets(
-    patch: Patch, size_mm: float, out: Path, *, paper: str = "a4", controls: Sequence[str] = ()
+    patch: Patch,
+    size_mm: float,
+    out: Path,
+    *,
+    paper: str = "a4",
+    controls: Sequence[str] = (),
+    cut: str = "sheet",
+    bleed_mm: float | None = None,
 ) -> tuple[SheetLayout, ...]:
-    """Write a PDF with the patch on page 1 and one page for each control, all with the same geometry.
+    """Write a PDF with the patch and its controls, all with the same geometry.
 
     Args:
         patch: what to print.
-        size_mm: the longer side of the patch.
+        size_mm: the longer side of the patch; larger than the paper it becomes a poster.
         out: the PDF; it carries the layouts in its metadata, so that a session needs no other file.
-        paper: a name from ``calibration.sheet.PAGES_MM``.
+        paper: a name from ``calibration.paper.PAGES_MM`` or a custom ``300x500mm``.
         controls: kinds of control, such as ``("grey", "random")``; each has marker ids of its own.
+        cut: ``sheet``, or ``square`` or ``circle`` for a cut-out without its markers.
+        bleed_mm: of a cut-out.
 
     Returns:
-        The layouts of the pages.
+        The layouts of the sheets.
 
     Raises:
-        InputError: the patch does not fit the page, or its cells would be too small.
+        InputError: the patch's cells would be too small, or it fits no sensible number of pages.
     """
-    layout = plan_sheet(size_mm, patch.grid, paper, patch_id=patch.id)
-    pages = [(layout, patch)]
-    for kind in controls:
-        control = patch.control(kind)
-        pages.append((replace(layout.as_kind(kind), patch_id=control.id), control))
-    layouts = tuple(layout for layout, _ in pages)
-    with atomic_path(out) as temporary:
-        canvas = Canvas(str(temporary), pagesize=(layout.page_mm[0] * mm, layout.page_mm[1] * mm), invariant=True)
-        canvas.setTitle(f"physpatch sheet {patch.id}")
-        canvas.setCreator("physpatch")
-        canvas.setKeywords(layouts_to_json(layouts))
-        canvas.setViewerPreference(
-            "PrintScaling", "None"
-        )  # a hint that not every printer dialogue heeds: hence the rulers
-        for page, shown in pages:
-            _draw_page(canvas, page, shown)
-            canvas.showPage()
-        canvas.save()
+    plan = plan_sheet(size_mm, patch.grid, paper, cut=cut, bleed_mm=bleed_mm)
+    shown = [(patch, "patch"), *((patch.control(kind), kind) for kind in controls)]
+    return _write([(plan.showing(kind, p.id, p.cells), p) for p, kind in shown], f"physpatch sheet {patch.id}", out)
+
+
+def print_targets(
+    out: Path, *, paper: str = "a4", size_mm: float | None = None, seed: int = 0
+) -> tuple[SheetLayout, ...]:
+    """Write the calibration sheets: page 1 a ChArUco board for the lens, page 2 a colour chart.
+
+    Args:
+        out: the PDF.
+        paper: as for :func:`print_sheets`.
+        size_mm: the longer side of board and chart; default the largest that fits a page.
+        seed: shuffles the chart's cells.
+
+    Raises:
+        InputError: they do not fit the paper.
+    """
+    sheets = []
+    for kind, grid, cells in (("board", BOARD_GRID, board_cells()), ("chart", CHART_GRID, chart_cells(seed))):
+        shown = Patch(cells, None, {"calibration": kind, "seed": seed})
+        plan = plan_sheet(size_mm or largest_on_page_mm(grid, paper), grid, paper, poster=False)
+        sheets.append((plan.showing(kind, shown.id, cells), shown))
+    return _write(sheets, "physpatch calibration sheets", out)
+
+
+def _write(sheets: Sequence[tuple[SheetLayout, Patch]], title: str, out: Path) -> tuple[SheetLayout, ...]:
+    layouts = tuple(layout for layout, _ in sheets)
+    with new_document(out, title, layouts) as canvas:
+        for layout, patch in sheets:
+            if layout.tiles:
+                draw_poster(canvas, layout, patch, _title(layout, patch))
+            else:
+                _draw_page(canvas, layout, patch)
     return layouts
 
 
-def marker_bits(marker_id: int) -> NDArray[np.bool_]:
-    """The (6, 6) modules of a marker, black rim included; True is white."""
-    dictionary = cv2.aruco.getPredefinedDictionary(ARUCO_DICTIONARY)
-    return cv2.aruco.generateImageMarker(dictionary, marker_id, MARKER_MODULES) > 0
-
-
 def _draw_page(canvas: Canvas, layout: SheetLayout, patch: Patch) -> None:
-    # Points from the bottom left become millimetres from the top left, the coordinates of SheetLayout.
-    canvas.translate(0, layout.page_mm[1] * mm)
-    canvas.scale(mm, -mm)
-    _draw_cells(canvas, layout.patch, patch)
-    for marker in layout.markers:
-        _draw_marker(canvas, marker.rect, marker_bits(marker.id))
-    _draw_cut_line(canvas, layout.cut)
-    _draw_ruler(canvas, layout.ruler_x, upright=False)
-    _draw_ruler(canvas, layout.ruler_y, upright=True)
-    _draw_words(canvas, layout, patch)
+    with page_in_mm(canvas, layout.paper_mm):
+        _set_boxes(canvas, layout)
+        draw_sheet(canvas, layout, patch.cells)
+        draw_ruler(canvas, layout.ruler_x, upright=False)
+        draw_ruler(canvas, layout.ruler_y, upright=True)
+        middle, room = layout.page_mm[0] / 2, layout.page_mm[0] - 16
+        draw_text(canvas, middle, 9.5, _title(layout, patch), size_mm=3.2, room_mm=room)
+        draw_text(
+            canvas,
+            middle,
+            14.0,
+            f"Print at 100 % (actual size, no fit to page). {ruler_words(layout)}",
+            size_mm=2.6,
+            grey=GREY,
+            room_mm=room,
+        )
 
 
-def _draw_cells(canvas: Canvas, place: Rect, patch: Patch) -> None:
-    rows, columns = patch.grid
-    cell = place.width_mm / columns
-    for row in range(rows):
-        for column in range(columns):
-            # 8-bit steps must survive being written as decimals: c / 255 with reportlab's six digits does.
-            red, green, blue = (int(c) / 255 for c in patch.cells[row, column])
-            canvas.setFillColorRGB(red, green, blue)
-            width = cell + (_OVERLAP_MM if column < columns - 1 else 0)
-            height = cell + (_OVERLAP_MM if row < rows - 1 else 0)
-            canvas.rect(place.x_mm + column * cell, place.y_mm + row * cell, width, height, stroke=0, fill=1)
+def _set_boxes(canvas: Canvas, layout: SheetLayout) -> None:
+    """Tell a print shop where the sheet is cut and how far its colours run over."""
+    bleed = layout.cut.grown(layout.bleed_mm)
+    height = layout.page_mm[1]
+    for name, box in (("trim", layout.cut), ("bleed", bleed)):
+        points = (box.x_mm * mm, (height - box.bottom_mm) * mm, box.right_mm * mm, (height - box.y_mm) * mm)
+        canvas.setCropBox(points, name=name)
 
 
-def _draw_marker(canvas: Canvas, place: Rect, bits: NDArray[np.bool_]) -> None:
-    module = place.width_mm / MARKER_MODULES
-    canvas.setFillGray(0)
-    canvas.rect(place.x_mm, place.y_mm, place.width_mm, place.height_mm, stroke=0, fill=1)
-    white = canvas.beginPath()  # one path, so that no hairline stands between its squares
-    for row, column in np.argwhere(bits):
-        white.rect(place.x_mm + column * module, place.y_mm + row * module, module, module)
-    canvas.setFillGray(1)
-    canvas.drawPath(white, stroke=0, fill=1)
-
-
-def _draw_cut_line(canvas: Canvas, cut: Rect) -> None:
-    canvas.setStrokeGray(_GREY + 0.25)
-    canvas.setLineWidth(0.15)
-    canvas.setDash(2, 1.5)
-    canvas.rect(cut.x_mm, cut.y_mm, cut.width_mm, cut.height_mm, stroke=1, fill=0)
-    canvas.setDash()
-
-
-def _draw_ruler(canvas: Canvas, place: Rect, *, upright: bool) -> None:
-    """100 mm in ticks of 1 mm; the line lies on the side of the rectangle that faces the patch."""
-    canvas.setStrokeGray(0)
-    canvas.setLineWidth(0.15)
-    length = round(place.height_mm if upright else place.width_mm)
-    for at in range(length + 1):
-        tick = next(height for step, height in _TICKS_MM.items() if at % step == 0)
-        if upright:
-            edge = place.x_mm + place.width_mm
-            canvas.line(edge - tick, place.y_mm + at, edge, place.y_mm + at)
-        else:
-            canvas.line(place.x_mm + at, place.y_mm, place.x_mm + at, place.y_mm + tick)
-    if upright:
-        edge = place.x_mm + place.width_mm
-        canvas.line(edge, place.y_mm, edge, place.y_mm + length)
-        _text(canvas, place.x_mm + 2.6, place.y_mm + length / 2, f"{length} mm", size_mm=2.6, upright=True)
-    else:
-        canvas.line(place.x_mm, place.y_mm, place.x_mm + length, place.y_mm)
-        _text(canvas, place.x_mm + length / 2, place.y_mm + 6.6, f"{length} mm", size_mm=2.6)
-
-
-def _draw_words(canvas: Canvas, layout: SheetLayout, patch: Patch) -> None:
-    place, (rows, columns) = layout.patch, patch.grid
-    kind = "patch" if layout.kind == "patch" else f"control: {layout.kind}"
+def _title(layout: SheetLayout, patch: Patch) -> str:
+    kind = _TITLES.get(layout.kind, f"physpatch control: {layout.kind}")
     target = f", aims at {patch.target['name']}" if patch.target else ""
-    size = f"{place.width_mm:g} x {place.height_mm:g} mm"
-    middle = layout.page_mm[0] / 2
-    _text(canvas, middle, 9.5, f"physpatch {kind} {patch.id}{target} - {size}, {rows} x {columns} cells", size_mm=3.2)
-    _text(
-        canvas,
-        middle,
-        14.0,
-        "Print at 100 % (actual size, no fit to page). Both rulers must measure 100 mm; if not, note what they measure.",
-        size_mm=2.6,
-        grey=_GREY,
-    )
-
-
-def _text(
-    canvas: Canvas, x_mm: float, y_mm: float, words: str, *, size_mm: float, grey: float = 0.0, upright: bool = False
-) -> None:
-    """Centred words with their base line at ``y_mm``; the page's mirrored axis is mirrored back for them."""
-    canvas.saveState()
-    canvas.translate(x_mm, y_mm)
-    canvas.scale(1, -1)
-    if upright:
-        canvas.rotate(90)
-    canvas.setFillGray(grey)
-    room = canvas._pagesize[0] / mm - 16
-    width = canvas.stringWidth(words, "Helvetica", size_mm)
-    canvas.setFont("Helvetica", size_mm * min(1.0, room / width))
-    canvas.drawCentredString(0, 0, words)
-    canvas.restoreState()
+    rows, columns = layout.grid
+    cut = "" if layout.cut_shape == "sheet" else f", {layout.cut_shape} cut-out with {layout.bleed_mm:g} mm bleed"
+    size = f"{layout.patch.width_mm:g} x {layout.patch.height_mm:g} mm"
+    return f"{kind} {patch.id}{target} - {size}, {rows} x {columns} cells{cut}"

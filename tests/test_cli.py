@@ -1,6 +1,7 @@
 """The door: the whole loop with real weights, every command's help, and one clear line for every bad input."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -18,7 +19,7 @@ import torch
 from torchvision import models
 
 import cli
-from calibration.pdf import carried_layouts
+from calibration.pdf import carried_layouts, printed_layouts
 from captures.store import read_rows
 from captures.virtual import VirtualRig
 from physpatch.artifact import Patch
@@ -137,6 +138,60 @@ def test_live_on_stills_with_classifier_and_detector(demo: Path, tmp_path: Path)
     assert "resnet50" in (tmp_path / "session/report.html").read_text()
 
 
+def test_print_verify_measures_a_pdf_against_the_run(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    pdf = tmp_path / "sheet.pdf"
+    command("print", demo / "demo/run", "--size", "60mm", "--controls", "--out", pdf)
+    assert (tmp_path / "sheet.png").is_file()
+    done = command("print", demo / "demo/run", "--verify", pdf)
+    assert done.code == 0 and "60.00 x 60.00" in done.out and "compared with patch.json" in done.out
+    proofs = json.loads(command("print", "--verify", pdf, "--json", "-").out)
+    assert [proof["kind"] for proof in proofs] == ["patch", "grey", "random", "shuffled"]
+    assert all(proof["problems"] == [] and proof["worst_step"] <= 1 for proof in proofs)
+
+
+def test_print_measured_is_stored_until_the_sheet_changes(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = demo / "demo/run"
+    command("print", run, "--out", "sheet.pdf")
+    assert "true size" in command("print", run, "--out", "sheet.pdf", "--measured", "99.2x99.4mm").out
+    assert printed_layouts(tmp_path / "sheet.pdf")[0].patch.width_mm == pytest.approx(99.2)
+    again = command("print", run, "--out", "sheet.pdf")
+    assert "no longer holds" not in again.out  # the same bytes
+    assert "no longer holds" in command("print", run, "--out", "sheet.pdf", "--size", "9cm").out
+    assert not (tmp_path / "sheet.measured.json").exists()
+    command("print", run, "--out", "sheet.pdf", "--measured", "50x99mm").assert_refused(
+        "can't be rulers of 100 x 100 mm"
+    )
+
+
+def test_print_open_shows_the_pdf(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
+    """With a viewer of our own in the place of the system's."""
+    viewer = tmp_path / "xdg-open"
+    viewer.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/shown\n')
+    viewer.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    command("print", demo / "demo/run", "--out", tmp_path / "sheet.pdf", "--open")
+    for _ in range(50):
+        if (tmp_path / "shown").exists() and (tmp_path / "shown").read_text():
+            break
+        time.sleep(0.1)
+    assert (tmp_path / "shown").read_text().strip() == str(tmp_path / "sheet.pdf")
+
+
+def test_calibrate_sheet_writes_board_and_chart(command, tmp_path: Path) -> None:
+    out = tmp_path / "calibration.pdf"
+    layouts = json.loads(command("calibrate", "sheet", "--paper", "letter", "--out", out, "--json", "-").out)
+    assert [layout["kind"] for layout in layouts] == ["board", "chart"]
+    assert command("print", "--verify", out).code == 0
+
+
+def test_print_open_without_a_viewer_says_so(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = command("print", demo / "demo/run", "--out", tmp_path / "sheet.pdf", "--open")
+    assert done.code == 0 and "no viewer" in done.err
+
+
 def test_live_on_the_virtual_rig_prints_its_own_sheet(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     done = command(
@@ -247,7 +302,7 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
     ("arguments", "words"),
     [
         (("print", "RUN", "--size", "10 parsecs"), ["length '10 parsecs' not understood", "mm, cm, m or in"]),
-        (("print", "RUN", "--size", "3m"), ["does not fit on A4", "174 mm"]),
+        (("print", "RUN", "--size", "9m", "--paper", "a6"), ["does not fit on A6", "69 mm", "400 pages"]),
         (("print", "RUN", "--size", "5mm"), ["cells of 0.50 mm"]),
         (("print", "RUN", "--paper", "papyrus"), ["unknown paper 'papyrus'"]),
         (("print", "nowhere"), ["no run nowhere"]),

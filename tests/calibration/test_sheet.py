@@ -1,56 +1,175 @@
-"""The layout in millimetres."""
+"""Layouts in millimetres: pages, posters, cut-outs, papers."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.errors import InputError
-from calibration.sheet import PAGES_MM, SHEET_KINDS, Rect, layouts_from_json, layouts_to_json, marker_ids, plan_sheet
+from calibration.paper import MARGIN_MM, PAGES_MM, page_size_mm, parse_extent_mm
+from calibration.plan import SMALLEST_CELL_MM, largest_on_page_mm, plan_sheet
+from calibration.poster import OVERLAP_MM
+from calibration.sheet import (
+    CALIBRATION_KINDS,
+    CUTS,
+    SHEET_KINDS,
+    Rect,
+    SheetLayout,
+    layouts_from_json,
+    layouts_to_json,
+    marker_ids,
+)
 
-sizes = st.floats(10, 420)
+sizes = st.floats(10, 3000)
 grids = st.tuples(st.integers(1, 32), st.integers(1, 32))
+papers = st.one_of(
+    st.sampled_from(sorted(PAGES_MM)), st.builds("{:.0f}x{:.0f}mm".format, st.floats(90, 900), st.floats(90, 900))
+)
+
+
+def within(part: Rect, whole: Rect) -> bool:
+    slack = 1e-6
+    return (
+        part.x_mm >= whole.x_mm - slack
+        and part.y_mm >= whole.y_mm - slack
+        and part.right_mm <= whole.right_mm + slack
+        and part.bottom_mm <= whole.bottom_mm + slack
+    )
+
+
+def planned(size: float, grid: tuple[int, int], paper: str, cut: str) -> SheetLayout | None:
+    try:
+        return plan_sheet(size, grid, paper, cut=cut)
+    except InputError:
+        return None
 
 
 @settings(deadline=None, max_examples=300)
-@given(size=sizes, grid=grids, paper=st.sampled_from(sorted(PAGES_MM)))
-def test_nothing_overlaps_and_nothing_leaves_the_page(size: float, grid: tuple[int, int], paper: str) -> None:
-    try:
-        layout = plan_sheet(size, grid, paper)
-    except InputError:
+@given(size=sizes, grid=grids, paper=papers, cut=st.sampled_from(CUTS))
+def test_nothing_overlaps_and_nothing_leaves_the_printable_area(
+    size: float, grid: tuple[int, int], paper: str, cut: str
+) -> None:
+    layout = planned(size, grid, paper, cut)
+    if layout is None:
         return
-    page = Rect(0, 0, *layout.page_mm)
-    parts = [layout.patch, *(m.rect for m in layout.markers), layout.ruler_x, layout.ruler_y]
-    for part in [*parts, layout.cut]:
-        assert part.x_mm >= 4.9 and part.y_mm >= 4.9
-        assert part.x_mm + part.width_mm <= page.width_mm - 4.9 and part.y_mm + part.height_mm <= page.height_mm - 4.9
-    assert not [pair for pair in combinations(parts, 2) if pair[0].overlaps(pair[1])]
-    assert not layout.cut.overlaps(layout.ruler_x) and not layout.cut.overlaps(layout.ruler_y)
     assert max(layout.patch.width_mm, layout.patch.height_mm) == pytest.approx(size)
     assert layout.patch.height_mm / layout.patch.width_mm == pytest.approx(grid[0] / grid[1])
+    assert layout.cell_mm >= SMALLEST_CELL_MM - 1e-9
+    printable = Rect(0, 0, *layout.paper_mm).grown(-MARGIN_MM)
+    assert within(layout.ruler_x, printable) and within(layout.ruler_y, printable)
+    assert not layout.ruler_x.overlaps(layout.ruler_y)
+    quiet = [m.rect.grown(m.rect.width_mm / 6 - 1e-6) for m in layout.markers]  # one module of white
+    assert not layout.white.grown(-1e-6).overlaps(layout.label)
+    assert not [m for m in layout.markers if layout.white.grown(-1e-6).overlaps(m.rect)]
+    assert not [
+        pair for pair in combinations([layout.patch.grown(layout.bleed_mm), *quiet], 2) if pair[0].overlaps(pair[1])
+    ]
+    assert not [m for m in layout.markers if m.rect.overlaps(layout.label)]
+    whole = Rect(0, 0, *layout.page_mm) if layout.tiles else printable
+    for part in [layout.patch.grown(layout.bleed_mm), layout.label, *(m.rect for m in layout.markers), layout.cut]:
+        assert within(part, whole)
+    if not layout.tiles:
+        for part in [layout.patch, layout.label, *quiet]:
+            assert not part.overlaps(layout.ruler_x) and not part.overlaps(layout.ruler_y)
+        for mark in layout.crop_marks:
+            assert within(mark, printable)
+
+
+@settings(deadline=None, max_examples=200)
+@given(size=st.floats(150, 4000), grid=grids, paper=papers, cut=st.sampled_from(CUTS))
+def test_the_tiles_of_a_poster_make_it_up(size: float, grid: tuple[int, int], paper: str, cut: str) -> None:
+    layout = planned(size, grid, paper, cut)
+    if layout is None or not layout.tiles:
+        return
+    assert sum(t.part.width_mm * t.part.height_mm for t in layout.tiles) == pytest.approx(np.prod(layout.page_mm))
+    assert not [pair for pair in combinations(layout.tiles[:60], 2) if pair[0].part.grown(-1e-6).overlaps(pair[1].part)]
+    printable = Rect(0, 0, *layout.paper_mm).grown(-MARGIN_MM)
+    names = [tile.name for tile in layout.tiles]
+    assert len(set(names)) == len(names)
+    for tile in layout.tiles:
+        assert within(
+            tile.printed.shifted(tile.at_mm[0] - tile.printed.x_mm, tile.at_mm[1] - tile.printed.y_mm), printable
+        )
+        for end, total, printed_end in (
+            (tile.part.right_mm, layout.page_mm[0], tile.printed.right_mm),
+            (tile.part.bottom_mm, layout.page_mm[1], tile.printed.bottom_mm),
+        ):
+            assert printed_end - end == pytest.approx(0 if end == pytest.approx(total) else OVERLAP_MM)
+    for axis in (0, 1):
+        seams = sorted({round((t.part.x_mm, t.part.y_mm)[axis], 6) for t in layout.tiles})[1:]
+        start, cell = (layout.patch.x_mm, layout.patch.y_mm)[axis], layout.cell_mm
+        for seam in seams:
+            for marker in layout.markers:
+                low = (marker.rect.x_mm, marker.rect.y_mm)[axis]
+                assert not low + 1e-6 < seam < low + marker.rect.width_mm - 1e-6
+            if cell <= min(layout.paper_mm) - 2 * MARGIN_MM - 16 - OVERLAP_MM:
+                assert (seam - start) / cell == pytest.approx(round((seam - start) / cell), abs=1e-5)
+        assert all(b > a for a, b in pairwise(seams))
+
+
+def test_a_metre_on_a4_is_fifty_pages_and_a_map() -> None:
+    layout = plan_sheet(1000, (10, 10), "a4")
+    assert layout.pages == 51 and layout.tiles[0].name == "A1" and layout.tiles[-1].name == "E10"
+    assert layout.markers[0].rect.width_mm >= 40  # large enough where the poster fills a frame
 
 
 def test_a_layout_survives_its_json() -> None:
-    layouts = tuple(plan_sheet(100, (10, 10)).as_kind(kind) for kind in SHEET_KINDS)
+    cells = np.arange(300, dtype=np.uint16).astype(np.uint8).reshape(10, 10, 3)
+    layouts = tuple(
+        plan_sheet(size, (10, 10)).showing(kind, "0" * 12, cells) for kind in SHEET_KINDS for size in (100, 400)
+    )
     assert layouts_from_json(layouts_to_json(layouts)) == layouts
+    np.testing.assert_array_equal(layouts[0].cells, cells)
+
+
+def test_more_cells_than_a_pdf_should_carry_are_left_out() -> None:
+    layout = plan_sheet(160, (80, 80)).showing("patch", "0" * 12, np.zeros((80, 80, 3), np.uint8))
+    assert layout.cells is None
 
 
 def test_every_kind_has_marker_ids_of_its_own() -> None:
-    ids = [i for kind in SHEET_KINDS for i in marker_ids(kind)]
-    assert len(set(ids)) == 4 * len(SHEET_KINDS)
+    ids = [i for kind in SHEET_KINDS + CALIBRATION_KINDS for i in marker_ids(kind)]
+    assert len(set(ids)) == 4 * len(SHEET_KINDS + CALIBRATION_KINDS)
+
+
+def test_a_printer_that_shrinks_makes_everything_smaller() -> None:
+    layout = plan_sheet(100, (10, 10)).printed((0.992, 0.98))
+    assert layout.patch.width_mm == pytest.approx(99.2) and layout.patch.height_mm == pytest.approx(98)
+    assert layout.markers[2].rect.x_mm == pytest.approx(plan_sheet(100, (10, 10)).markers[2].rect.x_mm * 0.992)
+    assert layout.scale == pytest.approx((0.992, 0.98))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("300x500mm", (300, 500)), ("30 x 50 cm", (300, 500)), ("8x10in", (203.2, 254)), ("8inx25.4cm", (203.2, 254))],
+)
+def test_custom_papers(text: str, size: tuple[float, float]) -> None:
+    assert page_size_mm(text) == pytest.approx(size)
+
+
+def test_one_extent_for_each_axis() -> None:
+    assert parse_extent_mm("99.2x99.4mm") == pytest.approx((99.2, 99.4))
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: plan_sheet(1000, (10, 10)), "does not fit on A4.*the largest there is 174 mm"),
+        (lambda: plan_sheet(1000, (10, 10), poster=False), "does not fit on A4.*the largest there is 174 mm"),
+        (lambda: plan_sheet(8000, (10, 10), "a6"), "the largest there is 69 mm, or a poster of at most 400 pages"),
+        (lambda: plan_sheet(30_000, (10, 10)), "30 m is more than paper can do"),
         (lambda: plan_sheet(9, (10, 10)), "cells of 0.90 mm; print at least 10 mm"),
         (lambda: plan_sheet(100, (10, 10), "a44"), "unknown paper 'a44'; did you mean 'a4'"),
-        (lambda: plan_sheet(100, (10, 10), kind="petch"), "unknown sheet kind 'petch'; did you mean 'patch'"),
+        (lambda: plan_sheet(100, (10, 10), "60x60mm"), "60X60MM is too small for any patch"),
+        (lambda: plan_sheet(100, (10, 10), "60x60"), "'60x60' not understood; expected WIDTHxHEIGHT with a unit"),
+        (lambda: page_size_mm("9x9m"), "larger than a PDF page can be"),
+        (lambda: plan_sheet(100, (10, 10), cut="star"), "unknown cut 'star'"),
+        (lambda: marker_ids("petch"), "unknown sheet kind 'petch'; did you mean 'patch'"),
         (lambda: layouts_from_json("{}"), "carries no physpatch layout"),
         (lambda: layouts_from_json("not json"), "carries no physpatch layout"),
-        (lambda: layouts_from_json('{"physpatch_layout": 99, "pages": []}'), "version 99 is newer"),
+        (lambda: layouts_from_json('{"physpatch_layout": 99, "pages": []}'), "layout version 99.*update physpatch"),
+        (lambda: layouts_from_json('{"physpatch_layout": 1, "pages": []}'), "layout version 1.*print it anew"),
     ],
 )
 def test_guards_say_what_is_wrong(call, words: str) -> None:
@@ -58,7 +177,9 @@ def test_guards_say_what_is_wrong(call, words: str) -> None:
         call()
 
 
-def test_the_size_that_the_error_names_fits() -> None:
-    plan_sheet(174, (10, 10))
+@pytest.mark.parametrize("paper", ["a4", "letter", "a3"])
+def test_the_largest_size_that_an_error_names_fits(paper: str) -> None:
+    largest = largest_on_page_mm((10, 10), paper)
+    plan_sheet(largest, (10, 10), paper, poster=False)
     with pytest.raises(InputError):
-        plan_sheet(175, (10, 10))
+        plan_sheet(largest + 1, (10, 10), paper, poster=False)

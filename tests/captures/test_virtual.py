@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from calibration.errors import InputError
+from calibration.pdf import store_measured
 from calibration.pose import find_sheet
+from captures.labels import LabelWatch
 from captures.virtual import RigPose, RigTruth, VirtualRig
+from physpatch.artifact import Patch
+from printouts import print_sheets
 
 
 @pytest.fixture
@@ -83,3 +87,56 @@ def test_guards(sheet_pdf: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no")
     with pytest.raises(InputError, match=r"broken image .*broken\.jpg"):
         list(VirtualRig(sheet_pdf, [(tmp_path / "broken.jpg", None)]))
+
+
+def test_a_poster_is_held_farther_away_and_found_whole(patch: Patch, wall: Path, tmp_path: Path) -> None:
+    poster = tmp_path / "poster.pdf"
+    print_sheets(patch, 800, poster, paper="a3", controls=("grey",))
+    rig = VirtualRig(poster, [(wall, None)], clips=3, frames_per_clip=1)
+    found = [find_sheet(frame.image, rig.layouts, rig.intrinsics) for frame in rig]
+    assert [pose.layout.kind for pose in found if pose] == ["patch", "grey"] * 3
+    assert all(pose and pose.distance_m > 1.5 for pose in found)
+
+
+@pytest.mark.parametrize(("cut", "corner_is_patch"), [("square", True), ("circle", False)])
+def test_a_cut_out_is_seen_without_its_paper(
+    cut: str, corner_is_patch: bool, patch: Patch, wall: Path, tmp_path: Path
+) -> None:
+    pdf = tmp_path / "cut.pdf"
+    print_sheets(patch, 100, pdf, cut=cut)
+    rig = VirtualRig(pdf, [(wall, None)])
+    behind = np.zeros((480, 640, 3))
+    frame = rig.render(0, RigPose(0.3, 0, 0, 0, 0, 0), behind, np.random.default_rng(0))
+    half = 0.05 / 0.3 * rig.intrinsics.fx
+    x, y = int(320 - half + 6), int(240 - half + 6)
+    assert (frame[y, x].max() > 40) == (corner_is_patch and patch.cells[0, 0].max() > 60)
+    assert frame[240, int(320 - half - 12)].max() < 40  # no white paper around it
+
+
+def test_a_sheet_of_another_patch_is_told_by_its_code(sheet_pdf: Path, wall: Path, tmp_path: Path) -> None:
+    """The markers are the same for every patch: only the code knows, where the camera resolves it."""
+    other = tmp_path / "other.pdf"
+    stranger = Patch(np.full((10, 10, 3), 90, np.uint8))
+    print_sheets(stranger, 100, other)
+    own = VirtualRig(sheet_pdf, [(wall, None)], frame_wh=(1920, 1440))
+    foreign = VirtualRig(other, [(wall, None)], frame_wh=(1920, 1440))
+    watch = LabelWatch(own.layouts)
+    for rig, expected in ((own, None), (foreign, stranger.id)):
+        frame = rig.render(0, RigPose(0.3, 0, 0, 10, 5, 3), np.full((1440, 1920, 3), 0.2), np.random.default_rng(0))
+        watch.foreign(frame, None)  # the sheet before was taken away
+        label = watch.foreign(frame, find_sheet(frame, own.layouts, own.intrinsics))
+        assert (label.patch_id if label else None) == expected
+
+
+def test_measured_rulers_set_the_distance_right(patch: Patch, wall: Path, tmp_path: Path) -> None:
+    """A printer that shrinks by 2 %: the rig prints as small as was measured, and the pose knows."""
+    pdf = tmp_path / "small.pdf"
+    print_sheets(patch, 100, pdf)
+    planned = VirtualRig(pdf, [(wall, None)], frame_wh=(1280, 960))
+    store_measured(pdf, (98, 98))
+    rig = VirtualRig(pdf, [(wall, None)], frame_wh=(1280, 960))
+    frame = rig.render(0, RigPose(0.35, 0, 0, 0, 10, 0), np.full((960, 1280, 3), 0.2), np.random.default_rng(0))
+    true, naive = (find_sheet(frame, layouts, rig.intrinsics) for layouts in (rig.layouts, planned.layouts))
+    assert true is not None and naive is not None
+    assert true.distance_m == pytest.approx(0.35, rel=0.005)
+    assert naive.distance_m == pytest.approx(0.35 / 0.98, rel=0.005)

@@ -1,0 +1,52 @@
+"""The QR code on a sheet: which patch it shows, as what, and how large it was meant to be."""
+
+import re
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.sheet import SheetLayout
+
+_TEXT = re.compile(r"PHYSPATCH ([0-9A-F]{12}) ([A-Z]+) (\d+(?:\.\d+)?)X(\d+(?:\.\d+)?)MM")
+_READ_PX = 300  # the label is rectified to this many pixels: 12 a module
+_QUIET_SHARE = 0.2  # of the label's width, blank around it, for the reader
+
+
+@dataclass(frozen=True)
+class SheetLabel:
+    """What a sheet says of itself: patch id, sheet kind, width and height of the patch as planned."""
+
+    patch_id: str
+    kind: str
+    width_mm: float
+    height_mm: float
+
+
+def label_text(layout: SheetLayout) -> str:
+    """What the QR code of a sheet says; capitals and digits alone, which keeps its modules large."""
+    size = f"{layout.patch.width_mm:.5g}X{layout.patch.height_mm:.5g}MM"
+    return f"PHYSPATCH {layout.patch_id} {layout.kind} {size}".upper()
+
+
+def parse_label(text: str) -> SheetLabel | None:
+    """The inverse of :func:`label_text`; None for the text of some other QR code."""
+    match = _TEXT.fullmatch(text)
+    return SheetLabel(match[1].lower(), match[2].lower(), float(match[3]), float(match[4])) if match else None
+
+
+def read_label(frame: NDArray[np.uint8], homography: NDArray[np.float64], layout: SheetLayout) -> SheetLabel | None:
+    """Read the label of a sheet that was found in ``frame`` (H, W, 3 RGB uint8); None where it is too small or hidden.
+
+    ``homography`` maps the sheet's millimetres to pixels, as in ``calibration.pose.SheetPose``.
+    """
+    area = layout.label.grown(_QUIET_SHARE * layout.label.width_mm)
+    scale = _READ_PX / area.width_mm
+    to_square = np.array([[scale, 0, -area.x_mm * scale], [0, scale, -area.y_mm * scale], [0, 0, 1]])
+    warp = to_square @ np.linalg.inv(homography)
+    rectified = cv2.warpPerspective(
+        frame, warp, (_READ_PX, _READ_PX), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=(255,) * 3
+    )
+    text, _, _ = cv2.QRCodeDetector().detectAndDecode(cv2.cvtColor(rectified, cv2.COLOR_RGB2GRAY))
+    return parse_label(text)

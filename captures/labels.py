@@ -1,0 +1,28 @@
+"""Which sheet is it really? Marker ids tell the kind of a sheet; its QR code tells the patch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.label import SheetLabel, read_label
+from calibration.pose import SheetPose
+from calibration.sheet import SheetLayout
+
+
+class LabelWatch:
+    """Reads the code of each sheet that comes by, until it was read once, to find sheets of another patch."""
+
+    def __init__(self, layouts: Sequence[SheetLayout]) -> None:
+        self._known = {layout.patch_id for layout in layouts}
+        self._kind: str | None = None
+        self._label: SheetLabel | None = None
+
+    def foreign(self, frame: NDArray[np.uint8], pose: SheetPose | None) -> SheetLabel | None:
+        """What the sheet in ``frame`` says of itself where that is none of the session's patches; else None."""
+        kind = pose.layout.kind if pose else None
+        if kind != self._kind:
+            self._kind, self._label = kind, None
+        if pose is not None and self._label is None:
+            self._label = read_label(frame, pose.homography, pose.layout)
+        return self._label if self._label and self._label.patch_id not in self._known else None

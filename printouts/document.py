@@ -1,0 +1,55 @@
+"""The PDF around the pages: metadata that lets a sheet describe itself, colour intent, no scaling."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import ImageCms
+from reportlab.pdfbase import pdfdoc
+from reportlab.pdfgen.canvas import Canvas
+
+from calibration.files import atomic_path
+from calibration.sheet import SheetLayout, layouts_to_json
+
+_ICC_DATE, _ICC_ID = slice(24, 36), slice(84, 100)  # header fields that would differ from day to day
+
+
+@contextmanager
+def new_document(out: Path, title: str, layouts: Sequence[SheetLayout]) -> Iterator[Canvas]:
+    """A canvas whose PDF appears at ``out`` when the block ends well; the same input gives the same bytes."""
+    with atomic_path(out) as temporary:
+        canvas = Canvas(str(temporary), invariant=True)
+        canvas.setTitle(title)
+        canvas.setCreator("physpatch")
+        canvas.setKeywords(layouts_to_json(tuple(layouts)))
+        # A hint that not every printer dialogue heeds: hence the rulers.
+        canvas.setViewerPreference("PrintScaling", "None")
+        _declare_srgb(canvas)
+        yield canvas
+        canvas.save()
+
+
+def _declare_srgb(canvas: Canvas) -> None:
+    """Say by an output intent that the fills are sRGB.
+
+    What a file can carry ends there: the printer's driver turns them into ink as it likes, which is what
+    `calibrate colour` measures.
+    """
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[_ICC_DATE] = b"\x07\xd0\x00\x01\x00\x01" + bytes(6)
+    profile[_ICC_ID] = bytes(16)
+    document = canvas._doc
+    stream = pdfdoc.PDFStream(
+        pdfdoc.PDFDictionary({"N": 3}), bytes(profile), filters=[pdfdoc.PDFZCompress] if canvas._pageCompression else []
+    )
+    intent = pdfdoc.PDFDictionary(
+        {
+            "Type": pdfdoc.PDFName("OutputIntent"),
+            "S": pdfdoc.PDFName("GTS_PDFA1"),
+            "OutputConditionIdentifier": pdfdoc.PDFString("sRGB IEC61966-2.1"),
+            "DestOutputProfile": document.Reference(stream),
+        }
+    )
+    catalog = document.Catalog
+    catalog.__NoDefault__ = [*catalog.__NoDefault__, "OutputIntents"]
+    catalog.OutputIntents = pdfdoc.PDFArray([document.Reference(intent)])

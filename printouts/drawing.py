@@ -1,0 +1,212 @@
+"""Drawing in millimetres from the top left, the coordinates of ``calibration.sheet``, on a reportlab canvas."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import segno
+from numpy.typing import NDArray
+from reportlab.lib.units import mm
+from reportlab.pdfgen.canvas import FILL_NON_ZERO, Canvas
+from reportlab.pdfgen.pathobject import PDFPathObject
+
+from calibration.label import label_text
+from calibration.sheet import ARUCO_DICTIONARY, MARKER_MODULES, Rect, SheetLayout
+from calibration.targets import charuco_board
+
+GREY = 0.45
+HAIR_MM = 0.15
+# Each cell and module reaches under the next one, or renderers that smooth edges leave hairlines between them.
+_CELL_OVERLAP_MM = 1.0  # half a cell at most
+_MODULE_OVERLAP_MM = 0.05
+_TICKS_MM = {10: 3.2, 5: 2.4, 1: 1.6}
+
+
+@contextmanager
+def page_in_mm(canvas: Canvas, page_mm: tuple[float, float]) -> Iterator[None]:
+    """One page of this size, drawn in millimetres from its top left corner."""
+    canvas.setPageSize((page_mm[0] * mm, page_mm[1] * mm))
+    canvas.saveState()
+    canvas.translate(0, page_mm[1] * mm)
+    canvas.scale(mm, -mm)
+    yield
+    canvas.restoreState()
+    canvas.showPage()
+
+
+@contextmanager
+def moved(canvas: Canvas, x_mm: float, y_mm: float, scale: float = 1.0) -> Iterator[None]:
+    """Draw the block from another origin, larger or smaller."""
+    canvas.saveState()
+    canvas.translate(x_mm, y_mm)
+    canvas.scale(scale, scale)
+    yield
+    canvas.restoreState()
+
+
+def draw_sheet(canvas: Canvas, layout: SheetLayout, cells: NDArray[np.uint8], window: Rect | None = None) -> None:
+    """Draw all of a sheet but words and rulers; only what falls into ``window`` where one is given."""
+    canvas.saveState()
+    if window is not None:
+        _clip(canvas, window)
+    _draw_cells(canvas, layout, cells, window)
+    for marker in layout.markers:
+        if window is None or marker.rect.overlaps(window):
+            draw_modules(canvas, marker.rect, ~marker_bits(marker.id))
+    if layout.kind == "board":
+        _draw_board_markers(canvas, layout)
+    if window is None or layout.label.overlaps(window):
+        code = segno.make(label_text(layout), error="l", micro=False, boost_error=False)
+        draw_modules(canvas, layout.label, np.array([list(row) for row in code.matrix], dtype=bool))
+    _draw_cut(canvas, layout)
+    canvas.restoreState()
+
+
+def marker_bits(marker_id: int) -> NDArray[np.bool_]:
+    """The (6, 6) modules of a marker, black rim included; True is white."""
+    dictionary = cv2.aruco.getPredefinedDictionary(ARUCO_DICTIONARY)
+    return cv2.aruco.generateImageMarker(dictionary, marker_id, MARKER_MODULES) > 0
+
+
+def draw_modules(canvas: Canvas, place: Rect, black: NDArray[np.bool_]) -> None:
+    """Square modules, (n, n), on white; neighbours in a row are one rectangle and all are one path: no hairlines."""
+    module = place.width_mm / len(black)
+    path = canvas.beginPath()
+    for row, line in enumerate(black):
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], line, [False]]).astype(np.int8)))
+        for start, end in edges.reshape(-1, 2):
+            below = _MODULE_OVERLAP_MM if row < len(black) - 1 and black[row + 1, start:end].all() else 0.0
+            path.rect(place.x_mm + start * module, place.y_mm + row * module, (end - start) * module, module + below)
+    canvas.setFillGray(0)
+    canvas.drawPath(path, stroke=0, fill=1, fillMode=FILL_NON_ZERO)  # so the overlaps stay black
+
+
+def draw_ruler(canvas: Canvas, place: Rect, *, upright: bool) -> None:
+    """Ticks of 1 mm; the line lies on the side of the rectangle that faces the patch."""
+    canvas.setStrokeGray(0)
+    canvas.setLineWidth(HAIR_MM)
+    length = round(place.height_mm if upright else place.width_mm)
+    for at in range(length + 1):
+        tick = next(height for step, height in _TICKS_MM.items() if at % step == 0)
+        if upright:
+            canvas.line(place.right_mm - tick, place.y_mm + at, place.right_mm, place.y_mm + at)
+        else:
+            canvas.line(place.x_mm + at, place.y_mm, place.x_mm + at, place.y_mm + tick)
+    if upright:
+        canvas.line(place.right_mm, place.y_mm, place.right_mm, place.y_mm + length)
+        draw_text(canvas, place.x_mm + 2.6, place.y_mm + length / 2, f"{length} mm", size_mm=2.6, upright=True)
+    else:
+        canvas.line(place.x_mm, place.y_mm, place.x_mm + length, place.y_mm)
+        draw_text(canvas, place.x_mm + length / 2, place.y_mm + 6.6, f"{length} mm", size_mm=2.6)
+
+
+def ruler_words(layout: SheetLayout) -> str:
+    """What to do with the rulers."""
+    lengths = {f"{layout.ruler_x.width_mm:g}", f"{layout.ruler_y.height_mm:g}"}
+    must = f"Both rulers must measure {lengths.pop()} mm" if len(lengths) == 1 else "Check both rulers"
+    return f"{must}; if not, note what they measure: physpatch print --measured"
+
+
+def draw_text(
+    canvas: Canvas,
+    x_mm: float,
+    y_mm: float,
+    words: str,
+    *,
+    size_mm: float,
+    grey: float = 0.0,
+    upright: bool = False,
+    room_mm: float | None = None,
+    align: str = "centre",
+) -> None:
+    """Words with their base line at ``y_mm``, made smaller where they would pass ``room_mm``."""
+    canvas.saveState()
+    canvas.translate(x_mm, y_mm)
+    canvas.scale(1, -1)  # the page's mirrored axis is mirrored back for them
+    if upright:
+        canvas.rotate(90)
+    canvas.setFillGray(grey)
+    width = canvas.stringWidth(words, "Helvetica", size_mm)
+    canvas.setFont("Helvetica", size_mm * (1.0 if room_mm is None else min(1.0, room_mm / width)))
+    {"centre": canvas.drawCentredString, "left": canvas.drawString}[align](0, 0, words)
+    canvas.restoreState()
+
+
+def draw_line(canvas: Canvas, line: Rect, *, halo: bool = False) -> None:
+    """A thin black line, given as a rectangle without breadth; with a white halo where it may lie on dark colours."""
+    for grey, width in ((1.0, 0.9), (0.0, HAIR_MM)) if halo else ((0.0, HAIR_MM),):
+        canvas.setStrokeGray(grey)
+        canvas.setLineWidth(width)
+        canvas.line(line.x_mm, line.y_mm, line.right_mm, line.bottom_mm)
+
+
+def _exact(canvas: Canvas, rect: Rect) -> PDFPathObject:
+    """A rectangle with a second one inside it as one path: PDFium, and with it Chrome, rounds a lone one to whole pixels."""
+    path = canvas.beginPath()
+    x, y, width, height = rect.x_mm, rect.y_mm, rect.width_mm, rect.height_mm
+    path.rect(x, y, width, height)
+    path.rect(x + width / 4, y + height / 4, width / 2, height / 2)
+    return path
+
+
+def _clip(canvas: Canvas, window: Rect) -> None:
+    path = canvas.beginPath()
+    path.rect(window.x_mm, window.y_mm, window.width_mm, window.height_mm)
+    canvas.clipPath(path, stroke=0, fill=0)
+
+
+def _draw_cells(canvas: Canvas, layout: SheetLayout, cells: NDArray[np.uint8], window: Rect | None) -> None:
+    """Flat colours to the edge of the patch; a cut-out's outer cells go on into the bleed."""
+    place, cell, bleed = layout.patch, layout.cell_mm, layout.bleed_mm
+    rows, columns = layout.grid
+    canvas.saveState()
+    if layout.cut_shape == "circle":
+        radius = min(place.width_mm, place.height_mm) / 2 + bleed
+        path = canvas.beginPath()
+        path.circle(place.x_mm + place.width_mm / 2, place.y_mm + place.height_mm / 2, radius)
+        canvas.clipPath(path, stroke=0, fill=0)
+    under = min(cell / 2, _CELL_OVERLAP_MM)
+    for row in range(rows):
+        for column in range(columns):
+            own = Rect(place.x_mm + column * cell, place.y_mm + row * cell, cell, cell)
+            if window is not None and not own.grown(bleed).overlaps(window):
+                continue
+            left, top = own.x_mm - (bleed if column == 0 else 0), own.y_mm - (bleed if row == 0 else 0)
+            right = own.right_mm + (under if column < columns - 1 else bleed)
+            bottom = own.bottom_mm + (under if row < rows - 1 else bleed)
+            # 8-bit steps must survive being written as decimals: c / 255 with reportlab's six digits does.
+            red, green, blue = (int(c) / 255 for c in cells[row, column])
+            canvas.setFillColorRGB(red, green, blue)
+            canvas.drawPath(
+                _exact(canvas, Rect(left, top, right - left, bottom - top)), stroke=0, fill=1, fillMode=FILL_NON_ZERO
+            )
+    canvas.restoreState()
+
+
+def _draw_board_markers(canvas: Canvas, layout: SheetLayout) -> None:
+    board = charuco_board(layout)
+    for marker_id, corners in zip(np.ravel(board.getIds()), np.array(board.getObjPoints()), strict=True):
+        x, y = corners[:, :2].min(axis=0)
+        side = float(np.ptp(corners[:, 0]))
+        place = Rect(layout.patch.x_mm + float(x), layout.patch.y_mm + float(y), side, side)
+        draw_modules(canvas, place, ~marker_bits(int(marker_id)))
+
+
+def _draw_cut(canvas: Canvas, layout: SheetLayout) -> None:
+    """A dashed line on white paper, a hairline for a circle; a square cut-out has its crop marks alone, which stay outside."""
+    cut = layout.cut
+    canvas.saveState()
+    canvas.setStrokeGray(GREY + 0.25)
+    canvas.setLineWidth(HAIR_MM / 2)
+    if layout.cut_shape == "circle":
+        radius = min(cut.width_mm, cut.height_mm) / 2
+        canvas.circle(cut.x_mm + cut.width_mm / 2, cut.y_mm + cut.height_mm / 2, radius, stroke=1, fill=0)
+    else:
+        for mark in layout.crop_marks:
+            draw_line(canvas, mark)
+    if layout.cut_shape == "sheet":
+        canvas.setStrokeGray(GREY + 0.25)
+        canvas.setDash(2, 1.5)
+        canvas.rect(cut.x_mm, cut.y_mm, cut.width_mm, cut.height_mm, stroke=1, fill=0)
+    canvas.restoreState()

@@ -1,0 +1,42 @@
+"""A picture of a PDF's pages, to look at without a PDF reader."""
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from calibration.files import atomic_path
+from calibration.pdf import page_count, rasterise
+
+_DPI, _DPI_OF_MANY = 100, 50
+_MOST_PAGES = 12
+_GAP_PX = 12
+_GROUND = 150
+_MOST_PX = 2400  # on a side of the whole picture
+
+
+def save_preview(pdf: Path) -> Path:
+    """Write the first pages of ``pdf``, twelve at most, side by side as a PNG of the same name; returns its path."""
+    count = min(_MOST_PAGES, page_count(pdf))
+    pages = [rasterise(pdf, _DPI if count <= 4 else _DPI_OF_MANY, page) for page in range(count)]
+    columns = math.ceil(math.sqrt(len(pages))) if len(pages) > 4 else len(pages)
+    rows = math.ceil(len(pages) / columns)
+    height, width = (max(page.shape[side] for page in pages) + _GAP_PX for side in (0, 1))
+    sheet = np.full((rows * height + _GAP_PX, columns * width + _GAP_PX, 3), _GROUND, dtype=np.uint8)
+    for number, page in enumerate(pages):
+        top, left = (number // columns) * height + _GAP_PX, (number % columns) * width + _GAP_PX
+        sheet[top : top + page.shape[0], left : left + page.shape[1]] = page
+    out = pdf.with_suffix(".png")
+    with atomic_path(out) as temporary:
+        Image.fromarray(_shrunk(sheet)).save(temporary)
+    return out
+
+
+def _shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    factor = _MOST_PX / max(picture.shape[:2])
+    if factor >= 1:
+        return picture
+    return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), dtype=np.uint8)
