@@ -6,7 +6,8 @@ Rooms are imported inside the commands: torch alone takes seconds, and ``--help`
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import click
 
 import physpatch
 from calibration.errors import InputError, PhyspatchError, unknown_name
-from calibration.files import read_json, write_json
+from calibration.files import atomic_path, read_json, write_json
 from calibration.paper import PAGES_MM, parse_extent_mm
 from calibration.sheet import CUTS, SHEET_KINDS
 from calibration.units import parse_length_mm
@@ -24,6 +25,8 @@ from physpatch.config import EOT_PRESETS, PRECISIONS, EotConfig, TrainConfig
 from physpatch.places import LATEST, find_run
 
 if TYPE_CHECKING:
+    from calibration.camera import Intrinsics
+    from calibration.profile import LightProfile, RigProfile
     from calibration.sheet import SheetLayout
     from captures.session import SessionPlan
     from captures.sources import Source
@@ -200,6 +203,12 @@ def _say(line: str) -> None:
     metavar="RUN",
     help="The run's folder. Default: a new one under runs/.",
 )
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="RIG.json",
+    help="Train for a measured printer and camera: `physpatch calibrate`.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run: RUN given by --out, or the latest.")
 @_JSON_OPTION
 @click.pass_context
@@ -211,6 +220,7 @@ def train(
     ranges: tuple[str, ...],
     models: tuple[str, ...],
     grid: str,
+    profile: Path | None,
     out: Path | None,
     resume: bool,
     json_out: str | None,
@@ -234,9 +244,13 @@ def train(
             steps = _only_steps_given(context)
             folder = resume_run(find_run(str(out) if out else None), steps=steps, progress=progress, say=bar.say)
         else:
-            transformations = _eot_config(eot, preset, ranges)
+            transformations = _eot_config(eot, preset, ranges, profile)
             model, *also = models
             options |= {"model": model, "also": tuple(also), "grid": parse_grid(grid), "eot": transformations}
+            if profile is not None:
+                from calibration.profile import profile_sha256
+
+                options["profile"] = profile_sha256(profile)
             config = replace(_DEFAULT, **options)
             folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
     if folder is None:
@@ -249,10 +263,19 @@ def train(
     _write_json(json_out, record["results"])
 
 
-def _eot_config(eot: bool, preset: str | None, ranges: tuple[str, ...]) -> EotConfig:
-    if not eot and (preset or ranges):
-        raise InputError(f"--no-eot takes no {'--preset' if preset else '--range'}")
-    return EotConfig.none() if not eot else EotConfig.preset(preset or _DEFAULT_PRESET).with_ranges(ranges)
+def _eot_config(eot: bool, preset: str | None, ranges: tuple[str, ...], profile: Path | None = None) -> EotConfig:
+    for name, given in (("--preset", preset), ("--range", ranges), ("--profile", profile)):
+        if given and not eot:
+            raise InputError(f"--no-eot takes no {name}")
+    if not eot:
+        return EotConfig.none()
+    base = EotConfig.preset(preset or _DEFAULT_PRESET)
+    if profile is not None:
+        from calibration.profile import RigProfile
+        from physpatch.rig import eot_for_rig
+
+        base = eot_for_rig(base, RigProfile.load(profile))
+    return base.with_ranges(ranges)
 
 
 def _only_steps_given(context: click.Context) -> int | None:
@@ -692,6 +715,254 @@ def calibrate_sheet(size: str | None, paper: str, seed: int, open_it: bool, json
         _show_file(out)
 
 
+_PROFILE_FILE_OPTION = click.option(
+    "--profile",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("rig.json"),
+    show_default=True,
+    metavar="RIG.json",
+    help="The rig profile to write to; what it holds already stays.",
+)
+_CALIBRATION_SHEET_OPTION = click.option(
+    "--sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("calibration.pdf"),
+    show_default=True,
+    metavar="FILE.pdf",
+    help="The printed calibration sheets.",
+)
+_SOURCE_OPTION = click.option(
+    "--source",
+    default="0",
+    show_default=True,
+    metavar="0|FILE|DIR|URL",
+    help="Camera index, video, picture, folder, stream.",
+)
+
+
+@calibrate.command("camera")
+@_SOURCE_OPTION
+@_CALIBRATION_SHEET_OPTION
+@_PROFILE_FILE_OPTION
+@click.option("--name", default="", help="Of the camera, for the profile.")
+@click.option("--headless", is_flag=True, help="No window; guidance goes to the terminal.")
+@_JSON_OPTION
+def calibrate_camera(source: str, sheet: Path, profile: Path, name: str, headless: bool, json_out: str | None) -> None:
+    """Measure the lens: film the ChArUco page from all sides, near and far, into the corners of the picture.
+
+    \b
+    physpatch calibrate camera --source 0
+    physpatch calibrate camera --source clip.mp4 --headless
+    physpatch calibrate camera --source stills/ --headless
+    """
+    from PIL import Image
+
+    from calibration.board import BoardFinder, coverage_picture, fit_lens
+    from captures.calibrate import collect_views
+
+    rig, layout = _open_rig(profile), _calibration_layout(sheet, "board")
+    finder = BoardFinder(layout)
+    with _filming(source, headless) as (frames, live, on_look):
+        collector = collect_views(frames, finder, live=live, on_look=on_look)
+    for reason, count in sorted(collector.refused.items(), key=lambda item: -item[1])[:4]:
+        _say(f"{count} frames not used: {reason}")
+    fit = fit_lens(finder, collector.views)
+    replace(
+        rig,
+        camera=name or rig.camera,
+        intrinsics=fit.intrinsics,
+        lens=fit.to_dict(),
+        print_scale=_print_scale(rig, layout),
+    ).save(profile)
+    picture = profile.with_name(f"{profile.stem}-lens.png")
+    with atomic_path(picture) as temporary:
+        Image.fromarray(coverage_picture(fit.views)).save(temporary)
+    if json_out != "-":
+        lens = fit.intrinsics
+        click.echo(
+            f"{profile}: focal length {lens.fx:.1f} x {lens.fy:.1f} px (±{fit.std[0]:.1f}), centre {lens.cx:.1f}, "
+            f"{lens.cy:.1f}, {len(fit.views)} views of {lens.width}x{lens.height}, reprojection {fit.rms_px:.2f} px; "
+            f"coverage in {picture.name}"
+        )
+        if collector.wish:
+            click.echo(f"it would be better still with: {collector.wish}")
+    _write_json(json_out, fit.to_dict())
+
+
+@calibrate.command("colour")
+@_SOURCE_OPTION
+@_CALIBRATION_SHEET_OPTION
+@_PROFILE_FILE_OPTION
+@click.option(
+    "--light", default="light", show_default=True, help="What you call the light; each has colours of its own."
+)
+@click.option("--printer", default="", help="Its name, for the profile.")
+@click.option("--paper-name", default="", help="The paper's name, for the profile.")
+@click.option(
+    "--shots", type=click.IntRange(min=1), default=5, show_default=True, help="Pictures to take from a camera."
+)
+@click.option("--headless", is_flag=True, help="No window.")
+@_JSON_OPTION
+def calibrate_colour(
+    source: str,
+    sheet: Path,
+    profile: Path,
+    light: str,
+    printer: str,
+    paper_name: str,
+    shots: int,
+    headless: bool,
+    json_out: str | None,
+) -> None:
+    """Measure what printer and camera make of colours: film the chart under the light that you will use.
+
+    \b
+    physpatch calibrate colour --source photos/ --light daylight
+    physpatch calibrate colour --source 0 --light "desk lamp"
+    """
+    from PIL import Image
+
+    from calibration.profile import LightProfile
+    from captures.calibrate import collect_shots
+
+    rig, layout = _open_rig(profile), _calibration_layout(sheet, "chart")
+    cells = layout.cells
+    if cells is None:
+        raise InputError(f"{sheet} carries no colours; print it anew with `physpatch calibrate sheet`")
+    with _filming(source, headless) as (frames, live, on_look):
+        wanted = shots if live or Path(source).suffix else None
+        taken, refused = collect_shots(frames, layout, rig.intrinsics, wanted=wanted, on_look=on_look)
+    for reason, count in refused.most_common(4):
+        _say(f"{count} pictures not used: {reason}")
+    fitted = LightProfile.fit(light, cells, taken)
+    replace(
+        rig.with_light(fitted),
+        printer=printer or rig.printer,
+        paper=paper_name or rig.paper,
+        print_scale=_print_scale(rig, layout),
+    ).save(profile)
+    picture = profile.with_name(f"{profile.stem}-{'-'.join(light.split())}.png")
+    with atomic_path(picture) as temporary:
+        Image.fromarray(fitted.picture()).save(temporary)
+    if json_out != "-":
+        click.echo(
+            f"{profile}: {light}, {fitted.shots} pictures; colour difference (CIEDE2000), median and 95th percentile: "
+            f"{fitted.before[0]:.1f} and {fitted.before[1]:.1f} as sent, {fitted.after[0]:.2f} and {fitted.after[1]:.2f} "
+            f"as predicted for held-out colours; chart in {picture.name}"
+        )
+        click.echo(f"train against it: physpatch train --eot --profile {profile}")
+    _write_json(json_out, _light_numbers(fitted))
+
+
+@calibrate.command("show")
+@click.argument(
+    "profile", type=click.Path(path_type=Path, dir_okay=False), default=Path("rig.json"), metavar="[RIG.json]"
+)
+@_JSON_OPTION
+def calibrate_show(profile: Path, json_out: str | None) -> None:
+    """Show what a rig profile holds, and write pictures of its colours beside it.
+
+    \b
+    physpatch calibrate show rig.json
+    """
+    from PIL import Image
+
+    from calibration.profile import RigProfile
+    from physpatch.terminal import print_table
+
+    rig = RigProfile.load(profile)
+    if json_out != "-":
+        named = {"printer": rig.printer, "paper": rig.paper, "camera": rig.camera}
+        click.echo("; ".join(f"{what}: {name or 'not named'}" for what, name in named.items()))
+        scale = rig.print_scale
+        click.echo(
+            "print scale: "
+            + (f"{100 * scale[0]:.2f} % across, {100 * scale[1]:.2f} % down" if scale else "not measured")
+        )
+        if rig.intrinsics and rig.lens:
+            lens = rig.intrinsics
+            click.echo(
+                f"lens: {lens.fx:.1f} x {lens.fy:.1f} px at {lens.width}x{lens.height}, {rig.lens['views']} views, "
+                f"reprojection {rig.lens['rms_px']:.2f} px"
+            )
+        else:
+            click.echo("lens: not measured (`physpatch calibrate camera`)")
+        rows = [
+            (
+                one.name,
+                str(one.shots),
+                f"{one.before[0]:.1f} / {one.before[1]:.1f}",
+                f"{one.after[0]:.2f} / {one.after[1]:.2f}",
+                f"{one.map.domain}, degree {one.map.degree}",
+                " ".join(f"{level:.2f}" for level in one.white),
+                f"{one.blur_px:.2f} px",
+                f"{one.read_noise:.4f} + {one.shot_noise:.4f} sqrt(light)",
+            )
+            for one in rig.lights
+        ]
+        headings = ("light", "shots", "as sent", "predicted", "map", "paper's level", "blur", "noise")
+        print_table(headings, rows)
+    pictures = []
+    for one in rig.lights:
+        path = profile.with_name(f"{profile.stem}-{'-'.join(one.name.split())}.png")
+        with atomic_path(path) as temporary:
+            Image.fromarray(one.picture()).save(temporary)
+        pictures.append(path)
+    if json_out != "-" and pictures:
+        click.echo(
+            "as sent / predicted: CIEDE2000, median / 95th percentile; pictures: " + ", ".join(map(str, pictures))
+        )
+    value = {"camera": rig.lens, "print_scale": rig.print_scale, "lights": [_light_numbers(one) for one in rig.lights]}
+    _write_json(json_out, value)
+
+
+@contextmanager
+def _filming(source: str, headless: bool) -> "Iterator[tuple[Source, bool, Any]]":
+    """An opened source, whether it is live, and what shows or says how it goes."""
+    from captures.sources import LiveSource, open_source
+    from captures.window import Window
+    from physpatch.terminal import progress_bar
+
+    with (
+        nullcontext() if headless else Window() as window,
+        open_source(source) as frames,
+        progress_bar("filming") as bar,
+    ):
+
+        def on_look(picture: Any, kept: int, said: str) -> bool:
+            bar.show(kept, None, said)
+            return window is None or window.show(picture)
+
+        yield frames, isinstance(frames, LiveSource), on_look
+
+
+def _open_rig(profile: Path) -> "RigProfile":
+    from calibration.profile import RigProfile
+
+    return RigProfile.load(profile) if profile.exists() else RigProfile()
+
+
+def _calibration_layout(sheet: Path, kind: str) -> "SheetLayout":
+    from calibration.pdf import printed_layouts
+
+    if not sheet.exists():
+        raise InputError(f"no file {sheet}: print it with `physpatch calibrate sheet`, or name it with --sheet")
+    for layout in printed_layouts(sheet):
+        if layout.kind == kind:
+            return layout
+    raise InputError(f"{sheet} holds no {kind}; give the PDF of `physpatch calibrate sheet` with --sheet")
+
+
+def _print_scale(rig: "RigProfile", layout: "SheetLayout") -> tuple[float, float] | None:
+    return layout.scale if layout.scale != (1.0, 1.0) else rig.print_scale
+
+
+def _light_numbers(light: "LightProfile") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {k: v for k, v in asdict(light).items() if k not in ("sent", "seen", "map")}
+
+
 # --- live ----------------------------------------------------------------------------------------------------------------
 
 
@@ -720,6 +991,12 @@ def calibrate_sheet(size: str | None, paper: str, seed: int, open_it: bool, json
     "--condition", help="Which sheet is shown, where its markers cannot tell: patch, grey, random, shuffled or none."
 )
 @click.option("--hfov", type=float, metavar="DEGREES", help="Horizontal field of view of the camera, for distances.")
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="RIG.json",
+    help="The measured camera, for true distances and angles: `physpatch calibrate camera`.",
+)
 @click.option("--cam/--no-cam", default=True, help="Grad-CAM heat on the picture. Default: --cam.")
 @click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the virtual rig.")
@@ -740,8 +1017,6 @@ def live(run: str | None, source: str, headless: bool, out: Path | None, json_ou
     physpatch live runs/latest --source clip.mp4 --detector yolov8n --headless
     physpatch live --source virtual --headless
     """
-    from contextlib import nullcontext
-
     from captures.sources import open_source
     from captures.window import Window
 
@@ -781,7 +1056,7 @@ def _live_session(
         classifier=classifier,
         detector=detector,
         layouts=printed_layouts(sheet) if sheet else (),
-        intrinsics=rig.intrinsics if rig else None,
+        intrinsics=rig.intrinsics if rig else _measured_lens(options["profile"]),
         hfov_deg=options["hfov"],
         target=patch.target if patch else None,
         label=None if options["label"] is None else classifier.categories[classifier.category_index(options["label"])],
@@ -792,6 +1067,17 @@ def _live_session(
     )
     _record(rig or frames, plan, session, len(rig) if rig else options["max_frames"], window)
     return plan.target["name"] if plan.target else None
+
+
+def _measured_lens(profile: Path | None) -> "Intrinsics | None":
+    if profile is None:
+        return None
+    from calibration.profile import RigProfile
+
+    lens = RigProfile.load(profile).intrinsics
+    if lens is None:
+        raise InputError(f"{profile} holds no lens yet; add it with `physpatch calibrate camera --profile {profile}`")
+    return lens
 
 
 def _check_condition(condition: str | None) -> None:

@@ -1,7 +1,8 @@
 """The pinhole camera: what is needed to turn pixels into rays."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,37 @@ class Intrinsics:
     def matrix(self) -> NDArray[np.float64]:
         """The 3x3 camera matrix K."""
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], dtype=np.float64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Intrinsics":
+        """Read :meth:`to_dict`'s output back."""
+        return cls(**{**value, "distortion": tuple(value["distortion"])})
+
+    def resized(self, width: int, height: int) -> "Intrinsics":
+        """The same camera giving frames of another size of the same shape.
+
+        Raises:
+            InputError: another shape, which a crop must have made.
+        """
+        across, down = width / self.width, height / self.height
+        if abs(across / down - 1) > 0.01:
+            raise InputError(
+                f"the camera was calibrated at {self.width}x{self.height}, these frames are {width}x{height}: another "
+                "shape; set the camera as it was, or calibrate it anew"
+            )
+        return replace(
+            self,
+            fx=self.fx * across,
+            fy=self.fy * down,
+            cx=(self.cx + 0.5) * across - 0.5,
+            cy=(self.cy + 0.5) * down - 0.5,
+            width=width,
+            height=height,
+        )
 
     @classmethod
     def from_hfov(cls, width: int, height: int, hfov_deg: float = DEFAULT_HFOV_DEG) -> "Intrinsics":

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.sheet import SheetLayout
+from calibration.sheet import Rect, SheetLayout
 
 _TEXT = re.compile(r"PHYSPATCH ([0-9A-F]{12}) ([A-Z]+) (\d+(?:\.\d+)?)X(\d+(?:\.\d+)?)MM")
-_READ_PX = 300  # the label is rectified to this many pixels: 12 a module
+_READ_PX = 300  # on a side: 8 a module
 _QUIET_SHARE = 0.2  # of the label's width, blank around it, for the reader
 
 
@@ -36,17 +36,13 @@ def parse_label(text: str) -> SheetLabel | None:
     return SheetLabel(match[1].lower(), match[2].lower(), float(match[3]), float(match[4])) if match else None
 
 
-def read_label(frame: NDArray[np.uint8], homography: NDArray[np.float64], layout: SheetLayout) -> SheetLabel | None:
-    """Read the label of a sheet that was found in ``frame`` (H, W, 3 RGB uint8); None where it is too small or hidden.
+def label_area(layout: SheetLayout) -> Rect:
+    """The code with the blank paper that a reader needs around it."""
+    return layout.label.grown(_QUIET_SHARE * layout.label.width_mm)
 
-    ``homography`` maps the sheet's millimetres to pixels, as in ``calibration.pose.SheetPose``.
-    """
-    area = layout.label.grown(_QUIET_SHARE * layout.label.width_mm)
-    scale = _READ_PX / area.width_mm
-    to_square = np.array([[scale, 0, -area.x_mm * scale], [0, scale, -area.y_mm * scale], [0, 0, 1]])
-    warp = to_square @ np.linalg.inv(homography)
-    rectified = cv2.warpPerspective(
-        frame, warp, (_READ_PX, _READ_PX), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=(255,) * 3
-    )
-    text, _, _ = cv2.QRCodeDetector().detectAndDecode(cv2.cvtColor(rectified, cv2.COLOR_RGB2GRAY))
+
+def read_label(picture: NDArray[np.uint8]) -> SheetLabel | None:
+    """Read a code seen straight on, (H, W, 3) RGB uint8 of :func:`label_area`; None where there is none to read."""
+    side = cv2.resize(picture, (_READ_PX, _READ_PX), interpolation=cv2.INTER_CUBIC)
+    text, _, _ = cv2.QRCodeDetector().detectAndDecode(cv2.cvtColor(side, cv2.COLOR_RGB2GRAY))
     return parse_label(text)

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import Intrinsics
-from calibration.sheet import ARUCO_DICTIONARY, SheetLayout
+from calibration.sheet import ARUCO_DICTIONARY, Rect, SheetLayout
 
 _CLEAR_BRANCH_RATIO = 2.0  # below it the mirrored tilt explains the corners nearly as well: the sign is a guess
 _WORST_ERROR_PX, _WORST_ERROR_SHARE = 2.0, 0.02
+_CORNER_NOISE_PX = 0.05  # no corner is known better, so a smaller error proves nothing
 _FACING_DEG = 5.0  # both branches this close to each other agree anyway
 
 
@@ -24,11 +25,14 @@ _FACING_DEG = 5.0  # both branches this close to each other agree anyway
 class SheetPose:
     """Where a sheet is in a frame.
 
-    ``homography`` maps page millimetres to pixels. Angles in degrees are None where the two planar solutions cannot be
-    told apart. ``patch_corners_px`` is (4, 2), clockwise from the patch's own top left; ``patch_px`` its area in pixels.
+    ``homography`` maps the sheet's millimetres to pixels of the undistorted frame, :meth:`to_pixels` on to those of the
+    frame itself. Angles in degrees are None where the two planar solutions cannot be told apart. ``patch_corners_px`` is
+    (4, 2), clockwise from the patch's own top left; ``patch_px`` its area in pixels, ``visible`` the share of it that lies
+    in the frame.
     """
 
     layout: SheetLayout
+    intrinsics: Intrinsics
     homography: NDArray[np.float64]
     patch_corners_px: NDArray[np.float32]
     distance_m: float
@@ -37,7 +41,22 @@ class SheetPose:
     roll_deg: float
     patch_px: float
     px_per_cell: float
+    visible: float
     markers_seen: int
+
+    def to_pixels(self, sheet_mm: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Pixels (N, 2) of points on the sheet (N, 2), the lens's distortion included."""
+        return _to_pixels(sheet_mm, self.homography, self.intrinsics)
+
+    def rectify(self, frame: NDArray[np.uint8], area: Rect, per_mm: float) -> NDArray[np.uint8]:
+        """A part of the sheet seen straight on, (H, W, 3), at ``per_mm`` pixels a millimetre."""
+        width, height = round(area.width_mm * per_mm), round(area.height_mm * per_mm)
+        x, y = np.meshgrid(
+            (np.arange(width) + 0.5) / per_mm + area.x_mm, (np.arange(height) + 0.5) / per_mm + area.y_mm
+        )
+        at = self.to_pixels(np.column_stack([x.ravel(), y.ravel()])).reshape(height, width, 2)
+        picture = cv2.remap(frame, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=(255,) * 3)
+        return np.asarray(picture, dtype=np.uint8)
 
 
 def rotation_matrix(yaw_deg: float, pitch_deg: float, roll_deg: float) -> NDArray[np.float64]:
@@ -94,36 +113,78 @@ def find_sheet(
 def _pose(
     layout: SheetLayout, page_mm: NDArray[np.float32], pixels: NDArray[np.float32], intrinsics: Intrinsics, markers: int
 ) -> SheetPose | None:
-    homography, _ = cv2.findHomography(page_mm, pixels)
+    distortion = np.array(intrinsics.distortion, dtype=np.float64)
+    straight = pixels
+    if intrinsics.distortion:
+        straight = cv2.undistortPoints(pixels[:, None], intrinsics.matrix, distortion, P=intrinsics.matrix)[:, 0]
+    homography, _ = cv2.findHomography(page_mm, straight)
     if homography is None:
         return None
     center_mm = layout.patch.corners_mm.mean(axis=0)
     plane = np.column_stack([page_mm - center_mm, np.zeros(len(page_mm))]).astype(np.float32)
-    distortion = np.array(intrinsics.distortion, dtype=np.float64)
-    count, rotations, shifts, errors = cv2.solvePnPGeneric(
-        plane, pixels, intrinsics.matrix, distortion, flags=cv2.SOLVEPNP_IPPE
-    )
+    count, turns, shifts, _ = cv2.solvePnPGeneric(plane, pixels, intrinsics.matrix, distortion, flags=cv2.SOLVEPNP_IPPE)
     if not count:
         return None
+    refined = [
+        cv2.solvePnPRefineLM(plane, pixels, intrinsics.matrix, distortion, turn, shift)
+        for turn, shift in zip(turns, shifts, strict=True)
+    ]
+    errors = [_rms_px(plane, pixels, turn, shift, intrinsics) for turn, shift in refined]
+    order = sorted(range(len(refined)), key=errors.__getitem__)
     size_px = float(np.linalg.norm(np.ptp(pixels, axis=0)))
-    if errors[0, 0] > max(_WORST_ERROR_PX, _WORST_ERROR_SHARE * size_px):  # something else was taken for a marker
+    if errors[order[0]] > max(_WORST_ERROR_PX, _WORST_ERROR_SHARE * size_px):  # something else was taken for a marker
         return None
-    branches = [angles_deg(cv2.Rodrigues(r)[0]) for r in rotations]
+    branches = [angles_deg(cv2.Rodrigues(refined[i][0])[0]) for i in order]
     yaw, pitch, roll = branches[0]
-    known = count == 1 or errors[1, 0] >= _CLEAR_BRANCH_RATIO * errors[0, 0]
+    known = len(branches) == 1 or errors[order[1]] >= _CLEAR_BRANCH_RATIO * max(errors[order[0]], _CORNER_NOISE_PX)
     known = known or max(abs(a - b) for a, b in zip(branches[0], branches[1], strict=True)) < _FACING_DEG
-    patch = cv2.perspectiveTransform(layout.patch.corners_mm[None], homography)[0]
+    patch = _to_pixels(layout.patch.corners_mm, homography, intrinsics)
     area_px = float(cv2.contourArea(patch))
     rows, columns = layout.grid
     return SheetPose(
         layout=layout,
+        intrinsics=intrinsics,
         homography=homography,
         patch_corners_px=patch,
-        distance_m=float(np.linalg.norm(shifts[0])) / 1000,
+        distance_m=float(np.linalg.norm(refined[order[0]][1])) / 1000,
         yaw_deg=yaw if known else None,
         pitch_deg=pitch if known else None,
         roll_deg=roll,
         patch_px=area_px,
         px_per_cell=math.sqrt(area_px / (rows * columns)),
+        visible=_visible(patch, area_px, intrinsics),
         markers_seen=markers,
     )
+
+
+def _to_pixels(
+    sheet_mm: NDArray[np.floating], homography: NDArray[np.float64], intrinsics: Intrinsics
+) -> NDArray[np.float32]:
+    straight = cv2.perspectiveTransform(np.asarray(sheet_mm, dtype=np.float64)[None], homography)[0]
+    if not intrinsics.distortion:
+        return straight.astype(np.float32)
+    rays = (straight - (intrinsics.cx, intrinsics.cy)) / (intrinsics.fx, intrinsics.fy)
+    ahead = np.column_stack([rays, np.ones(len(rays))])
+    distortion = np.array(intrinsics.distortion, dtype=np.float64)
+    bent, _ = cv2.projectPoints(ahead, np.zeros(3), np.zeros(3), intrinsics.matrix, distortion)
+    return bent.reshape(-1, 2).astype(np.float32)
+
+
+def _rms_px(
+    plane: NDArray[np.float32],
+    pixels: NDArray[np.float32],
+    turn: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    intrinsics: Intrinsics,
+) -> float:
+    distortion = np.array(intrinsics.distortion, dtype=np.float64)
+    seen, _ = cv2.projectPoints(plane, turn, shift, intrinsics.matrix, distortion)
+    return float(np.sqrt(((seen.reshape(-1, 2) - pixels) ** 2).sum(axis=1).mean()))
+
+
+def _visible(patch_px: NDArray[np.float32], area_px: float, intrinsics: Intrinsics) -> float:
+    frame = np.array(
+        [[0, 0], [intrinsics.width, 0], [intrinsics.width, intrinsics.height], [0, intrinsics.height]], dtype=np.float32
+    )
+    shared, _ = cv2.intersectConvexConvex(patch_px, frame)
+    return min(1.0, float(shared) / area_px) if area_px else 0.0

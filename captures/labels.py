@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.label import SheetLabel, read_label
+from calibration.label import SheetLabel, label_area, read_label
 from calibration.pose import SheetPose
 from calibration.sheet import SheetLayout
+
+_READ_PX = 300
 
 
 class LabelWatch:
@@ -24,5 +26,6 @@ class LabelWatch:
         if kind != self._kind:
             self._kind, self._label = kind, None
         if pose is not None and self._label is None:
-            self._label = read_label(frame, pose.homography, pose.layout)
+            area = label_area(pose.layout)
+            self._label = read_label(pose.rectify(frame, area, _READ_PX / area.width_mm))
         return self._label if self._label and self._label.patch_id not in self._known else None

@@ -27,7 +27,7 @@ def annotate(analysis: Analysis, fps: float) -> NDArray[np.uint8]:
         x1, y1, x2, y2 = (round(edge) for edge in box.xyxy)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), _BLUE, 2)
         _label(canvas, f"{name} {box.score:.2f}", (x1, max(y1, _LINE_PX)), _BLUE)
-    _heads_up(canvas, _lines(analysis, fps))
+    heads_up(canvas, _lines(analysis, fps))
     return canvas
 
 
@@ -47,7 +47,8 @@ def _lines(analysis: Analysis, fps: float) -> list[tuple[str, tuple[int, int, in
     return [*lines, (f"{fps:.1f} frames/s", _WHITE)] if fps else lines  # none is known after one frame
 
 
-def _heads_up(canvas: NDArray[np.uint8], lines: list[tuple[str, tuple[int, int, int]]]) -> None:
+def heads_up(canvas: NDArray[np.uint8], lines: list[tuple[str, tuple[int, int, int]]]) -> None:
+    """Write lines, each in its colour, over a darkened band at the top of ``canvas`` (H, W, 3) RGB uint8."""
     band = canvas[: _LINE_PX * len(lines) + 8]
     band[:] = (band * 0.45).astype(np.uint8)
     for number, (words, color) in enumerate(lines, start=1):

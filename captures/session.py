@@ -69,6 +69,8 @@ class SessionPlan:
     def lens(self, shape: tuple[int, ...]) -> Intrinsics:
         """The intrinsics for frames of (height, width, ...): the given ones, else from the field of view."""
         height, width = shape[:2]
+        if self.intrinsics and width > 1:
+            return self.intrinsics.resized(width, height)
         return self.intrinsics or Intrinsics.from_hfov(width, height, self.hfov_deg or DEFAULT_HFOV_DEG)
 
 

@@ -32,6 +32,12 @@ _REACH = 0.3  # of the central square: how far from its centre the patch is held
 _JITTER_DEG, _JITTER_MM = 1.0, 2.0  # a hand is not a tripod
 
 
+_PAPERS = {
+    "coated": {"bleed": (0.02, 0.08), "dot_gain": (1.05, 1.3), "floor": (0.015, 0.04)},
+    "plain": {"bleed": (0.08, 0.2), "dot_gain": (1.3, 1.8), "floor": (0.04, 0.08)},
+}
+
+
 @dataclass(frozen=True)
 class RigPose:
     """Where the patch's centre is, in metres before the camera (x right, y down), and how the sheet is turned."""
@@ -67,17 +73,18 @@ class RigTruth:
     jpeg_quality: int
 
     @classmethod
-    def draw(cls, seed: int) -> "RigTruth":
-        """A random, plausible printer and camera."""
+    def draw(cls, seed: int, paper: str = "coated") -> "RigTruth":
+        """A random, plausible printer and camera; ``plain`` paper soaks up ink: duller, darker, less black."""
         rng = np.random.default_rng(seed)
-        bleed = rng.uniform(0.02, 0.08, (3, 3)) * (1 - np.eye(3))
+        inks = _PAPERS[paper]
+        bleed = rng.uniform(*inks["bleed"], (3, 3)) * (1 - np.eye(3))
         ink = (np.eye(3) - np.diag(bleed.sum(axis=1)) + bleed) * rng.uniform(0.86, 0.94)
         mixing = rng.normal(0, 0.03, (3, 3)) * (1 - np.eye(3))
         sensor = (np.eye(3) - np.diag(mixing.sum(axis=1)) + mixing) * rng.uniform(0.94, 1.06, (3, 1))
         return cls(
             ink,
-            rng.uniform(1.05, 1.3),
-            rng.uniform(0.015, 0.04),
+            rng.uniform(*inks["dot_gain"]),
+            rng.uniform(*inks["floor"]),
             sensor,
             rng.uniform(0.5, 0.9),
             rng.uniform(0.002, 0.006),
@@ -103,6 +110,8 @@ class VirtualRig:
         frames_per_clip: int = 3,
         seed: int = 0,
         frame_wh: tuple[int, int] = FRAME_WH,
+        lens: Intrinsics | None = None,
+        truth: RigTruth | None = None,
     ) -> None:
         """Scan the sheets.
 
@@ -112,6 +121,8 @@ class VirtualRig:
             clips, frames_per_clip: how much is filmed of each sheet.
             seed: of printer, camera, poses and noise.
             frame_wh: size of the frames.
+            truth: the printer and camera; default one drawn by ``seed``.
+            lens: the camera's, with its distortion, which gives the size of the frames; default a plain pinhole.
 
         Raises:
             InputError: not such a PDF, or no backgrounds.
@@ -119,12 +130,13 @@ class VirtualRig:
         if not backgrounds:
             raise InputError("the virtual rig needs at least one background photograph")
         self.layouts = printed_layouts(pdf)
-        self.truth = RigTruth.draw(seed)
-        self.intrinsics = replace(Intrinsics.from_hfov(*frame_wh, RIG_HFOV_DEG), assumed=False)
+        self.truth = truth or RigTruth.draw(seed)
+        self.intrinsics = lens or replace(Intrinsics.from_hfov(*frame_wh, RIG_HFOV_DEG), assumed=False)
+        self._rays = _rays(self.intrinsics)
         self.fps = RIG_FPS
         planned = carried_layouts(pdf)
         self._sheets = [
-            _printed(_scan(pdf, layout, first), self.truth)
+            _pyramid(_cut_out(_printed(_scan(pdf, layout, first), self.truth), layout))
             for layout, first in zip(planned, first_pages(planned), strict=True)
         ]
         order = np.random.default_rng([seed, 1]).permutation(len(backgrounds))
@@ -180,24 +192,29 @@ class VirtualRig:
         return cv2.cvtColor(cv2.imdecode(packed, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
     def _project(
-        self, sheet: NDArray[np.float64], layout: SheetLayout, pose: RigPose
+        self, sheet: list[NDArray[np.float32]], layout: SheetLayout, pose: RigPose
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The cut-out sheet through the pinhole, supersampled: light (H, W, 3) times coverage, and coverage (H, W)."""
-        corners_mm = layout.cut.corners_mm - layout.patch.corners_mm.mean(axis=0)
-        in_camera = (
-            np.column_stack([corners_mm, np.zeros(4)]) @ rotation_matrix(pose.yaw_deg, pose.pitch_deg, pose.roll_deg).T
-        )
-        in_camera += 1000 * np.array([pose.x_m, pose.y_m, pose.distance_m])
-        pixels = in_camera @ self.intrinsics.matrix.T
-        pixels = (pixels[:, :2] / pixels[:, 2:] + 0.5) * _SUPERSAMPLE - 0.5
-        height, width = sheet.shape[:2]
-        scan = np.array([[0, 0], [width, 0], [width, height], [0, height]]) - 0.5
-        warp = cv2.getPerspectiveTransform(scan.astype(np.float32), pixels.astype(np.float32))
-        large = (self.intrinsics.width * _SUPERSAMPLE, self.intrinsics.height * _SUPERSAMPLE)
-        cover = _cover(layout, (height, width))
-        layers = cv2.warpPerspective(np.dstack([sheet * cover[..., None], cover]), warp, large, flags=cv2.INTER_LINEAR)
-        layers = cv2.resize(layers, (self.intrinsics.width, self.intrinsics.height), interpolation=cv2.INTER_AREA)
+        """The cut-out sheet through the lens, supersampled: light (H, W, 3) times coverage, and coverage (H, W)."""
+        width, height = self.intrinsics.width, self.intrinsics.height
+        turn = rotation_matrix(pose.yaw_deg, pose.pitch_deg, pose.roll_deg)
+        shift = 1000 * np.array([pose.x_m, pose.y_m, pose.distance_m])
+        to_plane = np.linalg.inv(np.column_stack([turn[:, 0], turn[:, 1], shift]))  # rays to millimetres on the sheet
+        on_sheet = self._rays @ to_plane.T.astype(np.float32)
+        center = layout.patch.corners_mm.mean(axis=0)
+        level = self._level(sheet, layout, pose)
+        per_mm = level.shape[1] / layout.cut.width_mm
+        with np.errstate(divide="ignore", invalid="ignore"):
+            x = ((on_sheet[..., 0] / on_sheet[..., 2] + center[0] - layout.cut.x_mm) * per_mm - 0.5).astype(np.float32)
+            y = ((on_sheet[..., 1] / on_sheet[..., 2] + center[1] - layout.cut.y_mm) * per_mm - 0.5).astype(np.float32)
+        layers = cv2.remap(level, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0, 0, 0, 0))
+        layers = cv2.resize(layers, (width, height), interpolation=cv2.INTER_AREA).astype(np.float64)
         return layers[..., :3], layers[..., 3]
+
+    def _level(self, sheet: list[NDArray[np.float32]], layout: SheetLayout, pose: RigPose) -> NDArray[np.float32]:
+        """The scan at about the resolution at which it is seen, so that sampling does not alias."""
+        seen_per_mm = _SUPERSAMPLE * self.intrinsics.fx / (1000 * pose.distance_m)
+        halvings = np.log2(max(1.0, sheet[0].shape[1] / layout.cut.width_mm / seen_per_mm))
+        return sheet[min(len(sheet) - 1, int(halvings + 0.3))]
 
     def _draw_pose(self, rng: np.random.Generator, layout: SheetLayout) -> RigPose:
         """A pose at which the whole cut-out sheet is in the frame, upright enough to be held by a hand."""
@@ -238,13 +255,33 @@ def _longest_mm(layout: SheetLayout) -> float:
     return max(layout.cut.width_mm, layout.cut.height_mm)
 
 
-def _cover(layout: SheetLayout, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Which part of a scan is left after cutting: all of it, or a circle."""
-    if layout.cut_shape != "circle":
-        return np.ones(shape)
-    y, x = np.indices(shape) + 0.5
-    center, radius = np.array(shape) / 2, min(shape) / 2
-    return (np.hypot(y - center[0], x - center[1]) <= radius).astype(np.float64)
+def _cut_out(printed: NDArray[np.float64], layout: SheetLayout) -> NDArray[np.float32]:
+    """Light and coverage (H, W, 4) of what is left after cutting: all of a scan, or a circle."""
+    height, width = printed.shape[:2]
+    cover = np.ones((height, width))
+    if layout.cut_shape == "circle":
+        y, x = np.indices((height, width)) + 0.5
+        cover = (np.hypot(y - height / 2, x - width / 2) <= min(height, width) / 2).astype(np.float64)
+    return np.dstack([printed * cover[..., None], cover]).astype(np.float32)
+
+
+def _pyramid(picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """The picture, and each time half of it."""
+    levels = [picture]
+    while min(levels[-1].shape[:2]) >= 32:
+        height, width = levels[-1].shape[:2]
+        levels.append(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+    return levels
+
+
+def _rays(lens: Intrinsics) -> NDArray[np.float32]:
+    """Direction (x, y, 1) of every supersampled pixel, (2H, 2W, 3)."""
+    across, down = ((np.arange(_SUPERSAMPLE * n) + 0.5) / _SUPERSAMPLE - 0.5 for n in (lens.width, lens.height))
+    pixels = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 1, 2)
+    plane = cv2.undistortPoints(pixels, lens.matrix, np.array(lens.distortion or (0.0,) * 5)).reshape(
+        len(down), len(across), 2
+    )
+    return np.dstack([plane, np.ones(plane.shape[:2])]).astype(np.float32)
 
 
 def _printed(scan: NDArray[np.uint8], truth: RigTruth) -> NDArray[np.float64]:

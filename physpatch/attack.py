@@ -42,13 +42,19 @@ class Attack(nn.Module):
         area: float,
         penalties: Penalties = Penalties(),
         half_precision: bool = False,
+        palette: Tensor | None = None,
     ) -> None:
-        """Pair each victim with its objective; ``half_precision`` runs them in bfloat16."""
+        """Pair each victim with its objective.
+
+        ``half_precision`` runs the victims in bfloat16. ``palette`` (N, 3) are the colours that can be printed, in sRGB; by
+        default those of coated offset printing.
+        """
         super().__init__()
         self.technique = technique
         self._judges = tuple(zip(victims, objectives, strict=True))
         self._area, self._penalties, self._half = area, penalties, half_precision
-        self._palette = offset_palette().to(victims[0].device) if penalties.nps else None
+        colors = offset_palette() if palette is None else palette
+        self._palette = colors.to(victims[0].device) if penalties.nps else None
 
     @property
     def term_names(self) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ they are cheapest, on the patch's small texture and on its flat cells.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,14 +18,13 @@ from torch import Tensor
 from physpatch.eot import EotParams, patch_corners
 from physpatch.jpeg import BLOCK, NO_JPEG, compress
 from physpatch.lens import bend, bend_field, blur_kernels
+from physpatch.printed import printed_cells
 from physpatch.tone import develop
 
 _SHADOW_SOFTNESS = 0.08  # of the patch side
 _DARK_NOISE = 0.01  # of white's light: where the noise of the light itself falls to the sensor's own
 _WIDEST_DIRECT = 15  # texels; wider kernels are faster as spectra
 _GRAIN_SHIFTS = 64  # pixels by which the images' grain is shifted against one another
-
-ColourMap = Callable[[Tensor], Tensor]
 
 
 def patch_size_px(area: float, grid: tuple[int, int], image_wh: tuple[int, int]) -> tuple[float, float]:
@@ -36,9 +34,7 @@ def patch_size_px(area: float, grid: tuple[int, int], image_wh: tuple[int, int])
     return cell * columns, cell * rows
 
 
-def place_patch(
-    images: Tensor, cells: Tensor, params: EotParams, area: float, *, printed: ColourMap | None = None
-) -> tuple[Tensor, Tensor]:
+def place_patch(images: Tensor, cells: Tensor, params: EotParams, area: float) -> tuple[Tensor, Tensor]:
     """Render the patch into a batch of photographs.
 
     Args:
@@ -47,7 +43,6 @@ def place_patch(
             gradients flow to it.
         params: a draw for the B images.
         area: share of the image that the patch covers at scale 1.
-        printed: what print and camera make of the cells' colours, sRGB to sRGB of that shape; None leaves them.
 
     Returns:
         The composited images, as ``images``; and the patch's coverage (B, 1, H, W) in [0, 1].
@@ -60,7 +55,7 @@ def place_patch(
     corners = patch_corners(params, patch_wh, (width, height))
     kernels = _kernels(params, density)
     margin = kernels.shape[-1] // 2 + 1
-    texture = _texture(printed(cells) if printed else cells, params, per_cell)
+    texture = _texture(_printed(cells, params), params, per_cell)
     kernels = kernels.to(texture)
     layer = _blurred(texture, kernels, margin)
     shape = _blurred(torch.ones_like(texture[:, :1]), kernels, margin)  # of its own, as it needs no gradient
@@ -111,6 +106,10 @@ def _windows(images: Tensor, window: Tensor, size_wh: tuple[int, int]) -> list[T
     return [
         image[:, y : y + height, x : x + width] for image, (x, y) in zip(images.unbind(), window.tolist(), strict=True)
     ]
+
+
+def _printed(cells: Tensor, params: EotParams) -> Tensor:
+    return printed_cells(cells, params.prints, params.light) if params.prints else cells
 
 
 def _texture(cells: Tensor, params: EotParams, per_cell: int) -> Tensor:

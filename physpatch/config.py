@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from calibration.colour import ColourMap
 from calibration.errors import InputError, unknown_name
 from physpatch.artifact import check_grid
 
@@ -32,6 +33,7 @@ class EotConfig:
         noise: standard deviation of the sensor noise where the image is white, as a share of white's light.
         gamma: exponent of the tone curve on the patch, on sRGB values.
         jpeg: libjpeg's quality, 1 to 100; 100 is no JPEG.
+        prints: what a measured printer and camera make of the cells' colours, a map for each light; empty leaves them.
     """
 
     rotation_deg: Range = (-20.0, 20.0)
@@ -47,22 +49,21 @@ class EotConfig:
     noise: Range = (0.0, 0.03)
     gamma: Range = (0.9, 1.1)
     jpeg: Range = (60.0, 95.0)
+    prints: tuple[ColourMap, ...] = ()
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            low, high = getattr(self, field.name)
+        for name, (least, most) in EOT_LIMITS.items():
+            low, high = getattr(self, name)
             if not -math.inf < low <= high < math.inf:
-                raise InputError(f"EOT range {field.name} runs from {low} to {high}; expected two rising numbers")
-            least, most = _EOT_LIMITS[field.name]
+                raise InputError(f"EOT range {name} runs from {low} to {high}; expected two rising numbers")
             if not least <= low <= high <= most:
-                raise InputError(
-                    f"EOT range {field.name} {low:g} to {high:g} out of range; expected {least:g} to {most:g}"
-                )
+                raise InputError(f"EOT range {name} {low:g} to {high:g} out of range; expected {least:g} to {most:g}")
 
     @classmethod
     def none(cls) -> "EotConfig":
         """No transformation but the random place, as in the original project."""
-        return cls(**{name: (value, value) for name, value in _NEUTRAL.items()})
+        neutral: dict[str, Any] = {name: (value, value) for name, value in _NEUTRAL.items()}
+        return cls(**neutral)
 
     @classmethod
     def preset(cls, name: str) -> "EotConfig":
@@ -79,10 +80,11 @@ class EotConfig:
         """Ranges that reach only this share, in [0, 1], of the way from no transformation to the whole."""
         if share >= 1:
             return self
-        ranges = {f.name: getattr(self, f.name) for f in fields(self)}
-        return EotConfig(
-            **{k: tuple(_NEUTRAL[k] + share * (end - _NEUTRAL[k]) for end in ends) for k, ends in ranges.items()}
-        )
+        ranges = {name: getattr(self, name) for name in _NEUTRAL}
+        narrow: dict[str, Any] = {
+            k: tuple(_NEUTRAL[k] + share * (end - _NEUTRAL[k]) for end in ends) for k, ends in ranges.items()
+        }
+        return replace(self, **narrow)
 
     def with_ranges(self, texts: Iterable[str]) -> "EotConfig":
         """With ranges replaced that a person wrote as ``NAME=LOW:HIGH`` or ``NAME=VALUE``.
@@ -90,7 +92,7 @@ class EotConfig:
         Raises:
             InputError: no such range, or not two numbers.
         """
-        changed: dict[str, Range] = {}
+        changed: dict[str, Any] = {}
         for text in texts:
             name, _, value = text.partition("=")
             if name not in _NEUTRAL:
@@ -118,7 +120,7 @@ _NEUTRAL = {
     "gamma": 1.0,
     "jpeg": 100.0,
 }
-_EOT_LIMITS = {
+EOT_LIMITS = {
     "rotation_deg": (-180.0, 180.0),
     "tilt_deg": (-75.0, 75.0),
     "scale": (0.05, 10.0),
@@ -193,6 +195,7 @@ class TrainConfig:
     held_out: float = 0.5
     limit: int = 2000
     eot: EotConfig = EotConfig()
+    profile: str | None = None  # SHA-256 of the rig profile from which `eot` was made
 
     def __post_init__(self) -> None:
         check_grid(self.grid)
@@ -236,7 +239,12 @@ class TrainConfig:
         _refuse_unknown(EotConfig, eot)
         plain = {k: v for k, v in value.items() if k != "eot"}
         plain |= {k: tuple(plain[k]) for k in ("grid", "also") if k in plain}
-        return replace(cls(**plain), eot=EotConfig(**{k: tuple(v) for k, v in eot.items()}))
+        return replace(cls(**plain), eot=_eot_from_plain(eot))
+
+
+def _eot_from_plain(value: dict[str, Any]) -> EotConfig:
+    ranges: dict[str, Any] = {k: tuple(v) for k, v in value.items() if k != "prints"}
+    return EotConfig(**ranges, prints=tuple(ColourMap.from_dict(one) for one in value.get("prints", ())))
 
 
 def _refuse_unknown(cls: type, value: dict[str, Any]) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from calibration.colour import ColourMap
 from physpatch.config import EotConfig, Range
 from physpatch.lens import BEND_POINTS
+
+_PLAIN = ("grain_seed", "prints")  # what a draw holds besides tensors with a row an image
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,9 @@ class EotParams:
         glare_place: (B, 2) in patch sides from the centre; glare_size: (B,) standard deviation in patch sides.
         motion_angle: (B,) radians.
         grain_place: (B, 2) in [0, 1]: which part of the step's grain this image gets.
+        light: (B,) in [0, 1): under which of the measured lights the print is seen; 0 where none was measured.
         grain_seed: seed of the grain, so that a replay draws the same.
+        prints: the measured lights' colour maps.
     """
 
     place: Tensor
@@ -49,7 +54,9 @@ class EotParams:
     grain_place: Tensor
     gamma: Tensor
     jpeg: Tensor
+    light: Tensor
     grain_seed: int
+    prints: tuple[ColourMap, ...] = ()
 
     def __len__(self) -> int:
         return len(self.place)
@@ -68,16 +75,18 @@ class EotParams:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, for a log or a replay."""
-        return {f.name: v.tolist() if isinstance(v := getattr(self, f.name), Tensor) else v for f in fields(self)}
+        plain = {f.name: v.tolist() if isinstance(v := getattr(self, f.name), Tensor) else v for f in fields(self)}
+        return plain | {"prints": [one.to_dict() for one in self.prints]}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "EotParams":
         """Read :meth:`to_dict`'s output back."""
-        tensors: dict[str, Any] = {k: torch.tensor(v) for k, v in value.items() if k != "grain_seed"}
-        return cls(grain_seed=value["grain_seed"], **tensors)
+        tensors: dict[str, Any] = {k: torch.tensor(v) for k, v in value.items() if k not in _PLAIN}
+        prints = tuple(ColourMap.from_dict(one) for one in value.get("prints", ()))
+        return cls(grain_seed=value["grain_seed"], prints=prints, **tensors)
 
     def _each(self, change: Any) -> "EotParams":
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "grain_seed"}
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _PLAIN}
         return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
 
 
@@ -113,6 +122,9 @@ def sample(config: EotConfig, batch: int, generator: torch.Generator) -> EotPara
         gamma=uniform(config.gamma),
         jpeg=uniform(config.jpeg),
         grain_seed=int(torch.randint(2**31, (1,), generator=generator)),
+        # drawn last and only where it counts, so that other draws stay as they were
+        light=uniform((0.0, 1.0)) if len(config.prints) > 1 else torch.zeros(batch),
+        prints=config.prints,
     )
 
 

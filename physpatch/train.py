@@ -19,6 +19,7 @@ from physpatch.data import Photographs
 from physpatch.eot import sample
 from physpatch.objectives import choose_objective
 from physpatch.patch import printable_cells
+from physpatch.printed import printed_palette
 from physpatch.processes import Processes
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
 from physpatch.victims.base import Victim, untouched
@@ -177,7 +178,13 @@ class Trainer:
         )
         half = config.precision == "bfloat16" or (config.precision == "auto" and self.victim.device.type == "cuda")
         self._attack = Attack(
-            self._technique, self._victims, self._objectives, config.area, Penalties(config.nps, config.tv), half
+            self._technique,
+            self._victims,
+            self._objectives,
+            config.area,
+            Penalties(config.nps, config.tv),
+            half,
+            printed_palette(config.eot.prints) if config.eot.prints else None,
         )
         self._shared = self._processes.wrap(self._attack)
 

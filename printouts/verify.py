@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import InputError
-from calibration.label import label_text, parse_label, read_label
+from calibration.label import label_area, label_text, parse_label, read_label
 from calibration.pdf import carried_layouts, rasterise, rasterise_sheet
 from calibration.pose import make_detector
 from calibration.sheet import SHEET_KINDS, SheetLayout, first_pages
@@ -21,7 +21,7 @@ MEASURE_DPI = 600
 READ_DPI = 100
 WORST_MM_PER_100 = 0.1
 WORST_STEP = 1
-_LABEL_PX = 150  # a label's side where it is read
+_LABEL_PX = 210  # a label's side where it is read
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,9 @@ def _markers_read(path: Path, layout: SheetLayout, first: int) -> int:
 
 
 def _label_read(path: Path, layout: SheetLayout, first: int) -> bool:
-    dpi = 25.4 * _LABEL_PX / layout.label.width_mm
-    per_mm = dpi / 25.4
-    read = read_label(rasterise_sheet(path, layout, first, dpi), np.diag([per_mm, per_mm, 1.0]), layout)
+    area = label_area(layout)
+    per_mm = _LABEL_PX / area.width_mm
+    raster = rasterise_sheet(path, layout, first, 25.4 * per_mm)
+    x, y = round(area.x_mm * per_mm), round(area.y_mm * per_mm)
+    read = read_label(raster[y : y + _LABEL_PX, x : x + _LABEL_PX])
     return read is not None and read == parse_label(label_text(layout))

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
@@ -261,7 +263,10 @@ def test_control_c_ends_a_session_and_keeps_it(demo: Path, tmp_path: Path) -> No
     write_long_video(tmp_path / "long.mp4")
     arguments = ["live", demo / "demo/run", "--source", "long.mp4", "--headless", "--no-cam", "--out", "session"]
     command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A shell gives its background jobs an ignored SIGINT, which children inherit: a person's terminal does not.
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, preexec_fn=listen, **pipes) as process:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not list((tmp_path / "session/frames").glob("*.jpg")):
             time.sleep(0.1)

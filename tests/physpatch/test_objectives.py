@@ -73,7 +73,7 @@ def test_margins_are_distances_to_the_lead_and_stop_when_it_is_won() -> None:
     won = torch.tensor([[0.0, 0.0, 9.0]], requires_grad=True)
     (term,) = choose_objective("classify", 2, "margin").terms(won, torch.tensor([0])).values()
     term.backward()
-    assert float(term) == 0 and won.grad is not None and not won.grad.any()
+    assert float(term.detach()) == 0 and won.grad is not None and not won.grad.any()
     with pytest.raises(InputError, match="margin is for classifiers"):
         choose_objective("detect", None, "margin")
 

@@ -1,0 +1,238 @@
+"""The colour chart in a picture: found by its markers, freed from the light's fall-off, refused where it can't be trusted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from calibration.camera import Intrinsics
+from calibration.colour import linear_to_srgb, srgb_to_linear
+from calibration.edges import edge_blur_px
+from calibration.errors import InputError
+from calibration.label import label_area, read_label
+from calibration.pose import SheetPose, find_sheet, make_detector
+from calibration.sheet import Rect, SheetLayout, marker_ids
+
+_LEAST_PX_PER_CELL = 8.0
+_WORST_BLUR = 0.2  # of a cell: beyond it neighbours run into a cell's middle
+_CLIPPED, _CLIPPED_SHARE = 250, 0.02
+_DARKEST_WHITE = 0.06  # of full scale, linear
+_STEEPEST_LIGHT = 3.0
+_WORST_LIGHT = 0.06  # deviation of the white border from a smooth light, as a share
+_SAMPLES_PER_SIDE = 60
+_INNER = 0.5  # of a cell's side: what is measured
+
+
+@dataclass(frozen=True, eq=False)
+class ChartShot:
+    """What one picture says of the chart.
+
+    Attributes:
+        seen: (rows, columns, 3) camera RGB, linear, relative to the paper at the same place.
+        white: (3,) the paper's own level, linear, full scale being 1, in the middle of the chart.
+        white_range: the darkest and brightest paper of the picture, mean over the channels.
+        read_noise, shot_noise: standard deviations of a Poisson-Gaussian noise at full scale, linear:
+            variance = read² + shot² × light.
+        blur_px: standard deviation of the blur.
+        px_per_cell: resolution.
+        frame_wh: size of the picture.
+    """
+
+    seen: NDArray[np.float64]
+    white: NDArray[np.float64]
+    white_range: tuple[float, float]
+    read_noise: float
+    shot_noise: float
+    blur_px: float
+    px_per_cell: float
+    frame_wh: tuple[int, int]
+
+    @property
+    def srgb(self) -> NDArray[np.float64]:
+        """``seen`` as sRGB values in [0, 1], (rows, columns, 3)."""
+        return np.clip(linear_to_srgb(np.clip(self.seen, 0, 1)), 0, 1)
+
+
+def read_chart(frame: NDArray[np.uint8], layout: SheetLayout, intrinsics: Intrinsics | None = None) -> ChartShot:
+    """Measure the chart of ``layout``, of kind ``chart``, in ``frame`` (H, W, 3) RGB uint8.
+
+    Raises:
+        InputError: no chart, part of a chart, another sheet, mirrored, too small, blurred, clipped, too dark, in uneven light.
+    """
+    detector = make_detector()
+    height, width = frame.shape[:2]
+    lens = intrinsics.resized(width, height) if intrinsics else Intrinsics.from_hfov(width, height)
+    pose = find_sheet(frame, [layout], lens, detector)
+    if pose is None or pose.markers_seen < len(layout.markers):
+        raise InputError(_why_not(frame, layout, detector, pose))
+    label = read_label(pose.rectify(frame, label_area(layout), 300 / label_area(layout).width_mm))
+    if label is not None and label.patch_id != layout.patch_id:
+        raise InputError(
+            f"this is chart {label.patch_id}, the sheet given is {layout.patch_id}: give the PDF that was printed, with --sheet"
+        )
+    if pose.px_per_cell < _LEAST_PX_PER_CELL:
+        raise InputError(
+            f"the chart is too small in the picture, {pose.px_per_cell:.1f} pixels a cell: come closer, until a cell has "
+            f"{_LEAST_PX_PER_CELL:g} at least"
+        )
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    blur = _blur_px(grey, pose)
+    if blur is None or blur > _WORST_BLUR * pose.px_per_cell:
+        raise InputError("the picture is blurred: hold still, focus on the sheet, or come closer")
+    ring_mm, ring = _white_ring(frame, pose)
+    if (ring.max(axis=1) >= _CLIPPED).mean() > _CLIPPED_SHARE:
+        raise InputError("the paper is clipped to white in the picture: lower the exposure or the light")
+    light = _light(ring_mm, srgb_to_linear(ring / 255))
+    centers = _cell_centers_mm(layout)
+    under = light(centers).reshape(*layout.grid, 3)
+    if under.mean(axis=2).min() < _DARKEST_WHITE:
+        raise InputError("the picture is too dark: give more light or exposure")
+    if under.mean(axis=2).max() > _STEEPEST_LIGHT * under.mean(axis=2).min():
+        raise InputError("the light is too uneven over the chart: turn it, or light it from farther away")
+    deviation = np.abs(srgb_to_linear(ring / 255) / light(ring_mm) - 1).mean(axis=1)
+    if np.percentile(deviation, 90) > _WORST_LIGHT:
+        raise InputError("a shadow or a reflection lies on the chart: move it, or the lamp")
+    medians, variances = _cells(frame, pose)
+    read, shot = _noise(medians, variances)
+    level = under.mean(axis=2)
+    return ChartShot(
+        seen=medians / under,
+        white=light(layout.patch.corners_mm.mean(axis=0, keepdims=True))[0],
+        white_range=(float(level.min()), float(level.max())),
+        read_noise=read,
+        shot_noise=shot,
+        blur_px=blur,
+        px_per_cell=pose.px_per_cell,
+        frame_wh=(width, height),
+    )
+
+
+def _why_not(
+    frame: NDArray[np.uint8], layout: SheetLayout, detector: cv2.aruco.ArucoDetector, pose: SheetPose | None
+) -> str:
+    """In words why the chart was not found whole."""
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    ids = _ids(detector.detectMarkers(grey)[1])
+    own = ids & {marker.id for marker in layout.markers}
+    if own:
+        return f"only {len(own)} of the chart's {len(layout.markers)} corner markers are seen: show all of the sheet"
+    if set(marker_ids("board")) & ids or len(ids) > 8:
+        return "this is the lens board: show the page with the colour chart"
+    if ids:
+        return "this is another sheet, not the colour chart of `physpatch calibrate sheet`"
+    if _ids(detector.detectMarkers(cv2.flip(grey, 1))[1]):
+        return "the picture is mirrored: turn mirroring off in the camera's settings"
+    return (
+        "no colour chart is seen: show the second page of `physpatch calibrate sheet`, all four markers in the picture"
+    )
+
+
+def _ids(found: NDArray[np.int32] | None) -> set[int]:
+    return set() if found is None else {int(i) for i in found.ravel()}
+
+
+def _blur_px(grey: NDArray[np.uint8], pose: SheetPose) -> float | None:
+    """Along the outer edges of the markers, black rim against white paper."""
+    points, normals, module_px = [], [], []
+    for marker in pose.layout.markers:
+        corners = pose.to_pixels(marker.rect.corners_mm).astype(np.float64)
+        for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            along = end - start
+            length = float(np.linalg.norm(along))
+            for share in (0.3, 0.5, 0.7):
+                points.append(start + share * along)
+                normals.append(np.array([along[1], -along[0]]) / length)
+            module_px.append(length / 6)
+    return edge_blur_px(grey, np.array(points), np.array(normals), min(10.0, 0.8 * float(np.median(module_px))))
+
+
+def _white_ring(frame: NDArray[np.uint8], pose: SheetPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points (N, 2) in millimetres along the middle of the white border, and the colour there (N, 3), 0 to 255."""
+    layout = pose.layout
+    border = layout.patch.x_mm - layout.white.x_mm
+    ring = layout.patch.grown(border / 2)
+    share = (np.arange(_SAMPLES_PER_SIDE) + 0.5) / _SAMPLES_PER_SIDE
+    x, y = ring.x_mm + share * ring.width_mm, ring.y_mm + share * ring.height_mm
+    points = np.concatenate(
+        [
+            np.column_stack([x, np.full_like(x, ring.y_mm)]),
+            np.column_stack([x, np.full_like(x, ring.bottom_mm)]),
+            np.column_stack([np.full_like(y, ring.x_mm), y]),
+            np.column_stack([np.full_like(y, ring.right_mm), y]),
+        ]
+    )
+    at = pose.to_pixels(points)
+    smooth = cv2.blur(frame, (3, 3))
+    seen = cv2.remap(smooth, at[None], None, cv2.INTER_LINEAR)[0]
+    return points, seen.astype(np.float64)
+
+
+class _light:  # used as a function that was fitted
+    """A smooth light, a quadratic surface for each channel, through the white border."""
+
+    def __init__(self, points_mm: NDArray[np.floating], linear: NDArray[np.floating]) -> None:
+        self._middle, self._reach = points_mm.mean(axis=0), np.ptp(points_mm, axis=0) / 2
+        self._table, *_ = np.linalg.lstsq(self._terms(points_mm), linear, rcond=None)
+
+    def __call__(self, points_mm: NDArray[np.floating]) -> NDArray[np.float64]:
+        return np.asarray(self._terms(points_mm) @ self._table)
+
+    def _terms(self, points_mm: NDArray[np.floating]) -> NDArray[np.float64]:
+        x, y = ((points_mm - self._middle) / self._reach).T
+        return np.column_stack([np.ones_like(x), x, y, x * x, x * y, y * y])
+
+
+def _cell_centers_mm(layout: SheetLayout) -> NDArray[np.float64]:
+    rows, columns = np.indices(layout.grid) + 0.5
+    step_x, step_y = layout.patch.width_mm / layout.grid[1], layout.patch.height_mm / layout.grid[0]
+    return np.column_stack([layout.patch.x_mm + columns.ravel() * step_x, layout.patch.y_mm + rows.ravel() * step_y])
+
+
+def _cells(frame: NDArray[np.uint8], pose: SheetPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Median and variance of the linear light in the middle of every cell, (rows, columns, 3), from the frame's own pixels."""
+    layout = pose.layout
+    rows, columns = layout.grid
+    step_x, step_y = layout.patch.width_mm / columns, layout.patch.height_mm / rows
+    medians, variances = np.zeros((rows, columns, 3)), np.zeros((rows, columns, 3))
+    linear_of = srgb_to_linear(np.arange(256) / 255)
+    for row, column in np.ndindex(rows, columns):
+        cell = Rect(layout.patch.x_mm + column * step_x, layout.patch.y_mm + row * step_y, step_x, step_y)
+        inner = cell.grown(-(1 - _INNER) / 2 * min(step_x, step_y))
+        quad = pose.to_pixels(inner.corners_mm)
+        left, top = np.floor(quad.min(axis=0)).astype(int)
+        right, bottom = np.ceil(quad.max(axis=0)).astype(int) + 1
+        mask = np.zeros((bottom - top, right - left), dtype=np.uint8)
+        cv2.fillConvexPoly(mask, (quad - (left, top)).round().astype(np.int32), 1)
+        pixels = linear_of[frame[top:bottom, left:right][mask.astype(bool)]]
+        medians[row, column] = np.median(pixels, axis=0)
+        variances[row, column] = pixels.var(axis=0)
+    return medians, variances
+
+
+def _noise(means: NDArray[np.float64], variances: NDArray[np.float64]) -> tuple[float, float]:
+    """Read and shot noise: the variance as a line over the light, without negative parts."""
+    light = means.ravel()
+    found, _ = nnls(np.column_stack([np.ones_like(light), light]), variances.ravel())
+    return float(np.sqrt(found[0])), float(np.sqrt(found[1]))
+
+
+def mean_shot(shots: Sequence[ChartShot]) -> NDArray[np.float64]:
+    """The chart's colours as sRGB (rows, columns, 3), averaged in linear light over pictures under one light."""
+    return np.clip(linear_to_srgb(np.clip(np.mean([shot.seen for shot in shots], axis=0), 0, 1)), 0, 1)
+
+
+def chart_picture(
+    sent: NDArray[np.floating], seen: NDArray[np.floating], predicted: NDArray[np.floating], *, cell_px: int = 28
+) -> NDArray[np.uint8]:
+    """The chart as sent, as seen and as predicted, side by side, from sRGB values (rows, columns, 3); RGB uint8."""
+    parts = []
+    gap = np.full((sent.shape[0] * cell_px + 30, cell_px // 2, 3), 255, dtype=np.uint8)
+    for title, values in (("as sent", sent), ("as seen", seen), ("as predicted", predicted)):
+        cells = (np.clip(values, 0, 1) * 255).round().astype(np.uint8).repeat(cell_px, 0).repeat(cell_px, 1)
+        head = np.full((30, cells.shape[1], 3), 255, dtype=np.uint8)
+        cv2.putText(head, title, (2, 21), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 1, cv2.LINE_AA)
+        parts += [gap, np.concatenate([head, cells])]
+    return np.concatenate([*parts, gap], axis=1)
