@@ -22,9 +22,11 @@ _LEAST_ROWS = 3  # of corners: fewer lie nearly on a line
 _WORST_BLUR = 0.08  # of a square's edge in pixels
 _NEAREST_VIEW = 0.04  # of the frame's diagonal: a view that moved less shows nothing new
 _TILT_DEG = 12.0
+_LEAST_TILT_SPREAD_DEG = 20.0
 _WORST_FOCAL_STD = 0.005
 _WORST_RMS_PX = 1.0
 _OUTLIER = 3.0
+_BLURRED = "blurred: hold still, or give more light"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,7 @@ class LensFit:
         view_errors_px: of each view that was used.
         views: those views.
         left_out: how many views were left out as outliers.
+        tilt_spread_deg: the widest angle between the board in two of the views.
     """
 
     intrinsics: Intrinsics
@@ -65,6 +68,7 @@ class LensFit:
     view_errors_px: tuple[float, ...]
     views: tuple[BoardView, ...]
     left_out: int
+    tilt_spread_deg: float
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON, without the views' corners."""
@@ -117,16 +121,18 @@ class BoardFinder:
         pixels, ids = corners.reshape(-1, 2), ids.ravel()
         blur, square = self._blur_px(grey, pixels, ids)
         if blur is None or blur > max(1.0, _WORST_BLUR * square):
-            return "blurred: hold still, or give more light"
+            return _BLURRED
         size = (frame.shape[1], frame.shape[0])
         return BoardView(pixels, ids, size, blur, self._tilt_deg(pixels, ids, size))
 
     def _why_not(self, grey: NDArray[np.uint8], markers: int) -> str:
+        mirrored = self._detector.detectBoard(cv2.flip(grey, 1))[3]
+        if mirrored is not None and len(mirrored) > max(3, 2 * markers):  # some markers resemble others' mirror images
+            return "the picture is mirrored: turn mirroring off in the camera's settings"
+        if frame_blur_px(grey) > BLURRED_FRAME_PX:
+            return _BLURRED
         if markers:
             return "only part of the board is seen: show more of it"
-        mirrored = self._detector.detectBoard(cv2.flip(grey, 1))[3]
-        if mirrored is not None and len(mirrored) >= 4:
-            return "the picture is mirrored: turn mirroring off in the camera's settings"
         return "no board is seen: hold the ChArUco page of `physpatch calibrate sheet` before the camera"
 
     def _blur_px(
@@ -247,17 +253,24 @@ def fit_lens(finder: BoardFinder, views: Sequence[BoardView]) -> LensFit:
         raise InputError(
             f"the views do not fit one lens: {fit.rms_px:.1f} px are left over; keep zoom and focus fixed and the board flat"
         )
-    if not np.isfinite(focal) or focal > _WORST_FOCAL_STD:
+    # Views of one tilt fit many lenses, and the deviations around a wrong one look small.
+    flat = fit.tilt_spread_deg < _LEAST_TILT_SPREAD_DEG
+    if flat or not np.isfinite(focal) or focal > _WORST_FOCAL_STD:
+        why = (
+            "they show the board at nearly one tilt"
+            if flat
+            else f"its focal length is known to {100 * focal:.1f} % only"
+        )
         raise InputError(
-            f"the views do not determine the lens: its focal length is known to {100 * focal:.1f} % only; tilt the board "
-            "by 20 to 40 degrees in all directions and bring it into the corners of the picture"
+            f"the views do not determine the lens: {why}; tilt the board by 20 to 40 degrees in all directions and bring "
+            "it into the corners of the picture"
         )
     return fit
 
 
 def _fit(finder: BoardFinder, views: Sequence[BoardView], left_out: int) -> LensFit:
     size = views[0].size_wh
-    rms, matrix, distortion, _, _, std, _, errors = cv2.calibrateCameraExtended(
+    rms, matrix, distortion, turns, _, std, _, errors = cv2.calibrateCameraExtended(
         [finder.points_mm(view.ids) for view in views],
         [view.corners_px for view in views],
         size,
@@ -281,7 +294,14 @@ def _fit(finder: BoardFinder, views: Sequence[BoardView], left_out: int) -> Lens
         tuple(float(error) for error in errors.ravel()),
         tuple(views),
         left_out,
+        _tilt_spread_deg(turns),
     )
+
+
+def _tilt_spread_deg(turns: Sequence[NDArray[np.float64]]) -> float:
+    """The widest angle between the board's normals in any two views."""
+    normals = np.array([cv2.Rodrigues(turn)[0][:, 2] for turn in turns])
+    return float(np.degrees(np.arccos(np.clip((normals @ normals.T).min(), -1, 1))))
 
 
 def coverage_picture(views: Sequence[BoardView], *, width_px: int = 800) -> NDArray[np.uint8]:

@@ -10,19 +10,21 @@ from scipy.optimize import nnls
 
 from calibration.camera import Intrinsics
 from calibration.colour import linear_to_srgb, srgb_to_linear
-from calibration.edges import edge_blur_px
+from calibration.edges import BLURRED_FRAME_PX, edge_blur_px, frame_blur_px
 from calibration.errors import InputError
 from calibration.label import label_area, read_label
 from calibration.pose import SheetPose, find_sheet, make_detector
 from calibration.sheet import Rect, SheetLayout, marker_ids
 
 _LEAST_PX_PER_CELL = 8.0
-_WORST_BLUR = 0.2  # of a cell: beyond it neighbours run into a cell's middle
+_WORST_BLUR = 0.1  # of a cell: beyond it neighbours run into a cell's middle half
 _CLIPPED, _CLIPPED_SHARE = 250, 0.02
 _DARKEST_WHITE = 0.06  # of full scale, linear
 _STEEPEST_LIGHT = 3.0
 _WORST_LIGHT = 0.06  # deviation of the white border from a smooth light, as a share
+_LEAST_LIKENESS = 0.6  # correlation of sent and seen light; a chart in another order has none
 _SAMPLES_PER_SIDE = 60
+_BLURRED = "the picture is blurred: hold still, focus on the sheet, or come closer"
 _INNER = 0.5  # of a cell's side: what is measured
 
 
@@ -67,7 +69,7 @@ def read_chart(frame: NDArray[np.uint8], layout: SheetLayout, intrinsics: Intrin
     lens = intrinsics.resized(width, height) if intrinsics else Intrinsics.from_hfov(width, height)
     pose = find_sheet(frame, [layout], lens, detector)
     if pose is None or pose.markers_seen < len(layout.markers):
-        raise InputError(_why_not(frame, layout, detector, pose))
+        raise InputError(_why_not(frame, layout, detector))
     label = read_label(pose.rectify(frame, label_area(layout), 300 / label_area(layout).width_mm))
     if label is not None and label.patch_id != layout.patch_id:
         raise InputError(
@@ -78,24 +80,24 @@ def read_chart(frame: NDArray[np.uint8], layout: SheetLayout, intrinsics: Intrin
             f"the chart is too small in the picture, {pose.px_per_cell:.1f} pixels a cell: come closer, until a cell has "
             f"{_LEAST_PX_PER_CELL:g} at least"
         )
-    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    blur = _blur_px(grey, pose)
-    if blur is None or blur > _WORST_BLUR * pose.px_per_cell:
-        raise InputError("the picture is blurred: hold still, focus on the sheet, or come closer")
     ring_mm, ring = _white_ring(frame, pose)
+    if np.median(srgb_to_linear(ring / 255)) < _DARKEST_WHITE:
+        raise InputError("the picture is too dark: give more light or exposure")
     if (ring.max(axis=1) >= _CLIPPED).mean() > _CLIPPED_SHARE:
         raise InputError("the paper is clipped to white in the picture: lower the exposure or the light")
+    blur = _blur_px(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), pose)
+    if blur is None or blur > _WORST_BLUR * pose.px_per_cell:
+        raise InputError(_BLURRED)
     light = _light(ring_mm, srgb_to_linear(ring / 255))
     centers = _cell_centers_mm(layout)
     under = light(centers).reshape(*layout.grid, 3)
-    if under.mean(axis=2).min() < _DARKEST_WHITE:
-        raise InputError("the picture is too dark: give more light or exposure")
     if under.mean(axis=2).max() > _STEEPEST_LIGHT * under.mean(axis=2).min():
         raise InputError("the light is too uneven over the chart: turn it, or light it from farther away")
     deviation = np.abs(srgb_to_linear(ring / 255) / light(ring_mm) - 1).mean(axis=1)
     if np.percentile(deviation, 90) > _WORST_LIGHT:
         raise InputError("a shadow or a reflection lies on the chart: move it, or the lamp")
     medians, variances = _cells(frame, pose)
+    _check_order(layout, medians / under)
     read, shot = _noise(medians, variances)
     level = under.mean(axis=2)
     return ChartShot(
@@ -110,21 +112,33 @@ def read_chart(frame: NDArray[np.uint8], layout: SheetLayout, intrinsics: Intrin
     )
 
 
-def _why_not(
-    frame: NDArray[np.uint8], layout: SheetLayout, detector: cv2.aruco.ArucoDetector, pose: SheetPose | None
-) -> str:
+def _check_order(layout: SheetLayout, seen: NDArray[np.float64]) -> None:
+    """Refuse a chart whose colours lie elsewhere than on the sheet given: its code is often too small to read."""
+    if layout.cells is None:
+        return
+    sent = srgb_to_linear(layout.cells / 255).sum(axis=2).ravel()
+    if np.corrcoef(sent, seen.sum(axis=2).ravel())[0, 1] < _LEAST_LIKENESS:
+        raise InputError(
+            "the colours are not where the sheet given has them: give the PDF that was printed, with --sheet"
+        )
+
+
+def _why_not(frame: NDArray[np.uint8], layout: SheetLayout, detector: cv2.aruco.ArucoDetector) -> str:
     """In words why the chart was not found whole."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    ids = _ids(detector.detectMarkers(grey)[1])
-    own = ids & {marker.id for marker in layout.markers}
+    ids, mirrored = (_ids(detector.detectMarkers(picture)[1]) for picture in (grey, cv2.flip(grey, 1)))
+    wanted = {marker.id for marker in layout.markers}
+    own = len(ids & wanted)
+    if len(mirrored & wanted) > own:
+        return "the picture is mirrored: turn mirroring off in the camera's settings"
+    if frame_blur_px(grey) > BLURRED_FRAME_PX:
+        return _BLURRED
     if own:
-        return f"only {len(own)} of the chart's {len(layout.markers)} corner markers are seen: show all of the sheet"
+        return f"only {own} of the chart's {len(wanted)} corner markers are seen: show all of the sheet"
     if set(marker_ids("board")) & ids or len(ids) > 8:
         return "this is the lens board: show the page with the colour chart"
     if ids:
         return "this is another sheet, not the colour chart of `physpatch calibrate sheet`"
-    if _ids(detector.detectMarkers(cv2.flip(grey, 1))[1]):
-        return "the picture is mirrored: turn mirroring off in the camera's settings"
     return (
         "no colour chart is seen: show the second page of `physpatch calibrate sheet`, all four markers in the picture"
     )

@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 
 _STEP_PX = 0.25
 _CONTRAST = 40.0
+_DENOISE_PX, _REBLUR_PX = 1.0, 2.0
+_LEAST_SLOPE = 3.0  # grey steps a pixel; less is noise
+BLURRED_FRAME_PX = 2.5  # markers are lost from here on, whatever else is wrong
 
 
 def edge_blur_px(
@@ -38,3 +41,24 @@ def edge_blur_px(
     # Sampling between pixels blurs by itself: a pixel's box and the interpolation's triangle.
     own = 1 / 12 + 1 / 6
     return float(np.sqrt(max(0.0, np.median(sigma) ** 2 - own)))
+
+
+def frame_blur_px(grey: NDArray[np.uint8]) -> float:
+    """Standard deviation in pixels of the blur on a frame's strongest edges, wherever they are.
+
+    Blurring once more by a known Gaussian lowers an edge's slope by sqrt(sigma^2 + known^2) / sigma (Zhuo and Sim 2011,
+    section 3). Rough: good for telling a blurred frame from a sharp one.
+    """
+    steep = _slopes(cv2.GaussianBlur(grey, (0, 0), _DENOISE_PX))
+    again = _slopes(cv2.GaussianBlur(grey, (0, 0), float(np.hypot(_DENOISE_PX, _REBLUR_PX))))
+    edges = steep >= max(_LEAST_SLOPE, float(np.percentile(steep, 99.5)))
+    if not edges.any():
+        return 0.0
+    ratio = float(np.median(steep[edges] / np.maximum(again[edges], 1e-6)))
+    sigma = _REBLUR_PX / np.sqrt(max(ratio**2 - 1, 1e-6))
+    return float(np.sqrt(max(0.0, sigma**2 - _DENOISE_PX**2)))
+
+
+def _slopes(grey: NDArray[np.uint8]) -> NDArray[np.floating]:
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *axes, scale=1 / 8) for axes in ((1, 0), (0, 1)))
+    return np.hypot(across, down)

@@ -29,6 +29,8 @@ _ARM_M = (0.27, 0.42)  # how far from the camera a sheet of this height is held;
 _ARM_SHEET_MM = 165.0
 _TURN_DEG = {"yaw": 25.0, "pitch": 15.0, "roll": 15.0}
 _REACH = 0.3  # of the central square: how far from its centre the patch is held
+_FILM_ROOM = (0.95, 1.8)  # heights of the sheet that fit the picture, when it is filmed for calibration
+_GREY_WALL = 0.3
 _JITTER_DEG, _JITTER_MM = 1.0, 2.0  # a hand is not a tripod
 
 
@@ -159,6 +161,26 @@ class VirtualRig:
                     yield Frame(image, index / self.fps, condition=layout.kind, clip=clip, label=label)
                     index += 1
 
+    def film(
+        self, page: int, count: int, rng: np.random.Generator, *, turn_deg: float = 35.0, reach: float = 0.7
+    ) -> Iterator[Frame]:
+        """Stills of one sheet before grey, held near and far, turned and in all parts of the picture: for calibration.
+
+        Args:
+            page: number of the sheet in the PDF.
+            count: how many.
+            rng: of poses, light and noise.
+            turn_deg: the most about each axis.
+            reach: how far from the middle of the picture, as a share of half of it.
+        """
+        lens, size_m = self.intrinsics, _longest_mm(self.layouts[page]) / 1000
+        behind = np.full((lens.height, lens.width, 3), _GREY_WALL)
+        for number in range(count):
+            distance = size_m * lens.fx / lens.height * float(rng.uniform(*_FILM_ROOM))
+            x, y = rng.uniform(-reach, reach, 2) * (lens.width, lens.height) * distance / (2 * lens.fx)
+            pose = RigPose(distance, float(x), float(y), *(float(turn) for turn in rng.uniform(-turn_deg, turn_deg, 3)))
+            yield Frame(self.render(page, pose, behind, rng), number / self.fps, clip=number)
+
     def background(self, path: Path) -> NDArray[np.floating]:
         """A photograph filling the frame, (H, W, 3) linear light."""
         picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -214,7 +236,7 @@ class VirtualRig:
         """The scan at about the resolution at which it is seen, so that sampling does not alias."""
         seen_per_mm = _SUPERSAMPLE * self.intrinsics.fx / (1000 * pose.distance_m)
         halvings = np.log2(max(1.0, sheet[0].shape[1] / layout.cut.width_mm / seen_per_mm))
-        return sheet[min(len(sheet) - 1, int(halvings + 0.3))]
+        return sheet[min(len(sheet) - 1, int(halvings))]
 
     def _draw_pose(self, rng: np.random.Generator, layout: SheetLayout) -> RigPose:
         """A pose at which the whole cut-out sheet is in the frame, upright enough to be held by a hand."""

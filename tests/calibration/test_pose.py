@@ -33,7 +33,7 @@ def rig(sheet_pdf, tmp_path) -> VirtualRig:
         RigPose(0.35, 0.0, 0.0, 0, 0, 0),
         RigPose(0.4, 0.03, -0.02, 25, 5, 10),
         RigPose(0.42, -0.05, 0.02, -35, 12, -40),
-        RigPose(0.45, 0.0, 0.0, 10, -30, 160),
+        RigPose(0.4, 0.0, 0.0, 10, -30, 160),
     ],
 )
 def test_closed_loop_pdf_raster_warp_markers_pose(rig: VirtualRig, pose: RigPose) -> None:

@@ -32,7 +32,7 @@ def test_every_parameter_stays_in_its_range_and_fills_it() -> None:
     config = EotConfig()
     params = draw(config, 4000)
     names = {"roll_deg": "rotation_deg", "yaw_deg": "tilt_deg", "pitch_deg": "tilt_deg"}
-    for name in ("roll_deg", "yaw_deg", "pitch_deg", *(f.name for f in fields(config) if not f.name.endswith("_deg"))):
+    for name in ("roll_deg", "yaw_deg", "pitch_deg", *(n for n in EOT_LIMITS if not n.endswith("_deg"))):
         low, high = getattr(config, names.get(name, name))
         values = getattr(params, name)
         assert low <= values.min() and values.max() <= high

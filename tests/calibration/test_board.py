@@ -1,0 +1,132 @@
+"""The lens from the board."""
+
+import cv2
+import numpy as np
+import pytest
+
+from calibration.board import BoardFinder, BoardView, ViewCollector, coverage_picture, fit_lens
+from calibration.camera import Intrinsics
+from calibration.errors import InputError
+from captures.virtual import RigPose, VirtualRig
+
+
+@pytest.fixture(scope="module")
+def finder(target_rig: VirtualRig) -> BoardFinder:
+    return BoardFinder(target_rig.layouts[0])
+
+
+@pytest.fixture(scope="module")
+def stills(target_rig: VirtualRig) -> list[np.ndarray]:
+    return [frame.image for frame in target_rig.film(0, 26, np.random.default_rng(1))]
+
+
+@pytest.fixture(scope="module")
+def collected(finder: BoardFinder, stills: list[np.ndarray]) -> ViewCollector:
+    collector = ViewCollector(finder)
+    for image in stills:
+        collector.offer(image)
+    return collector
+
+
+def test_a_hidden_lens_is_found(target_rig: VirtualRig, finder: BoardFinder, collected: ViewCollector) -> None:
+    fit = fit_lens(finder, collected.views)
+    truth, found = target_rig.intrinsics, fit.intrinsics
+    assert (found.fx, found.fy) == pytest.approx((truth.fx, truth.fy), rel=0.005)
+    assert (found.cx, found.cy) == pytest.approx((truth.cx, truth.cy), abs=0.005 * truth.width)
+    assert found.distortion[0] == pytest.approx(truth.distortion[0], abs=0.01)
+    assert fit.rms_px <= 0.3 and len(fit.view_errors_px) == len(fit.views)
+    # the standard deviations are honest: the truth lies within four of them
+    assert abs(found.fx - truth.fx) < 4 * fit.std[0] + 0.1
+    assert not found.assumed
+    assert Intrinsics.from_dict(found.to_dict()) == found
+
+
+def test_the_blur_of_the_views_is_the_cameras(target_rig: VirtualRig, collected: ViewCollector) -> None:
+    assert np.median([v.blur_px for v in collected.views]) == pytest.approx(target_rig.truth.blur_px, abs=0.2)
+
+
+def test_guidance_asks_for_what_is_missing(finder: BoardFinder, stills: list[np.ndarray]) -> None:
+    collector = ViewCollector(finder)
+    assert collector.wish.startswith("hold the board at the top, far left")
+    assert collector.offer(stills[0]) == ""
+    assert "nearly the view" in collector.offer(stills[0])
+    wishes = set()
+    for image in stills[1:]:
+        wishes.add(collector.wish)
+        collector.offer(image)
+    assert collector.coverage.shape == (3, 4) and collector.coverage.sum() > 12
+    assert any("turn the board" in wish or "more views" in wish or "hold the board" in wish for wish in wishes)
+
+
+def test_tilts_are_asked_for_in_both_directions(finder: BoardFinder) -> None:
+    collector = ViewCollector(finder)
+    everywhere = np.stack(np.meshgrid(np.linspace(5, 1275, 9), np.linspace(5, 955, 9)), -1).reshape(-1, 2)
+    flat = BoardView(everywhere.astype(np.float32), np.arange(81, dtype=np.int32), (1280, 960), 0.5, (0.0, 0.0))
+    collector.views.append(flat)
+    assert collector.wish == "turn the board left, by 20 to 40 degrees"
+    for tilt, wish in (((-20, 0), "right"), ((20, 0), "up"), ((0, -20), "down")):
+        collector.views.append(BoardView(flat.corners_px, flat.ids, flat.size_wh, 0.5, tilt))
+        assert wish in collector.wish
+    collector.views.append(BoardView(flat.corners_px, flat.ids, flat.size_wh, 0.5, (0.0, 20.0)))
+    assert collector.wish == "15 more views, at other places and turns"
+
+
+def test_what_is_wrong_with_a_frame_is_said(
+    target_rig: VirtualRig, finder: BoardFinder, stills: list[np.ndarray]
+) -> None:
+    straight = target_rig.render(0, RigPose(0.4, 0, 0, 5, 5, 0), np.full((960, 1280, 3), 0.3), np.random.default_rng(0))
+    assert isinstance(finder.find(straight), BoardView)
+    assert "no board" in str(finder.find(np.full((480, 640, 3), 90, np.uint8)))
+    assert "mirrored" in str(finder.find(np.ascontiguousarray(straight[:, ::-1])))
+    assert "blurred" in str(finder.find(cv2.GaussianBlur(straight, (0, 0), 5)))
+    part = straight.copy()
+    part[:, 500:] = 90
+    part[330:] = 90
+    assert "only part" in str(finder.find(part))
+
+
+def test_views_that_do_not_determine_the_lens_are_refused(target_rig: VirtualRig, finder: BoardFinder) -> None:
+    with pytest.raises(InputError, match=r"0 usable views.*at least 6"):
+        fit_lens(finder, [])
+    rng = np.random.default_rng(2)
+    facing = []
+    for number in range(8):  # always square to the camera: focal length and distance can't be told apart
+        pose = RigPose(0.45, -0.03 + 0.008 * number, 0.004 * number, 0.2, 0.2, 0)
+        view = finder.find(target_rig.render(0, pose, np.full((960, 1280, 3), 0.3), rng))
+        assert isinstance(view, BoardView)
+        facing.append(view)
+    with pytest.raises(InputError, match="1 usable view of"):
+        fit_lens(finder, facing[:1])
+    with pytest.raises(InputError, match=r"do not determine the lens.*tilt the board"):
+        fit_lens(finder, facing)
+
+
+def test_frames_of_two_sizes_are_refused(finder: BoardFinder, stills: list[np.ndarray]) -> None:
+    collector = ViewCollector(finder)
+    collector.offer(stills[0])
+    with pytest.raises(InputError, match="640x480 and 1280x960"):
+        collector.offer(cv2.resize(stills[3], (640, 480), interpolation=cv2.INTER_AREA))
+
+
+def test_the_coverage_picture_shows_every_corner(collected: ViewCollector) -> None:
+    picture = coverage_picture(collected.views)
+    assert picture.shape == (600, 800, 3)
+    x, y = (collected.views[0].corners_px[0] * 800 / 1280).round().astype(int)
+    assert picture[y, x].min() < 200
+
+
+def test_a_4k_still_is_calibrated_too(targets, wall) -> None:
+    lens = Intrinsics.from_hfov(3840, 2160, 60)
+    rig = VirtualRig(targets, [(wall, None)], seed=2, lens=lens)
+    finder = BoardFinder(rig.layouts[0])
+    (frame,) = rig.film(0, 1, np.random.default_rng(0), turn_deg=10, reach=0.1)
+    view = finder.find(frame.image)
+    assert isinstance(view, BoardView) and len(view.ids) == finder.corners
+
+
+def test_intrinsics_follow_the_frame_size() -> None:
+    lens = Intrinsics.from_hfov(1280, 960)
+    half = lens.resized(640, 480)
+    assert half.fx == pytest.approx(lens.fx / 2) and (half.cx, half.cy) == pytest.approx((319.5, 239.5))
+    with pytest.raises(InputError, match="another shape"):
+        lens.resized(1280, 720)

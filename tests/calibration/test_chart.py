@@ -1,0 +1,204 @@
+"""Colours from the chart: found, freed from the light, fitted, and refused where they can't be trusted."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage.color import deltaE_ciede2000, rgb2lab
+
+from calibration.chart import ChartShot, read_chart
+from calibration.colour import ColourMap, delta_e00, fit_colour_map, monomials
+from calibration.errors import InputError
+from calibration.profile import LightProfile, RigProfile, profile_sha256
+from calibration.targets import chart_cells
+from captures.virtual import RigPose, RigTruth, VirtualRig
+from physpatch.artifact import Patch
+from printouts import print_sheets, print_targets
+
+BEHIND = np.full((960, 1280, 3), 0.3)
+STRAIGHT = RigPose(0.36, 0, 0, 8, -6, 3)
+
+
+def shots(rig: VirtualRig, page: int, count: int = 4) -> list[ChartShot]:
+    taken = []
+    for frame in rig.film(page, 40, np.random.default_rng(3), turn_deg=15, reach=0.15):
+        try:
+            taken.append(read_chart(frame.image, rig.layouts[page], rig.intrinsics))
+        except InputError:
+            continue
+        if len(taken) == count:
+            break
+    return taken
+
+
+@pytest.fixture(scope="module")
+def light(target_rig: VirtualRig) -> LightProfile:
+    return LightProfile.fit("lamp", chart_cells(0), shots(target_rig, 1))
+
+
+@pytest.fixture(scope="module")
+def picture(target_rig: VirtualRig) -> np.ndarray:
+    for seed in range(9):
+        image = target_rig.render(1, STRAIGHT, BEHIND, np.random.default_rng(seed))
+        try:
+            read_chart(image, target_rig.layouts[1], target_rig.intrinsics)
+        except InputError:
+            continue
+        return image
+    raise AssertionError
+
+
+def test_a_hidden_printer_and_camera_are_predicted(
+    target_rig: VirtualRig, light: LightProfile, wall: Path, tmp_path: Path
+) -> None:
+    """On a sheet of random colours that the fit never saw."""
+    assert light.before[0] > 8  # plain paper
+    unseen = Patch(np.random.default_rng(8).integers(0, 256, (10, 10, 3), dtype=np.uint8))
+    print_sheets(unseen, 170, tmp_path / "unseen.pdf")
+    rig = VirtualRig(tmp_path / "unseen.pdf", [(wall, None)], truth=target_rig.truth, lens=target_rig.intrinsics)
+    errors = np.concatenate([delta_e00(s.srgb, light.map.apply(unseen.cells / 255)).ravel() for s in shots(rig, 0, 2)])
+    assert np.median(errors) <= 1.0 and np.percentile(errors, 95) <= 3.0
+
+
+def test_the_held_out_error_is_honest(light: LightProfile) -> None:
+    """Of the size of the error on colours that the fit did not see, and far below doing nothing."""
+    assert light.after[0] <= 1.0 and light.after[1] <= 3.0
+    assert light.after[0] < light.before[0] / 5
+
+
+def test_blur_noise_and_white_are_the_cameras(target_rig: VirtualRig, light: LightProfile) -> None:
+    truth = target_rig.truth
+    assert light.blur_px == pytest.approx(truth.blur_px, abs=0.25)
+    expected = np.hypot(truth.read_noise, truth.shot_noise)
+    assert np.hypot(light.read_noise, light.shot_noise) == pytest.approx(expected, rel=0.5)
+    assert 0.3 < light.white_range[0] < np.mean(light.white) < light.white_range[1] * 1.2 < 1.3
+
+
+def test_the_order_of_the_cells_does_not_matter(
+    target_rig: VirtualRig, light: LightProfile, wall: Path, tmp_path: Path
+) -> None:
+    print_targets(tmp_path / "other.pdf", seed=7)
+    rig = VirtualRig(tmp_path / "other.pdf", [(wall, None)], truth=target_rig.truth, lens=target_rig.intrinsics)
+    other = LightProfile.fit("lamp", chart_cells(7), shots(rig, 1))
+    colours = np.random.default_rng(0).uniform(0, 1, (200, 3))
+    assert np.median(delta_e00(light.map.apply(colours), other.map.apply(colours))) < 0.7
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda p: np.full_like(p, 90), "no colour chart is seen"),
+        (lambda p: np.concatenate([p[:, :640], np.full_like(p[:, 640:], 90)], axis=1), "only 2 of the chart's 4"),
+        (lambda p: np.ascontiguousarray(p[:, ::-1]), "mirrored"),
+        (lambda p: cv2.GaussianBlur(p, (0, 0), 4), "blurred"),
+        (lambda p: np.clip(p.astype(float) * 1.6, 0, 255).astype(np.uint8), "clipped to white"),
+        (lambda p: (p * 0.2).astype(np.uint8), "too dark"),
+        (lambda p: cv2.resize(p, (256, 192), interpolation=cv2.INTER_AREA), "too small|no colour chart|only"),
+    ],
+)
+def test_pictures_that_cannot_be_trusted(spoil, words: str, picture: np.ndarray, target_rig: VirtualRig) -> None:
+    with pytest.raises(InputError, match=words):
+        read_chart(spoil(picture), target_rig.layouts[1], target_rig.intrinsics)
+
+
+def test_a_shadow_on_the_chart(picture: np.ndarray, target_rig: VirtualRig) -> None:
+    shaded = picture.copy()
+    shaded[:, 600:760] = (shaded[:, 600:760] * 0.6).astype(np.uint8)
+    with pytest.raises(InputError, match="a shadow or a reflection"):
+        read_chart(shaded, target_rig.layouts[1], target_rig.intrinsics)
+
+
+def test_another_sheet(target_rig: VirtualRig, wall: Path, patch: Patch, tmp_path: Path) -> None:
+    board = target_rig.render(0, STRAIGHT, BEHIND, np.random.default_rng(1))
+    with pytest.raises(InputError, match="this is the lens board"):
+        read_chart(board, target_rig.layouts[1])
+    print_sheets(patch, 170, tmp_path / "patch.pdf")
+    other = VirtualRig(tmp_path / "patch.pdf", [(wall, None)], lens=target_rig.intrinsics)
+    with pytest.raises(InputError, match="another sheet, not the colour chart"):
+        read_chart(other.render(0, STRAIGHT, BEHIND, np.random.default_rng(1)), target_rig.layouts[1])
+
+
+def test_a_chart_of_another_order(target_rig: VirtualRig, picture: np.ndarray, wall: Path, tmp_path: Path) -> None:
+    (_, other) = print_targets(tmp_path / "other.pdf", seed=7)
+    with pytest.raises(InputError, match="give the PDF that was printed"):
+        read_chart(picture, other, target_rig.intrinsics)
+
+
+def test_colour_differences_are_those_of_scikit_image() -> None:
+    one, other = np.random.default_rng(0).uniform(0, 1, (2, 50, 3))
+    np.testing.assert_allclose(delta_e00(one, other), deltaE_ciede2000(rgb2lab(one), rgb2lab(other)))
+    assert delta_e00(one, one).max() == 0
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_a_polynomial_is_recovered(degree: int) -> None:
+    rng = np.random.default_rng(degree)
+    sent = rng.uniform(0, 1, (100, 3))
+    table = np.zeros((len(monomials(degree)), 3))
+    table[0], table[1:4] = 0.1, 0.6 * np.eye(3) + 0.05
+    table[4:] = rng.normal(0, 0.02, (len(table) - 4, 3))
+    truth = ColourMap("coded", degree, tuple(map(tuple, table)))
+    fit = fit_colour_map(sent, truth.apply(sent))
+    assert fit.after[1] < 0.2
+    assert fit.map.apply(sent) == pytest.approx(truth.apply(sent), abs=0.003)
+    assert len(fit.candidates) == 6
+
+
+def test_too_few_colours() -> None:
+    with pytest.raises(InputError, match="too few"):
+        fit_colour_map(np.zeros((5, 3)), np.zeros((5, 3)))
+
+
+@pytest.mark.parametrize(("domain", "degree", "rows"), [("log", 1, 4), ("coded", 4, 4), ("coded", 2, 4)])
+def test_maps_that_cannot_be(domain: str, degree: int, rows: int) -> None:
+    with pytest.raises(InputError, match="colour map"):
+        ColourMap(domain, degree, ((0.0, 0.0, 0.0),) * rows)
+
+
+def test_a_profile_survives_its_file(light: LightProfile, target_rig: VirtualRig, tmp_path: Path) -> None:
+    rig = RigProfile("P1", "plain", "webcam", (0.992, 0.994), target_rig.intrinsics, {"rms_px": 0.1, "views": 20})
+    rig = rig.with_light(light).with_light(replace(light, name="sun"))
+    path = tmp_path / "rig.json"
+    rig.save(path)
+    assert RigProfile.load(path) == rig
+    assert [one.name for one in rig.with_light(replace(light, shots=9)).lights] == ["sun", "lamp"]
+    assert len(profile_sha256(path)) == 64
+    assert light.picture().shape[2] == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: r.pop("physpatch_rig"), "is no rig profile"),
+        (lambda r: r.update(physpatch_rig=9), "newer physpatch"),
+        (lambda r: r["lights"][0].pop("map"), "'map' is missing"),
+        (lambda r: r["lights"][0]["map"].update(degree=7), "no colour map of degree 7"),
+        (lambda r: r.update(print_scale=[1]), "not a whole rig profile"),
+        (lambda r: r.update(colour="blue"), "not a whole rig profile"),
+    ],
+)
+def test_profiles_that_are_not(change, words: str, light: LightProfile, tmp_path: Path) -> None:
+    import json
+
+    path = tmp_path / "rig.json"
+    RigProfile(lights=(light,)).save(path)
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=words):
+        RigProfile.load(path)
+
+
+def test_pictures_of_two_sizes(light: LightProfile, target_rig: VirtualRig) -> None:
+    one, two, *_ = shots(target_rig, 1, 2)
+    with pytest.raises(InputError, match="several sizes"):
+        LightProfile.fit("lamp", chart_cells(0), [one, replace(two, frame_wh=(640, 480))])
+    with pytest.raises(InputError, match="no usable picture"):
+        LightProfile.fit("lamp", chart_cells(0), [])
+
+
+def test_plain_paper_is_duller_than_coated() -> None:
+    coated, plain = (RigTruth.draw(1, paper) for paper in ("coated", "plain"))
+    assert plain.ink_floor > coated.ink_floor and plain.dot_gain > coated.dot_gain

@@ -1,0 +1,123 @@
+"""Training against a measured rig: the colour map's torch twin, and the ranges taken from a profile."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from calibration.colour import ColourMap, monomials
+from calibration.errors import InputError
+from calibration.profile import LightProfile, RigProfile
+from physpatch.compose import place_patch
+from physpatch.config import EotConfig, TrainConfig
+from physpatch.eot import EotParams, sample
+from physpatch.penalties import non_printability
+from physpatch.printed import apply_map, printed_cells, printed_palette
+from physpatch.rig import eot_for_rig
+
+
+def some_map(domain: str, degree: int, seed: int = 0) -> ColourMap:
+    table = np.random.default_rng(seed).normal(0, 0.03, (len(monomials(degree)), 3))
+    table[0] += 0.08
+    table[1:4] += 0.6 * np.eye(3)
+    return ColourMap(domain, degree, tuple(map(tuple, table)))
+
+
+def some_light(name: str = "lamp", **changes) -> LightProfile:
+    light = LightProfile(
+        name=name,
+        map=some_map("coded", 3),
+        white=(0.8, 0.7, 0.6),
+        white_range=(0.5, 0.8),
+        read_noise=0.003,
+        shot_noise=0.01,
+        blur_px=1.2,
+        frame_wh=(1280, 960),
+        shots=3,
+        before=(9.0, 20.0),
+        after=(0.4, 1.0),
+        sent=((0, 0, 0),),
+        seen=((30, 30, 30),),
+    )
+    return replace(light, **changes)
+
+
+@pytest.mark.parametrize("domain", ["linear", "coded"])
+@pytest.mark.parametrize("degree", [1, 2, 3])
+def test_the_twin_computes_the_same(domain: str, degree: int) -> None:
+    one = some_map(domain, degree)
+    cells = torch.rand(2, 3, 7, 5, generator=torch.Generator().manual_seed(1))
+    expected = one.apply(cells.permute(0, 2, 3, 1).numpy())
+    np.testing.assert_allclose(apply_map(cells, one).permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("domain", ["linear", "coded"])
+def test_the_twin_has_the_right_gradient(domain: str) -> None:
+    cells = (0.2 + 0.6 * torch.rand(1, 3, 3, 2, dtype=torch.float64)).requires_grad_()
+    assert gradcheck(lambda c: apply_map(c, some_map(domain, 3)), cells, atol=1e-6)
+
+
+def test_every_image_has_its_own_light() -> None:
+    prints = (some_map("coded", 1, 1), some_map("linear", 2, 2))
+    cells, light = torch.rand(3, 4, 4), torch.tensor([0.1, 0.7, 0.49])
+    seen = printed_cells(cells, prints, light)
+    for image, which in enumerate((0, 1, 0)):
+        torch.testing.assert_close(seen[image], apply_map(cells[None], prints[which])[0])
+    batch = torch.rand(3, 3, 4, 4)
+    own = printed_cells(batch, prints, light)
+    torch.testing.assert_close(own[1], apply_map(batch[1:2], prints[1])[0])
+
+
+def test_placing_prints_the_cells_first() -> None:
+    one = some_map("coded", 2)
+    config = replace(EotConfig(), prints=(one,))
+    params = sample(config, 2, torch.Generator().manual_seed(0))
+    plain = sample(EotConfig(), 2, torch.Generator().manual_seed(0))
+    images, cells = torch.rand(2, 3, 64, 64), torch.rand(3, 4, 4)
+    printed = place_patch(images, cells, params, 0.2)[0]
+    assert torch.equal(printed, place_patch(images, apply_map(cells[None], one)[0], plain, 0.2)[0])
+
+
+def test_draws_with_prints_are_replayed_from_their_json() -> None:
+    config = replace(EotConfig(), prints=(some_map("coded", 1), some_map("linear", 3)))
+    params = sample(config, 6, torch.Generator().manual_seed(3))
+    assert float(params.light.std()) > 0
+    again = EotParams.from_dict(params.to_dict())
+    assert again.prints == params.prints and torch.equal(again.light, params.light)
+    assert params.part(slice(0, 2)).prints == params.prints
+
+
+def test_a_run_with_prints_survives_its_json() -> None:
+    import json
+
+    config = TrainConfig(eot=replace(EotConfig(), prints=(some_map("coded", 3),)), profile="0" * 64)
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_ranges_come_from_what_was_measured() -> None:
+    sun = some_light("sun", white=(0.7, 0.7, 0.8), white_range=(0.6, 0.95), blur_px=0.8)
+    eot = eot_for_rig(EotConfig(), RigProfile(lights=(some_light(), sun)))
+    assert eot.prints == (some_light().map, sun.map)
+    assert eot.gain == pytest.approx((0.45, 1.045))
+    shrink = 224 / 960
+    assert eot.blur_px == pytest.approx((0.5 * 0.8 * shrink, 1.5 * 1.2 * shrink))
+    assert eot.noise == pytest.approx((0, 1.5 * np.hypot(0.003, 0.01) * shrink))
+    assert eot.temperature[0] < np.sqrt(0.7 / 0.8) < np.sqrt(0.8 / 0.6) < eot.temperature[1]
+    assert eot.rotation_deg == EotConfig().rotation_deg and eot.jpeg == EotConfig().jpeg
+
+
+def test_a_profile_without_colours_is_refused() -> None:
+    with pytest.raises(InputError, match="calibrate colour"):
+        eot_for_rig(EotConfig(), RigProfile())
+
+
+def test_the_measured_palette_is_the_gamut() -> None:
+    """A colour from the gamut costs nothing, one far outside much."""
+    one = some_map("coded", 1)
+    palette = printed_palette((one,))
+    assert palette.shape == (125, 3)
+    inside = palette[60][:, None, None]
+    outside = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
+    assert float(non_printability(inside, palette)) < 1e-3 < 0.1 < float(non_printability(outside, palette))
