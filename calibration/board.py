@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import Intrinsics
-from calibration.edges import edge_blur_px
+from calibration.edges import BLURRED_FRAME_PX, edge_blur_px, frame_blur_px
 from calibration.errors import InputError
 from calibration.sheet import SheetLayout
 from calibration.targets import charuco_board
