@@ -21,10 +21,13 @@ import torch
 from torchvision import models
 
 import cli
+from calibration.camera import Intrinsics
 from calibration.pdf import carried_layouts, printed_layouts
+from calibration.profile import profile_sha256
 from captures.store import read_rows
-from captures.virtual import VirtualRig
+from captures.virtual import RigTruth, VirtualRig
 from physpatch.artifact import Patch
+from printouts import print_targets
 
 ROOT = Path(__file__).parents[1]
 
@@ -192,6 +195,72 @@ def test_print_open_without_a_viewer_says_so(demo: Path, command, monkeypatch, t
     monkeypatch.setenv("PATH", str(tmp_path))
     done = command("print", demo / "demo/run", "--out", tmp_path / "sheet.pdf", "--open")
     assert done.code == 0 and "no viewer" in done.err
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stills of the calibration sheets before a hidden rig, as a user's photographs."""
+    folder = tmp_path_factory.mktemp("filmed")
+    print_targets(folder / "calibration.pdf")
+    cv2.imwrite(str(folder / "wall.png"), np.full((10, 10, 3), 128, np.uint8))
+    lens = Intrinsics.from_hfov(1280, 960, 58)
+    rig = VirtualRig(
+        folder / "calibration.pdf", [(folder / "wall.png", None)], truth=RigTruth.draw(4, "plain"), lens=lens
+    )
+    for page, name, count, options in ((0, "board", 18, {}), (1, "chart", 6, {"turn_deg": 15, "reach": 0.15})):
+        (folder / name).mkdir()
+        for number, frame in enumerate(rig.film(page, count, np.random.default_rng(page), **options)):
+            cv2.imwrite(str(folder / name / f"{number:02d}.png"), frame.image[..., ::-1])
+    return folder
+
+
+def test_calibrate_camera_and_colour_make_a_profile_that_training_uses(
+    filmed: Path, demo: Path, command, monkeypatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(filmed)
+    rig = tmp_path / "rig.json"
+    done = command("calibrate", "camera", "--source", "board", "--profile", rig, "--name", "webcam", "--headless")
+    assert done.code == 0 and "focal length" in done.out, done.err
+    assert (tmp_path / "rig-lens.png").is_file()
+    lens = json.loads(rig.read_text())["intrinsics"]
+    assert lens["fx"] == pytest.approx(Intrinsics.from_hfov(1280, 960, 58).fx, rel=0.005)
+    done = command("calibrate", "colour", "--source", "chart", "--profile", rig, "--light", "desk lamp", "--headless")
+    assert done.code == 0 and "as predicted for held-out colours" in done.out, done.err
+    assert (tmp_path / "rig-desk-lamp.png").is_file()
+    shown = command("calibrate", "show", rig)
+    assert shown.code == 0 and "desk lamp" in shown.out and "camera: webcam" in shown.out
+    value = json.loads(command("calibrate", "show", rig, "--json", "-").out)
+    assert value["lights"][0]["after"][0] < 1.0 < value["lights"][0]["before"][0]
+    arguments = ("--model", "efficientnet_lite0", "--target", "digital clock", "--steps", 2, "--batch", 2)
+    done = command("train", "--profile", rig, *arguments, "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    config = json.loads((tmp_path / "run/run.json").read_text())["config"]
+    assert config["profile"] == profile_sha256(rig) and len(config["eot"]["prints"]) == 1
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    shutil.copy(filmed / "chart/00.png", frames)
+    live = ("live", demo / "demo/run", "--source", frames, "--headless", "--no-cam", "--profile", rig)
+    assert command(*live, "--out", tmp_path / "session").code == 0
+    assert json.loads((tmp_path / "session/session.json").read_text())["intrinsics_assumed"] is False
+
+
+def test_calibration_says_what_is_wrong(filmed: Path, command, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(filmed)
+    rig = tmp_path / "rig.json"
+    one = ("calibrate", "camera", "--source", "board/00.png", "--profile", rig, "--headless")
+    command(*one).assert_refused("1 usable view of the board", "at least 6")
+    wrong = ("calibrate", "camera", "--source", "chart", "--profile", rig, "--headless")
+    command(*wrong).assert_refused("0 usable views")
+    wrong = ("calibrate", "colour", "--source", "board", "--profile", rig, "--headless")
+    command(*wrong).assert_refused("this is the lens board")
+    assert not rig.exists()  # nothing half
+    command(*wrong, "--sheet", "none.pdf").assert_refused("no file none.pdf", "physpatch calibrate sheet")
+    command("calibrate", "show", rig).assert_refused("no file")
+    command("train", "--profile", rig).assert_refused("no file")
+    command("train", "--no-eot", "--profile", rig).assert_refused("--no-eot takes no --profile")
+    rig.write_text('{"physpatch_rig": 1}')
+    command("train", "--profile", rig).assert_refused("holds no colours yet", "calibrate colour")
+    command("live", "--source", "board", "--profile", rig, "--headless").assert_refused("holds no lens yet")
 
 
 def test_live_on_the_virtual_rig_prints_its_own_sheet(demo: Path, command, monkeypatch, tmp_path: Path) -> None:

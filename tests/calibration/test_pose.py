@@ -1,5 +1,7 @@
 """Pose from markers, against a projection made here."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -73,3 +75,95 @@ def test_the_kind_of_sheet_is_recognised(rig: VirtualRig) -> None:
 def test_a_frame_without_a_sheet_gives_none(rig: VirtualRig) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
     assert find_sheet(noise, rig.layouts, Intrinsics.from_hfov(320, 240)) is None
+
+
+BENT = replace(Intrinsics.from_hfov(1280, 960, 62), distortion=(-0.2, 0.06, 4e-4, -3e-4, 0.0), assumed=False)
+
+
+@pytest.fixture
+def bent_rig(sheet_pdf, tmp_path) -> VirtualRig:
+    import cv2
+
+    background = tmp_path / "wall.png"
+    cv2.imwrite(str(background), np.full((480, 640, 3), 90, np.uint8))
+    return VirtualRig(sheet_pdf, [(background, None)], seed=3, lens=BENT)
+
+
+def _filmed(rig: VirtualRig, pose: RigPose) -> np.ndarray:
+    return rig.render(0, pose, np.full((960, 1280, 3), 0.2), np.random.default_rng(0))
+
+
+def test_a_bent_lens_is_straightened(bent_rig: VirtualRig) -> None:
+    """In a corner of the picture, where the distortion is tens of pixels; without it distance and angles are off."""
+    pose = RigPose(0.4, 0.13, 0.06, -25, 15, 0)
+    frame = _filmed(bent_rig, pose)
+    truth = float(np.linalg.norm([pose.distance_m, pose.x_m, pose.y_m]))
+    found = find_sheet(frame, bent_rig.layouts, BENT)
+    naive = find_sheet(frame, bent_rig.layouts, replace(BENT, distortion=()))
+    assert found is not None and naive is not None
+    assert found.distance_m == pytest.approx(truth, rel=0.005)
+    assert (found.yaw_deg, found.pitch_deg) == pytest.approx((-25, 15), abs=1)
+    assert abs(naive.distance_m / truth - 1) > 3 * abs(found.distance_m / truth - 1)
+
+
+def test_points_on_the_sheet_are_found_in_the_frame(bent_rig: VirtualRig) -> None:
+    """Rectified, the patch shows its cells where the layout has them."""
+    frame = _filmed(bent_rig, RigPose(0.4, 0.12, 0.05, -25, 15, 30))
+    found = find_sheet(frame, bent_rig.layouts, BENT)
+    assert found is not None
+    picture = found.rectify(frame, found.layout.patch, per_mm=1.0).astype(float)
+    seen = picture.reshape(10, 10, 10, 10, 3)[:, 3:7, :, 3:7].mean(axis=(1, 3))
+    sent = found.layout.cells.astype(float)
+    assert np.corrcoef(seen.ravel(), sent.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(("hidden", "distance", "angle"), [(1, 0.01, 2.0), (2, 0.02, 4.0)])
+def test_three_and_two_markers_still_give_a_pose(
+    hidden: int, distance: float, angle: float, bent_rig: VirtualRig
+) -> None:
+    pose = RigPose(0.35, 0, 0, 25, 15, 5)
+    frame = _filmed(bent_rig, pose)
+    whole = find_sheet(frame, bent_rig.layouts, BENT)
+    assert whole is not None
+    for marker in whole.layout.markers[:hidden]:
+        x, y = whole.to_pixels(marker.rect.corners_mm).mean(axis=0).astype(int)
+        frame[y - 45 : y + 45, x - 45 : x + 45] = 60
+    found = find_sheet(frame, bent_rig.layouts, BENT)
+    assert found is not None and found.markers_seen == 4 - hidden
+    assert found.distance_m == pytest.approx(0.35, rel=distance)
+    if found.yaw_deg is not None:
+        assert (found.yaw_deg, found.pitch_deg) == pytest.approx((25, 15), abs=angle)
+
+
+def test_one_marker_is_not_enough(bent_rig: VirtualRig) -> None:
+    frame = _filmed(bent_rig, RigPose(0.35, 0, 0, 0, 0, 0))
+    whole = find_sheet(frame, bent_rig.layouts, BENT)
+    assert whole is not None
+    for marker in whole.layout.markers[:3]:
+        x, y = whole.to_pixels(marker.rect.corners_mm).mean(axis=0).astype(int)
+        frame[y - 50 : y + 50, x - 50 : x + 50] = 60
+    assert find_sheet(frame, bent_rig.layouts, BENT) is None
+
+
+def test_a_tilt_that_cannot_be_told_is_unknown(bent_rig: VirtualRig) -> None:
+    """Small and far away both branches explain the corners: rather no angle than the wrong one."""
+    wrong = given = 0
+    for number in range(12):
+        pose = RigPose(0.85, 0, 0, 12.0 * (-1) ** number, 6.0, 0)
+        found = find_sheet(
+            bent_rig.render(0, pose, np.full((960, 1280, 3), 0.2), np.random.default_rng(number)),
+            bent_rig.layouts,
+            BENT,
+        )
+        if found is not None and found.yaw_deg is not None:
+            given += 1
+            wrong += abs(found.yaw_deg - pose.yaw_deg) > 10
+    assert wrong == 0
+
+
+def test_how_much_of_the_patch_is_in_the_frame(bent_rig: VirtualRig) -> None:
+    inside = find_sheet(_filmed(bent_rig, RigPose(0.35, 0, 0, 0, 0, 0)), bent_rig.layouts, BENT)
+    # the right markers are outside the picture, the left ones inside
+    beyond = find_sheet(_filmed(bent_rig, RigPose(0.35, 0.2, 0, 0, 0, 0)), bent_rig.layouts, BENT)
+    assert inside is not None and inside.visible == pytest.approx(1.0)
+    assert beyond is not None and 0.3 < beyond.visible < 0.9
