@@ -894,13 +894,14 @@ def calibrate_show(profile: Path, json_out: str | None) -> None:
                 f"{one.before[0]:.1f} / {one.before[1]:.1f}",
                 f"{one.after[0]:.2f} / {one.after[1]:.2f}",
                 f"{one.map.domain}, degree {one.map.degree}",
+                f"{100 * one.gamut_share:.0f} %",
                 " ".join(f"{level:.2f}" for level in one.white),
                 f"{one.blur_px:.2f} px",
                 f"{one.read_noise:.4f} + {one.shot_noise:.4f} sqrt(light)",
             )
             for one in rig.lights
         ]
-        headings = ("light", "shots", "as sent", "predicted", "map", "paper's level", "blur", "noise")
+        headings = ("light", "shots", "as sent", "predicted", "map", "gamut", "paper's level", "blur", "noise")
         print_table(headings, rows)
     pictures = []
     for one in rig.lights:
@@ -960,7 +961,8 @@ def _print_scale(rig: "RigProfile", layout: "SheetLayout") -> tuple[float, float
 def _light_numbers(light: "LightProfile") -> dict[str, Any]:
     from dataclasses import asdict
 
-    return {k: v for k, v in asdict(light).items() if k not in ("sent", "seen", "map")}
+    numbers = {k: v for k, v in asdict(light).items() if k not in ("sent", "seen", "map")}
+    return numbers | {"gamut_share": light.gamut_share}
 
 
 # --- live ----------------------------------------------------------------------------------------------------------------
@@ -1037,7 +1039,6 @@ def _live_session(
     folder: Path | None, session: Path, frames: "Source | None", window: "Window | None", options: dict[str, Any]
 ) -> str | None:
     """Load models, sheet and patch, and record; without frames the virtual rig makes them. Returns the target's name."""
-    from calibration.pdf import printed_layouts
     from captures.session import SessionPlan
     from physpatch.runs import held_out_files
 
@@ -1055,7 +1056,7 @@ def _live_session(
     plan = SessionPlan(
         classifier=classifier,
         detector=detector,
-        layouts=printed_layouts(sheet) if sheet else (),
+        layouts=_session_layouts(sheet, options["profile"]) if sheet else (),
         intrinsics=rig.intrinsics if rig else _measured_lens(options["profile"]),
         hfov_deg=options["hfov"],
         target=patch.target if patch else None,
@@ -1067,6 +1068,16 @@ def _live_session(
     )
     _record(rig or frames, plan, session, len(rig) if rig else options["max_frames"], window)
     return plan.target["name"] if plan.target else None
+
+
+def _session_layouts(sheet: Path, profile: Path | None) -> "tuple[SheetLayout, ...]":
+    """In true millimetres: by the rulers of this very print, else by those that the rig's printer was measured with."""
+    from calibration.pdf import measured_scale, printed_layouts
+    from calibration.profile import RigProfile
+
+    layouts = printed_layouts(sheet)
+    scale = RigProfile.load(profile).print_scale if profile and measured_scale(sheet) is None else None
+    return tuple(layout.printed(scale) for layout in layouts) if scale else layouts
 
 
 def _measured_lens(profile: Path | None) -> "Intrinsics | None":

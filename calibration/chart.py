@@ -88,7 +88,7 @@ def read_chart(frame: NDArray[np.uint8], layout: SheetLayout, intrinsics: Intrin
     blur = _blur_px(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), pose)
     if blur is None or blur > _WORST_BLUR * pose.px_per_cell:
         raise InputError(_BLURRED)
-    light = _light(ring_mm, srgb_to_linear(ring / 255))
+    light = _SmoothLight(ring_mm, srgb_to_linear(ring / 255))
     centers = _cell_centers_mm(layout)
     under = light(centers).reshape(*layout.grid, 3)
     if under.mean(axis=2).max() > _STEEPEST_LIGHT * under.mean(axis=2).min():

@@ -87,6 +87,18 @@ class LightProfile:
         colours = {name: _triples(np.array(value[name])) for name in ("sent", "seen")}
         return cls(**{**value, **pairs, **colours, "map": ColourMap.from_dict(value["map"])})
 
+    @property
+    def gamut_share(self) -> float:
+        """Volume of the colours seen, in CIELAB, over that of the colours sent; 0 where there are too few to span one."""
+        from scipy.spatial import ConvexHull, QhullError
+        from skimage.color import rgb2lab
+
+        try:
+            sent, seen = (ConvexHull(rgb2lab(np.array(colours) / 255)).volume for colours in (self.sent, self.seen))
+        except (QhullError, ValueError):
+            return 0.0
+        return float(seen / sent)
+
     def picture(self) -> NDArray[np.uint8]:
         """The chart as sent, as seen and as the map predicts it, side by side, RGB uint8."""
         sent, seen = (np.array(colours).reshape(*CHART_GRID, 3) / 255 for colours in (self.sent, self.seen))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -28,15 +29,18 @@ def collect_views(
 ) -> ViewCollector:
     """Keep the good views of the board; a live source ends when nothing is missing any more, a file at its end."""
     collector = ViewCollector(finder)
-    for frame in frames:
-        before = len(collector.views)
-        said = collector.offer(frame.image)
-        kept = collector.views[-1] if len(collector.views) > before else None
-        wish = collector.wish
-        if not on_look(_board_picture(frame.image, collector, kept, said, wish), len(collector.views), said or wish):
-            break
-        if len(collector.views) >= MOST_VIEWS or (live and not wish):
-            break
+    with suppress(KeyboardInterrupt):  # Ctrl-C ends the filming, and what was filmed counts
+        for frame in frames:
+            before = len(collector.views)
+            said = collector.offer(frame.image)
+            kept = collector.views[-1] if len(collector.views) > before else None
+            wish = collector.wish
+            if not on_look(
+                _board_picture(frame.image, collector, kept, said, wish), len(collector.views), said or wish
+            ):
+                break
+            if len(collector.views) >= MOST_VIEWS or (live and not wish):
+                break
     return collector
 
 
@@ -56,20 +60,21 @@ def collect_shots(
     shots: list[ChartShot] = []
     refused: Counter[str] = Counter()
     last_s = -np.inf
-    for frame in frames:
-        if frame.clip is None and frame.time_s - last_s < _SHOT_GAP_S:
-            continue
-        said = ""
-        try:
-            shots.append(read_chart(frame.image, layout, intrinsics))
-            last_s = frame.time_s
-        except InputError as error:
-            said = str(error)
-            refused[said] += 1
-        picture = frame.image.copy()
-        heads_up(picture, [(said or f"{len(shots)} pictures of the chart", _ORANGE if said else _WHITE)])
-        if not on_look(picture, len(shots), said) or len(shots) == wanted:
-            break
+    with suppress(KeyboardInterrupt):
+        for frame in frames:
+            if frame.clip is None and frame.time_s - last_s < _SHOT_GAP_S:
+                continue
+            said = ""
+            try:
+                shots.append(read_chart(frame.image, layout, intrinsics))
+                last_s = frame.time_s
+            except InputError as error:
+                said = str(error)
+                refused[said] += 1
+            picture = frame.image.copy()
+            heads_up(picture, [(said or f"{len(shots)} pictures of the chart", _ORANGE if said else _WHITE)])
+            if not on_look(picture, len(shots), said) or len(shots) == wanted:
+                break
     if not shots:
         raise InputError(refused.most_common(1)[0][0] if refused else "the source ended before its first frame")
     return shots, refused

@@ -241,7 +241,27 @@ def test_calibrate_camera_and_colour_make_a_profile_that_training_uses(
     shutil.copy(filmed / "chart/00.png", frames)
     live = ("live", demo / "demo/run", "--source", frames, "--headless", "--no-cam", "--profile", rig)
     assert command(*live, "--out", tmp_path / "session").code == 0
-    assert json.loads((tmp_path / "session/session.json").read_text())["intrinsics_assumed"] is False
+    session = json.loads((tmp_path / "session/session.json").read_text())
+    assert session["intrinsics_assumed"] is False
+
+
+def test_the_rigs_print_scale_is_the_sheets_true_size(
+    filmed: Path, demo: Path, command, monkeypatch, tmp_path: Path
+) -> None:
+    """Measured once on the calibration sheets, it holds for other sheets of the same printer."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("calibration.pdf", "board", "chart"):
+        (tmp_path / name).symlink_to(filmed / name)
+    sheet = tmp_path / "own.pdf"
+    shutil.copy(filmed / "calibration.pdf", sheet)
+    assert command("print", "--out", sheet, "--measured", "98x97mm").code == 0
+    calibrate = ("calibrate", "camera", "--source", "board", "--sheet", sheet, "--profile", "rig.json", "--headless")
+    assert command(*calibrate).code == 0
+    assert json.loads(Path("rig.json").read_text())["print_scale"] == pytest.approx([0.98, 0.97])
+    live = ("live", demo / "demo/run", "--sheet", demo / "demo/sheet.pdf", "--source", "chart/00.png", "--headless")
+    assert command(*live, "--no-cam", "--profile", "rig.json", "--out", "session").code == 0
+    sheets = json.loads(Path("session/session.json").read_text())["sheets"]
+    assert sheets[0]["size_mm"] == pytest.approx(98)
 
 
 def test_calibration_says_what_is_wrong(filmed: Path, command, monkeypatch, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_the_held_out_error_is_honest(light: LightProfile) -> None:
     """Of the size of the error on colours that the fit did not see, and far below doing nothing."""
     assert light.after[0] <= 1.0 and light.after[1] <= 3.0
     assert light.after[0] < light.before[0] / 5
+    assert 0.02 < light.gamut_share < 0.6  # of what was sent
 
 
 def test_blur_noise_and_white_are_the_cameras(target_rig: VirtualRig, light: LightProfile) -> None:
