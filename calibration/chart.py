@@ -12,7 +12,7 @@ from calibration.camera import Intrinsics
 from calibration.colour import linear_to_srgb, srgb_to_linear
 from calibration.edges import BLURRED_FRAME_PX, edge_blur_px, frame_blur_px
 from calibration.errors import InputError
-from calibration.label import label_area, read_label
+from calibration.label import label_of
 from calibration.pose import SheetPose, find_sheet, make_detector
 from calibration.sheet import Rect, SheetLayout, marker_ids
 
@@ -70,7 +70,7 @@ def read_chart(frame: NDArray[np.uint8], layout: SheetLayout, intrinsics: Intrin
     pose = find_sheet(frame, [layout], lens, detector)
     if pose is None or pose.markers_seen < len(layout.markers):
         raise InputError(_why_not(frame, layout, detector))
-    label = read_label(pose.rectify(frame, label_area(layout), 300 / label_area(layout).width_mm))
+    label = label_of(frame, pose)
     if label is not None and label.patch_id != layout.patch_id:
         raise InputError(
             f"this is chart {label.patch_id}, the sheet given is {layout.patch_id}: give the PDF that was printed, with --sheet"
@@ -184,7 +184,7 @@ def _white_ring(frame: NDArray[np.uint8], pose: SheetPose) -> tuple[NDArray[np.f
     return points, seen.astype(np.float64)
 
 
-class _light:  # used as a function that was fitted
+class _SmoothLight:
     """A smooth light, a quadratic surface for each channel, through the white border."""
 
     def __init__(self, points_mm: NDArray[np.floating], linear: NDArray[np.floating]) -> None:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.pose import SheetPose
 from calibration.sheet import Rect, SheetLayout
 
 _TEXT = re.compile(r"PHYSPATCH ([0-9A-F]{12}) ([A-Z]+) (\d+(?:\.\d+)?)X(\d+(?:\.\d+)?)MM")
@@ -46,3 +47,9 @@ def read_label(picture: NDArray[np.uint8]) -> SheetLabel | None:
     side = cv2.resize(picture, (_READ_PX, _READ_PX), interpolation=cv2.INTER_CUBIC)
     text, _, _ = cv2.QRCodeDetector().detectAndDecode(cv2.cvtColor(side, cv2.COLOR_RGB2GRAY))
     return parse_label(text)
+
+
+def label_of(frame: NDArray[np.uint8], pose: SheetPose) -> SheetLabel | None:
+    """Read the code of a sheet found in ``frame`` (H, W, 3 RGB uint8); None where it is too small or hidden."""
+    area = label_area(pose.layout)
+    return read_label(pose.rectify(frame, area, _READ_PX / area.width_mm))

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.label import SheetLabel, label_area, read_label
+from calibration.label import SheetLabel, label_of
 from calibration.pose import SheetPose
 from calibration.sheet import SheetLayout
-
-_READ_PX = 300
 
 
 class LabelWatch:
@@ -26,6 +24,5 @@ class LabelWatch:
         if kind != self._kind:
             self._kind, self._label = kind, None
         if pose is not None and self._label is None:
-            area = label_area(pose.layout)
-            self._label = read_label(pose.rectify(frame, area, _READ_PX / area.width_mm))
+            self._label = label_of(frame, pose)
         return self._label if self._label and self._label.patch_id not in self._known else None
