@@ -91,7 +91,7 @@ def test_an_untargeted_success_needs_the_truth(rig: VirtualRig, plan: SessionPla
     assert all(row.success == int(row.top1 != row.label) for row in told)
     for frame in (tmp_path / "still", tmp_path / "labelled"):
         frame.mkdir()
-        cv2.imwrite(str(frame / "a.png"), np.full((90, 90, 3), (200, 20, 20), np.uint8))
+        cv2.imwrite(str(frame / "a.png"), np.full((90, 120, 3), (200, 20, 20), np.uint8))
     with open_source(str(tmp_path / "still")) as source:
         (row,) = read_rows(run_session(source, replace(plan, target=None), tmp_path / "untold"))
     assert (row.success, row.condition, row.distance_m) == (None, "none", None)
