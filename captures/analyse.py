@@ -76,10 +76,8 @@ class Analyser:
         clip = self.clips.number(condition, frame.time_s) if frame.clip is None else frame.clip
         frame = replace(frame, condition=condition, clip=clip)
         images = to_input(frame.image, self.classifier.preprocessing).to(self.classifier.device)
-        with torch.no_grad():
-            confidence = self.classifier.confidences(self.classifier.scores(images))[0].cpu()
-        top = int(confidence.argmax())
-        heat = self.cam(images, [top])[0] if self.cam else None
+        scores, heat = self._classified(images)
+        confidence = self.classifier.confidences(scores)[0].cpu()
         share = (
             None
             if heat is None or pose is None
@@ -97,6 +95,14 @@ class Analyser:
         return Analysis(
             frame, rows, pose, heat, boxes, None if self.target is None else str(self.target["name"]), foreign
         )
+
+    def _classified(self, images: Tensor) -> tuple[Tensor, NDArray[np.float32] | None]:
+        """Scores and, with Grad-CAM, the heat of the answer, by one forward pass."""
+        if self.cam:
+            scores, maps = self.cam.top(images)
+            return scores, maps[0]
+        with torch.no_grad():
+            return self.classifier.scores(images), None
 
     def _row(
         self,

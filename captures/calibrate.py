@@ -72,7 +72,10 @@ def collect_shots(
                 said = str(error)
                 refused[said] += 1
             picture = frame.image.copy()
-            heads_up(picture, [(said or f"{len(shots)} pictures of the chart", _ORANGE if said else _WHITE)])
+            heads_up(
+                picture,
+                [(said or f"{len(shots)} picture{'s' * (len(shots) != 1)} of the chart", _ORANGE if said else _WHITE)],
+            )
             if not on_look(picture, len(shots), said) or len(shots) == wanted:
                 break
     if not shots:

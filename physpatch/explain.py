@@ -1,7 +1,8 @@
 """Grad-CAM (Selvaraju et al. 2017) as pictures and as numbers."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,7 +11,29 @@ from torch import Tensor, nn
 
 from physpatch.victims.base import Victim, untouched
 
-HeatMapper = Callable[[Tensor, Sequence[int]], NDArray[np.float32]]
+if TYPE_CHECKING:  # it takes seconds to import
+    from pytorch_grad_cam import GradCAM
+
+
+class HeatMapper:
+    """Heat maps of one victim, while the block of :func:`grad_cam` lasts."""
+
+    def __init__(self, cam: "GradCAM") -> None:
+        self._cam = cam
+
+    def __call__(self, images: Tensor, classes: Sequence[int]) -> NDArray[np.float32]:
+        """Heat maps (B, H, W) in [0, 1] of images (B, 3, H, W) for B class indices."""
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+        with torch.enable_grad():
+            maps = self._cam(input_tensor=images, targets=[ClassifierOutputTarget(int(c)) for c in classes])
+        return np.asarray(maps, dtype=np.float32)
+
+    def top(self, images: Tensor) -> tuple[Tensor, NDArray[np.float32]]:
+        """The victim's scores (B, C) and the heat maps of its own answers, for one forward pass."""
+        with torch.enable_grad():
+            maps = self._cam(input_tensor=images, targets=None)
+        return self._cam.outputs.detach(), np.asarray(maps, dtype=np.float32)
 
 
 class _Scores(nn.Module):
@@ -27,13 +50,12 @@ class _Scores(nn.Module):
 
 @contextmanager
 def grad_cam(victim: Victim) -> Iterator[HeatMapper]:
-    """Yield a function from images (B, 3, H, W) and B class indices to heat maps (B, H, W) in [0, 1].
+    """Yield a :class:`HeatMapper`.
 
     The victim is left as it was found: hooks, mode, gradients. The backward pass stops at the target layer, because
     the victim's parameters are frozen and the layer's output is made the leaf of the graph.
     """
     from pytorch_grad_cam import GradCAM
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     with untouched(victim):
         # The copy lets a network that goes on in place (DenseNet) do so: a leaf may not be changed.
@@ -41,14 +63,8 @@ def grad_cam(victim: Victim) -> Iterator[HeatMapper]:
             lambda _layer, _in, output: output.detach().requires_grad_().clone()
         )
         cam = GradCAM(_Scores(victim), [victim.cam_layer])
-
-        def heat(images: Tensor, classes: Sequence[int]) -> NDArray[np.float32]:
-            with torch.enable_grad():
-                maps = cam(input_tensor=images, targets=[ClassifierOutputTarget(int(c)) for c in classes])
-            return np.asarray(maps, dtype=np.float32)
-
         try:
-            yield heat
+            yield HeatMapper(cam)
         finally:  # not `with GradCAM(...)`: it swallows every IndexError of the block
             cam.activations_and_grads.release()
             cut.remove()

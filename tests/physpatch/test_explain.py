@@ -22,6 +22,18 @@ def test_the_map_is_the_relu_of_gradient_weighted_activations(tiny_victim) -> No
     np.testing.assert_allclose(maps, (reference - low) / (high - low), atol=1e-4)
 
 
+def test_one_forward_pass_gives_scores_and_the_heat_of_the_answer(tiny_victim) -> None:
+    images = torch.rand(3, 3, 32, 32)
+    passes = []
+    with grad_cam(tiny_victim) as cam:
+        counted = tiny_victim.module.register_forward_hook(lambda *_: passes.append(True))
+        scores, maps = cam.top(images)
+        counted.remove()
+        np.testing.assert_array_equal(maps, cam(images, scores.argmax(dim=1).tolist()))
+    assert len(passes) == 1 and not scores.requires_grad
+    torch.testing.assert_close(scores, tiny_victim.scores(images).detach())
+
+
 def test_the_victim_is_left_as_it_was_found(tiny_victim) -> None:
     module = tiny_victim.module.train()
     module.conv.weight.requires_grad_()
