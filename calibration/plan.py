@@ -14,6 +14,7 @@ from calibration.sheet import Marker, Rect, SheetLayout, marker_ids
 
 _RULERS_MM = (100.0, 50.0)  # the second for paper on which the first has no room
 BLEED_MM = 2.0
+_LARGEST_BLEED_MM = 10.0
 SMALLEST_CELL_MM = 1.0
 _RULER_BAND_MM = 8.0
 _HEADER_MM = 10.5  # two lines of words
@@ -55,7 +56,7 @@ def plan_sheet(
         The layout of a sheet of kind ``patch`` without colours; ``SheetLayout.showing`` fills it.
 
     Raises:
-        InputError: cells below 1 mm, or too large for the page, or for any sensible number of pages.
+        InputError: cells below 1 mm, a bleed without a cut-out or too large, or too large for the page, or for any sensible number of pages.
     """
     rows, columns = grid
     cell_mm = size_mm / max(rows, columns)
@@ -66,6 +67,10 @@ def plan_sheet(
         )
     if size_mm > _LARGEST_MM:
         raise InputError(f"a patch of {size_mm / 1000:g} m is more than paper can do; expected at most 20 m")
+    if bleed_mm is not None and cut == "sheet":
+        raise InputError("a bleed belongs to a cut-out, --cut square or circle; a sheet is cut through white paper")
+    if bleed_mm is not None and bleed_mm > _LARGEST_BLEED_MM:
+        raise InputError(f"a bleed of {bleed_mm:g} mm is not sensible; expected at most {_LARGEST_BLEED_MM:g} mm")
     bleed = 0.0 if cut == "sheet" else BLEED_MM if bleed_mm is None else bleed_mm
     width, height = page_size_mm(paper)
     pages = ((width, height), (height, width))

@@ -165,6 +165,8 @@ def test_one_extent_for_each_axis() -> None:
         (lambda: plan_sheet(100, (10, 10), "60x60"), "'60x60' not understood; expected WIDTHxHEIGHT with a unit"),
         (lambda: page_size_mm("9x9m"), "larger than a PDF page can be"),
         (lambda: plan_sheet(100, (10, 10), cut="star"), "unknown cut 'star'"),
+        (lambda: plan_sheet(100, (10, 10), bleed_mm=2), "a bleed belongs to a cut-out"),
+        (lambda: plan_sheet(100, (10, 10), cut="circle", bleed_mm=50), "a bleed of 50 mm is not sensible"),
         (lambda: marker_ids("petch"), "unknown sheet kind 'petch'; did you mean 'patch'"),
         (lambda: layouts_from_json("{}"), "carries no physpatch layout"),
         (lambda: layouts_from_json("not json"), "carries no physpatch layout"),
