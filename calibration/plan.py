@@ -56,7 +56,8 @@ def plan_sheet(
         The layout of a sheet of kind ``patch`` without colours; ``SheetLayout.showing`` fills it.
 
     Raises:
-        InputError: cells below 1 mm, a bleed without a cut-out or too large, or too large for the page, or for any sensible number of pages.
+        InputError: cells below 1 mm, a bleed without a cut-out or too large, or a patch too large for the page or for any
+            sensible number of pages.
     """
     rows, columns = grid
     cell_mm = size_mm / max(rows, columns)
