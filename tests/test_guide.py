@@ -1,9 +1,13 @@
 """What the guide shows works."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+
+import cli
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,11 +24,17 @@ def test_the_python_example_runs(
     assert (tmp_path / "example/session/frames.csv").is_file()
 
 
+def command_paths(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of every command, groups opened up."""
+    for name, entry in group.commands.items():
+        if isinstance(entry, click.Group):
+            yield from command_paths(entry, (*above, name))
+        else:
+            yield (*above, name)
+
+
 def test_every_option_the_guide_and_readme_name_exists(command) -> None:
     text = (ROOT / "docs/guide.md").read_text() + (ROOT / "README.md").read_text()
-    known = "".join(
-        command(name, "--help").out
-        for name in ("train", "evaluate", "print", "live", "report", "bench", "models", "demo")
-    )
+    known = "".join(command(*path, "--help").out for path in command_paths(cli.cli))
     for option in set(re.findall(r"`(?!pip|torchrun)[^`\n]*?(--[a-z][a-z-]+)", text)):
         assert option in known or option == "--help", option
