@@ -64,14 +64,15 @@ class SessionPlan:
     notes: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        self.lens((1, 1))  # a field of view that cannot be is refused before anything is opened
+        if self.intrinsics is None:
+            self.lens((1, 1))  # a field of view that cannot be is refused before anything is opened
 
     def lens(self, shape: tuple[int, ...]) -> Intrinsics:
-        """The intrinsics for frames of (height, width, ...): the given ones, else from the field of view."""
+        """The intrinsics for frames of (height, width, ...): the given ones at that size, else from the field of view."""
         height, width = shape[:2]
-        if self.intrinsics and width > 1:
-            return self.intrinsics.resized(width, height)
-        return self.intrinsics or Intrinsics.from_hfov(width, height, self.hfov_deg or DEFAULT_HFOV_DEG)
+        if self.intrinsics is None:
+            return Intrinsics.from_hfov(width, height, self.hfov_deg or DEFAULT_HFOV_DEG)
+        return self.intrinsics.resized(width, height)
 
 
 def run_session(
