@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import UnavailableError
 
-_TITLE = "physpatch live - q ends"
+_TITLE = "physpatch - q ends"
 _QUIT_KEYS = (ord("q"), ord("Q"), 27)
 
 

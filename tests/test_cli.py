@@ -337,7 +337,7 @@ def test_the_window_opens_and_q_ends_it(demo: Path, tmp_path: Path) -> None:
     """A real window on a virtual screen; xdotool types q into it."""
     write_long_video(tmp_path / "long.mp4")
     live = f"{sys.executable} {ROOT / 'cli.py'} live {demo / 'demo/run'} --source long.mp4 --no-cam --out session"
-    press_q = "xdotool search --name 'physpatch live' windowfocus key q"
+    press_q = "xdotool search --name 'physpatch - q ends' windowfocus key q"
     script = f"{live} & while kill -0 $! 2>/dev/null; do {press_q} 2>/dev/null; sleep 0.2; done; wait $!"
     done = subprocess.run(
         ["xvfb-run", "-a", "bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=200
