@@ -5,6 +5,7 @@ Rooms are imported inside the commands: torch alone takes seconds, and ``--help`
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,7 +17,7 @@ import click
 
 import physpatch
 from calibration.errors import InputError, PhyspatchError, unknown_name
-from calibration.files import atomic_path, read_json, write_json
+from calibration.files import file_sha256, read_json, write_json, write_picture
 from calibration.paper import PAGES_MM, parse_extent_mm
 from calibration.sheet import CUTS, SHEET_KINDS
 from calibration.units import parse_length_mm
@@ -248,9 +249,7 @@ def train(
             model, *also = models
             options |= {"model": model, "also": tuple(also), "grid": parse_grid(grid), "eot": transformations}
             if profile is not None:
-                from calibration.profile import profile_sha256
-
-                options["profile"] = profile_sha256(profile)
+                options["profile"] = file_sha256(profile)
             config = replace(_DEFAULT, **options)
             folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
     if folder is None:
@@ -573,8 +572,7 @@ def print_(
     """
     path = verify or out
     if path is None:
-        folder = find_run(run)
-        path = (folder.parent if folder.is_file() else folder) / "sheet.pdf"
+        path = _sheet_of(find_run(run))
     if measured:
         from calibration.pdf import store_measured
 
@@ -589,6 +587,11 @@ def print_(
         _print_run(find_run(run), path, json_out, **options)
     if open_it:
         _show_file(path)
+
+
+def _sheet_of(folder: Path) -> Path:
+    """Where the sheet of a run folder, or of a patch.json, lies."""
+    return (folder.parent if folder.is_file() else folder) / "sheet.pdf"
 
 
 def _print_run(
@@ -755,8 +758,6 @@ def calibrate_camera(source: str, sheet: Path, profile: Path, name: str, headles
     physpatch calibrate camera --source clip.mp4 --headless
     physpatch calibrate camera --source stills/ --headless
     """
-    from PIL import Image
-
     from calibration.board import BoardFinder, coverage_picture, fit_lens
     from captures.calibrate import collect_views
 
@@ -775,8 +776,7 @@ def calibrate_camera(source: str, sheet: Path, profile: Path, name: str, headles
         print_scale=_print_scale(rig, layout),
     ).save(profile)
     picture = profile.with_name(f"{profile.stem}-lens.png")
-    with atomic_path(picture) as temporary:
-        Image.fromarray(coverage_picture(fit.views)).save(temporary)
+    write_picture(picture, coverage_picture(fit.views))
     if json_out != "-":
         lens = fit.intrinsics
         click.echo(
@@ -820,8 +820,6 @@ def calibrate_colour(
     physpatch calibrate colour --source photos/ --light daylight
     physpatch calibrate colour --source 0 --light "desk lamp"
     """
-    from PIL import Image
-
     from calibration.profile import LightProfile
     from captures.calibrate import collect_shots
 
@@ -841,9 +839,7 @@ def calibrate_colour(
         paper=paper_name or rig.paper,
         print_scale=_print_scale(rig, layout),
     ).save(profile)
-    picture = profile.with_name(f"{profile.stem}-{'-'.join(light.split())}.png")
-    with atomic_path(picture) as temporary:
-        Image.fromarray(fitted.picture()).save(temporary)
+    picture = _save_light_picture(profile, fitted)
     if json_out != "-":
         click.echo(
             f"{profile}: {light}, {fitted.shots} pictures; colour difference (CIEDE2000), median and 95th percentile: "
@@ -865,8 +861,6 @@ def calibrate_show(profile: Path, json_out: str | None) -> None:
     \b
     physpatch calibrate show rig.json
     """
-    from PIL import Image
-
     from calibration.profile import RigProfile
     from physpatch.terminal import print_table
 
@@ -903,12 +897,7 @@ def calibrate_show(profile: Path, json_out: str | None) -> None:
         ]
         headings = ("light", "shots", "as sent", "predicted", "map", "gamut", "paper's level", "blur", "noise")
         print_table(headings, rows)
-    pictures = []
-    for one in rig.lights:
-        path = profile.with_name(f"{profile.stem}-{'-'.join(one.name.split())}.png")
-        with atomic_path(path) as temporary:
-            Image.fromarray(one.picture()).save(temporary)
-        pictures.append(path)
+    pictures = [_save_light_picture(profile, one) for one in rig.lights]
     if json_out != "-" and pictures:
         click.echo(
             "as sent / predicted: CIEDE2000, median / 95th percentile; pictures: " + ", ".join(map(str, pictures))
@@ -956,6 +945,13 @@ def _calibration_layout(sheet: Path, kind: str) -> "SheetLayout":
 
 def _print_scale(rig: "RigProfile", layout: "SheetLayout") -> tuple[float, float] | None:
     return layout.scale if layout.scale != (1.0, 1.0) else rig.print_scale
+
+
+def _save_light_picture(profile: Path, light: "LightProfile") -> Path:
+    """The chart under one light, beside the profile; whatever the light is called, the name is a file's."""
+    path = profile.with_name(f"{profile.stem}-{'-'.join(re.findall(r'[^ /:]+', light.name)) or 'light'}.png")
+    write_picture(path, light.picture())
+    return path
 
 
 def _light_numbers(light: "LightProfile") -> dict[str, Any]:
@@ -1120,7 +1116,7 @@ def _session_sheet(folder: Path | None, patch: Patch | None, given: Path | None)
     """The PDF that was named, else the run's; refused where it shows another patch than the run's."""
     from calibration.pdf import carried_layouts
 
-    beside = (folder.parent if folder.is_file() else folder) / "sheet.pdf" if folder else None
+    beside = _sheet_of(folder) if folder else None
     sheet = given or (beside if beside and beside.is_file() else None)
     if sheet and patch and carried_layouts(sheet)[0].patch_id != patch.id:
         raise InputError(f"{sheet} shows another patch than {folder}; print it anew with `physpatch print {folder}`")

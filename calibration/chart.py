@@ -14,7 +14,7 @@ from calibration.edges import BLURRED_FRAME_PX, edge_blur_px, frame_blur_px
 from calibration.errors import InputError
 from calibration.label import label_of
 from calibration.pose import SheetPose, find_sheet, make_detector
-from calibration.sheet import Rect, SheetLayout, marker_ids
+from calibration.sheet import SheetLayout, marker_ids
 
 _LEAST_PX_PER_CELL = 8.0
 _WORST_BLUR = 0.1  # of a cell: beyond it neighbours run into a cell's middle half
@@ -200,21 +200,18 @@ class _SmoothLight:
 
 
 def _cell_centers_mm(layout: SheetLayout) -> NDArray[np.float64]:
-    rows, columns = np.indices(layout.grid) + 0.5
-    step_x, step_y = layout.patch.width_mm / layout.grid[1], layout.patch.height_mm / layout.grid[0]
-    return np.column_stack([layout.patch.x_mm + columns.ravel() * step_x, layout.patch.y_mm + rows.ravel() * step_y])
+    return np.array([layout.cell_rect(row, column).corners_mm.mean(axis=0) for row, column in np.ndindex(layout.grid)])
 
 
 def _cells(frame: NDArray[np.uint8], pose: SheetPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Median and variance of the linear light in the middle of every cell, (rows, columns, 3), from the frame's own pixels."""
     layout = pose.layout
     rows, columns = layout.grid
-    step_x, step_y = layout.patch.width_mm / columns, layout.patch.height_mm / rows
     medians, variances = np.zeros((rows, columns, 3)), np.zeros((rows, columns, 3))
     linear_of = srgb_to_linear(np.arange(256) / 255)
     for row, column in np.ndindex(rows, columns):
-        cell = Rect(layout.patch.x_mm + column * step_x, layout.patch.y_mm + row * step_y, step_x, step_y)
-        inner = cell.grown(-(1 - _INNER) / 2 * min(step_x, step_y))
+        cell = layout.cell_rect(row, column)
+        inner = cell.grown(-(1 - _INNER) / 2 * min(cell.width_mm, cell.height_mm))
         quad = pose.to_pixels(inner.corners_mm)
         left, top = np.floor(quad.min(axis=0)).astype(int)
         right, bottom = np.ceil(quad.max(axis=0)).astype(int) + 1

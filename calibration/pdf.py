@@ -1,13 +1,12 @@
 """Reading printed sheets back: PDFium, a renderer independent of the library that draws them."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import InputError
-from calibration.files import read_json, write_json
+from calibration.files import file_sha256, read_json, write_json
 from calibration.sheet import SheetLayout, layouts_from_json
 
 _PLAUSIBLE_SCALE = (0.9, 1.1)
@@ -99,7 +98,7 @@ def store_measured(path: Path, rulers_mm: tuple[float, float]) -> Path:
             f"{100 * low:g} to {100 * high:g} % of that, across x down, like 99.2x99.4mm"
         )
     note = _note(path)
-    record = {"rulers_mm": rulers_mm, "scale_x": scale[0], "scale_y": scale[1], "pdf_sha256": _sha256(path)}
+    record = {"rulers_mm": rulers_mm, "scale_x": scale[0], "scale_y": scale[1], "pdf_sha256": file_sha256(path)}
     write_json(note, record)
     return note
 
@@ -116,7 +115,7 @@ def measured_scale(path: Path) -> tuple[float, float] | None:
     record = read_json(note)
     try:
         scale = float(record["scale_x"]), float(record["scale_y"])
-        other = record["pdf_sha256"] != _sha256(path)
+        other = record["pdf_sha256"] != file_sha256(path)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{note} is not a measurement of printed rulers; remove it and measure again") from error
     if other:
@@ -130,7 +129,7 @@ def measured_scale(path: Path) -> tuple[float, float] | None:
 def forget_measured(path: Path) -> bool:
     """Remove the note of a PDF that was written anew as something else; whether there was one."""
     note = _note(path)
-    if not note.is_file() or read_json(note).get("pdf_sha256") == _sha256(path):
+    if not note.is_file() or read_json(note).get("pdf_sha256") == file_sha256(path):
         return False
     note.unlink()
     return True
@@ -138,10 +137,6 @@ def forget_measured(path: Path) -> bool:
 
 def _note(path: Path) -> Path:
     return Path(path).with_suffix(".measured.json")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _open(path: Path):  # type: ignore[no-untyped-def]  # pypdfium2 carries no types

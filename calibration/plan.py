@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -21,14 +22,8 @@ _HEADER_MM = 10.5  # two lines of words
 _EDGE_MM = 5.0  # white paper between what is printed and the cut line, at least
 _MARKER_MM = (8.0, 20.0)
 _POSTER_MARKER_MM = (20.0, 200.0)
-_POSTER_MARKER_SHARES = (
-    0.12,
-    0.1,
-    0.08,
-    0.06,
-    0.05,
-    0.04,
-)  # below 4 % a frame that the poster fills can't resolve them
+# below 4 % a frame that the poster fills can't resolve them
+_POSTER_MARKER_SHARES = (0.12, 0.1, 0.08, 0.06, 0.05, 0.04)
 _LARGEST_MM = 20_000.0
 _CROP_REACH_MM = 4.0  # room for crop marks between the bleed of a cut-out and its markers
 
@@ -118,7 +113,7 @@ def _on_one_page(
         width, height = framed.page_mm
         top, bottom = MARGIN_MM + _HEADER_MM, page_mm[1] - MARGIN_MM - _RULER_BAND_MM - 1
         x, y = (page_mm[0] - width) / 2, (top + bottom - height) / 2
-        layout = _with_rulers(_shifted(framed, x, y), page_mm)
+        layout = _with_rulers(framed.with_parts(partial(Rect.shifted, x_mm=x, y_mm=y)), page_mm)
         if _fits(layout, Rect(x, y, width, height)):
             return layout
     return None
@@ -168,17 +163,6 @@ def _framed(marker_mm: float, cell_mm: float, grid: tuple[int, int], cut: str, b
         bleed_mm=bleed,
         ruler_x=outer,
         ruler_y=outer,
-    )
-
-
-def _shifted(layout: SheetLayout, x: float, y: float) -> SheetLayout:
-    return replace(
-        layout,
-        patch=layout.patch.shifted(x, y),
-        white=layout.white.shifted(x, y),
-        markers=tuple(replace(marker, rect=marker.rect.shifted(x, y)) for marker in layout.markers),
-        label=layout.label.shifted(x, y),
-        cut=layout.cut.shifted(x, y),
     )
 
 

@@ -1,6 +1,5 @@
 """The rig: one printer, paper and camera as measured, in one JSON file that training and sessions read."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -166,11 +165,6 @@ class RigProfile:
             plain["print_scale"] = (float(across), float(down))
         plain["lights"] = tuple(LightProfile.from_dict(light) for light in plain.get("lights", ()))
         return cls(**plain)
-
-
-def profile_sha256(path: Path) -> str:
-    """What a run records of the profile that it was trained with."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _triples(colours: NDArray[Any]) -> tuple[tuple[int, int, int], ...]:

@@ -6,7 +6,7 @@ the patch is larger, a poster of several :class:`Tile` pages; then the coordinat
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -201,15 +201,26 @@ class SheetLayout:
         """The sheet as a printer made it that stretches by ``scale`` along x and y: everything in true millimetres."""
         x, y = scale
         return replace(
-            self,
+            self.with_parts(lambda part: part.scaled(x, y)),
             page_mm=(self.page_mm[0] * x, self.page_mm[1] * y),
-            patch=self.patch.scaled(x, y),
-            white=self.white.scaled(x, y),
-            markers=tuple(replace(marker, rect=marker.rect.scaled(x, y)) for marker in self.markers),
-            label=self.label.scaled(x, y),
-            cut=self.cut.scaled(x, y),
             scale=(self.scale[0] * x, self.scale[1] * y),
         )
+
+    def with_parts(self, change: Callable[[Rect], Rect]) -> "SheetLayout":
+        """With everything that belongs to the sheet moved or stretched; page, rulers and tiles stay."""
+        return replace(
+            self,
+            patch=change(self.patch),
+            white=change(self.white),
+            markers=tuple(replace(marker, rect=change(marker.rect)) for marker in self.markers),
+            label=change(self.label),
+            cut=change(self.cut),
+        )
+
+    def cell_rect(self, row: int, column: int) -> Rect:
+        """Where one cell lies."""
+        width, height = self.patch.width_mm / self.grid[1], self.patch.height_mm / self.grid[0]
+        return Rect(self.patch.x_mm + column * width, self.patch.y_mm + row * height, width, height)
 
 
 def marker_ids(kind: str) -> tuple[int, int, int, int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calibration.errors import InputError
-from calibration.files import atomic_path, read_json, write_json
+from calibration.files import read_json, write_json, write_picture
 
 PATCH_VERSION = 1
 CONTROLS = ("grey", "random", "shuffled")
@@ -76,8 +76,7 @@ class Patch:
 
     def save(self, folder: Path) -> None:
         """Write ``patch.json`` and ``patch.png`` into ``folder``."""
-        with atomic_path(Path(folder) / "patch.png") as temporary:
-            Image.fromarray(self.picture()).save(temporary)
+        write_picture(Path(folder) / "patch.png", self.picture())
         record = {"physpatch_patch": PATCH_VERSION, "id": self.id, "target": self.target, "provenance": self.provenance}
         write_json(Path(folder) / "patch.json", record | {"grid": self.cells.tolist()})
 

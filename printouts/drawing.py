@@ -169,7 +169,7 @@ def _draw_cells(canvas: Canvas, layout: SheetLayout, cells: NDArray[np.uint8], w
     under = min(cell / 2, _CELL_OVERLAP_MM)
     for row in range(rows):
         for column in range(columns):
-            own = Rect(place.x_mm + column * cell, place.y_mm + row * cell, cell, cell)
+            own = layout.cell_rect(row, column)
             if window is not None and not own.grown(bleed).overlaps(window):
                 continue
             left, top = own.x_mm - (bleed if column == 0 else 0), own.y_mm - (bleed if row == 0 else 0)

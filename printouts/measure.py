@@ -52,13 +52,7 @@ def worst_step(page: RasterPage, cells: NDArray[np.uint8]) -> int:
     layout, per_mm = page.layout, _per_mm(page.raster, page.layout)
     worst = 0
     for row, column in np.ndindex(layout.grid):
-        cell = Rect(
-            layout.patch.x_mm + column * layout.cell_mm,
-            layout.patch.y_mm + row * layout.cell_mm,
-            layout.cell_mm,
-            layout.cell_mm,
-        )
-        part = cell.common(page.part)
+        part = layout.cell_rect(row, column).common(page.part)
         if part is None or min(part.width_mm, part.height_mm) < 0.5 or not _flat(layout, part):
             continue
         inner = part.shifted(*page.shift_mm).grown(-0.25 * min(part.width_mm, part.height_mm))

@@ -6,9 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from calibration.files import atomic_path
+from calibration.files import write_picture
 from calibration.pdf import page_count, rasterise
 
 _DPI, _DPI_OF_MANY = 100, 50
@@ -30,8 +29,7 @@ def save_preview(pdf: Path) -> Path:
         top, left = (number // columns) * height + _GAP_PX, (number % columns) * width + _GAP_PX
         sheet[top : top + page.shape[0], left : left + page.shape[1]] = page
     out = pdf.with_suffix(".png")
-    with atomic_path(out) as temporary:
-        Image.fromarray(_shrunk(sheet)).save(temporary)
+    write_picture(out, _shrunk(sheet))
     return out
 
 

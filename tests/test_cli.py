@@ -22,8 +22,8 @@ from torchvision import models
 
 import cli
 from calibration.camera import Intrinsics
+from calibration.files import file_sha256
 from calibration.pdf import carried_layouts, printed_layouts
-from calibration.profile import profile_sha256
 from captures.store import read_rows
 from captures.virtual import RigTruth, VirtualRig
 from physpatch.artifact import Patch
@@ -235,7 +235,7 @@ def test_calibrate_camera_and_colour_make_a_profile_that_training_uses(
     done = command("train", "--profile", rig, *arguments, "--out", tmp_path / "run")
     assert done.code == 0, done.err
     config = json.loads((tmp_path / "run/run.json").read_text())["config"]
-    assert config["profile"] == profile_sha256(rig) and len(config["eot"]["prints"]) == 1
+    assert config["profile"] == file_sha256(rig) and len(config["eot"]["prints"]) == 1
     frames = tmp_path / "frames"
     frames.mkdir()
     shutil.copy(filmed / "chart/00.png", frames)

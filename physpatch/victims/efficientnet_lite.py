@@ -4,7 +4,8 @@ import importlib
 from pathlib import Path
 
 from calibration.errors import InputError
-from physpatch.victims.base import CatalogueEntry, Preprocessing, Victim, WeightsInfo, file_sha256, freeze
+from calibration.files import file_sha256
+from physpatch.victims.base import CatalogueEntry, Preprocessing, Victim, WeightsInfo, freeze
 from physpatch.victims.imagenet import imagenet_categories
 from physpatch.victims.weights import read_state
 

@@ -10,12 +10,12 @@ from torch import nn
 from torchvision import models
 
 from calibration.errors import InputError, UnavailableError
+from calibration.files import file_sha256
 from physpatch.victims.base import (
     CatalogueEntry,
     Preprocessing,
     Victim,
     WeightsInfo,
-    file_sha256,
     find_cam_layer,
     freeze,
 )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.errors import InputError, UnavailableError
+from calibration.files import file_sha256
 from physpatch.victims.base import (
     DETECTION_THRESHOLD,
     CatalogueEntry,
@@ -26,7 +27,6 @@ from physpatch.victims.base import (
     Preprocessing,
     Victim,
     WeightsInfo,
-    file_sha256,
     freeze,
 )
 from physpatch.victims.download import reachable, stall_limit

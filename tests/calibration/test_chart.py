@@ -11,7 +11,8 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from calibration.chart import ChartShot, read_chart
 from calibration.colour import ColourMap, delta_e00, fit_colour_map, monomials
 from calibration.errors import InputError
-from calibration.profile import LightProfile, RigProfile, profile_sha256
+from calibration.files import file_sha256
+from calibration.profile import LightProfile, RigProfile
 from calibration.targets import chart_cells
 from captures.virtual import RigPose, RigTruth, VirtualRig
 from physpatch.artifact import Patch
@@ -165,7 +166,7 @@ def test_a_profile_survives_its_file(light: LightProfile, target_rig: VirtualRig
     rig.save(path)
     assert RigProfile.load(path) == rig
     assert [one.name for one in rig.with_light(replace(light, shots=9)).lights] == ["sun", "lamp"]
-    assert len(profile_sha256(path)) == 64
+    assert len(file_sha256(path)) == 64
     assert light.picture().shape[2] == 3
 
 

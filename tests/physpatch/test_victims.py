@@ -18,12 +18,13 @@ from torchvision.models._api import Weights, WeightsEnum
 from torchvision.transforms._presets import ImageClassification
 
 from calibration.errors import InputError, UnavailableError
+from calibration.files import file_sha256
 from physpatch.config import TrainConfig
 from physpatch.data import list_photos, load_photos
 from physpatch.explain import grad_cam
 from physpatch.train import Trainer
 from physpatch.victims import download, torchvision_classifiers, ultralytics_detectors
-from physpatch.victims.base import Victim, file_sha256
+from physpatch.victims.base import Victim
 from physpatch.victims.fold import fold_batch_norms
 from physpatch.victims.registry import catalogue, choose_device, load_detector, load_victim
 
