@@ -7,8 +7,8 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,26 +16,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import physpatch
-from calibration.errors import InputError, PhyspatchError, unknown_name
+from calibration.errors import InputError, PhyspatchError
 from calibration.files import file_sha256, read_json, write_json, write_picture
 from calibration.paper import PAGES_MM, parse_extent_mm
-from calibration.sheet import CUTS, SHEET_KINDS
+from calibration.sheet import CUTS
 from calibration.units import parse_length_mm
 from physpatch.artifact import CONTROLS, Patch, parse_grid
 from physpatch.config import EOT_PRESETS, PRECISIONS, EotConfig, TrainConfig
 from physpatch.places import LATEST, find_run
 
 if TYPE_CHECKING:
-    from calibration.camera import Intrinsics
     from calibration.profile import LightProfile, RigProfile
     from calibration.sheet import SheetLayout
+    from captures.controls import Viewer
     from captures.session import SessionPlan
+    from captures.settings import CameraSettings
     from captures.sources import Source
     from captures.virtual import VirtualRig
-    from captures.window import Window
     from physpatch.terminal import ProgressBar
-    from physpatch.victims.base import Victim
-    from physpatch.victims.ultralytics_detectors import YoloVictim
 
 _DEFAULT = TrainConfig()
 _RUN_ARGUMENT = click.argument("run", required=False, metavar="[RUN]")
@@ -44,6 +42,9 @@ _JSON_OPTION = click.option(
 )
 _DEVICE_OPTION = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default=_DEFAULT.device, show_default=True
+)
+_TRUST_OPTION = click.option(
+    "--trust-weights", is_flag=True, help="Let files of weights run the code that they carry: only your own."
 )
 _DEFAULT_SIZE = "10cm"
 _DEFAULT_PRESET = "desk"
@@ -137,6 +138,7 @@ def _say(line: str) -> None:
     type=click.Path(dir_okay=False),
     help="A file of weights for that model, instead of the published ones.",
 )
+@_TRUST_OPTION
 @click.option(
     "--data",
     default=_DEFAULT.data,
@@ -395,6 +397,7 @@ def bench(
     help="A victim to measure on; may be repeated. Default: the run's own.",
 )
 @click.option("--weights", type=click.Path(dir_okay=False), help="A file of weights for the one model given.")
+@_TRUST_OPTION
 @click.option(
     "--eot/--no-eot",
     default=None,
@@ -409,6 +412,7 @@ def evaluate(
     data: str | None,
     models: tuple[str, ...],
     weights: str | None,
+    trust_weights: bool,
     eot: bool | None,
     preset: str | None,
     device: str,
@@ -433,7 +437,8 @@ def evaluate(
     ranges = config.eot if eot is None and preset is None else _eot_config(eot is not False, preset, ())
     results = {}
     for name in models or (config.model,):
-        victim = load_victim(name, weights=weights or (None if models else config.weights), device=device, say=_say)
+        file = weights or (None if models else config.weights)
+        victim = load_victim(name, weights=file, device=device, trust=trust_weights, say=_say)
         photographs = held_out_photographs(folder, config, data, victim)
         with progress_bar(f"measuring {victim.name}") as bar:
             evaluation = evaluate_patch(
@@ -909,7 +914,7 @@ def calibrate_show(profile: Path, json_out: str | None) -> None:
 @contextmanager
 def _filming(source: str, headless: bool) -> "Iterator[tuple[Source, bool, Any]]":
     """An opened source, whether it is live, and what shows or says how it goes."""
-    from captures.sources import LiveSource, open_source
+    from captures.sources import open_source
     from captures.window import Window
     from physpatch.terminal import progress_bar
 
@@ -923,7 +928,7 @@ def _filming(source: str, headless: bool) -> "Iterator[tuple[Source, bool, Any]]
             bar.show(kept, None, said)
             return window is None or window.show(picture)
 
-        yield frames, isinstance(frames, LiveSource), on_look
+        yield frames, frames.live, on_look
 
 
 def _open_rig(profile: Path) -> "RigProfile":
@@ -970,24 +975,45 @@ def _light_numbers(light: "LightProfile") -> dict[str, Any]:
     "--source",
     default="0",
     show_default=True,
-    metavar="0|FILE|DIR|URL|virtual",
-    help="Camera index, video, folder of stills, stream, or the virtual rig.",
+    metavar="0|NAME|FILE|DIR|URL|phone|virtual",
+    help="Camera by index or name, video, folder of stills, stream, a phone's browser, or the virtual rig.",
+)
+@click.option(
+    "--camera",
+    "camera",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Asked of the camera's driver: resolution=1280x720, fps=30, format=MJPG; exposure, white_balance and focus each "
+    "auto, lock or a number. May be repeated.",
 )
 @click.option(
     "--classifier", metavar="NAME", help="Default: the run's own model, else auto (resnet50 where it can be had)."
 )
 @click.option("--weights", type=click.Path(dir_okay=False), help="A file of weights for the classifier.")
 @click.option("--detector", metavar="NAME|FILE", help="An ultralytics detector such as yolov8n, or a FILE.pt.")
+@_TRUST_OPTION
 @click.option(
     "--sheet",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.pdf",
     help="The printed sheet. Default: sheet.pdf of the run.",
 )
+@click.option(
+    "--roi",
+    default="center",
+    show_default=True,
+    metavar="center|frame|sheet[:AREA]|LEFT,TOP,SIDE",
+    help="What the classifier sees: the central square, the whole frame squeezed, a square around the sheet of which the "
+    "patch covers AREA, or one square of the frame.",
+)
+@click.option(
+    "--plan", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.toml", help="What is to be shown."
+)
 @click.option("--label", metavar="NAME|INDEX", help="The class truly before the camera.")
 @click.option(
     "--condition", help="Which sheet is shown, where its markers cannot tell: patch, grey, random, shuffled or none."
 )
+@click.option("--light", metavar="NAME", help="A name for the light.")
 @click.option("--hfov", type=float, metavar="DEGREES", help="Horizontal field of view of the camera, for distances.")
 @click.option(
     "--profile",
@@ -996,10 +1022,22 @@ def _light_numbers(light: "LightProfile") -> dict[str, Any]:
     help="The measured camera, for true distances and angles: `physpatch calibrate camera`.",
 )
 @click.option("--cam/--no-cam", default=True, help="Grad-CAM heat on the picture. Default: --cam.")
+@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Analyse one frame of N.")
+@click.option("--max-fps", type=click.FloatRange(min=0, min_open=True), help="Analyse at most so many frames a second.")
 @click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
+@click.option(
+    "--keep", default="key", show_default=True, metavar="key|all|N|none", help="Which frames are kept as they came."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the virtual rig.")
 @_DEVICE_OPTION
 @click.option("--headless", is_flag=True, help="Record without a window.")
+@click.option(
+    "--web", is_flag=True, help="Show and steer the session in a browser of this machine, instead of a window."
+)
+@click.option(
+    "--lan", is_flag=True, help="Let a phone of the same network in, by TLS and a one-time link. Goes with --web."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Of the web page; 0: any.")
 @_JSON_OPTION
 @click.option(
     "--out",
@@ -1007,42 +1045,94 @@ def _light_numbers(light: "LightProfile") -> dict[str, Any]:
     metavar="SESSION",
     help="Default: a new folder under sessions/.",
 )
-def live(run: str | None, source: str, headless: bool, out: Path | None, json_out: str | None, **options: Any) -> None:
+def live(
+    run: str | None, source: str, camera: tuple[str, ...], out: Path | None, json_out: str | None, **options: Any
+) -> None:
     """Put frames of a camera through the models; q or Ctrl-C ends it, and what was captured is kept.
 
     \b
     physpatch live --source 0
+    physpatch live --source 0 --camera exposure=lock --roi sheet:0.15 --plan plan.toml
+    physpatch live --source phone
     physpatch live runs/latest --source clip.mp4 --detector yolov8n --headless
     physpatch live --source virtual --headless
     """
-    from captures.sources import open_source
-    from captures.window import Window
+    from captures.settings import CameraSettings
 
     folder = find_run(run) if run or LATEST.exists() else None
-    with nullcontext() if headless else Window() as window:
-        opened = nullcontext() if source == "virtual" else open_source(source)
-        with opened as frames:
-            from captures.session import (
-                new_session_folder,
-            )  # torch comes after the camera: a missing one is said at once
+    phone = source == "phone"
+    options |= {"web": options["web"] or options["lan"] or phone, "lan": options["lan"] or phone}
+    settings = CameraSettings.parse(camera)
+    with _shown(**options) as viewers, _opened(source, settings, viewers) as frames:
+        from captures.session import new_session_folder  # torch comes after the camera: a missing one is said at once
 
-            session = out or new_session_folder()
-            target = _live_session(folder, session, frames, window, options)
+        session = out or new_session_folder()
+        notes = {"source": source, "camera": settings.asked}
+        target = _live_session(folder, session, frames, viewers, notes, options)
     _show_session(session, target, json_out)
 
 
+@contextmanager
+def _shown(*, headless: bool, web: bool, lan: bool, port: int, **_: Any) -> "Iterator[list[Viewer]]":
+    """What shows the session: a window, unless a browser does or nobody."""
+    with ExitStack() as stack:
+        viewers: list[Viewer] = []
+        if web:
+            from captures.web.server import WebPage
+
+            viewers.append(stack.enter_context(WebPage(port=port, lan=lan, say=_say)))
+        elif not headless:
+            from captures.window import SessionWindow
+
+            viewers.append(stack.enter_context(SessionWindow()))
+        yield viewers
+
+
+def _opened(
+    source: str, settings: "CameraSettings", viewers: "list[Viewer]"
+) -> "AbstractContextManager[Source | None]":
+    """The source; None stands for the virtual rig, which comes when the sheet is known."""
+    from captures.sources import open_source
+
+    if source == "virtual":
+        return nullcontext()
+    if source == "phone":
+        from captures.web.server import WebPage
+
+        return next(viewer.phone for viewer in viewers if isinstance(viewer, WebPage))
+    return open_source(source, settings)
+
+
 def _live_session(
-    folder: Path | None, session: Path, frames: "Source | None", window: "Window | None", options: dict[str, Any]
+    folder: Path | None,
+    session: Path,
+    frames: "Source | None",
+    viewers: "list[Viewer]",
+    notes: dict[str, Any],
+    options: dict[str, Any],
 ) -> str | None:
     """Load models, sheet and patch, and record; without frames the virtual rig makes them. Returns the target's name."""
+    from captures.controls import check_condition
+    from captures.prepare import measured_lens, session_layouts, session_models, session_notes, session_sheet
+    from captures.protocol import Protocol
+    from captures.recorder import KeepRule
+    from captures.region import RegionRule
     from captures.session import SessionPlan
     from physpatch.runs import held_out_files
 
-    _check_condition(options["condition"])
+    if options["condition"] is not None:
+        check_condition(options["condition"])
+    region, keep = RegionRule.parse(options["roi"]), KeepRule.parse(options["keep"])
+    protocol = Protocol.load(options["plan"]) if options["plan"] else None
+    if protocol and len(protocol.lights) > 1 and not viewers:
+        raise InputError(
+            "the plan changes the light, and nobody can say here that it was changed; leave --headless out"
+        )
     config = _run_config(folder)
     patch = Patch.load(folder) if folder else None
-    classifier, detector = _session_models(config, options)
-    sheet = _session_sheet(folder, patch, options["sheet"])
+    names = {name: options[name] for name in ("classifier", "weights", "detector", "device")}
+    classifier, detector = session_models(config, **names, trust=options["trust_weights"], say=_say)
+    sheet = session_sheet(_sheet_of(folder) if folder else None, folder, patch, options["sheet"])
     rig = None
     if frames is None:
         sheet = sheet or _print_for_rig(patch, session)
@@ -1052,83 +1142,34 @@ def _live_session(
     plan = SessionPlan(
         classifier=classifier,
         detector=detector,
-        layouts=_session_layouts(sheet, options["profile"]) if sheet else (),
-        intrinsics=rig.intrinsics if rig else _measured_lens(options["profile"]),
-        hfov_deg=options["hfov"],
+        layouts=session_layouts(sheet, options["profile"]) if sheet else (),
+        intrinsics=rig.intrinsics if rig else measured_lens(options["profile"]),
         target=patch.target if patch else None,
         label=None if options["label"] is None else classifier.categories[classifier.category_index(options["label"])],
-        condition=options["condition"],
+        region=region,
+        protocol=protocol,
+        keep=keep,
+        hfov_deg=options["hfov"],
         grad_cam=options["cam"],
-        max_frames=options["max_frames"],
-        notes=_session_notes(session, folder, sheet, virtual=rig is not None),
+        notes=session_notes(session, folder, sheet, virtual=rig is not None, **notes),
+        **{name: options[name] for name in ("condition", "light", "every", "max_fps", "max_frames")},
     )
-    _record(rig or frames, plan, session, len(rig) if rig else options["max_frames"], window)
+    _check_plan(plan)
+    _record(rig or frames, plan, session, len(rig) if rig else options["max_frames"], viewers)
     return plan.target["name"] if plan.target else None
 
 
-def _session_layouts(sheet: Path, profile: Path | None) -> "tuple[SheetLayout, ...]":
-    """In true millimetres: by the rulers of this very print, else by those that the rig's printer was measured with."""
-    from calibration.pdf import measured_scale, printed_layouts
-    from calibration.profile import RigProfile
-
-    layouts = printed_layouts(sheet)
-    scale = RigProfile.load(profile).print_scale if profile and measured_scale(sheet) is None else None
-    return tuple(layout.printed(scale) for layout in layouts) if scale else layouts
-
-
-def _measured_lens(profile: Path | None) -> "Intrinsics | None":
-    if profile is None:
-        return None
-    from calibration.profile import RigProfile
-
-    lens = RigProfile.load(profile).intrinsics
-    if lens is None:
-        raise InputError(f"{profile} holds no lens yet; add it with `physpatch calibrate camera --profile {profile}`")
-    return lens
-
-
-def _check_condition(condition: str | None) -> None:
-    known = (*SHEET_KINDS, "none")
-    if condition is not None and condition not in known:
-        raise unknown_name("condition", condition, known)
-
-
-def _session_models(config: TrainConfig | None, options: dict[str, Any]) -> "tuple[Victim, YoloVictim | None]":
-    """The models that were named, else the run's own in its role, else an automatic classifier."""
-    from physpatch.victims.registry import load_detector, load_victim
-    from physpatch.victims.ultralytics_detectors import YoloVictim
-
-    device = options["device"]
-    named = options["detector"]
-    detector = load_detector(named, device=device) if named else None
-    if options["classifier"] is None and options["weights"] is None and config is not None:
-        own = load_victim(config.model, weights=config.weights, device=device, say=_say)
-        if not isinstance(own, YoloVictim):
-            return own, detector
-        detector = detector or own
-    classifier = load_victim(options["classifier"] or "auto", weights=options["weights"], device=device, say=_say)
-    if classifier.task == "detect":
-        raise InputError(f"{classifier.name} is a detector; give it as --detector, and a classifier as --classifier")
-    return classifier, detector
-
-
-def _session_sheet(folder: Path | None, patch: Patch | None, given: Path | None) -> Path | None:
-    """The PDF that was named, else the run's; refused where it shows another patch than the run's."""
-    from calibration.pdf import carried_layouts
-
-    beside = _sheet_of(folder) if folder else None
-    sheet = given or (beside if beside and beside.is_file() else None)
-    if sheet and patch and carried_layouts(sheet)[0].patch_id != patch.id:
-        raise InputError(f"{sheet} shows another patch than {folder}; print it anew with `physpatch print {folder}`")
-    return sheet
-
-
-def _session_notes(session: Path, folder: Path | None, sheet: Path | None, *, virtual: bool) -> dict[str, Any]:
-    """Where run and sheet are, seen from the session, so that both can be moved together."""
-    paths = {"run": folder, "sheet": sheet}
-    return {"virtual": virtual} | {
-        k: os.path.relpath(p.resolve(), session.resolve()) for k, p in paths.items() if p is not None
-    }
+def _check_plan(plan: "SessionPlan") -> None:
+    """A plan whose sheets are not printed could never be finished."""
+    if plan.protocol is None:
+        return
+    printed = {layout.kind for layout in plan.layouts if layout.markers}
+    missing = [condition for condition in plan.protocol.conditions if condition not in printed]
+    if missing:
+        raise InputError(
+            f"the plan asks for {', '.join(missing)}, which the sheet does not hold with markers; "
+            "print it with `physpatch print --controls`"
+        )
 
 
 def _print_for_rig(patch: Patch | None, session: Path) -> Path:
@@ -1148,24 +1189,16 @@ def _virtual_rig(sheet: Path, photographs: list[tuple[Path, str | None]], seed: 
     return VirtualRig(sheet, photographs, seed=seed, clips=min(clips, len(photographs)))
 
 
-def _record(source: Any, plan: "SessionPlan", session: Path, total: int | None, window: "Window | None" = None) -> None:
-    """Run the session with a bar that counts frames, in a window where there is one."""
+def _record(
+    source: Any, plan: "SessionPlan", session: Path, total: int | None, viewers: "Sequence[Viewer]" = ()
+) -> None:
+    """Run the session with a bar that counts frames and says what happens, beside whatever else shows it."""
     from captures.session import run_session
+    from captures.terminal import TerminalViewer
     from physpatch.terminal import progress_bar
 
     with progress_bar("frames") as bar:
-        strangers: set[str] = set()
-
-        def on_frame(analysis: Any, picture: Any) -> bool:
-            bar.show(analysis.rows[0].frame, total)
-            if analysis.foreign and analysis.foreign.patch_id not in strangers:
-                strangers.add(analysis.foreign.patch_id)
-                bar.say(
-                    f"a sheet of patch {analysis.foreign.patch_id} is shown; it is none of this session's and not counted"
-                )
-            return window is None or window.show(picture)
-
-        run_session(source, plan, session, on_frame=on_frame)
+        run_session(source, plan, session, viewers=[TerminalViewer(bar, total), *viewers])
 
 
 def _show_session(session: Path, target: str | None, json_out: str | None = None) -> None:
@@ -1248,6 +1281,7 @@ def demo(out: Path, steps: int, clips: int, seed: int) -> None:
     \b
     physpatch demo --out demo
     """
+    from captures.prepare import session_notes
     from captures.report import write_report
     from captures.session import SessionPlan
     from physpatch.runs import held_out_files, train_run
@@ -1272,7 +1306,7 @@ def demo(out: Path, steps: int, clips: int, seed: int) -> None:
     )
     classifier = load_victim(config.model)
     rig = _virtual_rig(sheet, held_out_files(run, config, classifier), seed, clips)
-    notes = _session_notes(session, run, sheet, virtual=True)
+    notes = session_notes(session, run, sheet, virtual=True)
     plan = SessionPlan(classifier, layouts=layouts, intrinsics=rig.intrinsics, target=patch.target, notes=notes)
     _record(rig, plan, session, len(rig))
     _show_session(session, patch.target["name"] if patch.target else None)

@@ -1,9 +1,10 @@
 """What the models make of one frame."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -14,18 +15,34 @@ from torch import Tensor
 
 from calibration.camera import Intrinsics
 from calibration.label import SheetLabel
-from calibration.pose import SheetPose, find_sheet, make_detector
+from calibration.pose import SheetFinder, SheetPose
 from calibration.sheet import SheetLayout
 from captures.frame import Frame
 from captures.labels import LabelWatch
+from captures.region import Region, RegionRule
 from captures.store import FrameRow
 from physpatch.explain import HeatMapper, grad_cam, heat_share
 from physpatch.victims.base import Detection, Preprocessing, Victim
 from physpatch.victims.ultralytics_detectors import YoloVictim
 
 Lens = Callable[[tuple[int, ...]], Intrinsics]  # from a frame's (height, width, ...) to its intrinsics
-_TAKE_GAP_S = 1.0
 NO_SHEET = "none"  # the condition of a frame in which no sheet was recognised and the source named none
+_TOP = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """A frame before the models: where the sheet is, and what the classifier will see.
+
+    Attributes:
+        pose: of the sheet, or None.
+        foreign: what the sheet says of itself where it is none of this session's; then it has no pose.
+    """
+
+    frame: Frame
+    pose: SheetPose | None
+    foreign: SheetLabel | None
+    region: Region
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,88 +50,101 @@ class Analysis:
     """One frame and what was found in it.
 
     Attributes:
-        rows: one for each model.
-        pose: of the sheet, or None.
-        heat: (h, w) in [0, 1] over the central square of the frame, or None without Grad-CAM.
+        rows: one for each model, the classifier's first.
+        heat: (h, w) in [0, 1] over the region, or None without Grad-CAM.
+        top5: the classifier's likeliest classes with their scores.
         boxes: the detector's.
         target: name of the class aimed at, or None.
-        foreign: what the sheet says of itself where it is none of this session's; then it has no pose.
     """
 
-    frame: Frame
+    located: Located
     rows: list[FrameRow]
-    pose: SheetPose | None
     heat: NDArray[np.float32] | None
+    top5: list[tuple[str, float]]
     boxes: list[tuple[str, Detection]]
     target: str | None
-    foreign: SheetLabel | None = None
+
+    @property
+    def frame(self) -> Frame:
+        """The frame as it came."""
+        return self.located.frame
+
+    @property
+    def pose(self) -> SheetPose | None:
+        """Of the sheet, or None."""
+        return self.located.pose
 
 
-@dataclass(frozen=True, eq=False)
 class Analyser:
-    """Runs a classifier and, if given, a detector over frames."""
+    """Finds the sheet, and runs a classifier and, if given, a detector over frames.
 
-    classifier: Victim
-    detector: YoloVictim | None
-    layouts: Sequence[SheetLayout]
-    lens: Lens
-    target: dict[str, Any] | None
-    cam: HeatMapper | None
-    fallback: str
-    labels: LabelWatch
-    markers: cv2.aruco.ArucoDetector = field(default_factory=make_detector)
-    clips: "ClipCutter" = field(default_factory=lambda: ClipCutter())
+    :meth:`locate` and :meth:`judge` may run in threads of their own; each takes the frames in their order. ``rule`` may be
+    changed between frames.
+    """
 
-    def analyse(self, index: int, frame: Frame) -> Analysis:
-        """Look at one frame: sheet pose, classifier with heat, detector."""
-        pose = (
-            find_sheet(frame.image, self.layouts, self.lens(frame.image.shape), self.markers) if self.layouts else None
-        )
-        foreign = self.labels.foreign(frame.image, pose)
+    def __init__(
+        self,
+        classifier: Victim,
+        detector: YoloVictim | None,
+        layouts: Sequence[SheetLayout],
+        lens: Lens,
+        target: dict[str, Any] | None,
+        cam: HeatMapper | None,
+        rule: RegionRule,
+        label: str | None,
+    ) -> None:
+        self.classifier, self.detector, self.target, self.rule = classifier, detector, target, rule
+        self._lens, self._cam, self._label = lens, cam, label
+        self._finder = SheetFinder(layouts) if layouts else None
+        self._labels = LabelWatch(layouts)
+
+    def locate(self, frame: Frame) -> Located:
+        """Find the sheet in a frame, and the part of it that the classifier shall see."""
+        pose = self._finder.find(frame.image, self._lens(frame.image.shape)) if self._finder else None
+        foreign = self._labels.foreign(frame.image, pose)
         pose = None if foreign else pose
-        condition = frame.condition or (pose.layout.kind if pose else self.fallback)
-        clip = self.clips.number(condition, frame.time_s) if frame.clip is None else frame.clip
-        frame = replace(frame, condition=condition, clip=clip)
-        images = to_input(frame.image, self.classifier.preprocessing).to(self.classifier.device)
+        return Located(frame, pose, foreign, self.rule.at(frame.image.shape, pose))
+
+    def judge(self, located: Located) -> Analysis:
+        """Run the models; condition and clip of the rows are as the source says, or empty."""
+        frame, pose, region = located.frame, located.pose, located.region
+        images = to_input(frame.image, self.classifier.preprocessing, region).to(self.classifier.device)
         scores, heat = self._classified(images)
-        confidence = self.classifier.confidences(scores)[0].cpu()
-        share = (
-            None
-            if heat is None or pose is None
-            else heat_share(heat, patch_mask(pose, frame.image.shape[:2], heat.shape))
-        )
-        rows = [self._row(index, frame, pose, self.classifier, confidence, heat_in_patch=share)]
         boxes: list[tuple[str, Detection]] = []
         if self.detector is not None:
             boxes = [(self.detector.categories[d.index], d) for d in self.detector.detect(frame.image)]
-            best = torch.zeros(len(self.detector.categories))
+        confidence = self.classifier.confidences(scores)[0].cpu()
+        best, order = confidence.topk(min(_TOP, len(confidence)))
+        top5 = [(self.classifier.categories[i], s) for i, s in zip(order.tolist(), best.tolist(), strict=True)]
+        share = heat_share(heat, region.mask(pose.patch_corners_px, heat.shape)) if pose and heat is not None else None
+        delay = None if frame.captured is None else round(time.monotonic() - frame.captured, 4)
+        more = {
+            "heat_in_patch": _rounded(share, 4),
+            "top5": json.dumps([[name, round(score, 5)] for name, score in top5]),
+            "region": json.dumps([region.left, region.top, region.width, region.height]),
+            "delay_s": delay,
+        }
+        rows = [self._row(located, self.classifier, confidence, more)]
+        if self.detector is not None:
+            strongest = torch.zeros(len(self.detector.categories))
             for _, detection in boxes:
-                best[detection.index] = max(float(best[detection.index]), detection.score)
+                strongest[detection.index] = max(float(strongest[detection.index]), detection.score)
             listed = [[name, round(d.score, 4), *(round(edge, 1) for edge in d.xyxy)] for name, d in boxes]
-            rows.append(self._row(index, frame, pose, self.detector, best, boxes=json.dumps(listed)))
-        return Analysis(
-            frame, rows, pose, heat, boxes, None if self.target is None else str(self.target["name"]), foreign
-        )
+            rows.append(self._row(located, self.detector, strongest, {"boxes": json.dumps(listed), "delay_s": delay}))
+        target = None if self.target is None else str(self.target["name"])
+        return Analysis(located, rows, heat, top5, boxes, target)
 
     def _classified(self, images: Tensor) -> tuple[Tensor, NDArray[np.float32] | None]:
         """Scores and, with Grad-CAM, the heat of the answer, by one forward pass."""
-        if self.cam:
-            scores, maps = self.cam.top(images)
+        if self._cam:
+            scores, maps = self._cam.top(images)
             return scores, maps[0]
         with torch.no_grad():
             return self.classifier.scores(images), None
 
-    def _row(
-        self,
-        index: int,
-        frame: Frame,
-        pose: SheetPose | None,
-        model: Victim,
-        confidence: Tensor,
-        *,
-        heat_in_patch: float | None = None,
-        boxes: str | None = None,
-    ) -> FrameRow:
+    def _row(self, located: Located, model: Victim, confidence: Tensor, more: dict[str, Any]) -> FrameRow:
+        frame, pose = located.frame, located.pose
+        label = self._label or frame.label
         score, top = confidence.max(dim=0)
         found = float(score) > 0
         index_seen = int(top) if found else None
@@ -123,12 +153,12 @@ class Analyser:
         success: int | None = None
         if self.target is not None:
             success = int(index_seen == aim) if aim is not None else None
-        elif frame.label is not None and model.task == "classify":
-            success = int(name != frame.label)
+        elif label is not None and model.task == "classify":
+            success = int(name != label)
         return FrameRow(
-            frame=index,
+            frame=frame.number,
             time_s=round(frame.time_s, 4),
-            condition=frame.condition or NO_SHEET,
+            condition=frame.condition or (pose.layout.kind if pose else NO_SHEET),
             clip=frame.clip or 0,
             model=model.name,
             top1=name,
@@ -141,9 +171,9 @@ class Analyser:
             roll_deg=_rounded(pose.roll_deg if pose else None, 2),
             patch_px=_rounded(pose.patch_px if pose else None, 1),
             px_per_cell=_rounded(pose.px_per_cell if pose else None, 2),
-            label=frame.label,
-            heat_in_patch=_rounded(heat_in_patch, 4),
-            boxes=boxes,
+            label=label,
+            patch_xy=json.dumps(pose.patch_corners_px.round(1).astype(float).tolist()) if pose else None,
+            **more,
         )
 
 
@@ -156,63 +186,28 @@ def open_analyser(
     target: dict[str, Any] | None,
     *,
     with_cam: bool = True,
-    fallback: str = NO_SHEET,
+    rule: RegionRule | None = None,
+    label: str | None = None,
 ) -> Iterator[Analyser]:
     """An analyser whose Grad-CAM hooks are taken off the classifier when the block ends.
 
-    ``fallback`` is the condition of frames in which no sheet is recognised and of which the source says nothing.
+    ``label`` is the class truly before the camera, where it is not the source that knows.
     """
     with grad_cam(classifier) if with_cam else nullcontext() as cam:
-        yield Analyser(classifier, detector, layouts, lens, target, cam, fallback, LabelWatch(layouts))
+        yield Analyser(classifier, detector, layouts, lens, target, cam, rule or RegionRule(), label)
 
 
-class ClipCutter:
-    """Numbers the takes of a camera: a clip is a stretch in which one sheet is seen, with no long gap.
+def to_input(image: NDArray[np.uint8], preprocessing: Preprocessing, region: Region | None = None) -> Tensor:
+    """A region of a frame (H, W, 3) RGB uint8, by default its central square, as a classifier's input (1, 3, S, S) in [0, 1].
 
-    Frames of one take are much alike, so the take is what counts once; showing the sheet again begins another.
+    All of the region is shown: what stands at its edge would be cut away by the usual margin.
     """
-
-    def __init__(self) -> None:
-        self._clip, self._kind, self._last_s = 0, NO_SHEET, 0.0
-
-    def number(self, condition: str, time_s: float) -> int:
-        """The clip of a frame that shows ``condition``, of frames in the order of their times."""
-        away = time_s - self._last_s > _TAKE_GAP_S
-        if self._kind != NO_SHEET and (away or condition not in (self._kind, NO_SHEET)):
-            self._clip += 1
-            self._kind = NO_SHEET
-        if condition != NO_SHEET:
-            self._kind, self._last_s = condition, time_s
-        return self._clip
-
-
-def to_input(image: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
-    """The central square of a frame (H, W, 3) RGB uint8 as a classifier's input (1, 3, S, S) in [0, 1].
-
-    The whole square is shown: what stands at the edge of the picture would be cut away by the usual margin.
-    """
-    left, top, side = central_square(image.shape[:2])
-    square = image[top : top + side, left : left + side]
-    shrinks = side > preprocessing.size
+    part = (region or RegionRule().at(image.shape, None)).cut(image)
+    shrinks = min(part.shape[:2]) > preprocessing.size
     resized = cv2.resize(
-        square, (preprocessing.size, preprocessing.size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        part, (preprocessing.size, preprocessing.size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     )
     return torch.from_numpy(resized).permute(2, 0, 1)[None].float() / 255
-
-
-def central_square(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Left, top and side of the central square of a frame of (height, width)."""
-    side = min(shape)
-    return (shape[1] - side) // 2, (shape[0] - side) // 2, side
-
-
-def patch_mask(pose: SheetPose, frame_shape: tuple[int, ...], mask_shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """The patch's outline in the central square, as a mask of ``mask_shape`` with 0 and 1."""
-    left, top, side = central_square(frame_shape)
-    corners = (pose.patch_corners_px - (left, top)) * (mask_shape[0] / side)
-    mask = np.zeros(mask_shape, dtype=np.float32)
-    cv2.fillConvexPoly(mask, corners.round().astype(np.int32), 1.0)
-    return mask
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

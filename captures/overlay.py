@@ -1,25 +1,33 @@
-"""Drawing on a frame: heat, patch outline, boxes, labels, frames per second."""
+"""Drawing on a frame: heat, patch outline, boxes, labels, and what the person should do."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.analyse import Analysis, central_square
+from captures.analyse import Analysis
+from captures.controls import Standing
+from captures.protocol import Director
 from physpatch.pictures import heat_overlay
 
 _WHITE = (255, 255, 255)
-_ORANGE, _BLUE, _YELLOW = (213, 94, 0), (0, 114, 178), (240, 228, 66)  # Okabe and Ito's, RGB
+_ORANGE, _BLUE, _YELLOW, _GREEN = (213, 94, 0), (0, 114, 178), (240, 228, 66), (0, 158, 115)  # Okabe and Ito's, RGB
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LINE_PX = 22
+_CELL_PX, _CELL_GAP_PX = 14, 3
+
+Line = tuple[str, tuple[int, int, int]]
 
 
-def annotate(analysis: Analysis, fps: float) -> NDArray[np.uint8]:
+def annotate(analysis: Analysis, standing: Standing) -> NDArray[np.uint8]:
     """The frame with everything drawn on it, (H, W, 3) RGB uint8; the analysed frame itself is left alone."""
     canvas = analysis.frame.image.copy()
+    region = analysis.located.region
     if analysis.heat is not None:
-        left, top, side = central_square(canvas.shape[:2])
-        square = canvas[top : top + side, left : left + side]
-        canvas[top : top + side, left : left + side] = heat_overlay(square, analysis.heat)
+        part = region.cut(canvas)
+        part[:] = heat_overlay(part, analysis.heat)
+    if (region.width, region.height) != (canvas.shape[1], canvas.shape[0]):
+        corner = (region.left + region.width - 1, region.top + region.height - 1)
+        cv2.rectangle(canvas, (region.left, region.top), corner, _WHITE, 1)
     if analysis.pose is not None:
         outline = analysis.pose.patch_corners_px.round().astype(np.int32)
         cv2.polylines(canvas, [outline], isClosed=True, color=_YELLOW, thickness=2, lineType=cv2.LINE_AA)
@@ -27,32 +35,65 @@ def annotate(analysis: Analysis, fps: float) -> NDArray[np.uint8]:
         x1, y1, x2, y2 = (round(edge) for edge in box.xyxy)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), _BLUE, 2)
         _label(canvas, f"{name} {box.score:.2f}", (x1, max(y1, _LINE_PX)), _BLUE)
-    heads_up(canvas, _lines(analysis, fps))
+    heads_up(canvas, _lines(analysis, standing))
+    if standing.director is not None:
+        _guide(canvas, standing, standing.director)
     return canvas
 
 
-def _lines(analysis: Analysis, fps: float) -> list[tuple[str, tuple[int, int, int]]]:
+def _lines(analysis: Analysis, standing: Standing) -> list[Line]:
     """What is written at the top, each line with its colour."""
     row = analysis.rows[0]
     sheet = f"sheet: {row.condition}"
     if analysis.pose is not None:
         yaw = "?" if analysis.pose.yaw_deg is None else f"{analysis.pose.yaw_deg:.0f}"
         sheet += f"  {analysis.pose.distance_m:.2f} m  yaw {yaw} deg  {analysis.pose.px_per_cell:.1f} px/cell"
-    lines = [(f"{row.model}: {row.top1} {100 * row.top1_score:.0f} %", _ORANGE if row.success else _WHITE)]
+    lines: list[Line] = [(f"{row.model}: {row.top1} {100 * row.top1_score:.0f} %", _ORANGE if row.success else _WHITE)]
     if analysis.target is not None and row.target_score is not None:
         lines.append((f"target {analysis.target}: {100 * row.target_score:.1f} %", _ORANGE if row.success else _WHITE))
-    if analysis.foreign is not None:
-        sheet = f"this sheet shows patch {analysis.foreign.patch_id}, which is not this session's"
-    lines.append((sheet, _YELLOW if analysis.foreign else _WHITE))
-    return [*lines, (f"{fps:.1f} frames/s", _WHITE)] if fps else lines  # none is known after one frame
+    foreign = analysis.located.foreign
+    if foreign is not None:
+        sheet = f"this sheet shows patch {foreign.patch_id}, which is not this session's"
+    lines.append((sheet, _YELLOW if foreign else _WHITE))
+    if not standing.recording:
+        lines.append(("paused: nothing is recorded", _YELLOW))
+    elif standing.fps:  # none is known after one frame
+        delay = f"  {1000 * standing.delay_s:.0f} ms late" if standing.delay_s is not None else ""
+        lines.append((f"{standing.fps:.1f} frames/s{delay}", _WHITE))
+    return lines
 
 
-def heads_up(canvas: NDArray[np.uint8], lines: list[tuple[str, tuple[int, int, int]]]) -> None:
-    """Write lines, each in its colour, over a darkened band at the top of ``canvas`` (H, W, 3) RGB uint8."""
-    band = canvas[: _LINE_PX * len(lines) + 8]
+def _guide(canvas: NDArray[np.uint8], standing: Standing, director: Director) -> None:
+    """The plan's step and what is amiss, at the bottom, and the cells of this sheet that are filled, at the right."""
+    step = director.step
+    ended = len(director.done) + len(director.skipped)
+    words = "all steps are done: q ends" if step is None else f"{ended + 1} of {len(director.steps)}: {step}"
+    lines: list[Line] = [(words, _WHITE), (standing.hint or f"hold it: {100 * director.held:.0f} %", _YELLOW)]
+    heads_up(canvas, lines if step is not None else lines[:1], at_bottom=True)
+    filled = director.filled()
+    if step is None or step.condition not in filled:
+        return
+    rows, columns = len(director.grid.distances_m), len(director.grid.yaws_deg)
+    pitch = _CELL_PX + _CELL_GAP_PX
+    left = canvas.shape[1] - columns * pitch - 8
+    top = canvas.shape[0] - rows * pitch - 2 * _LINE_PX - 20
+    here = director.grid.cell(step.distance_m, step.yaw_deg)
+    for (row, column), (done, total) in filled[step.condition].items():
+        corner = (left + column * pitch, top + row * pitch)
+        far = (corner[0] + _CELL_PX, corner[1] + _CELL_PX)
+        share = done / total
+        cv2.rectangle(canvas, corner, far, tuple(round(60 + share * (c - 60)) for c in _GREEN), -1)
+        cv2.rectangle(canvas, corner, far, _YELLOW if (row, column) == here else _WHITE, 1)
+
+
+def heads_up(canvas: NDArray[np.uint8], lines: list[Line], *, at_bottom: bool = False) -> None:
+    """Write lines, each in its colour, over a darkened band at the top of ``canvas`` (H, W, 3) RGB uint8, or at its bottom."""
+    height = _LINE_PX * len(lines) + 8
+    top = max(0, canvas.shape[0] - height) if at_bottom else 0
+    band = canvas[top : top + height]
     band[:] = (band * 0.45).astype(np.uint8)
     for number, (words, color) in enumerate(lines, start=1):
-        cv2.putText(canvas, _ascii(words), (8, _LINE_PX * number - 4), _FONT, 0.55, color, 1, cv2.LINE_AA)
+        cv2.putText(canvas, _ascii(words), (8, top + _LINE_PX * number - 4), _FONT, 0.55, color, 1, cv2.LINE_AA)
 
 
 def _label(canvas: NDArray[np.uint8], words: str, corner: tuple[int, int], color: tuple[int, int, int]) -> None:

@@ -1,16 +1,14 @@
 """A session: frames through the models into a folder, until the source ends or the person does."""
 
-import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
-from itertools import chain, count, islice
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,22 +16,26 @@ from calibration.camera import DEFAULT_HFOV_DEG, Intrinsics
 from calibration.errors import InputError, PhyspatchError
 from calibration.files import write_json
 from calibration.sheet import SheetLayout
-from captures.analyse import NO_SHEET, Analysis, open_analyser
-from captures.frame import Frame
+from captures.analyse import Analyser, Analysis, open_analyser
+from captures.controls import Command, Standing, Viewer
+from captures.frame import Event
 from captures.overlay import annotate
+from captures.pipeline import Pipeline
+from captures.posemap import PoseMap
+from captures.protocol import EVERYWHERE, Director, Protocol
+from captures.recorder import KeepRule, Recorder
+from captures.region import RegionRule
 from captures.sources import Source
 from captures.store import SessionStore, export_csv
-from captures.virtual import VirtualRig
+from captures.summary import Tally
+from captures.takes import Filing
 from physpatch.environment import device_name, versions
-from physpatch.pictures import open_video
 from physpatch.victims.base import Victim
 from physpatch.victims.ultralytics_detectors import YoloVictim
 
 SESSIONS_FOLDER = Path("sessions")
 _FPS_WINDOW = 15
-_RESERVE_BYTES = 20_000_000
-_LONGEST_HOLD_S = 5.0
-_KEPT_EVERY_S = 1.0  # a key frame a second, and the first of each clip and condition
+_TICK_S = 0.05  # how often keys and buttons are asked for while no frames come
 
 OnFrame = Callable[[Analysis, NDArray[np.uint8]], bool]
 
@@ -48,6 +50,11 @@ class SessionPlan:
         target: the class aimed at, ``{"index": int, "name": str}`` as in a patch file, or None.
         label: the class truly before the camera, where the person says so.
         condition: which sheet is shown in frames where no markers are seen.
+        light: the person's name for it.
+        region: what the classifier sees of a frame; a detector sees all of it.
+        protocol: what is to be shown, step by step.
+        every, max_fps: which frames are analysed: one of so many, at most so many a second.
+        keep: which frames are kept as they came.
         notes: free JSON for ``session.json``, such as the run and the PDF.
     """
 
@@ -59,8 +66,14 @@ class SessionPlan:
     target: dict[str, Any] | None = None
     label: str | None = None
     condition: str | None = None
+    light: str | None = None
     grad_cam: bool = True
+    region: RegionRule = field(default_factory=RegionRule)
+    protocol: Protocol | None = None
+    every: int = 1
+    max_fps: float | None = None
     max_frames: int | None = None
+    keep: KeepRule = field(default_factory=KeepRule)
     notes: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -76,7 +89,12 @@ class SessionPlan:
 
 
 def run_session(
-    source: Source | VirtualRig, plan: SessionPlan, out: Path, *, on_frame: OnFrame = lambda *_: True
+    source: Source,
+    plan: SessionPlan,
+    out: Path,
+    *,
+    viewers: Sequence[Viewer] = (),
+    on_frame: OnFrame = lambda *_: True,
 ) -> Path:
     """Record a session into the folder ``out``: ``session.db`` as it goes, video, key frames, ``frames.csv``, ``session.json``.
 
@@ -84,6 +102,7 @@ def run_session(
         source: an opened source or the virtual rig.
         plan: models, sheets and target.
         out: the session folder; it must not hold a session yet.
+        viewers: what shows the session and passes on what people ask.
         on_frame: called with each analysis and its annotated (H, W, 3) RGB picture; returning False ends the session.
 
     Returns:
@@ -96,106 +115,202 @@ def run_session(
     if (out / "session.db").exists():
         raise InputError(f"{out} holds a session already; give another --out")
     record = _describe(plan)
-    frames: Iterator[Frame] = islice(iter(source), plan.max_frames)
-    status, done, started = "ended", 0, time.monotonic()
-    with SessionStore(out / "session.db") as store, _Recorder(out, source.fps) as recorder:
+    session = _Session(source, plan, viewers, on_frame)
+    status = "ended"
+    with SessionStore(out / "session.db") as store, Recorder(out, source.fps, plan.keep) as recorder:
         write_json(out / "session.json", record | {"status": "recording"})
         try:
-            with closing(_analysed(frames, plan)) as analysed:
-                for analysis, picture in analysed:
-                    store.add(analysis.rows)
-                    done += 1
-                    recorder.add(analysis, picture)
-                    if not on_frame(analysis, picture):
-                        status = "stopped by the person"
-                        break
+            if not session.run(store, recorder):
+                status = "stopped by the person"
         except KeyboardInterrupt:
             status = "interrupted"
         except BaseException:
             status = "failed"
             raise
         finally:
+            with suppress(PhyspatchError):  # a full disk was said already
+                store.add([], session.events())
             export_csv(out)
-            seconds = round(time.monotonic() - started, 2)
-            ended = {"status": status, "frames": done, "dropped": getattr(source, "dropped", 0), "seconds": seconds}
-            write_json(out / "session.json", record | ended)
+            write_json(out / "session.json", record | {"status": status} | session.account())
     return out
 
 
-def _analysed(frames: Iterator[Frame], plan: SessionPlan) -> Generator[tuple[Analysis, NDArray[np.uint8]], None, None]:
-    """Analysis and annotated picture of each frame; closing it takes the hooks off the classifier."""
-    first = next(frames, None)
-    if first is None:
-        raise PhyspatchError("the source ended before its first frame")
-    finished: deque[float] = deque(maxlen=_FPS_WINDOW)
-    with open_analyser(
-        plan.classifier,
-        plan.detector,
-        plan.layouts,
-        plan.lens,
-        plan.target,
-        with_cam=plan.grad_cam,
-        fallback=plan.condition or NO_SHEET,
-    ) as analyser:
-        for index, frame in enumerate(chain([first], frames), start=1):
-            analysis = analyser.analyse(index, replace(frame, label=plan.label or frame.label))
-            finished.append(time.monotonic())
-            fps = (len(finished) - 1) / (finished[-1] - finished[0]) if len(finished) > 1 else 0.0
-            yield analysis, annotate(analysis, fps)
+class _Session:
+    """What one session keeps in mind while it runs."""
 
+    def __init__(self, source: Source, plan: SessionPlan, viewers: Sequence[Viewer], on_frame: OnFrame) -> None:
+        self._source, self._plan, self._viewers, self._on_frame = source, plan, viewers, on_frame
+        self._director = Director(plan.protocol) if plan.protocol else None
+        self._filing = Filing(self._director, plan.condition, plan.light)
+        target = None if plan.target is None else str(plan.target["name"])
+        self.standing = Standing(
+            Tally(target, steps_only=plan.protocol is not None),
+            PoseMap(self._director.grid if self._director else EVERYWHERE),
+            target,
+            str(plan.region),
+            self._director,
+            light=plan.light,
+        )
+        self._events: list[Event] = []
+        self._stopped = False
+        self._finished: deque[float] = deque(maxlen=_FPS_WINDOW)
+        self._paused_frames = 0
+        self._gaps: list[float] = []
+        self._lost_at: float | None = None
+        self._delays = (0, 0.0, 0.0)  # how many, their sum, the longest
+        self._time_s = 0.0
+        self._begun = time.monotonic()
+        self._pipeline: Pipeline | None = None
 
-class _Recorder:
-    """Writes the annotated video and the key frames."""
+    def run(self, store: SessionStore, recorder: Recorder) -> bool:
+        """Until the source ends (True) or somebody stops it (False)."""
+        plan, standing = self._plan, self.standing
+        self._announce_step()
+        with (
+            open_analyser(
+                plan.classifier,
+                plan.detector,
+                plan.layouts,
+                plan.lens,
+                plan.target,
+                with_cam=plan.grad_cam,
+                rule=plan.region,
+                label=plan.label,
+            ) as analyser,
+            Pipeline(
+                self._source, analyser, every=plan.every, max_fps=plan.max_fps, max_frames=plan.max_frames
+            ) as pipeline,
+        ):
+            self._pipeline = pipeline
+            for analysis in pipeline.analyses(_TICK_S):
+                standing.trouble = self._source.status()
+                if analysis is not None:
+                    self._take(analysis, store, recorder)
+                elif events := self.events():
+                    store.add([], events)
+                for viewer in self._viewers:
+                    for command in viewer.poll(standing):
+                        self._obey(command, analyser)
+                if self._stopped:
+                    return False
+        if not standing.frames and not self._paused_frames:
+            raise PhyspatchError("the source ended before its first frame")
+        return True
 
-    def __init__(self, out: Path, fps: float) -> None:
-        self._out, self._fps = out, fps
-        self._writer: cv2.VideoWriter | None = None
-        self._written = 0
-        self._last_kept: tuple[str, int, float] | None = None
+    def _take(self, analysis: Analysis, store: SessionStore, recorder: Recorder) -> None:
+        """One frame: filed, stored, drawn, recorded, shown."""
+        standing, director = self.standing, self._director
+        frame = analysis.frame
+        self._time_s = frame.time_s
+        self._finished.append(time.monotonic())
+        lasted = self._finished[-1] - self._finished[0]
+        standing.fps = (len(self._finished) - 1) / lasted if lasted > 0 else 0.0
+        if standing.recording:
+            before = director.step if director else None
+            analysis = self._filing.file(analysis)
+            if director is not None and director.step is not before:
+                self._note("done", str(before and before.number))
+                self._announce_step()
+            standing.frames += 1
+            standing.tally.add(analysis.rows)
+            standing.poses.add(analysis.rows[0])
+        else:
+            self._paused_frames += 1
+        self._account_delay(analysis)
+        condition = analysis.rows[0].condition
+        standing.hint = director.hint(condition, analysis.pose) if director else ""
+        standing.dropped = self._source.dropped
+        picture = annotate(analysis, standing)
+        if standing.recording:
+            store.add(analysis.rows, self.events())
+            recorder.add(analysis, picture)
+        if not self._on_frame(analysis, picture):
+            self._stopped = True
+        for viewer in self._viewers:
+            viewer.show(analysis, picture, standing)
 
-    def __enter__(self) -> "_Recorder":
-        return self
+    def _obey(self, command: Command, analyser: Analyser) -> None:
+        """Do what a person asked, and note it."""
+        standing, director = self.standing, self._director
+        match command.do:
+            case "stop":
+                self._stopped = True
+            case "pause" | "resume":
+                standing.recording = command.do == "resume"
+                self._filing.clips.cut()
+            case "region":
+                analyser.rule = RegionRule.parse(command.value)
+                standing.region = str(analyser.rule)
+            case "condition":
+                self._filing.condition = command.value
+            case "light":
+                self._filing.light = standing.light = command.value or None
+                self._filing.clips.cut()
+            case "skip" | "back" | "confirm" if director is not None:
+                {"skip": director.skip, "back": director.back, "confirm": director.confirm}[command.do]()
+                standing.light = director.light
+        self._note(command.do, command.value)
+        if director is not None and command.do in ("skip", "back"):
+            self._announce_step()
 
-    def __exit__(self, *exception: object) -> None:
-        if self._writer is not None:
-            self._writer.release()
+    def _announce_step(self) -> None:
+        if self._director is not None and self._director.step is not None:
+            self._note("step", f"{self._director.step.number}: {self._director.step}")
 
-    def add(self, analysis: Analysis, picture: NDArray[np.uint8]) -> None:
-        """Record one frame.
+    def _note(self, kind: str, words: str = "") -> None:
+        self._events.append(Event(round(self._time_s, 3), kind, words))
 
-        Raises:
-            PhyspatchError: the disk is nearly full; enough is left to finish what was begun.
+    def events(self) -> list[Event]:
+        """What happened since the last call, the source's first."""
+        for event in (found := self._source.take_events()):
+            if event.kind == "lost":
+                self._lost_at = event.time_s
+            elif event.kind == "back" and self._lost_at is not None:
+                self._gaps.append(event.time_s - self._lost_at)
+                self._lost_at = None
+        own, self._events = self._events, []
+        return found + own
+
+    def _account_delay(self, analysis: Analysis) -> None:
+        if analysis.frame.captured is not None:
+            self.standing.delay_s = delay = time.monotonic() - analysis.frame.captured
+            n, total, longest = self._delays
+            self._delays = (n + 1, total + delay, max(longest, delay))
+
+    def account(self) -> dict[str, Any]:
+        """Every frame: what ``session.json`` says at the end.
+
+        ``dropped`` came while the models were busy, ``passed_over`` were left out by ``every`` and ``max_fps``; a frame or two
+        may have been under way when the session ended.
         """
-        free = shutil.disk_usage(self._out).free
-        if free < _RESERVE_BYTES:  # a video writer does not tell when a disk is full, it only spoils the file
-            raise PhyspatchError(f"only {free / 1e6:.0f} MB left on the disk of {self._out}; what was captured is kept")
-        height, width = picture.shape[:2]
-        if self._writer is None:
-            self._size = (width // 2 * 2, height // 2 * 2)
-            self._writer = open_video(self._out / "video.mp4", self._fps, self._size)
-        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        fitting = bgr if (width, height) == self._size else cv2.resize(bgr, self._size)
-        row = analysis.rows[0]
-        # A live source is analysed as fast as it goes: a frame is repeated until the next one's time is due.
-        due = min(round(row.time_s * self._fps) + 1 - self._written, round(_LONGEST_HOLD_S * self._fps))
-        for _ in range(max(1, due)):
-            self._writer.write(fitting)
-        self._written = max(self._written + 1, round(row.time_s * self._fps) + 1)
-        last = self._last_kept
-        if last is None or (row.condition, row.clip) != last[:2] or row.time_s - last[2] >= _KEPT_EVERY_S:
-            self._last_kept = (row.condition, row.clip, row.time_s)
-            folder = self._out / "frames"
-            folder.mkdir(exist_ok=True)
-            cv2.imwrite(str(folder / f"{row.frame:06d}-{row.condition}.jpg"), bgr)
+        n, total, longest = self._delays
+        director = self._director
+        progress = {"steps_done": sorted(director.done), "steps_skipped": sorted(director.skipped)} if director else {}
+        return {
+            "captured": self._source.captured,
+            "frames": self.standing.frames,
+            "frames_while_paused": self._paused_frames,
+            "dropped": self._source.dropped,
+            "passed_over": self._pipeline.passed_over if self._pipeline else 0,
+            "seconds": round(time.monotonic() - self._begun, 2),
+            "gaps": len(self._gaps) + (self._lost_at is not None),
+            "gap_seconds": round(sum(self._gaps), 2),
+            "delay_s": {"mean": round(total / n, 4), "longest": round(longest, 4)} if n else None,
+        } | progress
 
 
 def _describe(plan: SessionPlan) -> dict[str, Any]:
     models = [m for m in (plan.classifier, plan.detector) if m is not None]
     return {
-        "physpatch_session": 1,
+        "physpatch_session": 2,
         "begun": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "target": plan.target and plan.target["name"],
         "label": plan.label,
+        "light": plan.light,
+        "region": str(plan.region),
+        "every": plan.every,
+        "max_fps": plan.max_fps,
+        "keep": plan.keep.which if plan.keep.which != "every" else plan.keep.every,
         "models": [
             {"name": m.name, "task": m.task, "source": m.weights.source, "sha256": m.weights.sha256} for m in models
         ],
@@ -203,6 +318,7 @@ def _describe(plan: SessionPlan) -> dict[str, Any]:
         "sheets": [{"kind": s.kind, "id": s.patch_id, "size_mm": s.patch.width_mm} for s in plan.layouts],
         "intrinsics_assumed": plan.intrinsics is None or plan.intrinsics.assumed,
         "versions": versions(),
+        "plan": plan.protocol and plan.protocol.to_dict(),
     } | (plan.notes or {})
 
 

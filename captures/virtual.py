@@ -19,6 +19,7 @@ from calibration.pdf import carried_layouts, printed_layouts, rasterise_sheet
 from calibration.pose import rotation_matrix
 from calibration.sheet import SheetLayout, first_pages
 from captures.frame import Frame
+from captures.sources import FileSource
 
 FRAME_WH = (640, 480)
 RIG_HFOV_DEG = 60.0
@@ -96,7 +97,7 @@ class RigTruth:
         )
 
 
-class VirtualRig:
+class VirtualRig(FileSource):
     """Shows the sheets of a PDF, cut out along the cut line, before photographs, at poses drawn by seed.
 
     For each clip one background and one pose are drawn; every sheet of the PDF is then held there in turn, so that patch
@@ -158,8 +159,9 @@ class VirtualRig:
                 pose = self._draw_pose(hand, layout)
                 for _ in range(self._frames_per_clip):
                     image = self.render(page, _jittered(pose, hand), behind, hand)
-                    yield Frame(image, index / self.fps, condition=layout.kind, clip=clip, label=label)
                     index += 1
+                    self.captured = index
+                    yield Frame(image, (index - 1) / self.fps, index, condition=layout.kind, clip=clip, label=label)
 
     def film(
         self, page: int, count: int, rng: np.random.Generator, *, turn_deg: float = 35.0, reach: float = 0.7
@@ -179,7 +181,7 @@ class VirtualRig:
             distance = size_m * lens.fx / lens.height * float(rng.uniform(*_FILM_ROOM))
             x, y = rng.uniform(-reach, reach, 2) * (lens.width, lens.height) * distance / (2 * lens.fx)
             pose = RigPose(distance, float(x), float(y), *(float(turn) for turn in rng.uniform(-turn_deg, turn_deg, 3)))
-            yield Frame(self.render(page, pose, behind, rng), number / self.fps, clip=number)
+            yield Frame(self.render(page, pose, behind, rng), number / self.fps, number + 1, clip=number)
 
     def background(self, path: Path) -> NDArray[np.floating]:
         """A photograph filling the frame, (H, W, 3) linear light."""

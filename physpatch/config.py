@@ -176,6 +176,7 @@ class TrainConfig:
 
     model: str = "auto"
     weights: str | None = None
+    trust_weights: bool = False
     data: str = "samples"
     target: str = "auto"
     technique: str = "pgd"

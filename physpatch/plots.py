@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from calibration.files import atomic_path
-from physpatch.pictures import open_video
+from physpatch.pictures import VideoFile
 
 _VIDEO_SIDE_PX = 480
 _VIDEO_FPS = 15
@@ -79,19 +79,15 @@ def save_evolution(path: Path, history: Sequence[NDArray[np.uint8]]) -> None:
     """The patch over the iterations as an MP4.
 
     Raises:
-        PhyspatchError: OpenCV has no encoder for it here.
+        PhyspatchError: it cannot be written.
     """
     frames = [*history, *[history[-1]] * _HOLD_FRAMES]
     rows, columns = history[0].shape[:2]
     cell = max(1, _VIDEO_SIDE_PX // max(rows, columns))
     size = (columns * cell // 2 * 2, rows * cell // 2 * 2)  # encoders want even sides
-    with atomic_path(path) as temporary:
-        writer = open_video(temporary, _VIDEO_FPS, size)
-        try:
-            for cells in frames:
-                writer.write(cv2.cvtColor(cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST), cv2.COLOR_RGB2BGR))
-        finally:
-            writer.release()
+    with atomic_path(path) as temporary, VideoFile(temporary, size, _VIDEO_FPS) as video:
+        for cells in frames:
+            video.add(cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST))
 
 
 def _running_mean(values: Sequence[float], width: int = 15) -> NDArray[np.float64]:

@@ -185,8 +185,8 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
     if not processes.first:
         say = _silent
     device = processes.device or config.device
-    victim = load_victim(config.model, weights=config.weights, device=device, say=say)
-    others = tuple(load_victim(name, device=device, say=say) for name in config.also)
+    victim = load_victim(config.model, weights=config.weights, device=device, trust=config.trust_weights, say=say)
+    others = tuple(load_victim(name, device=device, trust=config.trust_weights, say=say) for name in config.also)
     for other in others:
         if (other.task, other.categories) != (victim.task, victim.categories):
             raise InputError(

@@ -133,8 +133,8 @@ class VictimFamily(Protocol):
         """Whether :meth:`load` may be asked for this name or file."""
         ...
 
-    def load(self, name: str, weights: Path | None) -> Victim:
-        """Load on the CPU, frozen and in eval mode."""
+    def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
+        """Load on the CPU, frozen and in eval mode; a file that could run code only where the person has ``trust`` in it."""
         ...
 
 

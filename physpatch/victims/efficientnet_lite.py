@@ -24,13 +24,13 @@ class EfficientNetLite:
     def knows(self, name: str) -> bool:
         return name in _SIZES
 
-    def load(self, name: str, weights: Path | None) -> Victim:
+    def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
         from efficientnet_lite_pytorch import EfficientNet
 
         file = weights or _weights_file(name)
         network = EfficientNet.from_name(name.replace("_lite", "-lite"))
         try:
-            network.load_state_dict(read_state(file))
+            network.load_state_dict(read_state(file, trust))
         except RuntimeError as error:
             raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
         blocks = network._blocks

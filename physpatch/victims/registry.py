@@ -24,7 +24,12 @@ def _say(line: str) -> None:
 
 
 def load_victim(
-    name: str = "auto", *, weights: Path | str | None = None, device: str = "auto", say: Callable[[str], None] = _say
+    name: str = "auto",
+    *,
+    weights: Path | str | None = None,
+    device: str = "auto",
+    trust: bool = False,
+    say: Callable[[str], None] = _say,
 ) -> Victim:
     """Load a victim, frozen and in eval mode.
 
@@ -33,6 +38,7 @@ def load_victim(
             or ``auto``: resnet50 where its weights are cached or can be downloaded, else the embedded efficientnet_lite0.
         weights: a file of weights for that architecture, instead of the published ones.
         device: ``auto``, ``cpu``, ``cuda`` or one of several, ``cuda:1``.
+        trust: let a file run the code that its pickle carries: only for files of one's own.
         say: receives one line that tells what ``auto`` chose.
 
     Raises:
@@ -48,18 +54,18 @@ def load_victim(
     family = next((f for f in FAMILIES if f.knows(name)), None)
     if family is None:
         raise unknown_name("model", name, all_names())
-    victim = family.load(name, path)
+    victim = family.load(name, path, trust)
     victim.module.to(choose_device(device))
     return victim
 
 
-def load_detector(name: str, *, device: str = "auto") -> YoloVictim:
+def load_detector(name: str, *, device: str = "auto", trust: bool = False) -> YoloVictim:
     """Load a detector that finds boxes in frames.
 
     Raises:
         InputError: the name is a classifier's, or cannot be loaded.
     """
-    victim = load_victim(name, device=device)
+    victim = load_victim(name, device=device, trust=trust)
     if not isinstance(victim, YoloVictim):
         raise InputError(
             f"{name} is a classifier; a detector is needed here, such as yolov8n or a FILE.pt of ultralytics"

@@ -35,10 +35,10 @@ class TorchvisionClassifiers:
     def knows(self, name: str) -> bool:
         return name in models.list_models(module=models)
 
-    def load(self, name: str, weights: Path | None) -> Victim:
+    def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
         preset = _default_weights(name)
         file = weights or _download(name, preset)
-        state = read_state(file)
+        state = read_state(file, trust)
         network, classes = _build(name, file, state, preset.transforms().crop_size[0])
         categories = imagenet_categories() if classes == 1000 else tuple(f"class {i}" for i in range(classes))
         transform = preset.transforms()

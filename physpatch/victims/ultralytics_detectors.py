@@ -30,6 +30,7 @@ from physpatch.victims.base import (
     freeze,
 )
 from physpatch.victims.download import reachable, stall_limit
+from physpatch.victims.weights import TRUST_CURE
 
 _SHOWN = ("yolov8n", "yolov8s", "yolov8m", "yolo11n")
 _PREFIXES = ("yolov8", "yolov9", "yolo11", "yolo12", "yolo26", "yolov5")
@@ -81,9 +82,9 @@ class UltralyticsDetectors:
     def knows(self, name: str) -> bool:
         return name.endswith(".pt") or name.startswith(_PREFIXES)
 
-    def load(self, name: str, weights: Path | None) -> Victim:
+    def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
         file = weights or _local_file(name) or _download(name)
-        network = _read_network(file)
+        network = _read_network(file, trust)
         names = network.names
         categories = tuple(names[i] for i in range(len(names)))
         size = int(network.args.get("imgsz", 640)) if isinstance(getattr(network, "args", None), dict) else 640
@@ -148,18 +149,19 @@ def _download(name: str) -> Path:
     return found
 
 
-def _read_network(file: Path) -> Any:
-    """The DetectionModel in a checkpoint, read with the restricted loader: pickled code is never run."""
+def _read_network(file: Path, trust: bool) -> Any:
+    """The DetectionModel in a checkpoint, read with the restricted loader: no pickled code is run without ``trust``."""
     if not file.is_file():
         raise InputError(f"no weights file {file}")
     _import_ultralytics()
     from ultralytics.nn.tasks import DetectionModel, torch_safe_load
 
     try:
-        checkpoint, _ = torch_safe_load(file, safe_only=True)
+        checkpoint, _ = torch_safe_load(file, safe_only=not trust)
     except Exception as error:  # TypeError, UnpicklingError, RuntimeError …: each means the same to the user
         raise InputError(
-            f"{file} is not an ultralytics checkpoint that can be loaded safely ({_first_words(error)})"
+            f"{file} is not an ultralytics checkpoint that can be loaded{'' if trust else ' safely'} ({_first_words(error)})"
+            + ("" if trust else f"; {TRUST_CURE}")
         ) from error
     network = checkpoint.get("ema") or checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if not isinstance(network, DetectionModel):

@@ -1,4 +1,4 @@
-"""State dicts from files, without ever running what a pickle might carry."""
+"""State dicts from files, without running what a pickle might carry unless the person trusts it."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,13 @@ import torch
 
 from calibration.errors import InputError
 
+TRUST_CURE = "if it carries code and you trust who made it: --trust-weights"
 
-def read_state(file: Path) -> dict[str, torch.Tensor]:
+
+def read_state(file: Path, trust: bool = False) -> dict[str, torch.Tensor]:
     """A state dict from .safetensors or .pth, also where it lies under ``state_dict`` in a checkpoint.
+
+    ``trust`` lets a pickle run its code: only for files of one's own.
 
     Raises:
         InputError: missing, damaged, carrying more than tensors, or no state dict.
@@ -20,11 +24,12 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
 
             state: Any = load_file(file)
         else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            state = torch.load(file, map_location="cpu", weights_only=not trust)
     except FileNotFoundError as error:
         raise InputError(f"no weights file {file}") from error
     except Exception as error:  # torch, pickle and safetensors each raise their own
-        raise InputError(f"{file} is not a plain file of weights ({str(error).splitlines()[0]})") from error
+        cure = "" if trust else f"; {TRUST_CURE}"
+        raise InputError(f"{file} is not a plain file of weights ({str(error).splitlines()[0]}){cure}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):

@@ -40,7 +40,7 @@ def test_the_person_sees_what_was_kept_and_what_to_do(rig: VirtualRig, board_fra
         looks.append((kept, said))
         return len(looks) < 4
 
-    blank = Frame(np.full((720, 960, 3), 90, np.uint8), 9.0)
+    blank = Frame(np.full((720, 960, 3), 90, np.uint8), 9.0, 99)
     collector = collect_views([blank, *board_frames], BoardFinder(rig.layouts[0]), live=True, on_look=on_look)
     assert len(looks) == 4 and "no board is seen" in looks[0][1]  # ended by the person
     assert collector.refused and len(collector.views) == looks[-1][0] > 0
@@ -62,14 +62,14 @@ def test_as_many_pictures_of_the_chart_as_wanted(rig: VirtualRig, chart_frames: 
 
 def test_a_stream_gives_no_two_pictures_of_one_moment(rig: VirtualRig, chart_frames: list[Frame]) -> None:
     stream = [
-        Frame(frame.image, 0.05 * i) for i, frame in enumerate(chart_frames)
+        Frame(frame.image, 0.05 * i, i + 1) for i, frame in enumerate(chart_frames)
     ]  # no clips: a video at 20 frames a second
     shots, _ = collect_shots(stream, rig.layouts[1], rig.intrinsics, wanted=5)
     assert len(shots) == 1
 
 
 def test_without_any_usable_picture_the_commonest_reason_is_given(rig: VirtualRig) -> None:
-    blank = Frame(np.full((720, 960, 3), 90, np.uint8), 0.0, clip=0)
+    blank = Frame(np.full((720, 960, 3), 90, np.uint8), 0.0, 1, clip=0)
     with pytest.raises(InputError, match="no colour chart is seen"):
         collect_shots([blank], rig.layouts[1], None, wanted=2)
     with pytest.raises(InputError, match="before its first frame"):

@@ -8,21 +8,41 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from calibration.errors import InputError, PhyspatchError
-from captures.analyse import ClipCutter
-from captures.overlay import annotate
+from captures.frame import Frame
 from captures.report import write_report
 from captures.session import SessionPlan, run_session
-from captures.sources import open_source
+from captures.sources import FileSource, open_source
 from captures.store import COLUMNS, FrameRow, SessionStore, export_csv, read_rows
 from captures.summary import summarise
+from captures.takes import ClipCutter
 from captures.virtual import VirtualRig
 
 BLUE = {"index": 2, "name": "blue thing"}
+
+
+class Pictures(FileSource):
+    """Pictures from memory, so many seconds apart."""
+
+    fps = 10.0
+
+    def __init__(self, pictures, apart_s: float = 0.1) -> None:
+        self._pictures, self._apart_s = pictures, apart_s
+
+    def __iter__(self):
+        for i, picture in enumerate(self._pictures):
+            yield Frame(picture, i * self._apart_s, i + 1)
+
+
+def video_times(session: Path) -> list[float]:
+    """When each frame of the session's video is shown."""
+    with av.open(str(session / "video.mp4")) as file:
+        return [round(float(frame.time), 3) for frame in file.decode(video=0)]
 
 
 @pytest.fixture
@@ -61,8 +81,7 @@ def test_a_session_leaves_everything_it_promises(rig: VirtualRig, plan: SessionP
     record = json.loads((session / "session.json").read_text())
     assert record["status"] == "ended" and record["frames"] == 12 and record["target"] == "blue thing"
     assert not record["intrinsics_assumed"]
-    video = cv2.VideoCapture(str(session / "video.mp4"))
-    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 12
+    assert len(video_times(session)) == 12
     assert len(list((session / "frames").glob("*.jpg"))) == 6  # the first of each clip and condition
 
 
@@ -127,18 +146,18 @@ def test_what_was_captured_is_kept_however_it_ends(
     status = json.loads((session / "session.json").read_text())["status"]
     assert status == {"person": "stopped by the person", "interrupt": "interrupted", "failure": "failed"}[how]
     assert (session / "frames.csv").read_text().count("\n") == 4
-    assert cv2.VideoCapture(str(session / "video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert len(video_times(session)) == 3
     assert not any(m._forward_hooks for m in plan.classifier.module.modules())
     assert write_report(session).is_file()
 
 
 def test_a_nearly_full_disk_ends_the_session_in_words(rig, plan, tmp_path: Path, monkeypatch) -> None:
     free = iter([10**9, 10**9, 10**6])
-    monkeypatch.setattr("captures.session.shutil.disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    monkeypatch.setattr("captures.recorder.shutil.disk_usage", lambda _: SimpleNamespace(free=next(free)))
     with pytest.raises(PhyspatchError, match=r"only 1 MB left on the disk of .*; what was captured is kept"):
         run_session(rig, plan, tmp_path / "session")
     assert len(read_rows(tmp_path / "session")) == 3
-    assert cv2.VideoCapture(str(tmp_path / "session/video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
+    assert len(video_times(tmp_path / "session")) == 2
     assert json.loads((tmp_path / "session/session.json").read_text())["status"] == "failed"
 
 
@@ -156,19 +175,9 @@ def test_rows_are_on_disk_as_they_happen(rig: VirtualRig, plan: SessionPlan, tmp
 
 
 def test_a_live_video_keeps_time(plan: SessionPlan, tmp_path: Path) -> None:
-    """Frames half a second apart fill half a second of video each."""
-
-    class Slow:
-        fps = 10.0
-
-        def __iter__(self):
-            from captures.frame import Frame
-
-            for i in range(3):
-                yield Frame(np.zeros((48, 64, 3), np.uint8), i * 0.5)
-
-    run_session(Slow(), plan, tmp_path / "session")  # type: ignore[arg-type]
-    assert cv2.VideoCapture(str(tmp_path / "session/video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 11
+    """Each frame of the video has the time at which it was captured."""
+    run_session(Pictures([np.zeros((48, 64, 3), np.uint8)] * 3, apart_s=0.5), plan, tmp_path / "session")
+    assert video_times(tmp_path / "session") == [0.0, 0.5, 1.0]
 
 
 def test_sessions_are_not_overwritten(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
@@ -178,11 +187,12 @@ def test_sessions_are_not_overwritten(rig: VirtualRig, plan: SessionPlan, tmp_pa
 
 
 def test_the_overlay_draws_and_leaves_the_frame_alone(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+    came = [frame.image for frame, _ in zip(rig, range(2), strict=False)]
+
     def on_frame(analysis, picture) -> bool:
-        before = analysis.frame.image.copy()
-        drawn = annotate(analysis, 12.0)
+        before = came[analysis.frame.number - 1]
         np.testing.assert_array_equal(analysis.frame.image, before)
-        assert drawn.shape == picture.shape and np.abs(drawn.astype(int) - before).mean() > 5
+        assert picture.shape == before.shape and np.abs(picture.astype(int) - before).mean() > 5
         return True
 
     run_session(rig, replace(plan, max_frames=2), tmp_path / "session", on_frame=on_frame)
@@ -242,14 +252,8 @@ def test_markers_decide_before_the_person_does(rig: VirtualRig, plan: SessionPla
 
 
 def test_a_source_without_a_frame_is_said(plan: SessionPlan, tmp_path: Path) -> None:
-    class Empty:
-        fps = 10.0
-
-        def __iter__(self):
-            return iter(())
-
     with pytest.raises(PhyspatchError, match="ended before its first frame"):
-        run_session(Empty(), plan, tmp_path / "session")  # type: ignore[arg-type]
+        run_session(Pictures([]), plan, tmp_path / "session")
 
 
 def test_without_a_known_truth_every_clip_counts() -> None:

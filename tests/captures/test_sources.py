@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from calibration.errors import InputError, UnavailableError
-from captures import sources
-from captures.sources import LiveSource, StillsSource, VideoSource, open_source
+from captures import cameras, opencv
+from captures.cameras import CameraSource
+from captures.sources import StillsSource, VideoSource, open_source
 
 
 def write_stills(folder: Path, count: int = 3) -> Path:
@@ -32,15 +33,15 @@ def write_video(path: Path, frames: int = 12) -> Path:
 class FakeCapture:
     """Sixty pictures a second, numbered by their brightness; ends or stalls after ``count``."""
 
-    def __init__(self, count: int = 200, *, stall: bool = False, opened: bool = True) -> None:
+    def __init__(self, count: int = 200, *, stall: bool = False, opened: bool = True, length: int = -1) -> None:
         self.number, self.count, self.stall, self.opened = 0, count, stall, opened
-        self.released = threading.Event()
+        self.released, self.length = threading.Event(), length
 
     def isOpened(self) -> bool:
         return self.opened
 
-    def get(self, _property: int) -> float:
-        return 0.0
+    def get(self, name: int) -> float:
+        return float(self.length) if name == cv2.CAP_PROP_FRAME_COUNT else 0.0
 
     def read(self):
         time.sleep(1 / 60)
@@ -79,7 +80,7 @@ def test_a_video_is_read_in_full(tmp_path: Path) -> None:
     [
         ("notes.txt", b"hello", "neither a video"),
         ("broken.mp4", b"not a video", "cannot be decoded as a video"),
-        ("missing.mp4", None, "no source .*expected a camera index"),
+        ("missing.mp4", None, "no source .*expected a camera's index"),
     ],
 )
 def test_unusable_files_are_refused(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
@@ -134,7 +135,7 @@ def test_an_http_stream_is_played() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with open_source(f"http://127.0.0.1:{server.server_address[1]}/video.mjpg") as source:
-            assert isinstance(source, LiveSource)
+            assert isinstance(source, CameraSource)
             frames = [frame for frame, _ in zip(source, range(5), strict=False)]
         server.shutdown()
     assert all(frame.image.shape == (48, 64, 3) for frame in frames)
@@ -143,16 +144,16 @@ def test_an_http_stream_is_played() -> None:
 
 
 def test_a_driver_that_blocks_is_given_up(monkeypatch) -> None:
-    monkeypatch.setattr(sources, "_OPEN_SECONDS", 0.2)
+    monkeypatch.setattr(opencv, "OPEN_SECONDS", 0.2)
     waiting = threading.Event()
     with pytest.raises(UnavailableError, match="does not open"):
-        LiveSource(lambda: waiting.wait(5), "camera")  # type: ignore[arg-type]
+        CameraSource(lambda: waiting.wait(5), "camera")  # type: ignore[arg-type]
     waiting.set()
 
 
 def test_a_slow_consumer_gets_the_newest_frame_and_drops_are_counted() -> None:
     capture = FakeCapture()
-    with LiveSource(lambda: capture, "camera") as source:
+    with CameraSource(lambda: capture, "camera") as source:
         numbers = []
         for frame in source:
             numbers.append((int(frame.image[0, 0, 0]), capture.number))
@@ -164,23 +165,56 @@ def test_a_slow_consumer_gets_the_newest_frame_and_drops_are_counted() -> None:
     assert capture.released.is_set()
 
 
-def test_a_live_source_that_ends_ends() -> None:
-    with LiveSource(lambda: FakeCapture(5), "stream") as source:
+def test_a_file_behind_a_url_ends_where_it_ends() -> None:
+    with CameraSource(lambda: FakeCapture(5, length=5), "stream") as source:
         assert 1 <= len(list(source)) <= 5
+    assert source.take_events() == []
 
 
-def test_a_stalled_source_is_reported_and_leaves(monkeypatch) -> None:
-    monkeypatch.setattr(sources, "_STALL_SECONDS", 0.3)
-    capture = FakeCapture(2, stall=True)
-    words = r"has sent nothing for 0\.3 s; what came before is kept"
-    with pytest.raises(UnavailableError, match=words), LiveSource(lambda: capture, "camera 0") as source:
+def test_a_lost_camera_is_opened_again_and_the_gap_is_told(monkeypatch) -> None:
+    monkeypatch.setattr(cameras, "_FIRST_WAIT_S", 0.05)
+    opened = 0
+
+    def plug_in() -> FakeCapture:
+        nonlocal opened
+        opened += 1
+        return FakeCapture(5, opened=opened != 2)  # the second time it is still away
+
+    with CameraSource(plug_in, "camera 0") as source:  # type: ignore[arg-type]
+        frames = [frame for frame, _ in zip(source, range(12), strict=False)]
+    assert opened >= 4
+    events = source.take_events()
+    assert [event.kind for event in events[:4]] == ["lost", "back", "lost", "back"]
+    assert events[0].words == "camera 0 sends nothing any more; trying again"
+    assert 0.1 < events[1].time_s - events[0].time_s < 1  # it was tried twice
+    assert [f.time_s for f in frames] == sorted(f.time_s for f in frames)
+    assert [f.number for f in frames] == sorted({f.number for f in frames})
+
+
+def test_a_stalled_camera_is_given_up_after_a_while(monkeypatch) -> None:
+    monkeypatch.setattr(cameras, "_STALL_SECONDS", 0.3)
+    captures = [FakeCapture(2, stall=True)]
+
+    def plug_in() -> FakeCapture:
+        return captures.pop() if captures else FakeCapture(opened=False)
+
+    stalled = captures[0]
+    words = r"camera 0 does not open and did not come back within 0\.5 s; what came before is kept"
+    with pytest.raises(UnavailableError, match=words), CameraSource(plug_in, "camera 0", 0.5) as source:
         list(source)
-    capture.released.set()
+    assert [event.kind for event in source.take_events()] == ["lost"]
+    stalled.released.set()
+
+
+def test_a_source_can_be_ended_while_nothing_comes() -> None:
+    with CameraSource(lambda: FakeCapture(1, stall=True), "camera 0") as source:
+        threading.Timer(0.2, source.close).start()
+        assert len(list(source)) <= 1
 
 
 def test_an_exception_in_the_loop_frees_the_camera() -> None:
     capture = FakeCapture()
-    with pytest.raises(RuntimeError, match="planted"), LiveSource(lambda: capture, "camera") as source:
+    with pytest.raises(RuntimeError, match="planted"), CameraSource(lambda: capture, "camera") as source:
         for _ in source:
             raise RuntimeError("planted")
     assert capture.released.is_set()

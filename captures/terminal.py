@@ -1,0 +1,35 @@
+"""A session in the terminal: a bar, and lines for what happens."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captures.analyse import Analysis
+from captures.controls import Command, Standing
+from physpatch.terminal import ProgressBar
+
+
+class TerminalViewer:
+    """Moves a bar and says each trouble, stranger and step once."""
+
+    def __init__(self, bar: ProgressBar, total: int | None) -> None:
+        self._bar, self._total = bar, total
+        self._strangers: set[str] = set()
+        self._trouble = ""
+        self._step: int | None = None
+
+    def show(self, analysis: Analysis, _picture: NDArray[np.uint8], standing: Standing) -> None:
+        self._bar.show(standing.frames, self._total, standing.hint)
+        foreign = analysis.located.foreign
+        if foreign and foreign.patch_id not in self._strangers:
+            self._strangers.add(foreign.patch_id)
+            self._bar.say(f"a sheet of patch {foreign.patch_id} is shown; it is none of this session's and not counted")
+
+    def poll(self, standing: Standing) -> list[Command]:
+        if standing.trouble != self._trouble:
+            self._bar.say(standing.trouble or "frames come again")
+            self._trouble = standing.trouble
+        director = standing.director
+        if director is not None and director.step is not None and director.step.number != self._step:
+            self._step = director.step.number
+            self._bar.say(f"step {self._step} of {len(director.steps)}: {director.step}")
+        return []

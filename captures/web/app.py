@@ -1,0 +1,213 @@
+"""Routes and their guards. Everything is refused that has no cookie of ours, or comes from another page."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+
+import segno
+from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
+
+from calibration.errors import PhyspatchError
+from captures.controls import Command
+from captures.web.doorkeeper import Doorkeeper, Role
+from captures.web.hub import Hub
+from captures.web.phone import MOST_BYTES, PhoneSource, decode_jpeg
+
+_STATIC = {
+    "page.js": "text/javascript",
+    "phone.js": "text/javascript",
+    "view.js": "text/javascript",
+    "style.css": "text/css",
+}
+_MOST_TEXT = 2000
+_MOST_MISTAKES = 20  # malformed messages of one connection, before it is closed
+_BAD_REQUEST, _TOO_LARGE = 4400, 4413  # WebSocket close codes of one's own: 4000 + HTTP's
+
+Refused = Callable[[str], None]
+
+
+def make_app(
+    hub: Hub,
+    doorkeeper: Doorkeeper,
+    phone: PhoneSource,
+    *,
+    scheme: str,
+    hosts: set[str],
+    phone_url: Callable[[], str | None],
+    refused: Refused,
+) -> FastAPI:
+    """The application.
+
+    Args:
+        hub: of the session.
+        doorkeeper: knows keys and cookies.
+        phone: gets the frames that a phone sends.
+        scheme: ``http`` or ``https``.
+        hosts: the names, with the port, under which the page may be asked for: against rebound names.
+        phone_url: makes a fresh one-time link; None where no phone can come.
+        refused: is told of everybody who was sent away, for the log.
+    """
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    cookie_name = f"physpatch_{next(iter(sorted(hosts))).rpartition(':')[2]}"  # cookies know no ports
+    pages = {name: files("captures.web").joinpath("static", name).read_bytes() for name in (*_STATIC, *_PAGES.values())}
+
+    def role_of(connection: Request | WebSocket) -> Role | None:
+        return doorkeeper.role(connection.cookies.get(cookie_name))
+
+    def who(connection: Request | WebSocket) -> str:
+        return f"{connection.client.host if connection.client else 'somebody'} at {connection.url.path[:80]!r}"
+
+    @app.middleware("http")
+    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        response: Response
+        if request.headers.get("host", "") not in hosts:
+            response = PlainTextResponse("this page is not served under that name", 403)
+        else:
+            response = await go_on(request)
+        if 400 <= response.status_code < 500:
+            refused(f"{who(request)}: {response.status_code}")
+        host = request.headers.get("host", "") if request.headers.get("host", "") in hosts else ""
+        socket = f" {'wss' if scheme == 'https' else 'ws'}://{host}" if host else ""
+        response.headers.update(
+            {
+                "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+                f"img-src 'self' blob: data:; media-src blob:; connect-src 'self'{socket}; frame-ancestors 'none'; "
+                "base-uri 'none'; form-action 'none'",
+                "X-Content-Type-Options": "nosniff",
+                "Referrer-Policy": "no-referrer",
+                "Cache-Control": "no-store",
+            }
+        )
+        return response
+
+    @app.get("/")
+    async def page(request: Request, key: str | None = None) -> Response:
+        if key is not None:
+            admitted = doorkeeper.admit(key[:_MOST_TEXT])
+            if admitted is None:
+                return PlainTextResponse("this link was used already, or is none of this session's", 401)
+            response = RedirectResponse("/", 303)  # the key leaves the address line
+            response.set_cookie(cookie_name, admitted[0], httponly=True, samesite="lax", secure=scheme == "https")
+            return response
+        role = role_of(request)
+        if role is None:
+            return PlainTextResponse("open the link that the terminal shows", 401)
+        return Response(pages[_PAGES[role]], media_type="text/html")
+
+    @app.get("/static/{name}")
+    async def static(name: str) -> Response:
+        if name not in _STATIC:
+            return PlainTextResponse("no such file", 404)
+        return Response(pages[name], media_type=_STATIC[name])
+
+    @app.get("/phone-link")
+    async def phone_link(request: Request) -> Response:
+        if role_of(request) != "page":
+            return PlainTextResponse("open the link that the terminal shows", 401)
+        url = phone_url()
+        if url is None:
+            return PlainTextResponse("start with --lan to let a phone in", 404)
+        return JSONResponse({"url": url, "picture": segno.make(url, error="m").svg_data_uri(scale=4, border=2)})
+
+    async def greet(websocket: WebSocket, *roles: Role) -> bool:
+        """Accept a socket of ours; send any other away."""
+        host, origin = websocket.headers.get("host", ""), websocket.headers.get("origin", "")
+        status, words = 0, ""
+        if host not in hosts or origin != f"{scheme}://{host}":
+            status, words = 403, "another page's"
+        elif role_of(websocket) not in roles:
+            status, words = 401, "no cookie"
+        if status:
+            refused(f"{who(websocket)}: {status}, {words}")
+            await websocket.send_denial_response(PlainTextResponse(words, status))
+            return False
+        await websocket.accept()
+        return True
+
+    async def correct(websocket: WebSocket, mistakes: int, words: str) -> int:
+        """Answer a malformed message; the new count. The connection is closed when there were too many."""
+        refused(f"{who(websocket)}: 400, {words}")
+        if mistakes + 1 >= _MOST_MISTAKES:
+            await websocket.close(_BAD_REQUEST, "too many malformed messages")
+            raise WebSocketDisconnect(_BAD_REQUEST)
+        await websocket.send_text(json.dumps({"error": 400, "detail": words}))
+        return mistakes + 1
+
+    @app.websocket("/ws/view")
+    async def view(websocket: WebSocket) -> None:
+        if not await greet(websocket, "page", "phone"):
+            return
+        ready = asyncio.Event()
+        sender = asyncio.create_task(_send_views(websocket, hub, ready))
+        mistakes = 0
+        try:
+            while True:
+                message = await websocket.receive()
+                if message["type"] == "websocket.disconnect":
+                    break
+                text = message.get("text")
+                try:
+                    if text is None or len(text) > _MOST_TEXT:
+                        raise ValueError("expected a short text")
+                    if text == "ready":
+                        ready.set()
+                    else:
+                        hub.ask(Command.from_json(json.loads(text)))
+                except (ValueError, RecursionError, PhyspatchError) as error:
+                    mistakes = await correct(websocket, mistakes, str(error)[:200])
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+        finally:
+            sender.cancel()
+
+    @app.websocket("/ws/camera")
+    async def camera(websocket: WebSocket) -> None:
+        if not await greet(websocket, "phone"):
+            return
+        mistakes = 0
+        phone.connected += 1
+        try:
+            while True:
+                message = await websocket.receive()
+                if message["type"] == "websocket.disconnect":
+                    break
+                data = message.get("bytes")
+                try:
+                    if data is None:
+                        raise ValueError("expected a JPEG")
+                    if len(data) > MOST_BYTES:
+                        await websocket.close(_TOO_LARGE, "too large a frame")
+                        break
+                    phone.put(await asyncio.to_thread(decode_jpeg, data))
+                    await websocket.send_text('{"ok": true}')
+                except (ValueError, PhyspatchError) as error:
+                    mistakes = await correct(websocket, mistakes, str(error)[:200])
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+        finally:
+            phone.connected -= 1
+            if phone.connected == 0:
+                phone.lose("the phone is away: open its page again")
+
+    return app
+
+
+_PAGES: dict[Role, str] = {"page": "page.html", "phone": "phone.html"}
+
+
+async def _send_views(websocket: WebSocket, hub: Hub, ready: asyncio.Event) -> None:
+    """State and picture whenever there are newer ones and the browser has shown the last: a slow one is never behind."""
+    version = -1
+    try:
+        while True:
+            await ready.wait()
+            version = await hub.newer_than(version)
+            ready.clear()
+            state, picture = hub.newest()
+            await websocket.send_text(state)
+            if picture is not None:
+                await websocket.send_bytes(picture)
+    except (WebSocketDisconnect, RuntimeError):
+        return

@@ -1,0 +1,94 @@
+"""Between the session's thread and the browsers': the newest picture and state go out, commands come in."""
+
+import asyncio
+import json
+import time
+from collections import deque
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from captures.analyse import Analysis
+from captures.controls import Command, Standing
+from captures.opencv import rgb
+from captures.web.state import brief_state, frame_state, full_state
+
+_FULL_EVERY_S = 0.3
+_QUALITY = 80
+_MOST_WAITING = 100
+
+
+class Hub:
+    """A viewer of the session; all that browsers show comes from here, and what was not looked at costs nearly nothing."""
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.version = 0
+        self.ended = False
+        self._changed: list[asyncio.Event] = []
+        self._commands: deque[Command] = deque(maxlen=_MOST_WAITING)
+        self._picture: NDArray[np.uint8] | None = None
+        self._packed: tuple[NDArray[np.uint8], bytes] | None = None
+        self._state: dict[str, Any] = {"frame": None, "trouble": "the models are being loaded", "frames": 0}
+        self._full_at = -_FULL_EVERY_S
+
+    # --- the session's side ---
+
+    def show(self, analysis: Analysis, picture: NDArray[np.uint8], standing: Standing) -> None:
+        self._picture = picture
+        self._update(standing, frame=frame_state(analysis))
+
+    def poll(self, standing: Standing) -> list[Command]:
+        if standing.trouble != self._state.get("trouble"):
+            self._update(standing)
+        return [self._commands.popleft() for _ in range(len(self._commands))]
+
+    def end(self) -> None:
+        """Tell the browsers that the session is over."""
+        self.ended = True
+        self._announce(self._state | {"ended": True})
+
+    def _update(self, standing: Standing, **more: Any) -> None:
+        state = self._state | brief_state(standing) | more
+        if time.monotonic() - self._full_at >= _FULL_EVERY_S:
+            self._full_at = time.monotonic()
+            state |= full_state(standing)
+        self._announce(state)
+
+    def _announce(self, state: dict[str, Any]) -> None:
+        self._state = state
+        self.version += 1
+        if self.loop is not None and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._wake)
+
+    # --- the browsers' side, in the event loop ---
+
+    def _wake(self) -> None:
+        waiting, self._changed = self._changed, []
+        for event in waiting:
+            event.set()
+
+    async def newer_than(self, version: int) -> int:
+        """Wait for a state newer than that version; its own version."""
+        while self.version <= version:
+            event = asyncio.Event()
+            self._changed.append(event)
+            if self.version <= version:  # it may have changed meanwhile
+                await event.wait()
+        return self.version
+
+    def newest(self) -> tuple[str, bytes | None]:
+        """The newest state as JSON and its picture as a JPEG, packed once for all who look; None before the first."""
+        picture = self._picture
+        if picture is None:
+            return json.dumps(self._state), None
+        if self._packed is None or self._packed[0] is not picture:
+            _, data = cv2.imencode(".jpg", rgb(picture), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+            self._packed = picture, data.tobytes()
+        return json.dumps(self._state | {"picture": True}), self._packed[1]
+
+    def ask(self, command: Command) -> None:
+        """Pass on what somebody asked."""
+        self._commands.append(command)

@@ -1,0 +1,156 @@
+"""The web page's server: in a thread of its own, on this machine alone unless asked."""
+
+import asyncio
+import io
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import numpy as np
+import segno
+import uvicorn
+from numpy.typing import NDArray
+
+from calibration.errors import InputError, UnavailableError
+from captures.analyse import Analysis
+from captures.controls import Command, Standing
+from captures.web.app import make_app
+from captures.web.certificate import lan_addresses, write_certificate
+from captures.web.doorkeeper import Doorkeeper
+from captures.web.hub import Hub
+from captures.web.phone import MOST_BYTES, PhoneSource
+
+_LOOPBACK = "127.0.0.1"
+_START_S = 10.0
+_FAREWELL_S = 0.5  # for browsers to hear that the session is over
+_SAID_REFUSALS, _THEN_EVERY = 5, 1000
+
+
+class WebPage(AbstractContextManager["WebPage"]):
+    """A viewer of sessions that is a web page. ``phone`` is the source of frames that a phone sends through it."""
+
+    def __init__(self, *, port: int = 0, lan: bool = False, say: Callable[[str], None] = print) -> None:
+        """Start serving.
+
+        Args:
+            port: 0 takes any free one.
+            lan: serve the local network too, by TLS, and make a one-time link for a phone.
+            say: gets the links, and who was refused.
+
+        Raises:
+            InputError: the port is taken.
+            UnavailableError: the server does not start.
+        """
+        self._say, self._refusals = say, 0
+        self.phone = PhoneSource()
+        self._hub, self._doorkeeper = Hub(), Doorkeeper()
+        self._stack = ExitStack()
+        listening = self._stack.enter_context(_listen("0.0.0.0" if lan else _LOOPBACK, port))
+        self.port = listening.getsockname()[1]
+        self._outside = [a for a in lan_addresses() if ":" not in a] if lan else []
+        self._scheme = "https" if lan else "http"
+        names = [_LOOPBACK, "localhost", *self._outside, *([socket.gethostname()] if lan else [])]
+        options: dict[str, str] = {}
+        if lan:
+            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="physpatch-tls-")))
+            certificate, key, fingerprint = write_certificate(folder, names)
+            options = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+        app = make_app(
+            self._hub,
+            self._doorkeeper,
+            self.phone,
+            scheme=self._scheme,
+            hosts={f"{name}:{self.port}" for name in names},
+            phone_url=self.new_phone_url,
+            refused=self._refused,
+        )
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="websockets-sansio",
+            ws_max_size=MOST_BYTES + 1000,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            **options,  # type: ignore[arg-type]
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._serve, args=(listening,), daemon=True, name="web page")
+        self._thread.start()
+        deadline = time.monotonic() + _START_S
+        while not self._server.started:
+            if time.monotonic() > deadline or not self._thread.is_alive():
+                raise UnavailableError("the web page's server does not start; try another --port")
+            time.sleep(0.01)
+        say(f"session page: {self.url}")
+        if lan:
+            self._say_phone_link(fingerprint)
+
+    @property
+    def url(self) -> str:
+        """The link for a browser of this machine."""
+        return f"{self._scheme}://{_LOOPBACK}:{self.port}/?key={self._doorkeeper.page_key}"
+
+    def new_phone_url(self) -> str | None:
+        """A link that lets one phone in, once; None where only this machine is served."""
+        if self._scheme == "http":
+            return None
+        host = next(iter(self._outside), _LOOPBACK)
+        return f"{self._scheme}://{host}:{self.port}/?key={self._doorkeeper.new_link_key()}"
+
+    def show(self, analysis: Analysis, picture: NDArray[np.uint8], standing: Standing) -> None:
+        self._hub.show(analysis, picture, standing)
+
+    def poll(self, standing: Standing) -> list[Command]:
+        return self._hub.poll(standing)
+
+    def __exit__(self, *exception: object) -> None:
+        self._hub.end()
+        time.sleep(_FAREWELL_S)
+        self._server.should_exit = True
+        self._thread.join(_START_S)
+        self._stack.close()
+
+    def _serve(self, listening: socket.socket) -> None:
+        async def serve() -> None:
+            self._hub.loop = asyncio.get_running_loop()
+            await self._server.serve(sockets=[listening])
+
+        asyncio.run(serve())
+
+    def _refused(self, words: str) -> None:
+        self._refusals += 1
+        if self._refusals <= _SAID_REFUSALS or self._refusals % _THEN_EVERY == 0:
+            count = f" ({self._refusals} so far)" if self._refusals > _SAID_REFUSALS else ""
+            self._say(f"web page refused {words}{count}")
+
+    def _say_phone_link(self, fingerprint: str) -> None:
+        url = self.new_phone_url()
+        assert url is not None  # the network is served
+        if sys.stderr.isatty():
+            picture = io.StringIO()
+            segno.make(url, error="l").terminal(out=picture, compact=True)
+            self._say(picture.getvalue())
+        self._say(f"phone, once: {url}")
+        self._say(
+            f"its browser will warn of a certificate that it does not know: this one, SHA-256 {fingerprint[:23]}..."
+        )
+        if not self._outside:
+            self._say("this machine is in no network now, so a phone cannot reach it")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise InputError(f"port {port} cannot be used ({error.strerror}); give another --port, or 0 for any") from error
+    return listening

@@ -1,0 +1,100 @@
+"""What the page shows, as plain JSON."""
+
+from typing import Any
+
+from captures.analyse import Analysis
+from captures.controls import Standing
+from captures.posemap import PoseMap
+from captures.protocol import Director
+from physpatch.stats import Rate
+
+
+def frame_state(analysis: Analysis) -> dict[str, Any]:
+    """One frame's part: cheap, for every picture."""
+    row, image = analysis.rows[0], analysis.frame.image
+    return {
+        "number": row.frame,
+        "time_s": row.time_s,
+        "width": image.shape[1],
+        "height": image.shape[0],
+        "model": row.model,
+        "condition": row.condition,
+        "top5": [[name, round(score, 4)] for name, score in analysis.top5],
+        "target_score": row.target_score,
+        "success": row.success,
+        "distance_m": row.distance_m,
+        "yaw_deg": row.yaw_deg,
+        "px_per_cell": row.px_per_cell,
+        "heat_in_patch": row.heat_in_patch,
+        "foreign": analysis.located.foreign.patch_id if analysis.located.foreign else None,
+    }
+
+
+def brief_state(standing: Standing) -> dict[str, Any]:
+    """How the session runs; cheap."""
+    return {
+        "recording": standing.recording,
+        "trouble": standing.trouble,
+        "hint": standing.hint,
+        "frames": standing.frames,
+        "dropped": standing.dropped,
+        "fps": round(standing.fps, 1),
+        "delay_ms": None if standing.delay_s is None else round(1000 * standing.delay_s),
+        "target": standing.target,
+        "region": standing.region,
+        "light": standing.light,
+        "plan": _plan(standing.director) if standing.director else None,
+    }
+
+
+def full_state(standing: Standing) -> dict[str, Any]:
+    """Rates so far and the map; a few times a second is enough."""
+    return {
+        "rates": [
+            {
+                "model": s.model,
+                "condition": s.condition,
+                "frames": s.frames,
+                "clips": s.clips,
+                "target": _rate(s.target),
+                "wrong": _rate(s.wrong),
+            }
+            for s in standing.tally.summaries()
+        ],
+        "map": _map(standing.poses, standing.director),
+    }
+
+
+def _rate(rate: Rate) -> dict[str, Any]:
+    return {"rate": rate.rate, "ci95": rate.ci95, "n": rate.n}
+
+
+def _plan(director: Director) -> dict[str, Any]:
+    step = director.step
+    return {
+        "step": None if step is None else str(step),
+        "condition": None if step is None else step.condition,
+        "cell": None if step is None else director.grid.cell(step.distance_m, step.yaw_deg),
+        "number": len(director.done) + len(director.skipped) + (step is not None),
+        "steps": len(director.steps),
+        "done": len(director.done),
+        "held": round(director.held, 3),
+        "waits_for_light": director.waits_for_light,
+    }
+
+
+def _map(poses: PoseMap, director: Director | None) -> dict[str, Any]:
+    cells = {
+        condition: [[*where, cell.frames, cell.judged, cell.hits] for where, cell in filled.items()]
+        for condition, filled in poses.cells.items()
+    }
+    planned = director.filled() if director else {}
+    return {
+        "distances_m": poses.grid.distances_m,
+        "yaws_deg": poses.grid.yaws_deg,
+        "cells": cells,
+        "planned": {
+            condition: [[*where, done, total] for where, (done, total) in filled.items()]
+            for condition, filled in planned.items()
+        },
+    }

@@ -1,0 +1,171 @@
+import { draw, percent, showPill, watch } from "./view.js";
+
+const by = (id) => document.getElementById(id);
+const make = (tag, text = "", attributes = {}) => {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+};
+let state = {};
+let shownCondition = null; // chosen by a person; null follows the plan
+
+const view = watch({
+  onState: (next) => { state = next; render(); },
+  onPicture: async (blob) => { await draw(by("picture"), blob); by("waiting").hidden = true; },
+  onLost: () => { if (!state.ended) { by("state").className = "pill trouble"; by("state").textContent = "no connection"; } },
+});
+
+function render() {
+  showPill(by("state"), state);
+  const late = state.delay_ms === null || state.delay_ms === undefined ? "" : ` · ${state.delay_ms} ms late`;
+  const dropped = state.dropped ? ` · ${state.dropped} dropped` : "";
+  by("numbers").textContent = state.frames ? `${state.frames} frames · ${state.fps} a second${late}${dropped}` : "";
+  by("toggle").textContent = state.recording === false ? "Go on recording" : "Pause";
+  by("region").textContent = { center: "the central square", frame: "the whole frame, squeezed" }[state.region]
+    || (String(state.region).startsWith("sheet") ? `a square around the sheet (patch: ${percent(Number(String(state.region).split(":")[1]))})` : `the square ${state.region}`);
+  if (state.trouble && by("picture").hidden) by("waiting").textContent = state.trouble;
+  for (const button of document.querySelectorAll("button")) button.disabled = Boolean(state.ended);
+  renderAnswer(state.frame);
+  if (state.rates) renderRates(state.rates);
+  renderPlan(state.plan);
+  if (state.map) renderMap(state.map, state.plan);
+}
+
+function renderAnswer(frame) {
+  if (!frame) return;
+  const pose = frame.distance_m === null ? "" : ` · ${frame.distance_m.toFixed(2)} m, yaw ${frame.yaw_deg === null ? "?" : frame.yaw_deg.toFixed(0)}° · ${frame.px_per_cell.toFixed(1)} px a cell`;
+  const heat = frame.heat_in_patch === null ? "" : ` · ${percent(frame.heat_in_patch)} of the heat in the patch`;
+  by("answer").textContent = frame.foreign ? `a sheet of another patch (${frame.foreign})` : `${frame.model} · sheet: ${frame.condition}${pose}${heat}`;
+  const rows = frame.top5.map(([name, score]) => [name, score, name === state.target]);
+  if (state.target && frame.target_score !== null && !rows.some((row) => row[2])) rows.push([state.target, frame.target_score, true]);
+  by("top5").replaceChildren(...rows.map(([name, score, aimed]) => {
+    const row = make("tr", "", aimed ? { class: "target" } : {});
+    row.append(make("td", aimed ? `${name} (target)` : name), make("td", percent(score, 1), { class: "numbers" }));
+    return row;
+  }));
+}
+
+function renderRates(rates) {
+  if (!rates.length) return;
+  const what = state.target ? "target" : "wrong";
+  by("success").textContent = state.target ? `“${state.target}” came first` : "Wrong answers";
+  const table = make("table");
+  for (const one of rates) {
+    const row = make("tr", "", { class: one.condition });
+    const rate = one[what];
+    const bar = make("div", "", { class: "bar" });
+    let words = "–";
+    if (rate.rate !== null) {
+      const [low, high] = rate.ci95;
+      const range = make("i");
+      range.style.left = `${100 * low}%`;
+      range.style.width = `${100 * (high - low)}%`;
+      const middle = make("b");
+      middle.style.left = `${100 * rate.rate}%`;
+      bar.append(range, middle);
+      words = `${percent(rate.rate)} (${(100 * low).toFixed(0)} to ${(100 * high).toFixed(0)})`;
+    }
+    const name = new Set(rates.map((r) => r.model)).size > 1 ? `${one.model}, ${one.condition}` : one.condition;
+    const cell = make("td");
+    cell.append(bar);
+    row.append(make("td", name), cell, make("td", words, { class: "n" }), make("td", `${rate.n} clips`, { class: "n soft" }));
+    table.append(row);
+  }
+  by("rates").replaceChildren(table);
+}
+
+function renderPlan(plan) {
+  by("plan").hidden = !plan;
+  if (!plan) return;
+  by("count").textContent = `${plan.number} of ${plan.steps}, ${plan.done} done`;
+  by("step").textContent = plan.step || "All steps are done.";
+  by("hint").textContent = plan.step ? state.hint || (state.frame ? "Good: hold it." : "") : "";
+  by("hint").style.color = plan.step && !state.hint ? "var(--good)" : "";
+  by("held").value = plan.step ? plan.held : 1;
+  by("confirm").hidden = !plan.waits_for_light;
+}
+
+function renderMap(map, plan) {
+  const conditions = [...new Set([...Object.keys(map.planned), ...Object.keys(map.cells)])];
+  const shown = conditions.includes(shownCondition) ? shownCondition : (plan && plan.condition) || (conditions.includes("patch") ? "patch" : conditions[0]);
+  by("tabs").replaceChildren(...conditions.map((name) => {
+    const tab = make("button", name, { "aria-pressed": String(name === shown) });
+    tab.onclick = () => { shownCondition = name; renderMap(map, plan); };
+    return tab;
+  }));
+  const table = make("table");
+  const head = make("tr");
+  head.append(make("th"), ...map.yaws_deg.map((yaw) => make("th", `${yaw}°`)));
+  table.append(head);
+  const cells = new Map((map.cells[shown] || []).map(([row, column, ...rest]) => [`${row},${column}`, rest]));
+  const planned = new Map((map.planned[shown] || []).map(([row, column, ...rest]) => [`${row},${column}`, rest]));
+  map.distances_m.forEach((distance, row) => {
+    const line = make("tr");
+    line.append(make("th", `${distance} m`));
+    map.yaws_deg.forEach((_, column) => {
+      const cell = make("td");
+      const [frames, judged, hits] = cells.get(`${row},${column}`) || [0, 0, 0];
+      const wanted = planned.get(`${row},${column}`);
+      if (frames) {
+        cell.textContent = judged ? percent(hits / judged) : `${frames}`;
+        if (judged) cell.style.background = `color-mix(in srgb, var(--bad) ${Math.round(70 * hits / judged)}%, transparent)`;
+        cell.title = `${frames} frames, ${hits} of ${judged} successes`;
+      }
+      if (wanted) cell.append(make("small", `${wanted[0]}/${wanted[1]} done`));
+      else if (frames) cell.append(make("small", `${frames} fr.`));
+      if (plan && plan.cell && plan.condition === shown && plan.cell[0] === row && plan.cell[1] === column) cell.className = "here";
+      line.append(cell);
+    });
+    table.append(line);
+  });
+  by("map").replaceChildren(table);
+}
+
+for (const button of document.querySelectorAll("[data-do]")) button.onclick = () => view.send(button.dataset.do, button.dataset.value || "");
+by("toggle").onclick = () => view.send(state.recording === false ? "resume" : "pause");
+by("stop").onclick = () => { if (confirm("End the session? What was recorded is kept.")) view.send("stop"); };
+by("phone").onclick = async () => {
+  const answer = await fetch("/phone-link");
+  const place = by("link");
+  place.hidden = false;
+  if (!answer.ok) { place.textContent = await answer.text(); return; }
+  const { url, picture } = await answer.json();
+  const anchor = make("a", url, { href: url });
+  place.replaceChildren(make("p", "For one phone in this network, once:"), make("img", "", { src: picture, alt: "QR code of the link" }), anchor);
+};
+
+// A square dragged over the picture is what the classifier sees from then on.
+const screen = by("screen");
+let from = null;
+const at = (event) => {
+  const box = by("picture").getBoundingClientRect();
+  return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+};
+screen.onpointerdown = (event) => { if (!by("picture").hidden && state.frame) { from = at(event); screen.setPointerCapture(event.pointerId); } };
+screen.onpointermove = (event) => {
+  if (!from) return;
+  const [left, top, side] = square(from, at(event));
+  const { width, height } = state.frame;
+  const box = by("drag");
+  box.hidden = false;
+  box.style.left = `${100 * left / width}%`;
+  box.style.top = `${100 * top / height}%`;
+  box.style.width = `${100 * side / width}%`;
+  box.style.height = `${100 * side / height}%`;
+};
+screen.onpointerup = (event) => {
+  if (!from) return;
+  const [left, top, side] = square(from, at(event));
+  from = null;
+  by("drag").hidden = true;
+  if (side >= 16) view.send("region", `${left},${top},${side}`);
+};
+
+function square([x0, y0], [x1, y1]) {
+  const { width, height } = state.frame;
+  const side = Math.round(Math.max(Math.abs(x1 - x0) * width, Math.abs(y1 - y0) * height));
+  const left = Math.round(x1 >= x0 ? x0 * width : x0 * width - side);
+  const top = Math.round(y1 >= y0 ? y0 * height : y0 * height - side);
+  return [Math.max(0, left), Math.max(0, top), side];
+}

@@ -1,0 +1,73 @@
+import { draw, percent, showPill, watch } from "./view.js";
+
+const WIDTH = 1280; // asked of the camera
+const QUALITY = 0.9;
+const by = (id) => document.getElementById(id);
+let state = {};
+let facing = "environment";
+let stream = null;
+
+const view = watch({
+  onState: (next) => { state = next; render(); },
+  onPicture: async (blob) => { await draw(by("picture"), blob); by("waiting").hidden = true; },
+  onLost: () => { if (!state.ended) { by("state").className = "pill trouble"; by("state").textContent = "no connection"; } },
+});
+
+function render() {
+  showPill(by("state"), state);
+  by("numbers").textContent = state.frames ? `${state.frames} frames · ${state.fps} a second` : "";
+  by("toggle").textContent = state.recording === false ? "Go on recording" : "Pause";
+  const rates = (state.rates || []).filter((one) => one.condition === "patch");
+  const rate = rates.length && rates[0][state.target ? "target" : "wrong"];
+  if (rate && rate.rate !== null) by("success").textContent = `patch: ${percent(rate.rate)} (${percent(rate.ci95[0])} to ${percent(rate.ci95[1])}), ${rate.n} clips`;
+  const plan = state.plan;
+  by("plan").hidden = !plan;
+  if (plan) {
+    by("step").textContent = plan.step ? `${plan.number}/${plan.steps}: ${plan.step}` : "All steps are done.";
+    by("hint").textContent = plan.step ? state.hint || "Good: hold it." : "";
+    by("hint").style.color = plan.step && !state.hint ? "var(--good)" : "";
+    by("held").value = plan.step ? plan.held : 1;
+    by("confirm").hidden = !plan.waits_for_light;
+  }
+  if (state.ended && stream) stream.getTracks().forEach((track) => track.stop());
+}
+
+by("toggle").onclick = () => view.send(state.recording === false ? "resume" : "pause");
+by("mark").onclick = () => view.send("mark", "phone");
+by("confirm").onclick = () => view.send("confirm");
+by("skip").onclick = () => view.send("skip");
+by("turn").onclick = () => { facing = facing === "environment" ? "user" : "environment"; film(); };
+
+async function film() {
+  if (stream) stream.getTracks().forEach((track) => track.stop());
+  const video = by("video");
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing, width: { ideal: WIDTH } }, audio: false });
+    video.srcObject = stream;
+    await video.play();
+  } catch (error) {
+    by("waiting").hidden = false;
+    by("waiting").textContent = `The camera cannot be used: ${error.message}. Allow it for this page and load it again.`;
+  }
+}
+
+// One frame is under way at a time: a slow network sends fewer, never older ones.
+function send() {
+  const socket = new WebSocket(`wss://${location.host}/ws/camera`);
+  const video = by("video");
+  const canvas = document.createElement("canvas");
+  const next = () => {
+    if (socket.readyState !== WebSocket.OPEN) return;
+    if (!video.videoWidth || video.paused) { setTimeout(next, 100); return; }
+    canvas.width = video.videoWidth;
+    canvas.height = video.videoHeight;
+    canvas.getContext("2d", { alpha: false }).drawImage(video, 0, 0);
+    canvas.toBlob((blob) => { if (blob && socket.readyState === WebSocket.OPEN) socket.send(blob); }, "image/jpeg", QUALITY);
+  };
+  socket.onopen = next;
+  socket.onmessage = () => (video.requestVideoFrameCallback ? video.requestVideoFrameCallback(next) : requestAnimationFrame(next));
+  socket.onclose = () => { if (!state.ended) setTimeout(send, 1000); };
+}
+
+if ("wakeLock" in navigator) navigator.wakeLock.request("screen").catch(() => {});
+film().then(send);
