@@ -25,7 +25,7 @@ function render() {
   by("region").textContent = { center: "the central square", frame: "the whole frame, squeezed" }[state.region]
     || (String(state.region).startsWith("sheet") ? `a square around the sheet (patch: ${percent(Number(String(state.region).split(":")[1]))})` : `the square ${state.region}`);
   if (state.trouble && by("picture").hidden) by("waiting").textContent = state.trouble;
-  for (const button of document.querySelectorAll("button")) button.disabled = Boolean(state.ended);
+  for (const button of document.querySelectorAll("[data-do], #toggle, #phone, #stop")) button.disabled = Boolean(state.ended);
   renderAnswer(state.frame);
   if (state.rates) renderRates(state.rates);
   renderPlan(state.plan);

@@ -1,0 +1,416 @@
+"""The web page and the phone: in a real browser where there is one, and against everybody who has no business there."""
+
+import json
+import random
+import shutil
+import ssl
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from captures.frame import Frame
+from captures.protocol import Protocol
+from captures.session import SessionPlan, run_session
+from captures.sources import FileSource
+from captures.store import read_events, read_rows
+from captures.virtual import RigPose, VirtualRig
+from captures.web.phone import MOST_BYTES, PhoneSource, decode_jpeg
+from captures.web.server import WebPage
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WAIT_MS = 20_000
+
+
+class Looped(FileSource):
+    """Pictures over and over, ten a second, until closed."""
+
+    fps = 10.0
+
+    def __init__(self, pictures: list[np.ndarray]) -> None:
+        self._pictures, self._closed = pictures, threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        number = 0
+        while not self._closed.wait(0.1):
+            picture = self._pictures[number % len(self._pictures)]
+            number += 1
+            self.captured = number
+            yield Frame(picture, (number - 1) / self.fps, number)
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+@pytest.fixture
+def rig(sheet_pdf: Path, tmp_path: Path) -> VirtualRig:
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((480, 640, 3), 120, np.uint8))
+    return VirtualRig(sheet_pdf, [(tmp_path / "wall.png", None)])
+
+
+@pytest.fixture
+def pictures(rig: VirtualRig, tmp_path: Path) -> list[np.ndarray]:
+    """The patch sheet, held still, facing the camera at 0.4 m, and turned by 20 degrees."""
+    behind, rng = rig.background(tmp_path / "wall.png"), np.random.default_rng(0)
+    poses = [RigPose(0.4, 0, 0, 0, 0, 0), RigPose(0.4, 0.01, 0, 20, 0, 0)]
+    return [rig.render(0, pose, behind, rng) for pose in poses for _ in range(5)]
+
+
+@pytest.fixture
+def plan(tiny_victim, rig: VirtualRig) -> SessionPlan:
+    target = {"index": 2, "name": "blue thing"}
+    return SessionPlan(classifier=tiny_victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target=target)
+
+
+class Running:
+    """A session in a thread, with its page."""
+
+    def __init__(self, page: WebPage, said: list[str], out: Path, thread: threading.Thread) -> None:
+        self.page, self.said, self.out, self._thread = page, said, out, thread
+
+    @property
+    def origin(self) -> str:
+        return self.page.url.split("/?")[0]
+
+    def wait_rows(self, count: int) -> None:
+        deadline = time.monotonic() + 20
+        while not (self.out / "session.db").exists() or len(read_rows(self.out)) < count:
+            assert time.monotonic() < deadline, f"no {count} rows; said {self.said}"
+            time.sleep(0.05)
+
+    def end(self) -> None:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        self.page.__exit__()
+
+
+@pytest.fixture
+def running(plan: SessionPlan, pictures: list[np.ndarray], tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    opened: list[tuple[WebPage, threading.Thread, FileSource | PhoneSource]] = []
+
+    def start(*, lan: bool = False, phone: bool = False, **changes) -> Running:
+        said: list[str] = []
+        page = WebPage(lan=lan, say=said.append)
+        source = page.phone if phone else Looped(pictures)
+        out = tmp_path / "session"
+        session = threading.Thread(
+            target=run_session, args=(source, replace(plan, **changes), out), kwargs={"viewers": [page]}, daemon=True
+        )
+        session.start()
+        opened.append((page, session, source))
+        return Running(page, said, out, session)
+
+    yield start
+    for page, session, source in opened:
+        source.close()
+        session.join(20)
+        page.__exit__()
+
+
+def get(url: str, **headers: str) -> tuple[int, bytes]:
+    """Status and body, redirects not followed, certificates not checked."""
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: object) -> None:
+            return None
+
+    unchecked = ssl._create_unverified_context()
+    opener = urllib.request.build_opener(Stay, urllib.request.HTTPSHandler(context=unchecked))
+    try:
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, (error.headers.get("Set-Cookie") or "").encode() + error.read()
+
+
+def cookie_for(url: str) -> str:
+    """The cookie that a link's key is exchanged for."""
+    status, body = get(url)
+    assert status == 303
+    return body.decode().split(";")[0]
+
+
+def socket_to(running: Running, path: str, cookie: str = "", origin: str | None = "own") -> ClientConnection:
+    secure = running.origin.startswith("https")
+    return connect(
+        running.origin.replace("http", "ws", 1) + path,
+        origin=running.origin if origin == "own" else origin,  # type: ignore[arg-type]
+        additional_headers={"Cookie": cookie} if cookie else {},
+        ssl=ssl._create_unverified_context() if secure else None,
+        max_size=None,
+        max_queue=None,  # read whether or not the test does: else the answer that closes is never seen
+    )
+
+
+# --- in a browser --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def browser(tmp_path: Path, pictures: list[np.ndarray]) -> Iterator[Browser]:
+    """Chromium whose camera films the sheet."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium here: install Debian's chromium to test the page in a browser")
+    film = tmp_path / "camera.mjpeg"
+    with av.open(str(film), "w", format="mjpeg") as file:
+        stream = file.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuvj420p"
+        for picture in pictures:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        file.mux(stream.encode(None))
+    camera = [
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={film}",
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic", *camera])
+        yield browser
+        browser.close()
+
+
+def open_page(browser: Browser, url: str) -> tuple[BrowserContext, list[str]]:
+    """A window of its own at the link, and everything that goes wrong in it."""
+    context = browser.new_context(ignore_https_errors=True, permissions=["camera"])
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: wrong.append(request.url) if "127.0.0.1" not in request.url else None)
+    page.goto(url)
+    return context, wrong
+
+
+def test_two_browsers_watch_and_steer_one_session(running, browser: Browser) -> None:
+    session = running()
+    (one, wrong_one), (other, wrong_other) = (open_page(browser, session.page.url) for _ in range(2))
+    first, second = one.pages[0], other.pages[0]
+    assert "key=" not in first.url
+    for page in (first, second):
+        page.wait_for_selector("#picture:visible", timeout=WAIT_MS)
+        page.wait_for_selector("tr.patch .bar b", state="attached", timeout=WAIT_MS)
+        page.wait_for_selector("#map td small", timeout=WAIT_MS)
+    assert first.text_content("#success") == "“blue thing” came first"
+    assert first.locator("#top5 tr").count() == 4
+    assert "0.40 m, yaw" in (first.text_content("#answer") or "")
+    lit = "() => { const c = document.getElementById('picture'); return c.getContext('2d').getImageData(320, 240, 1, 1).data[3] }"
+    assert first.evaluate(lit) == 255
+    second.click("#toggle")
+    first.wait_for_selector("#state.paused", timeout=WAIT_MS)
+    time.sleep(0.5)
+    before = len(read_rows(session.out))
+    time.sleep(0.5)
+    assert len(read_rows(session.out)) == before
+    first.click("#toggle")
+    first.click("text=Mark")
+    first.click("text=Follow the sheet")
+    first.locator("#region", has_text="around the sheet").wait_for()
+    box = first.locator("#screen").bounding_box()
+    assert box is not None
+    first.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.25 * box["height"])
+    first.mouse.down()
+    first.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.4 * box["height"])
+    first.mouse.up()
+    first.locator("#region", has_text="the square 1").wait_for()
+    second.on("dialog", lambda dialog: dialog.accept())
+    second.click("#stop")
+    session.end()
+    first.wait_for_selector("#state.ended", timeout=WAIT_MS)
+    assert first.locator(".buttons button:not([disabled])").count() == 0
+    kinds = [event.kind for event in read_events(session.out)]
+    assert [k for k in kinds if k in ("pause", "resume", "mark", "stop")] == ["pause", "resume", "mark", "stop"]
+    assert json.loads((session.out / "session.json").read_text())["status"] == "stopped by the person"
+    left, _, side, _ = json.loads(read_rows(session.out)[-1].region or "")
+    assert 150 < left < 170 and 150 < side < 170
+    assert wrong_one == wrong_other == []
+
+
+def test_a_plan_is_followed_on_the_page(running, browser: Browser) -> None:
+    protocol = Protocol(("patch",), (0.4,), (0, 20), lights=("day", "lamp"), seconds=0.3, yaw_tolerance_deg=8)
+    session = running(protocol=protocol)
+    context, wrong = open_page(browser, session.page.url)
+    page = context.pages[0]
+    page.wait_for_selector("#confirm:visible", timeout=WAIT_MS)
+    assert "change the light to" in (page.text_content("#hint") or "")
+    page.click("#confirm")
+    page.locator("#step", has_text="All steps are done.").wait_for(timeout=WAIT_MS)
+    assert page.locator("#map small", has_text="2/2 done").count() == 2
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.click("#stop")
+    session.end()
+    record = json.loads((session.out / "session.json").read_text())
+    assert record["steps_done"] == [1, 2, 3, 4] and wrong == []
+    filed = [row for row in read_rows(session.out) if row.step is not None]
+    assert {row.light for row in filed} == {"day", "lamp"} and {row.clip for row in filed} == {1, 2, 3, 4}
+    assert all(abs((row.yaw_deg or 0) - (0 if abs(row.yaw_deg or 0) < 10 else 20)) < 8 for row in filed)
+
+
+def test_a_phone_films_a_session(running, browser: Browser) -> None:
+    session = running(lan=True, phone=True)
+    link = next(line.split(": ", 1)[1] for line in session.said if line.startswith("phone, once"))
+    port = session.page.port
+    context, wrong = open_page(browser, f"https://127.0.0.1:{port}/?{link.split('?')[1]}")
+    phone = context.pages[0]
+    phone.wait_for_selector("#picture:visible", timeout=WAIT_MS)  # the overlay comes back
+    session.wait_rows(15)
+    phone.click("#mark")
+    watcher, _ = open_page(browser, session.page.url)
+    watcher.pages[0].wait_for_selector("#picture:visible", timeout=WAIT_MS)
+    context.close()  # the phone goes away ...
+    watcher.pages[0].wait_for_selector("#state.trouble", timeout=WAIT_MS)
+    watcher.pages[0].click("#phone")  # ... and another comes by a new link
+    again = watcher.pages[0].wait_for_selector("#link a", timeout=WAIT_MS).get_attribute("href")
+    seen = len(read_rows(session.out))
+    context, wrong_again = open_page(browser, f"https://127.0.0.1:{port}/?{again.split('?')[1]}")
+    session.wait_rows(seen + 5)
+    watcher.pages[0].on("dialog", lambda dialog: dialog.accept())
+    watcher.pages[0].click("#stop")
+    session.end()
+    rows = read_rows(session.out)
+    assert all(row.condition == "patch" and row.delay_s is not None for row in rows)
+    assert np.median([row.distance_m for row in rows if row.distance_m]) == pytest.approx(0.4, abs=0.01)
+    kinds = [event.kind for event in read_events(session.out)]
+    assert kinds == ["mark", "lost", "back", "stop"]
+    record = json.loads((session.out / "session.json").read_text())
+    assert record["gaps"] == 1 and record["frames"] == len(rows) and wrong == wrong_again == []
+
+
+# --- everybody else ------------------------------------------------------------------------------------------------------
+
+
+def test_no_key_wrong_key_used_key(running) -> None:
+    session = running(lan=True)
+    origin = session.origin
+    assert get(origin + "/")[0] == 401
+    assert get(origin + "/?key=guessed")[0] == 401
+    assert get(origin + "/phone-link")[0] == 401
+    link = session.page.new_phone_url()
+    newer = session.page.new_phone_url()
+    assert link and newer
+    assert get(origin + "/?" + link.split("?")[1])[0] == 401  # a newer one was made
+    cookie = cookie_for(origin + "/?" + newer.split("?")[1])
+    assert get(origin + "/?" + newer.split("?")[1])[0] == 401  # used
+    assert b"physpatch camera" in get(origin + "/", Cookie=cookie)[1]
+    assert get(origin + "/phone-link", Cookie=cookie)[0] == 401  # a phone lets nobody else in
+    assert b"physpatch session" in get(origin + "/", Cookie=cookie_for(session.page.url))[1]
+    assert any("refused 127.0.0.1 at '/': 401" in line for line in session.said)
+    session.wait_rows(3)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../server.py",
+        "/static/..%2fserver.py",
+        "/static/%2e%2e/%2e%2e/session.py",
+        "//etc/passwd",
+        "/static/page.html",
+        "/static/page.js%00.css",
+        "/session.db",
+        "/" + "x" * 5000,
+    ],
+)
+def test_path_tricks(running, path: str) -> None:
+    session = running()
+    status, body = get(session.origin + path, Cookie=cookie_for(session.page.url))
+    assert status == 404 and b"import" not in body and b"root:" not in body
+    session.wait_rows(2)
+
+
+def test_foreign_names_and_origins(running) -> None:
+    session = running()
+    cookie = cookie_for(session.page.url)
+    assert get(session.origin + "/", Cookie=cookie, Host="rebound.example:80")[0] == 403
+    port = session.page.port
+    for origin in ("https://evil.example", "null", f"https://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}", None):
+        for path in ("/ws/view", "/ws/camera"):
+            with pytest.raises(InvalidStatus) as refusal:
+                socket_to(session, path, cookie, origin=origin)
+            assert refusal.value.response.status_code == 403
+    for path, jar in (("/ws/view", ""), ("/ws/view", "physpatch=guessed"), ("/ws/camera", cookie)):
+        with pytest.raises(InvalidStatus) as refusal:
+            socket_to(session, path, jar)
+        assert refusal.value.response.status_code == 401
+    with socket_to(session, "/ws/view", cookie) as socket:
+        socket.send("ready")
+        assert "frames" in json.loads(socket.recv(10))
+    session.wait_rows(3)
+
+
+def test_only_this_machine_is_served_unless_asked(running) -> None:
+    session = running()
+    assert session.origin.startswith("http://127.0.0.1:") and session.page.new_phone_url() is None
+    listening = session.page._server.servers[0].sockets[0].getsockname()[0]
+    assert listening == "127.0.0.1"
+    session.wait_rows(1)
+
+
+def test_malformed_frames_end_in_4xx_and_the_session_goes_on(running) -> None:
+    session = running(lan=True, phone=True)
+    link = session.page.new_phone_url()
+    assert link
+    cookie = cookie_for(session.origin + "/?" + link.split("?")[1])
+    _, good = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))
+    _, bomb = cv2.imencode(".jpg", np.zeros((4100, 4100, 3), np.uint8))
+    with socket_to(session, "/ws/camera", cookie) as socket:
+        for bad in (b"", b"no jpeg", good.tobytes()[:200], bomb.tobytes(), "text", b"\xff\xd8\xff" + bytes(5000)):
+            socket.send(bad)
+            answer = json.loads(socket.recv(10))
+            assert answer["error"] == 400, bad[:10]
+        socket.send(good.tobytes())
+        assert json.loads(socket.recv(10)) == {"ok": True}
+        socket.send(bytes(MOST_BYTES + 1))
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(10)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 4413
+    with socket_to(session, "/ws/camera", cookie) as socket:
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.send(bytes(2 * MOST_BYTES))  # refused by its announced length
+            socket.recv(10)
+        assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
+    with socket_to(session, "/ws/camera", cookie) as socket:
+        socket.send(good.tobytes())
+        assert json.loads(socket.recv(10)) == {"ok": True}
+    session.wait_rows(1)
+
+
+def test_ten_thousand_malformed_messages_crash_nothing(running) -> None:
+    session = running()
+    cookie, chance = cookie_for(session.page.url), random.Random(0)
+    makers: list[Callable[[], str | bytes]] = [
+        lambda: chance.randbytes(chance.randrange(200)),
+        lambda: "".join(chr(chance.randrange(32, 0x2FFF)) for _ in range(chance.randrange(60))),
+        lambda: json.dumps(chance.choice([None, [], {}, 3, "x", {"do": 1}, {"do": "fly"}, {"do": "stop", "now": 1}])),
+        lambda: json.dumps({"do": "region", "value": chance.choice(["0,0,0", "9" * 300, "sheet:nan", "-1,-1,5", "a,b,c"])}),
+        lambda: json.dumps({"do": "condition", "value": str(chance.random())}),
+        lambda: "[" * chance.randrange(1, 1900),
+        lambda: "x" * 5000,
+    ]
+    sent = 0
+    while sent < 10_000:
+        with socket_to(session, "/ws/view", cookie) as socket:
+            try:
+                for _ in range(100):
+                    socket.send(chance.choice(makers)())
+                    sent += 1
+            except ConnectionClosed as closed:
+                assert closed.rcvd is not None and closed.rcvd.code == 4400
+    before = len(read_rows(session.out))
+    session.wait_rows(before + 5)
+    assert get(session.origin + "/", Cookie=cookie)[0] == 200
+    assert len(session.said) < 100  # the log is not flooded
+
+
+def test_a_frame_is_looked_at_before_it_is_decoded() -> None:
+    _, packed = cv2.imencode(".jpg", np.full((48, 64, 3), (10, 20, 200), np.uint8))
+    assert decode_jpeg(packed.tobytes()).shape == (48, 64, 3)
