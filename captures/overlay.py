@@ -91,7 +91,7 @@ def heads_up(canvas: NDArray[np.uint8], lines: list[Line], *, at_bottom: bool = 
     height = _LINE_PX * len(lines) + 8
     top = max(0, canvas.shape[0] - height) if at_bottom else 0
     band = canvas[top : top + height]
-    band[:] = (band * 0.45).astype(np.uint8)
+    cv2.convertScaleAbs(band, band, 0.45)
     for number, (words, color) in enumerate(lines, start=1):
         cv2.putText(canvas, _ascii(words), (8, top + _LINE_PX * number - 4), _FONT, 0.55, color, 1, cv2.LINE_AA)
 

@@ -1,5 +1,6 @@
 """Capture, locating, models and drawing, each in a thread of its own, so that the models never wait for the rest."""
 
+import sys
 import threading
 import time
 from collections import deque
@@ -8,14 +9,18 @@ from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Generic, TypeVar
 
+import cv2
+
 from captures.analyse import Analyser, Analysis, Located
 from captures.frame import Frame
 from captures.sources import Source
+from physpatch.environment import release_openmp_workers
 
 _AHEAD = 2  # frames of a file that wait for the models, and answers that wait to be drawn
 _MARGIN = 1.3  # of the time that locating takes: how much earlier than needed it begins
 _MEMORY = 0.8  # of the running means
 _JOIN_S = 10.0
+_SWITCH_S = 0.0005  # between threads: a network is hundreds of small calls, each of which would wait Python's 5 ms for another
 _SLACK_S = 0.001  # frame times are rounded
 
 T = TypeVar("T")
@@ -54,14 +59,19 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         self._stopping = threading.Event()
         self._judge_s = self._locate_s = 0.0
         self._free_at = 0.0
+        self._switch_s = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_S)
+        cv2.setNumThreads(1)
         self._threads = [
             threading.Thread(target=run, daemon=True, name=name)
             for name, run in (("locate", self._locate), ("judge", self._judge))
         ]
+        release_openmp_workers()  # the models run in a thread of their own from now on
         for thread in self._threads:
             thread.start()
 
     def __exit__(self, *exception: object) -> None:
+        sys.setswitchinterval(self._switch_s)
         self._stopping.set()
         self._source.close()
         self._located.close()

@@ -18,9 +18,9 @@ _FRAGMENT_S = 1.0  # what a killed process can lose
 
 def heat_overlay(picture: NDArray[np.uint8], heat: NDArray[np.float32], strength: float = 0.45) -> NDArray[np.uint8]:
     """Lay a heat map (h, w) in [0, 1] over a (H, W, 3) RGB uint8 picture."""
-    scaled = cv2.resize(heat, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    colors = cv2.applyColorMap((np.clip(scaled, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    return cv2.addWeighted(picture, 1 - strength, cv2.cvtColor(colors, cv2.COLOR_BGR2RGB), strength, 0)
+    colors = cv2.applyColorMap((np.clip(heat, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    scaled = cv2.resize(cv2.cvtColor(colors, cv2.COLOR_BGR2RGB), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return cv2.addWeighted(picture, 1 - strength, scaled, strength, 0)
 
 
 class VideoFile(AbstractContextManager["VideoFile"]):
