@@ -4,7 +4,8 @@ python benchmarks/live.py [--model efficientnet_lite0 | --user-pair] [--frames 1
 
 ``--user-pair`` takes ResNet50 and YOLOv8n, the pair that live sessions are made for, with random weights: their time does not
 depend on them. Throughput is of a whole session (finding the sheet, Grad-CAM, drawing, video, database) over a recorded film;
-delay is from capture to the drawn picture, of a camera of 30 frames a second. Rounds alternate, so that both meet the same machine.
+delay is from capture to the drawn picture, of a camera of 30 frames a second. Rounds alternate, for both to meet the same
+machine.
 """
 
 import argparse
@@ -111,7 +112,9 @@ def main() -> None:
             with Camera(pictures) as camera:
                 run_session(camera, limited, Path(work) / f"live{number}", viewers=[live])
             ages = live.ages[5:]  # the running means settle
-            rounds.append((1 / bare, fps, statistics.median(ages), float(np.percentile(ages, 95)), bare + 1 / CAMERA_FPS))
+            rounds.append(
+                (1 / bare, fps, statistics.median(ages), float(np.percentile(ages, 95)), bare + 1 / CAMERA_FPS)
+            )
     medians = [statistics.median(values) for values in zip(*rounds, strict=True)]
     record = {
         "models": [m.name for m in (classifier, detector) if m is not None],

@@ -21,7 +21,7 @@ _CORNER_NOISE_PX = 0.05  # no corner is known better, so a smaller error proves 
 _FACING_DEG = 5.0  # both branches this close to each other agree anyway
 _AROUND_MARKER = 0.8  # of a marker's extent: how far around its last place it is looked for first
 _NEAR_PERIMETER_RATE = 0.4  # of such a cut-out's longer side: less cannot be the marker
-_SEARCH_ALL_EVERY = 15  # frames; markers that came back into view are found again
+_SEARCH_ALL_EVERY = 30  # frames: another sheet may have come into view
 
 _Seen = dict[int, NDArray[np.float32]]
 
@@ -109,7 +109,8 @@ def find_sheet(
 class SheetFinder:
     """Finds sheets in the frames of one camera, in their order: as :func:`find_sheet`, but many times faster.
 
-    Each marker is looked for around its last place first, and in the whole frame where one is missing there, or now and then.
+    Each marker is looked for around its last place first, a hidden one where the sheet's pose has it, and in the whole frame
+    where fewer are seen than before, or now and then.
     """
 
     def __init__(self, layouts: Sequence[SheetLayout]) -> None:
@@ -118,7 +119,7 @@ class SheetFinder:
         parameters = self._nearby.getDetectorParameters()
         parameters.minMarkerPerimeterRate = _NEAR_PERIMETER_RATE
         self._nearby.setDetectorParameters(parameters)
-        self._seen: _Seen = {}
+        self._places: list[NDArray[np.float32]] = []
         self._expected = 0
         self._frames_near = 0
 
@@ -129,13 +130,18 @@ class SheetFinder:
         self._frames_near += 1
         if len(seen) < max(2, self._expected):
             seen = _read_markers(self._everywhere, grey)
-            self._expected, self._frames_near = len(seen), 0
-        self._seen = seen
-        return _pose_of(seen, self._layouts, intrinsics)
+            self._frames_near = 0
+        pose = _pose_of(seen, self._layouts, intrinsics)
+        self._expected = len(seen)
+        self._places = list(seen.values())
+        if pose is not None:
+            hidden = [marker.rect.corners_mm for marker in pose.layout.markers if marker.id not in seen]
+            self._places += [pose.to_pixels(corners_mm) for corners_mm in hidden]
+        return pose
 
     def _near(self, grey: NDArray[np.uint8]) -> _Seen:
         found: _Seen = {}
-        for quad in self._seen.values():
+        for quad in self._places:
             margin = _AROUND_MARKER * np.ptp(quad, axis=0)
             left, top = np.maximum(quad.min(axis=0) - margin, 0).astype(int)
             right, bottom = np.maximum(np.ceil(quad.max(axis=0) + margin), 0).astype(int)

@@ -17,7 +17,7 @@ from calibration.camera import Intrinsics
 from calibration.label import SheetLabel
 from calibration.pose import SheetFinder, SheetPose
 from calibration.sheet import SheetLayout
-from captures.frame import Frame
+from captures.frame import NO_SHEET, Frame
 from captures.labels import LabelWatch
 from captures.region import Region, RegionRule
 from captures.store import FrameRow
@@ -26,7 +26,6 @@ from physpatch.victims.base import Detection, Preprocessing, Victim
 from physpatch.victims.ultralytics_detectors import YoloVictim
 
 Lens = Callable[[tuple[int, ...]], Intrinsics]  # from a frame's (height, width, ...) to its intrinsics
-NO_SHEET = "none"  # the condition of a frame in which no sheet was recognised and the source named none
 _TOP = 5
 
 

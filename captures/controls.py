@@ -1,18 +1,21 @@
 """What a person asks of a running session, from the window's keys, the terminal or the web page, and what it shows them."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import InputError, unknown_name
 from calibration.sheet import SHEET_KINDS
-from captures.analyse import NO_SHEET, Analysis
-from captures.posemap import PoseMap
-from captures.protocol import Director
+from captures.frame import NO_SHEET
 from captures.region import RegionRule
-from captures.summary import Tally
+
+if TYPE_CHECKING:  # torch and scipy, and a missing camera or display is to be said before they are loaded
+    from captures.analyse import Analysis
+    from captures.posemap import PoseMap
+    from captures.protocol import Director
+    from captures.summary import Tally
 
 _MOST_WORDS = 200
 
@@ -86,11 +89,11 @@ class Standing:
         delay_s: from capture to answer, of a live source.
     """
 
-    tally: Tally
-    poses: PoseMap
+    tally: "Tally"
+    poses: "PoseMap"
     target: str | None
     region: str
-    director: Director | None = None
+    director: "Director | None" = None
     recording: bool = True
     trouble: str = ""
     hint: str = ""
@@ -104,7 +107,7 @@ class Standing:
 class Viewer(Protocol):
     """A window, a web page, a terminal. All calls come from the session's thread."""
 
-    def show(self, analysis: Analysis, picture: NDArray[np.uint8], standing: Standing) -> None:
+    def show(self, analysis: "Analysis", picture: NDArray[np.uint8], standing: Standing) -> None:
         """A frame was analysed; ``picture`` (H, W, 3) RGB is its annotated copy."""
         ...
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+NO_SHEET = "none"  # the condition of a frame in which no sheet was recognised and the source named none
+
 
 @dataclass(frozen=True, eq=False)
 class Frame:

@@ -1,5 +1,6 @@
 """OpenCV's captures, tamed."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import UnavailableError
 
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: a stream that ends is told by the session
 OPEN_SECONDS = 4.0  # "no camera" must be said within five
 
 

@@ -1,13 +1,17 @@
 """Drawing on a frame: heat, patch outline, boxes, labels, and what the person should do."""
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.analyse import Analysis
 from captures.controls import Standing
-from captures.protocol import Director
 from physpatch.pictures import heat_overlay
+
+if TYPE_CHECKING:
+    from captures.analyse import Analysis
+    from captures.protocol import Director
 
 _WHITE = (255, 255, 255)
 _ORANGE, _BLUE, _YELLOW, _GREEN = (213, 94, 0), (0, 114, 178), (240, 228, 66), (0, 158, 115)  # Okabe and Ito's, RGB
@@ -18,7 +22,7 @@ _CELL_PX, _CELL_GAP_PX = 14, 3
 Line = tuple[str, tuple[int, int, int]]
 
 
-def annotate(analysis: Analysis, standing: Standing) -> NDArray[np.uint8]:
+def annotate(analysis: "Analysis", standing: Standing) -> NDArray[np.uint8]:
     """The frame with everything drawn on it, (H, W, 3) RGB uint8; the analysed frame itself is left alone."""
     canvas = analysis.frame.image.copy()
     region = analysis.located.region
@@ -41,7 +45,7 @@ def annotate(analysis: Analysis, standing: Standing) -> NDArray[np.uint8]:
     return canvas
 
 
-def _lines(analysis: Analysis, standing: Standing) -> list[Line]:
+def _lines(analysis: "Analysis", standing: Standing) -> list[Line]:
     """What is written at the top, each line with its colour."""
     row = analysis.rows[0]
     sheet = f"sheet: {row.condition}"
@@ -63,7 +67,7 @@ def _lines(analysis: Analysis, standing: Standing) -> list[Line]:
     return lines
 
 
-def _guide(canvas: NDArray[np.uint8], standing: Standing, director: Director) -> None:
+def _guide(canvas: NDArray[np.uint8], standing: Standing, director: "Director") -> None:
     """The plan's step and what is amiss, at the bottom, and the cells of this sheet that are filled, at the right."""
     step = director.step
     ended = len(director.done) + len(director.skipped)

@@ -20,7 +20,9 @@ _AHEAD = 2  # frames of a file that wait for the models, and answers that wait t
 _MARGIN = 1.3  # of the time that locating takes: how much earlier than needed it begins
 _MEMORY = 0.8  # of the running means
 _JOIN_S = 10.0
-_SWITCH_S = 0.0005  # between threads: a network is hundreds of small calls, each of which would wait Python's 5 ms for another
+_SWITCH_S = (
+    0.0005  # between threads: a network is hundreds of small calls, each of which would wait Python's 5 ms for another
+)
 _SLACK_S = 0.001  # frame times are rounded
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader
 from calibration.errors import InputError
 from calibration.files import read_json, write_text
 from calibration.pdf import rasterise
-from captures.store import read_rows
+from captures.store import export_csv, read_rows
 from captures.summary import ConditionSummary, summarise
 from physpatch.artifact import Patch
 from physpatch.stats import Rate
@@ -75,6 +75,8 @@ def _session_part(session: Path | None) -> dict[str, Any] | None:
     if session is None:
         return None
     rows = read_rows(session)
+    if not (session / "frames.csv").is_file():  # the session was killed
+        export_csv(session)
     record = read_json(session / "session.json") if (session / "session.json").is_file() else {}
     summaries = summarise(rows, record.get("target"))
     pdf = session / str(record.get("sheet", ""))

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from captures.analyse import NO_SHEET, Analysis
+from captures.analyse import Analysis
+from captures.frame import NO_SHEET
 from captures.protocol import Director
 
 _TAKE_GAP_S = 1.0

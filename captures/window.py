@@ -4,17 +4,20 @@ import os
 import socket
 import sys
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import UnavailableError
-from captures.analyse import Analysis
 from captures.controls import Command, Standing
 from captures.opencv import rgb
 from captures.overlay import heads_up
 from captures.region import RegionRule
+
+if TYPE_CHECKING:
+    from captures.analyse import Analysis
 
 _TITLE = "physpatch - q ends"
 _QUIT_KEYS = (ord("q"), ord("Q"), 27)
@@ -107,7 +110,7 @@ class SessionWindow(AbstractContextManager["SessionWindow"]):
     def __exit__(self, *exception: object) -> None:
         self._window.__exit__(*exception)
 
-    def show(self, _analysis: Analysis, picture: NDArray[np.uint8], _standing: Standing) -> None:
+    def show(self, _analysis: "Analysis", picture: NDArray[np.uint8], _standing: Standing) -> None:
         self._last = picture
         self._going &= self._window.show(picture)
         self._on_key(self._window.key)

@@ -5,14 +5,17 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av
 import click
 import cv2
 import numpy as np
@@ -24,7 +27,7 @@ import cli
 from calibration.camera import Intrinsics
 from calibration.files import file_sha256
 from calibration.pdf import carried_layouts, printed_layouts
-from captures.store import read_rows
+from captures.store import read_events, read_rows
 from captures.virtual import RigTruth, VirtualRig
 from physpatch.artifact import Patch
 from printouts import print_targets
@@ -337,14 +340,33 @@ def test_the_window_opens_and_q_ends_it(demo: Path, tmp_path: Path) -> None:
     """A real window on a virtual screen; xdotool types q into it."""
     write_long_video(tmp_path / "long.mp4")
     live = f"{sys.executable} {ROOT / 'cli.py'} live {demo / 'demo/run'} --source long.mp4 --no-cam --out session"
-    press_q = "xdotool search --name 'physpatch - q ends' windowfocus key q"
-    script = f"{live} & while kill -0 $! 2>/dev/null; do {press_q} 2>/dev/null; sleep 0.2; done; wait $!"
+    press_q = "ls session/frames/*.jpg && xdotool search --name 'physpatch - q ends' windowfocus key q"
+    script = f"{live} & while kill -0 $! 2>/dev/null; do {press_q}; sleep 0.2; done; wait $!"
     done = subprocess.run(
         ["xvfb-run", "-a", "bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "session/session.json").read_text())
     assert record["status"] == "stopped by the person" and 1 <= record["frames"] < 3000
+
+
+@pytest.mark.skipif(not (shutil.which("xvfb-run") and shutil.which("xdotool")), reason="needs xvfb and xdotool")
+def test_keys_and_mouse_steer_the_session_in_its_window(demo: Path, tmp_path: Path) -> None:
+    write_long_video(tmp_path / "long.mp4")
+    live = f"{sys.executable} {ROOT / 'cli.py'} live {demo / 'demo/run'} --source long.mp4 --no-cam --out session"
+    find = "until ls session/frames/*.jpg && xdotool search --name 'physpatch - q ends' windowfocus; do sleep 0.2; done"
+    keys = "; ".join(f"xdotool key {key}; sleep 0.4" for key in ("m", "space", "space", "f", "2", "l"))
+    drag = "xdotool mousemove --window $w 10 20 mousedown 1; sleep 0.3; xdotool mousemove --window $w 60 60; sleep 0.3"
+    drag = f"w=$(xdotool search --name 'physpatch - q ends' | tail -1); {drag}; xdotool mouseup 1; sleep 0.5"
+    script = f"{live} & {find}; {keys}; {drag}; xdotool key q; wait $!"
+    done = subprocess.run(
+        ["xvfb-run", "-a", "bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    events = read_events(tmp_path / "session")
+    assert [e.kind for e in events[:6]] == ["mark", "pause", "resume", "region", "condition", "light"]
+    assert [e.words for e in events[3:6]] == ["sheet", "grey", "light 2"]
+    assert events[6].kind == "region" and re.fullmatch(r"\d+,\d+,\d+", events[6].words) and events[-1].kind == "stop"
 
 
 def test_control_c_ends_a_session_and_keeps_it(demo: Path, tmp_path: Path) -> None:
@@ -365,6 +387,31 @@ def test_control_c_ends_a_session_and_keeps_it(demo: Path, tmp_path: Path) -> No
     record = json.loads((tmp_path / "session/session.json").read_text())
     assert record["status"] == "interrupted" and f"{record['frames']} frames" in out
     assert len(read_rows(tmp_path / "session")) == record["frames"] < 3000
+
+
+def test_a_killed_session_loses_a_second_at_most(demo: Path, tmp_path: Path, command) -> None:
+    """A real SIGKILL in the middle of everything."""
+    write_long_video(tmp_path / "long.mp4")
+    arguments = ["live", demo / "demo/run", "--source", "long.mp4", "--headless", "--no-cam", "--out", "session"]
+    with subprocess.Popen([sys.executable, str(ROOT / "cli.py"), *map(str, arguments)], cwd=tmp_path) as process:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline and len(list((tmp_path / "session/frames").glob("*.jpg"))) < 5:
+            time.sleep(0.05)
+        process.kill()
+    session = tmp_path / "session"
+    with closing(sqlite3.connect(session / "session.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    rows = read_rows(session)
+    key_frames = sorted(int(file.stem.split("-")[0]) for file in (session / "frames").glob("*.jpg"))
+    assert [row.frame for row in rows] == list(range(1, len(rows) + 1))  # none is missing before the kill
+    assert len(rows) >= key_frames[-1]  # rows are written before their pictures
+    shown = 0.0
+    with av.open(str(session / "video.mp4")) as film, suppress(av.error.InvalidDataError):
+        for frame in film.decode(video=0):
+            shown = float(frame.time)
+    assert shown >= rows[-1].time_s - 1.1
+    assert command("report", session).code == 0 and (session / "report.html").is_file()
+    assert (session / "frames.csv").read_text().count("\n") == len(rows) + 1
 
 
 def test_every_command_has_help_with_an_example() -> None:
@@ -434,6 +481,15 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
             ("live", "--source", "virtual", "--headless", "--classifier", "efficientnet_lite0"),
             ["needs a patch to show"],
         ),
+        (("live", "--source", "STILLS", "--headless", "--roi", "left"), ["unknown region 'left'", "expected center"]),
+        (("live", "--source", "STILLS", "--headless", "--keep", "some"), ["--keep some: expected all, key, none"]),
+        (("live", "--source", "STILLS", "--headless", "--plan", "no.toml"), ["no plan no.toml"]),
+        (
+            ("live", "--source", "STILLS", "--camera", "fps=30", "--headless"),
+            ["is no camera, so there is no fps to set"],
+        ),
+        (("live", "--source", "0", "--camera", "fps"), ["is no NAME=VALUE"]),
+        (("live", "--source", "0", "--max-fps", "0"), ["is not in the range"]),
         (("report", "nowhere"), ["nowhere is neither a run"]),
         (("repport",), ["No such command 'repport'"]),
     ],

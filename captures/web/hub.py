@@ -4,16 +4,18 @@ import asyncio
 import json
 import time
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.analyse import Analysis
 from captures.controls import Command, Standing
 from captures.opencv import rgb
 from captures.web.state import brief_state, frame_state, full_state
+
+if TYPE_CHECKING:
+    from captures.analyse import Analysis
 
 _FULL_EVERY_S = 0.3
 _QUALITY = 80
@@ -36,7 +38,7 @@ class Hub:
 
     # --- the session's side ---
 
-    def show(self, analysis: Analysis, picture: NDArray[np.uint8], standing: Standing) -> None:
+    def show(self, analysis: "Analysis", picture: NDArray[np.uint8], standing: Standing) -> None:
         self._picture = picture
         self._update(standing, frame=frame_state(analysis))
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import segno
@@ -17,13 +18,15 @@ import uvicorn
 from numpy.typing import NDArray
 
 from calibration.errors import InputError, UnavailableError
-from captures.analyse import Analysis
 from captures.controls import Command, Standing
 from captures.web.app import make_app
 from captures.web.certificate import lan_addresses, write_certificate
 from captures.web.doorkeeper import Doorkeeper
 from captures.web.hub import Hub
 from captures.web.phone import MOST_BYTES, PhoneSource
+
+if TYPE_CHECKING:
+    from captures.analyse import Analysis
 
 _LOOPBACK = "127.0.0.1"
 _START_S = 10.0
@@ -104,7 +107,7 @@ class WebPage(AbstractContextManager["WebPage"]):
         host = next(iter(self._outside), _LOOPBACK)
         return f"{self._scheme}://{host}:{self.port}/?key={self._doorkeeper.new_link_key()}"
 
-    def show(self, analysis: Analysis, picture: NDArray[np.uint8], standing: Standing) -> None:
+    def show(self, analysis: "Analysis", picture: NDArray[np.uint8], standing: Standing) -> None:
         self._hub.show(analysis, picture, standing)
 
     def poll(self, standing: Standing) -> list[Command]:

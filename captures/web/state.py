@@ -1,15 +1,17 @@
 """What the page shows, as plain JSON."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from captures.analyse import Analysis
 from captures.controls import Standing
-from captures.posemap import PoseMap
-from captures.protocol import Director
-from physpatch.stats import Rate
+
+if TYPE_CHECKING:
+    from captures.analyse import Analysis
+    from captures.posemap import PoseMap
+    from captures.protocol import Director
+    from physpatch.stats import Rate
 
 
-def frame_state(analysis: Analysis) -> dict[str, Any]:
+def frame_state(analysis: "Analysis") -> dict[str, Any]:
     """One frame's part: cheap, for every picture."""
     row, image = analysis.rows[0], analysis.frame.image
     return {
@@ -65,11 +67,11 @@ def full_state(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _rate(rate: Rate) -> dict[str, Any]:
+def _rate(rate: "Rate") -> dict[str, Any]:
     return {"rate": rate.rate, "ci95": rate.ci95, "n": rate.n}
 
 
-def _plan(director: Director) -> dict[str, Any]:
+def _plan(director: "Director") -> dict[str, Any]:
     step = director.step
     return {
         "step": None if step is None else str(step),
@@ -83,7 +85,7 @@ def _plan(director: Director) -> dict[str, Any]:
     }
 
 
-def _map(poses: PoseMap, director: Director | None) -> dict[str, Any]:
+def _map(poses: "PoseMap", director: "Director | None") -> dict[str, Any]:
     cells = {
         condition: [[*where, cell.frames, cell.judged, cell.hits] for where, cell in filled.items()]
         for condition, filled in poses.cells.items()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.camera import Intrinsics
-from calibration.pose import angles_deg, find_sheet, rotation_matrix
+from calibration.pose import SheetFinder, angles_deg, find_sheet, rotation_matrix
 from captures.virtual import RigPose, VirtualRig
 
 
@@ -133,6 +133,23 @@ def test_three_and_two_markers_still_give_a_pose(
     assert found.distance_m == pytest.approx(0.35, rel=distance)
     if found.yaw_deg is not None:
         assert (found.yaw_deg, found.pitch_deg) == pytest.approx((25, 15), abs=angle)
+
+
+def test_a_finder_sees_what_a_single_look_sees(bent_rig: VirtualRig) -> None:
+    """Moved, jumped, hidden, back again: frame by frame the same poses as from a search of the whole frame."""
+    rng, behind = np.random.default_rng(3), np.full((960, 1280, 3), 0.2)
+    poses = [RigPose(0.4, 0.004 * i, 0.002 * i, 3.0 * i, 5, i) for i in range(6)]
+    poses += [RigPose(0.8, -0.1, 0.05, -20, 0, 0)] * 2
+    frames = [bent_rig.render(0, pose, behind, rng) for pose in poses]
+    frames[3][:, 640:] = 60  # two markers are hidden
+    frames.insert(5, np.full_like(frames[0], 90))  # the sheet is away
+    finder = SheetFinder(bent_rig.layouts)
+    for frame in frames:
+        tracked, single = finder.find(frame, BENT), find_sheet(frame, bent_rig.layouts, BENT)
+        assert (tracked is None) == (single is None)
+        if tracked is not None and single is not None:
+            assert tracked.markers_seen == single.markers_seen
+            assert tracked.patch_corners_px == pytest.approx(single.patch_corners_px, abs=0.2)
 
 
 def test_one_marker_is_not_enough(bent_rig: VirtualRig) -> None:

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +15,14 @@ import numpy as np
 import pytest
 
 from calibration.errors import InputError, PhyspatchError
+from captures.controls import Command
 from captures.frame import Frame
+from captures.recorder import KeepRule
+from captures.region import RegionRule
 from captures.report import write_report
 from captures.session import SessionPlan, run_session
 from captures.sources import FileSource, open_source
-from captures.store import COLUMNS, FrameRow, SessionStore, export_csv, read_rows
+from captures.store import COLUMNS, FrameRow, SessionStore, export_csv, read_events, read_rows
 from captures.summary import summarise
 from captures.takes import ClipCutter
 from captures.virtual import VirtualRig
@@ -196,6 +200,94 @@ def test_the_overlay_draws_and_leaves_the_frame_alone(rig: VirtualRig, plan: Ses
         return True
 
     run_session(rig, replace(plan, max_frames=2), tmp_path / "session", on_frame=on_frame)
+
+
+class Asking:
+    """A viewer that asks for something at each frame number given."""
+
+    def __init__(self, **asked: Command | None) -> None:
+        self._asked = {int(frame.lstrip("f")): command for frame, command in asked.items()}
+        self._due: list[Command] = []
+        self.seen: list[tuple[bool, str]] = []
+
+    def show(self, analysis, _picture, standing) -> None:
+        self.seen.append((standing.recording, standing.region))
+        if command := self._asked.get(analysis.frame.number):
+            self._due.append(command)
+
+    def poll(self, _standing) -> list[Command]:
+        due, self._due = self._due, []
+        return due
+
+
+def test_what_people_ask_is_done_and_noted(plan: SessionPlan, tmp_path: Path) -> None:
+    pictures = [np.full((48, 64, 3), (200, 20, 20), np.uint8)] * 40
+    asking = Asking(
+        f3=Command("mark", "a cloud"),
+        f6=Command("pause"),
+        f12=Command("resume"),
+        f18=Command("region", "8,8,32"),
+        f22=Command("condition", "grey"),
+        f26=Command("light", "lamp"),
+        f32=Command("stop"),
+    )
+    session = run_session(Pictures(pictures), plan, tmp_path / "session", viewers=[asking])
+    rows, events = read_rows(session), read_events(session)
+    kinds = ["mark", "pause", "resume", "region", "condition", "light", "stop"]
+    assert [event.kind for event in events] == kinds
+    assert [event.words for event in events if event.words] == ["a cloud", "8,8,32", "grey", "lamp"]
+    record = json.loads((session / "session.json").read_text())
+    assert record["status"] == "stopped by the person" and record["frames"] == len(rows)
+    assert record["frames_while_paused"] == 6 and not {r.frame for r in rows} & set(range(7, 13))
+    assert [json.loads(r.region or "") for r in (rows[0], rows[-1])] == [[8, 0, 48, 48], [8, 8, 32, 32]]
+    assert rows[0].condition == "none" and rows[-1].condition == "grey"
+    assert rows[0].light is None and rows[-1].light == "lamp" and rows[-1].clip > rows[0].clip
+    assert (False, "center") in asking.seen
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [("all", list(range(1, 13))), ("5", [1, 6, 11]), ("none", []), ("key", [1, 11])],
+)
+def test_frames_are_kept_as_they_came(keep: str, kept: list[int], plan: SessionPlan, tmp_path: Path) -> None:
+    pictures = [np.full((48, 64, 3), (200, 10 * i, 20), np.uint8) for i in range(12)]
+    plan = replace(plan, keep=KeepRule.parse(keep))
+    session = run_session(Pictures(pictures), plan, tmp_path / "session")
+    files = sorted((session / "raw").glob("*.jpg"))
+    assert [int(file.stem) for file in files] == kept
+    for file in files:  # without anything drawn on it
+        picture = cv2.imread(str(file))[..., ::-1].astype(int)
+        assert np.abs(picture - pictures[int(file.stem) - 1]).max() <= 4
+    with pytest.raises(InputError, match="expected all, key, none, or a number"):
+        KeepRule.parse("0")
+
+
+def test_a_row_tells_all_that_a_frame_showed(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+    rows = read_rows(run_session(rig, replace(plan, region=RegionRule.parse("sheet:0.2")), tmp_path / "session"))
+    for one in rows:
+        top5 = json.loads(one.top5 or "")
+        assert top5[0] == [one.top1, one.top1_score] and len(top5) == 4
+        assert [score for _, score in top5] == sorted((score for _, score in top5), reverse=True)
+        corners = np.array(json.loads(one.patch_xy or ""), np.float32)
+        assert cv2.contourArea(corners) == pytest.approx(one.patch_px, rel=0.01)
+        _, _, width, height = json.loads(one.region or "")
+        assert width == height and one.patch_px / width**2 == pytest.approx(0.2, rel=0.05)
+    record = json.loads((tmp_path / "session/session.json").read_text())
+    assert record["region"] == "sheet:0.2" and record["captured"] == len(rows) and record["dropped"] == 0
+
+
+def test_sessions_of_the_first_schema_are_still_read(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+    session = run_session(rig, replace(plan, max_frames=4), tmp_path / "session")
+    rows = read_rows(session)
+    added = ("top5", "region", "patch_xy", "light", "step", "delay_s")
+    with closing(sqlite3.connect(session / "session.db")) as connection, connection:
+        connection.execute("DROP TABLE events")
+        for name in added:
+            connection.execute(f"ALTER TABLE frames DROP COLUMN {name}")
+        connection.execute("PRAGMA user_version=1")
+    assert read_events(session) == []
+    assert read_rows(session) == [replace(r, **dict.fromkeys(added)) for r in rows]
+    assert write_report(session).is_file()
 
 
 def row(frame: int, condition: str, clip: int, top1: str, label: str | None = "red thing", **more) -> FrameRow:

@@ -1,5 +1,6 @@
 """Sources: files in full, live ones never behind, failures in words and in time."""
 
+import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +13,10 @@ import pytest
 from calibration.errors import InputError, UnavailableError
 from captures import cameras, opencv
 from captures.cameras import CameraSource
+from captures.controls import Command
+from captures.session import SessionPlan, run_session
 from captures.sources import StillsSource, VideoSource, open_source
+from captures.store import read_events, read_rows
 
 
 def write_stills(folder: Path, count: int = 3) -> Path:
@@ -141,6 +145,47 @@ def test_an_http_stream_is_played() -> None:
     assert all(frame.image.shape == (48, 64, 3) for frame in frames)
     brightness = [float(frame.image[..., 0].mean()) for frame in frames]
     assert brightness == sorted(brightness) and brightness[-1] > brightness[0]
+
+
+def test_twenty_disconnects_are_survived_and_told(tiny_victim, tmp_path: Path, monkeypatch) -> None:
+    """A camera on the network that hangs up after every tenth frame."""
+    monkeypatch.setattr(cameras, "_FIRST_WAIT_S", 0.02)
+
+    class Camera(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            for _ in range(10):
+                _, packed = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(packed)}\r\n\r\n"
+                self.wfile.write(head.encode() + packed.tobytes() + b"\r\n")
+                time.sleep(0.02)
+
+        def log_message(self, *_: object) -> None: ...
+
+    class Counting:
+        back = 0
+
+        def show(self, *_: object) -> None: ...
+
+        def poll(self, _standing) -> list[Command]:
+            self.back = len([e for e in read_events(tmp_path / "session") if e.kind == "back"])
+            return [Command("stop")] if self.back >= 20 else []
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with open_source(f"http://127.0.0.1:{server.server_address[1]}/video.mjpg") as source:
+            run_session(source, SessionPlan(tiny_victim, grad_cam=False), tmp_path / "session", viewers=[Counting()])
+        server.shutdown()
+    events = [event.kind for event in read_events(tmp_path / "session")]
+    assert events[:40] == ["lost", "back"] * 20
+    record = json.loads((tmp_path / "session/session.json").read_text())
+    rows = read_rows(tmp_path / "session")
+    assert record["gaps"] >= 20 and record["gap_seconds"] > 0.2 and record["frames"] == len(rows) >= 40
+    assert record["captured"] - record["dropped"] - record["frames"] in (0, 1, 2, 3)  # under way at the end
+    times = [row.time_s for row in rows]
+    assert times == sorted(times) and all(row.delay_s is not None and row.delay_s < 5 for row in rows)
 
 
 def test_a_driver_that_blocks_is_given_up(monkeypatch) -> None:

@@ -203,8 +203,8 @@ def test_two_browsers_watch_and_steer_one_session(running, browser: Browser) -> 
     assert first.text_content("#success") == "“blue thing” came first"
     assert first.locator("#top5 tr").count() == 4
     assert "0.40 m, yaw" in (first.text_content("#answer") or "")
-    lit = "() => { const c = document.getElementById('picture'); return c.getContext('2d').getImageData(320, 240, 1, 1).data[3] }"
-    assert first.evaluate(lit) == 255
+    opaque = "() => document.getElementById('picture').getContext('2d').getImageData(320, 240, 1, 1).data[3]"
+    assert first.evaluate(opaque) == 255
     second.click("#toggle")
     first.wait_for_selector("#state.paused", timeout=WAIT_MS)
     time.sleep(0.5)
@@ -391,7 +391,9 @@ def test_ten_thousand_malformed_messages_crash_nothing(running) -> None:
         lambda: chance.randbytes(chance.randrange(200)),
         lambda: "".join(chr(chance.randrange(32, 0x2FFF)) for _ in range(chance.randrange(60))),
         lambda: json.dumps(chance.choice([None, [], {}, 3, "x", {"do": 1}, {"do": "fly"}, {"do": "stop", "now": 1}])),
-        lambda: json.dumps({"do": "region", "value": chance.choice(["0,0,0", "9" * 300, "sheet:nan", "-1,-1,5", "a,b,c"])}),
+        lambda: json.dumps(
+            {"do": "region", "value": chance.choice(["0,0,0", "9" * 300, "sheet:nan", "-1,-1,5", "a,b,c"])}
+        ),
         lambda: json.dumps({"do": "condition", "value": str(chance.random())}),
         lambda: "[" * chance.randrange(1, 1900),
         lambda: "x" * 5000,

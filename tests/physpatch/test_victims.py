@@ -110,7 +110,7 @@ def test_unusable_weight_files_are_refused_and_never_run(tmp_path: Path, resnet5
     (tmp_path / "text.pth").write_text("hello")
     torch.save([1, 2], tmp_path / "list.pth")
     for name, words in {
-        "hostile.pth": "not a plain file of weights",
+        "hostile.pth": "not a plain file of weights.* if it carries code and you trust who made it: --trust-weights",
         "text.pth": "not a plain file of weights",
         "list.pth": "holds no state dict",
         "none.pth": "no weights file",
@@ -286,7 +286,7 @@ def test_hostile_and_wrong_checkpoints_are_refused(tmp_path: Path) -> None:
     torch.save({"model": 3}, tmp_path / "number.pt")
     (tmp_path / "text.pt").write_text("hello")
     for name, words in {
-        "hostile.pt": "loaded safely",
+        "hostile.pt": "loaded safely.*; if it carries code and you trust who made it: --trust-weights",
         "number.pt": "holds no detection model",
         "text.pt": "loaded safely",
     }.items():
@@ -295,6 +295,20 @@ def test_hostile_and_wrong_checkpoints_are_refused(tmp_path: Path) -> None:
     assert not witness.exists()
     with pytest.raises(InputError, match=r"no weights file .*gone\.pt"):
         load_victim(str(tmp_path / "gone.pt"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_trusted_file_runs_what_it_carries(tmp_path: Path) -> None:
+    """Which is why it has to be said."""
+    for name, file in (("resnet18", "hostile.pth"), ("", "hostile.pt")):
+        witness = tmp_path / f"was_run_{file}"
+        torch.save({"model": Hostile(witness)}, tmp_path / file)
+        with pytest.raises(InputError) as refusal:
+            if name:
+                load_victim(name, weights=tmp_path / file, trust=True)
+            else:
+                load_victim(str(tmp_path / file), trust=True)
+        assert witness.exists() and "--trust-weights" not in str(refusal.value)
 
 
 def test_a_classifier_is_no_detector() -> None:
