@@ -1198,7 +1198,7 @@ def _record(
     from physpatch.terminal import progress_bar
 
     with progress_bar("frames") as bar:
-        run_session(source, plan, session, viewers=[TerminalViewer(bar, total), *viewers])
+        run_session(source, plan, session, viewers=[TerminalViewer(bar, total, alone=not viewers), *viewers])
 
 
 def _show_session(session: Path, target: str | None, json_out: str | None = None) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 _HOMES = {
     "Frame": "captures.frame",
+    "Protocol": "captures.protocol",
+    "RegionRule": "captures.region",
     "SessionPlan": "captures.session",
     "VirtualRig": "captures.virtual",
     "open_source": "captures.sources",

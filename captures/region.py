@@ -90,17 +90,11 @@ class RegionRule:
         return cls("square", Region(max(0, left), max(0, top), side, side))
 
     def at(self, shape: tuple[int, ...], pose: SheetPose | None) -> Region:
-        """The region in a frame of (height, width, ...) in which the sheet has ``pose``.
-
-        Raises:
-            InputError: a square that is not in the frame.
-        """
+        """The region in a frame of (height, width, ...) in which the sheet has ``pose``; a square is moved into the frame."""
         height, width = shape[:2]
         if self.kind == "frame":
             return Region(0, 0, width, height)
         if self.square is not None:
-            if self.square.left + _SMALLEST_PX > width or self.square.top + _SMALLEST_PX > height:
-                raise InputError(f"region {self} lies outside of frames of {width}x{height}")
             return _inside(self.square.left, self.square.top, self.square.width, shape)
         if self.kind == "sheet" and pose is not None and pose.patch_px > 0:
             side = math.sqrt(pose.patch_px / self.area)
@@ -109,6 +103,14 @@ class RegionRule:
             return _inside(round(float(x) - side / 2), round(float(y) - side / 2), round(side), shape)
         side = min(width, height)
         return Region((width - side) // 2, (height - side) // 2, side, side)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raises:
+        InputError: a square that lies outside of frames of (height, width, ...).
+        """
+        height, width = shape[:2]
+        if self.square and (self.square.left + _SMALLEST_PX > width or self.square.top + _SMALLEST_PX > height):
+            raise InputError(f"region {self} lies outside of frames of {width}x{height}")
 
     def __str__(self) -> str:
         if self.square is not None:

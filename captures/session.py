@@ -159,6 +159,7 @@ class _Session:
         self._lost_at: float | None = None
         self._delays = (0, 0.0, 0.0)  # how many, their sum, the longest
         self._time_s = 0.0
+        self._shape: tuple[int, ...] | None = None
         self._begun = time.monotonic()
         self._pipeline: Pipeline | None = None
 
@@ -201,7 +202,9 @@ class _Session:
         """One frame: filed, stored, drawn, recorded, shown."""
         standing, director = self.standing, self._director
         frame = analysis.frame
-        self._time_s = frame.time_s
+        if self._shape is None:
+            self._plan.region.check(frame.image.shape)
+        self._time_s, self._shape = frame.time_s, frame.image.shape
         self._finished.append(time.monotonic())
         lasted = self._finished[-1] - self._finished[0]
         standing.fps = (len(self._finished) - 1) / lasted if lasted > 0 else 0.0
@@ -239,8 +242,13 @@ class _Session:
                 standing.recording = command.do == "resume"
                 self._filing.clips.cut()
             case "region":
-                analyser.rule = RegionRule.parse(command.value)
-                standing.region = str(analyser.rule)
+                rule = RegionRule.parse(command.value)
+                try:
+                    if self._shape is not None:
+                        rule.check(self._shape)
+                except InputError as error:
+                    return self._note("refused", str(error))
+                analyser.rule, standing.region = rule, str(rule)
             case "condition":
                 self._filing.condition = command.value
             case "light":

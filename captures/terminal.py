@@ -9,10 +9,11 @@ from physpatch.terminal import ProgressBar
 
 
 class TerminalViewer:
-    """Moves a bar and says each trouble, stranger and step once."""
+    """Moves a bar and says each trouble, stranger and step once. Where it is ``alone``, nobody else could end a session whose
+    plan is done, so it does."""
 
-    def __init__(self, bar: ProgressBar, total: int | None) -> None:
-        self._bar, self._total = bar, total
+    def __init__(self, bar: ProgressBar, total: int | None, *, alone: bool) -> None:
+        self._bar, self._total, self._alone = bar, total, alone
         self._strangers: set[str] = set()
         self._trouble = ""
         self._step: int | None = None
@@ -32,4 +33,4 @@ class TerminalViewer:
         if director is not None and director.step is not None and director.step.number != self._step:
             self._step = director.step.number
             self._bar.say(f"step {self._step} of {len(director.steps)}: {director.step}")
-        return []
+        return [Command("stop")] if self._alone and director is not None and director.step is None else []

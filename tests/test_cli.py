@@ -6,11 +6,14 @@ import re
 import shutil
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import closing, suppress
 from functools import partial
+from http.cookiejar import CookieJar
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,13 +25,14 @@ import numpy as np
 import pytest
 import torch
 from torchvision import models
+from websockets.sync.client import connect
 
 import cli
 from calibration.camera import Intrinsics
 from calibration.files import file_sha256
 from calibration.pdf import carried_layouts, printed_layouts
 from captures.store import read_events, read_rows
-from captures.virtual import RigTruth, VirtualRig
+from captures.virtual import RigPose, RigTruth, VirtualRig
 from physpatch.artifact import Patch
 from printouts import print_targets
 
@@ -356,7 +360,9 @@ def test_keys_and_mouse_steer_the_session_in_its_window(demo: Path, tmp_path: Pa
     live = f"{sys.executable} {ROOT / 'cli.py'} live {demo / 'demo/run'} --source long.mp4 --no-cam --out session"
     find = "until ls session/frames/*.jpg && xdotool search --name 'physpatch - q ends' windowfocus; do sleep 0.2; done"
     keys = "; ".join(f"xdotool key {key}; sleep 0.4" for key in ("m", "space", "space", "f", "2", "l"))
-    drag = "xdotool mousemove --window $w 10 20 mousedown 1; sleep 0.3; xdotool mousemove --window $w 60 60; sleep 0.3"
+    drag = (
+        "xdotool mousemove --window $w 60 120 mousedown 1; sleep 0.3; xdotool mousemove --window $w 260 280; sleep 0.3"
+    )
     drag = f"w=$(xdotool search --name 'physpatch - q ends' | tail -1); {drag}; xdotool mouseup 1; sleep 0.5"
     script = f"{live} & {find}; {keys}; {drag}; xdotool key q; wait $!"
     done = subprocess.run(
@@ -412,6 +418,69 @@ def test_a_killed_session_loses_a_second_at_most(demo: Path, tmp_path: Path, com
     assert shown >= rows[-1].time_s - 1.1
     assert command("report", session).code == 0 and (session / "report.html").is_file()
     assert (session / "frames.csv").read_text().count("\n") == len(rows) + 1
+
+
+def test_a_plan_is_filled_from_stills_and_ends_the_session(demo: Path, command, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    wall = demo / "demo/run/patch.png"
+    rig = VirtualRig(demo / "demo/sheet.pdf", [(wall, None)])
+    behind, rng = rig.background(wall), np.random.default_rng(0)
+    kinds = [layout.kind for layout in rig.layouts]
+    film = [rig.render(page, RigPose(0.4, 0, 0, 0, 0, 0), behind, rng) for page in (0, 1, 0, 1) for _ in range(4)]
+    Path("film").mkdir()
+    for i, picture in enumerate(film * 3):
+        cv2.imwrite(f"film/{i:03d}.png", picture[..., ::-1])
+    plan = f'conditions = ["{kinds[0]}", "{kinds[1]}"]\ndistances_m = [0.4]\nyaws_deg = [0]\nseconds = 0.5\n'
+    Path("plan.toml").write_text(plan)
+    live = ("live", demo / "demo/run", "--sheet", demo / "demo/sheet.pdf", "--source", "film", "--headless", "--no-cam")
+    done = command(*live, "--hfov", 60, "--plan", "plan.toml", "--out", "session", "--keep", "none")
+    assert done.code == 0 and "step 1 of 2: " in done.err and "step 2 of 2: " in done.err, done.err
+    record = json.loads(Path("session/session.json").read_text())
+    assert record["steps_done"] == [1, 2] and record["frames"] < len(film * 3) and len(record["plan"]["steps"]) == 2
+    rows = read_rows(Path("session"))
+    assert {row.condition for row in rows if row.step == 1} | {row.condition for row in rows if row.step == 2} == {
+        *kinds[:2]
+    }
+    Path("plan.toml").write_text(plan.replace('"patch"', '"shuffled"'))
+    command(*live, "--plan", "plan.toml").assert_refused("the plan asks for shuffled, which the sheet does not hold")
+    Path("plan.toml").write_text(plan + 'lights = ["day", "lamp"]\n')
+    command(*live, "--plan", "plan.toml").assert_refused("the plan changes the light", "leave --headless out")
+
+
+def test_a_phone_films_from_the_command_line(demo: Path, tmp_path: Path) -> None:
+    """The command serves a page, lets one phone in by its link, takes its frames, and ends when the phone's person says so."""
+    rig = VirtualRig(demo / "demo/sheet.pdf", [(demo / "demo/run/patch.png", None)], clips=1, frames_per_clip=1)
+    packed = cv2.imencode(".jpg", next(iter(rig)).image[..., ::-1])[1].tobytes()
+    arguments = ["live", demo / "demo/run", "--sheet", demo / "demo/sheet.pdf", "--source", "phone", "--port", 0]
+    command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments), "--no-cam", "--out", "session"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
+        assert process.stderr is not None
+        link = next(line for line in process.stderr if line.startswith("phone, once: "))
+        port, key = re.findall(r":(\d+)/\?key=(\S+)", link)[0]
+        origin, unchecked = f"https://127.0.0.1:{port}", ssl._create_unverified_context()
+        jar = CookieJar()
+        opener = urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=unchecked), urllib.request.HTTPCookieProcessor(jar)
+        )
+        with opener.open(f"{origin}/?key={key}", timeout=20) as page:
+            assert b"physpatch camera" in page.read()
+        cookie = {"Cookie": "; ".join(f"{one.name}={one.value}" for one in jar)}
+        sockets = {
+            name: connect(f"wss://127.0.0.1:{port}/ws/{name}", origin=origin, additional_headers=cookie, ssl=unchecked)  # type: ignore[arg-type]
+            for name in ("camera", "view")
+        }
+        for _ in range(200):
+            sockets["camera"].send(packed)
+            assert json.loads(sockets["camera"].recv(10)) == {"ok": True}
+            if (tmp_path / "session/session.db").exists() and len(read_rows(tmp_path / "session")) >= 3:
+                break
+            time.sleep(0.2)
+        sockets["view"].send(json.dumps({"do": "stop"}))
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Traceback" not in err and "physpatch report session" in out
+    rows = read_rows(tmp_path / "session")
+    assert len(rows) >= 3 and {row.condition for row in rows} == {"patch"} and all(row.distance_m for row in rows)
 
 
 def test_every_command_has_help_with_an_example() -> None:

@@ -26,6 +26,7 @@ def sheet_at(x: float, y: float, side: float):
         ("frame", Region(0, 0, 640, 480)),
         ("10,20,100", Region(10, 20, 100, 100)),
         ("600,20,100", Region(540, 20, 100, 100)),  # moved into the frame
+        ("900,20,100", Region(540, 20, 100, 100)),  # as when a phone is turned
         ("0,0,9999", Region(0, 0, 480, 480)),
         ("sheet:0.25", Region(240, 190, 120, 120)),
     ],
@@ -53,7 +54,8 @@ def test_other_words_are_refused(text: str) -> None:
 
 def test_a_square_outside_of_the_frame_is_refused() -> None:
     with pytest.raises(InputError, match="region 900,0,100 lies outside of frames of 640x480"):
-        RegionRule.parse("900,0,100").at(SHAPE, None)
+        RegionRule.parse("900,0,100").check(SHAPE)
+    RegionRule.parse("600,400,100").check(SHAPE)
 
 
 def test_a_hand_may_drag_either_way() -> None:

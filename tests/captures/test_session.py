@@ -403,3 +403,14 @@ def test_the_report_is_one_file_with_the_numbers_in_it(rig: VirtualRig, plan: Se
 def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"neither a run .* nor a session"):
         write_report(tmp_path)
+
+
+def test_a_region_outside_of_the_frame_is_refused_and_the_session_goes_on(plan: SessionPlan, tmp_path: Path) -> None:
+    pictures = [np.full((48, 64, 3), (200, 20, 20), np.uint8)] * 12
+    asking = Asking(f3=Command("region", "900,0,100"))
+    rows = read_rows(run_session(Pictures(pictures), plan, tmp_path / "session", viewers=[asking]))
+    assert len(rows) == 12 and {row.region for row in rows} == {"[8, 0, 48, 48]"}
+    (event,) = read_events(tmp_path / "session")
+    assert (event.kind, event.words) == ("refused", "region 900,0,100 lies outside of frames of 64x48")
+    with pytest.raises(InputError, match="lies outside of frames"):
+        run_session(Pictures(pictures), replace(plan, region=RegionRule.parse("900,0,100")), tmp_path / "other")

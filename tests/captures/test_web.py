@@ -244,7 +244,7 @@ def test_a_plan_is_followed_on_the_page(running, browser: Browser) -> None:
     assert "change the light to" in (page.text_content("#hint") or "")
     page.click("#confirm")
     page.locator("#step", has_text="All steps are done.").wait_for(timeout=WAIT_MS)
-    assert page.locator("#map small", has_text="2/2 done").count() == 2
+    assert page.locator("#map small", has_text="2 of 2").count() == 2
     page.on("dialog", lambda dialog: dialog.accept())
     page.click("#stop")
     session.end()

@@ -87,7 +87,8 @@ function renderPlan(plan) {
 }
 
 function renderMap(map, plan) {
-  const conditions = [...new Set([...Object.keys(map.planned), ...Object.keys(map.cells)])];
+  const order = ["patch", "grey", "random", "shuffled", "none"];
+  const conditions = order.filter((name) => name in map.planned || name in map.cells);
   const shown = conditions.includes(shownCondition) ? shownCondition : (plan && plan.condition) || (conditions.includes("patch") ? "patch" : conditions[0]);
   by("tabs").replaceChildren(...conditions.map((name) => {
     const tab = make("button", name, { "aria-pressed": String(name === shown) });
@@ -110,9 +111,9 @@ function renderMap(map, plan) {
       if (frames) {
         cell.textContent = judged ? percent(hits / judged) : `${frames}`;
         if (judged) cell.style.background = `color-mix(in srgb, var(--bad) ${Math.round(70 * hits / judged)}%, transparent)`;
-        cell.title = `${frames} frames, ${hits} of ${judged} successes`;
+        cell.title = `${frames} frames; success in ${hits} of ${judged} where it can be said`;
       }
-      if (wanted) cell.append(make("small", `${wanted[0]}/${wanted[1]} done`));
+      if (wanted) cell.append(make("small", `${wanted[0]} of ${wanted[1]}`));
       else if (frames) cell.append(make("small", `${frames} fr.`));
       if (plan && plan.cell && plan.condition === shown && plan.cell[0] === row && plan.cell[1] === column) cell.className = "here";
       line.append(cell);
