@@ -1,4 +1,9 @@
-"""Capture, locating, models and drawing, each in a thread of its own, so that the models never wait for the rest."""
+"""From frames to analyses, so that the models wait for nothing and no answer is old.
+
+Capture always runs beside the rest. Models on an accelerator run beside locating and drawing too, each in a thread of its
+own. Models on the CPU take all of its cores by themselves: there the three take turns, because a core that is taken from the
+models in the middle keeps the other cores waiting as well (measured in docs/results.md).
+"""
 
 import sys
 import threading
@@ -40,6 +45,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         source: Source,
         analyser: Analyser,
         *,
+        overlap: bool,
         every: int = 1,
         max_fps: float | None = None,
         max_frames: int | None = None,
@@ -49,47 +55,68 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         Args:
             source: opened.
             analyser: used by this pipeline alone.
+            overlap: run locating, models and the caller in threads of their own; else in turn, in the caller's.
             every: one frame of so many is analysed.
             max_fps: at most so many a second, by the frames' own times.
             max_frames: end after so many.
         """
-        self._source, self._analyser = source, analyser
+        self._source, self._analyser, self._overlap = source, analyser, overlap
         self.passed_over = 0
         self._frames = islice(self._thinned(every, max_fps), max_frames)
-        self._located: _Channel[Located] = _Channel(1 if source.live else _AHEAD)
-        self._judged: _Channel[Analysis] = _Channel(1 if source.live else _AHEAD)
+        size = 1 if source.live else _AHEAD
+        self._captured: _Channel[Frame] = _Channel(size)
+        self._located: _Channel[Located] = _Channel(size)
+        self._judged: _Channel[Analysis] = _Channel(size)
         self._stopping = threading.Event()
         self._judge_s = self._locate_s = 0.0
         self._free_at = 0.0
-        self._switch_s = sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_S)
-        cv2.setNumThreads(1)
-        self._threads = [
-            threading.Thread(target=run, daemon=True, name=name)
-            for name, run in (("locate", self._locate), ("judge", self._judge))
-        ]
-        release_openmp_workers()  # the models run in a thread of their own from now on
+        self._before = sys.getswitchinterval(), cv2.getNumThreads()
+        stages = {"capture": self._capture}
+        if overlap:
+            sys.setswitchinterval(_SWITCH_S)
+            cv2.setNumThreads(1)
+            release_openmp_workers()  # the models run in a thread of their own from now on
+            stages = {"locate": self._locate, "judge": self._judge}
+        self._threads = [threading.Thread(target=run, daemon=True, name=name) for name, run in stages.items()]
         for thread in self._threads:
             thread.start()
 
     def __exit__(self, *exception: object) -> None:
-        sys.setswitchinterval(self._switch_s)
         self._stopping.set()
         self._source.close()
-        self._located.close()
-        self._judged.close()
+        for channel in (self._captured, self._located, self._judged):
+            channel.close()
         for thread in self._threads:
             thread.join(_JOIN_S)
+        sys.setswitchinterval(self._before[0])
+        cv2.setNumThreads(self._before[1])
 
     def analyses(self, tick_s: float) -> Iterator[Analysis | None]:
         """Each analysis as it is there, and None whenever nothing came for ``tick_s``; raises what a thread raised."""
         while True:
             try:
-                yield self._judged.get(tick_s)
+                if self._overlap:
+                    yield self._judged.get(tick_s)
+                else:
+                    yield self._analyser.judge(self._analyser.locate(self._captured.get(tick_s)))
             except TimeoutError:
                 yield None
             except EndOfChannel:
                 return
+
+    def _capture(self) -> None:
+        """Frames for the caller, who does the rest in turn: of a live source the newest, when it is asked for."""
+        failure: BaseException | None = None
+        try:
+            while not self._stopping.is_set():
+                if self._source.live:
+                    self._captured.wait_hungry()
+                frame = next(self._frames, None)
+                if frame is None or not self._captured.put(frame):
+                    break
+        except BaseException as error:  # whatever it is, the session's thread raises it
+            failure = error
+        self._captured.close(failure)
 
     def _thinned(self, every: int, max_fps: float | None) -> Iterator[Frame]:
         """Frames whose numbers are at least ``every`` apart, and their times at least 1 / ``max_fps``."""
@@ -153,6 +180,7 @@ class _Channel(Generic[T]):
     def __init__(self, size: int) -> None:
         self._size, self._items = size, deque[T]()
         self._changed = threading.Condition()
+        self._waiting = 0
         self._closed = False
         self._failure: BaseException | None = None
 
@@ -169,7 +197,11 @@ class _Channel(Generic[T]):
     def get(self, timeout_s: float | None = None) -> T:
         """Wait for the next item; raises TimeoutError, the failure that closed it, or EndOfChannel."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._items or self._closed, timeout_s):
+            self._waiting += 1
+            self._changed.notify_all()
+            came = self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
+            self._waiting -= 1
+            if not came:
                 raise TimeoutError
             if self._items:
                 self._changed.notify_all()
@@ -182,6 +214,11 @@ class _Channel(Generic[T]):
         """Wait until nothing is left."""
         with self._changed:
             self._changed.wait_for(lambda: not self._items or self._closed)
+
+    def wait_hungry(self) -> None:
+        """Wait until somebody waits for the next item."""
+        with self._changed:
+            self._changed.wait_for(lambda: (self._waiting and not self._items) or self._closed)
 
     def close(self, failure: BaseException | None = None) -> None:
         """Nothing more is added; what is there can still be taken. Only the first failure counts."""

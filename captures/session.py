@@ -179,7 +179,12 @@ class _Session:
                 label=plan.label,
             ) as analyser,
             Pipeline(
-                self._source, analyser, every=plan.every, max_fps=plan.max_fps, max_frames=plan.max_frames
+                self._source,
+                analyser,
+                overlap=plan.classifier.device.type != "cpu",
+                every=plan.every,
+                max_fps=plan.max_fps,
+                max_frames=plan.max_frames,
             ) as pipeline,
         ):
             self._pipeline = pipeline

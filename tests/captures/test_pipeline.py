@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,8 +11,14 @@ import pytest
 
 from captures.frame import Frame
 from captures.live import LiveFrames
-from captures.pipeline import Pipeline
+from captures.pipeline import Pipeline as AnyPipeline
 from captures.sources import FileSource
+
+
+@pytest.fixture(params=["overlapping", "in turn"])
+def pipe(request):
+    """A pipeline of either kind."""
+    return partial(AnyPipeline, overlap=request.param == "overlapping")
 
 
 class Numbers(FileSource):
@@ -60,30 +67,30 @@ class Camera(LiveFrames):
             time.sleep(0.01)
 
 
-def numbers(pipeline: Pipeline) -> list[int]:
+def numbers(pipeline: AnyPipeline) -> list[int]:
     with pipeline:
         return [analysis.number for analysis in pipeline.analyses(5) if analysis is not None]
 
 
-def test_a_file_is_analysed_in_full_and_in_order() -> None:
-    assert numbers(Pipeline(Numbers(50), Slow(0.001, 0.002))) == list(range(1, 51))
+def test_a_file_is_analysed_in_full_and_in_order(pipe) -> None:
+    assert numbers(pipe(Numbers(50), Slow(0.001, 0.002))) == list(range(1, 51))
 
 
 def test_stages_overlap() -> None:
     begun = time.monotonic()
-    numbers(Pipeline(Numbers(20), Slow(0.03, 0.03)))
+    numbers(AnyPipeline(Numbers(20), Slow(0.03, 0.03), overlap=True))
     assert time.monotonic() - begun < 20 * 0.06 * 0.85
 
 
-def test_frames_are_thinned_by_number_and_by_time() -> None:
-    thinned = Pipeline(Numbers(20), Slow(), every=6)
+def test_frames_are_thinned_by_number_and_by_time(pipe) -> None:
+    thinned = pipe(Numbers(20), Slow(), every=6)
     assert numbers(thinned) == [1, 7, 13, 19] and thinned.passed_over == 16
-    assert numbers(Pipeline(Numbers(20), Slow(), max_fps=2.5)) == [1, 5, 9, 13, 17]
-    assert numbers(Pipeline(Numbers(20), Slow(), every=2, max_frames=3)) == [1, 3, 5]
+    assert numbers(pipe(Numbers(20), Slow(), max_fps=2.5)) == [1, 5, 9, 13, 17]
+    assert numbers(pipe(Numbers(20), Slow(), every=2, max_frames=3)) == [1, 3, 5]
 
 
-def test_an_answer_is_as_old_as_one_run_and_one_frame() -> None:
-    with Camera() as camera, Pipeline(camera, Slow(0.02, 0.15)) as pipeline:
+def test_an_answer_is_as_old_as_one_run_and_one_frame(pipe) -> None:
+    with Camera() as camera, pipe(camera, Slow(0.02, 0.15)) as pipeline:
         found = [analysis for analysis, _ in zip(pipeline.analyses(5), range(12), strict=False)]
     late = [analysis.late for analysis in found[3:] if analysis is not None and analysis.late is not None]
     assert len(late) >= 8 and sorted(late)[len(late) // 2] < 0.15 + 0.06  # locating it once, and one frame
@@ -94,20 +101,20 @@ def test_an_answer_is_as_old_as_one_run_and_one_frame() -> None:
     ("source", "analyser", "error"),
     [(Numbers(5, fails=True), Slow(), OSError), (Numbers(9), Slow(fails_at=4), ValueError)],
 )
-def test_what_a_thread_raises_reaches_the_session_after_the_frames_before(source, analyser, error) -> None:
+def test_what_a_thread_raises_reaches_the_session_after_the_frames_before(source, analyser, error, pipe) -> None:
     came = []
-    with pytest.raises(error, match="planted"), Pipeline(source, analyser) as pipeline:
+    with pytest.raises(error, match="planted"), pipe(source, analyser) as pipeline:
         came.extend(analysis.number for analysis in pipeline.analyses(5) if analysis is not None)
     assert came == list(range(1, 6 if error is OSError else 4))
 
 
-def test_leaving_early_ends_the_threads_even_while_nothing_comes() -> None:
+def test_leaving_early_ends_the_threads_even_while_nothing_comes(pipe) -> None:
     silent = LiveFrames("camera", 30)
-    with Pipeline(silent, Slow()) as pipeline:
+    with pipe(silent, Slow()) as pipeline:
         assert next(iter(pipeline.analyses(0.05))) is None
         threads = pipeline._threads
     assert not any(thread.is_alive() for thread in threads)
-    with Pipeline(Numbers(10_000), Slow(0, 0.01)) as pipeline:
+    with pipe(Numbers(10_000), Slow(0, 0.01)) as pipeline:
         next(iter(pipeline.analyses(5)))
         threads = pipeline._threads
     assert not any(thread.is_alive() for thread in threads)
