@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from http.cookiejar import CookieJar
 from itertools import islice
@@ -454,7 +454,7 @@ def test_a_phone_films_from_the_command_line(demo: Path, tmp_path: Path) -> None
     arguments = ["live", demo / "demo/run", "--sheet", demo / "demo/sheet.pdf", "--source", "phone", "--port", 0]
     command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments), "--no-cam", "--out", "session"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process, ExitStack() as stack:
         assert process.stderr is not None
         link = next(line for line in process.stderr if line.startswith("phone, once: "))
         port, key = re.findall(r":(\d+)/\?key=(\S+)", link)[0]
@@ -466,17 +466,17 @@ def test_a_phone_films_from_the_command_line(demo: Path, tmp_path: Path) -> None
         with opener.open(f"{origin}/?key={key}", timeout=20) as page:
             assert b"physpatch camera" in page.read()
         cookie = {"Cookie": "; ".join(f"{one.name}={one.value}" for one in jar)}
-        sockets = {
-            name: connect(f"wss://127.0.0.1:{port}/ws/{name}", origin=origin, additional_headers=cookie, ssl=unchecked)  # type: ignore[arg-type]
-            for name in ("camera", "view")
-        }
+        ask = partial(connect, origin=origin, additional_headers=cookie, ssl=unchecked)  # type: ignore[arg-type]
+        filming, steering = (
+            stack.enter_context(ask(f"wss://127.0.0.1:{port}/ws/{name}")) for name in ("camera", "view")
+        )
         for _ in range(200):
-            sockets["camera"].send(packed)
-            assert json.loads(sockets["camera"].recv(10)) == {"ok": True}
+            filming.send(packed)
+            assert json.loads(filming.recv(10)) == {"ok": True}
             if (tmp_path / "session/session.db").exists() and len(read_rows(tmp_path / "session")) >= 3:
                 break
             time.sleep(0.2)
-        sockets["view"].send(json.dumps({"do": "stop"}))
+        steering.send(json.dumps({"do": "stop"}))
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and "Traceback" not in err and "physpatch report session" in out
     rows = read_rows(tmp_path / "session")
