@@ -212,6 +212,13 @@ def _say(line: str) -> None:
     metavar="RIG.json",
     help="Train for a measured printer and camera: `physpatch calibrate`.",
 )
+@click.option(
+    "--from-session",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="SESSION",
+    help="Train for what a session saw: its angles, sizes, colours, light, blur and scenes. All else is as in the run that "
+    "was shown there, but for what is given here.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run: RUN given by --out, or the latest.")
 @_JSON_OPTION
 @click.pass_context
@@ -224,6 +231,7 @@ def train(
     models: tuple[str, ...],
     grid: str,
     profile: Path | None,
+    from_session: Path | None,
     out: Path | None,
     resume: bool,
     json_out: str | None,
@@ -235,6 +243,7 @@ def train(
     physpatch train --eot
     physpatch train --eot --model efficientnet_lite0 --target "French horn" --steps 300
     physpatch train --no-eot --technique static --target none --data photos/
+    physpatch train --from-session sessions/20260101-120000
     """
     if options["technique"] == "list":
         return _show_techniques()
@@ -247,12 +256,22 @@ def train(
             steps = _only_steps_given(context)
             folder = resume_run(find_run(str(out) if out else None), steps=steps, progress=progress, say=bar.say)
         else:
-            transformations = _eot_config(eot, preset, ranges, profile)
             model, *also = models
-            options |= {"model": model, "also": tuple(also), "grid": parse_grid(grid), "eot": transformations}
+            options |= {"model": model, "also": tuple(also), "grid": parse_grid(grid)}
+            if from_session is not None:
+                if not eot or profile is not None:
+                    raise InputError(
+                        "--from-session has its own ranges and colours; it takes no --no-eot and no --profile"
+                    )
+                given = _given(context)
+                config = _config_from_session(
+                    from_session, {k: v for k, v in options.items() if k in given}, preset, bar.say
+                )
+                config = replace(config, eot=config.eot.with_ranges(ranges))
+            else:
+                config = replace(_DEFAULT, **options, eot=_eot_config(eot, preset, ranges, profile))
             if profile is not None:
-                options["profile"] = file_sha256(profile)
-            config = replace(_DEFAULT, **options)
+                config = replace(config, profile=file_sha256(profile))
             folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
     if folder is None:
         return  # one of several processes; the first shows
@@ -281,15 +300,52 @@ def _eot_config(eot: bool, preset: str | None, ranges: tuple[str, ...], profile:
 
 def _only_steps_given(context: click.Context) -> int | None:
     """A resumed run keeps its own settings; only --steps may change."""
-    from click.core import ParameterSource
-
-    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    given = _given(context)
     refused = sorted(given - {"resume", "out", "steps", "json_out"})
     if refused:
         raise InputError(
             f"--resume keeps the run's own settings; --{refused[0].replace('_', '-')} cannot be changed, only --steps"
         )
     return context.params["steps"] if "steps" in given else None
+
+
+def _given(context: click.Context) -> set[str]:
+    """Names of the settings that were given on the command line; of models all that they are in a config."""
+    from click.core import ParameterSource
+
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    return given | ({"model", "also"} if "models" in given else set())
+
+
+def _config_from_session(
+    folder: Path, given: dict[str, Any], preset: str | None, say: Callable[[str], None]
+) -> TrainConfig:
+    """The settings of the run that a session showed, those given instead, and what the session saw."""
+    from captures.learn import learn_from
+    from captures.recorded import RecordedSession
+    from physpatch.victims.registry import load_victim
+
+    session = RecordedSession.open(folder)
+    before = _run_config(session.run) or replace(_DEFAULT, target=session.target or _DEFAULT.target)
+    config = replace(before, **given)
+    victim = load_victim(
+        config.model, weights=config.weights, device=config.device, trust=config.trust_weights, say=say
+    )
+    learned = learn_from(session, victim, EotConfig.preset(preset) if preset else config.eot, say=say)
+    say(
+        f"from {learned.frames} frames of {folder}: tilt {_range(learned.eot.tilt_deg)}, rotation "
+        f"{_range(learned.eot.rotation_deg)} degrees, the patch {100 * learned.area:.1f} % of the picture; "
+        f"colours measured on {learned.colours}"
+    )
+    scenes = str(learned.backgrounds.resolve()) if learned.backgrounds else None
+    if scenes is None:
+        say("no frames were kept as they came, so no scenes are learned from; record with --keep key, or all")
+    area = given.get("area", learned.area)
+    return replace(config, eot=learned.eot, area=area, backgrounds=scenes, profile=None)
+
+
+def _range(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:.0f} to {ends[1]:.0f}"
 
 
 def _show_techniques() -> None:
@@ -1068,8 +1124,8 @@ def live(
 
         session = out or new_session_folder()
         notes = {"source": source, "camera": settings.asked}
-        target = _live_session(folder, session, frames, viewers, notes, options)
-    _show_session(session, target, json_out)
+        _live_session(folder, session, frames, viewers, notes, options)
+    _show_session(session, json_out)
 
 
 @contextmanager
@@ -1110,8 +1166,8 @@ def _live_session(
     viewers: "list[Viewer]",
     notes: dict[str, Any],
     options: dict[str, Any],
-) -> str | None:
-    """Load models, sheet and patch, and record; without frames the virtual rig makes them. Returns the target's name."""
+) -> None:
+    """Load models, sheet and patch, and record; without frames the virtual rig makes them."""
     from captures.controls import check_condition
     from captures.prepare import measured_lens, session_layouts, session_models, session_notes, session_sheet
     from captures.protocol import Protocol
@@ -1156,7 +1212,6 @@ def _live_session(
     )
     _check_plan(plan)
     _record(rig or frames, plan, session, len(rig) if rig else options["max_frames"], viewers)
-    return plan.target["name"] if plan.target else None
 
 
 def _check_plan(plan: "SessionPlan") -> None:
@@ -1201,13 +1256,12 @@ def _record(
         run_session(source, plan, session, viewers=[TerminalViewer(bar, total, alone=not viewers), *viewers])
 
 
-def _show_session(session: Path, target: str | None, json_out: str | None = None) -> None:
-    from captures.store import read_rows
-    from captures.summary import summarise
+def _show_session(session: Path, json_out: str | None = None) -> None:
+    from captures.recorded import RecordedSession
     from physpatch.terminal import print_table
 
-    rows = read_rows(session)
-    summaries = summarise(rows, target)
+    recorded = RecordedSession.open(session)
+    summaries = recorded.tally.summaries()
     if json_out != "-":
         print_table(
             ("model", "sheet", "frames", "clips", "target first", "wrong answer"),
@@ -1216,7 +1270,7 @@ def _show_session(session: Path, target: str | None, json_out: str | None = None
                 for s in summaries
             ],
         )
-        frames = len({row.frame for row in rows})
+        frames = len({row.frame for row in recorded.rows})
         click.echo(f"session: {session}, {frames} frames; `physpatch report {session}` writes its report")
     _write_json(json_out, [summary.to_dict() for summary in summaries])
 
@@ -1225,22 +1279,57 @@ def _show_session(session: Path, target: str | None, json_out: str | None = None
 
 
 @cli.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="RUN|SESSION")
+@click.argument(
+    "folders", type=click.Path(path_type=Path), metavar="RUN|SESSION [RUN|SESSION]...", nargs=-1, required=True
+)
+@click.option(
+    "--replay/--no-replay",
+    "replayed",
+    default=True,
+    help="Replay a session's frames through the model, to say where the effect is lost. Default: --replay.",
+)
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="RIG.json",
+    help="Colours of the printer and camera for the replay. Default: as the session's own sheets show them.",
+)
+@click.option("--pdf", is_flag=True, help="Write the same as a PDF beside the HTML file.")
+@_DEVICE_OPTION
+@_TRUST_OPTION
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.html",
-    help="Default: report.html in the folder.",
+    help="Default: report.html in the folder; of several, comparison.html here.",
 )
-def report(folder: Path, out: Path | None) -> None:
-    """Write one self-contained HTML file with numbers, intervals and pictures.
+def report(
+    folders: tuple[Path, ...],
+    replayed: bool,
+    profile: Path | None,
+    pdf: bool,
+    device: str,
+    trust_weights: bool,
+    out: Path | None,
+) -> None:
+    """Write one self-contained HTML file with numbers, intervals and pictures; of several folders, a comparison.
 
     \b
-    physpatch report sessions/20260101-120000
+    physpatch report sessions/20260101-120000 --pdf
+    physpatch report sessions/before sessions/after
     """
-    from captures.report import write_report
+    from captures.report import ReplayOptions, write_comparison, write_report
+    from physpatch.terminal import progress_bar
 
-    click.echo(f"report: {write_report(folder, out)}")
+    path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("comparison.html"))
+    paper = path.with_suffix(".pdf") if pdf else None
+    if len(folders) > 1:
+        write_comparison(folders, path, pdf=paper)
+    else:
+        options = ReplayOptions(profile, device, trust_weights) if replayed else None
+        with progress_bar("replaying") as bar:
+            write_report(folders[0], path, pdf=paper, replay=options, progress=bar.show, say=bar.say)
+    click.echo(f"report: {path}" + (f", {paper}" if paper else ""))
 
 
 @cli.command()
@@ -1282,7 +1371,7 @@ def demo(out: Path, steps: int, clips: int, seed: int) -> None:
     physpatch demo --out demo
     """
     from captures.prepare import session_notes
-    from captures.report import write_report
+    from captures.report import ReplayOptions, write_report
     from captures.session import SessionPlan
     from physpatch.runs import held_out_files, train_run
     from physpatch.terminal import progress_bar
@@ -1309,9 +1398,10 @@ def demo(out: Path, steps: int, clips: int, seed: int) -> None:
     notes = session_notes(session, run, sheet, virtual=True)
     plan = SessionPlan(classifier, layouts=layouts, intrinsics=rig.intrinsics, target=patch.target, notes=notes)
     _record(rig, plan, session, len(rig))
-    _show_session(session, patch.target["name"] if patch.target else None)
+    _show_session(session)
     click.echo("4/4  reporting")
-    path = write_report(session, out / "report.html")
+    with progress_bar("replaying") as bar:
+        path = write_report(session, out / "report.html", replay=ReplayOptions(), progress=bar.show, say=bar.say)
     click.echo("\nOpen:")
     for made in (path, sheet, run / "evolution.mp4", session / "video.mp4", run, session):
         click.echo(f"  {made}")

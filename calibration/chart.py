@@ -10,9 +10,10 @@ from scipy.optimize import nnls
 
 from calibration.camera import Intrinsics
 from calibration.colour import linear_to_srgb, srgb_to_linear
-from calibration.edges import BLURRED_FRAME_PX, edge_blur_px, frame_blur_px
+from calibration.edges import BLURRED_FRAME_PX, frame_blur_px
 from calibration.errors import InputError
 from calibration.label import label_of
+from calibration.paperlight import SmoothLight, cell_centers_mm, marker_blur_px, white_ring
 from calibration.pose import SheetPose, find_sheet, make_detector
 from calibration.sheet import SheetLayout, marker_ids
 
@@ -23,7 +24,6 @@ _DARKEST_WHITE = 0.06  # of full scale, linear
 _STEEPEST_LIGHT = 3.0
 _WORST_LIGHT = 0.06  # deviation of the white border from a smooth light, as a share
 _LEAST_LIKENESS = 0.6  # correlation of sent and seen light; a chart in another order has none
-_SAMPLES_PER_SIDE = 60
 _BLURRED = "the picture is blurred: hold still, focus on the sheet, or come closer"
 _INNER = 0.5  # of a cell's side: what is measured
 
@@ -80,16 +80,16 @@ def read_chart(frame: NDArray[np.uint8], layout: SheetLayout, intrinsics: Intrin
             f"the chart is too small in the picture, {pose.px_per_cell:.1f} pixels a cell: come closer, until a cell has "
             f"{_LEAST_PX_PER_CELL:g} at least"
         )
-    ring_mm, ring = _white_ring(frame, pose)
+    ring_mm, ring = white_ring(frame, pose)
     if np.median(srgb_to_linear(ring / 255)) < _DARKEST_WHITE:
         raise InputError("the picture is too dark: give more light or exposure")
     if (ring.max(axis=1) >= _CLIPPED).mean() > _CLIPPED_SHARE:
         raise InputError("the paper is clipped to white in the picture: lower the exposure or the light")
-    blur = _blur_px(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), pose)
+    blur = marker_blur_px(frame, pose)
     if blur is None or blur > _WORST_BLUR * pose.px_per_cell:
         raise InputError(_BLURRED)
-    light = _SmoothLight(ring_mm, srgb_to_linear(ring / 255))
-    centers = _cell_centers_mm(layout)
+    light = SmoothLight(ring_mm, srgb_to_linear(ring / 255))
+    centers = cell_centers_mm(layout)
     under = light(centers).reshape(*layout.grid, 3)
     if under.mean(axis=2).max() > _STEEPEST_LIGHT * under.mean(axis=2).min():
         raise InputError("the light is too uneven over the chart: turn it, or light it from farther away")
@@ -146,61 +146,6 @@ def _why_not(frame: NDArray[np.uint8], layout: SheetLayout, detector: cv2.aruco.
 
 def _ids(found: NDArray[np.int32] | None) -> set[int]:
     return set() if found is None else {int(i) for i in found.ravel()}
-
-
-def _blur_px(grey: NDArray[np.uint8], pose: SheetPose) -> float | None:
-    """Along the outer edges of the markers, black rim against white paper."""
-    points, normals, module_px = [], [], []
-    for marker in pose.layout.markers:
-        corners = pose.to_pixels(marker.rect.corners_mm).astype(np.float64)
-        for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-            along = end - start
-            length = float(np.linalg.norm(along))
-            for share in (0.3, 0.5, 0.7):
-                points.append(start + share * along)
-                normals.append(np.array([along[1], -along[0]]) / length)
-            module_px.append(length / 6)
-    return edge_blur_px(grey, np.array(points), np.array(normals), min(10.0, 0.8 * float(np.median(module_px))))
-
-
-def _white_ring(frame: NDArray[np.uint8], pose: SheetPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points (N, 2) in millimetres along the middle of the white border, and the colour there (N, 3), 0 to 255."""
-    layout = pose.layout
-    border = layout.patch.x_mm - layout.white.x_mm
-    ring = layout.patch.grown(border / 2)
-    share = (np.arange(_SAMPLES_PER_SIDE) + 0.5) / _SAMPLES_PER_SIDE
-    x, y = ring.x_mm + share * ring.width_mm, ring.y_mm + share * ring.height_mm
-    points = np.concatenate(
-        [
-            np.column_stack([x, np.full_like(x, ring.y_mm)]),
-            np.column_stack([x, np.full_like(x, ring.bottom_mm)]),
-            np.column_stack([np.full_like(y, ring.x_mm), y]),
-            np.column_stack([np.full_like(y, ring.right_mm), y]),
-        ]
-    )
-    at = pose.to_pixels(points)
-    smooth = cv2.blur(frame, (3, 3))
-    seen = cv2.remap(smooth, at[None], None, cv2.INTER_LINEAR)[0]
-    return points, seen.astype(np.float64)
-
-
-class _SmoothLight:
-    """A smooth light, a quadratic surface for each channel, through the white border."""
-
-    def __init__(self, points_mm: NDArray[np.floating], linear: NDArray[np.floating]) -> None:
-        self._middle, self._reach = points_mm.mean(axis=0), np.ptp(points_mm, axis=0) / 2
-        self._table, *_ = np.linalg.lstsq(self._terms(points_mm), linear, rcond=None)
-
-    def __call__(self, points_mm: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.asarray(self._terms(points_mm) @ self._table)
-
-    def _terms(self, points_mm: NDArray[np.floating]) -> NDArray[np.float64]:
-        x, y = ((points_mm - self._middle) / self._reach).T
-        return np.column_stack([np.ones_like(x), x, y, x * x, x * y, y * y])
-
-
-def _cell_centers_mm(layout: SheetLayout) -> NDArray[np.float64]:
-    return np.array([layout.cell_rect(row, column).corners_mm.mean(axis=0) for row, column in np.ndindex(layout.grid)])
 
 
 def _cells(frame: NDArray[np.uint8], pose: SheetPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

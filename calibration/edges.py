@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 _STEP_PX = 0.25
 _CONTRAST = 40.0
 _DENOISE_PX, _REBLUR_PX = 1.0, 2.0
+SAMPLING_VARIANCE_PX = (
+    1 / 12 + 1 / 6
+)  # sampling between pixels blurs by itself: a pixel's box and the interpolation's triangle
 _LEAST_SLOPE = 3.0  # grey steps a pixel; less is noise
 BLURRED_FRAME_PX = 2.5  # markers are lost from here on, whatever else is wrong
 
@@ -38,9 +41,7 @@ def edge_blur_px(
     if not good.any():
         return None
     sigma = height[good] ** 2 / (2 * np.sqrt(np.pi) * energy[good])
-    # Sampling between pixels blurs by itself: a pixel's box and the interpolation's triangle.
-    own = 1 / 12 + 1 / 6
-    return float(np.sqrt(max(0.0, np.median(sigma) ** 2 - own)))
+    return float(np.sqrt(max(0.0, np.median(sigma) ** 2 - SAMPLING_VARIANCE_PX)))
 
 
 def frame_blur_px(grey: NDArray[np.uint8]) -> float:

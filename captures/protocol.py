@@ -15,7 +15,7 @@
 
 import math
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
@@ -128,6 +128,13 @@ class Protocol:
             return cls(**values)
         except TypeError as error:
             raise InputError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "Protocol":
+        """Read :meth:`to_dict`'s output back, from JSON too."""
+        known = {field.name for field in fields(cls)}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in known}
+        return cls(**values)
 
     def steps(self) -> list[Step]:
         """All steps: light by light, for changing it is work, repeat by repeat, and within them in random order."""

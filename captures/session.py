@@ -144,7 +144,7 @@ class _Session:
         self._filing = Filing(self._director, plan.condition, plan.light)
         target = None if plan.target is None else str(plan.target["name"])
         self.standing = Standing(
-            Tally(target, steps_only=plan.protocol is not None),
+            Tally(target, plan.protocol),
             PoseMap(self._director.grid if self._director else EVERYWHERE),
             target,
             str(plan.region),
@@ -329,6 +329,7 @@ def _describe(plan: SessionPlan) -> dict[str, Any]:
         ],
         "device": device_name(plan.classifier.device),
         "sheets": [{"kind": s.kind, "id": s.patch_id, "size_mm": s.patch.width_mm} for s in plan.layouts],
+        "intrinsics": plan.intrinsics and plan.intrinsics.to_dict(),
         "intrinsics_assumed": plan.intrinsics is None or plan.intrinsics.assumed,
         "versions": versions(),
         "plan": plan.protocol and plan.protocol.to_dict(),

@@ -15,8 +15,9 @@ import csv
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import Field, asdict, astuple, dataclass, fields
 from pathlib import Path
+from typing import Any, get_args
 
 from calibration.errors import InputError, PhyspatchError
 from calibration.files import atomic_path
@@ -132,6 +133,28 @@ def _read(session: Path, table: str, columns: Sequence[str], order: str) -> list
             return connection.execute(f"SELECT {asked} FROM {table} ORDER BY {order}").fetchall()
     except sqlite3.DatabaseError as error:
         raise InputError(f"{path} is damaged: {error}") from error
+
+
+def export_parquet(session: Path) -> Path:
+    """Write ``frames.parquet`` from the database: the columns of ``frames.csv``, typed, for pandas and polars."""
+    import polars
+
+    rows = read_rows(session)
+    kinds = {field.name: _kind(field) for field in fields(FrameRow)}
+    schema = {
+        name: {int: polars.Int64, float: polars.Float64, str: polars.String}[kind] for name, kind in kinds.items()
+    }
+    table = polars.DataFrame([astuple(row) for row in rows], schema=schema, orient="row", strict=False)
+    path = session / "frames.parquet"
+    with atomic_path(path) as temporary:
+        table.write_parquet(temporary)
+    return path
+
+
+def _kind(column: "Field[Any]") -> type:
+    """The type of a column, None left out."""
+    named = column.type if isinstance(column.type, type) else get_args(column.type)[0]
+    return named if isinstance(named, type) else str
 
 
 def export_csv(session: Path) -> Path:

@@ -1,24 +1,67 @@
-"""What a session's rows add up to, by model and condition."""
+"""What a session's rows add up to: by model and sheet, beside the controls at the same poses.
 
+The unit of all statistics is what is independent of its like: the step of a plan; else the clip, where clips show several
+sheets at one pose; else the pose cell, where sheets were shown one after the other. Patch and control are paired by it.
+"""
+
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from calibration.sheet import SHEET_KINDS
+from captures.outcomes import MEASURES, Box, boxes_of, outcomes, relabelled
+from captures.protocol import EVERYWHERE, Protocol
 from captures.store import FrameRow
-from physpatch.stats import Rate, clip_rate
+from physpatch.stats import (
+    Correlation,
+    Difference,
+    Interval,
+    Rate,
+    clip_bootstrap,
+    clip_rate,
+    clip_t,
+    clips_needed,
+    frame_correlation,
+    paired_difference,
+)
 
 _CONDITION_ORDER = (*SHEET_KINDS, "none")
+CONTROL = "grey"  # the harmless patch that success is conditional on
+MARGIN = 0.05  # the half width for which it is said how many more clips are needed
+SIZE_EDGES = (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)  # pixels a cell
+UnitKind = Literal["step", "clip", "pose cell"]
+Unit = Hashable
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How the units of one rate vary.
+
+    Attributes:
+        icc: intra-class correlation of the frames of a unit, None where it cannot be told.
+        effective_n: as many independent frames would tell as much.
+        t_ci95, bootstrap_ci95: the interval by Student's t and by the bootstrap over units, for comparison.
+        needed: how many units such as these bring the interval down to ± 5 points.
+    """
+
+    icc: float | None
+    effective_n: float
+    t_ci95: Interval | None
+    bootstrap_ci95: Interval | None
+    needed: int
 
 
 @dataclass(frozen=True)
 class ConditionSummary:
-    """One model before one kind of sheet. Rates are over clips; ``frames`` and ``clips`` count what was captured.
+    """One model before one kind of sheet. Rates are over units; ``frames`` and ``clips`` count what was captured.
 
-    ``target`` is how often the target class came first, ``wrong`` how often another class than the true one did; both are
-    counted on clips that are recognised with the grey control, where :meth:`Tally.recognised` can tell.
+    ``target`` is how often the target class came first, ``wrong`` how often another class than the true one did; of a
+    detector ``hidden`` how often the object was not found, ``relabelled`` how often it was found as another class only,
+    ``false_boxes`` how often something else was found at the patch. All are counted on units that are recognised with the
+    grey control, where :meth:`Tally.recognised` can tell.
     """
 
     model: str
@@ -28,6 +71,9 @@ class ConditionSummary:
     located: float
     target: Rate
     wrong: Rate
+    hidden: Rate
+    relabelled: Rate
+    false_boxes: Rate
     mean_target_score: float | None
     heat_in_patch: float | None
     px_per_cell: float | None
@@ -35,6 +81,32 @@ class ConditionSummary:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return asdict(self)
+
+    def rate(self, measure: str) -> Rate:
+        """One of ``captures.outcomes.MEASURES``."""
+        return getattr(self, measure)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The patch less a control, unit by unit."""
+
+    model: str
+    measure: str
+    control: str
+    difference: Difference
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class MapCell:
+    """One cell of a map: the rate over its units, and the frames in it."""
+
+    rate: Rate
+    frames: int
 
 
 @dataclass
@@ -50,95 +122,285 @@ class _Mean:
         return self.total / self.n if self.n else None
 
 
-class _Clip:
-    """One model before one kind of sheet in one clip."""
+@dataclass(frozen=True)
+class _Where:
+    """What frames are binned by. ``cell`` is the pose cell, row (distance) and column (yaw), or None."""
 
-    def __init__(self) -> None:
-        self.frames = self.located = 0
-        self.hits, self.wrong, self.score, self.heat, self.cell_px = _Mean(), _Mean(), _Mean(), _Mean(), _Mean()
+    clip: int
+    step: int | None
+    cell: tuple[int, int] | None
+    light: str | None
+
+
+@dataclass
+class _Bin:
+    """One model before one kind of sheet at one place."""
+
+    frames: int = 0
+    located: int = 0
+    score: _Mean = field(default_factory=_Mean)
+    heat: _Mean = field(default_factory=_Mean)
+    cell_px: _Mean = field(default_factory=_Mean)
+    measured: dict[str, _Mean] = field(default_factory=lambda: defaultdict(_Mean))
+    object_boxes: list[Box] = field(default_factory=list)  # of the true class
+    missed: list[tuple[str, list[Box]]] = field(
+        default_factory=list
+    )  # the true class where it was not found, and what was
 
     def add(self, row: FrameRow, target: str | None) -> None:
         self.frames += 1
-        if row.target_score is not None and row.label != target:
-            self.hits.add(row.success == 1)
+        said = outcomes(row, target)
+        for measure, happened in said.items():
+            self.measured[measure].add(happened)
+        if "target" in said and row.target_score is not None:
             self.score.add(row.target_score)
-        if row.label is not None and row.boxes is None:  # right and wrong mean something: a classifier, a known class
-            self.wrong.add(row.top1 != row.label)
         if row.heat_in_patch is not None:
             self.heat.add(row.heat_in_patch)
         if row.px_per_cell is not None:
             self.located += 1
             self.cell_px.add(row.px_per_cell)
+        if row.boxes is not None and row.label is not None:
+            boxes = boxes_of(row)
+            own = [box for box in boxes if box.label == row.label]
+            self.object_boxes += own[:1]
+            if not own:
+                self.missed.append((row.label, boxes))
+
+
+_Bins = dict[_Where, _Bin]
 
 
 class Tally:
-    """Rows counted as they come; it grows with clips, not with frames.
+    """Rows counted as they come; it grows with clips and poses, not with frames.
 
     In a session with a protocol, frames outside of its steps are not counted: they show a sheet on its way.
     """
 
-    def __init__(self, target: str | None, *, steps_only: bool = False) -> None:
-        self._target, self._steps_only = target, steps_only
-        self._clips: dict[str, dict[str, dict[int, _Clip]]] = defaultdict(
-            lambda: defaultdict(lambda: defaultdict(_Clip))
-        )
+    def __init__(self, target: str | None, protocol: Protocol | None = None) -> None:
+        self.target, self.protocol = target, protocol
+        self.grid = protocol.grid() if protocol else EVERYWHERE
+        self._steps = {step.number: step for step in protocol.steps()} if protocol else {}
+        self._bins: dict[str, dict[str, _Bins]] = defaultdict(lambda: defaultdict(lambda: defaultdict(_Bin)))
+        self.outside_steps = 0
+        self._kind: UnitKind | None = None
 
     def add(self, rows: Iterable[FrameRow]) -> None:
         """Count the rows of one frame, or of many."""
         for row in rows:
-            if row.step is not None or not self._steps_only:
-                self._clips[row.model][row.condition][row.clip].add(row, self._target)
+            if self.protocol is not None and row.step is None:
+                self.outside_steps += 1
+                continue
+            where = _Where(row.clip, row.step, self.grid.cell(row.distance_m, row.yaw_deg), row.light)
+            bins = self._bins[row.model][row.condition]
+            if where not in bins:
+                self._kind = None  # more places, other units perhaps
+            bins[where].add(row, self.target)
+
+    @property
+    def models(self) -> list[str]:
+        """In the order in which they came."""
+        return list(self._bins)
+
+    def conditions(self, model: str) -> list[str]:
+        """The sheets that were shown, the patch first."""
+        return sorted(self._bins[model], key=_CONDITION_ORDER.index)
+
+    @property
+    def unit_kind(self) -> UnitKind:
+        """What the unit is; see the module."""
+        self._kind = self._kind or self._find_unit_kind()
+        return self._kind
+
+    def _find_unit_kind(self) -> UnitKind:
+        if self.protocol is not None:
+            return "step"
+        conditions = next(iter(self._bins.values()), {})
+        clips = [{where.clip for where in bins} for bins in conditions.values()]
+        if len(clips) < 2 or any(one & other for one in clips for other in clips if one is not other):
+            return "clip"
+        cells = [{where.cell for where in bins} - {None} for bins in conditions.values()]
+        shared = any(one & other for one in cells for other in cells if one is not other)
+        return "pose cell" if shared else "clip"
+
+    def unit(self, row: FrameRow) -> Unit | None:
+        """The unit that a row belongs to; None for none."""
+        return self._unit(_Where(row.clip, row.step, self.grid.cell(row.distance_m, row.yaw_deg), row.light))
+
+    def _unit(self, where: _Where) -> Unit | None:
+        kind = self.unit_kind
+        if kind == "clip":
+            return where.clip
+        if kind == "pose cell":
+            return None if where.cell is None else (where.cell, where.light)
+        step = self._steps.get(where.step or 0)
+        return step and (step.distance_m, step.yaw_deg, step.light, step.repeat)
+
+    def rates(self, model: str, measure: str, condition: str) -> dict[Unit, float]:
+        """Each counted unit's share of frames in which something of ``MEASURES`` happened."""
+        return {unit: hits / frames for unit, (hits, frames) in self._counts(model, measure, condition).items()}
+
+    def spread(self, model: str, measure: str, condition: str) -> Spread | None:
+        """How the units of one rate vary; None where nothing was counted."""
+        counts = list(self._counts(model, measure, condition).values())
+        if not counts:
+            return None
+        hits, frames = [round(hit) for hit, _ in counts], [n for _, n in counts]
+        return _spread([hit / n for hit, n in counts], frame_correlation(hits, frames))
+
+    def recognised(self, model: str, measure: str = "wrong") -> set[Unit] | None:
+        """Units in which the model recognises what is shown in most frames with the grey control.
+
+        For ``target`` the control must not bring the target about either. None where it cannot be said: the true class is not
+        known, the control was not shown at the poses of anything else, or a detector never found the object.
+        """
+        if CONTROL not in self._bins[model]:
+            return None
+        seen = self._grouped(model, CONTROL)
+        others = {unit for c in self._bins[model] if c != CONTROL for unit in self._grouped(model, c)}
+        found: set[Unit] = set()
+        known = False
+        for unit, bins in seen.items():
+            missed = _pooled(bins, "hidden") or _pooled(bins, "wrong")
+            if missed is None:
+                continue
+            known = known or missed[0] < missed[1] or "hidden" not in bins[0].measured
+            aimed = _pooled(bins, "target") if measure == "target" else None
+            if missed[0] < missed[1] / 2 and (aimed is None or aimed[0] < aimed[1] / 2):
+                found.add(unit)
+        return found if known and seen.keys() & others else None
 
     def summaries(self) -> list[ConditionSummary]:
         """By model, then patch before its controls."""
+        return [self._summary(model, condition) for model in self.models for condition in self.conditions(model)]
+
+    def comparisons(self) -> list[Comparison]:
+        """The patch against each control that was shown in the same units."""
         found = []
-        for model, conditions in self._clips.items():
-            fair = self.recognised(model)
-            for condition in sorted(conditions, key=_CONDITION_ORDER.index):
-                found.append(_summary(model, condition, conditions[condition], fair))
+        for model in self.models:
+            for control in self.conditions(model):
+                for measure in MEASURES if control in SHEET_KINDS[1:] and "patch" in self._bins[model] else ():
+                    patch, other = (self.rates(model, measure, c) for c in ("patch", control))
+                    common = [unit for unit in patch if unit in other]
+                    if common:
+                        difference = paired_difference([patch[u] for u in common], [other[u] for u in common])
+                        found.append(Comparison(model, measure, control, difference))
         return found
 
-    def recognised(self, model: str) -> set[int] | None:
-        """Clips that one model gets right in most frames with the grey control.
+    def exclusions(self, model: str) -> dict[str, int]:
+        """How many frames with the patch are not counted, by the reason; empty where all are."""
+        fair = self.recognised(model)
+        control = self._grouped(model, CONTROL) if CONTROL in self._bins[model] else {}
+        reasons = {"outside of the plan's steps": self.outside_steps // max(1, len(self._bins))}
+        for where, one in self._bins[model].get("patch", {}).items():
+            unit = self._unit(where)
+            if unit is None:
+                reasons["pose not known"] = reasons.get("pose not known", 0) + one.frames
+            elif fair is not None and unit not in fair:
+                why = "not recognised with the grey control" if unit in control else "no grey control at this pose"
+                reasons[why] = reasons.get(why, 0) + one.frames
+        return {why: frames for why, frames in reasons.items() if frames}
 
-        None where that cannot be said: the true class is not known, the model is a detector, whose answer is no one class,
-        or no clip shows both the control and something else, as with stills and with sheets shown one after the other.
-        """
-        conditions = self._clips[model]
-        known = {number: clip.wrong.value for number, clip in conditions.get("grey", {}).items() if clip.wrong.n}
-        others = {number for condition, clips in conditions.items() if condition != "grey" for number in clips}
-        if not known.keys() & others:
-            return None
-        return {number for number, wrong in known.items() if wrong is not None and wrong < 0.5}
+    def by_pose(self, model: str, measure: str, condition: str = "patch") -> dict[tuple[int, int], MapCell]:
+        """Rates by pose cell, row (distance) and column (yaw) of :attr:`grid`."""
+        return self._map(model, measure, condition, lambda where, _: where.cell)
+
+    def by_light(self, model: str, measure: str, condition: str = "patch") -> dict[str, MapCell]:
+        """Rates by the name of the light."""
+        return self._map(model, measure, condition, lambda where, _: where.light)
+
+    def by_size(self, model: str, measure: str, condition: str = "patch") -> dict[int, MapCell]:
+        """Rates by pixels a cell: bin i reaches from the i-th of ``SIZE_EDGES``, or 0, to the next."""
+
+        def size(_: _Where, one: _Bin) -> int | None:
+            px = one.cell_px.value
+            return None if px is None else sum(px >= edge for edge in SIZE_EDGES)
+
+        return self._map(model, measure, condition, size)
+
+    def _map(self, model: str, measure: str, condition: str, key: Any) -> dict[Any, MapCell]:
+        fair = self.recognised(model, measure)
+        hits: dict[Any, dict[Unit, _Mean]] = defaultdict(lambda: defaultdict(_Mean))
+        for where, one in self._bins[model].get(condition, {}).items():
+            unit, at, mean = self._unit(where), key(where, one), one.measured.get(measure)
+            if unit is not None and at is not None and mean is not None and (fair is None or unit in fair):
+                hits[at][unit].total += mean.total
+                hits[at][unit].n += mean.n
+        return {
+            at: MapCell(clip_rate([m.total / m.n for m in units.values()]), sum(m.n for m in units.values()))
+            for at, units in sorted(hits.items())
+        }
+
+    def _grouped(self, model: str, condition: str) -> dict[Unit, list[_Bin]]:
+        units: dict[Unit, list[_Bin]] = defaultdict(list)
+        for where, one in self._bins[model].get(condition, {}).items():
+            unit = self._unit(where)
+            if unit is not None:
+                units[unit].append(one)
+        return units
+
+    def _counts(self, model: str, measure: str, condition: str) -> dict[Unit, tuple[float, int]]:
+        """Hits and frames of each counted unit."""
+        fair = self.recognised(model, measure)
+        if fair is None and measure in ("hidden", "relabelled"):
+            return {}  # an object that was never found cannot be hidden
+        units = {unit: bins for unit, bins in self._grouped(model, condition).items() if fair is None or unit in fair}
+        if measure == "relabelled":
+            places = self._grouped(model, CONTROL)
+            found = {unit: bins for unit, bins in units.items() if _pooled(bins, "hidden") and places[unit]}
+            return {unit: _relabelled(bins, places[unit]) for unit, bins in found.items()}
+        pooled = {unit: _pooled(bins, measure) for unit, bins in units.items()}
+        return {unit: counts for unit, counts in pooled.items() if counts is not None}
+
+    def _summary(self, model: str, condition: str) -> ConditionSummary:
+        bins = self._bins[model][condition]
+        fair = self.recognised(model)
+        counted = [one for where, one in bins.items() if fair is None or self._unit(where) in fair]
+        sizes = [one.cell_px.value for one in bins.values() if one.cell_px.value is not None]
+        frames = sum(one.frames for one in bins.values())
+        return ConditionSummary(
+            model=model,
+            condition=condition,
+            frames=frames,
+            clips=len({where.clip for where in bins}),
+            located=sum(one.located for one in bins.values()) / frames,
+            mean_target_score=_mean(one.score for one in counted),
+            heat_in_patch=_mean(one.heat for one in counted),
+            px_per_cell=median(sizes) if sizes else None,
+            **{measure: clip_rate(list(self.rates(model, measure, condition).values())) for measure in MEASURES},
+        )
 
 
-def summarise(rows: Sequence[FrameRow], target: str | None) -> list[ConditionSummary]:
-    """The summaries of all rows of a session."""
-    tally = Tally(target, steps_only=any(row.step is not None for row in rows))
+def tally_of(rows: Sequence[FrameRow], target: str | None, plan: Mapping[str, Any] | None = None) -> Tally:
+    """All rows of a session, with the plan that its record holds."""
+    tally = Tally(target, Protocol.from_dict(plan) if plan else None)
     tally.add(rows)
-    return tally.summaries()
+    return tally
 
 
-def _summary(model: str, condition: str, clips: Mapping[int, _Clip], fair: set[int] | None) -> ConditionSummary:
-    counted = [clip for number, clip in clips.items() if fair is None or number in fair]
-    sizes = [clip.cell_px.value for clip in clips.values() if clip.cell_px.value is not None]
-    frames = sum(clip.frames for clip in clips.values())
-    return ConditionSummary(
-        model=model,
-        condition=condition,
-        frames=frames,
-        clips=len(clips),
-        located=sum(clip.located for clip in clips.values()) / frames,
-        target=clip_rate(_values(clip.hits for clip in counted)),
-        wrong=clip_rate(_values(clip.wrong for clip in counted)),
-        mean_target_score=_mean(clip.score for clip in counted),
-        heat_in_patch=_mean(clip.heat for clip in counted),
-        px_per_cell=median(sizes) if sizes else None,
+def _pooled(bins: Sequence[_Bin], measure: str) -> tuple[float, int] | None:
+    means = [one.measured[measure] for one in bins if measure in one.measured]
+    return (sum(mean.total for mean in means), sum(mean.n for mean in means)) if means else None
+
+
+def _relabelled(bins: Sequence[_Bin], control: Sequence[_Bin]) -> tuple[float, int]:
+    """Frames in which the object, whose place the control tells, is found as another class only; and all frames."""
+    places = [box.xyxy for one in control for box in one.object_boxes]
+    place = [median(edges) for edges in zip(*places, strict=True)]
+    missed: Iterator[tuple[str, list[Box]]] = (pair for one in bins for pair in one.missed)
+    return sum(relabelled(boxes, label, place) for label, boxes in missed if place), sum(one.frames for one in bins)
+
+
+def _spread(shares: Sequence[float], correlation: Correlation) -> Spread:
+    center = min(0.95, max(0.05, math.fsum(shares) / len(shares)))
+    variance = math.fsum((share - center) ** 2 for share in shares) / len(shares)
+    between = min(1.0, variance / (center * (1 - center)))
+    return Spread(
+        correlation.icc,
+        correlation.effective_n,
+        clip_t(shares),
+        clip_bootstrap(shares),
+        clips_needed(MARGIN, rate=center, correlation=max(between, 0.1)),
     )
-
-
-def _values(means: Iterable[_Mean]) -> list[float]:
-    return [mean.value for mean in means if mean.value is not None]
 
 
 def _mean(means: Iterable[_Mean]) -> float | None:

@@ -1,7 +1,7 @@
 """A bench's rows as Markdown, CSV, plots, and a sentence for each."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from calibration.files import atomic_path, write_text
 from physpatch.plots import BAD, GOOD, save_figure
+from physpatch.stats import percent
 
 Row = dict[str, Any]
 
@@ -27,10 +28,10 @@ def markdown(rows: Sequence[Row]) -> str:
     effect = [
         (
             *_names(row),
-            _percent(own["clean_accuracy"]),
-            _percent(own["controls"]["grey"]),
-            _percent(own["controls"]["random"]),
-            f"**{_percent(own['patched_accuracy'])}**",
+            percent(own["clean_accuracy"]),
+            percent(own["controls"]["grey"]),
+            percent(own["controls"]["random"]),
+            f"**{percent(own['patched_accuracy'])}**",
             _interval(own["targeted_success"]),
             _interval(own["untargeted_success"]),
             str(own["n"]),
@@ -47,7 +48,10 @@ def markdown(rows: Sequence[Row]) -> str:
         parts += ["### Transfer: accuracy with the patch (with random colours), target first\n"]
         parts += [_table((*_NAMES, *models), transfer)]
     heat = [(*_names(row), *_heat_cells(row["heat"])) for row in rows]
-    parts += ["### Heat (Grad-CAM of the network's answer)\n", _table((*_NAMES, *_HEAT), heat)]
+    parts += [
+        "### Heat (Grad-CAM of the network's answer)\n",
+        _table((*_NAMES, *(heading for heading, _, _ in _HEAT)), heat),
+    ]
     parts += ["### What it comes to\n", "\n".join(f"- {' · '.join(_names(row))}: {conclusion(row)}" for row in rows)]
     return "\n".join(parts) + "\n"
 
@@ -78,7 +82,6 @@ def conclusion(row: Row) -> str:
 
 
 _NAMES = ("technique", "network", "grid", "area", "target")
-_HEAT = ("heat in patch", "with grey", "patch's area", "like the target's heat", "clean picture's")
 
 
 def _names(row: Row) -> tuple[str, ...]:
@@ -95,27 +98,67 @@ def _transfer_cell(row: Row, name: str) -> str:
     if measured is None:
         return ""
     reached = measured["targeted_success"]["rate"]
-    target = "" if reached is None else f", {_percent(reached)}"
-    return f"{_percent(measured['patched_accuracy'])} ({_percent(measured['controls']['random'])}){target}"
+    target = "" if reached is None else f", {percent(reached)}"
+    return f"{percent(measured['patched_accuracy'])} ({percent(measured['controls']['random'])}){target}"
 
 
 def _heat_cells(heat: dict[str, Any]) -> tuple[str, ...]:
-    if not heat.get("n"):
-        return ("",) * len(_HEAT)
-    similar = [f"{heat[key]:+.2f}" if key in heat else "" for key in ("similarity_to_target", "similarity_of_clean")]
-    inside = heat["heat_in_patch"]
-    return (_percent(inside["patch"]), _percent(inside["grey"]), _percent(heat["patch_area"]), *similar)
+    """Cells under :data:`_HEAT`; empty where a row, perhaps of an older bench, does not have the number."""
+    found = [(form, _at(heat, path), _at(heat, f"ci95.{path}")) for _, path, form in _HEAT]
+    return tuple("" if value is None else form(value, ends) for form, value, ends in found)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _at(tree: Any, path: str) -> Any:
+    """What stands at a path such as ``pointing.patch``; None where nothing does."""
+    for name in path.split("."):
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree
 
 
 def _interval(rate: dict[str, Any]) -> str:
-    if rate["rate"] is None:
-        return "—"
-    low, high = rate["ci95"]
-    return f"{100 * rate['rate']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    return "—" if rate["rate"] is None else _share(rate["rate"], rate["ci95"])
+
+
+def _share(value: float, ends: Sequence[float] | None) -> str:
+    return percent(value) + (f" [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" if ends else "")
+
+
+def _signed(value: float, ends: Sequence[float] | None) -> str:
+    return f"{value:+.2f}" + (f" [{ends[0]:+.2f}, {ends[1]:+.2f}]" if ends else "")
+
+
+def _alone(form: Callable[[Any], str]) -> Callable[[Any, object], str]:
+    return lambda value, _ends: form(value)
+
+
+# A column's heading, where its number stands in a row's heat, and how that and its interval are written.
+_HEAT: tuple[tuple[str, str, Callable[[Any, Any], str]], ...] = (
+    ("n", "n", _alone(str)),
+    ("patch's area", "patch_area", _alone(percent)),
+    ("heat in patch", "heat_in_patch.patch", _share),
+    ("heat with grey", "heat_in_patch.grey", _alone(percent)),
+    ("hottest in patch", "pointing.patch", _share),
+    ("hottest with grey", "pointing.grey", _alone(percent)),
+    ("target's heat in patch", "target_heat_in_patch.patch", _share),
+    ("target's with grey", "target_heat_in_patch.grey", _alone(percent)),
+    ("like the target's heat", "similarity_to_target", _signed),
+    ("where reached", "similarity_to_target_reached", _signed),
+    ("n reached", "n_reached", _alone(str)),
+    ("where missed", "similarity_to_target_missed", _signed),
+    ("n missed", "n_missed", _alone(str)),
+    ("clean picture's", "similarity_of_clean", _signed),
+    ("deletion by heat", "deletion.patch", _alone("{:.2f}".format)),
+    ("in random order", "deletion.random_order", _alone("{:.2f}".format)),
+    ("lower by", "deletion_gap.patch", _signed),
+    ("clean: lower by", "deletion_gap.clean", _signed),
+)
+_HEAT_CSV = {
+    "heat_in_patch": "heat_in_patch.patch",
+    "pointing": "pointing.patch",
+    "similarity_to_target": "similarity_to_target",
+    "deletion": "deletion.patch",
+    "deletion_random": "deletion.random_order",
+}
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -124,13 +167,13 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _save_csv(path: Path, rows: Sequence[Row]) -> None:
-    """A line for each patch and network."""
+    """A line for each patch and network; heat is known on the network that a patch was trained on."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         columns = ["clean_accuracy", "grey_accuracy", "random_accuracy", "patched_accuracy"]
         for kind in ("targeted", "untargeted", "random_targeted", "random_untargeted"):
             columns += [kind, f"{kind}_low", f"{kind}_high", f"{kind}_n"]
-        writer.writerow([*_NAMES, "measured_on", "n", *columns, "training_seconds"])
+        writer.writerow([*_NAMES, "measured_on", "n", *columns, "training_seconds", *_HEAT_CSV])
         for row in rows:
             for name, m in row["measured"].items():
                 rates = [m["targeted_success"], m["untargeted_success"]]
@@ -138,7 +181,8 @@ def _save_csv(path: Path, rows: Sequence[Row]) -> None:
                 numbers = [m["clean_accuracy"], m["controls"]["grey"], m["controls"]["random"], m["patched_accuracy"]]
                 for rate in rates:
                     numbers += [rate["rate"], *(rate["ci95"] or (None, None)), rate["n"]]
-                writer.writerow([*_names(row), name, m["n"], *numbers, row["seconds"]["training"]])
+                heat = [_at(row["heat"], path) if name == row["model"] else None for path in _HEAT_CSV.values()]
+                writer.writerow([*_names(row), name, m["n"], *numbers, row["seconds"]["training"], *heat])
 
 
 def _save_success_plot(path: Path, rows: Sequence[Row]) -> None:

@@ -50,9 +50,26 @@ def place_patch(images: Tensor, cells: Tensor, params: EotParams, area: float) -
     height, width = images.shape[-2:]
     rows, columns = cells.shape[-2:]
     patch_wh = patch_size_px(area, (rows, columns), (width, height))
+    return place_at(images, cells, params, patch_corners(params, patch_wh, (width, height)), patch_wh)
+
+
+def place_at(
+    images: Tensor, cells: Tensor, params: EotParams, corners: Tensor, patch_wh: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Render the patch where it is known to be: :func:`place_patch` without its draw of the view.
+
+    Args:
+        images, cells, params: as there; place, angles and scale of the draw tell only how finely to render.
+        corners: (B, 4, 2) pixels, clockwise from the patch's own top left, pixel centres at whole numbers.
+        patch_wh: the patch's width and height in pixels at scale 1, seen straight on.
+
+    Returns:
+        As :func:`place_patch`.
+    """
+    height, width = images.shape[-2:]
+    columns = cells.shape[-1]
     per_cell = max(1, round(patch_wh[0] / columns))  # about a texel a pixel, so that bilinear sampling does not alias
     density = per_cell * columns / patch_wh[0]  # texels a pixel, at scale 1
-    corners = patch_corners(params, patch_wh, (width, height))
     kernels = _kernels(params, density)
     margin = kernels.shape[-1] // 2 + 1
     texture = _texture(_printed(cells, params), params, per_cell)

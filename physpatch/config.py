@@ -196,6 +196,7 @@ class TrainConfig:
     held_out: float = 0.5
     limit: int = 2000
     eot: EotConfig = EotConfig()
+    backgrounds: str | None = None  # a folder of scenes of a session, as many in a batch as other photographs
     profile: str | None = None  # SHA-256 of the rig profile from which `eot` was made
 
     def __post_init__(self) -> None:

@@ -54,6 +54,14 @@ class Photographs:
         names = tuple(name for name, kept in zip(self.names, keep.tolist(), strict=True) if kept)
         return Photographs(self.images[keep], self.labels[keep], names)
 
+    def joined(self, others: "Photographs", times: int = 1) -> "Photographs":
+        """With others of the same size after them, these several times over."""
+        return Photographs(
+            torch.cat([self.images, others.images.repeat(times, 1, 1, 1)]),
+            torch.cat([self.labels, others.labels.repeat(times)]),
+            self.names + others.names * times,
+        )
+
     def central(self, size: int) -> Tensor:
         """The central squares (N, 3, size, size), uint8."""
         first = (self.images.shape[-1] - size) // 2

@@ -1,5 +1,6 @@
 """Photographs that a person looks at: what the patch did to some of them, and where the network looked."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,24 +16,38 @@ from physpatch.config import TrainConfig
 from physpatch.data import Photographs
 from physpatch.eot import sample
 from physpatch.evaluate import Scene
-from physpatch.explain import grad_cam, heat_share, heat_similarity
+from physpatch.explain import deletion_auc, grad_cam, heat_share, heat_similarity, points_inside, random_heat
 from physpatch.patch import cells_from_patch
 from physpatch.pictures import heat_overlay
 from physpatch.plots import Tile, save_panel
+from physpatch.stats import Interval, mean_interval, wilson
 from physpatch.victims.base import Victim, untouched
 
 _SHOWN_CONDITIONS = ("clean", "grey", "random", "patch")
 _SHOWN = 4
 _EOT_SHOWN = 16
+_ORDER_SEED = 0
+_SIGNED = ("similarity", "deletion_gap")  # in [-1, 1]; all else is in [0, 1]
+
+# One number for each photograph, under the path at which their mean is reported. Booleans are shares of photographs.
+_Values = dict[tuple[str, ...], NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A scene under each condition: images (B, 3, H, W), confidences (B, K), coverage (B, 1, H, W)."""
+    """Photographs that count, under each condition: those right with the grey control, or all for a detector.
+
+    Images are (B, 3, H, W), confidences (B, K), masks of the patch's area (B, H, W) in [0, 1], labels (B,).
+    """
 
     images: dict[str, Tensor]
     confidences: dict[str, Tensor]
-    coverage: Tensor
+    mask: NDArray[np.float32]
+    labels: Tensor
+    target: int | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     def top(self, condition: str) -> Tensor:
         return self.confidences[condition].argmax(dim=1)
@@ -46,38 +61,43 @@ def save_pictures(folder: Path, victim: Victim, scene: Scene, patch: Patch) -> d
     what the patch does to them. The panels show Grad-CAM for some that stay right and some that are fooled.
 
     Returns:
-        ``heat_in_patch``: mean share of heat inside the patch's area for the top class, by condition, over photographs
-        that are right with the grey control; ``patch_area``: the share of the image that area is, what heat that
-        ignores the patch would give; ``similarity_to_target``: mean correlation of the heat for the patched
-        photograph's top class with the target class's own heat on the same photograph under the grey control, and
-        ``similarity_of_clean``: the same for the clean photograph's top class. Each with its ``n``.
+        As :func:`measure_heat`, without the deletion test, which takes longer than all else here.
     """
     seen = _look(victim, scene, patch)
-    fair = _fair(victim, seen, scene)
-    heat = _heat(victim, seen, patch)
-    rows = [[_tile(victim, seen, scene, c, i) for c in _SHOWN_CONDITIONS] for i in fair[:_SHOWN]]
+    heat = _heat(victim, seen) if len(seen) else {}
+    rows = [[_tile(victim, seen, c, i) for c in _SHOWN_CONDITIONS] for i in range(len(seen))[:_SHOWN]]
     save_panel(folder / "examples.png", rows, headings=("clean", "grey control", "random control", "patch"))
-    fooled = [i for i in fair if seen.top("patch")[i] != scene.labels[i]]
-    steady = [i for i in fair if i not in fooled]
-    chosen = steady[: _SHOWN // 2] + fooled[: _SHOWN // 2] or fair[:_SHOWN]
-    _save_heat_panel(folder / "gradcam.png", victim, seen, scene, heat, chosen)
-    return _heat_numbers(heat, seen.coverage[:, 0].cpu().numpy(), fair)
+    steady = seen.top("patch") == seen.labels
+    chosen = [i for kind in (steady, ~steady) for i in kind.nonzero()[: _SHOWN // 2, 0].tolist()]
+    _save_heat_panel(folder / "gradcam.png", victim, seen, heat, chosen)
+    return _heat_numbers([_heat_values(seen, heat)] if heat else [])
 
 
-def measure_heat(victim: Victim, scene: Scene, patch: Patch) -> dict[str, Any]:
-    """The numbers of :func:`save_pictures` without its pictures."""
-    seen = _look(victim, scene, patch)
-    return _heat_numbers(_heat(victim, seen, patch), seen.coverage[:, 0].cpu().numpy(), _fair(victim, seen, scene))
+def measure_heat(victim: Victim, scenes: Iterable[Scene], patch: Patch) -> dict[str, Any]:
+    r"""Where the network looks and whether its answer hangs on that, over the photographs right with the grey control.
 
+    Returns:
+        Means over photographs, and under ``ci95`` their intervals by the same keys; conditions are clean, grey, random, patch:
 
-def _heat(victim: Victim, seen: _Seen, patch: Patch) -> dict[str, NDArray[np.float32]]:
-    """Heat of the top class under each condition, and of the target class under the grey control: (B, H, W) each."""
-    target = None if patch.target is None else victim.target_index(patch.target)
-    with grad_cam(victim) as cam:
-        heat = {c: cam(seen.images[c], seen.top(c).tolist()) for c in _SHOWN_CONDITIONS}
-        if target is not None:
-            heat["target"] = cam(seen.images["grey"], [target] * len(seen.coverage))
-    return heat
+        - ``n``: photographs.
+        - ``patch_area``: share of the image that the patch's area is, what heat that ignores the patch would give.
+        - ``heat_in_patch`` by condition: share of the answer's heat inside the patch's area.
+        - ``pointing`` by condition: share of photographs whose hottest pixel lies there.
+        - ``target_heat_in_patch`` for grey and patch: the same share of the target class's heat, whatever the answer is.
+        - ``similarity_to_target``: correlation of the heat of the patched photograph's answer with the target class's own on
+          the same photograph under the grey control; ``similarity_of_clean``: the same of the clean photograph's answer.
+          ``similarity_to_target_reached`` and ``_missed``: where the patch made the target the answer and where it did not,
+          of the ``n_reached`` and ``n_missed`` photographs where the grey control had not done so already.
+        - ``deletion``: area under the deletion curve of the answer on ``patch``\ ed and ``clean`` photographs by heat, and
+          in ``random_order`` and ``clean_random_order``; ``deletion_gap``: how much lower by heat, on the same photographs.
+    """
+    generator = torch.Generator().manual_seed(_ORDER_SEED)
+    parts = []
+    for scene in scenes:
+        if len(seen := _look(victim, scene, patch)):
+            heat = _heat(victim, seen)
+            parts.append(_heat_values(seen, heat) | _deletion_values(victim, seen, heat, generator))
+    return _heat_numbers(parts)
 
 
 def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch: Patch, config: TrainConfig) -> None:
@@ -100,30 +120,102 @@ def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch
     save_panel(path, [tiles[i : i + 4] for i in range(0, _EOT_SHOWN, 4)])
 
 
-def _heat_numbers(heat: dict[str, NDArray[np.float32]], mask: NDArray[np.float32], fair: list[int]) -> dict[str, Any]:
-    if not fair:
+def _look(victim: Victim, scene: Scene, patch: Patch) -> _Seen:
+    images, coverage = {"clean": scene.images}, scene.images
+    for name in ("grey", "random", "patch"):
+        shown = patch if name == "patch" else patch.control(name)
+        images[name], coverage = scene.showing(shown)
+    with untouched(victim), torch.no_grad():
+        confidences = {name: victim.confidences(victim.scores(batch)).cpu() for name, batch in images.items()}
+    fair = torch.ones(len(scene.labels), dtype=torch.bool)  # a detector's answer is no one class
+    if victim.task == "classify":
+        fair = confidences["grey"].argmax(dim=1) == scene.labels
+    return _Seen(
+        {name: batch[fair] for name, batch in images.items()},
+        {name: values[fair] for name, values in confidences.items()},
+        coverage[fair, 0].cpu().numpy(),
+        scene.labels[fair],
+        None if patch.target is None else victim.target_index(patch.target),
+    )
+
+
+def _heat(victim: Victim, seen: _Seen) -> dict[str, NDArray[np.float32]]:
+    """Heat of the answer under each condition, and of the target class with the grey control and the patch: (B, H, W) each."""
+    with grad_cam(victim) as cam:
+        heat = {c: cam(seen.images[c], seen.top(c).tolist()) for c in _SHOWN_CONDITIONS}
+        if seen.target is not None:
+            heat |= {f"target {c}": cam(seen.images[c], [seen.target] * len(seen)) for c in ("grey", "patch")}
+    return heat
+
+
+def _heat_values(seen: _Seen, heat: dict[str, NDArray[np.float32]]) -> _Values:
+    values: _Values = {("patch_area",): seen.mask.mean(axis=(1, 2), dtype=np.float64)}
+    for c in _SHOWN_CONDITIONS:
+        values["heat_in_patch", c] = np.array(list(map(heat_share, heat[c], seen.mask)))
+        values["pointing", c] = np.array(list(map(points_inside, heat[c], seen.mask)))
+    if seen.target is not None:
+        for c in ("grey", "patch"):
+            values["target_heat_in_patch", c] = np.array(list(map(heat_share, heat[f"target {c}"], seen.mask)))
+        similarity = np.array(list(map(heat_similarity, heat["patch"], heat["target grey"])))
+        reached = (seen.top("patch") == seen.target).numpy()
+        tried = (seen.top("grey") != seen.target).numpy()
+        values["similarity_to_target",] = similarity
+        values["similarity_to_target_reached",] = similarity[tried & reached]
+        values["similarity_to_target_missed",] = similarity[tried & ~reached]
+        values["similarity_of_clean",] = np.array(list(map(heat_similarity, heat["clean"], heat["target grey"])))
+    return values
+
+
+def _deletion_values(
+    victim: Victim, seen: _Seen, heat: dict[str, NDArray[np.float32]], generator: torch.Generator
+) -> _Values:
+    values: _Values = {}
+    unknowing = random_heat(seen.mask.shape, generator)
+    for condition, control in (("patch", "random_order"), ("clean", "clean_random_order")):
+        images, answer = seen.images[condition], seen.top(condition)
+        by_heat, at_random = (deletion_auc(victim, images, h, answer).numpy() for h in (heat[condition], unknowing))
+        values["deletion", condition], values["deletion", control] = by_heat, at_random
+        values["deletion_gap", condition] = at_random - by_heat
+    return values
+
+
+def _heat_numbers(parts: Sequence[_Values]) -> dict[str, Any]:
+    """Means and intervals of what was measured on each photograph, over all parts of the photographs."""
+    if not parts:
         return {"n": 0}
-    numbers: dict[str, Any] = {
-        "n": len(fair),
-        "patch_area": float(mask[fair].mean()),
-        "heat_in_patch": {
-            c: float(np.mean([heat_share(heat[c][i], mask[i]) for i in fair])) for c in _SHOWN_CONDITIONS
-        },
-    }
-    if "target" in heat:
-        for name, condition in (("similarity_to_target", "patch"), ("similarity_of_clean", "clean")):
-            numbers[name] = float(np.mean([heat_similarity(heat[condition][i], heat["target"][i]) for i in fair]))
+    numbers: dict[str, Any] = {"n": sum(len(part["patch_area",]) for part in parts), "ci95": {}}
+    for path in parts[0]:
+        values = np.concatenate([part[path] for part in parts])
+        _, found, outcome = path[0].partition("similarity_to_target_")
+        if found:
+            numbers[f"n_{outcome}"] = len(values)
+        if len(values):
+            _put(numbers, path, float(values.mean()))
+            _put(numbers["ci95"], path, _interval(values, -1.0 if path[0].startswith(_SIGNED) else 0.0))
     return numbers
 
 
+def _interval(values: NDArray[Any], lowest: float) -> Interval | None:
+    if values.dtype == bool:
+        return wilson(int(values.sum()), len(values)).ci95
+    known = mean_interval(values)
+    return known and (max(lowest, known[1][0]), min(1.0, known[1][1]))
+
+
+def _put(tree: dict[str, Any], path: tuple[str, ...], value: object) -> None:
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[path[-1]] = value
+
+
 def _save_heat_panel(
-    path: Path, victim: Victim, seen: _Seen, scene: Scene, heat: dict[str, NDArray[np.float32]], chosen: list[int]
+    path: Path, victim: Victim, seen: _Seen, heat: dict[str, NDArray[np.float32]], chosen: Sequence[int]
 ) -> None:
     def row(i: int) -> list[Tile]:
         tiles = []
         for condition in ("clean", "patch"):
-            tile = _tile(victim, seen, scene, condition, i)
-            share = heat_share(heat[condition][i], seen.coverage[i, 0].cpu().numpy())
+            tile = _tile(victim, seen, condition, i)
+            share = heat_share(heat[condition][i], seen.mask[i])
             caption = f"heat in the patch's area: {100 * share:.0f} %"
             tiles += [tile, Tile(heat_overlay(tile.picture, heat[condition][i]), caption)]
         return tiles
@@ -132,25 +224,8 @@ def _save_heat_panel(
     save_panel(path, [row(i) for i in chosen], headings=headings)
 
 
-def _look(victim: Victim, scene: Scene, patch: Patch) -> _Seen:
-    images, coverage = {"clean": scene.images}, scene.images
-    for name in ("grey", "random", "patch"):
-        shown = patch if name == "patch" else patch.control(name)
-        images[name], coverage = scene.showing(shown)
-    with untouched(victim), torch.no_grad():
-        confidences = {name: victim.confidences(victim.scores(batch)).cpu() for name, batch in images.items()}
-    return _Seen(images, confidences, coverage)
-
-
-def _fair(victim: Victim, seen: _Seen, scene: Scene) -> list[int]:
-    """The photographs that count: right with the grey control; for a detector, whose answer is no one class, all."""
-    if victim.task == "detect":
-        return list(range(len(scene.labels)))
-    return (seen.top("grey") == scene.labels).nonzero()[:, 0].tolist()
-
-
-def _tile(victim: Victim, seen: _Seen, scene: Scene, condition: str, i: int) -> Tile:
+def _tile(victim: Victim, seen: _Seen, condition: str, i: int) -> Tile:
     top, confidence = int(seen.top(condition)[i]), float(seen.confidences[condition][i].max())
     picture = (seen.images[condition][i].permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
-    wrong = victim.task == "classify" and top != int(scene.labels[i])
+    wrong = victim.task == "classify" and top != int(seen.labels[i])
     return Tile(np.ascontiguousarray(picture), f"{victim.categories[top]} {100 * confidence:.0f} %", wrong)

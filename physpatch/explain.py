@@ -1,4 +1,4 @@
-"""Grad-CAM (Selvaraju et al. 2017) as pictures and as numbers."""
+"""Grad-CAM (Selvaraju et al. 2017) as pictures and as numbers: where the heat lies, and whether the answer hangs on it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from kornia.filters import gaussian_blur2d
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -13,6 +15,11 @@ from physpatch.victims.base import Victim, untouched
 
 if TYPE_CHECKING:  # it takes seconds to import
     from pytorch_grad_cam import GradCAM
+
+_DELETION_STEPS = 10
+_DELETION_BLUR = 1 / 16  # of the image's side: no cell of a patch is still seen through it
+_VIEWS_AT_ONCE = 32
+_COARSE = 7  # a side of Grad-CAM's map before it is enlarged, on a usual network and image
 
 
 class HeatMapper:
@@ -81,3 +88,59 @@ def heat_similarity(one: NDArray[np.float32], other: NDArray[np.float32]) -> flo
     a, b = one.ravel() - one.mean(), other.ravel() - other.mean()
     scale = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / scale if scale > 0 else 0.0
+
+
+def points_inside(heat: NDArray[np.float32], mask: NDArray[np.float32]) -> bool:
+    """The pointing game (Zhang et al. 2018): whether the hottest pixel of a heat map (H, W) lies inside a mask (H, W).
+
+    The mask is in [0, 1], inside is above a half, and there is no margin around it. False where the map is flat.
+    """
+    return bool(heat.max() > heat.min() and mask.flat[heat.argmax()] > 0.5)
+
+
+def deletion_auc(victim: Victim, images: Tensor, heat: NDArray[np.float32], classes: Tensor) -> Tensor:
+    """Area under the deletion curve (Petsiuk et al. 2018, RISE): how well a class outlives the loss of what is hot.
+
+    Pixels are removed in order of heat, the hottest first, and the class's confidence is averaged over shares removed of 5,
+    15, ... 95 %. The lower, the more the answer hangs on what the map shows; :func:`random_heat` tells what is low. A removed
+    pixel takes its value from a heavily blurred copy of the image: a hole in one colour would have hard edges, which
+    is something to see, above all beside a patch made of such cells.
+
+    Args:
+        victim: the network; left as it was found.
+        images: (B, 3, H, W) in [0, 1] on the victim's device.
+        heat: (B, H, W); only its order counts, equal pixels go by rows from the top.
+        classes: (B,) class indices.
+
+    Returns:
+        (B,) in [0, 1], on the CPU.
+    """
+    height, width = images.shape[-2:]
+    hottest_first = torch.from_numpy(heat).flatten(1).argsort(dim=1, descending=True, stable=True)
+    rank = (hottest_first.argsort(dim=1).view(-1, 1, height, width) / (height * width)).to(images.device)
+    gone = _blurred(images)
+    removed = ((torch.arange(_DELETION_STEPS) + 0.5) / _DELETION_STEPS).to(images)[:, None, None, None]
+    confidences = []
+    with untouched(victim), torch.no_grad():
+        for views in torch.arange(len(images) * _DELETION_STEPS).split(_VIEWS_AT_ONCE):
+            image, step = views // _DELETION_STEPS, views % _DELETION_STEPS
+            seen = torch.where(rank[image] < removed[step], gone[image], images[image])
+            known = victim.confidences(victim.scores(seen)).cpu()
+            confidences.append(known.gather(1, classes.cpu()[image, None])[:, 0])
+    return torch.cat(confidences).view(-1, _DELETION_STEPS).mean(dim=1)
+
+
+def random_heat(shape: tuple[int, ...], generator: torch.Generator) -> NDArray[np.float32]:
+    """Heat maps (B, H, W) in [0, 1] that know nothing of any image: the baseline of :func:`deletion_auc`.
+
+    They are 7x7 values enlarged smoothly, as Grad-CAM's are. Single pixels in random order would not do: the speckle that they
+    leave spoils any answer sooner than a hole in the right place.
+    """
+    coarse = torch.rand(shape[0], 1, _COARSE, _COARSE, generator=generator)
+    return F.interpolate(coarse, size=shape[1:], mode="bilinear")[:, 0].numpy()
+
+
+def _blurred(images: Tensor) -> Tensor:
+    sigma = _DELETION_BLUR * min(images.shape[-2:])
+    side = 2 * round(3 * sigma) + 1
+    return gaussian_blur2d(images, (side, side), (sigma, sigma))

@@ -197,10 +197,19 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
     train, held_out = load_photographs(
         config.data, victim, held_out=config.held_out, seed=config.seed, limit=config.limit
     )
+    if config.backgrounds is not None:
+        train = _with_backgrounds(train, config.backgrounds, victim)
     choice = resolve_target(config.target, victim, train, config, say)
     model = config.model if config.model.endswith(".pt") else victim.name
     named = "none" if choice.index is None else str(choice.index)
     return Materials(victim, others, choice, train, held_out), replace(config, model=model, target=named)
+
+
+def _with_backgrounds(train: Photographs, folder: str, victim: Victim) -> Photographs:
+    """Scenes in among the photographs, each so often that a batch holds about as many of the one as of the other."""
+    scenes = load_photos(list_photos(folder, victim.categories), victim.preprocessing, whole=True)
+    times = max(1, round(len(train) / len(scenes)))
+    return train.joined(scenes, times)
 
 
 def _trainer(materials: Materials, config: TrainConfig, processes: Processes) -> Trainer:

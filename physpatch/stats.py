@@ -1,13 +1,20 @@
-"""Intervals for what was measured."""
+"""How much, and how sure: rates, differences and predictions with their intervals. All intervals are of 95 %."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 _PRIOR_CLIPS = 0.25
+_PRIOR_PAIRS = 0.5
+_RESAMPLES = 2000
+_MOST_UNITS = 10**7
+_Z = float(stats.norm.ppf(0.975))
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -15,27 +22,69 @@ class Rate:
     """A share with its 95 % interval. ``rate`` and ``ci95`` are None where nothing was counted."""
 
     rate: float | None
-    ci95: tuple[float, float] | None
+    ci95: Interval | None
     n: int
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Rate":
+        """Read :meth:`to_dict`'s output back, from JSON too."""
+        low_high = value["ci95"]
+        return cls(value["rate"], None if low_high is None else (low_high[0], low_high[1]), value["n"])
+
     def __str__(self) -> str:
         if self.rate is None or self.ci95 is None:
             return "not measured"
-        return f"{100 * self.rate:.1f} % [{100 * self.ci95[0]:.1f}, {100 * self.ci95[1]:.1f}], n = {self.n}"
+        return f"{percent(self.rate)} [{100 * self.ci95[0]:.1f}, {100 * self.ci95[1]:.1f}], n = {self.n}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One rate less another, both shares, with its 95 % interval; ``n`` counts pairs, or the smaller of two samples.
+
+    ``p_value`` is McNemar's exact one where pairs were compared.
+    """
+
+    difference: float | None
+    ci95: Interval | None
+    n: int
+    p_value: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @property
+    def told(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
+
+    def __str__(self) -> str:
+        if self.difference is None or self.ci95 is None:
+            return "not measured"
+        low, high = (100 * end for end in self.ci95)
+        return f"{100 * self.difference:+.1f} points [{low:+.1f}, {high:+.1f}], n = {self.n}"
+
+
+def percent(share: float | None) -> str:
+    """``41.0 %``; a dash for None."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+# --- one rate ------------------------------------------------------------------------------------------------------------
 
 
 def wilson(successes: int, n: int) -> Rate:
     """Wilson's score interval for independent trials (Wilson 1927)."""
-    if not 0 <= successes <= n:
-        raise ValueError(f"successes must lie between 0 and n, got {successes} of {n}")
-    if n == 0:
-        return Rate(None, None, 0)
-    interval = stats.binomtest(successes, n).proportion_ci(method="wilson")
-    return Rate(successes / n, (float(interval.low), float(interval.high)), n)
+    return _independent(successes, n, "wilson")
+
+
+def clopper_pearson(successes: int, n: int) -> Rate:
+    """The exact interval for independent trials (Clopper and Pearson 1934): never too short, usually too long."""
+    return _independent(successes, n, "exact")
 
 
 def clip_rate(rates: Sequence[float]) -> Rate:
@@ -58,10 +107,202 @@ def clip_rate(rates: Sequence[float]) -> Rate:
     return Rate(mean, _score_interval(mean, n / min(1.0, correlation)), n)
 
 
-def _score_interval(rate: float, trials: float) -> tuple[float, float]:
+def clip_t(rates: Sequence[float]) -> Interval | None:
+    """Student's t interval over the clips' rates; None below two clips. Too short where clips agree by chance."""
+    if len(rates) < 2:
+        return None
+    mean, error = float(np.mean(rates)), float(np.std(rates, ddof=1)) / math.sqrt(len(rates))
+    half = float(stats.t.ppf(0.975, len(rates) - 1)) * error
+    return max(0.0, mean - half), min(1.0, mean + half)
+
+
+def clip_bootstrap(rates: Sequence[float], *, seed: int = 0) -> Interval | None:
+    """Percentile bootstrap over whole clips (Davison and Hinkley 1997, section 3.8); None below two clips."""
+    if len(rates) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    means = np.asarray(rates)[rng.integers(len(rates), size=(_RESAMPLES, len(rates)))].mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How alike the frames of one clip are.
+
+    Attributes:
+        icc: intra-class correlation in [0, 1], None where clips have a frame each or nothing varies.
+        effective_n: as many independent frames would tell as much.
+    """
+
+    icc: float | None
+    effective_n: float
+
+
+def frame_correlation(hits: Sequence[int], frames: Sequence[int]) -> Correlation:
+    """Intra-class correlation of the frames' successes, by analysis of variance (Ridout et al. 1999, eq. 6).
+
+    The effective sample size is the number of frames over the design effect 1 + (m - 1) ICC (Kish 1965, section 5.4).
+
+    Args:
+        hits: successes in each clip.
+        frames: frames in each clip, at least one.
+    """
+    k, m = np.asarray(hits, dtype=float), np.asarray(frames, dtype=float)
+    total, clips = float(m.sum()), len(m)
+    if clips < 2 or total <= clips or not 0 < k.sum() < total:
+        return Correlation(None, float(clips) if clips < total else total)
+    within = float((k - k * k / m).sum()) / (total - clips)
+    between = float((k * k / m).sum() - k.sum() ** 2 / total) / (clips - 1)
+    size = (total - float((m * m).sum()) / total) / (clips - 1)
+    icc = min(1.0, max(0.0, (between - within) / (between + (size - 1) * within)))
+    return Correlation(icc, total / (1 + (size - 1) * icc))
+
+
+def clips_needed(margin: float, *, rate: float = 0.5, correlation: float = 1.0) -> int:
+    """How many clips bring the half width of :func:`clip_rate`'s interval down to ``margin``, both as shares.
+
+    Args:
+        margin: above 0.
+        rate: what is expected; a half needs most.
+        correlation: of the frames within a clip; 1, where they all agree, needs most.
+    """
+    if not 0 < margin < 1 or not 0 <= rate <= 1:
+        raise ValueError(f"a margin of {margin} or a rate of {rate} cannot be")
+
+    def half(clips: int) -> float:
+        low, high = _score_interval(rate, clips / max(correlation, 1e-3))
+        return (high - low) / 2
+
+    low, high = 1, _MOST_UNITS
+    while low < high:  # the half width falls with the number of clips
+        middle = (low + high) // 2
+        low, high = (low, middle) if half(middle) <= margin else (middle + 1, high)
+    return low
+
+
+# --- two rates -----------------------------------------------------------------------------------------------------------
+
+
+def paired_difference(ones: Sequence[float], others: Sequence[float]) -> Difference:
+    """Mean difference of two rates of the same clips or pose cells, each in [0, 1].
+
+    The interval is Student's t with half a pair at +1, half a pair at -1 and one at 0 added, as Agresti and Min (2005) add to
+    the table of matched pairs: pairs that all agree do not show that all would. McNemar's exact test counts the pairs
+    of which one side succeeded in most frames and the other did not.
+
+    Raises:
+        ValueError: not as many of one as of the other.
+    """
+    d = np.asarray(ones, dtype=float) - np.asarray(others, dtype=float)  # ValueError where the lengths differ
+    n = len(d)
+    if n == 0:
+        return Difference(None, None, 0)
+    mean = float(d.mean())
+    if n == 1:
+        return Difference(mean, (-1.0, 1.0), 1)
+    weight = n + 4 * _PRIOR_PAIRS
+    center = float(d.sum()) / weight
+    extra = _PRIOR_PAIRS * ((1 - center) ** 2 + (1 + center) ** 2) + 2 * _PRIOR_PAIRS * center**2
+    variance = (float(((d - center) ** 2).sum()) + extra) / (weight - 1)
+    half = float(stats.t.ppf(0.975, n - 1)) * math.sqrt(variance / weight)
+    return Difference(mean, (max(-1.0, center - half), min(1.0, center + half)), n, mcnemar(ones, others))
+
+
+def mcnemar(ones: Sequence[float], others: Sequence[float]) -> float:
+    """Exact two-sided p value of McNemar's test (1947) on pairs of rates, each counted as a success above a half."""
+    only_one = sum(a > 0.5 >= b for a, b in zip(ones, others, strict=True))
+    only_other = sum(b > 0.5 >= a for a, b in zip(ones, others, strict=True))
+    return float(stats.binomtest(only_one, only_one + only_other).pvalue) if only_one + only_other else 1.0
+
+
+def independent_difference(one: Rate, other: Rate) -> Difference:
+    """Of two rates that share no clips: Newcombe's hybrid interval (1998, method 10), from the rates' own intervals."""
+    if one.rate is None or one.ci95 is None or other.rate is None or other.ci95 is None:
+        return Difference(None, None, 0)
+    difference = one.rate - other.rate
+    low = difference - math.hypot(one.rate - one.ci95[0], other.ci95[1] - other.rate)
+    high = difference + math.hypot(one.ci95[1] - one.rate, other.rate - other.ci95[0])
+    return Difference(difference, (max(-1.0, low), min(1.0, high)), min(one.n, other.n))
+
+
+# --- predictions ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How good predicted shares were.
+
+    Attributes:
+        brier: mean squared error (Brier 1950); 0 is perfect.
+        constant: the same of always predicting the mean that was measured: what a useful prediction stays below.
+        slope: of the measured on the predicted, least squares; 1 is calibrated, 0 tells nothing. None where all predictions
+            are alike.
+        slope_ci95: by the bootstrap over the pairs.
+        n: pairs.
+    """
+
+    brier: float
+    constant: float
+    slope: float | None
+    slope_ci95: Interval | None
+    n: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def forecast(predicted: Sequence[float], measured: Sequence[float], *, seed: int = 0) -> Forecast | None:
+    """Compare predicted with measured shares, clip by clip or cell by cell; None without any."""
+    p, m = np.asarray(predicted, dtype=float), np.asarray(measured, dtype=float)
+    if not len(p):
+        return None
+    slope = _slope(p, m)
+    interval = None if slope is None else _bootstrap(_slope, p, m, seed)
+    return Forecast(float(((p - m) ** 2).mean()), float(m.var()), slope, interval, len(p))
+
+
+def _slope(predicted: NDArray[np.float64], measured: NDArray[np.float64]) -> float | None:
+    spread = float(predicted.var())
+    return float(((predicted - predicted.mean()) * measured).mean()) / spread if spread > 1e-12 else None
+
+
+def _bootstrap(of: Callable[..., float | None], *values: Any) -> Interval | None:
+    *columns, seed = values
+    rng = np.random.default_rng(seed)
+    n = len(columns[0])
+    drawn = (of(*(column[chosen] for column in columns)) for chosen in rng.integers(n, size=(_RESAMPLES, n)))
+    known = [value for value in drawn if value is not None]
+    if n < 3 or len(known) < _RESAMPLES / 2:
+        return None
+    low, high = np.quantile(known, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def mean_interval(values: ArrayLike) -> tuple[float, Interval] | None:
+    """Mean of independent measurements and Student's t interval; None below two."""
+    measured = np.asarray(values, dtype=float)
+    n = len(measured)
+    if n < 2:
+        return None
+    half = float(stats.t.ppf(0.975, n - 1) * measured.std(ddof=1) / math.sqrt(n))
+    mean = float(measured.mean())
+    return mean, (mean - half, mean + half)
+
+
+def _independent(successes: int, n: int, method: str) -> Rate:
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must lie between 0 and n, got {successes} of {n}")
+    if n == 0:
+        return Rate(None, None, 0)
+    interval = stats.binomtest(successes, n).proportion_ci(method=method)
+    return Rate(successes / n, (float(interval.low), float(interval.high)), n)
+
+
+def _score_interval(rate: float, trials: float) -> Interval:
     """Wilson's interval for a rate that need not be a whole number of successes."""
-    quantile = float(stats.norm.ppf(0.975))
-    squared = quantile**2 / trials
+    squared = _Z**2 / trials
     middle = (rate + squared / 2) / (1 + squared)
-    half = quantile / (1 + squared) * math.sqrt(rate * (1 - rate) / trials + squared / (4 * trials))
+    half = _Z / (1 + squared) * math.sqrt(rate * (1 - rate) / trials + squared / (4 * trials))
     return max(0.0, middle - half), min(1.0, middle + half)

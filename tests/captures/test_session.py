@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -13,6 +12,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from support import BLUE, frame_row
 
 from calibration.errors import InputError, PhyspatchError
 from captures.controls import Command
@@ -22,12 +22,9 @@ from captures.region import RegionRule
 from captures.report import write_report
 from captures.session import SessionPlan, run_session
 from captures.sources import FileSource, open_source
-from captures.store import COLUMNS, FrameRow, SessionStore, export_csv, read_events, read_rows
-from captures.summary import summarise
+from captures.store import COLUMNS, SessionStore, export_csv, read_events, read_rows
 from captures.takes import ClipCutter
 from captures.virtual import VirtualRig
-
-BLUE = {"index": 2, "name": "blue thing"}
 
 
 class Pictures(FileSource):
@@ -290,40 +287,6 @@ def test_sessions_of_the_first_schema_are_still_read(rig: VirtualRig, plan: Sess
     assert write_report(session).is_file()
 
 
-def row(frame: int, condition: str, clip: int, top1: str, label: str | None = "red thing", **more) -> FrameRow:
-    more = {"success": int(top1 == BLUE["name"])} | more
-    values = dict.fromkeys(COLUMNS) | {
-        "frame": frame,
-        "time_s": 0.0,
-        "condition": condition,
-        "clip": clip,
-        "model": "m",
-    }
-    return FrameRow(**(values | {"top1": top1, "top1_score": 0.9, "target_score": 0.1, "label": label} | more))
-
-
-def test_the_summary_counts_clips_that_the_control_gets_right() -> None:
-    rows = [row(0, "grey", 0, "red thing"), row(1, "patch", 0, "blue thing"), row(2, "patch", 0, "red thing")]
-    rows += [row(3, "grey", 1, "green thing"), row(4, "patch", 1, "blue thing")]  # not recognised: does not count
-    rows += [row(5, "grey", 2, "red thing"), row(6, "patch", 2, "blue thing")]
-    patch, grey = summarise(rows, "blue thing")
-    assert (patch.condition, patch.frames, patch.clips) == ("patch", 4, 3)
-    assert (patch.target.rate, patch.target.n) == (0.75, 2)
-    assert (patch.wrong.rate, grey.wrong.rate) == (0.75, 0.0)
-
-
-def test_a_detectors_answer_is_not_judged_by_a_classifiers_label() -> None:
-    rows = [row(0, "grey", 0, "person", boxes="[]"), row(1, "patch", 0, "blue thing", boxes="[]")]
-    patch, _ = summarise(rows, "blue thing")
-    assert (patch.target.rate, patch.wrong.rate) == (1.0, None)
-
-
-def test_sheets_shown_one_after_the_other_share_no_clip_and_all_count() -> None:
-    rows = [row(0, "grey", 0, "green thing"), row(1, "patch", 1, "blue thing"), row(2, "patch", 3, "red thing")]
-    patch, _ = summarise(rows, "blue thing")
-    assert (patch.target.rate, patch.target.n) == (0.5, 2)
-
-
 def test_takes_of_a_camera_are_clips() -> None:
     cutter = ClipCutter()
     shown = [("none", 0), ("patch", 0.1), ("patch", 0.2), ("none", 0.5), ("patch", 0.9), ("grey", 1.0), ("grey", 1.1)]
@@ -348,13 +311,8 @@ def test_a_source_without_a_frame_is_said(plan: SessionPlan, tmp_path: Path) -> 
         run_session(Pictures([]), plan, tmp_path / "session")
 
 
-def test_without_a_known_truth_every_clip_counts() -> None:
-    (patch,) = summarise([row(0, "patch", 0, "blue thing", None), row(1, "patch", 1, "red thing", None)], "blue thing")
-    assert (patch.target.rate, patch.target.n, patch.wrong.rate) == (0.5, 2, None)
-
-
 def test_the_store_reads_back_and_exports(tmp_path: Path) -> None:
-    rows = [row(i, "patch", i, "red thing", success=1) for i in range(5)]
+    rows = [frame_row(i, "patch", i, "red thing", success=1) for i in range(5)]
     with SessionStore(tmp_path / "session.db") as store:
         for one in rows:
             store.add([one])
@@ -380,29 +338,13 @@ def test_store_guards(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_said_and_the_rows_before_are_kept(tmp_path: Path) -> None:
     with SessionStore(tmp_path / "session.db") as store:
-        store.add([row(0, "patch", 0, "red thing")])
+        store.add([frame_row(0, "patch", 0, "red thing")])
         store._connection.execute("PRAGMA max_page_count=4")  # SQLite's own way to meet a full disk
         with pytest.raises(PhyspatchError, match=r"cannot be written any further .*full.*; the frames before are kept"):
             for i in range(1, 500):
-                store.add([row(i, "patch", 0, "red thing " * 50)])
+                store.add([frame_row(i, "patch", 0, "red thing " * 50)])
     kept = read_rows(tmp_path)
     assert len(kept) >= 1 and kept[0].top1 == "red thing"
-
-
-def test_the_report_is_one_file_with_the_numbers_in_it(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
-    plan = replace(plan, notes={"virtual": True, "sheet": "../sheet.pdf"})
-    session = run_session(rig, plan, tmp_path / "session")
-    text = write_report(session).read_text()
-    assert "http://" not in text and "https://" not in text and 'src="data:image/' in text
-    assert "virtual rig, a simulation" in text and "grey" in text and "n = 2" in text
-    captions = [re.search(r": (\w+)</figcaption>", part) for part in text.split("<figure>")]
-    kinds = [found[1] for found in captions if found]
-    assert len(kinds) == 6 and {kind: kinds.count(kind) for kind in kinds} == {"patch": 2, "grey": 2, "random": 2}
-
-
-def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"neither a run .* nor a session"):
-        write_report(tmp_path)
 
 
 def test_a_region_outside_of_the_frame_is_refused_and_the_session_goes_on(plan: SessionPlan, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 import ssl
 import threading
 import time
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from support import CHROMIUM
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -29,7 +29,6 @@ from captures.virtual import RigPose, VirtualRig
 from captures.web.phone import MOST_BYTES, PhoneSource, decode_jpeg
 from captures.web.server import WebPage
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WAIT_MS = 20_000
 
 

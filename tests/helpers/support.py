@@ -1,11 +1,16 @@
 """What tests import: a tiny victim, photographs of plain colours, the result of a command."""
 
+import shutil
+
 import numpy as np
 import torch
 from torch import nn
 
+from captures.store import COLUMNS, FrameRow
 from physpatch.data import Photographs
 
+BLUE = {"index": 2, "name": "blue thing"}
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CATEGORIES = ("red thing", "green thing", "blue thing", "bright thing")
 
 
@@ -56,3 +61,16 @@ class CommandResult:
         assert "Traceback" not in self.err
         for word in words:
             assert word in errors[0], errors[0]
+
+
+def frame_row(frame: int, condition: str, clip: int, top1: str, label: str | None = "red thing", **more) -> FrameRow:
+    """A row of a session aimed at the blue thing."""
+    more = {"success": int(top1 == BLUE["name"])} | more
+    values = dict.fromkeys(COLUMNS) | {
+        "frame": frame,
+        "time_s": 0.0,
+        "condition": condition,
+        "clip": clip,
+        "model": "m",
+    }
+    return FrameRow(**(values | {"top1": top1, "top1_score": 0.9, "target_score": 0.1, "label": label} | more))

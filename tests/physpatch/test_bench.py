@@ -63,7 +63,10 @@ def test_a_cell_is_measured_beside_its_controls_with_heat(measured) -> None:
     own = aimed["measured"]["efficientnet_lite0"]
     assert own["n"] == 10 and set(own["controls"]) == {"grey", "random"}
     assert aimed["target"] == {"index": 530, "name": "digital clock"} and untargeted["target"] is None
-    assert 0 < aimed["heat"]["heat_in_patch"]["patch"] < 1 and "similarity_to_target" in aimed["heat"]
+    heat, intervals = aimed["heat"], aimed["heat"]["ci95"]
+    assert 0 < heat["heat_in_patch"]["patch"] < 1 and "similarity_to_target" in heat
+    assert intervals["pointing"]["patch"][0] <= heat["pointing"]["patch"] <= intervals["pointing"]["patch"][1]
+    assert 0 < heat["deletion"]["clean"] < 1 and "similarity_to_target" not in untargeted["heat"]
     assert len(aimed["patch"]) == len(aimed["patch"][0]) == 3
 
 
@@ -89,6 +92,49 @@ def test_the_report_holds_every_row_with_intervals_and_a_sentence(measured) -> N
     assert len(lines) == 2 and lines[0]["measured_on"] == "efficientnet_lite0"
     assert float(lines[0]["untargeted_low"]) <= float(lines[0]["untargeted"]) <= float(lines[0]["untargeted_high"])
     assert (folder / "success.png").stat().st_size > 5000 and not (folder / "transfer.png").exists()
+
+
+def test_heat_is_printed_with_its_intervals_and_what_an_older_row_lacks_is_left_empty(measured, tmp_path) -> None:
+    _, rows = measured
+    known = {
+        "n": 20,
+        "patch_area": 0.14,
+        "heat_in_patch": {"clean": 0.15, "grey": 0.13, "random": 0.12, "patch": 0.43},
+        "similarity_to_target": 0.21,
+        "similarity_of_clean": -0.04,
+    }
+    more = {
+        "pointing": {"clean": 0.1, "grey": 0.05, "random": 0.0, "patch": 0.95},
+        "similarity_to_target_reached": 0.25,
+        "n_reached": 19,
+        "n_missed": 0,
+        "deletion": {"patch": 0.014, "random_order": 0.291, "clean": 0.2, "clean_random_order": 0.3},
+        "deletion_gap": {"patch": 0.277, "clean": 0.1},
+        "ci95": {
+            "heat_in_patch": {"patch": [0.38, 0.48]},
+            "pointing": {"patch": [0.77, 0.99]},
+            "similarity_to_target": [0.03, 0.39],
+            "similarity_to_target_reached": None,
+            "deletion_gap": {"patch": [0.2, 0.35]},
+        },
+    }
+    save_bench_report(tmp_path, [rows[0] | {"heat": heat} for heat in (known, known | more, {"n": 0})])
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    headings, _, *lines = text.split("### Heat")[1].split("### What")[0].strip().splitlines()[2:]
+    old, new, empty = (dict(zip(headings.split(" | "), line.strip("| ").split(" | "), strict=False)) for line in lines)
+    assert old["heat in patch"] == "43.0 %" and old["like the target's heat"] == "+0.21"
+    assert old["clean picture's"] == "-0.04" and old["hottest in patch"] == old["where reached"] == ""
+    assert new["heat in patch"] == "43.0 % [38.0, 48.0]" and new["hottest in patch"] == "95.0 % [77.0, 99.0]"
+    assert new["like the target's heat"] == "+0.21 [+0.03, +0.39]" and new["where reached"] == "+0.25"
+    assert new["n reached"] == "19" and new["n missed"] == "0" and new["where missed"] == ""
+    assert new["deletion by heat"] == "0.01" and new["in random order"] == "0.29"
+    assert set(list(empty.values())[5:]) == {"0", ""}  # after what names the row, n alone
+    assert new["lower by"] == "+0.28 [+0.20, +0.35]"
+    with open(tmp_path / "table.csv", newline="", encoding="utf-8") as stream:
+        one, two, three = csv.DictReader(stream)
+    assert [two[key] for key in ("heat_in_patch", "pointing", "similarity_to_target")] == ["0.43", "0.95", "0.21"]
+    assert [two["deletion"], two["deletion_random"]] == ["0.014", "0.291"]
+    assert one["heat_in_patch"] == "0.43" and one["pointing"] == three["heat_in_patch"] == ""
 
 
 def test_conclusions_tell_an_attack_from_occlusion(measured) -> None:

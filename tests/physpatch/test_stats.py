@@ -4,8 +4,24 @@ import math
 
 import numpy as np
 import pytest
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint, samplesize_confint_proportion
 
-from physpatch.stats import clip_rate, wilson
+from physpatch.stats import (
+    Rate,
+    clip_bootstrap,
+    clip_rate,
+    clip_t,
+    clips_needed,
+    clopper_pearson,
+    forecast,
+    frame_correlation,
+    independent_difference,
+    mcnemar,
+    mean_interval,
+    paired_difference,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (56, 100), (300, 300), (1, 2)])
@@ -43,17 +59,133 @@ def test_a_single_success_does_not_narrow_the_interval_to_nothing() -> None:
     assert none[0] == 0 and one[0] > 0 and one[1] > 0.08
 
 
-@pytest.mark.parametrize("truth", [0.15, 0.5, 0.85])
-def test_clip_intervals_cover_the_truth_where_frames_are_correlated(truth: float) -> None:
-    """Ten clips of 50 frames at intra-class correlation 0.5: the nominal 95 % must be near 95 %, a naive one is not."""
+def correlated_clips(rng, truth: float, correlation: float, clips: int, frames: int = 50):
+    """Hits of each clip; Beta(a, b) has intra-class correlation 1 / (a + b + 1)."""
+    total = 1 / correlation - 1
+    return rng.binomial(frames, rng.beta(truth * total, (1 - truth) * total, clips))
+
+
+@pytest.mark.parametrize("clips", [10, 20, 40])
+@pytest.mark.parametrize("correlation", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("truth", [0.3, 0.5, 0.7])
+def test_clip_intervals_cover_the_truth_where_frames_are_correlated(
+    truth: float, correlation: float, clips: int
+) -> None:
+    """The nominal 95 % must be near 95 %, where a naive interval over frames is far from it."""
     rng = np.random.default_rng(0)
     covered, naive, runs = 0, 0, 1000
     for _ in range(runs):
-        chances = rng.beta(truth, 1 - truth, 10)  # Beta(a, b) has intra-class correlation 1 / (a + b + 1)
-        hits = rng.binomial(50, chances)
+        hits = correlated_clips(rng, truth, correlation, clips)
         low, high = clip_rate((hits / 50).tolist()).ci95 or (1, 0)
         covered += low <= truth <= high
-        low, high = wilson(int(hits.sum()), 500).ci95 or (1, 0)
+        low, high = wilson(int(hits.sum()), 50 * clips).ci95 or (1, 0)
         naive += low <= truth <= high
-    assert 0.92 <= covered / runs <= 0.99
-    assert naive / runs < 0.5
+    assert 0.92 <= covered / runs <= 0.97
+    assert naive / runs < 0.55
+
+
+@pytest.mark.parametrize("truth", [0.05, 0.15, 0.85])
+def test_rare_success_is_covered_too_if_with_longer_intervals(truth: float) -> None:
+    rng = np.random.default_rng(1)
+    hits = [correlated_clips(rng, truth, 0.5, 12) for _ in range(1000)]
+    intervals = [clip_rate((h / 50).tolist()).ci95 or (1, 0) for h in hits]
+    assert 0.92 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.99
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (56, 100), (300, 300), (1, 2)])
+def test_intervals_agree_with_statsmodels(k: int, n: int) -> None:
+    for ours, theirs in ((wilson, "wilson"), (clopper_pearson, "beta")):
+        assert ours(k, n).ci95 == pytest.approx(proportion_confint(k, n, method=theirs), abs=1e-9)
+
+
+def test_the_t_interval_and_the_bootstrap_of_clips() -> None:
+    rates = [0.2, 0.5, 0.4, 0.9, 0.1, 0.3]
+    _, interval = mean_interval(rates) or (0, (0, 0))
+    assert clip_t(rates) == pytest.approx(interval)
+    low, high = clip_bootstrap(rates) or (1, 0)
+    assert interval[0] < low < 0.4 < high < interval[1]  # known to be too short for so few
+    assert clip_bootstrap(rates) == (low, high) and clip_bootstrap(rates, seed=1) != (low, high)
+    assert clip_t([0.5]) is None and clip_bootstrap([0.5]) is None and mean_interval([1.0]) is None
+
+
+@pytest.mark.parametrize("correlation", [0.1, 0.5, 0.9])
+def test_the_correlation_of_frames_is_found_again(correlation: float) -> None:
+    rng = np.random.default_rng(3)
+    hits = correlated_clips(rng, 0.4, correlation, 2000)
+    found = frame_correlation(hits.tolist(), [50] * 2000)
+    assert found.icc == pytest.approx(correlation, abs=0.03)
+    assert found.effective_n == pytest.approx(2000 * 50 / (1 + 49 * correlation), rel=0.1)
+
+
+def test_a_correlation_that_cannot_be_told_is_not_made_up() -> None:
+    assert frame_correlation([5, 5], [5, 5]).icc is None  # nothing varies
+    assert frame_correlation([1, 0, 1], [1, 1, 1]).icc is None  # a frame each
+    assert frame_correlation([5, 0, 5, 0], [5] * 4).icc == 1.0
+    assert frame_correlation([2, 3, 2, 3], [5] * 4).icc == 0.0
+
+
+def test_enough_clips_are_asked_for_and_not_more() -> None:
+    for margin, rate in ((0.05, 0.5), (0.1, 0.2), (0.03, 0.9)):
+        n = clips_needed(margin, rate=rate)
+        half = [
+            (high - low) / 2 for m in (n - 1, n) for low, high in [proportion_confint(rate * m, m, method="wilson")]
+        ]
+        assert half[1] <= margin < half[0]
+        assert n == pytest.approx(samplesize_confint_proportion(rate, margin), rel=0.06)
+    assert clips_needed(0.05, correlation=0.5) == pytest.approx(clips_needed(0.05) / 2, abs=1)
+    with pytest.raises(ValueError, match="cannot be"):
+        clips_needed(0.0)
+
+
+@pytest.mark.parametrize("table", [(30, 12, 3, 20), (5, 0, 4, 1), (10, 0, 0, 10)])
+def test_mcnemar_is_statsmodels(table: tuple[int, int, int, int]) -> None:
+    both, one, other, none = table
+    ones = [1.0] * (both + one) + [0.0] * (other + none)
+    others = [1.0] * both + [0.0] * one + [1.0] * other + [0.0] * none
+    exact = statsmodels_mcnemar([[both, one], [other, none]], exact=True).pvalue
+    assert mcnemar(ones, others) == pytest.approx(min(1.0, exact))
+
+
+def test_paired_differences_see_what_single_rates_do_not() -> None:
+    control = [0.0, 0.2, 0.4, 0.6, 0.8] * 2
+    patch = [min(1.0, rate + 0.2) for rate in control]
+    paired = paired_difference(patch, control)
+    assert paired.difference == pytest.approx(0.2) and paired.told and paired.n == 10
+    apart = independent_difference(clip_rate(patch), clip_rate(control))
+    assert apart.difference == pytest.approx(0.2) and not apart.told
+    assert str(paired).startswith("+20.0 points [+") and paired_difference([], []).difference is None
+    assert paired_difference([1.0], [0.0]).ci95 == (-1.0, 1.0)
+    with pytest.raises(ValueError):
+        paired_difference([1.0, 0.0], [1.0])
+
+
+@pytest.mark.parametrize("clips", [10, 30])
+@pytest.mark.parametrize(("patch", "control"), [(0.5, 0.1), (0.1, 0.02), (0.8, 0.8)])
+def test_paired_intervals_cover_the_truth(patch: float, control: float, clips: int) -> None:
+    rng = np.random.default_rng(0)
+    covered, runs = 0, 800
+    for _ in range(runs):
+        hard = rng.random((clips, 1))  # a clip in which the control succeeds is one in which the patch does
+        ones = (np.where(rng.random((clips, 4)) < 0.6, hard, rng.random((clips, 4))) < patch).mean(axis=1)
+        others = (np.where(rng.random((clips, 4)) < 0.6, hard, rng.random((clips, 4))) < control).mean(axis=1)
+        low, high = paired_difference(ones.tolist(), others.tolist()).ci95 or (1, 0)
+        covered += low <= patch - control <= high
+    assert covered / runs >= 0.92
+
+
+@pytest.mark.parametrize(("a", "b"), [((56, 70), (48, 80)), ((9, 10), (3, 10)), ((10, 10), (0, 20))])
+def test_differences_of_two_samples_are_newcombes(a: tuple[int, int], b: tuple[int, int]) -> None:
+    ours = independent_difference(wilson(*a), wilson(*b))
+    assert ours.ci95 == pytest.approx(confint_proportions_2indep(*a, *b, method="newcomb"), abs=1e-3)
+    assert independent_difference(wilson(*a), Rate(None, None, 0)).difference is None
+
+
+def test_forecasts_are_judged() -> None:
+    truth = [0.1, 0.9, 0.5, 0.3, 0.7, 0.2]
+    perfect = forecast(truth, truth)
+    assert perfect is not None and (perfect.brier, perfect.slope) == (0.0, pytest.approx(1.0))
+    doubled = forecast([0.5 + 2 * (t - 0.5) for t in truth], truth)
+    assert doubled is not None and doubled.slope == pytest.approx(0.5) and doubled.brier > 0
+    blind = forecast([0.5] * 6, truth)
+    assert blind is not None and blind.slope is None and blind.constant == pytest.approx(float(np.var(truth)))
+    assert forecast([], []) is None

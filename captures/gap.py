@@ -1,0 +1,322 @@
+"""From digital to physical: where on the way a patch loses its effect, and what to do about it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from statistics import fmean
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from calibration.chart import ChartShot
+from calibration.colour import ColourMap
+from calibration.errors import InputError
+from calibration.observed import LEAST_PX_PER_CELL, observe
+from calibration.profile import LightProfile, RigProfile
+from calibration.sheet import SHEET_KINDS
+from captures.outcomes import MEASURES
+from captures.recorded import RecordedSession, Shown
+from captures.replay import STEPS, View, replay
+from captures.replay import example as replay_example
+from captures.summary import CONTROL, Unit
+from physpatch.artifact import Patch
+from physpatch.config import TrainConfig
+from physpatch.patch import cells_from_patch
+from physpatch.stats import Difference, Forecast, Rate, clip_rate, forecast, paired_difference
+from physpatch.victims.base import DETECTION_THRESHOLD, Victim
+
+REAL = "captured"
+_COLOURED = ("random", "shuffled", "patch")  # sheets whose colours tell of print and camera, the most telling first
+_MOST_VIEWS = 80
+_MOST_SHOTS = 12
+_LEAST_LOSS = 0.03  # as a share: less is not worth naming
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the replay in words: what it adds, what is lost there, and what to do about that."""
+
+    name: str
+    shown: str
+    loss: str
+    cure: str
+
+
+WAY = (
+    Step("trained", "drawn as in training, in the session's scene", "", ""),
+    Step(
+        "posed",
+        "turned as the sheet was",
+        "the angle and the place at which it was held",
+        "train with wider angles, `physpatch train --from-session SESSION` or --range tilt_deg=LOW:HIGH, or hold it straighter",
+    ),
+    Step(
+        "sized",
+        "as large, and in as many pixels, as the sheet was",
+        "its size and resolution in the picture",
+        "print it larger, come closer, use fewer cells, or give the network a closer crop (--roi sheet)",
+    ),
+    Step(
+        "coloured",
+        "in the colours and the light that were measured",
+        "what printer, paper, light and camera make of its colours",
+        "retrain with what was measured, `physpatch train --from-session SESSION` or --profile RIG.json, or print it better",
+    ),
+    Step(
+        "blurred",
+        "with the blur and noise that were measured",
+        "blur and noise",
+        "focus, hold still and give more light, use fewer cells, or retrain with `physpatch train --from-session SESSION`",
+    ),
+    Step(
+        REAL,
+        "captured by the camera",
+        "something that the replay does not know: bent paper, reflections, uneven light, the camera's own processing",
+        "look at the captured frames; flatten the paper, turn it out of reflections, light it evenly",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class GapStep:
+    """The rate at a step over units, and what was lost since the step before, pair by pair; above 0 is a loss."""
+
+    name: str
+    shown: str
+    rate: Rate
+    loss: Difference | None
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Where one model's session lost a patch's effect.
+
+    Attributes:
+        model: its name.
+        measure: one of ``captures.outcomes.MEASURES``.
+        unit: what ``n`` counts.
+        background: the sheet in whose place the patch was drawn.
+        digital: the same on the run's held-out photographs, as ``run.json`` says; None where it does not.
+        steps: from ``trained`` to ``captured``.
+        views, draws: frames that were drawn into, and draws of the training's transformations in each.
+        colours: where the colours were measured.
+        cause: name of the step that lost most; None where none can be told from chance.
+        sentence: the same in words, with what to do.
+        prediction: of the captured rates by the last replayed ones, unit by unit.
+        predicted, captured: both of these rates, in the order of the units.
+        example: the steps in one frame, and a captured one of the same unit, in words and as (S, S, 3) RGB.
+    """
+
+    model: str
+    measure: str
+    unit: str
+    background: str
+    digital: Rate | None
+    steps: tuple[GapStep, ...]
+    views: int
+    draws: int
+    colours: str
+    cause: str | None
+    sentence: str
+    prediction: Forecast | None
+    predicted: tuple[float, ...] = field(repr=False)
+    captured: tuple[float, ...] = field(repr=False)
+    example: tuple[tuple[str, NDArray[np.uint8]], ...] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, without the pictures."""
+        return asdict(replace(self, example=()))
+
+
+def session_lights(session: RecordedSession, model: str) -> tuple[RigProfile, str]:
+    """Print and camera as the session's own sheets show them, a light each, and which sheet told; without lights where none is
+    large and sharp enough in the frames that were kept."""
+    for condition in _COLOURED:
+        layout = next((one for one in session.layouts if one.kind == condition and one.cells is not None), None)
+        if layout is None or layout.cells is None:
+            continue
+        shots: dict[str, list[ChartShot]] = defaultdict(list)
+        for shown in session.shown(model, condition):
+            shot = observe(shown.picture, shown.pose)
+            if shot is not None and shot.px_per_cell >= LEAST_PX_PER_CELL:
+                shots[shown.row.light or ""].append(shot)
+        lights = [
+            LightProfile.fit(name or "session", layout.cells, _sharpest(found))
+            for name, found in shots.items()
+            if len({shot.frame_wh for shot in found}) == 1
+        ]
+        if lights:
+            return RigProfile(lights=tuple(lights)), f"the {condition} sheet"
+    return RigProfile(), "nowhere: no sheet with colours was large and sharp enough"
+
+
+def measure_gap(
+    session: RecordedSession,
+    victim: Victim,
+    patch: Patch,
+    config: TrainConfig,
+    *,
+    profile: RigProfile | None = None,
+    digital: dict[str, Any] | None = None,
+    draws: int = 4,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Gap:
+    """Replay a session.
+
+    Args:
+        session: with frames kept as they came.
+        victim: one of the session's models, as it was then.
+        patch: the one that was shown.
+        config: of its training.
+        profile: the rig's colours; None takes them from the session's own sheets.
+        digital: the run's results on held-out photographs.
+        draws: of the training's transformations in each frame.
+        progress: called with the number of frames replayed and their total.
+
+    Raises:
+        InputError: no frames with a sheet were kept, the patch was not shown, or it cannot be said what success is.
+    """
+    measure = _measure(session, victim)
+    target = None if patch.target is None else victim.target_index(patch.target)
+    measured, told = session_lights(session, victim.name) if profile is None else (profile, "the rig's profile")
+    background, frames = _background(session, victim.name)
+    fair = session.tally.recognised(victim.name, measure)
+    real = session.tally.rates(victim.name, measure, "patch")
+    views, units, labels = [], [], []
+    for shown, shot in frames:
+        unit = session.tally.unit(shown.row)
+        if unit in real and (fair is None or unit in fair):
+            views.append(View.of(shown, shot, _colours(measured, shown.row.light), victim))
+            units.append(unit)
+            labels.append(shown.row.label)
+    if not views:
+        raise InputError(
+            f"no frame that was kept shows the {background} sheet where the patch was shown and the model was right; "
+            "keep more of them with `physpatch live --keep all`"
+        )
+    chosen = torch.linspace(0, len(views) - 1, min(len(views), _MOST_VIEWS)).round().long().tolist()
+    views, units, labels = ([values[i] for i in chosen] for values in (views, units, labels))
+    cells = cells_from_patch(patch, victim.device)
+    scores = replay(victim, cells, views, config.area, config.eot, draws=draws, seed=config.seed, progress=progress)
+    truth = torch.tensor([victim.category_index(label) if label in victim.categories else -1 for label in labels])
+    shares = {name: _by_unit(_happened(victim, part, measure, target, truth), units) for name, part in scores.items()}
+    shares[REAL] = {unit: real[unit] for unit in shares[STEPS[0]]}
+    steps = _steps(shares)
+    cause, sentence = _verdict(steps, MEASURES[measure], fair is not None)
+    predicted, captured = (tuple(shares[name].values()) for name in (STEPS[-1], REAL))
+    return Gap(
+        model=victim.name,
+        measure=measure,
+        unit=session.tally.unit_kind,
+        background=background,
+        digital=_digital(digital, measure),
+        steps=steps,
+        views=len(views),
+        draws=draws,
+        colours=told,
+        cause=cause,
+        sentence=sentence,
+        prediction=forecast(predicted, captured),
+        predicted=predicted,
+        captured=captured,
+        example=_example(session, victim, cells, views[0], units[0], config),
+    )
+
+
+def _measure(session: RecordedSession, victim: Victim) -> str:
+    wanted = ("target",) if session.target is not None else ("wrong", "hidden")
+    for measure in wanted:
+        if session.tally.rates(victim.name, measure, "patch"):
+            return measure
+    raise InputError(
+        f"it cannot be said when {victim.name} was fooled in this session: the patch was not shown where the model is right "
+        "with the grey control, or, for an untargeted patch, the true class is not known (--label)"
+    )
+
+
+def _background(session: RecordedSession, model: str) -> tuple[str, list[tuple[Shown, ChartShot]]]:
+    """The harmless sheet that is best to draw over, and where it was seen well enough."""
+    for condition in (CONTROL, *(kind for kind in SHEET_KINDS[::-1] if kind != CONTROL)):
+        looked = ((shown, observe(shown.picture, shown.pose)) for shown in session.shown(model, condition))
+        found = [(shown, shot) for shown, shot in looked if shot is not None]
+        if found:
+            return condition, found
+    raise InputError("no frame in which a sheet can be measured was kept; record with --keep key, or all")
+
+
+def _colours(profile: RigProfile, light: str | None) -> ColourMap | None:
+    """The map of that light, else of the first."""
+    named = [one for one in profile.lights if one.name == light] or list(profile.lights)
+    return named[0].map if named else None
+
+
+def _sharpest(shots: Sequence[ChartShot]) -> list[ChartShot]:
+    """Those in which a cell is largest beside the blur."""
+    return sorted(shots, key=lambda shot: shot.blur_px / shot.px_per_cell)[:_MOST_SHOTS]
+
+
+def _happened(victim: Victim, scores: Tensor, measure: str, target: int | None, truth: Tensor) -> Tensor:
+    """(V, draws) of scores (V, draws, K)."""
+    if victim.task == "classify":
+        top = scores.argmax(dim=-1)
+        return top.eq(-1 if target is None else target) if measure == "target" else top.ne(truth[:, None])
+    found = victim.confidences(scores) >= DETECTION_THRESHOLD
+    if measure == "target":
+        return found.any(dim=-1) & scores.argmax(dim=-1).eq(-1 if target is None else target)
+    return ~found.gather(2, truth.clamp(min=0)[:, None, None].expand(-1, scores.shape[1], 1))[..., 0]
+
+
+def _example(
+    session: RecordedSession, victim: Victim, cells: Tensor, view: View, unit: Unit, config: TrainConfig
+) -> tuple[tuple[str, NDArray[np.uint8]], ...]:
+    steps = replay_example(victim, cells, view, config.area, config.eot, seed=config.seed)
+    pictures = list(zip((step.shown for step in WAY), steps, strict=False))
+    captured = (shown for shown in session.shown(victim.name, "patch") if session.tally.unit(shown.row) == unit)
+    found = next(captured, None)
+    if found is not None:
+        size = victim.preprocessing.size
+        seen = View.of(found, view.shot, None, victim).picture
+        pictures.append((WAY[-1].shown, cv2.resize(seen, (size, size), interpolation=cv2.INTER_AREA)))
+    return tuple(pictures)
+
+
+def _by_unit(happened: Tensor, units: Sequence[Unit]) -> dict[Unit, float]:
+    shares: dict[Unit, list[float]] = defaultdict(list)
+    for unit, share in zip(units, happened.float().mean(dim=1).tolist(), strict=True):
+        shares[unit].append(share)
+    return {unit: fmean(values) for unit, values in shares.items()}
+
+
+def _steps(shares: dict[str, dict[Unit, float]]) -> tuple[GapStep, ...]:
+    steps: list[GapStep] = []
+    before: list[float] | None = None
+    for step in WAY:
+        here = list(shares[step.name].values())
+        loss = None if before is None else paired_difference(before, here)
+        steps.append(GapStep(step.name, step.shown, clip_rate(here), loss))
+        before = here
+    return tuple(steps)
+
+
+def _verdict(steps: Sequence[GapStep], happened: str, conditional: bool) -> tuple[str | None, str]:
+    """The step that lost most, and a sentence about it."""
+    first, last = (step.rate.rate or 0.0 for step in (steps[0], steps[-1]))
+    begun = f"Drawn as in training, {happened} in {100 * first:.0f} % of the cases; before the camera, in {100 * last:.0f} %."
+    losses = {step.name: step.loss for step in steps if step.loss is not None}
+    most = max(losses, key=lambda name: losses[name].difference or 0.0)
+    loss = losses[most]
+    words = next(step for step in WAY if step.name == most)
+    suffix = "" if conditional else " (No control tells whether the model was right at these poses.)"
+    if (loss.difference or 0.0) < _LEAST_LOSS or not loss.told:
+        return None, f"{begun} No step on the way loses so much that it could be told from chance.{suffix}"
+    return most, f"{begun} Most is lost to {words.loss}: {loss}. What helps: {words.cure}.{suffix}"
+
+
+def _digital(results: dict[str, Any] | None, measure: str) -> Rate | None:
+    kind = {"target": "targeted_success", "wrong": "untargeted_success"}.get(measure)
+    found = (results or {}).get(kind or "")
+    return Rate.from_dict(found) if found else None

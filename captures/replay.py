@@ -1,0 +1,187 @@
+"""A printed patch's way from the screen to the camera, replayed step by step in the frames that a session kept.
+
+In a frame that shows the harmless control, the digital patch is drawn in the control's place. At first everything is as in
+training; then one thing after another becomes what was measured: how the sheet was turned, how large it was and in how many
+pixels, the colours and the light, blur and noise. What the network answers at each step says where the effect is lost.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from calibration.chart import ChartShot
+from calibration.colour import ColourMap
+from captures.analyse import to_input
+from captures.recorded import Shown
+from captures.region import Region
+from physpatch.compose import patch_size_px, place_at
+from physpatch.config import EotConfig
+from physpatch.eot import EotParams, patch_corners, sample
+from physpatch.victims.base import Victim, untouched
+
+_MOST_TILT_DEG = 85.0
+STEPS = ("trained", "posed", "sized", "coloured", "blurred")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A place in a frame where the control lies.
+
+    Attributes:
+        picture: (h, w, 3) RGB uint8, what the network was shown of the frame.
+        corners: (4, 2) pixels in it, of the patch's square, clockwise from its own top left.
+        facing: the cosine of how far it is turned away: the share of its area that is left by that.
+        shot: what the sheet tells of light, blur and noise there.
+        colours: what print and camera make of colours in that light; None where that was not measured.
+    """
+
+    picture: NDArray[np.uint8]
+    corners: NDArray[np.float32]
+    facing: float
+    shot: ChartShot
+    colours: ColourMap | None
+
+    @classmethod
+    def of(cls, shown: Shown, shot: ChartShot, colours: ColourMap | None, victim: Victim) -> "View":
+        """Of a classifier, its region of the frame; of a detector, the whole frame in a square."""
+        if victim.task == "classify":
+            part, offset = shown.region.cut(shown.picture), (shown.region.left, shown.region.top)
+        else:
+            height, width = shown.picture.shape[:2]
+            down, across = max(0, width - height), max(0, height - width)
+            borders = (down // 2, down - down // 2, across // 2, across - across // 2)
+            part = cv2.copyMakeBorder(shown.picture, *borders, cv2.BORDER_CONSTANT, value=(114,) * 3)
+            offset = (-borders[2], -borders[0])
+        corners = shown.pose.patch_corners_px - np.array(offset, dtype=np.float32)
+        facing = math.cos(math.radians(min(shown.pose.tilt_deg, _MOST_TILT_DEG)))
+        return cls(np.ascontiguousarray(part), corners, facing, shot, colours)
+
+
+def replay(
+    victim: Victim,
+    cells: Tensor,
+    views: Sequence[View],
+    area: float,
+    eot: EotConfig,
+    *,
+    draws: int = 4,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Tensor]:
+    """The victim's scores at each of :data:`STEPS`, (V, draws, K) for V views and K classes.
+
+    Args:
+        victim: the network.
+        cells: (3, rows, columns) sRGB in [0, 1], the patch.
+        views: where to draw it.
+        area: share of the image that it was trained at.
+        eot: the transformations that it was trained under.
+        draws: of these transformations in each view. What is measured is the same in all of them.
+        seed: of the draws.
+        progress: called with the number of views done and their total.
+    """
+    answers: dict[str, list[Tensor]] = {step: [] for step in STEPS}
+    with untouched(victim), torch.no_grad():
+        for number, view in enumerate(views):
+            drawn = sample(eot, draws, torch.Generator().manual_seed(seed * 100_003 + number))
+            inputs = torch.cat([_inputs(picture, victim) for picture in _pictures(view, cells, drawn, area, victim)])
+            scores = victim.scores(inputs.to(victim.device)).cpu()
+            for step, part in zip(STEPS, scores.split(draws), strict=True):
+                answers[step].append(part)
+            progress(number + 1, len(views))
+    return {step: torch.stack(parts) for step, parts in answers.items()}
+
+
+def example(
+    victim: Victim, cells: Tensor, view: View, area: float, eot: EotConfig, *, seed: int = 0
+) -> list[NDArray[np.uint8]]:
+    """One view as the network sees it at each of :data:`STEPS`, (S, S, 3) RGB uint8."""
+    drawn = sample(eot, 1, torch.Generator().manual_seed(seed * 100_003))
+    inputs = torch.cat([_inputs(picture, victim) for picture in _pictures(view, cells, drawn, area, victim)])
+    return list((inputs.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy())
+
+
+def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float, victim: Victim) -> list[Tensor]:
+    """The view with the patch at each step, (draws, 3, h, w)."""
+    draws, (rows, columns) = len(drawn), cells.shape[-2:]
+    size = victim.preprocessing.size
+    height, width = view.picture.shape[:2]
+    near = _inputs(_batch(view.picture), victim)[0].expand(draws, -1, -1, -1)
+    there = torch.from_numpy(view.corners)
+    per_pixel = torch.tensor([size / width, size / height])
+    at_input = ((there + 0.5) * per_pixel - 0.5).expand(draws, -1, -1)
+    trained_wh = patch_size_px(area, (rows, columns), (size, size))
+
+    turned = patch_corners(drawn, trained_wh, (size, size))
+    trained = _kept_inside(turned - turned.mean(dim=1, keepdim=True) + at_input.mean(dim=1, keepdim=True), size)
+    flat = replace(drawn, bend=torch.zeros(draws))
+    grown = (area * size * size * drawn.scale**2 * view.facing / _area(at_input)).sqrt()[:, None, None]
+    middle = at_input.mean(dim=1, keepdim=True)
+    posed = _kept_inside(middle + (at_input - middle) * grown, size)
+
+    coarse = math.sqrt(width * height) / size  # pixels of the camera for each of the network's input
+    whole = _batch(view.picture).expand(draws, -1, -1, -1)
+    seen_wh = patch_size_px(float(_area(there[None])) / (width * height), (rows, columns), (width, height))
+    sized = replace(
+        flat,
+        scale=torch.ones(draws),
+        blur_px=flat.blur_px * coarse,
+        motion_px=flat.motion_px * coarse,
+        noise=flat.noise * coarse,
+    )
+    red, _, blue = (float(level) for level in view.shot.white)
+    coloured = replace(
+        sized,
+        prints=() if view.colours is None else (view.colours,),
+        light=torch.zeros(draws),
+        gain=torch.full((draws,), math.sqrt(red * blue)),
+        temperature=torch.full((draws,), math.sqrt(red / blue)),
+        shadow=torch.zeros(draws),
+        glare=torch.zeros(draws),
+        gamma=torch.ones(draws),
+    )
+    blurred = replace(
+        coloured,
+        blur_px=torch.full((draws,), view.shot.blur_px),
+        motion_px=torch.zeros(draws),
+        noise=torch.full((draws,), math.hypot(view.shot.read_noise, view.shot.shot_noise)),
+        jpeg=torch.full((draws,), 100.0),
+    )
+    at_camera = there.expand(draws, -1, -1)
+    return [
+        place_at(near, cells, drawn, trained, trained_wh)[0],
+        place_at(near, cells, flat, posed, trained_wh)[0],
+        *(place_at(whole, cells, params, at_camera, seen_wh)[0] for params in (sized, coloured, blurred)),
+    ]
+
+
+def _inputs(pictures: Tensor, victim: Victim) -> Tensor:
+    """(B, 3, h, w) in [0, 1] as the network is given them, through whole grey levels as a camera's frames are."""
+    levels = (pictures.permute(0, 2, 3, 1) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    height, width = levels.shape[1:3]
+    whole = Region(0, 0, width, height)
+    return torch.cat([to_input(picture, victim.preprocessing, whole) for picture in levels])
+
+
+def _batch(picture: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+
+
+def _area(corners: Tensor) -> Tensor:
+    """Of quadrilaterals (B, 4, 2), by the shoelace formula."""
+    x, y = corners.unbind(-1)
+    return 0.5 * (x * y.roll(-1, 1) - y * x.roll(-1, 1)).sum(dim=1).abs()
+
+
+def _kept_inside(corners: Tensor, size: int) -> Tensor:
+    """Corners (B, 4, 2) moved into a square picture, as training has them; a larger patch is centred."""
+    least, most = corners.amin(dim=1, keepdim=True), corners.amax(dim=1, keepdim=True)
+    room = size - (most - least)
+    origin = torch.where(room > 0, (least + 0.5).clamp(min=0).minimum(room.clamp(min=0)), room / 2)
+    return corners - least + origin - 0.5

@@ -1,0 +1,112 @@
+"""Runs, or sessions, side by side."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+from calibration.errors import InputError
+from calibration.files import read_json
+from calibration.sheet import SHEET_KINDS
+from captures.outcomes import MEASURES
+from captures.recorded import RecordedSession
+from captures.report.blocks import Block, Document, Heading, Picture, Table, Text
+from captures.report.figures import effect_plot
+from captures.report.session_part import rate_words
+from physpatch.stats import Rate, independent_difference
+
+_NOTHING = Rate(None, None, 0)
+_Rates = dict[tuple[str, str, str], Rate]  # by model, what happened and sheet
+
+
+def comparison(folders: Sequence[Path]) -> Document:
+    """The rates of several runs or sessions, and their differences; see :func:`captures.report.write_comparison`."""
+    if len(folders) < 2:
+        raise InputError("a comparison needs two runs or sessions at least")
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise InputError("the same folder was given twice; a comparison needs different ones")
+    sessions = [(folder / "session.db").is_file() for folder in folders]
+    for folder, is_session in zip(folders, sessions, strict=True):
+        if not is_session and not (folder / "run.json").is_file():
+            raise InputError(f"{folder} is neither a run (run.json) nor a session (session.db)")
+    if len(set(sessions)) > 1:
+        raise InputError("runs and sessions measure different things and cannot be compared; give one kind")
+    names = _names(folders)
+    rates = {
+        name: (_of_session if sessions[0] else _of_run)(folder) for name, folder in zip(names, folders, strict=True)
+    }
+    kind = "sessions" if sessions[0] else "runs"
+    return Document("Compared", f"physpatch report of the {kind} {', '.join(names)}", list(_blocks(rates)))
+
+
+def _blocks(rates: dict[str, _Rates]) -> list[Block]:
+    keys = list(dict.fromkeys(key for found in rates.values() for key in found))
+    names = list(rates)
+    blocks: list[Block] = [Heading("Rates")]
+    if not keys:
+        return [*blocks, Text("Nothing was measured in any of them.")]
+    for measure in MEASURES:
+        models = dict.fromkeys(key[0] for key in keys if key[1] == measure)
+        for model in models:
+            shown = {
+                name: {condition: rate for (m, what, condition), rate in found.items() if (m, what) == (model, measure)}
+                for name, found in rates.items()
+            }
+            blocks += [
+                Heading(f"{model}: {MEASURES[measure]}", 2),
+                Picture(effect_plot(shown), f"{model}: {MEASURES[measure]}, by sheet, with 95 % intervals"),
+                Table(
+                    ["sheet", *names],
+                    [
+                        [condition, *(rate_words(shown[name].get(condition, _NOTHING)) for name in names)]
+                        for condition in SHEET_KINDS
+                        if any(condition in found for found in shown.values())
+                    ],
+                    frozenset({0}),
+                ),
+            ]
+    rows = []
+    for one, other in combinations(names, 2):
+        for key in keys:
+            if key[2] == "patch" and key in rates[one] and key in rates[other]:
+                difference = independent_difference(rates[other][key], rates[one][key])
+                told = "yes" if difference.told else "no"
+                rows.append([f"{other} less {one}", key[0], MEASURES[key[1]], str(difference), told])
+    blocks.append(Heading("Differences with the patch"))
+    if not rows:
+        return [*blocks, Text("No model was measured with the patch in two of them.")]
+    caption = (
+        "Newcombe's hybrid interval from the rates' own intervals, 95 %; the two were measured apart, so nothing is paired. "
+        "n is the smaller of the two."
+    )
+    return [
+        *blocks,
+        Table(["which", "model", "what happened", "difference", "told from chance"], rows, caption=caption),
+    ]
+
+
+def _of_session(folder: Path) -> _Rates:
+    session = RecordedSession.open(folder)
+    found = {(s.model, m, s.condition): s.rate(m) for s in session.tally.summaries() for m in MEASURES}
+    return {key: rate for key, rate in found.items() if rate.rate is not None}
+
+
+def _of_run(folder: Path) -> _Rates:
+    record = read_json(folder / "run.json")
+    results = record.get("results") or {}
+    own = {record["weights"]["model"]: {k: v for k, v in results.items() if k != "others"}} if results else {}
+    found: _Rates = {}
+    for model, measured in (own | results.get("others", {})).items():
+        for measure, kind in (("target", "targeted_success"), ("wrong", "untargeted_success")):
+            found[model, measure, "patch"] = Rate.from_dict(measured[kind])
+            for control, rate in measured[f"control_{kind}"].items():
+                found[model, measure, control] = Rate.from_dict(rate)
+    return {key: rate for key, rate in found.items() if rate.rate is not None}
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Each folder's own name, with its parent's where two are called alike."""
+    short = [folder.resolve().name for folder in folders]
+    return [
+        name if short.count(name) == 1 else f"{folder.resolve().parent.name}/{name}"
+        for name, folder in zip(short, folders, strict=True)
+    ]

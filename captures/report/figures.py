@@ -1,0 +1,171 @@
+"""The report's plots. Told apart by shape, line and number, so that they can be printed in black and white."""
+
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from captures.gap import Gap
+from captures.protocol import PoseGrid
+from captures.report.blocks import PLOT_DPI
+from captures.summary import MapCell
+from physpatch.plots import AIM, BAD, GOOD
+from physpatch.stats import Rate
+
+_MARKS = {
+    "patch": ("o", BAD),
+    "grey": ("s", "0.55"),
+    "random": ("^", GOOD),
+    "shuffled": ("D", "0.25"),
+    "none": ("x", "0.4"),
+}
+
+
+def effect_plot(rates: Mapping[str, Mapping[str, Rate]]) -> bytes:
+    """For each row (a model and what happened) the rates by sheet, as PNG."""
+    figure = Figure(figsize=(7.6, 1.1 + 0.62 * len(rates)), layout="constrained")
+    axis = figure.add_subplot()
+    shown = list(dict.fromkeys(condition for row in rates.values() for condition in row))
+    for y, row in enumerate(rates.values()):
+        for i, condition in enumerate(shown):
+            if condition in row:
+                mark, color = _MARKS.get(condition, ("x", AIM))
+                _point(axis, row[condition], y + (i - (len(shown) - 1) / 2) * 0.17, mark, color, across=True)
+    for condition in shown:
+        mark, color = _MARKS.get(condition, ("x", AIM))
+        axis.plot([], [], mark, color=color, label=condition if condition != "patch" else "the patch", linestyle="none")
+    axis.set_yticks(range(len(rates)), list(rates), fontsize=8)
+    axis.set(xlim=(-2, 102), xlabel="% (95 % interval)", ylim=(len(rates) - 0.4, -0.6))
+    axis.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=len(shown), frameon=False, fontsize=8)
+    return _png(figure)
+
+
+def pose_plot(grid: PoseGrid, cells: Mapping[tuple[int, int], MapCell], words: str) -> bytes:
+    """Rates by distance (rows) and yaw (columns) as PNG; each cell with its number, interval and n, empty ones hatched."""
+    rows, columns = len(grid.distances_m), len(grid.yaws_deg)
+    figure = Figure(figsize=(max(4.4, 1.4 + 0.95 * columns), 1.3 + 0.62 * rows), layout="constrained")
+    axis = figure.add_subplot()
+    for row in range(rows):
+        for column in range(columns):
+            cell = cells.get((row, column))
+            rate = None if cell is None else cell.rate.rate
+            box = (column - 0.5, row - 0.5)
+            if cell is None or rate is None or cell.rate.ci95 is None:
+                axis.add_patch(Rectangle(box, 1, 1, facecolor="white", edgecolor="0.8", hatch="////"))
+                axis.text(column, row, "empty", ha="center", va="center", fontsize=7, backgroundcolor="white")
+                continue
+            axis.add_patch(Rectangle(box, 1, 1, facecolor=str(1 - 0.75 * rate), edgecolor="0.8"))
+            low, high = (100 * end for end in cell.rate.ci95)
+            told = f"{100 * rate:.0f} %\n{low:.0f} to {high:.0f}\nn = {cell.rate.n}, {cell.frames} fr."
+            axis.text(
+                column, row, told, ha="center", va="center", fontsize=7, color="white" if rate > 0.55 else "black"
+            )
+    axis.set_xticks(range(columns), [f"{yaw:g}°" for yaw in grid.yaws_deg])
+    axis.set_yticks(range(rows), [f"{distance:g} m" for distance in grid.distances_m])
+    axis.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), xlabel="yaw", ylabel="distance")
+    axis.set_title(words, fontsize=9)
+    return _png(figure)
+
+
+def bins_plot(bins: Mapping[str, Mapping[str, MapCell]], label: str, words: str) -> bytes:
+    """Rates by a bin's name (across), a mark for each sheet, as PNG."""
+    names = list(dict.fromkeys(name for cells in bins.values() for name in cells))
+    figure = Figure(figsize=(max(4.5, 1.5 + 0.95 * len(names)), 3.1), layout="constrained")
+    axis = figure.add_subplot()
+    for i, (condition, cells) in enumerate(bins.items()):
+        mark, color = _MARKS.get(condition, ("x", AIM))
+        for x, name in enumerate(names):
+            if name in cells:
+                _point(axis, cells[name].rate, x + (i - (len(bins) - 1) / 2) * 0.16, mark, color)
+        axis.plot([], [], mark, color=color, linestyle="none", label="the patch" if condition == "patch" else condition)
+    counts = [next((f"\nn = {cells[name].rate.n}" for cells in bins.values() if name in cells), "") for name in names]
+    axis.set_xticks(
+        range(len(names)), [f"{name}{count}" for name, count in zip(names, counts, strict=True)], fontsize=8
+    )
+    axis.set(ylim=(-3, 103), xlim=(-0.6, len(names) - 0.4), xlabel=label, ylabel="% (95 % interval)")
+    axis.set_title(words, fontsize=9)
+    axis.grid(axis="y", alpha=0.3)
+    axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _png(figure)
+
+
+def gap_plot(gap: Gap) -> bytes:
+    """The rate at each step of the way from training to the camera, and what is lost between, as PNG."""
+    figure = Figure(figsize=(7.6, 3.4), layout="constrained")
+    axis = figure.add_subplot()
+    for x, step in enumerate(gap.steps):
+        _point(axis, step.rate, x, "o", AIM)
+        if step.loss is not None and step.loss.difference is not None:
+            before, here = gap.steps[x - 1].rate.rate or 0.0, step.rate.rate or 0.0
+            named = step.name == gap.cause
+            axis.plot(
+                [x - 1, x], [100 * before, 100 * here], "-", color=BAD if named else "0.6", linewidth=3 if named else 1
+            )
+            points = f"{-100 * step.loss.difference:+.0f}"
+            axis.annotate(
+                points,
+                (x - 0.5, 50 * (before + here)),
+                (0, 7),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                fontweight="bold" if named else "normal",
+            )
+    words = [_folded(step.shown) for step in gap.steps]
+    axis.set_xticks(range(len(gap.steps)), words, fontsize=7.5)
+    axis.set(ylim=(-4, 108), xlim=(-0.4, len(gap.steps) - 0.6), ylabel="% (95 % interval)")
+    axis.grid(axis="y", alpha=0.3)
+    return _png(figure)
+
+
+def prediction_plot(predicted: Sequence[float], measured: Sequence[float], unit: str) -> bytes:
+    """Predicted against captured shares of each unit, as PNG; dots that fall together are drawn larger."""
+    figure = Figure(figsize=(3.8, 3.6), layout="constrained")
+    axis = figure.add_subplot()
+    points, counts = np.unique(np.round(np.column_stack([predicted, measured]), 3), axis=0, return_counts=True)
+    axis.plot([0, 100], [0, 100], "--", color="0.6", linewidth=1)
+    axis.scatter(100 * points[:, 0], 100 * points[:, 1], s=22 * counts, facecolor="none", edgecolor=AIM)
+    for (x, y), count in zip(points, counts, strict=True):
+        if count > 1:
+            axis.annotate(str(count), (100 * x, 100 * y), ha="center", va="center", fontsize=7)
+    axis.set(xlim=(-8, 108), ylim=(-8, 108), xlabel="% predicted by the replay", ylabel="% captured")
+    axis.set_title(f"each circle: so many {unit}s", fontsize=9)
+    return _png(figure)
+
+
+def strip_plot(pictures: Sequence[tuple[str, NDArray[np.uint8]]]) -> bytes:
+    """Pictures (H, W, 3) RGB side by side with words above, as PNG."""
+    figure = Figure(figsize=(1.6 * len(pictures), 2.3), layout="constrained")
+    for axis, (words, picture) in zip(figure.subplots(1, len(pictures), squeeze=False)[0], pictures, strict=True):
+        axis.imshow(picture, interpolation="antialiased")
+        axis.set_title(_folded(words, 22), fontsize=7)
+        axis.set_axis_off()
+    return _png(figure)
+
+
+def _point(axis: Axes, rate: Rate, at: float, mark: str, color: str, *, across: bool = False) -> None:
+    """A rate with its interval."""
+    if rate.rate is None or rate.ci95 is None:
+        return
+    value = 100 * rate.rate
+    spread = [[max(0.0, value - 100 * rate.ci95[0])], [max(0.0, 100 * rate.ci95[1] - value)]]
+    x, y = (value, at) if across else (at, value)
+    errors = {"xerr" if across else "yerr": spread}
+    axis.errorbar(x, y, fmt=mark, color=color, markersize=5, capsize=2, elinewidth=1, **errors)  # type: ignore[arg-type]
+
+
+def _folded(words: str, width: int = 17) -> str:
+    return textwrap.fill(words, width)
+
+
+def _png(figure: Figure) -> bytes:
+    packed = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(packed, dpi=PLOT_DPI)
+    return packed.getvalue()

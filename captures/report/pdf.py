@@ -1,0 +1,145 @@
+"""A report as PDF, by reportlab's page layout."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from matplotlib import get_data_path
+from PIL import Image as Pillow
+from reportlab.lib import colors
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import inch, mm
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.platypus import CondPageBreak, Flowable, Image, ListFlowable, Paragraph, SimpleDocTemplate, Spacer
+from reportlab.platypus import Table as Grid
+
+from calibration.files import atomic_path
+from captures.report.blocks import PLOT_DPI, Block, Bullets, Document, Gallery, Heading, Links, Picture, Table, Text
+
+_FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"  # matplotlib brings them; the PDF's own fonts lack many signs
+_MARGIN_MM = 18.0
+_ACROSS = 3  # pictures of a gallery
+_TALLEST = 0.55  # of the page's height, for a picture
+_PICTURE_SIDE_PX = 1400  # no paper shows more at these sizes
+_SOFT, _MARK = colors.HexColor("#555555"), colors.HexColor("#005a91")
+
+
+def write_pdf(document: Document, path: Path) -> None:
+    """Write the document, whole or not at all. What HTML folds away is left out."""
+    for name in (_FONT, _BOLD):
+        pdfmetrics.registerFont(TTFont(name, str(Path(get_data_path()) / "fonts" / "ttf" / f"{name}.ttf")))
+    pdfmetrics.registerFontFamily(_FONT, normal=_FONT, bold=_BOLD)
+    with atomic_path(path) as temporary:
+        sides = {f"{side}Margin": _MARGIN_MM * mm for side in ("left", "right", "top", "bottom")}
+        words = f"{document.title} {document.subtitle}"
+        template = SimpleDocTemplate(str(temporary), pagesize=A4, title=words, author="physpatch", **sides)
+        story = [_words(document.title, "title"), _words(document.subtitle, "soft")]
+        for block in document.blocks:
+            story += _flowables(block, template.width, template.height)
+        template.build(story, onFirstPage=_number_page, onLaterPages=_number_page)
+
+
+def _flowables(block: Block, width: float, height: float) -> list[Flowable]:
+    match block:
+        case Heading(text, level):
+            return [CondPageBreak(40 * mm), _words(text, f"heading {level}")]
+        case Text(text, kind):
+            return [_words(text, kind)]
+        case Bullets(items):
+            return [_list(_words(item, "plain") for item in items)]
+        case Links(files):
+            return [_list(_words(f"{path}: {words}", "plain") for words, path in files)]
+        case Table():
+            return _table(block, width)
+        case Picture():
+            return [_image(block, width, _TALLEST * height), _words(block.caption, "soft")]
+        case Gallery(pictures):
+            return _gallery(pictures, width, height)
+        case _:
+            return []
+
+
+def _words(text: str, style: str) -> Paragraph:
+    return Paragraph(escape(text), _STYLES[style])
+
+
+def _list(items: Iterable[Paragraph]) -> Flowable:
+    return ListFlowable(list(items), bulletType="bullet", start="•", leftIndent=10, bulletFontName=_FONT)
+
+
+def _table(table: Table, width: float) -> list[Flowable]:
+    """Columns as wide as their longest word at least, and the rest by how much they hold."""
+    shares = []
+    for column in zip(table.headings, *table.rows, strict=True):
+        longest = max((len(word) for text in column for word in text.split(" ")), default=1)
+        shares.append(max(longest, 6) + 0.35 * max(map(len, column)))
+    rows = [[_words(text, "head") for text in table.headings]]
+    rows += [
+        [_words(text, "strong" if number in table.strong else "cell") for text in row]
+        for number, row in enumerate(table.rows)
+    ]
+    lines: list[Any] = [
+        ("LINEBELOW", (0, 0), (-1, 0), 1, colors.black),
+        ("LINEBELOW", (0, 1), (-1, -1), 0.3, colors.lightgrey),
+        ("VALIGN", (0, 0), (-1, -1), "TOP"),
+        ("LEFTPADDING", (0, 0), (-1, -1), 0),
+        ("RIGHTPADDING", (0, 0), (-1, -1), 5),
+        ("TOPPADDING", (0, 0), (-1, -1), 2),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
+    ]
+    grid = Grid(rows, colWidths=[width * share / sum(shares) for share in shares], repeatRows=1, style=lines)
+    return [grid, *([_words(table.caption, "soft")] if table.caption else []), Spacer(1, 3 * mm)]
+
+
+def _gallery(pictures: Any, width: float, height: float) -> list[Flowable]:
+    across = width / _ACROSS
+    cells = [[_image(one, across - 6, _TALLEST * height), _words(one.caption, "soft")] for one in pictures]
+    rows = [cells[i : i + _ACROSS] for i in range(0, len(cells), _ACROSS)]
+    rows = [row + [""] * (_ACROSS - len(row)) for row in rows]  # type: ignore[list-item]
+    lines = [("LEFTPADDING", (0, 0), (-1, -1), 0), ("VALIGN", (0, 0), (-1, -1), "TOP")]
+    return [Grid(rows, colWidths=[across] * _ACROSS, style=lines)] if rows else []
+
+
+def _image(picture: Picture, width: float, tallest: float) -> Flowable:
+    with Pillow.open(io.BytesIO(picture.data)) as opened:
+        pixels = opened.convert("RGB")
+    if picture.pixelated:
+        times = max(1, _PICTURE_SIDE_PX // max(pixels.size))
+        pixels = pixels.resize((pixels.width * times, pixels.height * times), Pillow.Resampling.NEAREST)
+    pixels.thumbnail((_PICTURE_SIDE_PX, _PICTURE_SIDE_PX))
+    packed = io.BytesIO()
+    pixels.save(packed, "PNG" if picture.kind == "png" else "JPEG")
+    packed.seek(0)
+    wanted = width * picture.share if picture.share else inch * picture.width_px / PLOT_DPI
+    across = min(width, wanted, tallest * pixels.width / pixels.height)
+    return Image(packed, across, across * pixels.height / pixels.width, hAlign="LEFT")
+
+
+def _number_page(canvas: Any, template: Any) -> None:
+    canvas.setFont(_FONT, 8)
+    canvas.setFillColor(_SOFT)
+    canvas.drawRightString(A4[0] - _MARGIN_MM * mm, 0.5 * _MARGIN_MM * mm, f"page {template.page}")
+
+
+def _style(name: str, size: float, **more: Any) -> ParagraphStyle:
+    return ParagraphStyle(name, fontName=more.pop("fontName", _FONT), fontSize=size, leading=1.35 * size, **more)
+
+
+_STYLES: dict[str, ParagraphStyle] = {
+    style.name: style
+    for style in (
+        _style("title", 18, fontName=_BOLD),
+        _style("heading 1", 13, fontName=_BOLD, spaceBefore=14, spaceAfter=4, textColor=_MARK),
+        _style("heading 2", 10.5, fontName=_BOLD, spaceBefore=8, spaceAfter=3),
+        _style("lead", 10.5, fontName=_BOLD, spaceAfter=4),
+        _style("plain", 9.5, spaceAfter=4),
+        _style("soft", 8, spaceAfter=5, textColor=_SOFT),
+        _style("head", 7.5, fontName=_BOLD),
+        _style("cell", 7.5),
+        _style("strong", 7.5, fontName=_BOLD),
+    )
+}

@@ -1,0 +1,131 @@
+"""What a run's report says, and what a session's says of the patch that it showed."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from calibration.files import read_json
+from calibration.pdf import rasterise
+from captures.report.blocks import Block, Details, Heading, Picture, Table, Text
+from captures.report.session_part import SHEET_DPI, packed, rate_words
+from physpatch.artifact import CONTROLS, Patch
+from physpatch.stats import Rate, percent
+
+_PICTURES = {
+    "examples": "Held-out photographs, not chosen by what the patch does; wrong answers in orange",
+    "gradcam": "Grad-CAM of right-classified and fooled photographs",
+    "loss": "Loss over the steps",
+    "eot": "Sixteen draws of the transformations",
+}
+
+
+def run_blocks(run: Path) -> list[Block]:
+    """A run's chapters."""
+    record = read_json(run / "run.json")
+    return [
+        Heading("The patch"),
+        *_patch(run, record),
+        *_held_out(record),
+        *_explained(record.get("results") or {}),
+        *(
+            Picture((run / f"{name}.png").read_bytes(), words)
+            for name, words in _PICTURES.items()
+            if (run / f"{name}.png").is_file()
+        ),
+        Details("The run's record", json.dumps(record, indent=2, ensure_ascii=False)),
+    ]
+
+
+def _patch(run: Path, record: dict[str, Any]) -> Iterator[Block]:
+    config, weights, data = record["config"], record["weights"], record["data"]
+    if (run / "patch.json").is_file():
+        patch = Patch.load(run)
+        rows, columns = patch.grid
+        yield Picture((run / "patch.png").read_bytes(), f"{rows} × {columns} cells, id {patch.id}", 0.3, pixelated=True)
+    if (run / "sheet.pdf").is_file():
+        yield Picture(packed(rasterise(run / "sheet.pdf", SHEET_DPI), ".png"), "its sheet", 0.3)
+    aim = f"aimed at {record['target']['name']}" if record.get("target") else "untargeted"
+    yield Text(
+        f"Trained against {weights['model']}, {aim}, by {config['technique']} for "
+        f"{_count_rows(run / 'metrics.csv')} steps of "
+        f"{config['batch']} photographs, at {100 * config['area']:.1f} % of the picture."
+    )
+    scenes = ", half of each batch scenes of a session" if config.get("backgrounds") else ""
+    yield Text(
+        f"{data['train']} photographs to train on{scenes}, {data['held_out']} held out, from “{data['source']}”. "
+        f"Weights "
+        f"{weights['sha256'][:16]}…, held-out photographs {data['held_out_fingerprint'][:16]}…. Seed "
+        f"{record['seed']}. {record['device']}.",
+        "soft",
+    )
+
+
+def _held_out(record: dict[str, Any]) -> Iterator[Block]:
+    results = record.get("results")
+    if not results:
+        return
+    yield Heading("On held-out photographs, digitally placed", 2)
+    shown: list[tuple[str, float, Any, Any]] = [
+        ("the patch", results["patched_accuracy"], results["targeted_success"], results["untargeted_success"])
+    ]
+    for name, accuracy in results["controls"].items():
+        wrong = None if name == "grey" else results["control_untargeted_success"][name]
+        shown.append((f"{name} control", accuracy, results["control_targeted_success"][name], wrong))
+    rows = [["nothing (clean)", percent(results["clean_accuracy"]), "", ""]]
+    for name, accuracy, target, wrong in shown:
+        rows.append([name, percent(accuracy), _rate(target), _rate(wrong) if wrong else "by definition 0"])
+    poses = "one random pose" if results["poses"] == 1 else f"{results['poses']} random poses"
+    how = "Wilson's" if results["poses"] == 1 else "with the photograph as the unit"
+    yield Table(
+        ["shown", "accuracy", "target first", "made wrong"],
+        rows,
+        frozenset({1}),
+        f"n = {results['n']} photographs in {poses} each, the same for patch and controls. Success is counted "
+        f"where the answer is right "
+        f"with the grey control, so grey's own is 0 by definition. Intervals are 95 %, {how}.",
+    )
+
+
+def _explained(results: dict[str, Any]) -> Iterator[Block]:
+    """Where the network looked, in numbers."""
+    heat = results.get("grad_cam") or {}
+    if not heat.get("n"):
+        return
+    yield Heading("Where the network looked", 2)
+    inside = heat["heat_in_patch"]
+    conditions = [c for c in ("clean", "patch", *CONTROLS) if c in inside]
+    rows = [["Grad-CAM heat inside the patch's area", *(percent(inside[c]) for c in conditions)]]
+    if "pointing" in heat:
+        rows.append(
+            ["its hottest point lies there (pointing game)", *(percent(heat["pointing"].get(c)) for c in conditions)]
+        )
+    yield Table(
+        ["of the network's answer", *conditions],
+        rows,
+        caption=f"The area itself is {percent(heat['patch_area'])} of the picture: what heat that ignores the "
+        f"patch would give. n = {heat['n']}.",
+    )
+    if "similarity_to_target" in heat:
+        said = (
+            f"The heat of the patched photograph's answer correlates {heat['similarity_to_target']:+.2f} with the "
+            f"target class's own heat on "
+            f"the same photograph, that of the clean photograph's answer {heat['similarity_of_clean']:+.2f}."
+        )
+        reached, missed = (heat.get(f"similarity_to_target_{kind}") for kind in ("reached", "missed"))
+        if reached is not None:
+            said += f" Where the target came first it is {reached:+.2f}"
+            said += f", where it did not {missed:+.2f}." if missed is not None else "."
+        yield Text(said)
+
+
+def _rate(value: dict[str, Any]) -> str:
+    return rate_words(Rate.from_dict(value))
+
+
+def _count_rows(path: Path) -> int:
+    if not path.is_file():
+        return 0
+    with open(path, newline="", encoding="utf-8") as stream:
+        return sum(1 for _ in csv.reader(stream)) - 1

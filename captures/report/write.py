@@ -1,0 +1,138 @@
+"""From a run's or a session's folder to its report."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from calibration.errors import InputError, PhyspatchError
+from calibration.files import read_json
+from calibration.profile import RigProfile
+from captures.gap import Gap, measure_gap
+from captures.recorded import RecordedSession
+from captures.report.blocks import Document
+from captures.report.compare import comparison
+from captures.report.html import write_html
+from captures.report.pdf import write_pdf
+from captures.report.run_part import run_blocks
+from captures.report.session_part import lead_blocks, session_blocks
+from captures.store import export_csv, export_parquet
+from physpatch.artifact import Patch
+from physpatch.config import TrainConfig
+from physpatch.victims.registry import load_victim
+
+_TITLE = "Does the patch still work?"
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """How a session is replayed for its report.
+
+    Attributes:
+        profile: the rig's colours, if they were measured apart.
+        device: for the models.
+        trust: whether their files may run code.
+    """
+
+    profile: Path | None = None
+    device: str = "auto"
+    trust: bool = False
+
+
+def write_report(
+    folder: Path,
+    out: Path | None = None,
+    *,
+    pdf: Path | None = None,
+    replay: ReplayOptions | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Write ``report.html`` for a run or a session folder; a session's report shows its run too, where that is still there.
+
+    Args:
+        folder: of the run or the session; ``frames.csv`` and ``frames.parquet`` are written into a session's.
+        out: the HTML file; by default in the folder.
+        pdf: the same as a PDF.
+        replay: whether and how to replay a session, to say where the effect is lost; None leaves that out.
+        progress: called with frames replayed and their total.
+        say: receives a line about what could not be done.
+
+    Raises:
+        InputError: the folder is neither.
+    """
+    path = out or folder / "report.html"
+    document = _document(folder, path, replay, progress, say)
+    write_html(document, path)
+    if pdf is not None:
+        write_pdf(document, pdf)
+    return path
+
+
+def write_comparison(folders: Sequence[Path], out: Path, *, pdf: Path | None = None) -> Path:
+    """Write runs, or sessions, side by side.
+
+    Raises:
+        InputError: fewer than two, or some of one kind and some of the other.
+    """
+    document = comparison(folders)
+    write_html(document, out)
+    if pdf is not None:
+        write_pdf(document, pdf)
+    return out
+
+
+def _document(
+    folder: Path,
+    path: Path,
+    replay: ReplayOptions | None,
+    progress: Callable[[int, int], None],
+    say: Callable[[str], None],
+) -> Document:
+    name = folder.resolve().name
+    if (folder / "session.db").is_file():
+        session = RecordedSession.open(folder)
+        export_csv(folder)
+        export_parquet(folder)
+        gaps, troubles = _gaps(session, replay, progress) if replay else ([], [])
+        for trouble in troubles:
+            say(f"not replayed: {trouble}")
+        blocks = [*lead_blocks(session, gaps), *session_blocks(session, gaps, troubles, path)]
+        if session.run is not None:
+            blocks += run_blocks(session.run)
+        begun = session.record.get("begun", "at an unknown time")
+        return Document(_TITLE, f"physpatch report of the session {name}, begun {begun}", blocks)
+    if (folder / "run.json").is_file():
+        return Document(_TITLE, f"physpatch report of the run {name}", run_blocks(folder))
+    raise InputError(f"{folder} is neither a run (run.json) nor a session (session.db)")
+
+
+def _gaps(
+    session: RecordedSession, options: ReplayOptions, progress: Callable[[int, int], None]
+) -> tuple[list[Gap], list[str]]:
+    """A replay for each model that can be had as it was, and why not of the others."""
+    if session.run is None or not (session.run / "patch.json").is_file():
+        return [], ["the run that trained the patch is not where it was, so what training saw is not known"]
+    patch, run = Patch.load(session.run), read_json(session.run / "run.json")
+    config = TrainConfig.from_dict(run["config"])
+    profile = RigProfile.load(options.profile) if options.profile else None
+    gaps, troubles = [], []
+    for noted in session.record.get("models", []):
+        if noted.get("defence"):
+            continue  # the gap is the camera's, not the defence's
+        try:
+            own = noted["name"] == run["weights"]["model"]
+            victim = load_victim(
+                config.model if own else noted["name"],
+                weights=config.weights if own else None,
+                device=options.device,
+                trust=options.trust,
+            )
+            if victim.weights.sha256 != noted["sha256"]:
+                raise InputError("its weights are not those of the session")
+            digital = run.get("results") if own else run.get("results", {}).get("others", {}).get(victim.name)
+            gaps.append(
+                measure_gap(session, victim, patch, config, profile=profile, digital=digital, progress=progress)
+            )
+        except PhyspatchError as error:
+            troubles.append(f"{noted['name']}: {error}")
+    return gaps, troubles

@@ -1,0 +1,77 @@
+"""What any sheet tells of print, light and lens, against the virtual rig's truth."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from calibration.camera import Intrinsics
+from calibration.colour import delta_e00, linear_to_srgb, srgb_to_linear
+from calibration.observed import observe
+from calibration.paperlight import mixing
+from calibration.pose import find_sheet
+from captures.virtual import RigPose, RigTruth, VirtualRig
+
+FACING = RigPose(0.3, 0.0, 0.0, 4.0, -3.0, 2.0)
+
+
+@pytest.fixture
+def rig_with(sheet_pdf: Path, tmp_path: Path):
+    """A rig with another truth, its backgrounds, and what it sees of one page."""
+    wall = tmp_path / "wall.png"
+    cv2.imwrite(str(wall), np.full((480, 640, 3), 120, np.uint8))
+
+    def look(kind: str, truth: RigTruth, pose: RigPose = FACING, lens: Intrinsics | None = None):
+        rig = VirtualRig(sheet_pdf, [(wall, None)], truth=truth, lens=lens)
+        page = next(i for i, layout in enumerate(rig.layouts) if layout.kind == kind)
+        frame = rig.render(page, pose, rig.background(wall), np.random.default_rng(0))
+        found = find_sheet(frame, rig.layouts, rig.intrinsics)
+        assert found is not None and found.layout.kind == kind
+        return frame, found, rig.layouts[page]
+
+    return look
+
+
+@pytest.mark.parametrize("blur_px", [0.6, 1.0, 1.5, 2.0])
+def test_blur_is_measured_on_the_markers(blur_px: float, rig_with) -> None:
+    truth = replace(RigTruth.draw(1), blur_px=blur_px)
+    frame, pose, _ = rig_with("grey", truth)
+    shot = observe(frame, pose)
+    assert shot is not None and shot.blur_px == pytest.approx(blur_px, rel=0.08)
+
+
+def test_colours_and_light_are_read_off_a_control_sheet(rig_with) -> None:
+    truth = replace(RigTruth.draw(2), vignette=0.0)
+    frame, pose, layout = rig_with("random", truth)
+    shot = observe(frame, pose)
+    assert shot is not None and layout.cells is not None
+    sent = srgb_to_linear(layout.cells / 255) ** truth.dot_gain
+    printed = (truth.ink_floor + (1 - truth.ink_floor) * (sent @ truth.ink.T)) @ truth.sensor.T
+    paper = (truth.ink_floor + (1 - truth.ink_floor) * truth.ink.sum(axis=1)) @ truth.sensor.T
+    expected = linear_to_srgb(np.clip(printed / paper, 0, 1))
+    assert np.median(delta_e00(shot.srgb, expected)) < 1.5
+    assert shot.white / shot.white.mean() == pytest.approx(paper / paper.mean(), rel=0.03)
+    assert 0.5 * truth.shot_noise < shot.shot_noise < 3 * truth.shot_noise
+
+
+def test_what_cannot_be_measured_is_not(rig_with) -> None:
+    frame, pose, _ = rig_with("grey", RigTruth.draw(1))
+    assert observe(frame, pose) is not None
+    assert observe(frame, replace(pose, px_per_cell=4.0)) is None  # so far away that the border is a pixel or two
+    assert observe(frame, replace(pose, visible=0.8)) is None  # partly outside of the frame
+    assert observe(np.full_like(frame, 255), pose) is None  # clipped
+    striped = frame.copy()
+    striped[:, ::7] = 0
+    assert observe(striped, pose) is None  # something lies on the border
+
+
+def test_the_mixing_of_cells_is_a_blurred_row_of_them() -> None:
+    cells = np.random.default_rng(0).random(12)
+    fine = cv2.GaussianBlur(np.pad(cells.repeat(100), 400, mode="edge")[None], (0, 0), 40.0)[0, 400:-400]
+    at = np.arange(2.05, 10, 0.5)
+    seen = mixing(12, at, 0.4) @ cells
+    inner = (at > 2) & (at < 10)  # beyond, the rest of the row is missing
+    assert seen[inner] == pytest.approx(fine[(at * 100).astype(int)][inner], abs=0.01)
+    assert mixing(12, at, 0.4).sum(axis=1) == pytest.approx(1, abs=1e-5)

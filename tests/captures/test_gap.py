@@ -1,0 +1,194 @@
+"""The replay on real weights before the virtual rig: steps, causes, what is refused, and what a session teaches."""
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from gap_causes import CAUSES, PlantedRig, planted
+
+from calibration.colour import delta_e00
+from calibration.errors import InputError
+from captures.gap import measure_gap, session_lights
+from captures.learn import learn_from
+from captures.recorded import RecordedSession
+from captures.recorder import KeepRule
+from captures.replay import STEPS, View, replay
+from captures.session import SessionPlan, run_session
+from physpatch import EotConfig, Patch, TrainConfig, load_victim
+from physpatch.data import list_photos
+from physpatch.patch import cells_from_patch
+from physpatch.rig import eot_for_rig
+from printouts import print_sheets
+
+HORN = Path(__file__).parents[1] / "data" / "horn.json"
+SEED = 0
+MILD = TrainConfig(model="efficientnet_lite0", eot=EotConfig.preset("mild"))
+
+
+@pytest.fixture(scope="module")
+def victim():
+    return load_victim("efficientnet_lite0")
+
+
+def labelled(session: RecordedSession) -> RecordedSession:
+    """Each clip shows what the victim takes it for with the grey control: what it truly is does not matter here."""
+    answers = {row.clip: row.top1 for row in session.rows if row.condition == "grey"}
+    return replace(session, rows=[replace(row, label=answers[row.clip]) for row in session.rows])
+
+
+@pytest.fixture(scope="module")
+def film(victim, tmp_path_factory):
+    """A session of the horn before photographs that stay recognised, with a cause planted."""
+    folder = tmp_path_factory.mktemp("gap")
+    patch = Patch.load(HORN)
+    print_sheets(patch, 100, folder / "sheet.pdf", controls=("grey", "random"))
+    behind = [(photo.path, None) for photo in list_photos("samples", victim.categories)]
+    kept: dict[str, RecordedSession] = {}
+
+    def record(cause: str, *, keep: str = "all", clips: int = 8) -> RecordedSession:
+        name = f"{cause}-{keep}"
+        if name not in kept:
+            rig = PlantedRig(
+                cause,
+                folder / "sheet.pdf",
+                behind,
+                clips=clips,
+                frames_per_clip=1,
+                seed=SEED,
+                truth=planted(cause, SEED),
+            )
+            plan = SessionPlan(
+                victim,
+                layouts=rig.layouts,
+                intrinsics=rig.intrinsics,
+                target=patch.target,
+                grad_cam=False,
+                keep=KeepRule.parse(keep),
+                notes={"sheet": "../sheet.pdf"},
+            )
+            kept[name] = labelled(RecordedSession.open(run_session(rig, plan, folder / name)))
+        return kept[name]
+
+    return record
+
+
+@pytest.fixture(scope="module")
+def gap_of(film, victim):
+    """The replay of such a session, once for all tests."""
+    return cache(lambda cause: measure_gap(film(cause), victim, Patch.load(HORN), MILD, draws=2))
+
+
+@pytest.mark.parametrize("cause", ["colour", "resolution", "pose"])
+def test_the_planted_cause_is_named(cause: str, gap_of) -> None:
+    """Benchmarks/gap_causes.py does forty of these."""
+    gap = gap_of(cause)
+    assert gap.cause == CAUSES[cause], [(step.name, str(step.rate)) for step in gap.steps]
+    first, last = gap.steps[0].rate, gap.steps[-1].rate
+    assert first.rate is not None and last.rate is not None and first.rate > 0.8 and last.rate < 0.4
+    (lost,) = [step.loss for step in gap.steps if step.name == gap.cause]
+    assert lost is not None and lost.told and "What helps: " in gap.sentence
+    assert [step.name for step in gap.steps] == [*STEPS, "captured"]
+    assert len(gap.example) == 6 and all(picture.shape == (224, 224, 3) for _, picture in gap.example)
+    assert "example" in gap.to_dict() and json.dumps(gap.to_dict())
+
+
+def test_a_print_that_keeps_its_effect_has_no_cause(gap_of) -> None:
+    gap = gap_of("nothing")
+    last = gap.steps[-1].rate.rate
+    assert gap.cause is None and last is not None and last > 0.8 and "No step" in gap.sentence
+    assert gap.prediction is not None and gap.prediction.brier < 0.1 and len(gap.predicted) == gap.prediction.n
+
+
+def test_the_last_replayed_step_looks_like_the_captured_frame(gap_of) -> None:
+    """Drawn with all that was measured, the patch differs little from the printed one that the camera saw."""
+    gap = gap_of("colour")
+    pictures = {words: picture.astype(float) for words, picture in gap.example}
+    *_, trained, _, _, _, replayed, captured = [None, *pictures.values()]
+    middle = np.s_[72:152, 72:152]
+    near, far = (np.abs(one[middle] - captured[middle]).mean() for one in (replayed, trained))
+    assert near < 0.6 * far
+
+
+def test_the_sessions_own_sheets_show_the_printers_colours(film, victim) -> None:
+    profile, told = session_lights(film("colour"), victim.name)
+    (light,) = profile.lights
+    assert told == "the random sheet" and light.after[0] < 0.35 * light.before[0]
+    faithful, _ = session_lights(film("nothing"), victim.name)
+    assert faithful.lights[0].before[0] < light.before[0]
+
+
+def test_the_same_seed_gives_the_same_replay(film, victim) -> None:
+    session = film("colour")
+    from captures.gap import _background
+
+    _, frames = _background(session, victim.name)
+    views = [View.of(shown, shot, None, victim) for shown, shot in frames[:2]]
+    cells = cells_from_patch(Patch.load(HORN))
+    once, again, other = (replay(victim, cells, views, 0.15, MILD.eot, draws=2, seed=seed) for seed in (1, 1, 2))
+    assert all(torch.equal(once[step], again[step]) for step in STEPS)
+    assert not torch.equal(once["trained"], other["trained"])
+    assert once["trained"].shape == (2, 2, 1000)
+
+
+def test_what_cannot_be_replayed_says_why(film, victim) -> None:
+    nothing_kept = film("colour", keep="none")
+    with pytest.raises(InputError, match="no frame in which a sheet can be measured was kept"):
+        measure_gap(nothing_kept, victim, Patch.load(HORN), MILD)
+    session = film("colour")
+    unlabelled = replace(session, rows=[replace(row, target_score=None, label=None) for row in session.rows])
+    with pytest.raises(InputError, match="cannot be said when efficientnet_lite0 was fooled"):
+        measure_gap(unlabelled, victim, Patch.load(HORN), MILD)
+
+
+def test_a_session_teaches_its_angles_sizes_colours_and_scenes(film, victim) -> None:
+    session = film("pose")
+    learned = learn_from(session, victim, MILD.eot)
+    yaws = [row.yaw_deg for row in session.rows if row.yaw_deg is not None]
+    low, high = learned.eot.tilt_deg
+    assert low <= np.quantile(yaws, 0.03) and high >= np.quantile(yaws, 0.97) and -75 <= low < -55 and 55 < high <= 75
+    assert learned.eot.rotation_deg[1] < 20 and learned.area == pytest.approx(0.15, rel=0.1)
+    assert learned.eot.scale[0] > 0.8 and learned.eot.scale[1] < 1.25
+    assert len(learned.eot.prints) == 1 and learned.eot.bend == MILD.eot.bend
+    assert learned.eot.gain[0] < 0.95 and learned.backgrounds is not None and learned.frames == len(session.rows)
+    with open(learned.backgrounds / "labels.csv") as labels:
+        assert len(labels.readlines()) == 1 + len(list(learned.backgrounds.glob("*.png")))
+    scenes = list_photos(str(learned.backgrounds), victim.categories)
+    assert {victim.categories[photo.label] for photo in scenes} == {row.label for row in session.rows}
+
+
+def test_the_sheet_is_painted_out_of_the_scenes(film, victim) -> None:
+    """No marker is left, and what stands around the sheet is as it was."""
+    learned = learn_from(film("nothing"), victim, MILD.eot)
+    assert learned.backgrounds is not None
+    detector = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50))
+    for file in learned.backgrounds.glob("*.png"):
+        picture = cv2.imread(str(file))
+        assert detector.detectMarkers(picture)[1] is None
+        assert picture.std() > 10  # not painted over as a whole
+
+
+def test_far_sheets_teach_a_smaller_area(film, victim) -> None:
+    learned = learn_from(film("resolution"), victim, MILD.eot)
+    assert 0.02 < learned.area < 0.05
+
+
+def test_too_few_frames_teach_nothing(film, victim) -> None:
+    session = film("pose")
+    with pytest.raises(InputError, match="shows a recognised sheet in 3 frames, too few to learn from"):
+        learn_from(replace(session, rows=session.rows[:3]), victim, MILD.eot)
+
+
+def test_a_profile_measured_apart_is_taken_instead(film, gap_of, victim) -> None:
+    session = film("colour")
+    profile, _ = session_lights(session, victim.name)
+    gap = measure_gap(session, victim, Patch.load(HORN), MILD, profile=profile, draws=1)
+    (told,), (measured,) = ([s.rate.rate for s in one.steps if s.name == "coloured"] for one in (gap, gap_of("colour")))
+    assert gap.colours == "the rig's profile" and told == pytest.approx(measured, abs=0.1)
+    eot = eot_for_rig(MILD.eot, profile)
+    sent = np.array([[0.9, 0.1, 0.1], [0.2, 0.6, 0.3]])
+    assert (delta_e00(eot.prints[0].apply(sent), sent) > 3).any()

@@ -1,0 +1,231 @@
+"""Reports: what they say, as HTML in a real browser, as PDF, and of several folders side by side."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas
+import pypdfium2
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from support import BLUE, CHROMIUM, frame_row
+
+from calibration.errors import InputError
+from captures.frame import Event
+from captures.report import ReplayOptions, write_comparison, write_report
+from captures.report.blocks import Document, Heading, Picture, Table, Text
+from captures.report.html import write_html
+from captures.report.pdf import write_pdf
+from captures.session import SessionPlan, run_session
+from captures.store import SessionStore, export_parquet, read_rows
+from captures.virtual import VirtualRig
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium here: install Debian's chromium to test the report in a browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A phone's, and it tells of every error."""
+    page = browser.new_page(viewport={"width": 390, "height": 844}, is_mobile=True)
+    page.on("pageerror", lambda error: pytest.fail(str(error)))
+    page.on("request", lambda request: None if request.url.startswith(("file:", "data:")) else pytest.fail(request.url))
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def session(tiny_victim, sheet_pdf: Path, tmp_path: Path) -> Path:
+    """A real session of the tiny victim before the virtual rig."""
+    for name, color in {"red": (30, 30, 220), "green": (30, 220, 30)}.items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((480, 640, 3), color, np.uint8))
+    behind = [(tmp_path / "red.png", "red thing"), (tmp_path / "green.png", "green thing")]
+    rig = VirtualRig(sheet_pdf, behind, clips=4, frames_per_clip=2)
+    plan = SessionPlan(
+        classifier=tiny_victim,
+        layouts=rig.layouts,
+        intrinsics=rig.intrinsics,
+        target=BLUE,
+        notes={"virtual": True, "sheet": "../sheet.pdf"},
+    )
+    return run_session(rig, plan, tmp_path / "session")
+
+
+def made_up(folder: Path, hits: int, clips: int = 10, **more) -> Path:
+    """A session of which so many clips succeed with the patch."""
+    with SessionStore(folder / "session.db") as store:
+        number = 0
+        for clip in range(clips):
+            for condition, top in (("grey", "red thing"), ("patch", "blue thing" if clip < hits else "red thing")):
+                for _ in range(3):
+                    number += 1
+                    where = {
+                        "distance_m": 0.5 + 0.1 * clip,
+                        "yaw_deg": 5.0 * clip,
+                        "px_per_cell": 3.0 + clip,
+                        "light": "lamp",
+                    }
+                    store.add([frame_row(number, condition, clip, top, **where)])
+        store.add([], [Event(1.0, "mark", "<script>alert(1)</script>")])
+    record = {"target": "blue thing", "begun": "2026-01-01", "label": "<b>red</b>"} | more
+    (folder / "session.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_the_report_is_one_file_with_the_numbers_in_it(session: Path) -> None:
+    text = write_report(session).read_text()
+    assert "http://" not in text and "https://" not in text and 'src="data:image/' in text
+    assert "virtual rig, a simulation" in text and "grey" in text and "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}" in text
+    kinds = re.findall(r"<figcaption>frame \d+: (\w+)</figcaption>", text)
+    assert len(kinds) == 12 and {kind: kinds.count(kind) for kind in kinds} == {"patch": 4, "grey": 4, "random": 4}
+
+
+def test_a_report_says_what_was_measured_how_sure_and_what_does_not_count(tmp_path: Path, page: Page) -> None:
+    session = made_up(tmp_path / "s", 6)
+    page.goto(write_report(session).as_uri())
+    words = page.inner_text("body").replace("\N{NO-BREAK SPACE}", " ")
+    assert "with the patch, the target class came first in 60.0 % (31.3 to 83.2, n = 10) of the clips" in words
+    assert "0.0 % (0.0 to 27.8, n = 10) with the grey control" in words
+    assert re.search(r"m\s+target first\s+grey\s+\+60\.0 points \[\+[\d.]+, \+[\d.]+\], n = 10\s+0\.0312", words)
+    assert re.search(r"m\s+target first\s+1\.00\s+10\s", words)  # ICC and effective n
+    assert "not replayed" in words and "frames.parquet" in words
+    assert page.locator("img[alt*='by distance and yaw']").count() == 2
+    assert page.locator("nav a").count() == page.locator("h2").count()
+
+
+def test_a_report_fits_a_phone_and_can_be_read_aloud(tmp_path: Path, page: Page) -> None:
+    page.goto(write_report(made_up(tmp_path / "s", 4)).as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0 && i.alt)")
+    assert page.evaluate("document.documentElement.lang") == "en"
+    for anchor in page.locator("nav a").all():
+        assert page.locator(anchor.get_attribute("href") or "").count() == 1
+    page.locator("summary").first.click()
+    assert page.locator("details[open] pre").first.is_visible()
+    contrast = page.evaluate("""() => {
+        const lit = c => { const [r, g, b] = c.match(/\\d+/g).slice(0, 3).map(v => (v / 255) ** 2.2);
+                           return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05; };
+        const back = lit('rgb(244, 244, 244)');
+        return Math.min(...[...document.querySelectorAll('p, td, th, li, a, figcaption, caption, h1, h2, summary')]
+            .map(e => back / lit(getComputedStyle(e).color))); }""")
+    assert contrast > 4.5  # WCAG 2.1, AA
+
+
+def test_what_people_wrote_is_text_and_not_markup(tmp_path: Path, page: Page) -> None:
+    page.on("dialog", lambda dialog: pytest.fail("a script ran"))
+    session = made_up(tmp_path / "s", 4)
+    page.goto(write_report(session, pdf=tmp_path / "s.pdf").as_uri())
+    assert page.locator("script").count() == 0 and "<b>red</b>" in page.inner_text("body")
+    page.locator("summary", has_text="What happened besides").click()
+    assert "<script>alert(1)</script>" in page.inner_text("details[open] pre")
+
+
+def test_links_lead_to_the_raw_data(tmp_path: Path, page: Page) -> None:
+    session = made_up(tmp_path / "a session", 4)
+    page.goto(write_report(session, tmp_path / "elsewhere.html").as_uri())
+    links = [link for link in page.locator("main li a").all() if link.is_visible()]
+    targets = [link.evaluate("a => decodeURI(new URL(a.href).pathname)") for link in links]
+    assert {Path(target).name for target in targets} == {"frames.csv", "frames.parquet", "session.db", "session.json"}
+    assert all(Path(target).is_file() for target in targets)
+
+
+def test_the_pdf_says_the_same_on_pages_that_are_not_empty(session: Path, tmp_path: Path) -> None:
+    write_report(session, pdf=tmp_path / "report.pdf")
+    with pypdfium2.PdfDocument(tmp_path / "report.pdf") as pdf:
+        words = " ".join(page.get_textpage().get_text_bounded() for page in pdf)
+        for page in pdf:
+            picture = page.render(scale=0.5).to_numpy()
+            assert (picture < 128).mean() > 0.003
+            edge = np.concatenate([picture[:, :8].ravel(), picture[:, -8:].ravel()])
+            assert edge.min() > 200  # nothing runs off the paper
+    for said in (
+        "Does the patch still work?",
+        "How sure",
+        "From digital to physical",
+        "SHA-256",
+        "virtual rig, a simulation",
+    ):
+        assert said in " ".join(words.split())
+
+
+def test_blocks_are_drawn_alike_whatever_their_words(tmp_path: Path, page: Page) -> None:
+    packed = cv2.imencode(".png", np.full((4, 4, 3), 90, np.uint8))[1].tobytes()
+    wide = Table(
+        [f"column {i}" for i in range(14)], [["a-word-that-does-not-break" * 2] + ["–"] * 13] * 60, frozenset({1})
+    )
+    blocks = [
+        Heading("One"),
+        Text("≥ 90 % & <more>"),
+        wide,
+        Picture(packed, "cells", 0.2, pixelated=True),
+        Heading("Two", 2),
+    ]
+    write_html(Document("A", "b", blocks), tmp_path / "x.html")
+    page.goto((tmp_path / "x.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390 and "≥ 90 % & <more>" in page.inner_text("body")
+    write_pdf(Document("A", "b", blocks), tmp_path / "x.pdf")
+    with pypdfium2.PdfDocument(tmp_path / "x.pdf") as pdf:
+        assert len(pdf) > 1 and "≥ 90 % & <more>" in pdf[0].get_textpage().get_text_bounded()
+
+
+def test_sessions_are_compared_with_their_difference(tmp_path: Path, page: Page) -> None:
+    one, other = made_up(tmp_path / "before", 2, 20), made_up(tmp_path / "after", 18, 20)
+    page.goto(write_comparison([one, other], tmp_path / "c.html", pdf=tmp_path / "c.pdf").as_uri())
+    words = page.inner_text("body").replace("\N{NO-BREAK SPACE}", " ")
+    assert re.search(
+        r"after less before\s+m\s+the target class came first\s+\+80\.0 points \[\+\d+\.\d, \+\d+\.\d\], n = 20\s+yes",
+        words,
+    )
+    assert re.search(r"patch\s+10\.0 % .*\s+90\.0 % ", words)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390 and (tmp_path / "c.pdf").stat().st_size > 10_000
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    one = made_up(tmp_path / "one", 2)
+    with pytest.raises(InputError, match="two runs or sessions at least"):
+        write_comparison([one], tmp_path / "c.html")
+    with pytest.raises(InputError, match="the same folder was given twice"):
+        write_comparison([one, one], tmp_path / "c.html")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(InputError, match=r"neither a run .* nor a session"):
+        write_comparison([one, tmp_path / "run"], tmp_path / "c.html")
+    (tmp_path / "run/run.json").write_text("{}")
+    with pytest.raises(InputError, match="different things and cannot be compared"):
+        write_comparison([one, tmp_path / "run"], tmp_path / "c.html")
+    with pytest.raises(InputError, match=r"neither a run .* nor a session"):
+        write_report(tmp_path)
+
+
+def test_a_session_without_its_run_is_reported_and_says_why_it_was_not_replayed(session: Path) -> None:
+    said: list[str] = []
+    text = write_report(session, replay=ReplayOptions(), say=said.append).read_text()
+    assert said == [
+        "not replayed: the run that trained the patch is not where it was, so what training saw is not known"
+    ]
+    assert "the run that trained the patch is not where it was" in text
+
+
+def test_an_untargeted_session_of_unknown_things_says_that_nothing_can_be_said(tmp_path: Path) -> None:
+    with SessionStore(tmp_path / "session.db") as store:
+        store.add([replace(frame_row(1, "none", 0, "red thing", None), success=None, target_score=None)])
+    assert "No patch effect can be stated from this session" in write_report(tmp_path).read_text()
+
+
+def test_parquet_holds_the_rows_with_their_types(session: Path) -> None:
+    table = pandas.read_parquet(export_parquet(session))
+    rows = read_rows(session)
+    assert len(table) == len(rows) and list(table["model"]) == [row.model for row in rows]
+    assert table["frame"].dtype == "int64" and table["distance_m"].dtype == "float64"
+    assert table["success"].tolist() == [row.success for row in rows] and table["step"].isna().all()
+    assert table["yaw_deg"].tolist() == pytest.approx([row.yaw_deg for row in rows], nan_ok=True)

@@ -1,0 +1,161 @@
+"""What rows add up to: units, conditions, controls, maps, and a detector's outcomes."""
+
+import json
+
+import pytest
+from support import frame_row as row
+
+from captures.outcomes import overlap
+from captures.protocol import Protocol
+from captures.summary import Tally, tally_of
+
+
+def test_the_summary_counts_clips_that_the_control_gets_right() -> None:
+    rows = [row(0, "grey", 0, "red thing"), row(1, "patch", 0, "blue thing"), row(2, "patch", 0, "red thing")]
+    rows += [row(3, "grey", 1, "green thing"), row(4, "patch", 1, "blue thing")]  # not recognised: does not count
+    rows += [row(5, "grey", 2, "red thing"), row(6, "patch", 2, "blue thing")]
+    patch, grey = tally_of(rows, "blue thing").summaries()
+    assert (patch.condition, patch.frames, patch.clips) == ("patch", 4, 3)
+    assert (patch.target.rate, patch.target.n) == (0.75, 2)
+    assert (patch.wrong.rate, grey.wrong.rate) == (0.75, 0.0)
+
+
+def test_a_detectors_answer_is_not_judged_by_a_classifiers_label() -> None:
+    rows = [row(0, "grey", 0, "person", boxes="[]"), row(1, "patch", 0, "blue thing", boxes="[]")]
+    patch, _ = tally_of(rows, "blue thing").summaries()
+    assert (patch.target.rate, patch.wrong.rate) == (1.0, None)
+
+
+def test_sheets_shown_one_after_the_other_share_no_clip_and_all_count() -> None:
+    rows = [row(0, "grey", 0, "green thing"), row(1, "patch", 1, "blue thing"), row(2, "patch", 3, "red thing")]
+    patch, _ = tally_of(rows, "blue thing").summaries()
+    assert (patch.target.rate, patch.target.n) == (0.5, 2)
+
+
+def test_without_a_known_truth_every_clip_counts() -> None:
+    (patch,) = tally_of(
+        [row(0, "patch", 0, "blue thing", None), row(1, "patch", 1, "red thing", None)], "blue thing"
+    ).summaries()
+    assert (patch.target.rate, patch.target.n, patch.wrong.rate) == (0.5, 2, None)
+
+
+def boxes(*found: tuple[str, tuple[float, float, float, float]]) -> str:
+    return json.dumps([[label, 0.9, *xyxy] for label, xyxy in found])
+
+
+PATCH_XY = json.dumps([[100, 100], [140, 100], [140, 140], [100, 140]])
+STOP, AT, ELSEWHERE = "stop sign", (10.0, 10.0, 60.0, 60.0), (200.0, 10.0, 260.0, 60.0)
+
+
+def detector_row(frame: int, condition: str, clip: int, *found, **more):
+    return row(frame, condition, clip, "", STOP, boxes=boxes(*found), patch_xy=PATCH_XY, **more)
+
+
+def test_a_detectors_object_is_hidden_relabelled_or_joined_by_phantoms() -> None:
+    rows = []
+    for clip in range(4):
+        rows += [detector_row(10 * clip + i, "grey", clip, (STOP, AT)) for i in range(2)]
+    rows += [
+        detector_row(5, "patch", 0),  # hidden
+        detector_row(15, "patch", 1, ("clock", AT)),  # relabelled, and so hidden
+        detector_row(25, "patch", 2, (STOP, AT), ("kite", (110, 110, 130, 130))),  # a false box at the patch
+        detector_row(35, "patch", 3, (STOP, AT), ("kite", ELSEWHERE)),  # a false box, but not at the patch
+    ]
+    patch, grey = tally_of(rows, None).summaries()
+    assert (patch.hidden.rate, patch.relabelled.rate, patch.false_boxes.rate, patch.hidden.n) == (0.5, 0.25, 0.25, 4)
+    assert (grey.hidden.rate, grey.relabelled.rate, grey.false_boxes.rate) == (0.0, 0.0, 0.0)
+    assert patch.wrong.rate is None
+
+
+def test_an_object_that_the_control_does_not_show_cannot_be_hidden() -> None:
+    rows = [detector_row(0, "grey", 0, (STOP, AT)), detector_row(1, "patch", 0)]
+    rows += [detector_row(2, "grey", 1), detector_row(3, "patch", 1)]
+    patch, _ = tally_of(rows, None).summaries()
+    assert (patch.hidden.rate, patch.hidden.n) == (1.0, 1)
+    never = [detector_row(0, "grey", 0), detector_row(1, "patch", 0)]
+    assert tally_of(never, None).summaries()[0].hidden.rate is None
+
+
+@pytest.mark.parametrize(("other", "share"), [((0, 0, 2, 2), 1.0), ((1, 0, 3, 2), 1 / 3), ((5, 5, 6, 6), 0.0)])
+def test_overlap_is_intersection_over_union(other, share: float) -> None:
+    assert overlap((0, 0, 2, 2), other) == pytest.approx(share)
+
+
+def test_a_target_that_the_control_brings_about_itself_does_not_count() -> None:
+    rows = [row(0, "grey", 0, "blue thing", label="blue sky"), row(1, "patch", 0, "blue thing", label="blue sky")]
+    rows += [row(2, "grey", 1, "red thing"), row(3, "patch", 1, "blue thing")]
+    tally = tally_of(rows, "blue thing")
+    assert tally.rates("m", "target", "patch") == {1: 1.0}
+    assert tally.exclusions("m") == {"not recognised with the grey control": 1}
+
+
+def posed(frame: int, condition: str, clip: int, top1: str, distance: float, yaw: float, **more):
+    return row(frame, condition, clip, top1, distance_m=distance, yaw_deg=yaw, px_per_cell=5.0 / distance, **more)
+
+
+def shown_by_hand():
+    """Two sheets one after the other, each in a clip of its own, at the same two poses and one more."""
+    rows = []
+    for i in range(4):
+        rows += [posed(i, "grey", 0, "red thing", 0.4, 0), posed(10 + i, "grey", 0, "red thing", 1.0, 20)]
+        rows += [posed(20 + i, "patch", 1, "blue thing", 0.42, 2), posed(30 + i, "patch", 1, "red thing", 1.0, 22)]
+        rows += [posed(40 + i, "patch", 1, "blue thing", 2.5, 0)]
+    return rows
+
+
+def test_sheets_shown_one_after_the_other_are_paired_by_pose_cell() -> None:
+    tally = tally_of(shown_by_hand(), "blue thing")
+    assert tally.unit_kind == "pose cell"
+    patch, _ = tally.summaries()
+    assert (patch.target.rate, patch.target.n, patch.clips) == (0.5, 2, 1)
+    (found,) = [c for c in tally.comparisons() if c.measure == "target"]
+    assert (found.control, found.difference.difference, found.difference.n) == ("grey", 0.5, 2)
+    assert tally.exclusions("m") == {"no grey control at this pose": 4}
+
+
+def test_maps_hold_rates_counts_and_nothing_where_nothing_was_seen() -> None:
+    tally = tally_of(shown_by_hand(), "blue thing")
+    cells = tally.by_pose("m", "target")
+    assert {where: (cell.rate.rate, cell.frames) for where, cell in cells.items()} == {
+        (1, 3): (1.0, 4),
+        (3, 4): (0.0, 4),
+    }
+    sizes = tally.by_size("m", "target")
+    assert {edge: cell.rate.rate for edge, cell in sizes.items()} == {2: 0.0, 4: 1.0}  # 5 and 12 pixels a cell
+    assert tally.by_light("m", "target") == {}
+    lit = tally_of(
+        [row(0, "patch", 0, "blue thing", light="lamp"), row(1, "patch", 1, "red thing", light="sun")], "blue thing"
+    )
+    assert {name: cell.rate.rate for name, cell in lit.by_light("m", "target").items()} == {"lamp": 1.0, "sun": 0.0}
+
+
+def test_a_plans_steps_are_paired_across_their_clips() -> None:
+    protocol = Protocol(("patch", "grey"), (0.5, 1.0), (0.0,), repeats=2)
+    rows = []
+    for step in protocol.steps():
+        fooled = step.condition == "patch" and step.distance_m == 0.5
+        answer = "blue thing" if fooled else "red thing"
+        rows += [
+            posed(10 * step.number + i, step.condition, step.number, answer, step.distance_m, 0, step=step.number)
+            for i in range(3)
+        ]
+        rows.append(posed(10 * step.number + 9, step.condition, step.number, "blue thing", 0.7, 0))  # on its way
+    tally = tally_of(rows, "blue thing", json.loads(json.dumps(protocol.to_dict())))
+    assert tally.unit_kind == "step" and tally.outside_steps == 8
+    patch, grey = tally.summaries()
+    assert (patch.target.rate, patch.target.n, grey.target.rate) == (0.5, 4, 0.0)
+    (compared,) = [c for c in tally.comparisons() if c.measure == "target"]
+    assert (compared.difference.difference, compared.difference.n) == (0.5, 4)
+    assert {where: cell.rate.rate for where, cell in tally.by_pose("m", "target").items()} == {(0, 0): 1.0, (1, 0): 0.0}
+
+
+def test_frames_of_a_clip_that_agree_count_little() -> None:
+    rows = [
+        row(10 * clip + i, "patch", clip, "blue thing" if clip % 2 else "red thing", None)
+        for clip in range(6)
+        for i in range(10)
+    ]
+    spread = tally_of(rows, "blue thing").spread("m", "target", "patch")
+    assert spread is not None and spread.icc == 1.0 and spread.effective_n == pytest.approx(6)
+    assert spread.needed > 300 and spread.t_ci95 is not None and spread.bootstrap_ci95 is not None
+    assert Tally("blue thing").models == []

@@ -1,0 +1,114 @@
+"""What pictures and heat maps of held-out photographs say of a patch."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from physpatch.artifact import Patch
+from physpatch.config import EotConfig
+from physpatch.data import Photographs
+from physpatch.evaluate import Scene, scenes
+from physpatch.examples import measure_heat, save_pictures
+from physpatch.explain import grad_cam, heat_similarity
+from physpatch.stats import mean_interval, wilson
+from physpatch.victims.base import Victim
+
+CONDITIONS = {"clean", "grey", "random", "patch"}
+BLUE = Patch(np.full((4, 4, 3), (0, 0, 255), np.uint8), {"index": 2, "name": "blue thing"})
+
+
+def views(victim: Victim, photographs: Photographs) -> list[Scene]:
+    return list(scenes(victim, photographs, 0.4, EotConfig(), seed=0))
+
+
+@pytest.fixture
+def heat(tiny_victim, held_out) -> dict[str, Any]:
+    """Of a blue patch that makes some of the photographs blue: two scenes, of 32 and of 8."""
+    return measure_heat(tiny_victim, views(tiny_victim, held_out), BLUE)
+
+
+def test_every_mean_has_its_interval_around_it(heat) -> None:
+    assert set(heat["heat_in_patch"]) == set(heat["pointing"]) == CONDITIONS
+    assert set(heat["deletion"]) == {"patch", "random_order", "clean", "clean_random_order"}
+    assert {key for key in heat if not key.startswith("n") and key != "ci95"} == set(heat["ci95"])
+
+    def check(means: dict[str, Any], intervals: dict[str, Any]) -> None:
+        for key, (low, high) in ((k, v) for k, v in intervals.items() if not isinstance(v, dict)):
+            assert -1 <= low <= means[key] <= high <= 1, key
+        for key in (k for k, v in intervals.items() if isinstance(v, dict)):
+            assert set(means[key]) == set(intervals[key])
+            check(means[key], intervals[key])
+
+    check(heat, heat["ci95"])
+
+
+def test_the_numbers_as_they_are_defined(tiny_victim, held_out, heat) -> None:
+    inside, aimed_inside, pointing, similar, reached = [], [], [], [], []
+    for scene in views(tiny_victim, held_out):
+        grey, (patched, coverage) = scene.showing(BLUE.control("grey"))[0], scene.showing(BLUE)
+        before, after = (tiny_victim.scores(images).argmax(dim=1) for images in (grey, patched))
+        with grad_cam(tiny_victim) as cam:
+            hot, aimed, found = cam(patched, after.tolist()), cam(grey, [2] * len(grey)), cam(patched, [2] * len(grey))
+        for i in (before == scene.labels).nonzero()[:, 0].tolist():
+            mask = coverage[i, 0].numpy()
+            inside.append((hot[i] * mask).sum() / hot[i].sum())
+            aimed_inside.append((found[i] * mask).sum() / found[i].sum())
+            pointing.append(bool(mask[np.unravel_index(hot[i].argmax(), mask.shape)] > 0.5))
+            similar.append(heat_similarity(hot[i], aimed[i]))
+            reached.append(None if scene.labels[i] == 2 else bool(after[i] == 2))
+    assert heat["n"] == len(inside) and reached.count(None) > 0
+    assert heat["heat_in_patch"]["patch"] == pytest.approx(np.mean(inside))
+    assert heat["target_heat_in_patch"]["patch"] == pytest.approx(np.mean(aimed_inside)) != np.mean(inside)
+    assert heat["ci95"]["heat_in_patch"]["patch"] == pytest.approx(mean_interval(inside)[1])
+    assert heat["pointing"]["patch"] == np.mean(pointing)
+    assert heat["ci95"]["pointing"]["patch"] == wilson(sum(pointing), len(pointing)).ci95
+    assert heat["similarity_to_target"] == pytest.approx(np.mean(similar))
+    for outcome, known in (("reached", True), ("missed", False)):
+        chosen = [s for s, r in zip(similar, reached, strict=True) if r is known]
+        assert heat[f"n_{outcome}"] == len(chosen) > 1
+        assert heat[f"similarity_to_target_{outcome}"] == pytest.approx(np.mean(chosen))
+    gap = heat["deletion"]["random_order"] - heat["deletion"]["patch"]
+    assert heat["deletion_gap"]["patch"] == pytest.approx(gap)
+
+
+def test_the_same_again_and_the_victim_as_it_was(tiny_victim, held_out, heat) -> None:
+    assert measure_heat(tiny_victim, views(tiny_victim, held_out), BLUE) == heat
+    assert all(p.grad is None and not p.requires_grad for p in tiny_victim.module.parameters())
+    assert not any(m._forward_hooks or m._backward_hooks for m in tiny_victim.module.modules())
+
+
+def test_an_outcome_that_never_came_and_a_target_that_is_not_there_are_left_out(tiny_victim, held_out) -> None:
+    invisible = replace(BLUE, cells=BLUE.control("grey").cells)
+    missed = measure_heat(tiny_victim, views(tiny_victim, held_out), invisible)
+    assert missed["n_reached"] == 0 and "similarity_to_target_reached" not in missed | missed["ci95"]
+    assert missed["n_missed"] > 0 and "similarity_to_target_missed" in missed
+    untargeted = measure_heat(tiny_victim, views(tiny_victim, held_out), replace(BLUE, target=None))
+    words = ("similarity", "target", "n_")
+    assert not any(key.startswith(words) for key in untargeted | untargeted["ci95"])
+    assert untargeted["heat_in_patch"].keys() == CONDITIONS
+
+
+def test_scenes_without_a_photograph_that_counts(tiny_victim, held_out, heat, tmp_path: Path) -> None:
+    never = Photographs(held_out.images, (held_out.labels + 1) % 3, held_out.names)
+    assert measure_heat(tiny_victim, views(tiny_victim, never), BLUE) == {"n": 0}
+    both = [*views(tiny_victim, never), *views(tiny_victim, held_out)]
+    assert measure_heat(tiny_victim, both, BLUE) == heat
+    assert save_pictures(tmp_path, tiny_victim, views(tiny_victim, never)[0], BLUE) == {"n": 0}
+    assert (tmp_path / "examples.png").is_file() and (tmp_path / "gradcam.png").is_file()
+
+
+def test_one_photograph_has_no_interval(tiny_victim, held_out) -> None:
+    few = Photographs(held_out.images[1:2], held_out.labels[1:2], held_out.names[1:2])
+    one = measure_heat(tiny_victim, views(tiny_victim, few), BLUE)
+    assert one["n"] == 1 and one["ci95"]["heat_in_patch"]["patch"] is None and 0 < one["heat_in_patch"]["patch"] < 1
+
+
+def test_pictures_give_the_same_numbers_without_the_deletion_test(tiny_victim, held_out, tmp_path: Path) -> None:
+    first = views(tiny_victim, held_out)[:1]
+    numbers, measured = save_pictures(tmp_path, tiny_victim, first[0], BLUE), measure_heat(tiny_victim, first, BLUE)
+    for part in (measured, measured["ci95"]):
+        del part["deletion"], part["deletion_gap"]
+    assert numbers == measured and numbers["n"] > 10
