@@ -76,6 +76,46 @@ def test_the_demo_closes_the_loop(demo: Path) -> None:
     assert report.count("data:image/") >= 10 and not re.search(r"(src|href)=[\"']https?:", report)
 
 
+def test_the_loop_closes_from_a_session(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
+    """Trained again from what the demo's session saw: like its run, but for ranges, colours, area and scenes."""
+    monkeypatch.chdir(demo)
+    done = command(
+        "train", "--from-session", "demo/session", "--steps", 2, "--range", "bend=0:0.01", "--out", tmp_path / "again"
+    )
+    assert done.code == 0, done.err
+    before, again = (
+        json.loads((run / "run.json").read_text())["config"] for run in (Path("demo/run"), tmp_path / "again")
+    )
+    same = {"model", "target", "grid", "technique", "data", "batch", "seed"}
+    assert {k: again[k] for k in same} == {k: before[k] for k in same} and again["steps"] == 2
+    assert again["area"] != before["area"] and again["eot"]["prints"] and not before["eot"]["prints"]
+    assert again["eot"]["bend"] == [0, 0.01] and again["eot"]["rotation_deg"] != before["eot"]["rotation_deg"]
+    scenes = sorted(Path(again["backgrounds"]).glob("*.png"))
+    assert len(scenes) == 6 and cv2.imread(str(scenes[0])) is not None
+    command("train", "--resume", "--out", tmp_path / "again", "--steps", 3)
+    assert len((tmp_path / "again/metrics.csv").read_text().splitlines()) == 4
+    for extra in (["--no-eot"], ["--profile", "rig.json"]):
+        command("train", "--from-session", "demo/session", *extra).assert_refused("--from-session has its own ranges")
+    command("train", "--from-session", "demo/run").assert_refused("demo/run is no session")
+
+
+def test_reports_are_replayed_printed_and_compared(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(demo)
+    made = (demo / "demo/report.html").read_text()
+    assert ("Not replayed: efficientnet_lite0" in made) != ("drawn as in training" in made)  # two clips may be too few
+    out = tmp_path / "r.html"
+    done = command("report", "demo/session", "--no-replay", "--pdf", "--out", out)
+    assert (
+        done.code == 0 and str(out.with_suffix(".pdf")) in done.out and out.with_suffix(".pdf").stat().st_size > 20_000
+    )
+    assert "This session was not replayed" in out.read_text()
+    shutil.copytree("demo/run", tmp_path / "other")
+    done = command("report", "demo/run", tmp_path / "other", "--out", tmp_path / "c.html")
+    assert done.code == 0 and "other less run" in (tmp_path / "c.html").read_text()
+    command("report", "demo/run", "demo/session").assert_refused("cannot be compared; give one kind")
+    command("report", "demo/session", "--profile", "none.json").assert_refused("none.json")
+
+
 def test_a_second_demo_does_not_overwrite_the_first(demo: Path, command, monkeypatch) -> None:
     monkeypatch.chdir(demo)
     command("demo").assert_refused("demo holds a demo already; remove it or give another --out")
