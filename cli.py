@@ -46,6 +46,14 @@ _DEVICE_OPTION = click.option(
 _TRUST_OPTION = click.option(
     "--trust-weights", is_flag=True, help="Let files of weights run the code that they carry: only your own."
 )
+_DEFENCE_OPTION = click.option(
+    "--defence",
+    "defences",
+    multiple=True,
+    metavar="NAME|all|list",
+    help="Also measure the network behind a defence; list shows them. May be repeated.",
+    callback=lambda context, _, names: _show_defence_names(context) if "list" in names else names,
+)
 _DEFAULT_SIZE = "10cm"
 _DEFAULT_PRESET = "desk"
 _PRESET_OPTION = click.option(
@@ -55,6 +63,14 @@ _PRESET_OPTION = click.option(
 )
 # The class that the race of `--target auto` ends with on this network: docs/results.md
 _DEMO = replace(_DEFAULT, model="efficientnet_lite0", data="samples", steps=100, target="digital clock")
+
+
+def _show_defence_names(context: click.Context) -> None:
+    from physpatch.defences import DEFENCES
+
+    for name, defence in DEFENCES.items():
+        click.echo(f"{name:10} {defence.summary}")
+    context.exit()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -460,6 +476,7 @@ def bench(
     help="All transformations, or the place alone. Default: as trained.",
 )
 @_PRESET_OPTION
+@_DEFENCE_OPTION
 @_DEVICE_OPTION
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the poses.")
 @_JSON_OPTION
@@ -471,6 +488,7 @@ def evaluate(
     trust_weights: bool,
     eot: bool | None,
     preset: str | None,
+    defences: tuple[str, ...],
     device: str,
     seed: int,
     json_out: str | None,
@@ -480,8 +498,10 @@ def evaluate(
     \b
     physpatch evaluate runs/latest --json -
     physpatch evaluate --model efficientnet_lite1 --model efficientnet_lite2
+    physpatch evaluate --defence all
     """
-    from physpatch.evaluate import evaluate_patch
+    from physpatch.defences import defended, named_defences
+    from physpatch.evaluate import defence_effect, evaluate_patch
     from physpatch.runs import held_out_photographs, poses_for
     from physpatch.terminal import progress_bar
     from physpatch.victims.registry import load_victim
@@ -496,21 +516,49 @@ def evaluate(
         file = weights or (None if models else config.weights)
         victim = load_victim(name, weights=file, device=device, trust=trust_weights, say=_say)
         photographs = held_out_photographs(folder, config, data, victim)
-        with progress_bar(f"measuring {victim.name}") as bar:
-            evaluation = evaluate_patch(
-                victim,
-                photographs,
-                patch,
-                area=config.area,
-                eot=ranges,
-                seed=seed,
-                poses=poses_for(photographs),
-                progress=bar.show,
-            )
-        results[name if victim.name in results else victim.name] = evaluation.to_dict()
+        chosen = [victim, *(defended(victim, defence) for defence in named_defences(defences, victim.task))]
+        evaluations = []
+        for one in chosen:
+            with progress_bar(f"measuring {one.name}") as bar:
+                evaluation = evaluate_patch(
+                    one,
+                    photographs,
+                    patch,
+                    area=config.area,
+                    eot=ranges,
+                    seed=seed,
+                    poses=poses_for(photographs),
+                    progress=bar.show,
+                )
+            evaluations.append(evaluation)
+            own = name if victim.name in results and one is victim else one.name
+            results[own] = evaluation.to_dict()
+            if one is not victim:
+                results[own]["defence"] = defence_effect(evaluations[0], evaluation)
     if json_out != "-":
         _show_results(results)
+        _show_defences(results)
     _write_json(json_out, results)
+
+
+def _show_defences(results: dict[str, dict[str, Any]]) -> None:
+    """What each defence is worth and costs."""
+    from physpatch.terminal import print_table
+
+    rows = []
+    for name, result in results.items():
+        if "defence" in result:
+            effect = result["defence"]
+            target, wrong = (effect[f"{kind}_success_change"] for kind in ("targeted", "untargeted"))
+            rows.append((name, f"{-100 * effect['clean_accuracy_paid']:+.1f} points", _change(target), _change(wrong)))
+    if rows:
+        print_table(("behind a defence", "clean accuracy", "target first", "made wrong"), rows)
+
+
+def _change(value: dict[str, Any] | None) -> str:
+    from physpatch.stats import Difference
+
+    return str(Difference(**value)) if value and value["n"] else "-"
 
 
 def _run_config(folder: Path | None) -> TrainConfig | None:
@@ -1047,6 +1095,7 @@ def _light_numbers(light: "LightProfile") -> dict[str, Any]:
 )
 @click.option("--weights", type=click.Path(dir_okay=False), help="A file of weights for the classifier.")
 @click.option("--detector", metavar="NAME|FILE", help="An ultralytics detector such as yolov8n, or a FILE.pt.")
+@_DEFENCE_OPTION
 @_TRUST_OPTION
 @click.option(
     "--sheet",
@@ -1174,6 +1223,7 @@ def _live_session(
     from captures.recorder import KeepRule
     from captures.region import RegionRule
     from captures.session import SessionPlan
+    from physpatch.defences import defended, named_defences
     from physpatch.runs import held_out_files
 
     if options["condition"] is not None:
@@ -1198,6 +1248,7 @@ def _live_session(
     plan = SessionPlan(
         classifier=classifier,
         detector=detector,
+        defended=[defended(classifier, name) for name in named_defences(options["defences"], classifier.task)],
         layouts=session_layouts(sheet, options["profile"]) if sheet else (),
         intrinsics=rig.intrinsics if rig else measured_lens(options["profile"]),
         target=patch.target if patch else None,

@@ -91,9 +91,10 @@ class Analyser:
         cam: HeatMapper | None,
         rule: RegionRule,
         label: str | None,
+        further: Sequence[Victim] = (),
     ) -> None:
         self.classifier, self.detector, self.target, self.rule = classifier, detector, target, rule
-        self._lens, self._cam, self._label = lens, cam, label
+        self._lens, self._cam, self._label, self._further = lens, cam, label, further
         self._finder = SheetFinder(layouts) if layouts else None
         self._labels = LabelWatch(layouts)
 
@@ -113,17 +114,21 @@ class Analyser:
         if self.detector is not None:
             boxes = [(self.detector.categories[d.index], d) for d in self.detector.detect(frame.image)]
         confidence = self.classifier.confidences(scores)[0].cpu()
-        best, order = confidence.topk(min(_TOP, len(confidence)))
-        top5 = [(self.classifier.categories[i], s) for i, s in zip(order.tolist(), best.tolist(), strict=True)]
+        top5 = _top5(self.classifier, confidence)
         share = heat_share(heat, region.mask(pose.patch_corners_px, heat.shape)) if pose and heat is not None else None
         delay = None if frame.captured is None else round(time.monotonic() - frame.captured, 4)
         more = {
             "heat_in_patch": _rounded(share, 4),
-            "top5": json.dumps([[name, round(score, 5)] for name, score in top5]),
+            "top5": _as_json(top5),
             "region": json.dumps([region.left, region.top, region.width, region.height]),
             "delay_s": delay,
         }
         rows = [self._row(located, self.classifier, confidence, more)]
+        for other in self._further:
+            with torch.no_grad():
+                answer = other.confidences(other.scores(images))[0].cpu()
+            own = {"heat_in_patch": None, "top5": _as_json(_top5(other, answer))}
+            rows.append(self._row(located, other, answer, more | own))
         if self.detector is not None:
             strongest = torch.zeros(len(self.detector.categories))
             for _, detection in boxes:
@@ -187,13 +192,15 @@ def open_analyser(
     with_cam: bool = True,
     rule: RegionRule | None = None,
     label: str | None = None,
+    further: Sequence[Victim] = (),
 ) -> Iterator[Analyser]:
     """An analyser whose Grad-CAM hooks are taken off the classifier when the block ends.
 
-    ``label`` is the class truly before the camera, where it is not the source that knows.
+    ``label`` is the class truly before the camera, where it is not the source that knows. ``further`` classifiers of the same
+    input, such as the same behind a defence, are shown the same region.
     """
     with grad_cam(classifier) if with_cam else nullcontext() as cam:
-        yield Analyser(classifier, detector, layouts, lens, target, cam, rule or RegionRule(), label)
+        yield Analyser(classifier, detector, layouts, lens, target, cam, rule or RegionRule(), label, further)
 
 
 def to_input(image: NDArray[np.uint8], preprocessing: Preprocessing, region: Region | None = None) -> Tensor:
@@ -207,6 +214,15 @@ def to_input(image: NDArray[np.uint8], preprocessing: Preprocessing, region: Reg
         part, (preprocessing.size, preprocessing.size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     )
     return torch.from_numpy(resized).permute(2, 0, 1)[None].float() / 255
+
+
+def _top5(victim: Victim, confidence: Tensor) -> list[tuple[str, float]]:
+    best, order = confidence.topk(min(_TOP, len(confidence)))
+    return [(victim.categories[i], s) for i, s in zip(order.tolist(), best.tolist(), strict=True)]
+
+
+def _as_json(top5: list[tuple[str, float]]) -> str:
+    return json.dumps([[name, round(score, 5)] for name, score in top5])
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

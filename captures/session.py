@@ -45,6 +45,7 @@ class SessionPlan:
     """What a session looks with and for.
 
     Attributes:
+        defended: the classifier behind defences, each with rows of its own.
         layouts: the printed sheets that may show; empty when none was printed.
         intrinsics: of the camera; None assumes ``hfov_deg``, or a typical field of view.
         target: the class aimed at, ``{"index": int, "name": str}`` as in a patch file, or None.
@@ -60,6 +61,7 @@ class SessionPlan:
 
     classifier: Victim
     detector: YoloVictim | None = None
+    defended: Sequence[Victim] = ()
     layouts: Sequence[SheetLayout] = ()
     intrinsics: Intrinsics | None = None
     hfov_deg: float | None = None
@@ -177,6 +179,7 @@ class _Session:
                 with_cam=plan.grad_cam,
                 rule=plan.region,
                 label=plan.label,
+                further=plan.defended,
             ) as analyser,
             Pipeline(
                 self._source,
@@ -313,7 +316,7 @@ class _Session:
 
 
 def _describe(plan: SessionPlan) -> dict[str, Any]:
-    models = [m for m in (plan.classifier, plan.detector) if m is not None]
+    models = [m for m in (plan.classifier, *plan.defended, plan.detector) if m is not None]
     return {
         "physpatch_session": 2,
         "begun": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -325,7 +328,9 @@ def _describe(plan: SessionPlan) -> dict[str, Any]:
         "max_fps": plan.max_fps,
         "keep": plan.keep.which if plan.keep.which != "every" else plan.keep.every,
         "models": [
-            {"name": m.name, "task": m.task, "source": m.weights.source, "sha256": m.weights.sha256} for m in models
+            {"name": m.name, "task": m.task, "source": m.weights.source, "sha256": m.weights.sha256}
+            | ({"defence": m.name.rpartition("+")[2]} if m in plan.defended else {})
+            for m in models
         ],
         "device": device_name(plan.classifier.device),
         "sheets": [{"kind": s.kind, "id": s.patch_id, "size_mm": s.patch.width_mm} for s in plan.layouts],

@@ -1,7 +1,7 @@
 """What a patch does to held-out photographs, beside harmless patches at the same poses."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from physpatch.data import UNLABELLED, Photographs
 from physpatch.eot import EotParams, sample
 from physpatch.objectives import Objective, choose_objective
 from physpatch.patch import cells_from_patch
-from physpatch.stats import Rate, clip_rate, wilson
+from physpatch.stats import Difference, Rate, clip_rate, paired_difference, wilson
 from physpatch.victims.base import DETECTION_THRESHOLD, Victim, untouched
 
 CONDITIONS = ("patch", "grey", "random")
@@ -38,6 +38,18 @@ class Scene:
 
 
 @dataclass(frozen=True)
+class Outcomes:
+    """What happened with the patch in each view, all photographs in one pose after another; bool, (poses * n,)."""
+
+    right: Tensor  # with the grey control
+    targeted: Tensor | None  # the target came first; None without a target
+    wrong: Tensor
+    counts_for_target: (
+        Tensor | None
+    )  # right with grey, which does not show the target itself, and not of the target's class
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Counts on one victim. For a detector "right" means that the class it is surest of stays found.
 
@@ -56,6 +68,7 @@ class Evaluation:
     targeted: dict[str, Rate]
     untargeted: dict[str, Rate]
     target: dict[str, Any] | None
+    outcomes: "Outcomes" = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``physpatch evaluate --json``."""
@@ -151,11 +164,13 @@ def _count(
     right = {name: _right(victim, values, scores, labels) for name, values in scores.items()}
     untargeted = {c: _rate(~right[c], right["grey"], poses) for c in CONDITIONS}
     targeted = {c: Rate(None, None, 0) for c in CONDITIONS}
+    hits = fair = None
     if target is not None:
         aim: Objective = choose_objective(victim.task, target)
         reached = {c: aim.success(scores[c], labels) for c in CONDITIONS}
         fair = right["grey"] & ~reached["grey"] & (labels != target)
         targeted = {c: _rate(reached[c], fair, poses) for c in CONDITIONS}
+        hits = reached["patch"]
     accuracy = {name: float(values.double().mean()) for name, values in right.items()}
     patched = {c: accuracy[c] for c in CONDITIONS}
     return Evaluation(
@@ -167,7 +182,34 @@ def _count(
         targeted=targeted,
         untargeted=untargeted,
         target=described,
+        outcomes=Outcomes(right["grey"], hits, ~right["patch"], fair),
     )
+
+
+def defence_effect(bare: Evaluation, defended: Evaluation) -> dict[str, Any]:
+    """What a defence is worth and what it costs: the changes of success, paired by photograph, and the clean accuracy paid.
+
+    Success is compared on views that count with and without the defence. Both evaluations are of the same views.
+    """
+    before, after = bare.outcomes, defended.outcomes
+    changes: dict[str, Any] = {"targeted_success_change": None}
+    if before.targeted is not None and after.targeted is not None:
+        assert before.counts_for_target is not None and after.counts_for_target is not None
+        fair = before.counts_for_target & after.counts_for_target
+        changes["targeted_success_change"] = _change(before.targeted, after.targeted, fair, bare.poses).to_dict()
+    fair = before.right & after.right
+    changes["untargeted_success_change"] = _change(before.wrong, after.wrong, fair, bare.poses).to_dict()
+    return {"clean_accuracy_paid": bare.clean_accuracy - defended.clean_accuracy} | changes
+
+
+def _change(before: Tensor, after: Tensor, counted: Tensor, poses: int) -> Difference:
+    """Success after less before; the photograph is the unit."""
+    trials = counted.view(poses, -1).sum(dim=0)
+    shares = [
+        ((happened & counted).view(poses, -1).sum(dim=0)[trials > 0] / trials[trials > 0]).tolist()
+        for happened in (after, before)
+    ]
+    return paired_difference(*shares)
 
 
 def _right(victim: Victim, values: Tensor, scores: dict[str, Tensor], labels: Tensor) -> Tensor:

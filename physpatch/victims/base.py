@@ -1,7 +1,7 @@
 """What every victim offers, whatever library it came from."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from calibration.errors import InputError, unknown_name
 from physpatch.victims.fold import fold_batch_norms
 
 Task = Literal["classify", "detect"]
+Guard = Callable[[Tensor], Tensor]  # (B, 3, H, W) RGB in [0, 1] to the same
 DETECTION_THRESHOLD = 0.25  # a detector "sees" a class from this confidence on, ultralytics' default for prediction
 
 
@@ -51,6 +52,7 @@ class Victim:
     Attributes:
         module: maps a normalised batch to its raw output.
         cam_layer: the layer whose activations Grad-CAM weighs; its output is (B, C, h, w).
+        guard: what images go through first, see :func:`physpatch.defences.defended`; None for a bare network.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Victim:
     module: nn.Module
     cam_layer: nn.Module
     weights: WeightsInfo
+    guard: Guard | None = None
 
     @property
     def device(self) -> torch.device:
@@ -67,7 +70,12 @@ class Victim:
         return next(self.module.parameters()).device
 
     def raw(self, images: Tensor) -> Tensor:
-        """Normalise (B, 3, H, W) RGB in [0, 1] and run the module."""
+        """Normalise (B, 3, H, W) RGB in [0, 1] and run the module.
+
+        A guard's gradient is taken for the identity (BPDA, Athalye et al. 2018): that of most is nearly nowhere defined.
+        """
+        if self.guard is not None:
+            images = self.guard(images.detach()) + (images - images.detach())
         mean = torch.tensor(self.preprocessing.mean, device=images.device)[:, None, None]
         std = torch.tensor(self.preprocessing.std, device=images.device)[:, None, None]
         return self.module(((images - mean) / std).contiguous(memory_format=torch.channels_last))

@@ -25,6 +25,7 @@ from captures.sources import FileSource, open_source
 from captures.store import COLUMNS, SessionStore, export_csv, read_events, read_rows
 from captures.takes import ClipCutter
 from captures.virtual import VirtualRig
+from physpatch.defences import defended
 
 
 class Pictures(FileSource):
@@ -104,6 +105,21 @@ def test_a_detector_has_rows_of_its_own(rig: VirtualRig, plan: SessionPlan, tmp_
     rows = [row for row in read_rows(session) if row.model == "boxes"]
     assert len(rows) == 2 and all(row.top1 == "blue thing" and row.success == 1 for row in rows)
     assert json.loads(rows[0].boxes or "") == [["blue thing", 0.8, 10.0, 20.0, 110.0, 90.0]]
+
+
+def test_a_defended_classifier_has_rows_of_its_own_and_sees_the_same(rig, plan: SessionPlan, tmp_path: Path) -> None:
+    defences = [defended(plan.classifier, name) for name in ("median", "jpeg")]
+    session = run_session(rig, replace(plan, defended=defences, max_frames=3), tmp_path / "session")
+    rows = read_rows(session)
+    assert [row.model for row in rows[:3]] == ["tiny", "tiny+jpeg", "tiny+median"] and len(rows) == 9
+    assert len({row.region for row in rows[:3]}) == 1 and len({row.target_score for row in rows[:3]}) > 1
+    assert rows[0].heat_in_patch is not None and rows[1].heat_in_patch is None and rows[1].top5
+    models = json.loads((session / "session.json").read_text())["models"]
+    assert [(m["name"], m.get("defence")) for m in models] == [
+        ("tiny", None),
+        ("tiny+median", "median"),
+        ("tiny+jpeg", "jpeg"),
+    ]
 
 
 def test_an_untargeted_success_needs_the_truth(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:

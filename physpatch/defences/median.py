@@ -1,0 +1,19 @@
+"""Median blur, one of the feature squeezers of Xu et al. (2018)."""
+
+import torch.nn.functional as F
+from kornia.filters import median_blur
+from torch import Tensor
+
+from physpatch.defences.base import Defence
+
+WINDOW = 5  # pixels, odd
+
+
+def blur(images: Tensor) -> Tensor:
+    """Images (B, 3, H, W), each value replaced by the median of its channel in a window of :data:`WINDOW`."""
+    border = WINDOW // 2  # mirrored here, because kornia before 0.9 takes what lies outside for black
+    padded = F.pad(images, (border,) * 4, mode="reflect")
+    return median_blur(padded, WINDOW)[..., border:-border, border:-border]
+
+
+MEDIAN = Defence(f"median blur over {WINDOW}x{WINDOW} pixels (Xu et al. 2018)", lambda _: blur)

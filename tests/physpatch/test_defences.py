@@ -1,0 +1,154 @@
+"""Defences: what each does to a picture, what they are worth, and how they are asked for."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from support import CATEGORIES
+
+from calibration.errors import InputError
+from physpatch.artifact import Patch
+from physpatch.data import Photographs
+from physpatch.defences import DEFENCES, defended, named_defences
+from physpatch.defences.frequency import cover_detail
+from physpatch.defences.jpeg import QUALITY, squeeze
+from physpatch.defences.lgs import smooth
+from physpatch.defences.masking import SIDE, covered, densest_window
+from physpatch.defences.median import blur
+from physpatch.evaluate import defence_effect, evaluate_patch
+from physpatch.victims.base import Victim
+
+SIZE = 96
+SQUARE = (slice(30, 66), slice(30, 66))
+
+
+def landscape(batch: int = 2) -> torch.Tensor:
+    """Pictures (B, 3, 96, 96) of slow waves between a dark sky and a dark ground: smooth, but for two lines."""
+    y, x = torch.meshgrid(torch.linspace(0, 3, SIZE), torch.linspace(0, 3, SIZE), indexing="ij")
+    waves = [0.5 + 0.2 * torch.sin(x * (1 + i) + c) * torch.cos(y + i) for i in range(batch) for c in range(3)]
+    pictures = torch.stack(waves).view(batch, 3, SIZE, SIZE)
+    pictures[..., :10, :] *= 0.05
+    pictures[..., 84:, :] *= 0.05
+    return pictures
+
+
+def patched(batch: int = 2) -> torch.Tensor:
+    """The same with a patch of black and white pixels in random order."""
+    pictures = landscape(batch)
+    noise = torch.rand(36, 36, generator=torch.Generator().manual_seed(0))
+    pictures[:, :, *SQUARE] = (noise > 0.5).float()
+    return pictures
+
+
+@pytest.fixture(params=[squeeze, blur, smooth, cover_detail])
+def guard(request):
+    return request.param
+
+
+def test_pictures_stay_pictures_and_each_is_by_itself(guard) -> None:
+    pictures = torch.cat([patched(1), landscape(2)])
+    seen = guard(pictures)
+    assert seen.shape == pictures.shape and seen.dtype == pictures.dtype and seen.min() >= 0 and seen.max() <= 1
+    alone = torch.cat([guard(one[None]) for one in pictures])
+    assert torch.allclose(seen, alone, atol=1e-6)
+
+
+def test_smooth_pictures_are_left_nearly_as_they_are(guard) -> None:
+    assert (guard(landscape()) - landscape()).abs().mean() < 0.03
+
+
+@pytest.mark.parametrize("guard", [blur, smooth, cover_detail])
+def test_a_noisy_patch_loses_its_contrast(guard) -> None:
+    before, after = (pictures[:, :, *SQUARE][..., 4:-4, 4:-4] for pictures in (patched(), guard(patched())))
+    assert after.diff(dim=3).abs().mean() < 0.5 * before.diff(dim=3).abs().mean()
+
+
+def test_jpeg_is_libjpegs() -> None:
+    picture = (patched(1)[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    _, packed = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    expected = cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / 255
+    np.testing.assert_allclose(squeeze(patched(1))[0].permute(1, 2, 0).numpy(), expected, atol=1e-6)
+
+
+def test_the_window_lies_where_most_is() -> None:
+    energy = torch.zeros(2, 1, SIZE, SIZE)
+    energy[0, 0, 5:25, 60:80] = 1
+    energy[1, 0, 50:80, 10:40] = 1
+    masks = densest_window(energy)
+    assert ((masks * energy).sum(dim=(1, 2, 3)) == energy.sum(dim=(1, 2, 3))).all()
+    assert masks.sum(dim=(1, 2, 3)).tolist() == [round(SIDE * SIZE) ** 2] * 2
+    pictures = landscape()
+    filled = covered(pictures, masks)
+    assert torch.equal(filled * (1 - masks), pictures * (1 - masks))
+    inside = filled[0][:, masks[0, 0] > 0]
+    assert torch.allclose(
+        inside, pictures[0][:, masks[0, 0] == 0].mean(dim=1, keepdim=True).expand_as(inside), atol=1e-5
+    )
+
+
+def test_heat_is_covered_where_it_crowds(tiny_victim: Victim) -> None:
+    """The tiny victim's answer is drawn by blue: one blue square on black takes all of the heat, an even blue does not."""
+    crowded = torch.zeros(1, 3, 32, 32)
+    crowded[:, 2, 4:14, 16:26] = 1
+    even = torch.zeros(1, 3, 32, 32)
+    even[:, 2] = 0.6
+    guard = DEFENCES["heat"].guard_for(tiny_victim)
+    assert guard(crowded)[:, 2].max() < 0.2 and torch.equal(guard(even), even)
+    assert not any(module._forward_hooks for module in tiny_victim.module.modules())
+
+
+def test_a_defended_victim_is_a_victim_whose_gradient_passes(tiny_victim: Victim) -> None:
+    behind = defended(tiny_victim, "median")
+    assert behind.name == "tiny+median" and behind.weights == tiny_victim.weights
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert torch.equal(behind.scores(picture), tiny_victim.scores(blur(picture.detach())))
+    behind.scores(picture)[0, 0].backward()
+    assert picture.grad is not None and picture.grad.abs().sum() > 0
+
+
+def test_what_a_defence_is_worth_is_paired_by_photograph(tiny_victim: Victim, held_out: Photographs) -> None:
+    blue = Patch(np.full((4, 4, 3), (20, 20, 255), np.uint8), {"index": 2, "name": CATEGORIES[2]}, {})
+    bare = evaluate_patch(tiny_victim, held_out, blue, area=0.5)
+    hidden = replace(
+        tiny_victim, name="tiny+blind", guard=lambda images: images * torch.tensor([1.0, 1.0, 0.0])[:, None, None]
+    )
+    effect = defence_effect(bare, evaluate_patch(hidden, held_out, blue, area=0.5))
+    assert bare.targeted["patch"].rate is not None and bare.targeted["patch"].rate > 0.5
+    change = effect["targeted_success_change"]
+    assert change["difference"] == pytest.approx(-bare.targeted["patch"].rate, abs=0.2) and change["ci95"][1] < 0
+    assert effect["clean_accuracy_paid"] > 0.2  # what is blue is no longer seen
+    same = defence_effect(bare, bare)
+    assert same["clean_accuracy_paid"] == 0 and same["untargeted_success_change"]["difference"] == 0
+
+
+def test_defences_are_named(tiny_victim: Victim) -> None:
+    with pytest.raises(InputError, match=r"unknown defence 'jpge'.*jpeg"):
+        defended(tiny_victim, "jpge")
+    with pytest.raises(InputError, match="unknown defence 'medain'"):
+        named_defences(("medain",), "classify")
+    with pytest.raises(InputError, match="heat needs a classifier; boxes is a detector"):
+        defended(replace(tiny_victim, name="boxes", task="detect"), "heat")
+    assert named_defences(("all",), "classify") == tuple(DEFENCES)
+    assert named_defences(("all",), "detect") == tuple(name for name in DEFENCES if name != "heat")
+    assert named_defences(("lgs", "jpeg", "lgs"), "classify") == ("lgs", "jpeg")
+
+
+def test_evaluate_measures_with_and_without(command, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Patch.load(Path(__file__).parents[1] / "data" / "horn.json").save(tmp_path)
+    done = command(
+        "evaluate", tmp_path, "--model", "efficientnet_lite0", "--defence", "jpeg", "--defence", "heat", "--json", "-"
+    )
+    value = json.loads(done.out)
+    assert list(value) == ["efficientnet_lite0", "efficientnet_lite0+jpeg", "efficientnet_lite0+heat"]
+    assert "defence" not in value["efficientnet_lite0"]
+    heat = value["efficientnet_lite0+heat"]
+    assert heat["targeted_success"]["rate"] < value["efficientnet_lite0"]["targeted_success"]["rate"]
+    assert heat["defence"]["targeted_success_change"]["ci95"][1] < 0
+    listed = command("evaluate", "--defence", "list")
+    assert listed.code == 0 and all(name in listed.out for name in DEFENCES)
+    command("evaluate", tmp_path, "--defence", "jpge").assert_refused("unknown defence 'jpge'", "jpeg")
