@@ -121,7 +121,8 @@ def test_heat_is_printed_with_its_intervals_and_what_an_older_row_lacks_is_left_
     save_bench_report(tmp_path, [rows[0] | {"heat": heat} for heat in (known, known | more, {"n": 0})])
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     headings, _, *lines = text.split("### Heat")[1].split("### What")[0].strip().splitlines()[2:]
-    old, new, empty = (dict(zip(headings.split(" | "), line.strip("| ").split(" | "), strict=False)) for line in lines)
+    names, *cells = ([cell.strip() for cell in line.split("|")[1:-1]] for line in (headings, *lines))
+    old, new, empty = (dict(zip(names, row, strict=True)) for row in cells)
     assert old["heat in patch"] == "43.0 %" and old["like the target's heat"] == "+0.21"
     assert old["clean picture's"] == "-0.04" and old["hottest in patch"] == old["where reached"] == ""
     assert new["heat in patch"] == "43.0 % [38.0, 48.0]" and new["hottest in patch"] == "95.0 % [77.0, 99.0]"
