@@ -311,6 +311,8 @@ def _verdict(steps: Sequence[GapStep], happened: str, conditional: bool) -> tupl
     loss = losses[most]
     words = next(step for step in WAY if step.name == most)
     suffix = "" if conditional else " (No control tells whether the model was right at these poses.)"
+    if first - last < _LEAST_LOSS:
+        return None, f"{begun} There is no loss to explain.{suffix}"
     if (loss.difference or 0.0) < _LEAST_LOSS or not loss.told:
         return None, f"{begun} No step on the way loses so much that it could be told from chance.{suffix}"
     return most, f"{begun} Most is lost to {words.loss}: {loss}. What helps: {words.cure}.{suffix}"
