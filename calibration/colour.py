@@ -66,7 +66,7 @@ class ColourMap:
     def apply(self, srgb: NDArray[np.floating]) -> NDArray[np.float64]:
         """Map sRGB values (..., 3)."""
         table = np.array(self.coefficients)
-        values = _features(_into(self.domain, np.asarray(srgb, dtype=np.float64)), self.degree) @ table
+        values = polynomial_terms(_into(self.domain, np.asarray(srgb, dtype=np.float64)), self.degree) @ table
         return np.clip(_out_of(self.domain, np.clip(values, 0, 1)), 0, 1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,14 +142,15 @@ def fit_colour_map(sent: NDArray[np.floating], seen: NDArray[np.floating], *, se
 
 def _fit(sent: NDArray[np.floating], seen: NDArray[np.floating], domain: str, degree: int, ridge: float) -> ColourMap:
     """Least squares, the products of channels held small by ``ridge``."""
-    inputs = _features(_into(domain, sent), degree)
+    inputs = polynomial_terms(_into(domain, sent), degree)
     targets = _into(domain, seen)
     weights = np.array([0.0 if len(factors) <= 1 else ridge for factors in monomials(degree)])
     table = np.linalg.solve(inputs.T @ inputs / len(sent) + np.diag(weights + 1e-12), inputs.T @ targets / len(sent))
     return ColourMap(domain, degree, tuple((float(r), float(g), float(b)) for r, g, b in table))
 
 
-def _features(values: NDArray[np.floating], degree: int) -> NDArray[np.float64]:
+def polynomial_terms(values: NDArray[np.floating], degree: int) -> NDArray[np.float64]:
+    """The products named by :func:`monomials`, of values (..., 3): (..., M)."""
     return np.stack([np.prod(values[..., list(f)], axis=-1) for f in monomials(degree)], axis=-1)
 
 

@@ -5,7 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.chart import ChartShot
-from calibration.colour import srgb_to_linear
+from calibration.colour import linear_to_srgb, polynomial_terms, srgb_to_linear
+from calibration.edges import SAMPLING_VARIANCE_PX
 from calibration.paperlight import SmoothLight, marker_blur_px, mixing, white_ring
 from calibration.pose import SheetPose
 
@@ -13,6 +14,12 @@ LEAST_PX_PER_CELL = 3.0  # below it a cell's colour cannot be told from its neig
 _LEAST_BORDER_PX = 3.0
 _PER_CELL = 3  # samples along each side of a cell
 _DAMPING = 0.05  # of the largest singular value: what the blur took away for good is not guessed
+# Cameras and JPEG keep colour at half the resolution: where cells are smaller than this, it reaches over to the next.
+_SMEARED_PX = 10.0
+_RINGS = (1, 2)  # of neighbours, in cells
+_LEAST_CELLS = 64
+_SMEAR_DEGREE = 3
+_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])  # JFIF: ITU-T T.871
 _SIGMA_OF_MAD = 1.4826
 _WORST_NOISE = 0.05  # beyond it the border is not where the pose has it, or something lies on it
 
@@ -20,7 +27,8 @@ _WORST_NOISE = 0.05  # beyond it the border is not where the pose has it, or som
 def observe(frame: NDArray[np.uint8], pose: SheetPose) -> ChartShot | None:
     """Read a sheet that was found in ``frame`` (H, W, 3) RGB uint8, whatever it shows.
 
-    Its ``seen`` are the cells freed from the blur that the markers' edges have; its ``shot_noise`` is all noise at full scale.
+    Its ``seen`` are the cells freed from the blur that the markers' edges have, and, where the sheet's colours are known, from
+    what the camera's coarser colour carries over from cell to cell; its ``shot_noise`` is all noise at full scale.
     None where the white border is too narrow in the frame, partly outside of it, clipped, or not plain.
     """
     layout = pose.layout
@@ -41,9 +49,13 @@ def observe(frame: NDArray[np.uint8], pose: SheetPose) -> ChartShot | None:
     if spread > _WORST_NOISE * float(np.sqrt(level.mean())):
         return None
     blur = marker_blur_px(frame, pose) or 0.0
+    mixed = float(np.hypot(blur, SAMPLING_VARIANCE_PX**0.5))
+    seen = _unblurred(_samples(frame, pose, light), mixed / pose.px_per_cell)
+    if layout.cells is not None and layout.cells.size // 3 >= _LEAST_CELLS and pose.px_per_cell < _SMEARED_PX:
+        seen = _unsmeared(seen, layout.cells, float(white.mean()))
     height, width = frame.shape[:2]
     return ChartShot(
-        seen=_unblurred(_samples(frame, pose, light), blur / pose.px_per_cell),
+        seen=seen,
         white=white,
         white_range=(float(level.min()), float(level.max())),
         read_noise=0.0,
@@ -83,3 +95,31 @@ def _unmixing(cells: int, sigma: float) -> NDArray[np.float64]:
     left, values, right = np.linalg.svd(mixing(cells, at, sigma), full_matrices=False)
     damped = values / (values**2 + (_DAMPING * values[0]) ** 2)
     return (right.T * damped) @ left.T
+
+
+def _unsmeared(seen: NDArray[np.float64], sent: NDArray[np.uint8], level: float) -> NDArray[np.float64]:
+    """Cells (rows, columns, 3) with what their chroma has of their neighbours' taken away, and their own put in its place.
+
+    How much that is follows from what was sent: the chroma that a smooth function of a cell's own colour predicts is compared
+    with what is seen there and with the rings of cells around. ``level`` is the paper's white in the frame.
+    """
+    white = linear_to_srgb(np.full(3, level)) @ _YCC.T
+    coded = linear_to_srgb(np.clip(seen * level, 0, 1)) @ _YCC.T - white
+    chroma = coded[..., 1:]
+    terms = polynomial_terms(sent.reshape(-1, 3) / 255, _SMEAR_DEGREE)
+    own = (terms @ np.linalg.lstsq(terms, chroma.reshape(-1, 2), rcond=None)[0]).reshape(chroma.shape)
+    rings = [_ring_mean(own, radius) for radius in _RINGS]
+    shares, *_ = np.linalg.lstsq(np.column_stack([part.ravel() for part in (own, *rings)]), chroma.ravel(), rcond=None)
+    carried = sum(share * (ring - own) for share, ring in zip(shares[1:], rings, strict=True))
+    coded[..., 1:] = chroma - carried
+    return np.asarray(srgb_to_linear(np.clip((coded + white) @ np.linalg.inv(_YCC).T, 0, None)) / level)
+
+
+def _ring_mean(values: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
+    """Of the cells at just that distance (the larger of across and down); beyond the patch lies paper, which is 0."""
+    outer, inner = (2 * radius + 1) ** 2, (2 * radius - 1) ** 2
+    whole, within = (
+        cv2.boxFilter(values, -1, (2 * r + 1,) * 2, normalize=False, borderType=cv2.BORDER_CONSTANT) if r else values
+        for r in (radius, radius - 1)
+    )
+    return np.asarray((whole - within) / (outer - inner))

@@ -12,7 +12,10 @@ from calibration.colour import delta_e00, linear_to_srgb, srgb_to_linear
 from calibration.observed import observe
 from calibration.paperlight import mixing
 from calibration.pose import find_sheet
+from calibration.sheet import SheetLayout
 from captures.virtual import RigPose, RigTruth, VirtualRig
+from physpatch import Patch
+from printouts import print_sheets
 
 FACING = RigPose(0.3, 0.0, 0.0, 4.0, -3.0, 2.0)
 
@@ -46,14 +49,48 @@ def test_colours_and_light_are_read_off_a_control_sheet(rig_with) -> None:
     truth = replace(RigTruth.draw(2), vignette=0.0)
     frame, pose, layout = rig_with("random", truth)
     shot = observe(frame, pose)
-    assert shot is not None and layout.cells is not None
-    sent = srgb_to_linear(layout.cells / 255) ** truth.dot_gain
-    printed = (truth.ink_floor + (1 - truth.ink_floor) * (sent @ truth.ink.T)) @ truth.sensor.T
-    paper = (truth.ink_floor + (1 - truth.ink_floor) * truth.ink.sum(axis=1)) @ truth.sensor.T
-    expected = linear_to_srgb(np.clip(printed / paper, 0, 1))
+    assert shot is not None
+    paper, expected = seen_by(truth, layout)
     assert np.median(delta_e00(shot.srgb, expected)) < 1.5
     assert shot.white / shot.white.mean() == pytest.approx(paper / paper.mean(), rel=0.03)
     assert 0.5 * truth.shot_noise < shot.shot_noise < 3 * truth.shot_noise
+
+
+def test_the_colour_of_small_cells_is_freed_from_their_neighbours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JPEG keeps chroma at half the resolution: read as they come, cells of 4 pixels have lost half of theirs."""
+    cells = np.random.default_rng(3).integers(0, 256, (46, 46, 3), dtype=np.uint8)
+    sheet, wall = tmp_path / "fine.pdf", tmp_path / "wall.png"
+    print_sheets(Patch(cells), 100, sheet, controls=("grey", "random"))
+    cv2.imwrite(str(wall), np.full((480, 640, 3), 120, np.uint8))
+    truth = replace(RigTruth.draw(2), blur_px=0.5)
+    rig = VirtualRig(sheet, [(wall, None)], truth=truth)
+    page = next(i for i, layout in enumerate(rig.layouts) if layout.kind == "random")
+    frame = rig.render(page, FACING, rig.background(wall), np.random.default_rng(0))
+    pose = find_sheet(frame, rig.layouts, rig.intrinsics)
+    assert pose is not None and pose.px_per_cell < 4.5
+    shot = observe(frame, pose)
+    monkeypatch.setattr("calibration.observed._SMEARED_PX", 0.0)
+    blind = observe(frame, pose)
+    assert shot is not None and blind is not None
+    _, expected = seen_by(truth, rig.layouts[page])
+
+    def colourfulness(srgb: np.ndarray) -> float:
+        spread, wanted = (values - values.mean(axis=2, keepdims=True) for values in (srgb, expected))
+        return float(np.polyfit(wanted.ravel(), spread.ravel(), 1)[0])
+
+    assert colourfulness(blind.srgb) < 0.8 and colourfulness(shot.srgb) == pytest.approx(1, abs=0.07)
+    assert np.median(delta_e00(shot.srgb, expected)) < 0.6 * np.median(delta_e00(blind.srgb, expected))
+
+
+def seen_by(truth: RigTruth, layout: SheetLayout) -> tuple[np.ndarray, np.ndarray]:
+    """The paper's colour (3,) and the cells' beside it (rows, columns, 3), sRGB, as print and camera make them."""
+    assert layout.cells is not None
+    sent = srgb_to_linear(layout.cells / 255) ** truth.dot_gain
+    printed = (truth.ink_floor + (1 - truth.ink_floor) * (sent @ truth.ink.T)) @ truth.sensor.T
+    paper = (truth.ink_floor + (1 - truth.ink_floor) * truth.ink.sum(axis=1)) @ truth.sensor.T
+    return paper, linear_to_srgb(np.clip(printed / paper, 0, 1))
 
 
 def test_what_cannot_be_measured_is_not(rig_with) -> None:

@@ -15,7 +15,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 from support import CHROMIUM
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -243,7 +243,7 @@ def test_a_plan_is_followed_on_the_page(running, browser: Browser) -> None:
     assert "change the light to" in (page.text_content("#hint") or "")
     page.click("#confirm")
     page.locator("#step", has_text="All steps are done.").wait_for(timeout=WAIT_MS)
-    assert page.locator("#map small", has_text="2 of 2").count() == 2
+    expect(page.locator("#map small", has_text="2 of 2")).to_have_count(2, timeout=WAIT_MS)
     page.on("dialog", lambda dialog: dialog.accept())
     page.click("#stop")
     session.end()

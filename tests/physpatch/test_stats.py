@@ -147,10 +147,10 @@ def test_mcnemar_is_statsmodels(table: tuple[int, int, int, int]) -> None:
 
 
 def test_paired_differences_see_what_single_rates_do_not() -> None:
-    control = [0.0, 0.2, 0.4, 0.6, 0.8] * 2
+    control = [0.0, 0.2, 0.4, 0.6, 0.8] * 3
     patch = [min(1.0, rate + 0.2) for rate in control]
     paired = paired_difference(patch, control)
-    assert paired.difference == pytest.approx(0.2) and paired.told and paired.n == 10
+    assert paired.difference == pytest.approx(0.2) and paired.told and paired.n == 15
     apart = independent_difference(clip_rate(patch), clip_rate(control))
     assert apart.difference == pytest.approx(0.2) and not apart.told
     assert str(paired).startswith("+20.0 points [+") and paired_difference([], []).difference is None
