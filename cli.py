@@ -210,7 +210,26 @@ def _say(line: str) -> None:
     help="Rows x columns of cells.",
 )
 @click.option(
-    "--area", type=float, default=_DEFAULT.area, show_default=True, help="Share of the image that the patch covers."
+    "--area",
+    type=float,
+    default=_DEFAULT.area,
+    show_default=True,
+    help="Share of the image that the patch covers; with --object, that the sign's square covers.",
+)
+@click.option("--object", metavar="SIGN", help="Stick the patch on a sign: stop, yield, no-entry … (--model signs).")
+@click.option(
+    "--object-share",
+    type=float,
+    default=_DEFAULT.object_share,
+    show_default=True,
+    help="Share of the sign's area that the patch is.",
+)
+@click.option(
+    "--object-at",
+    default="0.5,0.5",
+    show_default=True,
+    metavar="X,Y",
+    help="The patch's middle on the sign, as shares of its width and height.",
 )
 @click.option("--steps", type=int, default=_DEFAULT.steps, show_default=True)
 @click.option("--batch", type=int, default=_DEFAULT.batch, show_default=True, help="Photographs a step.")
@@ -246,6 +265,7 @@ def train(
     ranges: tuple[str, ...],
     models: tuple[str, ...],
     grid: str,
+    object_at: str,
     profile: Path | None,
     from_session: Path | None,
     out: Path | None,
@@ -263,6 +283,7 @@ def train(
     """
     if options["technique"] == "list":
         return _show_techniques()
+    from physpatch.config import parse_place
     from physpatch.runs import resume_run, train_run
     from physpatch.terminal import progress_bar
 
@@ -274,6 +295,7 @@ def train(
         else:
             model, *also = models
             options |= {"model": model, "also": tuple(also), "grid": parse_grid(grid)}
+            options |= {"object_at": parse_place(object_at)}
             if from_session is not None:
                 if not eot or profile is not None:
                     raise InputError(
@@ -501,8 +523,8 @@ def evaluate(
     physpatch evaluate --defence all
     """
     from physpatch.defences import defended, named_defences
-    from physpatch.evaluate import defence_effect, evaluate_patch
-    from physpatch.runs import held_out_photographs, poses_for
+    from physpatch.evaluate import defence_effect
+    from physpatch.runs import held_out_photographs, measure_patch, poses_for
     from physpatch.terminal import progress_bar
     from physpatch.victims.registry import load_victim
 
@@ -520,12 +542,11 @@ def evaluate(
         evaluations = []
         for one in chosen:
             with progress_bar(f"measuring {one.name}") as bar:
-                evaluation = evaluate_patch(
+                evaluation = measure_patch(
                     one,
                     photographs,
                     patch,
-                    area=config.area,
-                    eot=ranges,
+                    replace(config, eot=ranges),
                     seed=seed,
                     poses=poses_for(photographs),
                     progress=bar.show,
@@ -591,6 +612,30 @@ def _show_results(results: dict[str, dict[str, Any]]) -> None:
             for name, (acc, target, wrong) in effects.items()
         ]
     print_table(("model", "shown", "accuracy", "target first", "made wrong", "n"), rows)
+    _show_objects(results)
+
+
+def _show_objects(results: dict[str, dict[str, Any]]) -> None:
+    """What became of the object, where a detector was measured on one."""
+    from physpatch.terminal import print_table
+
+    rows: list[tuple[str, ...]] = []
+    for model, r in results.items():
+        for name in ("clean", "patch", *r["controls"]) if "object" in r else ():
+            precision = r["mean_precision"][name]
+            hidden, relabelled = (_rate(r[kind][name]) if name in r[kind] else "" for kind in ("hidden", "relabelled"))
+            rows.append(
+                (
+                    f"{model}: {r['object']}",
+                    {"clean": "bare sign", "patch": "patch"}.get(name, f"{name} control"),
+                    hidden,
+                    relabelled,
+                    f"{r['false_boxes_per_image'][name]:.2f}",
+                    f"{precision['map50']:.2f} / {precision['map']:.2f}",
+                )
+            )
+    if rows:
+        print_table(("object", "shown", "hidden", "relabelled", "false boxes an image", "mAP50 / mAP"), rows)
 
 
 def _percent(share: float) -> str:

@@ -32,7 +32,7 @@ from captures.sources import FileSource
 from captures.virtual import VirtualRig
 from physpatch import Patch, load_victim
 from physpatch.explain import grad_cam
-from physpatch.victims.base import Preprocessing, Victim, WeightsInfo, freeze
+from physpatch.victims.base import Detector, Preprocessing, Victim, WeightsInfo, freeze
 from physpatch.victims.ultralytics_detectors import YoloVictim
 from printouts import print_sheets
 
@@ -131,7 +131,7 @@ def main() -> None:
     print(json.dumps(record))  # noqa: T201
 
 
-def bare_seconds(classifier: Victim, detector: YoloVictim | None, pictures: list[NDArray[np.uint8]]) -> float:
+def bare_seconds(classifier: Victim, detector: Detector | None, pictures: list[NDArray[np.uint8]]) -> float:
     """A frame's time of the models alone: the classifier with its heat, the detector with its boxes."""
     with grad_cam(classifier) as cam:
         for number, picture in enumerate(pictures):
@@ -151,13 +151,13 @@ def make_rig(work: Path) -> VirtualRig:
     return VirtualRig(work / "sheet.pdf", [(path, None) for path in photographs], clips=1, frames_per_clip=30)
 
 
-def user_pair() -> tuple[Victim, YoloVictim]:
+def user_pair() -> tuple[Victim, Detector]:
     """ResNet50 and YOLOv8n as sessions load them, but for their weights."""
     from torchvision.models import resnet50
 
-    from physpatch.victims.ultralytics_detectors import _import_ultralytics
+    from physpatch.victims.ultralytics_detectors import import_ultralytics
 
-    _import_ultralytics()
+    import_ultralytics()
     from ultralytics.nn.tasks import DetectionModel
 
     torch.manual_seed(0)

@@ -22,8 +22,7 @@ from captures.labels import LabelWatch
 from captures.region import Region, RegionRule
 from captures.store import FrameRow
 from physpatch.explain import HeatMapper, grad_cam, heat_share
-from physpatch.victims.base import Detection, Preprocessing, Victim
-from physpatch.victims.ultralytics_detectors import YoloVictim
+from physpatch.victims.base import Detection, Detector, Preprocessing, Victim
 
 Lens = Callable[[tuple[int, ...]], Intrinsics]  # from a frame's (height, width, ...) to its intrinsics
 _TOP = 5
@@ -84,7 +83,7 @@ class Analyser:
     def __init__(
         self,
         classifier: Victim,
-        detector: YoloVictim | None,
+        detector: Detector | None,
         layouts: Sequence[SheetLayout],
         lens: Lens,
         target: dict[str, Any] | None,
@@ -184,7 +183,7 @@ class Analyser:
 @contextmanager
 def open_analyser(
     classifier: Victim,
-    detector: YoloVictim | None,
+    detector: Detector | None,
     layouts: Sequence[SheetLayout],
     lens: Lens,
     target: dict[str, Any] | None,

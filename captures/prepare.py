@@ -12,9 +12,8 @@ from calibration.profile import RigProfile
 from calibration.sheet import SheetLayout
 from physpatch.artifact import Patch
 from physpatch.config import TrainConfig
-from physpatch.victims.base import Victim
+from physpatch.victims.base import Detector, Victim
 from physpatch.victims.registry import load_detector, load_victim
-from physpatch.victims.ultralytics_detectors import YoloVictim
 
 
 def session_models(
@@ -26,7 +25,7 @@ def session_models(
     device: str,
     trust: bool,
     say: Callable[[str], None],
-) -> tuple[Victim, YoloVictim | None]:
+) -> tuple[Victim, Detector | None]:
     """The models that were named, else the run's own in its role, else an automatic classifier.
 
     Raises:
@@ -35,7 +34,7 @@ def session_models(
     boxes = load_detector(detector, device=device, trust=trust) if detector else None
     if classifier is None and weights is None and config is not None:
         own = load_victim(config.model, weights=config.weights, device=device, trust=trust, say=say)
-        if not isinstance(own, YoloVictim):
+        if not isinstance(own, Detector):
             return own, boxes
         boxes = boxes or own
     victim = load_victim(classifier or "auto", weights=weights, device=device, trust=trust, say=say)

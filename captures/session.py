@@ -30,8 +30,7 @@ from captures.store import SessionStore, export_csv
 from captures.summary import Tally
 from captures.takes import Filing
 from physpatch.environment import device_name, versions
-from physpatch.victims.base import Victim
-from physpatch.victims.ultralytics_detectors import YoloVictim
+from physpatch.victims.base import Detector, Victim
 
 SESSIONS_FOLDER = Path("sessions")
 _FPS_WINDOW = 15
@@ -60,7 +59,7 @@ class SessionPlan:
     """
 
     classifier: Victim
-    detector: YoloVictim | None = None
+    detector: Detector | None = None
     defended: Sequence[Victim] = ()
     layouts: Sequence[SheetLayout] = ()
     intrinsics: Intrinsics | None = None

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from physpatch.compose import place_patch
 from physpatch.eot import EotParams
 from physpatch.objectives import Objective
 from physpatch.penalties import non_printability, offset_palette, total_variation
+from physpatch.placing import Placing
 from physpatch.techniques import Technique
-from physpatch.victims.base import Victim
+from physpatch.victims.base import Detector, Victim
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Attack(nn.Module):
         technique: Technique,
         victims: list[Victim],
         objectives: list[Objective],
-        area: float,
+        placing: Placing,
         penalties: Penalties = Penalties(),
         half_precision: bool = False,
         palette: Tensor | None = None,
     ) -> None:
-        """Pair each victim with its objective.
+        """Pair each victim with its objective; ``placing`` is how the patch is put into the photographs.
 
         ``half_precision`` runs the victims in bfloat16. ``palette`` (N, 3) are the colours that can be printed, in sRGB; by
         default those of coated offset printing.
@@ -52,7 +52,7 @@ class Attack(nn.Module):
         super().__init__()
         self.technique = technique
         self._judges = tuple(zip(victims, objectives, strict=True))
-        self._area, self._penalties, self._half = area, penalties, half_precision
+        self._placing, self._penalties, self._half = placing, penalties, half_precision
         colors = offset_palette() if palette is None else palette
         self._palette = colors.to(victims[0].device) if penalties.nps else None
 
@@ -80,11 +80,12 @@ class Attack(nn.Module):
         """
         if cells is None:
             cells = self.technique.cells()
-        composite, _ = place_patch(images, cells, params, self._area)
+        composite = self._placing.compose(images, cells, params)
+        boxes = None if self._placing.carrier is None else self._placing.boxes(params, images.shape[-1])
         losses: list[dict[str, Tensor]] = []
         fooled = torch.ones(len(images), device=images.device)
         for victim, objective in self._judges:
-            scores = self._scores(victim, composite)
+            scores = self._scores(victim, composite, boxes)
             losses.append(objective.terms(scores, labels))
             fooled = fooled * objective.success(scores.detach(), labels).float()
         sums = torch.stack([torch.stack(list(terms.values())).sum() for terms in losses])
@@ -92,12 +93,15 @@ class Attack(nn.Module):
         terms = [weight * value for weight, part in zip(weights, losses, strict=True) for value in part.values()]
         return torch.stack(terms + self._penalty_terms(cells)), fooled
 
-    def _scores(self, victim: Victim, composite: Tensor) -> Tensor:
-        size = victim.preprocessing.size
+    def _scores(self, victim: Victim, composite: Tensor, boxes: Tensor | None) -> Tensor:
+        """Of the whole picture, or, for a detector, of the boxes about the objects at (B, 4)."""
+        size, given = victim.preprocessing.size, composite.shape[-1]
         if composite.shape[-1] != size:
             composite = F.interpolate(composite, size=(size, size), mode="bilinear", antialias=True)
         with torch.autocast(composite.device.type, torch.bfloat16, enabled=self._half):
-            return victim.scores(composite).float()
+            if boxes is None or not isinstance(victim, Detector):
+                return victim.scores(composite).float()
+            return victim.scores_near(composite, boxes * size / given).float()
 
     def _penalty_terms(self, cells: Tensor) -> list[Tensor]:
         terms = []

@@ -21,6 +21,7 @@ from physpatch.data import load_photographs
 from physpatch.environment import device_name, versions
 from physpatch.evaluate import EVALUATION_SEED_OFFSET, evaluate_patch, scenes
 from physpatch.examples import measure_heat
+from physpatch.placing import Placing
 from physpatch.runs import poses_for
 from physpatch.targets import resolve_target
 from physpatch.techniques import TECHNIQUES
@@ -158,7 +159,7 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
         measured[name] = evaluate_patch(
             one, photographs, patch, area=config.area, eot=config.eot, seed=seed, poses=poses_for(photographs)
         ).to_dict()
-    looked_at = islice(scenes(victim, held_out[victim.name], config.area, config.eot, seed), _HEAT_SCENES)
+    looked_at = islice(scenes(victim, held_out[victim.name], Placing.of(config), config.eot, seed), _HEAT_SCENES)
     return {
         "name": cell.name,
         "technique": config.technique,

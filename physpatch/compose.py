@@ -34,7 +34,9 @@ def patch_size_px(area: float, grid: tuple[int, int], image_wh: tuple[int, int])
     return cell * columns, cell * rows
 
 
-def place_patch(images: Tensor, cells: Tensor, params: EotParams, area: float) -> tuple[Tensor, Tensor]:
+def place_patch(
+    images: Tensor, cells: Tensor, params: EotParams, area: float, cover: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Render the patch into a batch of photographs.
 
     Args:
@@ -43,6 +45,7 @@ def place_patch(images: Tensor, cells: Tensor, params: EotParams, area: float) -
             gradients flow to it.
         params: a draw for the B images.
         area: share of the image that the patch covers at scale 1.
+        cover: see :func:`place_at`.
 
     Returns:
         The composited images, as ``images``; and the patch's coverage (B, 1, H, W) in [0, 1].
@@ -50,11 +53,16 @@ def place_patch(images: Tensor, cells: Tensor, params: EotParams, area: float) -
     height, width = images.shape[-2:]
     rows, columns = cells.shape[-2:]
     patch_wh = patch_size_px(area, (rows, columns), (width, height))
-    return place_at(images, cells, params, patch_corners(params, patch_wh, (width, height)), patch_wh)
+    return place_at(images, cells, params, patch_corners(params, patch_wh, (width, height)), patch_wh, cover)
 
 
 def place_at(
-    images: Tensor, cells: Tensor, params: EotParams, corners: Tensor, patch_wh: tuple[float, float]
+    images: Tensor,
+    cells: Tensor,
+    params: EotParams,
+    corners: Tensor,
+    patch_wh: tuple[float, float],
+    cover: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Render the patch where it is known to be: :func:`place_patch` without its draw of the view.
 
@@ -62,6 +70,7 @@ def place_at(
         images, cells, params: as there; place, angles and scale of the draw tell only how finely to render.
         corners: (B, 4, 2) pixels, clockwise from the patch's own top left, pixel centres at whole numbers.
         patch_wh: the patch's width and height in pixels at scale 1, seen straight on.
+        cover: ([B,] 1, rows, columns) in [0, 1]: how much of each cell there is, for something that is not square; None: all.
 
     Returns:
         As :func:`place_patch`.
@@ -74,8 +83,12 @@ def place_at(
     margin = kernels.shape[-1] // 2 + 1
     texture = _texture(_printed(cells, params), params, per_cell)
     kernels = kernels.to(texture)
+    there = torch.ones_like(texture[:, :1])
+    if cover is not None:
+        there = there * cover.repeat_interleave(per_cell, dim=-2).repeat_interleave(per_cell, dim=-1).to(there)
+        texture = texture * there
     layer = _blurred(texture, kernels, margin)
-    shape = _blurred(torch.ones_like(texture[:, :1]), kernels, margin)  # of its own, as it needs no gradient
+    shape = _blurred(there, kernels, margin)  # of its own, as it needs no gradient
 
     block = BLOCK if bool((params.jpeg < NO_JPEG).any()) else 1
     reach = margin / density + 2 * float(params.bend.max()) * max(patch_wh)

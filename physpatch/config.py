@@ -197,6 +197,11 @@ class TrainConfig:
     limit: int = 2000
     eot: EotConfig = EotConfig()
     backgrounds: str | None = None  # a folder of scenes of a session, as many in a batch as other photographs
+    object: str | None = (
+        None  # a sign that the patch is stuck on; `area` is then the share of the image that its square covers
+    )
+    object_share: float = 0.2  # of the sign's area that the patch is
+    object_at: tuple[float, float] = (0.5, 0.5)  # the patch's middle, across and down, as shares of the sign's box
     profile: str | None = None  # SHA-256 of the rig profile from which `eot` was made
 
     def __post_init__(self) -> None:
@@ -206,6 +211,10 @@ class TrainConfig:
         for name in ("steps", "batch", "limit", "restarts"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0.01 <= self.object_share <= 0.8:
+            raise InputError(
+                f"object_share {self.object_share} out of range; expected a share of the sign, 0.01 to 0.8"
+            )
         if not 0 < self.held_out < 1:
             raise InputError(f"held_out {self.held_out} out of range; expected a share between 0 and 1")
         for name in ("nps", "tv"):
@@ -240,7 +249,7 @@ class TrainConfig:
         _refuse_unknown(cls, value)
         _refuse_unknown(EotConfig, eot)
         plain = {k: v for k, v in value.items() if k != "eot"}
-        plain |= {k: tuple(plain[k]) for k in ("grid", "also") if k in plain}
+        plain |= {k: tuple(plain[k]) for k in ("grid", "also", "object_at") if k in plain}
         return replace(cls(**plain), eot=_eot_from_plain(eot))
 
 
@@ -255,3 +264,20 @@ def _refuse_unknown(cls: type, value: dict[str, Any]) -> None:
         raise InputError(
             f"unknown key {unknown[0]!r} in the {cls.__name__} of this run; was it written by a newer physpatch?"
         )
+
+
+def parse_place(text: str) -> tuple[float, float]:
+    """``0.5,0.6``: across and down.
+
+    Raises:
+        InputError: not two shares.
+    """
+    try:
+        across, down = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"the place {text!r} is not understood; write two shares of the sign's box, such as 0.5,0.5"
+        ) from None
+    if not (0 <= across <= 1 and 0 <= down <= 1):
+        raise InputError(f"the place {text!r} is not on the sign; expected two shares from 0 to 1")
+    return across, down

@@ -75,21 +75,29 @@ class Photographs:
         return digest.hexdigest()
 
 
-def list_photos(data: str, categories: Sequence[str]) -> list[Photo]:
+def photos_for(victim: Victim, data: str) -> list[Photo]:
+    """As :func:`list_photos`, with labels of the victim's classes; without any for a detector, which needs none."""
+    return list_photos(data, victim.categories if victim.task == "classify" else None)
+
+
+def list_photos(data: str, categories: Sequence[str] | None) -> list[Photo]:
     """List the photographs of ``samples``, ``imagenette`` or a folder, in a fixed order.
 
-    A folder may hold a ``labels.csv`` (columns file, class_index), one sub-folder a class, or plain images (unlabelled).
+    A folder may hold a ``labels.csv`` (columns file, class_index), one sub-folder a class, or plain images (unlabelled). With
+    ``categories`` None no labels are read, and all images in the folder and its sub-folders are taken.
 
     Raises:
         InputError: no such folder, no images in it, or labels that cannot be read.
         UnavailableError: imagenette is not here and cannot be downloaded.
     """
     if data == "samples":
-        return _samples(categories)
+        return _samples(categories or ())
     folder = _imagenette() if data == "imagenette" else Path(data)
     if not folder.is_dir():
         raise InputError(f"no data folder {data!r}; expected samples, imagenette or a folder of images")
-    if (folder / "labels.csv").is_file():
+    if categories is None:
+        photos = [Photo(path, UNLABELLED) for path in _images_in(folder)]
+    elif (folder / "labels.csv").is_file():
         photos = _from_csv(folder / "labels.csv", len(categories))
     elif any(p.is_dir() and not p.name.startswith(".") for p in folder.iterdir()):
         photos = _from_subfolders(folder, categories)
@@ -152,7 +160,7 @@ def load_photographs(
     data: str, victim: Victim, *, held_out: float = 0.5, seed: int = 0, limit: int = 2000
 ) -> tuple[Photographs, Photographs]:
     """List, limit, split and load: (train, held out), in the form that ``Trainer`` and ``evaluate_patch`` take."""
-    photos = limited(list_photos(data, victim.categories), limit, seed)
+    photos = limited(photos_for(victim, data), limit, seed)
     train, kept_apart = split(photos, held_out, seed, by_label=victim.task == "classify")
     return load_photos(train, victim.preprocessing, whole=True), load_photos(kept_apart, victim.preprocessing)
 

@@ -65,7 +65,7 @@ class EotParams:
         """The same draw in another precision."""
         return self._each(lambda tensor: tensor.to(dtype))
 
-    def part(self, rows: slice) -> "EotParams":
+    def part(self, rows: slice | Tensor) -> "EotParams":
         """The draw of some of the images: what each of several processes works on."""
         return self._each(lambda tensor: tensor[rows])
 

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from calibration.errors import InputError
 from physpatch.artifact import Patch
-from physpatch.compose import place_patch
 from physpatch.config import EotConfig
 from physpatch.data import UNLABELLED, Photographs
 from physpatch.eot import EotParams, sample
 from physpatch.objectives import Objective, choose_objective
 from physpatch.patch import cells_from_patch
+from physpatch.placing import Placing
 from physpatch.stats import Difference, Rate, clip_rate, paired_difference, wilson
 from physpatch.victims.base import DETECTION_THRESHOLD, Victim, untouched
 
@@ -30,11 +30,20 @@ class Scene:
     images: Tensor  # (B, 3, S, S) in [0, 1] on the victim's device
     labels: Tensor  # (B,)
     params: EotParams
-    area: float
+    placing: Placing
 
-    def showing(self, patch: Patch) -> tuple[Tensor, Tensor]:
-        """The photographs with this patch in its poses, and its coverage, as :func:`place_patch` gives them."""
-        return place_patch(self.images, cells_from_patch(patch, self.images.device), self.params, self.area)
+    def showing(self, patch: Patch) -> Tensor:
+        """The photographs with this patch in its poses."""
+        return self.placing.compose(self.images, cells_from_patch(patch, self.images.device), self.params)
+
+    @property
+    def bare(self) -> Tensor:
+        """The photographs without a patch: as they are, or with what carries it."""
+        return self.images if self.placing.carrier is None else self.placing.compose(self.images, None, self.params)
+
+    def coverage(self, patch: Patch) -> Tensor:
+        """How much of each pixel the patch covers, (B, 1, S, S)."""
+        return self.placing.coverage(self.images, cells_from_patch(patch, self.images.device), self.params)
 
 
 @dataclass(frozen=True)
@@ -118,10 +127,10 @@ def evaluate_patch(
     scores: dict[str, list[Tensor]] = {name: [] for name in ("clean", *shown)}
     labels = []
     with untouched(victim), torch.no_grad():
-        for scene in scenes(victim, photographs, area, eot or EotConfig(), seed, poses):
+        for scene in scenes(victim, photographs, Placing(area), eot or EotConfig(), seed, poses):
             scores["clean"].append(victim.scores(scene.images).cpu())
             for name, cells in shown.items():
-                scores[name].append(victim.scores(scene.showing(cells)[0]).cpu())
+                scores[name].append(victim.scores(scene.showing(cells)).cpu())
             labels.append(scene.labels)
             progress(sum(map(len, labels)), len(photographs) * poses)
     joined = {name: torch.cat(parts) for name, parts in scores.items()}
@@ -129,7 +138,7 @@ def evaluate_patch(
 
 
 def scenes(
-    victim: Victim, photographs: Photographs, area: float, eot: EotConfig, seed: int, poses: int = 1
+    victim: Victim, photographs: Photographs, placing: Placing, eot: EotConfig, seed: int, poses: int = 1
 ) -> Iterator[Scene]:
     """The held-out photographs in batches, with poses drawn by ``seed``; unlabelled ones only for detectors.
 
@@ -150,7 +159,7 @@ def scenes(
             photographs.images[usable].split(_BATCH), photographs.labels[usable].split(_BATCH), strict=True
         ):
             params = sample(eot, len(images), generator)
-            yield Scene(images.to(victim.device).float() / 255, labels, params, area)
+            yield Scene(images.to(victim.device).float() / 255, labels, params, placing)
 
 
 def _count(
@@ -162,14 +171,14 @@ def _count(
     described: dict[str, Any] | None,
 ) -> Evaluation:
     right = {name: _right(victim, values, scores, labels) for name, values in scores.items()}
-    untargeted = {c: _rate(~right[c], right["grey"], poses) for c in CONDITIONS}
+    untargeted = {c: rate_over(~right[c], right["grey"], poses) for c in CONDITIONS}
     targeted = {c: Rate(None, None, 0) for c in CONDITIONS}
     hits = fair = None
     if target is not None:
         aim: Objective = choose_objective(victim.task, target)
         reached = {c: aim.success(scores[c], labels) for c in CONDITIONS}
         fair = right["grey"] & ~reached["grey"] & (labels != target)
-        targeted = {c: _rate(reached[c], fair, poses) for c in CONDITIONS}
+        targeted = {c: rate_over(reached[c], fair, poses) for c in CONDITIONS}
         hits = reached["patch"]
     accuracy = {name: float(values.double().mean()) for name, values in right.items()}
     patched = {c: accuracy[c] for c in CONDITIONS}
@@ -219,8 +228,8 @@ def _right(victim: Victim, values: Tensor, scores: dict[str, Tensor], labels: Te
     return values.gather(1, surest)[:, 0].sigmoid() >= DETECTION_THRESHOLD
 
 
-def _rate(success: Tensor, counted: Tensor, poses: int) -> Rate:
-    """The share of successes among what is counted, with the photograph as the unit."""
+def rate_over(success: Tensor, counted: Tensor, poses: int) -> Rate:
+    """The share of successes (poses * n,) among what is counted, with the photograph as the unit."""
     if poses == 1:
         return wilson(int((success & counted).sum()), int(counted.sum()))
     hits, trials = ((mask.view(poses, -1)).sum(dim=0) for mask in (success & counted, counted))

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from physpatch.artifact import Patch
-from physpatch.compose import place_patch
 from physpatch.config import TrainConfig
 from physpatch.data import Photographs
 from physpatch.eot import sample
@@ -19,6 +18,7 @@ from physpatch.evaluate import Scene
 from physpatch.explain import deletion_auc, grad_cam, heat_share, heat_similarity, points_inside, random_heat
 from physpatch.patch import cells_from_patch
 from physpatch.pictures import heat_overlay
+from physpatch.placing import Placing
 from physpatch.plots import Tile, save_panel
 from physpatch.stats import Interval, mean_interval, wilson
 from physpatch.victims.base import Victim, untouched
@@ -106,7 +106,7 @@ def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch
     chosen = torch.randint(len(photographs), (_EOT_SHOWN,), generator=generator)
     images = photographs.central(victim.preprocessing.size)[chosen].float() / 255
     params = sample(config.eot, _EOT_SHOWN, generator)
-    composite, _ = place_patch(images, cells_from_patch(patch), params, config.area)
+    composite = Placing.of(config).compose(images, cells_from_patch(patch), params)
     pictures = (composite.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
     tiles = [
         Tile(
@@ -121,10 +121,9 @@ def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch
 
 
 def _look(victim: Victim, scene: Scene, patch: Patch) -> _Seen:
-    images, coverage = {"clean": scene.images}, scene.images
+    images, coverage = {"clean": scene.bare}, scene.coverage(patch)
     for name in ("grey", "random", "patch"):
-        shown = patch if name == "patch" else patch.control(name)
-        images[name], coverage = scene.showing(shown)
+        images[name] = scene.showing(patch if name == "patch" else patch.control(name))
     with untouched(victim), torch.no_grad():
         confidences = {name: victim.confidences(victim.scores(batch)).cpu() for name, batch in images.items()}
     fair = torch.ones(len(scene.labels), dtype=torch.bool)  # a detector's answer is no one class

@@ -109,11 +109,42 @@ class HideDetection:
         return scores.amax(dim=1).sigmoid() < DETECTION_THRESHOLD
 
 
+@dataclass(frozen=True)
+class HideObject:
+    """-log(1 - p) of the object's own class, about the object: what stands there is not found for what it is."""
+
+    term_names: ClassVar[tuple[str, ...]] = ("hide",)
+
+    def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {"hide": F.softplus(scores.gather(1, labels[:, None])).mean()}
+
+    def success(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return scores.gather(1, labels[:, None])[:, 0].sigmoid() < DETECTION_THRESHOLD
+
+
+@dataclass(frozen=True)
+class RelabelObject(HideObject):
+    """The object's own class is not found about it, and another is."""
+
+    target: int
+    term_names: ClassVar[tuple[str, ...]] = ("hide", "appear")
+
+    def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return super().terms(scores, labels) | {"appear": F.softplus(-scores[:, self.target]).mean()}
+
+    def success(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return super().success(scores, labels) & (scores[:, self.target].sigmoid() >= DETECTION_THRESHOLD)
+
+
 OBJECTIVES = ("cross-entropy", "margin")
 
 
-def choose_objective(task: Task, target: int | None, loss: str = "cross-entropy") -> Objective:
+def choose_objective(
+    task: Task, target: int | None, loss: str = "cross-entropy", *, on_object: bool = False
+) -> Objective:
     """The objective for a victim's task and a target class, or None for untargeted.
+
+    ``on_object`` is for a detector whose scores are those about an object, the label being the object's class.
 
     Raises:
         InputError: no such loss, or none of that name for detectors.
@@ -123,6 +154,8 @@ def choose_objective(task: Task, target: int | None, loss: str = "cross-entropy"
     if task == "detect":
         if loss != "cross-entropy":
             raise InputError(f"objective {loss} is for classifiers; a detector's scores are not in competition")
+        if on_object:
+            return HideObject() if target is None else RelabelObject(target)
         return HideDetection() if target is None else TargetedDetection(target)
     if loss == "margin":
         return UntargetedMargin() if target is None else TargetedMargin(target)

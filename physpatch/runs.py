@@ -16,12 +16,15 @@ from safetensors.torch import load_file, save
 import physpatch
 from calibration.errors import InputError
 from calibration.files import atomic_path, read_json, write_json
+from physpatch.artifact import Patch
 from physpatch.config import TrainConfig
-from physpatch.data import UNLABELLED, Photo, Photographs, limited, list_photos, load_photographs, load_photos, split
+from physpatch.data import UNLABELLED, Photo, Photographs, limited, load_photographs, load_photos, photos_for, split
 from physpatch.environment import device_name, versions
-from physpatch.evaluate import EVALUATION_SEED_OFFSET, evaluate_patch, scenes
+from physpatch.evaluate import EVALUATION_SEED_OFFSET, Evaluation, evaluate_patch, scenes
+from physpatch.evaluate_objects import evaluate_on_object
 from physpatch.examples import save_eot_samples, save_pictures
 from physpatch.places import RUNS_FOLDER, mark_as_latest
+from physpatch.placing import Placing
 from physpatch.plots import save_evolution, save_loss_plot
 from physpatch.processes import Processes
 from physpatch.targets import TargetChoice, resolve_target
@@ -131,6 +134,27 @@ def resume_run(
     return _train(folder, config, materials, trainer, progress, say)
 
 
+def measure_patch(
+    victim: Victim,
+    photographs: Photographs,
+    patch: Patch,
+    config: TrainConfig,
+    *,
+    seed: int,
+    poses: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """As the run placed it, by itself or on its object; ``config.eot`` are the poses' ranges."""
+    placing = Placing.of(config)
+    if placing.carrier is not None:
+        return evaluate_on_object(
+            victim, photographs, patch, placing, eot=config.eot, seed=seed, poses=poses, progress=progress
+        )
+    return evaluate_patch(
+        victim, photographs, patch, area=config.area, eot=config.eot, seed=seed, poses=poses, progress=progress
+    )
+
+
 def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, victim: Victim) -> Photographs:
     """What a patch of this run is measured on: its own data's held-out part, or other data whole, as ``victim`` sees them.
 
@@ -140,7 +164,7 @@ def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, vi
     if data is None or _same_data(data, config.data):
         photos = _held_out(folder, config, victim)
     else:
-        photos = limited(list_photos(data, victim.categories), config.limit, config.seed)
+        photos = limited(photos_for(victim, data), config.limit, config.seed)
     if not photos:
         raise InputError("no labelled photographs were held out of this run; measure it on others with --data")
     return load_photos(photos, victim.preprocessing)
@@ -158,7 +182,7 @@ def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> 
 
 
 def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
-    photos = limited(list_photos(config.data, victim.categories), config.limit, config.seed)
+    photos = limited(photos_for(victim, config.data), config.limit, config.seed)
     held_out = split(photos, config.held_out, config.seed, by_label=victim.task == "classify")[1]
     record = read_json(folder / "run.json") if folder and (folder / "run.json").is_file() else {}
     before = record.get("data", {}).get("held_out_names")
@@ -207,7 +231,7 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
 
 def _with_backgrounds(train: Photographs, folder: str, victim: Victim) -> Photographs:
     """Scenes in among the photographs, each so often that a batch holds about as many of the one as of the other."""
-    scenes = load_photos(list_photos(folder, victim.categories), victim.preprocessing, whole=True)
+    scenes = load_photos(photos_for(victim, folder), victim.preprocessing, whole=True)
     times = max(1, round(len(train) / len(scenes)))
     return train.joined(scenes, times)
 
@@ -295,11 +319,11 @@ def _finish(
     seed = config.seed + EVALUATION_SEED_OFFSET
     if len(held_out):
         poses = poses_for(held_out)
-        evaluation = evaluate_patch(victim, held_out, patch, area=config.area, eot=config.eot, seed=seed, poses=poses)
+        evaluation = measure_patch(victim, held_out, patch, config, seed=seed, poses=poses)
         results = evaluation.to_dict()
         for other in materials.others:
             photographs = held_out_photographs(folder, config, None, other)
-            again = evaluate_patch(other, photographs, patch, area=config.area, eot=config.eot, seed=seed, poses=poses)
+            again = measure_patch(other, photographs, patch, config, seed=seed, poses=poses)
             results.setdefault("others", {})[other.name] = again.to_dict()
     record = read_json(folder / "run.json") | {"training_seconds": round(sum(row["seconds"] for row in rows), 2)}
     write_json(folder / "run.json", record | {"results": results})
@@ -307,7 +331,7 @@ def _finish(
     save_evolution(folder / "evolution.mp4", trainer.history)
     save_eot_samples(folder / "eot.png", victim, held_out if len(held_out) else materials.train, patch, config)
     if len(held_out):
-        scene = next(scenes(victim, held_out, config.area, config.eot, seed))
+        scene = next(scenes(victim, held_out, Placing.of(config), config.eot, seed))
         results["grad_cam"] = save_pictures(folder, victim, scene, patch)
     write_json(folder / "run.json", record | {"status": "finished", "results": results})
 

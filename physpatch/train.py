@@ -19,6 +19,7 @@ from physpatch.data import Photographs
 from physpatch.eot import sample
 from physpatch.objectives import choose_objective
 from physpatch.patch import printable_cells
+from physpatch.placing import Carrier, Placing
 from physpatch.printed import printed_palette
 from physpatch.processes import Processes
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
@@ -82,14 +83,23 @@ class Trainer:
         self.victim, self.config, self.target = victim, config, target
         self._victims = [victim, *others]
         self._processes = processes or Processes.alone()
+        self._placing = Placing.of(config)
         self._rows = self._processes.rows(config.batch)
         self._objectives = [
-            choose_objective(v.task, target_on(v, victim, target), config.objective) for v in self._victims
+            choose_objective(
+                v.task, target_on(v, victim, target), config.objective, on_object=self._placing.carrier is not None
+            )
+            for v in self._victims
         ]
         training, kept = _kept_apart(photographs) if config.restarts > 1 else (photographs, None)
         self._validation = kept
         self._source = BatchSource(victim, training, config.batch)
-        self._labels = training.labels if target is not None else self._own_labels()
+        carrier = self._placing.carrier
+        self._object = None if carrier is None else object_class(victim, carrier)
+        if self._object is not None:
+            self._labels = torch.full_like(training.labels, self._object)
+        else:
+            self._labels = training.labels if target is not None else self._own_labels()
         self.step = 0
         self._generator = torch.Generator().manual_seed(config.seed)
         self._starts = [torch.rand(3, *config.grid, generator=self._generator) for _ in range(config.restarts)]
@@ -181,7 +191,7 @@ class Trainer:
             self._technique,
             self._victims,
             self._objectives,
-            config.area,
+            self._placing,
             Penalties(config.nps, config.tv),
             half,
             printed_palette(config.eot.prints) if config.eot.prints else None,
@@ -208,7 +218,8 @@ class Trainer:
         source = BatchSource(self.victim, kept, min(len(kept), _VALIDATION_MOST))
         images, chosen = source.draw(generator)
         params = sample(self.config.eot, len(images), generator)
-        terms, _ = self._attack(images, source.labels()[chosen].to(images.device), params)
+        labels = source.labels() if self._object is None else torch.full_like(kept.labels, self._object)
+        terms, _ = self._attack(images, labels[chosen].to(images.device), params)
         return float(terms.sum())
 
     def _own_labels(self) -> Tensor:
@@ -268,6 +279,24 @@ def target_on(victim: Victim, first: Victim, target: int | None) -> int | None:
         raise InputError(
             f"{victim.name} has no class {first.categories[target]!r}; choose a target that all models know"
         )
+    return index
+
+
+def object_class(victim: Victim, carrier: Carrier) -> int:
+    """The class that a detector should find a carrier as.
+
+    Raises:
+        InputError: a classifier, or one that knows no such class.
+    """
+    if victim.task != "detect":
+        raise InputError(
+            f"a patch on a {carrier.name} sign needs a detector, such as --model signs; {victim.name} is a classifier"
+        )
+    index = victim.target_index({"index": -1, "name": carrier.name})
+    if index is None:
+        index = victim.target_index({"index": -1, "name": f"{carrier.name} sign"})
+    if index is None:
+        raise InputError(f"{victim.name} knows no {carrier.name} sign; known: {', '.join(victim.categories[:8])}")
     return index
 
 

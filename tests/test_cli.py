@@ -156,7 +156,7 @@ def test_live_on_stills_with_classifier_and_detector(demo: Path, tmp_path: Path)
     torch.manual_seed(0)
     torch.save(models.resnet50(weights=None).state_dict(), tmp_path / "resnet50.pth")
     build = (
-        "import torch; from physpatch.victims.ultralytics_detectors import _import_ultralytics; _import_ultralytics();"
+        "import torch; from physpatch.victims.ultralytics_detectors import import_ultralytics; import_ultralytics();"
         "from ultralytics.nn.tasks import DetectionModel; torch.manual_seed(0);"
         "torch.save({'model': DetectionModel('yolov8n.yaml', verbose=False), 'train_args': {'imgsz': 160}}, 'yolov8n.pt')"
     )

@@ -3,12 +3,16 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torchvision.ops import batched_nms
 
 from calibration.errors import InputError, unknown_name
 from physpatch.victims.fold import fold_batch_norms
@@ -16,6 +20,13 @@ from physpatch.victims.fold import fold_batch_norms
 Task = Literal["classify", "detect"]
 Guard = Callable[[Tensor], Tensor]  # (B, 3, H, W) RGB in [0, 1] to the same
 DETECTION_THRESHOLD = 0.25  # a detector "sees" a class from this confidence on, ultralytics' default for prediction
+_SUPPRESSED, _MOST_BOXES = (
+    0.7,
+    300,
+)  # as there: IoU from which the less confident box of a class goes, and how many stay
+_LETTERBOX_GREY, _STRIDE = 114, 32
+_ABOUT = 0.3  # IoU from which a box is about an object: less than what finds it, so that no better box is left behind
+_SURE = 1e-6  # probabilities are kept this far from 0 and 1 before they are turned into logits
 
 
 @dataclass(frozen=True)
@@ -118,6 +129,79 @@ class Victim:
         wanted = normal_name(str(target["name"]))
         named = [i for i, category in enumerate(self.categories) if normal_name(category) == wanted]
         return target["index"] if target["index"] in named else next(iter(named), None)
+
+
+@dataclass(frozen=True, eq=False)
+class Detector(Victim):
+    """A victim that finds boxes, whatever library it came from; a subclass gives :meth:`predictions`."""
+
+    def predictions(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Every box that it considers in (B, 3, S, S) RGB in [0, 1], before any is suppressed; gradients flow.
+
+        Returns:
+            Boxes (B, A, 4), left, top, right, bottom in pixels, and each class's probability (B, A, K).
+        """
+        raise NotImplementedError
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Logits (B, K) of the most confident box of each class."""
+        return torch.logit(self.predictions(images)[1].amax(dim=1), eps=_SURE)
+
+    def scores_near(self, images: Tensor, objects: Tensor) -> Tensor:
+        """Logits (B, K) of the most confident box of each class among those about an object.
+
+        Args:
+            images: as for :meth:`predictions`.
+            objects: (B, 4), one box an image, as those are; boxes with an IoU of 0.3 or more are about it.
+        """
+        boxes, probabilities = self.predictions(images)
+        near = box_overlap(boxes.detach().float(), objects.to(boxes)[:, None]) >= _ABOUT
+        best = (probabilities * near[:, :, None]).amax(dim=1)
+        return torch.logit(best, eps=_SURE)
+
+    @torch.no_grad()
+    def find(self, images: Tensor, least: float = DETECTION_THRESHOLD) -> list[list[Detection]]:
+        """Boxes of at least that confidence in (B, 3, H, W), the most confident first; of a class, no two that overlap much."""
+        found = []
+        for boxes, probabilities in zip(*self.predictions(images), strict=True):
+            scores, classes = probabilities.float().max(dim=1)
+            sure = scores >= least
+            boxes, scores, classes = boxes[sure].float(), scores[sure], classes[sure]
+            kept = batched_nms(boxes, scores, classes, _SUPPRESSED)[:_MOST_BOXES]
+            rows = zip(classes[kept].tolist(), scores[kept].tolist(), boxes[kept].tolist(), strict=True)
+            found.append([Detection(index, score, tuple(box)) for index, score, box in rows])
+        return found
+
+    def detect(self, frame: NDArray[np.uint8]) -> list[Detection]:
+        """Boxes in a (H, W, 3) RGB uint8 frame of any size, the most confident first.
+
+        The frame is letterboxed as ultralytics does for prediction: scaled to fit the input's side, centred, and grey around
+        up to the next multiple of the stride.
+        """
+        height, width = frame.shape[:2]
+        share = self.preprocessing.size / max(height, width)
+        inner = (round(width * share), round(height * share))
+        small = frame if inner == (width, height) else cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
+        short = [-side % _STRIDE for side in inner]
+        left, top = (round(missing / 2 - 0.1) for missing in short)
+        boxed = np.full((inner[1] + short[1], inner[0] + short[0], 3), _LETTERBOX_GREY, np.uint8)
+        boxed[top : top + inner[1], left : left + inner[0]] = small
+        batch = torch.from_numpy(boxed).to(self.device).permute(2, 0, 1)[None] / 255
+
+        def back(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+            at = (np.array(box) - (left, top, left, top)) / share
+            x, y, right, bottom = at.clip(0, (width, height, width, height)).tolist()
+            return x, y, right, bottom
+
+        return [replace(one, xyxy=back(one.xyxy)) for one in self.find(batch)[0]]
+
+
+def box_overlap(ones: Tensor, others: Tensor) -> Tensor:
+    """Intersection over union of boxes (..., 4) that broadcast against one another: (...)."""
+    least, most = torch.maximum(ones[..., :2], others[..., :2]), torch.minimum(ones[..., 2:], others[..., 2:])
+    common = (most - least).clamp(min=0).prod(dim=-1)
+    area = sum((boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1) for boxes in (ones, others))
+    return common / (area - common).clamp(min=1e-9)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,20 @@ import torch
 from rich.console import Console
 
 from calibration.errors import InputError, UnavailableError, unknown_name
-from physpatch.victims import efficientnet_lite, torchvision_classifiers, ultralytics_detectors
-from physpatch.victims.base import CatalogueEntry, Victim, VictimFamily
-from physpatch.victims.ultralytics_detectors import YoloVictim
+from physpatch.victims import (
+    efficientnet_lite,
+    signs,
+    torchvision_classifiers,
+    torchvision_detectors,
+    ultralytics_detectors,
+)
+from physpatch.victims.base import CatalogueEntry, Detector, Victim, VictimFamily
 
 FAMILIES: tuple[VictimFamily, ...] = (
     efficientnet_lite.FAMILY,
+    signs.FAMILY,
     torchvision_classifiers.FAMILY,
+    torchvision_detectors.FAMILY,
     ultralytics_detectors.FAMILY,
 )
 PREFERRED, EMBEDDED = "resnet50", "efficientnet_lite0"
@@ -59,16 +66,16 @@ def load_victim(
     return victim
 
 
-def load_detector(name: str, *, device: str = "auto", trust: bool = False) -> YoloVictim:
+def load_detector(name: str, *, device: str = "auto", trust: bool = False) -> Detector:
     """Load a detector that finds boxes in frames.
 
     Raises:
         InputError: the name is a classifier's, or cannot be loaded.
     """
     victim = load_victim(name, device=device, trust=trust)
-    if not isinstance(victim, YoloVictim):
+    if not isinstance(victim, Detector):
         raise InputError(
-            f"{name} is a classifier; a detector is needed here, such as yolov8n or a FILE.pt of ultralytics"
+            f"{name} is a classifier; a detector is needed here, such as signs, yolov8n or a FILE.pt of ultralytics"
         )
     return victim
 

@@ -36,8 +36,8 @@ class TorchvisionClassifiers:
         return name in models.list_models(module=models)
 
     def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
-        preset = _default_weights(name)
-        file = weights or _download(name, preset)
+        preset = default_weights(name)
+        file = weights or download_weights(name, preset)
         state = read_state(file, trust)
         network, classes = _build(name, file, state, preset.transforms().crop_size[0])
         categories = imagenet_categories() if classes == 1000 else tuple(f"class {i}" for i in range(classes))
@@ -54,27 +54,27 @@ class TorchvisionClassifiers:
 
     def cached(self, name: str) -> bool:
         """Whether a download is not needed."""
-        return _cache_file(_default_weights(name)).is_file()
+        return cache_file(default_weights(name)).is_file()
 
     def _entry(self, name: str) -> CatalogueEntry:
-        file = _cache_file(_default_weights(name))
+        file = cache_file(default_weights(name))
         ready = file.is_file()
         return CatalogueEntry(
             name, "classify", str(file) if ready else "download by torchvision, or --weights FILE", ready
         )
 
 
-def _default_weights(name: str) -> Any:
+def default_weights(name: str) -> Any:
     return models.get_model_weights(name).DEFAULT  # IMAGENET1K_V2 for resnet50
 
 
-def _cache_file(preset: Any) -> Path:
+def cache_file(preset: Any) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(preset.url).name
 
 
-def _download(name: str, preset: Any) -> Path:
+def download_weights(name: str, preset: Any) -> Path:
     """The cached file, fetched into torchvision's cache first where it is missing."""
-    file = _cache_file(preset)
+    file = cache_file(preset)
     if file.is_file():
         return file
     cure = (

@@ -13,17 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+import torch.nn.functional as F
 from torch import Tensor
 
 from calibration.errors import InputError, UnavailableError
 from calibration.files import file_sha256
 from physpatch.victims.base import (
-    DETECTION_THRESHOLD,
     CatalogueEntry,
-    Detection,
+    Detector,
     Preprocessing,
     Victim,
     WeightsInfo,
@@ -35,36 +33,29 @@ from physpatch.victims.weights import TRUST_CURE
 _SHOWN = ("yolov8n", "yolov8s", "yolov8m", "yolo11n")
 _PREFIXES = ("yolov8", "yolov9", "yolo11", "yolo12", "yolo26", "yolov5")
 _ASSETS_URL = "https://github.com/ultralytics/assets/releases"
-_PROBE_SIZE = 64  # pixels; any multiple of the network's largest stride does
-_SURE = 1e-6  # probabilities are kept this far from 0 and 1 before they are turned into logits
+PROBE_PX = 64  # pixels; any multiple of the network's largest stride does
+INPUT_PX = 640  # the side that a network was trained for, where its file does not say
+_END_TO_END = 6  # numbers a box of a network that suppresses nothing
 
 
 @dataclass(frozen=True, eq=False)
-class YoloVictim(Victim):
-    """A detector that also finds boxes in whole frames."""
+class YoloVictim(Detector):
+    """A YOLO of ultralytics, v5 to 26."""
 
-    def scores(self, images: Tensor) -> Tensor:
-        """Logits (B, K) of the most confident box of each class."""
-        best = _predictions(self.raw(images))[:, 4:].amax(dim=2)
-        return torch.logit(best, eps=_SURE)
+    def predictions(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        output: Any = self.raw(images)
+        decoded: Tensor = output if hasattr(output, "shape") else output[0]  # the training output may stand beside it
+        if decoded.shape[-1] == _END_TO_END and decoded.shape[1] != 4 + len(self.categories):
+            return self._end_to_end(decoded)
+        middle, extent = decoded[:, :2], decoded[:, 2:4] / 2
+        boxes = torch.cat([middle - extent, middle + extent], dim=1)
+        return boxes.transpose(1, 2), decoded[:, 4:].transpose(1, 2)
 
-    @torch.no_grad()
-    def detect(self, frame: NDArray[np.uint8]) -> list[Detection]:
-        """Boxes in a (H, W, 3) RGB uint8 frame of any size, most confident first; letterboxed as in prediction."""
-        _import_ultralytics()
-        from ultralytics.data.augment import LetterBox
-        from ultralytics.utils.nms import non_max_suppression
-        from ultralytics.utils.ops import scale_boxes
-
-        size = self.preprocessing.size
-        boxed = LetterBox((size, size), auto=False)(image=frame)
-        batch = torch.from_numpy(np.ascontiguousarray(boxed)).to(self.device).permute(2, 0, 1)[None] / 255
-        found = non_max_suppression(_predictions(self.raw(batch)), conf_thres=DETECTION_THRESHOLD)[0]
-        boxes = scale_boxes((size, size), found[:, :4], frame.shape[:2]).tolist()
-        return [
-            Detection(int(index), float(score), tuple(box))
-            for box, (score, index) in zip(boxes, found[:, 4:6].tolist(), strict=True)
-        ]
+    def _end_to_end(self, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a network without suppression (v10, 26): (B, A, 6), boxes, confidence, class."""
+        classes = found[..., 5].detach().long().clamp(0, len(self.categories) - 1)
+        alone = F.one_hot(classes, len(self.categories)).to(found)
+        return found[..., :4], found[..., 4:5] * alone
 
 
 class UltralyticsDetectors:
@@ -87,23 +78,20 @@ class UltralyticsDetectors:
         network = _read_network(file, trust)
         names = network.names
         categories = tuple(names[i] for i in range(len(names)))
-        size = int(network.args.get("imgsz", 640)) if isinstance(getattr(network, "args", None), dict) else 640
+        size = (
+            int(network.args.get("imgsz", INPUT_PX)) if isinstance(getattr(network, "args", None), dict) else INPUT_PX
+        )
         preprocessing = Preprocessing(size, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         # The last block before the detection head: the coarsest features, with the widest view.
         cam_layer = network.model[-2]
         info = WeightsInfo(str(file), file_sha256(file))
         return YoloVictim(
-            Path(name).stem, "detect", categories, preprocessing, freeze(network, _PROBE_SIZE), cam_layer, info
+            Path(name).stem, "detect", categories, preprocessing, freeze(network, PROBE_PX), cam_layer, info
         )
 
 
-def _predictions(output: Any) -> Tensor:
-    """The decoded predictions (B, 4 + K, anchors), whether or not the head's training output stands beside them."""
-    return output[0] if isinstance(output, (tuple, list)) else output
-
-
 @cache
-def _import_ultralytics() -> Any:
+def import_ultralytics() -> Any:
     """Import ultralytics with reports, automatic installs and chatter off, its settings kept out of the user's home."""
     if "YOLO_CONFIG_DIR" not in os.environ:
         folder = tempfile.mkdtemp(prefix="physpatch-ultralytics-")
@@ -136,7 +124,7 @@ def _download(name: str) -> Path:
     cure = f"download {name}.pt elsewhere to {file}, or give its path as the model"
     if not reachable(_ASSETS_URL):
         raise UnavailableError(f"the weights of {name} are not here and their host does not answer; {cure}")
-    _import_ultralytics()
+    import_ultralytics()
     from ultralytics.utils.downloads import attempt_download_asset
 
     try:
@@ -153,7 +141,7 @@ def _read_network(file: Path, trust: bool) -> Any:
     """The DetectionModel in a checkpoint, read with the restricted loader: no pickled code is run without ``trust``."""
     if not file.is_file():
         raise InputError(f"no weights file {file}")
-    _import_ultralytics()
+    import_ultralytics()
     from ultralytics.nn.tasks import DetectionModel, torch_safe_load
 
     try:

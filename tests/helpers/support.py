@@ -1,13 +1,16 @@
 """What tests import: a tiny victim, photographs of plain colours, the result of a command."""
 
 import shutil
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from captures.store import COLUMNS, FrameRow
 from physpatch.data import Photographs
+from physpatch.victims.base import Detector, Preprocessing, WeightsInfo, freeze
 
 BLUE = {"index": 2, "name": "blue thing"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -74,3 +77,31 @@ def frame_row(frame: int, condition: str, clip: int, top1: str, label: str | Non
         "model": "m",
     }
     return FrameRow(**(values | {"top1": top1, "top1_score": 0.9, "target_score": 0.1, "label": label} | more))
+
+
+@dataclass(frozen=True, eq=False)
+class ColourDetector(Detector):
+    """Finds red squares as stop signs and blue ones as crossings, in windows of two sizes every 8 pixels."""
+
+    def predictions(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        red, green, blue = self.raw(images).unbind(dim=1)
+        likeness = torch.stack([red - (green + blue) / 2, blue - (red + green) / 2], dim=1)
+        boxes, found = [], []
+        for side in (24, 48):
+            means = F.avg_pool2d(likeness, side, 8)
+            y, x = torch.meshgrid(*(8.0 * torch.arange(n) for n in means.shape[-2:]), indexing="ij")
+            boxes.append(torch.stack([x, y, x + side, y + side], dim=-1).reshape(-1, 4))
+            found.append(means.flatten(2).transpose(1, 2))
+        windows = torch.cat(boxes).to(images)
+        return windows.expand(len(images), -1, -1), (30 * (torch.cat(found, dim=1) - 0.2)).sigmoid()
+
+
+def colour_detector() -> ColourDetector:
+    """A detector of two classes on 96 px squares."""
+    network = freeze(nn.Conv2d(3, 3, 1), 96)
+    with torch.no_grad():
+        network.weight.copy_(torch.eye(3)[:, :, None, None])
+        network.bias.zero_()
+    plain = Preprocessing(96, 96, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    info = WeightsInfo("made here", "0" * 64)
+    return ColourDetector("colours", "detect", ("stop", "pedestrian crossing"), plain, network, network, info)

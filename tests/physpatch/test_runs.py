@@ -224,7 +224,7 @@ def test_a_run_on_unlabelled_photographs_says_that_nothing_was_measured(
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_detector_run_ends_with_results(tmp_path: Path, monkeypatch) -> None:
-    ultralytics_detectors._import_ultralytics()
+    ultralytics_detectors.import_ultralytics()
     from ultralytics.nn.tasks import DetectionModel
 
     torch.manual_seed(0)

@@ -197,7 +197,7 @@ def test_torchvisions_own_download_fills_its_cache(monkeypatch, tmp_path: Path) 
     def offer(name: str) -> None:
         preset = Weights(f"http://127.0.0.1:{port}/{name}", partial(ImageClassification, crop_size=224), {})
         monkeypatch.setattr(
-            torchvision_classifiers, "_default_weights", lambda _: WeightsEnum("Preset", {"DEFAULT": preset}).DEFAULT
+            torchvision_classifiers, "default_weights", lambda _: WeightsEnum("Preset", {"DEFAULT": preset}).DEFAULT
         )
 
     handler = partial(QuietHandler, directory=str(served))
@@ -235,7 +235,7 @@ def test_sockets_get_their_patience_back() -> None:
 @pytest.fixture(scope="module")
 def yolo_file(tmp_path_factory) -> Path:
     """A YOLOv8n with random weights and 64 px input, saved as ultralytics saves its checkpoints."""
-    ultralytics_detectors._import_ultralytics()
+    ultralytics_detectors.import_ultralytics()
     from ultralytics.nn.tasks import DetectionModel
 
     torch.manual_seed(0)
@@ -267,10 +267,12 @@ def test_yolov8n_from_a_file_trains_explains_and_detects(yolo_file: Path) -> Non
 
 @pytest.mark.filterwarnings("ignore")
 def test_boxes_land_where_they_are_in_the_frame(yolo_file: Path, monkeypatch) -> None:
-    """A box that the network reports in the letterboxed square is given back in the frame's own pixels."""
+    """A box that the network reports in the letterboxed frame is given back in the frame's own pixels."""
     victim = load_detector(str(yolo_file))
     output = torch.zeros(1, 84, 3)
-    output[0, :4, 0] = torch.tensor([32.0, 32.0, 16.0, 8.0])  # centre and size in the 64 px square
+    output[0, :4, 0] = torch.tensor(
+        [32.0, 16.0, 16.0, 8.0]
+    )  # centre and size in the 64 x 32 px that the frame is scaled to
     output[0, 4 + 5, 0] = 0.9
     monkeypatch.setattr(type(victim), "raw", lambda self, images: output)
     (found,) = victim.detect(np.zeros((100, 200, 3), np.uint8))

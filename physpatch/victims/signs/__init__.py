@@ -1,0 +1,35 @@
+"""A detector of road signs that comes with physpatch, so that the whole desk experiment needs no network.
+
+A YOLOv8n, trained by ``python -m physpatch.victims.signs.train`` on signs drawn by ``calibration.signs`` and rendered into
+photographs by ``scenes.py``. It knows these drawings and nothing of the road: never judge a car by it.
+"""
+
+from pathlib import Path
+
+from calibration.files import file_sha256
+from physpatch.victims.base import CatalogueEntry, Preprocessing, Victim, WeightsInfo, freeze
+from physpatch.victims.signs.network import WEIGHTS, trained_network
+from physpatch.victims.ultralytics_detectors import INPUT_PX, PROBE_PX, YoloVictim
+
+NAME = "signs"
+
+
+class SignDetector:
+    """The family of one: ``signs``."""
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        return [CatalogueEntry(NAME, "detect", "inside physpatch", WEIGHTS.is_file())]
+
+    def knows(self, name: str) -> bool:
+        return name == NAME
+
+    def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
+        file = weights or WEIGHTS
+        network = trained_network(file, trust)
+        plain = Preprocessing(INPUT_PX, INPUT_PX, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        info = WeightsInfo("embedded" if weights is None else str(weights), file_sha256(file))
+        categories = tuple(network.names.values())
+        return YoloVictim(NAME, "detect", categories, plain, freeze(network, PROBE_PX), network.model[-2], info)
+
+
+FAMILY = SignDetector()

@@ -1,0 +1,44 @@
+"""The embedded detector's network: ultralytics' YOLOv8n with the signs as its classes, filled from a plain file of tensors."""
+
+from pathlib import Path
+from typing import Any
+
+from calibration.errors import InputError
+from calibration.signs import SIGNS
+from physpatch.victims.ultralytics_detectors import import_ultralytics
+from physpatch.victims.weights import read_state
+
+ARCHITECTURE = "yolov8n.yaml"
+WEIGHTS = Path(__file__).parent / "signs.safetensors"
+
+
+def new_network() -> Any:
+    """A YOLOv8n with random weights, seeded by torch, in training mode."""
+    import_ultralytics()
+    from ultralytics.cfg import get_cfg
+    from ultralytics.nn.tasks import DetectionModel
+
+    network = DetectionModel(ARCHITECTURE, nc=len(SIGNS), verbose=False)
+    network.names = dict(enumerate(SIGNS))
+    network.args = get_cfg()  # of which the loss takes its weights
+    return network
+
+
+def trained_network(file: Path = WEIGHTS, trust: bool = False) -> Any:
+    """With the weights of ``file``, float32.
+
+    Raises:
+        InputError: missing, damaged, or weights of another network.
+    """
+    network = new_network()
+    state = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in read_state(file, trust).items()
+    }
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(
+            f"{file} does not hold weights of the signs' detector: {str(error).splitlines()[0]}"
+        ) from error
+    return network

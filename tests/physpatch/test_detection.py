@@ -1,0 +1,121 @@
+"""Detectors as victims: boxes, scores about an object, objectives, and what is counted on objects."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support import colour_detector, colour_photographs
+from torchvision.ops import box_iou
+
+from calibration.errors import InputError
+from physpatch.artifact import Patch
+from physpatch.config import EotConfig, TrainConfig
+from physpatch.evaluate_objects import evaluate_on_object
+from physpatch.objectives import choose_objective
+from physpatch.placing import Placing
+from physpatch.train import Trainer
+from physpatch.victims.base import box_overlap
+
+CONFIG = TrainConfig(
+    object="stop",
+    object_share=0.2,
+    area=0.25,
+    steps=25,
+    batch=8,
+    eot=replace(EotConfig.preset("mild"), rotation_deg=(-3.0, 3.0)),
+)
+
+
+def scene(*squares: tuple[int, int, int, tuple[float, float, float]]) -> torch.Tensor:
+    """A grey picture with squares of colours: left, top, side, RGB."""
+    image = torch.full((1, 3, 96, 96), 0.5)
+    for left, top, side, colour in squares:
+        image[0, :, top : top + side, left : left + side] = torch.tensor(colour)[:, None, None]
+    return image
+
+
+def test_overlap_is_that_of_torchvision() -> None:
+    corners = torch.rand(7, 2, generator=torch.Generator().manual_seed(0)) * 50
+    boxes = torch.cat([corners, corners + 5 + torch.rand(7, 2) * 30], dim=1)
+    torch.testing.assert_close(box_overlap(boxes[:, None], boxes[None]), box_iou(boxes, boxes))
+    apart = box_overlap(torch.tensor([0.0, 0, 1, 1]), torch.tensor([5.0, 5, 6, 6]))
+    assert float(apart) == 0 and float(box_overlap(torch.zeros(4), torch.zeros(4))) == 0
+
+
+def test_boxes_are_found_once_each_and_the_surest_first() -> None:
+    red, blue = (1.0, 0.0, 0.0), (0.0, 0.0, 0.9)
+    (found,) = colour_detector().find(scene((0, 0, 24, red), (48, 40, 48, blue)))
+    named = {one.index: one for one in found[::-1]}  # the surest of each class
+    assert named[0].xyxy == (0.0, 0.0, 24.0, 24.0) and named[1].xyxy[:2] == (48.0, 40.0)
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    overlaps = box_overlap(*(torch.tensor([one.xyxy for one in found if one.index == 0]).unsqueeze(d) for d in (0, 1)))
+    assert (overlaps - torch.eye(len(overlaps)) <= 0.7).all()
+
+
+def test_scores_about_an_object_leave_others_out() -> None:
+    victim = colour_detector()
+    image = scene((0, 0, 24, (1.0, 0.0, 0.0)), (48, 40, 48, (0.0, 0.0, 1.0)))
+    whole = victim.confidences(victim.scores(image))[0]
+    here = victim.confidences(victim.scores_near(image, torch.tensor([[0.0, 0.0, 24.0, 24.0]])))[0]
+    there = victim.confidences(victim.scores_near(image, torch.tensor([[46.0, 38.0, 96.0, 90.0]])))[0]
+    assert whole.tolist() == pytest.approx([1, 1], abs=0.01)
+    assert here.tolist() == pytest.approx([1, 0], abs=0.01) and there.tolist() == pytest.approx([0, 1], abs=0.01)
+
+
+def test_hiding_and_relabelling_are_log_probabilities_about_the_object() -> None:
+    scores, labels = torch.tensor([[2.0, -1.0], [-3.0, 0.5]]), torch.tensor([0, 0])
+    p = scores.sigmoid().double()
+    hide = choose_objective("detect", None, on_object=True)
+    assert float(hide.terms(scores, labels)["hide"]) == pytest.approx(float(-(1 - p[:, 0]).log().mean()), rel=1e-5)
+    assert hide.success(scores, labels).tolist() == [False, True]
+    aim = choose_objective("detect", 1, on_object=True)
+    terms = aim.terms(scores, labels)
+    assert list(terms) == list(aim.term_names) == ["hide", "appear"]
+    assert float(terms["appear"]) == pytest.approx(float(-p[:, 1].log().mean()), rel=1e-5)
+    assert aim.success(scores, labels).tolist() == [False, True]
+
+
+def test_a_patch_on_a_sign_is_trained_to_hide_it_and_measured_beside_its_controls() -> None:
+    victim = colour_detector()
+    trainer = Trainer(victim, colour_photographs(12, 108), CONFIG)
+    losses = [record.loss for record in trainer]
+    assert losses[-1] < 0.5 * losses[0]
+    calm = replace(colour_photographs(20, 96, seed=3), images=torch.full((20, 3, 96, 96), 110, dtype=torch.uint8))
+    placing = Placing.of(CONFIG)
+    told = evaluate_on_object(victim, calm, trainer.patch, placing, eot=CONFIG.eot, poses=2)
+    result = told.to_dict()
+    assert result["object"] == "stop" and result["n"] == 20 and result["poses"] == 2
+    assert told.clean_accuracy > 0.95 and told.accuracy["grey"] > 0.95
+    rate = told.untargeted["patch"].rate
+    assert rate is not None and rate > 0.3 > (told.untargeted["random"].rate or 0)
+    hidden, relabelled = told.hidden["patch"].rate or 0, told.relabelled["patch"].rate or 0
+    assert hidden + relabelled == pytest.approx(rate)
+    precision = result["mean_precision"]
+    assert precision["clean"]["map50"] > precision["patch"]["map50"]
+    counted = sum(part["success"]["n"] for part in result["by_size_px"])
+    assert counted >= told.untargeted["patch"].n
+    again = evaluate_on_object(victim, calm, trainer.patch, placing, eot=CONFIG.eot, poses=2)
+    assert again.to_dict() == result
+
+
+def test_a_false_box_and_another_class_are_told_apart() -> None:
+    victim = colour_detector()
+    blue = Patch(np.full((4, 4, 3), (0, 0, 255), np.uint8), {"index": 1, "name": "pedestrian crossing"}, {})
+    placing = Placing.of(replace(CONFIG, grid=(4, 4), object_share=0.6))
+    images = torch.full((6, 3, 96, 96), 110, dtype=torch.uint8)
+    images[:, 0, :24, :24], images[:, 1:, :24, :24] = 255, 0  # a red square that is no sign
+    photographs = replace(colour_photographs(6, 96), images=images)
+    told = evaluate_on_object(victim, photographs, blue, placing, eot=EotConfig.none())
+    assert told.accuracy["patch"] == 0 and told.false_boxes["clean"] > 0
+    assert (told.outcomes.targeted is not None) and told.outcomes.targeted.any()
+
+
+def test_a_classifier_and_a_detector_without_such_signs_are_refused(tiny_victim, photographs) -> None:
+    with pytest.raises(InputError, match="needs a detector, such as --model signs; tiny is a classifier"):
+        Trainer(tiny_victim, photographs, CONFIG)
+    blind = replace(colour_detector(), categories=("car", "bus"))
+    with pytest.raises(InputError, match="colours knows no stop sign; known: car, bus"):
+        Trainer(blind, colour_photographs(4, 108), CONFIG)
+    coco = replace(colour_detector(), categories=("stop sign", "bus"))
+    assert Trainer(coco, colour_photographs(4, 108), CONFIG).term_names == ("hide",)
