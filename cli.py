@@ -676,7 +676,15 @@ _OPEN_OPTION = click.option("--open", "open_it", is_flag=True, help="Show the PD
     "--size",
     default=_DEFAULT_SIZE,
     show_default=True,
-    help="Longer side of the patch, in mm, cm, m or in; larger than the paper it becomes a poster to glue.",
+    help="Longer side of the patch, in mm, cm, m or in; larger than the paper it becomes a poster to glue. On a sign, the "
+    "sign's width.",
+)
+@click.option(
+    "--object",
+    "carrier",
+    metavar="SIGN",
+    help="Print a sign to scale, stop, yield, no-entry …: alone, and with a RUN also with its patch on it. Default: the "
+    "sign that the RUN was trained on.",
 )
 @_PAPER_OPTION
 @click.option("--controls", is_flag=True, help=f"Add a sheet for each control: {', '.join(CONTROLS)}.")
@@ -709,6 +717,7 @@ _OPEN_OPTION = click.option("--open", "open_it", is_flag=True, help="Show the PD
 )
 def print_(
     run: str | None,
+    carrier: str | None,
     verify: Path | None,
     measured: str | None,
     out: Path | None,
@@ -721,10 +730,15 @@ def print_(
     \b
     physpatch print --size 10cm
     physpatch print runs/latest --size 1m --paper a3 --controls --out poster.pdf
+    physpatch print --object stop --size 15cm
     physpatch print --verify runs/latest/sheet.pdf
     physpatch print --measured 99.2x99.4mm
     """
     path = verify or out
+    if carrier is not None and not verify and not measured and run is None and not LATEST.exists():
+        path = path or Path(f"{carrier}.pdf")
+        _print_sign(carrier, path, **options)
+        return _show_file(path) if open_it else None
     if path is None:
         path = _sheet_of(find_run(run))
     if measured:
@@ -738,7 +752,7 @@ def print_(
     if verify:
         _verify_print(path, run, json_out)
     elif not measured:
-        _print_run(find_run(run), path, json_out, **options)
+        _print_run(find_run(run), path, json_out, carrier, **options)
     if open_it:
         _show_file(path)
 
@@ -752,6 +766,7 @@ def _print_run(
     folder: Path,
     path: Path,
     json_out: str | None,
+    carrier: str | None,
     *,
     size: str,
     paper: str,
@@ -759,18 +774,44 @@ def _print_run(
     cut: str,
     bleed: str | None,
 ) -> None:
-    from printouts import print_sheets
+    from printouts import print_on_sign, print_sheets
 
-    layouts = print_sheets(
-        Patch.load(folder),
+    patch, shown = Patch.load(folder), CONTROLS if controls else ()
+    config = _run_config(folder) or _DEFAULT
+    carrier = carrier or config.object
+    if carrier is None:
+        layouts = print_sheets(
+            patch,
+            parse_length_mm(size),
+            path,
+            paper=paper,
+            controls=shown,
+            cut=cut,
+            bleed_mm=parse_length_mm(bleed) if bleed else None,
+        )
+        return _show_printed(path, paper, layouts, json_out)
+    if cut != CUTS[0] or bleed:
+        raise InputError("a patch on a sign is not cut out: leave --cut and --bleed out, or print it without --object")
+    layouts = print_on_sign(
+        patch,
+        carrier,
         parse_length_mm(size),
         path,
+        share=config.object_share,
+        at=config.object_at,
         paper=paper,
-        controls=CONTROLS if controls else (),
-        cut=cut,
-        bleed_mm=parse_length_mm(bleed) if bleed else None,
+        controls=shown,
     )
     _show_printed(path, paper, layouts, json_out)
+    _print_sign(carrier, path.with_name(f"{path.stem}-bare.pdf"), size=size, paper=paper)
+
+
+def _print_sign(carrier: str, path: Path, *, size: str, paper: str, **_of_patches: Any) -> None:
+    """The sign alone, without markers."""
+    from printouts import print_sign
+
+    print_sign(carrier, parse_length_mm(size), path, paper=paper)
+    _say(f"{path}: the {carrier} sign alone, {parse_length_mm(size):g} mm wide, to cut out along its outline")
 
 
 def _show_printed(path: Path, paper: str, layouts: "tuple[SheetLayout, ...]", json_out: str | None) -> None:

@@ -75,8 +75,8 @@ def white_ring(
     ``smooth_px`` is the side of the square of pixels that each colour is the mean of.
     """
     layout = pose.layout
-    border = layout.patch.x_mm - layout.white.x_mm
-    ring = layout.patch.grown(border / 2)
+    border = layout.face.x_mm - layout.white.x_mm
+    ring = layout.face.grown(border / 2)
     share = (np.arange(_SAMPLES_PER_SIDE) + 0.5) / _SAMPLES_PER_SIDE
     x, y = ring.x_mm + share * ring.width_mm, ring.y_mm + share * ring.height_mm
     points = np.concatenate(

@@ -12,6 +12,7 @@ from calibration.errors import InputError
 from calibration.paper import MARGIN_MM, page_size_mm
 from calibration.poster import cut_into_tiles
 from calibration.sheet import Marker, Rect, SheetLayout, marker_ids
+from calibration.signs import Sign, patch_box
 
 _RULERS_MM = (100.0, 50.0)  # the second for paper on which the first has no room
 BLEED_MM = 2.0
@@ -86,6 +87,41 @@ def plan_sheet(
         f"{size_mm:g} mm does not fit on {paper.upper()} with its markers and rulers; the largest there is {largest} mm"
         f"{', or a poster of at most 400 pages' if poster else ''}: choose a smaller --size or a larger --paper"
     )
+
+
+def plan_on_sign(
+    size_mm: float,
+    grid: tuple[int, int],
+    carrier: Sign,
+    share: float,
+    at: tuple[float, float] = (0.5, 0.5),
+    paper: str = "a4",
+) -> SheetLayout:
+    """Lay out a sign of ``size_mm`` with a patch on it, on one page, with the markers around the sign.
+
+    Args:
+        size_mm: the sign's width.
+        grid: the patch's rows and columns.
+        carrier: the sign.
+        share, at: see :func:`calibration.signs.patch_box`.
+        paper: as for :func:`plan_sheet`.
+
+    Returns:
+        As :func:`plan_sheet`.
+
+    Raises:
+        InputError: cells below 1 mm, a patch over the sign's edge, or a sign too large for the page.
+    """
+    left, top, width, height = (length * size_mm for length in patch_box(carrier, grid, share, at))
+    cell_mm = width / grid[1]
+    if cell_mm < SMALLEST_CELL_MM:
+        raise InputError(
+            f"cells of {cell_mm:.2f} mm are too small; print the sign at least {size_mm * SMALLEST_CELL_MM / cell_mm:.0f} mm "
+            "wide, printers blur smaller cells"
+        )
+    around = plan_sheet(size_mm, (1, 1), paper, poster=False)
+    place = Rect(around.patch.x_mm + left, around.patch.y_mm + top, width, height)
+    return replace(around, grid=grid, patch=place, carrier=carrier.name, carrier_rect=around.patch)
 
 
 def largest_on_page_mm(grid: tuple[int, int], paper: str, cut: str = "sheet", bleed_mm: float = 0.0) -> int:

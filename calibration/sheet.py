@@ -118,7 +118,7 @@ class SheetLayout:
         page_mm: width and height of the sheet: a page, or the glued poster.
         paper_mm: width and height of the paper; of a poster, of each of its pages.
         patch: the cells.
-        white: around the patch, and blank: what a session balances its white by.
+        white: around the patch, or the sign that carries it, and blank: what a session balances its white by.
         markers: four, clockwise from the top left.
         label: the square of the QR code.
         cut: along which the sheet is cut out; around markers and all, or for a cut-out the patch itself.
@@ -128,6 +128,8 @@ class SheetLayout:
         tiles: the further pages of a poster.
         cells_hex: the colours shown, row by row, six digits each; empty where there are too many to carry.
         scale: what the printer made of 1 mm along x and y, as its rulers measure.
+        carrier: the sign of ``calibration.signs`` that the patch is printed on; empty for a patch alone.
+        carrier_rect: that sign's square.
     """
 
     kind: str
@@ -147,12 +149,19 @@ class SheetLayout:
     tiles: tuple[Tile, ...] = ()
     cells_hex: str = field(default="", repr=False)
     scale: tuple[float, float] = (1.0, 1.0)
+    carrier: str = ""
+    carrier_rect: Rect | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
             raise unknown_name("sheet kind", self.kind, _KINDS)
         if self.cut_shape not in CUTS:
             raise unknown_name("cut", self.cut_shape, CUTS)
+
+    @property
+    def face(self) -> Rect:
+        """All that is printed within the white border: the patch, or the sign that carries it."""
+        return self.carrier_rect or self.patch
 
     @property
     def cell_mm(self) -> float:
@@ -211,6 +220,7 @@ class SheetLayout:
         return replace(
             self,
             patch=change(self.patch),
+            carrier_rect=self.carrier_rect and change(self.carrier_rect),
             white=change(self.white),
             markers=tuple(replace(marker, rect=change(marker.rect)) for marker in self.markers),
             label=change(self.label),
@@ -264,6 +274,8 @@ def layouts_from_json(text: str) -> tuple[SheetLayout, ...]:
 def _layout_from_dict(page: dict[str, Any]) -> SheetLayout:
     names = ("patch", "white", "label", "cut", "ruler_x", "ruler_y")
     rects: dict[str, Any] = {name: Rect(**page.pop(name)) for name in names}
+    carried = page.pop("carrier_rect", None)
+    rects["carrier_rect"] = carried and Rect(**carried)
     markers = tuple(Marker(int(m["id"]), Rect(**m["rect"])) for m in page.pop("markers"))
     tiles = tuple(
         Tile(str(t["name"]), Rect(**t["part"]), Rect(**t["printed"]), (t["at_mm"][0], t["at_mm"][1]))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.errors import unknown_name
+from calibration.errors import InputError, unknown_name
 
 Points = NDArray[np.float64]
 RED, WHITE, BLACK, BLUE = (193, 18, 28), (248, 248, 246), (22, 22, 22), (0, 82, 158)
@@ -60,6 +60,34 @@ class Sign:
                 _fill(picture, points, shape.colour)
         small = cv2.resize(np.dstack([picture, alpha]), (px, px), interpolation=cv2.INTER_AREA)
         return small.astype(np.uint8)
+
+
+def patch_box(
+    on: Sign, grid: tuple[int, int], share: float, at: tuple[float, float] = (0.5, 0.5)
+) -> tuple[float, float, float, float]:
+    """Where a patch of square cells lies on a sign: left, top, width and height as shares of the sign's side.
+
+    Args:
+        on: the sign.
+        grid: rows and columns of the patch.
+        share: of the sign's area that the patch is.
+        at: the patch's middle on the sign, across and down, as shares of its box.
+
+    Raises:
+        InputError: it would reach over the sign's edge.
+    """
+    rows, columns = grid
+    cell = math.sqrt(share * on.area / (rows * columns))
+    width, height = columns * cell, rows * cell
+    left, top = at[0] - width / 2, at[1] - height / 2
+    (outline,) = (points.astype(np.float32) for points in on.shapes[0].polygons)
+    corners = _box(left, top, left + width, top + height)
+    if any(cv2.pointPolygonTest(outline, (float(x), float(y)), False) < 0 for x, y in corners):
+        raise InputError(
+            f"a patch of {100 * share:g} % of the sign, its middle at {at[0]:g}, {at[1]:g}, reaches over the edge of the "
+            f"{on.name} sign; make it smaller or move it"
+        )
+    return left, top, width, height
 
 
 def sign(name: str) -> Sign:

@@ -9,8 +9,7 @@ from kornia.geometry.linalg import transform_points
 from kornia.geometry.transform import get_perspective_transform
 from torch import Tensor
 
-from calibration.errors import InputError
-from calibration.signs import sign
+from calibration.signs import patch_box, sign
 from physpatch.compose import patch_size_px, place_patch
 from physpatch.config import TrainConfig
 from physpatch.eot import EotParams, patch_corners
@@ -54,21 +53,15 @@ class Carrier:
             InputError: no such sign, or the patch would reach over its edge.
         """
         drawn, (rows, columns) = sign(name), grid
-        cell = math.sqrt(share * drawn.area / (rows * columns))  # of the sign's side
+        left, top, width, _ = patch_box(drawn, grid, share, at)
+        cell = width / columns  # of the sign's side
         per_cell = max(1, round(cell * _TEXELS))
         side = math.ceil(per_cell / cell)
         picture = torch.from_numpy(drawn.draw(side)).permute(2, 0, 1).float() / 255
-        width, height = columns * per_cell, rows * per_cell
-        left, top = (round(middle * side - length / 2) for middle, length in zip(at, (width, height), strict=True))
-        inside = 0 <= left <= side - width and 0 <= top <= side - height
-        if not inside or float(picture[3, top : top + height, left : left + width].min()) < 1:
-            raise InputError(
-                f"a patch of {100 * share:g} % of the sign, its middle at {at[0]:g}, {at[1]:g}, reaches over the edge of "
-                f"the {drawn.name} sign; make it smaller or move it"
-            )
+        box = (round(left * side), round(top * side), columns * per_cell, rows * per_cell)
         outline = torch.from_numpy(np.concatenate(drawn.shapes[0].polygons)).float()
-        covered = width * height / (drawn.area * side**2)
-        return cls(drawn.name, picture[:3], picture[3:], outline, (left, top, width, height), covered)
+        covered = box[2] * box[3] / (drawn.area * side**2)
+        return cls(drawn.name, picture[:3], picture[3:], outline, box, covered)
 
     def with_patch(self, cells: Tensor | None) -> Tensor:
         """The sign's texels with cells ([B,] 3, rows, columns) on it; gradients flow to them. None leaves it bare."""

@@ -13,6 +13,7 @@ from reportlab.pdfgen.pathobject import PDFPathObject
 
 from calibration.label import label_text
 from calibration.sheet import ARUCO_DICTIONARY, MARKER_MODULES, Rect, SheetLayout
+from calibration.signs import Sign, sign
 from calibration.targets import charuco_board
 
 GREY = 0.45
@@ -50,6 +51,8 @@ def draw_sheet(canvas: Canvas, layout: SheetLayout, cells: NDArray[np.uint8], wi
     canvas.saveState()
     if window is not None:
         _clip(canvas, window)
+    if layout.carrier_rect is not None:
+        draw_sign(canvas, sign(layout.carrier), layout.carrier_rect)
     _draw_cells(canvas, layout, cells, window)
     for marker in layout.markers:
         if window is None or marker.rect.overlaps(window):
@@ -61,6 +64,21 @@ def draw_sheet(canvas: Canvas, layout: SheetLayout, cells: NDArray[np.uint8], wi
         draw_modules(canvas, layout.label, np.array([list(row) for row in code.matrix], dtype=bool))
     _draw_cut(canvas, layout)
     canvas.restoreState()
+
+
+def draw_sign(canvas: Canvas, drawn: Sign, place: Rect) -> None:
+    """A sign's shapes, as wide as the rectangle."""
+    for shape in drawn.shapes:
+        red, green, blue = (c / 255 for c in shape.colour)
+        canvas.setFillColorRGB(red, green, blue)
+        for points in shape.polygons:  # a path each: within one, those that turn the other way would be holes
+            at = points * place.width_mm + (place.x_mm, place.y_mm)
+            path = canvas.beginPath()
+            path.moveTo(*at[0])
+            for point in at[1:]:
+                path.lineTo(*point)
+            path.close()
+            canvas.drawPath(path, stroke=0, fill=1, fillMode=FILL_NON_ZERO)
 
 
 def marker_bits(marker_id: int) -> NDArray[np.bool_]:

@@ -127,6 +127,8 @@ def _borders(
         for i in range(1, len(colours))
         if low + _CLEAR_MM / 2 < start + i * cell < high - _CLEAR_MM / 2 and abs(start + i * cell - seam) > _CLEAR_MM
     ]
+    if layout.carrier_rect is not None:  # what lies around the patch is a sign's picture
+        return inner
     if layout.cut_shape == "circle":  # its outline is round: only straight borders inside it can be measured
         center = layout.cut.corners_mm.mean(axis=0)
         radius = min(layout.cut.width_mm, layout.cut.height_mm) / 2 - _CLEAR_MM

@@ -6,12 +6,13 @@ from pathlib import Path
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 
-from calibration.plan import largest_on_page_mm, plan_sheet
+from calibration.plan import largest_on_page_mm, plan_on_sign, plan_sheet
 from calibration.sheet import SheetLayout
+from calibration.signs import sign
 from calibration.targets import BOARD_GRID, CHART_GRID, board_cells, chart_cells
 from physpatch.artifact import Patch
 from printouts.document import new_document
-from printouts.drawing import GREY, draw_ruler, draw_sheet, draw_text, page_in_mm, ruler_words
+from printouts.drawing import GREY, draw_ruler, draw_sheet, draw_sign, draw_text, page_in_mm, ruler_words
 from printouts.posters import draw_poster
 
 _TITLES = {"patch": "physpatch patch", "chart": "physpatch colour chart", "board": "physpatch lens board"}
@@ -47,6 +48,46 @@ def print_sheets(
     plan = plan_sheet(size_mm, patch.grid, paper, cut=cut, bleed_mm=bleed_mm)
     shown = [(patch, "patch"), *((patch.control(kind), kind) for kind in controls)]
     return _write([(plan.showing(kind, p.id, p.cells), p) for p, kind in shown], f"physpatch sheet {patch.id}", out)
+
+
+def print_on_sign(
+    patch: Patch,
+    carrier: str,
+    size_mm: float,
+    out: Path,
+    *,
+    share: float = 0.2,
+    at: tuple[float, float] = (0.5, 0.5),
+    paper: str = "a4",
+    controls: Sequence[str] = (),
+) -> tuple[SheetLayout, ...]:
+    """Write a PDF with a sign that carries the patch, and one for each control, all with the same geometry.
+
+    Args:
+        patch, out, paper, controls: as for :func:`print_sheets`.
+        carrier: the sign's name.
+        size_mm: its width.
+        share, at: how much of its area the patch is, and where its middle lies.
+
+    Raises:
+        InputError: no such sign, a patch that does not fit it, or a sign that does not fit the page.
+    """
+    plan = plan_on_sign(size_mm, patch.grid, sign(carrier), share, at, paper)
+    shown = [(patch, "patch"), *((patch.control(kind), kind) for kind in controls)]
+    return _write([(plan.showing(kind, p.id, p.cells), p) for p, kind in shown], f"physpatch sheet {patch.id}", out)
+
+
+def print_sign(name: str, size_mm: float, out: Path, *, paper: str = "a4") -> None:
+    """Write a PDF of one page with a sign alone, to be cut out along its outline: nothing on it marks it for the program.
+
+    Raises:
+        InputError: no such sign, or too large for the page.
+    """
+    drawn = sign(name)
+    page = plan_sheet(size_mm, (1, 1), paper, poster=False)
+    with new_document(out, f"physpatch sign: {drawn.name}", ()) as canvas, page_in_mm(canvas, page.paper_mm):
+        draw_sign(canvas, drawn, page.patch)
+        _draw_frame(canvas, page, f"physpatch sign: {drawn.name} - {size_mm:g} mm wide")
 
 
 def print_targets(
@@ -86,19 +127,17 @@ def _draw_page(canvas: Canvas, layout: SheetLayout, patch: Patch) -> None:
     with page_in_mm(canvas, layout.paper_mm):
         _set_boxes(canvas, layout)
         draw_sheet(canvas, layout, patch.cells)
-        draw_ruler(canvas, layout.ruler_x, upright=False)
-        draw_ruler(canvas, layout.ruler_y, upright=True)
-        middle, room = layout.page_mm[0] / 2, layout.page_mm[0] - 16
-        draw_text(canvas, middle, 9.5, _title(layout, patch), size_mm=3.2, room_mm=room)
-        draw_text(
-            canvas,
-            middle,
-            14.0,
-            f"Print at 100 % (actual size, no fit to page). {ruler_words(layout)}",
-            size_mm=2.6,
-            grey=GREY,
-            room_mm=room,
-        )
+        _draw_frame(canvas, layout, _title(layout, patch))
+
+
+def _draw_frame(canvas: Canvas, layout: SheetLayout, title: str) -> None:
+    """Rulers, and the words at the top."""
+    draw_ruler(canvas, layout.ruler_x, upright=False)
+    draw_ruler(canvas, layout.ruler_y, upright=True)
+    middle, room = layout.page_mm[0] / 2, layout.page_mm[0] - 16
+    draw_text(canvas, middle, 9.5, title, size_mm=3.2, room_mm=room)
+    words = f"Print at 100 % (actual size, no fit to page). {ruler_words(layout)}"
+    draw_text(canvas, middle, 14.0, words, size_mm=2.6, grey=GREY, room_mm=room)
 
 
 def _set_boxes(canvas: Canvas, layout: SheetLayout) -> None:
@@ -115,5 +154,7 @@ def _title(layout: SheetLayout, patch: Patch) -> str:
     target = f", aims at {patch.target['name']}" if patch.target else ""
     rows, columns = layout.grid
     cut = "" if layout.cut_shape == "sheet" else f", {layout.cut_shape} cut-out with {layout.bleed_mm:g} mm bleed"
-    size = f"{layout.patch.width_mm:g} x {layout.patch.height_mm:g} mm"
+    size = f"{layout.patch.width_mm:.4g} x {layout.patch.height_mm:.4g} mm"
+    if layout.carrier_rect is not None:
+        size += f" on a {layout.carrier} sign of {layout.carrier_rect.width_mm:g} mm"
     return f"{kind} {patch.id}{target} - {size}, {rows} x {columns} cells{cut}"

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from calibration.errors import InputError, UnavailableError
 from calibration.files import file_sha256
@@ -82,12 +82,21 @@ class UltralyticsDetectors:
             int(network.args.get("imgsz", INPUT_PX)) if isinstance(getattr(network, "args", None), dict) else INPUT_PX
         )
         preprocessing = Preprocessing(size, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-        # The last block before the detection head: the coarsest features, with the widest view.
-        cam_layer = network.model[-2]
         info = WeightsInfo(str(file), file_sha256(file))
         return YoloVictim(
-            Path(name).stem, "detect", categories, preprocessing, freeze(network, PROBE_PX), cam_layer, info
+            Path(name).stem, "detect", categories, preprocessing, freeze(network, PROBE_PX), cam_layer(network), info
         )
+
+
+def cam_layer(network: Any) -> nn.Module:
+    """The block where the neck first joins coarse and fine features; without such a neck, the one before the head.
+
+    Boxes of every size hang on it, while on the head's own inputs only those of one size do: for all others the heat would
+    be nought. It is twice as fine as the backbone's end, and follows the object closer.
+    """
+    blocks: list[nn.Module] = list(network.model)
+    joints = [number for number, block in enumerate(blocks) if type(block).__name__ == "Concat"]
+    return blocks[joints[0] + 1] if joints else blocks[-2]
 
 
 @cache

@@ -1,0 +1,86 @@
+"""Signs on paper: to scale, as drawn, with the patch where training has it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from calibration.errors import InputError
+from calibration.observed import observe
+from calibration.pdf import carried_layouts, rasterise
+from calibration.pose import find_sheet
+from calibration.sheet import layouts_from_json, layouts_to_json
+from calibration.signs import SIGNS, sign
+from captures.virtual import RigPose, RigTruth, VirtualRig
+from physpatch import Patch
+from physpatch.placing import Carrier
+from printouts import print_on_sign, print_sign
+from printouts.verify import verify_sheets
+
+DPI = 254  # ten pixels a millimetre
+PER_MM = 10
+
+
+@pytest.mark.parametrize("name", SIGNS)
+def test_a_printed_sign_is_as_large_and_looks_as_drawn(name: str, tmp_path: Path) -> None:
+    out = tmp_path / "sign.pdf"
+    print_sign(name, 120, out)
+    page = rasterise(out, DPI, 0)
+    drawn = sign(name).draw(120 * PER_MM)
+    inked = (np.abs(page.astype(int) - 255).max(axis=2) > 4).astype(np.uint8)
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(inked)
+    left, top, width, height = max(boxes[1:].tolist(), key=lambda box: box[4])[:4]
+    assert width == pytest.approx(120 * PER_MM, abs=2)
+    rows = np.flatnonzero((drawn[..., 3] > 0).any(axis=1))
+    seen = page[top : top + height, left : left + width]
+    wanted = cv2.resize(drawn[rows[0] : rows[-1] + 1], (width, height), interpolation=cv2.INTER_AREA)
+    inside = cv2.erode((wanted[..., 3] == 255).astype(np.uint8), np.ones((7, 7))) > 0
+    far = np.abs(seen.astype(int) - wanted[..., :3].astype(int)).max(axis=2) > 8
+    assert (far & inside).mean() < 0.01  # edges between its colours
+
+
+def test_the_patch_lies_on_the_sheet_where_it_lies_in_training(patch: Patch, tmp_path: Path) -> None:
+    out = tmp_path / "sheet.pdf"
+    layouts = print_on_sign(patch, "stop", 150, out, controls=("grey", "random"))
+    assert [layout.kind for layout in layouts] == ["patch", "grey", "random"]
+    assert carried_layouts(out) == layouts == layouts_from_json(layouts_to_json(layouts))
+    layout, carrier = layouts[0], Carrier.of_sign("stop", (10, 10), 0.2)
+    assert layout.carrier_rect is not None and layout.carrier_rect.width_mm == pytest.approx(150)
+    per_texel = 150 / carrier.texels.shape[-1]
+    on_sign = np.array([layout.patch.x_mm - layout.face.x_mm, layout.patch.y_mm - layout.face.y_mm])
+    assert on_sign == pytest.approx(np.array(carrier.box[:2]) * per_texel, abs=per_texel)
+    assert layout.patch.width_mm**2 / (150**2 * sign("stop").area) == pytest.approx(0.2)
+    for proof in verify_sheets(out, patch):
+        assert proof.problems == () and proof.markers_read == 4 and proof.worst_step == 0
+    moved = layout.printed((0.99, 1.01))
+    assert moved.carrier_rect is not None and moved.carrier_rect.width_mm == pytest.approx(148.5)
+
+
+def test_a_camera_finds_the_sheet_and_reads_its_light(patch: Patch, tmp_path: Path) -> None:
+    out, wall = tmp_path / "sheet.pdf", tmp_path / "wall.png"
+    print_on_sign(patch, "stop", 150, out)
+    cv2.imwrite(str(wall), np.full((480, 640, 3), 120, np.uint8))
+    rig = VirtualRig(out, [(wall, None)], truth=replace(RigTruth.draw(0), vignette=0.0))
+    frame = rig.render(0, RigPose(0.45, 0, 0, 10, 0, 0), rig.background(wall), np.random.default_rng(0))
+    pose = find_sheet(frame, rig.layouts, rig.intrinsics)
+    assert pose is not None and pose.distance_m == pytest.approx(0.45, rel=0.02)
+    shot = observe(frame, pose)
+    assert shot is not None and shot.px_per_cell == pytest.approx(554 * 0.0061 / 0.45, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"size_mm": 20}, "print the sign at least 25 mm wide"),
+        ({"size_mm": 400}, "does not fit on A4"),
+        ({"carrier": "tree"}, "unknown sign"),
+        ({"share": 0.7}, "reaches over the edge of the stop sign"),
+    ],
+)
+def test_what_cannot_be_printed_on_a_sign(change: dict, words: str, patch: Patch, tmp_path: Path) -> None:
+    settings = {"carrier": "stop", "size_mm": 150, "out": tmp_path / "sheet.pdf"} | change
+    with pytest.raises(InputError, match=words):
+        print_on_sign(patch, **settings)
+    assert not (tmp_path / "sheet.pdf").exists()
