@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from captures.sources import Source
     from captures.virtual import VirtualRig
     from physpatch.terminal import ProgressBar
+    from physpatch.victims.base import Victim
 
 _DEFAULT = TrainConfig()
 _RUN_ARGUMENT = click.argument("run", required=False, metavar="[RUN]")
@@ -54,7 +55,7 @@ _DEFENCE_OPTION = click.option(
     help="Also measure the network behind a defence; list shows them. May be repeated.",
     callback=lambda context, _, names: _show_defence_names(context) if "list" in names else names,
 )
-_DEFAULT_SIZE = "10cm"
+_DEFAULT_SIZE, _SIGN_SIZE = "10cm", "15cm"
 _DEFAULT_PRESET = "desk"
 _PRESET_OPTION = click.option(
     "--preset",
@@ -1327,7 +1328,7 @@ def _live_session(
     sheet = session_sheet(_sheet_of(folder) if folder else None, folder, patch, options["sheet"])
     rig = None
     if frames is None:
-        sheet = sheet or _print_for_rig(patch, session)
+        sheet = sheet or _print_for_rig(patch, config, session)
         rig = _virtual_rig(sheet, held_out_files(folder, config or _DEFAULT, classifier), options["seed"])
     elif sheet is None:
         _say("no printed sheet is known, so none will be recognised: print one with `physpatch print`, or give --sheet")
@@ -1338,7 +1339,7 @@ def _live_session(
         layouts=session_layouts(sheet, options["profile"]) if sheet else (),
         intrinsics=rig.intrinsics if rig else measured_lens(options["profile"]),
         target=patch.target if patch else None,
-        label=None if options["label"] is None else classifier.categories[classifier.category_index(options["label"])],
+        label=None if options["label"] is None else _label(options["label"], classifier, detector),
         region=region,
         protocol=protocol,
         keep=keep,
@@ -1349,6 +1350,21 @@ def _live_session(
     )
     _check_plan(plan)
     _record(rig or frames, plan, session, len(rig) if rig else options["max_frames"], viewers)
+
+
+def _label(text: str, classifier: "Victim", detector: "Victim | None") -> str:
+    """A class by the name that the models have for it: the classifier's, or else the detector's.
+
+    Raises:
+        InputError: none of them knows it.
+    """
+    if detector is not None:
+        from physpatch.victims.base import normal_name
+
+        named = next((c for c in detector.categories if normal_name(c) == normal_name(text)), None)
+        if named is not None:
+            return named
+    return classifier.categories[classifier.category_index(text)]
 
 
 def _check_plan(plan: "SessionPlan") -> None:
@@ -1364,14 +1380,19 @@ def _check_plan(plan: "SessionPlan") -> None:
         )
 
 
-def _print_for_rig(patch: Patch | None, session: Path) -> Path:
-    from printouts import print_sheets
+def _print_for_rig(patch: Patch | None, config: TrainConfig | None, session: Path) -> Path:
+    from printouts import print_on_sign, print_sheets
 
     if patch is None:
         raise InputError("the virtual rig needs a patch to show; train one with `physpatch train --eot`, or name a run")
     sheet = session / "sheet.pdf"
-    print_sheets(patch, parse_length_mm(_DEFAULT_SIZE), sheet, controls=CONTROLS)
-    _say(f"no printed sheet yet: the virtual rig shows {sheet}, {_DEFAULT_SIZE} with all controls")
+    size = _DEFAULT_SIZE if config is None or config.object is None else _SIGN_SIZE
+    if config is None or config.object is None:
+        print_sheets(patch, parse_length_mm(size), sheet, controls=CONTROLS)
+    else:
+        length, at = parse_length_mm(size), config.object_at
+        print_on_sign(patch, config.object, length, sheet, share=config.object_share, at=at, controls=CONTROLS)
+    _say(f"no printed sheet yet: the virtual rig shows {sheet}, {size} with all controls")
     return sheet
 
 

@@ -22,6 +22,7 @@ from captures.labels import LabelWatch
 from captures.region import Region, RegionRule
 from captures.store import FrameRow
 from physpatch.explain import HeatMapper, grad_cam, heat_share
+from physpatch.placing import known_object
 from physpatch.victims.base import Detection, Detector, Preprocessing, Victim
 
 Lens = Callable[[tuple[int, ...]], Intrinsics]  # from a frame's (height, width, ...) to its intrinsics
@@ -96,6 +97,7 @@ class Analyser:
         self._lens, self._cam, self._label, self._further = lens, cam, label, further
         self._finder = SheetFinder(layouts) if layouts else None
         self._labels = LabelWatch(layouts)
+        self._carrier = next((layout.carrier for layout in layouts if layout.carrier), "")
 
     def locate(self, frame: Frame) -> Located:
         """Find the sheet in a frame, and the part of it that the classifier shall see."""
@@ -145,9 +147,17 @@ class Analyser:
         with torch.no_grad():
             return self.classifier.scores(images), None
 
+    def _truth(self, frame: Frame, model: Victim) -> str | None:
+        """What a model should answer, where it knows such a class: a detector the sign that carries the patch."""
+        if model.task == "detect" and self._carrier:
+            index = known_object(model, self._carrier)
+            return None if index is None else model.categories[index]
+        label = self._label or frame.label
+        return label if label in model.categories else None
+
     def _row(self, located: Located, model: Victim, confidence: Tensor, more: dict[str, Any]) -> FrameRow:
         frame, pose = located.frame, located.pose
-        label = self._label or frame.label
+        label = self._truth(frame, model)
         score, top = confidence.max(dim=0)
         found = float(score) > 0
         index_seen = int(top) if found else None
@@ -156,8 +166,9 @@ class Analyser:
         success: int | None = None
         if self.target is not None:
             success = int(index_seen == aim) if aim is not None else None
-        elif label is not None and model.task == "classify":
-            success = int(name != label)
+        elif label is not None:
+            lost = name != label if model.task == "classify" else not confidence[model.categories.index(label)] > 0
+            success = int(lost)
         return FrameRow(
             frame=frame.number,
             time_s=round(frame.time_s, 4),

@@ -15,9 +15,8 @@ from physpatch.config import EotConfig
 from physpatch.data import Photographs
 from physpatch.evaluate import CONDITIONS, Evaluation, Outcomes, rate_over, scenes
 from physpatch.patch import cells_from_patch
-from physpatch.placing import Placing
+from physpatch.placing import Placing, object_class
 from physpatch.stats import Rate
-from physpatch.train import object_class
 from physpatch.victims.base import DETECTION_THRESHOLD, Detection, Detector, Victim, box_overlap, untouched
 
 _MATCHED = 0.5  # IoU from which a box finds the object, as in COCO's mAP50
@@ -99,7 +98,7 @@ def evaluate_on_object(
 
     if placing.carrier is None or not isinstance(victim, Detector):
         raise InputError(f"{victim.name} is no detector, or the patch lies on no object")
-    index = object_class(victim, placing.carrier)
+    index = object_class(victim, placing.carrier.name)
     target = None if patch.target is None else victim.target_index(patch.target)
     shown = {"clean": None, **{c: patch if c == "patch" else patch.control(c) for c in CONDITIONS}}
     seen: dict[str, _Seen] = defaultdict(_Seen)

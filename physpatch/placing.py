@@ -9,10 +9,12 @@ from kornia.geometry.linalg import transform_points
 from kornia.geometry.transform import get_perspective_transform
 from torch import Tensor
 
+from calibration.errors import InputError
 from calibration.signs import patch_box, sign
 from physpatch.compose import patch_size_px, place_patch
 from physpatch.config import TrainConfig
 from physpatch.eot import EotParams, patch_corners
+from physpatch.victims.base import Victim
 
 _TEXELS = 112  # about so many along a sign's side
 
@@ -136,3 +138,25 @@ class Placing:
             get_perspective_transform(unit, corners), self.carrier.outline.expand(len(corners), -1, 2)
         )
         return torch.cat([outline.amin(dim=1), outline.amax(dim=1)], dim=1).clamp(0, size)
+
+
+def object_class(victim: Victim, name: str) -> int:
+    """The class that a detector should find a sign as.
+
+    Raises:
+        InputError: a classifier, or one that knows no such class.
+    """
+    if victim.task != "detect":
+        raise InputError(
+            f"a patch on a {name} sign needs a detector, such as --model signs; {victim.name} is a classifier"
+        )
+    found = known_object(victim, name)
+    if found is None:
+        raise InputError(f"{victim.name} knows no {name} sign; known: {', '.join(victim.categories[:8])}")
+    return found
+
+
+def known_object(victim: Victim, name: str) -> int | None:
+    """The same where the victim knows it, ``stop`` also as COCO's ``stop sign``; else None."""
+    indices = (victim.target_index({"index": -1, "name": words}) for words in (name, f"{name} sign"))
+    return next((index for index in indices if index is not None), None)

@@ -19,7 +19,7 @@ from physpatch.data import Photographs
 from physpatch.eot import sample
 from physpatch.objectives import choose_objective
 from physpatch.patch import printable_cells
-from physpatch.placing import Carrier, Placing
+from physpatch.placing import Placing, object_class
 from physpatch.printed import printed_palette
 from physpatch.processes import Processes
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
@@ -95,7 +95,7 @@ class Trainer:
         self._validation = kept
         self._source = BatchSource(victim, training, config.batch)
         carrier = self._placing.carrier
-        self._object = None if carrier is None else object_class(victim, carrier)
+        self._object = None if carrier is None else object_class(victim, carrier.name)
         if self._object is not None:
             self._labels = torch.full_like(training.labels, self._object)
         else:
@@ -279,24 +279,6 @@ def target_on(victim: Victim, first: Victim, target: int | None) -> int | None:
         raise InputError(
             f"{victim.name} has no class {first.categories[target]!r}; choose a target that all models know"
         )
-    return index
-
-
-def object_class(victim: Victim, carrier: Carrier) -> int:
-    """The class that a detector should find a carrier as.
-
-    Raises:
-        InputError: a classifier, or one that knows no such class.
-    """
-    if victim.task != "detect":
-        raise InputError(
-            f"a patch on a {carrier.name} sign needs a detector, such as --model signs; {victim.name} is a classifier"
-        )
-    index = victim.target_index({"index": -1, "name": carrier.name})
-    if index is None:
-        index = victim.target_index({"index": -1, "name": f"{carrier.name} sign"})
-    if index is None:
-        raise InputError(f"{victim.name} knows no {carrier.name} sign; known: {', '.join(victim.categories[:8])}")
     return index
 
 
