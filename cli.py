@@ -1422,9 +1422,16 @@ def _show_session(session: Path, json_out: str | None = None) -> None:
     summaries = recorded.tally.summaries()
     if json_out != "-":
         print_table(
-            ("model", "sheet", "frames", "clips", "target first", "wrong answer"),
+            ("model", "sheet", "frames", "clips", "target first", "wrong, or not found"),
             [
-                (s.model, s.condition, str(s.frames), str(s.clips), _rate(s.target.to_dict()), _rate(s.wrong.to_dict()))
+                (
+                    s.model,
+                    s.condition,
+                    str(s.frames),
+                    str(s.clips),
+                    _rate(s.target.to_dict()),
+                    _rate((s.wrong if s.wrong.n else s.hidden).to_dict()),
+                )
                 for s in summaries
             ],
         )
