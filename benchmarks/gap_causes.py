@@ -24,8 +24,7 @@ from captures.analyse import to_input
 from captures.gap import measure_gap
 from captures.opencv import rgb
 from captures.recorded import RecordedSession
-from captures.recorder import KeepRule
-from captures.session import SessionPlan, run_session
+from captures.session import film_rig
 from captures.virtual import RigPose, RigTruth, VirtualRig
 from physpatch import Patch, TrainConfig, load_victim
 from physpatch.runs import held_out_files
@@ -118,16 +117,7 @@ def main() -> None:
                 rig = PlantedRig(
                     cause, sheet, behind, clips=options.clips, frames_per_clip=1, seed=seed, truth=planted(cause, seed)
                 )
-                plan = SessionPlan(
-                    victim,
-                    layouts=rig.layouts,
-                    intrinsics=rig.intrinsics,
-                    target=patch.target,
-                    grad_cam=False,
-                    keep=KeepRule("all"),
-                    notes={"sheet": str(sheet)},
-                )
-                session = run_session(rig, plan, Path(work) / f"{cause}-{seed}")
+                session = film_rig(rig, victim, patch.target, Path(work) / f"{cause}-{seed}", sheet=str(sheet))
                 gap = measure_gap(RecordedSession.open(session), victim, patch, config)
                 named.append(gap.cause == CAUSES[cause])
                 rates = {step.name: round(step.rate.rate or 0, 2) for step in gap.steps}

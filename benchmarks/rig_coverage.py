@@ -13,8 +13,7 @@ from pathlib import Path
 
 from calibration.errors import InputError
 from calibration.files import read_json
-from captures.recorder import KeepRule
-from captures.session import SessionPlan, run_session
+from captures.session import film_rig
 from captures.store import read_rows
 from captures.summary import tally_of
 from captures.virtual import VirtualRig
@@ -55,15 +54,7 @@ def main() -> None:
             frames_per_clip=3,
             seed=options.seed,
         )
-        plan = SessionPlan(
-            victim,
-            layouts=rig.layouts,
-            intrinsics=rig.intrinsics,
-            target=patch.target,
-            grad_cam=False,
-            keep=KeepRule("none"),
-        )
-        rows = read_rows(run_session(rig, plan, Path(work) / "long"))
+        rows = read_rows(film_rig(rig, victim, patch.target, Path(work) / "long", keep="none"))
     rates = list(tally_of(rows, target_name(patch)).rates(victim.name, "target", "patch").values())
     truth = clip_rate(rates)
     parts = [rates[first : first + options.clips] for first in range(0, len(rates), options.clips)]

@@ -19,8 +19,7 @@ from gap_causes import recognised
 from calibration.files import read_json
 from captures.learn import learn_from
 from captures.recorded import RecordedSession
-from captures.recorder import KeepRule
-from captures.session import SessionPlan, run_session
+from captures.session import film_rig
 from captures.virtual import RigTruth, VirtualRig
 from physpatch import Patch, TrainConfig, load_victim
 from physpatch.runs import held_out_files, train_run
@@ -89,16 +88,8 @@ def filmed(
     sheet = out.with_suffix(".pdf")
     print_sheets(patch, 100, sheet, controls=("grey", "random"))
     rig = VirtualRig(sheet, behind, clips=clips, frames_per_clip=2, seed=seed, truth=truth)
-    plan = SessionPlan(
-        victim,
-        layouts=rig.layouts,
-        intrinsics=rig.intrinsics,
-        target=patch.target,
-        grad_cam=False,
-        keep=KeepRule("all"),
-        notes={"sheet": f"../{sheet.name}", "run": str(run.resolve())},
-    )
-    return RecordedSession.open(run_session(rig, plan, out))
+    notes = {"sheet": f"../{sheet.name}", "run": str(run.resolve())}
+    return RecordedSession.open(film_rig(rig, victim, patch.target, out, **notes))
 
 
 if __name__ == "__main__":

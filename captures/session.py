@@ -29,6 +29,7 @@ from captures.sources import Source
 from captures.store import SessionStore, export_csv
 from captures.summary import Tally
 from captures.takes import Filing
+from captures.virtual import VirtualRig
 from physpatch.environment import device_name, versions
 from physpatch.victims.base import Detector, Victim
 
@@ -87,6 +88,30 @@ class SessionPlan:
         if self.intrinsics is None:
             return Intrinsics.from_hfov(width, height, self.hfov_deg or DEFAULT_HFOV_DEG)
         return self.intrinsics.resized(width, height)
+
+
+def film_rig(
+    rig: VirtualRig,
+    victim: Victim,
+    target: dict[str, Any] | None,
+    out: Path,
+    *,
+    detector: Detector | None = None,
+    keep: str = "all",
+    **notes: Any,
+) -> Path:
+    """A session of all that the virtual rig shows, without Grad-CAM; the arguments are those of :class:`SessionPlan`."""
+    plan = SessionPlan(
+        victim,
+        detector=detector,
+        layouts=rig.layouts,
+        intrinsics=rig.intrinsics,
+        target=target,
+        grad_cam=False,
+        keep=KeepRule.parse(keep),
+        notes=notes,
+    )
+    return run_session(rig, plan, out)
 
 
 def run_session(

@@ -146,6 +146,60 @@ def test_print_writes_beside_the_run(demo: Path, command, monkeypatch, tmp_path:
     assert done.code == 0 and carried_layouts(Path("small.pdf"))[0].patch.width_mm == pytest.approx(50)
 
 
+def test_a_sign_is_printed_alone_and_with_a_runs_patch(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = command("print", "--object", "stop", "--size", "15cm")
+    assert done.code == 0 and "stop.pdf: the stop sign alone, 150 mm wide" in done.err and Path("stop.pdf").is_file()
+    done = command("print", demo / "demo/run", "--object", "stop", "--size", "15cm", "--controls", "--out", "on.pdf")
+    assert done.code == 0 and Path("on-bare.pdf").is_file()
+    layouts = carried_layouts(Path("on.pdf"))
+    assert [layout.kind for layout in layouts] == ["patch", "grey", "random", "shuffled"]
+    assert {layout.carrier for layout in layouts} == {"stop"}
+    command("print", "--object", "tree").assert_refused("unknown sign 'tree'")
+    command("print", demo / "demo/run", "--object", "stop", "--cut", "circle").assert_refused(
+        "a patch on a sign is not cut out"
+    )
+    command("train", "--object", "stop", "--object-at", "left").assert_refused("the place 'left' is not understood")
+    command("train", "--object", "stop", "--model", "efficientnet_lite0").assert_refused(
+        "needs a detector, such as --model signs"
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_loop_on_a_sign(command, monkeypatch, tmp_path: Path) -> None:
+    """Trained on the embedded detector, printed on the sign, seen by the virtual rig, reported."""
+    monkeypatch.chdir(tmp_path)
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        soft = cv2.resize(rng.integers(60, 200, (6, 8, 3), dtype=np.uint8), (320, 240), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(photographs / f"{i}.png"), soft)
+    done = command(
+        *("train", "--eot", "--model", "signs", "--object", "stop", "--target", "none", "--data", photographs),
+        *("--steps", 3, "--batch", 2, "--out", "run", "--json", "result.json"),
+    )
+    assert done.code == 0
+    result = json.loads(Path("result.json").read_text())
+    assert (
+        result["object"] == "stop"
+        and result["clean_accuracy"] > 0.9
+        and set(result["hidden"]) == {"patch", "grey", "random"}
+    )
+    assert json.loads(Path("run/run.json").read_text())["config"]["object"] == "stop"
+    done = command("print", "run", "--size", "15cm", "--controls")
+    assert done.code == 0 and carried_layouts(Path("run/sheet.pdf"))[0].carrier == "stop"
+    done = command(
+        "live", "run", "--source", "virtual", "--headless", "--max-frames", 9, "--no-cam", "--out", "session"
+    )
+    assert done.code == 0
+    rows = [row for row in read_rows(Path("session")) if row.model == "signs"]
+    assert {row.label for row in rows} == {"stop"} and len(rows) == 9
+    assert all(row.success == int('"stop"' not in (row.boxes or "")) for row in rows)
+    assert command("report", "session", "--no-replay").code == 0
+    assert "signs" in Path("session/report.html").read_text()
+
+
 def test_live_on_stills_with_classifier_and_detector(demo: Path, tmp_path: Path) -> None:
     """ResNet50 and YOLOv8n with random weights from files, over stills, headless, as the named networks are used."""
     stills = tmp_path / "stills"

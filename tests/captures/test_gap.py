@@ -16,9 +16,8 @@ from calibration.errors import InputError
 from captures.gap import measure_gap, session_lights
 from captures.learn import learn_from
 from captures.recorded import RecordedSession
-from captures.recorder import KeepRule
 from captures.replay import STEPS, View, replay
-from captures.session import SessionPlan, run_session
+from captures.session import film_rig
 from physpatch import EotConfig, Patch, TrainConfig, load_victim
 from physpatch.data import list_photos
 from physpatch.patch import cells_from_patch
@@ -62,16 +61,8 @@ def film(victim, tmp_path_factory):
                 seed=SEED,
                 truth=planted(cause, SEED),
             )
-            plan = SessionPlan(
-                victim,
-                layouts=rig.layouts,
-                intrinsics=rig.intrinsics,
-                target=patch.target,
-                grad_cam=False,
-                keep=KeepRule.parse(keep),
-                notes={"sheet": "../sheet.pdf"},
-            )
-            kept[name] = labelled(RecordedSession.open(run_session(rig, plan, folder / name)))
+            filmed = film_rig(rig, victim, patch.target, folder / name, keep=keep, sheet="../sheet.pdf")
+            kept[name] = labelled(RecordedSession.open(filmed))
         return kept[name]
 
     return record

@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 import torch
 from support import colour_detector, colour_photographs
+from torchvision import models
 from torchvision.ops import box_iou
 
 from calibration.errors import InputError
 from physpatch.artifact import Patch
 from physpatch.config import EotConfig, TrainConfig
 from physpatch.evaluate_objects import evaluate_on_object
+from physpatch.explain import grad_cam
 from physpatch.objectives import choose_objective
 from physpatch.placing import Placing
 from physpatch.train import Trainer
-from physpatch.victims.base import box_overlap
+from physpatch.victims.base import Detector, box_overlap
+from physpatch.victims.registry import catalogue, load_detector, load_victim
 
 CONFIG = TrainConfig(
     object="stop",
@@ -119,3 +122,35 @@ def test_a_classifier_and_a_detector_without_such_signs_are_refused(tiny_victim,
         Trainer(blind, colour_photographs(4, 108), CONFIG)
     coco = replace(colour_detector(), categories=("stop sign", "bus"))
     assert Trainer(coco, colour_photographs(4, 108), CONFIG).term_names == ("hide",)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn"])
+def test_torchvisions_detectors_answer_alike(name: str, tmp_path) -> None:
+    """With random weights for seven classes, from a file: its boxes are the network's own, and gradients reach the picture."""
+    torch.manual_seed(0)
+    network = models.get_model(name, weights=None, weights_backbone=None, num_classes=7).eval()
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    victim = load_victim(name, weights=tmp_path / "weights.pth")
+    assert isinstance(victim, Detector) and len(victim.categories) == 7 and victim.preprocessing.size == 320
+    images = torch.rand(2, 3, 320, 320, requires_grad=True)
+    boxes, probabilities = victim.predictions(images)
+    probabilities.amax(dim=1).sum().backward()
+    assert images.grad is not None and float(images.grad.abs().sum()) > 0
+    with torch.no_grad():
+        own = victim.module(list(images.detach()))
+    for i, answer in enumerate(own):
+        count = len(answer["scores"])
+        torch.testing.assert_close(boxes[i, :count], answer["boxes"])
+        torch.testing.assert_close(probabilities[i, :count].sum(dim=1), answer["scores"])
+    with grad_cam(victim) as cam:
+        assert cam(images.detach(), [1, 2]).shape == (2, 320, 320)
+    with pytest.raises(InputError, match="does not hold weights of fcos_resnet50_fpn"):
+        load_victim("fcos_resnet50_fpn", weights=tmp_path / "weights.pth")
+
+
+def test_names_of_detectors_are_known_and_others_named() -> None:
+    names = {entry.name: entry for entry in catalogue()}
+    assert names["signs"].ready and names["fasterrcnn_resnet50_fpn"].task == "detect"
+    with pytest.raises(InputError, match="unknown model 'maskrcnn_resnet50_fpn'"):
+        load_detector("maskrcnn_resnet50_fpn")

@@ -138,13 +138,13 @@ def training_loss(network: Any, images: Tensor, truths: list[Truth]) -> tuple[Te
 
 
 @torch.no_grad()
-def mean_precision(network: Any, photographs: list[NDArray[np.uint8]]) -> dict[str, float]:
+def mean_precision(network: Any, photographs: list[NDArray[np.uint8]], scenes: int = _TEST_SCENES) -> dict[str, float]:
     """COCO's mAP over scenes rendered in photographs that training never saw."""
     from torchmetrics.detection import MeanAveragePrecision
 
     network.eval()
     maker, metric = SceneMaker(photographs, _TEST_SEED), MeanAveragePrecision()
-    for _ in range(_TEST_SCENES // 16):
+    for _ in range(scenes // 16):
         images, truths = maker.batch(16, _TEST_SIZE)
         for found, truth in zip(boxes_of(network, images), truths, strict=True):
             metric.update(

@@ -1,0 +1,76 @@
+"""Does a patch on a sign still hide it once both are printed? The run's held-out renderings beside the virtual rig.
+
+    python benchmarks/sign_on_rig.py --run RUN [--size 150] [--clips 40] [--seed 0]
+
+RUN was trained with ``--object``. The rig prints the sign with the patch and with the grey and random controls, by a printer
+and before a camera that training never saw, and holds all at the same poses. Prints one JSON line: success, which is that the
+sign is not found as itself, over the clips in which it is found with the grey control; the controls; and the share kept.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+from calibration.errors import InputError
+from calibration.files import read_json
+from captures.outcomes import outcomes
+from captures.session import film_rig
+from captures.store import read_rows
+from captures.summary import tally_of
+from captures.virtual import VirtualRig
+from physpatch import Patch, TrainConfig, load_victim
+from physpatch.runs import held_out_files
+from physpatch.victims.base import Detector
+from printouts import print_on_sign
+
+_CLASSIFIER = "efficientnet_lite0"  # a session has one; what it says does not count here
+
+
+def main() -> None:
+    """Print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--size", type=float, default=150.0, help="width of the sign in millimetres")
+    parser.add_argument("--clips", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0, help="of printer, camera and poses")
+    options = parser.parse_args()
+    record = read_json(options.run / "run.json")
+    config, patch = TrainConfig.from_dict(record["config"]), Patch.load(options.run)
+    victim = load_victim(config.model, weights=config.weights)
+    if config.object is None or not isinstance(victim, Detector):
+        raise InputError(f"{options.run} was not trained on a sign; give a run of `physpatch train --object stop`")
+    with tempfile.TemporaryDirectory() as work:
+        sheet = Path(work) / "sheet.pdf"
+        print_on_sign(
+            patch,
+            config.object,
+            options.size,
+            sheet,
+            share=config.object_share,
+            at=config.object_at,
+            controls=("grey", "random"),
+        )
+        behind = held_out_files(options.run, config, victim)
+        rig = VirtualRig(sheet, behind, clips=options.clips, frames_per_clip=3, seed=options.seed)
+        seen = film_rig(
+            rig, load_victim(_CLASSIFIER), patch.target, Path(work) / "session", detector=victim, keep="none"
+        )
+        rows = read_rows(seen)
+    target = None if patch.target is None else str(patch.target["name"])
+    filmed = {s.condition: s for s in tally_of(rows, target).summaries() if s.model == victim.name}
+    digital = record["results"]["untargeted_success"]["rate"]
+    found = [
+        not outcomes(row, target)["hidden"] for row in rows if row.model == victim.name and row.condition == "grey"
+    ]
+    line = {
+        "rendered": digital,
+        "filmed": {name: str(summary.hidden) for name, summary in filmed.items()},
+        "grey_found": sum(found) / len(found),
+        "kept": (filmed["patch"].hidden.rate or 0) / digital if digital else None,
+    }
+    print(json.dumps(line))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

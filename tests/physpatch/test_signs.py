@@ -1,0 +1,136 @@
+"""The embedded sign detector: its scenes, its weights, and that it sees what it says, as ultralytics itself would."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torchvision.ops import box_iou
+
+from calibration.errors import InputError
+from calibration.signs import RED, SIGNS
+from captures.virtual import RigPose, RigTruth, VirtualRig
+from physpatch.artifact import Patch
+from physpatch.data import list_photos
+from physpatch.victims.registry import load_detector, load_victim
+from physpatch.victims.signs.network import WEIGHTS, new_network, trained_network
+from physpatch.victims.signs.scenes import NAMES, SceneMaker
+from physpatch.victims.signs.train import load, mean_precision, training_loss
+from physpatch.victims.ultralytics_detectors import import_ultralytics
+from printouts import print_on_sign
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[np.ndarray]:
+    """The samples, none of which the training saw."""
+    return [load(photo.path) for photo in list_photos("samples", None)]
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return load_detector("signs")
+
+
+def test_scenes_are_the_same_for_a_seed_and_show_what_they_say(photographs: list[np.ndarray]) -> None:
+    images, truths = SceneMaker(photographs, 3).batch(8, 160)
+    again, same = SceneMaker(photographs, 3).batch(8, 160)
+    assert torch.equal(images, again) and all(torch.equal(a.boxes, b.boxes) for a, b in zip(truths, same, strict=True))
+    assert images.shape == (8, 3, 160, 160) and float(images.min()) >= 0 and float(images.max()) <= 1
+    shown = torch.cat([truth.boxes for truth in truths])
+    classes = torch.cat([truth.classes for truth in truths])
+    assert len(shown) == len(classes) > 5 and classes.min() >= 0 and classes.max() < len(NAMES)
+    assert (shown[:, 2:] > shown[:, :2]).all() and shown.min() >= 0 and shown.max() <= 160
+    other, _ = SceneMaker(photographs, 4).batch(8, 160)
+    assert not torch.equal(images, other)
+
+
+def test_a_step_of_its_training_has_a_gradient_everywhere(photographs: list[np.ndarray]) -> None:
+    torch.manual_seed(0)
+    network = new_network()
+    images, truths = SceneMaker(photographs, 0).batch(2, 96)
+    loss, words = training_loss(network, (images * 255).byte(), truths)
+    loss.backward()
+    gradients = [p.grad for p in network.parameters() if p.requires_grad]
+    assert torch.isfinite(loss) and "loss" in words
+    assert sum(g is not None and bool(g.abs().sum() > 0) for g in gradients) > 0.9 * len(gradients)
+
+
+def test_its_weights_are_small_plain_numbers_with_their_recipe() -> None:
+    assert WEIGHTS.stat().st_size <= 7e6
+    with safe_open(WEIGHTS, "pt") as file:
+        recipe = json.loads(file.metadata()["physpatch_signs"])
+        kinds = {file.get_tensor(key).dtype for key in file.keys()}  # noqa: SIM118
+    assert kinds <= {torch.float16, torch.int64}
+    assert recipe["classes"] == list(SIGNS) and recipe["seed"] == 0 and recipe["map50"] >= 0.9
+    victim = load_victim("signs")
+    assert (victim.task, victim.categories, victim.weights.source) == ("detect", tuple(SIGNS), "embedded")
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match="does not hold weights of the signs' detector"):
+        load_victim("signs", weights=tmp_path / "other.pth")
+    with pytest.raises(InputError, match="no weights file"):
+        trained_network(tmp_path / "gone.safetensors")
+
+
+def test_signs_are_found_in_scenes_that_training_never_saw(photographs: list[np.ndarray]) -> None:
+    assert mean_precision(trained_network(), photographs, scenes=128)["map50"] >= 0.9
+
+
+def test_the_stop_sign_is_found_in_the_virtual_rig_from_one_to_four_metres(detector, tmp_path: Path) -> None:
+    """15 cm wide: 83 to 21 pixels of the frame."""
+    sheet, wall = tmp_path / "sheet.pdf", tmp_path / "wall.png"
+    red = Patch(np.full((1, 1, 3), RED, np.uint8), None, {})  # a sheet needs a patch: one that does not show
+    print_on_sign(red, "stop", 150, sheet, share=0.01, at=(0.5, 0.2))
+    picture = cv2.resize(cv2.imread(str(list_photos("samples", None)[0].path)), (640, 480))
+    cv2.imwrite(str(wall), picture)
+    found, shown = 0, 0
+    for seed in range(2):
+        rig = VirtualRig(sheet, [(wall, None)], truth=replace(RigTruth.draw(seed), vignette=0.1))
+        for distance in (1.0, 2.0, 3.0, 4.0):
+            for yaw in (-25.0, 0.0, 25.0):
+                pose, rng = RigPose(distance, 0.05 * distance, 0.02 * distance, yaw, 5, 3), np.random.default_rng(seed)
+                frame = rig.render(0, pose, rig.background(wall), rng)
+                reach = 1000 * 0.075 / (1000 * distance) * rig.intrinsics.fx
+                middle = 320 + 0.05 * rig.intrinsics.fx, 240 + 0.02 * rig.intrinsics.fx
+                near = [
+                    one
+                    for one in detector.detect(frame)
+                    if one.index == 0
+                    and abs((one.xyxy[0] + one.xyxy[2]) / 2 - middle[0]) < reach
+                    and abs((one.xyxy[1] + one.xyxy[3]) / 2 - middle[1]) < 2 * reach
+                ]
+                shown += 1
+                found += bool(near)
+    assert found >= 0.9 * shown
+
+
+def test_boxes_are_those_of_ultralytics_own_prediction(detector, photographs: list[np.ndarray], tmp_path: Path) -> None:
+    import_ultralytics()
+    from ultralytics import YOLO
+
+    torch.save({"model": trained_network(), "train_args": {"imgsz": 640}}, tmp_path / "signs.pt")
+    own = YOLO(tmp_path / "signs.pt")
+    images, _ = SceneMaker(photographs, 11).batch(6, 480)
+    compared = 0
+    for image, (height, width) in zip(
+        images, ((480, 480), (360, 480), (480, 400), (333, 479), (700, 520), (900, 1300)), strict=True
+    ):
+        frame = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+        frame = cv2.resize(frame, (width, height))
+        theirs = own.predict(frame[..., ::-1], imgsz=640, conf=0.25, verbose=False, device="cpu")[0].boxes
+        ours = detector.detect(frame)
+        assert [one.index for one in ours] == theirs.cls.int().tolist()
+        assert [one.score for one in ours] == pytest.approx(theirs.conf.tolist(), abs=0.01)
+        if ours:
+            overlap = box_iou(torch.tensor([one.xyxy for one in ours]), theirs.xyxy)
+            assert overlap.diagonal().min() >= 0.99
+        compared += len(ours)
+    assert compared >= 4
