@@ -737,7 +737,7 @@ def print_(
     """
     path = verify or out
     if carrier is not None and not verify and not measured and run is None and not LATEST.exists():
-        path = path or Path(f"{carrier}.pdf")
+        path = path or Path(f"{carrier.replace(' ', '-')}.pdf")
         _print_sign(carrier, path, **options)
         return _show_file(path) if open_it else None
     if path is None:
