@@ -22,7 +22,7 @@ from calibration.paper import PAGES_MM, parse_extent_mm
 from calibration.sheet import CUTS
 from calibration.units import parse_length_mm
 from physpatch.artifact import CONTROLS, Patch, parse_grid
-from physpatch.config import EOT_PRESETS, PRECISIONS, EotConfig, TrainConfig
+from physpatch.config import EOT_PRESETS, GOALS, OBJECT_SOURCES, PRECISIONS, SCOPES, EotConfig, TrainConfig
 from physpatch.places import LATEST, find_run
 
 if TYPE_CHECKING:
@@ -217,20 +217,47 @@ def _say(line: str) -> None:
     show_default=True,
     help="Share of the image that the patch covers; with --object, that the sign's square covers.",
 )
-@click.option("--object", metavar="SIGN", help="Stick the patch on a sign: stop, yield, no-entry … (--model signs).")
+@click.option(
+    "--object",
+    metavar="SIGN|CLASS",
+    help="What a detector looks at. Put the patch on a sign: stop, yield, no-entry … (--model signs), or on objects that "
+    "are labelled with boxes in the data: person, car …",
+)
+@click.option(
+    "--object-from",
+    type=click.Choice(OBJECT_SOURCES),
+    default=_DEFAULT.object_from,
+    show_default=True,
+    help="Whether the object is drawn into the photographs or labelled in them; auto draws signs.",
+)
 @click.option(
     "--object-share",
     type=float,
     default=_DEFAULT.object_share,
     show_default=True,
-    help="Share of the sign's area that the patch is.",
+    help="Share of the sign's area, or of the object's box, that the patch is.",
 )
 @click.option(
     "--object-at",
     default="0.5,0.5",
     show_default=True,
     metavar="X,Y",
-    help="The patch's middle on the sign, as shares of its width and height.",
+    help="The patch's middle, as shares of the object's width and height; below 0 or above 1 is beside it.",
+)
+@click.option(
+    "--goal",
+    type=click.Choice(GOALS),
+    default=_DEFAULT.goal,
+    show_default=True,
+    help="What a detector shall do: not find the object; find --target in its stead; find --target at the patch. auto is "
+    "hide without a target, relabel with one, appear without an object.",
+)
+@click.option(
+    "--scope",
+    type=click.Choice(SCOPES),
+    default=_DEFAULT.scope,
+    show_default=True,
+    help="Where that counts: at the patch and what it lies on, or anywhere in the image.",
 )
 @click.option("--steps", type=int, default=_DEFAULT.steps, show_default=True)
 @click.option("--batch", type=int, default=_DEFAULT.batch, show_default=True, help="Photographs a step.")
@@ -628,10 +655,10 @@ def _show_objects(results: dict[str, dict[str, Any]]) -> None:
             rows.append(
                 (
                     f"{model}: {r['object']}",
-                    {"clean": "bare sign", "patch": "patch"}.get(name, f"{name} control"),
+                    {"clean": "no patch", "patch": "patch"}.get(name, f"{name} control"),
                     hidden,
                     relabelled,
-                    f"{r['false_boxes_per_image'][name]:.2f}",
+                    f"{r['false_boxes_per_image'][name]:.2f}" if name in r["false_boxes_per_image"] else "",
                     f"{precision['map50']:.2f} / {precision['map']:.2f}",
                 )
             )
@@ -1339,6 +1366,7 @@ def _live_session(
         layouts=session_layouts(sheet, options["profile"]) if sheet else (),
         intrinsics=rig.intrinsics if rig else measured_lens(options["profile"]),
         target=patch.target if patch else None,
+        goal=config.goal if config else _DEFAULT.goal,
         label=None if options["label"] is None else _label(options["label"], classifier, detector),
         region=region,
         protocol=protocol,

@@ -96,11 +96,16 @@ def sign(name: str) -> Sign:
     Raises:
         InputError: no such sign.
     """
-    known = {key.replace(" ", ""): key for key in SIGNS}
-    wanted = known.get(name.lower().replace("-", "").replace("_", "").replace(" ", ""))
+    wanted = sign_name(name)
     if wanted is None:
         raise unknown_name("sign", name, SIGNS)
     return SIGNS[wanted]()
+
+
+def sign_name(text: str) -> str | None:
+    """The sign that a person means, however it is spelled; None where there is none of that name."""
+    known = {key.replace(" ", ""): key for key in SIGNS}
+    return known.get(text.lower().replace("-", "").replace("_", "").replace(" ", ""))
 
 
 def stop() -> Sign:

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -23,7 +23,7 @@ from captures.region import Region, RegionRule
 from captures.store import FrameRow
 from physpatch.explain import HeatMapper, grad_cam, heat_share
 from physpatch.placing import known_object
-from physpatch.victims.base import Detection, Detector, Preprocessing, Victim
+from physpatch.victims.base import ABOUT, Detection, Detector, Letterbox, Preprocessing, Victim, box_overlap
 
 Lens = Callable[[tuple[int, ...]], Intrinsics]  # from a frame's (height, width, ...) to its intrinsics
 _TOP = 5
@@ -51,6 +51,7 @@ class Analysis:
     Attributes:
         rows: one for each model, the classifier's first.
         heat: (h, w) in [0, 1] over the region, or None without Grad-CAM.
+        detector_heat: (h, w) over the whole frame, of the object's class where that is known, else of the surest box.
         top5: the classifier's likeliest classes with their scores.
         boxes: the detector's.
         target: name of the class aimed at, or None.
@@ -62,6 +63,7 @@ class Analysis:
     top5: list[tuple[str, float]]
     boxes: list[tuple[str, Detection]]
     target: str | None
+    detector_heat: NDArray[np.float32] | None = None
 
     @property
     def frame(self) -> Frame:
@@ -92,9 +94,12 @@ class Analyser:
         rule: RegionRule,
         label: str | None,
         further: Sequence[Victim] = (),
+        detector_cam: HeatMapper | None = None,
+        goal: str = "auto",
     ) -> None:
         self.classifier, self.detector, self.target, self.rule = classifier, detector, target, rule
-        self._lens, self._cam, self._label, self._further = lens, cam, label, further
+        self._lens, self._label, self._further, self._goal = lens, label, further, goal
+        self._cam, self._detector_cam = cam, detector_cam
         self._finder = SheetFinder(layouts) if layouts else None
         self._labels = LabelWatch(layouts)
         self._carrier = next((layout.carrier for layout in layouts if layout.carrier), "")
@@ -112,8 +117,10 @@ class Analyser:
         images = to_input(frame.image, self.classifier.preprocessing, region).to(self.classifier.device)
         scores, heat = self._classified(images)
         boxes: list[tuple[str, Detection]] = []
+        detector_heat = None
         if self.detector is not None:
-            boxes = [(self.detector.categories[d.index], d) for d in self.detector.detect(frame.image)]
+            found, detector_heat = self._detected(self.detector, located)
+            boxes = [(self.detector.categories[d.index], d) for d in found]
         confidence = self.classifier.confidences(scores)[0].cpu()
         top5 = _top5(self.classifier, confidence)
         share = heat_share(heat, region.mask(pose.patch_corners_px, heat.shape)) if pose and heat is not None else None
@@ -135,9 +142,63 @@ class Analyser:
             for _, detection in boxes:
                 strongest[detection.index] = max(float(strongest[detection.index]), detection.score)
             listed = [[name, round(d.score, 4), *(round(edge, 1) for edge in d.xyxy)] for name, d in boxes]
-            rows.append(self._row(located, self.detector, strongest, {"boxes": json.dumps(listed), "delay_s": delay}))
+            row = self._row(
+                located,
+                self.detector,
+                strongest,
+                {
+                    "boxes": json.dumps(listed),
+                    "delay_s": delay,
+                    "heat_in_patch": _rounded(_heat_in_patch(detector_heat, frame, pose), 4),
+                },
+            )
+            rows.append(replace(row, success=self._detector_success(located, self.detector, [d for _, d in boxes])))
         target = None if self.target is None else str(self.target["name"])
-        return Analysis(located, rows, heat, top5, boxes, target)
+        return Analysis(located, rows, heat, top5, boxes, target, detector_heat)
+
+    def _detected(self, detector: Detector, located: Located) -> tuple[list[Detection], NDArray[np.float32] | None]:
+        """What a detector finds in the frame and, with Grad-CAM, its heat, by one forward pass."""
+        frame = located.frame
+        if self._detector_cam is None:
+            return detector.detect(frame.image), None
+        boxed = Letterbox.of(frame.image, detector.preprocessing.size)
+        truth, sign = self._truth(frame, detector), self._sign(located)
+        place = None if sign is None else torch.tensor(np.concatenate([boxed.into(sign[:2]), boxed.into(sign[2:])]))
+
+        def aim(found: list[Detection]) -> tuple[int, Tensor | None] | None:
+            if truth is not None:
+                return detector.category_index(truth), place
+            return (found[0].index, torch.tensor(found[0].xyxy)) if found else None
+
+        found, heat = self._detector_cam.found(boxed.images.to(detector.device), aim)
+        return [boxed.back(one) for one in found], boxed.cut(heat)
+
+    def _sign(self, located: Located) -> NDArray[np.float64] | None:
+        """The box (4,) in pixels of the sign that carries the patch, where there is one and its sheet is seen."""
+        pose = located.pose
+        if pose is None or not pose.layout.carrier:
+            return None
+        corners = pose.to_pixels(pose.layout.face.corners_mm)
+        return np.concatenate([corners.min(axis=0), corners.max(axis=0)]).astype(np.float64)
+
+    def _detector_success(self, located: Located, detector: Detector, found: list[Detection]) -> int | None:
+        """What the run's goal asks for, at the patch or its sign; None where it cannot be said.
+
+        A sheet that is not seen tells no place: then boxes anywhere count.
+        """
+        truth, sign = self._truth(located.frame, detector), self._sign(located)
+        there = found if sign is None else [one for one in found if _about(one, sign)]
+        lost = truth is None or all(detector.categories[one.index] != truth for one in there)
+        if self.target is None:
+            return None if truth is None else int(lost)
+        aim = detector.target_index(self.target)
+        if aim is None:
+            return None
+        if self._goal == "appear" or truth is None:
+            corners = None if located.pose is None else located.pose.patch_corners_px
+            near = found if corners is None else [one for one in found if _touches(one, corners)]
+            return int(any(one.index == aim for one in near))
+        return int(lost and any(one.index == aim for one in there))
 
     def _classified(self, images: Tensor) -> tuple[Tensor, NDArray[np.float32] | None]:
         """Scores and, with Grad-CAM, the heat of the answer, by one forward pass."""
@@ -148,12 +209,15 @@ class Analyser:
             return self.classifier.scores(images), None
 
     def _truth(self, frame: Frame, model: Victim) -> str | None:
-        """What a model should answer, where it knows such a class: a detector the sign that carries the patch."""
+        """What a model should answer: a detector the sign that carries the patch, in its own word for it.
+
+        None for a detector that knows no such class: it would never find it.
+        """
         if model.task == "detect" and self._carrier:
             index = known_object(model, self._carrier)
             return None if index is None else model.categories[index]
         label = self._label or frame.label
-        return label if label in model.categories else None
+        return label if model.task == "classify" or label in model.categories else None
 
     def _row(self, located: Located, model: Victim, confidence: Tensor, more: dict[str, Any]) -> FrameRow:
         frame, pose = located.frame, located.pose
@@ -166,9 +230,8 @@ class Analyser:
         success: int | None = None
         if self.target is not None:
             success = int(index_seen == aim) if aim is not None else None
-        elif label is not None:
-            lost = name != label if model.task == "classify" else not confidence[model.categories.index(label)] > 0
-            success = int(lost)
+        elif label in model.categories:  # of another class it cannot be said
+            success = int(name != label)
         return FrameRow(
             frame=frame.number,
             time_s=round(frame.time_s, 4),
@@ -203,14 +266,31 @@ def open_analyser(
     rule: RegionRule | None = None,
     label: str | None = None,
     further: Sequence[Victim] = (),
+    goal: str = "auto",
 ) -> Iterator[Analyser]:
-    """An analyser whose Grad-CAM hooks are taken off the classifier when the block ends.
+    """An analyser whose Grad-CAM hooks are taken off the models when the block ends.
 
-    ``label`` is the class truly before the camera, where it is not the source that knows. ``further`` classifiers of the same
-    input, such as the same behind a defence, are shown the same region.
+    ``goal`` is what the patch shall do to a detector, one of ``physpatch.config.GOALS``. ``label`` is the class truly before
+    the camera, where it is not the source that knows. ``further`` classifiers of the same input, such as the same behind a
+    defence, are shown the same region.
     """
-    with grad_cam(classifier) if with_cam else nullcontext() as cam:
-        yield Analyser(classifier, detector, layouts, lens, target, cam, rule or RegionRule(), label, further)
+    with (
+        grad_cam(classifier) if with_cam else nullcontext() as cam,
+        grad_cam(detector) if with_cam and detector is not None else nullcontext() as detector_cam,
+    ):
+        yield Analyser(
+            classifier,
+            detector,
+            layouts,
+            lens,
+            target,
+            cam,
+            rule or RegionRule(),
+            label,
+            further,
+            detector_cam,
+            goal,
+        )
 
 
 def to_input(image: NDArray[np.uint8], preprocessing: Preprocessing, region: Region | None = None) -> Tensor:
@@ -224,6 +304,23 @@ def to_input(image: NDArray[np.uint8], preprocessing: Preprocessing, region: Reg
         part, (preprocessing.size, preprocessing.size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     )
     return torch.from_numpy(resized).permute(2, 0, 1)[None].float() / 255
+
+
+def _heat_in_patch(heat: NDArray[np.float32] | None, frame: Frame, pose: SheetPose | None) -> float | None:
+    """Share of a map over the whole frame that lies in the patch."""
+    if heat is None or pose is None:
+        return None
+    whole = Region(0, 0, frame.image.shape[1], frame.image.shape[0])
+    return heat_share(heat, whole.mask(pose.patch_corners_px, heat.shape))
+
+
+def _about(found: Detection, place: NDArray[np.float64]) -> bool:
+    return float(box_overlap(torch.tensor(found.xyxy), torch.from_numpy(place))) >= ABOUT
+
+
+def _touches(found: Detection, corners: NDArray[np.float32]) -> bool:
+    """Whether a box is about the patch with these corners (4, 2)."""
+    return _about(found, np.concatenate([corners.min(axis=0), corners.max(axis=0)]).astype(np.float64))
 
 
 def _top5(victim: Victim, confidence: Tensor) -> list[tuple[str, float]]:

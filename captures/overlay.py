@@ -17,6 +17,7 @@ _WHITE = (255, 255, 255)
 _ORANGE, _BLUE, _YELLOW, _GREEN = (213, 94, 0), (0, 114, 178), (240, 228, 66), (0, 158, 115)  # Okabe and Ito's, RGB
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LINE_PX = 22
+_INSET = 4  # of the frame's width and height
 _CELL_PX, _CELL_GAP_PX = 14, 3
 
 Line = tuple[str, tuple[int, int, int]]
@@ -39,10 +40,22 @@ def annotate(analysis: "Analysis", standing: Standing) -> NDArray[np.uint8]:
         x1, y1, x2, y2 = (round(edge) for edge in box.xyxy)
         cv2.rectangle(canvas, (x1, y1), (x2, y2), _BLUE, 2)
         _label(canvas, f"{name} {box.score:.2f}", (x1, max(y1, _LINE_PX)), _BLUE)
+    if analysis.detector_heat is not None:
+        _inset(canvas, analysis)
     heads_up(canvas, _lines(analysis, standing))
     if standing.director is not None:
         _guide(canvas, standing, standing.director)
     return canvas
+
+
+def _inset(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
+    """The whole frame small, with the detector's heat on it, in the lower left corner: the classifier's is on the frame."""
+    assert analysis.detector_heat is not None
+    height, width = (side // _INSET for side in canvas.shape[:2])
+    small = cv2.resize(analysis.frame.image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    place = canvas[canvas.shape[0] - height :, :width]
+    place[:] = heat_overlay(small, cv2.resize(analysis.detector_heat, (width, height)))
+    cv2.rectangle(canvas, (0, canvas.shape[0] - height), (width - 1, canvas.shape[0] - 1), _BLUE, 1)
 
 
 def _lines(analysis: "Analysis", standing: Standing) -> list[Line]:

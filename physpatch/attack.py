@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from physpatch.eot import EotParams
 from physpatch.objectives import Objective
 from physpatch.penalties import non_printability, offset_palette, total_variation
-from physpatch.placing import Placing
+from physpatch.placing import Region
 from physpatch.techniques import Technique
 from physpatch.victims.base import Detector, Victim
 
@@ -39,12 +39,12 @@ class Attack(nn.Module):
         technique: Technique,
         victims: list[Victim],
         objectives: list[Objective],
-        placing: Placing,
+        region: Region,
         penalties: Penalties = Penalties(),
         half_precision: bool = False,
         palette: Tensor | None = None,
     ) -> None:
-        """Pair each victim with its objective; ``placing`` is how the patch is put into the photographs.
+        """Pair each victim with its objective; ``region`` is how the patch is put into the photographs, and where it counts.
 
         ``half_precision`` runs the victims in bfloat16. ``palette`` (N, 3) are the colours that can be printed, in sRGB; by
         default those of coated offset printing.
@@ -52,7 +52,7 @@ class Attack(nn.Module):
         super().__init__()
         self.technique = technique
         self._judges = tuple(zip(victims, objectives, strict=True))
-        self._placing, self._penalties, self._half = placing, penalties, half_precision
+        self._region, self._penalties, self._half = region, penalties, half_precision
         colors = offset_palette() if palette is None else palette
         self._palette = colors.to(victims[0].device) if penalties.nps else None
 
@@ -65,7 +65,12 @@ class Attack(nn.Module):
         return (*names, *self._penalties.names)
 
     def forward(
-        self, images: Tensor, labels: Tensor, params: EotParams, cells: Tensor | None = None
+        self,
+        images: Tensor,
+        labels: Tensor,
+        params: EotParams,
+        cells: Tensor | None = None,
+        objects: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Judge the technique's cells, or others, on one batch.
 
@@ -74,14 +79,17 @@ class Attack(nn.Module):
             labels: (B,) true classes.
             params: a draw for the B images.
             cells: (3, rows, columns); None for the technique's own.
+            objects: (B, 4) left, top, right, bottom in pixels: the labelled objects, where the patch is put on such.
 
         Returns:
             The loss terms (T,), which sum to the loss; and which images fool every victim (B,), as float.
         """
         if cells is None:
             cells = self.technique.cells()
-        composite = self._placing.compose(images, cells, params)
-        boxes = None if self._placing.carrier is None else self._placing.boxes(params, images.shape[-1])
+        placing, size = self._region.placing, images.shape[-1]
+        params = placing.aimed(params, objects, size)
+        composite = placing.compose(images, cells, params)
+        boxes = self._region.boxes(params, objects, size)
         losses: list[dict[str, Tensor]] = []
         fooled = torch.ones(len(images), device=images.device)
         for victim, objective in self._judges:
@@ -94,7 +102,7 @@ class Attack(nn.Module):
         return torch.stack(terms + self._penalty_terms(cells)), fooled
 
     def _scores(self, victim: Victim, composite: Tensor, boxes: Tensor | None) -> Tensor:
-        """Of the whole picture, or, for a detector, of the boxes about the objects at (B, 4)."""
+        """Of the whole picture, or, for a detector, of its boxes about those at (B, 4)."""
         size, given = victim.preprocessing.size, composite.shape[-1]
         if composite.shape[-1] != size:
             composite = F.interpolate(composite, size=(size, size), mode="bilinear", antialias=True)

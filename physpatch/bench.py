@@ -19,10 +19,10 @@ from physpatch.artifact import parse_grid
 from physpatch.config import TrainConfig
 from physpatch.data import load_photographs
 from physpatch.environment import device_name, versions
-from physpatch.evaluate import EVALUATION_SEED_OFFSET, evaluate_patch, scenes
+from physpatch.evaluate import EVALUATION_SEED_OFFSET, scenes
 from physpatch.examples import measure_heat
-from physpatch.placing import Placing
-from physpatch.runs import poses_for
+from physpatch.placing import Placing, labelled_object
+from physpatch.runs import measure_patch, poses_for
 from physpatch.targets import resolve_target
 from physpatch.techniques import TECHNIQUES
 from physpatch.train import Trainer
@@ -146,7 +146,12 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
     held_out = {}
     for name, one in victims.items():
         train, held_out[name] = load_photographs(
-            config.data, one, held_out=config.held_out, seed=config.seed, limit=config.limit
+            config.data,
+            one,
+            held_out=config.held_out,
+            seed=config.seed,
+            limit=config.limit,
+            labelled=labelled_object(config),
         )
         if one is victim:
             training = train
@@ -156,8 +161,8 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
     seed, patch, measured = config.seed + EVALUATION_SEED_OFFSET, trainer.patch, {}
     for name, one in victims.items():
         photographs = held_out[name]
-        measured[name] = evaluate_patch(
-            one, photographs, patch, area=config.area, eot=config.eot, seed=seed, poses=poses_for(photographs)
+        measured[name] = measure_patch(
+            one, photographs, patch, config, seed=seed, poses=poses_for(photographs)
         ).to_dict()
     looked_at = islice(scenes(victim, held_out[victim.name], Placing.of(config), config.eot, seed), _HEAT_SCENES)
     return {

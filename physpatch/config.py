@@ -11,6 +11,10 @@ from physpatch.artifact import check_grid
 
 Range = tuple[float, float]
 PRECISIONS = ("auto", "float32", "bfloat16")
+GOALS = ("auto", "hide", "relabel", "appear")  # a class is no longer found; found as the target; the target is found
+SCOPES = ("patch", "image")  # at the patch and what it lies on; or anywhere in the image
+OBJECT_SOURCES = ("auto", "drawn", "labels")  # auto: drawn where it is one of the signs
+_FARTHEST_BESIDE = 1.5  # sizes of an object from its own edge
 
 
 @dataclass(frozen=True)
@@ -197,11 +201,12 @@ class TrainConfig:
     limit: int = 2000
     eot: EotConfig = EotConfig()
     backgrounds: str | None = None  # a folder of scenes of a session, as many in a batch as other photographs
-    object: str | None = (
-        None  # a sign that the patch is stuck on; `area` is then the share of the image that its square covers
-    )
-    object_share: float = 0.2  # of the sign's area that the patch is
-    object_at: tuple[float, float] = (0.5, 0.5)  # the patch's middle, across and down, as shares of the sign's box
+    object: str | None = None  # what the patch is put on, of a detector's classes
+    object_from: str = "auto"  # where that stands: drawn as a sign, or labelled with boxes in the data
+    object_share: float = 0.2  # of a sign's area, or of a labelled box, that the patch is
+    object_at: tuple[float, float] = (0.5, 0.5)  # the patch's middle, across and down, as shares of the object's box
+    goal: str = "auto"  # what a detector shall do, see GOALS
+    scope: str = "patch"  # where that counts, see SCOPES
     profile: str | None = None  # SHA-256 of the rig profile from which `eot` was made
 
     def __post_init__(self) -> None:
@@ -213,8 +218,11 @@ class TrainConfig:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0.01 <= self.object_share <= 0.8:
             raise InputError(
-                f"object_share {self.object_share} out of range; expected a share of the sign, 0.01 to 0.8"
+                f"object_share {self.object_share} out of range; expected a share of the object, 0.01 to 0.8"
             )
+        for name, known in (("goal", GOALS), ("scope", SCOPES), ("object_from", OBJECT_SOURCES)):
+            if getattr(self, name) not in known:
+                raise unknown_name(name.replace("_", " "), getattr(self, name), known)
         if not 0 < self.held_out < 1:
             raise InputError(f"held_out {self.held_out} out of range; expected a share between 0 and 1")
         for name in ("nps", "tv"):
@@ -267,17 +275,20 @@ def _refuse_unknown(cls: type, value: dict[str, Any]) -> None:
 
 
 def parse_place(text: str) -> tuple[float, float]:
-    """``0.5,0.6``: across and down.
+    """``0.5,0.6``: across and down; below 0 and above 1 is beside.
 
     Raises:
-        InputError: not two shares.
+        InputError: not two shares, or too far away.
     """
     try:
         across, down = (float(part) for part in text.split(","))
     except ValueError:
         raise InputError(
-            f"the place {text!r} is not understood; write two shares of the sign's box, such as 0.5,0.5"
+            f"the place {text!r} is not understood; write two shares of the object's box, such as 0.5,0.5"
         ) from None
-    if not (0 <= across <= 1 and 0 <= down <= 1):
-        raise InputError(f"the place {text!r} is not on the sign; expected two shares from 0 to 1")
+    if not all(-_FARTHEST_BESIDE <= share <= 1 + _FARTHEST_BESIDE for share in (across, down)):
+        raise InputError(
+            f"the place {text!r} is far from the object; expected shares of its box, {-_FARTHEST_BESIDE} to "
+            f"{1 + _FARTHEST_BESIDE}, where 0 to 1 is on it"
+        )
     return across, down

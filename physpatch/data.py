@@ -4,7 +4,7 @@ import csv
 import hashlib
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +14,30 @@ from torch import Tensor
 
 from calibration.errors import InputError, UnavailableError
 from calibration.files import PICTURE_SUFFIXES
+from physpatch.annotations import Box, objects_of, read_annotations
 from physpatch.victims.base import Preprocessing, Victim, normal_name
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.imagenet import imagenet_categories
 
 UNLABELLED = -1
 _SKIMAGE_PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+_LEAST_OBJECT = 0.01  # of the photograph: smaller ones have no room for cells that a network could see
+_LETTERBOX_GREY = 114  # as ultralytics fills up what is not square
 _ULTRALYTICS_PHOTOGRAPHS = ("bus.jpg", "zidane.jpg")
 _IMAGENETTE_URL = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz"
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph's file and its class index in the victim's order, or ``UNLABELLED``."""
+    """A photograph's file and its class index in the victim's order, or ``UNLABELLED``.
+
+    Attributes:
+        boxes: of the objects of one class in it, see :class:`physpatch.annotations.Annotation`; a patch is for the first.
+    """
 
     path: Path
     label: int
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +48,27 @@ class Photographs:
         images: (N, 3, S, S) uint8 RGB.
         labels: (N,) int64, ``UNLABELLED`` where unknown.
         names: file names, for reports.
+        boxes: for each, those of the objects of one class (M, 4), left, top, right, bottom in pixels, the first of which a
+            patch is for; empty where no objects were asked for.
+        sources: (N,) int64, the same number for those that are one photograph, once for each of its objects; None where
+            each is another.
     """
 
     images: Tensor
     labels: Tensor
     names: tuple[str, ...]
+    boxes: tuple[Tensor, ...] = ()
+    sources: Tensor | None = None
+
+    @property
+    def units(self) -> Tensor:
+        """Which of them are one photograph (N,): the units of statistics."""
+        return torch.arange(len(self.images)) if self.sources is None else self.sources
+
+    @property
+    def objects(self) -> Tensor | None:
+        """The objects that patches are for (N, 4); None where none were asked for."""
+        return torch.stack([boxes[0] for boxes in self.boxes]) if self.boxes else None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -52,7 +76,8 @@ class Photographs:
     def subset(self, keep: Tensor) -> "Photographs":
         """Those for which ``keep`` (N,) is true."""
         names = tuple(name for name, kept in zip(self.names, keep.tolist(), strict=True) if kept)
-        return Photographs(self.images[keep], self.labels[keep], names)
+        boxes = tuple(boxes for boxes, kept in zip(self.boxes, keep.tolist(), strict=False) if kept)
+        return Photographs(self.images[keep], self.labels[keep], names, boxes, self.units[keep])
 
     def joined(self, others: "Photographs", times: int = 1) -> "Photographs":
         """With others of the same size after them, these several times over."""
@@ -72,12 +97,38 @@ class Photographs:
         """SHA-256 over pixels and labels: the same data have the same fingerprint."""
         digest = hashlib.sha256(self.images.numpy().tobytes())
         digest.update(self.labels.numpy().tobytes())
+        for boxes in self.boxes:
+            digest.update(boxes.numpy().tobytes())
         return digest.hexdigest()
 
 
-def photos_for(victim: Victim, data: str) -> list[Photo]:
-    """As :func:`list_photos`, with labels of the victim's classes; without any for a detector, which needs none."""
-    return list_photos(data, victim.categories if victim.task == "classify" else None)
+def photos_for(victim: Victim, data: str, labelled: str | None = None) -> list[Photo]:
+    """As :func:`list_photos`, with labels of the victim's classes; without any for a detector, which needs none.
+
+    With ``labelled``, the name of a class, each photograph comes once for each of its objects of that class that are large
+    enough for a patch, and those without any do not come.
+
+    Raises:
+        InputError: as there, or the data have no such objects.
+    """
+    photos = list_photos(data, victim.categories if victim.task == "classify" else None)
+    if labelled is None:
+        return photos
+    annotations = read_annotations(Path(data), [photo.path for photo in photos], victim.categories)
+    objects = []
+    for photo in photos:
+        boxes = objects_of(labelled, annotations.get(photo.path, ()))
+        for i, (left, top, right, bottom) in enumerate(boxes):
+            if (right - left) * (bottom - top) >= _LEAST_OBJECT:
+                objects.append(replace(photo, boxes=(boxes[i], *boxes[:i], *boxes[i + 1 :])))
+    if not objects:
+        known = sorted({one.name for found in annotations.values() for one in found})
+        told = f"of {', '.join(known[:8])}" if known else "at all (YOLO's labels/*.txt or COCO's JSON)"
+        raise InputError(
+            f"{data} has no labelled {labelled!r} that is large enough for a patch ({100 * _LEAST_OBJECT:g} % of its "
+            f"photograph); it has labels {told}"
+        )
+    return objects
 
 
 def list_photos(data: str, categories: Sequence[str] | None) -> list[Photo]:
@@ -111,7 +162,7 @@ def list_photos(data: str, categories: Sequence[str] | None) -> list[Photo]:
 def split(
     photos: Sequence[Photo], held_out: float, seed: int, *, by_label: bool = True
 ) -> tuple[list[Photo], list[Photo]]:
-    """Shuffle by seed and split into (train, held out).
+    """Shuffle by seed and split into (train, held out), a file with all its objects on one side.
 
     With ``by_label`` unlabelled photographs serve as backgrounds for training only: a classifier's answers to them cannot
     be judged. A detector needs no labels.
@@ -120,10 +171,15 @@ def split(
         InputError: too few photographs for both parts.
     """
     labelled = [p for p in photos if p.label != UNLABELLED or not by_label]
-    order = np.random.default_rng(seed).permutation(len(labelled))
-    count = round(len(labelled) * held_out)
-    kept_apart = [labelled[i] for i in order[:count]]
-    train = [labelled[i] for i in order[count:]] + [p for p in photos if p.label == UNLABELLED and by_label]
+    together: dict[Path, list[Photo]] = {}
+    for photo in labelled:
+        together.setdefault(photo.path, []).append(photo)
+    files = list(together.values())
+    order = np.random.default_rng(seed).permutation(len(files))
+    count = round(len(files) * held_out)
+    kept_apart = [photo for i in order[:count] for photo in files[i]]
+    train = [photo for i in order[count:] for photo in files[i]]
+    train += [p for p in photos if p.label == UNLABELLED and by_label]
     if not train:
         raise InputError(f"{len(photos)} photographs are too few to train on and hold some out; give more")
     return train, kept_apart
@@ -140,6 +196,8 @@ def limited(photos: Sequence[Photo], limit: int, seed: int) -> list[Photo]:
 def load_photos(photos: Sequence[Photo], preprocessing: Preprocessing, *, whole: bool = False) -> Photographs:
     """Load photographs as a network sees them: shorter side resized, central square.
 
+    Those that come for an object are letterboxed instead, whole, as a detector sees them.
+
     Args:
         photos: what to load.
         preprocessing: the network's sizes.
@@ -150,17 +208,29 @@ def load_photos(photos: Sequence[Photo], preprocessing: Preprocessing, *, whole:
     """
     size = preprocessing.resize if whole else preprocessing.size
     images = np.empty((len(photos), size, size, 3), dtype=np.uint8)
+    boxes: list[Tensor] = []
     for image, photo in zip(images, photos, strict=True):
-        image[:] = _square(photo.path, preprocessing.resize, size)
+        if photo.boxes:
+            image[:], inner = _letterboxed(photo.path, size)
+            boxes.append(_in_pixels(photo.boxes, inner))
+        else:
+            image[:] = _square(photo.path, preprocessing.resize, size)
     labels = torch.tensor([p.label for p in photos], dtype=torch.int64)
-    return Photographs(torch.from_numpy(images).permute(0, 3, 1, 2), labels, tuple(p.path.name for p in photos))
+    numbers = {path: i for i, path in enumerate(dict.fromkeys(p.path for p in photos))}
+    return Photographs(
+        torch.from_numpy(images).permute(0, 3, 1, 2),
+        labels,
+        tuple(p.path.name for p in photos),
+        tuple(boxes),
+        torch.tensor([numbers[p.path] for p in photos]) if boxes else None,
+    )
 
 
 def load_photographs(
-    data: str, victim: Victim, *, held_out: float = 0.5, seed: int = 0, limit: int = 2000
+    data: str, victim: Victim, *, held_out: float = 0.5, seed: int = 0, limit: int = 2000, labelled: str | None = None
 ) -> tuple[Photographs, Photographs]:
     """List, limit, split and load: (train, held out), in the form that ``Trainer`` and ``evaluate_patch`` take."""
-    photos = limited(photos_for(victim, data), limit, seed)
+    photos = limited(photos_for(victim, data, labelled), limit, seed)
     train, kept_apart = split(photos, held_out, seed, by_label=victim.task == "classify")
     return load_photos(train, victim.preprocessing, whole=True), load_photos(kept_apart, victim.preprocessing)
 
@@ -188,6 +258,25 @@ def _square(path: Path, resize: int, size: int) -> np.ndarray:
     )
     left, top = (image.width - size) // 2, (image.height - size) // 2
     return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def _letterboxed(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """The whole photograph in the middle of a grey square, and where it lies there: left, top, width, height."""
+    image = open_rgb(path)
+    factor = size / max(image.size)
+    width, height = (max(1, round(side * factor)) for side in image.size)
+    left, top = (size - width) // 2, (size - height) // 2
+    square = np.full((size, size, 3), _LETTERBOX_GREY, np.uint8)
+    square[top : top + height, left : left + width] = np.asarray(
+        image.resize((width, height), Image.Resampling.BILINEAR)
+    )
+    return square, (left, top, width, height)
+
+
+def _in_pixels(boxes: Sequence[Box], inner: tuple[int, int, int, int]) -> Tensor:
+    left, top, width, height = inner
+    extent = torch.tensor([width, height, width, height], dtype=torch.float32)
+    return torch.tensor(boxes).clamp(0, 1) * extent + torch.tensor([left, top, left, top])
 
 
 def _samples(categories: Sequence[str]) -> list[Photo]:

@@ -1,7 +1,7 @@
 """What a patch does to held-out photographs, beside harmless patches at the same poses."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from physpatch.objectives import Objective, choose_objective
 from physpatch.patch import cells_from_patch
 from physpatch.placing import Placing
 from physpatch.stats import Difference, Rate, clip_rate, paired_difference, wilson
-from physpatch.victims.base import DETECTION_THRESHOLD, Victim, untouched
+from physpatch.victims.base import DETECTION_THRESHOLD, Detector, Victim, best_scores, untouched
 
 CONDITIONS = ("patch", "grey", "random")
 EVALUATION_SEED_OFFSET = 1  # added to a run's seed, so that poses are drawn apart from the training's
@@ -31,6 +31,7 @@ class Scene:
     labels: Tensor  # (B,)
     params: EotParams
     placing: Placing
+    boxes: tuple[Tensor, ...] = ()  # the objects of one class in each (M, 4), the first of which the patch is put on
 
     def showing(self, patch: Patch) -> Tensor:
         """The photographs with this patch in its poses."""
@@ -38,8 +39,15 @@ class Scene:
 
     @property
     def bare(self) -> Tensor:
-        """The photographs without a patch: as they are, or with what carries it."""
+        """The photographs without a patch: as they are, or with a sign that is to carry it."""
         return self.images if self.placing.carrier is None else self.placing.compose(self.images, None, self.params)
+
+    @property
+    def objects(self) -> Tensor | None:
+        """The boxes of what the patch is put on, (B, 4); None where it is on nothing."""
+        if self.boxes:
+            return torch.stack([boxes[0] for boxes in self.boxes])
+        return None if self.placing.carrier is None else self.placing.boxes(self.params, self.images.shape[-1])
 
     def coverage(self, patch: Patch) -> Tensor:
         """How much of each pixel the patch covers, (B, 1, S, S)."""
@@ -53,9 +61,9 @@ class Outcomes:
     right: Tensor  # with the grey control
     targeted: Tensor | None  # the target came first; None without a target
     wrong: Tensor
-    counts_for_target: (
-        Tensor | None
-    )  # right with grey, which does not show the target itself, and not of the target's class
+    # right with grey, which does not show the target itself, and not of the target's class
+    counts_for_target: Tensor | None
+    units: Tensor  # which views are of one photograph
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,7 @@ def evaluate_patch(
     eot: EotConfig | None = None,
     seed: int = 0,
     poses: int = 1,
+    scope: str = "patch",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Measure a patch on held-out photographs at random poses, beside grey and random cells at the same poses.
@@ -117,24 +126,42 @@ def evaluate_patch(
         eot: ranges of the poses; None for the defaults.
         seed: of the poses.
         poses: how many for each photograph; more than one steadies the numbers where photographs are few.
+        scope: where a detector has to find the target class: at the ``patch``, or anywhere in the ``image``.
         progress: called with the number of views measured and their total.
 
     Raises:
         InputError: no labelled photographs.
     """
+    placing = Placing(area, grid=patch.grid)
     target = None if patch.target is None else victim.target_index(patch.target)
     shown = {"patch": patch, "grey": patch.control("grey"), "random": patch.control("random")}
     scores: dict[str, list[Tensor]] = {name: [] for name in ("clean", *shown)}
+    aimed: dict[str, list[Tensor]] = {name: [] for name in shown}
     labels = []
     with untouched(victim), torch.no_grad():
-        for scene in scenes(victim, photographs, Placing(area), eot or EotConfig(), seed, poses):
+        for scene in scenes(victim, photographs, placing, eot or EotConfig(), seed, poses):
+            at = None
+            if scope == "patch" and target is not None:
+                at = placing.patch_boxes(scene.params, scene.images.shape[-1])
             scores["clean"].append(victim.scores(scene.images).cpu())
             for name, cells in shown.items():
-                scores[name].append(victim.scores(scene.showing(cells)).cpu())
+                anywhere, there = _scores(victim, scene.showing(cells), at)
+                scores[name].append(anywhere.cpu())
+                aimed[name].append(there.cpu())
             labels.append(scene.labels)
             progress(sum(map(len, labels)), len(photographs) * poses)
-    joined = {name: torch.cat(parts) for name, parts in scores.items()}
-    return _count(victim, joined, torch.cat(labels), target, poses, patch.target)
+    joined, at_target = ({n: torch.cat(parts) for n, parts in one.items()} for one in (scores, aimed))
+    units = photographs.units[_usable(victim, photographs)].repeat(poses)
+    return _count(victim, joined, at_target, torch.cat(labels), units, target, poses, patch.target)
+
+
+def _scores(victim: Victim, images: Tensor, at: Tensor | None) -> tuple[Tensor, Tensor]:
+    """A victim's scores, and, of a detector, those of its boxes about ``at`` (B, 4)."""
+    if at is None or not isinstance(victim, Detector):
+        scores = victim.scores(images)
+        return scores, scores
+    predictions = victim.predictions(images)
+    return best_scores(predictions), best_scores(predictions, at)
 
 
 def scenes(
@@ -144,41 +171,47 @@ def scenes(
 
     All photographs come once, then once more for each further pose.
     """
-    usable = (
-        photographs.labels != UNLABELLED
-        if victim.task == "classify"
-        else torch.ones(len(photographs), dtype=torch.bool)
-    )
+    usable = _usable(victim, photographs)
     if not usable.any():
         raise InputError(
             "no labelled photographs to measure on; give data with labels (labels.csv, or a folder a class)"
         )
+    kept = photographs if usable.all() else photographs.subset(usable)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(poses):
-        for images, labels in zip(
-            photographs.images[usable].split(_BATCH), photographs.labels[usable].split(_BATCH), strict=True
-        ):
+        for rows in torch.arange(len(kept)).split(_BATCH):
+            images = kept.images[rows].to(victim.device).float() / 255
             params = sample(eot, len(images), generator)
-            yield Scene(images.to(victim.device).float() / 255, labels, params, placing)
+            boxes = kept.boxes[rows[0] : rows[-1] + 1]
+            scene = Scene(images, kept.labels[rows], params, placing, boxes)
+            yield replace(scene, params=placing.aimed(params, scene.objects, images.shape[-1]))
+
+
+def _usable(victim: Victim, photographs: Photographs) -> Tensor:
+    """Those whose answers can be judged (N,)."""
+    everything = torch.ones(len(photographs), dtype=torch.bool)
+    return photographs.labels != UNLABELLED if victim.task == "classify" else everything
 
 
 def _count(
     victim: Victim,
     scores: dict[str, Tensor],
+    at_target: dict[str, Tensor],
     labels: Tensor,
+    units: Tensor,
     target: int | None,
     poses: int,
     described: dict[str, Any] | None,
 ) -> Evaluation:
     right = {name: _right(victim, values, scores, labels) for name, values in scores.items()}
-    untargeted = {c: rate_over(~right[c], right["grey"], poses) for c in CONDITIONS}
+    untargeted = {c: rate_over(~right[c], right["grey"], units) for c in CONDITIONS}
     targeted = {c: Rate(None, None, 0) for c in CONDITIONS}
     hits = fair = None
     if target is not None:
         aim: Objective = choose_objective(victim.task, target)
-        reached = {c: aim.success(scores[c], labels) for c in CONDITIONS}
+        reached = {c: aim.success(at_target[c], labels) for c in CONDITIONS}
         fair = right["grey"] & ~reached["grey"] & (labels != target)
-        targeted = {c: rate_over(reached[c], fair, poses) for c in CONDITIONS}
+        targeted = {c: rate_over(reached[c], fair, units) for c in CONDITIONS}
         hits = reached["patch"]
     accuracy = {name: float(values.double().mean()) for name, values in right.items()}
     patched = {c: accuracy[c] for c in CONDITIONS}
@@ -191,7 +224,7 @@ def _count(
         targeted=targeted,
         untargeted=untargeted,
         target=described,
-        outcomes=Outcomes(right["grey"], hits, ~right["patch"], fair),
+        outcomes=Outcomes(right["grey"], hits, ~right["patch"], fair, units),
     )
 
 
@@ -205,20 +238,15 @@ def defence_effect(bare: Evaluation, defended: Evaluation) -> dict[str, Any]:
     if before.targeted is not None and after.targeted is not None:
         assert before.counts_for_target is not None and after.counts_for_target is not None
         fair = before.counts_for_target & after.counts_for_target
-        changes["targeted_success_change"] = _change(before.targeted, after.targeted, fair, bare.poses).to_dict()
+        changes["targeted_success_change"] = _change(before.targeted, after.targeted, fair, before.units).to_dict()
     fair = before.right & after.right
-    changes["untargeted_success_change"] = _change(before.wrong, after.wrong, fair, bare.poses).to_dict()
+    changes["untargeted_success_change"] = _change(before.wrong, after.wrong, fair, before.units).to_dict()
     return {"clean_accuracy_paid": bare.clean_accuracy - defended.clean_accuracy} | changes
 
 
-def _change(before: Tensor, after: Tensor, counted: Tensor, poses: int) -> Difference:
+def _change(before: Tensor, after: Tensor, counted: Tensor, units: Tensor) -> Difference:
     """Success after less before; the photograph is the unit."""
-    trials = counted.view(poses, -1).sum(dim=0)
-    shares = [
-        ((happened & counted).view(poses, -1).sum(dim=0)[trials > 0] / trials[trials > 0]).tolist()
-        for happened in (after, before)
-    ]
-    return paired_difference(*shares)
+    return paired_difference(*(_shares(happened, counted, units) for happened in (after, before)))
 
 
 def _right(victim: Victim, values: Tensor, scores: dict[str, Tensor], labels: Tensor) -> Tensor:
@@ -228,9 +256,15 @@ def _right(victim: Victim, values: Tensor, scores: dict[str, Tensor], labels: Te
     return values.gather(1, surest)[:, 0].sigmoid() >= DETECTION_THRESHOLD
 
 
-def rate_over(success: Tensor, counted: Tensor, poses: int) -> Rate:
-    """The share of successes (poses * n,) among what is counted, with the photograph as the unit."""
-    if poses == 1:
+def rate_over(success: Tensor, counted: Tensor, units: Tensor) -> Rate:
+    """The share of successes (V,) among the views that are counted; those of one photograph have the same ``units`` (V,)."""
+    if len(units.unique()) == len(units):
         return wilson(int((success & counted).sum()), int(counted.sum()))
-    hits, trials = ((mask.view(poses, -1)).sum(dim=0) for mask in (success & counted, counted))
-    return clip_rate([h / t for h, t in zip(hits.tolist(), trials.tolist(), strict=True) if t])
+    return clip_rate(_shares(success, counted, units))
+
+
+def _shares(happened: Tensor, counted: Tensor, units: Tensor) -> list[float]:
+    """For each photograph with views that are counted, in how large a share of them it happened."""
+    _, number = units.unique(return_inverse=True)
+    hits, trials = (torch.bincount(number[mask], minlength=len(units)) for mask in (happened & counted, counted))
+    return [h / t for h, t in zip(hits.tolist(), trials.tolist(), strict=True) if t]

@@ -15,13 +15,21 @@ from physpatch.config import TrainConfig
 from physpatch.data import Photographs
 from physpatch.eot import sample
 from physpatch.evaluate import Scene
-from physpatch.explain import deletion_auc, grad_cam, heat_share, heat_similarity, points_inside, random_heat
+from physpatch.explain import (
+    deletion_auc,
+    grad_cam,
+    heat_share,
+    heat_similarity,
+    points_inside,
+    random_heat,
+    scores_about,
+)
 from physpatch.patch import cells_from_patch
 from physpatch.pictures import heat_overlay
-from physpatch.placing import Placing
+from physpatch.placing import Placing, object_class
 from physpatch.plots import Tile, save_panel
 from physpatch.stats import Interval, mean_interval, wilson
-from physpatch.victims.base import Victim, untouched
+from physpatch.victims.base import DETECTION_THRESHOLD, Victim, untouched
 
 _SHOWN_CONDITIONS = ("clean", "grey", "random", "patch")
 _SHOWN = 4
@@ -35,9 +43,10 @@ _Values = dict[tuple[str, ...], NDArray[Any]]
 
 @dataclass(frozen=True)
 class _Seen:
-    """Photographs that count, under each condition: those right with the grey control, or all for a detector.
+    """Photographs that count, under each condition: those right with the grey control, or all for a detector without objects.
 
-    Images are (B, 3, H, W), confidences (B, K), masks of the patch's area (B, H, W) in [0, 1], labels (B,).
+    Images are (B, 3, H, W), confidences (B, K), masks of the patch's area (B, H, W) in [0, 1], labels (B,). Of a patch on an
+    object, the confidences are those of a detector's boxes ``about`` it, (B, 4), and the labels its class.
     """
 
     images: dict[str, Tensor]
@@ -45,12 +54,17 @@ class _Seen:
     mask: NDArray[np.float32]
     labels: Tensor
     target: int | None
+    about: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def top(self, condition: str) -> Tensor:
         return self.confidences[condition].argmax(dim=1)
+
+    def right(self, condition: str) -> Tensor:
+        """Where the answer is the true class; for a detector, one that it is sure enough of."""
+        return _right(self.confidences[condition], self.labels, self.about is not None)
 
 
 def save_pictures(folder: Path, victim: Victim, scene: Scene, patch: Patch) -> dict[str, Any]:
@@ -67,7 +81,7 @@ def save_pictures(folder: Path, victim: Victim, scene: Scene, patch: Patch) -> d
     heat = _heat(victim, seen) if len(seen) else {}
     rows = [[_tile(victim, seen, c, i) for c in _SHOWN_CONDITIONS] for i in range(len(seen))[:_SHOWN]]
     save_panel(folder / "examples.png", rows, headings=("clean", "grey control", "random control", "patch"))
-    steady = seen.top("patch") == seen.labels
+    steady = seen.right("patch")
     chosen = [i for kind in (steady, ~steady) for i in kind.nonzero()[: _SHOWN // 2, 0].tolist()]
     _save_heat_panel(folder / "gradcam.png", victim, seen, heat, chosen)
     return _heat_numbers([_heat_values(seen, heat)] if heat else [])
@@ -104,9 +118,12 @@ def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch
     """A panel of 16 draws of the run's transformations, each with the numbers that made it."""
     generator = torch.Generator().manual_seed(config.seed)
     chosen = torch.randint(len(photographs), (_EOT_SHOWN,), generator=generator)
-    images = photographs.central(victim.preprocessing.size)[chosen].float() / 255
-    params = sample(config.eot, _EOT_SHOWN, generator)
-    composite = Placing.of(config).compose(images, cells_from_patch(patch), params)
+    size, placing, objects = victim.preprocessing.size, Placing.of(config), photographs.objects
+    images = photographs.central(size)[chosen].float() / 255
+    params = placing.aimed(
+        sample(config.eot, _EOT_SHOWN, generator), None if objects is None else objects[chosen], size
+    )
+    composite = placing.compose(images, cells_from_patch(patch), params)
     pictures = (composite.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
     tiles = [
         Tile(
@@ -124,26 +141,38 @@ def _look(victim: Victim, scene: Scene, patch: Patch) -> _Seen:
     images, coverage = {"clean": scene.bare}, scene.coverage(patch)
     for name in ("grey", "random", "patch"):
         images[name] = scene.showing(patch if name == "patch" else patch.control(name))
+    labels, objects = scene.labels, scene.objects
+    if scene.placing.object is not None:
+        labels = torch.full_like(labels, object_class(victim, scene.placing.object))
     with untouched(victim), torch.no_grad():
-        confidences = {name: victim.confidences(victim.scores(batch)).cpu() for name, batch in images.items()}
-    fair = torch.ones(len(scene.labels), dtype=torch.bool)  # a detector's answer is no one class
-    if victim.task == "classify":
-        fair = confidences["grey"].argmax(dim=1) == scene.labels
+        confidences = {
+            name: victim.confidences(scores_about(victim, batch, objects)).cpu() for name, batch in images.items()
+        }
+    fair = torch.ones(len(labels), dtype=torch.bool)  # a detector's answer is no one class
+    if victim.task == "classify" or objects is not None:
+        fair = _right(confidences["grey"], labels, objects is not None)
     return _Seen(
         {name: batch[fair] for name, batch in images.items()},
         {name: values[fair] for name, values in confidences.items()},
         coverage[fair, 0].cpu().numpy(),
-        scene.labels[fair],
+        labels[fair],
         None if patch.target is None else victim.target_index(patch.target),
+        None if objects is None else objects[fair],
     )
+
+
+def _right(confidences: Tensor, labels: Tensor, on_object: bool) -> Tensor:
+    best, top = confidences.max(dim=1)
+    return (top == labels) & (best >= DETECTION_THRESHOLD) if on_object else top == labels
 
 
 def _heat(victim: Victim, seen: _Seen) -> dict[str, NDArray[np.float32]]:
     """Heat of the answer under each condition, and of the target class with the grey control and the patch: (B, H, W) each."""
     with grad_cam(victim) as cam:
-        heat = {c: cam(seen.images[c], seen.top(c).tolist()) for c in _SHOWN_CONDITIONS}
+        heat = {c: cam(seen.images[c], seen.top(c).tolist(), seen.about) for c in _SHOWN_CONDITIONS}
         if seen.target is not None:
-            heat |= {f"target {c}": cam(seen.images[c], [seen.target] * len(seen)) for c in ("grey", "patch")}
+            aimed = [seen.target] * len(seen)
+            heat |= {f"target {c}": cam(seen.images[c], aimed, seen.about) for c in ("grey", "patch")}
     return heat
 
 
@@ -172,7 +201,9 @@ def _deletion_values(
     unknowing = random_heat(seen.mask.shape, generator)
     for condition, control in (("patch", "random_order"), ("clean", "clean_random_order")):
         images, answer = seen.images[condition], seen.top(condition)
-        by_heat, at_random = (deletion_auc(victim, images, h, answer).numpy() for h in (heat[condition], unknowing))
+        by_heat, at_random = (
+            deletion_auc(victim, images, h, answer, seen.about).numpy() for h in (heat[condition], unknowing)
+        )
         values["deletion", condition], values["deletion", control] = by_heat, at_random
         values["deletion_gap", condition] = at_random - by_heat
     return values
@@ -226,5 +257,8 @@ def _save_heat_panel(
 def _tile(victim: Victim, seen: _Seen, condition: str, i: int) -> Tile:
     top, confidence = int(seen.top(condition)[i]), float(seen.confidences[condition][i].max())
     picture = (seen.images[condition][i].permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
-    wrong = victim.task == "classify" and top != int(seen.labels[i])
-    return Tile(np.ascontiguousarray(picture), f"{victim.categories[top]} {100 * confidence:.0f} %", wrong)
+    words = f"{victim.categories[top]} {100 * confidence:.0f} %"
+    if seen.about is not None and confidence < DETECTION_THRESHOLD:
+        words = f"not found ({words})"
+    judged = victim.task == "classify" or seen.about is not None
+    return Tile(np.ascontiguousarray(picture), words, judged and not bool(seen.right(condition)[i]))

@@ -1,6 +1,6 @@
 """Grad-CAM (Selvaraju et al. 2017) as pictures and as numbers: where the heat lies, and whether the answer hangs on it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from kornia.filters import gaussian_blur2d
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from physpatch.victims.base import Victim, untouched
+from physpatch.victims.base import Detection, Detector, Victim, best_scores, found_boxes, untouched
 
 if TYPE_CHECKING:  # it takes seconds to import
     from pytorch_grad_cam import GradCAM
@@ -22,19 +22,26 @@ _VIEWS_AT_ONCE = 32
 _COARSE = 7  # a side of Grad-CAM's map before it is enlarged, on a usual network and image
 
 
+Target = Callable[[Tensor], Tensor]  # from the network's output for one image to the number whose heat is wanted
+Aim = Callable[
+    [list[Detection]], tuple[int, Tensor | None] | None
+]  # from what was found to a class, and a box (4,) about it
+
+
 class HeatMapper:
     """Heat maps of one victim, while the block of :func:`grad_cam` lasts."""
 
-    def __init__(self, cam: "GradCAM") -> None:
-        self._cam = cam
+    def __init__(self, cam: "GradCAM", victim: Victim) -> None:
+        self._cam, self._victim = cam, victim
 
-    def __call__(self, images: Tensor, classes: Sequence[int]) -> NDArray[np.float32]:
-        """Heat maps (B, H, W) in [0, 1] of images (B, 3, H, W) for B class indices."""
-        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    def __call__(self, images: Tensor, classes: Sequence[int], about: Tensor | None = None) -> NDArray[np.float32]:
+        """Heat maps (B, H, W) in [0, 1] of images (B, 3, H, W) for B class indices.
 
-        with torch.enable_grad():
-            maps = self._cam(input_tensor=images, targets=[ClassifierOutputTarget(int(c)) for c in classes])
-        return np.asarray(maps, dtype=np.float32)
+        Of a detector it is the heat of the class's most confident box, or, with ``about`` (B, 4), of the most confident
+        among those about an object there, see :func:`physpatch.victims.base.best_scores`.
+        """
+        places = [None] * len(images) if about is None else about
+        return self._maps(images, [self._target(int(c), at) for c, at in zip(classes, places, strict=True)])
 
     def top(self, images: Tensor) -> tuple[Tensor, NDArray[np.float32]]:
         """The victim's scores (B, C) and the heat maps of its own answers, for one forward pass."""
@@ -42,9 +49,39 @@ class HeatMapper:
             maps = self._cam(input_tensor=images, targets=None)
         return self._cam.outputs.detach(), np.asarray(maps, dtype=np.float32)
 
+    def found(self, images: Tensor, aim: Aim) -> tuple[list[Detection], NDArray[np.float32]]:
+        """What a detector finds in one image (1, 3, H, W), and the heat (H, W) of what ``aim`` chooses of it.
 
-class _Scores(nn.Module):
-    """A victim as the plain module that pytorch-grad-cam expects."""
+        All by one forward pass; no heat at all where it chooses nothing.
+        """
+        seen: list[Detection] = []
+
+        def target(output: Tensor) -> Tensor:
+            seen.extend(found_boxes(_apart(output.detach()[None]))[0])
+            chosen = aim(seen)
+            return output.sum() * 0 if chosen is None else self._target(*chosen)(output)
+
+        (heat,) = self._maps(images, [target])
+        return seen, heat
+
+    def _target(self, index: int, about: Tensor | None) -> Target:
+        if not isinstance(self._victim, Detector):
+            return lambda scores: scores[index]
+        return lambda output: best_scores(_apart(output[None]), None if about is None else about[None])[0, index]
+
+    def _maps(self, images: Tensor, targets: list[Target]) -> NDArray[np.float32]:
+        with torch.enable_grad():
+            maps = self._cam(input_tensor=images, targets=targets)
+        return np.asarray(maps, dtype=np.float32)
+
+
+def _apart(joined: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes and probabilities that :class:`_Output` has joined."""
+    return joined[..., :4], joined[..., 4:]
+
+
+class _Output(nn.Module):
+    """A victim as the plain module that pytorch-grad-cam expects: a row of scores an image, or of a detector all its boxes."""
 
     def __init__(self, victim: Victim) -> None:
         super().__init__()
@@ -52,6 +89,8 @@ class _Scores(nn.Module):
         self.network = victim.module  # registered, so that its parameters and device are found
 
     def forward(self, images: Tensor) -> Tensor:
+        if isinstance(self.victim, Detector):
+            return torch.cat(self.victim.predictions(images), dim=-1)
         return self.victim.scores(images)
 
 
@@ -69,9 +108,9 @@ def grad_cam(victim: Victim) -> Iterator[HeatMapper]:
         cut = victim.cam_layer.register_forward_hook(
             lambda _layer, _in, output: output.detach().requires_grad_().clone()
         )
-        cam = GradCAM(_Scores(victim), [victim.cam_layer])
+        cam = GradCAM(_Output(victim), [victim.cam_layer])
         try:
-            yield HeatMapper(cam)
+            yield HeatMapper(cam, victim)
         finally:  # not `with GradCAM(...)`: it swallows every IndexError of the block
             cam.activations_and_grads.release()
             cut.remove()
@@ -98,7 +137,9 @@ def points_inside(heat: NDArray[np.float32], mask: NDArray[np.float32]) -> bool:
     return bool(heat.max() > heat.min() and mask.flat[heat.argmax()] > 0.5)
 
 
-def deletion_auc(victim: Victim, images: Tensor, heat: NDArray[np.float32], classes: Tensor) -> Tensor:
+def deletion_auc(
+    victim: Victim, images: Tensor, heat: NDArray[np.float32], classes: Tensor, about: Tensor | None = None
+) -> Tensor:
     """Area under the deletion curve (Petsiuk et al. 2018, RISE): how well a class outlives the loss of what is hot.
 
     Pixels are removed in order of heat, the hottest first, and the class's confidence is averaged over shares removed of 5,
@@ -111,6 +152,7 @@ def deletion_auc(victim: Victim, images: Tensor, heat: NDArray[np.float32], clas
         images: (B, 3, H, W) in [0, 1] on the victim's device.
         heat: (B, H, W); only its order counts, equal pixels go by rows from the top.
         classes: (B,) class indices.
+        about: (B, 4), for a detector: only its boxes about an object there count.
 
     Returns:
         (B,) in [0, 1], on the CPU.
@@ -125,9 +167,16 @@ def deletion_auc(victim: Victim, images: Tensor, heat: NDArray[np.float32], clas
         for views in torch.arange(len(images) * _DELETION_STEPS).split(_VIEWS_AT_ONCE):
             image, step = views // _DELETION_STEPS, views % _DELETION_STEPS
             seen = torch.where(rank[image] < removed[step], gone[image], images[image])
-            known = victim.confidences(victim.scores(seen)).cpu()
+            known = victim.confidences(scores_about(victim, seen, None if about is None else about[image])).cpu()
             confidences.append(known.gather(1, classes.cpu()[image, None])[:, 0])
     return torch.cat(confidences).view(-1, _DELETION_STEPS).mean(dim=1)
+
+
+def scores_about(victim: Victim, images: Tensor, about: Tensor | None) -> Tensor:
+    """A victim's scores (B, K), of a detector those of its boxes about objects at (B, 4) alone, where such are given."""
+    if about is None or not isinstance(victim, Detector):
+        return victim.scores(images)
+    return victim.scores_near(images, about)
 
 
 def random_heat(shape: tuple[int, ...], generator: torch.Generator) -> NDArray[np.float32]:

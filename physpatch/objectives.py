@@ -139,24 +139,46 @@ class RelabelObject(HideObject):
 OBJECTIVES = ("cross-entropy", "margin")
 
 
+def choose_goal(goal: str, target: int | None, on_object: bool) -> str:
+    """What ``auto`` of ``config.GOALS`` means for a detector, or the goal itself.
+
+    Raises:
+        InputError: a goal that needs a target or an object and has none, or that has no use for the target.
+    """
+    if goal == "auto":
+        return "hide" if target is None else "relabel" if on_object else "appear"
+    if goal == "hide" and target is not None:
+        raise InputError("goal hide takes no target class; give --target none, or --goal relabel or appear")
+    if goal != "hide" and target is None:
+        raise InputError(f"goal {goal} needs a class to be found; give --target")
+    if goal == "relabel" and not on_object:
+        raise InputError("goal relabel needs the object that is to be taken for something else; give --object")
+    return goal
+
+
 def choose_objective(
-    task: Task, target: int | None, loss: str = "cross-entropy", *, on_object: bool = False
+    task: Task, target: int | None, loss: str = "cross-entropy", *, goal: str = "auto", on_object: bool = False
 ) -> Objective:
     """The objective for a victim's task and a target class, or None for untargeted.
 
-    ``on_object`` is for a detector whose scores are those about an object, the label being the object's class.
+    ``goal`` is one of ``config.GOALS``, for detectors. ``on_object`` is for a detector before an object, the label being
+    the object's class.
 
     Raises:
-        InputError: no such loss, or none of that name for detectors.
+        InputError: no such loss, none of that name for detectors, or a goal that cannot be had.
     """
     if loss not in OBJECTIVES:
         raise unknown_name("objective", loss, OBJECTIVES)
     if task == "detect":
         if loss != "cross-entropy":
             raise InputError(f"objective {loss} is for classifiers; a detector's scores are not in competition")
-        if on_object:
-            return HideObject() if target is None else RelabelObject(target)
-        return HideDetection() if target is None else TargetedDetection(target)
+        if target is None:
+            choose_goal(goal, target, on_object)
+            return HideObject() if on_object else HideDetection()
+        relabels = choose_goal(goal, target, on_object) == "relabel"
+        return RelabelObject(target) if relabels else TargetedDetection(target)
+    if goal != "auto":
+        raise InputError(f"goal {goal} is for detectors, such as --model signs; a classifier is aimed by --target")
     if loss == "margin":
         return UntargetedMargin() if target is None else TargetedMargin(target)
     return UntargetedClassification() if target is None else TargetedClassification(target)

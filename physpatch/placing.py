@@ -1,7 +1,7 @@
-"""Where a patch lies: by itself in the scene, or on a sign that stands there."""
+"""Where a patch lies: by itself in the scene, on a sign that stands there, or on an object that the photograph shows."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,14 +9,16 @@ from kornia.geometry.linalg import transform_points
 from kornia.geometry.transform import get_perspective_transform
 from torch import Tensor
 
-from calibration.errors import InputError
-from calibration.signs import patch_box, sign
+from calibration.errors import InputError, unknown_name
+from calibration.signs import patch_box, sign, sign_name
 from physpatch.compose import patch_size_px, place_patch
 from physpatch.config import TrainConfig
 from physpatch.eot import EotParams, patch_corners
-from physpatch.victims.base import Victim
+from physpatch.objectives import choose_goal
+from physpatch.victims.base import Task, Victim
 
 _TEXELS = 112  # about so many along a sign's side
+_LABELLED_AREA = 0.02  # of the image: how finely a patch on a labelled object is drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +85,20 @@ class Placing:
     """How a patch is put into photographs.
 
     Attributes:
-        area: share of the image that the patch covers at scale 1, or, on a carrier, that the carrier's square covers.
-        carrier: what it is stuck on; None for nothing.
+        area: share of the image that the patch covers at scale 1, or, on a carrier, that the carrier's square covers. On a
+            labelled object its box decides instead.
+        carrier: what it is stuck on, drawn; None for nothing.
+        labelled: the class of the labelled objects that it is put on; None for none.
+        share, at: of a labelled object's box: the part that the patch is, and where its middle lies, across and down.
+        grid: the patch's rows and columns, where there is no carrier.
     """
 
     area: float
     carrier: Carrier | None = None
+    labelled: str | None = None
+    share: float = TrainConfig.object_share
+    at: tuple[float, float] = TrainConfig.object_at
+    grid: tuple[int, int] = TrainConfig.grid
 
     @classmethod
     def of(cls, config: TrainConfig) -> "Placing":
@@ -98,8 +108,35 @@ class Placing:
             InputError: no such sign, or the patch does not fit it.
         """
         if config.object is None:
-            return cls(config.area)
+            return cls(config.area, grid=config.grid)
+        if labelled_object(config) is not None:
+            return cls(_LABELLED_AREA, None, config.object, config.object_share, config.object_at, config.grid)
         return cls(config.area, Carrier.of_sign(config.object, config.grid, config.object_share, config.object_at))
+
+    @property
+    def object(self) -> str | None:
+        """What the patch is put on, in the person's word for it."""
+        return self.labelled if self.carrier is None else self.carrier.name
+
+    def aimed(self, params: EotParams, objects: Tensor | None, size: int) -> EotParams:
+        """A draw with the patch's place and size those of labelled objects; as it was where there are none to aim at.
+
+        Args:
+            params: a draw for B images.
+            objects: (B, 4) left, top, right, bottom in pixels.
+            size: side of the square images.
+        """
+        if self.labelled is None or objects is None:
+            return params
+        boxes = objects.to(params.scale)
+        extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
+        nominal = patch_size_px(self.area, self.grid, (size, size))
+        factor = (self.share * extent.prod(dim=1) / (nominal[0] * nominal[1])).sqrt()
+        sized = replace(params, scale=params.scale * factor, place=torch.zeros_like(params.place))
+        corners = patch_corners(sized, nominal, (size, size))
+        reach = corners.amax(dim=1) - corners.amin(dim=1)
+        middle = boxes[:, :2] + extent * torch.tensor(self.at).to(extent)
+        return replace(sized, place=(middle - reach / 2) / (size - reach).clamp(min=1))
 
     def compose(self, images: Tensor, cells: Tensor | None, params: EotParams) -> Tensor:
         """Photographs (B, 3, H, W) with the patch, see :func:`place_patch`; ``cells`` None shows the carrier bare.
@@ -123,6 +160,16 @@ class Placing:
         mask[:, top : top + height, left : left + width] = 1
         return place_patch(images, self.carrier.texels.to(images), params, self.area, mask)[1]
 
+    def patch_boxes(self, params: EotParams, size: int) -> Tensor:
+        """The patches' own boxes in square images of ``size`` pixels: (B, 4), left, top, right, bottom."""
+        if self.carrier is None:
+            corners = patch_corners(params, patch_size_px(self.area, self.grid, (size, size)), (size, size)) + 0.5
+            return _around(corners, size)
+        texels = self.carrier.texels.shape[-1]
+        left, top, width, height = (side / texels for side in self.carrier.box)
+        square = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+        return self._on_carrier(torch.tensor([left, top]) + square * torch.tensor([width, height]), params, size)
+
     def boxes(self, params: EotParams, size: int) -> Tensor:
         """The carriers' boxes in square images of ``size`` pixels: (B, 4), left, top, right, bottom.
 
@@ -131,28 +178,84 @@ class Placing:
         """
         if self.carrier is None:
             raise ValueError("a patch alone is no object")
+        return self._on_carrier(self.carrier.outline, params, size)
+
+    def _on_carrier(self, points: Tensor, params: EotParams, size: int) -> Tensor:
+        """Boxes (B, 4) about points (N, 2) in the carrier's unit square."""
+        assert self.carrier is not None
         texels = self.carrier.texels.shape[-1]
         corners = patch_corners(params, patch_size_px(self.area, (texels, texels), (size, size)), (size, size)) + 0.5
         unit = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]]).expand(len(corners), 4, 2)
-        outline = transform_points(
-            get_perspective_transform(unit, corners), self.carrier.outline.expand(len(corners), -1, 2)
+        return _around(
+            transform_points(get_perspective_transform(unit, corners), points.expand(len(corners), -1, 2)), size
         )
-        return torch.cat([outline.amin(dim=1), outline.amax(dim=1)], dim=1).clamp(0, size)
+
+
+@dataclass(frozen=True)
+class Region:
+    """What a detector shall do, and which of its boxes count.
+
+    Attributes:
+        placing: how the patch is put into photographs.
+        kind: the boxes about the ``object``, those at the ``patch``, or all in the ``image``.
+        goal: hide, relabel or appear; for a classifier auto.
+    """
+
+    placing: Placing
+    kind: str
+    goal: str = "auto"
+
+    @classmethod
+    def of(cls, config: TrainConfig, task: Task, target: int | None) -> "Region":
+        """As a run's goal and scope ask for.
+
+        Raises:
+            InputError: a goal that cannot be had, see :func:`physpatch.objectives.choose_goal`, or no place for the patch.
+        """
+        placing = Placing.of(config)
+        if task == "classify":
+            return cls(placing, "image")
+        on_object = placing.object is not None
+        goal = choose_goal(config.goal, target, on_object)
+        if config.scope == "image" or (goal == "hide" and not on_object):
+            return cls(placing, "image", goal)
+        return cls(placing, "patch" if goal == "appear" else "object", goal)
+
+    def boxes(self, params: EotParams, objects: Tensor | None, size: int) -> Tensor | None:
+        """Where boxes count in square images of ``size`` pixels: (B, 4), or None for everywhere.
+
+        ``objects`` (B, 4) are the labelled ones, where the patch lies on such.
+        """
+        if self.kind == "image":
+            return None
+        if self.kind == "patch":
+            return self.placing.patch_boxes(params, size)
+        return objects if self.placing.carrier is None else self.placing.boxes(params, size)
+
+
+def labelled_object(config: TrainConfig) -> str | None:
+    """The class on whose labelled boxes a run puts its patch; None where it draws a sign, or there is no object."""
+    if config.object is None or config.object_from == "drawn":
+        return None
+    drawn = config.object_from == "auto" and sign_name(config.object) is not None
+    return None if drawn else config.object
+
+
+def _around(points: Tensor, size: int) -> Tensor:
+    return torch.cat([points.amin(dim=1), points.amax(dim=1)], dim=1).clamp(0, size)
 
 
 def object_class(victim: Victim, name: str) -> int:
-    """The class that a detector should find a sign as.
+    """The class that a detector should find an object as.
 
     Raises:
         InputError: a classifier, or one that knows no such class.
     """
     if victim.task != "detect":
-        raise InputError(
-            f"a patch on a {name} sign needs a detector, such as --model signs; {victim.name} is a classifier"
-        )
+        raise InputError(f"a patch on an object needs a detector, such as --model signs; {victim.name} is a classifier")
     found = known_object(victim, name)
     if found is None:
-        raise InputError(f"{victim.name} knows no {name} sign; known: {', '.join(victim.categories[:8])}")
+        raise unknown_name("object", name, victim.categories)
     return found
 
 

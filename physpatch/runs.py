@@ -24,7 +24,7 @@ from physpatch.evaluate import EVALUATION_SEED_OFFSET, Evaluation, evaluate_patc
 from physpatch.evaluate_objects import evaluate_on_object
 from physpatch.examples import save_eot_samples, save_pictures
 from physpatch.places import RUNS_FOLDER, mark_as_latest
-from physpatch.placing import Placing
+from physpatch.placing import Placing, Region, labelled_object
 from physpatch.plots import save_evolution, save_loss_plot
 from physpatch.processes import Processes
 from physpatch.targets import TargetChoice, resolve_target
@@ -145,14 +145,11 @@ def measure_patch(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """As the run placed it, by itself or on its object; ``config.eot`` are the poses' ranges."""
-    placing = Placing.of(config)
-    if placing.carrier is not None:
-        return evaluate_on_object(
-            victim, photographs, patch, placing, eot=config.eot, seed=seed, poses=poses, progress=progress
-        )
-    return evaluate_patch(
-        victim, photographs, patch, area=config.area, eot=config.eot, seed=seed, poses=poses, progress=progress
-    )
+    more: dict[str, Any] = {"eot": config.eot, "seed": seed, "poses": poses, "progress": progress}
+    if config.object is None:
+        return evaluate_patch(victim, photographs, patch, area=config.area, scope=config.scope, **more)
+    target = None if patch.target is None else victim.target_index(patch.target)
+    return evaluate_on_object(victim, photographs, patch, Region.of(config, victim.task, target), **more)
 
 
 def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, victim: Victim) -> Photographs:
@@ -164,7 +161,7 @@ def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, vi
     if data is None or _same_data(data, config.data):
         photos = _held_out(folder, config, victim)
     else:
-        photos = limited(photos_for(victim, data), config.limit, config.seed)
+        photos = limited(photos_for(victim, data, labelled_object(config)), config.limit, config.seed)
     if not photos:
         raise InputError("no labelled photographs were held out of this run; measure it on others with --data")
     return load_photos(photos, victim.preprocessing)
@@ -182,7 +179,7 @@ def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> 
 
 
 def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
-    photos = limited(photos_for(victim, config.data), config.limit, config.seed)
+    photos = limited(photos_for(victim, config.data, labelled_object(config)), config.limit, config.seed)
     held_out = split(photos, config.held_out, config.seed, by_label=victim.task == "classify")[1]
     record = read_json(folder / "run.json") if folder and (folder / "run.json").is_file() else {}
     before = record.get("data", {}).get("held_out_names")
@@ -219,7 +216,12 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
     if Path(config.data).is_dir():
         config = replace(config, data=str(Path(config.data).resolve()))  # so that it is found from another folder
     train, held_out = load_photographs(
-        config.data, victim, held_out=config.held_out, seed=config.seed, limit=config.limit
+        config.data,
+        victim,
+        held_out=config.held_out,
+        seed=config.seed,
+        limit=config.limit,
+        labelled=labelled_object(config),
     )
     if config.backgrounds is not None:
         train = _with_backgrounds(train, config.backgrounds, victim)
@@ -231,6 +233,10 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
 
 def _with_backgrounds(train: Photographs, folder: str, victim: Victim) -> Photographs:
     """Scenes in among the photographs, each so often that a batch holds about as many of the one as of the other."""
+    if train.boxes:
+        raise InputError(
+            "a session's scenes have no labelled objects; train on a drawn sign, or without --from-session"
+        )
     scenes = load_photos(photos_for(victim, folder), victim.preprocessing, whole=True)
     times = max(1, round(len(train) / len(scenes)))
     return train.joined(scenes, times)

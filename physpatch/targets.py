@@ -113,7 +113,7 @@ class TargetRace:
         source = BatchSource(self.victim, self.photographs, self.config.batch)
         total, count = torch.zeros(2, len(self.victim.categories))
         for _ in range(_FAVOUR_DRAWS):
-            images, chosen = source.draw(self._generator)
+            images, chosen, _ = source.draw(self._generator)
             cells = torch.rand(len(images), 3, *self.config.grid, generator=self._generator).to(images)
             params = sample(self.config.eot, len(images), self._generator)
             scores = self.victim.scores(place_patch(images, cells, params, self.config.area)[0]).float()
@@ -131,7 +131,7 @@ class TargetRace:
         source = BatchSource(self.victim, self.photographs, images)
         losses = torch.zeros(steps, len(classes))
         for step in range(steps):
-            pictures, _ = source.draw(self._generator)
+            pictures, _, _ = source.draw(self._generator)
             params = sample(self.config.eot, images, self._generator)
             for part in torch.arange(len(classes)).split(at_once):
                 losses[step, part] = self._step(part, classes[part], pictures, params)

@@ -19,7 +19,7 @@ from physpatch.data import Photographs
 from physpatch.eot import sample
 from physpatch.objectives import choose_objective
 from physpatch.patch import printable_cells
-from physpatch.placing import Placing, object_class
+from physpatch.placing import Region, object_class
 from physpatch.printed import printed_palette
 from physpatch.processes import Processes
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
@@ -83,19 +83,22 @@ class Trainer:
         self.victim, self.config, self.target = victim, config, target
         self._victims = [victim, *others]
         self._processes = processes or Processes.alone()
-        self._placing = Placing.of(config)
+        self._region = Region.of(config, victim.task, target)
         self._rows = self._processes.rows(config.batch)
         self._objectives = [
             choose_objective(
-                v.task, target_on(v, victim, target), config.objective, on_object=self._placing.carrier is not None
+                v.task,
+                target_on(v, victim, target),
+                config.objective,
+                goal=config.goal,
+                on_object=config.object is not None,
             )
             for v in self._victims
         ]
         training, kept = _kept_apart(photographs) if config.restarts > 1 else (photographs, None)
         self._validation = kept
         self._source = BatchSource(victim, training, config.batch)
-        carrier = self._placing.carrier
-        self._object = None if carrier is None else object_class(victim, carrier.name)
+        self._object = None if config.object is None else object_class(victim, config.object)
         if self._object is not None:
             self._labels = torch.full_like(training.labels, self._object)
         else:
@@ -191,7 +194,7 @@ class Trainer:
             self._technique,
             self._victims,
             self._objectives,
-            self._placing,
+            self._region,
             Penalties(config.nps, config.tv),
             half,
             printed_palette(config.eot.prints) if config.eot.prints else None,
@@ -216,10 +219,10 @@ class Trainer:
         assert kept is not None
         generator = torch.Generator().manual_seed(self.config.seed + _VALIDATION_SEED_OFFSET)
         source = BatchSource(self.victim, kept, min(len(kept), _VALIDATION_MOST))
-        images, chosen = source.draw(generator)
+        images, chosen, objects = source.draw(generator)
         params = sample(self.config.eot, len(images), generator)
         labels = source.labels() if self._object is None else torch.full_like(kept.labels, self._object)
-        terms, _ = self._attack(images, labels[chosen].to(images.device), params)
+        terms, _ = self._attack(images, labels[chosen].to(images.device), params, objects=objects)
         return float(terms.sum())
 
     def _own_labels(self) -> Tensor:
@@ -229,13 +232,13 @@ class Trainer:
     def _advance(self) -> StepRecord:
         """Draw a batch and move the cells; the step is counted by the caller, once all of it has happened."""
         started = time.perf_counter()
-        images, chosen = self._source.draw(self._generator, self._rows)
+        images, chosen, objects = self._source.draw(self._generator, self._rows)
         labels = self._labels[chosen].to(images.device)
         params = sample(self._technique.ranges(self.config.eot), self.config.batch, self._generator).part(self._rows)
         if isinstance(self._technique, GradientFree):
-            terms, fooled = self._judge_candidates(self._technique, images, labels, params)
+            terms, fooled = self._judge_candidates(self._technique, images, labels, params, objects)
         else:
-            terms, fooled = self._shared(images, labels, params)
+            terms, fooled = self._shared(images, labels, params, objects=objects)
             self._processes.backward(terms.sum())
         numbers = self._processes.mean(torch.cat([terms.detach(), fooled.mean()[None]])).tolist()
         values, success = dict(zip(self.term_names, numbers, strict=False)), numbers[-1]
@@ -249,10 +252,10 @@ class Trainer:
 
     @torch.no_grad()
     def _judge_candidates(
-        self, technique: GradientFree, images: Tensor, labels: Tensor, params: Any
+        self, technique: GradientFree, images: Tensor, labels: Tensor, params: Any, objects: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Each candidate on the same batch, so that they differ by nothing else; what is reported is their mean."""
-        judged = [self._attack(images, labels, params, cells) for cells in technique.candidates()]
+        judged = [self._attack(images, labels, params, cells, objects) for cells in technique.candidates()]
         terms = torch.stack([terms for terms, _ in judged])
         losses = self._processes.mean(terms.sum(dim=1))
         if torch.isfinite(losses).all():

@@ -25,7 +25,7 @@ _SUPPRESSED, _MOST_BOXES = (
     300,
 )  # as there: IoU from which the less confident box of a class goes, and how many stay
 _LETTERBOX_GREY, _STRIDE = 114, 32
-_ABOUT = 0.3  # IoU from which a box is about an object: less than what finds it, so that no better box is left behind
+ABOUT = 0.3  # IoU from which a box is about an object: less than what finds it, so that no better box is left behind
 _SURE = 1e-6  # probabilities are kept this far from 0 and 1 before they are turned into logits
 
 
@@ -145,55 +145,98 @@ class Detector(Victim):
 
     def scores(self, images: Tensor) -> Tensor:
         """Logits (B, K) of the most confident box of each class."""
-        return torch.logit(self.predictions(images)[1].amax(dim=1), eps=_SURE)
+        return best_scores(self.predictions(images))
 
     def scores_near(self, images: Tensor, objects: Tensor) -> Tensor:
-        """Logits (B, K) of the most confident box of each class among those about an object.
-
-        Args:
-            images: as for :meth:`predictions`.
-            objects: (B, 4), one box an image, as those are; boxes with an IoU of 0.3 or more are about it.
-        """
-        boxes, probabilities = self.predictions(images)
-        near = box_overlap(boxes.detach().float(), objects.to(boxes)[:, None]) >= _ABOUT
-        best = (probabilities * near[:, :, None]).amax(dim=1)
-        return torch.logit(best, eps=_SURE)
+        """The same among the boxes about an object (B, 4), one an image, see :func:`best_scores`."""
+        return best_scores(self.predictions(images), objects)
 
     @torch.no_grad()
     def find(self, images: Tensor, least: float = DETECTION_THRESHOLD) -> list[list[Detection]]:
-        """Boxes of at least that confidence in (B, 3, H, W), the most confident first; of a class, no two that overlap much."""
-        found = []
-        for boxes, probabilities in zip(*self.predictions(images), strict=True):
-            scores, classes = probabilities.float().max(dim=1)
-            sure = scores >= least
-            boxes, scores, classes = boxes[sure].float(), scores[sure], classes[sure]
-            kept = batched_nms(boxes, scores, classes, _SUPPRESSED)[:_MOST_BOXES]
-            rows = zip(classes[kept].tolist(), scores[kept].tolist(), boxes[kept].tolist(), strict=True)
-            found.append([Detection(index, score, tuple(box)) for index, score, box in rows])
-        return found
+        """Boxes of at least that confidence in (B, 3, H, W), see :func:`found_boxes`."""
+        return found_boxes(self.predictions(images), least)
 
     def detect(self, frame: NDArray[np.uint8]) -> list[Detection]:
-        """Boxes in a (H, W, 3) RGB uint8 frame of any size, the most confident first.
+        """Boxes in a (H, W, 3) RGB uint8 frame of any size, the most confident first; see :class:`Letterbox`."""
+        boxed = Letterbox.of(frame, self.preprocessing.size)
+        return [boxed.back(one) for one in self.find(boxed.images.to(self.device))[0]]
 
-        The frame is letterboxed as ultralytics does for prediction: scaled to fit the input's side, centred, and grey around
-        up to the next multiple of the stride.
-        """
+
+@dataclass(frozen=True, eq=False)
+class Letterbox:
+    """A frame as a detector takes it, as ultralytics does for prediction.
+
+    It is scaled to fit the input's side, centred, and grey around up to the next multiple of the stride.
+
+    Attributes:
+        images: (1, 3, h, w) in [0, 1].
+        left, top, width, height: where the frame lies in it, in pixels.
+        share: pixels there of one of the frame's.
+    """
+
+    images: Tensor
+    left: int
+    top: int
+    width: int
+    height: int
+    share: float
+
+    @classmethod
+    def of(cls, frame: NDArray[np.uint8], size: int) -> "Letterbox":
+        """Of a (H, W, 3) RGB uint8 frame, for an input of that side."""
         height, width = frame.shape[:2]
-        share = self.preprocessing.size / max(height, width)
+        share = size / max(height, width)
         inner = (round(width * share), round(height * share))
         small = frame if inner == (width, height) else cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
         short = [-side % _STRIDE for side in inner]
         left, top = (round(missing / 2 - 0.1) for missing in short)
         boxed = np.full((inner[1] + short[1], inner[0] + short[0], 3), _LETTERBOX_GREY, np.uint8)
         boxed[top : top + inner[1], left : left + inner[0]] = small
-        batch = torch.from_numpy(boxed).to(self.device).permute(2, 0, 1)[None] / 255
+        return cls(torch.from_numpy(boxed).permute(2, 0, 1)[None] / 255, left, top, *inner, share)
 
-        def back(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-            at = (np.array(box) - (left, top, left, top)) / share
-            x, y, right, bottom = at.clip(0, (width, height, width, height)).tolist()
-            return x, y, right, bottom
+    def back(self, found: Detection) -> Detection:
+        """A box in the frame's own pixels, cut off at its edges."""
+        at = (np.array(found.xyxy) - (self.left, self.top, self.left, self.top)) / self.share
+        extent = np.array([self.width, self.height]) / self.share
+        x, y, right, bottom = at.clip(0, np.tile(extent, 2)).tolist()
+        return replace(found, xyxy=(x, y, right, bottom))
 
-        return [replace(one, xyxy=back(one.xyxy)) for one in self.find(batch)[0]]
+    def into(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Points (N, 2) in pixels of the frame as pixels in here."""
+        return points * self.share + (self.left, self.top)
+
+    def cut(self, heat: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The frame's part of a map (h, w) over all of it."""
+        return heat[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def found_boxes(predictions: tuple[Tensor, Tensor], least: float = DETECTION_THRESHOLD) -> list[list[Detection]]:
+    """Of :meth:`Detector.predictions` those of at least that confidence, the most confident first; of a class, no two that
+    overlap much.
+    """
+    found = []
+    for boxes, probabilities in zip(*predictions, strict=True):
+        scores, classes = probabilities.float().max(dim=1)
+        sure = scores >= least
+        boxes, scores, classes = boxes[sure].float(), scores[sure], classes[sure]
+        kept = batched_nms(boxes, scores, classes, _SUPPRESSED)[:_MOST_BOXES]
+        rows = zip(classes[kept].tolist(), scores[kept].tolist(), boxes[kept].tolist(), strict=True)
+        found.append([Detection(index, score, tuple(box)) for index, score, box in rows])
+    return found
+
+
+def best_scores(predictions: tuple[Tensor, Tensor], about: Tensor | None = None) -> Tensor:
+    """Logits (B, K) of the most confident box of each class.
+
+    Args:
+        predictions: as :meth:`Detector.predictions` gives them.
+        about: (B, 4), one box an image: only boxes with an IoU of :data:`ABOUT` or more with it count. None: all.
+    """
+    boxes, probabilities = predictions
+    if about is not None:
+        near = box_overlap(boxes.detach().float(), about.to(boxes)[:, None]) >= ABOUT
+        probabilities = probabilities * near[:, :, None]
+    return torch.logit(probabilities.amax(dim=1), eps=_SURE)
 
 
 def box_overlap(ones: Tensor, others: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ import av
 import cv2
 import numpy as np
 import pytest
-from support import BLUE, frame_row
+import torch
+from support import BLUE, ColourDetector, colour_detector, frame_row
 
 from calibration.errors import InputError, PhyspatchError
 from captures.controls import Command
@@ -22,7 +23,7 @@ from captures.region import RegionRule
 from captures.report import write_report
 from captures.session import SessionPlan, run_session
 from captures.sources import FileSource, open_source
-from captures.store import COLUMNS, SessionStore, export_csv, read_events, read_rows
+from captures.store import COLUMNS, FrameRow, SessionStore, export_csv, read_events, read_rows
 from captures.takes import ClipCutter
 from captures.virtual import VirtualRig
 from physpatch.defences import defended
@@ -87,24 +88,39 @@ def test_a_session_leaves_everything_it_promises(rig: VirtualRig, plan: SessionP
     assert len(list((session / "frames").glob("*.jpg"))) == 6  # the first of each clip and condition
 
 
-def test_a_detector_has_rows_of_its_own(rig: VirtualRig, plan: SessionPlan, tmp_path: Path, tiny_victim) -> None:
-    class Boxes:
-        """Sees one blue thing in every frame."""
+class OneBox(ColourDetector):
+    """Sees one blue thing in every frame, at ``box`` in pixels of a frame 640 wide; surer where there is more blue."""
 
-        name, task, categories, weights = "boxes", "detect", tiny_victim.categories, tiny_victim.weights
+    box: tuple[float, float, float, float]
 
-        def target_index(self, target):
-            return 2
+    def predictions(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        blue = self.raw(images)[:, 2].mean(dim=(1, 2))
+        place = 96 / 640 * torch.tensor(self.box) + torch.tensor([0.0, 12, 0, 12])  # 72 pixels high, up to 96
+        probabilities = torch.stack([0 * blue, 0.8 + 0.01 * blue], dim=1)
+        return place.expand(len(images), 1, 4), probabilities[:, None]
 
-        def detect(self, frame):
-            from physpatch.victims.base import Detection
 
-            return [Detection(2, 0.8, (10.0, 20.0, 110.0, 90.0))]
+def one_box(*box: float) -> OneBox:
+    detector = OneBox(**(vars(colour_detector()) | {"name": "boxes", "categories": ("red thing", "blue thing")}))
+    object.__setattr__(detector, "box", box)
+    return detector
 
-    session = run_session(rig, replace(plan, detector=Boxes(), max_frames=2), tmp_path / "session")
-    rows = [row for row in read_rows(session) if row.model == "boxes"]
-    assert len(rows) == 2 and all(row.top1 == "blue thing" and row.success == 1 for row in rows)
-    assert json.loads(rows[0].boxes or "") == [["blue thing", 0.8, 10.0, 20.0, 110.0, 90.0]]
+
+def test_a_detector_has_rows_of_its_own_and_counts_at_the_patch(rig, plan: SessionPlan, tmp_path: Path) -> None:
+    def film(name: str, *box: float) -> FrameRow:
+        session = run_session(rig, replace(plan, detector=one_box(*box), max_frames=1), tmp_path / name)
+        rows = {row.model: row for row in read_rows(session)}
+        assert rows.keys() == {"tiny", "boxes"}
+        return rows["boxes"]
+
+    row = film("elsewhere", 10, 20, 60, 70)
+    assert row.top1 == "blue thing"
+    assert row.success == 0 and row.heat_in_patch is not None and 0 <= row.heat_in_patch <= 1
+    (found,) = json.loads(row.boxes or "")
+    assert found[0] == "blue thing" and 0.8 <= found[1] < 0.82 and found[2:] == pytest.approx([10, 20, 60, 70], abs=1)
+    corners = np.array(json.loads(row.patch_xy or ""))
+    at_patch = film("here", *corners.min(axis=0), *corners.max(axis=0))
+    assert at_patch.success == 1
 
 
 def test_a_defended_classifier_has_rows_of_its_own_and_sees_the_same(rig, plan: SessionPlan, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from calibration.errors import InputError
 from physpatch.artifact import Patch
 from physpatch.config import EotConfig
 from physpatch.evaluate import evaluate_patch, scenes
+from physpatch.placing import Placing
 
 
 def flat(color: tuple[int, int, int], target: int | None) -> Patch:
@@ -50,9 +51,9 @@ def test_json_has_the_promised_keys(tiny_victim, held_out) -> None:
 
 
 def test_every_patch_is_shown_at_the_same_poses(tiny_victim, held_out) -> None:
-    (scene, *_) = scenes(tiny_victim, held_out, 0.2, EotConfig(), seed=5)
-    (again, *_) = scenes(tiny_victim, held_out, 0.2, EotConfig(), seed=5)
-    one, other = scene.showing(flat((255, 0, 0), None))[1], again.showing(flat((0, 0, 255), None))[1]
+    (scene, *_) = scenes(tiny_victim, held_out, Placing(0.2), EotConfig(), seed=5)
+    (again, *_) = scenes(tiny_victim, held_out, Placing(0.2), EotConfig(), seed=5)
+    one, other = scene.coverage(flat((255, 0, 0), None)), again.coverage(flat((0, 0, 255), None))
     assert torch.equal(one, other)
 
 

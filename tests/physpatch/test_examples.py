@@ -13,6 +13,7 @@ from physpatch.data import Photographs
 from physpatch.evaluate import Scene, scenes
 from physpatch.examples import measure_heat, save_pictures
 from physpatch.explain import grad_cam, heat_similarity
+from physpatch.placing import Placing
 from physpatch.stats import mean_interval, wilson
 from physpatch.victims.base import Victim
 
@@ -21,7 +22,7 @@ BLUE = Patch(np.full((4, 4, 3), (0, 0, 255), np.uint8), {"index": 2, "name": "bl
 
 
 def views(victim: Victim, photographs: Photographs) -> list[Scene]:
-    return list(scenes(victim, photographs, 0.4, EotConfig(), seed=0))
+    return list(scenes(victim, photographs, Placing(0.4), EotConfig(), seed=0))
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_every_mean_has_its_interval_around_it(heat) -> None:
 def test_the_numbers_as_they_are_defined(tiny_victim, held_out, heat) -> None:
     inside, aimed_inside, pointing, similar, reached = [], [], [], [], []
     for scene in views(tiny_victim, held_out):
-        grey, (patched, coverage) = scene.showing(BLUE.control("grey"))[0], scene.showing(BLUE)
+        grey, patched, coverage = scene.showing(BLUE.control("grey")), scene.showing(BLUE), scene.coverage(BLUE)
         before, after = (tiny_victim.scores(images).argmax(dim=1) for images in (grey, patched))
         with grad_cam(tiny_victim) as cam:
             hot, aimed, found = cam(patched, after.tolist()), cam(grey, [2] * len(grey)), cam(patched, [2] * len(grey))

@@ -37,11 +37,11 @@ def test_a_patch_over_the_edge_of_its_sign_is_refused() -> None:
     with pytest.raises(InputError, match="reaches over the edge of the yield sign"):
         Carrier.of_sign("yield", (10, 10), 0.5)
     with pytest.raises(InputError, match="unknown sign"):
-        Placing.of(TrainConfig(object="tree"))
+        Placing.of(TrainConfig(object="tree", object_from="drawn"))
     assert Placing.of(TrainConfig()).carrier is None
 
 
-@pytest.mark.parametrize("text", ["0.5", "a,b", "0.5,1.5", "1,2,3"])
+@pytest.mark.parametrize("text", ["0.5", "a,b", "0.5,2.6", "1,2,3"])
 def test_places_that_are_none(text: str) -> None:
     with pytest.raises(InputError, match="place"):
         parse_place(text)
