@@ -22,7 +22,7 @@ from calibration.paper import PAGES_MM, parse_extent_mm
 from calibration.sheet import CUTS
 from calibration.units import parse_length_mm
 from physpatch.artifact import CONTROLS, Patch, parse_grid
-from physpatch.config import EOT_PRESETS, GOALS, OBJECT_SOURCES, PRECISIONS, SCOPES, EotConfig, TrainConfig
+from physpatch.config import EOT_PRESETS, GOALS, OBJECT_SOURCES, PRECISIONS, SCOPES, EotConfig, TrainConfig, parse_place
 from physpatch.places import LATEST, find_run
 
 if TYPE_CHECKING:
@@ -64,6 +64,60 @@ _PRESET_OPTION = click.option(
 )
 # The class that the race of `--target auto` ends with on this network: docs/results.md
 _DEMO = replace(_DEFAULT, model="efficientnet_lite0", data="samples", steps=100, target="digital clock")
+
+
+_OBJECT_OPTIONS = (
+    click.option(
+        "--object",
+        metavar="SIGN|CLASS",
+        help="What a detector looks at. Put the patch on a sign: stop, yield, no-entry … (--model signs), or on objects that "
+        "are labelled with boxes in the data: person, car …",
+    ),
+    click.option(
+        "--object-from",
+        type=click.Choice(OBJECT_SOURCES),
+        default=_DEFAULT.object_from,
+        show_default=True,
+        help="Whether the object is drawn into the photographs or labelled in them; auto draws signs.",
+    ),
+    click.option(
+        "--object-share",
+        type=float,
+        default=_DEFAULT.object_share,
+        show_default=True,
+        help="Share of the sign's area, or of the object's box, that the patch is.",
+    ),
+    click.option(
+        "--object-at",
+        default="0.5,0.5",
+        callback=lambda _context, _, text: parse_place(text),
+        show_default=True,
+        metavar="X,Y",
+        help="The patch's middle, as shares of the object's width and height; below 0 or above 1 is beside it.",
+    ),
+    click.option(
+        "--goal",
+        type=click.Choice(GOALS),
+        default=_DEFAULT.goal,
+        show_default=True,
+        help="What a detector shall do: not find the object; find --target in its stead; find --target at the patch. auto is "
+        "hide without a target, relabel with one, appear without an object.",
+    ),
+    click.option(
+        "--scope",
+        type=click.Choice(SCOPES),
+        default=_DEFAULT.scope,
+        show_default=True,
+        help="Where that counts: at the patch and what it lies on, or anywhere in the image.",
+    ),
+)
+
+
+def _object_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a detector looks at, and what the patch shall do to that."""
+    for option in reversed(_OBJECT_OPTIONS):
+        command = option(command)
+    return command
 
 
 def _show_defence_names(context: click.Context) -> None:
@@ -217,48 +271,7 @@ def _say(line: str) -> None:
     show_default=True,
     help="Share of the image that the patch covers; with --object, that the sign's square covers.",
 )
-@click.option(
-    "--object",
-    metavar="SIGN|CLASS",
-    help="What a detector looks at. Put the patch on a sign: stop, yield, no-entry … (--model signs), or on objects that "
-    "are labelled with boxes in the data: person, car …",
-)
-@click.option(
-    "--object-from",
-    type=click.Choice(OBJECT_SOURCES),
-    default=_DEFAULT.object_from,
-    show_default=True,
-    help="Whether the object is drawn into the photographs or labelled in them; auto draws signs.",
-)
-@click.option(
-    "--object-share",
-    type=float,
-    default=_DEFAULT.object_share,
-    show_default=True,
-    help="Share of the sign's area, or of the object's box, that the patch is.",
-)
-@click.option(
-    "--object-at",
-    default="0.5,0.5",
-    show_default=True,
-    metavar="X,Y",
-    help="The patch's middle, as shares of the object's width and height; below 0 or above 1 is beside it.",
-)
-@click.option(
-    "--goal",
-    type=click.Choice(GOALS),
-    default=_DEFAULT.goal,
-    show_default=True,
-    help="What a detector shall do: not find the object; find --target in its stead; find --target at the patch. auto is "
-    "hide without a target, relabel with one, appear without an object.",
-)
-@click.option(
-    "--scope",
-    type=click.Choice(SCOPES),
-    default=_DEFAULT.scope,
-    show_default=True,
-    help="Where that counts: at the patch and what it lies on, or anywhere in the image.",
-)
+@_object_options
 @click.option("--steps", type=int, default=_DEFAULT.steps, show_default=True)
 @click.option("--batch", type=int, default=_DEFAULT.batch, show_default=True, help="Photographs a step.")
 @click.option("--seed", type=int, default=_DEFAULT.seed, show_default=True)
@@ -293,7 +306,6 @@ def train(
     ranges: tuple[str, ...],
     models: tuple[str, ...],
     grid: str,
-    object_at: str,
     profile: Path | None,
     from_session: Path | None,
     out: Path | None,
@@ -311,7 +323,6 @@ def train(
     """
     if options["technique"] == "list":
         return _show_techniques()
-    from physpatch.config import parse_place
     from physpatch.runs import resume_run, train_run
     from physpatch.terminal import progress_bar
 
@@ -323,7 +334,6 @@ def train(
         else:
             model, *also = models
             options |= {"model": model, "also": tuple(also), "grid": parse_grid(grid)}
-            options |= {"object_at": parse_place(object_at)}
             if from_session is not None:
                 if not eot or profile is not None:
                     raise InputError(
@@ -440,6 +450,7 @@ def _train_progress(bar: "ProgressBar") -> Callable[[Any, int], None]:
 @click.option(
     "--target", "targets", multiple=True, default=("auto",), show_default=True, metavar="NAME|INDEX|auto|none"
 )
+@_object_options
 @click.option("--full", is_flag=True, help="Every combination. Default: the first of each, and each axis varied alone.")
 @click.option("--data", default=_DEFAULT.data, show_default=True, metavar="samples|imagenette|DIR", help="Photographs.")
 @click.option("--limit", type=int, default=_DEFAULT.limit, show_default=True, help="Photographs at most.")
@@ -483,6 +494,7 @@ def bench(
     \b
     physpatch bench --technique adam --technique pgd --grid 10x10 --grid 32x32
     physpatch bench --model efficientnet_lite0 --model efficientnet_lite1 --full --ray
+    physpatch bench --model signs --object stop --target none --grid 10x10 --grid 5x5
     """
     from physpatch.bench import BenchPlan, run_bench
     from physpatch.bench_report import markdown, save_bench_report
@@ -1356,7 +1368,9 @@ def _live_session(
     rig = None
     if frames is None:
         sheet = sheet or _print_for_rig(patch, config, session)
-        rig = _virtual_rig(sheet, held_out_files(folder, config or _DEFAULT, classifier), options["seed"])
+        on_detector = detector is not None and config is not None and Path(config.model).stem == detector.name
+        seen_by = detector if on_detector and detector is not None else classifier  # whose photographs were held out
+        rig = _virtual_rig(sheet, held_out_files(folder, config or _DEFAULT, seen_by), options["seed"])
     elif sheet is None:
         _say("no printed sheet is known, so none will be recognised: print one with `physpatch print`, or give --sheet")
     plan = SessionPlan(
@@ -1366,7 +1380,7 @@ def _live_session(
         layouts=session_layouts(sheet, options["profile"]) if sheet else (),
         intrinsics=rig.intrinsics if rig else measured_lens(options["profile"]),
         target=patch.target if patch else None,
-        goal=config.goal if config else _DEFAULT.goal,
+        goal=_goal(config, patch),
         label=None if options["label"] is None else _label(options["label"], classifier, detector),
         region=region,
         protocol=protocol,
@@ -1378,6 +1392,16 @@ def _live_session(
     )
     _check_plan(plan)
     _record(rig or frames, plan, session, len(rig) if rig else options["max_frames"], viewers)
+
+
+def _goal(config: TrainConfig | None, patch: Patch | None) -> str:
+    """What the run wants of a detector."""
+    from physpatch.objectives import choose_goal
+
+    if config is None:
+        return _DEFAULT.goal
+    target = None if patch is None or patch.target is None else int(patch.target["index"])
+    return choose_goal(config.goal, target, config.object is not None)
 
 
 def _label(text: str, classifier: "Victim", detector: "Victim | None") -> str:

@@ -194,7 +194,8 @@ class Analyser:
         aim = detector.target_index(self.target)
         if aim is None:
             return None
-        if self._goal == "appear" or truth is None:
+        appears = self._goal == "appear" or (self._goal == "auto" and not self._carrier)
+        if appears or truth is None:
             corners = None if located.pose is None else located.pose.patch_corners_px
             near = found if corners is None else [one for one in found if _touches(one, corners)]
             return int(any(one.index == aim for one in near))

@@ -17,6 +17,7 @@ _WHITE = (255, 255, 255)
 _ORANGE, _BLUE, _YELLOW, _GREEN = (213, 94, 0), (0, 114, 178), (240, 228, 66), (0, 158, 115)  # Okabe and Ito's, RGB
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LINE_PX = 22
+_LABEL_PX = 180  # about as wide as a label
 _INSET = 4  # of the frame's width and height
 _CELL_PX, _CELL_GAP_PX = 14, 3
 
@@ -36,16 +37,26 @@ def annotate(analysis: "Analysis", standing: Standing) -> NDArray[np.uint8]:
     if analysis.pose is not None:
         outline = analysis.pose.patch_corners_px.round().astype(np.int32)
         cv2.polylines(canvas, [outline], isClosed=True, color=_YELLOW, thickness=2, lineType=cv2.LINE_AA)
-    for name, box in analysis.boxes:
-        x1, y1, x2, y2 = (round(edge) for edge in box.xyxy)
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), _BLUE, 2)
-        _label(canvas, f"{name} {box.score:.2f}", (x1, max(y1, _LINE_PX)), _BLUE)
+    _boxes(canvas, analysis)
     if analysis.detector_heat is not None:
         _inset(canvas, analysis)
     heads_up(canvas, _lines(analysis, standing))
     if standing.director is not None:
         _guide(canvas, standing, standing.director)
     return canvas
+
+
+def _boxes(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
+    """A detector's boxes, the surest first; a label that would lie on another goes below it."""
+    labelled: list[tuple[int, int]] = []
+    for name, box in analysis.boxes:
+        x1, y1, x2, y2 = (round(edge) for edge in box.xyxy)
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), _BLUE, 2)
+        corner = (x1, max(y1, _LINE_PX))
+        while any(abs(corner[0] - x) < _LABEL_PX and abs(corner[1] - y) < _LINE_PX for x, y in labelled):
+            corner = (corner[0], corner[1] + _LINE_PX)
+        labelled.append(corner)
+        _label(canvas, f"{name} {box.score:.2f}", corner, _BLUE)
 
 
 def _inset(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
@@ -56,6 +67,7 @@ def _inset(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
     place = canvas[canvas.shape[0] - height :, :width]
     place[:] = heat_overlay(small, cv2.resize(analysis.detector_heat, (width, height)))
     cv2.rectangle(canvas, (0, canvas.shape[0] - height), (width - 1, canvas.shape[0] - 1), _BLUE, 1)
+    _label(canvas, f"{analysis.rows[-1].model}: Grad-CAM", (0, canvas.shape[0] - height), _BLUE)
 
 
 def _lines(analysis: "Analysis", standing: Standing) -> list[Line]:

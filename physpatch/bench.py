@@ -161,10 +161,12 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
     seed, patch, measured = config.seed + EVALUATION_SEED_OFFSET, trainer.patch, {}
     for name, one in victims.items():
         photographs = held_out[name]
-        measured[name] = measure_patch(
+        measured[one.name] = measure_patch(
             one, photographs, patch, config, seed=seed, poses=poses_for(photographs)
         ).to_dict()
-    looked_at = islice(scenes(victim, held_out[victim.name], Placing.of(config), config.eot, seed), _HEAT_SCENES)
+    looked_at = islice(
+        scenes(victim, held_out[cell.measured_on[0]], Placing.of(config), config.eot, seed), _HEAT_SCENES
+    )
     return {
         "name": cell.name,
         "technique": config.technique,

@@ -47,6 +47,17 @@ def markdown(rows: Sequence[Row]) -> str:
         transfer = [(*_names(row), *(_transfer_cell(row, name) for name in models)) for row in rows]
         parts += ["### Transfer: accuracy with the patch (with random colours), target first\n"]
         parts += [_table((*_NAMES, *models), transfer)]
+    objects = [
+        (*_names(row), name, *_object_cells(measured))
+        for row in rows
+        for name, measured in row["measured"].items()
+        if "object" in measured
+    ]
+    if objects:
+        parts += [
+            "### Objects: what a detector makes of what the patch is put on\n",
+            _table((*_NAMES, "seen by", *_OBJECT), objects),
+        ]
     heat = [(*_names(row), *_heat_cells(row["heat"])) for row in rows]
     parts += [
         "### Heat (Grad-CAM of the network's answer)\n",
@@ -100,6 +111,22 @@ def _transfer_cell(row: Row, name: str) -> str:
     reached = measured["targeted_success"]["rate"]
     target = "" if reached is None else f", {percent(reached)}"
     return f"{percent(measured['patched_accuracy'])} ({percent(measured['controls']['random'])}){target}"
+
+
+_OBJECT = ("object", "hidden", "relabelled", "lost with random", "false boxes an image (grey)", "mAP50 (grey)")
+
+
+def _object_cells(measured: dict[str, Any]) -> tuple[str, ...]:
+    """Cells under :data:`_OBJECT`."""
+    false_boxes, precision = measured["false_boxes_per_image"], measured["mean_precision"]
+    return (
+        measured["object"],
+        _interval(measured["hidden"]["patch"]),
+        _interval(measured["relabelled"]["patch"]),
+        _interval(measured["control_untargeted_success"]["random"]),
+        f"{false_boxes['patch']:.2f} ({false_boxes['grey']:.2f})",
+        f"{precision['patch']['map50']:.2f} ({precision['grey']['map50']:.2f})",
+    )
 
 
 def _heat_cells(heat: dict[str, Any]) -> tuple[str, ...]:

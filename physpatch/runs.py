@@ -24,7 +24,7 @@ from physpatch.evaluate import EVALUATION_SEED_OFFSET, Evaluation, evaluate_patc
 from physpatch.evaluate_objects import evaluate_on_object
 from physpatch.examples import save_eot_samples, save_pictures
 from physpatch.places import RUNS_FOLDER, mark_as_latest
-from physpatch.placing import Placing, Region, labelled_object
+from physpatch.placing import Placing, Region, labelled_object, object_class
 from physpatch.plots import save_evolution, save_loss_plot
 from physpatch.processes import Processes
 from physpatch.targets import TargetChoice, resolve_target
@@ -213,6 +213,9 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
             raise InputError(
                 f"{other.name} and {victim.name} do not know the same classes, so one patch cannot aim at both"
             )
+    if config.object is not None:
+        for one in (victim, *others):
+            object_class(one, config.object)  # refused before anything long begins
     if Path(config.data).is_dir():
         config = replace(config, data=str(Path(config.data).resolve()))  # so that it is found from another folder
     train, held_out = load_photographs(

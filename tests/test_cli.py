@@ -189,12 +189,11 @@ def test_the_loop_on_a_sign(command, monkeypatch, tmp_path: Path) -> None:
     assert json.loads(Path("run/run.json").read_text())["config"]["object"] == "stop"
     done = command("print", "run", "--size", "15cm", "--controls")
     assert done.code == 0 and carried_layouts(Path("run/sheet.pdf"))[0].carrier == "stop"
-    done = command(
-        "live", "run", "--source", "virtual", "--headless", "--max-frames", 9, "--no-cam", "--out", "session"
-    )
+    done = command("live", "run", "--source", "virtual", "--headless", "--max-frames", 9, "--out", "session")
     assert done.code == 0
     rows = [row for row in read_rows(Path("session")) if row.model == "signs"]
     assert {row.label for row in rows} == {"stop"} and len(rows) == 9
+    assert all(row.heat_in_patch is not None and 0 <= row.heat_in_patch <= 1 for row in rows if row.patch_xy)
     assert all(row.success == int('"stop"' not in (row.boxes or "")) for row in rows)
     assert command("report", "session", "--no-replay").code == 0
     assert "signs" in Path("session/report.html").read_text()
