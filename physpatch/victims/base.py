@@ -171,7 +171,7 @@ class Letterbox:
     Attributes:
         images: (1, 3, h, w) in [0, 1].
         left, top, width, height: where the frame lies in it, in pixels.
-        share: pixels there of one of the frame's.
+        frame_wh: the frame's own width and height.
     """
 
     images: Tensor
@@ -179,7 +179,7 @@ class Letterbox:
     top: int
     width: int
     height: int
-    share: float
+    frame_wh: tuple[int, int]
 
     @classmethod
     def of(cls, frame: NDArray[np.uint8], size: int) -> "Letterbox":
@@ -192,18 +192,22 @@ class Letterbox:
         left, top = (round(missing / 2 - 0.1) for missing in short)
         boxed = np.full((inner[1] + short[1], inner[0] + short[0], 3), _LETTERBOX_GREY, np.uint8)
         boxed[top : top + inner[1], left : left + inner[0]] = small
-        return cls(torch.from_numpy(boxed).permute(2, 0, 1)[None] / 255, left, top, *inner, share)
+        return cls(torch.from_numpy(boxed).permute(2, 0, 1)[None] / 255, left, top, *inner, (width, height))
+
+    @property
+    def _share(self) -> NDArray[np.float64]:
+        """Pixels there of one of the frame's, across and down: whole pixels make them differ a little."""
+        return np.array([self.width, self.height]) / self.frame_wh
 
     def back(self, found: Detection) -> Detection:
         """A box in the frame's own pixels, cut off at its edges."""
-        at = (np.array(found.xyxy) - (self.left, self.top, self.left, self.top)) / self.share
-        extent = np.array([self.width, self.height]) / self.share
-        x, y, right, bottom = at.clip(0, np.tile(extent, 2)).tolist()
+        at = (np.array(found.xyxy).reshape(2, 2) - (self.left, self.top)) / self._share
+        x, y, right, bottom = at.clip(0, self.frame_wh).ravel().tolist()
         return replace(found, xyxy=(x, y, right, bottom))
 
     def into(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
         """Points (N, 2) in pixels of the frame as pixels in here."""
-        return points * self.share + (self.left, self.top)
+        return points * self._share + (self.left, self.top)
 
     def cut(self, heat: NDArray[np.float32]) -> NDArray[np.float32]:
         """The frame's part of a map (h, w) over all of it."""

@@ -160,10 +160,11 @@ def _read_network(file: Path, trust: bool) -> Any:
             f"{file} is not an ultralytics checkpoint that can be loaded{'' if trust else ' safely'} ({_first_words(error)})"
             + ("" if trust else f"; {TRUST_CURE}")
         ) from error
-    network = checkpoint.get("ema") or checkpoint.get("model") if isinstance(checkpoint, dict) else None
-    if not isinstance(network, DetectionModel):
+    network: Any = checkpoint.get("ema") or checkpoint.get("model") if isinstance(checkpoint, dict) else None
+    if type(network) is not DetectionModel:  # those of other tasks, and RT-DETR's, derive from it
+        kind = type(network).__name__ if isinstance(network, torch.nn.Module) else "no network"
         raise InputError(
-            f"{file} holds no detection model; classification and segmentation checkpoints are not supported"
+            f"{file} holds no detection model but {kind}; physpatch takes YOLO's detection checkpoints, such as yolov8n.pt"
         )
     network = network.float()
     network.args = checkpoint.get("train_args") or {}

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from detector_parity import compare, lively_checkpoint
 from safetensors import safe_open
 from torchvision.ops import box_iou
 
@@ -15,7 +16,7 @@ from calibration.errors import InputError
 from calibration.signs import RED, SIGNS
 from captures.virtual import RigPose, RigTruth, VirtualRig
 from physpatch.artifact import Patch
-from physpatch.data import list_photos
+from physpatch.data import list_photos, open_rgb
 from physpatch.victims.registry import load_detector, load_victim
 from physpatch.victims.signs.network import WEIGHTS, new_network, trained_network
 from physpatch.victims.signs.scenes import NAMES, SceneMaker
@@ -134,3 +135,13 @@ def test_boxes_are_those_of_ultralytics_own_prediction(detector, photographs: li
             assert overlap.diagonal().min() >= 0.99
         compared += len(ours)
     assert compared >= 4
+
+
+@pytest.mark.parametrize("architecture", ["yolov8n", "yolo11n", "yolo26n"])
+def test_every_generation_of_yolo_gives_the_boxes_of_its_own_prediction(architecture: str, tmp_path: Path) -> None:
+    """On photographs of many shapes, with random weights that find much; benchmarks/detector_parity.py does it on coco128."""
+    pictures = [np.asarray(open_rgb(photo.path)) for photo in list_photos("samples", None)[-7:]]
+    file = tmp_path / f"{architecture}_random.pt"
+    lively_checkpoint(architecture, pictures[:4], 160, file)
+    theirs, ours, least = compare(file, pictures, 160)
+    assert theirs >= 50 and abs(ours - theirs) <= 0.005 * theirs and least >= 0.99

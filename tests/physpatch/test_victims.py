@@ -117,6 +117,9 @@ def test_unusable_weight_files_are_refused_and_never_run(tmp_path: Path, resnet5
     }.items():
         with pytest.raises(InputError, match=words):
             load_victim("resnet50", weights=tmp_path / name)
+    for model in ("signs", "ssdlite320_mobilenet_v3_large", "efficientnet_lite0"):
+        with pytest.raises(InputError, match="not a plain file of weights"):
+            load_victim(model, weights=tmp_path / "hostile.pth")
     assert not witness.exists()
     for name in ("text.pth", "list.pth"):
         with pytest.raises(InputError, match=r"not a plain file|holds no state dict"):
@@ -287,7 +290,13 @@ def test_hostile_and_wrong_checkpoints_are_refused(tmp_path: Path) -> None:
     torch.save({"model": Hostile(witness)}, tmp_path / "hostile.pt")
     torch.save({"model": 3}, tmp_path / "number.pt")
     (tmp_path / "text.pt").write_text("hello")
+    from ultralytics.nn.tasks import RTDETRDetectionModel, SegmentationModel
+
+    torch.save({"model": SegmentationModel("yolov8n-seg.yaml", verbose=False)}, tmp_path / "masks.pt")
+    torch.save({"model": RTDETRDetectionModel("rtdetr-resnet50.yaml", verbose=False)}, tmp_path / "rtdetr.pt")
     for name, words in {
+        "masks.pt": "holds no detection model but SegmentationModel; physpatch takes YOLO's",
+        "rtdetr.pt": "holds no detection model but RTDETRDetectionModel",
         "hostile.pt": "loaded safely.*; if it carries code and you trust who made it: --trust-weights",
         "number.pt": "holds no detection model",
         "text.pt": "loaded safely",
