@@ -34,6 +34,8 @@ from calibration.pdf import carried_layouts, printed_layouts
 from captures.store import read_events, read_rows
 from captures.virtual import RigPose, RigTruth, VirtualRig
 from physpatch.artifact import Patch
+from physpatch.victims.signs.network import trained_network
+from physpatch.victims.signs.scenes import NAMES, SceneMaker
 from printouts import print_targets
 
 ROOT = Path(__file__).parents[1]
@@ -197,6 +199,45 @@ def test_the_loop_on_a_sign(command, monkeypatch, tmp_path: Path) -> None:
     assert all(row.success == int('"stop"' not in (row.boxes or "")) for row in rows)
     assert command("report", "session", "--no-replay").code == 0
     assert "signs" in Path("session/report.html").read_text()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_of_ones_own_on_labelled_photographs(command, monkeypatch, tmp_path: Path) -> None:
+    """As yolov8n.pt on coco128: a file of ultralytics, labels in YOLO's form, no sign drawn."""
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": trained_network(), "train_args": {"imgsz": 320}}, tmp_path / "own.pt")
+    scenes = SceneMaker([np.full((400, 400, 3), shade, np.uint8) for shade in (90, 130, 170)], 2)
+    for folder in ("images", "labels"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    shown = 0
+    for i, (picture, truth) in enumerate(zip(*scenes.batch(14, 320, most=2), strict=True)):
+        pixels = (picture.permute(1, 2, 0).numpy()[..., ::-1] * 255).round().astype(np.uint8)
+        cv2.imwrite(f"data/images/{i:02}.png", pixels)
+        lines = [
+            f"{index} {(left + right) / 640} {(top + bottom) / 640} {(right - left) / 320} {(bottom - top) / 320}"
+            for index, (left, top, right, bottom) in zip(truth.classes.tolist(), truth.boxes.tolist(), strict=True)
+        ]
+        shown += any(index == NAMES.index("stop") for index in truth.classes)
+        Path(f"data/labels/{i:02}.txt").write_text("\n".join(lines))
+    assert shown >= 2
+    done = command(
+        *("train", "--model", "own.pt", "--object", "stop", "--object-from", "labels", "--target", "none"),
+        *("--data", "data", "--steps", 2, "--batch", 2, "--out", "run", "--json", "result.json"),
+    )
+    assert done.code == 0
+    result = json.loads(Path("result.json").read_text())
+    assert result["object"] == "stop" and result["poses"] > 1 and 0 < result["n"] <= shown
+    assert set(result["mean_precision"]) == {"clean", "patch", "grey", "random"}
+    assert Path("run/gradcam.png").is_file()
+    again = command("evaluate", "run", "--json", "-")
+    assert again.code == 0 and json.loads(again.out)["own"]["untargeted_success"] == result["untargeted_success"]
+    command(
+        "train", "--model", "own.pt", "--object", "stop", "--object-from", "labels", "--data", "samples"
+    ).assert_refused("has no labelled 'stop'")
+    command("train", "--model", "own.pt", "--object", "bus", "--data", "data").assert_refused("unknown object 'bus'")
+    command("train", "--model", "own.pt", "--goal", "appear", "--data", "data").assert_refused(
+        "goal appear needs a class"
+    )
 
 
 def test_live_on_stills_with_classifier_and_detector(demo: Path, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from calibration.errors import InputError
@@ -41,6 +43,22 @@ def test_a_star_varies_one_axis_at_a_time_and_full_takes_all() -> None:
 def test_an_ensemble_trains_on_all_models() -> None:
     plan = BenchPlan(("ensemble",), ("efficientnet_lite0", "efficientnet_lite1"), base=TINY)
     assert plan.cells()[0].config.also == ("efficientnet_lite1",)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_detectors_are_measured_on_their_objects(tmp_path: Path) -> None:
+    """One real cell of the embedded detector, on a sign in plain photographs."""
+    data = tmp_path / "photographs"
+    data.mkdir()
+    for i in range(4):
+        cv2.imwrite(str(data / f"{i}.png"), np.full((240, 320, 3), 90 + 30 * i, np.uint8))
+    base = replace(TINY, data=str(data), object="stop", area=0.12)
+    (row,) = run_bench(BenchPlan(models=("signs",), targets=("none",), base=base), tmp_path / "bench")
+    measured = row["measured"]["signs"]
+    assert measured["object"] == "stop" and measured["n"] == 2 and measured["poses"] == 30
+    save_bench_report(tmp_path / "bench", [row])
+    table = (tmp_path / "bench/table.md").read_text()
+    assert "### Objects" in table and "| stop | " in table and row["heat"]["n"] > 0
 
 
 @pytest.mark.parametrize(
