@@ -17,12 +17,11 @@ from calibration.errors import InputError, unknown_name
 from calibration.files import read_json, write_json
 from physpatch.artifact import parse_grid
 from physpatch.config import TrainConfig
-from physpatch.data import load_photographs
 from physpatch.environment import device_name, versions
 from physpatch.evaluate import EVALUATION_SEED_OFFSET, scenes
 from physpatch.examples import measure_heat
-from physpatch.placing import Placing, labelled_object
-from physpatch.runs import measure_patch, poses_for
+from physpatch.placing import Placing
+from physpatch.runs import measure_patch, poses_for, split_photographs
 from physpatch.targets import resolve_target
 from physpatch.techniques import TECHNIQUES
 from physpatch.train import Trainer
@@ -145,14 +144,7 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
     config = replace(cell.config, grid=_grid(cell, victim.preprocessing.size))
     held_out = {}
     for name, one in victims.items():
-        train, held_out[name] = load_photographs(
-            config.data,
-            one,
-            held_out=config.held_out,
-            seed=config.seed,
-            limit=config.limit,
-            labelled=labelled_object(config),
-        )
+        train, held_out[name] = split_photographs(config, one)
         if one is victim:
             training = train
     choice = resolve_target(config.target, victim, training, config, say)

@@ -152,6 +152,18 @@ def measure_patch(
     return evaluate_on_object(victim, photographs, patch, Region.of(config, victim.task, target), **more)
 
 
+def split_photographs(config: TrainConfig, victim: Victim) -> tuple[Photographs, Photographs]:
+    """What a run trains on, and what it is measured on, as ``victim`` sees them."""
+    return load_photographs(
+        config.data,
+        victim,
+        held_out=config.held_out,
+        seed=config.seed,
+        limit=config.limit,
+        labelled=labelled_object(config),
+    )
+
+
 def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, victim: Victim) -> Photographs:
     """What a patch of this run is measured on: its own data's held-out part, or other data whole, as ``victim`` sees them.
 
@@ -218,14 +230,7 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
             object_class(one, config.object)  # refused before anything long begins
     if Path(config.data).is_dir():
         config = replace(config, data=str(Path(config.data).resolve()))  # so that it is found from another folder
-    train, held_out = load_photographs(
-        config.data,
-        victim,
-        held_out=config.held_out,
-        seed=config.seed,
-        limit=config.limit,
-        labelled=labelled_object(config),
-    )
+    train, held_out = split_photographs(config, victim)
     if config.backgrounds is not None:
         train = _with_backgrounds(train, config.backgrounds, victim)
     choice = resolve_target(config.target, victim, train, config, say)
