@@ -198,7 +198,8 @@ def test_the_loop_on_a_sign(command, monkeypatch, tmp_path: Path) -> None:
     assert all(row.heat_in_patch is not None and 0 <= row.heat_in_patch <= 1 for row in rows if row.patch_xy)
     assert all(row.success == int('"stop"' not in (row.boxes or "")) for row in rows)
     assert command("report", "session", "--no-replay").code == 0
-    assert "signs" in Path("session/report.html").read_text()
+    report = Path("session/report.html").read_text()
+    assert "on 20 % of the object “stop”" in report and "found as something else" in report
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -28,6 +28,7 @@ def run_blocks(run: Path) -> list[Block]:
         Heading("The patch"),
         *_patch(run, record),
         *_held_out(record),
+        *_on_object(record.get("results") or {}),
         *_explained(record.get("results") or {}),
         *(
             Picture((run / f"{name}.png").read_bytes(), words)
@@ -50,7 +51,7 @@ def _patch(run: Path, record: dict[str, Any]) -> Iterator[Block]:
     yield Text(
         f"Trained against {weights['model']}, {aim}, by {config['technique']} for "
         f"{_count_rows(run / 'metrics.csv')} steps of "
-        f"{config['batch']} photographs, at {100 * config['area']:.1f} % of the picture."
+        f"{config['batch']} photographs, {_placed(config)}."
     )
     scenes = ", half of each batch scenes of a session" if config.get("backgrounds") else ""
     yield Text(
@@ -60,6 +61,51 @@ def _patch(run: Path, record: dict[str, Any]) -> Iterator[Block]:
         f"{record['seed']}. {record['device']}.",
         "soft",
     )
+
+
+def _placed(config: dict[str, Any]) -> str:
+    if not config.get("object"):
+        return f"at {100 * config['area']:.1f} % of the picture"
+    goal = {"image": ", in the whole image"}.get(config.get("scope", ""), "")
+    wanted = config.get("goal", "auto")
+    goal = "" if wanted == "auto" and not goal else f" (goal {wanted}{goal})"
+    return f"on {100 * config['object_share']:.0f} % of the object “{config['object']}”{goal}"
+
+
+def _on_object(results: dict[str, Any]) -> Iterator[Block]:
+    """What a detector made of the object that carries the patch."""
+    if "object" not in results:
+        return
+    rows = []
+    for name, precision in results["mean_precision"].items():
+        lost = [_rate(results[kind][name]) if name in results[kind] else "" for kind in ("hidden", "relabelled")]
+        boxes = results["false_boxes_per_image"].get(name)
+        rows.append(
+            [
+                {"clean": "nothing", "patch": "the patch"}.get(name, f"{name} control"),
+                *lost,
+                "" if boxes is None else f"{boxes:.2f}",
+                f"{precision['map50']:.2f}",
+                f"{precision['map']:.2f}",
+            ]
+        )
+    yield Table(
+        ["on the object", "not found at all", "found as something else", "false boxes an image", "mAP50", "mAP50–95"],
+        rows,
+        frozenset({1}),
+        f"The object is “{results['object']}”. Found is a box of its class with an IoU of 0.5 and a confidence of 0.25; where "
+        "it is found with the grey control, losses are counted. False boxes lie elsewhere and were not there without a patch.",
+    )
+    sizes = [size for size in results["by_size_px"] if size["success"]["n"]]
+    if len(sizes) > 1:
+        yield Table(
+            ["side of the object in the network's input", "success"],
+            [[_between(size["from"], size["below"]), _rate(size["success"])] for size in sizes],
+        )
+
+
+def _between(least: float, most: float | None) -> str:
+    return f"{least:.0f} px and more" if most is None else f"{least:.0f} to {most:.0f} px"
 
 
 def _held_out(record: dict[str, Any]) -> Iterator[Block]:
@@ -82,7 +128,7 @@ def _held_out(record: dict[str, Any]) -> Iterator[Block]:
         ["shown", "accuracy", "target first", "made wrong"],
         rows,
         frozenset({1}),
-        f"n = {results['n']} photographs in {poses} each, the same for patch and controls. Success is counted "
+        f"n = {results['n']} {'objects' if 'object' in results else 'photographs'} in {poses} each, the same for patch and controls. Success is counted "
         f"where the answer is right "
         f"with the grey control, so grey's own is 0 by definition. Intervals are 95 %, {how}.",
     )
