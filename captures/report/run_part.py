@@ -123,14 +123,14 @@ def _held_out(record: dict[str, Any]) -> Iterator[Block]:
     for name, accuracy, target, wrong in shown:
         rows.append([name, percent(accuracy), _rate(target), _rate(wrong) if wrong else "by definition 0"])
     poses = "one random pose" if results["poses"] == 1 else f"{results['poses']} random poses"
+    things = "objects" if "object" in results else "photographs"
     how = "Wilson's" if results["poses"] == 1 else "with the photograph as the unit"
     yield Table(
         ["shown", "accuracy", "target first", "made wrong"],
         rows,
         frozenset({1}),
-        f"n = {results['n']} {'objects' if 'object' in results else 'photographs'} in {poses} each, the same for patch and controls. Success is counted "
-        f"where the answer is right "
-        f"with the grey control, so grey's own is 0 by definition. Intervals are 95 %, {how}.",
+        f"n = {results['n']} {things} in {poses} each, the same for patch and controls. Success is counted where the answer is "
+        f"right with the grey control, so grey's own is 0 by definition. Intervals are 95 %, {how}.",
     )
 
 
