@@ -12,9 +12,9 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from calibration.errors import InputError, UnavailableError
+from calibration.errors import InputError, UnavailableError, unknown_name
 from calibration.files import PICTURE_SUFFIXES
-from physpatch.annotations import Box, objects_of, read_annotations
+from physpatch.annotations import Annotation, Box, objects_of, read_annotations
 from physpatch.victims.base import Preprocessing, Victim, normal_name
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.imagenet import imagenet_categories
@@ -122,13 +122,19 @@ def photos_for(victim: Victim, data: str, labelled: str | None = None) -> list[P
             if (right - left) * (bottom - top) >= _LEAST_OBJECT:
                 objects.append(replace(photo, boxes=(boxes[i], *boxes[:i], *boxes[i + 1 :])))
     if not objects:
-        known = sorted({one.name for found in annotations.values() for one in found})
-        told = f"of {', '.join(known[:8])}" if known else "at all (YOLO's labels/*.txt or COCO's JSON)"
-        raise InputError(
-            f"{data} has no labelled {labelled!r} that is large enough for a patch ({100 * _LEAST_OBJECT:g} % of its "
-            f"photograph); it has labels {told}"
-        )
+        raise _without_objects(data, labelled, [one for found in annotations.values() for one in found])
     return objects
+
+
+def _without_objects(data: str, labelled: str, annotations: Sequence[Annotation]) -> InputError:
+    if small := len(objects_of(labelled, annotations)):
+        return InputError(
+            f"no {labelled!r} of the {small} labelled in {data} covers {100 * _LEAST_OBJECT:g} % of its photograph: too small "
+            "for a patch"
+        )
+    if not annotations:
+        return InputError(f"{data} has no labelled objects; expected YOLO's labels/*.txt or COCO's JSON")
+    return unknown_name("object", labelled, sorted({one.name for one in annotations}))
 
 
 def list_photos(data: str, categories: Sequence[str] | None) -> list[Photo]:

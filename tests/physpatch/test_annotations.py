@@ -22,6 +22,7 @@ from physpatch.objectives import choose_objective
 from physpatch.placing import Placing, Region, labelled_object
 from physpatch.train import Trainer
 
+COCO128 = Path(__file__).parents[3] / "shared/data/coco128"
 RED = (40, 100, 104, 164)  # left, top, right, bottom in pixels of 160 × 240 photographs
 CONFIG = TrainConfig(
     object="stop",
@@ -216,3 +217,19 @@ def test_a_phantom_counts_at_the_patch_and_not_elsewhere(folder: Path) -> None:
 def test_aiming_without_objects_changes_nothing() -> None:
     params = sample(EotConfig(), 3, torch.Generator().manual_seed(0))
     assert Placing(0.1).aimed(params, None, 96) is params
+
+
+@pytest.mark.skipif(not COCO128.is_dir(), reason=f"the photographs of coco128 are not at {COCO128}")
+@pytest.mark.filterwarnings("ignore")
+def test_coco128_is_read_as_it_is_laid_out() -> None:
+    """Names from its yaml, two folders of labels: boxes lie in their photographs."""
+    victim = replace(colour_detector(), categories=("person",))
+    people = photos_for(victim, str(COCO128), "person")
+    assert len(people) > 100 and len({photo.path.parent.name for photo in people}) == 2
+    for photo in people:
+        for left, top, right, bottom in photo.boxes:
+            assert -0.01 <= left < right <= 1.01 and -0.01 <= top < bottom <= 1.01
+    part = str(COCO128 / "images/train2017")  # the yaml is found above it
+    assert len(photos_for(victim, part, "bus")) >= 1
+    with pytest.raises(InputError, match=r"no 'stop sign' of the \d+ labelled in .* covers 1 % of its photograph"):
+        photos_for(victim, part, "stop sign")
