@@ -234,7 +234,7 @@ def test_a_checkpoint_of_ones_own_on_labelled_photographs(command, monkeypatch, 
     assert again.code == 0 and json.loads(again.out)["own"]["untargeted_success"] == result["untargeted_success"]
     command(
         "train", "--model", "own.pt", "--object", "stop", "--object-from", "labels", "--data", "samples"
-    ).assert_refused("has no labelled 'stop'")
+    ).assert_refused("samples has no labelled objects")
     command("train", "--model", "own.pt", "--object", "bus", "--data", "data").assert_refused("unknown object 'bus'")
     command("train", "--model", "own.pt", "--goal", "appear", "--data", "data").assert_refused(
         "goal appear needs a class"
