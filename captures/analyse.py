@@ -19,6 +19,7 @@ from calibration.pose import SheetFinder, SheetPose
 from calibration.sheet import SheetLayout
 from captures.frame import NO_SHEET, Frame
 from captures.labels import LabelWatch
+from captures.outcomes import middle_on
 from captures.region import Region, RegionRule
 from captures.store import FrameRow
 from physpatch.explain import HeatMapper, grad_cam, heat_share
@@ -197,8 +198,7 @@ class Analyser:
         appears = self._goal == "appear" or (self._goal == "auto" and not self._carrier)
         if appears or truth is None:
             corners = None if located.pose is None else located.pose.patch_corners_px
-            near = found if corners is None else [one for one in found if _touches(one, corners)]
-            return int(any(one.index == aim for one in near))
+            return int(any(one.index == aim and (corners is None or middle_on(one.xyxy, corners)) for one in found))
         return int(lost and any(one.index == aim for one in there))
 
     def _classified(self, images: Tensor) -> tuple[Tensor, NDArray[np.float32] | None]:
@@ -317,11 +317,6 @@ def _heat_in_patch(heat: NDArray[np.float32] | None, frame: Frame, pose: SheetPo
 
 def _about(found: Detection, place: NDArray[np.float64]) -> bool:
     return float(box_overlap(torch.tensor(found.xyxy), torch.from_numpy(place))) >= ABOUT
-
-
-def _touches(found: Detection, corners: NDArray[np.float32]) -> bool:
-    """Whether a box is about the patch with these corners (4, 2)."""
-    return _about(found, np.concatenate([corners.min(axis=0), corners.max(axis=0)]).astype(np.float64))
 
 
 def _top5(victim: Victim, confidence: Tensor) -> list[tuple[str, float]]:

@@ -52,7 +52,7 @@ def outcomes(row: FrameRow, target: str | None) -> dict[str, bool]:
         said["hidden"] = all(box.label != row.label for box in boxes)
     if row.patch_xy is not None:
         patch = np.array(json.loads(row.patch_xy), dtype=np.float32)
-        said["false_boxes"] = any(box.label != row.label and _at(box, patch) for box in boxes)
+        said["false_boxes"] = any(box.label != row.label and middle_on(box.xyxy, patch) for box in boxes)
     return said
 
 
@@ -71,7 +71,7 @@ def overlap(one: Sequence[float], other: Sequence[float]) -> float:
     return common / (areas - common) if areas > common else 0.0
 
 
-def _at(box: Box, patch_xy: NDArray[np.float32]) -> bool:
-    """Whether the middle of a box lies on the patch."""
-    left, top, right, bottom = box.xyxy
+def middle_on(xyxy: Sequence[float], patch_xy: NDArray[np.float32]) -> bool:
+    """Whether the middle of a box lies on the patch with these corners (4, 2)."""
+    left, top, right, bottom = xyxy
     return cv2.pointPolygonTest(patch_xy, ((left + right) / 2, (top + bottom) / 2), measureDist=False) >= 0

@@ -102,14 +102,15 @@ class Attack(nn.Module):
         return torch.stack(terms + self._penalty_terms(cells)), fooled
 
     def _scores(self, victim: Victim, composite: Tensor, boxes: Tensor | None) -> Tensor:
-        """Of the whole picture, or, for a detector, of its boxes about those at (B, 4)."""
+        """Of the whole picture, or, for a detector, of its boxes at those places (B, 4)."""
         size, given = victim.preprocessing.size, composite.shape[-1]
         if composite.shape[-1] != size:
             composite = F.interpolate(composite, size=(size, size), mode="bilinear", antialias=True)
         with torch.autocast(composite.device.type, torch.bfloat16, enabled=self._half):
             if boxes is None or not isinstance(victim, Detector):
                 return victim.scores(composite).float()
-            return victim.scores_near(composite, boxes * size / given).float()
+            centred = self._region.kind == "patch"
+            return victim.scores_near(composite, boxes * size / given, centred=centred).float()
 
     def _penalty_terms(self, cells: Tensor) -> list[Tensor]:
         terms = []

@@ -156,12 +156,12 @@ def evaluate_patch(
 
 
 def _scores(victim: Victim, images: Tensor, at: Tensor | None) -> tuple[Tensor, Tensor]:
-    """A victim's scores, and, of a detector, those of its boxes about ``at`` (B, 4)."""
+    """A victim's scores, and, of a detector, those of its boxes with their middle in ``at`` (B, 4)."""
     if at is None or not isinstance(victim, Detector):
         scores = victim.scores(images)
         return scores, scores
     predictions = victim.predictions(images)
-    return best_scores(predictions), best_scores(predictions, at)
+    return best_scores(predictions), best_scores(predictions, at, centred=True)
 
 
 def scenes(

@@ -16,7 +16,15 @@ from physpatch.data import Photographs
 from physpatch.evaluate import CONDITIONS, Evaluation, Outcomes, rate_over, scenes
 from physpatch.placing import Region, object_class
 from physpatch.stats import Rate
-from physpatch.victims.base import ABOUT, DETECTION_THRESHOLD, Detection, Detector, Victim, box_overlap, untouched
+from physpatch.victims.base import (
+    DETECTION_THRESHOLD,
+    Detection,
+    Detector,
+    Victim,
+    box_overlap,
+    is_centred,
+    untouched,
+)
 
 _MATCHED = 0.5  # IoU from which a box finds the object, as in COCO's mAP50
 _LEAST_SCORE = 0.01  # what mAP still counts
@@ -29,7 +37,7 @@ class ObjectEvaluation(Evaluation):
 
     With the scope ``image`` it is one anywhere. ``untargeted`` is its absence, where it is there with the grey control; of
     that, ``hidden`` is no box on the object at all and ``relabelled`` a box of other classes alone. ``targeted`` is a box of
-    the target class there and none of its own, or, with the goal ``appear``, one at the patch, whatever else there is.
+    the target class there and none of its own, or, with the goal ``appear``, one whose middle is on the patch's box.
 
     Attributes:
         object: the class.
@@ -86,7 +94,7 @@ class _Seen:
         anywhere = {one.index for one in sure}
         self.elsewise.append(bool(classes - {index}))
         if region.goal == "appear":
-            self.aimed.append(target in {one.index for one in sure if _overlap(one, at) >= ABOUT})
+            self.aimed.append(target in {one.index for one in sure if is_centred(torch.tensor(one.xyxy), at.cpu())})
         else:
             self.aimed.append(target in classes)
         self.right.append(index in classes)

@@ -147,9 +147,9 @@ class Detector(Victim):
         """Logits (B, K) of the most confident box of each class."""
         return best_scores(self.predictions(images))
 
-    def scores_near(self, images: Tensor, objects: Tensor) -> Tensor:
-        """The same among the boxes about an object (B, 4), one an image, see :func:`best_scores`."""
-        return best_scores(self.predictions(images), objects)
+    def scores_near(self, images: Tensor, places: Tensor, *, centred: bool = False) -> Tensor:
+        """The same among the boxes about, or ``centred`` in, places (B, 4), one an image, see :func:`best_scores`."""
+        return best_scores(self.predictions(images), places, centred=centred)
 
     @torch.no_grad()
     def find(self, images: Tensor, least: float = DETECTION_THRESHOLD) -> list[list[Detection]]:
@@ -229,18 +229,27 @@ def found_boxes(predictions: tuple[Tensor, Tensor], least: float = DETECTION_THR
     return found
 
 
-def best_scores(predictions: tuple[Tensor, Tensor], about: Tensor | None = None) -> Tensor:
+def best_scores(predictions: tuple[Tensor, Tensor], places: Tensor | None = None, *, centred: bool = False) -> Tensor:
     """Logits (B, K) of the most confident box of each class.
 
     Args:
         predictions: as :meth:`Detector.predictions` gives them.
-        about: (B, 4), one box an image: only boxes with an IoU of :data:`ABOUT` or more with it count. None: all.
+        places: (B, 4), one box an image: only boxes with an IoU of :data:`ABOUT` or more with it count. None: all.
+        centred: boxes whose middle lies in their place count instead, of whatever size: a phantom may be larger than the
+            patch that calls it up.
     """
     boxes, probabilities = predictions
-    if about is not None:
-        near = box_overlap(boxes.detach().float(), about.to(boxes)[:, None]) >= ABOUT
+    if places is not None:
+        found, wanted = boxes.detach().float(), places.to(boxes)[:, None].float()
+        near = is_centred(found, wanted) if centred else box_overlap(found, wanted) >= ABOUT
         probabilities = probabilities * near[:, :, None]
     return torch.logit(probabilities.amax(dim=1), eps=_SURE)
+
+
+def is_centred(boxes: Tensor, places: Tensor) -> Tensor:
+    """Whether the middles of boxes (..., 4) lie in places (..., 4) that broadcast against them: (...)."""
+    middle = (boxes[..., :2] + boxes[..., 2:]) / 2
+    return ((middle >= places[..., :2]) & (middle <= places[..., 2:])).all(dim=-1)
 
 
 def box_overlap(ones: Tensor, others: Tensor) -> Tensor:
