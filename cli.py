@@ -818,7 +818,7 @@ def _print_run(
 
     patch, shown = Patch.load(folder), CONTROLS if controls else ()
     config = _run_config(folder) or _DEFAULT
-    carrier = carrier or config.object
+    carrier = carrier or config.drawn_sign
     if carrier is None:
         layouts = print_sheets(
             patch,
@@ -1438,12 +1438,13 @@ def _print_for_rig(patch: Patch | None, config: TrainConfig | None, session: Pat
     if patch is None:
         raise InputError("the virtual rig needs a patch to show; train one with `physpatch train --eot`, or name a run")
     sheet = session / "sheet.pdf"
-    size = _DEFAULT_SIZE if config is None or config.object is None else _SIGN_SIZE
-    if config is None or config.object is None:
+    carrier = None if config is None else config.drawn_sign
+    size = _DEFAULT_SIZE if carrier is None else _SIGN_SIZE
+    if config is None or carrier is None:
         print_sheets(patch, parse_length_mm(size), sheet, controls=CONTROLS)
     else:
         length, at = parse_length_mm(size), config.object_at
-        print_on_sign(patch, config.object, length, sheet, share=config.object_share, at=at, controls=CONTROLS)
+        print_on_sign(patch, carrier, length, sheet, share=config.object_share, at=at, controls=CONTROLS)
     _say(f"no printed sheet yet: the virtual rig shows {sheet}, {size} with all controls")
     return sheet
 

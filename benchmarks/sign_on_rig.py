@@ -38,13 +38,13 @@ def main() -> None:
     record = read_json(options.run / "run.json")
     config, patch = TrainConfig.from_dict(record["config"]), Patch.load(options.run)
     victim = load_victim(config.model, weights=config.weights)
-    if config.object is None or not isinstance(victim, Detector):
+    if config.drawn_sign is None or not isinstance(victim, Detector):
         raise InputError(f"{options.run} was not trained on a sign; give a run of `physpatch train --object stop`")
     with tempfile.TemporaryDirectory() as work:
         sheet = Path(work) / "sheet.pdf"
         print_on_sign(
             patch,
-            config.object,
+            config.drawn_sign,
             options.size,
             sheet,
             share=config.object_share,

@@ -7,6 +7,7 @@ from typing import Any
 
 from calibration.colour import ColourMap
 from calibration.errors import InputError, unknown_name
+from calibration.signs import sign_name
 from physpatch.artifact import check_grid
 
 Range = tuple[float, float]
@@ -234,6 +235,18 @@ class TrainConfig:
             raise InputError(f"seed must not be negative, got {self.seed}")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning rate must be positive, got {self.learning_rate}")
+
+    @property
+    def drawn_sign(self) -> str | None:
+        """The sign that is drawn for the patch to lie on; None where there is none."""
+        if self.object is None or self.object_from == "labels":
+            return None
+        return self.object if self.object_from == "drawn" or sign_name(self.object) is not None else None
+
+    @property
+    def labelled_object(self) -> str | None:
+        """The class on whose labelled boxes the patch is put; None where a sign is drawn, or there is no object."""
+        return None if self.drawn_sign is not None else self.object
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

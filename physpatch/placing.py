@@ -10,7 +10,7 @@ from kornia.geometry.transform import get_perspective_transform
 from torch import Tensor
 
 from calibration.errors import InputError, unknown_name
-from calibration.signs import patch_box, sign, sign_name
+from calibration.signs import patch_box, sign
 from physpatch.compose import patch_size_px, place_patch
 from physpatch.config import TrainConfig
 from physpatch.eot import EotParams, patch_corners
@@ -107,11 +107,11 @@ class Placing:
         Raises:
             InputError: no such sign, or the patch does not fit it.
         """
-        if config.object is None:
+        if config.labelled_object is not None:
+            return cls(_LABELLED_AREA, None, config.labelled_object, config.object_share, config.object_at, config.grid)
+        if config.drawn_sign is None:
             return cls(config.area, grid=config.grid)
-        if labelled_object(config) is not None:
-            return cls(_LABELLED_AREA, None, config.object, config.object_share, config.object_at, config.grid)
-        return cls(config.area, Carrier.of_sign(config.object, config.grid, config.object_share, config.object_at))
+        return cls(config.area, Carrier.of_sign(config.drawn_sign, config.grid, config.object_share, config.object_at))
 
     @property
     def object(self) -> str | None:
@@ -231,14 +231,6 @@ class Region:
         if self.kind == "patch":
             return self.placing.patch_boxes(params, size)
         return objects if self.placing.carrier is None else self.placing.boxes(params, size)
-
-
-def labelled_object(config: TrainConfig) -> str | None:
-    """The class on whose labelled boxes a run puts its patch; None where it draws a sign, or there is no object."""
-    if config.object is None or config.object_from == "drawn":
-        return None
-    drawn = config.object_from == "auto" and sign_name(config.object) is not None
-    return None if drawn else config.object
 
 
 def _around(points: Tensor, size: int) -> Tensor:

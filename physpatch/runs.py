@@ -24,7 +24,7 @@ from physpatch.evaluate import EVALUATION_SEED_OFFSET, Evaluation, evaluate_patc
 from physpatch.evaluate_objects import evaluate_on_object
 from physpatch.examples import save_eot_samples, save_pictures
 from physpatch.places import RUNS_FOLDER, mark_as_latest
-from physpatch.placing import Placing, Region, labelled_object, object_class
+from physpatch.placing import Placing, Region, object_class
 from physpatch.plots import save_evolution, save_loss_plot
 from physpatch.processes import Processes
 from physpatch.targets import TargetChoice, resolve_target
@@ -160,7 +160,7 @@ def split_photographs(config: TrainConfig, victim: Victim) -> tuple[Photographs,
         held_out=config.held_out,
         seed=config.seed,
         limit=config.limit,
-        labelled=labelled_object(config),
+        labelled=config.labelled_object,
     )
 
 
@@ -173,7 +173,7 @@ def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, vi
     if data is None or _same_data(data, config.data):
         photos = _held_out(folder, config, victim)
     else:
-        photos = limited(photos_for(victim, data, labelled_object(config)), config.limit, config.seed)
+        photos = limited(photos_for(victim, data, config.labelled_object), config.limit, config.seed)
     if not photos:
         raise InputError("no labelled photographs were held out of this run; measure it on others with --data")
     return load_photos(photos, victim.preprocessing)
@@ -187,11 +187,12 @@ def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> 
             training photographs could pass for held-out ones.
     """
     photos = _held_out(folder, config, victim)
-    return [(p.path, None if p.label == UNLABELLED else victim.categories[p.label]) for p in photos]
+    named = ((p.path, None if p.label == UNLABELLED else victim.categories[p.label]) for p in photos)
+    return list(dict.fromkeys(named))  # once each, however many objects it shows
 
 
 def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
-    photos = limited(photos_for(victim, config.data, labelled_object(config)), config.limit, config.seed)
+    photos = limited(photos_for(victim, config.data, config.labelled_object), config.limit, config.seed)
     held_out = split(photos, config.held_out, config.seed, by_label=victim.task == "classify")[1]
     record = read_json(folder / "run.json") if folder and (folder / "run.json").is_file() else {}
     before = record.get("data", {}).get("held_out_names")

@@ -230,6 +230,8 @@ def test_a_checkpoint_of_ones_own_on_labelled_photographs(command, monkeypatch, 
     assert result["object"] == "stop" and result["poses"] > 1 and 0 < result["n"] <= shown
     assert set(result["mean_precision"]) == {"clean", "patch", "grey", "random"}
     assert Path("run/gradcam.png").is_file()
+    assert command("print", "run", "--size", "10cm").code == 0  # on its own: there is no sign to print
+    assert not carried_layouts(Path("run/sheet.pdf"))[0].carrier
     again = command("evaluate", "run", "--json", "-")
     assert again.code == 0 and json.loads(again.out)["own"]["untargeted_success"] == result["untargeted_success"]
     command(

@@ -19,7 +19,7 @@ from physpatch.eot import sample
 from physpatch.evaluate import scenes
 from physpatch.evaluate_objects import evaluate_on_object
 from physpatch.objectives import choose_objective
-from physpatch.placing import Placing, Region, labelled_object
+from physpatch.placing import Placing, Region
 from physpatch.train import Trainer
 
 COCO128 = Path(__file__).parents[3] / "shared/data/coco128"
@@ -186,8 +186,11 @@ def test_goals_and_scopes() -> None:
         choose_objective("classify", 1, goal="appear")
     with pytest.raises(InputError, match="unknown scope 'road'"):
         replace(CONFIG, scope="road")
-    assert labelled_object(CONFIG) == "stop" and labelled_object(replace(CONFIG, object_from="auto")) is None
-    assert labelled_object(replace(CONFIG, object="person", object_from="auto")) == "person"
+    drawn, person = replace(CONFIG, object_from="auto"), replace(CONFIG, object="person", object_from="auto")
+    assert (CONFIG.drawn_sign, CONFIG.labelled_object) == (None, "stop")
+    assert (drawn.drawn_sign, drawn.labelled_object) == ("stop", None)
+    assert (person.drawn_sign, person.labelled_object) == (None, "person")
+    assert replace(person, object_from="drawn").drawn_sign == "person"  # refused by name where it is drawn
     assert parse_place("1.4,0.5") == (1.4, 0.5)
 
 
