@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from calibration.errors import InputError, UnavailableError
 from physpatch import data
@@ -165,7 +165,8 @@ def test_grey_and_transparent_pictures_become_rgb(tmp_path: Path) -> None:
         assert load_photos([Photo(path, 0)], SMALL).images.shape == (1, 3, 32, 32)
 
 
-def test_a_broken_jpeg_is_named(tmp_path: Path) -> None:
+def test_a_broken_jpeg_is_named(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as ultralytics sets it
     whole = picture(tmp_path / "whole.jpg", (200, 200)).read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"broken image .*cut\.jpg"):
