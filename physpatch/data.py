@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from calibration.errors import InputError, UnavailableError, unknown_name
@@ -247,7 +247,6 @@ def open_rgb(path: Path) -> Image.Image:
     Raises:
         InputError: missing or broken.
     """
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # ultralytics lets half a picture pass for the whole process
     try:
         with Image.open(path) as image:
             return ImageOps.exif_transpose(image).convert("RGB")  # phones store a turn beside the pixels

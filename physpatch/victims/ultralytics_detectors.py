@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from calibration.errors import InputError, UnavailableError
@@ -101,7 +102,10 @@ def cam_layer(network: Any) -> nn.Module:
 
 @cache
 def import_ultralytics() -> Any:
-    """Import ultralytics with reports, automatic installs and chatter off, its settings kept out of the user's home."""
+    """Import ultralytics with reports, automatic installs and chatter off, its settings kept out of the user's home.
+
+    It also puts an opener of its own into Pillow, for everyone, which fails otherwise on a broken file: that is undone.
+    """
     if "YOLO_CONFIG_DIR" not in os.environ:
         folder = tempfile.mkdtemp(prefix="physpatch-ultralytics-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -109,8 +113,10 @@ def import_ultralytics() -> Any:
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_OFFLINE", "true")  # it asks the network whether it is there, on import
     os.environ.setdefault("YOLO_VERBOSE", "false")
+    pillows_own = Image.open
     import ultralytics
 
+    Image.open = pillows_own
     ultralytics.settings.update({"sync": False})
     logging.getLogger("ultralytics").setLevel(logging.ERROR)
     return ultralytics

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image
 
 from calibration.errors import InputError, UnavailableError
 from physpatch import data
 from physpatch.data import UNLABELLED, Photo, limited, list_photos, load_photographs, load_photos, split
 from physpatch.victims.base import Preprocessing
 from physpatch.victims.imagenet import imagenet_categories
+from physpatch.victims.ultralytics_detectors import import_ultralytics
 
 NAMES = ("red thing", "green thing", "blue_thing")
 SMALL = Preprocessing(32, 36, (0, 0, 0), (1, 1, 1))
@@ -165,8 +166,8 @@ def test_grey_and_transparent_pictures_become_rgb(tmp_path: Path) -> None:
         assert load_photos([Photo(path, 0)], SMALL).images.shape == (1, 3, 32, 32)
 
 
-def test_a_broken_jpeg_is_named(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as ultralytics sets it
+def test_a_broken_jpeg_is_named(tmp_path: Path) -> None:
+    import_ultralytics()  # which would put an opener of its own into Pillow
     whole = picture(tmp_path / "whole.jpg", (200, 200)).read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"broken image .*cut\.jpg"):
