@@ -8,11 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from calibration.errors import InputError
 from physpatch.bench import BenchPlan, run_bench
 from physpatch.bench_report import conclusion, save_bench_report
 from physpatch.config import TrainConfig
+from physpatch.victims.signs.network import trained_network
 
 TINY = TrainConfig(steps=1, batch=2, seed=4)
 PLAN = BenchPlan(models=("efficientnet_lite0",), targets=("530", "none"), grids=("3x3",), base=TINY)
@@ -47,14 +49,15 @@ def test_an_ensemble_trains_on_all_models() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_detectors_are_measured_on_their_objects(tmp_path: Path) -> None:
-    """One real cell of the embedded detector, on a sign in plain photographs."""
+    """One real cell of the embedded detector, as a checkpoint for small pictures, on a sign in plain photographs."""
+    torch.save({"model": trained_network(), "train_args": {"imgsz": 320}}, tmp_path / "own.pt")
     data = tmp_path / "photographs"
     data.mkdir()
     for i in range(4):
         cv2.imwrite(str(data / f"{i}.png"), np.full((240, 320, 3), 90 + 30 * i, np.uint8))
     base = replace(TINY, data=str(data), object="stop", area=0.12)
-    (row,) = run_bench(BenchPlan(models=("signs",), targets=("none",), base=base), tmp_path / "bench")
-    measured = row["measured"]["signs"]
+    (row,) = run_bench(BenchPlan(models=(str(tmp_path / "own.pt"),), targets=("none",), base=base), tmp_path / "bench")
+    measured = row["measured"]["own"]
     assert measured["object"] == "stop" and measured["n"] == 2 and measured["poses"] == 30
     save_bench_report(tmp_path / "bench", [row])
     table = (tmp_path / "bench/table.md").read_text()
