@@ -1444,7 +1444,16 @@ def _print_for_rig(patch: Patch | None, config: TrainConfig | None, session: Pat
         print_sheets(patch, parse_length_mm(size), sheet, controls=CONTROLS)
     else:
         length, at = parse_length_mm(size), config.object_at
-        print_on_sign(patch, carrier, length, sheet, share=config.object_share, at=at, controls=CONTROLS)
+        print_on_sign(
+            patch,
+            carrier,
+            length,
+            sheet,
+            share=config.object_share,
+            at=at,
+            controls=CONTROLS,
+            paper="a4" if all(0 <= share <= 1 for share in at) else "a3",
+        )
     _say(f"no printed sheet yet: the virtual rig shows {sheet}, {size} with all controls")
     return sheet
 

@@ -12,7 +12,7 @@ from calibration.errors import InputError
 from calibration.paper import MARGIN_MM, page_size_mm
 from calibration.poster import cut_into_tiles
 from calibration.sheet import Marker, Rect, SheetLayout, marker_ids
-from calibration.signs import Sign, patch_box
+from calibration.signs import Sign, together
 
 _RULERS_MM = (100.0, 50.0)  # the second for paper on which the first has no room
 BLEED_MM = 2.0
@@ -97,13 +97,13 @@ def plan_on_sign(
     at: tuple[float, float] = (0.5, 0.5),
     paper: str = "a4",
 ) -> SheetLayout:
-    """Lay out a sign of ``size_mm`` with a patch on it, on one page, with the markers around the sign.
+    """Lay out a sign of ``size_mm`` with a patch on it or beside it, on one page, with the markers around both.
 
     Args:
         size_mm: the sign's width.
         grid: the patch's rows and columns.
         carrier: the sign.
-        share, at: see :func:`calibration.signs.patch_box`.
+        share, at: see :func:`calibration.signs.together`.
         paper: as for :func:`plan_sheet`.
 
     Returns:
@@ -112,16 +112,29 @@ def plan_on_sign(
     Raises:
         InputError: cells below 1 mm, a patch over the sign's edge, or a sign too large for the page.
     """
-    left, top, width, height = (length * size_mm for length in patch_box(carrier, grid, share, at))
+    both = together(carrier, grid, share, at)
+    side_mm = size_mm * both.side
+    left, top, width, height = (length * side_mm for length in both.patch)
     cell_mm = width / grid[1]
     if cell_mm < SMALLEST_CELL_MM:
         raise InputError(
             f"cells of {cell_mm:.2f} mm are too small; print the sign at least {size_mm * SMALLEST_CELL_MM / cell_mm:.0f} mm "
             "wide, printers blur smaller cells"
         )
-    around = plan_sheet(size_mm, (1, 1), paper, poster=False)
-    place = Rect(around.patch.x_mm + left, around.patch.y_mm + top, width, height)
-    return replace(around, grid=grid, patch=place, carrier=carrier.name, carrier_rect=around.patch)
+    try:
+        around = plan_sheet(side_mm, (1, 1), paper, poster=False)
+    except InputError as error:
+        if both.side == 1:
+            raise
+        largest = int(largest_on_page_mm((1, 1), paper) / both.side)
+        raise InputError(
+            f"a {carrier.name} sign of {size_mm:g} mm and a patch beside it do not fit on {paper.upper()}; the largest sign "
+            f"there is {largest} mm: choose a smaller --size or a larger --paper"
+        ) from error
+    x, y = around.patch.x_mm, around.patch.y_mm
+    own = Rect(x + both.sign[0] * side_mm, y + both.sign[1] * side_mm, size_mm, size_mm)
+    place = Rect(x + left, y + top, width, height)
+    return replace(around, grid=grid, patch=place, carrier=carrier.name, carrier_rect=own)
 
 
 def largest_on_page_mm(grid: tuple[int, int], paper: str, cut: str = "sheet", bleed_mm: float = 0.0) -> int:

@@ -160,8 +160,14 @@ class SheetLayout:
 
     @property
     def face(self) -> Rect:
-        """All that is printed within the white border: the patch, or the sign that carries it."""
-        return self.carrier_rect or self.patch
+        """All that is printed within the white border: the patch, or the sign that carries it, or the square about both."""
+        own, patch = self.carrier_rect, self.patch
+        if own is None:
+            return patch
+        left, top = min(own.x_mm, patch.x_mm), min(own.y_mm, patch.y_mm)
+        width, height = max(own.right_mm, patch.right_mm) - left, max(own.bottom_mm, patch.bottom_mm) - top
+        side = max(width, height)
+        return Rect(left - (side - width) / 2, top - (side - height) / 2, side, side)
 
     @property
     def cell_mm(self) -> float:

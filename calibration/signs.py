@@ -62,16 +62,29 @@ class Sign:
         return small.astype(np.uint8)
 
 
-def patch_box(
-    on: Sign, grid: tuple[int, int], share: float, at: tuple[float, float] = (0.5, 0.5)
-) -> tuple[float, float, float, float]:
-    """Where a patch of square cells lies on a sign: left, top, width and height as shares of the sign's side.
+@dataclass(frozen=True)
+class Together:
+    """A sign and a patch on it or beside it, in the smallest square that holds both.
+
+    Attributes:
+        side: of that square, in sides of the sign: 1 for a patch on it.
+        sign: left and top of the sign's own square, as shares of that square.
+        patch: left, top, width and height, likewise.
+    """
+
+    side: float
+    sign: tuple[float, float]
+    patch: tuple[float, float, float, float]
+
+
+def together(on: Sign, grid: tuple[int, int], share: float, at: tuple[float, float] = (0.5, 0.5)) -> Together:
+    """Where a patch of square cells lies on a sign, or beside it on a plate of its own, in the sign's plane.
 
     Args:
         on: the sign.
         grid: rows and columns of the patch.
         share: of the sign's area that the patch is.
-        at: the patch's middle on the sign, across and down, as shares of its box.
+        at: the patch's middle, across and down, as shares of the sign's box; below 0 or above 1 is beside it.
 
     Raises:
         InputError: it would reach over the sign's edge.
@@ -80,14 +93,21 @@ def patch_box(
     cell = math.sqrt(share * on.area / (rows * columns))
     width, height = columns * cell, rows * cell
     left, top = at[0] - width / 2, at[1] - height / 2
+    if left >= 1 or top >= 1 or left + width <= 0 or top + height <= 0:
+        least = min(0.0, left), min(0.0, top)
+        most = max(1.0, left + width), max(1.0, top + height)
+        side = max(high - low for low, high in zip(least, most, strict=True))
+        first = [(low + high - side) / 2 for low, high in zip(least, most, strict=True)]
+        place = (left - first[0]) / side, (top - first[1]) / side, width / side, height / side
+        return Together(side, (-first[0] / side, -first[1] / side), place)
     (outline,) = (points.astype(np.float32) for points in on.shapes[0].polygons)
     corners = _box(left, top, left + width, top + height)
     if any(cv2.pointPolygonTest(outline, (float(x), float(y)), False) < 0 for x, y in corners):
         raise InputError(
             f"a patch of {100 * share:g} % of the sign, its middle at {at[0]:g}, {at[1]:g}, reaches over the edge of the "
-            f"{on.name} sign; make it smaller or move it"
+            f"{on.name} sign; make it smaller or move it, on the sign or wholly beside it"
         )
-    return left, top, width, height
+    return Together(1.0, (0.0, 0.0), (left, top, width, height))
 
 
 def sign(name: str) -> Sign:

@@ -177,9 +177,9 @@ class Analyser:
     def _sign(self, located: Located) -> NDArray[np.float64] | None:
         """The box (4,) in pixels of the sign that carries the patch, where there is one and its sheet is seen."""
         pose = located.pose
-        if pose is None or not pose.layout.carrier:
+        if pose is None or pose.layout.carrier_rect is None:
             return None
-        corners = pose.to_pixels(pose.layout.face.corners_mm)
+        corners = pose.to_pixels(pose.layout.carrier_rect.corners_mm)
         return np.concatenate([corners.min(axis=0), corners.max(axis=0)]).astype(np.float64)
 
     def _detector_success(self, located: Located, detector: Detector, found: list[Detection]) -> int | None:

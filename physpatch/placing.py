@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from kornia.geometry.linalg import transform_points
 from kornia.geometry.transform import get_perspective_transform
 from torch import Tensor
 
 from calibration.errors import InputError, unknown_name
-from calibration.signs import patch_box, sign
+from calibration.signs import sign, together
 from physpatch.compose import patch_size_px, place_patch
 from physpatch.config import TrainConfig
 from physpatch.eot import EotParams, patch_corners
@@ -32,6 +33,7 @@ class Carrier:
         outline: (N, 2) in the unit square.
         box: left, top, width and height of the patch, in texels; a cell is a whole number of them.
         share: of the sign's area that the patch is.
+        side: of the square of texels, in sides of the sign: above 1 where the patch lies beside it.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Carrier:
     outline: Tensor
     box: tuple[int, int, int, int]
     share: float
+    side: float = 1.0
 
     @classmethod
     def of_sign(
@@ -51,24 +54,49 @@ class Carrier:
             name: of the sign.
             grid: rows and columns of the patch.
             share: of the sign's area that the patch may be at most.
-            at: the patch's middle on the sign, across and down, as shares of its box.
+            at: the patch's middle, across and down, as shares of the sign's box; below 0 or above 1 is beside it.
 
         Raises:
             InputError: no such sign, or the patch would reach over its edge.
         """
         drawn, (rows, columns) = sign(name), grid
-        left, top, width, _ = patch_box(drawn, grid, share, at)
-        cell = width / columns  # of the sign's side
+        both = together(drawn, grid, share, at)
+        left, top, width, _ = both.patch
+        cell = both.side * width / columns  # of the sign's side
         per_cell = max(1, round(cell * _TEXELS))
-        side = math.ceil(per_cell / cell)
-        picture = torch.from_numpy(drawn.draw(side)).permute(2, 0, 1).float() / 255
-        box = (round(left * side), round(top * side), columns * per_cell, rows * per_cell)
+        own = math.ceil(per_cell / cell)
+        side = max(own, math.ceil(own * both.side))
+        picture = torch.from_numpy(drawn.draw(own)).permute(2, 0, 1).float() / 255
+        x, y = (round(first * side) for first in both.sign)
+        beyond = (x, side - own - x, y, side - own - y)
         outline = torch.from_numpy(np.concatenate(drawn.shapes[0].polygons)).float()
-        covered = box[2] * box[3] / (drawn.area * side**2)
-        return cls(drawn.name, picture[:3], picture[3:], outline, box, covered)
+        box = (round(left * side), round(top * side), columns * per_cell, rows * per_cell)
+        return cls(
+            drawn.name,
+            F.pad(picture[:3], beyond),
+            F.pad(picture[3:], beyond),
+            (outline * own + torch.tensor([x, y])) / side,
+            box,
+            box[2] * box[3] / (drawn.area * own**2),
+            side / own,
+        )
+
+    def cover_with(self, cells: Tensor | None) -> Tensor:
+        """How much of each texel there is, (1, T, T): the sign, and the patch's plate where it lies beside."""
+        if cells is None or self.side == 1:
+            return self.cover
+        return torch.maximum(self.cover, self.patch_mask)
+
+    @property
+    def patch_mask(self) -> Tensor:
+        """1 where the patch lies, else 0, (1, T, T)."""
+        left, top, width, height = self.box
+        mask = torch.zeros_like(self.cover)
+        mask[:, top : top + height, left : left + width] = 1
+        return mask
 
     def with_patch(self, cells: Tensor | None) -> Tensor:
-        """The sign's texels with cells ([B,] 3, rows, columns) on it; gradients flow to them. None leaves it bare."""
+        """The sign's texels with cells ([B,] 3, rows, columns) there; gradients flow to them. None leaves it bare."""
         if cells is None:
             return self.texels
         left, top, width, height = self.box
@@ -114,6 +142,11 @@ class Placing:
         return cls(config.area, Carrier.of_sign(config.drawn_sign, config.grid, config.object_share, config.object_at))
 
     @property
+    def _canvas_area(self) -> float:
+        """Share of the image of the carrier's texels, which reach further than the sign where the patch lies beside it."""
+        return self.area if self.carrier is None else self.area * self.carrier.side**2
+
+    @property
     def object(self) -> str | None:
         """What the patch is put on, in the person's word for it."""
         return self.labelled if self.carrier is None else self.carrier.name
@@ -148,17 +181,16 @@ class Placing:
             if cells is None:
                 raise ValueError("nothing to place: neither cells nor a carrier")
             return place_patch(images, cells, params, self.area)[0]
-        return place_patch(images, self.carrier.with_patch(cells), params, self.area, self.carrier.cover)[0]
+        carrier, area = self.carrier, self._canvas_area
+        return place_patch(images, carrier.with_patch(cells), params, area, carrier.cover_with(cells))[0]
 
     @torch.no_grad()
     def coverage(self, images: Tensor, cells: Tensor, params: EotParams) -> Tensor:
         """How much of each pixel of photographs (B, 3, H, W) the patch itself covers: (B, 1, H, W) in [0, 1]."""
         if self.carrier is None:
             return place_patch(images, cells, params, self.area)[1]
-        mask = torch.zeros_like(self.carrier.cover)
-        left, top, width, height = self.carrier.box
-        mask[:, top : top + height, left : left + width] = 1
-        return place_patch(images, self.carrier.texels.to(images), params, self.area, mask)[1]
+        texels, mask = self.carrier.texels.to(images), self.carrier.patch_mask
+        return place_patch(images, texels, params, self._canvas_area, mask)[1]
 
     def patch_boxes(self, params: EotParams, size: int) -> Tensor:
         """The patches' own boxes in square images of ``size`` pixels: (B, 4), left, top, right, bottom."""
@@ -184,7 +216,8 @@ class Placing:
         """Boxes (B, 4) about points (N, 2) in the carrier's unit square."""
         assert self.carrier is not None
         texels = self.carrier.texels.shape[-1]
-        corners = patch_corners(params, patch_size_px(self.area, (texels, texels), (size, size)), (size, size)) + 0.5
+        extent = patch_size_px(self._canvas_area, (texels, texels), (size, size))
+        corners = patch_corners(params, extent, (size, size)) + 0.5
         unit = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]]).expand(len(corners), 4, 2)
         return _around(
             transform_points(get_perspective_transform(unit, corners), points.expand(len(corners), -1, 2)), size

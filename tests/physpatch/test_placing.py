@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from kornia.geometry.transform import get_perspective_transform
+from support import colour_detector, colour_photographs
 from torch.autograd import gradcheck
 
 from calibration.errors import InputError
@@ -11,6 +12,7 @@ from physpatch.compose import place_at, place_patch
 from physpatch.config import EotConfig, TrainConfig, parse_place
 from physpatch.eot import patch_corners, sample
 from physpatch.placing import Carrier, Placing
+from physpatch.train import Trainer
 
 STOP = Carrier.of_sign("stop", (10, 10), 0.2)
 
@@ -39,6 +41,28 @@ def test_a_patch_over_the_edge_of_its_sign_is_refused() -> None:
     with pytest.raises(InputError, match="unknown sign"):
         Placing.of(TrainConfig(object="tree", object_from="drawn"))
     assert Placing.of(TrainConfig()).carrier is None
+
+
+@pytest.mark.parametrize("at", [(0.5, 1.3), (-0.4, 0.4), (1.3, 0.5)])
+def test_beside_the_sign_it_lies_on_a_plate_of_its_own(at: tuple[float, float]) -> None:
+    """On the sign's plane: at the place, of the size and in the colours that it would have there; the sign stays whole."""
+    still = sample(EotConfig.none(), 2, torch.Generator().manual_seed(0))
+    carrier = Carrier.of_sign("stop", (10, 10), 0.2, at)
+    placing, images = Placing(0.15, carrier), torch.full((2, 3, 300, 300), 0.5)
+    white = placing.compose(images, torch.ones(3, 10, 10), still)
+    bare, own, plate = placing.compose(images, None, still), placing.boxes(still, 300), placing.patch_boxes(still, 300)
+    side = own[:, 2] - own[:, 0]  # a stop sign is as wide as its square
+    torch.testing.assert_close(side, torch.full((2,), 300 * 0.15**0.5), rtol=0.02, atol=0)
+    middle = (plate[:, :2] + plate[:, 2:]) / 2
+    torch.testing.assert_close(middle, own[:, :2] + side[:, None] * torch.tensor(at), atol=1.5, rtol=0)
+    assert carrier.share == pytest.approx(0.2, rel=0.1) and carrier.side > 1.2
+    changed = (white - bare).abs().amax(dim=1) > 0.1
+    for mask, box in zip(changed, plate, strict=True):
+        y, x = mask.nonzero().float().unbind(dim=1)
+        assert [float(v) for v in (x.min(), y.min(), x.max(), y.max())] == pytest.approx(box.tolist(), abs=1.6)
+    coverage = placing.coverage(images, torch.ones(3, 10, 10), still)[:, 0] > 0.5
+    assert (coverage == changed).float().mean() > 0.995
+    Trainer(colour_detector(), colour_photographs(4, 108), TrainConfig(object="stop", object_at=at, steps=1))
 
 
 @pytest.mark.parametrize("text", ["0.5", "a,b", "0.5,2.6", "1,2,3"])

@@ -58,6 +58,20 @@ def test_the_patch_lies_on_the_sheet_where_it_lies_in_training(patch: Patch, tmp
     assert moved.carrier_rect is not None and moved.carrier_rect.width_mm == pytest.approx(148.5)
 
 
+def test_beside_the_sign_the_patch_has_its_place_on_the_sheet(patch: Patch, tmp_path: Path) -> None:
+    out = tmp_path / "sheet.pdf"
+    layout, *_ = print_on_sign(patch, "stop", 110, out, at=(0.5, 1.3))
+    own = layout.carrier_rect
+    assert own is not None and own.width_mm == pytest.approx(110)
+    assert layout.patch.y_mm + layout.patch.height_mm / 2 == pytest.approx(own.y_mm + 1.3 * 110)
+    assert layout.patch.x_mm + layout.patch.width_mm / 2 == pytest.approx(own.x_mm + 55)
+    assert layout.face.width_mm == pytest.approx(layout.face.height_mm) and layout.white.x_mm < layout.face.x_mm
+    for proof in verify_sheets(out, patch):
+        assert proof.problems == () and proof.markers_read == 4 and proof.worst_step == 0
+    with pytest.raises(InputError, match=r"a patch beside it do not fit on A4; the largest sign there is 1\d\d mm"):
+        print_on_sign(patch, "stop", 180, out, at=(0.5, 1.3))
+
+
 def test_a_camera_finds_the_sheet_and_reads_its_light(patch: Patch, tmp_path: Path) -> None:
     out, wall = tmp_path / "sheet.pdf", tmp_path / "wall.png"
     print_on_sign(patch, "stop", 150, out)
