@@ -162,8 +162,8 @@ class SheetLayout:
     def face(self) -> Rect:
         """All that is printed within the white border: the patch, or the sign that carries it, or the square about both."""
         own, patch = self.carrier_rect, self.patch
-        if own is None:
-            return patch
+        if own is None or own.overlaps(patch):
+            return own or patch
         left, top = min(own.x_mm, patch.x_mm), min(own.y_mm, patch.y_mm)
         width, height = max(own.right_mm, patch.right_mm) - left, max(own.bottom_mm, patch.bottom_mm) - top
         side = max(width, height)

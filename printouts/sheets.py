@@ -156,5 +156,6 @@ def _title(layout: SheetLayout, patch: Patch) -> str:
     cut = "" if layout.cut_shape == "sheet" else f", {layout.cut_shape} cut-out with {layout.bleed_mm:g} mm bleed"
     size = f"{layout.patch.width_mm:.4g} x {layout.patch.height_mm:.4g} mm"
     if layout.carrier_rect is not None:
-        size += f" {'on' if layout.face == layout.carrier_rect else 'beside'} a {layout.carrier} sign of {layout.carrier_rect.width_mm:g} mm"
+        where = "on" if layout.carrier_rect.overlaps(layout.patch) else "beside"
+        size += f" {where} a {layout.carrier} sign of {layout.carrier_rect.width_mm:g} mm"
     return f"{kind} {patch.id}{target} - {size}, {rows} x {columns} cells{cut}"
