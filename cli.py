@@ -414,8 +414,6 @@ def _config_from_session(
         f"colours measured on {learned.colours}"
     )
     scenes = str(learned.backgrounds.resolve()) if learned.backgrounds else None
-    if scenes is None:
-        say("no frames were kept as they came, so no scenes are learned from; record with --keep key, or all")
     area = given.get("area", learned.area)
     return replace(config, eot=learned.eot, area=area, backgrounds=scenes, profile=None)
 

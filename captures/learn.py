@@ -39,7 +39,7 @@ class Learned:
         eot: ranges of the views, colours, light, blur and noise that the session saw; the rest is the base's.
         area: share of the network's picture that the patch covered, as a median.
         backgrounds: folder of the scenes, the sheets painted out, with ``labels.csv`` where the classes are known; None
-            where no frame was kept as it came.
+            where no frame was kept as it came, and for the virtual rig, whose scenes are held-out photographs.
         colours: where the colours were measured.
         frames: how many poses it is learned from.
     """
@@ -94,7 +94,14 @@ def learn_from(
         eot = eot_for_rig(eot, replace(profile, lights=lights), victim.preprocessing.size)
     else:
         say(f"colours, light and blur could not be measured ({colours}); they stay as they were")
-    return Learned(eot, area, save_backgrounds(session, model, victim), colours, len(rows))
+    backgrounds = None
+    if session.record.get("virtual"):
+        say("the virtual rig films before held-out photographs, so its scenes are not learned from")
+    else:
+        backgrounds = save_backgrounds(session, model, victim)
+        if backgrounds is None:
+            say("no frames were kept as they came, so no scenes are learned from; record with --keep key, or all")
+    return Learned(eot, area, backgrounds, colours, len(rows))
 
 
 def save_backgrounds(session: RecordedSession, model: str, victim: Victim) -> Path | None:

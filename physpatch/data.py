@@ -1,4 +1,4 @@
-"""Photographs: listed first, split by seed, loaded last."""
+"""Photographs: listed first, split by their content, loaded last."""
 
 import csv
 import hashlib
@@ -15,6 +15,7 @@ from torch import Tensor
 from calibration.errors import InputError, UnavailableError, unknown_name
 from calibration.files import PICTURE_SUFFIXES
 from physpatch.annotations import Annotation, Box, objects_of, read_annotations
+from physpatch.splits import TEST_BELOW, content_id, is_held_out, refuse_overlap
 from physpatch.victims.base import Preprocessing, Victim, normal_name
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.imagenet import imagenet_categories
@@ -52,6 +53,7 @@ class Photographs:
             patch is for; empty where no objects were asked for.
         sources: (N,) int64, the same number for those that are one photograph, once for each of its objects; None where
             each is another.
+        contents: each one's name by content, see :func:`physpatch.splits.content_id`; empty for pictures without a file.
     """
 
     images: Tensor
@@ -59,6 +61,7 @@ class Photographs:
     names: tuple[str, ...]
     boxes: tuple[Tensor, ...] = ()
     sources: Tensor | None = None
+    contents: tuple[str, ...] = ()
 
     @property
     def units(self) -> Tensor:
@@ -75,9 +78,11 @@ class Photographs:
 
     def subset(self, keep: Tensor) -> "Photographs":
         """Those for which ``keep`` (N,) is true."""
-        names = tuple(name for name, kept in zip(self.names, keep.tolist(), strict=True) if kept)
-        boxes = tuple(boxes for boxes, kept in zip(self.boxes, keep.tolist(), strict=False) if kept)
-        return Photographs(self.images[keep], self.labels[keep], names, boxes, self.units[keep])
+        rows = keep.nonzero()[:, 0].tolist()
+        names, boxes, contents = (
+            tuple(values[row] for row in rows) if values else () for values in (self.names, self.boxes, self.contents)
+        )
+        return Photographs(self.images[keep], self.labels[keep], names, boxes, self.units[keep], contents)
 
     def joined(self, others: "Photographs", times: int = 1) -> "Photographs":
         """With others of the same size after them, these several times over."""
@@ -85,6 +90,7 @@ class Photographs:
             torch.cat([self.images, others.images.repeat(times, 1, 1, 1)]),
             torch.cat([self.labels, others.labels.repeat(times)]),
             self.names + others.names * times,
+            contents=self.contents + others.contents,
         )
 
     def central(self, size: int) -> Tensor:
@@ -165,29 +171,25 @@ def list_photos(data: str, categories: Sequence[str] | None) -> list[Photo]:
     return photos
 
 
-def split(
-    photos: Sequence[Photo], held_out: float, seed: int, *, by_label: bool = True
-) -> tuple[list[Photo], list[Photo]]:
-    """Shuffle by seed and split into (train, held out), a file with all its objects on one side.
+def split(photos: Sequence[Photo], held_out: float, *, by_label: bool = True) -> tuple[list[Photo], list[Photo]]:
+    """Split into (train, held out) by the photographs' own content, see :mod:`physpatch.splits`.
 
-    With ``by_label`` unlabelled photographs serve as backgrounds for training only: a classifier's answers to them cannot
-    be judged. A detector needs no labels.
+    A file lies on the same side in every list, for every seed and task, with all its objects. With ``by_label`` unlabelled
+    photographs are not measured on, since a classifier's answers to them cannot be judged; those that are not held out
+    serve as backgrounds for training. A detector needs no labels.
 
     Raises:
-        InputError: too few photographs for both parts.
+        InputError: nothing is left to train on.
     """
-    labelled = [p for p in photos if p.label != UNLABELLED or not by_label]
-    together: dict[Path, list[Photo]] = {}
-    for photo in labelled:
-        together.setdefault(photo.path, []).append(photo)
-    files = list(together.values())
-    order = np.random.default_rng(seed).permutation(len(files))
-    count = round(len(files) * held_out)
-    kept_apart = [photo for i in order[:count] for photo in files[i]]
-    train = [photo for i in order[count:] for photo in files[i]]
-    train += [p for p in photos if p.label == UNLABELLED and by_label]
+    train = [photo for photo in photos if not is_held_out(photo.path, held_out)]
+    kept_apart = [
+        photo for photo in photos if is_held_out(photo.path, held_out) and (photo.label != UNLABELLED or not by_label)
+    ]
     if not train:
-        raise InputError(f"{len(photos)} photographs are too few to train on and hold some out; give more")
+        raise InputError(
+            f"all {len({photo.path for photo in photos})} photographs are held out by their content, none is left to train "
+            "on; give more of them"
+        )
     return train, kept_apart
 
 
@@ -229,15 +231,45 @@ def load_photos(photos: Sequence[Photo], preprocessing: Preprocessing, *, whole:
         tuple(p.path.name for p in photos),
         tuple(boxes),
         torch.tensor([numbers[p.path] for p in photos]) if boxes else None,
+        tuple(content_id(p.path) for p in photos),
     )
+
+
+def split_photos(
+    data: str, victim: Victim, *, held_out: float = 0.5, seed: int = 0, limit: int = 2000, labelled: str | None = None
+) -> tuple[list[Photo], list[Photo]]:
+    """List, limit and split: (train, held out), with labels of the victim's classes.
+
+    Args:
+        data, labelled: see :func:`photos_for`.
+        victim: what will judge a patch in them.
+        held_out: share of all photographs that is never trained on.
+        seed: of the choice where there are more than ``limit``; the split is the same for every seed.
+        limit: how many photographs at most.
+
+    Raises:
+        InputError: nothing to train on, or the victim itself has learned from photographs that are held out.
+    """
+    photos = limited(photos_for(victim, data, labelled), limit, seed)
+    train, kept_apart = split(photos, held_out, by_label=victim.task == "classify")
+    refuse_learned(kept_apart, victim, f"hold out at most {TEST_BELOW:g} of them, as by default")
+    return train, kept_apart
+
+
+def refuse_learned(photos: Sequence[Photo], victim: Victim, cure: str) -> None:
+    """Refuse to measure on photographs that the victim itself has learned from, as far as it tells.
+
+    Raises:
+        InputError: there are such; ``cure`` says what to do.
+    """
+    refuse_overlap([photo.path for photo in photos], victim.learned_from, f"the network {victim.name}", cure)
 
 
 def load_photographs(
     data: str, victim: Victim, *, held_out: float = 0.5, seed: int = 0, limit: int = 2000, labelled: str | None = None
 ) -> tuple[Photographs, Photographs]:
-    """List, limit, split and load: (train, held out), in the form that ``Trainer`` and ``evaluate_patch`` take."""
-    photos = limited(photos_for(victim, data, labelled), limit, seed)
-    train, kept_apart = split(photos, held_out, seed, by_label=victim.task == "classify")
+    """Load both sides of :func:`split_photos`, in the form that ``Trainer`` and ``evaluate_patch`` take."""
+    train, kept_apart = split_photos(data, victim, held_out=held_out, seed=seed, limit=limit, labelled=labelled)
     return load_photos(train, victim.preprocessing, whole=True), load_photos(kept_apart, victim.preprocessing)
 
 

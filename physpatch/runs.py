@@ -3,7 +3,7 @@
 import csv
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -18,7 +18,17 @@ from calibration.errors import InputError
 from calibration.files import atomic_path, read_json, write_json
 from physpatch.artifact import Patch
 from physpatch.config import TrainConfig
-from physpatch.data import UNLABELLED, Photo, Photographs, limited, load_photographs, load_photos, photos_for, split
+from physpatch.data import (
+    UNLABELLED,
+    Photo,
+    Photographs,
+    limited,
+    load_photographs,
+    load_photos,
+    photos_for,
+    refuse_learned,
+    split_photos,
+)
 from physpatch.environment import device_name, versions
 from physpatch.evaluate import EVALUATION_SEED_OFFSET, Evaluation, evaluate_patch, scenes
 from physpatch.evaluate_objects import evaluate_on_object
@@ -27,6 +37,7 @@ from physpatch.places import RUNS_FOLDER, mark_as_latest
 from physpatch.placing import Placing, Region, object_class
 from physpatch.plots import save_evolution, save_loss_plot
 from physpatch.processes import Processes
+from physpatch.splits import refuse_overlap
 from physpatch.targets import TargetChoice, resolve_target
 from physpatch.train import StepRecord, Trainer, describe_target
 from physpatch.victims.base import Victim
@@ -34,6 +45,7 @@ from physpatch.victims.registry import load_victim
 
 _CHECKPOINT = Path("checkpoint/state.safetensors")
 _CHECKPOINT_SECONDS = 10.0
+_LEARNED_FROM = "learned_from"  # key in run.json's data
 _VIEWS_WANTED = 60  # a handful of photographs is seen in several poses each
 
 Progress = Callable[[StepRecord, int], None]
@@ -153,38 +165,40 @@ def measure_patch(
 
 
 def split_photographs(config: TrainConfig, victim: Victim) -> tuple[Photographs, Photographs]:
-    """What a run trains on, and what it is measured on, as ``victim`` sees them."""
-    return load_photographs(
-        config.data,
-        victim,
-        held_out=config.held_out,
-        seed=config.seed,
-        limit=config.limit,
-        labelled=config.labelled_object,
-    )
+    """Load what a run trains on, and what it is measured on, as ``victim`` sees them.
+
+    Raises:
+        InputError: see :func:`physpatch.data.split_photos`.
+    """
+    return load_photographs(config.data, victim, **_split_options(config))
+
+
+def _split_options(config: TrainConfig) -> dict[str, Any]:
+    names = ("held_out", "seed", "limit")
+    return {name: getattr(config, name) for name in names} | {"labelled": config.labelled_object}
 
 
 def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, victim: Victim) -> Photographs:
-    """What a patch of this run is measured on: its own data's held-out part, or other data whole, as ``victim`` sees them.
+    """Load what a patch of this run is measured on: its own data's held-out part, or other data whole, as ``victim`` sees them.
 
     Raises:
-        InputError: nothing to measure on, or the run's own data have changed, see :func:`held_out_files`.
+        InputError: nothing to measure on, or photographs that the run, or the victim itself, was trained on.
     """
     if data is None or _same_data(data, config.data):
         photos = _held_out(folder, config, victim)
     else:
         photos = limited(photos_for(victim, data, config.labelled_object), config.limit, config.seed)
+        _refuse_overlap(folder, photos, victim, "measure on others, or leave --data out for those that were held out")
     if not photos:
         raise InputError("no labelled photographs were held out of this run; measure it on others with --data")
     return load_photos(photos, victim.preprocessing)
 
 
 def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> list[tuple[Path, str | None]]:
-    """The held-out photographs' files, each with the name of the class that it shows, where that is known.
+    """List the held-out photographs' files, each with the name of the class that it shows, where that is known.
 
     Raises:
-        InputError: photographs were added or removed since the run, so that the same seed would split them otherwise and
-            training photographs could pass for held-out ones.
+        InputError: the run, or the victim itself, was trained on some of them.
     """
     photos = _held_out(folder, config, victim)
     named = ((p.path, None if p.label == UNLABELLED else victim.categories[p.label]) for p in photos)
@@ -192,17 +206,27 @@ def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> 
 
 
 def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
-    photos = limited(photos_for(victim, config.data, config.labelled_object), config.limit, config.seed)
-    held_out = split(photos, config.held_out, config.seed, by_label=victim.task == "classify")[1]
-    record = read_json(folder / "run.json") if folder and (folder / "run.json").is_file() else {}
-    before = record.get("data", {}).get("held_out_names")
-    same_task = record.get("weights", {}).get("task") == victim.task
-    if held_out and same_task and before is not None and before != [p.path.name for p in held_out]:
-        raise InputError(
-            f"the photographs under {config.data} are not those that the run was trained on, so held-out ones cannot be "
-            "told from training ones; restore them, or measure on others with --data"
-        )
+    before = _run_data(folder)
+    if before and _LEARNED_FROM not in before:
+        # A run of before photographs were split by content: what it held out is known by name alone.
+        photos = limited(photos_for(victim, config.data, config.labelled_object), config.limit, config.seed)
+        names = set(before.get("held_out_names", ()))
+        held_out = [photo for photo in photos if photo.path.name in names]
+    else:
+        held_out = split_photos(config.data, victim, **_split_options(config))[1]
+    _refuse_overlap(folder, held_out, victim, "restore the data, or measure on others with --data")
     return held_out
+
+
+def _refuse_overlap(folder: Path | None, photos: Sequence[Photo], victim: Victim, cure: str) -> None:
+    """Refuse photographs that the run, or the victim that judges its patch, has learned from."""
+    refuse_overlap([photo.path for photo in photos], _run_data(folder).get(_LEARNED_FROM, ()), "this run", cure)
+    refuse_learned(photos, victim, cure)
+
+
+def _run_data(folder: Path | None) -> dict[str, Any]:
+    record = read_json(folder / "run.json") if folder and (folder / "run.json").is_file() else {}
+    return dict(record.get("data", {}))
 
 
 def _same_data(one: str, other: str) -> bool:
@@ -383,6 +407,7 @@ def _describe(config: TrainConfig, materials: Materials) -> dict[str, Any]:
             "train_fingerprint": materials.train.fingerprint,
             "held_out_fingerprint": materials.held_out.fingerprint,
             "held_out_names": list(materials.held_out.names),
+            _LEARNED_FROM: sorted(set(materials.train.contents)),
         },
         "also": {
             other.name: {"source": other.weights.source, "sha256": other.weights.sha256} for other in materials.others

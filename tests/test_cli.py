@@ -79,11 +79,17 @@ def test_the_demo_closes_the_loop(demo: Path) -> None:
 
 
 def test_the_loop_closes_from_a_session(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
-    """Trained again from what the demo's session saw: like its run, but for ranges, colours, area and scenes."""
+    """Trained again from what a session saw: like its run, but for ranges, colours, area and scenes."""
     monkeypatch.chdir(demo)
-    done = command(
-        "train", "--from-session", "demo/session", "--steps", 2, "--range", "bend=0:0.01", "--out", tmp_path / "again"
-    )
+    learn = ("train", "--from-session", "demo/session", "--steps", 2, "--range", "bend=0:0.01")
+    done = command(*learn, "--out", tmp_path / "rig")
+    assert done.code == 0, done.err
+    assert "held-out photographs, so its scenes are not learned from" in done.err
+    assert json.loads((tmp_path / "rig/run.json").read_text())["config"]["backgrounds"] is None
+    filmed = json.loads(Path("demo/session/session.json").read_text())
+    Path("demo/session/session.json").write_text(json.dumps(filmed | {"virtual": False}))  # as a camera's is
+    done = command(*learn, "--out", tmp_path / "again")
+    Path("demo/session/session.json").write_text(json.dumps(filmed))
     assert done.code == 0, done.err
     before, again = (
         json.loads((run / "run.json").read_text())["config"] for run in (Path("demo/run"), tmp_path / "again")

@@ -64,6 +64,8 @@ class Victim:
         module: maps a normalised batch to its raw output.
         cam_layer: the layer whose activations Grad-CAM weighs; its output is (B, C, h, w).
         guard: what images go through first, see :func:`physpatch.defences.defended`; None for a bare network.
+        learned_from: the photographs that the network itself was made with, by :func:`physpatch.splits.content_id`, as far
+            as its weights tell: no patch is measured on these.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Victim:
     cam_layer: nn.Module
     weights: WeightsInfo
     guard: Guard | None = None
+    learned_from: frozenset[str] = frozenset()
 
     @property
     def device(self) -> torch.device:

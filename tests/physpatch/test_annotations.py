@@ -77,7 +77,7 @@ def test_each_object_comes_once_with_its_photograph(folder: Path) -> None:
     assert loaded.objects[0].tolist() == pytest.approx([32, 40, 57.6, 65.6], abs=0.01)
     assert loaded.units.tolist()[:3] == [0, 0, 1]
     assert (loaded.images[1, :, :, 0] == 114).all() and int(loaded.images[1, 0, 53, 45]) > 200
-    train, held_out = split(objects, 0.5, 3, by_label=False)
+    train, held_out = split(objects, 0.5, by_label=False)
     assert not {p.path for p in train} & {p.path for p in held_out} and len(train) + len(held_out) == 11
 
 

@@ -32,16 +32,17 @@ def test_samples_are_twenty_labelled_photographs_and_backgrounds() -> None:
     assert all(p.path.is_file() for p in photos)
 
 
-def test_the_split_is_by_seed_and_keeps_backgrounds_for_training() -> None:
-    photos = [Photo(Path(f"{i}.png"), i % 3) for i in range(20)] + [Photo(Path("wall.png"), UNLABELLED)]
-    train, held_out = split(photos, 0.5, seed=1)
-    assert len(held_out) == 10 and len(train) == 11
-    assert not {p.path for p in train} & {p.path for p in held_out}
-    assert photos[-1] in train
-    assert split(photos, 0.5, seed=1) == (train, held_out)
-    assert split(photos, 0.5, seed=2) != (train, held_out)
-    with pytest.raises(InputError, match="too few"):
-        split(photos[:1], 0.9, seed=0)
+def test_the_split_keeps_backgrounds_for_training_unless_they_are_held_out(tmp_path: Path) -> None:
+    photos = [
+        Photo(picture(tmp_path / f"{i}.png", color=(i, 0, 0)), i % 3 if i < 20 else UNLABELLED) for i in range(30)
+    ]
+    train, held_out = split(photos, 0.5)
+    assert len(train) > 5 and len(held_out) > 5 and not {p.path for p in train} & {p.path for p in held_out}
+    assert all(p.label != UNLABELLED for p in held_out) and any(p.label == UNLABELLED for p in train)
+    known = {p.path for p in photos if p.label != UNLABELLED}
+    assert {p.path for p in train + held_out} > known  # only unlabelled ones on the held-out side are left out
+    with pytest.raises(InputError, match="none is left to train on"):
+        split(photos, 1.0)
 
 
 def test_the_limit_keeps_order() -> None:
@@ -86,10 +87,10 @@ def test_samples_have_no_labels_for_other_classes() -> None:
     assert {p.label for p in list_photos("samples", NAMES)} == {UNLABELLED}
 
 
-def test_a_detector_needs_no_labels_to_hold_some_out() -> None:
-    photos = [Photo(Path(f"{i}.png"), UNLABELLED) for i in range(10)]
-    train, held_out = split(photos, 0.5, seed=0, by_label=False)
-    assert len(train) == len(held_out) == 5
+def test_a_detector_needs_no_labels_to_hold_some_out(tmp_path: Path) -> None:
+    photos = [Photo(picture(tmp_path / f"{i}.png", color=(i, 9, 0)), UNLABELLED) for i in range(12)]
+    train, held_out = split(photos, 0.5, by_label=False)
+    assert train and held_out and len(train) + len(held_out) == 12
 
 
 def test_a_phones_turn_is_undone(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def test_a_run_leaves_everything_it_promises(tiny_run: TrainConfig) -> None:
         assert (folder / name).stat().st_size > 100, name
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "finished" and record["seed"] == 0 and record["versions"]["torch"]
-    assert record["weights"]["sha256"] == "0" * 64 and record["data"]["train"] == record["data"]["held_out"] == 12
+    assert record["weights"]["sha256"] == "0" * 64 and record["data"]["train"] + record["data"]["held_out"] == 24
+    assert len(record["data"]["learned_from"]) == record["data"]["train"] == 11
     assert set(record["results"]["controls"]) == {"grey", "random"}
     assert {"heat_in_patch", "similarity_to_target", "patch_area"} <= record["results"]["grad_cam"].keys()
     assert TrainConfig.from_dict(record["config"]).target == "2"
@@ -199,14 +200,22 @@ def test_a_run_whose_network_recognises_nothing_still_finishes(tiny_run: TrainCo
 def test_held_out_photographs_stay_those_of_the_run(tiny_run: TrainConfig, tiny_victim, tmp_path: Path) -> None:
     folder = train_run(tiny_run, tmp_path / "run", say=lambda _: None)
     config = TrainConfig.from_dict(json.loads((folder / "run.json").read_text())["config"])
-    assert (
-        len(held_out_photographs(folder, config, "./data", tiny_victim)) == 12
-    )  # the run's own, however it is spelled
-    Image.new("RGB", (40, 40), "red").save(tmp_path / "data/red thing/new.png")
-    with pytest.raises(InputError, match="are not those that the run was trained on"):
-        held_out_photographs(folder, config, None, tiny_victim)
-    with pytest.raises(InputError, match="are not those that the run was trained on"):
-        held_out_files(folder, config, tiny_victim)
+    own = held_out_photographs(folder, config, "./data", tiny_victim)  # the run's own, however it is spelled
+    assert list(own.names) == json.loads((folder / "run.json").read_text())["data"]["held_out_names"]
+
+
+def test_a_run_that_split_by_seed_is_measured_on_what_it_held_out(
+    tiny_run: TrainConfig, tiny_victim, tmp_path: Path
+) -> None:
+    """``run.json`` of before photographs were split by their content names what was held out, and nothing else."""
+    folder = train_run(tiny_run, tmp_path / "run", say=lambda _: None)
+    record = json.loads((folder / "run.json").read_text())
+    del record["data"]["learned_from"]
+    record["data"]["held_out_names"] = ["2.png", "5.png"]  # of each of the three classes
+    (folder / "run.json").write_text(json.dumps(record))
+    config = TrainConfig.from_dict(record["config"])
+    assert {path.name for path, _ in held_out_files(folder, config, tiny_victim)} == {"2.png", "5.png"}
+    assert len(held_out_photographs(folder, config, None, tiny_victim)) == 6
 
 
 def test_a_run_on_unlabelled_photographs_says_that_nothing_was_measured(

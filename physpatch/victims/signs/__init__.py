@@ -8,7 +8,7 @@ from pathlib import Path
 
 from calibration.files import file_sha256
 from physpatch.victims.base import CatalogueEntry, Preprocessing, Victim, WeightsInfo, freeze
-from physpatch.victims.signs.network import WEIGHTS, trained_network
+from physpatch.victims.signs.network import WEIGHTS, learned_from, trained_network
 from physpatch.victims.ultralytics_detectors import INPUT_PX, PROBE_PX, YoloVictim, cam_layer
 
 NAME = "signs"
@@ -29,7 +29,10 @@ class SignDetector:
         plain = Preprocessing(INPUT_PX, INPUT_PX, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         info = WeightsInfo("embedded" if weights is None else str(weights), file_sha256(file))
         categories = tuple(network.names.values())
-        return YoloVictim(NAME, "detect", categories, plain, freeze(network, PROBE_PX), cam_layer(network), info)
+        frozen = freeze(network, PROBE_PX)
+        return YoloVictim(
+            NAME, "detect", categories, plain, frozen, cam_layer(network), info, learned_from=learned_from(file)
+        )
 
 
 FAMILY = SignDetector()

@@ -1,7 +1,10 @@
 """The embedded detector's network: ultralytics' YOLOv8n with the signs as its classes, filled from a plain file of tensors."""
 
+import json
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from calibration.errors import InputError
 from calibration.signs import SIGNS
@@ -10,6 +13,7 @@ from physpatch.victims.weights import read_state
 
 ARCHITECTURE = "yolov8n.yaml"
 WEIGHTS = Path(__file__).parent / "signs.safetensors"
+RECIPE = "physpatch_signs"  # key of the file's metadata that holds how it was trained, as JSON
 
 
 def new_network() -> Any:
@@ -42,3 +46,16 @@ def trained_network(file: Path = WEIGHTS, trust: bool = False) -> Any:
             f"{file} does not hold weights of the signs' detector: {str(error).splitlines()[0]}"
         ) from error
     return network
+
+
+def learned_from(file: Path = WEIGHTS) -> frozenset[str]:
+    """Read which photographs the detector was trained or watched on, named as by ``physpatch.splits.content_id``.
+
+    Weights that do not tell, such as somebody else's, give none.
+    """
+    try:
+        with safe_open(file, "pt") as weights:
+            recipe = json.loads((weights.metadata() or {}).get(RECIPE, "{}"))
+    except (SafetensorError, OSError, json.JSONDecodeError):
+        return frozenset()
+    return frozenset(recipe.get("learned_from", ()))

@@ -1,7 +1,9 @@
 """Train the embedded detector again: python -m physpatch.victims.signs.train --data PHOTOGRAPHS [--data …] --out WEIGHTS
 
-Scenes are rendered as they are needed and each is used about twice; a fifth of the photographs is held out, and the mAP on
-scenes rendered in those is written into the file. Interrupted, it goes on where it stopped (--work). Two hours on two cores.
+Scenes are rendered as they are needed and each is used about twice. The photographs are sorted by their content into three
+disjoint parts (``physpatch.splits.detector_parts``): one to train on, one to watch the training on, and one that is looked at
+once, at the end; the mAP on scenes rendered in that one is written into the file, with the names by content of all that it
+learned from or was watched on. Interrupted, it goes on where it stopped (--work). Two hours on one core.
 """
 
 import argparse
@@ -21,8 +23,9 @@ from torch import Tensor
 
 from calibration.files import atomic_path
 from physpatch.data import list_photos, open_rgb
+from physpatch.splits import content_id, detector_parts
 from physpatch.victims.base import Detection
-from physpatch.victims.signs.network import WEIGHTS, new_network
+from physpatch.victims.signs.network import RECIPE, WEIGHTS, new_network
 from physpatch.victims.signs.scenes import NAMES, SceneMaker, Truth
 
 _SIZES = {192: 28, 256: 16, 320: 10, 384: 7}  # side of the scenes: how many in a batch, of about as many pixels
@@ -31,7 +34,6 @@ _FRESH = 0.5  # share of the steps with new scenes
 _SHORT_SIDE = 400  # pixels that photographs are shrunk to
 _RATE, _LAST_RATE, _WARM_STEPS = 1.5e-3, 1.5e-5, 300
 _DECAY = 0.998  # of the averaged weights
-_HELD_OUT = 0.2
 _TEST_SCENES, _TEST_SIZE, _TEST_SEED = 256, 320, 999_983
 
 
@@ -44,32 +46,31 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    photographs = [load(photo.path) for data in options.data for photo in list_photos(data, None)]
-    order = np.random.default_rng(options.seed).permutation(len(photographs))
-    held_out = round(_HELD_OUT * len(order))
-    train = [photographs[i] for i in order[held_out:]]
-    test = [photographs[i] for i in order[:held_out]]
+    parts = detector_parts(photo.path for data in options.data for photo in list_photos(data, None))
+    train, watched = ([load(path) for path in part] for part in (parts.train, parts.watched))
     torch.manual_seed(options.seed)
-    averaged = fit(train, test, options.steps, options.seed, options.work)
-    score = mean_precision(averaged, test)
+    averaged = fit(train, watched, options.steps, options.seed, options.work)
+    score = mean_precision(averaged, [load(path) for path in parts.test])
     recipe = {
         "architecture": "yolov8n",
         "classes": list(NAMES),
         "seed": options.seed,
         "steps": options.steps,
         "photographs": len(train),
-        "held_out_photographs": len(test),
-        "held_out_scenes": _TEST_SCENES,
+        "watched_photographs": len(watched),
+        "test_photographs": len(parts.test),
+        "test_scenes": _TEST_SCENES,
         **score,
+        "learned_from": sorted({content_id(path) for path in parts.train + parts.watched}),
     }
     state = {name: (t.half() if t.is_floating_point() else t).contiguous() for name, t in averaged.state_dict().items()}
     with atomic_path(options.out) as file:
-        save_file(state, file, metadata={"physpatch_signs": json.dumps(recipe)})
+        save_file(state, file, metadata={RECIPE: json.dumps(recipe)})
     print(json.dumps(recipe))  # noqa: T201
 
 
-def fit(train: list[NDArray[np.uint8]], test: list[NDArray[np.uint8]], steps: int, seed: int, work: Path) -> Any:
-    """The network with the average of its weights on the way, which is steadier than the last ones."""
+def fit(train: list[NDArray[np.uint8]], watched: list[NDArray[np.uint8]], steps: int, seed: int, work: Path) -> Any:
+    """Train a network; return it with the average of its weights on the way, which is steadier than the last ones."""
     network = new_network().to(memory_format=torch.channels_last)
     from ultralytics.utils.torch_utils import ModelEMA  # after its quiet import in new_network
 
@@ -112,7 +113,7 @@ def fit(train: list[NDArray[np.uint8]], test: list[NDArray[np.uint8]], steps: in
             state = {"network": network.state_dict(), "average": average.ema.state_dict(), "step": step + 1}
             with atomic_path(saved) as file:
                 torch.save(state | {"optimiser": optimiser.state_dict()}, file)
-            print(step + 1, json.dumps(mean_precision(average.ema, test)), flush=True)  # noqa: T201
+            print(step + 1, json.dumps(mean_precision(average.ema, watched)), flush=True)  # noqa: T201
             network.train()
     return average.ema
 
