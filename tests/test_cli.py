@@ -139,7 +139,7 @@ def test_evaluate_prints_the_promised_json_for_several_models(demo: Path, comman
     run_results = json.loads((demo / "demo/run/run.json").read_text())["results"]
     lite0 = value["efficientnet_lite0"]
     assert {k: lite0[k] for k in lite0} == {k: run_results[k] for k in lite0}  # the same poses, the same numbers
-    assert lite0["n"] == 10 and set(lite0["controls"]) == {"grey", "random"}
+    assert lite0["n"] == 12 and set(lite0["controls"]) == {"grey", "random"}
 
 
 def test_print_writes_beside_the_run(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_checkpoint_of_ones_own_on_labelled_photographs(command, monkeypatch, 
     for folder in ("images", "labels"):
         (tmp_path / "data" / folder).mkdir(parents=True)
     shown = 0
-    for i, (picture, truth) in enumerate(zip(*scenes.batch(14, 320, most=2), strict=True)):
+    for i, (picture, truth) in enumerate(zip(*scenes.batch(40, 320, most=5), strict=True)):
         pixels = (picture.permute(1, 2, 0).numpy()[..., ::-1] * 255).round().astype(np.uint8)
         cv2.imwrite(f"data/images/{i:02}.png", pixels)
         lines = [
@@ -226,7 +226,7 @@ def test_a_checkpoint_of_ones_own_on_labelled_photographs(command, monkeypatch, 
         ]
         shown += any(index == NAMES.index("stop") for index in truth.classes)
         Path(f"data/labels/{i:02}.txt").write_text("\n".join(lines))
-    assert shown >= 2
+    assert shown >= 8  # enough for some of them to be held out
     done = command(
         *("train", "--model", "own.pt", "--object", "stop", "--object-from", "labels", "--target", "none"),
         *("--data", "data", "--steps", 2, "--batch", 2, "--out", "run", "--json", "result.json"),

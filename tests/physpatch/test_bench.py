@@ -53,12 +53,13 @@ def test_detectors_are_measured_on_their_objects(tmp_path: Path) -> None:
     torch.save({"model": trained_network(), "train_args": {"imgsz": 320}}, tmp_path / "own.pt")
     data = tmp_path / "photographs"
     data.mkdir()
-    for i in range(4):
-        cv2.imwrite(str(data / f"{i}.png"), np.full((240, 320, 3), 90 + 30 * i, np.uint8))
+    for i in range(12):
+        cv2.imwrite(str(data / f"{i}.png"), np.full((240, 320, 3), 90 + 10 * i, np.uint8))
     base = replace(TINY, data=str(data), object="stop", area=0.12)
     (row,) = run_bench(BenchPlan(models=(str(tmp_path / "own.pt"),), targets=("none",), base=base), tmp_path / "bench")
     measured = row["measured"]["own"]
-    assert measured["object"] == "stop" and measured["n"] == 2 and measured["poses"] == 30
+    assert measured["object"] == "stop" and 0 < measured["n"] < 12
+    assert measured["poses"] == round(60 / measured["n"])  # few photographs are seen in several poses each
     save_bench_report(tmp_path / "bench", [row])
     table = (tmp_path / "bench/table.md").read_text()
     assert "### Objects" in table and "| stop | " in table and row["heat"]["n"] > 0
@@ -82,7 +83,7 @@ def test_senseless_plans_are_refused(axes, words) -> None:
 def test_a_cell_is_measured_beside_its_controls_with_heat(measured) -> None:
     _, (aimed, untargeted) = measured
     own = aimed["measured"]["efficientnet_lite0"]
-    assert own["n"] == 10 and set(own["controls"]) == {"grey", "random"}
+    assert own["n"] == 12 and set(own["controls"]) == {"grey", "random"}
     assert aimed["target"] == {"index": 530, "name": "digital clock"} and untargeted["target"] is None
     heat, intervals = aimed["heat"], aimed["heat"]["ci95"]
     assert 0 < heat["heat_in_patch"]["patch"] < 1 and "similarity_to_target" in heat
