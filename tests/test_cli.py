@@ -217,7 +217,7 @@ def test_a_checkpoint_of_ones_own_on_labelled_photographs(command, monkeypatch, 
     for folder in ("images", "labels"):
         (tmp_path / "data" / folder).mkdir(parents=True)
     shown = 0
-    for i, (picture, truth) in enumerate(zip(*scenes.batch(40, 320, most=5), strict=True)):
+    for i, (picture, truth) in enumerate(zip(*scenes.batch(60, 320, most=5), strict=True)):
         pixels = (picture.permute(1, 2, 0).numpy()[..., ::-1] * 255).round().astype(np.uint8)
         cv2.imwrite(f"data/images/{i:02}.png", pixels)
         lines = [
