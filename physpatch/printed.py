@@ -1,6 +1,7 @@
 """The torch twin of ``calibration.colour.ColourMap``: what print and camera make of the cells, with a gradient."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
@@ -40,8 +41,23 @@ def apply_map(cells: Tensor, one: ColourMap) -> Tensor:
             term = term * channels[channel]
         terms.append(term)
     table = torch.tensor(one.coefficients, dtype=cells.dtype, device=cells.device)
-    seen = torch.einsum("bfrc,fk->bkrc", torch.stack(terms, dim=1), table).clamp(0, 1)
-    return (linear_rgb_to_rgb(seen) if one.domain == "linear" else seen).clamp(0, 1)
+    seen = _Clip.apply(torch.einsum("bfrc,fk->bkrc", torch.stack(terms, dim=1), table))
+    return _Clip.apply(linear_rgb_to_rgb(seen)) if one.domain == "linear" else seen
+
+
+class _Clip(torch.autograd.Function):
+    """Clip to [0, 1] with a straight-through gradient (Bengio et al. 2013).
+
+    A fitted map leaves the range a little at solid inks and bare paper: without a gradient, cells would stay there for good.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return values.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
 
 
 def printed_palette(prints: Sequence[ColourMap]) -> Tensor:

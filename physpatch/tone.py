@@ -5,18 +5,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_DARKEST = 1e-4  # keeps the slope of the tone curve finite at black
 _LINEAR_UP_TO = 0.0031308
+_NEAR_BLACK = 1 / 255  # sRGB value below which the power e^t gives way: its slope at 0 is infinite, or none
+_BLACK = 1e-12  # keeps 0 out of quotients
+_ROUNDING = 1e-5  # light this far below black or above white is black or white: interpolation and blur round
 
 
 def develop(light: Tensor, tone: Tensor) -> Tensor:
     """Clip linear light to white, encode it as sRGB and raise that to the power ``tone``.
 
-    One operation with a gradient of its own: the slope is known from the values, without another power.
+    One operation with a gradient of its own, known from the values without another power. Black and white themselves have
+    one, so that a cell can leave either end; below black and above white nothing changes, and no gradient flows.
+
+    Below :data:`_NEAR_BLACK` the power of the sRGB value e = n u is n^t u / (t + (1 - t) u): the hyperbola that goes on from
+    it with its value and slope and ends in black with a slope of n^(t - 1) / t, neither infinite (t < 1) nor zero (t > 1). At
+    a tone of 1 it is the sRGB curve itself.
 
     Args:
-        light: (B, 3, H, W), white is 1; below 0 and above 1 no gradient flows.
-        tone: exponents that broadcast to it; no gradient flows to them.
+        light: (B, 3, H, W), white is 1.
+        tone: exponents above 0 that broadcast to it; no gradient flows to them.
 
     Returns:
         As ``light``, in [0, 1].
@@ -27,17 +34,25 @@ def develop(light: Tensor, tone: Tensor) -> Tensor:
 class _Develop(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, light: Tensor, tone: Tensor) -> Tensor:
-        clipped = light.clamp(_DARKEST, 1)
+        clipped = light.clamp(_BLACK, 1)
         dark = clipped <= _LINEAR_UP_TO
         encoded = torch.where(dark, 12.92 * clipped, clipped.pow(1 / 2.4).mul_(1.055).sub_(0.055))
         toned = encoded.pow(tone)
-        ctx.save_for_backward(light, clipped, dark, encoded, toned, tone)
+        bent = ((encoded < _NEAR_BLACK) & (tone != 1)).nonzero(as_tuple=True)  # few pixels, if any
+        exponent = tone.expand_as(encoded)[bent]
+        share = encoded[bent] / _NEAR_BLACK
+        weight = exponent + (1 - exponent) * share
+        at_joint = _NEAR_BLACK**exponent
+        toned[bent] = at_joint * share / weight
+        if ctx.needs_input_grad[0]:
+            # Relative slopes: of 1.055 x^(1/2.4) - 0.055 = e it is (1 + 0.055 / e) / 2.4, of 12.92 x it is 1, of e^t it is t.
+            slope = (0.055 / encoded).add_(1).div_(2.4).masked_fill_(dark, 1)
+            slope.mul_(tone).mul_(toned).div_(clipped)
+            slope[bent] = 12.92 * at_joint / _NEAR_BLACK * exponent / weight**2
+            ctx.save_for_backward(slope.masked_fill_(light.clamp(-_ROUNDING, 1 + _ROUNDING) != light, 0))
         return toned
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        # Relative slopes: of 1.055 x^(1/2.4) - 0.055 = e it is (1 + 0.055 / e) / 2.4, of 12.92 x it is 1, of e^t it is t.
-        light, clipped, dark, encoded, toned, tone = ctx.saved_tensors
-        slope = (0.055 / encoded).add_(1).div_(2.4).masked_fill_(dark, 1)
-        slope = slope.mul_(tone).mul_(toned).div_(clipped).mul_(gradient)
-        return slope.masked_fill_(light != clipped, 0), None
+        (slope,) = ctx.saved_tensors
+        return slope * gradient, None

@@ -20,6 +20,7 @@ from physpatch.eot import EotParams, patch_corners, sample
 from physpatch.jpeg import compress, subsample_chroma
 from physpatch.lens import bend, bend_field, blur_kernels
 from physpatch.tone import develop
+from physpatch.victims.registry import load_victim
 
 GEOMETRY_ONLY = replace(EotConfig.none(), rotation_deg=(-40, 40), tilt_deg=(-30, 30), scale=(0.7, 1.3))
 
@@ -230,11 +231,56 @@ def test_the_bend_is_scipys_thin_plate_spline() -> None:
 # --- tone and JPEG ----------------------------------------------------------------------------------------------------
 
 
-def test_develop_is_the_srgb_curve_with_its_true_gradient() -> None:
+TONES = (0.2, 0.8, 1.0, 1.3, 5.0)
+
+
+@pytest.mark.parametrize("tone", TONES)
+def test_develop_is_the_srgb_curve_with_its_true_gradient(tone: float) -> None:
     light = torch.linspace(0.001, 0.99, 50, dtype=torch.float64).reshape(1, 1, 5, 10).requires_grad_()
-    tone = torch.full((1, 1, 5, 10), 1.3, dtype=torch.float64)
-    np.testing.assert_allclose(develop(light, tone).detach(), linear_to_srgb(light.detach().numpy()) ** 1.3, atol=1e-7)
-    assert gradcheck(lambda x: develop(x, tone), light)
+    exponent = torch.full((1, 1, 5, 10), tone, dtype=torch.float64)
+    np.testing.assert_allclose(
+        develop(light, exponent).detach(), linear_to_srgb(light.detach().numpy()) ** tone, atol=1e-12
+    )
+    assert gradcheck(lambda x: develop(x, exponent), light)
+    # near black, where the power is bent into a finite slope: up to a grey level of 1 / 255
+    dark = torch.linspace(1e-5, 2.9e-4, 20, dtype=torch.float64).reshape(1, 1, 4, 5).requires_grad_()
+    assert gradcheck(lambda x: develop(x, exponent[:, :, :4, :5]), dark, eps=1e-9, atol=1e-4)
+
+
+@pytest.mark.parametrize("tone", TONES)
+def test_developed_black_and_white_have_a_slope(tone: float) -> None:
+    """Finite, above 0, and continuous: at both ends, and where the power is bent near black."""
+    joint = 1 / 255 / 12.92
+    near = (0.0, joint - 1e-12, joint + 1e-12, 1.0, -1e-7, 1 + 1e-6, -0.01, 1.01)
+    light = torch.tensor(near, dtype=torch.float64)[None, None, None].requires_grad_()
+    seen = develop(light, torch.tensor(tone, dtype=torch.float64))
+    (slopes,) = torch.autograd.grad(seen.sum(), light)
+    (black, below, above, white, *rounded), outside = slopes.flatten().tolist()[:6], slopes.flatten()[6:]
+    at_joint = (1 / 255) ** tone
+    assert black == pytest.approx(12.92 * at_joint * 255 / tone) and white == pytest.approx(tone * 1.055 / 2.4)
+    assert below == pytest.approx(above, rel=1e-6) == pytest.approx(12.92 * tone * at_joint * 255)
+    assert rounded == pytest.approx([black, white], rel=1e-3) and not outside.any()
+    values = seen.flatten().tolist()
+    assert values[0] == pytest.approx(0, abs=1e-8) and values[3] == pytest.approx(1)
+    assert values[1] == pytest.approx(values[2]) == pytest.approx(at_joint)
+    assert tone != 1 or black == pytest.approx(12.92)
+
+
+@pytest.mark.parametrize("eot", ["none", "desk"])
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_black_and_white_cells_get_a_gradient_from_a_real_network(level: float, eot: str) -> None:
+    victim = load_victim("efficientnet_lite0")
+    side = victim.preprocessing.size
+    photograph = cv2.resize(skimage.data.astronaut(), (side, side), interpolation=cv2.INTER_AREA)
+    images = torch.from_numpy(photograph).permute(2, 0, 1)[None].float().expand(4, -1, -1, -1) / 255
+    params = draw(EotConfig.none() if eot == "none" else EotConfig.preset(eot), 4)
+    cells = torch.full((3, 10, 10), level, requires_grad=True)
+    composite, _ = place_patch(images, cells, params, 0.15)
+    loss = torch.nn.functional.cross_entropy(victim.scores(composite), torch.full((4,), 566))
+    (gradient,) = torch.autograd.grad(loss, cells)
+    assert (gradient != 0).float().mean() > 0.99
+    typical = gradient.abs().median()
+    assert (gradient.abs() > 1e-3 * typical).float().mean() > 0.97  # and not one of rounding
 
 
 @pytest.mark.parametrize("quality", [10, 50, 75, 95])

@@ -59,6 +59,16 @@ def test_the_twin_has_the_right_gradient(domain: str) -> None:
     assert gradcheck(lambda c: apply_map(c, some_map(domain, 3)), cells, atol=1e-6)
 
 
+@pytest.mark.parametrize("domain", ["linear", "coded"])
+def test_a_solid_ink_that_a_map_puts_outside_the_range_keeps_its_gradient(domain: str) -> None:
+    stretched = ((-0.02,) * 3, *(tuple(row) for row in 1.05 * np.eye(3)))
+    for level in (0.0, 1.0):
+        cells = torch.full((1, 3, 2, 2), level, requires_grad=True)
+        seen = apply_map(cells, ColourMap(domain, 1, stretched))
+        torch.testing.assert_close(seen, torch.full_like(seen, level))
+        assert torch.autograd.grad(seen.sum(), cells)[0].min() > 0
+
+
 def test_every_image_has_its_own_light() -> None:
     prints = (some_map("coded", 1, 1), some_map("linear", 2, 2))
     cells, light = torch.rand(3, 4, 4), torch.tensor([0.1, 0.7, 0.49])
