@@ -23,6 +23,7 @@ from captures.region import Region
 from physpatch.compose import patch_size_px, place_at
 from physpatch.config import EotConfig
 from physpatch.eot import EotParams, patch_corners, sample
+from physpatch.rig import WhiteBalance
 from physpatch.victims.base import Victim, untouched
 
 _MOST_TILT_DEG = 85.0
@@ -135,13 +136,14 @@ def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float, victim: 
         motion_px=flat.motion_px * coarse,
         noise=flat.noise * coarse,
     )
-    red, _, blue = (float(level) for level in view.shot.white)
+    light = WhiteBalance.of(view.shot.white)
     coloured = replace(
         sized,
         prints=() if view.colours is None else (view.colours,),
         light=torch.zeros(draws),
-        gain=torch.full((draws,), math.sqrt(red * blue)),
-        temperature=torch.full((draws,), math.sqrt(red / blue)),
+        gain=torch.full((draws,), light.gain),
+        temperature=torch.full((draws,), light.temperature),
+        tint=torch.full((draws,), light.tint),
         shadow=torch.zeros(draws),
         glare=torch.zeros(draws),
         gamma=torch.ones(draws),

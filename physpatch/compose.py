@@ -145,7 +145,7 @@ def _printed(cells: Tensor, params: EotParams) -> Tensor:
 def _texture(cells: Tensor, params: EotParams, per_cell: int) -> Tensor:
     """The lit patch: ([B,] 3, R, C) sRGB to (B, 3, h, w) linear light."""
     warm = params.temperature
-    balance = torch.stack([warm, torch.ones_like(warm), 1 / warm], dim=1) * params.gain[:, None]
+    balance = torch.stack([warm, params.tint, 1 / warm], dim=1) * params.gain[:, None]
     lit = rgb_to_linear_rgb(cells) * balance[:, :, None, None].to(cells)
     flat = lit.repeat_interleave(per_cell, dim=2).repeat_interleave(per_cell, dim=3)
     height, width = flat.shape[2:]

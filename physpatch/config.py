@@ -35,6 +35,7 @@ class EotConfig:
         blur_px: standard deviation of the defocus, in pixels of the image.
         motion_px: length of the motion blur, in pixels of the image.
         temperature: white balance as a factor on red and its inverse on blue.
+        tint: white balance as a factor on green, across the temperature: lamps off the black body's colours, and cameras.
         noise: standard deviation of the sensor noise where the image is white, as a share of white's light.
         gamma: exponent of the tone curve on the patch, on sRGB values.
         jpeg: libjpeg's quality, 1 to 100; 100 is no JPEG.
@@ -51,6 +52,7 @@ class EotConfig:
     blur_px: Range = (0.2, 1.0)
     motion_px: Range = (0.0, 1.5)
     temperature: Range = (0.92, 1.08)
+    tint: Range = (0.95, 1.05)  # half of what is below, as a camera's white balance takes some of it back
     noise: Range = (0.0, 0.03)
     gamma: Range = (0.9, 1.1)
     jpeg: Range = (60.0, 95.0)
@@ -121,6 +123,7 @@ _NEUTRAL = {
     "blur_px": 0.0,
     "motion_px": 0.0,
     "temperature": 1.0,
+    "tint": 1.0,
     "noise": 0.0,
     "gamma": 1.0,
     "jpeg": 100.0,
@@ -136,6 +139,7 @@ EOT_LIMITS = {
     "blur_px": (0.0, 10.0),
     "motion_px": (0.0, 30.0),
     "temperature": (0.5, 2.0),
+    "tint": (0.5, 2.0),
     "noise": (0.0, 0.5),
     "gamma": (0.2, 5.0),
     "jpeg": (1.0, 100.0),
@@ -152,6 +156,7 @@ EOT_PRESETS = {
         blur_px=(0.2, 0.6),
         motion_px=(0.0, 0.5),
         temperature=(0.97, 1.03),
+        tint=(0.98, 1.02),
         noise=(0.0, 0.01),
         gamma=(0.95, 1.05),
         jpeg=(80.0, 98.0),
@@ -168,6 +173,7 @@ EOT_PRESETS = {
         blur_px=(0.3, 1.8),
         motion_px=(0.0, 5.0),
         temperature=(0.85, 1.18),
+        tint=(0.9, 1.11),  # white lamps may be 0.006 off the black body in CIE 1960 (u, v), ANSI C78.377
         noise=(0.0, 0.06),
         gamma=(0.8, 1.25),
         jpeg=(40.0, 90.0),
@@ -276,6 +282,8 @@ class TrainConfig:
 
 def _eot_from_plain(value: dict[str, Any]) -> EotConfig:
     ranges: dict[str, Any] = {k: tuple(v) for k, v in value.items() if k != "prints"}
+    if ranges:
+        ranges.setdefault("tint", (1.0, 1.0))  # of runs from before it was drawn
     return EotConfig(**ranges, prints=tuple(ColourMap.from_dict(one) for one in value.get("prints", ())))
 
 

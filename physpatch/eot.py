@@ -20,8 +20,8 @@ class EotParams:
 
     Attributes:
         place: (B, 2) in [0, 1]: where between the leftmost and rightmost, topmost and bottommost place the patch lies.
-        roll_deg, yaw_deg, pitch_deg, scale, bend, gain, shadow, glare, blur_px, motion_px, temperature, noise, gamma, jpeg:
-            (B,), see :class:`EotConfig`.
+        roll_deg, yaw_deg, pitch_deg, scale, bend, gain, shadow, glare, blur_px, motion_px, temperature, tint, noise, gamma,
+            jpeg: (B,), see :class:`EotConfig`.
         bend_shape: (B, 9, 2) in [-1, 1]: which way the paper's 3×3 lattice is drawn.
         shadow_angle: (B,) radians; shadow_offset: (B,) in patch sides from the centre.
         glare_place: (B, 2) in patch sides from the centre; glare_size: (B,) standard deviation in patch sides.
@@ -50,6 +50,7 @@ class EotParams:
     motion_px: Tensor
     motion_angle: Tensor
     temperature: Tensor
+    tint: Tensor
     noise: Tensor
     grain_place: Tensor
     gamma: Tensor
@@ -82,6 +83,7 @@ class EotParams:
     def from_dict(cls, value: dict[str, Any]) -> "EotParams":
         """Read :meth:`to_dict`'s output back."""
         tensors: dict[str, Any] = {k: torch.tensor(v) for k, v in value.items() if k not in _PLAIN}
+        tensors.setdefault("tint", torch.ones_like(tensors["temperature"]))  # of draws from before there was one
         prints = tuple(ColourMap.from_dict(one) for one in value.get("prints", ()))
         return cls(grain_seed=value["grain_seed"], prints=prints, **tensors)
 
@@ -96,6 +98,10 @@ def sample(config: EotConfig, batch: int, generator: torch.Generator) -> EotPara
     def uniform(bounds: Range, *shape: int) -> Tensor:
         low, high = bounds
         return low + (high - low) * torch.rand(batch, *shape, generator=generator)
+
+    def uniform_if_wide(bounds: Range) -> Tensor:
+        low, high = bounds
+        return uniform(bounds) if low < high else torch.full((batch,), low)
 
     circle = (0.0, 2 * math.pi)
     return EotParams(
@@ -122,8 +128,9 @@ def sample(config: EotConfig, batch: int, generator: torch.Generator) -> EotPara
         gamma=uniform(config.gamma),
         jpeg=uniform(config.jpeg),
         grain_seed=int(torch.randint(2**31, (1,), generator=generator)),
-        # drawn last and only where it counts, so that other draws stay as they were
+        # drawn last and only where they count, so that the draws of runs without them stay as they were
         light=uniform((0.0, 1.0)) if len(config.prints) > 1 else torch.zeros(batch),
+        tint=uniform_if_wide(config.tint),
         prints=config.prints,
     )
 

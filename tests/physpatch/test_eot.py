@@ -15,7 +15,7 @@ from torch.autograd import gradcheck
 from calibration.colour import linear_to_srgb, srgb_to_linear
 from calibration.pose import rotation_matrix
 from physpatch.compose import patch_size_px, place_patch
-from physpatch.config import EOT_LIMITS, EotConfig
+from physpatch.config import EOT_LIMITS, EotConfig, TrainConfig
 from physpatch.eot import EotParams, patch_corners, sample
 from physpatch.jpeg import compress, subsample_chroma
 from physpatch.lens import bend, bend_field, blur_kernels
@@ -116,6 +116,7 @@ def test_the_warp_agrees_with_opencv() -> None:
         ({"gain": (0.5, 0.5)}, lambda linear: linear * 0.5),
         ({"gamma": (2.0, 2.0)}, lambda linear: srgb_to_linear(linear_to_srgb(linear) ** 2)),
         ({"temperature": (1.25, 1.25)}, lambda linear: np.clip(linear * [1.25, 1, 0.8], 0, 1)),
+        ({"tint": (0.8, 0.8)}, lambda linear: linear * [1, 0.8, 1]),
     ],
 )
 def test_light_acts_in_linear_values(effect: dict, check) -> None:
@@ -170,6 +171,23 @@ def test_a_part_of_a_batch_is_rendered_as_within_the_whole() -> None:
     different = (whole - torch.cat(halves)).abs()
     assert (different > 1e-5).float().mean() < 1e-3  # a rounding of JPEG may fall to the other side
     assert different.mean() < 1e-5
+
+
+def test_a_run_from_before_the_tint_draws_as_it_did() -> None:
+    """Numbers of the version before it, bit for bit: the draw, and what the generator gives next."""
+    told = TrainConfig().to_dict()
+    del told["eot"]["tint"]
+    old, generator = TrainConfig.from_dict(told).eot, torch.Generator().manual_seed(7)
+    params = sample(old, 2, generator)
+    assert old.tint == (1.0, 1.0) and old.temperature == EotConfig().temperature
+    assert params.temperature.tolist() == [1.0438019037246704, 0.9561462998390198]
+    assert params.jpeg.tolist() == [72.68614196777344, 74.47482299804688]
+    assert params.grain_seed == 1214271969 and torch.rand(1, generator=generator).item() == 0.8098766207695007
+    logged = params.to_dict()
+    del logged["tint"]
+    assert torch.equal(EotParams.from_dict(logged).tint, torch.ones(2))
+    tinted = sample(EotConfig(), 2, torch.Generator().manual_seed(7))
+    assert torch.equal(tinted.jpeg, params.jpeg) and tinted.tint.std() > 0
 
 
 def test_a_draw_goes_through_json() -> None:

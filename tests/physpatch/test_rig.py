@@ -15,7 +15,7 @@ from physpatch.config import EotConfig, TrainConfig
 from physpatch.eot import EotParams, sample
 from physpatch.penalties import non_printability
 from physpatch.printed import apply_map, printed_cells, printed_palette
-from physpatch.rig import eot_for_rig
+from physpatch.rig import WhiteBalance, eot_for_rig
 
 
 def some_map(domain: str, degree: int, seed: int = 0) -> ColourMap:
@@ -110,12 +110,30 @@ def test_ranges_come_from_what_was_measured() -> None:
     sun = some_light("sun", white=(0.7, 0.7, 0.8), white_range=(0.6, 0.95), blur_px=0.8)
     eot = eot_for_rig(EotConfig(), RigProfile(lights=(some_light(), sun)))
     assert eot.prints == (some_light().map, sun.map)
-    assert eot.gain == pytest.approx((0.45, 1.045))
+    # levels are means over the channels: a gain is what red and blue are of them
+    dark, bright = (
+        np.sqrt(red * blue) * 3 / sum((red, green, blue)) for red, green, blue in ((0.8, 0.7, 0.6), sun.white)
+    )
+    assert eot.gain == pytest.approx((0.9 * 0.5 * dark, 1.1 * 0.95 * bright))
     shrink = 224 / 960
     assert eot.blur_px == pytest.approx((0.5 * 0.8 * shrink, 1.5 * 1.2 * shrink))
     assert eot.noise == pytest.approx((0, 1.5 * np.hypot(0.003, 0.01) * shrink))
     assert eot.temperature[0] < np.sqrt(0.7 / 0.8) < np.sqrt(0.8 / 0.6) < eot.temperature[1]
     assert eot.rotation_deg == EotConfig().rotation_deg and eot.jpeg == EotConfig().jpeg
+
+
+def test_a_green_cast_becomes_the_tint() -> None:
+    """Measured lights lie within the ranges in all three channels."""
+    lights = (some_light(white=(0.6, 0.72, 0.55), white_range=(0.6, 0.65)), some_light("b", white=(0.7, 0.66, 0.72)))
+    eot = eot_for_rig(EotConfig(), RigProfile(lights=lights))
+    tints = [green / np.sqrt(red * blue) for red, green, blue in (light.white for light in lights)]
+    assert eot.tint == pytest.approx((0.97 * min(tints), 1.03 * max(tints)))
+    for light in lights:
+        found = WhiteBalance.of(light.white)
+        for name, (low, high) in (("gain", eot.gain), ("temperature", eot.temperature), ("tint", eot.tint)):
+            assert low < getattr(found, name) < high
+        red_green_blue = found.gain * np.array([found.temperature, found.tint, 1 / found.temperature])
+        assert red_green_blue == pytest.approx(light.white)
 
 
 def test_a_profile_without_colours_is_refused() -> None:

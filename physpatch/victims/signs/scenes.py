@@ -33,6 +33,7 @@ VIEW = EotConfig(
     blur_px=(0.0, 1.3),
     motion_px=(0.0, 2.5),
     temperature=(0.85, 1.18),
+    tint=(1.0, 1.0),  # as the embedded detector was trained
     noise=(0.0, 0.05),
     gamma=(0.8, 1.25),
     jpeg=(40.0, 99.0),
