@@ -1,77 +1,141 @@
-"""Does the loop close? A patch is shown in a session, retrained from what that session saw, and both are shown in a fresh one.
+"""Does the loop close, and by what? A patch is shown in a session, retrained from what that saw, and shown in a fresh one.
 
-    python benchmarks/session_gain.py --run RUN [--steps 250] [--clips 24] [--seed 3] [--work DIR]
+    python benchmarks/session_gain.py --run RUN [--steps 250] [--clips 24] [--seed 3] [--seeds 3] [--work DIR] [--only ranges]
 
 The rig prints on plain paper and holds the sheets as a hand does. The first session's photographs, poses, light and noise are
-not the second's; printer and camera are. Retrained is at the steps of the run, unless others are given, and with everything
-else as there. Prints one JSON line: success in the fresh session by clip, where the grey control is right, and the gain with
-its 95 % interval, paired by clip.
+not the second's; printer and camera are. Each arm is retrained at equal steps, with everything else as in RUN, and learns
+another part of the session: the ranges of the views, blur and noise; print colours and light; the patch's area; the scenes;
+all of these; or nothing, the null. Each seed is another printer and camera, and another training, alike for all arms.
+
+Prints one JSON object: success in the fresh sessions by clip, where the grey control is right, and each arm's gain over RUN
+and over the null with its 95 % interval, paired by clip; with two seeds and more also the mean gain over seeds. What is in
+--work already is not made again.
 """
 
 import argparse
 import json
+import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gap_causes import recognised
 
 from calibration.files import read_json
-from captures.learn import learn_from
+from captures.learn import PARTS, learn_from
 from captures.recorded import RecordedSession
 from captures.session import film_rig
+from captures.summary import Unit
 from captures.virtual import RigTruth, VirtualRig
 from physpatch import Patch, TrainConfig, load_victim
 from physpatch.runs import held_out_files, train_run
-from physpatch.stats import clip_rate, paired_difference
+from physpatch.stats import clip_rate, mean_interval, paired_difference
 from physpatch.victims.base import Victim
 from printouts import print_sheets
 
+BEFORE, NULL = "before", "nothing"
+ARMS: dict[str, tuple[str, ...]] = {NULL: (), **{part: (part,) for part in PARTS}, "all": PARTS}
 _FRESH_SEED_OFFSET = 1000
+Rates = dict[tuple[int, Unit], float]  # of clips, by the session's seed and the clip
 
 
 def main() -> None:
-    """Print one JSON line."""
+    """Print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--clips", type=int, default=24)
-    parser.add_argument("--seed", type=int, default=3, help="of the printer and camera")
+    parser.add_argument("--seed", type=int, default=3, help="of the first printer and camera")
+    parser.add_argument("--seeds", type=int, default=1, help="how many printers and trainings")
+    parser.add_argument("--only", choices=[arm for arm in ARMS if arm != NULL], help="one arm, beside the null")
     parser.add_argument("--work", type=Path, help="where runs and sessions are kept")
     options = parser.parse_args()
     config = TrainConfig.from_dict(read_json(options.run / "run.json")["config"])
+    config = replace(config, steps=options.steps or config.steps)
     victim = load_victim(config.model)
     photographs = [pair for pair in held_out_files(options.run, config, victim) if recognised(victim, *pair)]
-    first, fresh = photographs[::2], photographs[1::2]
+    arms = (NULL, options.only) if options.only else tuple(ARMS)
+    seeds = range(options.seed, options.seed + options.seeds)
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
-        truth = RigTruth.draw(options.seed, "plain")
-        session = filmed(options.run, victim, first, truth, options.seed, options.clips, work / "first")
-        learned = learn_from(session, victim, config.eot, say=print)
-        again = replace(
-            config,
-            eot=learned.eot,
-            area=learned.area,
-            backgrounds=str(learned.backgrounds),
-            steps=options.steps or config.steps,
-        )
-        train_run(again, work / "retrained", say=lambda line: None)
-        seed = options.seed + _FRESH_SEED_OFFSET
-        shown = {
-            name: filmed(run, victim, fresh, truth, seed, options.clips, work / name)
-            for name, run in (("before", options.run), ("after", work / "retrained"))
-        }
-    rates = {name: one.tally.rates(victim.name, "target", "patch") for name, one in shown.items()}
-    common = sorted(rates["before"].keys() & rates["after"].keys())
-    before, after = ([rates[name][clip] for clip in common] for name in ("before", "after"))
+        by_seed = [
+            shown(options.run, config, victim, photographs, arms, seed, options.clips, work / str(seed))
+            for seed in seeds
+        ]
+    rates = {name: {key: rate for one in by_seed for key, rate in one[name].items()} for name in (BEFORE, *arms)}
     result = {
-        "seed": options.seed,
-        "steps": again.steps,
-        "before": clip_rate(before).to_dict(),
-        "after": clip_rate(after).to_dict(),
-        "gain": paired_difference(after, before).to_dict(),
+        "steps": config.steps,
+        "clips": options.clips,
+        "seeds": list(seeds),
+        BEFORE: clip_rate(list(rates[BEFORE].values())).to_dict(),
+        "arms": {arm: _arm(rates, arm, seeds) for arm in arms},
     }
     print(json.dumps(result))  # noqa: T201
+
+
+def shown(
+    run: Path,
+    config: TrainConfig,
+    victim: Victim,
+    photographs: list[tuple[Path, str | None]],
+    arms: Sequence[str],
+    seed: int,
+    clips: int,
+    work: Path,
+) -> dict[str, Rates]:
+    """Success in a fresh session by clip, of the run's patch and of each arm's."""
+    truth = RigTruth.draw(seed, "plain")
+    session = filmed(run, victim, photographs[::2], truth, seed, clips, work / "first")
+    runs = {BEFORE: run} | {arm: retrained(session, victim, config, arm, seed, work / f"run-{arm}") for arm in arms}
+    rates: dict[str, Rates] = {}
+    for name, one in runs.items():
+        fresh_seed = seed + _FRESH_SEED_OFFSET
+        fresh = filmed(one, victim, photographs[1::2], truth, fresh_seed, clips, work / f"fresh-{name}")
+        found = fresh.tally.rates(victim.name, "target", "patch")
+        rates[name] = {(seed, unit): rate for unit, rate in found.items()}
+        print(f"seed {seed}, {name}: {clip_rate(list(found.values()))}", file=sys.stderr, flush=True)  # noqa: T201
+    return rates
+
+
+def retrained(session: RecordedSession, victim: Victim, config: TrainConfig, arm: str, seed: int, out: Path) -> Path:
+    """A run that learned an arm's parts of a session."""
+    if (out / "run.json").is_file() and "results" in read_json(out / "run.json"):
+        return out
+    parts = ARMS[arm]
+    learned = learn_from(session, victim, config.eot, parts=parts, say=lambda line: print(line, file=sys.stderr))  # noqa: T201
+    again = replace(
+        config,
+        eot=learned.eot,
+        area=learned.area if "area" in parts else config.area,
+        backgrounds=str(learned.backgrounds) if learned.backgrounds else None,
+        seed=config.seed + 1 + seed,
+    )
+    train_run(again, out, say=lambda line: None)
+    return out
+
+
+def _arm(rates: dict[str, Rates], arm: str, seeds: Sequence[int]) -> dict[str, Any]:
+    gains = {"gain": BEFORE} if arm == NULL else {"gain": BEFORE, "gain_over_null": NULL}
+    found: dict[str, Any] = {"rate": clip_rate(list(rates[arm].values())).to_dict()}
+    for name, base in gains.items():
+        found[name] = _gain(rates[arm], rates[base]) | {
+            "by_seed": {seed: _gain(_of(rates[arm], seed), _of(rates[base], seed)) for seed in seeds}
+        }
+        means = [one["difference"] for one in found[name]["by_seed"].values() if one["difference"] is not None]
+        over_seeds = mean_interval(means)
+        found[name]["over_seeds"] = over_seeds and {"mean": over_seeds[0], "ci95": over_seeds[1]}
+    return found
+
+
+def _gain(after: Rates, before: Rates) -> dict[str, Any]:
+    common = [key for key in after if key in before]
+    return paired_difference([after[key] for key in common], [before[key] for key in common]).to_dict()
+
+
+def _of(rates: Rates, seed: int) -> Rates:
+    return {key: rate for key, rate in rates.items() if key[0] == seed}
 
 
 def filmed(
@@ -84,6 +148,9 @@ def filmed(
     out: Path,
 ) -> RecordedSession:
     """A session of a run's patch and its controls."""
+    if (out / "session.json").is_file():
+        return RecordedSession.open(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
     patch = Patch.load(run)
     sheet = out.with_suffix(".pdf")
     print_sheets(patch, 100, sheet, controls=("grey", "random"))

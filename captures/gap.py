@@ -23,72 +23,16 @@ from captures.recorded import RecordedSession, Shown
 from captures.replay import STEPS, View, replay
 from captures.replay import example as replay_example
 from captures.summary import CONTROL, Unit
+from captures.verdict import REAL, WAY, GapStep, verdict
 from physpatch.artifact import Patch
 from physpatch.config import TrainConfig
 from physpatch.patch import cells_from_patch
 from physpatch.stats import Difference, Forecast, Rate, clip_rate, forecast, paired_difference
 from physpatch.victims.base import DETECTION_THRESHOLD, Victim
 
-REAL = "captured"
 _COLOURED = ("random", "shuffled", "patch")  # sheets whose colours tell of print and camera, the most telling first
 _MOST_VIEWS = 80
 _MOST_SHOTS = 12
-_LEAST_LOSS = 0.03  # as a share: less is not worth naming
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step of the replay in words: what it adds, what is lost there, and what to do about that."""
-
-    name: str
-    shown: str
-    loss: str
-    cure: str
-
-
-WAY = (
-    Step("trained", "drawn as in training, in the session's scene", "", ""),
-    Step(
-        "posed",
-        "turned as the sheet was",
-        "the angle and the place at which it was held",
-        "train with wider angles, `physpatch train --from-session SESSION` or --range tilt_deg=LOW:HIGH, or hold it straighter",
-    ),
-    Step(
-        "sized",
-        "as large, and in as many pixels, as the sheet was",
-        "its size and resolution in the picture",
-        "print it larger, come closer, use fewer cells, or give the network a closer crop (--roi sheet)",
-    ),
-    Step(
-        "coloured",
-        "in the colours and the light that were measured",
-        "what printer, paper, light and camera make of its colours",
-        "retrain with what was measured, `physpatch train --from-session SESSION` or --profile RIG.json, or print it better",
-    ),
-    Step(
-        "blurred",
-        "with the blur and noise that were measured",
-        "blur and noise",
-        "focus, hold still and give more light, use fewer cells, or retrain with `physpatch train --from-session SESSION`",
-    ),
-    Step(
-        REAL,
-        "captured by the camera",
-        "something that the replay does not know: bent paper, reflections, uneven light, the camera's own processing",
-        "look at the captured frames; flatten the paper, turn it out of reflections, light it evenly",
-    ),
-)
-
-
-@dataclass(frozen=True)
-class GapStep:
-    """The rate at a step over units, and what was lost since the step before, pair by pair; above 0 is a loss."""
-
-    name: str
-    shown: str
-    rate: Rate
-    loss: Difference | None
 
 
 @dataclass(frozen=True)
@@ -102,9 +46,11 @@ class Gap:
         background: the sheet in whose place the patch was drawn.
         digital: the same on the run's held-out photographs, as ``run.json`` says; None where it does not.
         steps: from ``trained`` to ``captured``.
+        total: what is lost from the first step to the last, pair by pair.
         views, draws: frames that were drawn into, and draws of the training's transformations in each.
         colours: where the colours were measured.
         cause: name of the step that lost most; None where none can be told from chance.
+        second: name of another that lost about as much, if there is one.
         sentence: the same in words, with what to do.
         prediction: of the captured rates by the last replayed ones, unit by unit.
         predicted, captured: both of these rates, in the order of the units.
@@ -117,10 +63,12 @@ class Gap:
     background: str
     digital: Rate | None
     steps: tuple[GapStep, ...]
+    total: Difference
     views: int
     draws: int
     colours: str
     cause: str | None
+    second: str | None
     sentence: str
     prediction: Forecast | None
     predicted: tuple[float, ...] = field(repr=False)
@@ -206,20 +154,25 @@ def measure_gap(
     shares = {name: _by_unit(_happened(victim, part, measure, target, truth), units) for name, part in scores.items()}
     shares[REAL] = {unit: real[unit] for unit in shares[STEPS[0]]}
     steps = _steps(shares)
-    cause, sentence = _verdict(steps, MEASURES[measure], fair is not None)
+    first, last = (list(shares[name].values()) for name in (STEPS[0], REAL))
+    known = _digital(digital, measure)
+    total = paired_difference(first, last)
+    found = verdict(steps, total, MEASURES[measure], digital=known, conditional=fair is not None)
     predicted, captured = (tuple(shares[name].values()) for name in (STEPS[-1], REAL))
     return Gap(
         model=victim.name,
         measure=measure,
         unit=session.tally.unit_kind,
         background=background,
-        digital=_digital(digital, measure),
+        digital=known,
         steps=steps,
+        total=total,
         views=len(views),
         draws=draws,
         colours=told,
-        cause=cause,
-        sentence=sentence,
+        cause=found.cause,
+        second=found.second,
+        sentence=found.sentence,
         prediction=forecast(predicted, captured),
         predicted=predicted,
         captured=captured,
@@ -300,22 +253,6 @@ def _steps(shares: dict[str, dict[Unit, float]]) -> tuple[GapStep, ...]:
         steps.append(GapStep(step.name, step.shown, clip_rate(here), loss))
         before = here
     return tuple(steps)
-
-
-def _verdict(steps: Sequence[GapStep], happened: str, conditional: bool) -> tuple[str | None, str]:
-    """The step that lost most, and a sentence about it."""
-    first, last = (step.rate.rate or 0.0 for step in (steps[0], steps[-1]))
-    begun = f"Drawn as in training, {happened} in {100 * first:.0f} % of the cases; before the camera, in {100 * last:.0f} %."
-    losses = {step.name: step.loss for step in steps if step.loss is not None}
-    most = max(losses, key=lambda name: losses[name].difference or 0.0)
-    loss = losses[most]
-    words = next(step for step in WAY if step.name == most)
-    suffix = "" if conditional else " (No control tells whether the model was right at these poses.)"
-    if first - last < _LEAST_LOSS:
-        return None, f"{begun} There is no loss to explain.{suffix}"
-    if (loss.difference or 0.0) < _LEAST_LOSS or not loss.told:
-        return None, f"{begun} No step on the way loses so much that it could be told from chance.{suffix}"
-    return most, f"{begun} Most is lost to {words.loss}: {loss}. What helps: {words.cure}.{suffix}"
 
 
 def _digital(results: dict[str, Any] | None, measure: str) -> Rate | None:

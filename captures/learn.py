@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -23,6 +23,12 @@ from physpatch.config import EOT_LIMITS, EotConfig, Range
 from physpatch.rig import eot_for_rig
 from physpatch.victims.base import Victim
 
+# What a session can teach, and for two of them the fields of `EotConfig` that they set.
+PARTS = ("ranges", "colours", "area", "scenes")
+_FIELDS = {
+    "ranges": ("rotation_deg", "tilt_deg", "scale", "blur_px", "noise"),
+    "colours": ("prints", "gain", "temperature", "tint", "gamma"),
+}
 _TAILS = (0.02, 0.98)
 _MARGIN_DEG, _MARGIN_SCALE = 3.0, 1.05  # a few seconds before a camera do not show all that will come
 _LEAST_ROWS = 5
@@ -37,7 +43,7 @@ class Learned:
 
     Attributes:
         eot: ranges of the views, colours, light, blur and noise that the session saw; the rest is the base's.
-        area: share of the network's picture that the patch covered, as a median.
+        area: share of the network's picture that the patch covered, as a median; measured in any case.
         backgrounds: folder of the scenes, the sheets painted out, with ``labels.csv`` where the classes are known; None
             where no frame was kept as it came, and for the virtual rig, whose scenes are held-out photographs.
         colours: where the colours were measured.
@@ -56,6 +62,7 @@ def learn_from(
     victim: Victim,
     base: EotConfig,
     *,
+    parts: Collection[str] = PARTS,
     say: Callable[[str], None] = lambda line: None,
 ) -> Learned:
     """Read a session's poses, its sheets' colours and its scenes.
@@ -64,6 +71,8 @@ def learn_from(
         session: in which a sheet was recognised.
         victim: the classifier that will be trained against; the session's own rows are used where it was there.
         base: what is kept where the session tells nothing, usually a preset.
+        parts: of :data:`PARTS`, what is learned: views, blur and noise; print, light and white balance; the size, which a
+            caller without that part leaves as it was; and the scenes. The rest stays the base's.
         say: receives a line about what could not be learned.
 
     Raises:
@@ -79,7 +88,7 @@ def learn_from(
     shares = [_share(row) for row in rows]
     area = min(0.9, max(0.001, median(shares)))
     turns = [angle for row in rows for angle in (row.yaw_deg, row.pitch_deg) if angle is not None]
-    eot = replace(
+    seen = replace(
         base,
         rotation_deg=_seen("rotation_deg", [row.roll_deg or 0.0 for row in rows], _MARGIN_DEG),
         tilt_deg=_seen("tilt_deg", turns or [0.0], _MARGIN_DEG),
@@ -91,17 +100,22 @@ def learn_from(
         sides = [json.loads(row.region)[2:] for row in rows if row.region] or [list(profile.lights[0].frame_wh)]
         seen_wh = (round(median(w for w, _ in sides)), round(median(h for _, h in sides)))
         lights = tuple(replace(light, frame_wh=seen_wh) for light in profile.lights)
-        eot = eot_for_rig(eot, replace(profile, lights=lights), victim.preprocessing.size)
+        seen = eot_for_rig(seen, replace(profile, lights=lights), victim.preprocessing.size)
     else:
         say(f"colours, light and blur could not be measured ({colours}); they stay as they were")
-    backgrounds = None
+    taught = {name: getattr(seen, name) for part in parts for name in _FIELDS.get(part, ())}
+    backgrounds = _scenes_to_learn(session, model, victim, say) if "scenes" in parts else None
+    return Learned(replace(base, **taught), area, backgrounds, colours, len(rows))
+
+
+def _scenes_to_learn(session: RecordedSession, model: str, victim: Victim, say: Callable[[str], None]) -> Path | None:
     if session.record.get("virtual"):
         say("the virtual rig films before held-out photographs, so its scenes are not learned from")
-    else:
-        backgrounds = save_backgrounds(session, model, victim)
-        if backgrounds is None:
-            say("no frames were kept as they came, so no scenes are learned from; record with --keep key, or all")
-    return Learned(eot, area, backgrounds, colours, len(rows))
+        return None
+    backgrounds = save_backgrounds(session, model, victim)
+    if backgrounds is None:
+        say("no frames were kept as they came, so no scenes are learned from; record with --keep key, or all")
+    return backgrounds
 
 
 def save_backgrounds(session: RecordedSession, model: str, victim: Victim) -> Path | None:

@@ -104,7 +104,7 @@ def gap_plot(gap: Gap) -> bytes:
         _point(axis, step.rate, x, "o", AIM)
         if step.loss is not None and step.loss.difference is not None:
             before, here = gap.steps[x - 1].rate.rate or 0.0, step.rate.rate or 0.0
-            named = step.name == gap.cause
+            named = step.name in (gap.cause, gap.second)
             axis.plot(
                 [x - 1, x], [100 * before, 100 * here], "-", color=BAD if named else "0.6", linewidth=3 if named else 1
             )

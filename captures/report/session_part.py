@@ -290,12 +290,13 @@ def _way(gaps: Sequence[Gap], troubles: Sequence[str]) -> Iterator[Block]:
             "from chance is drawn thick.",
         )
         rows = [[step.shown, rate_words(step.rate), "–" if step.loss is None else str(step.loss)] for step in gap.steps]
+        named = {i for i, step in enumerate(gap.steps) if step.name in (gap.cause, gap.second)}
         if gap.digital is not None:
             rows.insert(0, ["on held-out photographs, at training's end", rate_words(gap.digital), "–"])
         yield Table(
             ["step", MEASURES[gap.measure], "lost since the step before"],
             rows,
-            frozenset(i for i, step in enumerate(gap.steps, start=gap.digital is not None) if step.name == gap.cause),
+            frozenset(i + (gap.digital is not None) for i in named),
             f"In {gap.views} frames with the {gap.background} sheet the digital patch is drawn in its place, "
             f"{gap.draws} times each with "
             f"what is not yet measured drawn as in training. n counts {_UNITS.get(gap.unit, gap.unit)}; losses "

@@ -1,0 +1,111 @@
+"""The virtual rig with one cause of loss planted: what gap_causes.py films, and what its tests do."""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.sheet import SheetLayout
+from captures.virtual import RigPose, RigTruth, VirtualRig
+
+NEAR_M = 0.3  # at which a print of 10 cm covers the area trained for
+_UPRIGHT_DEG = 8.0
+_SHARPENING_PX = 1.0
+_RESAVED_QUALITY = 95
+_SHAKES = (1.5, 3.0)  # swings of the hand while the shutter rolls over the frame
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Something that can be wrong.
+
+    Attributes:
+        step: at which the replay should find it; None where nothing is planted.
+        strength: from and to; of what, :class:`PlantedRig` says. A case draws one evenly.
+    """
+
+    step: str | None
+    strength: tuple[float, float]
+
+
+# Strengths by which the patch of gap_causes.py's text loses 20 to 60 points.
+CAUSES = {
+    "nothing": Cause(None, (0.0, 0.0)),
+    "pose": Cause("posed", (35.0, 45.0)),
+    "resolution": Cause("sized", (0.4, 0.48)),
+    "colour": Cause("coloured", (0.5, 0.8)),
+    "blur": Cause("blurred", (1.2, 1.6)),
+    "sharpening": Cause("captured", (1.0, 3.0)),
+    "rolling shutter": Cause("captured", (4.0, 8.0)),
+}
+
+
+class PlantedRig(VirtualRig):
+    """Prints true colours, sharp and near, and holds the sheets upright, as the patch was trained for, but for one cause.
+
+    pose: degrees of yaw to either side. resolution: metres. colour: how far another printer's inks and sensor take the place
+    of the true ones. blur: pixels of the lens. sharpening: amount of a phone's unsharp mask. rolling shutter: pixels by which
+    the hand shakes the sheet to and fro while the shutter's rows are read one after another.
+    """
+
+    def __init__(self, cause: str, strength: float, *arguments: object, seed: int, **more: object) -> None:
+        truth = planted(cause, strength, seed)
+        super().__init__(*arguments, seed=seed, truth=truth, **more)  # type: ignore[arg-type]
+        self._cause, self._strength = cause, strength
+        self._shaking = np.random.default_rng([seed, 8])
+
+    def render(
+        self, page: int, pose: RigPose, behind: NDArray[np.floating], rng: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        frame = super().render(page, pose, behind, rng)
+        return sharpened(frame, self._strength) if self._cause == "sharpening" else frame
+
+    def _project(
+        self, sheet: list[NDArray[np.float32]], layout: SheetLayout, pose: RigPose
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        light, cover = super()._project(sheet, layout, pose)
+        if self._cause != "rolling shutter":
+            return light, cover
+        swings, phase = self._shaking.uniform(*_SHAKES), self._shaking.uniform(0, 2 * np.pi)
+        layers = shaken(np.dstack([light, cover]), self._strength, swings, phase)
+        return layers[..., :3], layers[..., 3]
+
+    def _draw_pose(self, rng: np.random.Generator, layout: SheetLayout) -> RigPose:
+        distance = self._strength if self._cause == "resolution" else NEAR_M
+        yaw, pitch, roll = (float(angle) for angle in rng.uniform(-_UPRIGHT_DEG, _UPRIGHT_DEG, 3))
+        if self._cause == "pose":
+            yaw = float(rng.choice((-1, 1))) * self._strength
+        x, y = (float(at) for at in rng.uniform(-0.02, 0.02, 2))
+        return RigPose(distance, x, y, yaw, pitch, roll)
+
+
+def planted(cause: str, strength: float, seed: int) -> RigTruth:
+    """A faithful printer and a good camera, but for the cause."""
+    faithful = RigTruth(0.93 * np.eye(3), 1.0, 0.01, np.eye(3), 0.4, 0.003, 0.008, 0.1, 95)
+    if cause == "colour":
+        bad = RigTruth.draw(seed, "plain")
+        inks = {
+            name: (1 - strength) * getattr(faithful, name) + strength * getattr(bad, name)
+            for name in ("ink", "dot_gain", "ink_floor", "sensor")
+        }
+        return replace(faithful, **inks)
+    return replace(faithful, blur_px=strength) if cause == "blur" else faithful
+
+
+def sharpened(frame: NDArray[np.uint8], amount: float) -> NDArray[np.uint8]:
+    """A frame (H, W, 3) RGB after an unsharp mask, saved once more: what phones do unasked."""
+    values = frame.astype(np.float32)
+    crisp = values + amount * (values - cv2.GaussianBlur(values, (0, 0), _SHARPENING_PX))
+    pixels = np.clip(crisp, 0, 255).round().astype(np.uint8)
+    _, packed = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _RESAVED_QUALITY])
+    return cv2.cvtColor(cv2.imdecode(packed, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def shaken(layers: NDArray[np.float64], amplitude_px: float, swings: float, phase: float) -> NDArray[np.float64]:
+    """Rows of layers (H, W, C) shifted by a sine: what moves to and fro before a shutter that rolls from top to bottom."""
+    height, width = layers.shape[:2]
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    shift = amplitude_px * np.sin(2 * np.pi * swings * y / height + phase)
+    moved = cv2.remap(layers, (x - shift).astype(np.float32), y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(moved)

@@ -1,0 +1,78 @@
+"""Which cause is named: never by chance, never one of several equals alone, and never past a replay that fails."""
+
+import numpy as np
+import pytest
+
+from captures.replay import STEPS
+from captures.verdict import REAL, TRAINED, WAY, GapStep, Verdict, verdict
+from physpatch.stats import clip_rate, paired_difference, wilson
+
+NAMES = (*STEPS, REAL)
+
+
+def judged(rates: np.ndarray, **more) -> Verdict:
+    """Of units' rates (6, n), a row a step."""
+    steps = [
+        GapStep(step.name, step.shown, clip_rate(here), None if i == 0 else paired_difference(rates[i - 1], here))
+        for i, (step, here) in enumerate(zip(WAY, rates, strict=True))
+    ]
+    return verdict(steps, paired_difference(rates[0], rates[-1]), "the target comes first", **more)
+
+
+def way(*losses: float, n: int = 30, seed: int = 0) -> np.ndarray:
+    """Units that fail one after another: at each step so many points more."""
+    order = np.random.default_rng(seed).permutation(n)
+    lost = np.cumsum([0, *losses])
+    return np.array([(order >= round(share * n)).astype(float) for share in lost])
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_the_only_step_with_a_loss_is_named(number: int) -> None:
+    losses = [0.0] * 5
+    losses[number - 1] = 0.4
+    found = judged(way(*losses))
+    assert (found.cause, found.second) == (NAMES[number], None)
+    assert "Most is lost to" in found.sentence and "What helps: " in found.sentence
+
+
+def test_nothing_is_named_by_chance() -> None:
+    """Five steps of pure chance, of which the largest is looked for: each judged alone, 4 % of such sessions had one."""
+    rng = np.random.default_rng(0)
+    named = [judged(rng.binomial(4, 0.6, (6, 30)) / 4).cause is not None for _ in range(400)]
+    assert np.mean(named) <= 0.005
+    alike = judged(np.full((6, 30), 0.9))
+    assert alike.cause is None and "no loss" in alike.sentence
+
+
+def test_a_large_loss_by_small_ones_names_no_step() -> None:
+    found = judged(way(0.07, 0.07, 0.07, 0.07, 0.07))
+    assert found.cause is None and "No step on the way" in found.sentence
+
+
+def test_two_that_are_alike_are_both_named() -> None:
+    found = judged(way(0.0, 0.3, 0.33, 0.0, 0.0))
+    assert (found.cause, found.second) == ("coloured", "sized")
+    assert "About as much is lost to its size" in found.sentence and "against the second, print it larger" in found.sentence
+    assert judged(way(0.0, 0.2, 0.6, 0.0, 0.0)).second is None
+
+
+def test_a_loss_that_the_camera_does_not_show_is_not_a_cause() -> None:
+    foretold = way(0.0, 0.0, 0.5, 0.0, 0.0)
+    foretold[-1] = foretold[0]
+    foretold[-1, np.flatnonzero(foretold[-1])[:2]] = 0  # chance, on top
+    assert judged(foretold).cause is None
+    half = way(0.0, 0.0, 0.7, 0.0, -0.45)
+    assert judged(half).cause == REAL  # there is a loss, and not where the replay has it
+
+
+def test_a_scene_that_takes_the_effect_is_named() -> None:
+    """Training's own rate on held-out photographs is where the way begins."""
+    rates = np.tile(way(0.5)[1], (6, 1))
+    assert judged(rates).cause is None
+    found = judged(rates, digital=wilson(190, 200))
+    assert found.cause == TRAINED and found.sentence.startswith("On held-out photographs, the target comes first in 95 %")
+    assert "the scene" in found.sentence
+
+
+def test_without_a_control_the_sentence_says_so() -> None:
+    assert judged(way(0.4, 0, 0, 0, 0), conditional=False).sentence.endswith("right at these poses.)")
