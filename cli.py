@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +20,10 @@ from calibration.errors import InputError, PhyspatchError
 from calibration.files import file_sha256, read_json, write_json, write_picture
 from calibration.paper import PAGES_MM, parse_extent_mm
 from calibration.sheet import CUTS
+from calibration.success import GOALS, SCOPES
 from calibration.units import parse_length_mm
 from physpatch.artifact import CONTROLS, Patch, parse_grid
-from physpatch.config import EOT_PRESETS, GOALS, OBJECT_SOURCES, PRECISIONS, SCOPES, EotConfig, TrainConfig, parse_place
+from physpatch.config import EOT_PRESETS, OBJECT_SOURCES, PRECISIONS, EotConfig, TrainConfig, parse_place
 from physpatch.places import LATEST, find_run
 
 if TYPE_CHECKING:
@@ -79,6 +80,13 @@ _OBJECT_OPTIONS = (
         default=_DEFAULT.object_from,
         show_default=True,
         help="Whether the object is drawn into the photographs or labelled in them; auto draws signs.",
+    ),
+    click.option(
+        "--sign-area",
+        type=float,
+        default=_DEFAULT.sign_area,
+        show_default=True,
+        help="Share of the image that the square around a drawn sign covers.",
     ),
     click.option(
         "--object-share",
@@ -269,7 +277,7 @@ def _say(line: str) -> None:
     type=float,
     default=_DEFAULT.area,
     show_default=True,
-    help="Share of the image that the patch covers; with --object, that the sign's square covers.",
+    help="Share of the image that a patch by itself covers; on a drawn sign: --sign-area, --object-share.",
 )
 @_object_options
 @click.option("--steps", type=int, default=_DEFAULT.steps, show_default=True)
@@ -346,6 +354,11 @@ def train(
                 config = replace(config, eot=config.eot.with_ranges(ranges))
             else:
                 config = replace(_DEFAULT, **options, eot=_eot_config(eot, preset, ranges, profile))
+            if config.drawn_sign is not None and "area" in _given(context):
+                raise InputError(
+                    "--area is the share of the image of a patch by itself; on a drawn sign --sign-area says how large the "
+                    "sign's square is, and --object-share how much of the sign the patch"
+                )
             if profile is not None:
                 config = replace(config, profile=file_sha256(profile))
             folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
@@ -414,8 +427,19 @@ def _config_from_session(
         f"colours measured on {learned.colours}"
     )
     scenes = str(learned.backgrounds.resolve()) if learned.backgrounds else None
-    area = given.get("area", learned.area)
-    return replace(config, eot=learned.eot, area=area, backgrounds=scenes, profile=None)
+    return replace(_as_large(config, given, learned.area), eot=learned.eot, backgrounds=scenes, profile=None)
+
+
+def _as_large(config: TrainConfig, given: Collection[str], patch_area: float) -> TrainConfig:
+    """The settings with the patch ``patch_area`` of the image large, on a drawn sign too, where no size is given."""
+    if config.drawn_sign is None:
+        return config if "area" in given else replace(config, area=patch_area)
+    if "sign_area" in given:
+        return config
+    from physpatch.placing import Placing
+
+    sign_per_patch = config.sign_area / Placing.of(config).area
+    return replace(config, sign_area=min(0.9, max(0.001, patch_area * sign_per_patch)))
 
 
 def _range(ends: tuple[float, float]) -> str:
@@ -1379,6 +1403,7 @@ def _live_session(
         intrinsics=rig.intrinsics if rig else measured_lens(options["profile"]),
         target=patch.target if patch else None,
         goal=_goal(config, patch),
+        scope=config.scope if config else _DEFAULT.scope,
         label=None if options["label"] is None else _label(options["label"], classifier, detector),
         region=region,
         protocol=protocol,
@@ -1490,7 +1515,7 @@ def _show_session(session: Path, json_out: str | None = None) -> None:
                     str(s.frames),
                     str(s.clips),
                     _rate(s.target.to_dict()),
-                    _rate((s.wrong if s.wrong.n else s.hidden).to_dict()),
+                    _rate(s.wrong.to_dict()),
                 )
                 for s in summaries
             ],

@@ -60,14 +60,12 @@ def main() -> None:
     target = None if patch.target is None else str(patch.target["name"])
     filmed = {s.condition: s for s in tally_of(rows, target).summaries() if s.model == victim.name}
     digital = record["results"]["untargeted_success"]["rate"]
-    found = [
-        not outcomes(row, target)["hidden"] for row in rows if row.model == victim.name and row.condition == "grey"
-    ]
+    found = [not outcomes(row, target)["wrong"] for row in rows if row.model == victim.name and row.condition == "grey"]
     line = {
         "rendered": digital,
-        "filmed": {name: str(summary.hidden) for name, summary in filmed.items()},
+        "filmed": {name: str(summary.wrong) for name, summary in filmed.items()},
         "grey_found": sum(found) / len(found),
-        "kept": (filmed["patch"].hidden.rate or 0) / digital if digital else None,
+        "kept": (filmed["patch"].wrong.rate or 0) / digital if digital else None,
     }
     print(json.dumps(line))  # noqa: T201
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.camera import Intrinsics
 from calibration.sheet import ARUCO_DICTIONARY, Rect, SheetLayout
+from calibration.success import around
 
 _CLEAR_BRANCH_RATIO = 2.0  # below it the mirrored tilt explains the corners nearly as well: the sign is a guess
 _WORST_ERROR_PX, _WORST_ERROR_SHARE = 2.0, 0.02
@@ -53,6 +54,12 @@ class SheetPose:
     def to_pixels(self, sheet_mm: NDArray[np.floating]) -> NDArray[np.float32]:
         """Pixels (N, 2) of points on the sheet (N, 2), the lens's distortion included."""
         return _to_pixels(sheet_mm, self.homography, self.intrinsics)
+
+    @property
+    def carrier_xyxy(self) -> tuple[float, float, float, float] | None:
+        """The upright box in pixels around the sign that carries the patch; None where the sheet has none."""
+        rect = self.layout.carrier_rect
+        return None if rect is None else around(self.to_pixels(rect.corners_mm).tolist())
 
     def rectify(self, frame: NDArray[np.uint8], area: Rect, per_mm: float) -> NDArray[np.uint8]:
         """A part of the sheet seen straight on, (H, W, 3), at ``per_mm`` pixels a millimetre."""

@@ -17,14 +17,14 @@ from calibration.camera import Intrinsics
 from calibration.label import SheetLabel
 from calibration.pose import SheetFinder, SheetPose
 from calibration.sheet import SheetLayout
+from calibration.success import Aim, FoundBox, around, judge, judge_answer
 from captures.frame import NO_SHEET, Frame
 from captures.labels import LabelWatch
-from captures.outcomes import middle_on
 from captures.region import Region, RegionRule
 from captures.store import FrameRow
 from physpatch.explain import HeatMapper, grad_cam, heat_share
 from physpatch.placing import known_object
-from physpatch.victims.base import ABOUT, Detection, Detector, Letterbox, Preprocessing, Victim, box_overlap
+from physpatch.victims.base import Detection, Detector, Letterbox, Preprocessing, Victim
 
 Lens = Callable[[tuple[int, ...]], Intrinsics]  # from a frame's (height, width, ...) to its intrinsics
 _TOP = 5
@@ -97,9 +97,10 @@ class Analyser:
         further: Sequence[Victim] = (),
         detector_cam: HeatMapper | None = None,
         goal: str = "auto",
+        scope: str = "patch",
     ) -> None:
         self.classifier, self.detector, self.target, self.rule = classifier, detector, target, rule
-        self._lens, self._label, self._further, self._goal = lens, label, further, goal
+        self._lens, self._label, self._further, self._goal, self._scope = lens, label, further, goal, scope
         self._cam, self._detector_cam = cam, detector_cam
         self._finder = SheetFinder(layouts) if layouts else None
         self._labels = LabelWatch(layouts)
@@ -151,6 +152,7 @@ class Analyser:
                     "boxes": json.dumps(listed),
                     "delay_s": delay,
                     "heat_in_patch": _rounded(_heat_in_patch(detector_heat, frame, pose), 4),
+                    "object_xyxy": _edges_as_json(_carrier_xyxy(located)),
                 },
             )
             rows.append(replace(row, success=self._detector_success(located, self.detector, [d for _, d in boxes])))
@@ -163,8 +165,8 @@ class Analyser:
         if self._detector_cam is None:
             return detector.detect(frame.image), None
         boxed = Letterbox.of(frame.image, detector.preprocessing.size)
-        truth, sign = self._truth(frame, detector), self._sign(located)
-        place = None if sign is None else torch.tensor(np.concatenate([boxed.into(sign[:2]), boxed.into(sign[2:])]))
+        truth, sign = self._truth(frame, detector), _carrier_xyxy(located)
+        place = None if sign is None else torch.tensor(boxed.into(np.reshape(sign, (2, 2))).ravel())
 
         def aim(found: list[Detection]) -> tuple[int, Tensor | None] | None:
             if truth is not None:
@@ -174,32 +176,25 @@ class Analyser:
         found, heat = self._detector_cam.found(boxed.images.to(detector.device), aim)
         return [boxed.back(one) for one in found], boxed.cut(heat)
 
-    def _sign(self, located: Located) -> NDArray[np.float64] | None:
-        """The box (4,) in pixels of the sign that carries the patch, where there is one and its sheet is seen."""
-        pose = located.pose
-        if pose is None or pose.layout.carrier_rect is None:
-            return None
-        corners = pose.to_pixels(pose.layout.carrier_rect.corners_mm)
-        return np.concatenate([corners.min(axis=0), corners.max(axis=0)]).astype(np.float64)
-
-    def _detector_success(self, located: Located, detector: Detector, found: list[Detection]) -> int | None:
-        """What the run's goal asks for, at the patch or its sign; None where it cannot be said.
+    def _detector_success(self, located: Located, detector: Detector, detections: list[Detection]) -> int | None:
+        """Tell whether the run's goal is reached; None where it cannot be said.
 
         A sheet that is not seen tells no place: then boxes anywhere count.
         """
-        truth, sign = self._truth(located.frame, detector), self._sign(located)
-        there = found if sign is None else [one for one in found if _about(one, sign)]
-        lost = truth is None or all(detector.categories[one.index] != truth for one in there)
-        if self.target is None:
-            return None if truth is None else int(lost)
-        aim = detector.target_index(self.target)
-        if aim is None:
+        aimed = None if self.target is None else detector.target_index(self.target)
+        if self.target is not None and aimed is None:
             return None
-        appears = self._goal == "appear" or (self._goal == "auto" and not self._carrier)
-        if appears or truth is None:
-            corners = None if located.pose is None else located.pose.patch_corners_px
-            return int(any(one.index == aim and (corners is None or middle_on(one.xyxy, corners)) for one in found))
-        return int(lost and any(one.index == aim for one in there))
+        target = None if aimed is None else detector.categories[aimed]
+        truth = self._truth(located.frame, detector)
+        boxes = [FoundBox(detector.categories[one.index], one.score, one.xyxy) for one in detections]
+        outcome = judge(
+            boxes,
+            Aim(self._goal, self._scope, truth, target),
+            object_xyxy=_carrier_xyxy(located),
+            patch_xyxy=None if located.pose is None else around(located.pose.patch_corners_px.tolist()),
+            on_object=bool(self._carrier) and truth is not None,
+        )
+        return None if outcome.success is None else int(outcome.success)
 
     def _classified(self, images: Tensor) -> tuple[Tensor, NDArray[np.float32] | None]:
         """Scores and, with Grad-CAM, the heat of the answer, by one forward pass."""
@@ -225,14 +220,14 @@ class Analyser:
         label = self._truth(frame, model)
         score, top = confidence.max(dim=0)
         found = float(score) > 0
-        index_seen = int(top) if found else None
         name = model.categories[int(top)] if found else ""
         aim = None if self.target is None else model.target_index(self.target)
-        success: int | None = None
-        if self.target is not None:
-            success = int(index_seen == aim) if aim is not None else None
-        elif label in model.categories:  # of another class it cannot be said
-            success = int(name != label)
+        known = label if label in model.categories else None  # of another class it cannot be said
+        # The target by index, the truth by name: two classes of one name are one truth, but not one target.
+        if self.target is None:
+            success = judge_answer(name, known, None).success
+        else:
+            success = None if aim is None else judge_answer(int(top) if found else None, None, aim).success
         return FrameRow(
             frame=frame.number,
             time_s=round(frame.time_s, 4),
@@ -242,7 +237,7 @@ class Analyser:
             top1=name,
             top1_score=round(float(score), 5),
             target_score=None if aim is None else round(float(confidence[aim]), 5),
-            success=success,
+            success=None if success is None else int(success),
             distance_m=_rounded(pose.distance_m if pose else None, 4),
             yaw_deg=_rounded(pose.yaw_deg if pose else None, 2),
             pitch_deg=_rounded(pose.pitch_deg if pose else None, 2),
@@ -268,11 +263,12 @@ def open_analyser(
     label: str | None = None,
     further: Sequence[Victim] = (),
     goal: str = "auto",
+    scope: str = "patch",
 ) -> Iterator[Analyser]:
     """An analyser whose Grad-CAM hooks are taken off the models when the block ends.
 
-    ``goal`` is what the patch shall do to a detector, one of ``physpatch.config.GOALS``. ``label`` is the class truly before
-    the camera, where it is not the source that knows. ``further`` classifiers of the same input, such as the same behind a
+    ``goal`` and ``scope`` are what the patch shall do to a detector, see ``calibration.success.Aim``. ``label`` is what is
+    before the camera, where the source does not know. ``further`` classifiers of the same input, such as the same behind a
     defence, are shown the same region.
     """
     with (
@@ -291,6 +287,7 @@ def open_analyser(
             further,
             detector_cam,
             goal,
+            scope,
         )
 
 
@@ -315,8 +312,13 @@ def _heat_in_patch(heat: NDArray[np.float32] | None, frame: Frame, pose: SheetPo
     return heat_share(heat, whole.mask(pose.patch_corners_px, heat.shape))
 
 
-def _about(found: Detection, place: NDArray[np.float64]) -> bool:
-    return float(box_overlap(torch.tensor(found.xyxy), torch.from_numpy(place))) >= ABOUT
+def _carrier_xyxy(located: Located) -> tuple[float, float, float, float] | None:
+    """The box in pixels of the sign that carries the patch, where there is one and its sheet is seen."""
+    return None if located.pose is None else located.pose.carrier_xyxy
+
+
+def _edges_as_json(edges: tuple[float, float, float, float] | None) -> str | None:
+    return None if edges is None else json.dumps([round(edge, 1) for edge in edges])
 
 
 def _top5(victim: Victim, confidence: Tensor) -> list[tuple[str, float]]:

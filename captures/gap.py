@@ -18,17 +18,18 @@ from calibration.errors import InputError
 from calibration.observed import LEAST_PX_PER_CELL, observe
 from calibration.profile import LightProfile, RigProfile
 from calibration.sheet import SHEET_KINDS
-from captures.outcomes import MEASURES
+from calibration.success import MEASURES, Aim, FoundBox, Outcome, judge, judge_answer
 from captures.recorded import RecordedSession, Shown
-from captures.replay import STEPS, View, replay
+from captures.replay import STEPS, Judge, View, replay
 from captures.replay import example as replay_example
 from captures.summary import CONTROL, Unit
 from captures.verdict import REAL, WAY, GapStep, verdict
 from physpatch.artifact import Patch
 from physpatch.config import TrainConfig
+from physpatch.objectives import choose_goal
 from physpatch.patch import cells_from_patch
 from physpatch.stats import Difference, Forecast, Rate, clip_rate, forecast, paired_difference
-from physpatch.victims.base import DETECTION_THRESHOLD, Victim
+from physpatch.victims.base import Detector, Victim
 
 _COLOURED = ("random", "shuffled", "patch")  # sheets whose colours tell of print and camera, the most telling first
 _MOST_VIEWS = 80
@@ -41,7 +42,7 @@ class Gap:
 
     Attributes:
         model: its name.
-        measure: one of ``captures.outcomes.MEASURES``.
+        measure: one of ``calibration.success.MEASURES``.
         unit: what ``n`` counts.
         background: the sheet in whose place the patch was drawn.
         digital: the same on the run's held-out photographs, as ``run.json`` says; None where it does not.
@@ -129,29 +130,36 @@ def measure_gap(
         InputError: no frames with a sheet were kept, the patch was not shown, or it cannot be said what success is.
     """
     measure = _measure(session, victim)
-    target = None if patch.target is None else victim.target_index(patch.target)
     measured, told = session_lights(session, victim.name) if profile is None else (profile, "the rig's profile")
     background, frames = _background(session, victim.name)
     fair = session.tally.recognised(victim.name, measure)
     real = session.tally.rates(victim.name, measure, "patch")
-    views, units, labels = [], [], []
+    views, units = [], []
     for shown, shot in frames:
         unit = session.tally.unit(shown.row)
         if unit in real and (fair is None or unit in fair):
             views.append(View.of(shown, shot, _colours(measured, shown.row.light), victim))
             units.append(unit)
-            labels.append(shown.row.label)
     if not views:
         raise InputError(
             f"no frame that was kept shows the {background} sheet where the patch was shown and the model was right; "
             "keep more of them with `physpatch live --keep all`"
         )
     chosen = torch.linspace(0, len(views) - 1, min(len(views), _MOST_VIEWS)).round().long().tolist()
-    views, units, labels = ([values[i] for i in chosen] for values in (views, units, labels))
+    views, units = ([values[i] for i in chosen] for values in (views, units))
     cells = cells_from_patch(patch, victim.device)
-    scores = replay(victim, cells, views, config.area, config.eot, draws=draws, seed=config.seed, progress=progress)
-    truth = torch.tensor([victim.category_index(label) if label in victim.categories else -1 for label in labels])
-    shares = {name: _by_unit(_happened(victim, part, measure, target, truth), units) for name, part in scores.items()}
+    judged = replay(
+        victim,
+        cells,
+        views,
+        _patch_area(config),
+        config.eot,
+        _judge(victim, measure, patch, config),
+        draws=draws,
+        seed=config.seed,
+        progress=progress,
+    )
+    shares = {name: _by_unit(happened, units) for name, happened in judged.items()}
     shares[REAL] = {unit: real[unit] for unit in shares[STEPS[0]]}
     steps = _steps(shares)
     first, last = (list(shares[name].values()) for name in (STEPS[0], REAL))
@@ -181,10 +189,9 @@ def measure_gap(
 
 
 def _measure(session: RecordedSession, victim: Victim) -> str:
-    wanted = ("target",) if session.target is not None else ("wrong", "hidden")
-    for measure in wanted:
-        if session.tally.rates(victim.name, measure, "patch"):
-            return measure
+    measure = "wrong" if session.target is None else "target"
+    if session.tally.rates(victim.name, measure, "patch"):
+        return measure
     raise InputError(
         f"it cannot be said when {victim.name} was fooled in this session: the patch was not shown where the model is right "
         "with the grey control, or, for an untargeted patch, the true class is not known (--label)"
@@ -212,21 +219,55 @@ def _sharpest(shots: Sequence[ChartShot]) -> list[ChartShot]:
     return sorted(shots, key=lambda shot: shot.blur_px / shot.px_per_cell)[:_MOST_SHOTS]
 
 
-def _happened(victim: Victim, scores: Tensor, measure: str, target: int | None, truth: Tensor) -> Tensor:
-    """(V, draws) of scores (V, draws, K)."""
-    if victim.task == "classify":
-        top = scores.argmax(dim=-1)
-        return top.eq(-1 if target is None else target) if measure == "target" else top.ne(truth[:, None])
-    found = victim.confidences(scores) >= DETECTION_THRESHOLD
-    if measure == "target":
-        return found.any(dim=-1) & scores.argmax(dim=-1).eq(-1 if target is None else target)
-    return ~found.gather(2, truth.clamp(min=0)[:, None, None].expand(-1, scores.shape[1], 1))[..., 0]
+def _patch_area(config: TrainConfig) -> float | None:
+    """Share of the image that the patch was trained at; None where it was trained as a share of an object."""
+    return None if config.object is not None else config.area
+
+
+def _judge(victim: Victim, measure: str, patch: Patch, config: TrainConfig) -> Judge:
+    """What the session's own definition of success says of replayed pictures."""
+    target = None if patch.target is None else victim.target_index(patch.target)
+    if not isinstance(victim, Detector):
+
+        def of_answers(inputs: Tensor, view: View) -> Tensor:
+            answers = victim.scores(inputs.to(victim.device)).argmax(dim=1).tolist()
+            if measure == "target":
+                outcomes = [judge_answer(answer, None, target) for answer in answers]
+            else:
+                outcomes = [judge_answer(victim.categories[answer], view.label, None) for answer in answers]
+            return _said(outcomes, measure)
+
+        return of_answers
+    on_object = config.object is not None
+    goal = choose_goal(config.goal, target, on_object)
+
+    def of_boxes(inputs: Tensor, view: View) -> Tensor:
+        own = victim.category_index(view.label) if view.label in victim.categories else None
+        sign, at_patch = view.places(victim.preprocessing.size)
+        aim = Aim(goal, config.scope, own, target)
+        outcomes = [
+            judge(
+                [FoundBox(one.index, one.score, one.xyxy) for one in detections],
+                aim,
+                object_xyxy=sign,
+                patch_xyxy=at_patch,
+                on_object=on_object,
+            )
+            for detections in victim.find(inputs.to(victim.device))
+        ]
+        return _said(outcomes, measure)
+
+    return of_boxes
+
+
+def _said(outcomes: Sequence[Outcome], measure: str) -> Tensor:
+    return torch.tensor([bool(getattr(outcome, measure)) for outcome in outcomes])
 
 
 def _example(
     session: RecordedSession, victim: Victim, cells: Tensor, view: View, unit: Unit, config: TrainConfig
 ) -> tuple[tuple[str, NDArray[np.uint8]], ...]:
-    steps = replay_example(victim, cells, view, config.area, config.eot, seed=config.seed)
+    steps = replay_example(victim, cells, view, _patch_area(config), config.eot, seed=config.seed)
     pictures = list(zip((step.shown for step in WAY), steps, strict=False))
     captured = (shown for shown in session.shown(victim.name, "patch") if session.tally.unit(shown.row) == unit)
     found = next(captured, None)

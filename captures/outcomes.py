@@ -1,77 +1,50 @@
-"""What a frame's row says happened: to a classifier's answer, or to a detector's boxes."""
+"""What a frame's row says happened, by the definitions of ``calibration.success``."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
+from calibration.success import Aim, Edges, FoundBox, around, is_centred, judge
 from captures.store import FrameRow
 
-# In words that follow "with the patch, ..."
-MEASURES = {
-    "target": "the target class came first",
-    "wrong": "the answer was wrong",
-    "hidden": "the object was not found",
-    "relabelled": "the object was taken for something else",
-    "false_boxes": "something was found at the patch that is not there",
-}
-_SAME_PLACE = 0.3  # intersection over union from which on two boxes are of one object
 
-
-@dataclass(frozen=True)
-class Box:
-    """A detector's box: class, and left, top, right, bottom in pixels."""
-
-    label: str
-    xyxy: tuple[float, float, float, float]
-
-
-def boxes_of(row: FrameRow) -> list[Box]:
-    """The boxes of a detector's row."""
+def boxes_of(row: FrameRow) -> list[FoundBox]:
+    """Read the boxes of a detector's row."""
     found = json.loads(row.boxes or "[]")
-    return [Box(label, (left, top, right, bottom)) for label, _, left, top, right, bottom in found]
+    return [FoundBox(label, score, (left, top, right, bottom)) for label, score, left, top, right, bottom in found]
+
+
+def place_of(row: FrameRow) -> Edges | None:
+    """Read where the sign that carries the patch is in the frame; None where no such sign was seen."""
+    return None if row.object_xyxy is None else [float(edge) for edge in json.loads(row.object_xyxy)]
 
 
 def outcomes(row: FrameRow, target: str | None) -> dict[str, bool]:
-    """Which of :data:`MEASURES` happened; one that cannot be said of this row is left out.
+    """Tell which of ``calibration.success.MEASURES`` happened; one that cannot be said of this row alone is left out.
 
-    ``relabelled`` needs to know where the object is: :func:`relabelled`.
+    Where the object is not known ``hidden`` and ``relabelled`` need a control's row to tell, see :func:`on_object`; what is a
+    false box always does, see :func:`at_patch`.
     """
     said: dict[str, bool] = {}
-    if row.target_score is not None and row.label != target:
+    if row.success is not None and row.target_score is not None and row.label != target:
         said["target"] = row.success == 1
-    if row.boxes is None:
-        if row.label is not None:
-            said["wrong"] = row.top1 != row.label
+    if row.label is None:
         return said
-    boxes = boxes_of(row)
-    if row.label is not None:
-        said["hidden"] = all(box.label != row.label for box in boxes)
-    if row.patch_xy is not None:
-        patch = np.array(json.loads(row.patch_xy), dtype=np.float32)
-        said["false_boxes"] = any(box.label != row.label and middle_on(box.xyxy, patch) for box in boxes)
-    return said
+    if row.boxes is None:
+        said["wrong"] = row.top1 != row.label
+        return said
+    return said | on_object(boxes_of(row), row.label, place_of(row))
 
 
-def relabelled(boxes: Iterable[Box], label: str, place: Sequence[float]) -> bool:
-    """Whether the object of class ``label`` at ``place`` (left, top, right, bottom) is found as another class only."""
-    there = [box.label for box in boxes if overlap(box.xyxy, place) >= _SAME_PLACE]
-    return bool(there) and label not in there
+def on_object(boxes: Iterable[FoundBox], label: str, place: Edges | None) -> dict[str, bool]:
+    """Tell whether an object of class ``label`` is lost, and where its place is known, whether hidden or relabelled."""
+    outcome = judge(boxes, Aim("hide", own=label), object_xyxy=place)
+    said = {"wrong": outcome.wrong, "hidden": outcome.hidden, "relabelled": outcome.relabelled}
+    return {name: happened for name, happened in said.items() if happened is not None}
 
 
-def overlap(one: Sequence[float], other: Sequence[float]) -> float:
-    """Intersection over union of two boxes."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    common = max(0.0, width) * max(0.0, height)
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return common / (areas - common) if areas > common else 0.0
-
-
-def middle_on(xyxy: Sequence[float], patch_xy: NDArray[np.float32]) -> bool:
-    """Whether the middle of a box lies on the patch with these corners (4, 2)."""
-    left, top, right, bottom = xyxy
-    return cv2.pointPolygonTest(patch_xy, ((left + right) / 2, (top + bottom) / 2), measureDist=False) >= 0
+def at_patch(row: FrameRow) -> frozenset[str] | None:
+    """List the classes other than the true one that a detector found with their middle at the patch; None without a patch."""
+    if row.boxes is None or row.patch_xy is None:
+        return None
+    patch = around(json.loads(row.patch_xy))
+    return frozenset(str(box.label) for box in boxes_of(row) if box.label != row.label and is_centred(box.xyxy, patch))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from calibration.chart import ChartShot
 from calibration.colour import ColourMap
+from calibration.success import Edges, around
 from captures.analyse import to_input
 from captures.recorded import Shown
 from captures.region import Region
@@ -28,6 +29,7 @@ from physpatch.victims.base import Victim, untouched
 
 _MOST_TILT_DEG = 85.0
 STEPS = ("trained", "posed", "sized", "coloured", "blurred")
+Judge = Callable[[Tensor, "View"], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,8 @@ class View:
         facing: the cosine of how far it is turned away: the share of its area that is left by that.
         shot: what the sheet tells of light, blur and noise there.
         colours: what print and camera make of colours in that light; None where that was not measured.
+        label: the class truly there, where the session knows it.
+        object_xyxy: the box in pixels of the sign that carries the patch; None without one.
     """
 
     picture: NDArray[np.uint8]
@@ -47,6 +51,8 @@ class View:
     facing: float
     shot: ChartShot
     colours: ColourMap | None
+    label: str | None = None
+    object_xyxy: tuple[float, float, float, float] | None = None
 
     @classmethod
     def of(cls, shown: Shown, shot: ChartShot, colours: ColourMap | None, victim: Victim) -> "View":
@@ -61,28 +67,40 @@ class View:
             offset = (-borders[2], -borders[0])
         corners = shown.pose.patch_corners_px - np.array(offset, dtype=np.float32)
         facing = math.cos(math.radians(min(shown.pose.tilt_deg, _MOST_TILT_DEG)))
-        return cls(np.ascontiguousarray(part), corners, facing, shot, colours)
+        sign = shown.pose.carrier_xyxy
+        here = None if sign is None else around((np.reshape(sign, (2, 2)) - offset).tolist())
+        return cls(np.ascontiguousarray(part), corners, facing, shot, colours, shown.row.label, here)
+
+    def places(self, size: int) -> tuple[Edges | None, Edges]:
+        """Boxes of the object, where it is known, and around the patch, in pixels of a network's input of side ``size``."""
+        height, width = self.picture.shape[:2]
+        scale = np.array([size / width, size / height])
+        sign = None if self.object_xyxy is None else around((np.reshape(self.object_xyxy, (2, 2)) * scale).tolist())
+        return sign, around((self.corners * scale).tolist())
 
 
 def replay(
     victim: Victim,
     cells: Tensor,
     views: Sequence[View],
-    area: float,
+    area: float | None,
     eot: EotConfig,
+    judge: Judge,
     *,
     draws: int = 4,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Tensor]:
-    """The victim's scores at each of :data:`STEPS`, (V, draws, K) for V views and K classes.
+    """Judge the patch at each of :data:`STEPS` in every view: (V, draws, ...) of what ``judge`` says.
 
     Args:
         victim: the network.
         cells: (3, rows, columns) sRGB in [0, 1], the patch.
         views: where to draw it.
-        area: share of the image that it was trained at.
+        area: share of the image that the patch itself was trained at. None for a patch on an object, which was trained as
+            large as a share of that: it is drawn on the object from the start, as large as it is there.
         eot: the transformations that it was trained under.
+        judge: says of inputs (N, 3, S, S) on the CPU and their view what the victim makes of them, (N, ...).
         draws: of these transformations in each view. What is measured is the same in all of them.
         seed: of the draws.
         progress: called with the number of views done and their total.
@@ -92,15 +110,14 @@ def replay(
         for number, view in enumerate(views):
             drawn = sample(eot, draws, torch.Generator().manual_seed(seed * 100_003 + number))
             inputs = torch.cat([_inputs(picture, victim) for picture in _pictures(view, cells, drawn, area, victim)])
-            scores = victim.scores(inputs.to(victim.device)).cpu()
-            for step, part in zip(STEPS, scores.split(draws), strict=True):
+            for step, part in zip(STEPS, judge(inputs, view).split(draws), strict=True):
                 answers[step].append(part)
             progress(number + 1, len(views))
     return {step: torch.stack(parts) for step, parts in answers.items()}
 
 
 def example(
-    victim: Victim, cells: Tensor, view: View, area: float, eot: EotConfig, *, seed: int = 0
+    victim: Victim, cells: Tensor, view: View, area: float | None, eot: EotConfig, *, seed: int = 0
 ) -> list[NDArray[np.uint8]]:
     """One view as the network sees it at each of :data:`STEPS`, (S, S, 3) RGB uint8."""
     drawn = sample(eot, 1, torch.Generator().manual_seed(seed * 100_003))
@@ -108,7 +125,7 @@ def example(
     return list((inputs.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy())
 
 
-def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float, victim: Victim) -> list[Tensor]:
+def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, victim: Victim) -> list[Tensor]:
     """The view with the patch at each step, (draws, 3, h, w)."""
     draws, (rows, columns) = len(drawn), cells.shape[-2:]
     size = victim.preprocessing.size
@@ -117,14 +134,17 @@ def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float, victim: 
     there = torch.from_numpy(view.corners)
     per_pixel = torch.tensor([size / width, size / height])
     at_input = ((there + 0.5) * per_pixel - 0.5).expand(draws, -1, -1)
-    trained_wh = patch_size_px(area, (rows, columns), (size, size))
-
-    turned = patch_corners(drawn, trained_wh, (size, size))
-    trained = _kept_inside(turned - turned.mean(dim=1, keepdim=True) + at_input.mean(dim=1, keepdim=True), size)
     flat = replace(drawn, bend=torch.zeros(draws))
-    grown = (area * size * size * drawn.scale**2 * view.facing / _area(at_input)).sqrt()[:, None, None]
-    middle = at_input.mean(dim=1, keepdim=True)
-    posed = _kept_inside(middle + (at_input - middle) * grown, size)
+    if area is None:
+        trained_wh = patch_size_px(float(_area(at_input[:1])) / size**2, (rows, columns), (size, size))
+        trained = posed = at_input
+    else:
+        trained_wh = patch_size_px(area, (rows, columns), (size, size))
+        turned = patch_corners(drawn, trained_wh, (size, size))
+        trained = _kept_inside(turned - turned.mean(dim=1, keepdim=True) + at_input.mean(dim=1, keepdim=True), size)
+        grown = (area * size * size * drawn.scale**2 * view.facing / _area(at_input)).sqrt()[:, None, None]
+        middle = at_input.mean(dim=1, keepdim=True)
+        posed = _kept_inside(middle + (at_input - middle) * grown, size)
 
     coarse = math.sqrt(width * height) / size  # pixels of the camera for each of the network's input
     whole = _batch(view.picture).expand(draws, -1, -1, -1)

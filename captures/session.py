@@ -49,8 +49,7 @@ class SessionPlan:
         layouts: the printed sheets that may show; empty when none was printed.
         intrinsics: of the camera; None assumes ``hfov_deg``, or a typical field of view.
         target: the class aimed at, ``{"index": int, "name": str}`` as in a patch file, or None.
-        goal: what the patch shall do to a detector, one of ``physpatch.config.GOALS``.
-        goal: what the patch shall do to a detector, one of ``physpatch.config.GOALS``.
+        goal, scope: what the patch shall do to a detector, see ``calibration.success.Aim``.
         label: the class truly before the camera, where the person says so.
         condition: which sheet is shown in frames where no markers are seen.
         light: the person's name for it.
@@ -69,6 +68,7 @@ class SessionPlan:
     hfov_deg: float | None = None
     target: dict[str, Any] | None = None
     goal: str = "auto"
+    scope: str = "patch"
     label: str | None = None
     condition: str | None = None
     light: str | None = None
@@ -208,6 +208,7 @@ class _Session:
                 label=plan.label,
                 further=plan.defended,
                 goal=plan.goal,
+                scope=plan.scope,
             ) as analyser,
             Pipeline(
                 self._source,

@@ -1,6 +1,6 @@
 """A session on disk: SQLite in WAL mode, a row a frame and model as it happens.
 
-Schema 2, in ``PRAGMA user_version``:
+Schema 3, in ``PRAGMA user_version``:
 
 ``frames``: a row a frame and model, the columns of :class:`FrameRow`; the primary key is (frame, model).
 ``events``: what happened besides, a row each: ``number`` (in order), ``time_s``, ``kind``, ``words``. The kinds are
@@ -8,7 +8,7 @@ Schema 2, in ``PRAGMA user_version``:
 step of the protocol), and what people asked: ``mark``, ``pause``, ``resume``, ``region`` and the other commands of
 :data:`captures.controls.COMMANDS`.
 
-Schema 1 had neither events nor the columns from ``top5`` on; it is read with these empty.
+Schema 1 had neither events nor the columns from ``top5`` on, schema 2 no ``object_xyxy``; they are read with these empty.
 """
 
 import csv
@@ -23,7 +23,7 @@ from calibration.errors import InputError, PhyspatchError
 from calibration.files import atomic_path
 from captures.frame import Event
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class FrameRow:
     cannot be said (an untargeted patch before an unknown object). As JSON: ``boxes`` is a detector's output, [[label, score,
     left, top, right, bottom], ...] in pixels; ``top5`` a classifier's, [[label, score], ...]; ``region`` the part of the frame
     that it saw, [left, top, width, height]; ``patch_xy`` the patch's corners in the frame, [[x, y], ...] clockwise from its own
-    top left, which is its mask. ``step`` is the protocol's; ``delay_s`` from capture to answer.
+    top left, which is its mask; ``object_xyxy`` the box of the sign that carries it, [left, top, right,
+    bottom]. ``step`` is the protocol's; ``delay_s`` from capture to answer.
     """
 
     frame: int
@@ -61,6 +62,7 @@ class FrameRow:
     light: str | None = None
     step: int | None = None
     delay_s: float | None = None
+    object_xyxy: str | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(FrameRow))

@@ -5,14 +5,16 @@ sheets at one pose; else the pose cell, where sheets were shown one after the ot
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any, Literal
 
 from calibration.sheet import SHEET_KINDS
-from captures.outcomes import MEASURES, Box, boxes_of, outcomes, relabelled
+from calibration.success import MEASURES, FoundBox
+from captures.outcomes import at_patch, boxes_of, on_object, outcomes
 from captures.protocol import EVERYWHERE, Protocol
 from captures.store import FrameRow
 from physpatch.stats import (
@@ -58,10 +60,11 @@ class Spread:
 class ConditionSummary:
     """One model before one kind of sheet. Rates are over units; ``frames`` and ``clips`` count what was captured.
 
-    ``target`` is how often the target class came first, ``wrong`` how often another class than the true one did; of a
-    detector ``hidden`` how often the object was not found, ``relabelled`` how often it was found as another class only,
-    ``false_boxes`` how often something else was found at the patch. All are counted on units that are recognised with the
-    grey control, where :meth:`Tally.recognised` can tell.
+    ``target`` is how often the target class came first, or of a detector was found as the goal asks, ``wrong`` how often
+    the true class did not, or was not found; of the latter, ``hidden`` how often nothing was found on the object and
+    ``relabelled`` how often other classes only; ``false_boxes`` how often a class was found at the patch that is not found
+    there with the grey control. ``calibration.success`` has the definitions. All are counted on units that are recognised
+    with the grey control, where :meth:`Tally.recognised` can tell.
     """
 
     model: str
@@ -83,7 +86,7 @@ class ConditionSummary:
         return asdict(self)
 
     def rate(self, measure: str) -> Rate:
-        """One of ``captures.outcomes.MEASURES``."""
+        """One of ``calibration.success.MEASURES``."""
         return getattr(self, measure)
 
 
@@ -142,10 +145,13 @@ class _Bin:
     heat: _Mean = field(default_factory=_Mean)
     cell_px: _Mean = field(default_factory=_Mean)
     measured: dict[str, _Mean] = field(default_factory=lambda: defaultdict(_Mean))
-    object_boxes: list[Box] = field(default_factory=list)  # of the true class
-    missed: list[tuple[str, list[Box]]] = field(
-        default_factory=list
-    )  # the true class where it was not found, and what was
+    object_boxes: list[FoundBox] = field(default_factory=list)  # of the true class
+    # The true class where it was not found, and what was, in frames that do not tell where the object is.
+    missed: list[tuple[str, list[FoundBox]]] = field(default_factory=list)
+    at_patch: Counter[frozenset[str]] = field(
+        default_factory=Counter
+    )  # classes found at the patch, besides the true one
+    detects: bool = False
 
     def add(self, row: FrameRow, target: str | None) -> None:
         self.frames += 1
@@ -159,11 +165,15 @@ class _Bin:
         if row.px_per_cell is not None:
             self.located += 1
             self.cell_px.add(row.px_per_cell)
-        if row.boxes is not None and row.label is not None:
+        self.detects = row.boxes is not None
+        classes = at_patch(row)
+        if classes is not None:
+            self.at_patch[classes] += 1
+        if row.boxes is not None and row.label is not None and row.object_xyxy is None:
             boxes = boxes_of(row)
             own = [box for box in boxes if box.label == row.label]
             self.object_boxes += own[:1]
-            if not own:
+            if said["wrong"]:
                 self.missed.append((row.label, boxes))
 
 
@@ -260,10 +270,10 @@ class Tally:
         found: set[Unit] = set()
         known = False
         for unit, bins in seen.items():
-            missed = _pooled(bins, "hidden") or _pooled(bins, "wrong")
+            missed = _pooled(bins, "wrong")
             if missed is None:
                 continue
-            known = known or missed[0] < missed[1] or "hidden" not in bins[0].measured
+            known = known or missed[0] < missed[1] or not bins[0].detects
             aimed = _pooled(bins, "target") if measure == "target" else None
             if missed[0] < missed[1] / 2 and (aimed is None or aimed[0] < aimed[1] / 2):
                 found.add(unit)
@@ -341,14 +351,15 @@ class Tally:
     def _counts(self, model: str, measure: str, condition: str) -> dict[Unit, tuple[float, int]]:
         """Hits and frames of each counted unit."""
         fair = self.recognised(model, measure)
-        if fair is None and measure in ("hidden", "relabelled"):
-            return {}  # an object that was never found cannot be hidden
         units = {unit: bins for unit, bins in self._grouped(model, condition).items() if fair is None or unit in fair}
-        if measure == "relabelled":
-            places = self._grouped(model, CONTROL)
-            found = {unit: bins for unit, bins in units.items() if _pooled(bins, "hidden") and places[unit]}
-            return {unit: _relabelled(bins, places[unit]) for unit, bins in found.items()}
+        detects = any(one.detects for bins in units.values() for one in bins)
+        if fair is None and detects and measure in ("wrong", "hidden", "relabelled"):
+            return {}  # an object that was never found cannot be lost
         pooled = {unit: _pooled(bins, measure) for unit, bins in units.items()}
+        if detects and measure in ("hidden", "relabelled", "false_boxes"):
+            compared = _phantoms if measure == "false_boxes" else partial(_on_object, measure)
+            control = self._grouped(model, CONTROL) if CONTROL in self._bins[model] else {}
+            pooled |= {unit: compared(bins, control.get(unit, ())) for unit, bins in units.items() if not pooled[unit]}
         return {unit: counts for unit, counts in pooled.items() if counts is not None}
 
     def _summary(self, model: str, condition: str) -> ConditionSummary:
@@ -382,12 +393,26 @@ def _pooled(bins: Sequence[_Bin], measure: str) -> tuple[float, int] | None:
     return (sum(mean.total for mean in means), sum(mean.n for mean in means)) if means else None
 
 
-def _relabelled(bins: Sequence[_Bin], control: Sequence[_Bin]) -> tuple[float, int]:
-    """Frames in which the object, whose place the control tells, is found as another class only; and all frames."""
+def _on_object(measure: str, bins: Sequence[_Bin], control: Sequence[_Bin]) -> tuple[float, int] | None:
+    """Frames in which the object, whose place the control tells, is hidden or relabelled, and all; None without its place."""
     places = [box.xyxy for one in control for box in one.object_boxes]
+    if not places or not _pooled(bins, "wrong"):
+        return None
     place = [median(edges) for edges in zip(*places, strict=True)]
-    missed: Iterator[tuple[str, list[Box]]] = (pair for one in bins for pair in one.missed)
-    return sum(relabelled(boxes, label, place) for label, boxes in missed if place), sum(one.frames for one in bins)
+    missed = (pair for one in bins for pair in one.missed)
+    return sum(on_object(boxes, label, place)[measure] for label, boxes in missed), sum(one.frames for one in bins)
+
+
+def _phantoms(bins: Sequence[_Bin], control: Sequence[_Bin]) -> tuple[float, int] | None:
+    """Frames in which a class is found at the patch that is not found there with the control, and all; None without one.
+
+    What is really there, labelled or not, is found with the control too: it is no phantom.
+    """
+    if not any(one.at_patch for one in control):
+        return None
+    there = frozenset().union(*(classes for one in control for classes in one.at_patch))
+    seen: Counter[frozenset[str]] = sum((one.at_patch for one in bins), Counter())
+    return sum(count for classes, count in seen.items() if classes - there), seen.total()
 
 
 def _spread(shares: Sequence[float], correlation: Correlation) -> Spread:

@@ -11,7 +11,7 @@ from physpatch.objectives import Objective
 from physpatch.penalties import non_printability, offset_palette, total_variation
 from physpatch.placing import Region
 from physpatch.techniques import Technique
-from physpatch.victims.base import Detector, Victim
+from physpatch.victims.base import Detector, Victim, best_scores, judged_scores
 
 
 @dataclass(frozen=True)
@@ -93,24 +93,29 @@ class Attack(nn.Module):
         losses: list[dict[str, Tensor]] = []
         fooled = torch.ones(len(images), device=images.device)
         for victim, objective in self._judges:
-            scores = self._scores(victim, composite, boxes)
+            scores, judged = self._scores(victim, composite, boxes)
             losses.append(objective.terms(scores, labels))
-            fooled = fooled * objective.success(scores.detach(), labels).float()
+            fooled = fooled * objective.success(judged, labels).float()
         sums = torch.stack([torch.stack(list(terms.values())).sum() for terms in losses])
         weights = self.technique.weigh(sums)
         terms = [weight * value for weight, part in zip(weights, losses, strict=True) for value in part.values()]
         return torch.stack(terms + self._penalty_terms(cells)), fooled
 
-    def _scores(self, victim: Victim, composite: Tensor, boxes: Tensor | None) -> Tensor:
-        """Of the whole picture, or, for a detector, of its boxes at those places (B, 4)."""
+    def _scores(self, victim: Victim, composite: Tensor, boxes: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Score the whole picture, or, for a detector, its boxes at those places (B, 4): what pulls, and what counts."""
         size, given = victim.preprocessing.size, composite.shape[-1]
         if composite.shape[-1] != size:
             composite = F.interpolate(composite, size=(size, size), mode="bilinear", antialias=True)
         with torch.autocast(composite.device.type, torch.bfloat16, enabled=self._half):
-            if boxes is None or not isinstance(victim, Detector):
-                return victim.scores(composite).float()
-            centred = self._region.kind == "patch"
-            return victim.scores_near(composite, boxes * size / given, centred=centred).float()
+            if not isinstance(victim, Detector):
+                scores = victim.scores(composite).float()
+                return scores, scores.detach()
+            found, probabilities = victim.predictions(composite)
+        predictions = found, probabilities.float()
+        places, centred = None if boxes is None else boxes * size / given, self._region.kind == "patch"
+        with torch.no_grad():
+            judged = judged_scores(predictions, places, centred=centred)
+        return best_scores(predictions, places, centred=centred), judged
 
     def _penalty_terms(self, cells: Tensor) -> list[Tensor]:
         terms = []

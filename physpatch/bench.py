@@ -62,6 +62,10 @@ class BenchPlan:
         for grid in self.grids:
             if grid != PIXEL:
                 parse_grid(grid)
+        if self.base.drawn_sign is not None and self.areas != (TrainConfig.area,):
+            raise InputError(
+                "--area is the share of a patch by itself; on a drawn sign --sign-area and --object-share say how large it is"
+            )
         if "ensemble" in self.techniques and len(self.models) < 2:
             raise InputError("technique ensemble needs several models; give --model more than once")
 
@@ -91,7 +95,7 @@ class BenchCell:
         """Of its file: readable, and different where any setting is."""
         settings = json.dumps([self.config.to_dict(), self.grid, self.measured_on], sort_keys=True, default=str)
         c = self.config
-        words = f"{c.technique}-{c.model}-{self.grid}-{100 * c.area:g}pc-{c.target}"
+        words = f"{c.technique}-{c.model}-{self.grid}-{100 * Placing.of(c).area:.3g}pc-{c.target}"
         readable = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in words)
         return f"{readable}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
@@ -164,7 +168,7 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
         "technique": config.technique,
         "model": victim.name,
         "grid": cell.grid,
-        "area": config.area,
+        "area": Placing.of(config).area,
         "target_asked": cell.config.target,
         "target": patch.target,
         "target_choice": choice.to_dict(),

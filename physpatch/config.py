@@ -8,12 +8,11 @@ from typing import Any
 from calibration.colour import ColourMap
 from calibration.errors import InputError, unknown_name
 from calibration.signs import sign_name
+from calibration.success import GOALS, SCOPES
 from physpatch.artifact import check_grid
 
 Range = tuple[float, float]
 PRECISIONS = ("auto", "float32", "bfloat16")
-GOALS = ("auto", "hide", "relabel", "appear")  # a class is no longer found; found as the target; the target is found
-SCOPES = ("patch", "image")  # at the patch and what it lies on; or anywhere in the image
 OBJECT_SOURCES = ("auto", "drawn", "labels")  # auto: drawn where it is one of the signs
 _FARTHEST_BESIDE = 1.5  # sizes of an object from its own edge
 
@@ -199,7 +198,8 @@ class TrainConfig:
     restarts: int = 1
     precision: str = "auto"  # of the victims: bfloat16 on a GPU, float32 on the CPU, where bfloat16 is slower
     grid: tuple[int, int] = (10, 10)
-    area: float = 0.15
+    area: float = 0.15  # of the image that the patch is, where it is by itself
+    sign_area: float = 0.15  # of the image that the square around a drawn sign is, on which the patch lies
     steps: int = 200
     batch: int = 16
     seed: int = 0
@@ -218,8 +218,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_grid(self.grid)
-        if not 0.001 <= self.area <= 0.9:
-            raise InputError(f"area {self.area} out of range; expected the share of the image, 0.001 to 0.9")
+        for name in ("area", "sign_area"):
+            if not 0.001 <= getattr(self, name) <= 0.9:
+                raise InputError(
+                    f"{name} {getattr(self, name)} out of range; expected the share of the image, 0.001 to 0.9"
+                )
         for name in ("steps", "batch", "limit", "restarts"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -277,7 +280,11 @@ class TrainConfig:
         _refuse_unknown(EotConfig, eot)
         plain = {k: v for k, v in value.items() if k != "eot"}
         plain |= {k: tuple(plain[k]) for k in ("grid", "also", "object_at") if k in plain}
-        return replace(cls(**plain), eot=_eot_from_plain(eot))
+        config = replace(cls(**plain), eot=_eot_from_plain(eot))
+        if config.drawn_sign is not None and "area" in plain and "sign_area" not in plain:
+            # Before the two had names of their own, ``area`` of a run on a drawn sign was the sign's.
+            config = replace(config, sign_area=config.area, area=cls.area)
+        return config
 
 
 def _eot_from_plain(value: dict[str, Any]) -> EotConfig:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from calibration.errors import InputError
+from calibration.success import DETECTION_THRESHOLD
 from physpatch.artifact import Patch
 from physpatch.config import EotConfig
 from physpatch.data import UNLABELLED, Photographs
@@ -16,7 +17,7 @@ from physpatch.objectives import Objective, choose_objective
 from physpatch.patch import cells_from_patch
 from physpatch.placing import Placing
 from physpatch.stats import Difference, Rate, clip_rate, paired_difference, wilson
-from physpatch.victims.base import DETECTION_THRESHOLD, Detector, Victim, best_scores, untouched
+from physpatch.victims.base import Detector, Victim, judged_scores, untouched
 
 CONDITIONS = ("patch", "grey", "random")
 EVALUATION_SEED_OFFSET = 1  # added to a run's seed, so that poses are drawn apart from the training's
@@ -143,7 +144,7 @@ def evaluate_patch(
             at = None
             if scope == "patch" and target is not None:
                 at = placing.patch_boxes(scene.params, scene.images.shape[-1])
-            scores["clean"].append(victim.scores(scene.images).cpu())
+            scores["clean"].append(_scores(victim, scene.images, None)[0].cpu())
             for name, cells in shown.items():
                 anywhere, there = _scores(victim, scene.showing(cells), at)
                 scores[name].append(anywhere.cpu())
@@ -156,12 +157,13 @@ def evaluate_patch(
 
 
 def _scores(victim: Victim, images: Tensor, at: Tensor | None) -> tuple[Tensor, Tensor]:
-    """A victim's scores, and, of a detector, those of its boxes with their middle in ``at`` (B, 4)."""
-    if at is None or not isinstance(victim, Detector):
+    """Score images, and, for a detector, its boxes with their middle in ``at`` (B, 4)."""
+    if not isinstance(victim, Detector):
         scores = victim.scores(images)
         return scores, scores
     predictions = victim.predictions(images)
-    return best_scores(predictions), best_scores(predictions, at, centred=True)
+    scores = judged_scores(predictions)
+    return scores, scores if at is None else judged_scores(predictions, at, centred=True)
 
 
 def scenes(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from calibration.errors import InputError
+from calibration.success import Aim, FoundBox, Outcome, false_boxes, judge
 from physpatch.artifact import Patch
 from physpatch.config import EotConfig
 from physpatch.data import Photographs
@@ -17,17 +18,14 @@ from physpatch.evaluate import CONDITIONS, Evaluation, Outcomes, rate_over, scen
 from physpatch.placing import Region, object_class
 from physpatch.stats import Rate
 from physpatch.victims.base import (
-    DETECTION_THRESHOLD,
     Detection,
     Detector,
     Victim,
-    box_overlap,
-    is_centred,
     untouched,
 )
 
-_MATCHED = 0.5  # IoU from which a box finds the object, as in COCO's mAP50
 _LEAST_SCORE = 0.01  # what mAP still counts
+_CONTROLS = ("grey", *(name for name in CONDITIONS if name not in ("patch", "grey")))
 _SIZES_PX = (0.0, 24.0, 48.0, 96.0, 192.0, float("inf"))  # the object's side in the network's input
 
 
@@ -70,47 +68,19 @@ class ObjectEvaluation(Evaluation):
 
 
 @dataclass
-class _Seen:
-    """What was found in the views of one condition."""
+class _Judged:
+    """The views of one condition, as ``calibration.success`` judges them."""
 
-    right: list[bool] = field(default_factory=list)
-    elsewise: list[bool] = field(default_factory=list)  # a box of another class on the object
-    aimed: list[bool] = field(default_factory=list)  # one of the target class
+    outcomes: list[Outcome] = field(default_factory=list)
     false_boxes: int = 0
 
-    def note(
-        self,
-        found: list[Detection],
-        before: list[Detection],
-        on: Tensor,
-        at: Tensor,
-        index: int,
-        target: int | None,
-        region: Region,
-    ) -> None:
-        """One view: what was found, and what without a patch; the boxes (4,) of the object and of the patch."""
-        sure, known = ([one for one in some if one.score >= DETECTION_THRESHOLD] for some in (found, before))
-        classes = {one.index for one in sure if _overlap(one, on) >= _MATCHED}
-        anywhere = {one.index for one in sure}
-        self.elsewise.append(bool(classes - {index}))
-        if region.goal == "appear":
-            self.aimed.append(target in {one.index for one in sure if is_centred(torch.tensor(one.xyxy), at.cpu())})
-        else:
-            self.aimed.append(target in classes)
-        self.right.append(index in classes)
-        if region.kind == "image":
-            self.right[-1], self.aimed[-1] = index in anywhere, target in anywhere
-        self.false_boxes += sum(
-            _overlap(one, on) < _MATCHED and not any(_same(one, other) for other in known) for one in sure
-        )
+    def of(self, name: str) -> Tensor:
+        """One of an outcome's fields in every view: (V,) bool."""
+        return torch.tensor([bool(getattr(outcome, name)) for outcome in self.outcomes])
 
 
-def _overlap(found: Detection, box: Tensor) -> float:
-    return float(box_overlap(torch.tensor(found.xyxy), box.cpu()))
-
-
-def _same(one: Detection, other: Detection) -> bool:
-    return one.index == other.index and _overlap(one, torch.tensor(other.xyxy)) >= _MATCHED
+def _boxes(detections: list[Detection]) -> list[FoundBox]:
+    return [FoundBox(one.index, one.score, one.xyxy) for one in detections]
 
 
 def evaluate_on_object(
@@ -143,27 +113,32 @@ def evaluate_on_object(
         raise InputError(f"{victim.name} is no detector, or the patch lies on no object")
     index = object_class(victim, placing.object)
     target = None if patch.target is None else victim.target_index(patch.target)
-    shown = {"clean": None, **{c: patch if c == "patch" else patch.control(c) for c in CONDITIONS}}
-    seen: dict[str, _Seen] = defaultdict(_Seen)
+    aim = Aim(region.goal, "image" if region.kind == "image" else "patch", index, target)
+    # Harmless ones first: what is found with them is no phantom of the patch.
+    shown = {"clean": None, **{name: patch.control(name) for name in _CONTROLS}, "patch": patch}
+    judged: dict[str, _Judged] = defaultdict(_Judged)
     precision = {name: MeanAveragePrecision() for name in shown}
     sides: list[float] = []
     with untouched(victim), torch.no_grad():
         for scene in scenes(victim, photographs, placing, eot or EotConfig(), seed, poses):
             size = scene.images.shape[-1]
-            own, at_patch = scene.objects, placing.patch_boxes(scene.params, size)
+            own, at_patch = scene.objects, placing.patch_boxes(scene.params, size).tolist()
             assert own is not None
             objects = scene.boxes or own[:, None].unbind()
             sides += (own[:, 2:] - own[:, :2]).prod(dim=1).sqrt().tolist()
-            bare: list[list[Detection]] = []
-            for name, one in shown.items():
-                found = victim.find(scene.bare if one is None else scene.showing(one), _LEAST_SCORE)
-                bare = bare or found
+            harmless: list[list[FoundBox]] = [[] for _ in at_patch]
+            for name, cells in shown.items():
+                found = victim.find(scene.bare if cells is None else scene.showing(cells), _LEAST_SCORE)
                 precision[name].update(*_for_metric(found, objects, index))
-                for view, before, on, at in zip(found, bare, own, at_patch, strict=True):
-                    seen[name].note(view, before, on, at, index, target, region)
+                for view, known, on, at in zip(found, harmless, own.tolist(), at_patch, strict=True):
+                    boxes = _boxes(view)
+                    judged[name].outcomes.append(judge(boxes, aim, object_xyxy=on, patch_xyxy=at))
+                    judged[name].false_boxes += len(false_boxes(boxes, known, on))
+                    if name in ("clean", "grey"):
+                        known += boxes
             progress(len(sides), len(photographs) * poses)
     units = photographs.units.repeat(poses)
-    return _count(victim, index, target, patch, region, seen, precision, sides, units, len(photographs))
+    return _count(victim, index, patch, judged, precision, sides, units, len(photographs))
 
 
 def _for_metric(
@@ -185,45 +160,41 @@ def _for_metric(
 def _count(
     victim: Victim,
     index: int,
-    target: int | None,
     patch: Patch,
-    region: Region,
-    seen: dict[str, _Seen],
+    judged: dict[str, _Judged],
     precision: dict[str, Any],
     sides: list[float],
     units: Tensor,
     n: int,
 ) -> ObjectEvaluation:
-    right = {name: torch.tensor(one.right) for name, one in seen.items()}
-    elsewise = {name: torch.tensor(one.elsewise) for name, one in seen.items()}
-    aimed = {name: torch.tensor(one.aimed) for name, one in seen.items()}
-    if region.goal != "appear":
-        aimed = {name: reached & ~right[name] for name, reached in aimed.items()}
-    fair = right["grey"]
+    wrong, hidden, relabelled, reached = (
+        {name: views.of(what) for name, views in judged.items()} for what in ("wrong", "hidden", "relabelled", "target")
+    )
+    fair = ~wrong["grey"]
+    fair_target = fair & ~reached["grey"]
+    aimed = patch.target is not None and victim.target_index(patch.target) is not None
     computed = {name: metric.compute() for name, metric in precision.items()}
     return ObjectEvaluation(
         model=victim.name,
         n=n,
         poses=len(fair) // n,
-        clean_accuracy=float(right["clean"].double().mean()),
-        accuracy={c: float(right[c].double().mean()) for c in CONDITIONS},
-        targeted={
-            c: Rate(None, None, 0) if target is None else rate_over(aimed[c], fair & ~aimed["grey"], units)
-            for c in CONDITIONS
-        },
-        untargeted={c: rate_over(~right[c], fair, units) for c in CONDITIONS},
+        clean_accuracy=float((~wrong["clean"]).double().mean()),
+        accuracy={c: float((~wrong[c]).double().mean()) for c in CONDITIONS},
+        targeted={c: rate_over(reached[c], fair_target, units) if aimed else Rate(None, None, 0) for c in CONDITIONS},
+        untargeted={c: rate_over(wrong[c], fair, units) for c in CONDITIONS},
         target=patch.target,
         outcomes=Outcomes(
-            fair, None if target is None else aimed["patch"], ~right["patch"], None if target is None else fair, units
+            fair, reached["patch"] if aimed else None, wrong["patch"], fair_target if aimed else None, units
         ),
         object=victim.categories[index],
-        hidden={c: rate_over(~right[c] & ~elsewise[c], fair, units) for c in CONDITIONS},
-        relabelled={c: rate_over(~right[c] & elsewise[c], fair, units) for c in CONDITIONS},
-        false_boxes={c: seen[c].false_boxes / len(fair) for c in CONDITIONS},
+        hidden={c: rate_over(hidden[c], fair, units) for c in CONDITIONS},
+        relabelled={c: rate_over(relabelled[c], fair, units) for c in CONDITIONS},
+        false_boxes={c: judged[c].false_boxes / len(fair) for c in CONDITIONS},
         mean_precision={
-            name: {"map50": float(values["map_50"]), "map": float(values["map"])} for name, values in computed.items()
+            name: {"map50": float(computed[name]["map_50"]), "map": float(computed[name]["map"])}
+            for name in ("clean", *CONDITIONS)
         },
-        by_size=tuple(_by_size(torch.tensor(sides), ~right["patch"], fair, units)),
+        by_size=tuple(_by_size(torch.tensor(sides), wrong["patch"], fair, units)),
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from calibration.success import DETECTION_THRESHOLD
 from physpatch.artifact import Patch
 from physpatch.config import TrainConfig
 from physpatch.data import Photographs
@@ -29,7 +30,7 @@ from physpatch.pictures import heat_overlay
 from physpatch.placing import Placing, object_class
 from physpatch.plots import Tile, save_panel
 from physpatch.stats import Interval, mean_interval, wilson
-from physpatch.victims.base import DETECTION_THRESHOLD, Victim, untouched
+from physpatch.victims.base import Victim, untouched
 
 _SHOWN_CONDITIONS = ("clean", "grey", "random", "patch")
 _SHOWN = 4

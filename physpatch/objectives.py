@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from calibration.errors import InputError, unknown_name
-from physpatch.victims.base import DETECTION_THRESHOLD, Task
+from calibration.success import DETECTION_THRESHOLD, Aim
+from physpatch.victims.base import Task
 
 
 class Objective(Protocol):
@@ -21,7 +22,10 @@ class Objective(Protocol):
         ...
 
     def success(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Which images of the batch are fooled: (B,) bool."""
+        """Tell which images of the batch are fooled, as ``calibration.success`` says: (B,) bool.
+
+        A detector's scores are those of the boxes that count, see ``physpatch.victims.base.judged_scores``.
+        """
         ...
 
 
@@ -146,7 +150,7 @@ def choose_goal(goal: str, target: int | None, on_object: bool) -> str:
         InputError: a goal that needs a target or an object and has none, or that has no use for the target.
     """
     if goal == "auto":
-        return "hide" if target is None else "relabel" if on_object else "appear"
+        return Aim(goal, target=target).resolved(on_object)
     if goal == "hide" and target is not None:
         raise InputError("goal hide takes no target class; give --target none, or --goal relabel or appear")
     if goal != "hide" and target is None:

@@ -81,6 +81,12 @@ class Carrier:
             side / own,
         )
 
+    @property
+    def patch_share(self) -> float:
+        """The patch's area, as a share of the square around the sign."""
+        _, _, width, height = self.box
+        return width * height * self.side**2 / self.texels.shape[-1] ** 2
+
     def cover_with(self, cells: Tensor | None) -> Tensor:
         """How much of each texel there is, (1, T, T): the sign, and the patch's plate where it lies beside."""
         if cells is None or self.side == 1:
@@ -113,8 +119,7 @@ class Placing:
     """How a patch is put into photographs.
 
     Attributes:
-        area: share of the image that the patch covers at scale 1, or, on a carrier, that the carrier's square covers. On a
-            labelled object its box decides instead.
+        area: share of the image that the patch covers at scale 1. On a labelled object its box decides instead.
         carrier: what it is stuck on, drawn; None for nothing.
         labelled: the class of the labelled objects that it is put on; None for none.
         share, at: of a labelled object's box: the part that the patch is, and where its middle lies, across and down.
@@ -139,12 +144,19 @@ class Placing:
             return cls(_LABELLED_AREA, None, config.labelled_object, config.object_share, config.object_at, config.grid)
         if config.drawn_sign is None:
             return cls(config.area, grid=config.grid)
-        return cls(config.area, Carrier.of_sign(config.drawn_sign, config.grid, config.object_share, config.object_at))
+        carrier = Carrier.of_sign(config.drawn_sign, config.grid, config.object_share, config.object_at)
+        return cls.on_sign(carrier, config.sign_area)
+
+    @classmethod
+    def on_sign(cls, carrier: Carrier, sign_area: float) -> "Placing":
+        """Place a patch on a sign whose square covers ``sign_area`` of the image at scale 1."""
+        return cls(sign_area * carrier.patch_share, carrier)
 
     @property
     def _canvas_area(self) -> float:
         """Share of the image of the carrier's texels, which reach further than the sign where the patch lies beside it."""
-        return self.area if self.carrier is None else self.area * self.carrier.side**2
+        assert self.carrier is not None
+        return self.area / self.carrier.patch_share * self.carrier.side**2
 
     @property
     def object(self) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from calibration.errors import InputError
 from calibration.files import read_json
 from calibration.sheet import SHEET_KINDS
-from captures.outcomes import MEASURES
+from calibration.success import MEASURES
 from captures.recorded import RecordedSession
 from captures.report.blocks import Block, Document, Heading, Picture, Table, Text
 from captures.report.figures import effect_plot

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.pdf import rasterise
+from calibration.success import MEASURES
 from captures.gap import Gap
 from captures.opencv import rgb
-from captures.outcomes import MEASURES
 from captures.recorded import RecordedSession
 from captures.report.blocks import Block, Bullets, Details, Gallery, Heading, Links, Picture, Table, Text
 from captures.report.figures import bins_plot, effect_plot, gap_plot, pose_plot, prediction_plot, strip_plot
@@ -27,8 +27,8 @@ _UNITS = {"step": "steps of the plan", "clip": "clips", "pose cell": "pose cells
 _SHORT = {
     "target": "target first",
     "wrong": "wrong answer",
-    "hidden": "object not found",
-    "relabelled": "taken for something else",
+    "hidden": "nothing found on the object",
+    "relabelled": "found as something else",
     "false_boxes": "false box at the patch",
 }
 

@@ -15,17 +15,19 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from calibration.errors import InputError, unknown_name
+from calibration.success import DETECTION_THRESHOLD, ON_OBJECT
 from physpatch.victims.fold import fold_batch_norms
 
 Task = Literal["classify", "detect"]
 Guard = Callable[[Tensor], Tensor]  # (B, 3, H, W) RGB in [0, 1] to the same
-DETECTION_THRESHOLD = 0.25  # a detector "sees" a class from this confidence on, ultralytics' default for prediction
 _SUPPRESSED, _MOST_BOXES = (
     0.7,
     300,
 )  # as there: IoU from which the less confident box of a class goes, and how many stay
 _LETTERBOX_GREY, _STRIDE = 114, 32
-ABOUT = 0.3  # IoU from which a box is about an object: less than what finds it, so that no better box is left behind
+# IoU from which a box is about an object and pulls in training: less than `calibration.success.ON_OBJECT`, from which it
+# counts, so that none is left behind just below that.
+ABOUT = 0.3
 _SURE = 1e-6  # probabilities are kept this far from 0 and 1 before they are turned into logits
 
 
@@ -232,21 +234,35 @@ def found_boxes(predictions: tuple[Tensor, Tensor], least: float = DETECTION_THR
     return found
 
 
-def best_scores(predictions: tuple[Tensor, Tensor], places: Tensor | None = None, *, centred: bool = False) -> Tensor:
-    """Logits (B, K) of the most confident box of each class.
+def best_scores(
+    predictions: tuple[Tensor, Tensor], places: Tensor | None = None, *, centred: bool = False, least: float = ABOUT
+) -> Tensor:
+    """Compute the logits (B, K) of the most confident box of each class.
 
     Args:
         predictions: as :meth:`Detector.predictions` gives them.
-        places: (B, 4), one box an image: only boxes with an IoU of :data:`ABOUT` or more with it count. None: all.
+        places: (B, 4), one box an image: only boxes with an IoU of ``least`` or more with it count. None: all.
         centred: boxes whose middle lies in their place count instead, of whatever size: a phantom may be larger than the
             patch that calls it up.
+        least: by default what pulls in training; what counts as success is ``calibration.success.ON_OBJECT``.
     """
     boxes, probabilities = predictions
     if places is not None:
         found, wanted = boxes.detach().float(), places.to(boxes)[:, None].float()
-        near = is_centred(found, wanted) if centred else box_overlap(found, wanted) >= ABOUT
+        near = is_centred(found, wanted) if centred else box_overlap(found, wanted) >= least
         probabilities = probabilities * near[:, :, None]
     return torch.logit(probabilities.amax(dim=1), eps=_SURE)
+
+
+def judged_scores(predictions: tuple[Tensor, Tensor], places: Tensor | None = None, *, centred: bool = False) -> Tensor:
+    """Compute :func:`best_scores` of the boxes that count as success or not, by ``calibration.success``.
+
+    As in :func:`found_boxes` a box is of its likeliest class alone, and on an object from ``ON_OBJECT`` on. Boxes that
+    another of their class would suppress still count: their suppressor is where they are, and surer.
+    """
+    boxes, probabilities = predictions
+    likeliest = probabilities == probabilities.amax(dim=2, keepdim=True)
+    return best_scores((boxes, probabilities * likeliest), places, centred=centred, least=ON_OBJECT)
 
 
 def is_centred(boxes: Tensor, places: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ import json
 import pytest
 from support import frame_row as row
 
-from captures.outcomes import overlap
 from captures.protocol import Protocol
 from captures.summary import Tally, tally_of
 
@@ -57,28 +56,53 @@ def test_a_detectors_object_is_hidden_relabelled_or_joined_by_phantoms() -> None
         rows += [detector_row(10 * clip + i, "grey", clip, (STOP, AT)) for i in range(2)]
     rows += [
         detector_row(5, "patch", 0),  # hidden
-        detector_row(15, "patch", 1, ("clock", AT)),  # relabelled, and so hidden
+        detector_row(15, "patch", 1, ("clock", AT)),  # relabelled
         detector_row(25, "patch", 2, (STOP, AT), ("kite", (110, 110, 130, 130))),  # a false box at the patch
         detector_row(35, "patch", 3, (STOP, AT), ("kite", ELSEWHERE)),  # a false box, but not at the patch
     ]
     patch, grey = tally_of(rows, None).summaries()
-    assert (patch.hidden.rate, patch.relabelled.rate, patch.false_boxes.rate, patch.hidden.n) == (0.5, 0.25, 0.25, 4)
-    assert (grey.hidden.rate, grey.relabelled.rate, grey.false_boxes.rate) == (0.0, 0.0, 0.0)
-    assert patch.wrong.rate is None
+    assert (patch.wrong.rate, patch.hidden.rate, patch.relabelled.rate, patch.wrong.n) == (0.5, 0.25, 0.25, 4)
+    assert (grey.wrong.rate, grey.hidden.rate, grey.relabelled.rate, grey.false_boxes.rate) == (0.0, 0.0, 0.0, 0.0)
+    assert patch.false_boxes.rate == 0.25
+
+
+def test_what_is_lost_is_judged_at_the_object_where_its_place_is_known() -> None:
+    """Another stop sign in the street does not make up for the one that carries the patch."""
+    place = json.dumps(AT)
+    rows = [detector_row(i, "grey", i, (STOP, AT), (STOP, ELSEWHERE), object_xyxy=place) for i in range(3)]
+    rows += [
+        detector_row(10, "patch", 0, (STOP, ELSEWHERE), object_xyxy=place),  # hidden
+        detector_row(11, "patch", 1, (STOP, ELSEWHERE), ("clock", AT), object_xyxy=place),  # relabelled
+        detector_row(12, "patch", 2, (STOP, AT), object_xyxy=place),
+    ]
+    patch, grey = tally_of(rows, None).summaries()
+    shares = (patch.wrong.rate, patch.hidden.rate, patch.relabelled.rate)
+    assert shares == pytest.approx((2 / 3, 1 / 3, 1 / 3)) and grey.wrong.rate == 0
+
+
+def test_an_unlabelled_person_before_the_camera_is_no_phantom() -> None:
+    """A real person whose box centres on the patch is found with the grey control at that pose too."""
+    person, kite = ("person", (100, 100, 140, 140)), ("kite", (110, 110, 130, 130))
+    rows = [detector_row(i, "grey", i, (STOP, AT), *([person] if i < 2 else [])) for i in range(3)]
+    rows += [
+        detector_row(10, "patch", 0, (STOP, AT), person),
+        detector_row(11, "patch", 1, (STOP, AT), person, kite),
+        detector_row(12, "patch", 2, (STOP, AT), person),  # here the control shows none
+    ]
+    patch, grey = tally_of(rows, None).summaries()
+    assert patch.false_boxes.rate == pytest.approx(2 / 3) and grey.false_boxes.rate == 0
+    alone = tally_of([detector_row(0, "patch", 0, person)], None).summaries()[0]
+    assert alone.false_boxes.rate is None  # without a control nobody can say what is really there
 
 
 def test_an_object_that_the_control_does_not_show_cannot_be_hidden() -> None:
     rows = [detector_row(0, "grey", 0, (STOP, AT)), detector_row(1, "patch", 0)]
     rows += [detector_row(2, "grey", 1), detector_row(3, "patch", 1)]
     patch, _ = tally_of(rows, None).summaries()
-    assert (patch.hidden.rate, patch.hidden.n) == (1.0, 1)
+    assert (patch.wrong.rate, patch.wrong.n) == (1.0, 1) and (patch.hidden.rate, patch.hidden.n) == (1.0, 1)
     never = [detector_row(0, "grey", 0), detector_row(1, "patch", 0)]
-    assert tally_of(never, None).summaries()[0].hidden.rate is None
-
-
-@pytest.mark.parametrize(("other", "share"), [((0, 0, 2, 2), 1.0), ((1, 0, 3, 2), 1 / 3), ((5, 5, 6, 6), 0.0)])
-def test_overlap_is_intersection_over_union(other, share: float) -> None:
-    assert overlap((0, 0, 2, 2), other) == pytest.approx(share)
+    lost = tally_of(never, None).summaries()[0]
+    assert lost.wrong.rate is None and lost.hidden.rate is None
 
 
 def test_a_target_that_the_control_brings_about_itself_does_not_count() -> None:

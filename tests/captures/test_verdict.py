@@ -52,7 +52,10 @@ def test_a_large_loss_by_small_ones_names_no_step() -> None:
 def test_two_that_are_alike_are_both_named() -> None:
     found = judged(way(0.0, 0.3, 0.33, 0.0, 0.0))
     assert (found.cause, found.second) == ("coloured", "sized")
-    assert "About as much is lost to its size" in found.sentence and "against the second, print it larger" in found.sentence
+    assert (
+        "About as much is lost to its size" in found.sentence
+        and "against the second, print it larger" in found.sentence
+    )
     assert judged(way(0.0, 0.2, 0.6, 0.0, 0.0)).second is None
 
 
@@ -70,7 +73,9 @@ def test_a_scene_that_takes_the_effect_is_named() -> None:
     rates = np.tile(way(0.5)[1], (6, 1))
     assert judged(rates).cause is None
     found = judged(rates, digital=wilson(190, 200))
-    assert found.cause == TRAINED and found.sentence.startswith("On held-out photographs, the target comes first in 95 %")
+    assert found.cause == TRAINED and found.sentence.startswith(
+        "On held-out photographs, the target comes first in 95 %"
+    )
     assert "the scene" in found.sentence
 
 

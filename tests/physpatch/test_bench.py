@@ -55,7 +55,7 @@ def test_detectors_are_measured_on_their_objects(tmp_path: Path) -> None:
     data.mkdir()
     for i in range(12):
         cv2.imwrite(str(data / f"{i}.png"), np.full((240, 320, 3), 90 + 10 * i, np.uint8))
-    base = replace(TINY, data=str(data), object="stop", area=0.12)
+    base = replace(TINY, data=str(data), object="stop", sign_area=0.12)
     (row,) = run_bench(BenchPlan(models=(str(tmp_path / "own.pt"),), targets=("none",), base=base), tmp_path / "bench")
     measured = row["measured"]["own"]
     assert measured["object"] == "stop" and 0 < measured["n"] < 12

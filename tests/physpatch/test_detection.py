@@ -23,7 +23,7 @@ from physpatch.victims.registry import catalogue, load_detector, load_victim
 CONFIG = TrainConfig(
     object="stop",
     object_share=0.2,
-    area=0.25,
+    sign_area=0.25,
     steps=25,
     batch=8,
     eot=replace(EotConfig.preset("mild"), rotation_deg=(-3.0, 3.0)),

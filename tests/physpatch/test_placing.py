@@ -48,7 +48,7 @@ def test_beside_the_sign_it_lies_on_a_plate_of_its_own(at: tuple[float, float]) 
     """On the sign's plane: at the place, of the size and in the colours that it would have there; the sign stays whole."""
     still = sample(EotConfig.none(), 2, torch.Generator().manual_seed(0))
     carrier = Carrier.of_sign("stop", (10, 10), 0.2, at)
-    placing, images = Placing(0.15, carrier), torch.full((2, 3, 300, 300), 0.5)
+    placing, images = Placing.on_sign(carrier, 0.15), torch.full((2, 3, 300, 300), 0.5)
     white = placing.compose(images, torch.ones(3, 10, 10), still)
     bare, own, plate = placing.compose(images, None, still), placing.boxes(still, 300), placing.patch_boxes(still, 300)
     side = own[:, 2] - own[:, 0]  # a stop sign is as wide as its square
@@ -76,7 +76,7 @@ def test_the_patch_lies_on_the_sign_as_if_placed_there_by_itself() -> None:
     """The patch alone, at the corners that the sign's homography gives it, covers the same pixels with the same colours."""
     config = EotConfig(shadow=(0, 0), glare=(0, 0), noise=(0, 0), bend=(0, 0), jpeg=(100, 100), scale=(1, 1))
     params, images, cells = draw(config), torch.rand(4, 3, 160, 160), torch.rand(3, 10, 10)
-    placing = Placing(0.3, STOP)
+    placing = Placing.on_sign(STOP, 0.3)
     together, coverage = placing.compose(images, cells, params), placing.coverage(images, cells, params)
     side = 160 * 0.3**0.5
     corners = patch_corners(params, (side, side), (160, 160))
@@ -98,7 +98,7 @@ def test_the_patch_lies_on_the_sign_as_if_placed_there_by_itself() -> None:
 def test_what_lies_beyond_the_outline_is_the_photograph() -> None:
     params = draw(EotConfig.none())
     images = torch.rand(4, 3, 120, 120)
-    bare = Placing(0.3, STOP).compose(images, None, params)
+    bare = Placing.on_sign(STOP, 0.3).compose(images, None, params)
     square, coverage = place_patch(images, STOP.texels, params, 0.3)
     corner = (coverage > 0.99) & ((bare == images).all(dim=1, keepdim=True))
     assert (
@@ -110,7 +110,7 @@ def test_what_lies_beyond_the_outline_is_the_photograph() -> None:
 def test_boxes_are_those_of_the_outline() -> None:
     params = draw(EotConfig(bend=(0, 0), motion_px=(0, 0), blur_px=(0, 0)), 8)
     white, black = torch.ones(8, 3, 200, 200), torch.zeros(8, 3, 200, 200)
-    placing = Placing(0.2, Carrier.of_sign("yield", (4, 4), 0.1))
+    placing = Placing.on_sign(Carrier.of_sign("yield", (4, 4), 0.1), 0.2)
     seen = (placing.compose(white, None, params) - placing.compose(black, None, params)).abs().amax(dim=1) < 0.5
     for mask, box in zip(seen, placing.boxes(params, 200), strict=True):
         y, x = mask.nonzero(as_tuple=True)
@@ -131,14 +131,14 @@ def test_gradients_flow_to_the_cells_on_a_sign() -> None:
     )
     images = torch.rand(2, 3, 24, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     cells = torch.rand(3, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).mul(0.6).add(0.2)
-    placing = Placing(0.5, carrier)
+    placing = Placing.on_sign(carrier, 0.5)
     assert gradcheck(lambda c: placing.compose(images, c, params), cells.requires_grad_(), atol=1e-5, fast_mode=True)
 
 
 def test_each_image_may_carry_a_patch_of_its_own() -> None:
     params, images = draw(batch=2), torch.rand(2, 3, 64, 64)
     cells = torch.rand(2, 3, 10, 10)
-    both = Placing(0.3, STOP).compose(images, cells, params)
-    first = Placing(0.3, STOP).compose(images, cells[0], params)
+    both = Placing.on_sign(STOP, 0.3).compose(images, cells, params)
+    first = Placing.on_sign(STOP, 0.3).compose(images, cells[0], params)
     assert torch.equal(both[0], first[0]) and not torch.equal(both[1], first[1])
     assert np.isfinite(both.numpy()).all()
