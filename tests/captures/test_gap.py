@@ -13,16 +13,19 @@ from planted_rig import CAUSES, PlantedRig
 
 from calibration.colour import delta_e00
 from calibration.errors import InputError
-from captures.gap import measure_gap, session_lights
+from captures.gap import _background, measure_gap, session_lights
 from captures.learn import learn_from
 from captures.recorded import RecordedSession
 from captures.replay import STEPS, View, replay
+from captures.replay import example as draw_example
 from captures.session import film_rig
+from captures.virtual import VirtualRig
 from physpatch import EotConfig, Patch, TrainConfig, load_victim
 from physpatch.data import list_photos
 from physpatch.patch import cells_from_patch
 from physpatch.rig import eot_for_rig
-from printouts import print_sheets
+from physpatch.victims.base import Detector
+from printouts import print_on_sign, print_sheets
 
 HORN = Path(__file__).parents[1] / "data" / "horn.json"
 SEED = 0
@@ -116,12 +119,13 @@ def test_the_sessions_own_sheets_show_the_printers_colours(film, victim) -> None
 
 def test_the_same_seed_gives_the_same_replay(film, victim) -> None:
     session = film("colour")
-    from captures.gap import _background
-
     _, frames = _background(session, victim.name)
     views = [View.of(shown, shot, None, victim) for shown, shot in frames[:2]]
     cells = cells_from_patch(Patch.load(HORN))
-    once, again, other = (replay(victim, cells, views, 0.15, MILD.eot, draws=2, seed=seed) for seed in (1, 1, 2))
+    once, again, other = (
+        replay(victim, cells, views, 0.15, MILD.eot, lambda inputs, _: victim.scores(inputs), draws=2, seed=seed)
+        for seed in (1, 1, 2)
+    )
     assert all(torch.equal(once[step], again[step]) for step in STEPS)
     assert not torch.equal(once["trained"], other["trained"])
     assert once["trained"].shape == (2, 2, 1000)
@@ -184,3 +188,29 @@ def test_a_profile_measured_apart_is_taken_instead(film, gap_of, victim) -> None
     eot = eot_for_rig(MILD.eot, profile)
     sent = np.array([[0.9, 0.1, 0.1], [0.2, 0.6, 0.3]])
     assert (delta_e00(eot.prints[0].apply(sent), sent) > 3).any()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_harmless_sheet_on_a_sign_has_nothing_to_lose(victim, tmp_path: Path) -> None:
+    """It came out as "trained 100 %, captured 0 %, most is lost to its size": the patch was drawn as large as the sign."""
+    signs = load_victim("signs")
+    assert isinstance(signs, Detector)
+    grey = Patch(np.full((10, 10, 3), 128, np.uint8), target=None)
+    print_on_sign(grey, "stop", 150, tmp_path / "sheet.pdf", share=0.2, controls=("grey", "random"))
+    behind = [(photo.path, None) for photo in list_photos("samples", None)][:6]
+    rig = VirtualRig(tmp_path / "sheet.pdf", behind, clips=6, frames_per_clip=1, seed=SEED)
+    filmed = film_rig(rig, victim, None, tmp_path / "session", detector=signs, keep="all", sheet="../sheet.pdf")
+    session = RecordedSession.open(filmed)
+    config = TrainConfig(model="signs", object="stop", target="none", sign_area=0.12, eot=EotConfig.preset("mild"))
+    gap = measure_gap(session, signs, grey, config, draws=2)
+    assert gap.measure == "wrong" and gap.cause is None
+    assert [step.rate.rate for step in gap.steps] == pytest.approx([0.0] * 6, abs=0.17)
+    # What is drawn lies where the print does, and nowhere else: the sign's other parts stay as the camera saw them.
+    shown = next(session.shown("signs", "grey"))
+    assert shown.row.object_xyxy is not None
+    view = View.of(shown, _background(session, "signs")[1][0][1], None, signs)
+    steps = draw_example(signs, torch.zeros(3, 10, 10), view, None, EotConfig.none())
+    size = signs.preprocessing.size
+    before = cv2.resize(view.picture, (size, size), interpolation=cv2.INTER_AREA).astype(float)
+    changed = np.abs(steps[0].astype(float) - before).max(axis=-1) > 40
+    assert changed.sum() == pytest.approx(shown.pose.patch_px * (size / view.picture.shape[0]) ** 2, rel=0.1)

@@ -59,3 +59,18 @@ def test_senseless_values_are_refused(field: str, value: object, words: str) -> 
 def test_senseless_ranges_are_refused(field: str, value: tuple[float, float], words: str) -> None:
     with pytest.raises(InputError, match=words):
         EotConfig(**{field: value})
+
+
+def test_area_of_a_run_on_a_drawn_sign_was_the_signs() -> None:
+    """Before the patch's and the sign's area had names of their own."""
+    before = TrainConfig(object="stop").to_dict() | {"area": 0.12}
+    del before["sign_area"]
+    config = TrainConfig.from_dict(before)
+    assert (config.sign_area, config.area) == (0.12, TrainConfig.area)
+    alone = TrainConfig().to_dict() | {"area": 0.3}
+    del alone["sign_area"]
+    assert TrainConfig.from_dict(alone).area == 0.3
+    again = TrainConfig(object="stop", sign_area=0.2)
+    assert TrainConfig.from_dict(again.to_dict()) == again
+    with pytest.raises(InputError, match=r"sign_area 2\.0 out of range"):
+        TrainConfig(sign_area=2.0)

@@ -142,3 +142,13 @@ def test_each_image_may_carry_a_patch_of_its_own() -> None:
     first = Placing.on_sign(STOP, 0.3).compose(images, cells[0], params)
     assert torch.equal(both[0], first[0]) and not torch.equal(both[1], first[1])
     assert np.isfinite(both.numpy()).all()
+
+
+def test_the_area_is_the_patchs_own_on_a_sign_too() -> None:
+    config = TrainConfig(object="stop", sign_area=0.2, object_share=0.2, grid=(10, 10))
+    placing = Placing.of(config)
+    images = torch.zeros(1, 3, 300, 300)
+    params = sample(EotConfig.none(), 1, torch.Generator().manual_seed(0))
+    covered = placing.coverage(images, torch.ones(3, 10, 10), params).mean()
+    assert float(covered) == pytest.approx(placing.area, rel=0.02) and placing.area < 0.2 * 0.2
+    assert Placing.of(TrainConfig(area=0.2)).area == 0.2
