@@ -1,12 +1,13 @@
 """What a session's rows add up to: by model and sheet, beside the controls at the same poses.
 
-The unit of all statistics is what is independent of its like: the step of a plan; else the clip, where clips show several
-sheets at one pose; else the pose cell, where sheets were shown one after the other. Patch and control are paired by it.
+Patch and control are paired by the unit: the step of a plan; else the clip, where clips show several sheets at one pose; else
+the pose cell, where sheets were shown one after the other. Steps and clips are posed anew each and are takes of their own.
+Pose cells are not: those of one take share its hand, its light and its drift, so there the take is what intervals are over.
 """
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from statistics import median
@@ -17,6 +18,7 @@ from calibration.success import MEASURES, FoundBox
 from captures.outcomes import at_patch, boxes_of, on_object, outcomes
 from captures.protocol import EVERYWHERE, Protocol
 from captures.store import FrameRow
+from physpatch.clustered import Observation, clustered_difference, clustered_rate
 from physpatch.stats import (
     Correlation,
     Difference,
@@ -88,6 +90,29 @@ class ConditionSummary:
     def rate(self, measure: str) -> Rate:
         """One of ``calibration.success.MEASURES``."""
         return getattr(self, measure)
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a session varies, by the number of levels. The rest is fixed, and no interval reaches beyond it.
+
+    A session shows one patch, of one training seed, on one print, before one camera.
+    """
+
+    takes: int
+    poses: int
+    lights: int
+    scenes: int
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """What all numbers hold for: this one, and no other."""
+        same = [name for name, levels in (("light", self.lights), ("scene", self.scenes)) if levels <= 1]
+        return ("training seed", "print", "camera", *same)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self) | {"fixed": list(self.fixed)}
 
 
 @dataclass(frozen=True)
@@ -249,16 +274,43 @@ class Tally:
         """Each counted unit's share of frames in which something of ``MEASURES`` happened."""
         return {unit: hits / frames for unit, (hits, frames) in self._counts(model, measure, condition).items()}
 
+    def rate(self, model: str, measure: str, condition: str) -> Rate:
+        """The rate over takes and poses, given that the model is right with the grey control where that can be told.
+
+        Each unit weighs as much as the share of the control's frames there that are right: within a unit, where pose and
+        scene are the same, patch and control succeed or fail independently, so the weighted mean is the share of pairs of
+        frames in which the patch succeeds among those in which the control is right.
+        """
+        return self._rate_over(self._observations(model, measure, condition))
+
+    def design(self) -> "Design":
+        """What the session varied, and what it held fixed."""
+        bins = [where for conditions in self._bins.values() for part in conditions.values() for where in part]
+        return Design(
+            takes=len({where.clip for where in bins}),
+            poses=len({where.cell for where in bins} - {None}),
+            lights=len({where.light for where in bins} - {None}),
+            scenes=len({where.clip for where in bins}) if self.unit_kind == "clip" else 1,
+        )
+
     def spread(self, model: str, measure: str, condition: str) -> Spread | None:
-        """How the units of one rate vary; None where nothing was counted."""
-        counts = list(self._counts(model, measure, condition).values())
-        if not counts:
+        """How the takes of one rate vary; None where nothing was counted."""
+        takes: dict[Hashable, list[tuple[float, int]]] = defaultdict(list)
+        for (take, _), count in self._counts_by_take(model, measure, condition).items():
+            takes[take].append(count)
+        if not takes:
             return None
+        counts = [(sum(hits for hits, _ in parts), sum(n for _, n in parts)) for parts in takes.values()]
         hits, frames = [round(hit) for hit, _ in counts], [n for _, n in counts]
         return _spread([hit / n for hit, n in counts], frame_correlation(hits, frames))
 
     def recognised(self, model: str, measure: str = "wrong") -> set[Unit] | None:
-        """Units in which the model recognises what is shown in most frames with the grey control.
+        """Units in which the model is right in some frame with the grey control; None where it cannot be said."""
+        weights = self.weights(model, measure)
+        return None if weights is None else {unit for unit, weight in weights.items() if weight > 0}
+
+    def weights(self, model: str, measure: str = "wrong") -> dict[Unit, float] | None:
+        """Each unit's share of the grey control's frames in which the model is right.
 
         For ``target`` the control must not bring the target about either. None where it cannot be said: the true class is not
         known, the control was not shown at the poses of anything else, or a detector never found the object.
@@ -267,17 +319,34 @@ class Tally:
             return None
         seen = self._grouped(model, CONTROL)
         others = {unit for c in self._bins[model] if c != CONTROL for unit in self._grouped(model, c)}
-        found: set[Unit] = set()
+        weights: dict[Unit, float] = {}
         known = False
         for unit, bins in seen.items():
             missed = _pooled(bins, "wrong")
             if missed is None:
                 continue
             known = known or missed[0] < missed[1] or not bins[0].detects
-            aimed = _pooled(bins, "target") if measure == "target" else None
-            if missed[0] < missed[1] / 2 and (aimed is None or aimed[0] < aimed[1] / 2):
-                found.add(unit)
-        return found if known and seen.keys() & others else None
+            # A frame whose answer is right shows the target only where that is the true class, which does not count for it;
+            # of a detector both may be found.
+            aimed = _pooled(bins, "target") if measure == "target" and bins[0].detects else None
+            weights[unit] = 1 - max(missed[0] / missed[1], aimed[0] / aimed[1] if aimed else 0.0)
+        return weights if known and seen.keys() & others else None
+
+    def _rate_over(self, observations: Sequence[Observation]) -> Rate:
+        if self.unit_kind == "pose cell" or len(observations) == 1:
+            return clustered_rate(observations)
+        counted = [one for one in observations if one.weight > 0]
+        return clip_rate([one.share for one in counted], [one.weight for one in counted] or None)
+
+    def _observations(
+        self, model: str, measure: str, condition: str, only: Callable[[_Where], bool] = lambda where: True
+    ) -> list[Observation]:
+        weights = self.weights(model, measure)
+        counts = self._counts_by_take(model, measure, condition, only)
+        return [
+            Observation(take, unit, hits / frames, 1.0 if weights is None else weights.get(unit, 0.0))
+            for (take, unit), (hits, frames) in counts.items()
+        ]
 
     def summaries(self) -> list[ConditionSummary]:
         """By model, then patch before its controls."""
@@ -289,12 +358,22 @@ class Tally:
         for model in self.models:
             for control in self.conditions(model):
                 for measure in MEASURES if control in SHEET_KINDS[1:] and "patch" in self._bins[model] else ():
-                    patch, other = (self.rates(model, measure, c) for c in ("patch", control))
-                    common = [unit for unit in patch if unit in other]
-                    if common:
-                        difference = paired_difference([patch[u] for u in common], [other[u] for u in common])
+                    difference = self._difference(model, measure, control)
+                    if difference.n:
                         found.append(Comparison(model, measure, control, difference))
         return found
+
+    def _difference(self, model: str, measure: str, control: str) -> Difference:
+        patch, other = (self._observations(model, measure, condition) for condition in ("patch", control))
+        if self.unit_kind == "pose cell":
+            return clustered_difference(patch, other)
+        harmless = {one.cell: one.share for one in other}
+        pairs = [
+            (one.share, harmless[one.cell], one.weight) for one in patch if one.cell in harmless and one.weight > 0
+        ]
+        if len(pairs) == 1:
+            return Difference(pairs[0][0] - pairs[0][1], None, 1)
+        return paired_difference(*zip(*pairs, strict=True)) if pairs else Difference(None, None, 0)
 
     def exclusions(self, model: str) -> dict[str, int]:
         """How many frames with the patch are not counted, by the reason; empty where all are."""
@@ -328,17 +407,18 @@ class Tally:
         return self._map(model, measure, condition, size)
 
     def _map(self, model: str, measure: str, condition: str, key: Any) -> dict[Any, MapCell]:
-        fair = self.recognised(model, measure)
-        hits: dict[Any, dict[Unit, _Mean]] = defaultdict(lambda: defaultdict(_Mean))
+        places: dict[Any, set[_Where]] = defaultdict(set)
         for where, one in self._bins[model].get(condition, {}).items():
-            unit, at, mean = self._unit(where), key(where, one), one.measured.get(measure)
-            if unit is not None and at is not None and mean is not None and (fair is None or unit in fair):
-                hits[at][unit].total += mean.total
-                hits[at][unit].n += mean.n
-        return {
-            at: MapCell(clip_rate([m.total / m.n for m in units.values()]), sum(m.n for m in units.values()))
-            for at, units in sorted(hits.items())
-        }
+            at = key(where, one)
+            if at is not None:
+                places[at].add(where)
+        cells = {}
+        for at in sorted(places):
+            observations = self._observations(model, measure, condition, places[at].__contains__)
+            frames = self._counts_by_take(model, measure, condition, places[at].__contains__).values()
+            if any(one.weight > 0 for one in observations):
+                cells[at] = MapCell(self._rate_over(observations), sum(n for _, n in frames))
+        return cells
 
     def _grouped(self, model: str, condition: str) -> dict[Unit, list[_Bin]]:
         units: dict[Unit, list[_Bin]] = defaultdict(list)
@@ -350,17 +430,31 @@ class Tally:
 
     def _counts(self, model: str, measure: str, condition: str) -> dict[Unit, tuple[float, int]]:
         """Hits and frames of each counted unit."""
-        fair = self.recognised(model, measure)
-        units = {unit: bins for unit, bins in self._grouped(model, condition).items() if fair is None or unit in fair}
-        detects = any(one.detects for bins in units.values() for one in bins)
-        if fair is None and detects and measure in ("wrong", "hidden", "relabelled"):
+        counts: dict[Unit, tuple[float, int]] = {}
+        for (_, unit), (hits, frames) in self._counts_by_take(model, measure, condition).items():
+            before = counts.get(unit, (0.0, 0))
+            counts[unit] = before[0] + hits, before[1] + frames
+        return counts
+
+    def _counts_by_take(
+        self, model: str, measure: str, condition: str, only: Callable[[_Where], bool] = lambda where: True
+    ) -> dict[tuple[Hashable, Unit], tuple[float, int]]:
+        """Hits and frames of each counted unit, take by take; ``only`` leaves some of the bins out."""
+        weights = self.weights(model, measure)
+        groups: dict[tuple[Hashable, Unit], list[_Bin]] = defaultdict(list)
+        for where, one in self._bins[model].get(condition, {}).items():
+            unit = self._unit(where)
+            if unit is not None and only(where) and (weights is None or weights.get(unit, 0) > 0):
+                groups[where.clip if self.unit_kind == "pose cell" else unit, unit].append(one)
+        detects = any(one.detects for bins in groups.values() for one in bins)
+        if weights is None and detects and measure in ("wrong", "hidden", "relabelled"):
             return {}  # an object that was never found cannot be lost
-        pooled = {unit: _pooled(bins, measure) for unit, bins in units.items()}
+        pooled = {key: _pooled(bins, measure) for key, bins in groups.items()}
         if detects and measure in ("hidden", "relabelled", "false_boxes"):
             compared = _phantoms if measure == "false_boxes" else partial(_on_object, measure)
             control = self._grouped(model, CONTROL) if CONTROL in self._bins[model] else {}
-            pooled |= {unit: compared(bins, control.get(unit, ())) for unit, bins in units.items() if not pooled[unit]}
-        return {unit: counts for unit, counts in pooled.items() if counts is not None}
+            pooled |= {key: compared(bins, control.get(key[1], ())) for key, bins in groups.items() if not pooled[key]}
+        return {key: counts for key, counts in pooled.items() if counts is not None}
 
     def _summary(self, model: str, condition: str) -> ConditionSummary:
         bins = self._bins[model][condition]
@@ -377,7 +471,7 @@ class Tally:
             mean_target_score=_mean(one.score for one in counted),
             heat_in_patch=_mean(one.heat for one in counted),
             px_per_cell=median(sizes) if sizes else None,
-            **{measure: clip_rate(list(self.rates(model, measure, condition).values())) for measure in MEASURES},
+            **{measure: self.rate(model, measure, condition) for measure in MEASURES},
         )
 
 

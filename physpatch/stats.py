@@ -19,25 +19,33 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Rate:
-    """A share with its 95 % interval. ``rate`` and ``ci95`` are None where nothing was counted."""
+    """A share with its 95 % interval. ``rate`` and ``ci95`` are None where nothing was counted.
+
+    Of a single take of a camera ``ci95`` is None too, since it does not tell of others, and ``within95`` is for that take.
+    """
 
     rate: float | None
     ci95: Interval | None
     n: int
+    within95: Interval | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        return values if self.within95 is not None else {k: v for k, v in values.items() if k != "within95"}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Rate":
         """Read :meth:`to_dict`'s output back, from JSON too."""
-        low_high = value["ci95"]
-        return cls(value["rate"], None if low_high is None else (low_high[0], low_high[1]), value["n"])
+        ends = (None if end is None else (end[0], end[1]) for end in (value["ci95"], value.get("within95")))
+        ci95, within95 = ends
+        return cls(value["rate"], ci95, value["n"], within95)
 
     def __str__(self) -> str:
-        if self.rate is None or self.ci95 is None:
+        if self.rate is None:
             return "not measured"
+        if self.ci95 is None:
+            return f"{percent(self.rate)} in one take, which tells nothing of others"
         return f"{percent(self.rate)} [{100 * self.ci95[0]:.1f}, {100 * self.ci95[1]:.1f}], n = {self.n}"
 
 
@@ -63,8 +71,10 @@ class Difference:
         return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
 
     def __str__(self) -> str:
-        if self.difference is None or self.ci95 is None:
+        if self.difference is None:
             return "not measured"
+        if self.ci95 is None:
+            return f"{100 * self.difference:+.1f} points between two takes, which tell nothing of others"
         low, high = (100 * end for end in self.ci95)
         return f"{100 * self.difference:+.1f} points [{low:+.1f}, {high:+.1f}], n = {self.n}"
 
@@ -87,24 +97,27 @@ def clopper_pearson(successes: int, n: int) -> Rate:
     return _independent(successes, n, "exact")
 
 
-def clip_rate(rates: Sequence[float]) -> Rate:
+def clip_rate(rates: Sequence[float], weights: Sequence[float] | None = None) -> Rate:
     """Mean of the clips' own success rates; ``n`` counts clips, because frames of one clip are not independent trials.
 
     The interval is Wilson's at the effective number of trials n / ICC, with the intra-class correlation from the spread
     between clips (Kish 1965, section 5.4, for clusters of many frames). To that spread a quarter of a clip at 0 and one at
     1 are added, because a few clips that agree do not show that all would: so it covers 94 to 99 % where the t interval
     falls to 48 % (docs/results.md). With a single clip nothing is known of others.
+
+    With ``weights``, above 0, clips count as much as these say, and as many as clips of one weight would tell as much.
     """
-    n = len(rates)
-    if n == 0:
+    if len(rates) == 0:
         return Rate(None, None, 0)
-    mean = math.fsum(rates) / n
-    if n == 1:
+    shares = np.full(len(rates), 1 / len(rates)) if weights is None else np.asarray(weights) / math.fsum(weights)
+    values = np.asarray(rates, dtype=float)
+    mean, n = math.fsum(shares * values), 1 / math.fsum(shares**2)
+    if len(rates) == 1:
         return Rate(mean, (0.0, 1.0), 1)
-    center = (math.fsum(rates) + _PRIOR_CLIPS) / (n + 2 * _PRIOR_CLIPS)
-    spread = math.fsum((r - center) ** 2 for r in rates) + _PRIOR_CLIPS * (center**2 + (1 - center) ** 2)
+    center = (n * mean + _PRIOR_CLIPS) / (n + 2 * _PRIOR_CLIPS)
+    spread = n**2 * math.fsum((shares * (values - center)) ** 2) + _PRIOR_CLIPS * (center**2 + (1 - center) ** 2)
     correlation = spread / (n + 2 * _PRIOR_CLIPS - 1) / (center * (1 - center))
-    return Rate(mean, _score_interval(mean, n / min(1.0, correlation)), n)
+    return Rate(mean, score_interval(mean, n / min(1.0, correlation)), len(rates))
 
 
 def clip_t(rates: Sequence[float]) -> Interval | None:
@@ -171,7 +184,7 @@ def clips_needed(margin: float, *, rate: float = 0.5, correlation: float = 1.0) 
         raise ValueError(f"a margin of {margin} or a rate of {rate} cannot be")
 
     def half(clips: int) -> float:
-        low, high = _score_interval(rate, clips / max(correlation, 1e-3))
+        low, high = score_interval(rate, clips / max(correlation, 1e-3))
         return (high - low) / 2
 
     low, high = 1, _MOST_UNITS
@@ -184,29 +197,31 @@ def clips_needed(margin: float, *, rate: float = 0.5, correlation: float = 1.0) 
 # --- two rates -----------------------------------------------------------------------------------------------------------
 
 
-def paired_difference(ones: Sequence[float], others: Sequence[float]) -> Difference:
+def paired_difference(
+    ones: Sequence[float], others: Sequence[float], weights: Sequence[float] | None = None
+) -> Difference:
     """Mean difference of two rates of the same clips or pose cells, each in [0, 1].
 
     The interval is Student's t with half a pair at +1, half a pair at -1 and one at 0 added, as Agresti and Min (2005) add to
     the table of matched pairs: pairs that all agree do not show that all would. McNemar's exact test counts the pairs
-    of which one side succeeded in most frames and the other did not.
+    of which one side succeeded in most frames and the other did not. ``weights`` are those of :func:`clip_rate`.
 
     Raises:
         ValueError: not as many of one as of the other.
     """
     d = np.asarray(ones, dtype=float) - np.asarray(others, dtype=float)  # ValueError where the lengths differ
-    n = len(d)
-    if n == 0:
+    if len(d) == 0:
         return Difference(None, None, 0)
-    mean = float(d.mean())
-    if n == 1:
+    shares = np.full(len(d), 1 / len(d)) if weights is None else np.asarray(weights) / math.fsum(weights)
+    mean, n = math.fsum(shares * d), 1 / math.fsum(shares**2)
+    if len(d) == 1:
         return Difference(mean, (-1.0, 1.0), 1)
     weight = n + 4 * _PRIOR_PAIRS
-    center = float(d.sum()) / weight
+    center = n * mean / weight
     extra = _PRIOR_PAIRS * ((1 - center) ** 2 + (1 + center) ** 2) + 2 * _PRIOR_PAIRS * center**2
-    variance = (float(((d - center) ** 2).sum()) + extra) / (weight - 1)
-    half = float(stats.t.ppf(0.975, n - 1)) * math.sqrt(variance / weight)
-    return Difference(mean, (max(-1.0, center - half), min(1.0, center + half)), n, mcnemar(ones, others))
+    variance = (n**2 * math.fsum((shares * (d - center)) ** 2) + extra) / (weight - 1)
+    half = float(stats.t.ppf(0.975, max(n - 1, 1))) * math.sqrt(variance / weight)
+    return Difference(mean, (max(-1.0, center - half), min(1.0, center + half)), len(d), mcnemar(ones, others))
 
 
 def mcnemar(ones: Sequence[float], others: Sequence[float]) -> float:
@@ -300,9 +315,9 @@ def _independent(successes: int, n: int, method: str) -> Rate:
     return Rate(successes / n, (float(interval.low), float(interval.high)), n)
 
 
-def _score_interval(rate: float, trials: float) -> Interval:
-    """Wilson's interval for a rate that need not be a whole number of successes."""
-    squared = _Z**2 / trials
+def score_interval(rate: float, trials: float, quantile: float = _Z) -> Interval:
+    """Compute Wilson's interval for a rate that need not be a whole number of successes."""
+    squared = quantile**2 / trials
     middle = (rate + squared / 2) / (1 + squared)
-    half = _Z / (1 + squared) * math.sqrt(rate * (1 - rate) / trials + squared / (4 * trials))
+    half = quantile / (1 + squared) * math.sqrt(rate * (1 - rate) / trials + squared / (4 * trials))
     return max(0.0, middle - half), min(1.0, middle + half)

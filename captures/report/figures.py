@@ -57,13 +57,15 @@ def pose_plot(grid: PoseGrid, cells: Mapping[tuple[int, int], MapCell], words: s
             cell = cells.get((row, column))
             rate = None if cell is None else cell.rate.rate
             box = (column - 0.5, row - 0.5)
-            if cell is None or rate is None or cell.rate.ci95 is None:
+            if cell is None or rate is None:
                 axis.add_patch(Rectangle(box, 1, 1, facecolor="white", edgecolor="0.8", hatch="////"))
                 axis.text(column, row, "empty", ha="center", va="center", fontsize=7, backgroundcolor="white")
                 continue
             axis.add_patch(Rectangle(box, 1, 1, facecolor=str(1 - 0.75 * rate), edgecolor="0.8"))
-            low, high = (100 * end for end in cell.rate.ci95)
-            told = f"{100 * rate:.0f} %\n{low:.0f} to {high:.0f}\nn = {cell.rate.n}, {cell.frames} fr."
+            sure = (
+                "one take" if cell.rate.ci95 is None else "{:.0f} to {:.0f}".format(*(100 * e for e in cell.rate.ci95))
+            )
+            told = f"{100 * rate:.0f} %\n{sure}\nn = {cell.rate.n}, {cell.frames} fr."
             axis.text(
                 column, row, told, ha="center", va="center", fontsize=7, color="white" if rate > 0.55 else "black"
             )
@@ -151,11 +153,12 @@ def strip_plot(pictures: Sequence[tuple[str, NDArray[np.uint8]]]) -> bytes:
 
 
 def _point(axis: Axes, rate: Rate, at: float, mark: str, color: str, *, across: bool = False) -> None:
-    """A rate with its interval."""
-    if rate.rate is None or rate.ci95 is None:
+    """A rate with its interval, if it has one."""
+    if rate.rate is None:
         return
     value = 100 * rate.rate
-    spread = [[max(0.0, value - 100 * rate.ci95[0])], [max(0.0, 100 * rate.ci95[1] - value)]]
+    low, high = (value, value) if rate.ci95 is None else (100 * end for end in rate.ci95)
+    spread = [[max(0.0, value - low)], [max(0.0, high - value)]]
     x, y = (value, at) if across else (at, value)
     errors = {"xerr" if across else "yerr": spread}
     axis.errorbar(x, y, fmt=mark, color=color, markersize=5, capsize=2, elinewidth=1, **errors)  # type: ignore[arg-type]

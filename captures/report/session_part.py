@@ -23,7 +23,7 @@ from physpatch.stats import Rate, percent
 SHEET_DPI = 60
 _MOST_FRAMES = 12
 _FRAME_WIDTH_PX = 480
-_UNITS = {"step": "steps of the plan", "clip": "clips", "pose cell": "pose cells"}
+_UNITS = {"step": "steps of the plan", "clip": "clips", "pose cell": "takes"}
 _SHORT = {
     "target": "target first",
     "wrong": "wrong answer",
@@ -74,8 +74,14 @@ def session_blocks(
 
 def rate_words(rate: Rate) -> str:
     """``41.0 % (30.2 to 52.8, n = 80)``, or a dash where nothing was counted."""
-    if rate.rate is None or rate.ci95 is None:
+    if rate.rate is None:
         return "–"
+    if rate.ci95 is None:
+        if rate.within95 is None:
+            return f"{percent(rate.rate)} (one take)".replace(" ", "\N{NO-BREAK SPACE}")
+        low, high = (100 * end for end in rate.within95)
+        words = f"{percent(rate.rate)}|(one take;|within it {low:.1f} to {high:.1f})"
+        return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")
     words = f"{percent(rate.rate)}|({100 * rate.ci95[0]:.1f} to {100 * rate.ci95[1]:.1f},|n = {rate.n})"
     return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")  # lines break between its parts only
 
@@ -149,7 +155,7 @@ def _effect(session: RecordedSession) -> Iterator[Block]:
         ],
         frozenset(i for i, s in enumerate(summaries) if s.condition == "patch"),
         f"Rates are means over {_UNITS[tally.unit_kind]}, of which n are counted: {_condition_words(tally)} "
-        f"Intervals are 95 %.",
+        f"Intervals are 95 %. {_design_words(tally)}",
     )
     comparisons = tally.comparisons()
     if comparisons:
@@ -176,13 +182,26 @@ def _condition_words(tally: Tally) -> str:
     if not known:
         return "all of them, for no control tells where the model would have been right."
     return (
-        f"those in which the model recognises what is shown with the {CONTROL} control, because a patch cannot fool "
-        "what was wrong before."
+        f"those in which the model recognises what is shown with the {CONTROL} control, each weighed by how often it does, "
+        "because a patch cannot fool what was wrong before."
     )
 
 
+def _design_words(tally: Tally) -> str:
+    """What the intervals reach over, and what they do not."""
+    design = tally.design()
+    fixed = " and ".join(filter(None, [", ".join(design.fixed[:-1]), design.fixed[-1]]))
+    words = f"They hold for this {fixed}: a session tells nothing of others."
+    if tally.unit_kind == "pose cell":
+        words += (
+            f" Sheets were held up in {design.takes} takes over {design.poses} poses. The poses of one take share its hand and "
+            "its light, so the take is what intervals are over; of a single take none is claimed."
+        )
+    return words
+
+
 def _certainty(tally: Tally) -> Iterator[Block]:
-    unit = tally.unit_kind
+    unit = "take" if tally.unit_kind == "pose cell" else tally.unit_kind
     rows = []
     for model in tally.models:
         for measure in measures_of(tally, model):

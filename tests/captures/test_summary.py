@@ -1,12 +1,14 @@
 """What rows add up to: units, conditions, controls, maps, and a detector's outcomes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from support import frame_row as row
 
 from captures.protocol import Protocol
 from captures.summary import Tally, tally_of
+from physpatch.clustered import Observation, clustered_difference, clustered_rate
 
 
 def test_the_summary_counts_clips_that_the_control_gets_right() -> None:
@@ -131,10 +133,55 @@ def test_sheets_shown_one_after_the_other_are_paired_by_pose_cell() -> None:
     tally = tally_of(shown_by_hand(), "blue thing")
     assert tally.unit_kind == "pose cell"
     patch, _ = tally.summaries()
-    assert (patch.target.rate, patch.target.n, patch.clips) == (0.5, 2, 1)
+    assert (patch.target.rate, patch.target.n, patch.clips) == (0.5, 1, 1)
     (found,) = [c for c in tally.comparisons() if c.measure == "target"]
-    assert (found.control, found.difference.difference, found.difference.n) == ("grey", 0.5, 2)
-    assert tally.exclusions("m") == {"no grey control at this pose": 4}
+    assert (found.control, found.difference.difference, found.difference.n) == ("grey", 0.5, 1)
+
+
+def test_one_take_claims_no_interval_over_takes_and_the_fixed_is_named() -> None:
+    """Its pose cells counted as independent units: 24 % of such 95 % intervals held the truth where takes differed much."""
+    tally = tally_of(shown_by_hand(), "blue thing")
+    rate = tally.rate("m", "target", "patch")
+    assert (rate.rate, rate.ci95, rate.n) == (0.5, None, 1) and rate.within95 is not None
+    assert "one take" in str(rate) and "within95" in rate.to_dict()
+    (found,) = [c.difference for c in tally.comparisons() if c.measure == "target"]
+    assert found.ci95 is None and not found.told and "two takes" in str(found)
+    design = tally.design()
+    assert (design.takes, design.poses) == (2, 3)
+    assert design.fixed == ("training seed", "print", "camera", "light", "scene")
+
+
+def test_takes_are_what_intervals_are_over() -> None:
+    """Three takes of two poses: the interval is that of the takes and cells, not of six units."""
+    rows = []
+    for take in range(3):
+        for pose, (distance, yaw) in enumerate(((0.4, 0), (1.0, 20))):
+            number = 100 * take + 10 * pose
+            rows += [posed(number + i, "grey", 2 * take, "red thing", distance, yaw) for i in range(4)]
+            hits = ("blue thing",) * (take + 1) + ("red thing",) * (3 - take)
+            rows += [posed(number + 4 + i, "patch", 2 * take + 1, a, distance, yaw) for i, a in enumerate(hits)]
+    tally = tally_of(rows, "blue thing")
+    expected = [Observation(2 * take + 1, ((0, cell), None), (take + 1) / 4) for take in range(3) for cell in range(2)]
+    rate = tally.rate("m", "target", "patch")
+    assert rate == clustered_rate(expected) and rate.n == 3 and rate.ci95 is not None
+    (difference,) = [c.difference for c in tally.comparisons() if c.measure == "target"]
+    harmless = [replace(one, take=one.take - 1, share=0.0) for one in expected]  # type: ignore[operator]
+    assert difference == clustered_difference(expected, harmless) and difference.n == 3
+
+
+def test_a_unit_weighs_as_much_as_its_control_is_right() -> None:
+    """Half of the grey frames wrong, and the patch's success there worth as much as a unit that is always right."""
+    rows = []
+    for clip, (right, hits) in enumerate(((4, 0), (2, 4), (0, 4), (4, 4), (4, 0))):
+        rows += [row(20 * clip + i, "grey", clip, "red thing" if i < right else "kite") for i in range(4)]
+        rows += [row(20 * clip + 10 + i, "patch", clip, "blue thing" if i < hits else "red thing") for i in range(4)]
+    tally = tally_of(rows, "blue thing")
+    assert tally.weights("m") == {0: 1.0, 1: 0.5, 2: 0.0, 3: 1.0, 4: 1.0}
+    # pairs of frames of one clip in which the control is right: 4, 2, 0, 4, 4 of 4, and the patch reaches 0, 2, 0, 4, 0
+    assert tally.rate("m", "target", "patch").rate == pytest.approx((0.5 + 1) / 3.5)
+    (grey,) = [c.difference for c in tally.comparisons() if c.measure == "target"]
+    assert grey.difference == pytest.approx(1.5 / 3.5) and grey.n == 4
+    assert tally.exclusions("m") == {"not recognised with the grey control": 4}
 
 
 def test_maps_hold_rates_counts_and_nothing_where_nothing_was_seen() -> None:

@@ -1,0 +1,134 @@
+"""Do the intervals of hand-held sessions hold what is true? Coverage by design and by how much takes differ.
+
+    python benchmarks/session_intervals.py [--sessions 2000] [--seed 0]
+
+Sessions are drawn from a known population: the logit of a frame's success is a mean, plus the take's own effect (a hand,
+a light, a distance that drifts), plus that of the pose, which all takes share. Patch and control are filmed in takes of their
+own over the same twelve poses, five frames each. Truth is the mean over all takes and poses. Prints one JSON object: the share
+of nominal 95 % intervals that hold it, for a rate and for a difference with a control, by the number of takes and the standard
+deviation of their effect in logits; ``worst`` is the lowest and highest. Of a single take no interval over takes is claimed
+(``claimed`` is 0); what is claimed, the interval within that take, is held against the take's own rate. For comparison
+``cells_as_units`` is the coverage of intervals that take pose cells for independent.
+"""
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from physpatch.clustered import Observation, clustered_difference, clustered_rate
+from physpatch.stats import clip_rate
+
+_TAKES, _POSES, _FRAMES = (1, 3, 6, 10), 12, 5
+_TAKE_SD, _POSE_SD = (0.0, 0.5, 1.0, 2.0), 0.7
+_LOGITS = (-1.7, 0.0, 1.7)
+_CONTROL_LOGITS = (0.0, -2.5)  # beside a patch at 0: no effect, and a large one
+_QUADRATURE = 80
+
+
+def main() -> None:
+    """Print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=2000, help="drawn for each design")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    print(json.dumps(coverage(options.sessions, options.seed)))  # noqa: T201
+
+
+def coverage(sessions: int, seed: int) -> dict[str, Any]:
+    """Measure the coverage in every design, see the module."""
+    rng = np.random.default_rng(seed)
+    designs = []
+    for takes in _TAKES:
+        for sd in _TAKE_SD:
+            design: dict[str, Any] = {"takes": takes, "take_sd": sd}
+            for logit in _LOGITS:
+                design[f"rate {population_rate(logit, sd):.2f}"] = of_rates(rng, sessions, takes, sd, logit)
+            for logit in _CONTROL_LOGITS:
+                truth = population_rate(0.0, sd) - population_rate(logit, sd)
+                design[f"difference {truth:.2f}"] = of_differences(rng, sessions, takes, sd, logit)
+            designs.append(design)
+    held = [
+        part["coverage"]
+        for design in designs
+        for part in design.values()
+        if isinstance(part, dict) and design["takes"] > 1
+    ]
+    error = 1.96 * float(np.sqrt(0.95 * 0.05 / sessions))
+    return {
+        "sessions": sessions,
+        "monte_carlo_error": round(error, 4),
+        "poses": _POSES,
+        "frames_a_pose": _FRAMES,
+        "worst": [min(held), max(held)],
+        "designs": designs,
+    }
+
+
+def population_rate(logit: float, take_sd: float) -> float:
+    """Compute the mean over takes and poses, by Gauss-Hermite quadrature."""
+    at, weights = np.polynomial.hermite_e.hermegauss(_QUADRATURE)
+    values = expit(logit + np.hypot(take_sd, _POSE_SD) * at)
+    return float((weights * values).sum() / weights.sum())
+
+
+def drawn(
+    rng: np.random.Generator, takes: int, sd: float, logit: float, pose: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw each cell's share of frames, (takes, poses), and each take's own rate over all poses, (takes,)."""
+    effects = logit + rng.normal(0, sd, (takes, 1))
+    shares = rng.binomial(_FRAMES, expit(effects + pose)) / _FRAMES
+    at, weights = np.polynomial.hermite_e.hermegauss(_QUADRATURE)
+    return shares, (weights * expit(effects + _POSE_SD * at)).sum(axis=1) / weights.sum()
+
+
+def observations(shares: NDArray[np.float64], first: int = 0) -> list[Observation]:
+    """List the cells of all takes, named from ``first`` on."""
+    return [Observation(first + take, cell, float(share)) for (take, cell), share in np.ndenumerate(shares)]
+
+
+def of_rates(rng: np.random.Generator, sessions: int, takes: int, sd: float, logit: float) -> dict[str, float]:
+    """Measure the coverage of a rate's interval; of a single take that of the interval within it."""
+    truth = population_rate(logit, sd)
+    held, claimed, naive, width = 0, 0, 0, 0.0
+    for _ in range(sessions):
+        shares, own = drawn(rng, takes, sd, logit, rng.normal(0, _POSE_SD, _POSES))
+        rate = clustered_rate(observations(shares))
+        ends = rate.ci95 or rate.within95 or (0.0, 1.0)
+        claimed += rate.ci95 is not None
+        held += ends[0] <= (truth if takes > 1 else float(own[0])) <= ends[1]
+        cells = clip_rate(shares.mean(axis=0).tolist()).ci95 or (0.0, 1.0)
+        naive += cells[0] <= truth <= cells[1]
+        width += ends[1] - ends[0]
+    return {
+        "coverage": held / sessions,
+        "claimed": claimed / sessions,
+        "cells_as_units": naive / sessions,
+        "mean_width": round(width / sessions, 3),
+    }
+
+
+def of_differences(rng: np.random.Generator, sessions: int, takes: int, sd: float, logit: float) -> dict[str, float]:
+    """Measure the coverage of the interval of a patch less its control."""
+    truth = population_rate(0.0, sd) - population_rate(logit, sd)
+    held, claimed, width = 0, 0, 0.0
+    for _ in range(sessions):
+        pose = rng.normal(0, _POSE_SD, _POSES)
+        patch, control = (drawn(rng, takes, sd, at, pose)[0] for at in (0.0, logit))
+        difference = clustered_difference(observations(patch), observations(control, takes))
+        ends = difference.ci95
+        claimed += ends is not None
+        held += ends is not None and ends[0] <= truth <= ends[1]
+        width += 0.0 if ends is None else ends[1] - ends[0]
+    return {
+        "coverage": held / sessions,
+        "claimed": claimed / sessions,
+        "mean_width": round(width / sessions, 3),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Rates over takes of several pose cells each: what a hand-held session gives.
+
+A take is a stretch of filming in which one sheet is held up. Frames of one pose cell are alike, and so are the cells of one
+take: the hand, the light and the distance drift together. Cells seen in several takes are alike as well. So the variance of a
+mean has two parts, between takes and between cells, added as for two-way clusters (Cameron, Gelbach and Miller 2011); the
+degrees of freedom are Satterthwaite's (1946), and the interval has Wilson's shape, which stays within 0 and 1.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from physpatch.stats import Difference, Interval, Rate, clip_rate, score_interval
+
+# Weight of one take at 0 and one at 1 that are added to the spread, so that takes which agree by chance do not seem to show
+# that all would; small, because a take of many cells rarely lies there (benchmarks/session_intervals.py).
+_PRIOR_TAKES = 0.002
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One pose cell of one take.
+
+    Attributes:
+        take, cell: names of both; the same cell in another take has the same name.
+        share: of its frames in which something happened, in [0, 1].
+        weight: how much it counts, such as the share of the control's frames that are right at that pose.
+    """
+
+    take: Hashable
+    cell: Hashable
+    share: float
+    weight: float = 1.0
+
+
+class _Side(NamedTuple):
+    """One condition: its mean, the residuals' sums by take and by cell, and the variances of the mean."""
+
+    mean: float
+    center: float
+    takes: int
+    of_takes: float
+    by_cell: dict[Hashable, float]
+    squares: float  # of the residuals, cell by cell of each take
+
+
+def clustered_rate(observations: Sequence[Observation]) -> Rate:
+    """Estimate the share over takes and poses; ``n`` counts takes.
+
+    With a single take nothing is known of others: no interval over takes is claimed, and ``within95`` is that over its cells.
+    """
+    counted = [one for one in observations if one.weight > 0]
+    if not counted:
+        return Rate(None, None, 0)
+    side = _side(counted)
+    if side.takes == 1:
+        within = clip_rate([one.share for one in counted], [one.weight for one in counted])
+        return Rate(side.mean, None, 1, within.ci95 if len(counted) > 1 else None)
+    between_cells = _between_cells(side.by_cell, side.squares)
+    variance = side.of_takes + between_cells
+    quantile = _quantile([(side.of_takes, side.takes - 1), (between_cells, len(side.by_cell) - 1)])
+    return Rate(side.mean, _interval(side, variance, quantile), side.takes)
+
+
+def clustered_difference(ones: Sequence[Observation], others: Sequence[Observation]) -> Difference:
+    """Estimate the difference of two conditions that were filmed in takes of their own; only cells of both count.
+
+    Cells are paired: what a pose does to both is taken off. The interval joins those of both rates (Newcombe 1998, method
+    10) and what the difference varies from cell to cell. ``n`` is the smaller number of takes; with one take on either side
+    no interval is claimed.
+    """
+    common = {one.cell for one in ones if one.weight > 0} & {one.cell for one in others if one.weight > 0}
+    sides = [
+        _side(counted) if (counted := [one for one in side if one.cell in common and one.weight > 0]) else None
+        for side in (ones, others)
+    ]
+    one, other = sides
+    if one is None or other is None:
+        return Difference(None, None, 0)
+    difference, takes = one.mean - other.mean, min(one.takes, other.takes)
+    if takes == 1:
+        return Difference(difference, None, 1)
+    by_cell = {cell: one.by_cell[cell] - other.by_cell[cell] for cell in one.by_cell}
+    between_cells = _between_cells(by_cell, one.squares + other.squares)
+    parts = [(one.of_takes, one.takes - 1), (other.of_takes, other.takes - 1), (between_cells, len(by_cell) - 1)]
+    quantile = _quantile(parts)
+    low, high = _interval(one, one.of_takes, quantile)
+    least, most = _interval(other, other.of_takes, quantile)
+    of_cells = quantile**2 * between_cells
+    below = np.sqrt((one.mean - low) ** 2 + (most - other.mean) ** 2 + of_cells)
+    above = np.sqrt((high - one.mean) ** 2 + (other.mean - least) ** 2 + of_cells)
+    return Difference(difference, (max(-1.0, difference - float(below)), min(1.0, difference + float(above))), takes)
+
+
+def _side(observations: Sequence[Observation]) -> _Side:
+    weights = np.array([one.weight for one in observations])
+    weights = weights / weights.sum()
+    shares = np.array([one.share for one in observations])
+    mean = float(weights @ shares)
+    of_take: dict[Hashable, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    by_cell: dict[Hashable, float] = defaultdict(float)
+    residuals = weights * (shares - mean)
+    for one, weight, share, residual in zip(observations, weights, shares, residuals, strict=True):
+        of_take[one.take][0] += weight
+        of_take[one.take][1] += weight * share
+        by_cell[one.cell] += residual
+    takes = len(of_take)
+    parts = np.array(list(of_take.values()))
+    effective = 1 / float((parts[:, 0] ** 2).sum())  # as many takes of one weight would tell as much
+    center = (effective * mean + _PRIOR_TAKES) / (effective + 2 * _PRIOR_TAKES)
+    spread = effective**2 * float(((parts[:, 1] - parts[:, 0] * center) ** 2).sum())
+    spread += _PRIOR_TAKES * (center**2 + (1 - center) ** 2)
+    freedom = max(effective + 2 * _PRIOR_TAKES - 1, 1e-9)
+    return _Side(mean, center, takes, spread / freedom / effective, dict(by_cell), float((residuals**2).sum()))
+
+
+def _between_cells(by_cell: dict[Hashable, float], squares: float) -> float:
+    """The variance of a mean that comes from the cells, beyond what cells of each take vary in any case."""
+    cells = len(by_cell)
+    return max(0.0, sum(r * r for r in by_cell.values()) * cells / (cells - 1) - squares) if cells > 1 else 0.0
+
+
+def _quantile(parts: Sequence[tuple[float, int]]) -> float:
+    """Student's 97.5 % quantile at Satterthwaite's degrees of freedom of a sum of variances, each with its own."""
+    total = sum(variance for variance, _ in parts)
+    needed = sum(variance**2 / freedom for variance, freedom in parts if freedom > 0)
+    return float(stats.t.ppf(0.975, total**2 / needed if needed > 0 else 1))
+
+
+def _interval(side: _Side, variance: float, quantile: float) -> Interval:
+    return score_interval(side.mean, side.center * (1 - side.center) / variance, quantile)

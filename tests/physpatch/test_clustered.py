@@ -1,0 +1,55 @@
+"""Rates over takes of several pose cells: the estimators by hand, and their intervals' coverage."""
+
+from dataclasses import replace
+
+import pytest
+from session_intervals import coverage
+
+from physpatch.clustered import Observation, clustered_difference, clustered_rate
+
+
+def test_the_mean_is_weighted_and_counts_takes() -> None:
+    observations = [Observation("a", 0, 1.0, 0.5), Observation("a", 1, 0.0), Observation("b", 0, 1.0)]
+    rate = clustered_rate([*observations, Observation("c", 0, 1.0, 0.0)])
+    assert rate.rate == pytest.approx(0.6) and rate.n == 2
+    assert rate.ci95 is not None and rate.ci95[0] < 0.6 < rate.ci95[1]
+    assert clustered_rate([]).rate is None and clustered_rate([Observation("a", 0, 1.0, 0.0)]).n == 0
+
+
+def test_takes_that_differ_widen_the_interval_and_cells_that_differ_too() -> None:
+    def width(shares: list[list[float]]) -> float:
+        rate = clustered_rate([Observation(t, c, share) for t, row in enumerate(shares) for c, share in enumerate(row)])
+        assert rate.rate == pytest.approx(0.5) and rate.ci95 is not None
+        return rate.ci95[1] - rate.ci95[0]
+
+    alike = width([[0.5, 0.5, 0.5]] * 4)
+    cells_differ = width([[0.0, 0.5, 1.0]] * 4)
+    takes_differ = width([[0.0] * 3, [0.0] * 3, [1.0] * 3, [1.0] * 3])
+    assert alike < cells_differ and alike < takes_differ
+
+
+def test_takes_that_agree_do_not_show_that_all_would() -> None:
+    for n, least in ((3, 0.5), (10, 0.15)):
+        rate = clustered_rate([Observation(take, cell, 0.0) for take in range(n) for cell in range(12)])
+        assert rate.rate == 0 and rate.ci95 is not None and rate.ci95[0] < 1e-9 and rate.ci95[1] > least
+
+
+def test_only_cells_of_both_are_compared() -> None:
+    ones = [Observation(take, cell, 1.0) for take in range(3) for cell in range(4)]
+    others = [Observation(take + 3, cell, 0.0) for take in range(3) for cell in range(2, 6)]
+    difference = clustered_difference(ones, others)
+    assert difference.difference == pytest.approx(1) and difference.n == 3 and difference.ci95 is not None
+    assert clustered_difference(ones, [replace(one, cell=9) for one in others]).n == 0
+    single = clustered_difference(ones, others[:4])
+    assert single.difference == pytest.approx(1) and single.ci95 is None and single.n == 1
+
+
+def test_intervals_hold_what_is_true_however_much_takes_differ() -> None:
+    """A small run of benchmarks/session_intervals.py, whose bounds are narrower."""
+    result = coverage(150, 1)
+    assert result["worst"][0] > 0.88
+    for design in result["designs"]:
+        for part in (value for value in design.values() if isinstance(value, dict)):
+            assert part["claimed"] == (design["takes"] > 1)
+    (worst,) = [d for d in result["designs"] if (d["takes"], d["take_sd"]) == (3, 2.0)]
+    assert worst["rate 0.50"]["cells_as_units"] < 0.6  # what was claimed before
