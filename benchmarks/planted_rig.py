@@ -46,7 +46,7 @@ class PlantedRig(VirtualRig):
 
     pose: degrees of yaw to either side. resolution: metres. colour: how far another printer's inks and sensor take the place
     of the true ones. blur: pixels of the lens. sharpening: amount of a phone's unsharp mask. rolling shutter: pixels by which
-    the hand shakes the sheet to and fro while the shutter's rows are read one after another.
+    the hand shakes the patch, and not its controls, to and fro while the shutter's rows are read one after another.
     """
 
     def __init__(self, cause: str, strength: float, *arguments: object, seed: int, **more: object) -> None:
@@ -65,7 +65,7 @@ class PlantedRig(VirtualRig):
         self, sheet: list[NDArray[np.float32]], layout: SheetLayout, pose: RigPose
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         light, cover = super()._project(sheet, layout, pose)
-        if self._cause != "rolling shutter":
+        if self._cause != "rolling shutter" or layout.kind != "patch":
             return light, cover
         swings, phase = self._shaking.uniform(*_SHAKES), self._shaking.uniform(0, 2 * np.pi)
         layers = shaken(np.dstack([light, cover]), self._strength, swings, phase)

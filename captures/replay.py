@@ -28,6 +28,7 @@ from physpatch.rig import WhiteBalance
 from physpatch.victims.base import Victim, untouched
 
 _MOST_TILT_DEG = 85.0
+_CAMERA_JPEG = 95.0  # of the frames: how strongly a camera codes is not measured, but its colour has half the resolution
 STEPS = ("trained", "posed", "sized", "coloured", "blurred")
 Judge = Callable[[Tensor, "View"], Tensor]
 
@@ -173,7 +174,7 @@ def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, v
         blur_px=torch.full((draws,), view.shot.blur_px),
         motion_px=torch.zeros(draws),
         noise=torch.full((draws,), math.hypot(view.shot.read_noise, view.shot.shot_noise)),
-        jpeg=torch.full((draws,), 100.0),
+        jpeg=torch.full((draws,), _CAMERA_JPEG),
     )
     at_camera = there.expand(draws, -1, -1)
     return [

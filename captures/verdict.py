@@ -10,6 +10,7 @@ from physpatch.stats import Difference, Rate, independent_difference
 TRAINED, REAL = "trained", "captured"
 _LEAST_LOSS = 0.03  # as a share: less is not worth naming
 _LEVEL = 0.05
+_MOST = 0.5  # of the whole loss
 _COMPARABLE = 0.5  # of the largest loss: one as large, and not told from it, is named beside it
 
 
@@ -94,9 +95,10 @@ def verdict(
 ) -> Verdict:
     """Name what lost most.
 
-    A cause is named only where the loss from the first step to the last is told from chance, and its own is: by Holm's rule
-    (1979) over all steps, since the largest of several is looked for. Where the camera shows clearly more than the last
-    replayed step foretells, about as much as was lost before, the replay does not know what happens, and that is the answer.
+    A cause is named only where the loss from the first step to the last is told from chance: that is one test, however many
+    steps there are. Some step has that loss. One that has most of it must be told from chance itself; any other by Holm's
+    rule (1979) over all steps, since several are looked at. Where the camera shows clearly more than the last replayed step
+    foretells, about as much as was lost before, the replay does not know what happens, and that is the answer.
 
     Args:
         steps: of :data:`WAY`.
@@ -115,7 +117,7 @@ def verdict(
         if _is_loss(losses[TRAINED]) and _is_loss(whole):
             begun = f"On held-out photographs, {happened} in {100 * digital.rate:.0f} % of the cases. {begun}"
             total = whole
-    causes = _causes(losses) if _is_loss(total) else []
+    causes = _causes(losses, total) if _is_loss(total) else []
     if not causes:
         small = (total.difference or 0.0) < _LEAST_LOSS
         why = (
@@ -137,9 +139,10 @@ def verdict(
     )
 
 
-def _causes(losses: dict[str, Difference]) -> list[str]:
+def _causes(losses: dict[str, Difference], total: Difference) -> list[str]:
     """The step that lost most, and one that lost about as much, if there is one; empty where none is told from chance."""
     told = _told_together(losses)
+    told |= {name for name, loss in losses.items() if loss.told and _share(loss) > _MOST * _share(total)}
     found = sorted(
         (name for name in told if _share(losses[name]) >= _LEAST_LOSS), key=lambda name: -_share(losses[name])
     )

@@ -1,5 +1,6 @@
 """The replay on real weights before the virtual rig: steps, causes, what is refused, and what a session teaches."""
 
+import dataclasses
 import json
 from dataclasses import replace
 from functools import cache
@@ -9,12 +10,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from gap_causes import judged, labelled, summary
 from planted_rig import CAUSES, PlantedRig
 
 from calibration.colour import delta_e00
 from calibration.errors import InputError
 from captures.gap import _background, measure_gap, session_lights
-from captures.learn import learn_from
+from captures.learn import PARTS, learn_from
 from captures.recorded import RecordedSession
 from captures.replay import STEPS, View, replay
 from captures.replay import example as draw_example
@@ -36,12 +38,6 @@ MILD = TrainConfig(model="efficientnet_lite0", eot=EotConfig.preset("mild"))
 @pytest.fixture(scope="module")
 def victim():
     return load_victim("efficientnet_lite0")
-
-
-def labelled(session: RecordedSession) -> RecordedSession:
-    """Each clip shows what the victim takes it for with the grey control: what it truly is does not matter here."""
-    answers = {row.clip: row.top1 for row in session.rows if row.condition == "grey"}
-    return replace(session, rows=[replace(row, label=answers[row.clip]) for row in session.rows])
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +93,23 @@ def test_a_print_that_keeps_its_effect_has_no_cause(gap_of) -> None:
     )
     # one of eight clips, which is film's luck, may be foretold wrongly
     assert gap.prediction is not None and gap.prediction.brier <= 1 / 8 and len(gap.predicted) == gap.prediction.n
+
+
+def test_the_benchmark_counts_right_answers_and_false_alarms(gap_of) -> None:
+    """Nothing named is right where nothing is planted and wrong elsewhere; what was not planted is a false alarm."""
+
+    def case(planted: str, filmed: str) -> dict:
+        gap = json.loads(json.dumps(gap_of(filmed).to_dict()))
+        return judged({"planted": planted, "strength": 1.0, "seed": 0, "gap": gap})
+
+    counted = summary(
+        [case("nothing", "nothing"), case("pose", "pose"), case("blur", "nothing"), case("nothing", "pose")]
+    )
+    assert [one["right"] for one in counted["cases"]] == [True, True, False, False]
+    assert [one["false_alarm"] for one in counted["cases"]] == [False, False, False, True]
+    assert counted["right"]["rate"] == 0.5 and counted["false_alarms"]["rate"] == 0.25 and counted["right"]["n"] == 4
+    assert counted["nulls"]["false_alarms"]["rate"] == 0.5 and counted["by_cause"]["pose"]["named"] == {"posed": 1}
+    assert json.dumps(counted)
 
 
 def test_the_last_replayed_step_looks_like_the_captured_frame(gap_of) -> None:
@@ -155,6 +168,27 @@ def test_a_session_teaches_its_angles_sizes_colours_and_scenes(film, victim) -> 
         assert len(labels.readlines()) == 1 + len(list(learned.backgrounds.glob("*.png")))
     scenes = list_photos(str(learned.backgrounds), victim.categories)
     assert {victim.categories[photo.label] for photo in scenes} == {row.label for row in session.rows}
+
+
+def test_parts_of_a_session_are_learned_alone(film, victim) -> None:
+    """What the arms of benchmarks/session_gain.py differ by, and nothing else."""
+    session = film("pose")
+    everything = learn_from(session, victim, MILD.eot)
+    nothing = learn_from(session, victim, MILD.eot, parts=())
+    assert nothing.eot == MILD.eot and nothing.backgrounds is None
+    fields = {f.name for f in dataclasses.fields(EotConfig)}
+    learned = {part: learn_from(session, victim, MILD.eot, parts={part}) for part in PARTS}
+    assert [part for part, one in learned.items() if one.backgrounds is not None] == ["scenes"]
+    changed = {
+        part: {name for name in fields if getattr(one.eot, name) != getattr(MILD.eot, name)}
+        for part, one in learned.items()
+    }
+    assert changed["ranges"] == {"rotation_deg", "tilt_deg", "scale", "blur_px", "noise"}
+    assert changed["colours"] == {"prints", "gain", "temperature", "tint", "gamma"}
+    assert changed["area"] == changed["scenes"] == set()
+    assert all(
+        getattr(everything.eot, name) == getattr(MILD.eot, name) for name in fields - set().union(*changed.values())
+    )
 
 
 def test_the_sheet_is_painted_out_of_the_scenes(film, victim) -> None:
