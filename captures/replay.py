@@ -8,6 +8,7 @@ pixels, the colours and the light, blur and noise. What the network answers at e
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +29,9 @@ from physpatch.rig import WhiteBalance
 from physpatch.victims.base import Victim, untouched
 
 _MOST_TILT_DEG = 85.0
-_CAMERA_JPEG = 95.0  # of the frames: how strongly a camera codes is not measured, but its colour has half the resolution
+_CAMERA_JPEG = (
+    95.0  # of the frames: how strongly a camera codes is not measured, but its colour has half the resolution
+)
 STEPS = ("trained", "posed", "sized", "coloured", "blurred")
 Judge = Callable[[Tensor, "View"], Tensor]
 
@@ -99,7 +102,7 @@ def replay(
         cells: (3, rows, columns) sRGB in [0, 1], the patch.
         views: where to draw it.
         area: share of the image that the patch itself was trained at. None for a patch on an object, which was trained as
-            large as a share of that: it is drawn on the object from the start, as large as it is there.
+            large as a share of that: it is drawn on the object from the start, as large as it is there and in its light.
         eot: the transformations that it was trained under.
         judge: says of inputs (N, 3, S, S) on the CPU and their view what the victim makes of them, (N, ...).
         draws: of these transformations in each view. What is measured is the same in all of them.
@@ -135,6 +138,17 @@ def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, v
     there = torch.from_numpy(view.corners)
     per_pixel = torch.tensor([size / width, size / height])
     at_input = ((there + 0.5) * per_pixel - 0.5).expand(draws, -1, -1)
+    white = WhiteBalance.of(view.shot.white)
+    lit: dict[str, Any] = {
+        "gain": torch.full((draws,), white.gain),
+        "temperature": torch.full((draws,), white.temperature),
+        "tint": torch.full((draws,), white.tint),
+        "shadow": torch.zeros(draws),
+        "glare": torch.zeros(draws),
+        "gamma": torch.ones(draws),
+    }
+    if area is None:  # training has one light on the object and its patch: here it is the object's
+        drawn = replace(drawn, **lit)
     flat = replace(drawn, bend=torch.zeros(draws))
     if area is None:
         trained_wh = patch_size_px(float(_area(at_input[:1])) / size**2, (rows, columns), (size, size))
@@ -157,18 +171,8 @@ def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, v
         motion_px=flat.motion_px * coarse,
         noise=flat.noise * coarse,
     )
-    light = WhiteBalance.of(view.shot.white)
-    coloured = replace(
-        sized,
-        prints=() if view.colours is None else (view.colours,),
-        light=torch.zeros(draws),
-        gain=torch.full((draws,), light.gain),
-        temperature=torch.full((draws,), light.temperature),
-        tint=torch.full((draws,), light.tint),
-        shadow=torch.zeros(draws),
-        glare=torch.zeros(draws),
-        gamma=torch.ones(draws),
-    )
+    prints = () if view.colours is None else (view.colours,)
+    coloured = replace(sized, prints=prints, light=torch.zeros(draws), **lit)
     blurred = replace(
         coloured,
         blur_px=torch.full((draws,), view.shot.blur_px),

@@ -231,14 +231,16 @@ def test_a_harmless_sheet_on_a_sign_has_nothing_to_lose(victim, tmp_path: Path) 
     assert isinstance(signs, Detector)
     grey = Patch(np.full((10, 10, 3), 128, np.uint8), target=None)
     print_on_sign(grey, "stop", 150, tmp_path / "sheet.pdf", share=0.2, controls=("grey", "random"))
-    behind = [(photo.path, None) for photo in list_photos("samples", None)][:6]
-    rig = VirtualRig(tmp_path / "sheet.pdf", behind, clips=6, frames_per_clip=1, seed=SEED)
+    behind = [(photo.path, None) for photo in list_photos("samples", None)][:8]
+    rig = VirtualRig(tmp_path / "sheet.pdf", behind, clips=8, frames_per_clip=1, seed=SEED)
     filmed = film_rig(rig, victim, None, tmp_path / "session", detector=signs, keep="all", sheet="../sheet.pdf")
     session = RecordedSession.open(filmed)
     config = TrainConfig(model="signs", object="stop", target="none", sign_area=0.12, eot=EotConfig.preset("mild"))
     gap = measure_gap(session, signs, grey, config, draws=2)
     assert gap.measure == "wrong" and gap.cause is None
-    assert [step.rate.rate for step in gap.steps] == pytest.approx([0.0] * 6, abs=0.17)
+    shares = {step.name: step.rate.rate for step in gap.steps}
+    assert shares["captured"] == 0 and shares["trained"] is not None and shares["trained"] < 0.5
+    assert shares["trained"] == shares["posed"] == shares["sized"]  # nothing can be lost to the size
     # What is drawn lies where the print does, and nowhere else: the sign's other parts stay as the camera saw them.
     shown = next(session.shown("signs", "grey"))
     assert shown.row.object_xyxy is not None
