@@ -674,7 +674,24 @@ def _show_results(results: dict[str, dict[str, Any]]) -> None:
             for name, (acc, target, wrong) in effects.items()
         ]
     print_table(("model", "shown", "accuracy", "target first", "made wrong", "n"), rows)
+    _show_differences(results)
     _show_objects(results)
+
+
+def _show_differences(results: dict[str, dict[str, Any]]) -> None:
+    """The patch less each control, and success among all views, where a result has them."""
+    from physpatch.terminal import print_table
+
+    rows: list[tuple[str, ...]] = []
+    for model, r in results.items():
+        differences = r.get("differences", {})
+        for control, kinds in differences.items():
+            rows.append((model, f"patch less {control}", _change(kinds["targeted"]), _change(kinds["untargeted"])))
+        for name in ("patch", *differences) if differences else ():
+            shares = (r[f"{kind}_success_of_all"].get(name, {"n": 0}) for kind in ("targeted", "untargeted"))
+            rows.append((model, f"of all views: {name}", *(_rate(share) for share in shares)))
+    if rows:
+        print_table(("model", "paired, and of all views", "target first", "made wrong"), rows)
 
 
 def _show_objects(results: dict[str, dict[str, Any]]) -> None:

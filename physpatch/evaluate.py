@@ -9,7 +9,7 @@ from torch import Tensor
 
 from calibration.errors import InputError
 from calibration.success import DETECTION_THRESHOLD
-from physpatch.artifact import Patch
+from physpatch.artifact import CONTROLS, Patch
 from physpatch.config import EotConfig
 from physpatch.data import UNLABELLED, Photographs
 from physpatch.eot import EotParams, sample
@@ -19,7 +19,7 @@ from physpatch.placing import Placing
 from physpatch.stats import Difference, Rate, clip_rate, paired_difference, wilson
 from physpatch.victims.base import Detector, Victim, judged_scores, untouched
 
-CONDITIONS = ("patch", "grey", "random")
+CONDITIONS = ("patch", *CONTROLS)
 EVALUATION_SEED_OFFSET = 1  # added to a run's seed, so that poses are drawn apart from the training's
 _BATCH = 32
 
@@ -65,6 +65,8 @@ class Outcomes:
     # right with grey, which does not show the target itself, and not of the target's class
     counts_for_target: Tensor | None
     units: Tensor  # which views are of one photograph
+    control_targeted: dict[str, Tensor] = field(default_factory=dict)  # the same by control; empty without a target
+    control_wrong: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Evaluation:
 
     ``targeted`` and ``untargeted`` are counted on images that are right with the grey control at the same pose, targeted
     ones further where the target is not the true class and the grey control does not already show it.
+    ``targeted_of_all`` and ``untargeted_of_all`` are of all views, but for those whose true class is the target: what a
+    harmless sticker spoils in any case is in them.
     """
 
     model: str
@@ -87,6 +91,20 @@ class Evaluation:
     untargeted: dict[str, Rate]
     target: dict[str, Any] | None
     outcomes: "Outcomes" = field(repr=False)
+    targeted_of_all: dict[str, Rate] = field(default_factory=dict)
+    untargeted_of_all: dict[str, Rate] = field(default_factory=dict)
+
+    def differences(self) -> dict[str, dict[str, Difference]]:
+        """Success of the patch less each control's, targeted and untargeted, on the views that count; paired by photograph."""
+        seen = self.outcomes
+        differences: dict[str, dict[str, Difference]] = {}
+        for control, wrong in seen.control_wrong.items():
+            targeted = Difference(None, None, 0)
+            if seen.targeted is not None and seen.counts_for_target is not None:
+                targeted = _change(seen.control_targeted[control], seen.targeted, seen.counts_for_target, seen.units)
+            untargeted = _change(wrong, seen.wrong, seen.right, seen.units)
+            differences[control] = {"targeted": targeted, "untargeted": untargeted}
+        return differences
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of ``physpatch evaluate --json``."""
@@ -101,6 +119,12 @@ class Evaluation:
             "untargeted_success": self.untargeted["patch"].to_dict(),
             "control_targeted_success": {c: self.targeted[c].to_dict() for c in controls},
             "control_untargeted_success": {c: self.untargeted[c].to_dict() for c in controls},
+            "targeted_success_of_all": {c: rate.to_dict() for c, rate in self.targeted_of_all.items()},
+            "untargeted_success_of_all": {c: rate.to_dict() for c, rate in self.untargeted_of_all.items()},
+            "differences": {
+                control: {kind: difference.to_dict() for kind, difference in kinds.items()}
+                for control, kinds in self.differences().items()
+            },
             "target": self.target,
         }
 
@@ -117,7 +141,7 @@ def evaluate_patch(
     scope: str = "patch",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Measure a patch on held-out photographs at random poses, beside grey and random cells at the same poses.
+    """Measure a patch on held-out photographs at random poses, beside harmless controls at the same poses.
 
     Args:
         victim: the network.
@@ -135,7 +159,7 @@ def evaluate_patch(
     """
     placing = Placing(area, grid=patch.grid)
     target = None if patch.target is None else victim.target_index(patch.target)
-    shown = {"patch": patch, "grey": patch.control("grey"), "random": patch.control("random")}
+    shown = {c: patch if c == "patch" else patch.control(c) for c in CONDITIONS}
     scores: dict[str, list[Tensor]] = {name: [] for name in ("clean", *shown)}
     aimed: dict[str, list[Tensor]] = {name: [] for name in shown}
     labels = []
@@ -208,12 +232,16 @@ def _count(
     right = {name: _right(victim, values, scores, labels) for name, values in scores.items()}
     untargeted = {c: rate_over(~right[c], right["grey"], units) for c in CONDITIONS}
     targeted = {c: Rate(None, None, 0) for c in CONDITIONS}
+    everything = torch.ones(len(labels), dtype=torch.bool)
+    of_all: dict[str, Rate] = {}
+    reached: dict[str, Tensor] = {}
     hits = fair = None
     if target is not None:
         aim: Objective = choose_objective(victim.task, target)
         reached = {c: aim.success(at_target[c], labels) for c in CONDITIONS}
         fair = right["grey"] & ~reached["grey"] & (labels != target)
         targeted = {c: rate_over(reached[c], fair, units) for c in CONDITIONS}
+        of_all = {c: rate_over(reached[c], labels != target, units) for c in CONDITIONS}
         hits = reached["patch"]
     accuracy = {name: float(values.double().mean()) for name, values in right.items()}
     patched = {c: accuracy[c] for c in CONDITIONS}
@@ -226,7 +254,17 @@ def _count(
         targeted=targeted,
         untargeted=untargeted,
         target=described,
-        outcomes=Outcomes(right["grey"], hits, ~right["patch"], fair, units),
+        outcomes=Outcomes(
+            right["grey"],
+            hits,
+            ~right["patch"],
+            fair,
+            units,
+            {c: reached[c] for c in CONTROLS if c in reached},
+            {c: ~right[c] for c in CONTROLS},
+        ),
+        targeted_of_all=of_all,
+        untargeted_of_all={c: rate_over(~right[c], everything, units) for c in CONDITIONS},
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from calibration.errors import InputError
 from calibration.success import Aim, FoundBox, Outcome, false_boxes, judge
-from physpatch.artifact import Patch
+from physpatch.artifact import CONTROLS, Patch
 from physpatch.config import EotConfig
 from physpatch.data import Photographs
 from physpatch.evaluate import CONDITIONS, Evaluation, Outcomes, rate_over, scenes
@@ -25,7 +25,6 @@ from physpatch.victims.base import (
 )
 
 _LEAST_SCORE = 0.01  # what mAP still counts
-_CONTROLS = ("grey", *(name for name in CONDITIONS if name not in ("patch", "grey")))
 _SIZES_PX = (0.0, 24.0, 48.0, 96.0, 192.0, float("inf"))  # the object's side in the network's input
 
 
@@ -115,7 +114,7 @@ def evaluate_on_object(
     target = None if patch.target is None else victim.target_index(patch.target)
     aim = Aim(region.goal, "image" if region.kind == "image" else "patch", index, target)
     # Harmless ones first: what is found with them is no phantom of the patch.
-    shown = {"clean": None, **{name: patch.control(name) for name in _CONTROLS}, "patch": patch}
+    shown = {"clean": None, **{name: patch.control(name) for name in CONTROLS}, "patch": patch}
     judged: dict[str, _Judged] = defaultdict(_Judged)
     precision = {name: MeanAveragePrecision() for name in shown}
     sides: list[float] = []
@@ -173,6 +172,7 @@ def _count(
     fair = ~wrong["grey"]
     fair_target = fair & ~reached["grey"]
     aimed = patch.target is not None and victim.target_index(patch.target) is not None
+    everything = torch.ones_like(fair)
     computed = {name: metric.compute() for name, metric in precision.items()}
     return ObjectEvaluation(
         model=victim.name,
@@ -184,8 +184,16 @@ def _count(
         untargeted={c: rate_over(wrong[c], fair, units) for c in CONDITIONS},
         target=patch.target,
         outcomes=Outcomes(
-            fair, reached["patch"] if aimed else None, wrong["patch"], fair_target if aimed else None, units
+            fair,
+            reached["patch"] if aimed else None,
+            wrong["patch"],
+            fair_target if aimed else None,
+            units,
+            {c: reached[c] for c in CONTROLS} if aimed else {},
+            {c: wrong[c] for c in CONTROLS},
         ),
+        targeted_of_all={c: rate_over(reached[c], everything, units) for c in CONDITIONS} if aimed else {},
+        untargeted_of_all={c: rate_over(wrong[c], everything, units) for c in CONDITIONS},
         object=victim.categories[index],
         hidden={c: rate_over(hidden[c], fair, units) for c in CONDITIONS},
         relabelled={c: rate_over(relabelled[c], fair, units) for c in CONDITIONS},

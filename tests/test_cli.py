@@ -140,7 +140,7 @@ def test_evaluate_prints_the_promised_json_for_several_models(demo: Path, comman
     run_results = json.loads((demo / "demo/run/run.json").read_text())["results"]
     lite0 = value["efficientnet_lite0"]
     assert {k: lite0[k] for k in lite0} == {k: run_results[k] for k in lite0}  # the same poses, the same numbers
-    assert lite0["n"] == 12 and set(lite0["controls"]) == {"grey", "random"}
+    assert lite0["n"] == 12 and set(lite0["controls"]) == {"grey", "random", "shuffled"}
 
 
 def test_print_writes_beside_the_run(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_the_loop_on_a_sign(command, monkeypatch, tmp_path: Path) -> None:
     assert (
         result["object"] == "stop"
         and result["clean_accuracy"] > 0.9
-        and set(result["hidden"]) == {"patch", "grey", "random"}
+        and set(result["hidden"]) == {"patch", "grey", "random", "shuffled"}
     )
     assert json.loads(Path("run/run.json").read_text())["config"]["object"] == "stop"
     done = command("print", "run", "--size", "15cm", "--controls")
@@ -237,7 +237,7 @@ def test_a_checkpoint_of_ones_own_on_labelled_photographs(command, monkeypatch, 
     assert done.code == 0
     result = json.loads(Path("result.json").read_text())
     assert result["object"] == "stop" and result["poses"] > 1 and 0 < result["n"] <= shown
-    assert set(result["mean_precision"]) == {"clean", "patch", "grey", "random"}
+    assert set(result["mean_precision"]) == {"clean", "patch", "grey", "random", "shuffled"}
     assert Path("run/gradcam.png").is_file()
     assert command("print", "run", "--size", "10cm").code == 0  # on its own: there is no sign to print
     assert not carried_layouts(Path("run/sheet.pdf"))[0].carrier

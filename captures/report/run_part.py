@@ -11,7 +11,7 @@ from calibration.pdf import rasterise
 from captures.report.blocks import Block, Details, Heading, Picture, Table, Text
 from captures.report.session_part import SHEET_DPI, packed, rate_words
 from physpatch.artifact import CONTROLS, Patch
-from physpatch.stats import Rate, percent
+from physpatch.stats import Difference, Rate, percent
 
 _PICTURES = {
     "examples": "Held-out photographs, not chosen by what the patch does; wrong answers in orange",
@@ -131,6 +131,29 @@ def _held_out(record: dict[str, Any]) -> Iterator[Block]:
         frozenset({1}),
         f"n = {results['n']} {things} in {poses} each, the same for patch and controls. Success is counted where the answer is "
         f"right with the grey control, so grey's own is 0 by definition. Intervals are 95 %, {how}.",
+    )
+    yield from _beside_controls(results)
+
+
+def _beside_controls(results: dict[str, Any]) -> Iterator[Block]:
+    """The patch less each control, and success among all views; runs of before have neither."""
+    differences = results.get("differences")
+    if not differences:
+        return
+    rows = []
+    for control, kinds in differences.items():
+        told = (Difference(**kinds[kind]) for kind in ("targeted", "untargeted"))
+        rows.append([f"the patch less the {control} control", *("–" if not one.n else str(one) for one in told)])
+    for name in ("patch", *differences):
+        rates = (results[f"{kind}_success_of_all"].get(name) for kind in ("targeted", "untargeted"))
+        shown = "the patch" if name == "patch" else f"the {name} control"
+        rows.append([f"of all views, {shown}", *(_rate(rate) if rate else "–" for rate in rates)])
+    yield Table(
+        ["", "target first", "made wrong"],
+        rows,
+        frozenset(),
+        "Differences are paired by photograph, on the views that count above. Of all views: also of those in which the answer "
+        "is wrong with a harmless grey patch already.",
     )
 
 

@@ -83,7 +83,7 @@ def test_senseless_plans_are_refused(axes, words) -> None:
 def test_a_cell_is_measured_beside_its_controls_with_heat(measured) -> None:
     _, (aimed, untargeted) = measured
     own = aimed["measured"]["efficientnet_lite0"]
-    assert own["n"] == 12 and set(own["controls"]) == {"grey", "random"}
+    assert own["n"] == 12 and set(own["controls"]) == {"grey", "random", "shuffled"}
     assert aimed["target"] == {"index": 530, "name": "digital clock"} and untargeted["target"] is None
     heat, intervals = aimed["heat"], aimed["heat"]["ci95"]
     assert 0 < heat["heat_in_patch"]["patch"] < 1 and "similarity_to_target" in heat

@@ -46,8 +46,23 @@ def test_json_has_the_promised_keys(tiny_victim, held_out) -> None:
         "targeted_success",
         "untargeted_success",
     } <= value.keys()
-    assert set(value["controls"]) == {"grey", "random"}
+    assert set(value["controls"]) == {"grey", "random", "shuffled"}
     assert set(value["targeted_success"]) == {"rate", "ci95", "n"}
+
+
+def test_the_patch_is_paired_with_each_control_and_all_views_are_told_too(tiny_victim, held_out) -> None:
+    """What a blue patch does and its own cells in another order would do as well is no achievement of their order."""
+    result = evaluate_patch(tiny_victim, held_out, flat((0, 0, 255), 2), area=0.6, eot=EotConfig.none())
+    value = result.to_dict()
+    assert set(value["differences"]) == {"grey", "random", "shuffled"}
+    shuffled, grey = value["differences"]["shuffled"]["targeted"], value["differences"]["grey"]["targeted"]
+    assert shuffled["difference"] == 0 and shuffled["n"] == value["targeted_success"]["n"]  # one colour: the same cells
+    assert grey["difference"] == 1 and grey["ci95"][0] > 0.5
+    not_blue = int((held_out.labels != 2).sum())
+    of_all = value["targeted_success_of_all"]
+    assert of_all["patch"]["n"] == not_blue and of_all["patch"]["rate"] == 1 and of_all["grey"]["rate"] == 0
+    wrong = value["untargeted_success_of_all"]["grey"]
+    assert wrong["n"] == 40 and wrong["rate"] == pytest.approx(1 - result.accuracy["grey"])
 
 
 def test_every_patch_is_shown_at_the_same_poses(tiny_victim, held_out) -> None:

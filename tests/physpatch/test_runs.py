@@ -62,7 +62,7 @@ def test_a_run_leaves_everything_it_promises(tiny_run: TrainConfig) -> None:
     assert record["status"] == "finished" and record["seed"] == 0 and record["versions"]["torch"]
     assert record["weights"]["sha256"] == "0" * 64 and record["data"]["train"] + record["data"]["held_out"] == 24
     assert len(record["data"]["learned_from"]) == record["data"]["train"] > 4
-    assert set(record["results"]["controls"]) == {"grey", "random"}
+    assert set(record["results"]["controls"]) == {"grey", "random", "shuffled"}
     assert {"heat_in_patch", "similarity_to_target", "patch_area"} <= record["results"]["grad_cam"].keys()
     assert TrainConfig.from_dict(record["config"]).target == "2"
     patch = Patch.load(folder)
