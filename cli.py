@@ -473,6 +473,13 @@ def _train_progress(bar: "ProgressBar") -> Callable[[Any, int], None]:
     "--target", "targets", multiple=True, default=("auto",), show_default=True, metavar="NAME|INDEX|auto|none"
 )
 @_object_options
+@click.option(
+    "--seeds",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Trainings of each, with --seed and those after it; five or more tell which one leads.",
+)
 @click.option("--full", is_flag=True, help="Every combination. Default: the first of each, and each axis varied alone.")
 @click.option("--data", default=_DEFAULT.data, show_default=True, metavar="samples|imagenette|DIR", help="Photographs.")
 @click.option("--limit", type=int, default=_DEFAULT.limit, show_default=True, help="Photographs at most.")
@@ -505,6 +512,7 @@ def bench(
     areas: tuple[float, ...],
     targets: tuple[str, ...],
     full: bool,
+    seeds: int,
     preset: str | None,
     ray_address: str | None,
     out: Path,
@@ -525,7 +533,7 @@ def bench(
     if Path(options["data"]).is_dir():
         options["data"] = str(Path(options["data"]).resolve())
     base = replace(_DEFAULT, eot=_eot_config(True, preset, ()), **options)
-    plan = BenchPlan(techniques, models, grids, areas, targets, full, base)
+    plan = BenchPlan(techniques, models, grids, areas, targets, full, seeds, base)
     with progress_bar("bench") as bar:
         rows = run_bench(plan, out, ray_address=ray_address, progress=bar.show, say=bar.say)
     save_bench_report(out, rows)

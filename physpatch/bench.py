@@ -40,6 +40,7 @@ class BenchPlan:
     Attributes:
         techniques, models, grids, areas, targets: the axes. Grids are ``RxC`` or ``pixel``; targets as for ``--target``.
         full: every combination; otherwise the base, and each axis varied alone.
+        seeds: trainings of each, with the base's seed and those after it: one alone does not tell a difference from luck.
         base: everything else about the trainings.
     """
 
@@ -49,9 +50,12 @@ class BenchPlan:
     areas: tuple[float, ...] = (TrainConfig.area,)
     targets: tuple[str, ...] = (TrainConfig.target,)
     full: bool = False
+    seeds: int = 1
     base: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise InputError(f"a bench needs at least one training seed, got {self.seeds}")
         for name in ("techniques", "models", "grids", "areas", "targets"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
@@ -70,10 +74,15 @@ class BenchPlan:
             raise InputError("technique ensemble needs several models; give --model more than once")
 
     def cells(self) -> list["BenchCell"]:
-        """The cells of the table, the base first."""
+        """List the cells of the table, the base first, each with all of its seeds."""
         axes = (self.techniques, self.models, self.grids, self.areas, self.targets)
         base = tuple(axis[0] for axis in axes)
-        return [self._cell(*choice) for choice in (product(*axes) if self.full else _star(base, axes))]
+        cells = [self._cell(*choice) for choice in (product(*axes) if self.full else _star(base, axes))]
+        return [
+            replace(cell, config=replace(cell.config, seed=cell.config.seed + number))
+            for cell in cells
+            for number in range(self.seeds)
+        ]
 
     def _cell(self, technique: str, model: str, grid: str, area: float, target: str) -> "BenchCell":
         others = tuple(name for name in self.models if name != model)

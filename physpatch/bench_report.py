@@ -3,15 +3,15 @@
 import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from calibration.files import atomic_path, write_text
+from physpatch.bench_seeds import Row, grouped, leading, numbers_of, spread_words
 from physpatch.plots import BAD, GOOD, save_figure
 from physpatch.stats import percent
-
-Row = dict[str, Any]
 
 
 def save_bench_report(folder: Path, rows: Sequence[Row]) -> None:
@@ -24,7 +24,7 @@ def save_bench_report(folder: Path, rows: Sequence[Row]) -> None:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Tables of effect, transfer and heat, and a conclusion for each row."""
+    """Tables of effect, transfer, heat and, over several seeds, of their spread; and a conclusion for each row."""
     effect = [
         (
             *_names(row),
@@ -42,6 +42,13 @@ def markdown(rows: Sequence[Row]) -> str:
     ]
     headings = (*_NAMES, "clean", "grey", "random", "patch", "target first", "made wrong", "n", "seconds")
     parts = ["### Effect\n", _table(headings, effect)]
+    groups = grouped(rows)
+    if any(len(group) > 1 for group in groups):
+        parts += ["### Over training seeds: mean, standard deviation (least to most)\n"]
+        parts += [_table((*_NAMES, "seeds", *(heading for heading, _ in _OVER_SEEDS)), [*map(_seed_cells, groups)])]
+    leads = leading(groups)
+    if leads:
+        parts += ["### Which one leads\n", "\n".join(f"- {sentence}" for sentence in leads) + "\n"]
     models = list(dict.fromkeys(name for row in rows for name in row["measured"]))
     if len(models) > 1:
         transfer = [(*_names(row), *(_transfer_cell(row, name) for name in models)) for row in rows]
@@ -65,6 +72,10 @@ def markdown(rows: Sequence[Row]) -> str:
     ]
     parts += ["### What it comes to\n", "\n".join(f"- {' · '.join(_names(row))}: {conclusion(row)}" for row in rows)]
     return "\n".join(parts) + "\n"
+
+
+def _seed_cells(group: Sequence[Row]) -> tuple[str, ...]:
+    return (*_names(group[0]), str(len(group)), *(spread_words(numbers_of(group, of)) for _, of in _OVER_SEEDS))
 
 
 def conclusion(row: Row) -> str:
@@ -92,6 +103,13 @@ def conclusion(row: Row) -> str:
     return said + "."
 
 
+# A column's heading, and a row's number for it.
+_OVER_SEEDS: tuple[tuple[str, Callable[[Row], float | None]], ...] = (
+    ("patch", lambda row: _own(row)["patched_accuracy"]),
+    ("random", lambda row: _own(row)["controls"]["random"]),
+    ("target first", lambda row: _own(row)["targeted_success"]["rate"]),
+    ("made wrong", lambda row: _own(row)["untargeted_success"]["rate"]),
+)
 _NAMES = ("technique", "network", "grid", "area", "target")
 
 
@@ -200,7 +218,7 @@ def _save_csv(path: Path, rows: Sequence[Row]) -> None:
         columns = ["clean_accuracy", "grey_accuracy", "random_accuracy", "patched_accuracy"]
         for kind in ("targeted", "untargeted", "random_targeted", "random_untargeted"):
             columns += [kind, f"{kind}_low", f"{kind}_high", f"{kind}_n"]
-        writer.writerow([*_NAMES, "measured_on", "n", *columns, "training_seconds", *_HEAT_CSV])
+        writer.writerow([*_NAMES, "seed", "measured_on", "n", *columns, "training_seconds", *_HEAT_CSV])
         for row in rows:
             for name, m in row["measured"].items():
                 rates = [m["targeted_success"], m["untargeted_success"]]
@@ -209,26 +227,43 @@ def _save_csv(path: Path, rows: Sequence[Row]) -> None:
                 for rate in rates:
                     numbers += [rate["rate"], *(rate["ci95"] or (None, None)), rate["n"]]
                 heat = [_at(row["heat"], path) if name == row["model"] else None for path in _HEAT_CSV.values()]
-                writer.writerow([*_names(row), name, m["n"], *numbers, row["seconds"]["training"], *heat])
+                writer.writerow(
+                    [
+                        *_names(row),
+                        row.get("seed", row["config"]["seed"]),
+                        name,
+                        m["n"],
+                        *numbers,
+                        row["seconds"]["training"],
+                        *heat,
+                    ]
+                )
 
 
 def _save_success_plot(path: Path, rows: Sequence[Row]) -> None:
     """For each row: targeted success, and images made wrong beside what random colours do, with their intervals."""
-    figure = Figure(figsize=(8, 1.2 + 0.42 * len(rows)), layout="constrained")
+    groups = grouped(rows)
+    figure = Figure(figsize=(8, 1.2 + 0.42 * len(groups)), layout="constrained")
     axis = figure.add_subplot()
-    for y, row in enumerate(rows):
-        own = _own(row)
-        for key, marker, color, shift in (
-            (own["targeted_success"], "o", BAD, -0.2),
-            (own["untargeted_success"], "s", GOOD, 0.0),
-            (own["control_untargeted_success"]["random"], "|", "0.4", 0.2),
+    for y, group in enumerate(groups):
+        for of, marker, color, shift in (
+            (lambda row: _own(row)["targeted_success"], "o", BAD, -0.2),
+            (lambda row: _own(row)["untargeted_success"], "s", GOOD, 0.0),
+            (lambda row: _own(row)["control_untargeted_success"]["random"], "|", "0.4", 0.2),
         ):
-            if key["rate"] is not None:
-                low, high = key["ci95"]
-                spread = [[max(0.0, 100 * (key["rate"] - low))], [max(0.0, 100 * (high - key["rate"]))]]
-                axis.errorbar(100 * key["rate"], y + shift, xerr=spread, fmt=marker, color=color, markersize=6)
-    axis.set_yticks(range(len(rows)), [" · ".join(_names(row)) for row in rows], fontsize=8)
-    axis.set(xlim=(-1, 101), xlabel="% of pictures right with grey (95 % interval)")
+            rates = [rate for rate in map(of, group) if rate["rate"] is not None]
+            if len(rates) == 1:
+                ((low, high), value) = rates[0]["ci95"], rates[0]["rate"]
+                spread = [[max(0.0, 100 * (value - low))], [max(0.0, 100 * (high - value))]]
+                axis.errorbar(100 * value, y + shift, xerr=spread, fmt=marker, color=color, markersize=6)
+            elif rates:
+                shares = [100 * rate["rate"] for rate in rates]
+                axis.plot(shares, [y + shift] * len(shares), ".", color=color, alpha=0.45, markersize=5)
+                axis.plot(sum(shares) / len(shares), y + shift, marker, color=color, markersize=8)
+    axis.set_yticks(range(len(groups)), [" · ".join(_names(group[0])) for group in groups], fontsize=8)
+    seeds = max(map(len, groups))
+    shown = "95 % interval" if seeds == 1 else f"dots: {seeds} training seeds; large: their mean"
+    axis.set(xlim=(-1, 101), xlabel=f"% of pictures right with grey ({shown})")
     axis.invert_yaxis()
     axis.grid(axis="x", alpha=0.3)
     for marker, color, words in (
@@ -244,25 +279,29 @@ def _save_success_plot(path: Path, rows: Sequence[Row]) -> None:
 def _save_transfer_plot(path: Path, rows: Sequence[Row]) -> None:
     """Accuracy that each patch takes beyond random colours, on each network."""
     models = list(dict.fromkeys(name for row in rows for name in row["measured"]))
-    figure = Figure(figsize=(4.6 + 1.1 * len(models), 1.2 + 0.42 * len(rows)), layout="constrained")
+    groups = grouped(rows)
+    figure = Figure(figsize=(4.6 + 1.1 * len(models), 1.2 + 0.42 * len(groups)), layout="constrained")
     axis = figure.add_subplot()
-    lost = [
-        [
-            100 * (m["controls"]["random"] - m["patched_accuracy"])
-            if (m := row["measured"].get(name))
-            else float("nan")
-            for name in models
-        ]
-        for row in rows
-    ]
+
+    def beyond_random(name: str) -> Callable[[Row], float | None]:
+        def of(row: Row) -> float | None:
+            measured = row["measured"].get(name)
+            return measured and 100 * (measured["controls"]["random"] - measured["patched_accuracy"])
+
+        return of
+
+    points = [[numbers_of(group, beyond_random(name)) for name in models] for group in groups]
+    lost = [[fmean(values) if values else float("nan") for values in line] for line in points]
     most = max(10.0, *(abs(value) for line in lost for value in line if value == value))
     axis.imshow(lost, cmap="cividis", vmin=-most, vmax=most, aspect="auto")
     for y, line in enumerate(lost):
         for x, value in enumerate(line):
-            bold = "bold" if models[x] == rows[y]["model"] else "normal"
+            bold = "bold" if models[x] == groups[y][0]["model"] else "normal"
+            several = points[y][x][1:]
+            words = f"{value:+.0f} ± {stdev(points[y][x]):.0f}" if several else f"{value:+.0f}"
             color = "white" if value < 0.2 * most else "black"
-            axis.text(x, y, f"{value:+.0f}", ha="center", va="center", fontsize=8, color=color, fontweight=bold)
+            axis.text(x, y, words, ha="center", va="center", fontsize=8, color=color, fontweight=bold)
     axis.set_xticks(range(len(models)), models, fontsize=8, rotation=20)
-    axis.set_yticks(range(len(rows)), [" · ".join(_names(row)) for row in rows], fontsize=8)
+    axis.set_yticks(range(len(groups)), [" · ".join(_names(group[0])) for group in groups], fontsize=8)
     figure.suptitle("points of accuracy lost beyond random colours\nbold: the network trained on", fontsize=9)
     save_figure(figure, path)

@@ -13,6 +13,7 @@ import torch
 from calibration.errors import InputError
 from physpatch.bench import BenchPlan, run_bench
 from physpatch.bench_report import conclusion, save_bench_report
+from physpatch.bench_seeds import grouped, leading
 from physpatch.config import TrainConfig
 from physpatch.victims.signs.network import trained_network
 
@@ -180,6 +181,56 @@ def test_conclusions_tell_an_attack_from_occlusion(measured) -> None:
     assert "takes 40 points of accuracy beyond" in strong and "on networks it never saw, 40 points" in strong
     assert "no harm that could be told from random colours" in conclusion(with_effect((0.3, 0.2, 0.4)))
     assert "less harm than random" in conclusion(with_effect((0.05, 0.02, 0.1)))
+
+
+def seeded(row: dict, technique: str, shares: tuple[float, ...]) -> list[dict]:
+    """A row of each training seed, with that targeted success."""
+    own = row["measured"]["efficientnet_lite0"]
+    return [
+        row
+        | {
+            "technique": technique,
+            "config": row["config"] | {"seed": seed},
+            "measured": {
+                "efficientnet_lite0": own
+                | {"targeted_success": {"rate": share, "ci95": [0.0, 1.0], "n": 100}, "patched_accuracy": 1 - share}
+            },
+        }
+        for seed, share in enumerate(shares)
+    ]
+
+
+def test_every_cell_is_trained_with_each_seed() -> None:
+    cells = BenchPlan(("adam", "pgd"), seeds=3, base=TINY).cells()
+    assert [(cell.config.technique, cell.config.seed) for cell in cells] == [
+        (technique, seed) for technique in ("adam", "pgd") for seed in (4, 5, 6)
+    ]
+    assert len({cell.name for cell in cells}) == 6
+    assert {c.name for c in BenchPlan(("adam", "pgd"), base=TINY).cells()} <= {
+        c.name for c in cells
+    }  # goes on from one
+    with pytest.raises(InputError, match="at least one training seed, got 0"):
+        BenchPlan(seeds=0, base=TINY)
+
+
+def test_one_leads_only_where_five_seeds_say_so(measured, tmp_path) -> None:
+    _, (row, _) = measured
+    pgd = seeded(row, "pgd", (0.40, 0.45, 0.50, 0.42, 0.47))
+    adam = seeded(row, "adam", (0.20, 0.24, 0.31, 0.18, 0.25))
+    even = seeded(row, "static", (0.50, 0.30, 0.60, 0.32, 0.45))
+    groups = grouped([*pgd, *adam, *even])
+    assert [len(group) for group in groups] == [5, 5, 5]
+    first, second, third = leading(groups)
+    assert first.startswith("pgd leads adam: +21.2 points [") and "over 5 seeds" in first
+    assert second.startswith("pgd and static cannot be told apart") and third.startswith("static leads adam")
+    assert leading(grouped(pgd[:4] + adam[:4])) == ["pgd and adam: not told by 4 training seeds."]
+    assert leading(grouped([pgd[0], adam[0]])) == ["pgd and adam: not told by 1 training seed."]
+    save_bench_report(tmp_path, [*pgd, *adam])
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "| 5 | 55.2 % ± 4.0 (50.0 to 60.0) |" in text and "### Which one leads" in text and "pgd leads adam" in text
+    with open(tmp_path / "table.csv", newline="", encoding="utf-8") as stream:
+        assert [line["seed"] for line in csv.DictReader(stream)] == ["0", "1", "2", "3", "4"] * 2
+    assert (tmp_path / "success.png").stat().st_size > 5000
 
 
 # --- Ray --------------------------------------------------------------------------------------------------------------
