@@ -57,14 +57,18 @@ function renderRates(rates) {
     const bar = make("div", "", { class: "bar" });
     let words = "–";
     if (rate.rate !== null) {
-      const [low, high] = rate.ci95;
-      const range = make("i");
-      range.style.left = `${100 * low}%`;
-      range.style.width = `${100 * (high - low)}%`;
       const middle = make("b");
       middle.style.left = `${100 * rate.rate}%`;
-      bar.append(range, middle);
-      words = `${percent(rate.rate)} (${(100 * low).toFixed(0)} to ${(100 * high).toFixed(0)})`;
+      words = `${percent(rate.rate)} (one take)`;
+      if (rate.ci95) { // one take tells nothing of others
+        const [low, high] = rate.ci95;
+        const range = make("i");
+        range.style.left = `${100 * low}%`;
+        range.style.width = `${100 * (high - low)}%`;
+        bar.append(range);
+        words = `${percent(rate.rate)} (${(100 * low).toFixed(0)} to ${(100 * high).toFixed(0)})`;
+      }
+      bar.append(middle);
     }
     const name = new Set(rates.map((r) => r.model)).size > 1 ? `${one.model}, ${one.condition}` : one.condition;
     const cell = make("td");
