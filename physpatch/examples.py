@@ -33,10 +33,11 @@ from physpatch.stats import Interval, mean_interval, wilson
 from physpatch.victims.base import Victim, untouched
 
 _SHOWN_CONDITIONS = ("clean", "grey", "random", "patch")
+_COMPARED_CONDITIONS = ("grey", "random", "patch")
 _SHOWN = 4
 _EOT_SHOWN = 16
 _ORDER_SEED = 0
-_SIGNED = ("similarity", "deletion_gap")  # in [-1, 1]; all else is in [0, 1]
+_SIGNED = ("similarity", "true_similarity", "deletion_gap")  # in [-1, 1]; all else is in [0, 1]
 
 # One number for each photograph, under the path at which their mean is reported. Booleans are shares of photographs.
 _Values = dict[tuple[str, ...], NDArray[Any]]
@@ -59,6 +60,11 @@ class _Seen:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def truth_is_known(self) -> bool:
+        """Whether the labels are classes of the victim's; a detector without objects has none."""
+        return bool((self.labels >= 0).all())
 
     def top(self, condition: str) -> Tensor:
         return self.confidences[condition].argmax(dim=1)
@@ -102,7 +108,12 @@ def measure_heat(victim: Victim, scenes: Iterable[Scene], patch: Patch) -> dict[
         - ``similarity_to_target``: correlation of the heat of the patched photograph's answer with the target class's own on
           the same photograph under the grey control; ``similarity_of_clean``: the same of the clean photograph's answer.
           ``similarity_to_target_reached`` and ``_missed``: where the patch made the target the answer and where it did not,
-          of the ``n_reached`` and ``n_missed`` photographs where the grey control had not done so already.
+          of the ``n_reached`` and ``n_missed`` photographs where the grey control had not done so already. Where it was
+          reached both maps are of the target class on one photograph, so they resemble one another in any case:
+        - ``similarity_to_target_null`` says how much: the target class's own heat under random cells with that under grey.
+          ``similarity_to_target_same_class`` is the like under the patch.
+        - ``true_heat_in_patch`` for grey, random and patch: the share of the *true* class's heat inside the patch's area;
+          ``true_similarity`` for random and patch: the correlation of that heat with the one under grey.
         - ``deletion``: area under the deletion curve of the answer on ``patch``\ ed and ``clean`` photographs by heat, and
           in ``random_order`` and ``clean_random_order``; ``deletion_gap``: how much lower by heat, on the same photographs.
     """
@@ -168,12 +179,15 @@ def _right(confidences: Tensor, labels: Tensor, on_object: bool) -> Tensor:
 
 
 def _heat(victim: Victim, seen: _Seen) -> dict[str, NDArray[np.float32]]:
-    """Heat of the answer under each condition, and of the target class with the grey control and the patch: (B, H, W) each."""
+    """Heat of the answer under each condition, and of the target and the true class with patch and controls: (B, H, W) each."""
     with grad_cam(victim) as cam:
         heat = {c: cam(seen.images[c], seen.top(c).tolist(), seen.about) for c in _SHOWN_CONDITIONS}
         if seen.target is not None:
             aimed = [seen.target] * len(seen)
-            heat |= {f"target {c}": cam(seen.images[c], aimed, seen.about) for c in ("grey", "patch")}
+            heat |= {f"target {c}": cam(seen.images[c], aimed, seen.about) for c in _COMPARED_CONDITIONS}
+        if seen.truth_is_known:
+            true = seen.labels.tolist()
+            heat |= {f"true {c}": cam(seen.images[c], true, seen.about) for c in _COMPARED_CONDITIONS}
     return heat
 
 
@@ -189,10 +203,21 @@ def _heat_values(seen: _Seen, heat: dict[str, NDArray[np.float32]]) -> _Values:
         reached = (seen.top("patch") == seen.target).numpy()
         tried = (seen.top("grey") != seen.target).numpy()
         values["similarity_to_target",] = similarity
+        for name, c in (("similarity_to_target_null", "random"), ("similarity_to_target_same_class", "patch")):
+            values[name,] = _similarities(heat[f"target {c}"], heat["target grey"])
         values["similarity_to_target_reached",] = similarity[tried & reached]
         values["similarity_to_target_missed",] = similarity[tried & ~reached]
-        values["similarity_of_clean",] = np.array(list(map(heat_similarity, heat["clean"], heat["target grey"])))
+        values["similarity_of_clean",] = _similarities(heat["clean"], heat["target grey"])
+    if seen.truth_is_known:
+        for c in _COMPARED_CONDITIONS:
+            values["true_heat_in_patch", c] = np.array(list(map(heat_share, heat[f"true {c}"], seen.mask)))
+        for c in ("random", "patch"):
+            values["true_similarity", c] = _similarities(heat[f"true {c}"], heat["true grey"])
     return values
+
+
+def _similarities(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.array(list(map(heat_similarity, ones, others)))
 
 
 def _deletion_values(
@@ -217,8 +242,8 @@ def _heat_numbers(parts: Sequence[_Values]) -> dict[str, Any]:
     numbers: dict[str, Any] = {"n": sum(len(part["patch_area",]) for part in parts), "ci95": {}}
     for path in parts[0]:
         values = np.concatenate([part[path] for part in parts])
-        _, found, outcome = path[0].partition("similarity_to_target_")
-        if found:
+        outcome = path[0].removeprefix("similarity_to_target_")
+        if outcome in ("reached", "missed"):
             numbers[f"n_{outcome}"] = len(values)
         if len(values):
             _put(numbers, path, float(values.mean()))

@@ -17,7 +17,10 @@ from physpatch.victims.base import Victim, normal_name, untouched
 
 _FAVOUR_DRAWS = 6  # batches of random patches that make the first list
 _FIRST_LIST = 40  # classes that random patches favour and that race
-# Classes that coarse mosaics came nearest to on EfficientNet-Lite0 (docs/results.md): they race wherever a network knows them.
+FAVOURED, LISTED = "favoured by random patches", "on the list of mosaic-like classes"
+# A list made by hand: classes that trained mosaics came nearest to on EfficientNet-Lite0 (docs/results.md). They race wherever
+# a network knows them, because the favour of random patches finds them by luck alone: "digital clock" is 34th to 88th by it.
+# On another network the list is a guess, and a class that is on neither list is not tried.
 _MOSAIC_LIKE = (
     *("digital clock", "abacus", "container ship", "ambulance", "crossword puzzle", "pinwheel", "stupa", "sombrero"),
     *("jigsaw puzzle", "police van", "balloon", "Christmas stocking", "bow tie", "traffic light", "lighter", "quilt"),
@@ -49,7 +52,9 @@ def resolve_target(
 ) -> TargetChoice:
     """Turn ``--target`` into a class index, or None for untargeted.
 
-    ``auto`` lets classes race: see :class:`TargetRace`. For a detector it means hiding, which needs no class.
+    ``auto`` lets classes race: see :class:`TargetRace`. It does not search all of them: those race that random patches favour
+    or that stand on a list made by hand, and the record says of each which. For a detector it means hiding, which needs no
+    class.
     """
     if text == "none" or (text == "auto" and victim.task == "detect"):
         return TargetChoice(None, "untargeted")
@@ -58,7 +63,10 @@ def resolve_target(
     race = TargetRace(victim, photographs, config)
     with untouched(victim):
         favour = race.favour()
-        classes = _first_list(victim, favour)
+        origins = _first_list(victim, favour)
+        classes = torch.tensor(list(origins))
+        listed = sum(origin != FAVOURED for origin in origins.values())
+        say(f"target auto: {len(classes)} classes race, {listed} of them from a list of mosaic-like ones made by hand")
         tried: list[dict[str, Any]] = []
         for number, (steps, images, stay) in enumerate(_ROUNDS):
             if len(classes) == 1:
@@ -66,7 +74,13 @@ def resolve_target(
             losses = race.round(classes, steps, images)
             order = losses.argsort()
             tried += [
-                {"class": victim.categories[c], "index": int(c), "round": number + 1, "loss": round(float(loss), 3)}
+                {
+                    "class": victim.categories[c],
+                    "index": int(c),
+                    "round": number + 1,
+                    "loss": round(float(loss), 3),
+                    "origin": origins[int(c)],
+                }
                 for c, loss in zip(classes[order], losses[order], strict=True)
             ][: 2 * stay]
             race.keep(order[:stay])
@@ -74,16 +88,21 @@ def resolve_target(
             leaders = ", ".join(victim.categories[int(c)] for c in classes[:3])
             say(f"target auto: {len(order)} classes raced, {len(classes)} stay ({leaders}{' …' if stay > 3 else ''})")
     index = int(classes[0])
-    say(f"target auto: {victim.categories[index]!r} ({index}), the class that this grid comes nearest to")
-    return TargetChoice(index, "won a race of short trainings, one a class, halved by their losses", tuple(tried))
+    say(
+        f"target auto: {victim.categories[index]!r} ({index}), the one of these that this grid comes nearest to "
+        f"({origins[index]})"
+    )
+    how = f"won a race of short trainings among {len(origins)} classes, halved by their losses; {origins[index]}"
+    return TargetChoice(index, how, tuple(tried))
 
 
-def _first_list(victim: Victim, favour: Tensor) -> Tensor:
-    """Indices of the classes that race: those that random patches favour, and the known ones."""
+def _first_list(victim: Victim, favour: Tensor) -> dict[int, str]:
+    """Indices of the classes that race, each with why it does: those that random patches favour, and those of the list."""
     favoured = favour.topk(min(_FIRST_LIST, int(favour.isfinite().sum()))).indices.tolist()
     positions = {normal_name(name): index for index, name in enumerate(victim.categories)}
-    known = [positions[normal_name(name)] for name in _MOSAIC_LIKE if normal_name(name) in positions]
-    return torch.tensor(list(dict.fromkeys(favoured + known)))
+    listed = [positions[normal_name(name)] for name in _MOSAIC_LIKE if normal_name(name) in positions]
+    origins = dict.fromkeys(favoured, FAVOURED) | dict.fromkeys(listed, LISTED)
+    return origins | {index: f"{FAVOURED} and {LISTED}" for index in listed if index in favoured}
 
 
 class TargetRace:

@@ -113,3 +113,26 @@ def test_pictures_give_the_same_numbers_without_the_deletion_test(tiny_victim, h
     for part in (measured, measured["ci95"]):
         del part["deletion"], part["deletion_gap"]
     assert numbers == measured and numbers["n"] > 10
+
+
+def test_likeness_has_its_null_and_the_true_class_its_own_heat(tiny_victim, held_out, heat) -> None:
+    """Maps of one class on one photograph are alike in any case: random cells, which bring nothing, say how much."""
+    null, same, true_random, inside = [], [], [], []
+    for scene in views(tiny_victim, held_out):
+        shown = {c: scene.showing(BLUE if c == "patch" else BLUE.control(c)) for c in ("grey", "random", "patch")}
+        before, coverage = tiny_victim.scores(shown["grey"]).argmax(dim=1), scene.coverage(BLUE)
+        with grad_cam(tiny_victim) as cam:
+            aimed = {c: cam(images, [2] * len(images)) for c, images in shown.items()}
+            true = {c: cam(images, scene.labels.tolist()) for c, images in shown.items()}
+        for i in (before == scene.labels).nonzero()[:, 0].tolist():
+            null.append(heat_similarity(aimed["random"][i], aimed["grey"][i]))
+            same.append(heat_similarity(aimed["patch"][i], aimed["grey"][i]))
+            true_random.append(heat_similarity(true["random"][i], true["grey"][i]))
+            mask = coverage[i, 0].numpy()
+            inside.append((true["patch"][i] * mask).sum() / true["patch"][i].sum())
+    assert heat["similarity_to_target_null"] == pytest.approx(np.mean(null), abs=1e-5)
+    assert heat["similarity_to_target_same_class"] == pytest.approx(np.mean(same), abs=1e-5)
+    assert heat["true_similarity"]["random"] == pytest.approx(np.mean(true_random), abs=1e-5)
+    assert heat["true_heat_in_patch"]["patch"] == pytest.approx(np.nanmean(inside), abs=1e-4)
+    assert set(heat["true_heat_in_patch"]) == {"grey", "random", "patch"}
+    assert "n_null" not in heat and heat["n_reached"] > 0

@@ -14,7 +14,7 @@ from physpatch.config import EotConfig, TrainConfig
 from physpatch.eot import sample
 from physpatch.patch import cells_from_patch
 from physpatch.penalties import non_printability, offset_palette, total_variation
-from physpatch.targets import resolve_target
+from physpatch.targets import _first_list, resolve_target
 from physpatch.techniques import TECHNIQUES
 from physpatch.techniques.static import Static
 from physpatch.train import Trainer
@@ -150,8 +150,22 @@ def test_auto_target_wins_a_race_of_trainings(tiny_victim, photographs) -> None:
     assert ends[choice.index] < min(ends.values()) + 0.1 < np.mean(list(ends.values()))
     assert f"target auto: '{CATEGORIES[choice.index]}' ({choice.index})" in said[-1]
     assert {tried["class"] for tried in choice.tried} == set(CATEGORIES)
+    assert {tried["origin"] for tried in choice.tried} == {"favoured by random patches"}
+    assert "among 4 classes" in choice.how and "favoured by random patches" in choice.how
+    assert said[0] == "target auto: 4 classes race, 0 of them from a list of mosaic-like ones made by hand"
     again = resolve_target("auto", tiny_victim, photographs, CONFIG)
     assert again == choice
+
+
+def test_the_list_made_by_hand_is_named_for_what_it_is(tiny_victim) -> None:
+    """Most classes that auto ends with stand on it, and would not have raced without."""
+    categories = (*(f"thing {i}" for i in range(50)), "digital clock", "abacus")
+    favour = torch.linspace(0, -1, 52)
+    favour[51] = 1.0
+    origins = _first_list(replace(tiny_victim, categories=categories), favour)
+    assert len(origins) == 41 and origins[0] == "favoured by random patches"
+    assert origins[50] == "on the list of mosaic-like classes" and 45 not in origins
+    assert origins[51] == "favoured by random patches and on the list of mosaic-like classes"
 
 
 def test_targets_by_name_and_number(tiny_victim, photographs) -> None:
