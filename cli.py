@@ -669,6 +669,8 @@ def _show_results(results: dict[str, dict[str, Any]]) -> None:
         if not r:
             click.echo(f"{model}: no labelled photographs were held out, so nothing was measured")
             continue
+        if r.get("caution"):
+            click.echo(f"note: {r['caution']}", err=True)
         rows.append((model, "clean", _percent(r["clean_accuracy"]), "", "", str(r["n"])))
         effects = {"patch": (r["patched_accuracy"], r["targeted_success"], r["untargeted_success"])}
         for name, accuracy in r["controls"].items():

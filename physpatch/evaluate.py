@@ -79,7 +79,8 @@ class Evaluation:
     ``targeted`` and ``untargeted`` are counted on images that are right with the grey control at the same pose, targeted
     ones further where the target is not the true class and the grey control does not already show it.
     ``targeted_of_all`` and ``untargeted_of_all`` are of all views, but for those whose true class is the target: what a
-    harmless sticker spoils in any case is in them.
+    harmless sticker spoils in any case is in them. ``caution`` says where the photographs are easier for the network than
+    those on which its accuracy was published, as its own training photographs are.
     """
 
     model: str
@@ -93,6 +94,7 @@ class Evaluation:
     outcomes: "Outcomes" = field(repr=False)
     targeted_of_all: dict[str, Rate] = field(default_factory=dict)
     untargeted_of_all: dict[str, Rate] = field(default_factory=dict)
+    caution: str | None = None
 
     def differences(self) -> dict[str, dict[str, Difference]]:
         """Success of the patch less each control's, targeted and untargeted, on the views that count; paired by photograph."""
@@ -125,6 +127,7 @@ class Evaluation:
                 control: {kind: difference.to_dict() for kind, difference in kinds.items()}
                 for control, kinds in self.differences().items()
             },
+            "caution": self.caution,
             "target": self.target,
         }
 
@@ -265,6 +268,19 @@ def _count(
         ),
         targeted_of_all=of_all,
         untargeted_of_all={c: rate_over(~right[c], everything, units) for c in CONDITIONS},
+        caution=_caution(victim, rate_over(right["clean"], everything, units)),
+    )
+
+
+def _caution(victim: Victim, clean: Rate) -> str | None:
+    """A sentence where the clean accuracy is above what was published for these weights, by more than chance."""
+    published = victim.published_accuracy
+    if published is None or clean.ci95 is None or clean.ci95[0] <= published:
+        return None
+    return (
+        f"{victim.name} is right on {clean} of the clean photographs, where {100 * published:.1f} % of ILSVRC's validation "
+        "photographs are published for it: these may be among the photographs that it was trained on, and what a patch does "
+        "to others may differ; measure on validation photographs of your own with --data"
     )
 
 

@@ -132,6 +132,8 @@ def _held_out(record: dict[str, Any]) -> Iterator[Block]:
         f"n = {results['n']} {things} in {poses} each, the same for patch and controls. Success is counted where the answer is "
         f"right with the grey control, so grey's own is 0 by definition. Intervals are 95 %, {how}.",
     )
+    if results.get("caution"):
+        yield Text(f"{results['caution'][0].upper()}{results['caution'][1:]}.", "soft")
     yield from _beside_controls(results)
 
 
@@ -186,7 +188,20 @@ def _explained(results: dict[str, Any]) -> Iterator[Block]:
         if reached is not None:
             said += f" Where the target came first it is {reached:+.2f}"
             said += f", where it did not {missed:+.2f}." if missed is not None else "."
+        if "similarity_to_target_null" in heat:
+            said += (
+                f" The null: the target class's heat under harmless random cells correlates "
+                f"{heat['similarity_to_target_null']:+.2f} with it, because both are maps of one class on one photograph. "
+                f"Only what goes beyond that would be the patch's doing."
+            )
         yield Text(said)
+    if "true_heat_in_patch" in heat:
+        true, like = heat["true_heat_in_patch"], heat["true_similarity"]
+        yield Text(
+            f"The heat of the true class lies in the patch's area to {percent(true['patch'])}, with random cells to "
+            f"{percent(true['random'])}, with grey to {percent(true['grey'])}; it correlates {like['patch']:+.2f} with its "
+            f"own under grey, {like['random']:+.2f} with random cells."
+        )
 
 
 def _rate(value: dict[str, Any]) -> str:

@@ -68,6 +68,8 @@ class Victim:
         guard: what images go through first, see :func:`physpatch.defences.defended`; None for a bare network.
         learned_from: the photographs that the network itself was made with, by :func:`physpatch.splits.content_id`, as far
             as its weights tell: no patch is measured on these.
+        published_accuracy: share of ILSVRC's validation photographs that these weights are right on, as their authors
+            published it; None where it is not known.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Victim:
     weights: WeightsInfo
     guard: Guard | None = None
     learned_from: frozenset[str] = frozenset()
+    published_accuracy: float | None = None
 
     @property
     def device(self) -> torch.device:

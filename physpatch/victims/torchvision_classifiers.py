@@ -48,8 +48,16 @@ class TorchvisionClassifiers:
         network = freeze(network, preprocessing.size)
         source = f"torchvision {preset}" if weights is None else str(weights)
         info = WeightsInfo(source, file_sha256(file))
+        published = preset.meta.get("_metrics", {}).get("ImageNet-1K", {}).get("acc@1") if weights is None else None
         return Victim(
-            name, "classify", categories, preprocessing, network, find_cam_layer(network, preprocessing.size), info
+            name,
+            "classify",
+            categories,
+            preprocessing,
+            network,
+            find_cam_layer(network, preprocessing.size),
+            info,
+            published_accuracy=None if published is None else published / 100,
         )
 
     def cached(self, name: str) -> bool:

@@ -12,6 +12,7 @@ from physpatch.artifact import Patch
 from physpatch.config import EotConfig
 from physpatch.evaluate import evaluate_patch, scenes
 from physpatch.placing import Placing
+from physpatch.victims.registry import load_victim
 
 
 def flat(color: tuple[int, int, int], target: int | None) -> Patch:
@@ -63,6 +64,18 @@ def test_the_patch_is_paired_with_each_control_and_all_views_are_told_too(tiny_v
     assert of_all["patch"]["n"] == not_blue and of_all["patch"]["rate"] == 1 and of_all["grey"]["rate"] == 0
     wrong = value["untargeted_success_of_all"]["grey"]
     assert wrong["n"] == 40 and wrong["rate"] == pytest.approx(1 - result.accuracy["grey"])
+
+
+def test_photographs_easier_than_those_of_the_published_accuracy_are_cautioned_about(tiny_victim, held_out) -> None:
+    """87.7 % on photographs where 75.1 % are published on validation: the network's own training photographs, perhaps."""
+    harmless, shown = flat((128, 128, 128), None), {"area": 0.1, "eot": EotConfig.none()}
+    for published, cautious in ((None, False), (0.75, True), (0.95, False)):  # right on 40 of 40: at least 91 %
+        victim = replace(tiny_victim, published_accuracy=published)
+        caution = evaluate_patch(victim, held_out, harmless, **shown).to_dict()["caution"]
+        assert (caution is not None) == cautious
+    caution = evaluate_patch(replace(tiny_victim, published_accuracy=0.75), held_out, harmless, **shown).caution
+    assert caution is not None and "100.0 %" in caution and "75.0 % of ILSVRC's validation" in caution
+    assert load_victim("efficientnet_lite0").published_accuracy == 0.751
 
 
 def test_every_patch_is_shown_at_the_same_poses(tiny_victim, held_out) -> None:
