@@ -1,72 +1,116 @@
-"""Do the report's intervals cover a success that is known? On the virtual rig, whose long run can be filmed.
+"""Do a session's intervals hold what is known? Sessions drawn from a pool of clips of the virtual rig, whose rates are known.
 
-    python benchmarks/rig_coverage.py --run RUN [--sessions 30] [--clips 12]
+    python benchmarks/rig_coverage.py --run RUN --out DIR [--pool 300] [--sessions 2000] [--clips 12] [--seed 0]
 
-Films as many clips as all the sessions together have, takes the rate over all of them for the truth, and counts in how many of
-the sessions the interval holds it. Prints one line of JSON.
+RUN is of a targeted patch that works now and then. The rig films patch, grey and random control at the same poses, once, into
+DIR, which a second call reads again. Each session is ``--clips`` of these clips, drawn without replacement, through the same
+tally as any session. Prints one JSON object: for the rate given that the model is right with grey, and for its differences with
+both controls, what the whole pool says and the share of sessions whose 95 % interval holds it, with that share's own interval.
+Drawn from a pool, sessions vary a little less than such of ever new clips: by the root of 1 - clips/pool.
 """
 
 import argparse
 import json
-import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from calibration.errors import InputError
+import numpy as np
+
 from calibration.files import read_json
 from captures.session import film_rig
-from captures.store import read_rows
-from captures.summary import tally_of
+from captures.store import FrameRow, read_rows
+from captures.summary import Tally, tally_of
 from captures.virtual import VirtualRig
 from physpatch import Patch, TrainConfig, load_victim
 from physpatch.runs import held_out_files
-from physpatch.stats import clip_bootstrap, clip_rate, clip_t
+from physpatch.stats import Interval, wilson
 from printouts import print_sheets
 
-
-def target_name(patch: Patch) -> str:
-    """Of a targeted patch.
-
-    Raises:
-        InputError: it is untargeted.
-    """
-    if patch.target is None:
-        raise InputError("this run's patch has no target; give one that has")
-    return str(patch.target["name"])
+_CONTROLS = ("grey", "random")
+Estimate = Callable[[Tally], tuple[float | None, Interval | None]]
 
 
 def main() -> None:
-    """Print the coverage of each interval."""
+    """Print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="of a targeted patch that works now and then")
-    parser.add_argument("--sessions", type=int, default=30)
+    parser.add_argument("--out", type=Path, required=True, help="where the pool is kept")
+    parser.add_argument("--pool", type=int, default=300, help="clips in it")
+    parser.add_argument("--sessions", type=int, default=2000)
     parser.add_argument("--clips", type=int, default=12, help="of a session")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    config = TrainConfig.from_dict(read_json(options.run / "run.json")["config"])
-    patch, victim = Patch.load(options.run), load_victim(config.model)
-    with tempfile.TemporaryDirectory() as work:
-        sheet = Path(work) / "sheet.pdf"
-        print_sheets(patch, 100, sheet)
-        rig = VirtualRig(
-            sheet,
-            held_out_files(options.run, config, victim),
-            clips=options.sessions * options.clips,
-            frames_per_clip=3,
-            seed=options.seed,
-        )
-        rows = read_rows(film_rig(rig, victim, patch.target, Path(work) / "long", keep="none"))
-    rates = list(tally_of(rows, target_name(patch)).rates(victim.name, "target", "patch").values())
-    truth = clip_rate(rates)
-    parts = [rates[first : first + options.clips] for first in range(0, len(rates), options.clips)]
-    covered = {
-        name: sum(low <= (truth.rate or 0) <= high for low, high in map(interval, parts)) / len(parts)
-        for name, interval in (
-            ("the report's", lambda part: clip_rate(part).ci95),
-            ("student's t", clip_t),
-            ("bootstrap", clip_bootstrap),
-        )
+    rows = filmed_pool(options.run, options.out, options.pool, options.seed)
+    target = Patch.load(options.run).target
+    name = None if target is None else str(target["name"])
+    print(json.dumps(coverage(rows, name, options.sessions, options.clips, options.seed)))  # noqa: T201
+
+
+def filmed_pool(run: Path, out: Path, clips: int, seed: int) -> list[FrameRow]:
+    """Film the pool, or read it again: the rows of all its clips."""
+    pool = out / "pool"
+    if not (pool / "frames.csv").is_file():  # which a session writes at its end
+        config = TrainConfig.from_dict(read_json(run / "run.json")["config"])
+        patch, victim = Patch.load(run), load_victim(config.model)
+        print_sheets(patch, 100, out / "sheet.pdf", controls=_CONTROLS)
+        behind = held_out_files(run, config, victim)
+        rig = VirtualRig(out / "sheet.pdf", behind, clips=clips, frames_per_clip=3, seed=seed)
+        film_rig(rig, victim, patch.target, pool, keep="none")
+    return read_rows(pool)
+
+
+def coverage(rows: Sequence[FrameRow], target: str | None, sessions: int, clips: int, seed: int) -> dict[str, Any]:
+    """Draw sessions and count those whose intervals hold what the pool says, see the module."""
+    measure = "wrong" if target is None else "target"
+    (model,) = {row.model for row in rows}
+    by_clip: dict[int, list[FrameRow]] = {}
+    for row in rows:
+        by_clip.setdefault(row.clip, []).append(row)
+    numbers, rng = list(by_clip), np.random.default_rng([seed, 3])
+    whole = tally_of(rows, target)
+    estimates = {"rate": of_rate(model, measure)}
+    estimates |= {f"less {control}": of_difference(model, measure, control) for control in _CONTROLS}
+    known = {name: of(whole)[0] for name, of in estimates.items()}
+    held, claimed = dict.fromkeys(estimates, 0), dict.fromkeys(estimates, 0)
+    for _ in range(sessions):
+        chosen = rng.choice(len(numbers), clips, replace=False)
+        tally = tally_of([row for i in chosen for row in by_clip[numbers[i]]], target)
+        for name, of in estimates.items():
+            ends, truth = of(tally)[1], known[name]
+            claimed[name] += ends is not None
+            held[name] += ends is not None and truth is not None and ends[0] <= truth <= ends[1]
+    return {
+        "model": model,
+        "measure": measure,
+        "pool": len(numbers),
+        "clips": clips,
+        "sessions": sessions,
+        "known": known,
+        "coverage": {name: wilson(held[name], claimed[name]).to_dict() for name in estimates},
     }
-    print(json.dumps({"known": str(truth), "sessions": len(parts), "clips": options.clips, "covered": covered}))  # noqa: T201
+
+
+def of_rate(model: str, measure: str) -> Estimate:
+    """Estimate the rate with the patch."""
+
+    def estimate(tally: Tally) -> tuple[float | None, Interval | None]:
+        rate = tally.rate(model, measure, "patch")
+        return rate.rate, rate.ci95
+
+    return estimate
+
+
+def of_difference(model: str, measure: str, control: str) -> Estimate:
+    """Estimate the patch less a control."""
+
+    def estimate(tally: Tally) -> tuple[float | None, Interval | None]:
+        for compared in tally.comparisons():
+            if (compared.model, compared.measure, compared.control) == (model, measure, control):
+                return compared.difference.difference, compared.difference.ci95
+        return None, None
+
+    return estimate
 
 
 if __name__ == "__main__":
