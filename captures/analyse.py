@@ -17,14 +17,14 @@ from calibration.camera import Intrinsics
 from calibration.label import SheetLabel
 from calibration.pose import SheetFinder, SheetPose
 from calibration.sheet import SheetLayout
-from calibration.success import Aim, FoundBox, around, judge, judge_answer
+from calibration.success import Aim, around, judge, judge_answer
 from captures.frame import NO_SHEET, Frame
 from captures.labels import LabelWatch
 from captures.region import Region, RegionRule
 from captures.store import FrameRow
 from physpatch.explain import HeatMapper, grad_cam, heat_share
 from physpatch.placing import known_object
-from physpatch.victims.base import Detection, Detector, Letterbox, Preprocessing, Victim
+from physpatch.victims.base import Detection, Detector, Letterbox, Preprocessing, Victim, judged_boxes
 
 Lens = Callable[[tuple[int, ...]], Intrinsics]  # from a frame's (height, width, ...) to its intrinsics
 _TOP = 5
@@ -186,9 +186,8 @@ class Analyser:
             return None
         target = None if aimed is None else detector.categories[aimed]
         truth = self._truth(located.frame, detector)
-        boxes = [FoundBox(detector.categories[one.index], one.score, one.xyxy) for one in detections]
         outcome = judge(
-            boxes,
+            judged_boxes(detections, detector.categories),
             Aim(self._goal, self._scope, truth, target),
             object_xyxy=_carrier_xyxy(located),
             patch_xyxy=None if located.pose is None else around(located.pose.patch_corners_px.tolist()),

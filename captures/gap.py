@@ -18,7 +18,7 @@ from calibration.errors import InputError
 from calibration.observed import LEAST_PX_PER_CELL, observe
 from calibration.profile import LightProfile, RigProfile
 from calibration.sheet import SHEET_KINDS
-from calibration.success import MEASURES, Aim, FoundBox, Outcome, judge, judge_answer
+from calibration.success import MEASURES, Aim, Outcome, judge, judge_answer
 from captures.recorded import RecordedSession, Shown
 from captures.replay import STEPS, Judge, View, replay
 from captures.replay import example as replay_example
@@ -29,7 +29,7 @@ from physpatch.config import TrainConfig
 from physpatch.objectives import choose_goal
 from physpatch.patch import cells_from_patch
 from physpatch.stats import Difference, Forecast, Rate, clip_rate, forecast, paired_difference
-from physpatch.victims.base import Detector, Victim
+from physpatch.victims.base import Detector, Victim, judged_boxes
 
 _COLOURED = ("random", "shuffled", "patch")  # sheets whose colours tell of print and camera, the most telling first
 _MOST_VIEWS = 80
@@ -246,13 +246,7 @@ def _judge(victim: Victim, measure: str, patch: Patch, config: TrainConfig) -> J
         sign, at_patch = view.places(victim.preprocessing.size)
         aim = Aim(goal, config.scope, own, target)
         outcomes = [
-            judge(
-                [FoundBox(one.index, one.score, one.xyxy) for one in detections],
-                aim,
-                object_xyxy=sign,
-                patch_xyxy=at_patch,
-                on_object=on_object,
-            )
+            judge(judged_boxes(detections), aim, object_xyxy=sign, patch_xyxy=at_patch, on_object=on_object)
             for detections in victim.find(inputs.to(victim.device))
         ]
         return _said(outcomes, measure)

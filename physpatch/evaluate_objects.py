@@ -21,6 +21,7 @@ from physpatch.victims.base import (
     Detection,
     Detector,
     Victim,
+    judged_boxes,
     untouched,
 )
 
@@ -78,10 +79,6 @@ class _Judged:
         return torch.tensor([bool(getattr(outcome, name)) for outcome in self.outcomes])
 
 
-def _boxes(detections: list[Detection]) -> list[FoundBox]:
-    return [FoundBox(one.index, one.score, one.xyxy) for one in detections]
-
-
 def evaluate_on_object(
     victim: Victim,
     photographs: Photographs,
@@ -130,7 +127,7 @@ def evaluate_on_object(
                 found = victim.find(scene.bare if cells is None else scene.showing(cells), _LEAST_SCORE)
                 precision[name].update(*_for_metric(found, objects, index))
                 for view, known, on, at in zip(found, harmless, own.tolist(), at_patch, strict=True):
-                    boxes = _boxes(view)
+                    boxes = judged_boxes(view)
                     judged[name].outcomes.append(judge(boxes, aim, object_xyxy=on, patch_xyxy=at))
                     judged[name].false_boxes += len(false_boxes(boxes, known, on))
                     if name in ("clean", "grey"):

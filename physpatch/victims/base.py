@@ -1,7 +1,7 @@
 """What every victim offers, whatever library it came from."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from calibration.errors import InputError, unknown_name
-from calibration.success import DETECTION_THRESHOLD, ON_OBJECT
+from calibration.success import DETECTION_THRESHOLD, ON_OBJECT, FoundBox
 from physpatch.victims.fold import fold_batch_norms
 
 Task = Literal["classify", "detect"]
@@ -56,6 +56,13 @@ class Detection:
     index: int
     score: float
     xyxy: tuple[float, float, float, float]
+
+
+def judged_boxes(detections: Iterable[Detection], categories: Sequence[str] | None = None) -> list[FoundBox]:
+    """Hand a detector's boxes to ``calibration.success``, with their classes by index, or by name of ``categories``."""
+    return [
+        FoundBox(one.index if categories is None else categories[one.index], one.score, one.xyxy) for one in detections
+    ]
 
 
 @dataclass(frozen=True, eq=False)

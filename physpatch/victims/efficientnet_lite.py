@@ -9,7 +9,7 @@ from physpatch.victims.base import CatalogueEntry, Preprocessing, Victim, Weight
 from physpatch.victims.imagenet import imagenet_categories
 from physpatch.victims.weights import read_state
 
-# Top-1 on ILSVRC's validation photographs: the table of EfficientNet-Lite in tensorflow/tpu, efficientnet/lite.
+# Top-1 on ILSVRC's validation photographs: FP32 column of tensorflow/tpu, models/official/efficientnet/lite/README.md.
 _PUBLISHED = {"efficientnet_lite0": 0.751, "efficientnet_lite1": 0.767, "efficientnet_lite2": 0.776}
 _SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
 
