@@ -35,6 +35,7 @@ from physpatch.stats import (
 _CONDITION_ORDER = (*SHEET_KINDS, "none")
 CONTROL = "grey"  # the harmless patch that success is conditional on
 MARGIN = 0.05  # the half width for which it is said how many more clips are needed
+_NEVER_WHEN_RIGHT = ("target", "wrong", "hidden", "relabelled")  # none of these is true of a frame that is right
 SIZE_EDGES = (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)  # pixels a cell
 UnitKind = Literal["step", "clip", "pose cell"]
 Unit = Hashable
@@ -82,10 +83,11 @@ class ConditionSummary:
     mean_target_score: float | None
     heat_in_patch: float | None
     px_per_cell: float | None
+    design: "Design"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self)
+        return asdict(self) | {"design": self.design.to_dict()}
 
     def rate(self, measure: str) -> Rate:
         """One of ``calibration.success.MEASURES``."""
@@ -170,6 +172,7 @@ class _Bin:
     heat: _Mean = field(default_factory=_Mean)
     cell_px: _Mean = field(default_factory=_Mean)
     measured: dict[str, _Mean] = field(default_factory=lambda: defaultdict(_Mean))
+    untouched: _Mean = field(default_factory=_Mean)  # the answer is right, and does not bring the target about
     object_boxes: list[FoundBox] = field(default_factory=list)  # of the true class
     # The true class where it was not found, and what was, in frames that do not tell where the object is.
     missed: list[tuple[str, list[FoundBox]]] = field(default_factory=list)
@@ -183,6 +186,8 @@ class _Bin:
         said = outcomes(row, target)
         for measure, happened in said.items():
             self.measured[measure].add(happened)
+        if "wrong" in said:
+            self.untouched.add(not said["wrong"] and not said.get("target", False))
         if "target" in said and row.target_score is not None:
             self.score.add(row.target_score)
         if row.heat_in_patch is not None:
@@ -326,10 +331,12 @@ class Tally:
             if missed is None:
                 continue
             known = known or missed[0] < missed[1] or not bins[0].detects
-            # A frame whose answer is right shows the target only where that is the true class, which does not count for it;
-            # of a detector both may be found.
-            aimed = _pooled(bins, "target") if measure == "target" and bins[0].detects else None
-            weights[unit] = 1 - max(missed[0] / missed[1], aimed[0] / aimed[1] if aimed else 0.0)
+            untouched = [one.untouched for one in bins]
+            weights[unit] = (
+                sum(part.total for part in untouched) / sum(part.n for part in untouched)
+                if measure == "target"
+                else 1 - missed[0] / missed[1]
+            )
         return weights if known and seen.keys() & others else None
 
     def _rate_over(self, observations: Sequence[Observation]) -> Rate:
@@ -343,10 +350,25 @@ class Tally:
     ) -> list[Observation]:
         weights = self.weights(model, measure)
         counts = self._counts_by_take(model, measure, condition, only)
+        again = (
+            self._again(model) if condition == CONTROL and weights is not None and measure in _NEVER_WHEN_RIGHT else {}
+        )
         return [
-            Observation(take, unit, hits / frames, 1.0 if weights is None else weights.get(unit, 0.0))
+            Observation(
+                take, unit, again.get(unit, 1.0) * hits / frames, 1.0 if weights is None else weights.get(unit, 0.0)
+            )
             for (take, unit), (hits, frames) in counts.items()
         ]
+
+    def _again(self, model: str) -> dict[Unit, float]:
+        """By how much to raise the control's share in each unit, so that it is of *other* frames than the one that is right.
+
+        Of n frames of which k are wrong, a right one has k among the n - 1 others. Paired with itself too it would have k of
+        n, and a harmless sheet would seem more harmless than it is, by a third where a clip has three frames. A single frame
+        has no others, and counts as it is.
+        """
+        frames = {unit: sum(one.frames for one in bins) for unit, bins in self._grouped(model, CONTROL).items()}
+        return {unit: n / (n - 1) for unit, n in frames.items() if n > 1}
 
     def summaries(self) -> list[ConditionSummary]:
         """By model, then patch before its controls."""
@@ -471,6 +493,7 @@ class Tally:
             mean_target_score=_mean(one.score for one in counted),
             heat_in_patch=_mean(one.heat for one in counted),
             px_per_cell=median(sizes) if sizes else None,
+            design=self.design(),
             **{measure: self.rate(model, measure, condition) for measure in MEASURES},
         )
 

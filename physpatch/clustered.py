@@ -3,7 +3,9 @@
 A take is a stretch of filming in which one sheet is held up. Frames of one pose cell are alike, and so are the cells of one
 take: the hand, the light and the distance drift together. Cells seen in several takes are alike as well. So the variance of a
 mean has two parts, between takes and between cells, added as for two-way clusters (Cameron, Gelbach and Miller 2011); the
-degrees of freedom are Satterthwaite's (1946), and the interval has Wilson's shape, which stays within 0 and 1.
+degrees of freedom are Satterthwaite's (1946), and the interval has Wilson's shape, which stays within 0 and 1. What single
+cells of single takes vary by is in both parts and is taken off once, as the residual mean square of the two-way analysis of
+variance has it: the squares of all residuals, which hold the effects of takes and cells as well, would take off too much.
 """
 
 from collections import defaultdict
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from physpatch.stats import Difference, Interval, Rate, clip_rate, score_interval
@@ -45,7 +48,7 @@ class _Side(NamedTuple):
     takes: int
     of_takes: float
     by_cell: dict[Hashable, float]
-    squares: float  # of the residuals, cell by cell of each take
+    of_single: float  # from single cells of single takes, which of_takes holds too
 
 
 def clustered_rate(observations: Sequence[Observation]) -> Rate:
@@ -60,7 +63,7 @@ def clustered_rate(observations: Sequence[Observation]) -> Rate:
     if side.takes == 1:
         within = clip_rate([one.share for one in counted], [one.weight for one in counted])
         return Rate(side.mean, None, 1, within.ci95 if len(counted) > 1 else None)
-    between_cells = _between_cells(side.by_cell, side.squares)
+    between_cells = _between_cells(side.by_cell, side.of_single)
     variance = side.of_takes + between_cells
     quantile = _quantile([(side.of_takes, side.takes - 1), (between_cells, len(side.by_cell) - 1)])
     return Rate(side.mean, _interval(side, variance, quantile), side.takes)
@@ -85,7 +88,7 @@ def clustered_difference(ones: Sequence[Observation], others: Sequence[Observati
     if takes == 1:
         return Difference(difference, None, 1)
     by_cell = {cell: one.by_cell[cell] - other.by_cell[cell] for cell in one.by_cell}
-    between_cells = _between_cells(by_cell, one.squares + other.squares)
+    between_cells = _between_cells(by_cell, one.of_single + other.of_single)
     parts = [(one.of_takes, one.takes - 1), (other.of_takes, other.takes - 1), (between_cells, len(by_cell) - 1)]
     quantile = _quantile(parts)
     low, high = _interval(one, one.of_takes, quantile)
@@ -115,13 +118,36 @@ def _side(observations: Sequence[Observation]) -> _Side:
     spread = effective**2 * float(((parts[:, 1] - parts[:, 0] * center) ** 2).sum())
     spread += _PRIOR_TAKES * (center**2 + (1 - center) ** 2)
     freedom = max(effective + 2 * _PRIOR_TAKES - 1, 1e-9)
-    return _Side(mean, center, takes, spread / freedom / effective, dict(by_cell), float((residuals**2).sum()))
+    return _Side(
+        mean, center, takes, spread / freedom / effective, dict(by_cell), _of_single(observations, weights, residuals)
+    )
 
 
-def _between_cells(by_cell: dict[Hashable, float], squares: float) -> float:
+def _of_single(
+    observations: Sequence[Observation], weights: NDArray[np.float64], residuals: NDArray[np.float64]
+) -> float:
+    """Estimate the variance of the mean, of ``weights`` that sum to 1, that comes from each cell of each take by itself."""
+    effects = np.hstack(
+        [_indicators([one.take for one in observations]), _indicators([one.cell for one in observations])]
+    )
+    shares = np.array([one.share for one in observations])
+    fitted, _, rank, _ = np.linalg.lstsq(effects, shares, rcond=None)
+    freedom = len(shares) - int(rank)
+    if freedom == 0:  # no cell was seen in two takes: effects of both cannot be told apart
+        return float((residuals**2).sum())
+    return float(((shares - effects @ fitted) ** 2).sum()) / freedom * float((weights**2).sum())
+
+
+def _indicators(names: Sequence[Hashable]) -> NDArray[np.float64]:
+    """(N, K), 1 where the n-th name is the k-th of those that differ."""
+    number = {name: k for k, name in enumerate(dict.fromkeys(names))}
+    return np.eye(len(number))[[number[name] for name in names]]
+
+
+def _between_cells(by_cell: dict[Hashable, float], of_single: float) -> float:
     """The variance of a mean that comes from the cells, beyond what cells of each take vary in any case."""
     cells = len(by_cell)
-    return max(0.0, sum(r * r for r in by_cell.values()) * cells / (cells - 1) - squares) if cells > 1 else 0.0
+    return max(0.0, sum(r * r for r in by_cell.values()) * cells / (cells - 1) - of_single) if cells > 1 else 0.0
 
 
 def _quantile(parts: Sequence[tuple[float, int]]) -> float:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from support import frame_row as row
 
@@ -230,3 +231,48 @@ def test_frames_of_a_clip_that_agree_count_little() -> None:
     assert spread is not None and spread.icc == 1.0 and spread.effective_n == pytest.approx(6)
     assert spread.needed > 300 and spread.t_ci95 is not None and spread.bootstrap_ci95 is not None
     assert Tally("blue thing").models == []
+
+
+def test_a_controls_own_errors_are_those_of_its_other_frames() -> None:
+    """A model that errs on every other frame whatever is shown: the sheet, here as harmless as the control, has no effect."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for clip in range(1500):
+        for i, condition in enumerate(("grey", "patch") * 3):
+            answer = "red thing" if rng.random() < 0.5 else "kite"
+            rows.append(row(10 * clip + i, condition, clip, answer))
+    tally = tally_of(rows, None)
+    (grey,) = [c.difference for c in tally.comparisons() if c.measure == "wrong"]
+    assert tally.rate("m", "wrong", "patch").rate == pytest.approx(0.5, abs=0.03)
+    assert tally.rate("m", "wrong", "grey").rate == pytest.approx(0.5, abs=0.03)
+    assert grey.ci95 is not None and grey.ci95[0] <= 0 <= grey.ci95[1]
+
+
+def test_half_of_the_controls_frames_wrong_leaves_the_rate_unbiased() -> None:
+    """Hard units, where the control fails, are those in which the patch succeeds; the rate given a right control is known."""
+    rng = np.random.default_rng(1)
+    rows, right, both = [], 0.0, 0.0
+    for clip in range(2000):
+        ease = float(rng.random())  # the control is right so often, and the patch fails so often
+        right, both = right + ease, both + ease * (1 - ease)
+        rows += [row(20 * clip + i, "grey", clip, "red thing" if rng.random() < ease else "kite") for i in range(3)]
+        rows += [
+            row(20 * clip + 9 + i, "patch", clip, "red thing" if rng.random() < ease else "kite") for i in range(3)
+        ]
+    rate = tally_of(rows, None).rate("m", "wrong", "patch")
+    assert rate.rate == pytest.approx(both / right, abs=0.02) and rate.ci95 is not None
+    assert rate.ci95[0] <= both / right <= rate.ci95[1]  # a majority vote gives 0.25, and 0.33 is true
+
+
+def test_a_frame_that_is_wrong_or_shows_the_target_is_not_untouched() -> None:
+    """Of a detector's control frames half lose the object and the other half show the target: none is fair."""
+    rows = [detector_row(i, "grey", 0, *([(STOP, AT), ("clock", AT)] if i % 2 else [])) for i in range(4)]
+    rows = [replace(one, success=i % 2, target_score=0.5) for i, one in enumerate(rows)]
+    rows += [replace(detector_row(9, "patch", 0, ("clock", AT)), success=1, target_score=0.9)]
+    assert tally_of(rows, "clock").weights("m", "target") == {0: 0.0}
+
+
+def test_every_summary_says_what_was_fixed() -> None:
+    patch, _ = tally_of(shown_by_hand(), "blue thing").summaries()
+    assert json.loads(json.dumps(patch.to_dict()))["design"] == patch.design.to_dict()
+    assert patch.to_dict()["design"]["fixed"] == ["training seed", "print", "camera", "light", "scene"]
