@@ -1,11 +1,13 @@
 """Does training against a measured rig pay? Two patches, trained alike but for the profile, on the same hidden rig.
 
-    python benchmarks/profile_gain.py --data DATA [--steps 150] [--seed 3]
+    python benchmarks/profile_gain.py --data DATA [--steps 150] [--seeds 3] [--first-seed 3]
 
-The rig prints on plain paper. Its sheets are filmed, a profile is fitted to the pictures alone, and a patch is trained with
-it and another without it, at equal steps. Both are then printed by the rig and held before the held-out photographs at the
-same poses, with a grey control. Prints one JSON line: success on the photographs that are right with grey, and the
-difference with its 95 % interval, paired by photograph.
+A rig prints on plain paper. Its sheets are filmed, a profile is fitted to the pictures alone, and a patch is trained with it
+and another without it, at equal steps. Both are then printed by the rig and held before the held-out photographs at the same
+poses, with a grey control. Each seed is another rig, with a printer, light and camera of its own, and another start of both
+trainings. Prints one JSON line a seed: success on the photographs that are right with grey in both, and the difference with
+its 95 % interval, paired by photograph, which holds for that rig alone; and one at the end: the mean gain over rigs, with
+Student's t interval over them.
 """
 
 import argparse
@@ -13,6 +15,8 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,22 +32,38 @@ from physpatch import EotConfig, TrainConfig, load_victim
 from physpatch.artifact import Patch
 from physpatch.rig import eot_for_rig
 from physpatch.runs import held_out_files, train_run
+from physpatch.stats import mean_interval, paired_difference
 from physpatch.victims.base import Victim
 from printouts import print_sheets, print_targets
 
 _TARGET = "digital clock"
 _PAPER = "plain"
+_OUTCOMES = ("target_first", "made_wrong")
 
 
 def main() -> None:
-    """Print one JSON line."""
+    """Print one JSON line a seed, and one of them all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="samples")
     parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--seed", type=int, default=3, help="of the hidden rig")
+    parser.add_argument("--seeds", type=int, default=3, help="hidden rigs, each with its own training seed")
+    parser.add_argument("--first-seed", type=int, default=3)
     options = parser.parse_args()
-    base = TrainConfig(model="efficientnet_lite0", data=options.data, target=_TARGET, steps=options.steps)
-    truth = RigTruth.draw(options.seed, _PAPER)
+    results = []
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        results.append(gained(options.data, options.steps, seed))
+        print(json.dumps(results[-1]), flush=True)  # noqa: T201
+    summary: dict[str, Any] = {"seeds": [result["seed"] for result in results]}
+    for what in _OUTCOMES:
+        told = mean_interval([result[what]["gain"]["difference"] for result in results])
+        summary[what] = {"mean_gain": told and told[0], "ci95_over_rigs": told and told[1]}
+    print(json.dumps(summary))  # noqa: T201
+
+
+def gained(data: str, steps: int, seed: int) -> dict[str, Any]:
+    """Train with and without the profile of one hidden rig, and hold both patches before it."""
+    base = TrainConfig(model="efficientnet_lite0", data=data, target=_TARGET, steps=steps, seed=seed)
+    truth = RigTruth.draw(seed, _PAPER)
     victim = load_victim(base.model)
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
@@ -52,25 +72,14 @@ def main() -> None:
         seen = {}
         for name, config in configs.items():
             train_run(config, folder / name)
-            seen[name] = filmed(folder / name, config, truth, options.seed, victim)
+            seen[name] = filmed(folder / name, config, truth, seed, victim)
     right = seen["without"]["grey_right"] & seen["with"]["grey_right"]
-    result = {
-        "seed": options.seed,
-        "steps": options.steps,
-        "n": int(right.sum()),
-        "before_de00": profile.lights[0].before[0],
-    }
-    for what in ("target_first", "made_wrong"):
-        plain, rig = (seen[name][what][right].astype(float) for name in ("without", "with"))
-        gain = rig - plain
-        spread = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain))
-        result[what] = {
-            "without": round(plain.mean(), 3),
-            "with": round(rig.mean(), 3),
-            "gain": round(gain.mean(), 3),
-            "ci95": [round(gain.mean() - spread, 3), round(gain.mean() + spread, 3)],
-        }
-    print(json.dumps(result))  # noqa: T201
+    result: dict[str, Any] = {"seed": seed, "steps": steps, "of_all": len(right), "n": int(right.sum())}
+    for what in _OUTCOMES:
+        without, profiled = (seen[name][what][right].astype(float).tolist() for name in ("without", "with"))
+        gain = paired_difference(profiled, without)
+        result[what] = {"without": fmean(without), "with": fmean(profiled), "gain": gain.to_dict()}
+    return result
 
 
 def measured(truth: RigTruth, folder: Path) -> RigProfile:

@@ -172,8 +172,7 @@ def _p_value(loss: Difference) -> float:
     reach = size - loss.ci95[0] if loss.difference > 0 else size + loss.ci95[1]
     if reach <= 0:
         return 1.0 if size == 0 else 0.0
-    students = stats.t(loss.n - 1)
-    return float(2 * students.sf(size / reach * students.ppf(1 - _LEVEL / 2)))
+    return float(2 * stats.norm.sf(size / reach * stats.norm.ppf(1 - _LEVEL / 2)))
 
 
 def _share(loss: Difference) -> float:

@@ -3,9 +3,10 @@
 A take is a stretch of filming in which one sheet is held up. Frames of one pose cell are alike, and so are the cells of one
 take: the hand, the light and the distance drift together. Cells seen in several takes are alike as well. So the variance of a
 mean has two parts, between takes and between cells, added as for two-way clusters (Cameron, Gelbach and Miller 2011); the
-degrees of freedom are Satterthwaite's (1946), and the interval has Wilson's shape, which stays within 0 and 1. What single
-cells of single takes vary by is in both parts and is taken off once, as the residual mean square of the two-way analysis of
-variance has it: the squares of all residuals, which hold the effects of takes and cells as well, would take off too much.
+degrees of freedom lie between Satterthwaite's (1946) and Welch's (1947), and the interval has Wilson's shape, which stays
+within 0 and 1. What single cells of single takes vary by is in both parts and is taken off once, as the residual mean square
+of the two-way analysis of variance has it: the squares of all residuals, which hold the effects of takes and cells as well,
+would take off too much.
 """
 
 from collections import defaultdict
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from physpatch.stats import Difference, Interval, Rate, clip_rate, score_interval
 
@@ -126,22 +127,31 @@ def _side(observations: Sequence[Observation]) -> _Side:
 def _of_single(
     observations: Sequence[Observation], weights: NDArray[np.float64], residuals: NDArray[np.float64]
 ) -> float:
-    """Estimate the variance of the mean, of ``weights`` that sum to 1, that comes from each cell of each take by itself."""
-    effects = np.hstack(
-        [_indicators([one.take for one in observations]), _indicators([one.cell for one in observations])]
-    )
+    """Estimate the variance of the mean, of ``weights`` that sum to 1, that comes from each cell of each take by itself.
+
+    That is the residual mean square of the two-way analysis of variance. Cells are swept out first, so that only a system of
+    as many equations as there are takes is left (Searle 1971, section 7.1).
+    """
+    take, cell = (_numbered(names) for names in zip(*((one.take, one.cell) for one in observations), strict=True))
     shares = np.array([one.share for one in observations])
-    fitted, _, rank, _ = np.linalg.lstsq(effects, shares, rcond=None)
-    freedom = len(shares) - int(rank)
+    counts = np.zeros((take.max() + 1, cell.max() + 1))
+    np.add.at(counts, (take, cell), 1.0)
+    of_cell = counts.sum(axis=0)
+    within = shares - (np.bincount(cell, shares) / of_cell)[cell]  # less the mean of its cell
+    adjusted = np.diag(counts.sum(axis=1)) - counts / of_cell @ counts.T
+    inverse = np.linalg.pinv(adjusted, hermitian=True)
+    sums = np.bincount(take, within)
+    freedom = len(shares) - len(of_cell) - round(float(np.trace(adjusted @ inverse)))
     if freedom == 0:  # no cell was seen in two takes: effects of both cannot be told apart
         return float((residuals**2).sum())
-    return float(((shares - effects @ fitted) ** 2).sum()) / freedom * float((weights**2).sum())
+    square = max(0.0, float((within**2).sum() - sums @ inverse @ sums)) / freedom
+    return square * float((weights**2).sum())
 
 
-def _indicators(names: Sequence[Hashable]) -> NDArray[np.float64]:
-    """(N, K), 1 where the n-th name is the k-th of those that differ."""
+def _numbered(names: Sequence[Hashable]) -> NDArray[np.intp]:
+    """Number names from 0 in the order in which they come."""
     number = {name: k for k, name in enumerate(dict.fromkeys(names))}
-    return np.eye(len(number))[[number[name] for name in names]]
+    return np.array([number[name] for name in names])
 
 
 def _between_cells(by_cell: dict[Hashable, float], of_single: float) -> float:
@@ -151,10 +161,15 @@ def _between_cells(by_cell: dict[Hashable, float], of_single: float) -> float:
 
 
 def _quantile(parts: Sequence[tuple[float, int]]) -> float:
-    """Student's 97.5 % quantile at Satterthwaite's degrees of freedom of a sum of variances, each with its own."""
+    """Student's 97.5 % quantile at the degrees of freedom of a sum of variances, each with its own.
+
+    Satterthwaite (1946) takes the estimated variances for the true ones, which makes intervals too long where there are three
+    takes; Welch (1947) adds two to the freedom of each and takes two off the sum, which makes them too short. One is what
+    benchmarks/session_intervals.py speaks for.
+    """
     total = sum(variance for variance, _ in parts)
-    needed = sum(variance**2 / freedom for variance, freedom in parts if freedom > 0)
-    return float(stats.t.ppf(0.975, total**2 / needed if needed > 0 else 1))
+    needed = sum(variance**2 / (freedom + 1) for variance, freedom in parts if freedom > 0)
+    return float(stdtrit(max(1.0, total**2 / needed - 1) if needed > 0 else 1.0, 0.975))
 
 
 def _interval(side: _Side, variance: float, quantile: float) -> Interval:

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 _PRIOR_CLIPS = 0.25
-_PRIOR_PAIRS = 0.5
 _RESAMPLES = 2000
 _MOST_UNITS = 10**7
 _Z = float(stats.norm.ppf(0.975))
@@ -53,7 +52,7 @@ class Rate:
 class Difference:
     """One rate less another, both shares, with its 95 % interval; ``n`` counts pairs, or the smaller of two samples.
 
-    ``p_value`` is McNemar's exact one where pairs were compared.
+    ``p_value`` is McNemar's exact one where pairs of equal weight were compared.
     """
 
     difference: float | None
@@ -202,26 +201,36 @@ def paired_difference(
 ) -> Difference:
     """Mean difference of two rates of the same clips or pose cells, each in [0, 1].
 
-    The interval is Student's t with half a pair at +1, half a pair at -1 and one at 0 added, as Agresti and Min (2005) add to
-    the table of matched pairs: pairs that all agree do not show that all would. McNemar's exact test counts the pairs
-    of which one side succeeded in most frames and the other did not. ``weights`` are those of :func:`clip_rate`.
+    The interval joins those of both rates, as :func:`clip_rate` has them, by their correlation over the pairs (Newcombe 1998,
+    method 10 of his paper on paired data). A few pairs that go up and down together by chance would make it too short, so
+    the correlation counts as if two more pairs had shown none: n / (n + 2) of it. ``weights`` are those of
+    :func:`clip_rate`; where they differ McNemar's test, which counts pairs, does not apply.
 
     Raises:
         ValueError: not as many of one as of the other.
     """
-    d = np.asarray(ones, dtype=float) - np.asarray(others, dtype=float)  # ValueError where the lengths differ
-    if len(d) == 0:
+    if len(ones) != len(others):
+        raise ValueError(f"{len(ones)} rates cannot be paired with {len(others)}")
+    if len(ones) == 0:
         return Difference(None, None, 0)
-    shares = np.full(len(d), 1 / len(d)) if weights is None else np.asarray(weights) / math.fsum(weights)
-    mean, n = math.fsum(shares * d), 1 / math.fsum(shares**2)
-    if len(d) == 1:
-        return Difference(mean, (-1.0, 1.0), 1)
-    weight = n + 4 * _PRIOR_PAIRS
-    center = n * mean / weight
-    extra = _PRIOR_PAIRS * ((1 - center) ** 2 + (1 + center) ** 2) + 2 * _PRIOR_PAIRS * center**2
-    variance = (n**2 * math.fsum((shares * (d - center)) ** 2) + extra) / (weight - 1)
-    half = float(stats.t.ppf(0.975, max(n - 1, 1))) * math.sqrt(variance / weight)
-    return Difference(mean, (max(-1.0, center - half), min(1.0, center + half)), len(d), mcnemar(ones, others))
+    one, other = clip_rate(ones, weights), clip_rate(others, weights)
+    if one.rate is None or one.ci95 is None or other.rate is None or other.ci95 is None or len(ones) == 1:
+        return Difference((one.rate or 0.0) - (other.rate or 0.0), (-1.0, 1.0), len(ones))
+    difference, correlation = one.rate - other.rate, _shrunk_correlation(ones, others, weights)
+    below, rise = one.rate - one.ci95[0], other.ci95[1] - other.rate
+    above, fall = one.ci95[1] - one.rate, other.rate - other.ci95[0]
+    low = difference - math.sqrt(max(0.0, below**2 - 2 * correlation * below * rise + rise**2))
+    high = difference + math.sqrt(max(0.0, above**2 - 2 * correlation * above * fall + fall**2))
+    alike = weights is None or max(weights) - min(weights) < 1e-9
+    return Difference(difference, (max(-1.0, low), min(1.0, high)), len(ones), mcnemar(ones, others) if alike else None)
+
+
+def _shrunk_correlation(ones: Sequence[float], others: Sequence[float], weights: Sequence[float] | None) -> float:
+    shares = np.full(len(ones), 1 / len(ones)) if weights is None else np.asarray(weights) / math.fsum(weights)
+    one, other = (np.asarray(rates) - shares @ np.asarray(rates) for rates in (ones, others))
+    scale = math.sqrt(float(shares @ one**2) * float(shares @ other**2))
+    n = 1 / float(shares @ shares)
+    return float(shares @ (one * other)) / scale * n / (n + 2) if scale > 1e-12 else 0.0
 
 
 def mcnemar(ones: Sequence[float], others: Sequence[float]) -> float:
