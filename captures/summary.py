@@ -8,7 +8,7 @@ Pose cells are not: those of one take share its hand, its light and its drift, s
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from statistics import median
 from typing import Any, Literal
@@ -223,9 +223,11 @@ class Tally:
         self._bins: dict[str, dict[str, _Bins]] = defaultdict(lambda: defaultdict(lambda: defaultdict(_Bin)))
         self.outside_steps = 0
         self._kind: UnitKind | None = None
+        self._weights: dict[tuple[str, str], dict[Unit, float] | None] = {}  # since rows were last added
 
     def add(self, rows: Iterable[FrameRow]) -> None:
         """Count the rows of one frame, or of many."""
+        self._weights.clear()
         for row in rows:
             if self.protocol is not None and row.step is None:
                 self.outside_steps += 1
@@ -320,6 +322,11 @@ class Tally:
         For ``target`` the control must not bring the target about either. None where it cannot be said: the true class is not
         known, the control was not shown at the poses of anything else, or a detector never found the object.
         """
+        if (model, measure) not in self._weights:
+            self._weights[model, measure] = self._find_weights(model, measure)
+        return self._weights[model, measure]
+
+    def _find_weights(self, model: str, measure: str) -> dict[Unit, float] | None:
         if CONTROL not in self._bins[model]:
             return None
         seen = self._grouped(model, CONTROL)
@@ -365,7 +372,7 @@ class Tally:
 
         Of n frames of which k are wrong, a right one has k among the n - 1 others. Paired with itself too it would have k of
         n, and a harmless sheet would seem more harmless than it is, by a third where a clip has three frames. A single frame
-        has no others, and counts as it is.
+        has no others, and counts as it is. Of a unit the mean stays within 1; of a part of it, it need not.
         """
         frames = {unit: sum(one.frames for one in bins) for unit, bins in self._grouped(model, CONTROL).items()}
         return {unit: n / (n - 1) for unit, n in frames.items() if n > 1}
@@ -436,7 +443,12 @@ class Tally:
                 places[at].add(where)
         cells = {}
         for at in sorted(places):
-            observations = self._observations(model, measure, condition, places[at].__contains__)
+            observations = [
+                replace(
+                    one, share=min(1.0, one.share)
+                )  # a part in which each of the control's frames is wrong; see _again
+                for one in self._observations(model, measure, condition, places[at].__contains__)
+            ]
             frames = self._counts_by_take(model, measure, condition, places[at].__contains__).values()
             if any(one.weight > 0 for one in observations):
                 cells[at] = MapCell(self._rate_over(observations), sum(n for _, n in frames))

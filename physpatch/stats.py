@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,7 @@ def clip_rate(rates: Sequence[float], weights: Sequence[float] | None = None) ->
     """
     if len(rates) == 0:
         return Rate(None, None, 0)
-    shares = np.full(len(rates), 1 / len(rates)) if weights is None else np.asarray(weights) / math.fsum(weights)
+    shares = _normalised(weights, len(rates))
     values = np.asarray(rates, dtype=float)
     mean, n = math.fsum(shares * values), 1 / math.fsum(shares**2)
     if len(rates) == 1:
@@ -117,6 +117,10 @@ def clip_rate(rates: Sequence[float], weights: Sequence[float] | None = None) ->
     spread = n**2 * math.fsum((shares * (values - center)) ** 2) + _PRIOR_CLIPS * (center**2 + (1 - center) ** 2)
     correlation = spread / (n + 2 * _PRIOR_CLIPS - 1) / (center * (1 - center))
     return Rate(mean, score_interval(mean, n / min(1.0, correlation)), len(rates))
+
+
+def _normalised(weights: Sequence[float] | None, n: int) -> NDArray[np.float64]:
+    return np.full(n, 1 / n) if weights is None else np.asarray(weights, dtype=float) / math.fsum(weights)
 
 
 def clip_t(rates: Sequence[float]) -> Interval | None:
@@ -213,20 +217,15 @@ def paired_difference(
         raise ValueError(f"{len(ones)} rates cannot be paired with {len(others)}")
     if len(ones) == 0:
         return Difference(None, None, 0)
-    one, other = clip_rate(ones, weights), clip_rate(others, weights)
-    if one.rate is None or one.ci95 is None or other.rate is None or other.ci95 is None or len(ones) == 1:
-        return Difference((one.rate or 0.0) - (other.rate or 0.0), (-1.0, 1.0), len(ones))
-    difference, correlation = one.rate - other.rate, _shrunk_correlation(ones, others, weights)
-    below, rise = one.rate - one.ci95[0], other.ci95[1] - other.rate
-    above, fall = one.ci95[1] - one.rate, other.rate - other.ci95[0]
-    low = difference - math.sqrt(max(0.0, below**2 - 2 * correlation * below * rise + rise**2))
-    high = difference + math.sqrt(max(0.0, above**2 - 2 * correlation * above * fall + fall**2))
+    joined = _joined(clip_rate(ones, weights), clip_rate(others, weights), _shrunk_correlation(ones, others, weights))
+    if len(ones) == 1:
+        return replace(joined, ci95=(-1.0, 1.0))
     alike = weights is None or max(weights) - min(weights) < 1e-9
-    return Difference(difference, (max(-1.0, low), min(1.0, high)), len(ones), mcnemar(ones, others) if alike else None)
+    return replace(joined, p_value=mcnemar(ones, others) if alike else None)
 
 
 def _shrunk_correlation(ones: Sequence[float], others: Sequence[float], weights: Sequence[float] | None) -> float:
-    shares = np.full(len(ones), 1 / len(ones)) if weights is None else np.asarray(weights) / math.fsum(weights)
+    shares = _normalised(weights, len(ones))
     one, other = (np.asarray(rates) - shares @ np.asarray(rates) for rates in (ones, others))
     scale = math.sqrt(float(shares @ one**2) * float(shares @ other**2))
     n = 1 / float(shares @ shares)
@@ -242,11 +241,18 @@ def mcnemar(ones: Sequence[float], others: Sequence[float]) -> float:
 
 def independent_difference(one: Rate, other: Rate) -> Difference:
     """Of two rates that share no clips: Newcombe's hybrid interval (1998, method 10), from the rates' own intervals."""
+    return _joined(one, other, 0.0)
+
+
+def _joined(one: Rate, other: Rate, correlation: float) -> Difference:
+    """The difference of two rates whose estimates are so correlated, from the rates' own intervals (Newcombe 1998)."""
     if one.rate is None or one.ci95 is None or other.rate is None or other.ci95 is None:
         return Difference(None, None, 0)
     difference = one.rate - other.rate
-    low = difference - math.hypot(one.rate - one.ci95[0], other.ci95[1] - other.rate)
-    high = difference + math.hypot(one.ci95[1] - one.rate, other.rate - other.ci95[0])
+    below, rise = one.rate - one.ci95[0], other.ci95[1] - other.rate
+    above, fall = one.ci95[1] - one.rate, other.rate - other.ci95[0]
+    low = difference - math.sqrt(max(0.0, below**2 - 2 * correlation * below * rise + rise**2))
+    high = difference + math.sqrt(max(0.0, above**2 - 2 * correlation * above * fall + fall**2))
     return Difference(difference, (max(-1.0, low), min(1.0, high)), min(one.n, other.n))
 
 
