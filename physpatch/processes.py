@@ -4,6 +4,7 @@ Every process draws the same whole batch from the same seed and works on its own
 each ends with the identical patch, and that is the patch of one process with the whole batch.
 """
 
+import atexit
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,8 @@ class Processes:
         # A coarse-to-fine patch has grids that take no part yet.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         accelerator = Accelerator(cpu=device == "cpu" or not torch.cuda.is_available(), kwargs_handlers=[unused])
+        # Gloo's threads must end before the interpreter does, or now and then they abort the process as it ends.
+        atexit.register(accelerator.end_training)
         return cls(accelerator.process_index, accelerator.num_processes, accelerator)
 
     @property
