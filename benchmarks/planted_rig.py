@@ -14,6 +14,8 @@ _UPRIGHT_DEG = 8.0
 _SHARPENING_PX = 1.0
 _RESAVED_QUALITY = 95
 _SHAKES = (1.5, 3.0)  # swings of the hand while the shutter rolls over the frame
+_SKIN = (0.35, 0.18, 0.13)  # linear light
+_COVERED_AT = 0.22  # of the patch's side, from its middle, the middle of what covers it
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Cause:
     """Something that can be wrong.
 
     Attributes:
-        step: at which the replay should find it; None where nothing is planted.
+        step: at which the replay should find it; None where nothing is lost to it.
         strength: from and to; of what, :class:`PlantedRig` says. A case draws one evenly.
     """
 
@@ -37,7 +39,8 @@ CAUSES = {
     "colour": Cause("coloured", (0.5, 0.8)),
     "blur": Cause("blurred", (1.2, 1.6)),
     "sharpening": Cause("captured", (1.0, 3.0)),
-    "rolling shutter": Cause("captured", (4.0, 8.0)),
+    "cover": Cause("captured", (0.15, 0.3)),
+    "rolling shutter": Cause(None, (2.0, 4.0)),  # bends what the replay measures, and costs the patch nothing
 }
 
 
@@ -45,8 +48,9 @@ class PlantedRig(VirtualRig):
     """Prints true colours, sharp and near, and holds the sheets upright, as the patch was trained for, but for one cause.
 
     pose: degrees of yaw to either side. resolution: metres. colour: how far another printer's inks and sensor take the place
-    of the true ones. blur: pixels of the lens. sharpening: amount of a phone's unsharp mask. rolling shutter: pixels by which
-    the hand shakes the patch, and not its controls, to and fro while the shutter's rows are read one after another.
+    of the true ones. blur: pixels of the lens. sharpening: amount of a phone's unsharp mask. cover: share of the patch, or of its
+    control, under a thumb. rolling shutter: pixels by which the hand shakes every sheet to and fro while the shutter's rows are
+    read one after another.
     """
 
     def __init__(self, cause: str, strength: float, *arguments: object, seed: int, **more: object) -> None:
@@ -65,11 +69,30 @@ class PlantedRig(VirtualRig):
         self, sheet: list[NDArray[np.float32]], layout: SheetLayout, pose: RigPose
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         light, cover = super()._project(sheet, layout, pose)
-        if self._cause != "rolling shutter" or layout.kind != "patch":
+        if self._cause == "cover":
+            return self._covered(light, cover, layout, pose), cover
+        if self._cause != "rolling shutter":
             return light, cover
         swings, phase = self._shaking.uniform(*_SHAKES), self._shaking.uniform(0, 2 * np.pi)
         layers = shaken(np.dstack([light, cover]), self._strength, swings, phase)
         return layers[..., :3], layers[..., 3]
+
+    def _covered(
+        self, light: NDArray[np.float64], cover: NDArray[np.float64], layout: SheetLayout, pose: RigPose
+    ) -> NDArray[np.float64]:
+        """The light (H, W, 3) of a sheet with a thumb on the lower right of its patch."""
+        side = self.intrinsics.fx * layout.patch.width_mm / 1000 / pose.distance_m
+        radius = side * (self._strength / np.pi) ** 0.5
+        middle = (
+            lens_center + f * at / pose.distance_m + _COVERED_AT * side
+            for lens_center, f, at in (
+                (self.intrinsics.cx, self.intrinsics.fx, pose.x_m),
+                (self.intrinsics.cy, self.intrinsics.fy, pose.y_m),
+            )
+        )
+        y, x = np.indices(cover.shape)
+        under = np.hypot(*(grid - at for grid, at in zip((x, y), middle, strict=True))) < radius
+        return np.where(under[..., None], cover[..., None] * np.array(_SKIN), light)
 
     def _draw_pose(self, rng: np.random.Generator, layout: SheetLayout) -> RigPose:
         distance = self._strength if self._cause == "resolution" else NEAR_M

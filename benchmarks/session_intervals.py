@@ -4,9 +4,10 @@
 
 Sessions are drawn from a known population: the logit of a frame's success is a mean, plus the take's own effect (a hand,
 a light, a distance that drifts), plus that of the pose, which all takes share. Patch and control are filmed in takes of their
-own over the same twelve poses, five frames each. Truth is the mean over all takes and poses. Prints one JSON object: the share
-of nominal 95 % intervals that hold it, for a rate and for a difference with a control, by the number of takes and the standard
-deviation of their effect in logits; ``worst`` is the lowest and highest. Of a single take no interval over takes is claimed
+own over the same twelve poses, five frames each. A change is what a step of the replay does to the frames of one lot of takes.
+Truth is the mean over all takes and poses. Prints one JSON object: the share of nominal 95 % intervals that hold it, for a
+rate, for a difference with a control and for a change, by the number of takes and the standard deviation of their effect in
+logits; ``worst`` is the lowest and highest, of changes ``worst_changes``. Of a single take no interval over takes is claimed
 (``claimed`` is 0); what is claimed, the interval within that take, is held against the take's own rate. For comparison
 ``cells_as_units`` is the coverage of intervals that take pose cells for independent.
 """
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from physpatch.clustered import Observation, clustered_difference, clustered_rate
+from physpatch.clustered import Observation, clustered_change, clustered_difference, clustered_rate
 from physpatch.stats import clip_rate
 
 _TAKES, _POSES, _FRAMES = (1, 3, 6, 10), 12, 5
@@ -40,7 +41,7 @@ def main() -> None:
 
 def coverage(sessions: int, seed: int) -> dict[str, Any]:
     """Measure the coverage in every design, see the module."""
-    rng = np.random.default_rng(seed)
+    rng, changes = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     designs = []
     for takes in _TAKES:
         for sd in _TAKE_SD:
@@ -50,20 +51,23 @@ def coverage(sessions: int, seed: int) -> dict[str, Any]:
             for logit in _CONTROL_LOGITS:
                 truth = population_rate(0.0, sd) - population_rate(logit, sd)
                 design[f"difference {truth:.2f}"] = of_differences(rng, sessions, takes, sd, logit)
+                design[f"change {truth:.2f}"] = of_differences(changes, sessions, takes, sd, logit, same_takes=True)
             designs.append(design)
     held = [
-        part["coverage"]
+        (name.startswith("change"), part["coverage"])
         for design in designs
-        for part in design.values()
+        for name, part in design.items()
         if isinstance(part, dict) and design["takes"] > 1
     ]
+    of_changes, others = ([share for change, share in held if change == wanted] for wanted in (True, False))
     error = 1.96 * float(np.sqrt(0.95 * 0.05 / sessions))
     return {
         "sessions": sessions,
         "monte_carlo_error": round(error, 4),
         "poses": _POSES,
         "frames_a_pose": _FRAMES,
-        "worst": [min(held), max(held)],
+        "worst": [min(others), max(others)],
+        "worst_changes": [min(of_changes), max(of_changes)],
         "designs": designs,
     }
 
@@ -109,14 +113,21 @@ def of_rates(rng: np.random.Generator, sessions: int, takes: int, sd: float, log
     }
 
 
-def of_differences(rng: np.random.Generator, sessions: int, takes: int, sd: float, logit: float) -> dict[str, float]:
-    """Measure the coverage of the interval of a patch less its control."""
+def of_differences(
+    rng: np.random.Generator, sessions: int, takes: int, sd: float, logit: float, *, same_takes: bool = False
+) -> dict[str, float]:
+    """Measure the coverage of the interval of a patch less its control, or of what it is before and after in the same takes."""
     truth = population_rate(0.0, sd) - population_rate(logit, sd)
     held, claimed, width = 0, 0, 0.0
     for _ in range(sessions):
         pose = rng.normal(0, _POSE_SD, _POSES)
-        patch, control = (drawn(rng, takes, sd, at, pose)[0] for at in (0.0, logit))
-        difference = clustered_difference(observations(patch), observations(control, takes))
+        if same_takes:
+            effects = rng.normal(0, sd, (takes, 1))
+            patch, other = (rng.binomial(_FRAMES, expit(at + effects + pose)) / _FRAMES for at in (0.0, logit))
+            difference = clustered_change(observations(patch), observations(other))
+        else:
+            patch, other = (drawn(rng, takes, sd, at, pose)[0] for at in (0.0, logit))
+            difference = clustered_difference(observations(patch), observations(other, takes))
         ends = difference.ci95
         claimed += ends is not None
         held += ends is not None and ends[0] <= truth <= ends[1]

