@@ -9,9 +9,9 @@ which bends what the replay measures and costs the patch nothing, so that nothin
 own: of strength, backgrounds, poses, light and noise. RUN is a targeted patch of a classifier, trained under what the rig does
 where nothing is planted:
 
-    physpatch train --model efficientnet_lite0 --data DATA --target "French horn" --grid 24x24 --preset mild --steps 300
+    physpatch train --model efficientnet_lite0 --data DATA --target "French horn" --grid 40x40 --preset mild --steps 160
         --range gain=0.6:1.1 --range rotation_deg=-12:12 --range tilt_deg=-12:12 --range scale=0.85:1.15
-        --range blur_px=0.2:1.2 --range bend=0:0 --range jpeg=80:98
+        --range blur_px=0:0.3 --range motion_px=0:0.2 --range noise=0:0.005 --range bend=0:0 --range jpeg=80:98
 
 Prints one JSON object. "right": the share of cases whose answer is the planted one, alone; "right_of_20_to_60" of those nulls
 and causes alone by which the patch lost so many points. "false_alarms": the share in which something is named that was not

@@ -34,12 +34,12 @@ class Cause:
 # Strengths by which the patch of gap_causes.py's text loses 20 to 60 points.
 CAUSES = {
     "nothing": Cause(None, (0.0, 0.0)),
-    "pose": Cause("posed", (35.0, 45.0)),
-    "resolution": Cause("sized", (0.4, 0.48)),
-    "colour": Cause("coloured", (0.5, 0.8)),
-    "blur": Cause("blurred", (1.2, 1.6)),
-    "sharpening": Cause("captured", (1.0, 3.0)),
-    "cover": Cause("captured", (0.15, 0.3)),
+    "pose": Cause("posed", (43.0, 48.0)),
+    "resolution": Cause("sized", (0.345, 0.365)),
+    "colour": Cause("coloured", (1.3, 1.7)),
+    "blur": Cause("blurred", (1.5, 1.9)),
+    "sharpening": Cause("captured", (8.0, 11.0)),
+    "cover": Cause("captured", (0.09, 0.13)),
     "rolling shutter": Cause(None, (2.0, 4.0)),  # bends what the replay measures, and costs the patch nothing
 }
 
@@ -48,9 +48,9 @@ class PlantedRig(VirtualRig):
     """Prints true colours, sharp and near, and holds the sheets upright, as the patch was trained for, but for one cause.
 
     pose: degrees of yaw to either side. resolution: metres. colour: how far another printer's inks and sensor take the place
-    of the true ones. blur: pixels of the lens. sharpening: amount of a phone's unsharp mask. cover: share of the patch, or of its
-    control, under a thumb. rolling shutter: pixels by which the hand shakes every sheet to and fro while the shutter's rows are
-    read one after another.
+    of the true ones; beyond 1 they are worse than that. blur: pixels of the lens. sharpening: amount of a phone's unsharp
+    mask. cover: share of the patch, or of its control, under a thumb. rolling shutter: pixels by which the hand shakes every
+    sheet to and fro while the shutter's rows are read one after another.
     """
 
     def __init__(self, cause: str, strength: float, *arguments: object, seed: int, **more: object) -> None:

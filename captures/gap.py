@@ -54,6 +54,8 @@ class Gap:
         steps: from ``trained`` to ``captured``.
         total: what is lost from the first step to the last, pair by pair.
         views, draws: frames that were drawn into, and draws of the training's transformations in each.
+        left_out: units in which the patch was captured and no kept frame with the background sheet could be measured: nothing
+            here is about them.
         colours: where the colours were measured.
         cause: name of the step that lost most; None where none can be told from chance.
         second: name of another that lost about as much, if there is one.
@@ -72,6 +74,7 @@ class Gap:
     total: Difference
     views: int
     draws: int
+    left_out: int
     colours: str
     cause: str | None
     second: str | None
@@ -159,6 +162,7 @@ def measure_gap(
             f"no frame that was kept shows the {background} sheet where the patch was shown and the model was right; "
             "keep more of them with `physpatch live --keep all`"
         )
+    left_out = len(real - {tally.unit(row) for row in rows})
     chosen = torch.linspace(0, len(views) - 1, min(len(views), _MOST_VIEWS)).round().long().tolist()
     views, rows = ([values[i] for i in chosen] for values in (views, rows))
     cells = cells_from_patch(patch, victim.device)
@@ -192,6 +196,7 @@ def measure_gap(
         total=total,
         views=len(views),
         draws=draws,
+        left_out=left_out,
         colours=told,
         cause=found.cause,
         second=found.second,

@@ -24,6 +24,7 @@ SHEET_DPI = 60
 _MOST_FRAMES = 12
 _FRAME_WIDTH_PX = 480
 _UNITS = {"step": "steps of the plan", "clip": "clips", "pose cell": "takes"}
+_CELLS = {"step": "steps", "clip": "clips", "pose cell": "pose cells"}  # what a unit is, where takes are not meant
 _SHORT = {
     "target": "target first",
     "wrong": "wrong answer",
@@ -303,6 +304,11 @@ def _way(gaps: Sequence[Gap], troubles: Sequence[str]) -> Iterator[Block]:
     for gap in gaps:
         yield Heading(f"{gap.model}: {_SHORT[gap.measure]}", 2)
         yield Text(gap.sentence, "lead")
+        if gap.left_out:
+            yield Text(
+                f"This is not about {gap.left_out} of the session's {_CELLS.get(gap.unit, gap.unit)} with the patch: no frame "
+                f"that was kept shows the {gap.background} sheet there large, sharp and plain enough to be measured."
+            )
         yield Picture(
             gap_plot(gap),
             "The rate at each step; between the steps what changes, in points. The largest loss that can be told "

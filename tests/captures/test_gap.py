@@ -4,6 +4,7 @@ import dataclasses
 import json
 from dataclasses import replace
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -15,11 +16,14 @@ from planted_rig import CAUSES, PlantedRig
 
 from calibration.colour import delta_e00
 from calibration.errors import InputError
+from calibration.observed import observe
 from captures.gap import _background, measure_gap, session_lights
 from captures.learn import PARTS, learn_from
 from captures.recorded import RecordedSession
 from captures.replay import STEPS, View, replay
 from captures.replay import example as draw_example
+from captures.report.blocks import Text
+from captures.report.session_part import _way
 from captures.session import film_rig
 from captures.virtual import VirtualRig
 from physpatch import EotConfig, Patch, TrainConfig, load_victim
@@ -113,6 +117,19 @@ def test_the_cells_of_one_take_are_no_independent_units(film, gap_of, victim) ->
     assert "One take tells nothing of others" in one.sentence
     assert one.prediction is None or one.prediction.slope_ci95 is None
     assert many.cause == "sized" and many.total.told and many.total.n == many.steps[0].rate.n > 5
+
+
+def test_what_could_not_be_measured_is_said(film, gap_of, victim, monkeypatch) -> None:
+    """With half of the control's frames unreadable the answer is about the other half, and the report says so."""
+    calls = count()
+    monkeypatch.setattr("captures.gap.observe", lambda *seen: observe(*seen) if next(calls) % 2 else None)
+    session = film("nothing")
+    gap = measure_gap(session, victim, Patch.load(HORN), MILD, draws=1)
+    whole = gap_of("nothing")
+    assert whole.left_out == 0 < gap.left_out == whole.total.n - gap.total.n
+    said = [block.text for block in _way([gap], []) if isinstance(block, Text)]
+    assert any(f"not about {gap.left_out} of the session's clips" in text for text in said)
+    assert not any("not about" in block.text for block in _way([whole], []) if isinstance(block, Text))
 
 
 def test_the_benchmark_counts_right_answers_and_false_alarms(gap_of) -> None:
