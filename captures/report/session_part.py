@@ -108,7 +108,8 @@ def _plain_words(tally: Tally, target: str | None) -> Iterator[str]:
             controls = ", ".join(
                 f"{rate_words(r)} with the {c} control" for c, r in rates.items() if c not in ("patch", "none")
             )
-            said = f"{model}: with the patch, {MEASURES[measure]} in {rate_words(rates['patch'])} of the {units}"
+            of_what = units if rates["patch"].ci95 is not None else "poses"  # of a single take
+            said = f"{model}: with the patch, {MEASURES[measure]} in {rate_words(rates['patch'])} of the {of_what}"
             yield said + (f"; {controls}." if controls else "; no control was shown, so this may be mere occlusion.")
 
 
@@ -237,7 +238,7 @@ def _certainty(tally: Tally) -> Iterator[Block]:
                 f"needed for ± {100 * MARGIN:.0f} points",
             ],
             rows,
-            caption=f"For the patch. The last column: {_UNITS[unit]} such as these, at the rate that was found. "
+            caption=f"For the patch. The last column: {_UNITS[tally.unit_kind]} such as these, at the rate that was found. "
             f"The rates above have Wilson's interval at n over the correlation, which covers best "
             f"(docs/results.md).",
         )
