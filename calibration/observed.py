@@ -16,6 +16,7 @@ _PER_CELL = 3  # samples along each side of a cell
 _DAMPING = 0.05  # of the largest singular value: what the blur took away for good is not guessed
 # Cameras and JPEG keep colour at half the resolution: where cells are smaller than this, it reaches over to the next.
 _SMEARED_PX = 10.0
+_REFINEMENTS = 6
 _RINGS = (1, 2)  # of neighbours, in cells
 _LEAST_CELLS = 64
 _SMEAR_DEGREE = 3
@@ -51,8 +52,10 @@ def observe(frame: NDArray[np.uint8], pose: SheetPose) -> ChartShot | None:
     blur = marker_blur_px(frame, pose) or 0.0
     mixed = float(np.hypot(blur, SAMPLING_VARIANCE_PX**0.5))
     seen = _unblurred(_samples(frame, pose, light), mixed / pose.px_per_cell)
-    if layout.cells is not None and layout.cells.size // 3 >= _LEAST_CELLS and pose.px_per_cell < _SMEARED_PX:
-        seen = _unsmeared(seen, layout.cells, float(white.mean()))
+    if layout.cells is not None and layout.cells.size // 3 >= _LEAST_CELLS:
+        seen = _undamped(seen, layout.cells, mixed / pose.px_per_cell)
+        if pose.px_per_cell < _SMEARED_PX:
+            seen = _unsmeared(seen, layout.cells, float(white.mean()))
     height, width = frame.shape[:2]
     return ChartShot(
         seen=seen,
@@ -91,10 +94,31 @@ def _unblurred(samples: NDArray[np.float64], sigma: float) -> NDArray[np.float64
 
 def _unmixing(cells: int, sigma: float) -> NDArray[np.float64]:
     """(cells, samples): the damped pseudo-inverse (Tikhonov) of how a row of cells is mixed in its samples."""
-    at = (np.arange(_PER_CELL * cells) + 0.5) / _PER_CELL
-    left, values, right = np.linalg.svd(mixing(cells, at, sigma), full_matrices=False)
+    left, values, right = np.linalg.svd(mixing(cells, _sampled(cells), sigma), full_matrices=False)
     damped = values / (values**2 + (_DAMPING * values[0]) ** 2)
     return (right.T * damped) @ left.T
+
+
+def _sampled(cells: int) -> NDArray[np.float64]:
+    """Where a row of cells is sampled, in cells from its edge."""
+    return (np.arange(_PER_CELL * cells) + 0.5) / _PER_CELL
+
+
+def _undamped(seen: NDArray[np.float64], sent: NDArray[np.uint8], sigma: float) -> NDArray[np.float64]:
+    """Cells (rows, columns, 3), linear, with the contrast given back that the damping takes, which would count blur as colour.
+
+    What it takes follows from what was sent: a smooth function of a cell's own colour is mixed and unmixed as the samples were,
+    and what that loses is added to what is seen, until the function does not change any more.
+    """
+    rows, columns = seen.shape[:2]
+    across, down = (_unmixing(n, sigma) @ mixing(n, _sampled(n), sigma) for n in (columns, rows))
+    terms = polynomial_terms(srgb_to_linear(sent.reshape(-1, 3) / 255), _SMEAR_DEGREE)
+    smooth = np.linalg.pinv(terms)
+    lost = np.zeros_like(seen)
+    for _ in range(_REFINEMENTS):
+        own = (terms @ (smooth @ (seen + lost).reshape(-1, 3))).reshape(seen.shape)
+        lost = own - 1 - np.einsum("rm,mnc,kn->rkc", down, own - 1, across)
+    return seen + lost
 
 
 def _unsmeared(seen: NDArray[np.float64], sent: NDArray[np.uint8], level: float) -> NDArray[np.float64]:

@@ -84,6 +84,28 @@ def test_the_colour_of_small_cells_is_freed_from_their_neighbours(
     assert np.median(delta_e00(shot.srgb, expected)) < 0.6 * np.median(delta_e00(blind.srgb, expected))
 
 
+def test_a_blurred_sheet_is_read_in_its_own_colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The damping lifted the blacks of cells of 5 pixels, which the replay then took for the printer's."""
+    cells = np.random.default_rng(3).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    sheet, wall = tmp_path / "fine.pdf", tmp_path / "wall.png"
+    print_sheets(Patch(cells), 100, sheet, controls=("grey", "random"))
+    cv2.imwrite(str(wall), np.full((480, 640, 3), 120, np.uint8))
+    faithful = {"ink": 0.93 * np.eye(3), "ink_floor": 0.01, "sensor": np.eye(3), "vignette": 0.0}
+    truth = replace(RigTruth.draw(2), blur_px=1.8, **faithful)
+    rig = VirtualRig(sheet, [(wall, None)], truth=truth)
+    page = next(i for i, layout in enumerate(rig.layouts) if layout.kind == "random")
+    frame = rig.render(page, FACING, rig.background(wall), np.random.default_rng(0))
+    pose = find_sheet(frame, rig.layouts, rig.intrinsics)
+    assert pose is not None
+    shot = observe(frame, pose)
+    monkeypatch.setattr("calibration.observed._REFINEMENTS", 0)
+    damped = observe(frame, pose)
+    assert shot is not None and damped is not None
+    _, expected = seen_by(truth, rig.layouts[page])
+    dark = srgb_to_linear(expected) < 0.05
+    assert (damped.srgb - expected)[dark].mean() > 0.018 and abs((shot.srgb - expected)[dark].mean()) < 0.01
+
+
 def seen_by(truth: RigTruth, layout: SheetLayout) -> tuple[np.ndarray, np.ndarray]:
     """The paper's colour (3,) and the cells' beside it (rows, columns, 3), sRGB, as print and camera make them."""
     assert layout.cells is not None
