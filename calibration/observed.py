@@ -128,7 +128,7 @@ def _unsmeared(seen: NDArray[np.float64], sent: NDArray[np.uint8], level: float)
     with what is seen there and with the rings of cells around. ``level`` is the paper's white in the frame.
     """
     white = linear_to_srgb(np.full(3, level)) @ _YCC.T
-    coded = linear_to_srgb(np.clip(seen * level, 0, 1)) @ _YCC.T - white
+    coded = linear_to_srgb(seen * level) @ _YCC.T - white  # noise below 0 too, or its mean would be above 0
     chroma = coded[..., 1:]
     terms = polynomial_terms(sent.reshape(-1, 3) / 255, _SMEAR_DEGREE)
     own = (terms @ np.linalg.lstsq(terms, chroma.reshape(-1, 2), rcond=None)[0]).reshape(chroma.shape)
@@ -136,7 +136,7 @@ def _unsmeared(seen: NDArray[np.float64], sent: NDArray[np.uint8], level: float)
     shares, *_ = np.linalg.lstsq(np.column_stack([part.ravel() for part in (own, *rings)]), chroma.ravel(), rcond=None)
     carried = sum(share * (ring - own) for share, ring in zip(shares[1:], rings, strict=True))
     coded[..., 1:] = chroma - carried
-    return np.asarray(srgb_to_linear(np.clip((coded + white) @ np.linalg.inv(_YCC).T, 0, None)) / level)
+    return np.asarray(srgb_to_linear((coded + white) @ np.linalg.inv(_YCC).T) / level)
 
 
 def _ring_mean(values: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
