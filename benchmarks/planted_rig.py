@@ -38,7 +38,7 @@ CAUSES = {
     "resolution": Cause("sized", (0.345, 0.365)),
     "colour": Cause("coloured", (1.3, 1.7)),
     "blur": Cause("blurred", (1.5, 1.9)),
-    "sharpening": Cause("captured", (8.0, 11.0)),
+    "sharpening": Cause("captured", (7.0, 8.5)),
     "cover": Cause("captured", (0.09, 0.13)),
     "rolling shutter": Cause(None, (2.0, 4.0)),  # bends what the replay measures, and costs the patch nothing
 }

@@ -15,13 +15,14 @@ from torch import Tensor
 from calibration.chart import ChartShot
 from calibration.colour import ColourMap
 from calibration.errors import InputError
-from calibration.observed import LEAST_PX_PER_CELL, observe
-from calibration.profile import LightProfile, RigProfile
+from calibration.observed import observe
+from calibration.profile import RigProfile
 from calibration.sheet import SHEET_KINDS
 from calibration.success import MEASURES, Aim, Outcome, judge, judge_answer
 from captures.recorded import RecordedSession, Shown
 from captures.replay import STEPS, Judge, View, replay
 from captures.replay import example as replay_example
+from captures.session_colours import session_lights
 from captures.store import FrameRow
 from captures.summary import CONTROL, Tally, Unit
 from captures.verdict import REAL, WAY, GapStep, verdict
@@ -33,7 +34,6 @@ from physpatch.patch import cells_from_patch
 from physpatch.stats import Difference, Forecast, Rate, forecast
 from physpatch.victims.base import Detector, Victim, judged_boxes
 
-_COLOURED = ("random", "shuffled", "patch")  # sheets whose colours tell of print and camera, the most telling first
 _MOST_VIEWS = 80
 _MOST_SHOTS = 12
 _LEAST_EXPLAINED = (
@@ -87,36 +87,6 @@ class Gap:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, without the pictures."""
         return asdict(replace(self, example=()))
-
-
-def session_lights(session: RecordedSession, model: str) -> tuple[RigProfile, str]:
-    """Print and camera as the session's own sheets show them, a light each, and which sheet told; without lights where none is
-    large and sharp enough in the frames that were kept, or where no map explains what is seen."""
-    unclear = False
-    for condition in _COLOURED:
-        layout = next((one for one in session.layouts if one.kind == condition and one.cells is not None), None)
-        if layout is None or layout.cells is None:
-            continue
-        shots: dict[str, list[ChartShot]] = defaultdict(list)
-        for shown in session.shown(model, condition):
-            shot = observe(shown.picture, shown.pose)
-            if shot is not None and shot.px_per_cell >= LEAST_PX_PER_CELL:
-                shots[shown.row.light or ""].append(shot)
-        lights = [
-            LightProfile.fit(name or "session", layout.cells, _sharpest(found))
-            for name, found in shots.items()
-            if len({shot.frame_wh for shot in found}) == 1
-        ]
-        clear = tuple(light for light in lights if light.explained >= _LEAST_EXPLAINED)
-        if clear:
-            return RigProfile(lights=clear), f"the {condition} sheet"
-        unclear = unclear or bool(lights)
-    if unclear:
-        return (
-            RigProfile(),
-            "nowhere: what is seen of the sheets is not what any print and camera make of their colours",
-        )
-    return RigProfile(), "nowhere: no sheet with colours was large and sharp enough"
 
 
 def measure_gap(
@@ -232,11 +202,6 @@ def _colours(profile: RigProfile, light: str | None) -> ColourMap | None:
     """The map of that light, else of the first."""
     named = [one for one in profile.lights if one.name == light] or list(profile.lights)
     return named[0].map if named else None
-
-
-def _sharpest(shots: Sequence[ChartShot]) -> list[ChartShot]:
-    """Those in which a cell is largest beside the blur."""
-    return sorted(shots, key=lambda shot: shot.blur_px / shot.px_per_cell)[:_MOST_SHOTS]
 
 
 def _patch_area(config: TrainConfig) -> float | None:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from calibration.errors import InputError
 from calibration.files import atomic_path, write_picture
 from calibration.pose import SheetPose
-from captures.gap import session_lights
 from captures.recorded import RecordedSession
 from captures.region import Region
+from captures.session_colours import session_lights
 from captures.store import FrameRow
 from physpatch.config import EOT_LIMITS, EotConfig, Range
 from physpatch.rig import eot_for_rig

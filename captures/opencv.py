@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from calibration.errors import UnavailableError
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: a stream that ends is told by the session
+KEPT_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)  # of frames that are kept: as good as what most cameras send
 OPEN_SECONDS = 4.0  # "no camera" must be said within five
 
 
@@ -62,3 +63,9 @@ def quietly() -> Iterator[None]:
 def rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """OpenCV's order of colours turned into everyone else's, or back."""
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def as_kept(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame (H, W, 3) RGB uint8 as it is read back after it was kept."""
+    _, packed = cv2.imencode(".jpg", rgb(picture), KEPT_JPEG)
+    return cv2.cvtColor(cv2.imdecode(packed, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

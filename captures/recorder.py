@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from calibration.errors import InputError, PhyspatchError
 from captures.analyse import Analysis
-from captures.opencv import rgb
+from captures.opencv import KEPT_JPEG, rgb
 from physpatch.pictures import VideoFile
 
 _RESERVE_BYTES = 20_000_000
 _KEY_EVERY_S = 1.0  # a key frame a second, and the first of each clip and condition
-_RAW_QUALITY = 95  # of JPEG: as good as what most cameras send
 
 
 @dataclass(frozen=True)
@@ -85,5 +84,5 @@ class Recorder(AbstractContextManager["Recorder"]):
     def _save(self, folder: str, name: str, picture: NDArray[np.uint8]) -> None:
         (self._out / folder).mkdir(exist_ok=True)
         path = self._out / folder / name
-        if not cv2.imwrite(str(path), rgb(picture), [cv2.IMWRITE_JPEG_QUALITY, _RAW_QUALITY]):
+        if not cv2.imwrite(str(path), rgb(picture), KEPT_JPEG):
             raise PhyspatchError(f"{path} cannot be written; is the disk full? What was captured before is kept")

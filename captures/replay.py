@@ -138,15 +138,7 @@ def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, v
     there = torch.from_numpy(view.corners)
     per_pixel = torch.tensor([size / width, size / height])
     at_input = ((there + 0.5) * per_pixel - 0.5).expand(draws, -1, -1)
-    white = WhiteBalance.of(view.shot.white)
-    lit: dict[str, Any] = {
-        "gain": torch.full((draws,), white.gain),
-        "temperature": torch.full((draws,), white.temperature),
-        "tint": torch.full((draws,), white.tint),
-        "shadow": torch.zeros(draws),
-        "glare": torch.zeros(draws),
-        "gamma": torch.ones(draws),
-    }
+    lit = _light_of(view.shot, draws)
     if area is None:  # training has one light on the object and its patch: here it is the object's
         drawn = replace(drawn, **lit)
     flat = replace(drawn, bend=torch.zeros(draws))
@@ -171,21 +163,59 @@ def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, v
         motion_px=flat.motion_px * coarse,
         noise=flat.noise * coarse,
     )
-    prints = () if view.colours is None else (view.colours,)
-    coloured = replace(sized, prints=prints, light=torch.zeros(draws), **lit)
-    blurred = replace(
-        coloured,
-        blur_px=torch.full((draws,), view.shot.blur_px),
-        motion_px=torch.zeros(draws),
-        noise=torch.full((draws,), math.hypot(view.shot.read_noise, view.shot.shot_noise)),
-        jpeg=torch.full((draws,), _CAMERA_JPEG),
-    )
+    coloured = replace(sized, **lit, **_print_of(view.colours, draws))
+    blurred = replace(coloured, **_lens_of(view.shot, draws))
     at_camera = there.expand(draws, -1, -1)
     return [
         place_at(near, cells, drawn, trained, trained_wh)[0],
         place_at(near, cells, flat, posed, trained_wh)[0],
         *(place_at(whole, cells, params, at_camera, seen_wh)[0] for params in (sized, coloured, blurred)),
     ]
+
+
+def draw_as_measured(
+    frame: NDArray[np.uint8], cells: Tensor, corners: NDArray[np.float32], shot: ChartShot, colours: ColourMap
+) -> NDArray[np.uint8]:
+    """Draw cells (3, rows, columns) into a frame (H, W, 3) RGB uint8 with all that was measured: the last of :data:`STEPS`.
+
+    ``corners`` (4, 2) are the patch's in pixels, clockwise from its own top left.
+    """
+    height, width = frame.shape[:2]
+    there = torch.from_numpy(corners)[None]
+    params = sample(EotConfig.none(), 1, torch.Generator().manual_seed(0))
+    params = replace(params, **_light_of(shot, 1), **_print_of(colours, 1), **_lens_of(shot, 1))
+    seen_wh = patch_size_px(float(_area(there)) / (width * height), (cells.shape[1], cells.shape[2]), (width, height))
+    with torch.no_grad():
+        drawn = place_at(_batch(frame), cells, params, there, seen_wh)[0]
+    return (drawn[0].permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def _light_of(shot: ChartShot, draws: int) -> dict[str, Any]:
+    """The fields of :class:`EotParams` that the light on a sheet sets."""
+    white = WhiteBalance.of(shot.white)
+    return {
+        "gain": torch.full((draws,), white.gain),
+        "temperature": torch.full((draws,), white.temperature),
+        "tint": torch.full((draws,), white.tint),
+        "shadow": torch.zeros(draws),
+        "glare": torch.zeros(draws),
+        "gamma": torch.ones(draws),
+    }
+
+
+def _print_of(colours: ColourMap | None, draws: int) -> dict[str, Any]:
+    """Those that print and camera set."""
+    return {"prints": () if colours is None else (colours,), "light": torch.zeros(draws)}
+
+
+def _lens_of(shot: ChartShot, draws: int) -> dict[str, Any]:
+    """Those that the lens and the sensor set."""
+    return {
+        "blur_px": torch.full((draws,), shot.blur_px),
+        "motion_px": torch.zeros(draws),
+        "noise": torch.full((draws,), math.hypot(shot.read_noise, shot.shot_noise)),
+        "jpeg": torch.full((draws,), _CAMERA_JPEG),
+    }
 
 
 def _inputs(pictures: Tensor, victim: Victim) -> Tensor:

@@ -17,7 +17,7 @@ from planted_rig import CAUSES, PlantedRig
 from calibration.colour import delta_e00
 from calibration.errors import InputError
 from calibration.observed import observe
-from captures.gap import _background, measure_gap, session_lights
+from captures.gap import _background, measure_gap
 from captures.learn import PARTS, learn_from
 from captures.recorded import RecordedSession
 from captures.replay import STEPS, View, replay
@@ -25,6 +25,7 @@ from captures.replay import example as draw_example
 from captures.report.blocks import Text
 from captures.report.session_part import _way
 from captures.session import film_rig
+from captures.session_colours import session_lights
 from captures.virtual import VirtualRig
 from physpatch import EotConfig, Patch, TrainConfig, load_victim
 from physpatch.data import list_photos
