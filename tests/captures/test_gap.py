@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from gap_causes import judged, labelled, summary
-from planted_rig import CAUSES, PlantedRig
+from planted_rig import CAUSES, PlantedRig, planted
 
-from calibration.colour import delta_e00
+from calibration.colour import delta_e00, linear_to_srgb, srgb_to_linear
 from calibration.errors import InputError
 from calibration.observed import observe
 from captures.gap import _background, measure_gap
@@ -169,6 +169,28 @@ def test_the_sessions_own_sheets_show_the_printers_colours(film, victim) -> None
     assert told == "the random sheet" and light.after[0] < 0.35 * light.before[0]
     faithful, _ = session_lights(film("nothing"), victim.name)
     assert faithful.lights[0].before[0] < light.before[0]
+
+
+def test_small_cells_are_read_without_bias(victim, tmp_path: Path, monkeypatch) -> None:
+    """Blur, noise and twice a JPEG bias what they look like; drawn anew with the fitted map, the sheet reads alike."""
+    cells = np.random.default_rng(5).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    print_sheets(Patch(cells), 100, tmp_path / "sheet.pdf", controls=("grey", "random"))
+    behind = [(photo.path, None) for photo in list_photos("samples", victim.categories)][:4]
+    rig = PlantedRig("nothing", 0.0, tmp_path / "sheet.pdf", behind, clips=4, frames_per_clip=1, seed=SEED)
+    filmed = film_rig(rig, victim, None, tmp_path / "session", keep="all", sheet="../sheet.pdf")
+    session = RecordedSession.open(filmed)
+    lattice = np.stack(np.meshgrid(*[np.linspace(0, 1, 6)] * 3), axis=-1).reshape(-1, 3)
+    truth = planted("nothing", 0.0, SEED)
+    seen = truth.ink_floor + (1 - truth.ink_floor) * (srgb_to_linear(lattice) @ truth.ink.T)
+    expected = linear_to_srgb(seen / seen.max())
+
+    def off() -> float:
+        (light,) = session_lights(session, victim.name)[0].lights
+        return float(np.percentile(delta_e00(light.map.apply(lattice), expected), 95))
+
+    unbiased = off()
+    monkeypatch.setattr("captures.session_colours._REFINEMENTS", 0)
+    assert unbiased < 1.6 and unbiased < 0.7 * off()
 
 
 def test_colours_that_no_print_and_camera_make_are_not_taken_for_theirs(film, victim) -> None:
