@@ -120,7 +120,7 @@ def verdict(
     causes = _causes(losses, total) if _is_loss(total) else []
     if not causes:
         if total.difference is not None and total.ci95 is None:
-            why = "One take tells nothing of others: hold up the patch and its control in turn, three times or more."
+            why = "One take tells nothing of others: hold up the patch and its control in turn, four times or more."
         elif (total.difference or 0.0) < _LEAST_LOSS:
             why = "There is no loss to explain."
         else:
