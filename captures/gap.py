@@ -36,9 +36,6 @@ from physpatch.victims.base import Detector, Victim, judged_boxes
 
 _MOST_VIEWS = 80
 _MOST_SHOTS = 12
-_LEAST_EXPLAINED = (
-    0.95  # of what a sheet's cells look like, by one map of colours; else they are not where they seem to be
-)
 
 
 @dataclass(frozen=True)
