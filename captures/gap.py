@@ -35,7 +35,6 @@ from physpatch.stats import Difference, Forecast, Rate, forecast
 from physpatch.victims.base import Detector, Victim, judged_boxes
 
 _MOST_VIEWS = 80
-_MOST_SHOTS = 12
 
 
 @dataclass(frozen=True)
