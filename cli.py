@@ -16,26 +16,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import physpatch
-from calibration.errors import InputError, PhyspatchError
-from calibration.files import file_sha256, read_json, write_json, write_picture
-from calibration.paper import PAGES_MM, parse_extent_mm
-from calibration.sheet import CUTS
-from calibration.success import GOALS, SCOPES
-from calibration.units import parse_length_mm
-from physpatch.artifact import CONTROLS, Patch, parse_grid
-from physpatch.config import EOT_PRESETS, OBJECT_SOURCES, PRECISIONS, EotConfig, TrainConfig, parse_place
-from physpatch.places import LATEST, find_run
+from calibration.common.errors import InputError, PhyspatchError
+from calibration.common.files import file_sha256, read_json, write_json, write_picture
+from calibration.common.success import GOALS, SCOPES
+from calibration.common.units import parse_length_mm
+from calibration.sheet.layout import CUTS
+from calibration.sheet.paper_sizes import PAGES_MM, parse_extent_mm
+from physpatch.records.config import EOT_PRESETS, OBJECT_SOURCES, PRECISIONS, EotConfig, TrainConfig, parse_place
+from physpatch.records.patch_file import CONTROLS, Patch, parse_grid
+from physpatch.records.run_paths import LATEST, find_run
 
 if TYPE_CHECKING:
-    from calibration.profile import LightProfile, RigProfile
-    from calibration.sheet import SheetLayout
-    from captures.controls import Viewer
-    from captures.session import SessionPlan
-    from captures.settings import CameraSettings
-    from captures.sources import Source
-    from captures.virtual import VirtualRig
-    from physpatch.terminal import ProgressBar
-    from physpatch.victims.base import Victim
+    from calibration.colour.rig_profile import LightProfile, RigProfile
+    from calibration.common.console import ProgressBar
+    from calibration.sheet.layout import SheetLayout
+    from captures.session.live_session import SessionPlan
+    from captures.sources.camera_settings import CameraSettings
+    from captures.sources.opening import Source
+    from captures.sources.virtual_rig import VirtualRig
+    from captures.viewers.controls import Viewer
+    from physpatch.victims.protocol import Victim
 
 _DEFAULT = TrainConfig()
 _RUN_ARGUMENT = click.argument("run", required=False, metavar="[RUN]")
@@ -331,8 +331,8 @@ def train(
     """
     if options["technique"] == "list":
         return _show_techniques()
-    from physpatch.runs import resume_run, train_run
-    from physpatch.terminal import progress_bar
+    from calibration.common.console import progress_bar
+    from physpatch.training.run import resume_run, train_run
 
     with progress_bar("training") as bar:
         progress = _train_progress(bar)
@@ -380,8 +380,8 @@ def _eot_config(eot: bool, preset: str | None, ranges: tuple[str, ...], profile:
         return EotConfig.none()
     base = EotConfig.preset(preset or _DEFAULT_PRESET)
     if profile is not None:
-        from calibration.profile import RigProfile
-        from physpatch.rig import eot_for_rig
+        from calibration.colour.rig_profile import RigProfile
+        from physpatch.rendering.rig_ranges import eot_for_rig
 
         base = eot_for_rig(base, RigProfile.load(profile))
     return base.with_ranges(ranges)
@@ -410,8 +410,8 @@ def _config_from_session(
     folder: Path, given: dict[str, Any], preset: str | None, say: Callable[[str], None]
 ) -> TrainConfig:
     """The settings of the run that a session showed, those given instead, and what the session saw."""
-    from captures.learn import learn_from
-    from captures.recorded import RecordedSession
+    from captures.gap.session_eot import learn_from
+    from captures.results.recorded_session import RecordedSession
     from physpatch.victims.registry import load_victim
 
     session = RecordedSession.open(folder)
@@ -436,7 +436,7 @@ def _as_large(config: TrainConfig, given: Collection[str], patch_area: float) ->
         return config if "area" in given else replace(config, area=patch_area)
     if "sign_area" in given:
         return config
-    from physpatch.placing import Placing
+    from physpatch.attack.placement import Placing
 
     sign_per_patch = config.sign_area / Placing.of(config).area
     return replace(config, sign_area=min(0.9, max(0.001, patch_area * sign_per_patch)))
@@ -526,9 +526,9 @@ def bench(
     physpatch bench --model efficientnet_lite0 --model efficientnet_lite1 --full --ray
     physpatch bench --model signs --object stop --target none --grid 10x10 --grid 5x5
     """
-    from physpatch.bench import BenchPlan, run_bench
-    from physpatch.bench_report import markdown, save_bench_report
-    from physpatch.terminal import progress_bar
+    from calibration.common.console import progress_bar
+    from physpatch.benchmark.report import markdown, save_bench_report
+    from physpatch.benchmark.runner import BenchPlan, run_bench
 
     if Path(options["data"]).is_dir():
         options["data"] = str(Path(options["data"]).resolve())
@@ -592,10 +592,10 @@ def evaluate(
     physpatch evaluate --model efficientnet_lite1 --model efficientnet_lite2
     physpatch evaluate --defence all
     """
+    from calibration.common.console import progress_bar
     from physpatch.defences import defended, named_defences
-    from physpatch.evaluate import defence_effect
-    from physpatch.runs import held_out_photographs, measure_patch, poses_for
-    from physpatch.terminal import progress_bar
+    from physpatch.evaluation.classification import defence_effect
+    from physpatch.training.run import held_out_photographs, measure_patch, poses_for
     from physpatch.victims.registry import load_victim
 
     if weights and len(models) != 1:
@@ -634,7 +634,7 @@ def evaluate(
 
 def _show_defences(results: dict[str, dict[str, Any]]) -> None:
     """What each defence is worth and costs."""
-    from physpatch.terminal import print_table
+    from calibration.common.console import print_table
 
     rows = []
     for name, result in results.items():
@@ -647,7 +647,7 @@ def _show_defences(results: dict[str, dict[str, Any]]) -> None:
 
 
 def _change(value: dict[str, Any] | None) -> str:
-    from physpatch.stats import Difference
+    from physpatch.stats.intervals import Difference
 
     return str(Difference(**value)) if value and value["n"] else "-"
 
@@ -662,7 +662,7 @@ def _run_config(folder: Path | None) -> TrainConfig | None:
 
 
 def _show_results(results: dict[str, dict[str, Any]]) -> None:
-    from physpatch.terminal import print_table
+    from calibration.common.console import print_table
 
     rows: list[tuple[str, ...]] = []
     for model, r in results.items():
@@ -690,7 +690,7 @@ def _show_results(results: dict[str, dict[str, Any]]) -> None:
 
 def _show_differences(results: dict[str, dict[str, Any]]) -> None:
     """The patch less each control, and success among all views, where a result has them."""
-    from physpatch.terminal import print_table
+    from calibration.common.console import print_table
 
     rows: list[tuple[str, ...]] = []
     for model, r in results.items():
@@ -706,7 +706,7 @@ def _show_differences(results: dict[str, dict[str, Any]]) -> None:
 
 def _show_objects(results: dict[str, dict[str, Any]]) -> None:
     """What became of the object, where a detector was measured on one."""
-    from physpatch.terminal import print_table
+    from calibration.common.console import print_table
 
     rows: list[tuple[str, ...]] = []
     for model, r in results.items():
@@ -732,7 +732,7 @@ def _percent(share: float) -> str:
 
 
 def _rate(value: dict[str, Any]) -> str:
-    from physpatch.stats import Rate
+    from physpatch.stats.intervals import Rate
 
     return str(Rate(**value)) if value["n"] else "-"
 
@@ -831,7 +831,7 @@ def print_(
     if path is None:
         path = _sheet_of(find_run(run))
     if measured:
-        from calibration.pdf import store_measured
+        from calibration.sheet.pdf_reader import store_measured
 
         across, down = parse_extent_mm(measured)
         note = store_measured(path, (across, down))
@@ -907,7 +907,7 @@ def _show_printed(path: Path, paper: str, layouts: "tuple[SheetLayout, ...]", js
     """Say what was written, beside a picture of it."""
     from dataclasses import asdict
 
-    from calibration.pdf import forget_measured
+    from calibration.sheet.pdf_reader import forget_measured
     from printouts.preview import save_preview
 
     picture = save_preview(path)
@@ -933,9 +933,9 @@ def _show_file(path: Path) -> None:
 
 def _verify_print(path: Path, run: str | None, json_out: str | None) -> None:
     """Measure a PDF, show what came out, and fail where something is out of bounds."""
-    from calibration.pdf import carried_layouts
-    from physpatch.terminal import print_table, progress_bar
-    from printouts.verify import verify_sheets
+    from calibration.common.console import print_table, progress_bar
+    from calibration.sheet.pdf_reader import carried_layouts
+    from printouts.verification import verify_sheets
 
     patch = Patch.load(find_run(run)) if run else None
     if patch is None and LATEST.exists():
@@ -1042,8 +1042,8 @@ def calibrate_camera(source: str, sheet: Path, profile: Path, name: str, headles
     physpatch calibrate camera --source clip.mp4 --headless
     physpatch calibrate camera --source stills/ --headless
     """
-    from calibration.board import BoardFinder, coverage_picture, fit_lens
-    from captures.calibrate import collect_views
+    from calibration.camera.board_views import BoardFinder, coverage_picture, fit_lens
+    from captures.workflows.calibration_views import collect_views
 
     rig, layout = _open_rig(profile), _calibration_layout(sheet, "board")
     finder = BoardFinder(layout)
@@ -1104,8 +1104,8 @@ def calibrate_colour(
     physpatch calibrate colour --source photos/ --light daylight
     physpatch calibrate colour --source 0 --light "desk lamp"
     """
-    from calibration.profile import LightProfile
-    from captures.calibrate import collect_shots
+    from calibration.colour.rig_profile import LightProfile
+    from captures.workflows.calibration_views import collect_shots
 
     rig, layout = _open_rig(profile), _calibration_layout(sheet, "chart")
     cells = layout.cells
@@ -1145,8 +1145,8 @@ def calibrate_show(profile: Path, json_out: str | None) -> None:
     \b
     physpatch calibrate show rig.json
     """
-    from calibration.profile import RigProfile
-    from physpatch.terminal import print_table
+    from calibration.colour.rig_profile import RigProfile
+    from calibration.common.console import print_table
 
     rig = RigProfile.load(profile)
     if json_out != "-":
@@ -1193,9 +1193,9 @@ def calibrate_show(profile: Path, json_out: str | None) -> None:
 @contextmanager
 def _filming(source: str, headless: bool) -> "Iterator[tuple[Source, bool, Any]]":
     """An opened source, whether it is live, and what shows or says how it goes."""
-    from captures.sources import open_source
-    from captures.window import Window
-    from physpatch.terminal import progress_bar
+    from calibration.common.console import progress_bar
+    from captures.sources.opening import open_source
+    from captures.viewers.window import Window
 
     with (
         nullcontext() if headless else Window() as window,
@@ -1211,13 +1211,13 @@ def _filming(source: str, headless: bool) -> "Iterator[tuple[Source, bool, Any]]
 
 
 def _open_rig(profile: Path) -> "RigProfile":
-    from calibration.profile import RigProfile
+    from calibration.colour.rig_profile import RigProfile
 
     return RigProfile.load(profile) if profile.exists() else RigProfile()
 
 
 def _calibration_layout(sheet: Path, kind: str) -> "SheetLayout":
-    from calibration.pdf import printed_layouts
+    from calibration.sheet.pdf_reader import printed_layouts
 
     if not sheet.exists():
         raise InputError(f"no file {sheet}: print it with `physpatch calibrate sheet`, or name it with --sheet")
@@ -1337,14 +1337,16 @@ def live(
     physpatch live runs/latest --source clip.mp4 --detector yolov8n --headless
     physpatch live --source virtual --headless
     """
-    from captures.settings import CameraSettings
+    from captures.sources.camera_settings import CameraSettings
 
     folder = find_run(run) if run or LATEST.exists() else None
     phone = source == "phone"
     options |= {"web": options["web"] or options["lan"] or phone, "lan": options["lan"] or phone}
     settings = CameraSettings.parse(camera)
     with _shown(**options) as viewers, _opened(source, settings, viewers) as frames:
-        from captures.session import new_session_folder  # torch comes after the camera: a missing one is said at once
+        from captures.session.live_session import (
+            new_session_folder,  # torch comes after the camera: a missing one is said at once
+        )
 
         session = out or new_session_folder()
         notes = {"source": source, "camera": settings.asked}
@@ -1362,7 +1364,7 @@ def _shown(*, headless: bool, web: bool, lan: bool, port: int, **_: Any) -> "Ite
 
             viewers.append(stack.enter_context(WebPage(port=port, lan=lan, say=_say)))
         elif not headless:
-            from captures.window import SessionWindow
+            from captures.viewers.window import SessionWindow
 
             viewers.append(stack.enter_context(SessionWindow()))
         yield viewers
@@ -1372,7 +1374,7 @@ def _opened(
     source: str, settings: "CameraSettings", viewers: "list[Viewer]"
 ) -> "AbstractContextManager[Source | None]":
     """The source; None stands for the virtual rig, which comes when the sheet is known."""
-    from captures.sources import open_source
+    from captures.sources.opening import open_source
 
     if source == "virtual":
         return nullcontext()
@@ -1392,14 +1394,20 @@ def _live_session(
     options: dict[str, Any],
 ) -> None:
     """Load models, sheet and patch, and record; without frames the virtual rig makes them."""
-    from captures.controls import check_condition
-    from captures.prepare import measured_lens, session_layouts, session_models, session_notes, session_sheet
-    from captures.protocol import Protocol
-    from captures.recorder import KeepRule
-    from captures.region import RegionRule
-    from captures.session import SessionPlan
+    from captures.inference.region import RegionRule
+    from captures.protocol.plan import Protocol
+    from captures.session.live_session import SessionPlan
+    from captures.session.recorder import KeepRule
+    from captures.session.session_setup import (
+        measured_lens,
+        session_layouts,
+        session_models,
+        session_notes,
+        session_sheet,
+    )
+    from captures.viewers.controls import check_condition
     from physpatch.defences import defended, named_defences
-    from physpatch.runs import held_out_files
+    from physpatch.training.run import held_out_files
 
     if options["condition"] is not None:
         check_condition(options["condition"])
@@ -1446,7 +1454,7 @@ def _live_session(
 
 def _goal(config: TrainConfig | None, patch: Patch | None) -> str:
     """What the run wants of a detector."""
-    from physpatch.objectives import choose_goal
+    from physpatch.attack.objectives import choose_goal
 
     if config is None:
         return _DEFAULT.goal
@@ -1461,7 +1469,7 @@ def _label(text: str, classifier: "Victim", detector: "Victim | None") -> str:
         InputError: none of them knows it.
     """
     if detector is not None:
-        from physpatch.victims.base import normal_name
+        from physpatch.victims.protocol import normal_name
 
         named = next((c for c in detector.categories if normal_name(c) == normal_name(text)), None)
         if named is not None:
@@ -1509,7 +1517,7 @@ def _print_for_rig(patch: Patch | None, config: TrainConfig | None, session: Pat
 
 
 def _virtual_rig(sheet: Path, photographs: list[tuple[Path, str | None]], seed: int, clips: int = 12) -> "VirtualRig":
-    from captures.virtual import VirtualRig
+    from captures.sources.virtual_rig import VirtualRig
 
     return VirtualRig(sheet, photographs, seed=seed, clips=min(clips, len(photographs)))
 
@@ -1518,17 +1526,17 @@ def _record(
     source: Any, plan: "SessionPlan", session: Path, total: int | None, viewers: "Sequence[Viewer]" = ()
 ) -> None:
     """Run the session with a bar that counts frames and says what happens, beside whatever else shows it."""
-    from captures.session import run_session
-    from captures.terminal import TerminalViewer
-    from physpatch.terminal import progress_bar
+    from calibration.common.console import progress_bar
+    from captures.session.live_session import run_session
+    from captures.viewers.terminal import TerminalViewer
 
     with progress_bar("frames") as bar:
         run_session(source, plan, session, viewers=[TerminalViewer(bar, total, alone=not viewers), *viewers])
 
 
 def _show_session(session: Path, json_out: str | None = None) -> None:
-    from captures.recorded import RecordedSession
-    from physpatch.terminal import print_table
+    from calibration.common.console import print_table
+    from captures.results.recorded_session import RecordedSession
 
     recorded = RecordedSession.open(session)
     summaries = recorded.tally.summaries()
@@ -1595,8 +1603,8 @@ def report(
     physpatch report sessions/20260101-120000 --pdf
     physpatch report sessions/before sessions/after
     """
+    from calibration.common.console import progress_bar
     from captures.report import ReplayOptions, write_comparison, write_report
-    from physpatch.terminal import progress_bar
 
     path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("comparison.html"))
     paper = path.with_suffix(".pdf") if pdf else None
@@ -1619,7 +1627,7 @@ def models(json_out: str | None) -> None:
     """
     from dataclasses import asdict
 
-    from physpatch.terminal import print_table
+    from calibration.common.console import print_table
     from physpatch.victims.registry import catalogue
 
     entries = catalogue()
@@ -1647,11 +1655,11 @@ def demo(out: Path, steps: int, clips: int, seed: int) -> None:
     \b
     physpatch demo --out demo
     """
-    from captures.prepare import session_notes
+    from calibration.common.console import progress_bar
     from captures.report import ReplayOptions, write_report
-    from captures.session import SessionPlan
-    from physpatch.runs import held_out_files, train_run
-    from physpatch.terminal import progress_bar
+    from captures.session.live_session import SessionPlan
+    from captures.session.session_setup import session_notes
+    from physpatch.training.run import held_out_files, train_run
     from physpatch.victims.registry import load_victim
     from printouts import print_sheets
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from physpatch import Patch
-from physpatch.data import Photographs
-from physpatch.patch import cells_from_patch
-from physpatch.victims.base import Victim
+from physpatch.data.photographs import Photographs
+from physpatch.rendering.cells import cells_from_patch
+from physpatch.victims.protocol import Victim
 
 SIZE = 224
 AREA, BATCH, ROTATION_DEG, TILT_DEG, SCALE = 0.15, 16, 20.0, 15.0, 0.15

@@ -16,14 +16,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from calibration.board import BoardFinder, ViewCollector, fit_lens
-from calibration.camera import Intrinsics
-from calibration.chart import ChartShot, read_chart
-from calibration.colour import delta_e00
-from calibration.errors import InputError
-from calibration.profile import LightProfile
-from captures.virtual import RigTruth, VirtualRig
-from physpatch.artifact import Patch
+from calibration.camera.board_views import BoardFinder, ViewCollector, fit_lens
+from calibration.camera.intrinsics import Intrinsics
+from calibration.colour.colour_chart import ChartShot, read_chart
+from calibration.colour.colour_map import delta_e00
+from calibration.colour.rig_profile import LightProfile
+from calibration.common.errors import InputError
+from captures.sources.virtual_rig import RigTruth, VirtualRig
+from physpatch.records.patch_file import Patch
 from printouts import print_sheets, print_targets
 
 _SIZE = (1280, 960)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
-from physpatch.data import list_photos, open_rgb
+from physpatch.data.photographs import list_photos, open_rgb
+from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 from physpatch.victims.registry import load_detector
-from physpatch.victims.ultralytics_detectors import import_ultralytics
 
 ARCHITECTURES = ("yolov5n", "yolov8n", "yolov9t", "yolov10n", "yolo11n", "yolo12n", "yolo26n")
 _SAME = 0.99  # IoU

@@ -17,7 +17,7 @@ from functools import partial
 import torch
 
 from physpatch import EotConfig, TrainConfig, Trainer, load_photographs, load_victim
-from physpatch.environment import device_name
+from physpatch.records.environment import device_name
 
 
 def main() -> None:

@@ -33,17 +33,17 @@ import numpy as np
 import torch
 from planted_rig import CAUSES, PlantedRig
 
-from calibration.files import read_json, write_json
-from captures.analyse import to_input
-from captures.gap import measure_gap
-from captures.opencv import rgb
-from captures.recorded import RecordedSession
-from captures.session import film_rig
-from captures.verdict import GapStep, verdict
+from calibration.common.files import read_json, write_json
+from captures.gap.decomposition import measure_gap
+from captures.inference.analyser import to_input
+from captures.results.recorded_session import RecordedSession
+from captures.results.verdict import GapStep, verdict
+from captures.session.live_session import film_rig
+from captures.sources.opencv import rgb
 from physpatch import Patch, TrainConfig, load_victim
-from physpatch.runs import held_out_files
-from physpatch.stats import Difference, Rate, wilson
-from physpatch.victims.base import Victim
+from physpatch.stats.intervals import Difference, Rate, wilson
+from physpatch.training.run import held_out_files
+from physpatch.victims.protocol import Victim
 from printouts import print_sheets
 
 _SHEET = (0.65, 0.85)  # width and height of the sheet, of the picture's side

@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from scipy import stats
 
-from physpatch.stats import clip_rate, wilson
+from physpatch.stats.intervals import clip_rate, wilson
 
 _FRAMES = 50
 

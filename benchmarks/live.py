@@ -23,17 +23,17 @@ import torch
 from numpy.typing import NDArray
 
 from captures import SessionPlan, run_session
-from captures.analyse import Analysis, to_input
-from captures.controls import Command, Standing
-from captures.frame import Frame
-from captures.live import LiveFrames
-from captures.opencv import rgb
-from captures.sources import FileSource
-from captures.virtual import VirtualRig
+from captures.inference.analyser import Analysis, to_input
+from captures.sources.frame import Frame
+from captures.sources.latest_frame import LiveFrames
+from captures.sources.opencv import rgb
+from captures.sources.opening import FileSource
+from captures.sources.virtual_rig import VirtualRig
+from captures.viewers.controls import Command, Standing
 from physpatch import Patch, load_victim
-from physpatch.explain import grad_cam
-from physpatch.victims.base import Detector, Preprocessing, Victim, WeightsInfo, freeze
-from physpatch.victims.ultralytics_detectors import YoloVictim
+from physpatch.evaluation.grad_cam import grad_cam
+from physpatch.victims.families.ultralytics_detectors import YoloVictim
+from physpatch.victims.protocol import Detector, Preprocessing, Victim, WeightsInfo, freeze
 from printouts import print_sheets
 
 CAMERA_FPS = 30.0
@@ -155,7 +155,7 @@ def user_pair() -> tuple[Victim, Detector]:
     """ResNet50 and YOLOv8n as sessions load them, but for their weights."""
     from torchvision.models import resnet50
 
-    from physpatch.victims.ultralytics_detectors import import_ultralytics
+    from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 
     import_ultralytics()
     from ultralytics.nn.tasks import DetectionModel

@@ -13,10 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from calibration.pose import make_detector
-from calibration.sheet import ARUCO_DICTIONARY
-from captures.virtual import RigPose, RigTruth, VirtualRig
-from physpatch.artifact import Patch
+from calibration.camera.sheet_pose import make_detector
+from calibration.sheet.layout import ARUCO_DICTIONARY
+from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from physpatch.records.patch_file import Patch
 from printouts import print_sheets
 
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.sheet import SheetLayout
-from captures.virtual import RigPose, RigTruth, VirtualRig
+from calibration.sheet.layout import SheetLayout
+from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
 
 NEAR_M = 0.3  # at which a print of 10 cm covers the area trained for
 _UPRIGHT_DEG = 8.0

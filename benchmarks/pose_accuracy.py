@@ -16,10 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from calibration.camera import Intrinsics
-from calibration.pose import find_sheet, make_detector, rotation_matrix
-from captures.virtual import RigPose, VirtualRig
-from physpatch.artifact import Patch
+from calibration.camera.intrinsics import Intrinsics
+from calibration.camera.sheet_pose import find_sheet, make_detector, rotation_matrix
+from captures.sources.virtual_rig import RigPose, VirtualRig
+from physpatch.records.patch_file import Patch
 from printouts import print_sheets
 
 _WRONG_DEG = 10.0

@@ -24,16 +24,16 @@ import torch
 from calibration_accuracy import shots
 from numpy.typing import NDArray
 
-from calibration.camera import Intrinsics
-from calibration.profile import LightProfile, RigProfile
-from captures.analyse import to_input
-from captures.virtual import RIG_HFOV_DEG, RigTruth, VirtualRig
+from calibration.camera.intrinsics import Intrinsics
+from calibration.colour.rig_profile import LightProfile, RigProfile
+from captures.inference.analyser import to_input
+from captures.sources.virtual_rig import RIG_HFOV_DEG, RigTruth, VirtualRig
 from physpatch import EotConfig, TrainConfig, load_victim
-from physpatch.artifact import Patch
-from physpatch.rig import eot_for_rig
-from physpatch.runs import held_out_files, train_run
-from physpatch.stats import mean_interval, paired_difference
-from physpatch.victims.base import Victim
+from physpatch.records.patch_file import Patch
+from physpatch.rendering.rig_ranges import eot_for_rig
+from physpatch.stats.intervals import mean_interval, paired_difference
+from physpatch.training.run import held_out_files, train_run
+from physpatch.victims.protocol import Victim
 from printouts import print_sheets, print_targets
 
 _TARGET = "digital clock"

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from calibration.files import read_json
-from captures.session import film_rig
-from captures.store import FrameRow, read_rows
-from captures.summary import Tally, tally_of
-from captures.virtual import VirtualRig
+from calibration.common.files import read_json
+from captures.results.aggregation import Tally, tally_of
+from captures.session.live_session import film_rig
+from captures.sources.virtual_rig import VirtualRig
+from captures.storage import FrameRow, read_rows
 from physpatch import Patch, TrainConfig, load_victim
-from physpatch.runs import held_out_files
-from physpatch.stats import Interval, wilson
+from physpatch.stats.intervals import Interval, wilson
+from physpatch.training.run import held_out_files
 from printouts import print_sheets
 
 _CONTROLS = ("grey", "random")

@@ -23,16 +23,16 @@ from typing import Any
 
 from gap_causes import recognised
 
-from calibration.files import read_json
-from captures.learn import PARTS, learn_from
-from captures.recorded import RecordedSession
-from captures.session import film_rig
-from captures.summary import Unit
-from captures.virtual import RigTruth, VirtualRig
+from calibration.common.files import read_json
+from captures.gap.session_eot import PARTS, learn_from
+from captures.results.aggregation import Unit
+from captures.results.recorded_session import RecordedSession
+from captures.session.live_session import film_rig
+from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import Patch, TrainConfig, load_victim
-from physpatch.runs import held_out_files, train_run
-from physpatch.stats import clip_rate, mean_interval, paired_difference
-from physpatch.victims.base import Victim
+from physpatch.stats.intervals import clip_rate, mean_interval, paired_difference
+from physpatch.training.run import held_out_files, train_run
+from physpatch.victims.protocol import Victim
 from printouts import print_sheets
 
 BEFORE, NULL = "before", "nothing"

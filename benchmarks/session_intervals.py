@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from physpatch.clustered import Observation, clustered_change, clustered_difference, clustered_rate
-from physpatch.stats import clip_rate
+from physpatch.stats.clustered import Observation, clustered_change, clustered_difference, clustered_rate
+from physpatch.stats.intervals import clip_rate
 
 _TAKES, _POSES, _FRAMES = (1, 3, 6, 10), 12, 5
 _TAKE_SD, _POSE_SD = (0.0, 0.5, 1.0, 2.0), 0.7

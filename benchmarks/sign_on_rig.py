@@ -12,16 +12,16 @@ import json
 import tempfile
 from pathlib import Path
 
-from calibration.errors import InputError
-from calibration.files import read_json
-from captures.outcomes import outcomes
-from captures.session import film_rig
-from captures.store import read_rows
-from captures.summary import tally_of
-from captures.virtual import VirtualRig
+from calibration.common.errors import InputError
+from calibration.common.files import read_json
+from captures.results.aggregation import tally_of
+from captures.results.success import outcomes
+from captures.session.live_session import film_rig
+from captures.sources.virtual_rig import VirtualRig
+from captures.storage import read_rows
 from physpatch import Patch, TrainConfig, load_victim
-from physpatch.runs import held_out_files
-from physpatch.victims.base import Detector
+from physpatch.training.run import held_out_files
+from physpatch.victims.protocol import Detector
 from printouts import print_on_sign
 
 _CLASSIFIER = "efficientnet_lite0"  # a session has one; what it says does not count here

@@ -26,11 +26,11 @@ from live import make_rig
 from numpy.typing import NDArray
 
 from captures import SessionPlan, open_source, run_session
-from captures.analyse import Analysis
-from captures.controls import Command, Standing
-from captures.opencv import rgb
-from captures.recorder import KeepRule
-from captures.store import read_events, read_rows
+from captures.inference.analyser import Analysis
+from captures.session.recorder import KeepRule
+from captures.sources.opencv import rgb
+from captures.storage import read_events, read_rows
+from captures.viewers.controls import Command, Standing
 from physpatch import load_victim
 
 FPS = 30.0

@@ -34,13 +34,13 @@ import torch
 from art_patch import AREA, BATCH, ROTATION_DEG, SCALE, SIDE, TILT_DEG, ArtPatch, ArtRenderer, library_network
 from numpy.typing import NDArray
 
-from calibration.files import read_json, write_json
+from calibration.common.files import read_json, write_json
 from physpatch import EotConfig, Patch, TrainConfig, Trainer, load_photographs, load_victim
-from physpatch.data import Photographs
-from physpatch.evaluate import scenes
-from physpatch.placing import Placing
-from physpatch.stats import mean_interval, wilson
-from physpatch.victims.base import untouched
+from physpatch.attack.placement import Placing
+from physpatch.data.photographs import Photographs
+from physpatch.evaluation.classification import scenes
+from physpatch.stats.intervals import mean_interval, wilson
+from physpatch.victims.protocol import untouched
 
 _EOT = replace(
     EotConfig.none(),

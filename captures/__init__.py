@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Frame": "captures.frame",
-    "Protocol": "captures.protocol",
-    "RegionRule": "captures.region",
-    "SessionPlan": "captures.session",
-    "VirtualRig": "captures.virtual",
-    "open_source": "captures.sources",
-    "run_session": "captures.session",
+    "Frame": "captures.sources.frame",
+    "Protocol": "captures.protocol.plan",
+    "RegionRule": "captures.inference.region",
+    "SessionPlan": "captures.session.live_session",
+    "VirtualRig": "captures.sources.virtual_rig",
+    "open_source": "captures.sources.opening",
+    "run_session": "captures.session.live_session",
     "write_report": "captures.report",
 }
 __all__ = list(_HOMES)

@@ -13,9 +13,9 @@ import skimage.data
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from calibration.pdf import rasterise
+from calibration.sheet.pdf_reader import rasterise
 from captures import SessionPlan, VirtualRig, run_session
-from captures.analyse import Analysis
+from captures.inference.analyser import Analysis
 from physpatch import Patch, load_victim
 
 PHOTOGRAPHS = ("coffee", "chelsea")

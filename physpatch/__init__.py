@@ -9,15 +9,15 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Patch": "physpatch.artifact",
-    "Victim": "physpatch.victims.base",
+    "Patch": "physpatch.records.patch_file",
+    "Victim": "physpatch.victims.protocol",
     "load_victim": "physpatch.victims.registry",
-    "load_photographs": "physpatch.data",
-    "EotConfig": "physpatch.config",
-    "TrainConfig": "physpatch.config",
-    "Trainer": "physpatch.train",
-    "StepRecord": "physpatch.train",
-    "evaluate_patch": "physpatch.evaluate",
+    "load_photographs": "physpatch.data.photographs",
+    "EotConfig": "physpatch.records.config",
+    "TrainConfig": "physpatch.records.config",
+    "Trainer": "physpatch.training.trainer",
+    "StepRecord": "physpatch.training.trainer",
+    "evaluate_patch": "physpatch.evaluation.classification",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -1,5 +1,5 @@
 """Millimetres to PDF."""
 
-from printouts.sheets import print_on_sign, print_sheets, print_sign, print_targets
+from printouts.sheet_pdf import print_on_sign, print_sheets, print_sign, print_targets
 
 __all__ = ["print_on_sign", "print_sheets", "print_sign", "print_targets"]

@@ -8,8 +8,8 @@ from PIL import ImageCms
 from reportlab.pdfbase import pdfdoc
 from reportlab.pdfgen.canvas import Canvas
 
-from calibration.files import atomic_path
-from calibration.sheet import SheetLayout, layouts_to_json
+from calibration.common.files import atomic_path
+from calibration.sheet.layout import SheetLayout, layouts_to_json
 
 _ICC_DATE, _ICC_ID = slice(24, 36), slice(84, 100)  # header fields that would differ from day to day
 

@@ -1,4 +1,4 @@
-"""Drawing in millimetres from the top left, the coordinates of ``calibration.sheet``, on a reportlab canvas."""
+"""Drawing in millimetres from the top left, the coordinates of ``calibration.sheet.layout``, on a reportlab canvas."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import FILL_NON_ZERO, Canvas
 from reportlab.pdfgen.pathobject import PDFPathObject
 
-from calibration.label import label_text
-from calibration.sheet import ARUCO_DICTIONARY, MARKER_MODULES, Rect, SheetLayout
-from calibration.signs import Sign, sign
-from calibration.targets import charuco_board
+from calibration.camera.qr_label import label_text
+from calibration.sheet.charuco_target import charuco_board
+from calibration.sheet.layout import ARUCO_DICTIONARY, MARKER_MODULES, Rect, SheetLayout
+from calibration.sheet.road_signs import Sign, sign
 
 GREY = 0.45
 HAIR_MM = 0.15

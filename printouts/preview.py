@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.files import write_picture
-from calibration.pdf import page_count, rasterise
+from calibration.common.files import write_picture
+from calibration.sheet.pdf_reader import page_count, rasterise
 
 _DPI, _DPI_OF_MANY = 100, 50
 _MOST_PAGES = 12

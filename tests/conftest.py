@@ -10,9 +10,9 @@ import torch
 from support import CATEGORIES, ColourNet, CommandResult, colour_photographs
 
 import cli
-from physpatch.artifact import Patch
-from physpatch.data import Photographs
-from physpatch.victims.base import Preprocessing, Victim, WeightsInfo, freeze
+from physpatch.data.photographs import Photographs
+from physpatch.records.patch_file import Patch
+from physpatch.victims.protocol import Preprocessing, Victim, WeightsInfo, freeze
 
 
 @pytest.fixture

@@ -28,15 +28,15 @@ from torchvision import models
 from websockets.sync.client import connect
 
 import cli
-from calibration.camera import Intrinsics
-from calibration.files import file_sha256
-from calibration.pdf import carried_layouts, printed_layouts
-from captures.outcomes import outcomes
-from captures.store import read_events, read_rows
-from captures.virtual import RigPose, RigTruth, VirtualRig
-from physpatch.artifact import Patch
-from physpatch.victims.signs.network import trained_network
-from physpatch.victims.signs.scenes import NAMES, SceneMaker
+from calibration.camera.intrinsics import Intrinsics
+from calibration.common.files import file_sha256
+from calibration.sheet.pdf_reader import carried_layouts, printed_layouts
+from captures.results.success import outcomes
+from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from captures.storage import read_events, read_rows
+from physpatch.records.patch_file import Patch
+from physpatch.training.sign_detector.scenes import NAMES, SceneMaker
+from physpatch.victims.families.signs.network import trained_network
 from printouts import print_targets
 
 ROOT = Path(__file__).parents[1]
@@ -262,7 +262,7 @@ def test_live_on_stills_with_classifier_and_detector(demo: Path, tmp_path: Path)
     torch.manual_seed(0)
     torch.save(models.resnet50(weights=None).state_dict(), tmp_path / "resnet50.pth")
     build = (
-        "import torch; from physpatch.victims.ultralytics_detectors import import_ultralytics; import_ultralytics();"
+        "import torch; from physpatch.victims.families.ultralytics_detectors import import_ultralytics; import_ultralytics();"
         "from ultralytics.nn.tasks import DetectionModel; torch.manual_seed(0);"
         "torch.save({'model': DetectionModel('yolov8n.yaml', verbose=False), 'train_args': {'imgsz': 160}}, 'yolov8n.pt')"
     )
@@ -359,7 +359,10 @@ def filmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cv2.imwrite(str(folder / "wall.png"), np.full((10, 10, 3), 128, np.uint8))
     lens = Intrinsics.from_hfov(1280, 960, 58)
     rig = VirtualRig(
-        folder / "calibration.pdf", [(folder / "wall.png", None)], truth=RigTruth.draw(4, "plain"), lens=lens
+        folder / "calibration.pdf",
+        [(folder / "wall.png", None)],
+        truth=RigTruth.draw(4, "plain"),
+        lens=lens,
     )
     for page, name, count, options in ((0, "board", 18, {}), (1, "chart", 6, {"turn_deg": 15, "reach": 0.15})):
         (folder / name).mkdir()

@@ -1,6 +1,7 @@
 """The arrows between the rooms run down only, and what must start fast loads no torch."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+MOST_ENTRIES = 13
 ROOMS = ("physpatch", "calibration", "printouts", "captures")
 ALLOWED = {
     "calibration": {"calibration"},
@@ -34,10 +36,58 @@ def test_imports_run_down_only(room: str) -> None:
         assert rooms <= ALLOWED[room], f"{file} imports {rooms - ALLOWED[room]}"
 
 
+def modules() -> dict[str, Path]:
+    """Every module of the four rooms by its dotted name; a package stands for its ``__init__``."""
+    named = {}
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("*.py"):
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return named
+
+
+MODULES = modules()
+PACKAGES = sorted(name for name, file in MODULES.items() if file.name == "__init__.py")
+
+
+def children(package: str) -> set[str]:
+    return {name.removeprefix(f"{package}.").split(".")[0] for name in MODULES if name.startswith(f"{package}.")}
+
+
+def arrows(package: str) -> dict[str, set[str]]:
+    """Which entries of a package each of its entries imports, at whatever depth."""
+    drawn: dict[str, set[str]] = {child: set() for child in children(package)}
+    for name, file in MODULES.items():
+        if name.startswith(f"{package}."):
+            origin = name.removeprefix(f"{package}.").split(".")[0]
+            inside = {other.removeprefix(f"{package}.") for other in imported(file) if other.startswith(f"{package}.")}
+            drawn[origin] |= {other.split(".")[0] for other in inside} - {origin}
+    return drawn
+
+
+def imported(file: Path) -> set[str]:
+    """Names of the rooms' own modules that a file imports, also where ``from package import module`` does so."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            asked = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if name in MODULES else node.module for name in asked}
+    return names & set(MODULES)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_level_holds_few_entries_and_no_circle(package: str) -> None:
+    """At most 13 entries at one level, and an order of them in which every import runs down."""
+    assert len(children(package)) <= MOST_ENTRIES, sorted(children(package))
+    graphlib.TopologicalSorter(arrows(package)).prepare()  # raises CycleError, which names the circle
+
+
 def test_printing_knows_only_the_patch_artefact_of_the_learning_room() -> None:
     for file in (ROOT / "printouts").rglob("*.py"):
         learned = {name for name in imported_modules(file) if name.startswith("physpatch")}
-        assert learned <= {"physpatch.artifact"}
+        assert learned <= {"physpatch.records.patch_file"}
 
 
 def test_calibration_stays_free_of_torch() -> None:
@@ -46,7 +96,7 @@ def test_calibration_stays_free_of_torch() -> None:
 
 
 def test_the_virtual_rig_shares_nothing_with_the_training_physics() -> None:
-    names = imported_modules(ROOT / "captures/virtual.py")
+    names = imported_modules(ROOT / "captures/sources/virtual_rig.py")
     assert not {name for name in names if name.startswith(("physpatch", "torch", "kornia"))}
 
 
@@ -54,7 +104,7 @@ def test_the_virtual_rig_shares_nothing_with_the_training_physics() -> None:
     "code",
     [
         "import physpatch",
-        "import physpatch.artifact, printouts, calibration.pose, calibration.pdf",
+        "import physpatch.records.patch_file, printouts, calibration.camera.sheet_pose, calibration.sheet.pdf_reader",
         "import cli; cli.cli.main(['--help'], standalone_mode=False)",
         "import cli; cli.cli.main(['print', 'RUN', '--size', '10cm'], standalone_mode=False)",
     ],

@@ -10,23 +10,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from calibration.chart import ChartShot
-from calibration.success import Aim, FoundBox, false_boxes, is_centred, judge, judge_answer, overlap
-from captures.analyse import Analyser
-from captures.gap import _judge
-from captures.outcomes import outcomes
-from captures.region import RegionRule
-from captures.replay import View
-from captures.store import FrameRow
-from physpatch.artifact import Patch
-from physpatch.attack import Attack
-from physpatch.config import EotConfig, TrainConfig
-from physpatch.data import Photographs
-from physpatch.eot import sample
-from physpatch.evaluate_objects import evaluate_on_object
-from physpatch.objectives import choose_objective
-from physpatch.placing import Region
-from physpatch.victims.base import Detector, Preprocessing, WeightsInfo, box_overlap
+from calibration.colour.colour_chart import ChartShot
+from calibration.common.success import Aim, FoundBox, false_boxes, is_centred, judge, judge_answer, overlap
+from captures.gap.decomposition import _judge
+from captures.gap.replay import View
+from captures.inference.analyser import Analyser
+from captures.inference.region import RegionRule
+from captures.results.success import outcomes
+from captures.storage import FrameRow
+from physpatch.attack.loss import Attack
+from physpatch.attack.objectives import choose_objective
+from physpatch.attack.placement import Region
+from physpatch.data.photographs import Photographs
+from physpatch.evaluation.detection import evaluate_on_object
+from physpatch.records.config import EotConfig, TrainConfig
+from physpatch.records.patch_file import Patch
+from physpatch.rendering.eot import sample
+from physpatch.victims.protocol import Detector, Preprocessing, WeightsInfo, box_overlap
 
 SIZE = 96
 OWN, TARGET, OTHER = 0, 1, 2

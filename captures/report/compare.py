@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
-from calibration.errors import InputError
-from calibration.files import read_json
-from calibration.sheet import SHEET_KINDS
-from calibration.success import MEASURES
-from captures.recorded import RecordedSession
+from calibration.common.errors import InputError
+from calibration.common.files import read_json
+from calibration.common.success import MEASURES
+from calibration.sheet.layout import SHEET_KINDS
 from captures.report.blocks import Block, Document, Heading, Picture, Table, Text
 from captures.report.figures import effect_plot
 from captures.report.session_part import rate_words
-from physpatch.stats import Rate, independent_difference
+from captures.results.recorded_session import RecordedSession
+from physpatch.stats.intervals import Rate, independent_difference
 
 _NOTHING = Rate(None, None, 0)
 _Rates = dict[tuple[str, str, str], Rate]  # by model, what happened and sheet

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from captures.gap import Gap
-from captures.protocol import PoseGrid
+from captures.gap.decomposition import Gap
+from captures.protocol.plan import PoseGrid
 from captures.report.blocks import PLOT_DPI
-from captures.summary import MapCell
-from physpatch.plots import AIM, BAD, GOOD
-from physpatch.stats import Rate
+from captures.results.aggregation import MapCell
+from physpatch.evaluation.figures.plots import AIM, BAD, GOOD
+from physpatch.stats.intervals import Rate
 
 _MARKS = {
     "patch": ("o", BAD),

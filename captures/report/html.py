@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 
-from calibration.files import write_text
+from calibration.common.files import write_text
 from captures.report.blocks import PLOT_DPI, Block, Document
 
 

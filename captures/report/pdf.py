@@ -17,7 +17,7 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import CondPageBreak, Flowable, Image, ListFlowable, Paragraph, SimpleDocTemplate, Spacer
 from reportlab.platypus import Table as Grid
 
-from calibration.files import atomic_path
+from calibration.common.files import atomic_path
 from captures.report.blocks import PLOT_DPI, Block, Bullets, Document, Gallery, Heading, Links, Picture, Table, Text
 
 _FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"  # matplotlib brings them; the PDF's own fonts lack many signs

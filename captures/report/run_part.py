@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from calibration.files import read_json
-from calibration.pdf import rasterise
+from calibration.common.files import read_json
+from calibration.sheet.pdf_reader import rasterise
 from captures.report.blocks import Block, Details, Heading, Picture, Table, Text
 from captures.report.session_part import SHEET_DPI, packed, rate_words
-from physpatch.artifact import CONTROLS, Patch
-from physpatch.stats import Difference, Rate, percent
+from physpatch.records.patch_file import CONTROLS, Patch
+from physpatch.stats.intervals import Difference, Rate, percent
 
 _PICTURES = {
     "examples": "Held-out photographs, not chosen by what the patch does; wrong answers in orange",

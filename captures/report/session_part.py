@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.pdf import rasterise
-from calibration.success import MEASURES
-from captures.gap import Gap
-from captures.opencv import rgb
-from captures.recorded import RecordedSession
+from calibration.common.success import MEASURES
+from calibration.sheet.pdf_reader import rasterise
+from captures.gap.decomposition import Gap
 from captures.report.blocks import Block, Bullets, Details, Gallery, Heading, Links, Picture, Table, Text
 from captures.report.figures import bins_plot, effect_plot, gap_plot, pose_plot, prediction_plot, strip_plot
-from captures.store import read_events
-from captures.summary import CONTROL, MARGIN, SIZE_EDGES, MapCell, Tally
-from physpatch.stats import Rate, percent
+from captures.results.aggregation import CONTROL, MARGIN, SIZE_EDGES, MapCell, Tally
+from captures.results.recorded_session import RecordedSession
+from captures.sources.opencv import rgb
+from captures.storage import read_events
+from physpatch.stats.intervals import Rate, percent
 
 SHEET_DPI = 60
 _MOST_FRAMES = 12

@@ -4,20 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from calibration.errors import InputError, PhyspatchError
-from calibration.files import read_json
-from calibration.profile import RigProfile
-from captures.gap import Gap, measure_gap
-from captures.recorded import RecordedSession
+from calibration.colour.rig_profile import RigProfile
+from calibration.common.errors import InputError, PhyspatchError
+from calibration.common.files import read_json
+from captures.gap.decomposition import Gap, measure_gap
 from captures.report.blocks import Document
 from captures.report.compare import comparison
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
 from captures.report.run_part import run_blocks
 from captures.report.session_part import lead_blocks, session_blocks
-from captures.store import export_csv, export_parquet
-from physpatch.artifact import Patch
-from physpatch.config import TrainConfig
+from captures.results.recorded_session import RecordedSession
+from captures.storage import export_csv, export_parquet
+from physpatch.records.config import TrainConfig
+from physpatch.records.patch_file import Patch
 from physpatch.victims.registry import load_victim
 
 _TITLE = "Does the patch still work?"

@@ -9,9 +9,9 @@ import segno
 from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
-from calibration.errors import PhyspatchError
-from captures.controls import Command
-from captures.web.doorkeeper import Doorkeeper, Role
+from calibration.common.errors import PhyspatchError
+from captures.viewers.controls import Command
+from captures.web.auth import Doorkeeper, Role
 from captures.web.hub import Hub
 from captures.web.phone import MOST_BYTES, PhoneSource, decode_jpeg
 

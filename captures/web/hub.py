@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.controls import Command, Standing
-from captures.opencv import rgb
+from captures.sources.opencv import rgb
+from captures.viewers.controls import Command, Standing
 from captures.web.state import brief_state, frame_state, full_state
 
 if TYPE_CHECKING:
-    from captures.analyse import Analysis
+    from captures.inference.analyser import Analysis
 
 _FULL_EVERY_S = 0.3
 _QUALITY = 80

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from calibration.errors import InputError
-from captures.live import LiveFrames
+from calibration.common.errors import InputError
+from captures.sources.latest_frame import LiveFrames
 
 MOST_BYTES = 4_000_000
 _MOST_SIDE, _LEAST_SIDE = 4096, 16

@@ -17,16 +17,16 @@ import segno
 import uvicorn
 from numpy.typing import NDArray
 
-from calibration.errors import InputError, UnavailableError
-from captures.controls import Command, Standing
+from calibration.common.errors import InputError, UnavailableError
+from captures.viewers.controls import Command, Standing
 from captures.web.app import make_app
+from captures.web.auth import Doorkeeper
 from captures.web.certificate import lan_addresses, write_certificate
-from captures.web.doorkeeper import Doorkeeper
 from captures.web.hub import Hub
 from captures.web.phone import MOST_BYTES, PhoneSource
 
 if TYPE_CHECKING:
-    from captures.analyse import Analysis
+    from captures.inference.analyser import Analysis
 
 _LOOPBACK = "127.0.0.1"
 _START_S = 10.0

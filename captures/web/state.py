@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from captures.controls import Standing
+from captures.viewers.controls import Standing
 
 if TYPE_CHECKING:
-    from captures.analyse import Analysis
-    from captures.posemap import PoseMap
-    from captures.protocol import Director
-    from physpatch.stats import Rate
+    from captures.inference.analyser import Analysis
+    from captures.protocol.plan import Director
+    from captures.protocol.pose_map import PoseMap
+    from physpatch.stats.intervals import Rate
 
 
 def frame_state(analysis: "Analysis") -> dict[str, Any]:

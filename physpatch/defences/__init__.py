@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from calibration.errors import InputError, unknown_name
+from calibration.common.errors import InputError, unknown_name
 from physpatch.defences.base import Defence
 from physpatch.defences.frequency import FREQUENCY
 from physpatch.defences.heat import HEAT
 from physpatch.defences.jpeg import JPEG
 from physpatch.defences.lgs import LGS
 from physpatch.defences.median import MEDIAN
-from physpatch.victims.base import Victim
+from physpatch.victims.protocol import Victim
 
 DEFENCES: dict[str, Defence] = {
     "jpeg": JPEG,

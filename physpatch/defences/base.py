@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from physpatch.victims.base import Guard, Task, Victim
+from physpatch.victims.protocol import Guard, Task, Victim
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from physpatch.defences.base import Defence
 from physpatch.defences.masking import covered, densest_window
-from physpatch.explain import grad_cam
-from physpatch.victims.base import Guard, Victim
+from physpatch.evaluation.grad_cam import grad_cam
+from physpatch.victims.protocol import Guard, Victim
 
 SHARE = 0.45  # of the heat inside the window, from which on it is covered
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from calibration.errors import InputError, UnavailableError, unknown_name
-from physpatch.victims import (
+from calibration.common.errors import InputError, UnavailableError, unknown_name
+from physpatch.victims.families import (
     efficientnet_lite,
     signs,
     torchvision_classifiers,
     torchvision_detectors,
     ultralytics_detectors,
 )
-from physpatch.victims.base import CatalogueEntry, Detector, Victim, VictimFamily
+from physpatch.victims.protocol import CatalogueEntry, Detector, Victim, VictimFamily
 
 FAMILIES: tuple[VictimFamily, ...] = (
     efficientnet_lite.FAMILY,

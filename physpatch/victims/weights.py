@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from calibration.errors import InputError
+from calibration.common.errors import InputError
 
 TRUST_CURE = "if it carries code and you trust who made it: --trust-weights"
 

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.camera import Intrinsics
-from captures.virtual import RigTruth, VirtualRig
+from calibration.camera.intrinsics import Intrinsics
+from captures.sources.virtual_rig import RigTruth, VirtualRig
 from printouts import print_targets
 
 

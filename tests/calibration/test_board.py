@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.board import BoardFinder, BoardView, ViewCollector, coverage_picture, fit_lens
-from calibration.camera import Intrinsics
-from calibration.errors import InputError
-from captures.virtual import RigPose, VirtualRig
+from calibration.camera.board_views import BoardFinder, BoardView, ViewCollector, coverage_picture, fit_lens
+from calibration.camera.intrinsics import Intrinsics
+from calibration.common.errors import InputError
+from captures.sources.virtual_rig import RigPose, VirtualRig
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from calibration.chart import ChartShot, read_chart
-from calibration.colour import ColourMap, delta_e00, fit_colour_map, monomials
-from calibration.errors import InputError
-from calibration.files import file_sha256
-from calibration.profile import LightProfile, RigProfile
-from calibration.targets import chart_cells
-from captures.virtual import RigPose, RigTruth, VirtualRig
-from physpatch.artifact import Patch
+from calibration.colour.colour_chart import ChartShot, read_chart
+from calibration.colour.colour_map import ColourMap, delta_e00, fit_colour_map, monomials
+from calibration.colour.rig_profile import LightProfile, RigProfile
+from calibration.common.errors import InputError
+from calibration.common.files import file_sha256
+from calibration.sheet.charuco_target import chart_cells
+from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from physpatch.records.patch_file import Patch
 from printouts import print_sheets, print_targets
 
 BEHIND = np.full((960, 1280, 3), 0.3)

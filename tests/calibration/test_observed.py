@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.camera import Intrinsics
-from calibration.colour import delta_e00, linear_to_srgb, srgb_to_linear
-from calibration.observed import observe
-from calibration.paperlight import mixing
-from calibration.pose import find_sheet
-from calibration.sheet import SheetLayout
-from captures.virtual import RigPose, RigTruth, VirtualRig
+from calibration.camera.intrinsics import Intrinsics
+from calibration.camera.sheet_pose import find_sheet
+from calibration.colour.colour_map import delta_e00, linear_to_srgb, srgb_to_linear
+from calibration.colour.illumination import mixing
+from calibration.colour.sheet_colour import observe
+from calibration.sheet.layout import SheetLayout
+from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
 from physpatch import Patch
 from printouts import print_sheets
 
@@ -71,7 +71,7 @@ def test_the_colour_of_small_cells_is_freed_from_their_neighbours(
     pose = find_sheet(frame, rig.layouts, rig.intrinsics)
     assert pose is not None and pose.px_per_cell < 4.5
     shot = observe(frame, pose)
-    monkeypatch.setattr("calibration.observed._SMEARED_PX", 0.0)
+    monkeypatch.setattr("calibration.colour.sheet_colour._SMEARED_PX", 0.0)
     blind = observe(frame, pose)
     assert shot is not None and blind is not None
     _, expected = seen_by(truth, rig.layouts[page])
@@ -98,7 +98,7 @@ def test_a_blurred_sheet_is_read_in_its_own_colours(tmp_path: Path, monkeypatch:
     pose = find_sheet(frame, rig.layouts, rig.intrinsics)
     assert pose is not None
     shot = observe(frame, pose)
-    monkeypatch.setattr("calibration.observed._REFINEMENTS", 0)
+    monkeypatch.setattr("calibration.colour.sheet_colour._REFINEMENTS", 0)
     damped = observe(frame, pose)
     assert shot is not None and damped is not None
     _, expected = seen_by(truth, rig.layouts[page])

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.camera import Intrinsics
-from calibration.pose import SheetFinder, angles_deg, find_sheet, rotation_matrix
-from captures.virtual import RigPose, VirtualRig
+from calibration.camera.intrinsics import Intrinsics
+from calibration.camera.sheet_pose import SheetFinder, angles_deg, find_sheet, rotation_matrix
+from captures.sources.virtual_rig import RigPose, VirtualRig
 
 
 @settings(deadline=None)

@@ -7,11 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.errors import InputError
-from calibration.paper import MARGIN_MM, PAGES_MM, page_size_mm, parse_extent_mm
-from calibration.plan import SMALLEST_CELL_MM, largest_on_page_mm, plan_sheet
-from calibration.poster import OVERLAP_MM
-from calibration.sheet import (
+from calibration.common.errors import InputError
+from calibration.sheet.layout import (
     CALIBRATION_KINDS,
     CUTS,
     SHEET_KINDS,
@@ -21,6 +18,9 @@ from calibration.sheet import (
     layouts_to_json,
     marker_ids,
 )
+from calibration.sheet.paper_sizes import MARGIN_MM, PAGES_MM, page_size_mm, parse_extent_mm
+from calibration.sheet.planning import SMALLEST_CELL_MM, largest_on_page_mm, plan_sheet
+from calibration.sheet.tiling import OVERLAP_MM
 
 sizes = st.floats(10, 3000)
 grids = st.tuples(st.integers(1, 32), st.integers(1, 32))

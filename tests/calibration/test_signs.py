@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.errors import InputError
-from calibration.signs import RED, SIGNS, SPEEDS, WHITE, sign, speed_limit
+from calibration.common.errors import InputError
+from calibration.sheet.road_signs import RED, SIGNS, SPEEDS, WHITE, sign, speed_limit
 
 
 @pytest.mark.parametrize("name", SIGNS)

@@ -5,7 +5,7 @@ import pytest
 from planted_rig import CAUSES, planted, shaken, sharpened
 from session_gain import ARMS, BEFORE, NULL, _arm
 
-from captures.learn import PARTS
+from captures.gap.session_eot import PARTS
 
 
 def test_every_arm_is_compared_with_the_null_by_clip() -> None:

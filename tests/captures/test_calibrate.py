@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.board import BoardFinder
-from calibration.errors import InputError
-from captures.calibrate import collect_shots, collect_views
-from captures.frame import Frame
-from captures.virtual import VirtualRig
+from calibration.camera.board_views import BoardFinder
+from calibration.common.errors import InputError
+from captures.sources.frame import Frame
+from captures.sources.virtual_rig import VirtualRig
+from captures.workflows.calibration_views import collect_shots, collect_views
 from printouts import print_targets
 
 

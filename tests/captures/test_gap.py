@@ -14,24 +14,24 @@ import torch
 from gap_causes import judged, labelled, summary
 from planted_rig import CAUSES, PlantedRig, planted
 
-from calibration.colour import delta_e00, linear_to_srgb, srgb_to_linear
-from calibration.errors import InputError
-from calibration.observed import observe
-from captures.gap import _background, measure_gap
-from captures.learn import PARTS, learn_from
-from captures.recorded import RecordedSession
-from captures.replay import STEPS, View, replay
-from captures.replay import example as draw_example
+from calibration.colour.colour_map import delta_e00, linear_to_srgb, srgb_to_linear
+from calibration.colour.sheet_colour import observe
+from calibration.common.errors import InputError
+from captures.gap.decomposition import _background, measure_gap
+from captures.gap.replay import STEPS, View, replay
+from captures.gap.replay import example as draw_example
+from captures.gap.session_colours import session_lights
+from captures.gap.session_eot import PARTS, learn_from
 from captures.report.blocks import Text
 from captures.report.session_part import _way
-from captures.session import film_rig
-from captures.session_colours import session_lights
-from captures.virtual import VirtualRig
+from captures.results.recorded_session import RecordedSession
+from captures.session.live_session import film_rig
+from captures.sources.virtual_rig import VirtualRig
 from physpatch import EotConfig, Patch, TrainConfig, load_victim
-from physpatch.data import list_photos
-from physpatch.patch import cells_from_patch
-from physpatch.rig import eot_for_rig
-from physpatch.victims.base import Detector
+from physpatch.data.photographs import list_photos
+from physpatch.rendering.cells import cells_from_patch
+from physpatch.rendering.rig_ranges import eot_for_rig
+from physpatch.victims.protocol import Detector
 from printouts import print_on_sign, print_sheets
 
 HORN = Path(__file__).parents[1] / "data" / "horn.json"
@@ -123,7 +123,7 @@ def test_the_cells_of_one_take_are_no_independent_units(film, gap_of, victim) ->
 def test_what_could_not_be_measured_is_said(film, gap_of, victim, monkeypatch) -> None:
     """With half of the control's frames unreadable the answer is about the other half, and the report says so."""
     calls = count()
-    monkeypatch.setattr("captures.gap.observe", lambda *seen: observe(*seen) if next(calls) % 2 else None)
+    monkeypatch.setattr("captures.gap.decomposition.observe", lambda *seen: observe(*seen) if next(calls) % 2 else None)
     session = film("nothing")
     gap = measure_gap(session, victim, Patch.load(HORN), MILD, draws=1)
     whole = gap_of("nothing")
@@ -189,7 +189,7 @@ def test_small_cells_are_read_without_bias(victim, tmp_path: Path, monkeypatch) 
         return float(np.percentile(delta_e00(light.map.apply(lattice), expected), 95))
 
     unbiased = off()
-    monkeypatch.setattr("captures.session_colours._REFINEMENTS", 0)
+    monkeypatch.setattr("captures.gap.session_colours._REFINEMENTS", 0)
     assert unbiased < 1.6 and unbiased < 0.7 * off()
 
 

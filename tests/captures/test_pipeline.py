@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from captures.frame import Frame
-from captures.live import LiveFrames
-from captures.pipeline import Pipeline as AnyPipeline
-from captures.sources import FileSource
+from captures.inference.pipeline import Pipeline as AnyPipeline
+from captures.sources.frame import Frame
+from captures.sources.latest_frame import LiveFrames
+from captures.sources.opening import FileSource
 
 
 @pytest.fixture(params=["overlapping", "in turn"])

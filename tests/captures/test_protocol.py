@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from calibration.errors import InputError
-from captures.protocol import EVERYWHERE, Director, PoseGrid, Protocol
+from calibration.common.errors import InputError
+from captures.protocol.plan import EVERYWHERE, Director, PoseGrid, Protocol
 
 PLAN = """
 conditions = ["patch", "grey"]

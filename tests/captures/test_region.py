@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from calibration.errors import InputError
-from captures.analyse import to_input
-from captures.region import Region, RegionRule
-from physpatch.victims.base import Preprocessing
+from calibration.common.errors import InputError
+from captures.inference.analyser import to_input
+from captures.inference.region import Region, RegionRule
+from physpatch.victims.protocol import Preprocessing
 
 SHAPE = (480, 640, 3)
 PLAIN = Preprocessing(32, 36, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

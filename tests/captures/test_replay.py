@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from calibration.chart import ChartShot
-from calibration.colour import srgb_to_linear
-from captures.replay import STEPS, View, example
+from calibration.colour.colour_chart import ChartShot
+from calibration.colour.colour_map import srgb_to_linear
+from captures.gap.replay import STEPS, View, example
 from physpatch import EotConfig
 
 

@@ -16,15 +16,15 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from support import BLUE, CHROMIUM, frame_row
 
-from calibration.errors import InputError
-from captures.frame import Event
+from calibration.common.errors import InputError
 from captures.report import ReplayOptions, write_comparison, write_report
 from captures.report.blocks import Document, Heading, Picture, Table, Text
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
-from captures.session import SessionPlan, run_session
-from captures.store import SessionStore, export_parquet, read_rows
-from captures.virtual import VirtualRig
+from captures.session.live_session import SessionPlan, run_session
+from captures.sources.frame import Event
+from captures.sources.virtual_rig import VirtualRig
+from captures.storage import SessionStore, export_parquet, read_rows
 
 
 @pytest.fixture(scope="module")

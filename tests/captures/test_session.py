@@ -15,17 +15,17 @@ import pytest
 import torch
 from support import BLUE, ColourDetector, colour_detector, frame_row
 
-from calibration.errors import InputError, PhyspatchError
-from captures.controls import Command
-from captures.frame import Frame
-from captures.recorder import KeepRule
-from captures.region import RegionRule
+from calibration.common.errors import InputError, PhyspatchError
+from captures.inference.region import RegionRule
 from captures.report import write_report
-from captures.session import SessionPlan, run_session
-from captures.sources import FileSource, open_source
-from captures.store import COLUMNS, FrameRow, SessionStore, export_csv, read_events, read_rows
-from captures.takes import ClipCutter
-from captures.virtual import VirtualRig
+from captures.session.clips import ClipCutter
+from captures.session.live_session import SessionPlan, run_session
+from captures.session.recorder import KeepRule
+from captures.sources.frame import Frame
+from captures.sources.opening import FileSource, open_source
+from captures.sources.virtual_rig import VirtualRig
+from captures.storage import COLUMNS, FrameRow, SessionStore, export_csv, read_events, read_rows
+from captures.viewers.controls import Command
 from physpatch.defences import defended
 
 
@@ -186,7 +186,7 @@ def test_what_was_captured_is_kept_however_it_ends(
 
 def test_a_nearly_full_disk_ends_the_session_in_words(rig, plan, tmp_path: Path, monkeypatch) -> None:
     free = iter([10**9, 10**9, 10**6])
-    monkeypatch.setattr("captures.recorder.shutil.disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    monkeypatch.setattr("captures.session.recorder.shutil.disk_usage", lambda _: SimpleNamespace(free=next(free)))
     with pytest.raises(PhyspatchError, match=r"only 1 MB left on the disk of .*; what was captured is kept"):
         run_session(rig, plan, tmp_path / "session")
     assert len(read_rows(tmp_path / "session")) == 3

@@ -3,11 +3,11 @@
 import cv2
 import pytest
 
-from calibration.errors import InputError
-from captures import cameras
-from captures.cameras import CameraSource, find_camera
-from captures.settings import CameraSettings
-from captures.sources import open_source
+from calibration.common.errors import InputError
+from captures.sources import cameras
+from captures.sources.camera_settings import CameraSettings
+from captures.sources.cameras import CameraSource, find_camera
+from captures.sources.opening import open_source
 
 
 class Driver:

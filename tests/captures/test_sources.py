@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.errors import InputError, UnavailableError
-from captures import cameras, opencv
-from captures.cameras import CameraSource
-from captures.controls import Command
-from captures.session import SessionPlan, run_session
-from captures.sources import StillsSource, VideoSource, open_source
-from captures.store import read_events, read_rows
+from calibration.common.errors import InputError, UnavailableError
+from captures.session.live_session import SessionPlan, run_session
+from captures.sources import cameras, opencv
+from captures.sources.cameras import CameraSource
+from captures.sources.opening import StillsSource, VideoSource, open_source
+from captures.storage import read_events, read_rows
+from captures.viewers.controls import Command
 
 
 def write_stills(folder: Path, count: int = 3) -> Path:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from support import frame_row as row
 
-from captures.protocol import Protocol
-from captures.summary import Tally, tally_of
-from physpatch.clustered import Observation, clustered_difference, clustered_rate
+from captures.protocol.plan import Protocol
+from captures.results.aggregation import Tally, tally_of
+from physpatch.stats.clustered import Observation, clustered_difference, clustered_rate
 
 
 def test_the_summary_counts_clips_that_the_control_gets_right() -> None:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from captures.replay import STEPS
-from captures.verdict import REAL, TRAINED, WAY, GapStep, Verdict, verdict
-from physpatch.stats import clip_rate, paired_difference, wilson
+from captures.gap.replay import STEPS
+from captures.results.verdict import REAL, TRAINED, WAY, GapStep, Verdict, verdict
+from physpatch.stats.intervals import clip_rate, paired_difference, wilson
 
 NAMES = (*STEPS, REAL)
 

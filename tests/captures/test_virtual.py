@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.errors import InputError
-from calibration.pdf import store_measured
-from calibration.pose import find_sheet
-from captures.labels import LabelWatch
-from captures.virtual import RigPose, RigTruth, VirtualRig
-from physpatch.artifact import Patch
+from calibration.camera.sheet_pose import find_sheet
+from calibration.common.errors import InputError
+from calibration.sheet.pdf_reader import store_measured
+from captures.inference.sheet_labels import LabelWatch
+from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from physpatch.records.patch_file import Patch
 from printouts import print_sheets
 
 

@@ -20,12 +20,12 @@ from support import CHROMIUM
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from captures.frame import Frame
-from captures.protocol import Protocol
-from captures.session import SessionPlan, run_session
-from captures.sources import FileSource
-from captures.store import read_events, read_rows
-from captures.virtual import RigPose, VirtualRig
+from captures.protocol.plan import Protocol
+from captures.session.live_session import SessionPlan, run_session
+from captures.sources.frame import Frame
+from captures.sources.opening import FileSource
+from captures.sources.virtual_rig import RigPose, VirtualRig
+from captures.storage import read_events, read_rows
 from captures.web.phone import MOST_BYTES, PhoneSource, decode_jpeg
 from captures.web.server import WebPage
 

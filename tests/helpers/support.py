@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from captures.store import COLUMNS, FrameRow
-from physpatch.data import Photographs
-from physpatch.victims.base import Detector, Preprocessing, WeightsInfo, freeze
+from captures.storage import COLUMNS, FrameRow
+from physpatch.data.photographs import Photographs
+from physpatch.victims.protocol import Detector, Preprocessing, WeightsInfo, freeze
 
 BLUE = {"index": 2, "name": "blue thing"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -10,17 +10,17 @@ import pytest
 import torch
 from support import colour_detector
 
-from calibration.errors import InputError
-from physpatch.annotations import read_annotations
-from physpatch.batches import BatchSource
-from physpatch.config import EotConfig, TrainConfig, parse_place
-from physpatch.data import load_photographs, load_photos, photos_for, split
-from physpatch.eot import sample
-from physpatch.evaluate import scenes
-from physpatch.evaluate_objects import evaluate_on_object
-from physpatch.objectives import choose_objective
-from physpatch.placing import Placing, Region
-from physpatch.train import Trainer
+from calibration.common.errors import InputError
+from physpatch.attack.objectives import choose_objective
+from physpatch.attack.placement import Placing, Region
+from physpatch.data.annotations import read_annotations
+from physpatch.data.batch_sampler import BatchSource
+from physpatch.data.photographs import load_photographs, load_photos, photos_for, split
+from physpatch.evaluation.classification import scenes
+from physpatch.evaluation.detection import evaluate_on_object
+from physpatch.records.config import EotConfig, TrainConfig, parse_place
+from physpatch.rendering.eot import sample
+from physpatch.training.trainer import Trainer
 
 COCO128 = Path(__file__).parents[3] / "shared/data/coco128"
 RED = (40, 100, 104, 164)  # left, top, right, bottom in pixels of 160 × 240 photographs

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from calibration.errors import InputError
-from physpatch.artifact import Patch, parse_grid
+from calibration.common.errors import InputError
+from physpatch.records.patch_file import Patch, parse_grid
 
 
 def test_saved_and_loaded_is_the_same(tmp_path: Path, patch: Patch) -> None:

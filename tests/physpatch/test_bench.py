@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from calibration.errors import InputError
-from physpatch.bench import BenchPlan, run_bench
-from physpatch.bench_report import conclusion, save_bench_report
-from physpatch.bench_seeds import grouped, leading
-from physpatch.config import TrainConfig
-from physpatch.victims.signs.network import trained_network
+from calibration.common.errors import InputError
+from physpatch.benchmark.report import conclusion, save_bench_report
+from physpatch.benchmark.runner import BenchPlan, run_bench
+from physpatch.benchmark.seeds import grouped, leading
+from physpatch.records.config import TrainConfig
+from physpatch.victims.families.signs.network import trained_network
 
 TINY = TrainConfig(steps=1, batch=2, seed=4)
 PLAN = BenchPlan(models=("efficientnet_lite0",), targets=("530", "none"), grids=("3x3",), base=TINY)
@@ -96,7 +96,9 @@ def test_a_cell_is_measured_beside_its_controls_with_heat(measured) -> None:
 def test_an_interrupted_bench_does_only_what_is_missing(measured, monkeypatch) -> None:
     folder, rows = measured
     done = []
-    monkeypatch.setattr("physpatch.bench.measure_cell", lambda cell, say: done.append(cell.config.target) or rows[1])
+    monkeypatch.setattr(
+        "physpatch.benchmark.runner.measure_cell", lambda cell, say: done.append(cell.config.target) or rows[1]
+    )
     lost = next(path for path in (folder / "cells").iterdir() if "none" in path.name)
     lost.unlink()
     said: list[str] = []
@@ -280,14 +282,14 @@ def two_workers():
 
 def test_no_cluster_is_said_in_one_line() -> None:
     pytest.importorskip("ray", reason="Ray is not installed; it is the extra physpatch[cluster]")
-    from physpatch.cluster import run_on_ray
+    from physpatch.benchmark.ray_backend import run_on_ray
 
     with pytest.raises(InputError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"):
         list(run_on_ray(refuse, [1], "127.0.0.1:1"))
 
 
 def test_a_killed_workers_task_is_done_again(two_workers, tmp_path) -> None:
-    from physpatch.cluster import run_on_ray
+    from physpatch.benchmark.ray_backend import run_on_ray
 
     items = [(str(tmp_path), number) for number in range(4)]
     said: list[str] = []
@@ -298,7 +300,7 @@ def test_a_killed_workers_task_is_done_again(two_workers, tmp_path) -> None:
 
 
 def test_what_the_work_refuses_is_said_here(two_workers) -> None:
-    from physpatch.cluster import run_on_ray
+    from physpatch.benchmark.ray_backend import run_on_ray
 
     with pytest.raises(InputError, match="no photographs for 7"):
         list(run_on_ray(refuse, [7], two_workers))

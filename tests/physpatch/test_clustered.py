@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from session_intervals import coverage
 
-from physpatch.clustered import Observation, clustered_change, clustered_difference, clustered_rate
+from physpatch.stats.clustered import Observation, clustered_change, clustered_difference, clustered_rate
 
 
 def test_the_mean_is_weighted_and_counts_takes() -> None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from calibration.errors import InputError
-from physpatch.config import EotConfig, TrainConfig
+from calibration.common.errors import InputError
+from physpatch.records.config import EotConfig, TrainConfig
 
 
 def test_a_config_survives_json() -> None:

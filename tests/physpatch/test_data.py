@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from calibration.errors import InputError, UnavailableError
-from physpatch import data
-from physpatch.data import UNLABELLED, Photo, limited, list_photos, load_photographs, load_photos, split
-from physpatch.victims.base import Preprocessing
+from calibration.common.errors import InputError, UnavailableError
+from physpatch.data import photographs as data
+from physpatch.data.photographs import UNLABELLED, Photo, limited, list_photos, load_photographs, load_photos, split
+from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 from physpatch.victims.imagenet import imagenet_categories
-from physpatch.victims.ultralytics_detectors import import_ultralytics
+from physpatch.victims.protocol import Preprocessing
 
 NAMES = ("red thing", "green thing", "blue_thing")
 SMALL = Preprocessing(32, 36, (0, 0, 0), (1, 1, 1))

@@ -10,17 +10,17 @@ import pytest
 import torch
 from support import CATEGORIES
 
-from calibration.errors import InputError
-from physpatch.artifact import Patch
-from physpatch.data import Photographs
+from calibration.common.errors import InputError
+from physpatch.data.photographs import Photographs
 from physpatch.defences import DEFENCES, defended, named_defences
 from physpatch.defences.frequency import cover_detail
 from physpatch.defences.jpeg import QUALITY, squeeze
 from physpatch.defences.lgs import smooth
 from physpatch.defences.masking import SIDE, covered, densest_window
 from physpatch.defences.median import blur
-from physpatch.evaluate import defence_effect, evaluate_patch
-from physpatch.victims.base import Victim
+from physpatch.evaluation.classification import defence_effect, evaluate_patch
+from physpatch.records.patch_file import Patch
+from physpatch.victims.protocol import Victim
 
 SIZE = 96
 SQUARE = (slice(30, 66), slice(30, 66))

@@ -9,15 +9,15 @@ from support import colour_detector, colour_photographs
 from torchvision import models
 from torchvision.ops import box_iou
 
-from calibration.errors import InputError
-from physpatch.artifact import Patch
-from physpatch.config import EotConfig, TrainConfig
-from physpatch.evaluate_objects import evaluate_on_object
-from physpatch.explain import grad_cam
-from physpatch.objectives import choose_objective
-from physpatch.placing import Region
-from physpatch.train import Trainer
-from physpatch.victims.base import Detector, box_overlap
+from calibration.common.errors import InputError
+from physpatch.attack.objectives import choose_objective
+from physpatch.attack.placement import Region
+from physpatch.evaluation.detection import evaluate_on_object
+from physpatch.evaluation.grad_cam import grad_cam
+from physpatch.records.config import EotConfig, TrainConfig
+from physpatch.records.patch_file import Patch
+from physpatch.training.trainer import Trainer
+from physpatch.victims.protocol import Detector, box_overlap
 from physpatch.victims.registry import catalogue, load_detector, load_victim
 
 CONFIG = TrainConfig(

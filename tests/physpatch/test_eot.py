@@ -12,14 +12,14 @@ from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from calibration.colour import linear_to_srgb, srgb_to_linear
-from calibration.pose import rotation_matrix
-from physpatch.compose import patch_size_px, place_patch
-from physpatch.config import EOT_LIMITS, EotConfig, TrainConfig
-from physpatch.eot import EotParams, patch_corners, sample
-from physpatch.jpeg import compress, subsample_chroma
-from physpatch.lens import bend, bend_field, blur_kernels
-from physpatch.tone import develop
+from calibration.camera.sheet_pose import rotation_matrix
+from calibration.colour.colour_map import linear_to_srgb, srgb_to_linear
+from physpatch.records.config import EOT_LIMITS, EotConfig, TrainConfig
+from physpatch.rendering.compositing import patch_size_px, place_patch
+from physpatch.rendering.eot import EotParams, patch_corners, sample
+from physpatch.rendering.transforms.jpeg import compress, subsample_chroma
+from physpatch.rendering.transforms.lens import bend, bend_field, blur_kernels
+from physpatch.rendering.transforms.tone_curve import develop
 from physpatch.victims.registry import load_victim
 
 GEOMETRY_ONLY = replace(EotConfig.none(), rotation_deg=(-40, 40), tilt_deg=(-30, 30), scale=(0.7, 1.3))
@@ -332,7 +332,7 @@ def test_wide_blurs_agree_with_narrow_ones_done_directly(monkeypatch) -> None:
     params = draw(replace(EotConfig.none(), blur_px=(0.5, 2.5), motion_px=(0, 8)), 4)
     results = []
     for widest in (0, 99):
-        monkeypatch.setattr("physpatch.compose._WIDEST_DIRECT", widest)
+        monkeypatch.setattr("physpatch.rendering.compositing._WIDEST_DIRECT", widest)
         composite, _ = place_patch(images, cells, params, 0.3)
         results.append((composite, *torch.autograd.grad(composite.square().sum(), cells)))
     for spectral, direct in zip(*results, strict=True):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from support import CATEGORIES
 
-from calibration.errors import InputError
-from physpatch.artifact import Patch
-from physpatch.config import EotConfig
-from physpatch.evaluate import evaluate_patch, scenes
-from physpatch.placing import Placing
+from calibration.common.errors import InputError
+from physpatch.attack.placement import Placing
+from physpatch.evaluation.classification import evaluate_patch, scenes
+from physpatch.records.config import EotConfig
+from physpatch.records.patch_file import Patch
 from physpatch.victims.registry import load_victim
 
 

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from physpatch.artifact import Patch
-from physpatch.config import EotConfig
-from physpatch.data import Photographs
-from physpatch.evaluate import Scene, scenes
-from physpatch.examples import measure_heat, save_pictures
-from physpatch.explain import grad_cam, heat_similarity
-from physpatch.placing import Placing
-from physpatch.stats import mean_interval, wilson
-from physpatch.victims.base import Victim
+from physpatch.attack.placement import Placing
+from physpatch.data.photographs import Photographs
+from physpatch.evaluation.classification import Scene, scenes
+from physpatch.evaluation.figures.examples import measure_heat, save_pictures
+from physpatch.evaluation.grad_cam import grad_cam, heat_similarity
+from physpatch.records.config import EotConfig
+from physpatch.records.patch_file import Patch
+from physpatch.stats.intervals import mean_interval, wilson
+from physpatch.victims.protocol import Victim
 
 CONDITIONS = {"clean", "grey", "random", "patch"}
 BLUE = Patch(np.full((4, 4, 3), (0, 0, 255), np.uint8), {"index": 2, "name": "blue thing"})

@@ -10,8 +10,15 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from physpatch.explain import deletion_auc, grad_cam, heat_share, heat_similarity, points_inside, random_heat
-from physpatch.victims.base import Victim
+from physpatch.evaluation.grad_cam import (
+    deletion_auc,
+    grad_cam,
+    heat_share,
+    heat_similarity,
+    points_inside,
+    random_heat,
+)
+from physpatch.victims.protocol import Victim
 
 
 def test_the_map_is_the_relu_of_gradient_weighted_activations(tiny_victim) -> None:

@@ -6,10 +6,10 @@ import torch
 from scipy.special import log_softmax, logsumexp
 from torch.autograd import gradcheck
 
-from calibration.colour import linear_to_srgb, srgb_to_linear
-from calibration.errors import InputError
-from physpatch.objectives import choose_objective
-from physpatch.penalties import non_printability, offset_palette, total_variation
+from calibration.colour.colour_map import linear_to_srgb, srgb_to_linear
+from calibration.common.errors import InputError
+from physpatch.attack.objectives import choose_objective
+from physpatch.attack.penalties import non_printability, offset_palette, total_variation
 
 SCORES = torch.tensor([[2.0, 0.5, -1.0], [0.1, 3.0, 0.2]])
 LABELS = torch.tensor([0, 1])

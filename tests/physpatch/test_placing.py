@@ -7,12 +7,12 @@ from kornia.geometry.transform import get_perspective_transform
 from support import colour_detector, colour_photographs
 from torch.autograd import gradcheck
 
-from calibration.errors import InputError
-from physpatch.compose import place_at, place_patch
-from physpatch.config import EotConfig, TrainConfig, parse_place
-from physpatch.eot import patch_corners, sample
-from physpatch.placing import Carrier, Placing
-from physpatch.train import Trainer
+from calibration.common.errors import InputError
+from physpatch.attack.placement import Carrier, Placing
+from physpatch.records.config import EotConfig, TrainConfig, parse_place
+from physpatch.rendering.compositing import place_at, place_patch
+from physpatch.rendering.eot import patch_corners, sample
+from physpatch.training.trainer import Trainer
 
 STOP = Carrier.of_sign("stop", (10, 10), 0.2)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from calibration.errors import InputError
-from calibration.files import read_json
+from calibration.common.errors import InputError
+from calibration.common.files import read_json
 from physpatch import Patch, TrainConfig, Trainer, load_photographs, load_victim
-from physpatch.processes import Processes
+from physpatch.training.distributed import Processes
 
 WORKER = """
 import atexit
@@ -22,10 +22,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from support import ColourNet, colour_photographs, CATEGORIES
-from physpatch.config import TrainConfig
-from physpatch.processes import Processes
-from physpatch.train import Trainer
-from physpatch.victims.base import Preprocessing, Victim, WeightsInfo, freeze
+from physpatch.records.config import TrainConfig
+from physpatch.training.distributed import Processes
+from physpatch.training.trainer import Trainer
+from physpatch.victims.protocol import Preprocessing, Victim, WeightsInfo, freeze
 
 torch.set_num_threads(1)
 out, technique = sys.argv[1:]

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from calibration.colour import ColourMap, monomials
-from calibration.errors import InputError
-from calibration.profile import LightProfile, RigProfile
-from physpatch.compose import place_patch
-from physpatch.config import EotConfig, TrainConfig
-from physpatch.eot import EotParams, sample
-from physpatch.penalties import non_printability
-from physpatch.printed import apply_map, printed_cells, printed_palette
-from physpatch.rig import WhiteBalance, eot_for_rig
+from calibration.colour.colour_map import ColourMap, monomials
+from calibration.colour.rig_profile import LightProfile, RigProfile
+from calibration.common.errors import InputError
+from physpatch.attack.penalties import non_printability
+from physpatch.records.config import EotConfig, TrainConfig
+from physpatch.rendering.compositing import place_patch
+from physpatch.rendering.eot import EotParams, sample
+from physpatch.rendering.rig_ranges import WhiteBalance, eot_for_rig
+from physpatch.rendering.transforms.print_colour import apply_map, printed_cells, printed_palette
 
 
 def some_map(domain: str, degree: int, seed: int = 0) -> ColourMap:

@@ -17,13 +17,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from calibration.errors import InputError
-from physpatch import runs
-from physpatch.artifact import Patch
-from physpatch.config import TrainConfig
-from physpatch.places import find_run
-from physpatch.runs import held_out_files, held_out_photographs, resume_run, train_run
-from physpatch.victims import ultralytics_detectors
+from calibration.common.errors import InputError
+from physpatch.records.config import TrainConfig
+from physpatch.records.patch_file import Patch
+from physpatch.records.run_paths import find_run
+from physpatch.training import run as runs
+from physpatch.training.run import held_out_files, held_out_photographs, resume_run, train_run
+from physpatch.victims.families import ultralytics_detectors
 
 CONFIG = TrainConfig(steps=4, batch=4, area=0.3, grid=(4, 4), target="blue thing", model="tiny")
 ROOT = Path(__file__).parents[2]

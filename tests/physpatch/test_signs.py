@@ -12,16 +12,16 @@ from detector_parity import compare, lively_checkpoint
 from safetensors import safe_open
 from torchvision.ops import box_iou
 
-from calibration.errors import InputError
-from calibration.signs import RED, SIGNS
-from captures.virtual import RigPose, RigTruth, VirtualRig
-from physpatch.artifact import Patch
-from physpatch.data import list_photos, open_rgb
+from calibration.common.errors import InputError
+from calibration.sheet.road_signs import RED, SIGNS
+from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from physpatch.data.photographs import list_photos, open_rgb
+from physpatch.records.patch_file import Patch
+from physpatch.training.sign_detector.scenes import NAMES, SceneMaker
+from physpatch.training.sign_detector.train import load, mean_precision, training_loss
+from physpatch.victims.families.signs.network import WEIGHTS, new_network, trained_network
+from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 from physpatch.victims.registry import load_detector, load_victim
-from physpatch.victims.signs.network import WEIGHTS, new_network, trained_network
-from physpatch.victims.signs.scenes import NAMES, SceneMaker
-from physpatch.victims.signs.train import load, mean_precision, training_loss
-from physpatch.victims.ultralytics_detectors import import_ultralytics
 from printouts import print_on_sign
 
 pytestmark = pytest.mark.filterwarnings("ignore")

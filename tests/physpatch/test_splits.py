@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from calibration.errors import InputError
-from physpatch.config import TrainConfig
-from physpatch.data import list_photos, load_photographs, split, split_photos
-from physpatch.runs import held_out_files, held_out_photographs, train_run
-from physpatch.splits import content_id, detector_parts, is_held_out, position, refuse_overlap
+from calibration.common.errors import InputError
+from physpatch.data.photographs import list_photos, load_photographs, split, split_photos
+from physpatch.data.splits import content_id, detector_parts, is_held_out, position, refuse_overlap
+from physpatch.records.config import TrainConfig
+from physpatch.training.run import held_out_files, held_out_photographs, train_run
+from physpatch.victims.families.signs.network import WEIGHTS, learned_from
 from physpatch.victims.imagenet import imagenet_categories
-from physpatch.victims.signs.network import WEIGHTS, learned_from
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_overlap_is_refused_by_name_and_number(photographs: list[Path]) -> None:
 def test_a_run_refuses_its_training_photographs_wherever_they_lie(
     photographs: list[Path], tiny_victim, tmp_path: Path, monkeypatch
 ) -> None:
-    from physpatch import runs
+    from physpatch.training import run as runs
 
     data, other = tmp_path / "data", tmp_path / "other"
     for number, path in enumerate(photographs):

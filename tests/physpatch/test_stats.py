@@ -7,7 +7,7 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint, samplesize_confint_proportion
 
-from physpatch.stats import (
+from physpatch.stats.intervals import (
     Rate,
     clip_bootstrap,
     clip_rate,

@@ -8,17 +8,17 @@ import pytest
 import torch
 from support import CATEGORIES, colour_photographs
 
-from calibration.errors import InputError, PhyspatchError
-from physpatch.compose import place_patch
-from physpatch.config import EotConfig, TrainConfig
-from physpatch.eot import sample
-from physpatch.patch import cells_from_patch
-from physpatch.penalties import non_printability, offset_palette, total_variation
-from physpatch.targets import _first_list, resolve_target
+from calibration.common.errors import InputError, PhyspatchError
+from physpatch.attack.penalties import non_printability, offset_palette, total_variation
+from physpatch.records.config import EotConfig, TrainConfig
+from physpatch.rendering.cells import cells_from_patch
+from physpatch.rendering.compositing import place_patch
+from physpatch.rendering.eot import sample
 from physpatch.techniques import TECHNIQUES
 from physpatch.techniques.static import Static
-from physpatch.train import Trainer
-from physpatch.victims.base import Victim
+from physpatch.training.target_search import _first_list, resolve_target
+from physpatch.training.trainer import Trainer
+from physpatch.victims.protocol import Victim
 
 CONFIG = TrainConfig(steps=40, batch=8, area=0.6, grid=(4, 4), seed=3)
 

@@ -17,15 +17,16 @@ from torchvision import models
 from torchvision.models._api import Weights, WeightsEnum
 from torchvision.transforms._presets import ImageClassification
 
-from calibration.errors import InputError, UnavailableError
-from calibration.files import file_sha256
-from physpatch.config import TrainConfig
-from physpatch.data import list_photos, load_photos
-from physpatch.explain import grad_cam
-from physpatch.train import Trainer
-from physpatch.victims import download, torchvision_classifiers, ultralytics_detectors
-from physpatch.victims.base import Victim
-from physpatch.victims.fold import fold_batch_norms
+from calibration.common.errors import InputError, UnavailableError
+from calibration.common.files import file_sha256
+from physpatch.data.photographs import list_photos, load_photos
+from physpatch.evaluation.grad_cam import grad_cam
+from physpatch.records.config import TrainConfig
+from physpatch.training.trainer import Trainer
+from physpatch.victims import download
+from physpatch.victims.batch_norm_folding import fold_batch_norms
+from physpatch.victims.families import torchvision_classifiers, ultralytics_detectors
+from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import catalogue, choose_device, load_detector, load_victim
 
 

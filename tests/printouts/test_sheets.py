@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from calibration.errors import InputError
-from calibration.label import label_area, parse_label, read_label
-from calibration.pdf import (
+from calibration.camera.qr_label import label_area, parse_label, read_label
+from calibration.camera.sheet_pose import make_detector
+from calibration.common.errors import InputError
+from calibration.sheet.charuco_target import board_cells, chart_cells, charuco_board
+from calibration.sheet.layout import MARKER_MODULES, SheetLayout
+from calibration.sheet.pdf_reader import (
     carried_layouts,
     forget_measured,
     measured_scale,
@@ -23,13 +26,10 @@ from calibration.pdf import (
     rasterise_sheet,
     store_measured,
 )
-from calibration.pose import make_detector
-from calibration.sheet import MARKER_MODULES, SheetLayout
-from calibration.targets import board_cells, chart_cells, charuco_board
-from physpatch.artifact import Patch
+from physpatch.records.patch_file import Patch
 from printouts import print_sheets, print_targets
 from printouts.preview import save_preview
-from printouts.verify import verify_sheets
+from printouts.verification import verify_sheets
 
 DPI = 300
 

@@ -7,17 +7,17 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.errors import InputError
-from calibration.observed import observe
-from calibration.pdf import carried_layouts, rasterise
-from calibration.pose import find_sheet
-from calibration.sheet import layouts_from_json, layouts_to_json
-from calibration.signs import SIGNS, sign
-from captures.virtual import RigPose, RigTruth, VirtualRig
+from calibration.camera.sheet_pose import find_sheet
+from calibration.colour.sheet_colour import observe
+from calibration.common.errors import InputError
+from calibration.sheet.layout import layouts_from_json, layouts_to_json
+from calibration.sheet.pdf_reader import carried_layouts, rasterise
+from calibration.sheet.road_signs import SIGNS, sign
+from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
 from physpatch import Patch
-from physpatch.placing import Carrier
+from physpatch.attack.placement import Carrier
 from printouts import print_on_sign, print_sign
-from printouts.verify import verify_sheets
+from printouts.verification import verify_sheets
 
 DPI = 254  # ten pixels a millimetre
 PER_MM = 10

@@ -1,0 +1,324 @@
+"""The lens, from views of the ChArUco board: which views are good, what is still missing, and the fit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera.edges import BLURRED_FRAME_PX, edge_blur_px, frame_blur_px
+from calibration.camera.intrinsics import Intrinsics
+from calibration.common.errors import InputError
+from calibration.sheet.charuco_target import charuco_board
+from calibration.sheet.layout import SheetLayout
+
+COVERAGE_GRID = (3, 4)  # rows, columns of the frame that want views
+LEAST_VIEWS = 6
+WISHED_VIEWS = 20
+_LEAST_CORNERS = 10
+_LEAST_ROWS = 3  # of corners: fewer lie nearly on a line
+_WORST_BLUR = 0.08  # of a square's edge in pixels
+_NEAREST_VIEW = 0.04  # of the frame's diagonal: a view that moved less shows nothing new
+_TILT_DEG = 12.0
+_LEAST_TILT_SPREAD_DEG = 20.0
+_WORST_FOCAL_STD = 0.005
+_WORST_RMS_PX = 1.0
+_OUTLIER = 3.0
+_BLURRED = "blurred: hold still, or give more light"
+
+
+@dataclass(frozen=True, eq=False)
+class BoardView:
+    """The board in one frame: inner corners of its squares.
+
+    Attributes:
+        corners_px: (N, 2) float32.
+        ids: (N,) which corners, in the board's own numbering.
+        size_wh: of the frame.
+        blur_px: how blurred it is.
+        tilt_deg: turn about the upright and the level axis, roughly, as a lens of usual field of view would see it.
+    """
+
+    corners_px: NDArray[np.float32]
+    ids: NDArray[np.int32]
+    size_wh: tuple[int, int]
+    blur_px: float
+    tilt_deg: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class LensFit:
+    """What a calibration found.
+
+    Attributes:
+        intrinsics: with five distortion coefficients (k1, k2, p1, p2, k3).
+        std: standard deviations of fx, fy, cx, cy in pixels.
+        rms_px: reprojection error over all views.
+        view_errors_px: of each view that was used.
+        views: those views.
+        left_out: how many views were left out as outliers.
+        tilt_spread_deg: the widest angle between the board in two of the views.
+    """
+
+    intrinsics: Intrinsics
+    std: tuple[float, float, float, float]
+    rms_px: float
+    view_errors_px: tuple[float, ...]
+    views: tuple[BoardView, ...]
+    left_out: int
+    tilt_spread_deg: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON, without the views' corners."""
+        names = ("fx", "fy", "cx", "cy")
+        return {
+            "intrinsics": self.intrinsics.to_dict(),
+            "std_px": dict(zip(names, (round(s, 4) for s in self.std), strict=True)),
+            "rms_px": round(self.rms_px, 4),
+            "view_errors_px": [round(error, 4) for error in self.view_errors_px],
+            "views": len(self.views),
+            "left_out": self.left_out,
+        }
+
+
+class BoardFinder:
+    """Finds the board of one printed sheet in frames; build once, use for every frame."""
+
+    def __init__(self, layout: SheetLayout) -> None:
+        """``layout`` is of kind ``board``, as printed, so that its squares are in true millimetres."""
+        self._board = charuco_board(layout)
+        parameters = cv2.aruco.DetectorParameters()
+        parameters.minMarkerPerimeterRate = 0.01
+        parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
+        self._detector = cv2.aruco.CharucoDetector(self._board, cv2.aruco.CharucoParameters(), parameters)
+        self._columns = layout.grid[1] - 1
+        self._stretch = (
+            np.array(layout.scale) / layout.scale[0]
+        )  # OpenCV's board is of squares; the printer's may not be
+        self._points = (np.array(self._board.getChessboardCorners()) * (*self._stretch, 1.0)).astype(np.float32)
+
+    @property
+    def corners(self) -> int:
+        """How many inner corners the whole board has."""
+        return len(self._points)
+
+    def points_mm(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
+        """(N, 3) places of these corners on the board, z = 0."""
+        return np.ascontiguousarray(self._points[ids])
+
+    def find(self, frame: NDArray[np.uint8]) -> BoardView | str:
+        """The board in ``frame`` (H, W, 3 RGB uint8), or in words why the frame is of no use."""
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        corners, ids, _, marker_ids = self._detector.detectBoard(grey)
+        if (
+            ids is None
+            or len(ids) < _LEAST_CORNERS
+            or len({int(i) // self._columns for i in ids.ravel()}) < _LEAST_ROWS
+        ):
+            return self._why_not(grey, 0 if marker_ids is None else len(marker_ids))
+        pixels, ids = corners.reshape(-1, 2), ids.ravel()
+        blur, square = self._blur_px(grey, pixels, ids)
+        if blur is None or blur > max(1.0, _WORST_BLUR * square):
+            return _BLURRED
+        size = (frame.shape[1], frame.shape[0])
+        return BoardView(pixels, ids, size, blur, self._tilt_deg(pixels, ids, size))
+
+    def _why_not(self, grey: NDArray[np.uint8], markers: int) -> str:
+        mirrored = self._detector.detectBoard(cv2.flip(grey, 1))[3]
+        if mirrored is not None and len(mirrored) > max(3, 2 * markers):  # some markers resemble others' mirror images
+            return "the picture is mirrored: turn mirroring off in the camera's settings"
+        if frame_blur_px(grey) > BLURRED_FRAME_PX:
+            return _BLURRED
+        if markers:
+            return "only part of the board is seen: show more of it"
+        return "no board is seen: hold the ChArUco page of `physpatch calibrate sheet` before the camera"
+
+    def _blur_px(
+        self, grey: NDArray[np.uint8], pixels: NDArray[np.float32], ids: NDArray[np.int32]
+    ) -> tuple[float | None, float]:
+        """Blur along the squares' edges, and the median edge length."""
+        place = {int(i): p for i, p in zip(ids, pixels, strict=True)}
+        pairs = [
+            (p, place[j])
+            for i, p in place.items()
+            for j in (i + 1, i + self._columns)
+            if j in place and (j != i + 1 or j % self._columns)
+        ]
+        if not pairs:
+            return None, 0.0
+        ends = np.array(pairs, dtype=np.float64)
+        along = ends[:, 1] - ends[:, 0]
+        lengths = np.linalg.norm(along, axis=1)
+        normals = np.column_stack([-along[:, 1], along[:, 0]]) / lengths[:, None]
+        square = float(np.median(lengths))
+        return edge_blur_px(grey, ends.mean(axis=1), normals, min(10.0, 0.11 * square)), square
+
+    def _tilt_deg(
+        self, pixels: NDArray[np.float32], ids: NDArray[np.int32], size_wh: tuple[int, int]
+    ) -> tuple[float, float]:
+        guess = Intrinsics.from_hfov(*size_wh).matrix
+        found, turn, _ = cv2.solvePnP(self.points_mm(ids), pixels, guess, None, flags=cv2.SOLVEPNP_IPPE)
+        if not found:
+            return (0.0, 0.0)
+        normal = cv2.Rodrigues(turn)[0][:, 2]
+        return (float(np.degrees(np.arcsin(normal[0]))), float(np.degrees(np.arcsin(normal[1]))))
+
+
+class ViewCollector:
+    """Keeps the views that add something, and says what is still missing."""
+
+    def __init__(self, finder: BoardFinder) -> None:
+        self._finder = finder
+        self.views: list[BoardView] = []
+        self.refused: dict[str, int] = {}
+
+    def offer(self, frame: NDArray[np.uint8]) -> str:
+        """Look at a frame (H, W, 3 RGB uint8); returns in words what became of it, "" where it was kept."""
+        found = self._finder.find(frame)
+        if isinstance(found, BoardView):
+            found = self._old(found) or found
+        if isinstance(found, str):
+            self.refused[found] = self.refused.get(found, 0) + 1
+            return found
+        if self.views and found.size_wh != self.views[0].size_wh:
+            raise InputError(
+                f"frames of {found.size_wh[0]}x{found.size_wh[1]} and {self.views[0].size_wh[0]}x"
+                f"{self.views[0].size_wh[1]} pixels are of different cameras or settings; calibrate each by itself"
+            )
+        self.views.append(found)
+        return ""
+
+    def _old(self, view: BoardView) -> str:
+        """Whether some kept view shows the board at nearly the same place."""
+        nearest = _NEAREST_VIEW * float(np.hypot(*view.size_wh))
+        for other in self.views:
+            _, own, its = np.intersect1d(view.ids, other.ids, return_indices=True)
+            if len(own) >= _LEAST_CORNERS:
+                moved = np.linalg.norm(view.corners_px[own] - other.corners_px[its], axis=1).mean()
+                if moved < nearest:
+                    return "nearly the view that is there already: move or tilt the board"
+        return ""
+
+    @property
+    def coverage(self) -> NDArray[np.int64]:
+        """(rows, columns) of the frame: in how many views some corner lies there."""
+        rows, columns = COVERAGE_GRID
+        count = np.zeros(COVERAGE_GRID, dtype=np.int64)
+        for view in self.views:
+            cells = (view.corners_px / view.size_wh * (columns, rows)).astype(int).clip(0, (columns - 1, rows - 1))
+            count[tuple(np.unique(cells[:, ::-1], axis=0).T)] += 1
+        return count
+
+    @property
+    def wish(self) -> str:
+        """What to show next; "" where everything is there."""
+        empty = np.argwhere(self.coverage == 0)
+        if len(empty):
+            row, column = empty[0]
+            upright = ("top", "middle", "bottom")[row]
+            level = ("far left", "left", "right", "far right")[column]
+            return f"hold the board at the {upright}, {level} of the picture"
+        for axis, (one, other) in enumerate((("left", "right"), ("up", "down"))):
+            tilts = [view.tilt_deg[axis] for view in self.views]
+            if min(tilts) > -_TILT_DEG:
+                return f"turn the board {one}, by 20 to 40 degrees"
+            if max(tilts) < _TILT_DEG:
+                return f"turn the board {other}, by 20 to 40 degrees"
+        if len(self.views) < WISHED_VIEWS:
+            return f"{WISHED_VIEWS - len(self.views)} more views, at other places and turns"
+        return ""
+
+
+def fit_lens(finder: BoardFinder, views: Sequence[BoardView]) -> LensFit:
+    """Intrinsics by Zhang's method (2000), as in ``cv2.calibrateCameraExtended``; views that fit badly are left out once.
+
+    Raises:
+        InputError: too few views, or views that do not determine the lens.
+    """
+    if len(views) < LEAST_VIEWS:
+        raise InputError(
+            f"{len(views)} usable view{'s' * (len(views) != 1)} of the board; at least {LEAST_VIEWS} from different "
+            f"sides are needed, {WISHED_VIEWS} are good"
+        )
+    fit = _fit(finder, views, 0)
+    errors = np.array(fit.view_errors_px)
+    keep = errors <= max(_OUTLIER * float(np.median(errors)), 0.2)
+    if not keep.all() and keep.sum() >= LEAST_VIEWS:
+        kept = [view for view, good in zip(views, keep, strict=True) if good]
+        fit = _fit(finder, kept, len(views) - len(kept))
+    focal = max(fit.std[0] / fit.intrinsics.fx, fit.std[1] / fit.intrinsics.fy)
+    if fit.rms_px > _WORST_RMS_PX:
+        raise InputError(
+            f"the views do not fit one lens: {fit.rms_px:.1f} px are left over; keep zoom and focus fixed and the board flat"
+        )
+    # Views of one tilt fit many lenses, and the deviations around a wrong one look small.
+    flat = fit.tilt_spread_deg < _LEAST_TILT_SPREAD_DEG
+    if flat or not np.isfinite(focal) or focal > _WORST_FOCAL_STD:
+        why = (
+            "they show the board at nearly one tilt"
+            if flat
+            else f"its focal length is known to {100 * focal:.1f} % only"
+        )
+        raise InputError(
+            f"the views do not determine the lens: {why}; tilt the board by 20 to 40 degrees in all directions and bring "
+            "it into the corners of the picture"
+        )
+    return fit
+
+
+def _fit(finder: BoardFinder, views: Sequence[BoardView], left_out: int) -> LensFit:
+    size = views[0].size_wh
+    rms, matrix, distortion, turns, _, std, _, errors = cv2.calibrateCameraExtended(
+        [finder.points_mm(view.ids) for view in views],
+        [view.corners_px for view in views],
+        size,
+        np.eye(3),
+        np.zeros(5),
+        flags=cv2.CALIB_FIX_K3,  # the third radial term is not determined by views of a board
+    )
+    intrinsics = Intrinsics(
+        float(matrix[0, 0]),
+        float(matrix[1, 1]),
+        float(matrix[0, 2]),
+        float(matrix[1, 2]),
+        *size,
+        distortion=tuple(float(k) for k in distortion.ravel()),
+    )
+    deviations = std.ravel()[:4]
+    return LensFit(
+        replace(intrinsics, assumed=False),
+        (float(deviations[0]), float(deviations[1]), float(deviations[2]), float(deviations[3])),
+        float(rms),
+        tuple(float(error) for error in errors.ravel()),
+        tuple(views),
+        left_out,
+        _tilt_spread_deg(turns),
+    )
+
+
+def _tilt_spread_deg(turns: Sequence[NDArray[np.float64]]) -> float:
+    """The widest angle between the board's normals in any two views."""
+    normals = np.array([cv2.Rodrigues(turn)[0][:, 2] for turn in turns])
+    return float(np.degrees(np.arccos(np.clip((normals @ normals.T).min(), -1, 1))))
+
+
+def coverage_picture(views: Sequence[BoardView], *, width_px: int = 800) -> NDArray[np.uint8]:
+    """All corners of all views in the frame, (H, W, 3) RGB uint8, one shade a view, over the grid that wants views."""
+    width, height = views[0].size_wh
+    scale = width_px / width
+    picture = np.full((round(height * scale), width_px, 3), 255, dtype=np.uint8)
+    rows, columns = COVERAGE_GRID
+    for i in range(1, columns):
+        cv2.line(picture, (i * width_px // columns, 0), (i * width_px // columns, len(picture)), (200, 200, 200), 1)
+    for i in range(1, rows):
+        cv2.line(picture, (0, i * len(picture) // rows), (width_px, i * len(picture) // rows), (200, 200, 200), 1)
+    for number, view in enumerate(views):
+        shade = cv2.applyColorMap(
+            np.array([[255 * number // max(1, len(views) - 1)]], dtype=np.uint8), cv2.COLORMAP_CIVIDIS
+        )[0, 0]
+        colour = tuple(int(c) for c in shade[::-1])
+        for x, y in view.corners_px * scale:
+            cv2.circle(picture, (round(float(x)), round(float(y))), 4, colour, -1, cv2.LINE_AA)
+    return picture

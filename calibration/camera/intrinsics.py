@@ -1,0 +1,77 @@
+"""The pinhole camera: what is needed to turn pixels into rays."""
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.common.errors import InputError
+
+DEFAULT_HFOV_DEG = 65.0  # a typical webcam or phone main camera; distances scale with it until it is calibrated
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Pinhole intrinsics in pixels for frames of ``width`` x ``height``, with OpenCV's distortion coefficients.
+
+    ``assumed`` says that they come from a guessed field of view, so that distances carry its error.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+    distortion: tuple[float, ...] = ()
+    assumed: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.fx, self.fy, self.width, self.height) <= 0:
+            raise InputError(f"intrinsics need positive focal lengths and frame size, got {self}")
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """The 3x3 camera matrix K."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], dtype=np.float64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Intrinsics":
+        """Read :meth:`to_dict`'s output back."""
+        return cls(**{**value, "distortion": tuple(value["distortion"])})
+
+    def resized(self, width: int, height: int) -> "Intrinsics":
+        """The same camera giving frames of another size of the same shape.
+
+        Raises:
+            InputError: another shape, which a crop must have made.
+        """
+        across, down = width / self.width, height / self.height
+        if abs(across / down - 1) > 0.01:
+            raise InputError(
+                f"the camera was calibrated at {self.width}x{self.height}, these frames are {width}x{height}: another "
+                "shape; set the camera as it was, or calibrate it anew"
+            )
+        return replace(
+            self,
+            fx=self.fx * across,
+            fy=self.fy * down,
+            cx=(self.cx + 0.5) * across - 0.5,
+            cy=(self.cy + 0.5) * down - 0.5,
+            width=width,
+            height=height,
+        )
+
+    @classmethod
+    def from_hfov(cls, width: int, height: int, hfov_deg: float = DEFAULT_HFOV_DEG) -> "Intrinsics":
+        """Square pixels, centred principal point, focal length from the horizontal field of view in degrees."""
+        if not 1 <= hfov_deg < 170:
+            raise InputError(f"field of view {hfov_deg} degrees out of range; expected 1 to 170")
+        focal_px = width / 2 / math.tan(math.radians(hfov_deg) / 2)
+        return cls(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height, assumed=True)

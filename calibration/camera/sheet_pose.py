@@ -1,0 +1,261 @@
+"""A sheet in a frame: which one, where, how far, how tilted.
+
+Angles: a sheet facing the camera upright has yaw = pitch = roll = 0. The rotation from sheet axes (x right, y down,
+z into the paper) to camera axes is R = Ry(yaw) Rx(pitch) Rz(roll).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera.intrinsics import Intrinsics
+from calibration.common.success import around
+from calibration.sheet.layout import ARUCO_DICTIONARY, Rect, SheetLayout
+
+_CLEAR_BRANCH_RATIO = 2.0  # below it the mirrored tilt explains the corners nearly as well: the sign is a guess
+_WORST_ERROR_PX, _WORST_ERROR_SHARE = 2.0, 0.02
+_CORNER_NOISE_PX = 0.05  # no corner is known better, so a smaller error proves nothing
+_FACING_DEG = 5.0  # both branches this close to each other agree anyway
+_AROUND_MARKER = 0.8  # of a marker's extent: how far around its last place it is looked for first
+_NEAR_PERIMETER_RATE = 0.4  # of such a cut-out's longer side: less cannot be the marker
+_SEARCH_ALL_EVERY = 30  # frames: another sheet may have come into view
+
+_Seen = dict[int, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class SheetPose:
+    """Where a sheet is in a frame.
+
+    ``homography`` maps the sheet's millimetres to pixels of the undistorted frame, :meth:`to_pixels` on to those of the
+    frame itself. Angles in degrees are None where the two planar solutions cannot be told apart. ``patch_corners_px`` is
+    (4, 2), clockwise from the patch's own top left; ``patch_px`` its area in pixels, ``visible`` the share of it that lies
+    in the frame. ``tilt_deg`` is how far the sheet is from facing the camera, which both solutions tell alike.
+    """
+
+    layout: SheetLayout
+    intrinsics: Intrinsics
+    homography: NDArray[np.float64]
+    patch_corners_px: NDArray[np.float32]
+    distance_m: float
+    yaw_deg: float | None
+    pitch_deg: float | None
+    roll_deg: float
+    tilt_deg: float
+    patch_px: float
+    px_per_cell: float
+    visible: float
+    markers_seen: int
+
+    def to_pixels(self, sheet_mm: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Pixels (N, 2) of points on the sheet (N, 2), the lens's distortion included."""
+        return _to_pixels(sheet_mm, self.homography, self.intrinsics)
+
+    @property
+    def carrier_xyxy(self) -> tuple[float, float, float, float] | None:
+        """The upright box in pixels around the sign that carries the patch; None where the sheet has none."""
+        rect = self.layout.carrier_rect
+        return None if rect is None else around(self.to_pixels(rect.corners_mm).tolist())
+
+    def rectify(self, frame: NDArray[np.uint8], area: Rect, per_mm: float) -> NDArray[np.uint8]:
+        """A part of the sheet seen straight on, (H, W, 3), at ``per_mm`` pixels a millimetre."""
+        width, height = round(area.width_mm * per_mm), round(area.height_mm * per_mm)
+        x, y = np.meshgrid(
+            (np.arange(width) + 0.5) / per_mm + area.x_mm, (np.arange(height) + 0.5) / per_mm + area.y_mm
+        )
+        at = self.to_pixels(np.column_stack([x.ravel(), y.ravel()])).reshape(height, width, 2)
+        picture = cv2.remap(frame, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=(255,) * 3)
+        return np.asarray(picture, dtype=np.uint8)
+
+
+def rotation_matrix(yaw_deg: float, pitch_deg: float, roll_deg: float) -> NDArray[np.float64]:
+    """R = Ry(yaw) Rx(pitch) Rz(roll), sheet axes to camera axes."""
+    y, p, r = (math.radians(a) for a in (yaw_deg, pitch_deg, roll_deg))
+    about_y = np.array([[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]])
+    about_x = np.array([[1, 0, 0], [0, math.cos(p), -math.sin(p)], [0, math.sin(p), math.cos(p)]])
+    about_z = np.array([[math.cos(r), -math.sin(r), 0], [math.sin(r), math.cos(r), 0], [0, 0, 1]])
+    return about_y @ about_x @ about_z
+
+
+def angles_deg(rotation: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Yaw, pitch and roll in degrees of a rotation matrix; the inverse of :func:`rotation_matrix`."""
+    yaw = math.atan2(rotation[0, 2], rotation[2, 2])
+    pitch = math.asin(max(-1.0, min(1.0, -rotation[1, 2])))
+    roll = math.atan2(rotation[1, 0], rotation[1, 1])
+    return math.degrees(yaw), math.degrees(pitch), math.degrees(roll)
+
+
+def make_detector() -> cv2.aruco.ArucoDetector:
+    """An ArUco detector that also finds markers small in the frame; build once, use for every frame."""
+    parameters = cv2.aruco.DetectorParameters()
+    parameters.minMarkerPerimeterRate = 0.01  # the default 0.03 misses far sheets in large frames
+    # Small blurred markers are read better off a finer rectified picture, from the middle of each bit, and when a marker's
+    # inner and outer outline are told apart: misses at 3 to 5 pixels a bit fall from 26 to 2 % (docs/results.md).
+    parameters.perspectiveRemovePixelPerCell = 8
+    parameters.perspectiveRemoveIgnoredMarginPerCell = 0.3
+    parameters.minGroupDistance = 0.05
+    parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
+    return cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(ARUCO_DICTIONARY), parameters)
+
+
+def find_sheet(
+    frame: NDArray[np.uint8],
+    layouts: Sequence[SheetLayout],
+    intrinsics: Intrinsics,
+    detector: cv2.aruco.ArucoDetector | None = None,
+) -> SheetPose | None:
+    """Find the sheet of which most markers show in ``frame`` (H, W, 3 RGB uint8); None where fewer than two markers do."""
+    seen = _read_markers(detector or make_detector(), cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+    return _pose_of(seen, layouts, intrinsics)
+
+
+class SheetFinder:
+    """Finds sheets in the frames of one camera, in their order: as :func:`find_sheet`, but many times faster.
+
+    Each marker is looked for around its last place first, a hidden one where the sheet's pose has it, and in the whole frame
+    where fewer are seen than before, or now and then.
+    """
+
+    def __init__(self, layouts: Sequence[SheetLayout]) -> None:
+        self._layouts = layouts
+        self._everywhere, self._nearby = make_detector(), make_detector()
+        parameters = self._nearby.getDetectorParameters()
+        parameters.minMarkerPerimeterRate = _NEAR_PERIMETER_RATE
+        self._nearby.setDetectorParameters(parameters)
+        self._places: list[NDArray[np.float32]] = []
+        self._expected = 0
+        self._frames_near = 0
+
+    def find(self, frame: NDArray[np.uint8], intrinsics: Intrinsics) -> SheetPose | None:
+        """The sheet in ``frame`` (H, W, 3 RGB uint8), or None."""
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        seen = self._near(grey) if self._frames_near < _SEARCH_ALL_EVERY else {}
+        self._frames_near += 1
+        if len(seen) < max(2, self._expected):
+            seen = _read_markers(self._everywhere, grey)
+            self._frames_near = 0
+        pose = _pose_of(seen, self._layouts, intrinsics)
+        self._expected = len(seen)
+        self._places = list(seen.values())
+        if pose is not None:
+            hidden = [marker.rect.corners_mm for marker in pose.layout.markers if marker.id not in seen]
+            self._places += [pose.to_pixels(corners_mm) for corners_mm in hidden]
+        return pose
+
+    def _near(self, grey: NDArray[np.uint8]) -> _Seen:
+        found: _Seen = {}
+        for quad in self._places:
+            margin = _AROUND_MARKER * np.ptp(quad, axis=0)
+            left, top = np.maximum(quad.min(axis=0) - margin, 0).astype(int)
+            right, bottom = np.maximum(np.ceil(quad.max(axis=0) + margin), 0).astype(int)
+            part = np.ascontiguousarray(grey[top:bottom, left:right])
+            if part.size:
+                corner = np.array([left, top], dtype=np.float32)
+                found |= {i: near + corner for i, near in _read_markers(self._nearby, part).items()}
+        return found
+
+
+def _read_markers(detector: cv2.aruco.ArucoDetector, grey: NDArray[np.uint8]) -> _Seen:
+    """Corners (4, 2) in pixels by marker id."""
+    corners, ids, _ = detector.detectMarkers(grey)
+    if ids is None:
+        return {}
+    return {int(i): quad.reshape(4, 2) for i, quad in zip(ids.ravel(), corners, strict=True)}
+
+
+def _pose_of(seen: _Seen, layouts: Sequence[SheetLayout], intrinsics: Intrinsics) -> SheetPose | None:
+    if not seen:
+        return None
+    best = max(layouts, key=lambda layout: sum(m.id in seen for m in layout.markers))
+    on_page = best.marker_corners_mm()
+    common = sorted(on_page.keys() & seen.keys())
+    if len(common) < 2:
+        return None
+    page_mm = np.concatenate([on_page[i] for i in common])
+    pixels = np.concatenate([seen[i] for i in common])
+    return _pose(best, page_mm, pixels, intrinsics, len(common))
+
+
+def _pose(
+    layout: SheetLayout, page_mm: NDArray[np.float32], pixels: NDArray[np.float32], intrinsics: Intrinsics, markers: int
+) -> SheetPose | None:
+    distortion = np.array(intrinsics.distortion, dtype=np.float64)
+    straight = pixels
+    if intrinsics.distortion:
+        straight = cv2.undistortPoints(pixels[:, None], intrinsics.matrix, distortion, P=intrinsics.matrix)[:, 0]
+    homography, _ = cv2.findHomography(page_mm, straight)
+    if homography is None:
+        return None
+    center_mm = layout.patch.corners_mm.mean(axis=0)
+    plane = np.column_stack([page_mm - center_mm, np.zeros(len(page_mm))]).astype(np.float32)
+    count, turns, shifts, _ = cv2.solvePnPGeneric(plane, pixels, intrinsics.matrix, distortion, flags=cv2.SOLVEPNP_IPPE)
+    if not count:
+        return None
+    refined = [
+        cv2.solvePnPRefineLM(plane, pixels, intrinsics.matrix, distortion, turn, shift)
+        for turn, shift in zip(turns, shifts, strict=True)
+    ]
+    errors = [_rms_px(plane, pixels, turn, shift, intrinsics) for turn, shift in refined]
+    order = sorted(range(len(refined)), key=errors.__getitem__)
+    size_px = float(np.linalg.norm(np.ptp(pixels, axis=0)))
+    if errors[order[0]] > max(_WORST_ERROR_PX, _WORST_ERROR_SHARE * size_px):  # something else was taken for a marker
+        return None
+    branches = [angles_deg(cv2.Rodrigues(refined[i][0])[0]) for i in order]
+    yaw, pitch, roll = branches[0]
+    known = len(branches) == 1 or errors[order[1]] >= _CLEAR_BRANCH_RATIO * max(errors[order[0]], _CORNER_NOISE_PX)
+    known = known or max(abs(a - b) for a, b in zip(branches[0], branches[1], strict=True)) < _FACING_DEG
+    patch = _to_pixels(layout.patch.corners_mm, homography, intrinsics)
+    area_px = float(cv2.contourArea(patch))
+    rows, columns = layout.grid
+    return SheetPose(
+        layout=layout,
+        intrinsics=intrinsics,
+        homography=homography,
+        patch_corners_px=patch,
+        distance_m=float(np.linalg.norm(refined[order[0]][1])) / 1000,
+        yaw_deg=yaw if known else None,
+        pitch_deg=pitch if known else None,
+        roll_deg=roll,
+        tilt_deg=math.degrees(math.acos(max(-1.0, min(1.0, float(cv2.Rodrigues(refined[order[0]][0])[0][2, 2]))))),
+        patch_px=area_px,
+        px_per_cell=math.sqrt(area_px / (rows * columns)),
+        visible=_visible(patch, area_px, intrinsics),
+        markers_seen=markers,
+    )
+
+
+def _to_pixels(
+    sheet_mm: NDArray[np.floating], homography: NDArray[np.float64], intrinsics: Intrinsics
+) -> NDArray[np.float32]:
+    straight = cv2.perspectiveTransform(np.asarray(sheet_mm, dtype=np.float64)[None], homography)[0]
+    if not intrinsics.distortion:
+        return straight.astype(np.float32)
+    rays = (straight - (intrinsics.cx, intrinsics.cy)) / (intrinsics.fx, intrinsics.fy)
+    ahead = np.column_stack([rays, np.ones(len(rays))])
+    distortion = np.array(intrinsics.distortion, dtype=np.float64)
+    bent, _ = cv2.projectPoints(ahead, np.zeros(3), np.zeros(3), intrinsics.matrix, distortion)
+    return bent.reshape(-1, 2).astype(np.float32)
+
+
+def _rms_px(
+    plane: NDArray[np.float32],
+    pixels: NDArray[np.float32],
+    turn: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    intrinsics: Intrinsics,
+) -> float:
+    distortion = np.array(intrinsics.distortion, dtype=np.float64)
+    seen, _ = cv2.projectPoints(plane, turn, shift, intrinsics.matrix, distortion)
+    return float(np.sqrt(((seen.reshape(-1, 2) - pixels) ** 2).sum(axis=1).mean()))
+
+
+def _visible(patch_px: NDArray[np.float32], area_px: float, intrinsics: Intrinsics) -> float:
+    frame = np.array(
+        [[0, 0], [intrinsics.width, 0], [intrinsics.width, intrinsics.height], [0, intrinsics.height]], dtype=np.float32
+    )
+    shared, _ = cv2.intersectConvexConvex(patch_px, frame)
+    return min(1.0, float(shared) / area_px) if area_px else 0.0

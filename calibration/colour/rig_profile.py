@@ -1,0 +1,188 @@
+"""The rig: one printer, paper and camera as measured, in one JSON file that training and sessions read."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera.intrinsics import Intrinsics
+from calibration.colour.colour_chart import ChartShot, chart_picture, mean_shot
+from calibration.colour.colour_map import ColourMap, fit_colour_map, srgb_to_linear
+from calibration.common.errors import InputError
+from calibration.common.files import read_json, write_json
+from calibration.sheet.charuco_target import CHART_GRID
+
+PROFILE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class LightProfile:
+    """What printer and camera make of colours under one light.
+
+    Attributes:
+        name: of the light, as the user calls it.
+        map: from sent to seen sRGB, the paper being white.
+        white: the paper's level in the picture, linear, for each channel.
+        white_range: the darkest and brightest paper seen.
+        read_noise, shot_noise: as in ``calibration.colour.colour_chart.ChartShot``.
+        blur_px: median.
+        frame_wh: size of the pictures.
+        shots: how many there were.
+        before, after: CIEDE2000 median and 95th percentile without the map, and with it on colours held out.
+        sent, seen: the chart's colours and what they looked like relative to the paper, sRGB integers, in rows of ten.
+    """
+
+    name: str
+    map: ColourMap
+    white: tuple[float, float, float]
+    white_range: tuple[float, float]
+    read_noise: float
+    shot_noise: float
+    blur_px: float
+    frame_wh: tuple[int, int]
+    shots: int
+    before: tuple[float, float]
+    after: tuple[float, float]
+    sent: tuple[tuple[int, int, int], ...] = field(repr=False)
+    seen: tuple[tuple[int, int, int], ...] = field(repr=False)
+
+    @classmethod
+    def fit(cls, name: str, sent: NDArray[np.uint8], shots: Sequence[ChartShot]) -> "LightProfile":
+        """From the chart's cells (rows, columns, 3) uint8 and pictures of it under one light.
+
+        Raises:
+            InputError: no pictures, or of several sizes.
+        """
+        if not shots:
+            raise InputError("no usable picture of the colour chart")
+        if len({shot.frame_wh for shot in shots}) > 1:
+            raise InputError("the pictures have several sizes; take all of one light with the same camera settings")
+        seen = mean_shot(shots)
+        fitted = fit_colour_map(sent.reshape(-1, 3) / 255, seen.reshape(-1, 3))
+        red, green, blue = (float(v) for v in np.mean([shot.white for shot in shots], axis=0))
+        return cls(
+            name=name,
+            map=fitted.map,
+            white=(red, green, blue),
+            white_range=(min(s.white_range[0] for s in shots), max(s.white_range[1] for s in shots)),
+            read_noise=float(np.median([shot.read_noise for shot in shots])),
+            shot_noise=float(np.median([shot.shot_noise for shot in shots])),
+            blur_px=float(np.median([shot.blur_px for shot in shots])),
+            frame_wh=shots[0].frame_wh,
+            shots=len(shots),
+            before=fitted.before,
+            after=fitted.after,
+            sent=_triples(sent),
+            seen=_triples((seen * 255).round()),
+        )
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "LightProfile":
+        """Read plain JSON back."""
+        pairs = {name: tuple(value[name]) for name in ("white", "white_range", "frame_wh", "before", "after")}
+        colours = {name: _triples(np.array(value[name])) for name in ("sent", "seen")}
+        return cls(**{**value, **pairs, **colours, "map": ColourMap.from_dict(value["map"])})
+
+    @property
+    def gamut_share(self) -> float:
+        """Volume of the colours seen, in CIELAB, over that of the colours sent; 0 where there are too few to span one."""
+        from scipy.spatial import ConvexHull, QhullError
+        from skimage.color import rgb2lab
+
+        try:
+            sent, seen = (ConvexHull(rgb2lab(np.array(colours) / 255)).volume for colours in (self.sent, self.seen))
+        except (QhullError, ValueError):
+            return 0.0
+        return float(seen / sent)
+
+    @property
+    def explained(self) -> float:
+        """Share of the variance of the colours seen, in linear light, that the map explains.
+
+        It is low where they are another sheet's, or where the cells do not lie where the pose has them.
+        """
+        sent, seen = (np.array(colours) / 255 for colours in (self.sent, self.seen))
+        light, mapped = srgb_to_linear(seen), srgb_to_linear(np.clip(self.map.apply(sent), 0, 1))
+        varied = float(((light - light.mean(axis=0)) ** 2).sum())
+        return 1 - float(((light - mapped) ** 2).sum()) / varied if varied > 0 else 0.0
+
+    def picture(self) -> NDArray[np.uint8]:
+        """The chart as sent, as seen and as the map predicts it, side by side, RGB uint8."""
+        sent, seen = (np.array(colours).reshape(*CHART_GRID, 3) / 255 for colours in (self.sent, self.seen))
+        return chart_picture(sent, seen, self.map.apply(sent))
+
+
+@dataclass(frozen=True)
+class RigProfile:
+    """A printer, its paper and a camera.
+
+    Attributes:
+        printer, paper, camera: names that the user gave.
+        print_scale: what the printer makes of 1 mm, across and down; None where the rulers were not measured.
+        intrinsics: of the camera; None before `calibrate camera`.
+        lens: what that calibration said of itself.
+        lights: one for each light that the chart was seen under.
+    """
+
+    printer: str = ""
+    paper: str = ""
+    camera: str = ""
+    print_scale: tuple[float, float] | None = None
+    intrinsics: Intrinsics | None = None
+    lens: dict[str, Any] | None = None
+    lights: tuple[LightProfile, ...] = ()
+
+    def with_light(self, light: LightProfile) -> "RigProfile":
+        """With a light added, in the place of one of the same name."""
+        others = tuple(other for other in self.lights if other.name != light.name)
+        return replace(self, lights=(*others, light))
+
+    def save(self, path: Path) -> None:
+        """Write the profile, whole or not at all."""
+        write_json(path, {"physpatch_rig": PROFILE_VERSION} | _plain(self))
+
+    @classmethod
+    def load(cls, path: Path) -> "RigProfile":
+        """Read a profile.
+
+        Raises:
+            InputError: missing, not a profile, of a newer version, or with a value that cannot be.
+        """
+        record = read_json(path)
+        if not isinstance(record, dict) or "physpatch_rig" not in record:
+            raise InputError(f"{path} is no rig profile; make one with `physpatch calibrate colour`")
+        version = record.pop("physpatch_rig")
+        if not isinstance(version, int) or version > PROFILE_VERSION:
+            raise InputError(f"{path} was written by a newer physpatch (version {version}); update this one")
+        try:
+            return cls._from_plain(record)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        except KeyError as error:
+            raise InputError(f"{path} is not a whole rig profile: {error} is missing; calibrate anew") from error
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path} is not a whole rig profile ({error}); calibrate anew") from error
+
+    @classmethod
+    def _from_plain(cls, record: dict[str, Any]) -> "RigProfile":
+        plain = dict(record)
+        if plain.get("intrinsics") is not None:
+            plain["intrinsics"] = Intrinsics.from_dict(plain["intrinsics"])
+        if plain.get("print_scale") is not None:
+            across, down = plain["print_scale"]
+            plain["print_scale"] = (float(across), float(down))
+        plain["lights"] = tuple(LightProfile.from_dict(light) for light in plain.get("lights", ()))
+        return cls(**plain)
+
+
+def _triples(colours: NDArray[Any]) -> tuple[tuple[int, int, int], ...]:
+    return tuple((int(r), int(g), int(b)) for r, g, b in colours.reshape(-1, 3))
+
+
+def _plain(profile: RigProfile) -> dict[str, Any]:
+    value = asdict(profile)
+    value["lights"] = [asdict(light) | {"map": light.map.to_dict()} for light in profile.lights]
+    return value

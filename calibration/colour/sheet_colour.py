@@ -1,0 +1,149 @@
+"""What any sheet of a session tells of print, light and lens, without a colour chart."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera.edges import SAMPLING_VARIANCE_PX
+from calibration.camera.sheet_pose import SheetPose
+from calibration.colour.colour_chart import ChartShot
+from calibration.colour.colour_map import linear_to_srgb, polynomial_terms, srgb_to_linear
+from calibration.colour.illumination import SmoothLight, marker_blur_px, mixing, white_ring
+
+LEAST_PX_PER_CELL = 3.0  # below it a cell's colour cannot be told from its neighbours'
+_LEAST_BORDER_PX = 3.0
+_PER_CELL = 3  # samples along each side of a cell
+_DAMPING = 0.05  # of the largest singular value: what the blur took away for good is not guessed
+# Cameras and JPEG keep colour at half the resolution: where cells are smaller than this, it reaches over to the next.
+_SMEARED_PX = 10.0
+_REFINEMENTS = 6
+_RINGS = (1, 2)  # of neighbours, in cells
+_LEAST_CELLS = 64
+_SMEAR_DEGREE = 3
+_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])  # JFIF: ITU-T T.871
+_SIGMA_OF_MAD = 1.4826
+_WORST_NOISE = 0.05  # beyond it the border is not where the pose has it, or something lies on it
+
+
+def observe(frame: NDArray[np.uint8], pose: SheetPose) -> ChartShot | None:
+    """Read a sheet that was found in ``frame`` (H, W, 3) RGB uint8, whatever it shows.
+
+    Its ``seen`` are the cells freed from the blur that the markers' edges have, and, where the sheet's colours are known, from
+    what the camera's coarser colour carries over from cell to cell; its ``shot_noise`` is all noise at full scale.
+    None where the white border is too narrow in the frame, partly outside of it, clipped, or not plain.
+    """
+    layout = pose.layout
+    per_mm = pose.px_per_cell / layout.cell_mm
+    if (layout.face.x_mm - layout.white.x_mm) * per_mm < _LEAST_BORDER_PX or pose.visible < 0.99:
+        return None
+    ring_mm, ring = white_ring(frame, pose)
+    linear = srgb_to_linear(ring / 255)
+    if not (ring.max(axis=1) > 0).all() or (ring >= 254).mean() > 0.5:
+        return None
+    light = SmoothLight(ring_mm, linear)
+    white = light(layout.patch.corners_mm.mean(axis=0, keepdims=True))[0]
+    level = light(ring_mm).mean(axis=1)
+    if white.min() <= 0 or level.min() <= 0:
+        return None
+    rough = srgb_to_linear(white_ring(frame, pose, smooth_px=1)[1] / 255) - light(ring_mm)
+    spread = _SIGMA_OF_MAD * float(np.median(np.abs(rough - np.median(rough, axis=0))))
+    if spread > _WORST_NOISE * float(np.sqrt(level.mean())):
+        return None
+    blur = marker_blur_px(frame, pose) or 0.0
+    mixed = float(np.hypot(blur, SAMPLING_VARIANCE_PX**0.5))
+    seen = _unblurred(_samples(frame, pose, light), mixed / pose.px_per_cell)
+    if layout.cells is not None and layout.cells.size // 3 >= _LEAST_CELLS:
+        seen = _undamped(seen, layout.cells, mixed / pose.px_per_cell)
+        if pose.px_per_cell < _SMEARED_PX:
+            seen = _unsmeared(seen, layout.cells, float(white.mean()))
+    height, width = frame.shape[:2]
+    return ChartShot(
+        seen=seen,
+        white=white,
+        white_range=(float(level.min()), float(level.max())),
+        read_noise=0.0,
+        shot_noise=spread / float(np.sqrt(level.mean())),
+        blur_px=blur,
+        px_per_cell=pose.px_per_cell,
+        frame_wh=(width, height),
+    )
+
+
+def _samples(frame: NDArray[np.uint8], pose: SheetPose, light: SmoothLight) -> NDArray[np.float64]:
+    """Linear light relative to the paper at a lattice of points, (3 rows, 3 columns, 3)."""
+    layout = pose.layout
+    rows, columns = (_PER_CELL * n for n in layout.grid)
+    x = layout.patch.x_mm + (np.arange(columns) + 0.5) * layout.patch.width_mm / columns
+    y = layout.patch.y_mm + (np.arange(rows) + 0.5) * layout.patch.height_mm / rows
+    points = np.stack(np.meshgrid(x, y), axis=-1)
+    at = pose.to_pixels(points.reshape(-1, 2)).reshape(rows, columns, 2)
+    linear = srgb_to_linear(np.arange(256) / 255).astype(np.float32)[frame]
+    seen = cv2.remap(linear, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return seen / light(points.reshape(-1, 2)).reshape(rows, columns, 3)
+
+
+def _unblurred(samples: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+    """The cells' own colours (rows, columns, 3) from samples of them that a Gaussian of ``sigma`` cells has mixed.
+
+    The mixing is the same across and down, and all around is paper, which is 1: so what departs from 1 is mixed by a matrix
+    from each side, and unmixed by their damped pseudo-inverses.
+    """
+    rows, columns = (n // _PER_CELL for n in samples.shape[:2])
+    return 1 + np.einsum("rm,mnc,kn->rkc", _unmixing(rows, sigma), samples - 1, _unmixing(columns, sigma))
+
+
+def _unmixing(cells: int, sigma: float) -> NDArray[np.float64]:
+    """(cells, samples): the damped pseudo-inverse (Tikhonov) of how a row of cells is mixed in its samples."""
+    left, values, right = np.linalg.svd(mixing(cells, _sampled(cells), sigma), full_matrices=False)
+    damped = values / (values**2 + (_DAMPING * values[0]) ** 2)
+    return (right.T * damped) @ left.T
+
+
+def _sampled(cells: int) -> NDArray[np.float64]:
+    """Where a row of cells is sampled, in cells from its edge."""
+    return (np.arange(_PER_CELL * cells) + 0.5) / _PER_CELL
+
+
+def _undamped(seen: NDArray[np.float64], sent: NDArray[np.uint8], sigma: float) -> NDArray[np.float64]:
+    """Cells (rows, columns, 3), linear, with the contrast given back that the damping takes, which would count blur as colour.
+
+    What it takes follows from what was sent: a smooth function of a cell's own colour is mixed and unmixed as the samples were,
+    and what that loses is added to what is seen, until the function does not change any more.
+    """
+    rows, columns = seen.shape[:2]
+    across, down = (_unmixing(n, sigma) @ mixing(n, _sampled(n), sigma) for n in (columns, rows))
+    terms = polynomial_terms(srgb_to_linear(sent.reshape(-1, 3) / 255), _SMEAR_DEGREE)
+    smooth = np.linalg.pinv(terms)
+    lost = np.zeros_like(seen)
+    for _ in range(_REFINEMENTS):
+        own = (terms @ (smooth @ (seen + lost).reshape(-1, 3))).reshape(seen.shape)
+        lost = own - 1 - np.einsum("rm,mnc,kn->rkc", down, own - 1, across)
+    return seen + lost
+
+
+def _unsmeared(seen: NDArray[np.float64], sent: NDArray[np.uint8], level: float) -> NDArray[np.float64]:
+    """Cells (rows, columns, 3) with what their chroma has of their neighbours' taken away, and their own put in its place.
+
+    How much that is follows from what was sent: the chroma that a smooth function of a cell's own colour predicts is compared
+    with what is seen there and with the rings of cells around. ``level`` is the paper's white in the frame.
+    """
+    white = linear_to_srgb(np.full(3, level)) @ _YCC.T
+    coded = linear_to_srgb(seen * level) @ _YCC.T - white  # noise below 0 too, or its mean would be above 0
+    chroma = coded[..., 1:]
+    terms = polynomial_terms(sent.reshape(-1, 3) / 255, _SMEAR_DEGREE)
+    own = (terms @ np.linalg.lstsq(terms, chroma.reshape(-1, 2), rcond=None)[0]).reshape(chroma.shape)
+    rings = [_ring_mean(own, radius) for radius in _RINGS]
+    shares, *_ = np.linalg.lstsq(np.column_stack([part.ravel() for part in (own, *rings)]), chroma.ravel(), rcond=None)
+    carried = sum(share * (ring - own) for share, ring in zip(shares[1:], rings, strict=True))
+    coded[..., 1:] = chroma - carried
+    return np.asarray(srgb_to_linear((coded + white) @ np.linalg.inv(_YCC).T) / level)
+
+
+def _ring_mean(values: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
+    """Of the cells at just that distance (the larger of across and down); beyond the patch lies paper, which is 0."""
+    outer, inner = (2 * radius + 1) ** 2, (2 * radius - 1) ** 2
+    whole, within = (
+        cv2.boxFilter(values, -1, (2 * r + 1,) * 2, normalize=False, borderType=cv2.BORDER_CONSTANT) if r else values
+        for r in (radius, radius - 1)
+    )
+    return np.asarray((whole - within) / (outer - inner))

@@ -1,0 +1,291 @@
+"""Where everything lies on a printed sheet, in millimetres.
+
+The one owner of that fact: printing draws from a :class:`SheetLayout`, a session finds the sheet with the same one.
+Coordinates are millimetres from the top left corner of the sheet, x to the right, y down. A sheet is one page, or, where
+the patch is larger, a poster of several :class:`Tile` pages; then the coordinates are those of the glued poster.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.common.errors import InputError, unknown_name
+
+LAYOUT_VERSION = 2
+ARUCO_DICTIONARY = cv2.aruco.DICT_4X4_50
+MARKER_MODULES = 6  # 4x4 data bits and a black rim of one bit on each side
+SHEET_KINDS = ("patch", "grey", "random", "shuffled")  # what a session may show
+CALIBRATION_KINDS = ("chart", "board")  # what `calibrate sheet` prints
+CUTS = ("sheet", "square", "circle")
+_KINDS = SHEET_KINDS + CALIBRATION_KINDS
+BOARD_FIRST_ID = 4 * len(_KINDS)  # the ids of a ChArUco board's own markers follow those of the sheet corners
+_CROP_OFFSET_MM, _CROP_MM = 1.0, 2.5
+_MOST_CELLS_CARRIED = 4096
+
+
+@dataclass(frozen=True)
+class Rect:
+    """An upright rectangle, in millimetres."""
+
+    x_mm: float
+    y_mm: float
+    width_mm: float
+    height_mm: float
+
+    @property
+    def right_mm(self) -> float:
+        """The right edge."""
+        return self.x_mm + self.width_mm
+
+    @property
+    def bottom_mm(self) -> float:
+        """The lower edge."""
+        return self.y_mm + self.height_mm
+
+    @property
+    def corners_mm(self) -> NDArray[np.float32]:
+        """The corners as (4, 2), clockwise from the top left: OpenCV's order for ArUco markers."""
+        x, y, right, bottom = self.x_mm, self.y_mm, self.right_mm, self.bottom_mm
+        return np.array([[x, y], [right, y], [right, bottom], [x, bottom]], dtype=np.float32)
+
+    def overlaps(self, other: "Rect") -> bool:
+        """Whether the two share any area."""
+        return (
+            self.x_mm < other.right_mm
+            and other.x_mm < self.right_mm
+            and self.y_mm < other.bottom_mm
+            and other.y_mm < self.bottom_mm
+        )
+
+    def common(self, other: "Rect") -> "Rect | None":
+        """The area that both share, or None."""
+        if not self.overlaps(other):
+            return None
+        x, y = max(self.x_mm, other.x_mm), max(self.y_mm, other.y_mm)
+        return Rect(x, y, min(self.right_mm, other.right_mm) - x, min(self.bottom_mm, other.bottom_mm) - y)
+
+    def grown(self, by_mm: float) -> "Rect":
+        """The rectangle with ``by_mm`` more on every side."""
+        return Rect(self.x_mm - by_mm, self.y_mm - by_mm, self.width_mm + 2 * by_mm, self.height_mm + 2 * by_mm)
+
+    def shifted(self, x_mm: float, y_mm: float) -> "Rect":
+        """The rectangle moved."""
+        return Rect(self.x_mm + x_mm, self.y_mm + y_mm, self.width_mm, self.height_mm)
+
+    def scaled(self, x: float, y: float) -> "Rect":
+        """The rectangle under a stretch of the sheet about its origin."""
+        return Rect(self.x_mm * x, self.y_mm * y, self.width_mm * x, self.height_mm * y)
+
+
+@dataclass(frozen=True)
+class Marker:
+    """One ArUco marker: its id in ``ARUCO_DICTIONARY`` and its place, black rim included."""
+
+    id: int
+    rect: Rect
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One page of a poster.
+
+    Attributes:
+        name: row letter and column number, like ``B3``.
+        part: what of the poster shows on this page once all pages are glued.
+        printed: ``part`` and the overlap to the right and below, over which the neighbours are glued.
+        at_mm: where the top left corner of ``printed`` lies on the page.
+    """
+
+    name: str
+    part: Rect
+    printed: Rect
+    at_mm: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SheetLayout:
+    """One sheet: a patch, a control or a calibration target, with its corner markers, label, cut line and rulers.
+
+    Attributes:
+        kind: one of ``SHEET_KINDS`` or ``CALIBRATION_KINDS``; it has four marker ids of its own.
+        patch_id: of the cells shown.
+        grid: rows, columns.
+        page_mm: width and height of the sheet: a page, or the glued poster.
+        paper_mm: width and height of the paper; of a poster, of each of its pages.
+        patch: the cells.
+        white: around the patch, or the sign that carries it, and blank: what a session balances its white by.
+        markers: four, clockwise from the top left.
+        label: the square of the QR code.
+        cut: along which the sheet is cut out; around markers and all, or for a cut-out the patch itself.
+        cut_shape: ``sheet``, or ``square`` or ``circle`` for a cut-out, whose markers stay on the paper around it.
+        bleed_mm: how far the colours of a cut-out run over the cut.
+        ruler_x, ruler_y: on the page, or on the first page of a poster, the assembly map.
+        tiles: the further pages of a poster.
+        cells_hex: the colours shown, row by row, six digits each; empty where there are too many to carry.
+        scale: what the printer made of 1 mm along x and y, as its rulers measure.
+        carrier: the sign of ``calibration.sheet.road_signs`` that the patch is printed on; empty for a patch alone.
+        carrier_rect: that sign's square.
+    """
+
+    kind: str
+    patch_id: str
+    grid: tuple[int, int]
+    page_mm: tuple[float, float]
+    paper_mm: tuple[float, float]
+    patch: Rect
+    white: Rect
+    markers: tuple[Marker, ...]
+    label: Rect
+    cut: Rect
+    cut_shape: str
+    bleed_mm: float
+    ruler_x: Rect
+    ruler_y: Rect
+    tiles: tuple[Tile, ...] = ()
+    cells_hex: str = field(default="", repr=False)
+    scale: tuple[float, float] = (1.0, 1.0)
+    carrier: str = ""
+    carrier_rect: Rect | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise unknown_name("sheet kind", self.kind, _KINDS)
+        if self.cut_shape not in CUTS:
+            raise unknown_name("cut", self.cut_shape, CUTS)
+
+    @property
+    def face(self) -> Rect:
+        """All that is printed within the white border: the patch, or the sign that carries it, or the square about both."""
+        own, patch = self.carrier_rect, self.patch
+        if own is None or own.overlaps(patch):
+            return own or patch
+        left, top = min(own.x_mm, patch.x_mm), min(own.y_mm, patch.y_mm)
+        width, height = max(own.right_mm, patch.right_mm) - left, max(own.bottom_mm, patch.bottom_mm) - top
+        side = max(width, height)
+        return Rect(left - (side - width) / 2, top - (side - height) / 2, side, side)
+
+    @property
+    def cell_mm(self) -> float:
+        """Edge of one cell."""
+        return self.patch.width_mm / self.grid[1]
+
+    @property
+    def pages(self) -> int:
+        """How many pages of a PDF the sheet takes: one, or the assembly map and the tiles of a poster."""
+        return 1 + len(self.tiles)
+
+    @property
+    def cells(self) -> NDArray[np.uint8] | None:
+        """The colours shown, (rows, columns, 3) sRGB uint8, where the layout carries them."""
+        if not self.cells_hex:
+            return None
+        return np.frombuffer(bytes.fromhex(self.cells_hex), dtype=np.uint8).reshape(*self.grid, 3)
+
+    @property
+    def crop_marks(self) -> tuple[Rect, ...]:
+        """Eight lines at the corners of the cut, outside it and its bleed, as rectangles without breadth."""
+        cut, start = self.cut, self.bleed_mm + _CROP_OFFSET_MM
+        marks = []
+        for y in (cut.y_mm, cut.bottom_mm):
+            marks.append(Rect(cut.x_mm - start - _CROP_MM, y, _CROP_MM, 0.0))
+            marks.append(Rect(cut.right_mm + start, y, _CROP_MM, 0.0))
+        for x in (cut.x_mm, cut.right_mm):
+            marks.append(Rect(x, cut.y_mm - start - _CROP_MM, 0.0, _CROP_MM))
+            marks.append(Rect(x, cut.bottom_mm + start, 0.0, _CROP_MM))
+        return tuple(marks)
+
+    def marker_corners_mm(self) -> dict[int, NDArray[np.float32]]:
+        """Marker id to its (4, 2) corners on the sheet."""
+        return {marker.id: marker.rect.corners_mm for marker in self.markers}
+
+    def showing(self, kind: str, patch_id: str, cells: NDArray[np.uint8]) -> "SheetLayout":
+        """The same sheet for another content (rows, columns, 3): marker ids, patch id and colours differ."""
+        ids = marker_ids(kind)
+        markers = tuple(replace(marker, id=ids[i]) for i, marker in enumerate(self.markers))
+        few = cells.shape[0] * cells.shape[1] <= _MOST_CELLS_CARRIED
+        return replace(
+            self, kind=kind, patch_id=patch_id, markers=markers, cells_hex=cells.tobytes().hex() if few else ""
+        )
+
+    def printed(self, scale: tuple[float, float]) -> "SheetLayout":
+        """The sheet as a printer made it that stretches by ``scale`` along x and y: everything in true millimetres."""
+        x, y = scale
+        return replace(
+            self.with_parts(lambda part: part.scaled(x, y)),
+            page_mm=(self.page_mm[0] * x, self.page_mm[1] * y),
+            scale=(self.scale[0] * x, self.scale[1] * y),
+        )
+
+    def with_parts(self, change: Callable[[Rect], Rect]) -> "SheetLayout":
+        """With everything that belongs to the sheet moved or stretched; page, rulers and tiles stay."""
+        return replace(
+            self,
+            patch=change(self.patch),
+            carrier_rect=self.carrier_rect and change(self.carrier_rect),
+            white=change(self.white),
+            markers=tuple(replace(marker, rect=change(marker.rect)) for marker in self.markers),
+            label=change(self.label),
+            cut=change(self.cut),
+        )
+
+    def cell_rect(self, row: int, column: int) -> Rect:
+        """Where one cell lies."""
+        width, height = self.patch.width_mm / self.grid[1], self.patch.height_mm / self.grid[0]
+        return Rect(self.patch.x_mm + column * width, self.patch.y_mm + row * height, width, height)
+
+
+def marker_ids(kind: str) -> tuple[int, int, int, int]:
+    """The ids of a sheet kind's markers: top left, top right, bottom right, bottom left."""
+    if kind not in _KINDS:
+        raise unknown_name("sheet kind", kind, _KINDS)
+    first = 4 * _KINDS.index(kind)
+    return (first, first + 1, first + 2, first + 3)
+
+
+def first_pages(layouts: Sequence[SheetLayout]) -> Iterator[int]:
+    """For each sheet of a PDF, the number of its first page, counted from 0."""
+    page = 0
+    for layout in layouts:
+        yield page
+        page += layout.pages
+
+
+def layouts_to_json(layouts: tuple[SheetLayout, ...]) -> str:
+    """One line of JSON that a PDF carries in its metadata, so that a sheet describes itself."""
+    return json.dumps({"physpatch_layout": LAYOUT_VERSION, "pages": [asdict(layout) for layout in layouts]})
+
+
+def layouts_from_json(text: str) -> tuple[SheetLayout, ...]:
+    """Read what :func:`layouts_to_json` wrote.
+
+    Raises:
+        InputError: not a layout, or one of another version.
+    """
+    try:
+        value = json.loads(text)
+        version = value["physpatch_layout"]
+        if version != LAYOUT_VERSION:
+            cure = "update physpatch" if version > LAYOUT_VERSION else "print it anew"
+            raise InputError(f"this sheet has layout version {version}, this program reads {LAYOUT_VERSION}; {cure}")
+        return tuple(_layout_from_dict(page) for page in value["pages"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError("this PDF carries no physpatch layout; print it with `physpatch print`") from error
+
+
+def _layout_from_dict(page: dict[str, Any]) -> SheetLayout:
+    names = ("patch", "white", "label", "cut", "ruler_x", "ruler_y")
+    rects: dict[str, Any] = {name: Rect(**page.pop(name)) for name in names}
+    carried = page.pop("carrier_rect", None)
+    rects["carrier_rect"] = carried and Rect(**carried)
+    markers = tuple(Marker(int(m["id"]), Rect(**m["rect"])) for m in page.pop("markers"))
+    tiles = tuple(
+        Tile(str(t["name"]), Rect(**t["part"]), Rect(**t["printed"]), (t["at_mm"][0], t["at_mm"][1]))
+        for t in page.pop("tiles")
+    )
+    pairs: dict[str, Any] = {name: tuple(page.pop(name)) for name in ("grid", "page_mm", "paper_mm", "scale")}
+    return SheetLayout(markers=markers, tiles=tiles, **rects, **pairs, **page)

@@ -1,0 +1,51 @@
+"""Papers and what a printer leaves blank on them, in millimetres."""
+
+from calibration.common.errors import InputError, unknown_name
+from calibration.common.units import parse_length_mm
+
+MARGIN_MM = 5.0  # what most printers leave blank on every side
+PAGES_MM = {
+    "a6": (105.0, 148.0),
+    "a5": (148.0, 210.0),
+    "a4": (210.0, 297.0),
+    "a3": (297.0, 420.0),
+    "a2": (420.0, 594.0),
+    "a1": (594.0, 841.0),
+    "a0": (841.0, 1189.0),
+    "letter": (215.9, 279.4),
+    "legal": (215.9, 355.6),
+    "tabloid": (279.4, 431.8),
+}
+_LARGEST_MM = 5000.0  # PDF readers stop at 14400 points, 5080 mm
+
+
+def page_size_mm(paper: str) -> tuple[float, float]:
+    """Width and height of a named paper, portrait, or of a custom one like ``300x500mm`` or ``8x10in``, as typed.
+
+    Raises:
+        InputError: unknown name, or a size that no page has.
+    """
+    if paper.lower() in PAGES_MM:
+        return PAGES_MM[paper.lower()]
+    if not any(digit in paper for digit in "0123456789") or "x" not in paper.lower():
+        raise unknown_name("paper", paper, PAGES_MM)
+    width, height = parse_extent_mm(paper)
+    if max(width, height) > _LARGEST_MM:
+        raise InputError(f"paper {paper!r} is larger than a PDF page can be; expected at most {_LARGEST_MM / 1000:g} m")
+    return width, height
+
+
+def parse_extent_mm(text: str) -> tuple[float, float]:
+    """Turn ``300x500mm``, ``30 x 50 cm`` or ``8inx10in`` into millimetres; a unit once serves both.
+
+    Raises:
+        InputError: not two positive lengths.
+    """
+    first, _, second = text.lower().partition("x")
+    unit = second.strip().lstrip("0123456789. ")
+    try:
+        if first.strip().replace(".", "", 1).isdigit():
+            first = first.strip() + unit
+        return parse_length_mm(first), parse_length_mm(second)
+    except InputError:
+        raise InputError(f"{text!r} not understood; expected WIDTHxHEIGHT with a unit, like 300x500mm") from None

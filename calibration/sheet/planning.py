@@ -1,0 +1,250 @@
+"""Laying sheets out: a page that holds the patch with all that belongs to it, or a poster of several pages."""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+
+from calibration.common.errors import InputError
+from calibration.sheet.layout import Marker, Rect, SheetLayout, marker_ids
+from calibration.sheet.paper_sizes import MARGIN_MM, page_size_mm
+from calibration.sheet.road_signs import Sign, together
+from calibration.sheet.tiling import cut_into_tiles
+
+_RULERS_MM = (100.0, 50.0)  # the second for paper on which the first has no room
+BLEED_MM = 2.0
+_LARGEST_BLEED_MM = 10.0
+SMALLEST_CELL_MM = 1.0
+_RULER_BAND_MM = 8.0
+_HEADER_MM = 10.5  # two lines of words
+_EDGE_MM = 5.0  # white paper between what is printed and the cut line, at least
+_MARKER_MM = (8.0, 20.0)
+_POSTER_MARKER_MM = (20.0, 200.0)
+# below 4 % a frame that the poster fills can't resolve them
+_POSTER_MARKER_SHARES = (0.12, 0.1, 0.08, 0.06, 0.05, 0.04)
+_LARGEST_MM = 20_000.0
+_CROP_REACH_MM = 4.0  # room for crop marks between the bleed of a cut-out and its markers
+
+
+def plan_sheet(
+    size_mm: float,
+    grid: tuple[int, int],
+    paper: str = "a4",
+    *,
+    cut: str = "sheet",
+    bleed_mm: float | None = None,
+    poster: bool = True,
+) -> SheetLayout:
+    """Lay out a patch whose longer side is ``size_mm``: on one page, portrait or landscape, or else as a poster.
+
+    Args:
+        size_mm: of the patch.
+        grid: its rows and columns.
+        paper: a name of ``calibration.sheet.paper_sizes.PAGES_MM`` or a custom ``300x500mm``.
+        cut: ``sheet`` to cut around the markers; ``square`` or ``circle`` to cut out the patch alone.
+        bleed_mm: how far the colours of a cut-out run over the cut; default ``BLEED_MM``.
+        poster: whether several pages may be used.
+
+    Returns:
+        The layout of a sheet of kind ``patch`` without colours; ``SheetLayout.showing`` fills it.
+
+    Raises:
+        InputError: cells below 1 mm, a bleed without a cut-out or too large, or a patch too large for the page or for any
+            sensible number of pages.
+    """
+    rows, columns = grid
+    cell_mm = size_mm / max(rows, columns)
+    if cell_mm < SMALLEST_CELL_MM:
+        raise InputError(
+            f"{size_mm:g} mm over {rows}x{columns} cells makes cells of {cell_mm:.2f} mm; print at least "
+            f"{max(rows, columns) * SMALLEST_CELL_MM:g} mm, printers blur smaller cells"
+        )
+    if size_mm > _LARGEST_MM:
+        raise InputError(f"a patch of {size_mm / 1000:g} m is more than paper can do; expected at most 20 m")
+    if bleed_mm is not None and cut == "sheet":
+        raise InputError("a bleed belongs to a cut-out, --cut square or circle; a sheet is cut through white paper")
+    if bleed_mm is not None and bleed_mm > _LARGEST_BLEED_MM:
+        raise InputError(f"a bleed of {bleed_mm:g} mm is not sensible; expected at most {_LARGEST_BLEED_MM:g} mm")
+    bleed = 0.0 if cut == "sheet" else BLEED_MM if bleed_mm is None else bleed_mm
+    width, height = page_size_mm(paper)
+    pages = ((width, height), (height, width))
+    for page_mm in pages:
+        layout = _on_one_page(page_mm, cell_mm, grid, cut, bleed)
+        if layout is not None:
+            return layout
+    posters = [layout for page_mm in pages for layout in _on_many_pages(page_mm, cell_mm, grid, cut, bleed) if poster]
+    if posters:
+        return min(posters, key=lambda layout: (layout.pages, -layout.markers[0].rect.width_mm))
+    largest = largest_on_page_mm(grid, paper, cut, bleed)
+    if not largest:
+        raise InputError(
+            f"{paper.upper()} is too small for any patch with its markers and rulers; take a larger --paper"
+        )
+    raise InputError(
+        f"{size_mm:g} mm does not fit on {paper.upper()} with its markers and rulers; the largest there is {largest} mm"
+        f"{', or a poster of at most 400 pages' if poster else ''}: choose a smaller --size or a larger --paper"
+    )
+
+
+def plan_on_sign(
+    size_mm: float,
+    grid: tuple[int, int],
+    carrier: Sign,
+    share: float,
+    at: tuple[float, float] = (0.5, 0.5),
+    paper: str = "a4",
+) -> SheetLayout:
+    """Lay out a sign of ``size_mm`` with a patch on it or beside it, on one page, with the markers around both.
+
+    Args:
+        size_mm: the sign's width.
+        grid: the patch's rows and columns.
+        carrier: the sign.
+        share, at: see :func:`calibration.sheet.road_signs.together`.
+        paper: as for :func:`plan_sheet`.
+
+    Returns:
+        As :func:`plan_sheet`.
+
+    Raises:
+        InputError: cells below 1 mm, a patch over the sign's edge, or a sign too large for the page.
+    """
+    both = together(carrier, grid, share, at)
+    side_mm = size_mm * both.side
+    left, top, width, height = (length * side_mm for length in both.patch)
+    cell_mm = width / grid[1]
+    if cell_mm < SMALLEST_CELL_MM:
+        raise InputError(
+            f"cells of {cell_mm:.2f} mm are too small; print the sign at least {size_mm * SMALLEST_CELL_MM / cell_mm:.0f} mm "
+            "wide, printers blur smaller cells"
+        )
+    try:
+        around = plan_sheet(side_mm, (1, 1), paper, poster=False)
+    except InputError as error:
+        if both.side == 1:
+            raise
+        largest = int(largest_on_page_mm((1, 1), paper) / both.side)
+        raise InputError(
+            f"a {carrier.name} sign of {size_mm:g} mm and a patch beside it do not fit on {paper.upper()}; the largest sign "
+            f"there is {largest} mm: choose a smaller --size or a larger --paper"
+        ) from error
+    x, y = around.patch.x_mm, around.patch.y_mm
+    own = Rect(x + both.sign[0] * side_mm, y + both.sign[1] * side_mm, size_mm, size_mm)
+    place = Rect(x + left, y + top, width, height)
+    return replace(around, grid=grid, patch=place, carrier=carrier.name, carrier_rect=own)
+
+
+def largest_on_page_mm(grid: tuple[int, int], paper: str, cut: str = "sheet", bleed_mm: float = 0.0) -> int:
+    """The longest side in whole millimetres that a patch of ``grid`` can have on one page of ``paper``; 0 where none fits."""
+    width, height = page_size_mm(paper)
+    longest = max(grid)
+    sizes = range(longest, int(max(width, height)) + 1)
+
+    def too_large(size: int) -> bool:
+        pages = ((width, height), (height, width))
+        return not any(_on_one_page(page, size / longest, grid, cut, bleed_mm) for page in pages)
+
+    fitting = bisect_left(sizes, True, key=too_large)
+    return sizes[fitting - 1] if fitting else 0
+
+
+def _on_one_page(
+    page_mm: tuple[float, float], cell_mm: float, grid: tuple[int, int], cut: str, bleed: float
+) -> SheetLayout | None:
+    """Everything centred above the ruler at the bottom, beside the one on the left; None where no marker size fits."""
+    longest = cell_mm * max(grid)
+    smallest, largest = _MARKER_MM
+    for marker_mm in np.arange(min(largest, max(smallest, 0.2 * longest)), smallest - 1e-9, -0.5):
+        framed = _framed(float(marker_mm), cell_mm, grid, cut, bleed)
+        width, height = framed.page_mm
+        top, bottom = MARGIN_MM + _HEADER_MM, page_mm[1] - MARGIN_MM - _RULER_BAND_MM - 1
+        x, y = (page_mm[0] - width) / 2, (top + bottom - height) / 2
+        layout = _with_rulers(framed.with_parts(partial(Rect.shifted, x_mm=x, y_mm=y)), page_mm)
+        if _fits(layout, Rect(x, y, width, height)):
+            return layout
+    return None
+
+
+def _on_many_pages(
+    page_mm: tuple[float, float], cell_mm: float, grid: tuple[int, int], cut: str, bleed: float
+) -> Iterator[SheetLayout]:
+    if min(page_mm) < _RULERS_MM[-1] + 2 * (MARGIN_MM + _RULER_BAND_MM):
+        return
+    sizes = np.unique(np.clip(np.multiply(_POSTER_MARKER_SHARES, cell_mm * max(grid)), *_POSTER_MARKER_MM))
+    found = False
+    for marker_mm in [*sizes, *_MARKER_MM[::-1]]:
+        if found and marker_mm not in sizes:
+            return
+        framed = _framed(float(marker_mm), cell_mm, grid, cut, bleed)
+        tiles = cut_into_tiles(framed, page_mm)
+        if tiles:
+            found = True
+            yield replace(_with_rulers(framed, page_mm), page_mm=framed.page_mm, paper_mm=page_mm, tiles=tiles)
+
+
+def _framed(marker_mm: float, cell_mm: float, grid: tuple[int, int], cut: str, bleed: float) -> SheetLayout:
+    """The patch in its white border, markers above and below its corners, the label beside the lower left one."""
+    m = marker_mm
+    quiet, gap = m / 6, m / 3  # one and two modules
+    width, height = cell_mm * grid[1], cell_mm * grid[0]
+    border = max(_EDGE_MM, gap) if cut == "sheet" else max(_EDGE_MM, gap, bleed + _CROP_REACH_MM + quiet)
+    inner_width = max(width, 3 * m + 2 * gap)
+    side, edge = max(_EDGE_MM, quiet, border), max(_EDGE_MM, quiet)
+    outer = Rect(0.0, 0.0, inner_width + 2 * side, height + 2 * (border + m + edge))
+    patch = Rect((outer.width_mm - width) / 2, edge + m + border, width, height)
+    left, right, lower = side, side + inner_width - m, patch.bottom_mm + border
+    places = ((left, edge), (right, edge), (right, lower), (left, lower))
+    return SheetLayout(
+        kind="patch",
+        patch_id="",
+        grid=grid,
+        page_mm=(outer.width_mm, outer.height_mm),
+        paper_mm=(outer.width_mm, outer.height_mm),
+        patch=patch,
+        white=patch.grown(border),
+        markers=tuple(Marker(i, Rect(x, y, m, m)) for i, (x, y) in zip(marker_ids("patch"), places, strict=True)),
+        label=Rect(left + m + gap, lower, m, m),
+        cut=outer if cut == "sheet" else patch,
+        cut_shape=cut,
+        bleed_mm=bleed,
+        ruler_x=outer,
+        ruler_y=outer,
+    )
+
+
+def _with_rulers(layout: SheetLayout, page_mm: tuple[float, float]) -> SheetLayout:
+    width, height = page_mm
+    across, down = (
+        next((length for length in _RULERS_MM if length <= side - 2 * (MARGIN_MM + _RULER_BAND_MM)), _RULERS_MM[-1])
+        for side in page_mm
+    )
+    return replace(
+        layout,
+        page_mm=page_mm,
+        paper_mm=page_mm,
+        ruler_x=Rect((width - across) / 2, height - MARGIN_MM - _RULER_BAND_MM, across, _RULER_BAND_MM),
+        ruler_y=Rect(MARGIN_MM, (height - down) / 2, _RULER_BAND_MM, down),
+    )
+
+
+def _fits(layout: SheetLayout, outer: Rect) -> bool:
+    """Whether nothing leaves the printable area and nothing lies on a ruler or the words at the top."""
+    width, height = layout.page_mm
+    printable = Rect(0, 0, width, height).grown(-MARGIN_MM + 1e-6)
+    header = Rect(MARGIN_MM, MARGIN_MM, width - 2 * MARGIN_MM, _HEADER_MM)
+    apart = [outer, layout.ruler_x, layout.ruler_y, header]
+    marks = [mark.grown(0.1) for mark in layout.crop_marks] if layout.cut_shape == "sheet" else []
+    inside = all(
+        part.x_mm >= printable.x_mm
+        and part.y_mm >= printable.y_mm
+        and part.right_mm <= printable.right_mm
+        and part.bottom_mm <= printable.bottom_mm
+        for part in [*apart, *marks]
+    )
+    clash = any(a.overlaps(b) for a, b in combinations(apart, 2)) or any(
+        mark.overlaps(part) for mark in marks for part in apart[1:]
+    )
+    return inside and not clash

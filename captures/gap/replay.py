@@ -1,0 +1,244 @@
+"""A printed patch's way from the screen to the camera, replayed step by step in the frames that a session kept.
+
+In a frame that shows the harmless control, the digital patch is drawn in the control's place. At first everything is as in
+training; then one thing after another becomes what was measured: how the sheet was turned, how large it was and in how many
+pixels, the colours and the light, blur and noise. What the network answers at each step says where the effect is lost.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from calibration.colour.colour_chart import ChartShot
+from calibration.colour.colour_map import ColourMap
+from calibration.common.success import Edges, around
+from captures.inference.analyser import to_input
+from captures.inference.region import Region
+from captures.results.recorded_session import Shown
+from physpatch.records.config import EotConfig
+from physpatch.rendering.compositing import patch_size_px, place_at
+from physpatch.rendering.eot import EotParams, patch_corners, sample
+from physpatch.rendering.rig_ranges import WhiteBalance
+from physpatch.victims.protocol import Victim, untouched
+
+_MOST_TILT_DEG = 85.0
+_CAMERA_JPEG = (
+    95.0  # of the frames: how strongly a camera codes is not measured, but its colour has half the resolution
+)
+STEPS = ("trained", "posed", "sized", "coloured", "blurred")
+Judge = Callable[[Tensor, "View"], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A place in a frame where the control lies.
+
+    Attributes:
+        picture: (h, w, 3) RGB uint8, what the network was shown of the frame.
+        corners: (4, 2) pixels in it, of the patch's square, clockwise from its own top left.
+        facing: the cosine of how far it is turned away: the share of its area that is left by that.
+        shot: what the sheet tells of light, blur and noise there.
+        colours: what print and camera make of colours in that light; None where that was not measured.
+        label: the class truly there, where the session knows it.
+        object_xyxy: the box in pixels of the sign that carries the patch; None without one.
+    """
+
+    picture: NDArray[np.uint8]
+    corners: NDArray[np.float32]
+    facing: float
+    shot: ChartShot
+    colours: ColourMap | None
+    label: str | None = None
+    object_xyxy: tuple[float, float, float, float] | None = None
+
+    @classmethod
+    def of(cls, shown: Shown, shot: ChartShot, colours: ColourMap | None, victim: Victim) -> "View":
+        """Of a classifier, its region of the frame; of a detector, the whole frame in a square."""
+        if victim.task == "classify":
+            part, offset = shown.region.cut(shown.picture), (shown.region.left, shown.region.top)
+        else:
+            height, width = shown.picture.shape[:2]
+            down, across = max(0, width - height), max(0, height - width)
+            borders = (down // 2, down - down // 2, across // 2, across - across // 2)
+            part = cv2.copyMakeBorder(shown.picture, *borders, cv2.BORDER_CONSTANT, value=(114,) * 3)
+            offset = (-borders[2], -borders[0])
+        corners = shown.pose.patch_corners_px - np.array(offset, dtype=np.float32)
+        facing = math.cos(math.radians(min(shown.pose.tilt_deg, _MOST_TILT_DEG)))
+        sign = shown.pose.carrier_xyxy
+        here = None if sign is None else around((np.reshape(sign, (2, 2)) - offset).tolist())
+        return cls(np.ascontiguousarray(part), corners, facing, shot, colours, shown.row.label, here)
+
+    def places(self, size: int) -> tuple[Edges | None, Edges]:
+        """Boxes of the object, where it is known, and around the patch, in pixels of a network's input of side ``size``."""
+        height, width = self.picture.shape[:2]
+        scale = np.array([size / width, size / height])
+        sign = None if self.object_xyxy is None else around((np.reshape(self.object_xyxy, (2, 2)) * scale).tolist())
+        return sign, around((self.corners * scale).tolist())
+
+
+def replay(
+    victim: Victim,
+    cells: Tensor,
+    views: Sequence[View],
+    area: float | None,
+    eot: EotConfig,
+    judge: Judge,
+    *,
+    draws: int = 4,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Tensor]:
+    """Judge the patch at each of :data:`STEPS` in every view: (V, draws, ...) of what ``judge`` says.
+
+    Args:
+        victim: the network.
+        cells: (3, rows, columns) sRGB in [0, 1], the patch.
+        views: where to draw it.
+        area: share of the image that the patch itself was trained at. None for a patch on an object, which was trained as
+            large as a share of that: it is drawn on the object from the start, as large as it is there and in its light.
+        eot: the transformations that it was trained under.
+        judge: says of inputs (N, 3, S, S) on the CPU and their view what the victim makes of them, (N, ...).
+        draws: of these transformations in each view. What is measured is the same in all of them.
+        seed: of the draws.
+        progress: called with the number of views done and their total.
+    """
+    answers: dict[str, list[Tensor]] = {step: [] for step in STEPS}
+    with untouched(victim), torch.no_grad():
+        for number, view in enumerate(views):
+            drawn = sample(eot, draws, torch.Generator().manual_seed(seed * 100_003 + number))
+            inputs = torch.cat([_inputs(picture, victim) for picture in _pictures(view, cells, drawn, area, victim)])
+            for step, part in zip(STEPS, judge(inputs, view).split(draws), strict=True):
+                answers[step].append(part)
+            progress(number + 1, len(views))
+    return {step: torch.stack(parts) for step, parts in answers.items()}
+
+
+def example(
+    victim: Victim, cells: Tensor, view: View, area: float | None, eot: EotConfig, *, seed: int = 0
+) -> list[NDArray[np.uint8]]:
+    """One view as the network sees it at each of :data:`STEPS`, (S, S, 3) RGB uint8."""
+    drawn = sample(eot, 1, torch.Generator().manual_seed(seed * 100_003))
+    inputs = torch.cat([_inputs(picture, victim) for picture in _pictures(view, cells, drawn, area, victim)])
+    return list((inputs.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy())
+
+
+def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, victim: Victim) -> list[Tensor]:
+    """The view with the patch at each step, (draws, 3, h, w)."""
+    draws, (rows, columns) = len(drawn), cells.shape[-2:]
+    size = victim.preprocessing.size
+    height, width = view.picture.shape[:2]
+    near = _inputs(_batch(view.picture), victim)[0].expand(draws, -1, -1, -1)
+    there = torch.from_numpy(view.corners)
+    per_pixel = torch.tensor([size / width, size / height])
+    at_input = ((there + 0.5) * per_pixel - 0.5).expand(draws, -1, -1)
+    lit = _light_of(view.shot, draws)
+    if area is None:  # training has one light on the object and its patch: here it is the object's
+        drawn = replace(drawn, **lit)
+    flat = replace(drawn, bend=torch.zeros(draws))
+    if area is None:
+        trained_wh = patch_size_px(float(_area(at_input[:1])) / size**2, (rows, columns), (size, size))
+        trained = posed = at_input
+    else:
+        trained_wh = patch_size_px(area, (rows, columns), (size, size))
+        turned = patch_corners(drawn, trained_wh, (size, size))
+        trained = _kept_inside(turned - turned.mean(dim=1, keepdim=True) + at_input.mean(dim=1, keepdim=True), size)
+        grown = (area * size * size * drawn.scale**2 * view.facing / _area(at_input)).sqrt()[:, None, None]
+        middle = at_input.mean(dim=1, keepdim=True)
+        posed = _kept_inside(middle + (at_input - middle) * grown, size)
+
+    coarse = math.sqrt(width * height) / size  # pixels of the camera for each of the network's input
+    whole = _batch(view.picture).expand(draws, -1, -1, -1)
+    seen_wh = patch_size_px(float(_area(there[None])) / (width * height), (rows, columns), (width, height))
+    sized = replace(
+        flat,
+        scale=torch.ones(draws),
+        blur_px=flat.blur_px * coarse,
+        motion_px=flat.motion_px * coarse,
+        noise=flat.noise * coarse,
+    )
+    coloured = replace(sized, **lit, **_print_of(view.colours, draws))
+    blurred = replace(coloured, **_lens_of(view.shot, draws))
+    at_camera = there.expand(draws, -1, -1)
+    return [
+        place_at(near, cells, drawn, trained, trained_wh)[0],
+        place_at(near, cells, flat, posed, trained_wh)[0],
+        *(place_at(whole, cells, params, at_camera, seen_wh)[0] for params in (sized, coloured, blurred)),
+    ]
+
+
+def draw_as_measured(
+    frame: NDArray[np.uint8], cells: Tensor, corners: NDArray[np.float32], shot: ChartShot, colours: ColourMap
+) -> NDArray[np.uint8]:
+    """Draw cells (3, rows, columns) into a frame (H, W, 3) RGB uint8 with all that was measured: the last of :data:`STEPS`.
+
+    ``corners`` (4, 2) are the patch's in pixels, clockwise from its own top left.
+    """
+    height, width = frame.shape[:2]
+    there = torch.from_numpy(corners)[None]
+    params = sample(EotConfig.none(), 1, torch.Generator().manual_seed(0))
+    params = replace(params, **_light_of(shot, 1), **_print_of(colours, 1), **_lens_of(shot, 1))
+    seen_wh = patch_size_px(float(_area(there)) / (width * height), (cells.shape[1], cells.shape[2]), (width, height))
+    with torch.no_grad():
+        drawn = place_at(_batch(frame), cells, params, there, seen_wh)[0]
+    return (drawn[0].permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def _light_of(shot: ChartShot, draws: int) -> dict[str, Any]:
+    """The fields of :class:`EotParams` that the light on a sheet sets."""
+    white = WhiteBalance.of(shot.white)
+    return {
+        "gain": torch.full((draws,), white.gain),
+        "temperature": torch.full((draws,), white.temperature),
+        "tint": torch.full((draws,), white.tint),
+        "shadow": torch.zeros(draws),
+        "glare": torch.zeros(draws),
+        "gamma": torch.ones(draws),
+    }
+
+
+def _print_of(colours: ColourMap | None, draws: int) -> dict[str, Any]:
+    """Those that print and camera set."""
+    return {"prints": () if colours is None else (colours,), "light": torch.zeros(draws)}
+
+
+def _lens_of(shot: ChartShot, draws: int) -> dict[str, Any]:
+    """Those that the lens and the sensor set."""
+    return {
+        "blur_px": torch.full((draws,), shot.blur_px),
+        "motion_px": torch.zeros(draws),
+        "noise": torch.full((draws,), math.hypot(shot.read_noise, shot.shot_noise)),
+        "jpeg": torch.full((draws,), _CAMERA_JPEG),
+    }
+
+
+def _inputs(pictures: Tensor, victim: Victim) -> Tensor:
+    """(B, 3, h, w) in [0, 1] as the network is given them, through whole grey levels as a camera's frames are."""
+    levels = (pictures.permute(0, 2, 3, 1) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    height, width = levels.shape[1:3]
+    whole = Region(0, 0, width, height)
+    return torch.cat([to_input(picture, victim.preprocessing, whole) for picture in levels])
+
+
+def _batch(picture: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+
+
+def _area(corners: Tensor) -> Tensor:
+    """Of quadrilaterals (B, 4, 2), by the shoelace formula."""
+    x, y = corners.unbind(-1)
+    return 0.5 * (x * y.roll(-1, 1) - y * x.roll(-1, 1)).sum(dim=1).abs()
+
+
+def _kept_inside(corners: Tensor, size: int) -> Tensor:
+    """Corners (B, 4, 2) moved into a square picture, as training has them; a larger patch is centred."""
+    least, most = corners.amin(dim=1, keepdim=True), corners.amax(dim=1, keepdim=True)
+    room = size - (most - least)
+    origin = torch.where(room > 0, (least + 0.5).clamp(min=0).minimum(room.clamp(min=0)), room / 2)
+    return corners - least + origin - 0.5

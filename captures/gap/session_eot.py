@@ -1,0 +1,191 @@
+"""What a session saw, as training ranges and backgrounds: the loop closes."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera.sheet_pose import SheetPose
+from calibration.common.errors import InputError
+from calibration.common.files import atomic_path, write_picture
+from captures.gap.session_colours import session_lights
+from captures.inference.region import Region
+from captures.results.recorded_session import RecordedSession
+from captures.storage import FrameRow
+from physpatch.records.config import EOT_LIMITS, EotConfig, Range
+from physpatch.rendering.rig_ranges import eot_for_rig
+from physpatch.victims.protocol import Victim
+
+# What a session can teach, and for two of them the fields of `EotConfig` that they set.
+PARTS = ("ranges", "colours", "area", "scenes")
+_FIELDS = {
+    "ranges": ("rotation_deg", "tilt_deg", "scale", "blur_px", "noise"),
+    "colours": ("prints", "gain", "temperature", "tint", "gamma"),
+}
+_TAILS = (0.02, 0.98)
+_MARGIN_DEG, _MARGIN_SCALE = 3.0, 1.05  # a few seconds before a camera do not show all that will come
+_LEAST_ROWS = 5
+_MOST_BACKGROUNDS = 200
+_REPAIR_SIDE = 320  # pixels: painting out goes by the pixel, and nobody sees more of it
+_REPAIR_RADIUS = 4
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What to train under.
+
+    Attributes:
+        eot: ranges of the views, colours, light, blur and noise that the session saw; the rest is the base's.
+        area: share of the network's picture that the patch covered, as a median; measured in any case.
+        backgrounds: folder of the scenes, the sheets painted out, with ``labels.csv`` where the classes are known; None
+            where no frame was kept as it came, and for the virtual rig, whose scenes are held-out photographs.
+        colours: where the colours were measured.
+        frames: how many poses it is learned from.
+    """
+
+    eot: EotConfig
+    area: float
+    backgrounds: Path | None
+    colours: str
+    frames: int
+
+
+def learn_from(
+    session: RecordedSession,
+    victim: Victim,
+    base: EotConfig,
+    *,
+    parts: Collection[str] = PARTS,
+    say: Callable[[str], None] = lambda line: None,
+) -> Learned:
+    """Read a session's poses, its sheets' colours and its scenes.
+
+    Args:
+        session: in which a sheet was recognised.
+        victim: the classifier that will be trained against; the session's own rows are used where it was there.
+        base: what is kept where the session tells nothing, usually a preset.
+        parts: of :data:`PARTS`, what is learned: views, blur and noise; print, light and white balance; the size, which a
+            caller without that part leaves as it was; and the scenes. The rest stays the base's.
+        say: receives a line about what could not be learned.
+
+    Raises:
+        InputError: a sheet was recognised in too few frames.
+    """
+    models = list(dict.fromkeys(row.model for row in session.rows))
+    model = victim.name if victim.name in models else models[0] if models else ""
+    rows = [row for row in session.rows if row.model == model and row.patch_px]
+    if len(rows) < _LEAST_ROWS:
+        raise InputError(
+            f"{session.folder} shows a recognised sheet in {len(rows)} frames, too few to learn from: {_LEAST_ROWS} are needed"
+        )
+    shares = [_share(row) for row in rows]
+    area = min(0.9, max(0.001, median(shares)))
+    turns = [angle for row in rows for angle in (row.yaw_deg, row.pitch_deg) if angle is not None]
+    seen = replace(
+        base,
+        rotation_deg=_seen("rotation_deg", [row.roll_deg or 0.0 for row in rows], _MARGIN_DEG),
+        tilt_deg=_seen("tilt_deg", turns or [0.0], _MARGIN_DEG),
+        scale=_grown("scale", [math.sqrt(share / area) for share in shares]),
+    )
+    profile, colours = session_lights(session, model)
+    if profile.lights:
+        # Blur and noise are counted in the camera's pixels, of which the network sees so many.
+        sides = [json.loads(row.region)[2:] for row in rows if row.region] or [list(profile.lights[0].frame_wh)]
+        seen_wh = (round(median(w for w, _ in sides)), round(median(h for _, h in sides)))
+        lights = tuple(replace(light, frame_wh=seen_wh) for light in profile.lights)
+        seen = eot_for_rig(seen, replace(profile, lights=lights), victim.preprocessing.size)
+    else:
+        say(f"colours, light and blur could not be measured ({colours}); they stay as they were")
+    taught = {name: getattr(seen, name) for part in parts for name in _FIELDS.get(part, ())}
+    backgrounds = _scenes_to_learn(session, model, victim, say) if "scenes" in parts else None
+    return Learned(replace(base, **taught), area, backgrounds, colours, len(rows))
+
+
+def _scenes_to_learn(session: RecordedSession, model: str, victim: Victim, say: Callable[[str], None]) -> Path | None:
+    if session.record.get("virtual"):
+        say("the virtual rig films before held-out photographs, so its scenes are not learned from")
+        return None
+    backgrounds = save_backgrounds(session, model, victim)
+    if backgrounds is None:
+        say("no frames were kept as they came, so no scenes are learned from; record with --keep key, or all")
+    return backgrounds
+
+
+def save_backgrounds(session: RecordedSession, model: str, victim: Victim) -> Path | None:
+    """Write the session's scenes into its folder ``backgrounds``, as the network was shown them, sheets painted out."""
+    folder = session.folder / "backgrounds"
+    shutil.rmtree(folder, ignore_errors=True)
+    labelled: list[tuple[str, int]] = []
+    for row, picture in _scenes(session, model):
+        name = f"{row.frame:06d}.png"
+        folder.mkdir(exist_ok=True)
+        write_picture(folder / name, picture)
+        if row.label in victim.categories:
+            labelled.append((name, victim.category_index(row.label)))
+    if not folder.is_dir():
+        return None
+    if len(labelled) == len(list(folder.glob("*.png"))):
+        with atomic_path(folder / "labels.csv") as temporary:
+            temporary.write_text("file,class_index\n" + "".join(f"{name},{index}\n" for name, index in labelled))
+    return folder
+
+
+def _scenes(session: RecordedSession, model: str) -> Iterator[tuple[FrameRow, NDArray[np.uint8]]]:
+    """Of each clip as many frames as of the others, the sheet painted out of them."""
+    clips: dict[int, list[FrameRow]] = {}
+    for row in session.rows:
+        if row.model == model and session.keeps(row):
+            clips.setdefault(row.clip, []).append(row)
+    each = max(1, _MOST_BACKGROUNDS // max(1, len(clips)))
+    for rows in clips.values():
+        for row in rows[:: -(-len(rows) // each)]:
+            frame = session.frame(row)
+            if frame is None:
+                continue
+            pose = session.pose(frame)
+            if pose is None and row.distance_m is not None:
+                continue  # a sheet is there, and nobody knows where
+            region = Region(*json.loads(row.region)) if row.region else Region(0, 0, frame.shape[1], frame.shape[0])
+            yield row, _painted_out(frame, pose, region)
+
+
+def _painted_out(frame: NDArray[np.uint8], pose: SheetPose | None, region: Region) -> NDArray[np.uint8]:
+    """The region without the sheet: its surroundings are drawn in over it (Telea 2004), coarsely."""
+    part = region.cut(frame)
+    factor = min(1.0, _REPAIR_SIDE / min(part.shape[:2]))
+    size = (round(part.shape[1] * factor), round(part.shape[0] * factor))
+    small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    if pose is None:
+        return np.asarray(small, dtype=np.uint8)
+    mask = region.mask(pose.to_pixels(pose.layout.cut.corners_mm), (size[1], size[0]))
+    mask = cv2.dilate((mask * 255).astype(np.uint8), np.ones((2 * _REPAIR_RADIUS + 1,) * 2, np.uint8))
+    return np.asarray(cv2.inpaint(small, mask, _REPAIR_RADIUS, cv2.INPAINT_TELEA), dtype=np.uint8)
+
+
+def _share(row: FrameRow) -> float:
+    """Of the network's picture that the patch would cover, seen straight on."""
+    _, _, width, height = json.loads(row.region) if row.region else (0, 0, 1, 1)
+    facing = math.cos(math.radians(row.yaw_deg or 0)) * math.cos(math.radians(row.pitch_deg or 0))
+    return (row.patch_px or 0.0) / (width * height) / max(0.2, facing)
+
+
+def _seen(name: str, values: list[float], margin: float) -> Range:
+    low, high = (float(at) for at in np.quantile(values, _TAILS))
+    return _within(name, low - margin, high + margin)
+
+
+def _grown(name: str, values: list[float]) -> Range:
+    low, high = (float(at) for at in np.quantile(values, _TAILS))
+    return _within(name, low / _MARGIN_SCALE, high * _MARGIN_SCALE)
+
+
+def _within(name: str, low: float, high: float) -> Range:
+    least, most = EOT_LIMITS[name]
+    return min(max(low, least), most), min(max(high, least), most)

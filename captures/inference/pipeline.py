@@ -1,0 +1,227 @@
+"""From frames to analyses, so that the models wait for nothing and no answer is old.
+
+Capture always runs beside the rest. Models on an accelerator run beside locating and drawing too, each in a thread of its
+own. Models on the CPU take all of its cores by themselves: there the three take turns, because a core that is taken from the
+models in the middle keeps the other cores waiting as well (measured in docs/results.md).
+"""
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from itertools import islice
+from typing import Generic, TypeVar
+
+import cv2
+
+from captures.inference.analyser import Analyser, Analysis, Located
+from captures.sources.frame import Frame
+from captures.sources.opening import Source
+from physpatch.records.environment import release_openmp_workers
+
+_AHEAD = 2  # frames of a file that wait for the models, and answers that wait to be drawn
+_MARGIN = 1.3  # of the time that locating takes: how much earlier than needed it begins
+_MEMORY = 0.8  # of the running means
+_JOIN_S = 10.0
+_SWITCH_S = (
+    0.0005  # between threads: a network is hundreds of small calls, each of which would wait Python's 5 ms for another
+)
+_SLACK_S = 0.001  # frame times are rounded
+
+T = TypeVar("T")
+
+
+class Pipeline(AbstractContextManager["Pipeline"]):
+    """Analyses of a source's frames, in order.
+
+    A file's frames are all analysed. Of a live source the newest frame is taken when the models are about to be free, so that
+    an answer is as old as one run of the models and one frame, however slow they are.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        analyser: Analyser,
+        *,
+        overlap: bool,
+        every: int = 1,
+        max_fps: float | None = None,
+        max_frames: int | None = None,
+    ) -> None:
+        """Start it.
+
+        Args:
+            source: opened.
+            analyser: used by this pipeline alone.
+            overlap: run locating, models and the caller in threads of their own; else in turn, in the caller's.
+            every: one frame of so many is analysed.
+            max_fps: at most so many a second, by the frames' own times.
+            max_frames: end after so many.
+        """
+        self._source, self._analyser, self._overlap = source, analyser, overlap
+        self.passed_over = 0
+        self._frames = islice(self._thinned(every, max_fps), max_frames)
+        size = 1 if source.live else _AHEAD
+        self._captured: _Channel[Frame] = _Channel(size)
+        self._located: _Channel[Located] = _Channel(size)
+        self._judged: _Channel[Analysis] = _Channel(size)
+        self._stopping = threading.Event()
+        self._judge_s = self._locate_s = 0.0
+        self._free_at = 0.0
+        self._before = sys.getswitchinterval(), cv2.getNumThreads()
+        stages = {"capture": self._capture}
+        if overlap:
+            sys.setswitchinterval(_SWITCH_S)
+            cv2.setNumThreads(1)
+            release_openmp_workers()  # the models run in a thread of their own from now on
+            stages = {"locate": self._locate, "judge": self._judge}
+        self._threads = [threading.Thread(target=run, daemon=True, name=name) for name, run in stages.items()]
+        for thread in self._threads:
+            thread.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self._stopping.set()
+        self._source.close()
+        for channel in (self._captured, self._located, self._judged):
+            channel.close()
+        for thread in self._threads:
+            thread.join(_JOIN_S)
+        sys.setswitchinterval(self._before[0])
+        cv2.setNumThreads(self._before[1])
+
+    def analyses(self, tick_s: float) -> Iterator[Analysis | None]:
+        """Each analysis as it is there, and None whenever nothing came for ``tick_s``; raises what a thread raised."""
+        while True:
+            try:
+                if self._overlap:
+                    yield self._judged.get(tick_s)
+                else:
+                    yield self._analyser.judge(self._analyser.locate(self._captured.get(tick_s)))
+            except TimeoutError:
+                yield None
+            except EndOfChannel:
+                return
+
+    def _capture(self) -> None:
+        """Frames for the caller, who does the rest in turn: of a live source the newest, when it is asked for."""
+        failure: BaseException | None = None
+        try:
+            while not self._stopping.is_set():
+                if self._source.live:
+                    self._captured.wait_hungry()
+                frame = next(self._frames, None)
+                if frame is None or not self._captured.put(frame):
+                    break
+        except BaseException as error:  # whatever it is, the session's thread raises it
+            failure = error
+        self._captured.close(failure)
+
+    def _thinned(self, every: int, max_fps: float | None) -> Iterator[Frame]:
+        """Frames whose numbers are at least ``every`` apart, and their times at least 1 / ``max_fps``."""
+        last: Frame | None = None
+        for frame in self._source:
+            soon = last is not None and max_fps is not None and frame.time_s - last.time_s < 1 / max_fps - _SLACK_S
+            if last is not None and (soon or frame.number - last.number < every):
+                self.passed_over += 1
+            else:
+                last = frame
+                yield frame
+
+    def _locate(self) -> None:
+        failure: BaseException | None = None
+        try:
+            for frame in self._frames:
+                begun = time.monotonic()
+                located = self._analyser.locate(frame)
+                self._locate_s = _running(self._locate_s, time.monotonic() - begun)
+                if not self._located.put(located):
+                    break
+                if self._source.live:
+                    self._located.wait_taken()
+                    self._stopping.wait(max(0.0, self._free_at - _MARGIN * self._locate_s - time.monotonic()))
+                if self._stopping.is_set():
+                    break
+        except BaseException as error:  # whatever it is, the session's thread raises it
+            failure = error
+        self._located.close(failure)
+
+    def _judge(self) -> None:
+        failure: BaseException | None = None
+        try:
+            while not self._stopping.is_set():
+                located = self._located.get()
+                begun = time.monotonic()
+                self._free_at = begun + self._judge_s
+                analysis = self._analyser.judge(located)
+                self._judge_s = _running(self._judge_s, time.monotonic() - begun)
+                if not self._judged.put(analysis):
+                    break
+        except EndOfChannel:
+            pass
+        except BaseException as error:
+            failure = error
+            self._located.close()
+        self._judged.close(failure)
+
+
+def _running(mean: float, value: float) -> float:
+    return value if mean == 0 else _MEMORY * mean + (1 - _MEMORY) * value
+
+
+class EndOfChannel(Exception):
+    """No more comes."""
+
+
+class _Channel(Generic[T]):
+    """A queue with an end, which may be a failure."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._items = size, deque[T]()
+        self._changed = threading.Condition()
+        self._waiting = 0
+        self._closed = False
+        self._failure: BaseException | None = None
+
+    def put(self, item: T) -> bool:
+        """Wait for room and add; False where it was closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._items) < self._size or self._closed)
+            if self._closed:
+                return False
+            self._items.append(item)
+            self._changed.notify_all()
+            return True
+
+    def get(self, timeout_s: float | None = None) -> T:
+        """Wait for the next item; raises TimeoutError, the failure that closed it, or EndOfChannel."""
+        with self._changed:
+            self._waiting += 1
+            self._changed.notify_all()
+            came = self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
+            self._waiting -= 1
+            if not came:
+                raise TimeoutError
+            if self._items:
+                self._changed.notify_all()
+                return self._items.popleft()
+            if self._failure is not None:
+                raise self._failure
+            raise EndOfChannel
+
+    def wait_taken(self) -> None:
+        """Wait until nothing is left."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._items or self._closed)
+
+    def wait_hungry(self) -> None:
+        """Wait until somebody waits for the next item."""
+        with self._changed:
+            self._changed.wait_for(lambda: (self._waiting and not self._items) or self._closed)
+
+    def close(self, failure: BaseException | None = None) -> None:
+        """Nothing more is added; what is there can still be taken. Only the first failure counts."""
+        with self._changed:
+            self._closed, self._failure = True, self._failure or failure
+            self._changed.notify_all()

@@ -1,0 +1,125 @@
+"""Which part of a frame a classifier sees. A product crops somehow before its network; a session should crop alike."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera.sheet_pose import SheetPose
+from calibration.common.errors import InputError
+
+_DEFAULT_AREA = 0.15
+_SMALLEST_PX = 16
+_SQUARE = re.compile(r"(\d+),(\d+),(\d+)")
+_WORDS = "expected center, frame, sheet, sheet:AREA such as sheet:0.15, or LEFT,TOP,SIDE in pixels"
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle in pixels of a frame."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def cut(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """That part of an (H, W, ...) picture, as a view."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def mask(self, outline_px: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """The inside of a convex outline (N, 2) in pixels of the frame, as 0 and 1 over the region, of ``shape`` (h, w)."""
+        corners = (outline_px - (self.left, self.top)) * (shape[1] / self.width, shape[0] / self.height)
+        mask = np.zeros(shape, dtype=np.float32)
+        cv2.fillConvexPoly(mask, corners.round().astype(np.int32), 1.0)
+        return mask
+
+
+@dataclass(frozen=True)
+class RegionRule:
+    """How the region is chosen in each frame.
+
+    ``center`` is the central square, what torchvision's own transforms show a classifier, without their cut margin;
+    ``frame`` the whole frame, squeezed into the network's square; ``square`` one square of the frame; ``sheet`` a square
+    around the patch, of which the patch covers ``area``, and the central square while no sheet is seen.
+    """
+
+    kind: Literal["center", "frame", "square", "sheet"] = "center"
+    square: Region | None = None
+    area: float = _DEFAULT_AREA
+
+    @classmethod
+    def parse(cls, text: str) -> "RegionRule":
+        """From ``center``, ``frame``, ``sheet``, ``sheet:0.15`` or ``left,top,side``.
+
+        Raises:
+            InputError: none of them.
+        """
+        kind, colon, area = text.strip().lower().partition(":")
+        if kind == "sheet":
+            try:
+                share = float(area) if colon else _DEFAULT_AREA
+            except ValueError:
+                share = math.nan
+            if not 0.005 <= share <= 0.9:
+                raise InputError(f"region {text!r}: the patch's share of the square must lie between 0.005 and 0.9")
+            return cls("sheet", area=share)
+        if kind == "center" and not colon:
+            return cls("center")
+        if kind == "frame" and not colon:
+            return cls("frame")
+        numbers = _SQUARE.fullmatch(text.replace(" ", ""))
+        if numbers is None:
+            raise InputError(f"unknown region {text!r}; {_WORDS}")
+        left, top, side = (int(n) for n in numbers.groups())
+        if side < _SMALLEST_PX:
+            raise InputError(f"region {text!r}: a side of {side} pixels is too small; from {_SMALLEST_PX} on")
+        return cls("square", Region(left, top, side, side))
+
+    @classmethod
+    def dragged(cls, start: tuple[float, float], end: tuple[float, float]) -> "RegionRule | None":
+        """The square between two points of a frame that a hand dragged over; None for a mere click."""
+        side = round(max(abs(end[0] - start[0]), abs(end[1] - start[1])))
+        if side < _SMALLEST_PX:
+            return None
+        left, top = (round(a if b >= a else a - side) for a, b in zip(start, end, strict=True))
+        return cls("square", Region(max(0, left), max(0, top), side, side))
+
+    def at(self, shape: tuple[int, ...], pose: SheetPose | None) -> Region:
+        """The region in a frame of (height, width, ...) in which the sheet has ``pose``; a square is moved into the frame."""
+        height, width = shape[:2]
+        if self.kind == "frame":
+            return Region(0, 0, width, height)
+        if self.square is not None:
+            return _inside(self.square.left, self.square.top, self.square.width, shape)
+        if self.kind == "sheet" and pose is not None and pose.patch_px > 0:
+            side = math.sqrt(pose.patch_px / self.area)
+            x, y = pose.patch_corners_px.mean(axis=0)
+            side = max(_SMALLEST_PX, min(side, width, height))
+            return _inside(round(float(x) - side / 2), round(float(y) - side / 2), round(side), shape)
+        side = min(width, height)
+        return Region((width - side) // 2, (height - side) // 2, side, side)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raises:
+        InputError: a square that lies outside of frames of (height, width, ...).
+        """
+        height, width = shape[:2]
+        if self.square and (self.square.left + _SMALLEST_PX > width or self.square.top + _SMALLEST_PX > height):
+            raise InputError(f"region {self} lies outside of frames of {width}x{height}")
+
+    def __str__(self) -> str:
+        if self.square is not None:
+            return f"{self.square.left},{self.square.top},{self.square.width}"
+        return f"sheet:{self.area:g}" if self.kind == "sheet" else self.kind
+
+
+def _inside(left: int, top: int, side: int, shape: tuple[int, ...]) -> Region:
+    """The square of that side, or the largest there is, moved into the frame."""
+    height, width = shape[:2]
+    side = min(side, width, height)
+    return Region(max(0, min(left, width - side)), max(0, min(top, height - side)), side, side)

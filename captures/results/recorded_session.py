@@ -1,0 +1,131 @@
+"""A session read back from its folder: its rows, its record, its sheets, and its frames as they came."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera.intrinsics import Intrinsics
+from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector
+from calibration.common.files import read_json
+from calibration.sheet.layout import SheetLayout
+from calibration.sheet.pdf_reader import printed_layouts
+from captures.inference.region import Region
+from captures.results.aggregation import Tally, tally_of
+from captures.sources.opencv import rgb
+from captures.storage import FrameRow, read_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A frame as it came in which its sheet is found again."""
+
+    row: FrameRow
+    picture: NDArray[np.uint8]  # (H, W, 3) RGB
+    pose: SheetPose
+    region: Region
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedSession:
+    """A session on disk.
+
+    Attributes:
+        folder: of the session.
+        record: ``session.json``; empty where it was lost.
+        rows: all of them, by frame.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    rows: Sequence[FrameRow]
+
+    @classmethod
+    def open(cls, folder: Path) -> "RecordedSession":
+        """Read a session.
+
+        Raises:
+            InputError: no session there, or a damaged one.
+        """
+        rows = read_rows(folder)
+        record = folder / "session.json"
+        return cls(folder, read_json(record) if record.is_file() else {}, rows)
+
+    @property
+    def target(self) -> str | None:
+        """Name of the class aimed at."""
+        return self.record.get("target")
+
+    @property
+    def run(self) -> Path | None:
+        """The run's folder, where it is still there."""
+        return self._noted("run", "run.json")
+
+    @property
+    def sheet(self) -> Path | None:
+        """The printed PDF, where it is still there."""
+        noted = self.record.get("sheet")
+        path = self.folder / noted if noted else None
+        return path if path is not None and path.is_file() else None
+
+    @cached_property
+    def tally(self) -> Tally:
+        """What the rows add up to."""
+        return tally_of(self.rows, self.target, self.record.get("plan"))
+
+    @cached_property
+    def layouts(self) -> tuple[SheetLayout, ...]:
+        """The sheets that were shown; empty where the PDF is gone."""
+        return printed_layouts(self.sheet) if self.sheet else ()
+
+    @cached_property
+    def _detector(self) -> cv2.aruco.ArucoDetector:
+        return make_detector()
+
+    def lens(self, shape: tuple[int, ...]) -> Intrinsics:
+        """The camera's as the session had it, for frames of (height, width, ...)."""
+        height, width = shape[:2]
+        noted = self.record.get("intrinsics")
+        return Intrinsics.from_dict(noted).resized(width, height) if noted else Intrinsics.from_hfov(width, height)
+
+    def keeps(self, row: FrameRow) -> bool:
+        """Whether the frame of a row was kept as it came."""
+        return self._raw(row).is_file()
+
+    def frame(self, row: FrameRow) -> NDArray[np.uint8] | None:
+        """The frame of a row as it came, (H, W, 3) RGB, if it was kept."""
+        picture = cv2.imread(str(self._raw(row))) if self.keeps(row) else None
+        return None if picture is None else rgb(picture)
+
+    def pose(self, frame: NDArray[np.uint8]) -> SheetPose | None:
+        """Of the sheet in a frame (H, W, 3) RGB, if one is found."""
+        return find_sheet(frame, self.layouts, self.lens(frame.shape), self._detector) if self.layouts else None
+
+    def shown(self, model: str, condition: str) -> Iterator[Shown]:
+        """The frames that were kept as they came, of one model's rows with one sheet, as far as the sheet is found in them."""
+        for row in self.rows:
+            if row.model != model or row.condition != condition or row.distance_m is None:
+                continue
+            frame = self.frame(row)
+            if frame is None:
+                continue
+            pose = self.pose(frame)
+            if pose is None or pose.layout.kind != condition:
+                continue
+            height, width = frame.shape[:2]
+            region = Region(*json.loads(row.region)) if row.region else Region(0, 0, width, height)
+            yield Shown(row, frame, pose, region)
+
+    def _raw(self, row: FrameRow) -> Path:
+        return self.folder / "raw" / f"{row.frame:06d}.jpg"
+
+    def _noted(self, what: str, file: str) -> Path | None:
+        noted = self.record.get(what)
+        path = self.folder / noted if noted else None
+        return path if path is not None and (path / file).is_file() else None

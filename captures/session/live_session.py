@@ -1,0 +1,377 @@
+"""A session: frames through the models into a folder, until the source ends or the person does."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera.intrinsics import DEFAULT_HFOV_DEG, Intrinsics
+from calibration.common.errors import InputError, PhyspatchError
+from calibration.common.files import write_json
+from calibration.sheet.layout import SheetLayout
+from captures.inference.analyser import Analyser, Analysis, open_analyser
+from captures.inference.pipeline import Pipeline
+from captures.inference.region import RegionRule
+from captures.protocol.plan import EVERYWHERE, Director, Protocol
+from captures.protocol.pose_map import PoseMap
+from captures.results.aggregation import Tally
+from captures.session.clips import Filing
+from captures.session.recorder import KeepRule, Recorder
+from captures.sources.frame import Event
+from captures.sources.opening import Source
+from captures.sources.virtual_rig import VirtualRig
+from captures.storage import SessionStore, export_csv
+from captures.viewers.controls import Command, Standing, Viewer
+from captures.viewers.overlay import annotate
+from physpatch.records.environment import device_name, versions
+from physpatch.victims.protocol import Detector, Victim
+
+SESSIONS_FOLDER = Path("sessions")
+_FPS_WINDOW = 15
+_TICK_S = 0.05  # how often keys and buttons are asked for while no frames come
+
+OnFrame = Callable[[Analysis, NDArray[np.uint8]], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class SessionPlan:
+    """What a session looks with and for.
+
+    Attributes:
+        defended: the classifier behind defences, each with rows of its own.
+        layouts: the printed sheets that may show; empty when none was printed.
+        intrinsics: of the camera; None assumes ``hfov_deg``, or a typical field of view.
+        target: the class aimed at, ``{"index": int, "name": str}`` as in a patch file, or None.
+        goal, scope: what the patch shall do to a detector, see ``calibration.common.success.Aim``.
+        label: the class truly before the camera, where the person says so.
+        condition: which sheet is shown in frames where no markers are seen.
+        light: the person's name for it.
+        region: what the classifier sees of a frame; a detector sees all of it.
+        protocol: what is to be shown, step by step.
+        every, max_fps: which frames are analysed: one of so many, at most so many a second.
+        keep: which frames are kept as they came.
+        notes: free JSON for ``session.json``, such as the run and the PDF.
+    """
+
+    classifier: Victim
+    detector: Detector | None = None
+    defended: Sequence[Victim] = ()
+    layouts: Sequence[SheetLayout] = ()
+    intrinsics: Intrinsics | None = None
+    hfov_deg: float | None = None
+    target: dict[str, Any] | None = None
+    goal: str = "auto"
+    scope: str = "patch"
+    label: str | None = None
+    condition: str | None = None
+    light: str | None = None
+    grad_cam: bool = True
+    region: RegionRule = field(default_factory=RegionRule)
+    protocol: Protocol | None = None
+    every: int = 1
+    max_fps: float | None = None
+    max_frames: int | None = None
+    keep: KeepRule = field(default_factory=KeepRule)
+    notes: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.intrinsics is None:
+            self.lens((1, 1))  # a field of view that cannot be is refused before anything is opened
+
+    def lens(self, shape: tuple[int, ...]) -> Intrinsics:
+        """The intrinsics for frames of (height, width, ...): the given ones at that size, else from the field of view."""
+        height, width = shape[:2]
+        if self.intrinsics is None:
+            return Intrinsics.from_hfov(width, height, self.hfov_deg or DEFAULT_HFOV_DEG)
+        return self.intrinsics.resized(width, height)
+
+
+def film_rig(
+    rig: VirtualRig,
+    victim: Victim,
+    target: dict[str, Any] | None,
+    out: Path,
+    *,
+    detector: Detector | None = None,
+    keep: str = "all",
+    **notes: Any,
+) -> Path:
+    """A session of all that the virtual rig shows, without Grad-CAM; the arguments are those of :class:`SessionPlan`."""
+    plan = SessionPlan(
+        victim,
+        detector=detector,
+        layouts=rig.layouts,
+        intrinsics=rig.intrinsics,
+        target=target,
+        grad_cam=False,
+        keep=KeepRule.parse(keep),
+        notes=notes,
+    )
+    return run_session(rig, plan, out)
+
+
+def run_session(
+    source: Source,
+    plan: SessionPlan,
+    out: Path,
+    *,
+    viewers: Sequence[Viewer] = (),
+    on_frame: OnFrame = lambda *_: True,
+) -> Path:
+    """Record a session into the folder ``out``: ``session.db`` as it goes, video, key frames, ``frames.csv``, ``session.json``.
+
+    Args:
+        source: an opened source or the virtual rig.
+        plan: models, sheets and target.
+        out: the session folder; it must not hold a session yet.
+        viewers: what shows the session and passes on what people ask.
+        on_frame: called with each analysis and its annotated (H, W, 3) RGB picture; returning False ends the session.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        InputError: ``out`` holds a session already.
+        PhyspatchError: the source failed or the disk is full; what was captured is kept and readable.
+    """
+    if (out / "session.db").exists():
+        raise InputError(f"{out} holds a session already; give another --out")
+    record = _describe(plan)
+    session = _Session(source, plan, viewers, on_frame)
+    status = "ended"
+    with SessionStore(out / "session.db") as store, Recorder(out, source.fps, plan.keep) as recorder:
+        write_json(out / "session.json", record | {"status": "recording"})
+        try:
+            if not session.run(store, recorder):
+                status = "stopped by the person"
+        except KeyboardInterrupt:
+            status = "interrupted"
+        except BaseException:
+            status = "failed"
+            raise
+        finally:
+            with suppress(PhyspatchError):  # a full disk was said already
+                store.add([], session.events())
+            export_csv(out)
+            write_json(out / "session.json", record | {"status": status} | session.account())
+    return out
+
+
+class _Session:
+    """What one session keeps in mind while it runs."""
+
+    def __init__(self, source: Source, plan: SessionPlan, viewers: Sequence[Viewer], on_frame: OnFrame) -> None:
+        self._source, self._plan, self._viewers, self._on_frame = source, plan, viewers, on_frame
+        self._director = Director(plan.protocol) if plan.protocol else None
+        self._filing = Filing(self._director, plan.condition, plan.light)
+        target = None if plan.target is None else str(plan.target["name"])
+        self.standing = Standing(
+            Tally(target, plan.protocol),
+            PoseMap(self._director.grid if self._director else EVERYWHERE),
+            target,
+            str(plan.region),
+            self._director,
+            light=plan.light,
+        )
+        self._events: list[Event] = []
+        self._stopped = False
+        self._finished: deque[float] = deque(maxlen=_FPS_WINDOW)
+        self._paused_frames = 0
+        self._gaps: list[float] = []
+        self._lost_at: float | None = None
+        self._delays = (0, 0.0, 0.0)  # how many, their sum, the longest
+        self._time_s = 0.0
+        self._shape: tuple[int, ...] | None = None
+        self._begun = time.monotonic()
+        self._pipeline: Pipeline | None = None
+
+    def run(self, store: SessionStore, recorder: Recorder) -> bool:
+        """Until the source ends (True) or somebody stops it (False)."""
+        plan, standing = self._plan, self.standing
+        self._announce_step()
+        with (
+            open_analyser(
+                plan.classifier,
+                plan.detector,
+                plan.layouts,
+                plan.lens,
+                plan.target,
+                with_cam=plan.grad_cam,
+                rule=plan.region,
+                label=plan.label,
+                further=plan.defended,
+                goal=plan.goal,
+                scope=plan.scope,
+            ) as analyser,
+            Pipeline(
+                self._source,
+                analyser,
+                overlap=plan.classifier.device.type != "cpu",
+                every=plan.every,
+                max_fps=plan.max_fps,
+                max_frames=plan.max_frames,
+            ) as pipeline,
+        ):
+            self._pipeline = pipeline
+            for analysis in pipeline.analyses(_TICK_S):
+                standing.trouble = self._source.status()
+                if analysis is not None:
+                    self._take(analysis, store, recorder)
+                elif events := self.events():
+                    store.add([], events)
+                for viewer in self._viewers:
+                    for command in viewer.poll(standing):
+                        self._obey(command, analyser)
+                if self._stopped:
+                    return False
+        if not standing.frames and not self._paused_frames:
+            raise PhyspatchError("the source ended before its first frame")
+        return True
+
+    def _take(self, analysis: Analysis, store: SessionStore, recorder: Recorder) -> None:
+        """One frame: filed, stored, drawn, recorded, shown."""
+        standing, director = self.standing, self._director
+        frame = analysis.frame
+        if self._shape is None:
+            self._plan.region.check(frame.image.shape)
+        self._time_s, self._shape = frame.time_s, frame.image.shape
+        self._finished.append(time.monotonic())
+        lasted = self._finished[-1] - self._finished[0]
+        standing.fps = (len(self._finished) - 1) / lasted if lasted > 0 else 0.0
+        if standing.recording:
+            before = director.step if director else None
+            analysis = self._filing.file(analysis)
+            if director is not None and director.step is not before:
+                self._note("done", str(before and before.number))
+                self._announce_step()
+            standing.frames += 1
+            standing.tally.add(analysis.rows)
+            standing.poses.add(analysis.rows[0])
+        else:
+            self._paused_frames += 1
+        self._account_delay(analysis)
+        condition = analysis.rows[0].condition
+        standing.hint = director.hint(condition, analysis.pose) if director else ""
+        standing.dropped = self._source.dropped
+        picture = annotate(analysis, standing)
+        if standing.recording:
+            store.add(analysis.rows, self.events())
+            recorder.add(analysis, picture)
+        if not self._on_frame(analysis, picture):
+            self._stopped = True
+        for viewer in self._viewers:
+            viewer.show(analysis, picture, standing)
+
+    def _obey(self, command: Command, analyser: Analyser) -> None:
+        """Do what a person asked, and note it."""
+        standing, director = self.standing, self._director
+        match command.do:
+            case "stop":
+                self._stopped = True
+            case "pause" | "resume":
+                standing.recording = command.do == "resume"
+                self._filing.clips.cut()
+            case "region":
+                rule = RegionRule.parse(command.value)
+                try:
+                    if self._shape is not None:
+                        rule.check(self._shape)
+                except InputError as error:
+                    return self._note("refused", str(error))
+                analyser.rule, standing.region = rule, str(rule)
+            case "condition":
+                self._filing.condition = command.value
+            case "light":
+                self._filing.light = standing.light = command.value or None
+                self._filing.clips.cut()
+            case "skip" | "back" | "confirm" if director is not None:
+                {"skip": director.skip, "back": director.back, "confirm": director.confirm}[command.do]()
+                standing.light = director.light
+        self._note(command.do, command.value)
+        if director is not None and command.do in ("skip", "back"):
+            self._announce_step()
+
+    def _announce_step(self) -> None:
+        if self._director is not None and self._director.step is not None:
+            self._note("step", f"{self._director.step.number}: {self._director.step}")
+
+    def _note(self, kind: str, words: str = "") -> None:
+        self._events.append(Event(round(self._time_s, 3), kind, words))
+
+    def events(self) -> list[Event]:
+        """What happened since the last call, the source's first."""
+        for event in (found := self._source.take_events()):
+            if event.kind == "lost":
+                self._lost_at = event.time_s
+            elif event.kind == "back" and self._lost_at is not None:
+                self._gaps.append(event.time_s - self._lost_at)
+                self._lost_at = None
+        own, self._events = self._events, []
+        return found + own
+
+    def _account_delay(self, analysis: Analysis) -> None:
+        if analysis.frame.captured is not None:
+            self.standing.delay_s = delay = time.monotonic() - analysis.frame.captured
+            n, total, longest = self._delays
+            self._delays = (n + 1, total + delay, max(longest, delay))
+
+    def account(self) -> dict[str, Any]:
+        """Every frame: what ``session.json`` says at the end.
+
+        ``dropped`` came while the models were busy, ``passed_over`` were left out by ``every`` and ``max_fps``; a frame or two
+        may have been under way when the session ended.
+        """
+        n, total, longest = self._delays
+        director = self._director
+        progress = {"steps_done": sorted(director.done), "steps_skipped": sorted(director.skipped)} if director else {}
+        return {
+            "captured": self._source.captured,
+            "frames": self.standing.frames,
+            "frames_while_paused": self._paused_frames,
+            "dropped": self._source.dropped,
+            "passed_over": self._pipeline.passed_over if self._pipeline else 0,
+            "seconds": round(time.monotonic() - self._begun, 2),
+            "gaps": len(self._gaps) + (self._lost_at is not None),
+            "gap_seconds": round(sum(self._gaps), 2),
+            "delay_s": {"mean": round(total / n, 4), "longest": round(longest, 4)} if n else None,
+        } | progress
+
+
+def _describe(plan: SessionPlan) -> dict[str, Any]:
+    models = [m for m in (plan.classifier, *plan.defended, plan.detector) if m is not None]
+    return {
+        "physpatch_session": 2,
+        "begun": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "target": plan.target and plan.target["name"],
+        "label": plan.label,
+        "light": plan.light,
+        "region": str(plan.region),
+        "every": plan.every,
+        "max_fps": plan.max_fps,
+        "keep": plan.keep.which if plan.keep.which != "every" else plan.keep.every,
+        "models": [
+            {"name": m.name, "task": m.task, "source": m.weights.source, "sha256": m.weights.sha256}
+            | ({"defence": m.name.rpartition("+")[2]} if m in plan.defended else {})
+            for m in models
+        ],
+        "device": device_name(plan.classifier.device),
+        "sheets": [{"kind": s.kind, "id": s.patch_id, "size_mm": s.patch.width_mm} for s in plan.layouts],
+        "intrinsics": plan.intrinsics and plan.intrinsics.to_dict(),
+        "intrinsics_assumed": plan.intrinsics is None or plan.intrinsics.assumed,
+        "versions": versions(),
+        "plan": plan.protocol and plan.protocol.to_dict(),
+    } | (plan.notes or {})
+
+
+def new_session_folder() -> Path:
+    """A name for a fresh folder under ``sessions/``, by the time."""
+    stem = time.strftime("%Y%m%d-%H%M%S")
+    names = chain([stem], (f"{stem}-{n}" for n in count(2)))
+    return next(SESSIONS_FOLDER / name for name in names if not (SESSIONS_FOLDER / name).exists())

@@ -1,0 +1,120 @@
+"""What is asked of a camera's driver: resolution, rate, format, exposure, white balance, focus."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+
+from calibration.common.errors import InputError, unknown_name
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_EXTENT = re.compile(r"(\d+)x(\d+)", re.IGNORECASE)
+_LOCKABLE = {  # what can be automatic: the value's property, and that of its automatic
+    "exposure": (cv2.CAP_PROP_EXPOSURE, cv2.CAP_PROP_AUTO_EXPOSURE),
+    "white_balance": (cv2.CAP_PROP_WB_TEMPERATURE, cv2.CAP_PROP_AUTO_WB),
+    "focus": (cv2.CAP_PROP_FOCUS, cv2.CAP_PROP_AUTOFOCUS),
+}
+# Video for Linux numbers its exposure modes 1 (manual) and 3 (automatic); OpenCV's other backends take 0.25 and 0.75.
+_EXPOSURE_MODES = {"V4L2": {False: 1.0, True: 3.0}}
+_OTHER_EXPOSURE_MODES = {False: 0.25, True: 0.75}
+_TOLERANCE = 0.02  # drivers round
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """What was asked for, by name: ``resolution`` (640x480), ``fps``, ``format`` (MJPG), and ``exposure``, ``white_balance``
+    and ``focus``, each ``auto``, ``lock`` (stay as it is now) or a number of the driver's own units."""
+
+    asked: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, pairs: Sequence[str]) -> "CameraSettings":
+        """From ``name=value`` words.
+
+        Raises:
+            InputError: not such a pair, no such name, or a value that cannot be.
+        """
+        asked: dict[str, str] = {}
+        for pair in pairs:
+            name, equals, value = (part.strip() for part in pair.partition("="))
+            name = name.lower().replace("-", "_")
+            if not equals or not value:
+                raise InputError(f"camera setting {pair!r} is no NAME=VALUE, such as exposure=lock")
+            if name not in _KINDS:
+                raise unknown_name("camera setting", name, _KINDS)
+            words, fits, _ = _KINDS[name]
+            if not fits(value):
+                raise InputError(f"camera setting {name}={value}: expected {words}")
+            asked[name] = value
+        return cls(asked)
+
+    def apply(self, capture: cv2.VideoCapture) -> list[str]:
+        """Ask the driver of an open capture; what it refused, in words, empty where it did all."""
+        refused = [ask(capture, name, self.asked[name]) for name, (_, _, ask) in _KINDS.items() if name in self.asked]
+        return [words for words in refused if words]
+
+
+def _set_resolution(capture: cv2.VideoCapture, _name: str, value: str) -> str:
+    width, height = (int(n) for n in value.lower().split("x"))
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
+    got = round(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    return "" if got == (width, height) else f"resolution {value} refused: it sends {got[0]}x{got[1]}"
+
+
+def _set_fps(capture: cv2.VideoCapture, _name: str, value: str) -> str:
+    capture.set(cv2.CAP_PROP_FPS, float(value))
+    return _differs("fps", float(value), capture.get(cv2.CAP_PROP_FPS))
+
+
+def _set_format(capture: cv2.VideoCapture, _name: str, value: str) -> str:
+    wanted = cv2.VideoWriter.fourcc(*value.upper())
+    capture.set(cv2.CAP_PROP_FOURCC, wanted)
+    got = int(capture.get(cv2.CAP_PROP_FOURCC))
+    spelled = "".join(chr(got >> shift & 0xFF) for shift in (0, 8, 16, 24)).strip("\x00 ") if got > 0 else "its own"
+    return "" if got == wanted else f"format {value} refused: it sends {spelled}"
+
+
+def _set_lockable(capture: cv2.VideoCapture, name: str, value: str) -> str:
+    number, automatic = _LOCKABLE[name]
+    now = capture.get(number)
+    modes = {False: 0.0, True: 1.0}
+    if name == "exposure":
+        modes = _EXPOSURE_MODES.get(capture.getBackendName(), _OTHER_EXPOSURE_MODES)
+    switched = capture.set(automatic, modes[value == "auto"])
+    if value == "auto":
+        return "" if switched else f"{name} auto refused by the driver"
+    wanted = now if value == "lock" else float(value)
+    if not capture.set(number, wanted):
+        return f"{name} {value} refused by the driver"
+    return _differs(name, wanted, capture.get(number))
+
+
+def _differs(name: str, wanted: float, got: float) -> str:
+    close = abs(got - wanted) <= _TOLERANCE * max(1.0, abs(wanted))
+    return "" if close else f"{name} {wanted:g} refused: it has {got:g}"
+
+
+def _is_number(value: str) -> bool:
+    return _NUMBER.fullmatch(value) is not None
+
+
+def _is_lock(value: str) -> bool:
+    return value in ("auto", "lock") or _is_number(value)
+
+
+_Kind = tuple[str, Callable[[str], bool], Callable[[cv2.VideoCapture, str, str], str]]
+_LOCK: _Kind = ("auto, lock or a number", _is_lock, _set_lockable)
+_KINDS: dict[str, _Kind] = {  # a format decides which resolutions there are, and both which rates: asked in this order
+    "format": ("four letters such as MJPG", lambda value: len(value) == 4 and value.isascii(), _set_format),
+    "resolution": (
+        "WIDTHxHEIGHT such as 1280x720",
+        lambda value: _EXTENT.fullmatch(value) is not None,
+        _set_resolution,
+    ),
+    "fps": ("a number", lambda value: _is_number(value) and float(value) > 0, _set_fps),
+    "exposure": _LOCK,
+    "white_balance": _LOCK,
+    "focus": _LOCK,
+}

@@ -1,0 +1,170 @@
+"""Cameras and streams: found by index, name or URL, asked for what they should do, and opened again when they are lost."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.common.errors import InputError, UnavailableError
+from captures.sources.camera_settings import CameraSettings
+from captures.sources.latest_frame import LiveFrames
+from captures.sources.opencv import connect, plausible_fps
+
+_STALL_SECONDS = 5.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 8.0  # between attempts to open it again, doubled each time
+_PATIENCE_S = 60.0
+_POLL_S = 0.05
+
+
+def camera_names() -> dict[int, str]:
+    """The cameras of this machine by index."""
+    from cv2_enumerate_cameras import enumerate_cameras
+
+    return {camera.index: camera.name for camera in enumerate_cameras()}
+
+
+def find_camera(name: str) -> int | None:
+    """The index of the camera whose name has ``name`` in it, whatever its case; None where none has.
+
+    Raises:
+        InputError: several have.
+    """
+    found = {index: full for index, full in camera_names().items() if name.lower() in full.lower()}
+    distinct = set(found.values())
+    if len(distinct) > 1:
+        raise InputError(f"{name!r} fits several cameras: {', '.join(sorted(distinct))}; write more of the name")
+    return min(found, default=None)  # drivers list one camera more than once: the first is the one that films
+
+
+class CameraSource(LiveFrames):
+    """A camera or stream that is opened again when it is unplugged, ends or stalls; the time without it is a gap."""
+
+    def __init__(
+        self, open_capture: Callable[[], cv2.VideoCapture], name: str, patience_s: float = _PATIENCE_S
+    ) -> None:
+        """Open it.
+
+        Args:
+            open_capture: makes a fresh capture, each time.
+            name: for people.
+            patience_s: how long a lost one is tried again before the session ends.
+
+        Raises:
+            UnavailableError: it does not open.
+        """
+        capture = connect(open_capture, name)
+        super().__init__(name, plausible_fps(capture))
+        self._open, self._patience_s = open_capture, patience_s
+        self._closed = threading.Event()
+        self._pump: _Pump | None = None
+        self._keeper = threading.Thread(target=self._keep_open, args=(capture,), daemon=True, name=f"keep {name}")
+        self._keeper.start()
+
+    @classmethod
+    def camera(cls, index: int, settings: CameraSettings) -> "CameraSource":
+        """A camera of this machine, as the driver lets it be set."""
+        refused: list[str] = []
+
+        def open_capture() -> cv2.VideoCapture:
+            capture = cv2.VideoCapture(index)
+            if capture.isOpened():
+                refused[:] = settings.apply(capture)
+            return capture
+
+        source = cls(open_capture, f"camera {index}")
+        for words in refused:
+            source.note("refused", words)
+        return source
+
+    @classmethod
+    def stream(cls, url: str) -> "CameraSource":
+        """An http or rtsp stream."""
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 4000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * _STALL_SECONDS)]
+        return cls(lambda: cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits), f"stream {url}")
+
+    def close(self) -> None:
+        self._closed.set()
+        super().close()
+
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)
+        self._keeper.join(_STALL_SECONDS)
+        if self._pump is not None:
+            self._pump.join(_STALL_SECONDS)
+
+    def _keep_open(self, capture: cv2.VideoCapture) -> None:
+        wait_s, lost_at = _FIRST_WAIT_S, time.monotonic()
+        while True:
+            pump = self._pump = _Pump(capture, self.put, self.name)
+            why = self._follow(pump)
+            if why is None:
+                self.end()
+                return
+            if pump.frames:
+                wait_s, lost_at = _FIRST_WAIT_S, time.monotonic()
+            again = None
+            while again is None:
+                if time.monotonic() - lost_at > self._patience_s:
+                    self.end(
+                        f"{self.name} {why} and did not come back within {self._patience_s:g} s; what came before is kept"
+                    )
+                    return
+                self.lose(f"{self.name} {why}; trying again")
+                if self._closed.wait(wait_s):
+                    return
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+                try:
+                    again = connect(self._open, self.name)
+                except UnavailableError:
+                    why = "does not open"
+            capture = again
+
+    def _follow(self, pump: "_Pump") -> str | None:
+        """Watch over one connection; why it ended, or None where it should."""
+        while not self._closed.is_set():
+            if pump.ended.wait(_POLL_S):
+                return None if pump.finished else "sends nothing any more"
+            if time.monotonic() - pump.last_at > _STALL_SECONDS:
+                pump.abandon()
+                return f"has sent nothing for {_STALL_SECONDS:g} s"
+        pump.abandon()
+        return None
+
+
+class _Pump:
+    """Reads one connection until it ends. It alone releases the capture: to do so under a blocked read crashes."""
+
+    def __init__(self, capture: cv2.VideoCapture, on_picture: Callable[[NDArray[np.uint8]], None], name: str) -> None:
+        self._capture, self._on_picture = capture, on_picture
+        self.ended = threading.Event()
+        self.finished = False  # it is a file behind a URL, and came to its end
+        self.frames = 0
+        self.last_at = time.monotonic()
+        self._abandoned = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True, name=f"read {name}")
+        self._thread.start()
+
+    def abandon(self) -> None:
+        """Have it stop after the read that it is in, however long that takes."""
+        self._abandoned.set()
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+
+    def _read(self) -> None:
+        length = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        while not self._abandoned.is_set():
+            ok, picture = self._capture.read()
+            if self._abandoned.is_set():
+                break
+            if not ok:
+                self.finished = 0 < length <= self.frames + 1
+                break
+            self.frames += 1
+            self.last_at = time.monotonic()
+            self._on_picture(picture)
+        self._capture.release()
+        self.ended.set()

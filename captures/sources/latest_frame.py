@@ -1,0 +1,107 @@
+"""Frames that come whether or not anybody asks: the newest is kept, so that slow models never make the picture lag behind."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.common.errors import UnavailableError
+from captures.sources.frame import Event, Frame
+from captures.sources.opencv import rgb
+
+
+class LiveFrames:
+    """A slot for the newest frame, filled by some thread with :meth:`put` and emptied by iterating.
+
+    Attributes:
+        captured: frames that came since the first one was taken.
+    """
+
+    live = True
+
+    def __init__(self, name: str, fps: float) -> None:
+        self.name, self.fps = name, fps
+        self.captured = self._taken = 0
+        self._changed = threading.Condition()
+        self._newest: tuple[NDArray[np.uint8], float, int] | None = None
+        self._events: list[Event] = []
+        self._status = ""
+        self._lost = False
+        self._failure = ""
+        self._ended = False
+        self._started: float | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._newest is not None or self._ended)
+                if self._newest is None:
+                    if self._failure:
+                        raise UnavailableError(self._failure)
+                    return
+                (picture, at, number), self._newest = self._newest, None
+                if self._started is None:  # models may have been loading while the camera ran
+                    self._started, self.captured, number = at, 1, 1
+                self._taken += 1
+            yield Frame(rgb(picture), at - self._started, number, captured=at)
+
+    def put(self, picture: NDArray[np.uint8]) -> None:
+        """Offer an (H, W, 3) BGR uint8 picture that was captured now."""
+        with self._changed:
+            if self._lost:
+                self._note("back")
+            self._status, self._lost = "", False
+            self.captured += 1
+            self._newest = (picture, time.monotonic(), self.captured)
+            self._changed.notify_all()
+
+    def lose(self, words: str) -> None:
+        """Tell that no frames come for the time being; the next one ends this."""
+        with self._changed:
+            if not self._lost and self._started is not None:
+                self._note("lost", words)
+                self._lost = True
+            self._status = words
+
+    def note(self, kind: str, words: str = "") -> None:
+        """Add an event."""
+        with self._changed:
+            self._note(kind, words)
+
+    @property
+    def dropped(self) -> int:
+        """Frames that came and were overtaken by newer ones."""
+        with self._changed:
+            return self.captured - self._taken - (self._newest is not None) if self._taken else 0
+
+    def take_events(self) -> list[Event]:
+        with self._changed:
+            events, self._events = self._events, []
+        return events
+
+    def status(self) -> str:
+        return self._status
+
+    def end(self, failure: str = "") -> None:
+        """No more frames come; after those that are there the iteration ends, with an UnavailableError where one failed."""
+        with self._changed:
+            self._ended, self._failure = True, self._failure or failure
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._newest = None
+        self.end()
+
+    def _note(self, kind: str, words: str = "") -> None:
+        since = 0.0 if self._started is None else time.monotonic() - self._started
+        self._events.append(Event(round(since, 3), kind, words))

@@ -1,0 +1,326 @@
+"""The virtual rig: a printed PDF before a simulated camera. The held-out physics.
+
+Written in numpy and OpenCV and without a line of the EOT code, so that what training learned is tested on something that
+it did not see: another printer's colours, another lens, another light, another noise. It also lets a person rehearse a session.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera.intrinsics import Intrinsics
+from calibration.camera.sheet_pose import rotation_matrix
+from calibration.colour.colour_map import linear_to_srgb, srgb_to_linear
+from calibration.common.errors import InputError
+from calibration.sheet.layout import SheetLayout, first_pages
+from calibration.sheet.pdf_reader import carried_layouts, printed_layouts, rasterise_sheet
+from captures.sources.frame import Frame
+from captures.sources.opening import FileSource
+
+FRAME_WH = (640, 480)
+RIG_HFOV_DEG = 60.0
+RIG_FPS = 10.0
+_SCAN_DPI = 120
+_SUPERSAMPLE = 2
+_ARM_M = (0.27, 0.42)  # how far from the camera a sheet of this height is held; larger ones farther
+_ARM_SHEET_MM = 165.0
+_TURN_DEG = {"yaw": 25.0, "pitch": 15.0, "roll": 15.0}
+_REACH = 0.3  # of the central square: how far from its centre the patch is held
+_FILM_ROOM = (0.95, 1.8)  # heights of the sheet that fit the picture, when it is filmed for calibration
+_GREY_WALL = 0.3
+_JITTER_DEG, _JITTER_MM = 1.0, 2.0  # a hand is not a tripod
+
+
+_PAPERS = {
+    "coated": {"bleed": (0.02, 0.08), "dot_gain": (1.05, 1.3), "floor": (0.015, 0.04)},
+    "plain": {"bleed": (0.08, 0.2), "dot_gain": (1.3, 1.8), "floor": (0.04, 0.08)},
+}
+
+
+@dataclass(frozen=True)
+class RigPose:
+    """Where the patch's centre is, in metres before the camera (x right, y down), and how the sheet is turned."""
+
+    distance_m: float
+    x_m: float
+    y_m: float
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+
+
+@dataclass(frozen=True)
+class RigTruth:
+    """A printer and a camera, drawn by seed. What calibration will have to find out, and training must not read.
+
+    Attributes:
+        ink: (3, 3) mixing of the inks in linear light; rows sum to the paper's reflectance.
+        dot_gain: exponent on linear reflectance; above 1 prints darker mid-tones.
+        ink_floor: reflectance of the darkest print.
+        sensor: (3, 3) colour matrix of the camera, white balance included.
+        blur_px, read_noise, shot_noise, vignette, jpeg_quality: the camera's.
+    """
+
+    ink: NDArray[np.float64]
+    dot_gain: float
+    ink_floor: float
+    sensor: NDArray[np.float64]
+    blur_px: float
+    read_noise: float
+    shot_noise: float
+    vignette: float
+    jpeg_quality: int
+
+    @classmethod
+    def draw(cls, seed: int, paper: str = "coated") -> "RigTruth":
+        """A random, plausible printer and camera; ``plain`` paper soaks up ink: duller, darker, less black."""
+        rng = np.random.default_rng(seed)
+        inks = _PAPERS[paper]
+        bleed = rng.uniform(*inks["bleed"], (3, 3)) * (1 - np.eye(3))
+        ink = (np.eye(3) - np.diag(bleed.sum(axis=1)) + bleed) * rng.uniform(0.86, 0.94)
+        mixing = rng.normal(0, 0.03, (3, 3)) * (1 - np.eye(3))
+        sensor = (np.eye(3) - np.diag(mixing.sum(axis=1)) + mixing) * rng.uniform(0.94, 1.06, (3, 1))
+        return cls(
+            ink,
+            rng.uniform(*inks["dot_gain"]),
+            rng.uniform(*inks["floor"]),
+            sensor,
+            rng.uniform(0.5, 0.9),
+            rng.uniform(0.002, 0.006),
+            rng.uniform(0.008, 0.015),
+            rng.uniform(0.1, 0.3),
+            int(rng.integers(85, 95)),
+        )
+
+
+class VirtualRig(FileSource):
+    """Shows the sheets of a PDF, cut out along the cut line, before photographs, at poses drawn by seed.
+
+    For each clip one background and one pose are drawn; every sheet of the PDF is then held there in turn, so that patch
+    and controls are seen at the same poses.
+    """
+
+    def __init__(
+        self,
+        pdf: Path,
+        backgrounds: Sequence[tuple[Path, str | None]],
+        *,
+        clips: int = 12,
+        frames_per_clip: int = 3,
+        seed: int = 0,
+        frame_wh: tuple[int, int] = FRAME_WH,
+        lens: Intrinsics | None = None,
+        truth: RigTruth | None = None,
+    ) -> None:
+        """Scan the sheets.
+
+        Args:
+            pdf: what ``physpatch print`` wrote.
+            backgrounds: photographs, each with the class that it shows, or None.
+            clips, frames_per_clip: how much is filmed of each sheet.
+            seed: of printer, camera, poses and noise.
+            frame_wh: size of the frames.
+            truth: the printer and camera; default one drawn by ``seed``.
+            lens: the camera's, with its distortion, which gives the size of the frames; default a plain pinhole.
+
+        Raises:
+            InputError: not such a PDF, or no backgrounds.
+        """
+        if not backgrounds:
+            raise InputError("the virtual rig needs at least one background photograph")
+        self.layouts = printed_layouts(pdf)
+        self.truth = truth or RigTruth.draw(seed)
+        self.intrinsics = lens or replace(Intrinsics.from_hfov(*frame_wh, RIG_HFOV_DEG), assumed=False)
+        self._rays = _rays(self.intrinsics)
+        self.fps = RIG_FPS
+        planned = carried_layouts(pdf)
+        self._sheets = [
+            _pyramid(_cut_out(_printed(_scan(pdf, layout, first), self.truth), layout))
+            for layout, first in zip(planned, first_pages(planned), strict=True)
+        ]
+        order = np.random.default_rng([seed, 1]).permutation(len(backgrounds))
+        self._backgrounds = [backgrounds[i] for i in order]
+        self._clips, self._frames_per_clip, self._seed = clips, frames_per_clip, seed
+
+    def __len__(self) -> int:
+        return self._clips * self._frames_per_clip * len(self.layouts)
+
+    def __iter__(self) -> Iterator[Frame]:
+        index = 0
+        for clip in range(self._clips):
+            path, label = self._backgrounds[clip % len(self._backgrounds)]
+            behind = self.background(path)
+            for page, layout in enumerate(self.layouts):
+                hand = np.random.default_rng([self._seed, 2, clip])  # the same poses and light for every sheet
+                pose = self._draw_pose(hand, layout)
+                for _ in range(self._frames_per_clip):
+                    image = self.render(page, _jittered(pose, hand), behind, hand)
+                    index += 1
+                    self.captured = index
+                    yield Frame(image, (index - 1) / self.fps, index, condition=layout.kind, clip=clip, label=label)
+
+    def film(
+        self, page: int, count: int, rng: np.random.Generator, *, turn_deg: float = 35.0, reach: float = 0.7
+    ) -> Iterator[Frame]:
+        """Stills of one sheet before grey, held near and far, turned and in all parts of the picture: for calibration.
+
+        Args:
+            page: number of the sheet in the PDF.
+            count: how many.
+            rng: of poses, light and noise.
+            turn_deg: the most about each axis.
+            reach: how far from the middle of the picture, as a share of half of it.
+        """
+        lens, size_m = self.intrinsics, _longest_mm(self.layouts[page]) / 1000
+        behind = np.full((lens.height, lens.width, 3), _GREY_WALL)
+        for number in range(count):
+            distance = size_m * lens.fx / lens.height * float(rng.uniform(*_FILM_ROOM))
+            x, y = rng.uniform(-reach, reach, 2) * (lens.width, lens.height) * distance / (2 * lens.fx)
+            pose = RigPose(distance, float(x), float(y), *(float(turn) for turn in rng.uniform(-turn_deg, turn_deg, 3)))
+            yield Frame(self.render(page, pose, behind, rng), number / self.fps, number + 1, clip=number)
+
+    def background(self, path: Path) -> NDArray[np.floating]:
+        """A photograph filling the frame, (H, W, 3) linear light."""
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise InputError(f"broken image {path}; remove or replace it")
+        width, height = self.intrinsics.width, self.intrinsics.height
+        factor = max(width / picture.shape[1], height / picture.shape[0])
+        size = (max(width, round(picture.shape[1] * factor)), max(height, round(picture.shape[0] * factor)))
+        picture = cv2.cvtColor(
+            cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC),
+            cv2.COLOR_BGR2RGB,
+        )
+        left, top = (size[0] - width) // 2, (size[1] - height) // 2
+        return srgb_to_linear(picture[top : top + height, left : left + width] / 255)
+
+    def render(
+        self, page: int, pose: RigPose, behind: NDArray[np.floating], rng: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        """One frame, (H, W, 3) RGB uint8: sheet number ``page`` of the PDF at ``pose`` before a linear background."""
+        layout, truth = self.layouts[page], self.truth
+        width, height = self.intrinsics.width, self.intrinsics.height
+        light = rng.uniform(0.75, 1.05) * _light_falloff((height, width), rng)
+        sheet, cover = self._project(self._sheets[page], layout, pose)
+        scene = sheet * light[..., None] + (1 - cover[..., None]) * behind
+        scene = cv2.GaussianBlur(scene, (0, 0), truth.blur_px)
+        scene = np.clip(scene @ truth.sensor.T, 0, None) * _vignette((height, width), truth.vignette)[..., None]
+        noise = np.sqrt(truth.read_noise**2 + truth.shot_noise**2 * scene)
+        exposed = np.clip(scene + rng.normal(0, 1, scene.shape) * noise, 0, 1)
+        pixels = (linear_to_srgb(exposed) * 255).round().astype(np.uint8)
+        _, packed = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, truth.jpeg_quality])
+        return cv2.cvtColor(cv2.imdecode(packed, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+    def _project(
+        self, sheet: list[NDArray[np.float32]], layout: SheetLayout, pose: RigPose
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The cut-out sheet through the lens, supersampled: light (H, W, 3) times coverage, and coverage (H, W)."""
+        width, height = self.intrinsics.width, self.intrinsics.height
+        turn = rotation_matrix(pose.yaw_deg, pose.pitch_deg, pose.roll_deg)
+        shift = 1000 * np.array([pose.x_m, pose.y_m, pose.distance_m])
+        to_plane = np.linalg.inv(np.column_stack([turn[:, 0], turn[:, 1], shift]))  # rays to millimetres on the sheet
+        on_sheet = self._rays @ to_plane.T.astype(np.float32)
+        center = layout.patch.corners_mm.mean(axis=0)
+        level = self._level(sheet, layout, pose)
+        per_mm = level.shape[1] / layout.cut.width_mm
+        with np.errstate(divide="ignore", invalid="ignore"):
+            x = ((on_sheet[..., 0] / on_sheet[..., 2] + center[0] - layout.cut.x_mm) * per_mm - 0.5).astype(np.float32)
+            y = ((on_sheet[..., 1] / on_sheet[..., 2] + center[1] - layout.cut.y_mm) * per_mm - 0.5).astype(np.float32)
+        layers = cv2.remap(level, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0, 0, 0, 0))
+        layers = cv2.resize(layers, (width, height), interpolation=cv2.INTER_AREA).astype(np.float64)
+        return layers[..., :3], layers[..., 3]
+
+    def _level(self, sheet: list[NDArray[np.float32]], layout: SheetLayout, pose: RigPose) -> NDArray[np.float32]:
+        """The scan at about the resolution at which it is seen, so that sampling does not alias."""
+        seen_per_mm = _SUPERSAMPLE * self.intrinsics.fx / (1000 * pose.distance_m)
+        halvings = np.log2(max(1.0, sheet[0].shape[1] / layout.cut.width_mm / seen_per_mm))
+        return sheet[min(len(sheet) - 1, int(halvings))]
+
+    def _draw_pose(self, rng: np.random.Generator, layout: SheetLayout) -> RigPose:
+        """A pose at which the whole cut-out sheet is in the frame, upright enough to be held by a hand."""
+        distance = float(rng.uniform(*_ARM_M)) * max(1.0, _longest_mm(layout) / _ARM_SHEET_MM)
+        turns = {f"{name}_deg": float(rng.uniform(-most, most)) for name, most in _TURN_DEG.items()}
+        # Classifiers look at the central square of a frame: that is where a person would hold it.
+        half_frame = min(self.intrinsics.width, self.intrinsics.height) / 2 * distance / self.intrinsics.fx
+        half_sheet = np.array([layout.cut.width_mm, layout.cut.height_mm]) / 2000
+        room = np.clip(half_frame - 1.15 * half_sheet, 0, 2 * _REACH * half_frame)
+        x, y = rng.uniform(-room, room)
+        return RigPose(distance, float(x), float(y), **turns)
+
+
+def _jittered(pose: RigPose, rng: np.random.Generator) -> RigPose:
+    turn, shift = rng.normal(0, _JITTER_DEG, 3), rng.normal(0, _JITTER_MM / 1000, 3)
+    return RigPose(
+        pose.distance_m + shift[2],
+        pose.x_m + shift[0],
+        pose.y_m + shift[1],
+        pose.yaw_deg + turn[0],
+        pose.pitch_deg + turn[1],
+        pose.roll_deg + turn[2],
+    )
+
+
+def _scan(pdf: Path, layout: SheetLayout, first_page: int) -> NDArray[np.uint8]:
+    """What lies inside the cut line; a large sheet coarser, since it is seen from farther away."""
+    dpi = _SCAN_DPI / max(1.0, _longest_mm(layout) / _ARM_SHEET_MM)
+    raster = rasterise_sheet(pdf, layout, first_page, dpi)
+    per_mm = dpi / 25.4
+    left, right, top, bottom = (
+        round(at * per_mm) for at in (layout.cut.x_mm, layout.cut.right_mm, layout.cut.y_mm, layout.cut.bottom_mm)
+    )
+    return raster[top:bottom, left:right]
+
+
+def _longest_mm(layout: SheetLayout) -> float:
+    return max(layout.cut.width_mm, layout.cut.height_mm)
+
+
+def _cut_out(printed: NDArray[np.float64], layout: SheetLayout) -> NDArray[np.float32]:
+    """Light and coverage (H, W, 4) of what is left after cutting: all of a scan, or a circle."""
+    height, width = printed.shape[:2]
+    cover = np.ones((height, width))
+    if layout.cut_shape == "circle":
+        y, x = np.indices((height, width)) + 0.5
+        cover = (np.hypot(y - height / 2, x - width / 2) <= min(height, width) / 2).astype(np.float64)
+    return np.dstack([printed * cover[..., None], cover]).astype(np.float32)
+
+
+def _pyramid(picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """The picture, and each time half of it."""
+    levels = [picture]
+    while min(levels[-1].shape[:2]) >= 32:
+        height, width = levels[-1].shape[:2]
+        levels.append(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+    return levels
+
+
+def _rays(lens: Intrinsics) -> NDArray[np.float32]:
+    """Direction (x, y, 1) of every supersampled pixel, (2H, 2W, 3)."""
+    across, down = ((np.arange(_SUPERSAMPLE * n) + 0.5) / _SUPERSAMPLE - 0.5 for n in (lens.width, lens.height))
+    pixels = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 1, 2)
+    plane = cv2.undistortPoints(pixels, lens.matrix, np.array(lens.distortion or (0.0,) * 5)).reshape(
+        len(down), len(across), 2
+    )
+    return np.dstack([plane, np.ones(plane.shape[:2])]).astype(np.float32)
+
+
+def _printed(scan: NDArray[np.uint8], truth: RigTruth) -> NDArray[np.float64]:
+    """What the printer makes of it: linear reflectance (H, W, 3)."""
+    linear = srgb_to_linear(scan / 255) ** truth.dot_gain
+    return truth.ink_floor + (1 - truth.ink_floor) * (linear @ truth.ink.T)
+
+
+def _light_falloff(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+    """A lamp from one side: a slope of brightness across the frame, mean 1."""
+    angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.25)
+    y, x = np.mgrid[-0.5 : 0.5 : shape[0] * 1j, -0.5 : 0.5 : shape[1] * 1j]
+    return 1 + slope * (x * np.cos(angle) + y * np.sin(angle))
+
+
+def _vignette(shape: tuple[int, int], strength: float) -> NDArray[np.float64]:
+    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+    return 1 - strength * (x**2 + y**2) / 2

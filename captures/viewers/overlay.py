@@ -1,0 +1,137 @@
+"""Drawing on a frame: heat, patch outline, boxes, labels, and what the person should do."""
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from captures.viewers.controls import Standing
+from physpatch.evaluation.figures.pictures import heat_overlay
+
+if TYPE_CHECKING:
+    from captures.inference.analyser import Analysis
+    from captures.protocol.plan import Director
+
+_WHITE = (255, 255, 255)
+_ORANGE, _BLUE, _YELLOW, _GREEN = (213, 94, 0), (0, 114, 178), (240, 228, 66), (0, 158, 115)  # Okabe and Ito's, RGB
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_LINE_PX = 22
+_LABEL_PX = 180  # about as wide as a label
+_INSET = 4  # of the frame's width and height
+_CELL_PX, _CELL_GAP_PX = 14, 3
+
+Line = tuple[str, tuple[int, int, int]]
+
+
+def annotate(analysis: "Analysis", standing: Standing) -> NDArray[np.uint8]:
+    """The frame with everything drawn on it, (H, W, 3) RGB uint8; the analysed frame itself is left alone."""
+    canvas = analysis.frame.image.copy()
+    region = analysis.located.region
+    if analysis.heat is not None:
+        part = region.cut(canvas)
+        part[:] = heat_overlay(part, analysis.heat)
+    if (region.width, region.height) != (canvas.shape[1], canvas.shape[0]):
+        corner = (region.left + region.width - 1, region.top + region.height - 1)
+        cv2.rectangle(canvas, (region.left, region.top), corner, _WHITE, 1)
+    if analysis.pose is not None:
+        outline = analysis.pose.patch_corners_px.round().astype(np.int32)
+        cv2.polylines(canvas, [outline], isClosed=True, color=_YELLOW, thickness=2, lineType=cv2.LINE_AA)
+    _boxes(canvas, analysis)
+    if analysis.detector_heat is not None:
+        _inset(canvas, analysis)
+    heads_up(canvas, _lines(analysis, standing))
+    if standing.director is not None:
+        _guide(canvas, standing, standing.director)
+    return canvas
+
+
+def _boxes(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
+    """A detector's boxes, the surest first; a label that would lie on another goes below it."""
+    labelled: list[tuple[int, int]] = []
+    for name, box in analysis.boxes:
+        x1, y1, x2, y2 = (round(edge) for edge in box.xyxy)
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), _BLUE, 2)
+        corner = (x1, max(y1, _LINE_PX))
+        while any(abs(corner[0] - x) < _LABEL_PX and abs(corner[1] - y) < _LINE_PX for x, y in labelled):
+            corner = (corner[0], corner[1] + _LINE_PX)
+        labelled.append(corner)
+        _label(canvas, f"{name} {box.score:.2f}", corner, _BLUE)
+
+
+def _inset(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
+    """The whole frame small, with the detector's heat on it, in the lower left corner: the classifier's is on the frame."""
+    assert analysis.detector_heat is not None
+    height, width = (side // _INSET for side in canvas.shape[:2])
+    small = cv2.resize(analysis.frame.image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    place = canvas[canvas.shape[0] - height :, :width]
+    place[:] = heat_overlay(small, cv2.resize(analysis.detector_heat, (width, height)))
+    cv2.rectangle(canvas, (0, canvas.shape[0] - height), (width - 1, canvas.shape[0] - 1), _BLUE, 1)
+    _label(canvas, f"{analysis.rows[-1].model}: Grad-CAM", (0, canvas.shape[0] - height), _BLUE)
+
+
+def _lines(analysis: "Analysis", standing: Standing) -> list[Line]:
+    """What is written at the top, each line with its colour."""
+    row = analysis.rows[0]
+    sheet = f"sheet: {row.condition}"
+    if analysis.pose is not None:
+        yaw = "?" if analysis.pose.yaw_deg is None else f"{analysis.pose.yaw_deg:.0f}"
+        sheet += f"  {analysis.pose.distance_m:.2f} m  yaw {yaw} deg  {analysis.pose.px_per_cell:.1f} px/cell"
+    lines: list[Line] = [(f"{row.model}: {row.top1} {100 * row.top1_score:.0f} %", _ORANGE if row.success else _WHITE)]
+    if analysis.target is not None and row.target_score is not None:
+        lines.append((f"target {analysis.target}: {100 * row.target_score:.1f} %", _ORANGE if row.success else _WHITE))
+    foreign = analysis.located.foreign
+    if foreign is not None:
+        sheet = f"this sheet shows patch {foreign.patch_id}, which is not this session's"
+    lines.append((sheet, _YELLOW if foreign else _WHITE))
+    if not standing.recording:
+        lines.append(("paused: nothing is recorded", _YELLOW))
+    elif standing.fps:  # none is known after one frame
+        delay = f"  {1000 * standing.delay_s:.0f} ms late" if standing.delay_s is not None else ""
+        lines.append((f"{standing.fps:.1f} frames/s{delay}", _WHITE))
+    return lines
+
+
+def _guide(canvas: NDArray[np.uint8], standing: Standing, director: "Director") -> None:
+    """The plan's step and what is amiss, at the bottom, and the cells of this sheet that are filled, at the right."""
+    step = director.step
+    ended = len(director.done) + len(director.skipped)
+    words = "all steps are done: q ends" if step is None else f"{ended + 1} of {len(director.steps)}: {step}"
+    lines: list[Line] = [(words, _WHITE), (standing.hint or f"hold it: {100 * director.held:.0f} %", _YELLOW)]
+    heads_up(canvas, lines if step is not None else lines[:1], at_bottom=True)
+    filled = director.filled()
+    if step is None or step.condition not in filled:
+        return
+    rows, columns = len(director.grid.distances_m), len(director.grid.yaws_deg)
+    pitch = _CELL_PX + _CELL_GAP_PX
+    left = canvas.shape[1] - columns * pitch - 8
+    top = canvas.shape[0] - rows * pitch - 2 * _LINE_PX - 20
+    here = director.grid.cell(step.distance_m, step.yaw_deg)
+    for (row, column), (done, total) in filled[step.condition].items():
+        corner = (left + column * pitch, top + row * pitch)
+        far = (corner[0] + _CELL_PX, corner[1] + _CELL_PX)
+        share = done / total
+        cv2.rectangle(canvas, corner, far, tuple(round(60 + share * (c - 60)) for c in _GREEN), -1)
+        cv2.rectangle(canvas, corner, far, _YELLOW if (row, column) == here else _WHITE, 1)
+
+
+def heads_up(canvas: NDArray[np.uint8], lines: list[Line], *, at_bottom: bool = False) -> None:
+    """Write lines, each in its colour, over a darkened band at the top of ``canvas`` (H, W, 3) RGB uint8, or at its bottom."""
+    height = _LINE_PX * len(lines) + 8
+    top = max(0, canvas.shape[0] - height) if at_bottom else 0
+    band = canvas[top : top + height]
+    cv2.convertScaleAbs(band, band, 0.45)
+    for number, (words, color) in enumerate(lines, start=1):
+        cv2.putText(canvas, _ascii(words), (8, top + _LINE_PX * number - 4), _FONT, 0.55, color, 1, cv2.LINE_AA)
+
+
+def _label(canvas: NDArray[np.uint8], words: str, corner: tuple[int, int], color: tuple[int, int, int]) -> None:
+    (width, height), _ = cv2.getTextSize(_ascii(words), _FONT, 0.5, 1)
+    x, y = corner
+    cv2.rectangle(canvas, (x, y - height - 6), (x + width + 6, y), color, -1)
+    cv2.putText(canvas, _ascii(words), (x + 3, y - 4), _FONT, 0.5, _WHITE, 1, cv2.LINE_AA)
+
+
+def _ascii(words: str) -> str:
+    """OpenCV's stroke font knows no other letters."""
+    return words.encode("ascii", "replace").decode()

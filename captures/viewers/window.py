@@ -1,0 +1,146 @@
+"""The desktop window: shows the session, and takes keys and a square drawn with the mouse."""
+
+import os
+import socket
+import sys
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.common.errors import UnavailableError
+from captures.inference.region import RegionRule
+from captures.sources.opencv import rgb
+from captures.viewers.controls import Command, Standing
+from captures.viewers.overlay import heads_up
+
+if TYPE_CHECKING:
+    from captures.inference.analyser import Analysis
+
+_TITLE = "physpatch - q ends"
+_QUIT_KEYS = (ord("q"), ord("Q"), 27)
+_YELLOW = (240, 228, 66)
+
+KEYS = {
+    "m": Command("mark"),
+    "n": Command("skip"),
+    "b": Command("back"),
+    "\r": Command("confirm"),
+    "f": Command("region", "sheet"),
+    "c": Command("region", "center"),
+    "w": Command("region", "frame"),
+    "1": Command("condition", "patch"),
+    "2": Command("condition", "grey"),
+    "3": Command("condition", "random"),
+    "4": Command("condition", "shuffled"),
+    "0": Command("condition", "none"),
+}
+KEYS_HELP = (
+    "space pause · m mark · n skip step · b step back · Enter light is changed · l next light · "
+    "drag a square, f follow sheet, c center, w whole frame · 1 patch, 2 grey, 3 random, 4 shuffled, 0 none · q end"
+)
+
+
+def _answers(display: str) -> bool:
+    """Whether an X server listens: Qt ends the whole process where none does."""
+    host, _, rest = display.rpartition(":")
+    number = rest.split(".")[0]
+    if not sys.platform.startswith("linux") or not number.isdigit():
+        return True
+    try:
+        if host in ("", "unix"):
+            with socket.socket(socket.AF_UNIX) as server:
+                server.connect(f"/tmp/.X11-unix/X{number}")
+        else:
+            socket.create_connection((host, 6000 + int(number)), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+class Window(AbstractContextManager["Window"]):
+    """A window that shows pictures; ``show`` returns False when the person pressed q or Escape, or closed the window."""
+
+    def __init__(self) -> None:
+        display, wayland = (os.environ.get(name, "") for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+        if sys.platform.startswith("linux") and not (display or wayland):
+            raise UnavailableError("no display here; add --headless to record without a window")
+        if display and not _answers(display):
+            raise UnavailableError(f"the display {display} does not answer; add --headless to record without a window")
+        try:
+            cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
+        except cv2.error as error:
+            cure = "pip uninstall opencv-python-headless and reinstall opencv-python, or add --headless"
+            raise UnavailableError(f"this OpenCV was built without windows; {cure}") from error
+        self._shown = False
+        self.key = ""
+
+    def __exit__(self, *exception: object) -> None:
+        cv2.destroyWindow(_TITLE)
+
+    def show(self, picture: NDArray[np.uint8]) -> bool:
+        """Show an (H, W, 3) RGB uint8 picture; whether to go on."""
+        cv2.imshow(_TITLE, rgb(picture))
+        self._shown = True
+        return self.wait()
+
+    def wait(self) -> bool:
+        """Keep the window alive for a moment; whether to go on. The key that was pressed is in ``key``."""
+        pressed = cv2.waitKey(1) & 0xFF
+        self.key = chr(pressed) if 0 < pressed < 128 else ""
+        closed = self._shown and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1
+        return pressed not in _QUIT_KEYS and not closed
+
+
+class SessionWindow(AbstractContextManager["SessionWindow"]):
+    """A session's viewer on the desktop: keys and a square drawn with the mouse become commands."""
+
+    def __init__(self) -> None:
+        self._window = Window()
+        self._asked: list[Command] = []
+        self._going = True
+        self._recording = True
+        self._last: NDArray[np.uint8] | None = None
+        self._pressed_at: tuple[int, int] | None = None
+        self._lights = 1
+        cv2.setMouseCallback(_TITLE, self._on_mouse)
+
+    def __exit__(self, *exception: object) -> None:
+        self._window.__exit__(*exception)
+
+    def show(self, _analysis: "Analysis", picture: NDArray[np.uint8], _standing: Standing) -> None:
+        self._last = picture
+        self._going &= self._window.show(picture)
+        self._on_key(self._window.key)
+
+    def poll(self, standing: Standing) -> list[Command]:
+        self._recording = standing.recording
+        if standing.trouble and self._last is not None:
+            picture = self._last.copy()
+            heads_up(picture, [(standing.trouble, _YELLOW)])
+            self._going &= self._window.show(picture)
+        else:
+            self._going &= self._window.wait()
+        self._on_key(self._window.key)
+        asked, self._asked = self._asked, []
+        return asked if self._going else [*asked, Command("stop")]
+
+    def _on_key(self, key: str) -> None:
+        if key in KEYS:
+            self._asked.append(KEYS[key])
+        elif key == " ":
+            self._asked.append(Command("pause" if self._recording else "resume"))
+        elif key == "l":
+            self._lights += 1
+            self._asked.append(Command("light", f"light {self._lights}"))
+
+    def _on_mouse(self, event: int, x: int, y: int, _flags: int, _data: object) -> None:
+        if event == cv2.EVENT_LBUTTONDOWN:
+            self._pressed_at = (x, y)
+        elif event == cv2.EVENT_LBUTTONUP and self._pressed_at is not None:
+            rule = RegionRule.dragged(self._pressed_at, (x, y))
+            self._pressed_at = None
+            if rule is not None:
+                self._asked.append(Command("region", str(rule)))

@@ -1,0 +1,126 @@
+"""The patch with everything that judges it, as one module: what is trained, and what several processes wrap."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from physpatch.attack.objectives import Objective
+from physpatch.attack.penalties import non_printability, offset_palette, total_variation
+from physpatch.attack.placement import Region
+from physpatch.rendering.eot import EotParams
+from physpatch.techniques import Technique
+from physpatch.victims.protocol import Detector, Victim, best_scores, judged_scores
+
+
+@dataclass(frozen=True)
+class Penalties:
+    """Weights of the terms that keep a patch printable; 0 leaves one out."""
+
+    nps: float = 0.0
+    tv: float = 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those that count."""
+        return tuple(name for name in ("nps", "tv") if getattr(self, name))
+
+
+class Attack(nn.Module):
+    """From a batch of photographs and a draw of transformations to the loss terms.
+
+    The technique is a submodule, so its parameters are the module's only ones; the victims are not, so wrapping the module
+    neither copies nor broadcasts them. Several victims judge the same composites, each at its own input size.
+    """
+
+    def __init__(
+        self,
+        technique: Technique,
+        victims: list[Victim],
+        objectives: list[Objective],
+        region: Region,
+        penalties: Penalties = Penalties(),
+        half_precision: bool = False,
+        palette: Tensor | None = None,
+    ) -> None:
+        """Pair each victim with its objective; ``region`` is how the patch is put into the photographs, and where it counts.
+
+        ``half_precision`` runs the victims in bfloat16. ``palette`` (N, 3) are the colours that can be printed, in sRGB; by
+        default those of coated offset printing.
+        """
+        super().__init__()
+        self.technique = technique
+        self._judges = tuple(zip(victims, objectives, strict=True))
+        self._region, self._penalties, self._half = region, penalties, half_precision
+        colors = offset_palette() if palette is None else palette
+        self._palette = colors.to(victims[0].device) if penalties.nps else None
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of the loss terms, in the order of :meth:`forward`'s first result."""
+        names = [f"{name}.{victim.name}" for victim, objective in self._judges for name in objective.term_names]
+        if len(self._judges) == 1:
+            names = list(self._judges[0][1].term_names)
+        return (*names, *self._penalties.names)
+
+    def forward(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        params: EotParams,
+        cells: Tensor | None = None,
+        objects: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Judge the technique's cells, or others, on one batch.
+
+        Args:
+            images: (B, 3, H, W) sRGB in [0, 1], at the first victim's input size.
+            labels: (B,) true classes.
+            params: a draw for the B images.
+            cells: (3, rows, columns); None for the technique's own.
+            objects: (B, 4) left, top, right, bottom in pixels: the labelled objects, where the patch is put on such.
+
+        Returns:
+            The loss terms (T,), which sum to the loss; and which images fool every victim (B,), as float.
+        """
+        if cells is None:
+            cells = self.technique.cells()
+        placing, size = self._region.placing, images.shape[-1]
+        params = placing.aimed(params, objects, size)
+        composite = placing.compose(images, cells, params)
+        boxes = self._region.boxes(params, objects, size)
+        losses: list[dict[str, Tensor]] = []
+        fooled = torch.ones(len(images), device=images.device)
+        for victim, objective in self._judges:
+            scores, judged = self._scores(victim, composite, boxes)
+            losses.append(objective.terms(scores, labels))
+            fooled = fooled * objective.success(judged, labels).float()
+        sums = torch.stack([torch.stack(list(terms.values())).sum() for terms in losses])
+        weights = self.technique.weigh(sums)
+        terms = [weight * value for weight, part in zip(weights, losses, strict=True) for value in part.values()]
+        return torch.stack(terms + self._penalty_terms(cells)), fooled
+
+    def _scores(self, victim: Victim, composite: Tensor, boxes: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Score the whole picture, or, for a detector, its boxes at those places (B, 4): what pulls, and what counts."""
+        size, given = victim.preprocessing.size, composite.shape[-1]
+        if composite.shape[-1] != size:
+            composite = F.interpolate(composite, size=(size, size), mode="bilinear", antialias=True)
+        with torch.autocast(composite.device.type, torch.bfloat16, enabled=self._half):
+            if not isinstance(victim, Detector):
+                scores = victim.scores(composite).float()
+                return scores, scores.detach()
+            found, probabilities = victim.predictions(composite)
+        predictions = found, probabilities.float()
+        places, centred = None if boxes is None else boxes * size / given, self._region.kind == "patch"
+        with torch.no_grad():
+            judged = judged_scores(predictions, places, centred=centred)
+        return best_scores(predictions, places, centred=centred), judged
+
+    def _penalty_terms(self, cells: Tensor) -> list[Tensor]:
+        terms = []
+        if self._palette is not None:
+            terms.append(self._penalties.nps * non_printability(cells, self._palette))
+        if self._penalties.tv:
+            terms.append(self._penalties.tv * total_variation(cells))
+        return terms

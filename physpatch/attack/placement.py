@@ -1,0 +1,303 @@
+"""Where a patch lies: by itself in the scene, on a sign that stands there, or on an object that the photograph shows."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from kornia.geometry.linalg import transform_points
+from kornia.geometry.transform import get_perspective_transform
+from torch import Tensor
+
+from calibration.common.errors import InputError, unknown_name
+from calibration.sheet.road_signs import sign, together
+from physpatch.attack.objectives import choose_goal
+from physpatch.records.config import TrainConfig
+from physpatch.rendering.compositing import patch_size_px, place_patch
+from physpatch.rendering.eot import EotParams, patch_corners
+from physpatch.victims.protocol import Task, Victim
+
+_TEXELS = 112  # about so many along a sign's side
+_LABELLED_AREA = 0.02  # of the image: how finely a patch on a labelled object is drawn
+
+
+@dataclass(frozen=True, eq=False)
+class Carrier:
+    """A sign that a patch is stuck on, flat: one texture with it, so one light, one view and one blur for both.
+
+    Attributes:
+        name: the sign's.
+        texels: (3, T, T) sRGB in [0, 1].
+        cover: (1, T, T) in [0, 1], 0 beyond the sign's outline.
+        outline: (N, 2) in the unit square.
+        box: left, top, width and height of the patch, in texels; a cell is a whole number of them.
+        share: of the sign's area that the patch is.
+        side: of the square of texels, in sides of the sign: above 1 where the patch lies beside it.
+    """
+
+    name: str
+    texels: Tensor
+    cover: Tensor
+    outline: Tensor
+    box: tuple[int, int, int, int]
+    share: float
+    side: float = 1.0
+
+    @classmethod
+    def of_sign(
+        cls, name: str, grid: tuple[int, int], share: float = 0.2, at: tuple[float, float] = (0.5, 0.5)
+    ) -> "Carrier":
+        """One of ``calibration.sheet.road_signs.SIGNS``.
+
+        Args:
+            name: of the sign.
+            grid: rows and columns of the patch.
+            share: of the sign's area that the patch may be at most.
+            at: the patch's middle, across and down, as shares of the sign's box; below 0 or above 1 is beside it.
+
+        Raises:
+            InputError: no such sign, or the patch would reach over its edge.
+        """
+        drawn, (rows, columns) = sign(name), grid
+        both = together(drawn, grid, share, at)
+        left, top, width, _ = both.patch
+        cell = both.side * width / columns  # of the sign's side
+        per_cell = max(1, round(cell * _TEXELS))
+        own = math.ceil(per_cell / cell)
+        side = max(own, math.ceil(own * both.side))
+        picture = torch.from_numpy(drawn.draw(own)).permute(2, 0, 1).float() / 255
+        x, y = (round(first * side) for first in both.sign)
+        beyond = (x, side - own - x, y, side - own - y)
+        outline = torch.from_numpy(np.concatenate(drawn.shapes[0].polygons)).float()
+        box = (round(left * side), round(top * side), columns * per_cell, rows * per_cell)
+        return cls(
+            drawn.name,
+            F.pad(picture[:3], beyond),
+            F.pad(picture[3:], beyond),
+            (outline * own + torch.tensor([x, y])) / side,
+            box,
+            box[2] * box[3] / (drawn.area * own**2),
+            side / own,
+        )
+
+    @property
+    def patch_share(self) -> float:
+        """The patch's area, as a share of the square around the sign."""
+        _, _, width, height = self.box
+        return width * height * self.side**2 / self.texels.shape[-1] ** 2
+
+    def cover_with(self, cells: Tensor | None) -> Tensor:
+        """How much of each texel there is, (1, T, T): the sign, and the patch's plate where it lies beside."""
+        if cells is None or self.side == 1:
+            return self.cover
+        return torch.maximum(self.cover, self.patch_mask)
+
+    @property
+    def patch_mask(self) -> Tensor:
+        """1 where the patch lies, else 0, (1, T, T)."""
+        left, top, width, height = self.box
+        mask = torch.zeros_like(self.cover)
+        mask[:, top : top + height, left : left + width] = 1
+        return mask
+
+    def with_patch(self, cells: Tensor | None) -> Tensor:
+        """The sign's texels with cells ([B,] 3, rows, columns) there; gradients flow to them. None leaves it bare."""
+        if cells is None:
+            return self.texels
+        left, top, width, height = self.box
+        fine = cells.repeat_interleave(height // cells.shape[-2], dim=-2).repeat_interleave(
+            width // cells.shape[-1], dim=-1
+        )
+        texels = self.texels.to(cells).expand(*cells.shape[:-3], -1, -1, -1).clone()
+        texels[..., top : top + height, left : left + width] = fine
+        return texels
+
+
+@dataclass(frozen=True, eq=False)
+class Placing:
+    """How a patch is put into photographs.
+
+    Attributes:
+        area: share of the image that the patch covers at scale 1. On a labelled object its box decides instead.
+        carrier: what it is stuck on, drawn; None for nothing.
+        labelled: the class of the labelled objects that it is put on; None for none.
+        share, at: of a labelled object's box: the part that the patch is, and where its middle lies, across and down.
+        grid: the patch's rows and columns, where there is no carrier.
+    """
+
+    area: float
+    carrier: Carrier | None = None
+    labelled: str | None = None
+    share: float = TrainConfig.object_share
+    at: tuple[float, float] = TrainConfig.object_at
+    grid: tuple[int, int] = TrainConfig.grid
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> "Placing":
+        """As a run asks for.
+
+        Raises:
+            InputError: no such sign, or the patch does not fit it.
+        """
+        if config.labelled_object is not None:
+            return cls(_LABELLED_AREA, None, config.labelled_object, config.object_share, config.object_at, config.grid)
+        if config.drawn_sign is None:
+            return cls(config.area, grid=config.grid)
+        carrier = Carrier.of_sign(config.drawn_sign, config.grid, config.object_share, config.object_at)
+        return cls.on_sign(carrier, config.sign_area)
+
+    @classmethod
+    def on_sign(cls, carrier: Carrier, sign_area: float) -> "Placing":
+        """Place a patch on a sign whose square covers ``sign_area`` of the image at scale 1."""
+        return cls(sign_area * carrier.patch_share, carrier)
+
+    @property
+    def _canvas_area(self) -> float:
+        """Share of the image of the carrier's texels, which reach further than the sign where the patch lies beside it."""
+        assert self.carrier is not None
+        return self.area / self.carrier.patch_share * self.carrier.side**2
+
+    @property
+    def object(self) -> str | None:
+        """What the patch is put on, in the person's word for it."""
+        return self.labelled if self.carrier is None else self.carrier.name
+
+    def aimed(self, params: EotParams, objects: Tensor | None, size: int) -> EotParams:
+        """A draw with the patch's place and size those of labelled objects; as it was where there are none to aim at.
+
+        Args:
+            params: a draw for B images.
+            objects: (B, 4) left, top, right, bottom in pixels.
+            size: side of the square images.
+        """
+        if self.labelled is None or objects is None:
+            return params
+        boxes = objects.to(params.scale)
+        extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
+        nominal = patch_size_px(self.area, self.grid, (size, size))
+        factor = (self.share * extent.prod(dim=1) / (nominal[0] * nominal[1])).sqrt()
+        sized = replace(params, scale=params.scale * factor, place=torch.zeros_like(params.place))
+        corners = patch_corners(sized, nominal, (size, size))
+        reach = corners.amax(dim=1) - corners.amin(dim=1)
+        middle = boxes[:, :2] + extent * torch.tensor(self.at).to(extent)
+        return replace(sized, place=(middle - reach / 2) / (size - reach).clamp(min=1))
+
+    def compose(self, images: Tensor, cells: Tensor | None, params: EotParams) -> Tensor:
+        """Photographs (B, 3, H, W) with the patch, see :func:`place_patch`; ``cells`` None shows the carrier bare.
+
+        Raises:
+            ValueError: neither cells nor a carrier.
+        """
+        if self.carrier is None:
+            if cells is None:
+                raise ValueError("nothing to place: neither cells nor a carrier")
+            return place_patch(images, cells, params, self.area)[0]
+        carrier, area = self.carrier, self._canvas_area
+        return place_patch(images, carrier.with_patch(cells), params, area, carrier.cover_with(cells))[0]
+
+    @torch.no_grad()
+    def coverage(self, images: Tensor, cells: Tensor, params: EotParams) -> Tensor:
+        """How much of each pixel of photographs (B, 3, H, W) the patch itself covers: (B, 1, H, W) in [0, 1]."""
+        if self.carrier is None:
+            return place_patch(images, cells, params, self.area)[1]
+        texels, mask = self.carrier.texels.to(images), self.carrier.patch_mask
+        return place_patch(images, texels, params, self._canvas_area, mask)[1]
+
+    def patch_boxes(self, params: EotParams, size: int) -> Tensor:
+        """The patches' own boxes in square images of ``size`` pixels: (B, 4), left, top, right, bottom."""
+        if self.carrier is None:
+            corners = patch_corners(params, patch_size_px(self.area, self.grid, (size, size)), (size, size)) + 0.5
+            return _around(corners, size)
+        texels = self.carrier.texels.shape[-1]
+        left, top, width, height = (side / texels for side in self.carrier.box)
+        square = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+        return self._on_carrier(torch.tensor([left, top]) + square * torch.tensor([width, height]), params, size)
+
+    def boxes(self, params: EotParams, size: int) -> Tensor:
+        """The carriers' boxes in square images of ``size`` pixels: (B, 4), left, top, right, bottom.
+
+        Raises:
+            ValueError: no carrier.
+        """
+        if self.carrier is None:
+            raise ValueError("a patch alone is no object")
+        return self._on_carrier(self.carrier.outline, params, size)
+
+    def _on_carrier(self, points: Tensor, params: EotParams, size: int) -> Tensor:
+        """Boxes (B, 4) about points (N, 2) in the carrier's unit square."""
+        assert self.carrier is not None
+        texels = self.carrier.texels.shape[-1]
+        extent = patch_size_px(self._canvas_area, (texels, texels), (size, size))
+        corners = patch_corners(params, extent, (size, size)) + 0.5
+        unit = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]]).expand(len(corners), 4, 2)
+        return _around(
+            transform_points(get_perspective_transform(unit, corners), points.expand(len(corners), -1, 2)), size
+        )
+
+
+@dataclass(frozen=True)
+class Region:
+    """What a detector shall do, and which of its boxes count.
+
+    Attributes:
+        placing: how the patch is put into photographs.
+        kind: the boxes about the ``object``, those at the ``patch``, or all in the ``image``.
+        goal: hide, relabel or appear; for a classifier auto.
+    """
+
+    placing: Placing
+    kind: str
+    goal: str = "auto"
+
+    @classmethod
+    def of(cls, config: TrainConfig, task: Task, target: int | None) -> "Region":
+        """As a run's goal and scope ask for.
+
+        Raises:
+            InputError: a goal that cannot be had, see :func:`physpatch.attack.objectives.choose_goal`, or no place for
+                the patch.
+        """
+        placing = Placing.of(config)
+        if task == "classify":
+            return cls(placing, "image")
+        on_object = placing.object is not None
+        goal = choose_goal(config.goal, target, on_object)
+        if config.scope == "image" or (goal == "hide" and not on_object):
+            return cls(placing, "image", goal)
+        return cls(placing, "patch" if goal == "appear" else "object", goal)
+
+    def boxes(self, params: EotParams, objects: Tensor | None, size: int) -> Tensor | None:
+        """Where boxes count in square images of ``size`` pixels: (B, 4), or None for everywhere.
+
+        ``objects`` (B, 4) are the labelled ones, where the patch lies on such.
+        """
+        if self.kind == "image":
+            return None
+        if self.kind == "patch":
+            return self.placing.patch_boxes(params, size)
+        return objects if self.placing.carrier is None else self.placing.boxes(params, size)
+
+
+def _around(points: Tensor, size: int) -> Tensor:
+    return torch.cat([points.amin(dim=1), points.amax(dim=1)], dim=1).clamp(0, size)
+
+
+def object_class(victim: Victim, name: str) -> int:
+    """The class that a detector should find an object as.
+
+    Raises:
+        InputError: a classifier, or one that knows no such class.
+    """
+    if victim.task != "detect":
+        raise InputError(f"a patch on an object needs a detector, such as --model signs; {victim.name} is a classifier")
+    found = known_object(victim, name)
+    if found is None:
+        raise unknown_name("object", name, victim.categories)
+    return found
+
+
+def known_object(victim: Victim, name: str) -> int | None:
+    """The same where the victim knows it, ``stop`` also as COCO's ``stop sign``; else None."""
+    indices = (victim.target_index({"index": -1, "name": words}) for words in (name, f"{name} sign"))
+    return next((index for index in indices if index is not None), None)

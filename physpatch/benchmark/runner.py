@@ -1,0 +1,206 @@
+"""The table that people ask for: techniques × networks × grids × areas × targets, each cell measured alike.
+
+A cell is one training and what its patch does, on its own network and on the others. Cells are independent and written when
+done, so a bench that was interrupted goes on where it stopped, and a cluster may share them.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice, product
+from pathlib import Path
+from typing import Any
+
+from calibration.common.errors import InputError, unknown_name
+from calibration.common.files import read_json, write_json
+from physpatch.attack.placement import Placing
+from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, scenes
+from physpatch.evaluation.figures.examples import measure_heat
+from physpatch.records.config import TrainConfig
+from physpatch.records.environment import device_name, versions
+from physpatch.records.patch_file import parse_grid
+from physpatch.techniques import TECHNIQUES
+from physpatch.training.run import measure_patch, poses_for, split_photographs
+from physpatch.training.target_search import resolve_target
+from physpatch.training.trainer import Trainer
+from physpatch.victims.registry import load_victim
+
+PIXEL = "pixel"  # a grid with a cell for each pixel of the image
+_HEAT_SCENES = 2  # of 32 photographs; the deletion test runs the network forty times for each
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BenchPlan:
+    """What a table compares. The first of each axis is the base.
+
+    Attributes:
+        techniques, models, grids, areas, targets: the axes. Grids are ``RxC`` or ``pixel``; targets as for ``--target``.
+        full: every combination; otherwise the base, and each axis varied alone.
+        seeds: trainings of each, with the base's seed and those after it: one alone does not tell a difference from luck.
+        base: everything else about the trainings.
+    """
+
+    techniques: tuple[str, ...] = (TrainConfig.technique,)
+    models: tuple[str, ...] = ("efficientnet_lite0",)
+    grids: tuple[str, ...] = ("10x10",)
+    areas: tuple[float, ...] = (TrainConfig.area,)
+    targets: tuple[str, ...] = (TrainConfig.target,)
+    full: bool = False
+    seeds: int = 1
+    base: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise InputError(f"a bench needs at least one training seed, got {self.seeds}")
+        for name in ("techniques", "models", "grids", "areas", "targets"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise InputError(f"a bench needs each of its {name} once, got {', '.join(map(str, values)) or 'none'}")
+        for technique in self.techniques:
+            if technique not in TECHNIQUES:
+                raise unknown_name("technique", technique, TECHNIQUES)
+        for grid in self.grids:
+            if grid != PIXEL:
+                parse_grid(grid)
+        if self.base.drawn_sign is not None and self.areas != (TrainConfig.area,):
+            raise InputError(
+                "--area is the share of a patch by itself; on a drawn sign --sign-area and --object-share say how large it is"
+            )
+        if "ensemble" in self.techniques and len(self.models) < 2:
+            raise InputError("technique ensemble needs several models; give --model more than once")
+
+    def cells(self) -> list["BenchCell"]:
+        """List the cells of the table, the base first, each with all of its seeds."""
+        axes = (self.techniques, self.models, self.grids, self.areas, self.targets)
+        base = tuple(axis[0] for axis in axes)
+        cells = [self._cell(*choice) for choice in (product(*axes) if self.full else _star(base, axes))]
+        return [
+            replace(cell, config=replace(cell.config, seed=cell.config.seed + number))
+            for cell in cells
+            for number in range(self.seeds)
+        ]
+
+    def _cell(self, technique: str, model: str, grid: str, area: float, target: str) -> "BenchCell":
+        others = tuple(name for name in self.models if name != model)
+        also = others if technique == "ensemble" else ()
+        config = replace(self.base, technique=technique, model=model, also=also, area=area, target=target)
+        return BenchCell(config, grid, (model, *others))
+
+
+@dataclass(frozen=True)
+class BenchCell:
+    """One training, and the networks on which its patch is measured, its own first."""
+
+    config: TrainConfig
+    grid: str
+    measured_on: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of its file: readable, and different where any setting is."""
+        settings = json.dumps([self.config.to_dict(), self.grid, self.measured_on], sort_keys=True, default=str)
+        c = self.config
+        words = f"{c.technique}-{c.model}-{self.grid}-{100 * Placing.of(c).area:.3g}pc-{c.target}"
+        readable = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in words)
+        return f"{readable}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
+
+
+def run_bench(
+    plan: BenchPlan, folder: Path, *, ray_address: str | None = None, progress: Any = None, say: Say = print
+) -> list[dict[str, Any]]:
+    """Measure the cells that are missing, and give the rows of all.
+
+    Args:
+        plan: what is compared.
+        folder: where cells and tables are kept; cells found there are not done again.
+        ray_address: of a Ray cluster that shares the work; None does it here, one cell after another.
+        progress: called with the cells done, their number, and a name.
+        say: receives one line at a time.
+
+    Raises:
+        InputError: a model, target or data that cannot be used.
+    """
+    cells = plan.cells()
+    paths = {cell.name: folder / "cells" / f"{cell.name}.json" for cell in cells}
+    missing = [cell for cell in cells if not paths[cell.name].is_file()]
+    if len(missing) < len(cells):
+        say(f"{len(cells) - len(missing)} of {len(cells)} cells are done already")
+    show = progress or (lambda *_: None)
+    done = len(cells) - len(missing)
+    for cell, result in _results(missing, ray_address, say):
+        write_json(paths[cell.name], result)
+        done += 1
+        show(done, len(cells), cell.name)
+    return [read_json(paths[cell.name]) for cell in cells]
+
+
+def _results(cells: list[BenchCell], ray_address: str | None, say: Say) -> Iterator[tuple[BenchCell, dict[str, Any]]]:
+    if ray_address is not None:
+        from physpatch.benchmark.ray_backend import run_on_ray
+
+        yield from run_on_ray(measure_cell, cells, ray_address, say=say)
+        return
+    for cell in cells:
+        say(f"training {cell.name}")
+        yield cell, measure_cell(cell, say)
+
+
+def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
+    """Train one patch and measure it: a pure function of the cell, whatever machine runs it."""
+    started = time.perf_counter()
+    victims = {name: load_victim(name, device=cell.config.device, say=say) for name in cell.measured_on}
+    victim = victims[cell.measured_on[0]]
+    config = replace(cell.config, grid=_grid(cell, victim.preprocessing.size))
+    held_out = {}
+    for name, one in victims.items():
+        train, held_out[name] = split_photographs(config, one)
+        if one is victim:
+            training = train
+    choice = resolve_target(config.target, victim, training, config, say)
+    trainer = Trainer(victim, training, config, choice.index, others=[victims[name] for name in config.also])
+    seconds = sum(record.seconds for record in trainer)
+    seed, patch, measured = config.seed + EVALUATION_SEED_OFFSET, trainer.patch, {}
+    for name, one in victims.items():
+        photographs = held_out[name]
+        measured[one.name] = measure_patch(
+            one, photographs, patch, config, seed=seed, poses=poses_for(photographs)
+        ).to_dict()
+    looked_at = islice(
+        scenes(victim, held_out[cell.measured_on[0]], Placing.of(config), config.eot, seed), _HEAT_SCENES
+    )
+    return {
+        "name": cell.name,
+        "technique": config.technique,
+        "model": victim.name,
+        "grid": cell.grid,
+        "area": Placing.of(config).area,
+        "target_asked": cell.config.target,
+        "target": patch.target,
+        "target_choice": choice.to_dict(),
+        "also": list(config.also),
+        "measured": measured,
+        "heat": measure_heat(victim, looked_at, patch),
+        "patch": patch.cells.tolist(),
+        "config": config.to_dict(),
+        "seconds": {"training": round(seconds, 1), "all": round(time.perf_counter() - started, 1)},
+        "device": device_name(victim.device),
+        "versions": versions(),
+    }
+
+
+def _grid(cell: BenchCell, size: int) -> tuple[int, int]:
+    if cell.grid != PIXEL:
+        return parse_grid(cell.grid)
+    side = max(1, round(size * cell.config.area**0.5))
+    return side, side
+
+
+def _star(base: tuple[Any, ...], axes: tuple[tuple[Any, ...], ...]) -> Iterator[tuple[Any, ...]]:
+    yield base
+    for number, axis in enumerate(axes):
+        for value in axis[1:]:
+            yield (*base[:number], value, *base[number + 1 :])

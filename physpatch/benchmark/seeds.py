@@ -1,0 +1,70 @@
+"""What several training seeds say of a bench's rows: their spread, and which row leads by more than luck."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
+from statistics import fmean, stdev
+from typing import Any
+
+from physpatch.stats.intervals import mean_interval
+
+Row = dict[str, Any]
+LEAST_SEEDS = 5  # trainings of each from which it is said that one leads
+
+
+def grouped(rows: Sequence[Row]) -> list[list[Row]]:
+    """Put the rows together that differ by their training seed alone, in their order."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        key = tuple(row.get(name) for name in ("technique", "model", "grid", "area", "target_asked"))
+        groups.setdefault(key, []).append(row)
+    return list(groups.values())
+
+
+def numbers_of(group: Sequence[Row], of: Callable[[Row], float | None]) -> list[float]:
+    """One number of each seed's row, where it has it."""
+    return [value for value in map(of, group) if value is not None]
+
+
+def spread_words(shares: Sequence[float]) -> str:
+    """``40.1 % ± 6.2 (33.0 to 48.1)`` of shares in [0, 1]: mean, standard deviation, least and most."""
+    if not shares:
+        return "—"
+    mean = f"{100 * fmean(shares):.1f} %"
+    if len(shares) == 1:
+        return mean
+    return f"{mean} ± {100 * stdev(shares):.1f} ({100 * min(shares):.1f} to {100 * max(shares):.1f})"
+
+
+def leading(groups: Sequence[Sequence[Row]]) -> list[str]:
+    """Say of rows that differ in one setting which one reaches more, by training seed; and where that is not told.
+
+    The difference of the targeted success, or without a target of the untargeted, is paired by seed: photographs, poses and
+    starts are the same. One leads where Student's t interval over five seeds or more leaves zero out.
+    """
+    return [sentence for one, other in combinations(groups, 2) for sentence in _compared(one, other)]
+
+
+def _compared(one: Sequence[Row], other: Sequence[Row]) -> Iterator[str]:
+    settings = ("technique", "model", "grid", "area", "target_asked")
+    differing = [name for name in settings if one[0].get(name) != other[0].get(name)]
+    if len(differing) != 1 or differing[0] not in ("technique", "grid"):
+        return  # another network, area or target is another task
+    (setting,) = differing
+    names = [str(group[0][setting]) for group in (one, other)]
+    kind = "targeted_success" if one[0]["target"] else "untargeted_success"
+    by_seed = [
+        {row["config"]["seed"]: row["measured"][row["model"]][kind]["rate"] for row in group} for group in (one, other)
+    ]
+    common = sorted(seed for seed in by_seed[0] if None not in (by_seed[0][seed], by_seed[1].get(seed)))
+    differences = [by_seed[0][seed] - by_seed[1][seed] for seed in common]
+    told = mean_interval(differences)
+    if len(differences) < LEAST_SEEDS or told is None:
+        yield f"{names[0]} and {names[1]}: not told by {len(differences)} training seed{'s' * (len(differences) != 1)}."
+        return
+    mean, (low, high) = told
+    words = f"{100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] over {len(differences)} seeds"
+    if low <= 0 <= high:
+        yield f"{names[0]} and {names[1]} cannot be told apart: {words}."
+    else:
+        first, second = names if mean > 0 else names[::-1]
+        yield f"{first} leads {second}: {words} of {names[0]} less {names[1]}."

@@ -1,0 +1,69 @@
+"""Training batches: random photographs, cropped and flipped at random."""
+
+import torch
+from torch import Tensor
+
+from calibration.common.errors import InputError
+from physpatch.data.photographs import UNLABELLED, Photographs
+from physpatch.victims.protocol import Victim
+
+_LABELLING_BATCH = 32
+
+
+class BatchSource:
+    """Draws batches for a victim from photographs that are at least as large as its input."""
+
+    def __init__(self, victim: Victim, photographs: Photographs, batch: int) -> None:
+        """Keep the photographs at hand.
+
+        Raises:
+            InputError: photographs smaller than the network's input.
+        """
+        side = photographs.images.shape[-1]
+        if side < victim.preprocessing.size:
+            raise InputError(
+                f"photographs of {side} px are smaller than {victim.name}'s input of {victim.preprocessing.size} px"
+            )
+        self.victim, self.photographs, self.batch = victim, photographs, batch
+        self._boxes = photographs.objects
+        self._pool = photographs.images.permute(0, 2, 3, 1).contiguous()  # (N, S, S, 3)
+
+    def draw(self, generator: torch.Generator, part: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Images (B, 3, S, S) in [0, 1] on the victim's device, the photographs' indices (B,), and their objects (B, 4).
+
+        The last are left, top, right, bottom in pixels of the images; None where the photographs come without.
+        ``part`` takes some of the batch; whatever it is, the same numbers are drawn.
+        """
+        pool, size = self._pool, self.victim.preprocessing.size
+        chosen = torch.randint(len(pool), (self.batch,), generator=generator)
+        offsets = torch.randint(pool.shape[1] - size + 1, (2, self.batch, 1), generator=generator)
+        flipped = torch.rand(self.batch, 1, generator=generator) < 0.5
+        chosen, offsets, flipped = chosen[part], offsets[:, part, 0], flipped[part]
+        # Channels_last. Views first, one copy after: an index for each pixel would cost as much as the whole placement.
+        crops = torch.stack(
+            [
+                pool[i, top : top + size, left : left + size]
+                for i, top, left in zip(chosen.tolist(), *offsets.tolist(), strict=True)
+            ]
+        )
+        crops = torch.where(flipped[:, :, None, None], crops.flip(2), crops).to(self.victim.device)
+        return crops.float().div_(255).permute(0, 3, 1, 2), chosen, self._objects(chosen, offsets, flipped)
+
+    def _objects(self, chosen: Tensor, offsets: Tensor, flipped: Tensor) -> Tensor | None:
+        """Where the objects of those photographs lie in the crops."""
+        if self._boxes is None:
+            return None
+        (top, left), size = offsets, self.victim.preprocessing.size
+        boxes = (self._boxes[chosen] - torch.stack([left, top, left, top], dim=1)).clamp(0, size)
+        mirrored = torch.stack([size - boxes[:, 2], boxes[:, 1], size - boxes[:, 0], boxes[:, 3]], dim=1)
+        return torch.where(flipped, mirrored, boxes)
+
+    @torch.no_grad()
+    def labels(self) -> Tensor:
+        """The photographs' labels (N,), with the victim's own answer where one has none."""
+        labels = self.photographs.labels.clone()
+        central = self.photographs.central(self.victim.preprocessing.size)
+        unknown = (labels == UNLABELLED).nonzero()[:, 0]
+        for part in unknown.split(_LABELLING_BATCH) if len(unknown) else ():
+            labels[part] = self.victim.scores(central[part].to(self.victim.device).float() / 255).argmax(dim=1).cpu()
+        return labels

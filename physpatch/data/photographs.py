@@ -1,0 +1,417 @@
+"""Photographs: listed first, split by their content, loaded last."""
+
+import csv
+import hashlib
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from calibration.common.errors import InputError, UnavailableError, unknown_name
+from calibration.common.files import PICTURE_SUFFIXES
+from physpatch.data.annotations import Annotation, Box, objects_of, read_annotations
+from physpatch.data.splits import TEST_BELOW, content_id, is_held_out, refuse_overlap
+from physpatch.victims.download import reachable, stall_limit
+from physpatch.victims.imagenet import imagenet_categories
+from physpatch.victims.protocol import Preprocessing, Victim, normal_name
+
+UNLABELLED = -1
+_SKIMAGE_PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+_LEAST_OBJECT = 0.01  # of the photograph: smaller ones have no room for cells that a network could see
+_LETTERBOX_GREY = 114  # as ultralytics fills up what is not square
+_ULTRALYTICS_PHOTOGRAPHS = ("bus.jpg", "zidane.jpg")
+_IMAGENETTE_URL = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph's file and its class index in the victim's order, or ``UNLABELLED``.
+
+    Attributes:
+        boxes: of the objects of one class in it, see :class:`physpatch.data.annotations.Annotation`; a patch is for the first.
+    """
+
+    path: Path
+    label: int
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Photographs:
+    """Loaded photographs.
+
+    Attributes:
+        images: (N, 3, S, S) uint8 RGB.
+        labels: (N,) int64, ``UNLABELLED`` where unknown.
+        names: file names, for reports.
+        boxes: for each, those of the objects of one class (M, 4), left, top, right, bottom in pixels, the first of which a
+            patch is for; empty where no objects were asked for.
+        sources: (N,) int64, the same number for those that are one photograph, once for each of its objects; None where
+            each is another.
+        contents: each one's name by content, see :func:`physpatch.data.splits.content_id`; empty for pictures without a file.
+    """
+
+    images: Tensor
+    labels: Tensor
+    names: tuple[str, ...]
+    boxes: tuple[Tensor, ...] = ()
+    sources: Tensor | None = None
+    contents: tuple[str, ...] = ()
+
+    @property
+    def units(self) -> Tensor:
+        """Which of them are one photograph (N,): the units of statistics."""
+        return torch.arange(len(self.images)) if self.sources is None else self.sources
+
+    @property
+    def objects(self) -> Tensor | None:
+        """The objects that patches are for (N, 4); None where none were asked for."""
+        return torch.stack([boxes[0] for boxes in self.boxes]) if self.boxes else None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, keep: Tensor) -> "Photographs":
+        """Those for which ``keep`` (N,) is true."""
+        rows = keep.nonzero()[:, 0].tolist()
+        names, boxes, contents = (
+            tuple(values[row] for row in rows) if values else () for values in (self.names, self.boxes, self.contents)
+        )
+        return Photographs(self.images[keep], self.labels[keep], names, boxes, self.units[keep], contents)
+
+    def joined(self, others: "Photographs", times: int = 1) -> "Photographs":
+        """With others of the same size after them, these several times over."""
+        return Photographs(
+            torch.cat([self.images, others.images.repeat(times, 1, 1, 1)]),
+            torch.cat([self.labels, others.labels.repeat(times)]),
+            self.names + others.names * times,
+            contents=self.contents + others.contents,
+        )
+
+    def central(self, size: int) -> Tensor:
+        """The central squares (N, 3, size, size), uint8."""
+        first = (self.images.shape[-1] - size) // 2
+        return self.images[:, :, first : first + size, first : first + size]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over pixels and labels: the same data have the same fingerprint."""
+        digest = hashlib.sha256(self.images.numpy().tobytes())
+        digest.update(self.labels.numpy().tobytes())
+        for boxes in self.boxes:
+            digest.update(boxes.numpy().tobytes())
+        return digest.hexdigest()
+
+
+def photos_for(victim: Victim, data: str, labelled: str | None = None) -> list[Photo]:
+    """As :func:`list_photos`, with labels of the victim's classes; without any for a detector, which needs none.
+
+    With ``labelled``, the name of a class, each photograph comes once for each of its objects of that class that are large
+    enough for a patch, and those without any do not come.
+
+    Raises:
+        InputError: as there, or the data have no such objects.
+    """
+    photos = list_photos(data, victim.categories if victim.task == "classify" else None)
+    if labelled is None:
+        return photos
+    annotations = read_annotations(Path(data), [photo.path for photo in photos], victim.categories)
+    objects = []
+    for photo in photos:
+        boxes = objects_of(labelled, annotations.get(photo.path, ()))
+        for i, (left, top, right, bottom) in enumerate(boxes):
+            if (right - left) * (bottom - top) >= _LEAST_OBJECT:
+                objects.append(replace(photo, boxes=(boxes[i], *boxes[:i], *boxes[i + 1 :])))
+    if not objects:
+        raise _without_objects(data, labelled, [one for found in annotations.values() for one in found])
+    return objects
+
+
+def _without_objects(data: str, labelled: str, annotations: Sequence[Annotation]) -> InputError:
+    if small := len(objects_of(labelled, annotations)):
+        return InputError(
+            f"no {labelled!r} of the {small} labelled in {data} covers {100 * _LEAST_OBJECT:g} % of its photograph: too small "
+            "for a patch"
+        )
+    if not annotations:
+        return InputError(f"{data} has no labelled objects; expected YOLO's labels/*.txt or COCO's JSON")
+    return unknown_name("object", labelled, sorted({one.name for one in annotations}))
+
+
+def list_photos(data: str, categories: Sequence[str] | None) -> list[Photo]:
+    """List the photographs of ``samples``, ``imagenette`` or a folder, in a fixed order.
+
+    A folder may hold a ``labels.csv`` (columns file, class_index), one sub-folder a class, or plain images (unlabelled). With
+    ``categories`` None no labels are read, and all images in the folder and its sub-folders are taken.
+
+    Raises:
+        InputError: no such folder, no images in it, or labels that cannot be read.
+        UnavailableError: imagenette is not here and cannot be downloaded.
+    """
+    if data == "samples":
+        return _samples(categories or ())
+    folder = _imagenette() if data == "imagenette" else Path(data)
+    if not folder.is_dir():
+        raise InputError(f"no data folder {data!r}; expected samples, imagenette or a folder of images")
+    if categories is None:
+        photos = [Photo(path, UNLABELLED) for path in _images_in(folder)]
+    elif (folder / "labels.csv").is_file():
+        photos = _from_csv(folder / "labels.csv", len(categories))
+    elif any(p.is_dir() and not p.name.startswith(".") for p in folder.iterdir()):
+        photos = _from_subfolders(folder, categories)
+    else:
+        photos = [Photo(path, UNLABELLED) for path in _images_in(folder)]
+    if not photos:
+        raise InputError(f"{folder} holds no images ({', '.join(sorted(PICTURE_SUFFIXES))})")
+    return photos
+
+
+def split(photos: Sequence[Photo], held_out: float, *, by_label: bool = True) -> tuple[list[Photo], list[Photo]]:
+    """Split into (train, held out) by the photographs' own content, see :mod:`physpatch.data.splits`.
+
+    A file lies on the same side in every list, for every seed and task, with all its objects. With ``by_label`` unlabelled
+    photographs are not measured on, since a classifier's answers to them cannot be judged; those that are not held out
+    serve as backgrounds for training. A detector needs no labels.
+
+    Raises:
+        InputError: nothing is left to train on.
+    """
+    train = [photo for photo in photos if not is_held_out(photo.path, held_out)]
+    kept_apart = [
+        photo for photo in photos if is_held_out(photo.path, held_out) and (photo.label != UNLABELLED or not by_label)
+    ]
+    if not train:
+        raise InputError(
+            f"all {len({photo.path for photo in photos})} photographs are held out by their content, none is left to train "
+            "on; give more of them"
+        )
+    return train, kept_apart
+
+
+def limited(photos: Sequence[Photo], limit: int, seed: int) -> list[Photo]:
+    """At most ``limit`` photographs, chosen by seed, in the order given."""
+    if len(photos) <= limit:
+        return list(photos)
+    chosen = np.random.default_rng(seed).choice(len(photos), limit, replace=False)
+    return [photos[i] for i in sorted(chosen)]
+
+
+def load_photos(photos: Sequence[Photo], preprocessing: Preprocessing, *, whole: bool = False) -> Photographs:
+    """Load photographs as a network sees them: shorter side resized, central square.
+
+    Those that come for an object are letterboxed instead, whole, as a detector sees them.
+
+    Args:
+        photos: what to load.
+        preprocessing: the network's sizes.
+        whole: keep the square of the resized side, for random crops in training, instead of the network's own crop.
+
+    Raises:
+        InputError: a file is broken; it is named.
+    """
+    size = preprocessing.resize if whole else preprocessing.size
+    images = np.empty((len(photos), size, size, 3), dtype=np.uint8)
+    boxes: list[Tensor] = []
+    for image, photo in zip(images, photos, strict=True):
+        if photo.boxes:
+            image[:], inner = _letterboxed(photo.path, size)
+            boxes.append(_in_pixels(photo.boxes, inner))
+        else:
+            image[:] = _square(photo.path, preprocessing.resize, size)
+    labels = torch.tensor([p.label for p in photos], dtype=torch.int64)
+    numbers = {path: i for i, path in enumerate(dict.fromkeys(p.path for p in photos))}
+    return Photographs(
+        torch.from_numpy(images).permute(0, 3, 1, 2),
+        labels,
+        tuple(p.path.name for p in photos),
+        tuple(boxes),
+        torch.tensor([numbers[p.path] for p in photos]) if boxes else None,
+        tuple(content_id(p.path) for p in photos),
+    )
+
+
+def split_photos(
+    data: str, victim: Victim, *, held_out: float = 0.5, seed: int = 0, limit: int = 2000, labelled: str | None = None
+) -> tuple[list[Photo], list[Photo]]:
+    """List, limit and split: (train, held out), with labels of the victim's classes.
+
+    Args:
+        data, labelled: see :func:`photos_for`.
+        victim: what will judge a patch in them.
+        held_out: share of all photographs that is never trained on.
+        seed: of the choice where there are more than ``limit``; the split is the same for every seed.
+        limit: how many photographs at most.
+
+    Raises:
+        InputError: nothing to train on, or the victim itself has learned from photographs that are held out.
+    """
+    photos = limited(photos_for(victim, data, labelled), limit, seed)
+    train, kept_apart = split(photos, held_out, by_label=victim.task == "classify")
+    refuse_learned(kept_apart, victim, f"hold out at most {TEST_BELOW:g} of them, as by default")
+    return train, kept_apart
+
+
+def refuse_learned(photos: Sequence[Photo], victim: Victim, cure: str) -> None:
+    """Refuse to measure on photographs that the victim itself has learned from, as far as it tells.
+
+    Raises:
+        InputError: there are such; ``cure`` says what to do.
+    """
+    refuse_overlap([photo.path for photo in photos], victim.learned_from, f"the network {victim.name}", cure)
+
+
+def load_photographs(
+    data: str, victim: Victim, *, held_out: float = 0.5, seed: int = 0, limit: int = 2000, labelled: str | None = None
+) -> tuple[Photographs, Photographs]:
+    """Load both sides of :func:`split_photos`, in the form that ``Trainer`` and ``evaluate_patch`` take."""
+    train, kept_apart = split_photos(data, victim, held_out=held_out, seed=seed, limit=limit, labelled=labelled)
+    return load_photos(train, victim.preprocessing, whole=True), load_photos(kept_apart, victim.preprocessing)
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """Open a picture as RGB.
+
+    Raises:
+        InputError: missing or broken.
+    """
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")  # phones store a turn beside the pixels
+    except FileNotFoundError as error:
+        raise InputError(f"no image {path}") from error
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"broken image {path} ({error}); remove or replace it") from error
+
+
+def _square(path: Path, resize: int, size: int) -> np.ndarray:
+    image = open_rgb(path)
+    factor = resize / min(image.size)
+    image = image.resize(
+        (max(size, round(image.width * factor)), max(size, round(image.height * factor))), Image.Resampling.BICUBIC
+    )
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def _letterboxed(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """The whole photograph in the middle of a grey square, and where it lies there: left, top, width, height."""
+    image = open_rgb(path)
+    factor = size / max(image.size)
+    width, height = (max(1, round(side * factor)) for side in image.size)
+    left, top = (size - width) // 2, (size - height) // 2
+    square = np.full((size, size, 3), _LETTERBOX_GREY, np.uint8)
+    square[top : top + height, left : left + width] = np.asarray(
+        image.resize((width, height), Image.Resampling.BILINEAR)
+    )
+    return square, (left, top, width, height)
+
+
+def _in_pixels(boxes: Sequence[Box], inner: tuple[int, int, int, int]) -> Tensor:
+    left, top, width, height = inner
+    extent = torch.tensor([width, height, width, height], dtype=torch.float32)
+    return torch.tensor(boxes).clamp(0, 1) * extent + torch.tensor([left, top, left, top])
+
+
+def _samples(categories: Sequence[str]) -> list[Photo]:
+    """The labelled ImageNet photographs inside foolbox's wheel, and unlabelled ones of scikit-image and ultralytics.
+
+    For a network with other classes than ImageNet's their labels mean nothing, and are left out.
+    """
+    labelled = sorted((_package_folder("foolbox") / "data").glob("imagenet_*_*.jpg"))
+    imagenet = tuple(categories) == imagenet_categories()
+    photos = [Photo(path, int(path.stem.split("_")[2]) if imagenet else UNLABELLED) for path in labelled]
+    skimage, ultralytics = _package_folder("skimage") / "data", _package_folder("ultralytics") / "assets"
+    more = [skimage / name for name in _SKIMAGE_PHOTOGRAPHS] + [ultralytics / name for name in _ULTRALYTICS_PHOTOGRAPHS]
+    return photos + [Photo(path, UNLABELLED) for path in more if path.is_file()]
+
+
+def _package_folder(package: str) -> Path:
+    """Where a package lies, without importing it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise UnavailableError(
+            f"the package {package} with the sample photographs is not installed; pip install {package}"
+        )
+    return Path(spec.origin).parent
+
+
+def _imagenette() -> Path:
+    from torchvision.datasets import Imagenette
+
+    root = Path(torch.hub.get_dir()) / "datasets"
+    folder = root / "imagenette2-320"
+    if not (folder / "val").is_dir():
+        cure = f"unpack {_IMAGENETTE_URL} into {root}, or use --data samples (embedded)"
+        if not reachable(_IMAGENETTE_URL):
+            raise UnavailableError(f"imagenette is not here and its host does not answer; {cure}")
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with stall_limit():
+                Imagenette(root, split="val", size="320px", download=True)
+        except (OSError, RuntimeError) as error:
+            raise UnavailableError(f"the download of imagenette failed ({error}); {cure}") from error
+    return folder / "val"
+
+
+_WNIDS = {  # imagenette's ten folders
+    "n01440764": "tench",
+    "n02102040": "English springer",
+    "n02979186": "cassette player",
+    "n03000684": "chain saw",
+    "n03028079": "church",
+    "n03394916": "French horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+}
+
+
+def _from_csv(file: Path, classes: int) -> list[Photo]:
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as stream:  # spreadsheets put a byte order mark first
+            rows = list(csv.DictReader(stream))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{file} is not a CSV file in UTF-8 ({error})") from error
+    if not rows or not {"file", "class_index"} <= rows[0].keys():
+        raise InputError(f"{file} needs the columns file and class_index in its first line, and a row a photograph")
+    photos = []
+    for line, row in enumerate(rows, start=2):
+        try:
+            label = int(row["class_index"])
+        except (TypeError, ValueError):
+            raise InputError(f"{file} line {line}: class_index {row['class_index']!r} is not a number") from None
+        if not 0 <= label < classes:
+            raise InputError(
+                f"{file} line {line}: class_index {label} out of range; the model has classes 0 to {classes - 1}"
+            )
+        if not row["file"]:
+            raise InputError(f"{file} line {line}: no file is named")
+        photos.append(Photo(file.parent / row["file"], label))
+    return photos
+
+
+def _from_subfolders(folder: Path, categories: Sequence[str]) -> list[Photo]:
+    """One folder a class, named by class or index; else as many folders as classes, in sorted order (ImageFolder)."""
+    folders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    by_name = {normal_name(name): i for i, name in reversed(list(enumerate(categories)))}
+    by_name = {str(i): i for i in range(len(categories))} | by_name
+    found = [by_name.get(normal_name(_WNIDS.get(sub.name, sub.name))) for sub in folders]
+    if None in found and len(folders) == len(categories):
+        found = list(range(len(folders)))
+    labels = dict(zip(folders, found, strict=True))
+    for sub, label in labels.items():
+        if label is None:
+            raise InputError(
+                f"folder {sub.name!r} in {folder} is no class of this model; use class names or indices, or a labels.csv"
+            )
+    return [Photo(path, label) for sub, label in labels.items() if label is not None for path in _images_in(sub)]
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)

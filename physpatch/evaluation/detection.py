@@ -1,0 +1,210 @@
+"""What a patch on an object does to a detector, beside the bare object and harmless patches at the same poses."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from calibration.common.errors import InputError
+from calibration.common.success import Aim, FoundBox, Outcome, false_boxes, judge
+from physpatch.attack.placement import Region, object_class
+from physpatch.data.photographs import Photographs
+from physpatch.evaluation.classification import CONDITIONS, Evaluation, Outcomes, rate_over, scenes
+from physpatch.records.config import EotConfig
+from physpatch.records.patch_file import CONTROLS, Patch
+from physpatch.stats.intervals import Rate
+from physpatch.victims.protocol import (
+    Detection,
+    Detector,
+    Victim,
+    judged_boxes,
+    untouched,
+)
+
+_LEAST_SCORE = 0.01  # what mAP still counts
+_SIZES_PX = (0.0, 24.0, 48.0, 96.0, 192.0, float("inf"))  # the object's side in the network's input
+
+
+@dataclass(frozen=True)
+class ObjectEvaluation(Evaluation):
+    """Counts on one detector. "Right" is: a box of the object's class on the object, IoU 0.5, at the detector's threshold.
+
+    With the scope ``image`` it is one anywhere. ``untargeted`` is its absence, where it is there with the grey control; of
+    that, ``hidden`` is no box on the object at all and ``relabelled`` a box of other classes alone. ``targeted`` is a box of
+    the target class there and none of its own, or, with the goal ``appear``, one whose middle is on the patch's box.
+
+    Attributes:
+        object: the class.
+        hidden, relabelled: by condition.
+        false_boxes: how many boxes an image, by condition, that are not on the object, and not there without a patch.
+        mean_precision: COCO's mAP at IoU 0.5 and over 0.5 to 0.95 of the object's class, by condition and without a patch.
+        by_size: object's side in pixels, from and below; views where it is found with grey; ``untargeted`` of the patch there.
+    """
+
+    object: str = ""
+    hidden: dict[str, Rate] = field(default_factory=dict)
+    relabelled: dict[str, Rate] = field(default_factory=dict)
+    false_boxes: dict[str, float] = field(default_factory=dict)
+    mean_precision: dict[str, dict[str, float]] = field(default_factory=dict)
+    by_size: tuple[tuple[float, float, Rate], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of ``physpatch evaluate --json``."""
+        return super().to_dict() | {
+            "object": self.object,
+            "hidden": {name: rate.to_dict() for name, rate in self.hidden.items()},
+            "relabelled": {name: rate.to_dict() for name, rate in self.relabelled.items()},
+            "false_boxes_per_image": self.false_boxes,
+            "mean_precision": self.mean_precision,
+            "by_size_px": [
+                {"from": least, "below": None if most == float("inf") else most, "success": rate.to_dict()}
+                for least, most, rate in self.by_size
+            ],
+        }
+
+
+@dataclass
+class _Judged:
+    """The views of one condition, as ``calibration.common.success`` judges them."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    false_boxes: int = 0
+
+    def of(self, name: str) -> Tensor:
+        """One of an outcome's fields in every view: (V,) bool."""
+        return torch.tensor([bool(getattr(outcome, name)) for outcome in self.outcomes])
+
+
+def evaluate_on_object(
+    victim: Victim,
+    photographs: Photographs,
+    patch: Patch,
+    region: Region,
+    *,
+    eot: EotConfig | None = None,
+    seed: int = 0,
+    poses: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ObjectEvaluation:
+    """Measure a patch on its object in held-out photographs at random poses.
+
+    Args:
+        victim: a detector.
+        photographs: at the network's input size; with the objects labelled, or, where a sign is drawn into them, without such.
+        patch: what is measured.
+        region: on an object.
+        eot, seed, poses, progress: as for :func:`physpatch.evaluation.classification.evaluate_patch`.
+
+    Raises:
+        InputError: a classifier, or one that does not know the object.
+    """
+    from torchmetrics.detection import MeanAveragePrecision
+
+    placing = region.placing
+    if placing.object is None or not isinstance(victim, Detector):
+        raise InputError(f"{victim.name} is no detector, or the patch lies on no object")
+    index = object_class(victim, placing.object)
+    target = None if patch.target is None else victim.target_index(patch.target)
+    aim = Aim(region.goal, "image" if region.kind == "image" else "patch", index, target)
+    # Harmless ones first: what is found with them is no phantom of the patch.
+    shown = {"clean": None, **{name: patch.control(name) for name in CONTROLS}, "patch": patch}
+    judged: dict[str, _Judged] = defaultdict(_Judged)
+    precision = {name: MeanAveragePrecision() for name in shown}
+    sides: list[float] = []
+    with untouched(victim), torch.no_grad():
+        for scene in scenes(victim, photographs, placing, eot or EotConfig(), seed, poses):
+            size = scene.images.shape[-1]
+            own, at_patch = scene.objects, placing.patch_boxes(scene.params, size).tolist()
+            assert own is not None
+            objects = scene.boxes or own[:, None].unbind()
+            sides += (own[:, 2:] - own[:, :2]).prod(dim=1).sqrt().tolist()
+            harmless: list[list[FoundBox]] = [[] for _ in at_patch]
+            for name, cells in shown.items():
+                found = victim.find(scene.bare if cells is None else scene.showing(cells), _LEAST_SCORE)
+                precision[name].update(*_for_metric(found, objects, index))
+                for view, known, on, at in zip(found, harmless, own.tolist(), at_patch, strict=True):
+                    boxes = judged_boxes(view)
+                    judged[name].outcomes.append(judge(boxes, aim, object_xyxy=on, patch_xyxy=at))
+                    judged[name].false_boxes += len(false_boxes(boxes, known, on))
+                    if name in ("clean", "grey"):
+                        known += boxes
+            progress(len(sides), len(photographs) * poses)
+    units = photographs.units.repeat(poses)
+    return _count(victim, index, patch, judged, precision, sides, units, len(photographs))
+
+
+def _for_metric(
+    found: list[list[Detection]], objects: Sequence[Tensor], index: int
+) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
+    """What torchmetrics takes, of the object's class alone: the photographs may show other things."""
+    mine = [[one for one in view if one.index == index] for view in found]
+    answers = [
+        {
+            "boxes": torch.tensor([one.xyxy for one in view]).reshape(-1, 4),
+            "scores": torch.tensor([one.score for one in view]),
+            "labels": torch.zeros(len(view), dtype=torch.long),
+        }
+        for view in mine
+    ]
+    return answers, [{"boxes": own.cpu(), "labels": torch.zeros(len(own), dtype=torch.long)} for own in objects]
+
+
+def _count(
+    victim: Victim,
+    index: int,
+    patch: Patch,
+    judged: dict[str, _Judged],
+    precision: dict[str, Any],
+    sides: list[float],
+    units: Tensor,
+    n: int,
+) -> ObjectEvaluation:
+    wrong, hidden, relabelled, reached = (
+        {name: views.of(what) for name, views in judged.items()} for what in ("wrong", "hidden", "relabelled", "target")
+    )
+    fair = ~wrong["grey"]
+    fair_target = fair & ~reached["grey"]
+    aimed = patch.target is not None and victim.target_index(patch.target) is not None
+    everything = torch.ones_like(fair)
+    computed = {name: metric.compute() for name, metric in precision.items()}
+    return ObjectEvaluation(
+        model=victim.name,
+        n=n,
+        poses=len(fair) // n,
+        clean_accuracy=float((~wrong["clean"]).double().mean()),
+        accuracy={c: float((~wrong[c]).double().mean()) for c in CONDITIONS},
+        targeted={c: rate_over(reached[c], fair_target, units) if aimed else Rate(None, None, 0) for c in CONDITIONS},
+        untargeted={c: rate_over(wrong[c], fair, units) for c in CONDITIONS},
+        target=patch.target,
+        outcomes=Outcomes(
+            fair,
+            reached["patch"] if aimed else None,
+            wrong["patch"],
+            fair_target if aimed else None,
+            units,
+            {c: reached[c] for c in CONTROLS} if aimed else {},
+            {c: wrong[c] for c in CONTROLS},
+        ),
+        targeted_of_all={c: rate_over(reached[c], everything, units) for c in CONDITIONS} if aimed else {},
+        untargeted_of_all={c: rate_over(wrong[c], everything, units) for c in CONDITIONS},
+        object=victim.categories[index],
+        hidden={c: rate_over(hidden[c], fair, units) for c in CONDITIONS},
+        relabelled={c: rate_over(relabelled[c], fair, units) for c in CONDITIONS},
+        false_boxes={c: judged[c].false_boxes / len(fair) for c in CONDITIONS},
+        mean_precision={
+            name: {"map50": float(computed[name]["map_50"]), "map": float(computed[name]["map"])}
+            for name in ("clean", *CONDITIONS)
+        },
+        by_size=tuple(_by_size(torch.tensor(sides), wrong["patch"], fair, units)),
+    )
+
+
+def _by_size(sides: Tensor, success: Tensor, fair: Tensor, units: Tensor) -> Iterator[tuple[float, float, Rate]]:
+    for least, most in np.lib.stride_tricks.sliding_window_view(_SIZES_PX, 2).tolist():
+        here = (sides >= least) & (sides < most)
+        if here.any():
+            yield least, most, rate_over(success, fair & here, units)

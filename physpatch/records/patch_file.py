@@ -1,0 +1,125 @@
+"""The patch as a file: a grid of sRGB cells, what it aims at and where it came from. Torch-free, so printing starts at once."""
+
+import hashlib
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from calibration.common.errors import InputError
+from calibration.common.files import read_json, write_json, write_picture
+
+PATCH_VERSION = 1
+CONTROLS = ("grey", "random", "shuffled")
+MAX_CELLS = 512  # on a side; a 32x32 patch is already hard to print, beyond this a typo is likelier than a wish
+_PNG_CELL_PX = 32
+_MID_GREY = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A grid of flat colours.
+
+    Attributes:
+        cells: (rows, columns, 3) uint8, sRGB.
+        target: ``{"index": int, "name": str}`` or None for an untargeted patch.
+        provenance: how it was made; free JSON.
+    """
+
+    cells: NDArray[np.uint8]
+    target: dict[str, Any] | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        cells = self.cells
+        if not isinstance(cells, np.ndarray) or cells.dtype != np.uint8 or cells.ndim != 3 or cells.shape[2] != 3:
+            raise InputError("patch cells must be a (rows, columns, 3) uint8 array")
+        check_grid(cells.shape[:2])
+        if self.target is not None and not (isinstance(self.target, dict) and {"index", "name"} <= self.target.keys()):
+            raise InputError("a patch's target must be null or an object with index and name")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, columns = self.cells.shape[:2]
+        return rows, columns
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits of the SHA-256 of shape and cells: the same colours have the same id."""
+        return hashlib.sha256(repr(self.grid).encode() + self.cells.tobytes()).hexdigest()[:12]
+
+    def control(self, kind: str, seed: int = 0) -> "Patch":
+        """A harmless patch of the same grid: plain ``grey``, ``random`` colours, or these cells ``shuffled``.
+
+        What a control does by covering part of the picture, the patch does too: only the rest is the attack.
+        """
+        generator = np.random.default_rng(seed)
+        if kind == "grey":
+            cells = np.full_like(self.cells, _MID_GREY)
+        elif kind == "random":
+            cells = generator.integers(0, 256, self.cells.shape, dtype=np.uint8)
+        elif kind == "shuffled":
+            flat = self.cells.reshape(-1, 3)
+            cells = flat[generator.permutation(len(flat))].reshape(self.cells.shape)
+        else:
+            raise InputError(f"unknown control {kind!r}; expected one of {', '.join(CONTROLS)}")
+        return Patch(cells, None, {"control": kind, "seed": seed, "of": self.id})
+
+    def picture(self, cell_px: int = _PNG_CELL_PX) -> NDArray[np.uint8]:
+        """The patch as (rows * cell_px, columns * cell_px, 3) RGB uint8."""
+        return self.cells.repeat(cell_px, axis=0).repeat(cell_px, axis=1)
+
+    def save(self, folder: Path) -> None:
+        """Write ``patch.json`` and ``patch.png`` into ``folder``."""
+        write_picture(Path(folder) / "patch.png", self.picture())
+        record = {"physpatch_patch": PATCH_VERSION, "id": self.id, "target": self.target, "provenance": self.provenance}
+        write_json(Path(folder) / "patch.json", record | {"grid": self.cells.tolist()})
+
+    @classmethod
+    def load(cls, path: Path) -> "Patch":
+        """Read ``patch.json``, or the one inside a run folder.
+
+        Raises:
+            InputError: missing, truncated, or not a patch.
+        """
+        path = Path(path)
+        path = path / "patch.json" if path.is_dir() else path
+        record = read_json(path)
+        try:
+            grid = np.array(record["grid"])
+            if grid.dtype.kind not in "iu" or grid.min(initial=0) < 0 or grid.max(initial=0) > 255:
+                raise ValueError("grid must hold whole numbers from 0 to 255")
+            return cls(grid.astype(np.uint8), record.get("target"), record.get("provenance") or {})
+        except (InputError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path} is not a patch file: expected a grid of rows x columns x 3 sRGB integers ({error})"
+            ) from error
+
+    def _repr_png_(self) -> bytes:
+        """Show the patch as a picture in a notebook."""
+        buffer = io.BytesIO()
+        Image.fromarray(self.picture()).save(buffer, format="png")
+        return buffer.getvalue()
+
+
+def check_grid(grid: tuple[int, ...]) -> None:
+    """Refuse grids that are empty or absurd."""
+    if len(grid) != 2 or not all(1 <= n <= MAX_CELLS for n in grid):
+        raise InputError(
+            f"grid {'x'.join(map(str, grid))} is not usable; expected ROWSxCOLUMNS, each 1 to {MAX_CELLS}, like 10x10"
+        )
+
+
+def parse_grid(text: str) -> tuple[int, int]:
+    """Turn ``10x10`` into (10, 10)."""
+    try:
+        rows, columns = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise InputError(f"grid {text!r} not understood; expected ROWSxCOLUMNS like 10x10") from None
+    check_grid((rows, columns))
+    return rows, columns

@@ -1,0 +1,246 @@
+"""Placing a patch in photographs as a camera would see it.
+
+A photograph has been through a camera already, so what a camera does is done to the patch alone, and in a camera's order:
+the print's colours, the bend of the paper, light, shadow and glare on it, the view, the meeting with the scene in linear
+light, noise, tone, JPEG. Blur and white balance are linear and so commute with all before the meeting: they are done where
+they are cheapest, on the patch's small texture and on its flat cells.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from kornia.color import rgb_to_linear_rgb
+from kornia.geometry.transform import get_perspective_transform
+from torch import Tensor
+
+from physpatch.rendering.eot import EotParams, patch_corners
+from physpatch.rendering.transforms.jpeg import BLOCK, NO_JPEG, compress
+from physpatch.rendering.transforms.lens import bend, bend_field, blur_kernels
+from physpatch.rendering.transforms.print_colour import printed_cells
+from physpatch.rendering.transforms.tone_curve import develop
+
+_SHADOW_SOFTNESS = 0.08  # of the patch side
+_DARK_NOISE = 0.01  # of white's light: where the noise of the light itself falls to the sensor's own
+_WIDEST_DIRECT = 15  # texels; wider kernels are faster as spectra
+_GRAIN_SHIFTS = 64  # pixels by which the images' grain is shifted against one another
+
+
+def patch_size_px(area: float, grid: tuple[int, int], image_wh: tuple[int, int]) -> tuple[float, float]:
+    """Width and height in pixels of a patch of square cells that covers ``area`` of the image."""
+    rows, columns = grid
+    cell = math.sqrt(area * image_wh[0] * image_wh[1] / (rows * columns))
+    return cell * columns, cell * rows
+
+
+def place_patch(
+    images: Tensor, cells: Tensor, params: EotParams, area: float, cover: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Render the patch into a batch of photographs.
+
+    Args:
+        images: (B, 3, H, W) RGB, sRGB values in [0, 1].
+        cells: (3, rows, columns) sRGB values in [0, 1], or (B, 3, rows, columns), a patch of its own for each image;
+            gradients flow to it.
+        params: a draw for the B images.
+        area: share of the image that the patch covers at scale 1.
+        cover: see :func:`place_at`.
+
+    Returns:
+        The composited images, as ``images``; and the patch's coverage (B, 1, H, W) in [0, 1].
+    """
+    height, width = images.shape[-2:]
+    rows, columns = cells.shape[-2:]
+    patch_wh = patch_size_px(area, (rows, columns), (width, height))
+    return place_at(images, cells, params, patch_corners(params, patch_wh, (width, height)), patch_wh, cover)
+
+
+def place_at(
+    images: Tensor,
+    cells: Tensor,
+    params: EotParams,
+    corners: Tensor,
+    patch_wh: tuple[float, float],
+    cover: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Render the patch where it is known to be: :func:`place_patch` without its draw of the view.
+
+    Args:
+        images, cells, params: as there; place, angles and scale of the draw tell only how finely to render.
+        corners: (B, 4, 2) pixels, clockwise from the patch's own top left, pixel centres at whole numbers.
+        patch_wh: the patch's width and height in pixels at scale 1, seen straight on.
+        cover: ([B,] 1, rows, columns) in [0, 1]: how much of each cell there is, for something that is not square; None: all.
+
+    Returns:
+        As :func:`place_patch`.
+    """
+    height, width = images.shape[-2:]
+    columns = cells.shape[-1]
+    per_cell = max(1, round(patch_wh[0] / columns))  # about a texel a pixel, so that bilinear sampling does not alias
+    density = per_cell * columns / patch_wh[0]  # texels a pixel, at scale 1
+    kernels = _kernels(params, density)
+    margin = kernels.shape[-1] // 2 + 1
+    texture = _texture(_printed(cells, params), params, per_cell)
+    kernels = kernels.to(texture)
+    there = torch.ones_like(texture[:, :1])
+    if cover is not None:
+        there = there * cover.repeat_interleave(per_cell, dim=-2).repeat_interleave(per_cell, dim=-1).to(there)
+        texture = texture * there
+    layer = _blurred(texture, kernels, margin)
+    shape = _blurred(there, kernels, margin)  # of its own, as it needs no gradient
+
+    block = BLOCK if bool((params.jpeg < NO_JPEG).any()) else 1
+    reach = margin / density + 2 * float(params.bend.max()) * max(patch_wh)
+    short = (-width % block, -height % block)
+    canvas = F.pad(images, (0, short[0], 0, short[1]), mode="replicate") if any(short) else images
+    window, size = _window(corners, reach * float(params.scale.max()), (canvas.shape[3], canvas.shape[2]), block)
+    across = (window[:, 0, None] + torch.arange(size[0])).to(images.device)
+    down = (window[:, 1, None] + torch.arange(size[1])).to(images.device)
+    points = _patch_points(corners, (down, across), params).to(texture)
+    inner = [(side - 2 * margin) / side for side in (layer.shape[3], layer.shape[2])]
+    points = points * torch.tensor(inner).to(points)
+    color, alpha = (F.grid_sample(part, points, align_corners=False) for part in (layer, shape))
+
+    behind = torch.stack(_windows(canvas, window, size))
+    light = color + (1 - alpha) * rgb_to_linear_rgb(behind)
+    light = light + _noise(light, alpha, params, window, (canvas.shape[2], canvas.shape[3]))
+    # The camera's tone is on the patch alone: the photograph has its own.
+    seen = develop(light, 1 + (params.gamma[:, None, None, None].to(light) - 1) * alpha.detach())
+    if block > 1:
+        seen = compress(seen, params.jpeg)
+    seen = torch.where(alpha > 0, seen, behind)
+    composite = _Paste.apply(canvas, seen, window, size)
+    coverage = _Paste.apply(torch.zeros_like(canvas[:, :1]), alpha.detach(), window, size)
+    return composite[..., :height, :width], coverage[..., :height, :width]
+
+
+class _Paste(torch.autograd.Function):
+    """Put pictures (B, C, h, w) into a copy of larger ones, each at its own place; the gradient is cut out there."""
+
+    @staticmethod
+    def forward(ctx: Any, canvas: Tensor, pictures: Tensor, window: Tensor, size: tuple[int, int]) -> Tensor:
+        ctx.window, ctx.size = window, size
+        pasted = canvas.clone()
+        torch._foreach_copy_(_windows(pasted, window, size), list(pictures.unbind()))
+        return pasted
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
+        return None, torch.stack(_windows(gradient, ctx.window, ctx.size)), None, None
+
+
+def _windows(images: Tensor, window: Tensor, size_wh: tuple[int, int]) -> list[Tensor]:
+    """Views (C, h, w) of images (B, C, H, W) at top left corners (B, 2)."""
+    width, height = size_wh
+    return [
+        image[:, y : y + height, x : x + width] for image, (x, y) in zip(images.unbind(), window.tolist(), strict=True)
+    ]
+
+
+def _printed(cells: Tensor, params: EotParams) -> Tensor:
+    return printed_cells(cells, params.prints, params.light) if params.prints else cells
+
+
+def _texture(cells: Tensor, params: EotParams, per_cell: int) -> Tensor:
+    """The lit patch: ([B,] 3, R, C) sRGB to (B, 3, h, w) linear light."""
+    warm = params.temperature
+    balance = torch.stack([warm, params.tint, 1 / warm], dim=1) * params.gain[:, None]
+    lit = rgb_to_linear_rgb(cells) * balance[:, :, None, None].to(cells)
+    flat = lit.repeat_interleave(per_cell, dim=2).repeat_interleave(per_cell, dim=3)
+    height, width = flat.shape[2:]
+    y = torch.linspace(-0.5, 0.5, height)[None, :, None].to(params.place)
+    x = torch.linspace(-0.5, 0.5, width)[None, None, :].to(params.place)
+    if params.shadow.any():
+        flat = flat * _shadow(params, x, y).to(flat)
+    if params.glare.any():
+        flat = flat + _glare(params, x, y).to(flat)
+    return flat
+
+
+def _shadow(params: EotParams, x: Tensor, y: Tensor) -> Tensor:
+    """A half plane in shadow with a soft edge: factors (B, 1, h, w) at patch coordinates in [-0.5, 0.5]."""
+    angle, offset = params.shadow_angle[:, None, None], params.shadow_offset[:, None, None]
+    across = x * angle.cos() + y * angle.sin() - offset
+    return (1 - params.shadow[:, None, None] * torch.sigmoid(across / _SHADOW_SOFTNESS))[:, None]
+
+
+def _glare(params: EotParams, x: Tensor, y: Tensor) -> Tensor:
+    """A lamp's soft reflection on the paper, white whatever is printed there: light to add (B, 1, h, w)."""
+    left, top = params.glare_place.unbind(dim=1)
+    size = params.glare_size[:, None]
+    profile_x = torch.exp(-0.5 * ((x[:, 0] - left[:, None]) / size) ** 2)
+    profile_y = torch.exp(-0.5 * ((y[:, :, 0] - top[:, None]) / size) ** 2)
+    return (params.glare[:, None, None] * profile_y[:, :, None] * profile_x[:, None, :])[:, None]
+
+
+def _kernels(params: EotParams, density: float) -> Tensor:
+    """Blur kernels in texels (B, k, k), with what a pixel averages where it spans more than a texel."""
+    texels_a_pixel = density / params.scale
+    footprint = 0.25 * (texels_a_pixel**2 - 1).clamp(min=0)
+    sigma = ((params.blur_px * texels_a_pixel) ** 2 + footprint).sqrt()
+    return blur_kernels(sigma, params.motion_px * texels_a_pixel, params.motion_angle)
+
+
+def _blurred(texture: Tensor, kernels: Tensor, margin: int) -> Tensor:
+    """Convolve each sample of (B, C, h, w) with its own kernel, over an empty margin that makes room for the spread."""
+    layer = F.pad(texture, [margin] * 4)
+    if kernels.shape[-1] == 1:
+        return layer
+    batch, channels, height, width = layer.shape
+    if kernels.shape[-1] > _WIDEST_DIRECT:
+        spectrum = torch.fft.rfft2(layer) * torch.fft.rfft2(kernels, s=(height, width))[:, None]
+        half = kernels.shape[-1] // 2
+        return torch.fft.irfft2(spectrum, s=(height, width)).roll((-half, -half), dims=(2, 3))
+    weights = kernels.repeat_interleave(channels, dim=0)[:, None]
+    flat = layer.reshape(1, batch * channels, height, width)
+    return F.conv2d(flat, weights, padding="same", groups=batch * channels).reshape(layer.shape)
+
+
+def _window(corners: Tensor, reach: float, image_wh: tuple[int, int], block: int) -> tuple[Tensor, tuple[int, int]]:
+    """The smallest window, of one size for the whole batch, that holds each patch: top left corners (B, 2) and (w, h).
+
+    Composing inside it instead of the whole image saves most of the pixels. Its edges lie on multiples of ``block``, so that
+    JPEG's blocks lie where they do in the whole image.
+    """
+    limits = torch.tensor(image_wh)
+    first = ((corners.amin(dim=1) - reach).clamp(min=0) / block).floor().long() * block
+    last = ((corners.amax(dim=1) + reach).ceil().minimum(limits - 1) // block).long() * block + block
+    width, height = (int(n) for n in (last - first).amax(dim=0))
+    size = (min(width, image_wh[0]), min(height, image_wh[1]))
+    return first.minimum(limits - torch.tensor(size)), size
+
+
+def _patch_points(corners: Tensor, where: tuple[Tensor, Tensor], params: EotParams) -> Tensor:
+    """Where on the bent patch the pixels of rows (B, H) and columns (B, W) lie: (B, H, W, 2), in half sides from its centre.
+
+    ``corners`` (B, 4, 2) are the patch's in the images.
+    """
+    unit = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]]).to(corners).expand(len(corners), 4, 2)
+    to_patch = get_perspective_transform(corners, unit).to(where[0].device)
+    y, x = (pixels.to(to_patch) for pixels in where)
+    # One small sum for each of the three homogeneous coordinates, instead of one over all pixels.
+    across, down, one = (
+        to_patch[:, i, 0, None, None] * x[:, None, :]
+        + (to_patch[:, i, 1, None] * y + to_patch[:, i, 2, None])[:, :, None]
+        for i in range(3)
+    )
+    points = torch.stack([across / one, down / one], dim=-1)
+    if params.bend.any():
+        points = bend(points, bend_field(params.bend, params.bend_shape).to(points))
+    return points
+
+
+def _noise(
+    light: Tensor, alpha: Tensor, params: EotParams, window: Tensor, canvas_hw: tuple[int, int]
+) -> Tensor | float:
+    """Sensor noise on the patch alone, for the photograph has its own; stronger where there is more light."""
+    if not params.noise.any():
+        return 0.0
+    generator = torch.Generator().manual_seed(params.grain_seed)
+    height, width = (side + _GRAIN_SHIFTS for side in canvas_hw)
+    grain = torch.randn(3, height, width, generator=generator).to(light).expand(len(light), -1, -1, -1)
+    shifted = window + (params.grain_place * _GRAIN_SHIFTS).long()
+    seen = torch.stack(_windows(grain, shifted, (light.shape[3], light.shape[2])))
+    spread = (light.detach().clamp(min=0) + _DARK_NOISE).sqrt_() * params.noise[:, None, None, None].to(light)
+    return seen.mul_(spread).mul_(alpha)

@@ -1,0 +1,461 @@
+"""A training run on disk: what ``physpatch train`` leaves, and how a killed run goes on."""
+
+import csv
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save
+
+import physpatch
+from calibration.common.errors import InputError
+from calibration.common.files import atomic_path, read_json, write_json
+from physpatch.attack.placement import Placing, Region, object_class
+from physpatch.data.photographs import (
+    UNLABELLED,
+    Photo,
+    Photographs,
+    limited,
+    load_photographs,
+    load_photos,
+    photos_for,
+    refuse_learned,
+    split_photos,
+)
+from physpatch.data.splits import refuse_overlap
+from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, Evaluation, evaluate_patch, scenes
+from physpatch.evaluation.detection import evaluate_on_object
+from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
+from physpatch.evaluation.figures.plots import save_evolution, save_loss_plot
+from physpatch.records.config import TrainConfig
+from physpatch.records.environment import device_name, versions
+from physpatch.records.patch_file import Patch
+from physpatch.records.run_paths import RUNS_FOLDER, mark_as_latest
+from physpatch.training.distributed import Processes
+from physpatch.training.target_search import TargetChoice, resolve_target
+from physpatch.training.trainer import StepRecord, Trainer, describe_target
+from physpatch.victims.protocol import Victim
+from physpatch.victims.registry import load_victim
+
+_CHECKPOINT = Path("checkpoint/state.safetensors")
+_CHECKPOINT_SECONDS = 10.0
+_LEARNED_FROM = "learned_from"  # key in run.json's data
+_VIEWS_WANTED = 60  # a handful of photographs is seen in several poses each
+
+Progress = Callable[[StepRecord, int], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Materials:
+    """What a run works with: the victim, its target and the photographs on both sides of the split."""
+
+    victim: Victim
+    others: tuple[Victim, ...]
+    choice: TargetChoice
+    train: Photographs
+    held_out: Photographs
+
+    @property
+    def target(self) -> int | None:
+        return self.choice.index
+
+    @property
+    def victims(self) -> tuple[Victim, ...]:
+        return (self.victim, *self.others)
+
+
+def train_run(
+    config: TrainConfig,
+    out: Path | None = None,
+    *,
+    mark_latest: bool = False,
+    progress: Progress = lambda *_: None,
+    say: Say = print,
+) -> Path | None:
+    """Train a patch and leave a run folder: patch, curves, video, pictures, results on held-out photographs.
+
+    Args:
+        config: what to do.
+        out: the run folder; None makes one under ``runs/`` and points ``runs/latest`` at it.
+        mark_latest: point ``runs/latest`` at ``out`` too.
+        progress: called after each step with its record and the number of steps.
+        say: receives one line at a time about what is being done.
+
+    Returns:
+        The run folder; None in a process, one of several that train together, that leaves the writing to the first.
+
+    Raises:
+        InputError: the folder holds a run already, or anything in ``config`` cannot be used.
+    """
+    if out is not None and (out / "run.json").exists():
+        raise InputError(f"{out} holds a run already; give another --out, or --resume to go on with it")
+    processes = Processes.launched(config.device)
+    materials, config = _prepare(config, processes, say)
+    trainer = _trainer(materials, config, processes)
+    processes.wait()  # all have looked into the folder before the first writes there
+    if not processes.first:
+        _follow(trainer)
+        return None
+    folder = out or _new_folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "run.json", _describe(config, materials) | {"status": "training"})
+    if out is None or mark_latest:
+        mark_as_latest(folder)
+    return _train(folder, config, materials, trainer, progress, say)
+
+
+def resume_run(
+    folder: Path, *, steps: int | None = None, progress: Progress = lambda *_: None, say: Say = print
+) -> Path | None:
+    """Go on with a run that was interrupted, from its last checkpoint; ``steps`` may lengthen it. See :func:`train_run`.
+
+    Raises:
+        InputError: no run there, or its data or weights are not what they were.
+    """
+    record = read_json(folder / "run.json")
+    config = TrainConfig.from_dict(record.get("config", {}))
+    if steps is not None:
+        config = replace(config, steps=steps)
+    state = _read_checkpoint(folder)
+    processes = Processes.launched(config.device)
+    materials, config = _prepare(config, processes, say)
+    trainer = _trainer(materials, config, processes)
+    if state is not None and int(state["step"]) > trainer.total_steps:
+        raise InputError(f"{folder} has {int(state['step'])} steps already; give --steps more than that to lengthen it")
+    described = _describe(config, materials)
+    for what, part, key in (("weights", "weights", "sha256"), ("training data", "data", "train_fingerprint")):
+        if record.get(part, {}).get(key) != described[part][key]:
+            raise InputError(
+                f"the {what} of {folder} have changed since it began; resumed, it would not be the same run"
+            )
+    processes.wait()
+    if state is not None:
+        trainer.restore(state)
+        say(f"going on at step {trainer.step} of {trainer.total_steps}")
+    if not processes.first:
+        _follow(trainer)
+        return None
+    write_json(folder / "run.json", record | {"config": config.to_dict(), "status": "training"})
+    return _train(folder, config, materials, trainer, progress, say)
+
+
+def measure_patch(
+    victim: Victim,
+    photographs: Photographs,
+    patch: Patch,
+    config: TrainConfig,
+    *,
+    seed: int,
+    poses: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """As the run placed it, by itself or on its object; ``config.eot`` are the poses' ranges."""
+    more: dict[str, Any] = {"eot": config.eot, "seed": seed, "poses": poses, "progress": progress}
+    if config.object is None:
+        return evaluate_patch(victim, photographs, patch, area=config.area, scope=config.scope, **more)
+    target = None if patch.target is None else victim.target_index(patch.target)
+    return evaluate_on_object(victim, photographs, patch, Region.of(config, victim.task, target), **more)
+
+
+def split_photographs(config: TrainConfig, victim: Victim) -> tuple[Photographs, Photographs]:
+    """Load what a run trains on, and what it is measured on, as ``victim`` sees them.
+
+    Raises:
+        InputError: see :func:`physpatch.data.photographs.split_photos`.
+    """
+    return load_photographs(config.data, victim, **_split_options(config))
+
+
+def _split_options(config: TrainConfig) -> dict[str, Any]:
+    names = ("held_out", "seed", "limit")
+    return {name: getattr(config, name) for name in names} | {"labelled": config.labelled_object}
+
+
+def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, victim: Victim) -> Photographs:
+    """Load what a patch of this run is measured on: its own data's held-out part, or other data whole, as ``victim`` sees them.
+
+    Raises:
+        InputError: nothing to measure on, or photographs that the run, or the victim itself, was trained on.
+    """
+    if data is None or _same_data(data, config.data):
+        photos = _held_out(folder, config, victim)
+    else:
+        photos = limited(photos_for(victim, data, config.labelled_object), config.limit, config.seed)
+        _refuse_overlap(folder, photos, victim, "measure on others, or leave --data out for those that were held out")
+    if not photos:
+        raise InputError("no labelled photographs were held out of this run; measure it on others with --data")
+    return load_photos(photos, victim.preprocessing)
+
+
+def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> list[tuple[Path, str | None]]:
+    """List the held-out photographs' files, each with the name of the class that it shows, where that is known.
+
+    Raises:
+        InputError: the run, or the victim itself, was trained on some of them.
+    """
+    photos = _held_out(folder, config, victim)
+    named = ((p.path, None if p.label == UNLABELLED else victim.categories[p.label]) for p in photos)
+    return list(dict.fromkeys(named))  # once each, however many objects it shows
+
+
+def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
+    before = _run_data(folder)
+    if before and _LEARNED_FROM not in before:
+        # A run of before photographs were split by content: what it held out is known by name alone.
+        photos = limited(photos_for(victim, config.data, config.labelled_object), config.limit, config.seed)
+        names = set(before.get("held_out_names", ()))
+        held_out = [photo for photo in photos if photo.path.name in names]
+    else:
+        held_out = split_photos(config.data, victim, **_split_options(config))[1]
+    _refuse_overlap(folder, held_out, victim, "restore the data, or measure on others with --data")
+    return held_out
+
+
+def _refuse_overlap(folder: Path | None, photos: Sequence[Photo], victim: Victim, cure: str) -> None:
+    """Refuse photographs that the run, or the victim that judges its patch, has learned from."""
+    refuse_overlap([photo.path for photo in photos], _run_data(folder).get(_LEARNED_FROM, ()), "this run", cure)
+    refuse_learned(photos, victim, cure)
+
+
+def _run_data(folder: Path | None) -> dict[str, Any]:
+    record = read_json(folder / "run.json") if folder and (folder / "run.json").is_file() else {}
+    return dict(record.get("data", {}))
+
+
+def _same_data(one: str, other: str) -> bool:
+    return one == other or (Path(one).exists() and Path(other).exists() and Path(one).samefile(other))
+
+
+def poses_for(photographs: Photographs) -> int:
+    """Poses for each photograph: one where photographs are many, more where they are few."""
+    return max(1, round(_VIEWS_WANTED / len(photographs)))
+
+
+def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Materials, TrainConfig]:
+    """Load everything, with ``auto`` answered: the config that comes back names what is used."""
+    if not processes.first:
+        say = _silent
+    device = processes.device or config.device
+    victim = load_victim(config.model, weights=config.weights, device=device, trust=config.trust_weights, say=say)
+    others = tuple(load_victim(name, device=device, trust=config.trust_weights, say=say) for name in config.also)
+    for other in others:
+        if (other.task, other.categories) != (victim.task, victim.categories):
+            raise InputError(
+                f"{other.name} and {victim.name} do not know the same classes, so one patch cannot aim at both"
+            )
+    if config.object is not None:
+        for one in (victim, *others):
+            object_class(one, config.object)  # refused before anything long begins
+    if Path(config.data).is_dir():
+        config = replace(config, data=str(Path(config.data).resolve()))  # so that it is found from another folder
+    train, held_out = split_photographs(config, victim)
+    if config.backgrounds is not None:
+        train = _with_backgrounds(train, config.backgrounds, victim)
+    choice = resolve_target(config.target, victim, train, config, say)
+    model = config.model if config.model.endswith(".pt") else victim.name
+    named = "none" if choice.index is None else str(choice.index)
+    return Materials(victim, others, choice, train, held_out), replace(config, model=model, target=named)
+
+
+def _with_backgrounds(train: Photographs, folder: str, victim: Victim) -> Photographs:
+    """Scenes in among the photographs, each so often that a batch holds about as many of the one as of the other."""
+    if train.boxes:
+        raise InputError(
+            "a session's scenes have no labelled objects; train on a drawn sign, or without --from-session"
+        )
+    scenes = load_photos(photos_for(victim, folder), victim.preprocessing, whole=True)
+    times = max(1, round(len(train) / len(scenes)))
+    return train.joined(scenes, times)
+
+
+def _trainer(materials: Materials, config: TrainConfig, processes: Processes) -> Trainer:
+    return Trainer(
+        materials.victim,
+        materials.train,
+        config,
+        materials.target,
+        others=materials.others,
+        processes=processes,
+    )
+
+
+def _follow(trainer: Trainer) -> None:
+    """Train beside the first process, which does the writing."""
+    for _ in trainer:
+        pass
+
+
+def _silent(_line: str) -> None:
+    pass
+
+
+def _train(
+    folder: Path, config: TrainConfig, materials: Materials, trainer: Trainer, progress: Progress, say: Say
+) -> Path:
+    rows = _read_metrics(folder / "metrics.csv", trainer.step)
+    try:
+        save_eot_samples(folder / "eot.png", materials.victim, materials.train, trainer.patch, config)
+        _run_steps(folder, trainer, rows, trainer.total_steps, progress)
+        say("measuring on held-out photographs")
+        _finish(folder, config, materials, trainer, rows)
+    except KeyboardInterrupt:
+        say(f"stopped after step {trainer.step}; go on with `physpatch train --resume --out {folder}`")
+        raise
+    return folder
+
+
+def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps: int, progress: Progress) -> None:
+    """Train to the end, a row in ``metrics.csv`` a step, a checkpoint every few seconds and when anything stops it."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    saved = -math.inf  # the first step is a checkpoint at once
+    columns = ["step", "loss", *trainer.term_names, "success", "seconds"]
+    _write_metrics(folder / "metrics.csv", columns, rows)  # without what a kill left behind the checkpoint
+    with (
+        open(folder / "metrics.csv", "a", newline="", encoding="utf-8") as stream,
+        SummaryWriter(folder / "tensorboard", purge_step=trainer.step + 1) as board,
+    ):
+        writer = csv.DictWriter(stream, columns)
+        try:
+            for record in trainer:
+                row = {
+                    "step": record.step,
+                    "loss": record.loss,
+                    **record.terms,
+                    "success": record.success,
+                    "seconds": record.seconds,
+                }
+                writer.writerow(row)
+                stream.flush()
+                rows.append(row)
+                for name in ("loss", "success", *record.terms):
+                    board.add_scalar(name, row[name], record.step)
+                progress(record, steps)
+                if time.monotonic() - saved > _CHECKPOINT_SECONDS:
+                    _write_checkpoint(folder, trainer)
+                    saved = time.monotonic()
+        finally:
+            if trainer.step:
+                _write_checkpoint(folder, trainer)
+                trainer.patch.save(folder)
+
+
+def _finish(
+    folder: Path, config: TrainConfig, materials: Materials, trainer: Trainer, rows: list[dict[str, Any]]
+) -> None:
+    """Measure, then draw: numbers come before pictures, should something end the program in between."""
+    victim, held_out = materials.victim, materials.held_out
+    patch = replace(trainer.patch, provenance=_provenance(config, materials))
+    patch.save(folder)
+    results: dict[str, Any] = {}
+    seed = config.seed + EVALUATION_SEED_OFFSET
+    if len(held_out):
+        poses = poses_for(held_out)
+        evaluation = measure_patch(victim, held_out, patch, config, seed=seed, poses=poses)
+        results = evaluation.to_dict()
+        for other in materials.others:
+            photographs = held_out_photographs(folder, config, None, other)
+            again = measure_patch(other, photographs, patch, config, seed=seed, poses=poses)
+            results.setdefault("others", {})[other.name] = again.to_dict()
+    record = read_json(folder / "run.json") | {"training_seconds": round(sum(row["seconds"] for row in rows), 2)}
+    write_json(folder / "run.json", record | {"results": results})
+    save_loss_plot(folder / "loss.png", rows)
+    save_evolution(folder / "evolution.mp4", trainer.history)
+    save_eot_samples(folder / "eot.png", victim, held_out if len(held_out) else materials.train, patch, config)
+    if len(held_out):
+        scene = next(scenes(victim, held_out, Placing.of(config), config.eot, seed))
+        results["grad_cam"] = save_pictures(folder, victim, scene, patch)
+    write_json(folder / "run.json", record | {"status": "finished", "results": results})
+
+
+def _provenance(config: TrainConfig, materials: Materials) -> dict[str, Any]:
+    victim = materials.victim
+    return {
+        "physpatch": physpatch.__version__,
+        "model": victim.name,
+        "weights_sha256": victim.weights.sha256,
+        "config": config.to_dict(),
+    }
+
+
+def _describe(config: TrainConfig, materials: Materials) -> dict[str, Any]:
+    victim = materials.victim
+    return {
+        "physpatch_run": 1,
+        "config": config.to_dict(),
+        "target": describe_target(victim, materials.target),
+        "target_choice": materials.choice.to_dict(),
+        "seed": config.seed,
+        "device": device_name(victim.device),
+        "weights": {
+            "model": victim.name,
+            "task": victim.task,
+            "source": victim.weights.source,
+            "sha256": victim.weights.sha256,
+        },
+        "data": {
+            "source": config.data,
+            "train": len(materials.train),
+            "held_out": len(materials.held_out),
+            "train_fingerprint": materials.train.fingerprint,
+            "held_out_fingerprint": materials.held_out.fingerprint,
+            "held_out_names": list(materials.held_out.names),
+            _LEARNED_FROM: sorted(set(materials.train.contents)),
+        },
+        "also": {
+            other.name: {"source": other.weights.source, "sha256": other.weights.sha256} for other in materials.others
+        },
+        "versions": versions(),
+    }
+
+
+def _new_folder(config: TrainConfig) -> Path:
+    """Make a fresh folder under ``runs/``, named by time, model and technique; never one that another run just made."""
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(config.model).stem}-{config.technique}"
+    RUNS_FOLDER.mkdir(exist_ok=True)
+    for name in chain([stem], (f"{stem}-{n}" for n in count(2))):
+        try:
+            (RUNS_FOLDER / name).mkdir()
+        except FileExistsError:
+            continue
+        return RUNS_FOLDER / name
+    raise AssertionError("count() does not end")
+
+
+def _write_checkpoint(folder: Path, trainer: Trainer) -> None:
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainer.state().items()}
+    with atomic_path(folder / _CHECKPOINT) as temporary:
+        temporary.write_bytes(save(state))
+
+
+def _read_checkpoint(folder: Path) -> dict[str, torch.Tensor] | None:
+    if not (folder / _CHECKPOINT).is_file():
+        return None
+    try:
+        return load_file(folder / _CHECKPOINT)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{folder / _CHECKPOINT} is damaged ({error}); remove it to start the run afresh") from error
+
+
+def _read_metrics(path: Path, last_step: int) -> list[dict[str, Any]]:
+    """The rows up to the checkpoint: a kill may have left later ones that will be made again."""
+    if not path.is_file() or not last_step:
+        return []
+    with open(path, newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if None not in row.values() and None not in row]
+    numbers = [{k: int(v) if k == "step" else float(v) for k, v in row.items()} for row in rows]
+    return [row for row in numbers if row["step"] <= last_step]
+
+
+def _write_metrics(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)

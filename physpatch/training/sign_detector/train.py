@@ -1,0 +1,188 @@
+"""Train the embedded detector again.
+
+    python -m physpatch.training.sign_detector.train --data PHOTOGRAPHS [--data …] --out WEIGHTS
+
+Scenes are rendered as they are needed and each is used about twice. The photographs are sorted by their content into three
+disjoint parts (``physpatch.data.splits.detector_parts``): one to train on, one to watch the training on, and one that is
+looked at once, at the end; the mAP on scenes rendered in that one is written into the file, with the names by content of
+all that it learned from or was watched on. Interrupted, it goes on where it stopped (--work). Two hours on one core.
+"""
+
+import argparse
+import json
+import math
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+
+from calibration.common.files import atomic_path
+from physpatch.data.photographs import list_photos, open_rgb
+from physpatch.data.splits import content_id, detector_parts
+from physpatch.training.sign_detector.scenes import NAMES, SceneMaker, Truth
+from physpatch.victims.families.signs.network import RECIPE, WEIGHTS, new_network
+from physpatch.victims.protocol import Detection
+
+_SIZES = {192: 28, 256: 16, 320: 10, 384: 7}  # side of the scenes: how many in a batch, of about as many pixels
+_POOL = 48  # batches that are kept to be used again
+_FRESH = 0.5  # share of the steps with new scenes
+_SHORT_SIDE = 400  # pixels that photographs are shrunk to
+_RATE, _LAST_RATE, _WARM_STEPS = 1.5e-3, 1.5e-5, 300
+_DECAY = 0.998  # of the averaged weights
+_TEST_SCENES, _TEST_SIZE, _TEST_SEED = 256, 320, 999_983
+
+
+def main() -> None:
+    """Train, test, save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", action="append", required=True, help="folder of photographs without road signs")
+    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--work", type=Path, required=True, help="where its state is kept on the way")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    parts = detector_parts(photo.path for data in options.data for photo in list_photos(data, None))
+    train, watched = ([load(path) for path in part] for part in (parts.train, parts.watched))
+    torch.manual_seed(options.seed)
+    averaged = fit(train, watched, options.steps, options.seed, options.work)
+    score = mean_precision(averaged, [load(path) for path in parts.test])
+    recipe = {
+        "architecture": "yolov8n",
+        "classes": list(NAMES),
+        "seed": options.seed,
+        "steps": options.steps,
+        "photographs": len(train),
+        "watched_photographs": len(watched),
+        "test_photographs": len(parts.test),
+        "test_scenes": _TEST_SCENES,
+        **score,
+        "learned_from": sorted({content_id(path) for path in parts.train + parts.watched}),
+    }
+    state = {name: (t.half() if t.is_floating_point() else t).contiguous() for name, t in averaged.state_dict().items()}
+    with atomic_path(options.out) as file:
+        save_file(state, file, metadata={RECIPE: json.dumps(recipe)})
+    print(json.dumps(recipe))  # noqa: T201
+
+
+def fit(train: list[NDArray[np.uint8]], watched: list[NDArray[np.uint8]], steps: int, seed: int, work: Path) -> Any:
+    """Train a network; return it with the average of its weights on the way, which is steadier than the last ones."""
+    network = new_network().to(memory_format=torch.channels_last)
+    from ultralytics.utils.torch_utils import ModelEMA  # after its quiet import in new_network
+
+    average = ModelEMA(network, decay=_DECAY, tau=500)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=5e-4)
+    work.mkdir(parents=True, exist_ok=True)
+    saved, first = work / "state.pt", 0
+    if saved.is_file():
+        state = torch.load(saved, weights_only=True)
+        network.load_state_dict(state["network"])
+        average.ema.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        first = average.updates = state["step"]
+    maker, rng = SceneMaker(train, seed + 7919 * first), np.random.default_rng([seed, first])
+    pool: list[tuple[Tensor, list[Truth]]] = []
+    network.train()
+    began = time.perf_counter()
+    for step in range(first, steps):
+        if len(pool) < 4 or rng.random() < _FRESH:
+            size = int(rng.choice(list(_SIZES)))
+            images, truths = maker.batch(_SIZES[size], size, most=5)
+            pool.append(((images * 255).round().byte(), truths))
+            pool = pool[-_POOL:]
+            batch = pool[-1]
+        else:
+            batch = pool[int(rng.integers(len(pool)))]
+        rate = _LAST_RATE + 0.5 * (_RATE - _LAST_RATE) * (1 + math.cos(math.pi * step / steps))
+        for group in optimiser.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / _WARM_STEPS)
+        loss, parts = training_loss(network, *batch)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        optimiser.step()
+        average.update(network)
+        if (step + 1) % 50 == 0:
+            pace = (time.perf_counter() - began) / (step + 1 - first)
+            print(f"step {step + 1}, {parts}, {pace:.2f} s a step", flush=True)  # noqa: T201
+        if (step + 1) % 500 == 0 or step + 1 == steps:
+            state = {"network": network.state_dict(), "average": average.ema.state_dict(), "step": step + 1}
+            with atomic_path(saved) as file:
+                torch.save(state | {"optimiser": optimiser.state_dict()}, file)
+            print(step + 1, json.dumps(mean_precision(average.ema, watched)), flush=True)  # noqa: T201
+            network.train()
+    return average.ema
+
+
+def training_loss(network: Any, images: Tensor, truths: list[Truth]) -> tuple[Tensor, str]:
+    """YOLOv8's own loss for images (B, 3, S, S) uint8, and its parts in words."""
+    size = images.shape[-1]
+    inputs = (images.float() / 255).contiguous(memory_format=torch.channels_last)
+    boxes = torch.cat([truth.boxes for truth in truths]) / size
+    targets = {
+        "batch_idx": torch.cat([torch.full((len(t.classes),), float(i)) for i, t in enumerate(truths)]),
+        "cls": torch.cat([truth.classes for truth in truths]).float()[:, None],
+        "bboxes": torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], dim=1),
+        "img": inputs,
+    }
+    # bfloat16 is twice as fast on CPUs that multiply matrices in it, and no slower on others of today
+    with torch.autocast("cpu", torch.bfloat16) if _multiplies_bfloat16() else nullcontext():
+        answers = network(inputs)
+    answers = {k: [f.float() for f in v] if isinstance(v, list) else v.float() for k, v in answers.items()}
+    loss, items = network.loss(targets, answers)
+    parts = items if isinstance(items, dict) else {f"loss {i}": value for i, value in enumerate(items)}
+    return loss.sum() / len(images), ", ".join(f"{name} {float(value):.3f}" for name, value in parts.items())
+
+
+@torch.no_grad()
+def mean_precision(network: Any, photographs: list[NDArray[np.uint8]], scenes: int = _TEST_SCENES) -> dict[str, float]:
+    """COCO's mAP over scenes rendered in photographs that training never saw."""
+    from torchmetrics.detection import MeanAveragePrecision
+
+    network.eval()
+    maker, metric = SceneMaker(photographs, _TEST_SEED), MeanAveragePrecision()
+    for _ in range(scenes // 16):
+        images, truths = maker.batch(16, _TEST_SIZE)
+        for found, truth in zip(boxes_of(network, images), truths, strict=True):
+            metric.update(
+                [
+                    {
+                        "boxes": torch.tensor([one.xyxy for one in found]).reshape(-1, 4),
+                        "scores": torch.tensor([one.score for one in found]),
+                        "labels": torch.tensor([one.index for one in found], dtype=torch.long),
+                    }
+                ],
+                [{"boxes": truth.boxes, "labels": truth.classes.long()}],
+            )
+    result = metric.compute()
+    return {"map50": round(float(result["map_50"]), 4), "map": round(float(result["map"]), 4)}
+
+
+def boxes_of(network: Any, images: Tensor, least: float = 0.01) -> list[list[Detection]]:
+    """What the network finds in (B, 3, S, S), S a multiple of 32."""
+    from ultralytics.utils.nms import non_max_suppression
+
+    output = network(images.contiguous(memory_format=torch.channels_last))
+    found = non_max_suppression(output[0], conf_thres=least, iou_thres=0.6)
+    return [[Detection(int(row[5]), float(row[4]), tuple(row[:4].tolist())) for row in rows] for rows in found]
+
+
+def load(path: Path) -> NDArray[np.uint8]:
+    """A photograph, its shorter side at most 400 pixels, (H, W, 3) RGB."""
+    picture = np.asarray(open_rgb(path))
+    share = _SHORT_SIDE / min(picture.shape[:2])
+    return cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_AREA) if share < 1 else picture
+
+
+def _multiplies_bfloat16() -> bool:
+    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+if __name__ == "__main__":
+    main()

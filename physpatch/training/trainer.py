@@ -1,0 +1,304 @@
+"""Training as an iterator of step records."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from calibration.common.errors import InputError, PhyspatchError, unknown_name
+from physpatch.attack.loss import Attack, Penalties
+from physpatch.attack.objectives import choose_objective
+from physpatch.attack.placement import Region, object_class
+from physpatch.data.batch_sampler import BatchSource
+from physpatch.data.photographs import Photographs
+from physpatch.records.config import TrainConfig
+from physpatch.records.patch_file import Patch
+from physpatch.rendering.cells import printable_cells
+from physpatch.rendering.eot import sample
+from physpatch.rendering.transforms.print_colour import printed_palette
+from physpatch.techniques import TECHNIQUES, GradientFree, Technique
+from physpatch.training.distributed import Processes
+from physpatch.victims.protocol import Victim, untouched
+
+_MOST_SNAPSHOTS = 150  # frames of the evolution video
+_HEAT_SHARE = 0.15  # of the steps: how long each of several starts is tried
+_VALIDATION_EVERY = 5  # one photograph in so many is kept from training where starts compete
+_VALIDATION_MOST = 64
+_VALIDATION_SEED_OFFSET = 2
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One training step. ``success`` is the share of the batch that was fooled, on training photographs."""
+
+    step: int
+    loss: float
+    terms: dict[str, float]
+    success: float
+    seconds: float
+
+
+class Trainer:
+    """Iterate it to train; each step yields a :class:`StepRecord`, and :attr:`patch` is the patch so far.
+
+    With ``config.restarts`` above 1 that many starts are tried for a share of the steps each, and the best of them on
+    photographs kept apart goes on.
+
+    The same arguments give the same patch, bit for bit on the CPU, also through :meth:`state` and :meth:`restore`.
+    """
+
+    def __init__(
+        self,
+        victim: Victim,
+        photographs: Photographs,
+        config: TrainConfig,
+        target: int | None = None,
+        *,
+        others: Sequence[Victim] = (),
+        processes: Processes | None = None,
+    ) -> None:
+        """Prepare a run on squares at least as large as the victim's input.
+
+        Args:
+            victim: the network whose input size the photographs are composed at.
+            photographs: to train on.
+            config: what to do.
+            target: class index on ``victim``, or None for untargeted.
+            others: further victims, fooled at the same time.
+            processes: those that share the batch; None for this one alone.
+
+        Raises:
+            InputError: unknown technique or objective, photographs smaller than the network's input, a victim without the
+                target class, or a batch that the processes cannot share evenly.
+        """
+        if config.technique not in TECHNIQUES:
+            raise unknown_name("technique", config.technique, TECHNIQUES)
+        if config.technique == "ensemble" and not others:
+            raise InputError("technique ensemble needs several victims; give --model more than once")
+        self.victim, self.config, self.target = victim, config, target
+        self._victims = [victim, *others]
+        self._processes = processes or Processes.alone()
+        self._region = Region.of(config, victim.task, target)
+        self._rows = self._processes.rows(config.batch)
+        self._objectives = [
+            choose_objective(
+                v.task,
+                target_on(v, victim, target),
+                config.objective,
+                goal=config.goal,
+                on_object=config.object is not None,
+            )
+            for v in self._victims
+        ]
+        training, kept = _kept_apart(photographs) if config.restarts > 1 else (photographs, None)
+        self._validation = kept
+        self._source = BatchSource(victim, training, config.batch)
+        self._object = None if config.object is None else object_class(victim, config.object)
+        if self._object is not None:
+            self._labels = torch.full_like(training.labels, self._object)
+        else:
+            self._labels = training.labels if target is not None else self._own_labels()
+        self.step = 0
+        self._generator = torch.Generator().manual_seed(config.seed)
+        self._starts = [torch.rand(3, *config.grid, generator=self._generator) for _ in range(config.restarts)]
+        self._leader: tuple[float, dict[str, Tensor]] | None = None
+        self._begin(0)
+        self._every = math.ceil(self.total_steps / _MOST_SNAPSHOTS)
+        self._history = [printable_cells(self._starts[0])]
+
+    def __iter__(self) -> Iterator[StepRecord]:
+        with self._all_untouched():
+            while self.step < self.total_steps:
+                drawn, moved = self._generator.get_state(), self._technique.state()
+                try:
+                    record = self._advance()
+                except BaseException:  # a step cut short, by Ctrl-C say, is made again whole when the run goes on
+                    self._generator.set_state(drawn)
+                    self._technique.restore(moved)
+                    self._technique.zero_grad(set_to_none=True)  # or the next step would add to this one's
+                    raise
+                self.step = record.step
+                if self.step <= self._heat * self.config.restarts and self.step % self._heat == 0:
+                    self._end_heat()
+                if self.step % self._every == 0:
+                    self._history.append(printable_cells(self._technique.cells()))
+                yield record
+
+    @property
+    def total_steps(self) -> int:
+        """Those asked for, and the heats of the starts that do not go on."""
+        return self.config.steps + self._heat * (self.config.restarts - 1)
+
+    @property
+    def patch(self) -> Patch:
+        """The patch as it would be printed now."""
+        return Patch(
+            printable_cells(self._technique.cells()), describe_target(self.victim, self.target), {"step": self.step}
+        )
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of the loss terms, the keys of :attr:`StepRecord.terms`."""
+        return self._attack.term_names
+
+    @property
+    def history(self) -> list[Any]:
+        """Snapshots of the cells over the steps, (rows, columns, 3) uint8 each."""
+        return list(self._history)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything needed to go on, as tensors."""
+        kept = {f"technique.{k}": v for k, v in self._technique.state().items()}
+        if self._leader:
+            kept |= {f"leader.{k}": v for k, v in self._leader[1].items()}
+            kept["leader_loss"] = torch.tensor(self._leader[0], dtype=torch.float64)
+        return kept | {
+            "step": torch.tensor(self.step),
+            "generator": self._generator.get_state(),
+            "history": torch.stack([torch.from_numpy(cells) for cells in self._history]),
+        }
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take up what :meth:`state` gave."""
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+        self.step = int(state["step"])
+        self._generator.set_state(state["generator"])
+        self._history = [cells.numpy() for cells in state["history"]]
+        self._leader = (float(state["leader_loss"]), part("leader.")) if "leader_loss" in state else None
+        self._begin(min(self.step // self._heat, self.config.restarts - 1))
+        self._technique.restore(part("technique."))
+
+    @property
+    def _heat(self) -> int:
+        return max(1, round(_HEAT_SHARE * self.config.steps))
+
+    def _begin(self, number: int) -> None:
+        """Make the technique of one of the starts, and the attack around it."""
+        config = self.config
+        self._technique: Technique = TECHNIQUES[config.technique](
+            self._starts[number].to(self.victim.device),
+            config.learning_rate,
+            steps=config.steps,
+            seed=config.seed + number,
+        )
+        half = config.precision == "bfloat16" or (config.precision == "auto" and self.victim.device.type == "cuda")
+        self._attack = Attack(
+            self._technique,
+            self._victims,
+            self._objectives,
+            self._region,
+            Penalties(config.nps, config.tv),
+            half,
+            printed_palette(config.eot.prints) if config.eot.prints else None,
+        )
+        self._shared = self._processes.wrap(self._attack)
+
+    def _end_heat(self) -> None:
+        """Compare the start that has just been tried; after the last, go on with the best."""
+        if self.config.restarts == 1:
+            return
+        loss = self._validation_loss()
+        if self._leader is None or loss < self._leader[0]:
+            self._leader = (loss, self._technique.state())
+        number = self.step // self._heat
+        self._begin(min(number, self.config.restarts - 1))
+        if number == self.config.restarts:
+            self._technique.restore(self._leader[1])
+
+    @torch.no_grad()
+    def _validation_loss(self) -> float:
+        kept = self._validation
+        assert kept is not None
+        generator = torch.Generator().manual_seed(self.config.seed + _VALIDATION_SEED_OFFSET)
+        source = BatchSource(self.victim, kept, min(len(kept), _VALIDATION_MOST))
+        images, chosen, objects = source.draw(generator)
+        params = sample(self.config.eot, len(images), generator)
+        labels = source.labels() if self._object is None else torch.full_like(kept.labels, self._object)
+        terms, _ = self._attack(images, labels[chosen].to(images.device), params, objects=objects)
+        return float(terms.sum())
+
+    def _own_labels(self) -> Tensor:
+        with untouched(self.victim):
+            return self._source.labels()
+
+    def _advance(self) -> StepRecord:
+        """Draw a batch and move the cells; the step is counted by the caller, once all of it has happened."""
+        started = time.perf_counter()
+        images, chosen, objects = self._source.draw(self._generator, self._rows)
+        labels = self._labels[chosen].to(images.device)
+        params = sample(self._technique.ranges(self.config.eot), self.config.batch, self._generator).part(self._rows)
+        if isinstance(self._technique, GradientFree):
+            terms, fooled = self._judge_candidates(self._technique, images, labels, params, objects)
+        else:
+            terms, fooled = self._shared(images, labels, params, objects=objects)
+            self._processes.backward(terms.sum())
+        numbers = self._processes.mean(torch.cat([terms.detach(), fooled.mean()[None]])).tolist()
+        values, success = dict(zip(self.term_names, numbers, strict=False)), numbers[-1]
+        loss = sum(values.values())
+        if not math.isfinite(loss):
+            raise PhyspatchError(f"the loss is {loss} at step {self.step + 1}; lower --learning-rate")
+        if not isinstance(self._technique, GradientFree):
+            self._technique.step()
+        self._technique.observe(success)
+        return StepRecord(self.step + 1, loss, values, success, time.perf_counter() - started)
+
+    @torch.no_grad()
+    def _judge_candidates(
+        self, technique: GradientFree, images: Tensor, labels: Tensor, params: Any, objects: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Each candidate on the same batch, so that they differ by nothing else; what is reported is their mean."""
+        judged = [self._attack(images, labels, params, cells, objects) for cells in technique.candidates()]
+        terms = torch.stack([terms for terms, _ in judged])
+        losses = self._processes.mean(terms.sum(dim=1))
+        if torch.isfinite(losses).all():
+            technique.tell(losses)
+        return terms.mean(dim=0), torch.stack([fooled for _, fooled in judged]).mean(dim=0)
+
+    def _all_untouched(self) -> ExitStack:
+        stack = ExitStack()
+        for victim in self._victims:
+            stack.enter_context(untouched(victim))
+        return stack
+
+
+def target_on(victim: Victim, first: Victim, target: int | None) -> int | None:
+    """The class that ``target`` of the first victim is on another.
+
+    Raises:
+        InputError: it has no such class.
+    """
+    if target is None or victim is first:
+        return target
+    index = victim.target_index(describe_target(first, target) or {})
+    if index is None:
+        raise InputError(
+            f"{victim.name} has no class {first.categories[target]!r}; choose a target that all models know"
+        )
+    return index
+
+
+def _kept_apart(photographs: Photographs) -> tuple[Photographs, Photographs]:
+    """Training and validation photographs, interleaved.
+
+    Raises:
+        InputError: too few to spare any.
+    """
+    if len(photographs) < _VALIDATION_EVERY:
+        raise InputError(
+            f"restarts need {_VALIDATION_EVERY} training photographs or more, to compare the starts on some"
+        )
+    kept = torch.arange(len(photographs)) % _VALIDATION_EVERY == 0
+    return photographs.subset(~kept), photographs.subset(kept)
+
+
+def describe_target(victim: Victim, target: int | None) -> dict[str, Any] | None:
+    """A target as the patch file records it."""
+    return None if target is None else {"index": target, "name": victim.categories[target]}

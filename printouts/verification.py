@@ -1,0 +1,159 @@
+"""Is the PDF what it should be? Rasterised by another library than the one that drew it, measured, and compared."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera.qr_label import label_area, label_text, parse_label, read_label
+from calibration.camera.sheet_pose import make_detector
+from calibration.common.errors import InputError
+from calibration.sheet.layout import SHEET_KINDS, SheetLayout, first_pages
+from calibration.sheet.pdf_reader import carried_layouts, rasterise, rasterise_sheet
+from physpatch.records.patch_file import Patch
+from printouts.measurement import RasterPage, ruler_mm, stretches, worst_step
+
+MEASURE_DPI = 600
+READ_DPI = 100
+WORST_MM_PER_100 = 0.1
+WORST_STEP = 1
+_LABEL_PX = 210  # a label's side where it is read
+
+
+@dataclass(frozen=True)
+class SheetProof:
+    """What one sheet of a PDF measures.
+
+    Attributes:
+        kind, patch_id, pages: which sheet.
+        planned_mm: width and height of the patch as planned.
+        measured_mm: as rasterised; None along an axis without a straight edge to measure.
+        rulers_mm: measured length of the 100 mm rulers, across and down.
+        markers_read, markers: decoded at ``READ_DPI``, and there.
+        label_read: whether the QR code says what the layout says.
+        worst_step: the largest difference of a cell's colour, in 8-bit steps.
+        problems: what is out of bounds, in words; empty for a good sheet.
+    """
+
+    kind: str
+    patch_id: str
+    pages: int
+    planned_mm: tuple[float, float]
+    measured_mm: tuple[float | None, float | None]
+    rulers_mm: tuple[float, float]
+    markers_read: int
+    markers: int
+    label_read: bool
+    worst_step: int
+    problems: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+
+def verify_sheets(
+    path: Path, patch: Patch | None = None, *, on_page: Callable[[int, int], None] = lambda done, total: None
+) -> list[SheetProof]:
+    """Rasterise every sheet of a PDF and measure it.
+
+    Args:
+        path: the PDF.
+        patch: what its patch sheet should show; without it the colours that the PDF itself names are taken.
+        on_page: called after each page with the number done and the total.
+
+    Raises:
+        InputError: not a PDF of ``physpatch print`` or ``calibrate sheet``, or of another patch.
+    """
+    layouts = carried_layouts(path)
+    shown = next((layout for layout in layouts if layout.kind == "patch"), None)
+    if patch and shown and shown.patch_id != patch.id:
+        raise InputError(f"{path} shows patch {shown.patch_id}, not {patch.id}: print it anew, or name its own run")
+    total = sum(layout.pages for layout in layouts)
+    proofs = []
+    for layout, first in zip(layouts, first_pages(layouts), strict=True):
+        cells = _colours(path, layout, patch)
+        proofs.append(_verify(path, layout, first, cells, lambda page: on_page(page, total)))
+    return proofs
+
+
+def _colours(path: Path, layout: SheetLayout, patch: Patch | None) -> NDArray[np.uint8]:
+    """What the cells should be: the patch's or its control's, else what the PDF says of itself."""
+    if patch is not None and layout.kind in SHEET_KINDS:
+        expected = patch if layout.kind == "patch" else patch.control(layout.kind)
+        if expected.id == layout.patch_id:
+            return expected.cells
+    if layout.cells is None:
+        raise InputError(f"{path} carries no colours, its cells are too many; name the run, to compare with its patch")
+    return layout.cells
+
+
+def _verify(
+    path: Path, layout: SheetLayout, first: int, cells: NDArray[np.uint8], on_page: Callable[[int], None]
+) -> SheetProof:
+    found: tuple[list[float], list[float]] = ([], [])
+    worst = 0
+    rulers = (0.0, 0.0)
+    for number in range(layout.pages):
+        raster = rasterise(path, MEASURE_DPI, first + number)
+        if number == 0:
+            rulers = ruler_mm(raster, layout, 0), ruler_mm(raster, layout, 1)
+        if number or not layout.tiles:
+            page = RasterPage.of(raster, layout, number)
+            worst = max(worst, worst_step(page, cells))
+            for axis in (0, 1):
+                found[axis].extend(stretches(page, cells, axis))
+        on_page(first + number + 1)
+    planned = (layout.patch.width_mm, layout.patch.height_mm)
+    width, height = (round(plan * float(np.mean(f)), 3) if f else None for plan, f in zip(planned, found, strict=True))
+    read = _markers_read(path, layout, first)
+    label = _label_read(path, layout, first)
+    problems = [
+        f"{name} measures {length:.2f} mm instead of {wish:g}"
+        for name, length, wish in (
+            ("width", width, planned[0]),
+            ("height", height, planned[1]),
+            ("the ruler across", rulers[0], layout.ruler_x.width_mm),
+            ("the ruler down", rulers[1], layout.ruler_y.height_mm),
+        )
+        if length is not None and abs(length - wish) > WORST_MM_PER_100 * wish / 100
+    ]
+    if worst > WORST_STEP:
+        problems.append(f"a cell is {worst} steps off its colour")
+    if read < len(layout.markers):
+        problems.append(f"{len(layout.markers) - read} of {len(layout.markers)} markers cannot be read")
+    if not label:
+        problems.append("the QR code cannot be read or says something else")
+    return SheetProof(
+        kind=layout.kind,
+        patch_id=layout.patch_id,
+        pages=layout.pages,
+        planned_mm=planned,
+        measured_mm=(width, height),
+        rulers_mm=(round(rulers[0], 3), round(rulers[1], 3)),
+        markers_read=read,
+        markers=len(layout.markers),
+        label_read=label,
+        worst_step=worst,
+        problems=tuple(problems),
+    )
+
+
+def _markers_read(path: Path, layout: SheetLayout, first: int) -> int:
+    grey = cv2.cvtColor(rasterise_sheet(path, layout, first, READ_DPI), cv2.COLOR_RGB2GRAY)
+    _, ids, _ = make_detector().detectMarkers(grey)
+    seen = set() if ids is None else {int(i) for i in ids.ravel()}
+    return sum(marker.id in seen for marker in layout.markers)
+
+
+def _label_read(path: Path, layout: SheetLayout, first: int) -> bool:
+    area = label_area(layout)
+    per_mm = _LABEL_PX / area.width_mm
+    raster = rasterise_sheet(path, layout, first, 25.4 * per_mm)
+    x, y = round(area.x_mm * per_mm), round(area.y_mm * per_mm)
+    read = read_label(raster[y : y + _LABEL_PX, x : x + _LABEL_PX])
+    return read is not None and read == parse_label(label_text(layout))
