@@ -58,4 +58,4 @@ def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
     )
     pictures = {Path(name).as_posix(): content for name, content in resources.get("outputs", {}).items()}
     note = f"\n*The notebook is `docs/notebooks/{path.name}`; a test executes it.*\n"
-    return text + note, pictures
+    return text.replace(".ipynb)", ".md)") + note, pictures
