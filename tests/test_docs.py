@@ -15,7 +15,6 @@ import cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-RESULTS = ROOT / "docs/results.md"
 WIDEST = 100
 SHORTENED = {"steps=100": "steps=2, batch=4"}  # a test shows that an example runs, not what comes out
 
