@@ -1,6 +1,6 @@
 """Step time and strength beside adversarial-robustness-toolbox's AdversarialPatchPyTorch, in one run.
 
-    pip install adversarial-robustness-toolbox
+    pip install -e '.[bench]'
     python benchmarks/versus_art.py --data DIR --out OUT [--steps 80] [--seeds 3] [--target NAME] [--timed 12]
 
 Both train a square patch of 87×87 cells, one a pixel, 15 % of the image, against EfficientNet-Lite0, with rotation, scale

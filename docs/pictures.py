@@ -1,38 +1,66 @@
-"""Make the README's pictures from a finished demo, with photographs of scikit-image as backgrounds (free to share).
+"""Make the pictures of README and site from a finished demo; photographs are scikit-image's, which are free to share.
 
 python docs/pictures.py demo docs/images
 """
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import skimage.data
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from calibration.camera.intrinsics import Intrinsics
+from calibration.colour.colour_chart import ChartShot, read_chart
+from calibration.colour.rig_profile import LightProfile
+from calibration.common.errors import InputError
+from calibration.common.files import read_json
 from calibration.sheet.pdf_reader import rasterise
 from captures import SessionPlan, VirtualRig, run_session
+from captures.gap.decomposition import measure_gap
 from captures.inference.analyser import Analysis
-from physpatch import Patch, load_victim
+from captures.report.figures import strip_plot
+from captures.results.recorded_session import RecordedSession
+from captures.session.live_session import film_rig
+from captures.sources.virtual_rig import RIG_HFOV_DEG
+from physpatch import Patch, TrainConfig, Victim, load_victim
+from physpatch.attack.placement import Placing
+from physpatch.data.photographs import list_photos, load_photos
+from physpatch.evaluation.classification import Scene
+from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
+from physpatch.rendering.eot import sample
+from printouts import print_on_sign, print_sheets, print_targets
 
 PHOTOGRAPHS = ("coffee", "chelsea")
+CLASSES = {"coffee": "espresso", "chelsea": "Egyptian cat", "rocket": "missile", "astronaut": None}
+Picture = NDArray[np.uint8]
 
 
 def main(demo: Path, out: Path) -> None:
-    """Write sheet.png, evolution.png and session.jpg."""
+    """Write every picture that shows what the program makes."""
     out.mkdir(parents=True, exist_ok=True)
-    sheet = rasterise(demo / "sheet.pdf", 72)
-    save(out / "sheet.png", sheet)
+    victim, patch = load_victim("efficientnet_lite0"), Patch.load(demo / "run")
+    config = TrainConfig.from_dict(read_json(demo / "run/run.json")["config"])
+    save(out / "sheet.png", rasterise(demo / "sheet.pdf", 72))
     history = load_file(demo / "run/checkpoint/state.safetensors")["history"]
     save(out / "evolution.png", filmstrip(history, count=7, cell_px=9))
-    with tempfile.TemporaryDirectory() as work:
-        save(out / "session.jpg", session_frames(demo, Path(work)))
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        for name in CLASSES:
+            save(work / f"photographs/{name}.png", getattr(skimage.data, name)())
+        save_printed(out, work, patch)
+        save(out / "colours.png", rig_colours(work))
+        save_training(out, work, victim, patch, config)
+        save(out / "session.jpg", session_frames(demo, work))
+        (out / "gap.png").write_bytes(gap_strip(demo, work, victim, patch, config))
 
 
-def filmstrip(history: NDArray[np.uint8], count: int, cell_px: int) -> NDArray[np.uint8]:
+def filmstrip(history: Picture, count: int, cell_px: int) -> Picture:
     """A few snapshots side by side, first to last, as one (H, W, 3) picture."""
     chosen = np.unique(np.linspace(0, len(history) - 1, count).round().astype(int))
     gap = np.full((history[0].shape[0] * cell_px, cell_px, 3), 255, dtype=np.uint8)
@@ -40,18 +68,70 @@ def filmstrip(history: NDArray[np.uint8], count: int, cell_px: int) -> NDArray[n
     return np.concatenate(parts[:-1], axis=1)
 
 
-def session_frames(demo: Path, work: Path) -> NDArray[np.uint8]:
-    """Annotated frames of the virtual rig: the grey control and the patch at the same pose, before two photographs."""
-    backgrounds: list[tuple[Path, str | None]] = []
-    for name in PHOTOGRAPHS:
-        save(work / f"{name}.png", getattr(skimage.data, name)())
-        backgrounds.append((work / f"{name}.png", None))
-    victim, patch = load_victim("efficientnet_lite0"), Patch.load(demo / "run")
-    rig = VirtualRig(demo / "sheet.pdf", backgrounds, clips=2, frames_per_clip=1, seed=2)
-    plan = SessionPlan(victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target=patch.target)
-    shown: dict[tuple[int | None, str], NDArray[np.uint8]] = {}
+def save_printed(out: Path, work: Path, patch: Patch) -> None:
+    """Write what comes out of a printer: controls, a poster's map and a tile, a sign, the calibration sheets."""
+    kinds = ("grey", "random", "shuffled")
+    print_sheets(patch, 100, work / "controls.pdf", controls=kinds)
+    save(out / "controls.png", pages(work / "controls.pdf", (0, 1, 2, 3), 36))
+    print_sheets(patch, 600, work / "poster.pdf")
+    save(out / "poster.png", pages(work / "poster.pdf", (0, 6), 54))
+    print_on_sign(patch, "stop", 150, work / "sign.pdf")
+    save(out / "sign.png", pages(work / "sign.pdf", (0,), 72))
+    print_targets(work / "calibration.pdf")
+    save(out / "calibration.png", pages(work / "calibration.pdf", (0, 1), 54))
 
-    def keep(analysis: Analysis, picture: NDArray[np.uint8]) -> bool:
+
+def pages(pdf: Path, numbers: tuple[int, ...], dpi: int) -> Picture:
+    """Pages side by side, each with a thin frame."""
+    framed = [
+        cv2.copyMakeBorder(rasterise(pdf, dpi, n), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(170,) * 3) for n in numbers
+    ]
+    gap = np.full((framed[0].shape[0], 14, 3), 255, np.uint8)
+    return np.hstack([part for page in framed for part in (page, gap)][:-1])
+
+
+def rig_colours(work: Path, shots: int = 5) -> Picture:
+    """The chart as sent, as a simulated rig on plain paper sees it, and as the fitted map predicts it."""
+    save(work / "wall.png", np.full((10, 10, 3), 128, np.uint8))
+    lens = Intrinsics.from_hfov(1280, 960, RIG_HFOV_DEG)
+    rig = VirtualRig(work / "calibration.pdf", [(work / "wall.png", None)], lens=lens, seed=1)
+    taken: list[ChartShot] = []
+    for frame in rig.film(1, 40, np.random.default_rng(1), turn_deg=15, reach=0.15):
+        try:
+            taken.append(read_chart(frame.image, rig.layouts[1], lens))
+        except InputError:  # blurred or cut off; a person would take it again
+            continue
+        if len(taken) == shots:
+            break
+    cells = rig.layouts[1].cells
+    assert cells is not None
+    return LightProfile.fit("lamp", cells, taken).picture()
+
+
+def save_training(out: Path, work: Path, victim: Victim, patch: Patch, config: TrainConfig) -> None:
+    """Write sixteen draws of the transformations, and what the patch does to photographs, with Grad-CAM."""
+    listed = list_photos(str(work / "photographs"), victim.categories)
+    photographs = load_photos(listed, victim.preprocessing)
+    save_eot_samples(work / "eot.png", victim, photographs, patch, config)
+    save(out / "eot.jpg", cv2.cvtColor(cv2.imread(str(work / "eot.png")), cv2.COLOR_BGR2RGB))
+    known = [i for i, photo in enumerate(listed) if CLASSES[photo.path.stem] is not None]
+    labels = torch.tensor([victim.category_index(str(CLASSES[listed[i].path.stem])) for i in known])
+    size = victim.preprocessing.size
+    images = photographs.central(size)[known].float() / 255
+    params = sample(config.eot, len(images), torch.Generator().manual_seed(5))
+    save_pictures(work, victim, Scene(images, labels, params, Placing.of(config)), patch)
+    for name in ("examples", "gradcam"):
+        save(out / f"{name}.jpg", cv2.cvtColor(cv2.imread(str(work / f"{name}.png")), cv2.COLOR_BGR2RGB))
+
+
+def session_frames(demo: Path, work: Path) -> Picture:
+    """Annotated frames of the virtual rig: the grey control and the patch at the same pose, before two photographs."""
+    victim, patch = load_victim("efficientnet_lite0"), Patch.load(demo / "run")
+    rig = VirtualRig(demo / "sheet.pdf", backgrounds(work), clips=2, frames_per_clip=1, seed=2)
+    plan = SessionPlan(victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target=patch.target)
+    shown: dict[tuple[int | None, str], Picture] = {}
+
+    def keep(analysis: Analysis, picture: Picture) -> bool:
         shown[analysis.frame.clip, analysis.rows[0].condition] = cv2.resize(picture, None, fx=0.75, fy=0.75)
         return True
 
@@ -59,9 +139,24 @@ def session_frames(demo: Path, work: Path) -> NDArray[np.uint8]:
     return np.vstack([np.hstack([shown[clip, kind] for kind in ("grey", "patch")]) for clip in (0, 1)])
 
 
-def save(path: Path, picture: NDArray[np.uint8]) -> None:
+def gap_strip(demo: Path, work: Path, victim: Victim, patch: Patch, config: TrainConfig) -> bytes:
+    """One frame through the steps of the replay, as PNG."""
+    rig = VirtualRig(demo / "sheet.pdf", backgrounds(work), clips=2, frames_per_clip=2, seed=2)
+    folder = film_rig(rig, victim, patch.target, work / "gap", keep="all", sheet=str((demo / "sheet.pdf").resolve()))
+    gap = measure_gap(RecordedSession.open(folder), victim, patch, replace(config, seed=1), draws=1)
+    return strip_plot(gap.example)
+
+
+def backgrounds(work: Path) -> list[tuple[Path, str | None]]:
+    """Photographs to hold the sheets before."""
+    return [(work / f"photographs/{name}.png", None) for name in PHOTOGRAPHS]
+
+
+def save(path: Path, picture: Picture) -> None:
     """Write an RGB picture."""
-    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 88] if path.suffix == ".jpg" else []
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ class Protocol:
             with open(path, "rb") as file:
                 entries = tomllib.load(file)
         except FileNotFoundError as error:
-            raise InputError(f"no plan {path}; docs/guide.md shows one") from error
+            raise InputError(f"no plan {path}; docs/howto/film.md shows one") from error
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise InputError(f"{path} is no TOML that can be read: {error}") from error
         known = [field.name for field in fields(cls)]

@@ -67,7 +67,7 @@ def test_plans_are_read_strictly(change: str, words: str, tmp_path: Path) -> Non
 
 
 def test_a_plan_that_is_not_there_or_not_whole(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no plan .*plan\.toml; docs/guide\.md shows one"):
+    with pytest.raises(InputError, match=r"no plan .*plan\.toml; docs/howto/film\.md shows one"):
         Protocol.load(tmp_path / "plan.toml")
     (tmp_path / "plan.toml").write_text('conditions = ["patch"]')
     with pytest.raises(InputError, match="lacks distances_m, yaws_deg"):
