@@ -25,8 +25,10 @@ def test_the_python_example_runs(
 
 
 def command_paths(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The words of every command, groups opened up."""
-    for name, entry in group.commands.items():
+    """List the words of every command, groups opened up."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        entry = group.get_command(context, name)
         if isinstance(entry, click.Group):
             yield from command_paths(entry, (*above, name))
         else:
