@@ -54,7 +54,7 @@ _OPEN_OPTION = click.option("--open", "open_it", is_flag=True, help="Show the PD
 @click.option(
     "--object",
     "carrier",
-    type=TextType("object", suggest=lambda: SIGNS),
+    type=TextType("object", suggest=lambda: (name.replace(" ", "-") for name in SIGNS)),
     metavar="SIGN",
     help="Print a sign to scale, stop, yield, no-entry …: alone, and with a RUN also with its patch on it. Default: the "
     "sign that the RUN was trained on.",

@@ -26,21 +26,12 @@ from physpatch.records.run_paths import RUNS_FOLDER
 
 DEFAULT = TrainConfig()
 DEFAULT_PRESET = "desk"
+# What the shell offers at once: to ask the registries themselves takes torch, and seconds. A test keeps them alike.
+TECHNIQUE_NAMES = ("static", "adam", "pgd", "curriculum", "coarse-to-fine", "ensemble", "black-box")
+DEFENCE_NAMES = ("jpeg", "median", "lgs", "frequency", "heat")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
-
-
-def _technique_names() -> Iterable[str]:
-    from physpatch.techniques import TECHNIQUES
-
-    return (*TECHNIQUES, "list")
-
-
-def _defence_names() -> Iterable[str]:
-    from physpatch.defences import DEFENCES
-
-    return (*DEFENCES, "all", "list")
 
 
 def _list_names(context: click.Context, lines: Iterable[str]) -> None:
@@ -92,7 +83,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "help": "The class to bring about; none is untargeted.",
     },
     "technique": {
-        "type": TextType("technique", suggest=_technique_names),
+        "type": TextType("technique", suggest=lambda: (*TECHNIQUE_NAMES, "list")),
         "metavar": "NAME|list",
         "help": "How the cells are moved; list shows them.",
         "callback": _techniques_or_list,
@@ -119,7 +110,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "help": "Share of the image that a patch by itself covers; on a drawn sign: --sign-area, --object-share.",
     },
     "object": {
-        "type": TextType("object", suggest=lambda: SIGNS),
+        "type": TextType("object", suggest=lambda: (name.replace(" ", "-") for name in SIGNS)),
         "metavar": "SIGN|CLASS",
         "help": "What a detector looks at. Put the patch on a sign: stop, yield, no-entry … (--model signs), or on objects "
         "that are labelled with boxes in the data: person, car …",
@@ -187,7 +178,7 @@ DEFENCE_OPTION = click.option(
     "--defence",
     "defences",
     multiple=True,
-    type=TextType("defence", suggest=_defence_names),
+    type=TextType("defence", suggest=lambda: (*DEFENCE_NAMES, "all", "list")),
     metavar="NAME|all|list",
     help="Also measure the network behind a defence; list shows them. May be repeated.",
     callback=_defences_or_list,
