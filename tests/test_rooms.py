@@ -84,10 +84,12 @@ def test_a_level_holds_few_entries_and_no_circle(package: str) -> None:
     graphlib.TopologicalSorter(arrows(package)).prepare()  # raises CycleError, which names the circle
 
 
-def test_printing_knows_only_the_patch_artefact_of_the_learning_room() -> None:
+def test_printing_knows_only_the_files_of_the_learning_room() -> None:
+    """The patch, and of its run what a sheet needs: the sign that it lies on, and where the run is. All torch-free."""
+    known = {f"physpatch.records.{name}" for name in ("patch_file", "config", "run_config", "run_paths")}
     for file in (ROOT / "printouts").rglob("*.py"):
         learned = {name for name in imported_modules(file) if name.startswith("physpatch")}
-        assert learned <= {"physpatch.records.patch_file"}
+        assert learned <= known, file
 
 
 def test_calibration_stays_free_of_torch() -> None:
@@ -100,12 +102,27 @@ def test_the_virtual_rig_shares_nothing_with_the_training_physics() -> None:
     assert not {name for name in names if name.startswith(("physpatch", "torch", "kornia"))}
 
 
+COMMANDS = (
+    "train",
+    "bench",
+    "evaluate",
+    "models",
+    "print",
+    "live",
+    "report",
+    "demo",
+    "calibrate sheet",
+    "calibrate show",
+)
+
+
 @pytest.mark.parametrize(
     "code",
     [
         "import physpatch",
         "import physpatch.records.patch_file, printouts, calibration.camera.sheet_pose, calibration.sheet.pdf_reader",
-        "import cli; cli.cli.main(['--help'], standalone_mode=False)",
+        "import cli; cli.cli.main(['--help'], standalone_mode=False); import sys; assert 'numpy' not in sys.modules",
+        *(f"import cli; cli.cli.main({[*words.split(), '--help']}, standalone_mode=False)" for words in COMMANDS),
         "import cli; cli.cli.main(['print', 'RUN', '--size', '10cm'], standalone_mode=False)",
     ],
 )

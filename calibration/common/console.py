@@ -1,12 +1,16 @@
-"""What a person sees in the terminal: progress on standard error, tables on standard output."""
+"""What a person sees in the terminal: progress and remarks on standard error, tables and JSON on standard output."""
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+import click
+
+if TYPE_CHECKING:  # rich takes a tenth of a second, which help and completion need not spend
+    from rich.progress import Progress
 
 _PIPED_WIDTH = 140
 
@@ -14,7 +18,7 @@ _PIPED_WIDTH = 140
 class ProgressBar:
     """A bar with words and time left; nothing but said lines where standard error is no terminal."""
 
-    def __init__(self, progress: Progress, what: str) -> None:
+    def __init__(self, progress: "Progress", what: str) -> None:
         self._progress = progress
         self._task = progress.add_task(what, total=None, words="", start=False)
 
@@ -30,7 +34,10 @@ class ProgressBar:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[ProgressBar]:
-    """A progress bar on standard error that goes away when the block ends."""
+    """Show a progress bar on standard error that goes away when the block ends."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -45,8 +52,26 @@ def progress_bar(what: str) -> Iterator[ProgressBar]:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on standard output; none where there are no rows."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(*headings)
     for row in rows:
         table.add_row(*row)
     if table.row_count:
         Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
+
+
+def say(line: str) -> None:
+    """Write a remark on standard error, so that standard output stays what was asked for."""
+    click.echo(line, err=True)
+
+
+def output_json(target: str | None, value: Any) -> None:
+    """Write what ``--json`` asks for: to a file, with ``-`` to standard output, and nothing with None."""
+    from calibration.common.files import write_json
+
+    if target == "-":
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    elif target:
+        write_json(Path(target), value)

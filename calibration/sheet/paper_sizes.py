@@ -16,6 +16,7 @@ PAGES_MM = {
     "legal": (215.9, 355.6),
     "tabloid": (279.4, 431.8),
 }
+PATCH_SIZE, SIGN_SIZE = "10cm", "15cm"  # a patch's longer side, and a sign's width, where nobody says otherwise
 _LARGEST_MM = 5000.0  # PDF readers stop at 14400 points, 5080 mm
 
 

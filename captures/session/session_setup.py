@@ -1,7 +1,7 @@
 """What a session needs, found beside the run, loaded and checked."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ from calibration.colour.rig_profile import RigProfile
 from calibration.common.errors import InputError
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import carried_layouts, measured_scale, printed_layouts
+from captures.protocol.plan import Protocol
+from physpatch.attack.objectives import choose_goal
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
-from physpatch.victims.protocol import Detector, Victim
+from physpatch.victims.protocol import Detector, Victim, normal_name
 from physpatch.victims.registry import load_detector, load_victim
 
 
@@ -80,3 +82,38 @@ def session_notes(session: Path, folder: Path | None, sheet: Path | None, **more
     """Where run and sheet are, seen from the session, so that both can be moved together; and what else is to be noted."""
     paths = {"run": folder, "sheet": sheet}
     return more | {k: os.path.relpath(p.resolve(), session.resolve()) for k, p in paths.items() if p is not None}
+
+
+def detector_goal(config: TrainConfig, patch: Patch | None) -> str:
+    """Say what a run wants of a detector, with ``auto`` answered."""
+    target = None if patch is None or patch.target is None else int(patch.target["index"])
+    return choose_goal(config.goal, target, config.object is not None)
+
+
+def class_named(text: str, classifier: Victim, detector: Detector | None) -> str:
+    """Find a class by the name that the models have for it: the detector's, or else the classifier's.
+
+    Raises:
+        InputError: none of them knows it.
+    """
+    wanted = normal_name(text)
+    if detector is not None:
+        for category in detector.categories:
+            if normal_name(category) == wanted:
+                return category
+    return classifier.categories[classifier.category_index(text)]
+
+
+def refuse_unprinted(protocol: Protocol, layouts: Sequence[SheetLayout]) -> None:
+    """Refuse a plan whose sheets are not printed: it could never be finished.
+
+    Raises:
+        InputError: names the sheets.
+    """
+    printed = {layout.kind for layout in layouts if layout.markers}
+    missing = [condition for condition in protocol.conditions if condition not in printed]
+    if missing:
+        raise InputError(
+            f"the plan asks for {', '.join(missing)}, which the sheet does not hold with markers; "
+            "print it with `physpatch print --controls`"
+        )

@@ -20,14 +20,13 @@ from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, scenes
 from physpatch.evaluation.figures.examples import measure_heat
 from physpatch.records.config import TrainConfig
 from physpatch.records.environment import device_name, versions
-from physpatch.records.patch_file import parse_grid
+from physpatch.records.patch_file import PIXEL, check_grid_name, parse_grid
 from physpatch.techniques import TECHNIQUES
 from physpatch.training.run import measure_patch, poses_for, split_photographs
 from physpatch.training.target_search import resolve_target
 from physpatch.training.trainer import Trainer
 from physpatch.victims.registry import load_victim
 
-PIXEL = "pixel"  # a grid with a cell for each pixel of the image
 _HEAT_SCENES = 2  # of 32 photographs; the deletion test runs the network forty times for each
 
 Say = Callable[[str], None]
@@ -64,8 +63,7 @@ class BenchPlan:
             if technique not in TECHNIQUES:
                 raise unknown_name("technique", technique, TECHNIQUES)
         for grid in self.grids:
-            if grid != PIXEL:
-                parse_grid(grid)
+            check_grid_name(grid)
         if self.base.drawn_sign is not None and self.areas != (TrainConfig.area,):
             raise InputError(
                 "--area is the share of a patch by itself; on a drawn sign --sign-area and --object-share say how large it is"

@@ -92,22 +92,13 @@ class EotConfig:
         }
         return replace(self, **narrow)
 
-    def with_ranges(self, texts: Iterable[str]) -> "EotConfig":
-        """With ranges replaced that a person wrote as ``NAME=LOW:HIGH`` or ``NAME=VALUE``.
+    def with_ranges(self, ranges: Iterable[tuple[str, Range]]) -> "EotConfig":
+        """Replace ranges by those of :func:`parse_range`; of several for one name the last holds.
 
         Raises:
-            InputError: no such range, or not two numbers.
+            InputError: a range out of its limits.
         """
-        changed: dict[str, Any] = {}
-        for text in texts:
-            name, _, value = text.partition("=")
-            if name not in _NEUTRAL:
-                raise unknown_name("EOT range", name, _NEUTRAL)
-            low, _, high = value.partition(":")
-            try:
-                changed[name] = (float(low), float(high or low))
-            except ValueError:
-                raise InputError(f"EOT range {text!r} not understood; write {name}=LOW:HIGH") from None
+        changed: dict[str, Any] = dict(ranges)
         return replace(self, **changed)
 
 
@@ -300,6 +291,22 @@ def _refuse_unknown(cls: type, value: dict[str, Any]) -> None:
         raise InputError(
             f"unknown key {unknown[0]!r} in the {cls.__name__} of this run; was it written by a newer physpatch?"
         )
+
+
+def parse_range(text: str) -> tuple[str, Range]:
+    """Turn ``blur_px=0:2`` into ("blur_px", (0.0, 2.0)), and ``NAME=VALUE`` into a range of one value.
+
+    Raises:
+        InputError: no such range, or not two numbers.
+    """
+    name, _, value = text.partition("=")
+    if name not in _NEUTRAL:
+        raise unknown_name("EOT range", name, _NEUTRAL)
+    low, _, high = value.partition(":")
+    try:
+        return name, (float(low), float(high or low))
+    except ValueError:
+        raise InputError(f"EOT range {text!r} not understood; write {name}=LOW:HIGH") from None
 
 
 def parse_place(text: str) -> tuple[float, float]:

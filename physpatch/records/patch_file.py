@@ -15,6 +15,7 @@ from calibration.common.files import read_json, write_json, write_picture
 
 PATCH_VERSION = 1
 CONTROLS = ("grey", "random", "shuffled")
+PIXEL = "pixel"  # a grid with a cell for each pixel of the image
 MAX_CELLS = 512  # on a side; a 32x32 patch is already hard to print, beyond this a typo is likelier than a wish
 _PNG_CELL_PX = 32
 _MID_GREY = 128
@@ -123,3 +124,10 @@ def parse_grid(text: str) -> tuple[int, int]:
         raise InputError(f"grid {text!r} not understood; expected ROWSxCOLUMNS like 10x10") from None
     check_grid((rows, columns))
     return rows, columns
+
+
+def check_grid_name(text: str) -> str:
+    """Return ``10x10`` or :data:`PIXEL` as it is; refuse what is neither."""
+    if text != PIXEL:
+        parse_grid(text)
+    return text

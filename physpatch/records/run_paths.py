@@ -28,3 +28,8 @@ def find_run(run: str | None) -> Path:
             raise InputError(f"no run {folder}; name a run folder or a patch.json")
         raise InputError("no run yet under runs/; train one with `physpatch train --eot`, or name a run folder")
     return folder
+
+
+def sheet_of(run: Path) -> Path:
+    """Where the printed sheet of a run folder, or of a patch.json, lies."""
+    return (run.parent if run.is_file() else run) / "sheet.pdf"

@@ -1,0 +1,1 @@
+"""The commands that film: calibrating, sessions, their reports, and the demo."""

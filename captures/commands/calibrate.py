@@ -1,0 +1,252 @@
+"""``physpatch calibrate camera``, ``colour`` and ``show``."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from calibration.common.cli_types import FILE, JSON_OPTION, TextType
+from calibration.common.console import output_json, print_table, progress_bar, say
+from calibration.common.errors import InputError
+from calibration.common.files import write_picture
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from calibration.camera.board_views import LensFit
+    from calibration.colour.rig_profile import LightProfile, RigProfile
+    from captures.sources.opening import Source
+    from captures.workflows.calibration_views import OnLook
+
+_MOST_REASONS = 4  # why frames were not used; the commonest
+_RIG_FILE = Path("rig.json")
+
+_PROFILE_OPTION = click.option(
+    "--profile",
+    type=FILE,
+    default=_RIG_FILE,
+    show_default=True,
+    metavar="RIG.json",
+    help="The rig profile to write to; what it holds already stays.",
+)
+_SHEET_OPTION = click.option(
+    "--sheet",
+    type=FILE,
+    default=Path("calibration.pdf"),
+    show_default=True,
+    metavar="FILE.pdf",
+    help="The printed calibration sheets.",
+)
+_SOURCE_OPTION = click.option(
+    "--source",
+    type=TextType("source", files=True),
+    default="0",
+    show_default=True,
+    metavar="0|FILE|DIR|URL",
+    help="Camera index, video, picture, folder, stream.",
+)
+
+
+@click.command("camera")
+@_SOURCE_OPTION
+@_SHEET_OPTION
+@_PROFILE_OPTION
+@click.option("--name", default="", help="Of the camera, for the profile.")
+@click.option("--headless", is_flag=True, help="No window; guidance goes to the terminal.")
+@JSON_OPTION
+def calibrate_camera(source: str, sheet: Path, profile: Path, name: str, headless: bool, json_out: str | None) -> None:
+    """Measure the lens: film the ChArUco page from all sides, near and far, into the corners of the picture.
+
+    \b
+    physpatch calibrate camera --source 0
+    physpatch calibrate camera --source clip.mp4 --headless
+    physpatch calibrate camera --source stills/ --headless
+    """
+    from calibration.camera.board_views import BoardFinder, coverage_picture, fit_lens
+    from captures.workflows.calibration_views import collect_views
+    from captures.workflows.rig_profiles import calibration_layout, open_rig, print_scale
+
+    rig, layout = open_rig(profile), calibration_layout(sheet, "board")
+    finder = BoardFinder(layout)
+    with _filming(source, headless) as (frames, on_look):
+        collector = collect_views(frames, finder, live=frames.live, on_look=on_look)
+    _say_refused("frames", sorted(collector.refused.items(), key=lambda item: -item[1]))
+    fit = fit_lens(finder, collector.views)
+    replace(
+        rig,
+        camera=name or rig.camera,
+        intrinsics=fit.intrinsics,
+        lens=fit.to_dict(),
+        print_scale=print_scale(rig, layout),
+    ).save(profile)
+    picture = profile.with_name(f"{profile.stem}-lens.png")
+    write_picture(picture, coverage_picture(fit.views))
+    if json_out != "-":
+        _show_lens(profile, fit, picture)
+        if collector.wish:
+            click.echo(f"it would be better still with: {collector.wish}")
+    output_json(json_out, fit.to_dict())
+
+
+def _show_lens(profile: Path, fit: "LensFit", picture: Path) -> None:
+    lens = fit.intrinsics
+    click.echo(
+        f"{profile}: focal length {lens.fx:.1f} x {lens.fy:.1f} px (±{fit.std[0]:.1f}), centre {lens.cx:.1f}, "
+        f"{lens.cy:.1f}, {len(fit.views)} views of {lens.width}x{lens.height}, reprojection {fit.rms_px:.2f} px; "
+        f"coverage in {picture.name}"
+    )
+
+
+@click.command("colour")
+@_SOURCE_OPTION
+@_SHEET_OPTION
+@_PROFILE_OPTION
+@click.option(
+    "--light", default="light", show_default=True, help="What you call the light; each has colours of its own."
+)
+@click.option("--printer", default="", help="Its name, for the profile.")
+@click.option("--paper-name", default="", help="The paper's name, for the profile.")
+@click.option(
+    "--shots", type=click.IntRange(min=1), default=5, show_default=True, help="Pictures to take from a camera."
+)
+@click.option("--headless", is_flag=True, help="No window.")
+@JSON_OPTION
+def calibrate_colour(
+    source: str,
+    sheet: Path,
+    profile: Path,
+    light: str,
+    printer: str,
+    paper_name: str,
+    shots: int,
+    headless: bool,
+    json_out: str | None,
+) -> None:
+    """Measure what printer and camera make of colours: film the chart under the light that you will use.
+
+    \b
+    physpatch calibrate colour --source photos/ --light daylight
+    physpatch calibrate colour --source 0 --light "desk lamp"
+    """
+    from calibration.colour.rig_profile import LightProfile
+    from captures.workflows.calibration_views import collect_shots
+    from captures.workflows.rig_profiles import (
+        calibration_layout,
+        light_numbers,
+        open_rig,
+        print_scale,
+        save_light_picture,
+    )
+
+    rig, layout = open_rig(profile), calibration_layout(sheet, "chart")
+    if layout.cells is None:
+        raise InputError(f"{sheet} carries no colours; print it anew with `physpatch calibrate sheet`")
+    with _filming(source, headless) as (frames, on_look):
+        wanted = shots if frames.live or Path(source).suffix else None
+        taken, refused = collect_shots(frames, layout, rig.intrinsics, wanted=wanted, on_look=on_look)
+    _say_refused("pictures", refused.most_common())
+    fitted = LightProfile.fit(light, layout.cells, taken)
+    replace(
+        rig.with_light(fitted),
+        printer=printer or rig.printer,
+        paper=paper_name or rig.paper,
+        print_scale=print_scale(rig, layout),
+    ).save(profile)
+    picture = save_light_picture(profile, fitted)
+    if json_out != "-":
+        _show_fitted(profile, fitted, picture)
+    output_json(json_out, light_numbers(fitted))
+
+
+def _show_fitted(profile: Path, fitted: "LightProfile", picture: Path) -> None:
+    click.echo(
+        f"{profile}: {fitted.name}, {fitted.shots} pictures; colour difference (CIEDE2000), median and 95th percentile: "
+        f"{fitted.before[0]:.1f} and {fitted.before[1]:.1f} as sent, {fitted.after[0]:.2f} and {fitted.after[1]:.2f} "
+        f"as predicted for held-out colours; chart in {picture.name}"
+    )
+    click.echo(f"train against it: physpatch train --eot --profile {profile}")
+
+
+@click.command("show")
+@click.argument("profile", type=FILE, default=_RIG_FILE, metavar="[RIG.json]")
+@JSON_OPTION
+def calibrate_show(profile: Path, json_out: str | None) -> None:
+    """Show what a rig profile holds, and write pictures of its colours beside it.
+
+    \b
+    physpatch calibrate show rig.json
+    """
+    from calibration.colour.rig_profile import RigProfile
+    from captures.workflows.rig_profiles import light_numbers, save_light_picture
+
+    rig = RigProfile.load(profile)
+    if json_out != "-":
+        _show_rig(rig)
+    pictures = [save_light_picture(profile, light) for light in rig.lights]
+    if json_out != "-" and pictures:
+        click.echo(
+            "as sent / predicted: CIEDE2000, median / 95th percentile; pictures: " + ", ".join(map(str, pictures))
+        )
+    lights = [light_numbers(light) for light in rig.lights]
+    output_json(json_out, {"camera": rig.lens, "print_scale": rig.print_scale, "lights": lights})
+
+
+def _show_rig(rig: "RigProfile") -> None:
+    named = {"printer": rig.printer, "paper": rig.paper, "camera": rig.camera}
+    click.echo("; ".join(f"{what}: {name or 'not named'}" for what, name in named.items()))
+    scale = rig.print_scale
+    words = f"{100 * scale[0]:.2f} % across, {100 * scale[1]:.2f} % down" if scale else "not measured"
+    click.echo(f"print scale: {words}")
+    if rig.intrinsics and rig.lens:
+        lens = rig.intrinsics
+        click.echo(
+            f"lens: {lens.fx:.1f} x {lens.fy:.1f} px at {lens.width}x{lens.height}, {rig.lens['views']} views, "
+            f"reprojection {rig.lens['rms_px']:.2f} px"
+        )
+    else:
+        click.echo("lens: not measured (`physpatch calibrate camera`)")
+    headings = ("light", "shots", "as sent", "predicted", "map", "gamut", "paper's level", "blur", "noise")
+    print_table(headings, map(_light_row, rig.lights))
+
+
+def _light_row(light: "LightProfile") -> tuple[str, ...]:
+    return (
+        light.name,
+        str(light.shots),
+        f"{light.before[0]:.1f} / {light.before[1]:.1f}",
+        f"{light.after[0]:.2f} / {light.after[1]:.2f}",
+        f"{light.map.domain}, degree {light.map.degree}",
+        f"{100 * light.gamut_share:.0f} %",
+        " ".join(f"{level:.2f}" for level in light.white),
+        f"{light.blur_px:.2f} px",
+        f"{light.read_noise:.4f} + {light.shot_noise:.4f} sqrt(light)",
+    )
+
+
+def _say_refused(what: str, reasons: Iterable[tuple[str, int]]) -> None:
+    """Say why frames were not used, the commonest reasons first."""
+    for reason, count in list(reasons)[:_MOST_REASONS]:
+        say(f"{count} {what} not used: {reason}")
+
+
+@contextmanager
+def _filming(source: str, headless: bool) -> "Iterator[tuple[Source, OnLook]]":
+    """Open a source, with what shows or says how it goes."""
+    from captures.sources.opening import open_source
+    from captures.viewers.window import Window
+
+    with (
+        nullcontext() if headless else Window() as window,
+        open_source(source) as frames,
+        progress_bar("filming") as bar,
+    ):
+
+        def on_look(picture: "NDArray[np.uint8]", kept: int, said: str) -> bool:
+            bar.show(kept, None, said)
+            return window is None or window.show(picture)
+
+        yield frames, on_look

@@ -1,0 +1,74 @@
+"""``physpatch demo``."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from calibration.common.cli_types import FOLDER
+from calibration.common.console import progress_bar
+from calibration.common.errors import InputError
+from calibration.common.files import read_json
+from calibration.common.units import parse_length_mm
+from calibration.sheet.paper_sizes import PATCH_SIZE
+from captures.commands.session_output import record_session, show_session
+from physpatch.commands.results import show_results, training_progress
+from physpatch.commands.workflows import Workflows
+from physpatch.records.config import TrainConfig
+from physpatch.records.patch_file import Patch
+
+# The class that the race of `--target auto` ends with on this network: docs/results.md
+_DEMO = TrainConfig(model="efficientnet_lite0", data="samples", steps=100, target="digital clock")
+
+
+@click.command()
+@click.option("--out", type=FOLDER, default=Path("demo"), show_default=True, metavar="DIR")
+@click.option("--steps", type=click.IntRange(min=1), default=_DEMO.steps, show_default=True, help="Training steps.")
+@click.option(
+    "--clips", type=click.IntRange(min=2), default=10, show_default=True, help="Clips before the virtual rig."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=_DEMO.seed, show_default=True)
+@click.pass_context
+def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int) -> None:
+    """Train, print, film and report, offline, on embedded weights and photographs: a few minutes on two cores.
+
+    \b
+    physpatch demo --out demo
+    """
+    from captures.workflows.demo import demo_session
+
+    run, sheet, session = out / "run", out / "sheet.pdf", out / "session"
+    if run.exists() or session.exists():
+        raise InputError(f"{out} holds a demo already; remove it or give another --out")
+    config = replace(_DEMO, steps=steps, seed=seed)
+    click.echo(f"1/4  training: {config.model}, 10x10 cells, EOT, {steps} steps of {config.batch} embedded photographs")
+    _train(config, run)
+    click.echo(f"2/4  printing: {sheet}, {PATCH_SIZE}, with a grey and a random-colour control sheet")
+    print_run, size_mm = Workflows.of(context).print_run, parse_length_mm(PATCH_SIZE)
+    layouts = print_run(Patch.load(run), config, size_mm, sheet, controls=("grey", "random"))
+    click.echo(
+        "3/4  filming: the virtual rig holds the sheets before held-out photographs (a simulation, not a camera)"
+    )
+    rig, plan = demo_session(run, config, sheet, layouts, session, clips=clips, seed=seed)
+    record_session(rig, plan, session, len(rig))
+    show_session(session)
+    click.echo("4/4  reporting")
+    report = _report(session, out / "report.html")
+    click.echo("\nOpen:")
+    for made in (report, sheet, run / "evolution.mp4", session / "video.mp4", run, session):
+        click.echo(f"  {made}")
+
+
+def _train(config: TrainConfig, run: Path) -> None:
+    from physpatch.training.run import train_run
+
+    with progress_bar("training") as bar:
+        train_run(config, run, progress=training_progress(bar), say=lambda line: bar.say(f"     {line}"))
+    show_results({config.model: read_json(run / "run.json")["results"]})
+
+
+def _report(session: Path, out: Path) -> Path:
+    from captures.report import ReplayOptions, write_report
+
+    with progress_bar("replaying") as bar:
+        return write_report(session, out, replay=ReplayOptions(), progress=bar.show, say=bar.say)

@@ -1,0 +1,156 @@
+"""``physpatch live``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, TextType
+from calibration.common.console import say
+from captures.commands.session_output import record_session, show_session
+from physpatch.commands.options import DEFENCE_OPTION, DEVICE_OPTION, RUN_ARGUMENT, TRUST_OPTION
+from physpatch.commands.workflows import Workflows
+from physpatch.records.run_paths import LATEST, find_run
+
+if TYPE_CHECKING:
+    from captures.inference.region import RegionRule
+    from captures.sources.camera_settings import CameraSettings
+
+
+def _region_rule(text: str) -> "RegionRule":
+    from captures.inference.region import RegionRule
+
+    return RegionRule.parse(text)
+
+
+def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[str, ...]) -> "CameraSettings":
+    from captures.sources.camera_settings import CameraSettings
+
+    return CameraSettings.parse(pairs)
+
+
+@click.command()
+@RUN_ARGUMENT
+@click.option(
+    "--source",
+    type=TextType("source", suggest=lambda: ("0", "phone", "virtual"), files=True),
+    default="0",
+    show_default=True,
+    metavar="0|NAME|FILE|DIR|URL|phone|virtual",
+    help="Camera by index or name, video, folder of stills, stream, a phone's browser, or the virtual rig.",
+)
+@click.option(
+    "--camera",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_camera_settings,
+    help="Asked of the camera's driver: resolution=1280x720, fps=30, format=MJPG; exposure, white_balance and focus each "
+    "auto, lock or a number. May be repeated.",
+)
+@click.option(
+    "--classifier", metavar="NAME", help="Default: the run's own model, else auto (resnet50 where it can be had)."
+)
+@click.option("--weights", type=click.Path(dir_okay=False), help="A file of weights for the classifier.")
+@click.option("--detector", metavar="NAME|FILE", help="An ultralytics detector such as yolov8n, or a FILE.pt.")
+@DEFENCE_OPTION
+@TRUST_OPTION
+@click.option("--sheet", type=FILE, metavar="FILE.pdf", help="The printed sheet. Default: sheet.pdf of the run.")
+@click.option(
+    "--roi",
+    "region",
+    type=TextType("region", _region_rule, lambda: ("center", "frame", "sheet")),
+    default="center",
+    show_default=True,
+    metavar="center|frame|sheet[:AREA]|LEFT,TOP,SIDE",
+    help="What the classifier sees: the central square, the whole frame squeezed, a square around the sheet of which the "
+    "patch covers AREA, or one square of the frame.",
+)
+@click.option("--plan", "protocol", type=FILE, metavar="FILE.toml", help="What is to be shown.")
+@click.option("--label", metavar="NAME|INDEX", help="The class truly before the camera.")
+@click.option(
+    "--condition", help="Which sheet is shown, where its markers cannot tell: patch, grey, random, shuffled or none."
+)
+@click.option("--light", metavar="NAME", help="A name for the light.")
+@click.option(
+    "--hfov",
+    "hfov_deg",
+    type=float,
+    metavar="DEGREES",
+    help="Horizontal field of view of the camera, for distances.",
+)
+@click.option(
+    "--profile",
+    type=FILE,
+    metavar="RIG.json",
+    help="The measured camera, for true distances and angles: `physpatch calibrate camera`.",
+)
+@click.option("--cam/--no-cam", "grad_cam", default=True, help="Grad-CAM heat on the picture. Default: --cam.")
+@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Analyse one frame of N.")
+@click.option("--max-fps", type=click.FloatRange(min=0, min_open=True), help="Analyse at most so many frames a second.")
+@click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
+@click.option(
+    "--keep", default="key", show_default=True, metavar="key|all|N|none", help="Which frames are kept as they came."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the virtual rig.")
+@DEVICE_OPTION
+@click.option("--headless", is_flag=True, help="Record without a window.")
+@click.option(
+    "--web", is_flag=True, help="Show and steer the session in a browser of this machine, instead of a window."
+)
+@click.option(
+    "--lan", is_flag=True, help="Let a phone of the same network in, by TLS and a one-time link. Goes with --web."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Of the web page; 0: any.")
+@JSON_OPTION
+@click.option("--out", type=FOLDER, metavar="SESSION", help="Default: a new folder under sessions/.")
+@click.pass_context
+def live(
+    context: click.Context,
+    /,
+    run: str | None,
+    source: str,
+    camera: "CameraSettings",
+    headless: bool,
+    web: bool,
+    lan: bool,
+    port: int,
+    json_out: str | None,
+    out: Path | None,
+    **asked: Any,
+) -> None:
+    """Put frames of a camera through the models; q or Ctrl-C ends it, and what was captured is kept.
+
+    \b
+    physpatch live --source 0
+    physpatch live --source 0 --camera exposure=lock --roi sheet:0.15 --plan plan.toml
+    physpatch live --source phone
+    physpatch live runs/latest --source clip.mp4 --detector yolov8n --headless
+    physpatch live --source virtual --headless
+    """
+    from captures.workflows.live_inputs import PHONE, open_session_source, open_viewers
+
+    folder = find_run(run) if run or LATEST.exists() else None
+    lan = lan or source == PHONE
+    with (
+        open_viewers(headless=headless, web=web or lan, lan=lan, port=port, say=say) as viewers,
+        open_session_source(source, camera, viewers) as frames,
+    ):
+        # Torch comes after the camera: a missing one is said at once.
+        from captures.session.live_session import new_session_folder
+        from captures.sources.virtual_rig import VirtualRig
+        from captures.workflows.session_start import SessionRequest, prepare_session
+
+        session = out or new_session_folder()
+        shown, plan = prepare_session(
+            SessionRequest(run=folder, **asked),
+            session,
+            frames,
+            attended=bool(viewers),
+            print_run=Workflows.of(context).print_run,
+            say=say,
+            source=source,
+            camera=camera.asked,
+        )
+        total = len(shown) if isinstance(shown, VirtualRig) else plan.max_frames
+        record_session(shown, plan, session, total, viewers)
+    show_session(session, json_out)

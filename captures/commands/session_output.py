@@ -1,0 +1,50 @@
+"""Sessions in the terminal: a bar while they run, and what came out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from calibration.common.console import output_json, print_table, progress_bar
+from physpatch.commands.results import describe_rate
+
+if TYPE_CHECKING:
+    from captures.session.live_session import SessionPlan
+    from captures.sources.opening import Source
+    from captures.viewers.controls import Viewer
+
+
+def record_session(
+    source: "Source", plan: "SessionPlan", session: Path, total: int | None, viewers: "Sequence[Viewer]" = ()
+) -> None:
+    """Run a session with a bar that counts frames and says what happens, beside whatever else shows it."""
+    from captures.session.live_session import run_session
+    from captures.viewers.terminal import TerminalViewer
+
+    with progress_bar("frames") as bar:
+        run_session(source, plan, session, viewers=[TerminalViewer(bar, total, alone=not viewers), *viewers])
+
+
+def show_session(session: Path, json_out: str | None = None) -> None:
+    """Print how often the patch and its controls succeeded, by model and sheet."""
+    from captures.results.recorded_session import RecordedSession
+
+    recorded = RecordedSession.open(session)
+    summaries = recorded.tally.summaries()
+    if json_out != "-":
+        rows = [
+            (
+                summary.model,
+                summary.condition,
+                str(summary.frames),
+                str(summary.clips),
+                describe_rate(summary.target.to_dict()),
+                describe_rate(summary.wrong.to_dict()),
+            )
+            for summary in summaries
+        ]
+        print_table(("model", "sheet", "frames", "clips", "target first", "wrong, or not found"), rows)
+        frames = len({row.frame for row in recorded.rows})
+        click.echo(f"session: {session}, {frames} frames; `physpatch report {session}` writes its report")
+    output_json(json_out, [summary.to_dict() for summary in summaries])

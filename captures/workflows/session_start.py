@@ -1,0 +1,174 @@
+"""From what a person asks of a session to what it needs: models, sheet, patch, and frames."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from calibration.common.errors import InputError
+from captures.inference.region import RegionRule
+from captures.protocol.plan import Protocol
+from captures.session.live_session import SessionPlan
+from captures.session.recorder import KeepRule
+from captures.session.session_setup import (
+    class_named,
+    detector_goal,
+    measured_lens,
+    refuse_unprinted,
+    session_layouts,
+    session_models,
+    session_notes,
+    session_sheet,
+)
+from captures.sources.opening import Source
+from captures.sources.virtual_rig import VirtualRig
+from captures.viewers.controls import check_condition
+from captures.workflows.virtual_session import print_for_rig, virtual_rig
+from physpatch.commands.workflows import PrintRun
+from physpatch.defences import defended, named_defences
+from physpatch.records.config import TrainConfig
+from physpatch.records.patch_file import Patch
+from physpatch.records.run_config import load_run_config
+from physpatch.records.run_paths import sheet_of
+from physpatch.training.run import held_out_files
+from physpatch.victims.protocol import Detector, Victim
+
+
+@dataclass(frozen=True)
+class SessionRequest:
+    """What a person asks of a session; None where a default is to be found.
+
+    Attributes:
+        run: a run folder or a patch.json.
+        classifier, weights, detector, device, trust_weights, defences: the models.
+        sheet: the printed PDF.
+        region: what the classifier sees of a frame.
+        protocol: a TOML file of what is to be shown.
+        label: the class truly before the camera.
+        condition, light, every, max_fps, max_frames: see :class:`SessionPlan`.
+        hfov_deg, profile: the camera's field of view, or its rig profile.
+        grad_cam: whether heat is drawn.
+        keep: which frames are kept, as for :meth:`KeepRule.parse`.
+        seed: of the virtual rig.
+    """
+
+    run: Path | None
+    classifier: str | None
+    weights: str | None
+    detector: str | None
+    device: str
+    trust_weights: bool
+    defences: tuple[str, ...]
+    sheet: Path | None
+    region: RegionRule
+    protocol: Path | None
+    label: str | None
+    condition: str | None
+    light: str | None
+    hfov_deg: float | None
+    profile: Path | None
+    grad_cam: bool
+    every: int
+    max_fps: float | None
+    max_frames: int | None
+    keep: str
+    seed: int
+
+
+def prepare_session(
+    request: SessionRequest,
+    session: Path,
+    frames: Source | None,
+    *,
+    attended: bool,
+    print_run: PrintRun,
+    say: Callable[[str], None],
+    **notes: Any,
+) -> tuple[Source, SessionPlan]:
+    """Load models, sheet and patch.
+
+    Args:
+        request: what the person asks.
+        session: the folder that the session will be in.
+        frames: an opened source; None has the virtual rig make the frames.
+        attended: whether somebody can answer the plan, at a window or a page.
+        print_run: prints a sheet for the rig, where there is none.
+        say: receives a line about what was done in the person's stead.
+        notes: what ``session.json`` shall say besides.
+
+    Returns:
+        Where the frames come from, and what they are looked at with.
+
+    Raises:
+        InputError: anything asked that cannot be.
+    """
+    if request.condition is not None:
+        check_condition(request.condition)
+    keep, protocol = KeepRule.parse(request.keep), _protocol(request.protocol, attended)
+    config, patch = load_run_config(request.run), Patch.load(request.run) if request.run else None
+    classifier, detector = session_models(
+        config,
+        classifier=request.classifier,
+        weights=request.weights,
+        detector=request.detector,
+        device=request.device,
+        trust=request.trust_weights,
+        say=say,
+    )
+    beside_run = sheet_of(request.run) if request.run else None
+    sheet = session_sheet(beside_run, request.run, patch, request.sheet)
+    rig = None
+    if frames is None:
+        sheet = sheet or print_for_rig(patch, config, session, print_run, say)
+        frames = rig = _rig(sheet, request, config, classifier, detector)
+    elif sheet is None:
+        say("no printed sheet is known, so none will be recognised: print one with `physpatch print`, or give --sheet")
+    layouts = session_layouts(sheet, request.profile) if sheet else ()
+    if protocol is not None:
+        refuse_unprinted(protocol, layouts)
+    settings = config or TrainConfig()
+    plan = SessionPlan(
+        classifier=classifier,
+        detector=detector,
+        defended=[defended(classifier, name) for name in named_defences(request.defences, classifier.task)],
+        layouts=layouts,
+        intrinsics=rig.intrinsics if rig else measured_lens(request.profile),
+        hfov_deg=request.hfov_deg,
+        target=patch.target if patch else None,
+        goal=settings.goal if config is None else detector_goal(config, patch),
+        scope=settings.scope,
+        label=None if request.label is None else class_named(request.label, classifier, detector),
+        condition=request.condition,
+        light=request.light,
+        grad_cam=request.grad_cam,
+        region=request.region,
+        protocol=protocol,
+        every=request.every,
+        max_fps=request.max_fps,
+        max_frames=request.max_frames,
+        keep=keep,
+        notes=session_notes(session, request.run, sheet, virtual=rig is not None, **notes),
+    )
+    return frames, plan
+
+
+def _protocol(file: Path | None, attended: bool) -> Protocol | None:
+    protocol = Protocol.load(file) if file else None
+    if protocol and len(protocol.lights) > 1 and not attended:
+        raise InputError(
+            "the plan changes the light, and nobody can say here that it was changed; leave --headless out"
+        )
+    return protocol
+
+
+def _rig(
+    sheet: Path,
+    request: SessionRequest,
+    config: TrainConfig | None,
+    classifier: Victim,
+    detector: Detector | None,
+) -> VirtualRig:
+    """Build the rig, before photographs that the run held out as its own model sees them."""
+    on_detector = detector is not None and config is not None and Path(config.model).stem == detector.name
+    seen_by = detector if on_detector and detector is not None else classifier
+    return virtual_rig(sheet, held_out_files(request.run, config or TrainConfig(), seen_by), request.seed)

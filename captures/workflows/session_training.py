@@ -1,0 +1,58 @@
+"""The settings of a training that goes on from what a session saw."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from captures.gap.session_eot import learn_from
+from captures.results.recorded_session import RecordedSession
+from physpatch.attack.placement import Placing
+from physpatch.records.config import EotConfig, Range, TrainConfig
+from physpatch.records.run_config import load_run_config
+from physpatch.victims.registry import load_victim
+
+
+def config_from_session(
+    folder: Path, given: Mapping[str, Any], preset: str | None, say: Callable[[str], None]
+) -> TrainConfig:
+    """Take the settings of the run that a session showed, those given instead, and what the session saw.
+
+    Args:
+        folder: of the session.
+        given: fields that the person set.
+        preset: the ranges to begin with, where they are not the run's.
+        say: receives a line about what was learned.
+
+    Raises:
+        InputError: no session there, or one in which too little was recognised.
+    """
+    session = RecordedSession.open(folder)
+    before = load_run_config(session.run) or TrainConfig(target=session.target or TrainConfig.target)
+    config = replace(before, **given)
+    victim = load_victim(
+        config.model, weights=config.weights, device=config.device, trust=config.trust_weights, say=say
+    )
+    learned = learn_from(session, victim, EotConfig.preset(preset) if preset else config.eot, say=say)
+    say(
+        f"from {learned.frames} frames of {folder}: tilt {_in_words(learned.eot.tilt_deg)}, rotation "
+        f"{_in_words(learned.eot.rotation_deg)} degrees, the patch {100 * learned.area:.1f} % of the picture; "
+        f"colours measured on {learned.colours}"
+    )
+    scenes = str(learned.backgrounds.resolve()) if learned.backgrounds else None
+    sized = with_patch_area(config, given, learned.area)
+    return replace(sized, eot=learned.eot, backgrounds=scenes, profile=None)
+
+
+def with_patch_area(config: TrainConfig, given: Collection[str], patch_area: float) -> TrainConfig:
+    """Make the patch ``patch_area`` of the image large, on a drawn sign too, where no size is given."""
+    if config.drawn_sign is None:
+        return config if "area" in given else replace(config, area=patch_area)
+    if "sign_area" in given:
+        return config
+    sign_per_patch = config.sign_area / Placing.of(config).area
+    return replace(config, sign_area=min(0.9, max(0.001, patch_area * sign_per_patch)))
+
+
+def _in_words(ends: Range) -> str:
+    return f"{ends[0]:.0f} to {ends[1]:.0f}"

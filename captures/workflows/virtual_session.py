@@ -1,0 +1,40 @@
+"""The virtual rig with its sheet, printed where there is none yet."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from calibration.common.errors import InputError
+from calibration.common.units import parse_length_mm
+from calibration.sheet.paper_sizes import PATCH_SIZE, SIGN_SIZE
+from captures.sources.virtual_rig import VirtualRig
+from physpatch.commands.workflows import PrintRun
+from physpatch.records.config import TrainConfig
+from physpatch.records.patch_file import CONTROLS, Patch
+
+
+def print_for_rig(
+    patch: Patch | None,
+    config: TrainConfig | None,
+    session: Path,
+    print_run: PrintRun,
+    say: Callable[[str], None],
+) -> Path:
+    """Print the run's patch with all controls into the session's folder.
+
+    Raises:
+        InputError: no patch, or one that does not fit its sign.
+    """
+    if patch is None:
+        raise InputError("the virtual rig needs a patch to show; train one with `physpatch train --eot`, or name a run")
+    settings, sheet = config or TrainConfig(), session / "sheet.pdf"
+    size = PATCH_SIZE if settings.drawn_sign is None else SIGN_SIZE
+    beside = settings.drawn_sign is not None and not all(0 <= share <= 1 for share in settings.object_at)
+    paper = "a3" if beside else "a4"  # a plate beside the sign needs the room
+    print_run(patch, settings, parse_length_mm(size), sheet, paper=paper, controls=CONTROLS)
+    say(f"no printed sheet yet: the virtual rig shows {sheet}, {size} with all controls")
+    return sheet
+
+
+def virtual_rig(sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, clips: int = 12) -> VirtualRig:
+    """Put a PDF's sheets before photographs, ``clips`` times at most and each photograph once."""
+    return VirtualRig(sheet, photographs, seed=seed, clips=min(clips, len(photographs)))

@@ -1,0 +1,97 @@
+"""``physpatch bench``."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from calibration.common.cli_types import FOLDER, JSON_OPTION, TextType
+from calibration.common.console import output_json, progress_bar
+from physpatch.commands.options import (
+    DEFAULT,
+    OBJECT_FIELDS,
+    PRESET_OPTION,
+    config_option,
+    config_options,
+    eot_config,
+)
+from physpatch.records.patch_file import check_grid_name
+
+
+@click.command()
+@config_option("technique", "techniques", multiple=True, default=(DEFAULT.technique,))
+@click.option("--model", "models", multiple=True, default=("efficientnet_lite0",), show_default=True, metavar="NAME")
+@config_option(
+    "grid",
+    "grids",
+    multiple=True,
+    type=TextType("grid", check_grid_name, lambda: ("pixel",)),
+    default=("10x10",),
+    metavar="RxC|pixel",
+)
+@config_option("area", "areas", multiple=True, type=float, default=(DEFAULT.area,))
+@config_option("target", "targets", multiple=True, default=(DEFAULT.target,))
+@config_options(*OBJECT_FIELDS)
+@click.option(
+    "--seeds",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Trainings of each, with --seed and those after it; five or more tell which one leads.",
+)
+@click.option("--full", is_flag=True, help="Every combination. Default: the first of each, and each axis varied alone.")
+@config_options("data", "limit")
+@PRESET_OPTION
+@config_options("steps", "batch", "restarts", "seed", "device")
+@click.option(
+    "--ray",
+    "ray_address",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[ADDRESS]",
+    help="Share the cells over a Ray cluster: its address, auto, or local.",
+)
+@click.option(
+    "--out",
+    type=FOLDER,
+    default=Path("runs/bench"),
+    show_default=True,
+    help="Where cells and tables are kept. What is there already is not done again.",
+)
+@JSON_OPTION
+def bench(
+    techniques: tuple[str, ...],
+    models: tuple[str, ...],
+    grids: tuple[str, ...],
+    areas: tuple[float, ...],
+    targets: tuple[str, ...],
+    full: bool,
+    seeds: int,
+    preset: str | None,
+    ray_address: str | None,
+    out: Path,
+    json_out: str | None,
+    **fields: Any,
+) -> None:
+    """Compare techniques, networks, grids, areas and targets in one table; interrupted, it goes on where it stopped.
+
+    \b
+    physpatch bench --technique adam --technique pgd --grid 10x10 --grid 32x32
+    physpatch bench --model efficientnet_lite0 --model efficientnet_lite1 --full --ray
+    physpatch bench --model signs --object stop --target none --grid 10x10 --grid 5x5
+    """
+    from physpatch.benchmark.report import markdown, save_bench_report
+    from physpatch.benchmark.runner import BenchPlan, run_bench
+
+    if Path(fields["data"]).is_dir():
+        fields["data"] = str(Path(fields["data"]).resolve())
+    base = replace(DEFAULT, eot=eot_config(True, preset), **fields)
+    plan = BenchPlan(techniques, models, grids, areas, targets, full, seeds, base)
+    with progress_bar("bench") as bar:
+        rows = run_bench(plan, out, ray_address=ray_address, progress=bar.show, say=bar.say)
+    save_bench_report(out, rows)
+    if json_out != "-":
+        click.echo(markdown(rows))
+        click.echo(f"table: {out / 'table.md'}")
+    output_json(json_out, rows)

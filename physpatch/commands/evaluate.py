@@ -1,0 +1,89 @@
+"""``physpatch evaluate``."""
+
+import click
+
+from calibration.common.cli_types import JSON_OPTION
+from calibration.common.console import output_json, progress_bar
+from calibration.common.errors import InputError
+from physpatch.commands.options import (
+    DEFENCE_OPTION,
+    DEVICE_OPTION,
+    PRESET_OPTION,
+    RUN_ARGUMENT,
+    TRUST_OPTION,
+    config_option,
+    eot_config,
+)
+from physpatch.commands.results import show_defences, show_results
+from physpatch.records.run_paths import find_run
+
+
+@click.command()
+@RUN_ARGUMENT
+@config_option(
+    "data",
+    default=None,
+    help="Photographs; default: the held-out part of the run's own. Other data are used whole.",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="A victim to measure on; may be repeated. Default: the run's own.",
+)
+@config_option("weights", help="A file of weights for the one model given.")
+@TRUST_OPTION
+@click.option(
+    "--eot/--no-eot",
+    default=None,
+    help="All transformations, or the place alone. Default: as trained.",
+)
+@PRESET_OPTION
+@DEFENCE_OPTION
+@DEVICE_OPTION
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the poses.")
+@JSON_OPTION
+def evaluate(
+    run: str | None,
+    data: str | None,
+    models: tuple[str, ...],
+    weights: str | None,
+    trust_weights: bool,
+    eot: bool | None,
+    preset: str | None,
+    defences: tuple[str, ...],
+    device: str,
+    seed: int,
+    json_out: str | None,
+) -> None:
+    """Measure a patch beside a plain grey and a random-colour one at the same poses.
+
+    \b
+    physpatch evaluate runs/latest --json -
+    physpatch evaluate --model efficientnet_lite1 --model efficientnet_lite2
+    physpatch evaluate --defence all
+    """
+    from physpatch.training.run_evaluation import evaluate_run
+
+    if weights and len(models) != 1:
+        raise InputError("--weights goes with exactly one --model")
+    folder = find_run(run)
+    with progress_bar("measuring") as bar:
+        results = evaluate_run(
+            folder,
+            data=data,
+            models=models,
+            weights=weights,
+            trust=trust_weights,
+            eot=None if eot is None and preset is None else eot_config(eot is not False, preset),
+            defences=defences,
+            device=device,
+            seed=seed,
+            progress=lambda name, done, total: bar.show(done, total, name),
+            say=bar.say,
+        )
+    if json_out != "-":
+        show_results(results)
+        show_defences(results)
+    output_json(json_out, results)

@@ -1,0 +1,28 @@
+"""``physpatch models``."""
+
+from dataclasses import asdict
+
+import click
+
+from calibration.common.cli_types import JSON_OPTION
+from calibration.common.console import output_json, print_table
+
+
+@click.command()
+@JSON_OPTION
+def models(json_out: str | None) -> None:
+    """Show what can be loaded here, and where its weights come from.
+
+    \b
+    physpatch models
+    """
+    from physpatch.victims.registry import catalogue
+
+    entries = catalogue()
+    if json_out != "-":
+        rows = [(e.name, e.task, e.source, "yes" if e.ready else "no") for e in entries]
+        print_table(("name", "task", "weights", "ready"), rows)
+        click.echo(
+            "Any other torchvision classifier or ultralytics detector loads by its name, a detector's FILE.pt by its path."
+        )
+    output_json(json_out, [asdict(entry) for entry in entries])

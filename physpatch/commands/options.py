@@ -1,0 +1,221 @@
+"""Options that several commands share. One that mirrors a field of ``TrainConfig`` takes its default from there."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from calibration.common.cli_types import TextType, folders_in
+from calibration.common.errors import InputError
+from calibration.common.success import GOALS, SCOPES
+from calibration.sheet.road_signs import SIGNS
+from physpatch.records.config import (
+    EOT_LIMITS,
+    EOT_PRESETS,
+    OBJECT_SOURCES,
+    PRECISIONS,
+    EotConfig,
+    Range,
+    TrainConfig,
+    parse_place,
+    parse_range,
+)
+from physpatch.records.patch_file import parse_grid
+from physpatch.records.run_paths import RUNS_FOLDER
+
+DEFAULT = TrainConfig()
+DEFAULT_PRESET = "desk"
+# What the shell offers at once: to ask the registries themselves takes torch, and seconds. A test keeps them alike.
+TECHNIQUE_NAMES = ("static", "adam", "pgd", "curriculum", "coarse-to-fine", "ensemble", "black-box")
+DEFENCE_NAMES = ("jpeg", "median", "lgs", "frequency", "heat")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
+
+
+def _list_names(context: click.Context, lines: Iterable[str]) -> None:
+    """Show what an option can be, and end the command."""
+    for line in lines:
+        click.echo(line)
+    context.exit()
+
+
+def _techniques_or_list(context: click.Context, _: click.Parameter, given: Any) -> Any:
+    if given == "list" or (isinstance(given, tuple) and "list" in given):
+        from physpatch.techniques import TECHNIQUES
+
+        words = ((name, one.summary, one.default_learning_rate) for name, one in TECHNIQUES.items())
+        _list_names(context, (f"{name:15} {summary} (learning rate {rate:g})" for name, summary, rate in words))
+    return given
+
+
+def _defences_or_list(context: click.Context, _: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    if "list" in names:
+        from physpatch.defences import DEFENCES
+
+        _list_names(context, (f"{name:10} {defence.summary}" for name, defence in DEFENCES.items()))
+    return names
+
+
+DATA = TextType("data", suggest=lambda: ("samples", "imagenette"), files=True)
+TARGET = TextType("target", suggest=lambda: ("auto", "none"))
+
+# What click is told of each field, but for its name and default.
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "weights": {
+        "type": click.Path(dir_okay=False),
+        "help": "A file of weights for that model, instead of the published ones.",
+    },
+    "trust_weights": {
+        "is_flag": True,
+        "show_default": False,
+        "help": "Let files of weights run the code that they carry: only your own.",
+    },
+    "data": {
+        "type": DATA,
+        "metavar": "samples|imagenette|DIR",
+        "help": "Photographs to train and measure on.",
+    },
+    "target": {
+        "type": TARGET,
+        "metavar": "NAME|INDEX|auto|none",
+        "help": "The class to bring about; none is untargeted.",
+    },
+    "technique": {
+        "type": TextType("technique", suggest=lambda: (*TECHNIQUE_NAMES, "list")),
+        "metavar": "NAME|list",
+        "help": "How the cells are moved; list shows them.",
+        "callback": _techniques_or_list,
+    },
+    "objective": {
+        "type": TextType("objective", suggest=lambda: ("cross-entropy", "margin")),
+        "metavar": "cross-entropy|margin",
+        "help": "What is minimised; margin is Carlini and Wagner's.",
+    },
+    "nps": {"help": "Weight of non-printable colours."},
+    "tv": {"help": "Weight of total variation over the cells."},
+    "restarts": {
+        "help": "Starts that are tried for 15 % of the steps each; the best on photographs kept apart goes on.",
+    },
+    "precision": {"type": click.Choice(PRECISIONS), "help": "Of the victim; auto is bfloat16 on a GPU."},
+    "learning_rate": {"type": float, "help": "Step size; each technique has its own default."},
+    "grid": {
+        "type": TextType("grid", parse_grid),
+        "default": "x".join(map(str, DEFAULT.grid)),
+        "metavar": "RxC",
+        "help": "Rows x columns of cells.",
+    },
+    "area": {
+        "help": "Share of the image that a patch by itself covers; on a drawn sign: --sign-area, --object-share.",
+    },
+    "object": {
+        "type": TextType("object", suggest=lambda: (name.replace(" ", "-") for name in SIGNS)),
+        "metavar": "SIGN|CLASS",
+        "help": "What a detector looks at. Put the patch on a sign: stop, yield, no-entry … (--model signs), or on objects "
+        "that are labelled with boxes in the data: person, car …",
+    },
+    "object_from": {
+        "type": click.Choice(OBJECT_SOURCES),
+        "help": "Whether the object is drawn into the photographs or labelled in them; auto draws signs.",
+    },
+    "sign_area": {"help": "Share of the image that the square around a drawn sign covers."},
+    "object_share": {"help": "Share of the sign's area, or of the object's box, that the patch is."},
+    "object_at": {
+        "type": TextType("place", parse_place),
+        "default": ",".join(map(str, DEFAULT.object_at)),
+        "metavar": "X,Y",
+        "help": "The patch's middle, as shares of the object's width and height; below 0 or above 1 is beside it.",
+    },
+    "goal": {
+        "type": click.Choice(GOALS),
+        "help": "What a detector shall do: not find the object; find --target in its stead; find --target at the patch. "
+        "auto is hide without a target, relabel with one, appear without an object.",
+    },
+    "scope": {
+        "type": click.Choice(SCOPES),
+        "help": "Where that counts: at the patch and what it lies on, or anywhere in the image.",
+    },
+    "steps": {},
+    "batch": {"help": "Photographs a step."},
+    "limit": {"help": "Photographs at most."},
+    "seed": {},
+    "device": {"type": click.Choice(["auto", "cpu", "cuda"])},
+}
+
+OBJECT_FIELDS = ("object", "object_from", "sign_area", "object_share", "object_at", "goal", "scope")
+
+
+def config_option(field: str, *names: str, **changes: Any) -> Decorator:
+    """Declare the option of one field of ``TrainConfig``.
+
+    Args:
+        field: its name; the option is called so.
+        names: the parameter's name, where it is another, as of an option that may be repeated.
+        changes: what click is told otherwise than :data:`_SETTINGS` says.
+    """
+    settings = {"default": getattr(DEFAULT, field), "show_default": True} | _SETTINGS[field] | changes
+    return click.option(f"--{field.replace('_', '-')}", *names, **settings)
+
+
+def config_options(*fields: str) -> Decorator:
+    """Declare the options of several fields, in the order in which help shows them."""
+
+    def declare(command: Command) -> Command:
+        for field in reversed(fields):
+            command = config_option(field)(command)
+        return command
+
+    return declare
+
+
+RUN_ARGUMENT = click.argument(
+    "run", required=False, metavar="[RUN]", type=TextType("run", suggest=folders_in(RUNS_FOLDER), files=True)
+)
+DEVICE_OPTION = config_option("device")
+TRUST_OPTION = config_option("trust_weights")
+DEFENCE_OPTION = click.option(
+    "--defence",
+    "defences",
+    multiple=True,
+    type=TextType("defence", suggest=lambda: (*DEFENCE_NAMES, "all", "list")),
+    metavar="NAME|all|list",
+    help="Also measure the network behind a defence; list shows them. May be repeated.",
+    callback=_defences_or_list,
+)
+PRESET_OPTION = click.option(
+    "--preset",
+    type=TextType("preset", suggest=lambda: EOT_PRESETS),
+    metavar="|".join(EOT_PRESETS),
+    help=f"How wide the transformations range. Default: {DEFAULT_PRESET}.",
+)
+RANGE_OPTION = click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    type=TextType("range", parse_range, lambda: (f"{name}=" for name in EOT_LIMITS)),
+    metavar="NAME=LOW:HIGH",
+    help="One of the preset's ranges, replaced: blur_px=0:2. May be repeated.",
+)
+
+
+def eot_config(
+    eot: bool, preset: str | None, ranges: Iterable[tuple[str, Range]] = (), profile: Path | None = None
+) -> EotConfig:
+    """Build the ranges that --eot, --preset, --range and --profile ask for.
+
+    Raises:
+        InputError: one of them beside --no-eot, no such preset, or a profile without colours.
+    """
+    for name, given in (("--preset", preset), ("--range", ranges), ("--profile", profile)):
+        if given and not eot:
+            raise InputError(f"--no-eot takes no {name}")
+    if not eot:
+        return EotConfig.none()
+    base = EotConfig.preset(preset or DEFAULT_PRESET)
+    if profile is not None:
+        from calibration.colour.rig_profile import RigProfile
+        from physpatch.rendering.rig_ranges import eot_for_rig
+
+        base = eot_for_rig(base, RigProfile.load(profile))
+    return base.with_ranges(ranges)

@@ -1,0 +1,144 @@
+"""``physpatch train``."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
+from calibration.common.console import output_json, progress_bar
+from calibration.common.errors import InputError
+from calibration.common.files import file_sha256, read_json
+from physpatch.commands.options import (
+    DEFAULT,
+    OBJECT_FIELDS,
+    PRESET_OPTION,
+    RANGE_OPTION,
+    config_options,
+    eot_config,
+)
+from physpatch.commands.results import show_results, training_progress
+from physpatch.commands.workflows import Workflows
+from physpatch.records.config import Range, TrainConfig
+from physpatch.records.run_paths import find_run
+
+_NO_FIELDS = {"resume", "out", "json_out"}  # what may be given beside --resume, with --steps
+
+
+@click.command()
+@click.option(
+    "--eot/--no-eot",
+    default=True,
+    help="Random view, bend, light, blur, noise, tone and JPEG; without it only the place is random. Default: --eot.",
+)
+@PRESET_OPTION
+@RANGE_OPTION
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=(DEFAULT.model,),
+    show_default=True,
+    metavar="NAME|FILE",
+    help="The victim; see `physpatch models`. Repeated: all are fooled at once.",
+)
+@config_options("weights", "trust_weights", "data", "target", "technique", "objective", "nps", "tv", "restarts")
+@config_options("precision", "learning_rate", "grid", "area", *OBJECT_FIELDS, "steps", "batch", "seed", "device")
+@click.option("--out", type=FOLDER, metavar="RUN", help="The run's folder. Default: a new one under runs/.")
+@click.option(
+    "--profile",
+    type=FILE,
+    metavar="RIG.json",
+    help="Train for a measured printer and camera: `physpatch calibrate`.",
+)
+@click.option(
+    "--from-session",
+    type=FOLDER,
+    metavar="SESSION",
+    help="Train for what a session saw: its angles, sizes, colours, light, blur and scenes. All else is as in the run that "
+    "was shown there, but for what is given here.",
+)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run: RUN given by --out, or the latest.")
+@JSON_OPTION
+@click.pass_context
+def train(
+    context: click.Context,
+    /,
+    eot: bool,
+    preset: str | None,
+    ranges: tuple[tuple[str, Range], ...],
+    models: tuple[str, ...],
+    profile: Path | None,
+    from_session: Path | None,
+    out: Path | None,
+    resume: bool,
+    json_out: str | None,
+    **fields: Any,
+) -> None:
+    """Train a patch and measure it on held-out photographs.
+
+    \b
+    physpatch train --eot
+    physpatch train --eot --model efficientnet_lite0 --target "French horn" --steps 300
+    physpatch train --no-eot --technique static --target none --data photos/
+    physpatch train --from-session sessions/20260101-120000
+    """
+    from physpatch.training.run import resume_run, train_run
+
+    with progress_bar("training") as bar:
+        progress = training_progress(bar)
+        if resume:
+            steps = _only_steps_given(context)
+            folder = resume_run(find_run(str(out) if out else None), steps=steps, progress=progress, say=bar.say)
+        else:
+            fields |= {"model": models[0], "also": models[1:]}
+            given = {name: value for name, value in fields.items() if name in _given(context)}
+            if from_session is None:
+                config = replace(DEFAULT, **fields, eot=eot_config(eot, preset, ranges, profile))
+            elif not eot or profile is not None:
+                raise InputError("--from-session has its own ranges and colours; it takes no --no-eot and no --profile")
+            else:
+                config = Workflows.of(context).config_from_session(from_session, given, preset, bar.say)
+                config = replace(config, eot=config.eot.with_ranges(ranges))
+            _refuse_area_on_sign(config, given)
+            if profile is not None:
+                config = replace(config, profile=file_sha256(profile))
+            folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
+    if folder is not None:  # else one of several processes; the first shows
+        _show_run(folder, json_out)
+
+
+def _refuse_area_on_sign(config: TrainConfig, given: dict[str, Any]) -> None:
+    if config.drawn_sign is not None and "area" in given:
+        raise InputError(
+            "--area is the share of the image of a patch by itself; on a drawn sign --sign-area says how large the "
+            "sign's square is, and --object-share how much of the sign the patch"
+        )
+
+
+def _only_steps_given(context: click.Context) -> int | None:
+    """Return --steps, where it is given: a resumed run keeps its other settings."""
+    given = _given(context)
+    refused = sorted(given - _NO_FIELDS - {"steps"})
+    if refused:
+        raise InputError(
+            f"--resume keeps the run's own settings; --{refused[0].replace('_', '-')} cannot be changed, only --steps"
+        )
+    return context.params["steps"] if "steps" in given else None
+
+
+def _given(context: click.Context) -> set[str]:
+    """Name the settings that were given on the command line; of models all that they are in a config."""
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    return given | ({"model", "also"} if "models" in given else set())
+
+
+def _show_run(folder: Path, json_out: str | None) -> None:
+    record = read_json(folder / "run.json")
+    if json_out != "-":
+        results = dict(record["results"])
+        show_results({record["weights"]["model"]: results} | results.pop("others", {}))
+        click.echo(f"run: {folder}")
+    output_json(json_out, record["results"])

@@ -1,0 +1,78 @@
+"""A run's patch measured again: on other photographs, on other models, behind defences."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from physpatch.defences import defended, named_defences
+from physpatch.evaluation.classification import defence_effect
+from physpatch.records.config import EotConfig, TrainConfig
+from physpatch.records.patch_file import Patch
+from physpatch.records.run_config import load_run_config
+from physpatch.training.run import held_out_photographs, measure_patch, poses_for
+from physpatch.victims.registry import load_victim
+
+Progress = Callable[[str, int, int], None]
+
+
+def evaluate_run(
+    folder: Path,
+    *,
+    data: str | None = None,
+    models: Sequence[str] = (),
+    weights: str | None = None,
+    trust: bool = False,
+    eot: EotConfig | None = None,
+    defences: tuple[str, ...] = (),
+    device: str = "auto",
+    seed: int = 1,
+    progress: Progress = lambda name, done, total: None,
+    say: Callable[[str], None] = print,
+) -> dict[str, dict[str, Any]]:
+    """Measure a run's patch beside its controls at the same poses.
+
+    Args:
+        folder: of the run, or its ``patch.json``.
+        data: photographs, used whole; None for those that the run held out of its own.
+        models: names or files of the victims; none for the run's own.
+        weights: a file for the one model named.
+        trust: whether files of weights may run code.
+        eot: ranges of the poses; None for those that the run was trained with.
+        defences: names, or ``all``; each victim is also measured behind them.
+        device: for the victims.
+        seed: of the poses.
+        progress: called with the victim's name, the batches measured and their total.
+        say: receives a line about what is loaded.
+
+    Returns:
+        :meth:`Evaluation.to_dict` by the victim's name; behind a defence also ``defence``, what it is worth and costs.
+
+    Raises:
+        InputError: nothing to measure on, photographs that were learned from, or a model or defence that is not to be had.
+    """
+    patch, config = Patch.load(folder), load_run_config(folder) or TrainConfig()
+    measured_as = config if eot is None else replace(config, eot=eot)
+    results: dict[str, dict[str, Any]] = {}
+    for name in models or (config.model,):
+        file = weights or (None if models else config.weights)
+        victim = load_victim(name, weights=file, device=device, trust=trust, say=say)
+        photographs = held_out_photographs(folder, config, data, victim)
+        evaluations = {
+            one: measure_patch(
+                one,
+                photographs,
+                patch,
+                measured_as,
+                seed=seed,
+                poses=poses_for(photographs),
+                progress=partial(progress, one.name),
+            )
+            for one in (victim, *(defended(victim, defence) for defence in named_defences(defences, victim.task)))
+        }
+        bare = evaluations.pop(victim)
+        results[name if victim.name in results else victim.name] = bare.to_dict()
+        for one, behind in evaluations.items():
+            results[one.name] = behind.to_dict() | {"defence": defence_effect(bare, behind)}
+    return results

@@ -1,0 +1,257 @@
+"""``physpatch print`` and ``physpatch calibrate sheet``: what leaves on paper."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from calibration.common.cli_types import FILE, JSON_OPTION, LENGTH_MM, TextType, folders_in
+from calibration.common.console import output_json, print_table, progress_bar, say
+from calibration.common.errors import InputError
+from calibration.sheet.layout import CUTS, SheetLayout
+from calibration.sheet.paper_sizes import PAGES_MM, PATCH_SIZE, page_size_mm, parse_extent_mm
+from calibration.sheet.road_signs import SIGNS
+from physpatch.records.config import TrainConfig
+from physpatch.records.patch_file import CONTROLS, Patch
+from physpatch.records.run_config import load_run_config
+from physpatch.records.run_paths import LATEST, RUNS_FOLDER, find_run, sheet_of
+
+if TYPE_CHECKING:
+    from printouts.verification import SheetProof
+
+
+def _paper(text: str) -> str:
+    page_size_mm(text)  # refuses what is no paper
+    return text
+
+
+_PAPER_OPTION = click.option(
+    "--paper",
+    type=TextType("paper", _paper, lambda: PAGES_MM),
+    default="a4",
+    show_default=True,
+    metavar="|".join(PAGES_MM) + "|WxH",
+    help="The page, or a size like 300x500mm.",
+)
+_OPEN_OPTION = click.option("--open", "open_it", is_flag=True, help="Show the PDF in the system's viewer.")
+
+
+@click.command("print")
+@click.argument(
+    "run", required=False, metavar="[RUN]", type=TextType("run", suggest=folders_in(RUNS_FOLDER), files=True)
+)
+@click.option(
+    "--size",
+    "size_mm",
+    type=LENGTH_MM,
+    default=PATCH_SIZE,
+    show_default=True,
+    help="Longer side of the patch, in mm, cm, m or in; larger than the paper it becomes a poster to glue. On a sign, the "
+    "sign's width.",
+)
+@click.option(
+    "--object",
+    "carrier",
+    type=TextType("object", suggest=lambda: (name.replace(" ", "-") for name in SIGNS)),
+    metavar="SIGN",
+    help="Print a sign to scale, stop, yield, no-entry …: alone, and with a RUN also with its patch on it. Default: the "
+    "sign that the RUN was trained on.",
+)
+@_PAPER_OPTION
+@click.option("--controls", is_flag=True, help=f"Add a sheet for each control: {', '.join(CONTROLS)}.")
+@click.option(
+    "--cut",
+    type=click.Choice(CUTS),
+    default=CUTS[0],
+    show_default=True,
+    help="Cut around the markers, or cut out the patch alone as a square or circle for objects and stickers.",
+)
+@click.option(
+    "--bleed",
+    "bleed_mm",
+    type=LENGTH_MM,
+    metavar="LENGTH",
+    help="How far the colours of a cut-out run over the cut. Default: 2mm.",
+)
+@click.option(
+    "--verify",
+    type=FILE,
+    metavar="FILE.pdf",
+    help="Measure that PDF instead of writing one: lengths, markers, colours.",
+)
+@click.option(
+    "--measured",
+    "measured_mm",
+    type=TextType("extent", parse_extent_mm),
+    metavar="WxH",
+    help="Note what the printed rulers measure, across and down, like 99.2x99.4mm; used as the true size from then on.",
+)
+@_OPEN_OPTION
+@JSON_OPTION
+@click.option("--out", type=FILE, metavar="FILE.pdf", help="Default: sheet.pdf in the run's folder.")
+def print_(
+    run: str | None,
+    size_mm: float,
+    carrier: str | None,
+    paper: str,
+    controls: bool,
+    cut: str,
+    bleed_mm: float | None,
+    verify: Path | None,
+    measured_mm: tuple[float, float] | None,
+    open_it: bool,
+    json_out: str | None,
+    out: Path | None,
+) -> None:
+    """Write the patch as a PDF to scale. RUN is a run folder or a patch.json.
+
+    \b
+    physpatch print --size 10cm
+    physpatch print runs/latest --size 1m --paper a3 --controls --out poster.pdf
+    physpatch print --object stop --size 15cm
+    physpatch print --verify runs/latest/sheet.pdf
+    physpatch print --measured 99.2x99.4mm
+    """
+    path = verify or out
+    if carrier is not None and verify is None and measured_mm is None and run is None and not LATEST.exists():
+        path = path or Path(f"{carrier.replace(' ', '-')}.pdf")
+        _print_bare_sign(carrier, size_mm, path, paper)
+    else:
+        path = path or sheet_of(find_run(run))
+        if measured_mm is not None:
+            _note_measured(path, measured_mm)
+        if verify is not None:
+            _verify(path, run, json_out)
+        elif measured_mm is None:
+            shown = CONTROLS if controls else ()
+            _print_run(
+                find_run(run), size_mm, path, json_out, carrier, paper=paper, controls=shown, cut=cut, bleed_mm=bleed_mm
+            )
+    if open_it:
+        _show_file(path)
+
+
+@click.command("sheet")
+@click.option(
+    "--size", "size_mm", type=LENGTH_MM, help="Longer side of board and chart. Default: the largest that fits."
+)
+@_PAPER_OPTION
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Shuffles the chart's colours.")
+@_OPEN_OPTION
+@JSON_OPTION
+@click.option("--out", type=FILE, default=Path("calibration.pdf"), show_default=True, metavar="FILE.pdf")
+def calibrate_sheet(
+    size_mm: float | None, paper: str, seed: int, open_it: bool, json_out: str | None, out: Path
+) -> None:
+    """Write the sheets to film: a ChArUco board for the lens, a chart of 100 colours for printer and camera.
+
+    \b
+    physpatch calibrate sheet
+    physpatch calibrate sheet --paper letter --out calibration.pdf
+    """
+    from printouts.sheet_pdf import print_targets
+
+    layouts = print_targets(out, paper=paper, size_mm=size_mm, seed=seed)
+    _show_printed(out, paper, layouts, json_out)
+    if open_it:
+        _show_file(out)
+
+
+def _print_run(
+    folder: Path, size_mm: float, path: Path, json_out: str | None, carrier: str | None, *, paper: str, **sheet: Any
+) -> None:
+    """Print a run's patch with its controls, and beside it the bare sign that it lies on."""
+    from printouts.run_sheets import print_run
+
+    config = load_run_config(folder) or TrainConfig()
+    sign = carrier or config.drawn_sign
+    layouts = print_run(Patch.load(folder), config, size_mm, path, carrier=sign, paper=paper, **sheet)
+    _show_printed(path, paper, layouts, json_out)
+    if sign is not None:
+        _print_bare_sign(sign, size_mm, path.with_name(f"{path.stem}-bare.pdf"), paper)
+
+
+def _print_bare_sign(carrier: str, size_mm: float, path: Path, paper: str) -> None:
+    from printouts.sheet_pdf import print_sign
+
+    print_sign(carrier, size_mm, path, paper=paper)
+    say(f"{path}: the {carrier} sign alone, {size_mm:g} mm wide, to cut out along its outline")
+
+
+def _note_measured(path: Path, measured_mm: tuple[float, float]) -> None:
+    from calibration.sheet.pdf_reader import store_measured
+
+    note = store_measured(path, measured_mm)
+    across, down = measured_mm
+    click.echo(f"{note}: rulers of {across:g} x {down:g} mm; sessions take the sheets at their true size from now on")
+
+
+def _show_printed(path: Path, paper: str, layouts: Sequence[SheetLayout], json_out: str | None) -> None:
+    """Say what was written, beside a picture of it."""
+    from calibration.sheet.pdf_reader import forget_measured
+    from printouts.preview import save_preview
+
+    picture = save_preview(path)
+    forgotten = forget_measured(path)
+    if json_out != "-":
+        place, pages = layouts[0].patch, sum(layout.pages for layout in layouts)
+        click.echo(
+            f"{path}: {place.width_mm:g} x {place.height_mm:g} mm on {paper.upper()}, {pages} page{'s' * (pages > 1)}"
+            f"{', to be glued as page 1 shows' if layouts[0].tiles else ''}; preview in {picture.name}"
+        )
+        click.echo(
+            "Print at 100 % (actual size) and measure both rulers; where they are off: physpatch print --measured WxH"
+        )
+        if forgotten:
+            click.echo("What was measured on the earlier print no longer holds: measure the rulers of the new one.")
+    output_json(json_out, [asdict(layout) for layout in layouts])
+
+
+def _show_file(path: Path) -> None:
+    if click.launch(str(path)):
+        say(f"no viewer found on this machine: open {path} yourself")
+
+
+def _verify(path: Path, run: str | None, json_out: str | None) -> None:
+    """Measure a PDF, show what came out, and fail where something is out of bounds."""
+    from printouts.verification import verify_sheets
+
+    patch = _patch_to_compare(path, run)
+    with progress_bar("measuring") as bar:
+        proofs = verify_sheets(path, patch, on_page=bar.show)
+    if json_out != "-":
+        headings = ("sheet", "pages", "patch, mm", "rulers, mm", "markers", "QR", "colour error")
+        print_table(headings, map(_proof_row, proofs))
+        click.echo(f"colours compared with {'patch.json' if patch else 'what the PDF says of itself'}, in 8-bit steps")
+    output_json(json_out, [proof.to_dict() for proof in proofs])
+    problems = [f"{proof.kind}: {problem}" for proof in proofs for problem in proof.problems]
+    if problems:
+        raise InputError(
+            f"{path} is not what it should be: {'; '.join(problems)}; print it anew with `physpatch print`"
+        )
+
+
+def _patch_to_compare(path: Path, run: str | None) -> Patch | None:
+    """Load the patch of the run that was named, or of the latest where the PDF shows it."""
+    from calibration.sheet.pdf_reader import carried_layouts
+
+    if run:
+        return Patch.load(find_run(run))
+    if not LATEST.exists():
+        return None
+    latest = Patch.load(find_run(None))
+    return latest if any(layout.patch_id == latest.id for layout in carried_layouts(path)) else None
+
+
+def _proof_row(proof: "SheetProof") -> tuple[str, ...]:
+    return (
+        f"{proof.kind} {proof.patch_id}",
+        str(proof.pages),
+        " x ".join("-" if length is None else f"{length:.2f}" for length in proof.measured_mm),
+        " x ".join(f"{length:.2f}" for length in proof.rulers_mm),
+        f"{proof.markers_read} of {proof.markers}",
+        "yes" if proof.label_read else "no",
+        str(proof.worst_step),
+    )

@@ -1,0 +1,44 @@
+"""A run's patch on paper: by itself, or on the sign that it was trained on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from calibration.common.errors import InputError
+from calibration.sheet.layout import CUTS, SheetLayout
+from physpatch.records.config import TrainConfig
+from physpatch.records.patch_file import Patch
+from printouts.sheet_pdf import print_on_sign, print_sheets
+
+
+def print_run(
+    patch: Patch,
+    config: TrainConfig,
+    size_mm: float,
+    out: Path,
+    *,
+    carrier: str | None = None,
+    paper: str = "a4",
+    controls: Sequence[str] = (),
+    cut: str = CUTS[0],
+    bleed_mm: float | None = None,
+) -> tuple[SheetLayout, ...]:
+    """Write a PDF with the patch and its controls, on a sign where there is one.
+
+    Args:
+        patch: what to print.
+        config: of its run: the sign, the patch's share of it and its place on it.
+        size_mm: the longer side of the patch, or the width of the sign.
+        out: the PDF.
+        carrier: a sign in place of the run's.
+        paper, controls, cut, bleed_mm: as for :func:`printouts.sheet_pdf.print_sheets`.
+
+    Raises:
+        InputError: a cut-out on a sign, or what :func:`print_sheets` and :func:`print_on_sign` refuse.
+    """
+    sign = carrier or config.drawn_sign
+    if sign is None:
+        return print_sheets(patch, size_mm, out, paper=paper, controls=controls, cut=cut, bleed_mm=bleed_mm)
+    if cut != CUTS[0] or bleed_mm is not None:
+        raise InputError("a patch on a sign is not cut out: leave --cut and --bleed out, or print it without --object")
+    share, at = config.object_share, config.object_at
+    return print_on_sign(patch, sign, size_mm, out, share=share, at=at, paper=paper, controls=controls)
