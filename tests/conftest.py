@@ -1,28 +1,24 @@
 """Small real things that many tests share."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from support import CATEGORIES, ColourNet, CommandResult, colour_photographs
+from support import CommandResult, colour_photographs, make_tiny_victim, vivid_patch
 
 import cli
 from physpatch.data.photographs import Photographs
 from physpatch.records.patch_file import Patch
-from physpatch.victims.protocol import Preprocessing, Victim, WeightsInfo, freeze
+from physpatch.victims.protocol import Victim
 
 
 @pytest.fixture
 def tiny_victim() -> Victim:
     """A classifier of four colours on 32 px squares."""
-    network = freeze(ColourNet(), 32)
-    preprocessing = Preprocessing(32, 36, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    return Victim(
-        "tiny", "classify", CATEGORIES, preprocessing, network, network.norm, WeightsInfo("made here", "0" * 64)
-    )
+    return make_tiny_victim()
 
 
 @pytest.fixture
@@ -40,18 +36,31 @@ def held_out() -> Photographs:
 @pytest.fixture
 def patch() -> Patch:
     """A 10x10 patch of saturated random colours, aimed at class 2 of the tiny victim."""
-    cells = np.random.default_rng(7).integers(0, 200, (10, 10, 3), dtype=np.uint8)
-    return Patch(cells, {"index": 2, "name": CATEGORIES[2]}, {"made": "for a test"})
+    return vivid_patch()
+
+
+@pytest.fixture(scope="session")
+def shared_sheet_pdf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The patch on A4 at 10 cm with a grey and a random control, for all who only read it."""
+    from printouts import print_sheets
+
+    out = tmp_path_factory.mktemp("sheet") / "sheet.pdf"
+    print_sheets(vivid_patch(), 100, out, controls=("grey", "random"))
+    return out
 
 
 @pytest.fixture
-def sheet_pdf(tmp_path: Path, patch: Patch) -> Path:
-    """The patch on A4 at 10 cm with a grey and a random control."""
-    from printouts import print_sheets
+def sheet_pdf(tmp_path: Path, shared_sheet_pdf: Path) -> Path:
+    """A copy of it in the test's own folder."""
+    return Path(shutil.copy(shared_sheet_pdf, tmp_path))
 
-    out = tmp_path / "sheet.pdf"
-    print_sheets(patch, 100, out, controls=("grey", "random"))
-    return out
+
+@pytest.fixture(scope="module")
+def few_views() -> Iterator[int]:
+    """Held-out photographs are measured in 12 views instead of 60: where it matters that they are, not what comes out."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("physpatch.training.run._VIEWS_WANTED", 12)
+        yield 12
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The door: the whole loop with real weights, every command's help, and one clear line for every bad input."""
 
+import io
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, redirect_stdout, suppress
 from functools import partial
 from http.cookiejar import CookieJar
 from itertools import islice
@@ -37,15 +38,10 @@ from captures.storage import read_events, read_rows
 from physpatch.records.patch_file import Patch
 from physpatch.training.sign_detector.scenes import NAMES, SceneMaker
 from physpatch.victims.families.signs.network import trained_network
+from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 from printouts import print_targets
 
 ROOT = Path(__file__).parents[1]
-
-
-def physpatch(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, as a user runs it."""
-    command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
 
 
 def write_long_video(path: Path) -> None:
@@ -57,12 +53,15 @@ def write_long_video(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory) -> Path:
-    """The demo with very few steps, in a folder of its own."""
-    folder = tmp_path_factory.mktemp("demo")
-    done = physpatch("demo", "--steps", 3, "--clips", 2, cwd=folder)
-    (folder / "stdout.txt").write_text(done.stdout)
-    assert "Traceback" not in done.stderr
+def demo(few_views, tmp_path_factory) -> Path:
+    """The demo with very few steps and one view of each held-out photograph, in a folder of its own."""
+    folder, said = tmp_path_factory.mktemp("demo"), io.StringIO()
+    with pytest.MonkeyPatch.context() as patched, redirect_stdout(said), pytest.raises(SystemExit) as exit_:
+        patched.chdir(folder)
+        patched.setattr(sys, "argv", ["physpatch", "demo", "--steps", "3", "--clips", "2"])
+        cli.main()
+    assert not exit_.value.code
+    (folder / "stdout.txt").write_text(said.getvalue())
     return folder
 
 
@@ -175,7 +174,7 @@ def test_a_sign_is_printed_alone_and_with_a_runs_patch(demo: Path, command, monk
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_loop_on_a_sign(command, monkeypatch, tmp_path: Path) -> None:
+def test_the_loop_on_a_sign(few_views, command, monkeypatch, tmp_path: Path) -> None:
     """Trained on the embedded detector, printed on the sign, seen by the virtual rig, reported."""
     monkeypatch.chdir(tmp_path)
     photographs = tmp_path / "photographs"
@@ -212,7 +211,7 @@ def test_the_loop_on_a_sign(command, monkeypatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_checkpoint_of_ones_own_on_labelled_photographs(command, monkeypatch, tmp_path: Path) -> None:
+def test_a_checkpoint_of_ones_own_on_labelled_photographs(few_views, command, monkeypatch, tmp_path: Path) -> None:
     """As yolov8n.pt on coco128: a file of ultralytics, labels in YOLO's form, no sign drawn."""
     monkeypatch.chdir(tmp_path)
     torch.save({"model": trained_network(), "train_args": {"imgsz": 320}}, tmp_path / "own.pt")
@@ -252,8 +251,10 @@ def test_a_checkpoint_of_ones_own_on_labelled_photographs(command, monkeypatch, 
     )
 
 
-def test_live_on_stills_with_classifier_and_detector(demo: Path, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore")
+def test_live_on_stills_with_classifier_and_detector(demo: Path, command, tmp_path: Path, monkeypatch) -> None:
     """ResNet50 and YOLOv8n with random weights from files, over stills, headless, as the named networks are used."""
+    monkeypatch.chdir(tmp_path)
     stills = tmp_path / "stills"
     stills.mkdir()
     rig = VirtualRig(demo / "demo/sheet.pdf", [(demo / "demo/run/patch.png", None)])
@@ -261,13 +262,12 @@ def test_live_on_stills_with_classifier_and_detector(demo: Path, tmp_path: Path)
         cv2.imwrite(str(stills / f"{i}.png"), frame.image[..., ::-1])
     torch.manual_seed(0)
     torch.save(models.resnet50(weights=None).state_dict(), tmp_path / "resnet50.pth")
-    build = (
-        "import torch; from physpatch.victims.families.ultralytics_detectors import import_ultralytics; import_ultralytics();"
-        "from ultralytics.nn.tasks import DetectionModel; torch.manual_seed(0);"
-        "torch.save({'model': DetectionModel('yolov8n.yaml', verbose=False), 'train_args': {'imgsz': 160}}, 'yolov8n.pt')"
-    )
-    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
-    done = physpatch(
+    import_ultralytics()
+    from ultralytics.nn.tasks import DetectionModel
+
+    torch.manual_seed(0)
+    torch.save({"model": DetectionModel("yolov8n.yaml", verbose=False), "train_args": {"imgsz": 160}}, "yolov8n.pt")
+    done = command(
         "live",
         demo / "demo/run",
         "--sheet",
@@ -285,15 +285,15 @@ def test_live_on_stills_with_classifier_and_detector(demo: Path, tmp_path: Path)
         "French horn",
         "--out",
         "session",
-        cwd=tmp_path,
     )
+    assert done.code == 0, done.err
     rows = read_rows(tmp_path / "session")
     assert [row.model for row in rows] == ["resnet50", "yolov8n"] * 2
     assert [row.label for row in rows] == ["French horn", None] * 2  # this detector knows no French horn
     assert all(row.condition == "patch" and row.distance_m for row in rows)
     assert all(row.boxes == "[]" and row.top1 == "" for row in rows[1::2])  # random weights are sure of nothing
-    assert "2 frames" in done.stdout
-    physpatch("report", "session", cwd=tmp_path)
+    assert "2 frames" in done.out
+    assert command("report", "session").code == 0
     assert "resnet50" in (tmp_path / "session/report.html").read_text()
 
 

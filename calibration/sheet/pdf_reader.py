@@ -23,7 +23,7 @@ def rasterise(path: Path, dpi: float, page: int = 0) -> NDArray[np.uint8]:
         if not 0 <= page < len(document):
             raise InputError(f"{path} has {len(document)} pages, not page {page + 1}")
         bitmap = document[page].render(scale=dpi / 72, rev_byteorder=True)
-        return np.array(bitmap.to_numpy()[..., :3])
+        return np.ascontiguousarray(bitmap.to_numpy()[..., :3])  # without a copy where it is RGB already
     finally:
         document.close()
 

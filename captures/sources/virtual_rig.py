@@ -301,11 +301,15 @@ def _pyramid(picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
 def _rays(lens: Intrinsics) -> NDArray[np.float32]:
     """Direction (x, y, 1) of every supersampled pixel, (2H, 2W, 3)."""
     across, down = ((np.arange(_SUPERSAMPLE * n) + 0.5) / _SUPERSAMPLE - 0.5 for n in (lens.width, lens.height))
-    pixels = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 1, 2)
-    plane = cv2.undistortPoints(pixels, lens.matrix, np.array(lens.distortion or (0.0,) * 5)).reshape(
-        len(down), len(across), 2
-    )
-    return np.dstack([plane, np.ones(plane.shape[:2])]).astype(np.float32)
+    rays = np.ones((len(down), len(across), 3), np.float32)
+    if any(lens.distortion):
+        pixels = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 1, 2)
+        plane = cv2.undistortPoints(pixels, lens.matrix, np.array(lens.distortion))
+        rays[..., :2] = plane.reshape(len(down), len(across), 2)
+    else:  # the same without a search for each pixel
+        rays[..., 0] = (across - lens.cx) * (1 / lens.fx)
+        rays[..., 1] = ((down - lens.cy) * (1 / lens.fy))[:, None]
+    return rays
 
 
 def _printed(scan: NDArray[np.uint8], truth: RigTruth) -> NDArray[np.float64]:

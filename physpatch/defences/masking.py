@@ -11,7 +11,7 @@ def densest_window(energy: Tensor) -> Tensor:
     """The square of :data:`SIDE` that holds most of an energy (B, 1, H, W), as a mask of 0 and 1 of the same shape."""
     height, width = energy.shape[-2:]
     side = round(SIDE * min(height, width))
-    sums = F.avg_pool2d(energy, side, stride=1)
+    sums = F.avg_pool2d(F.avg_pool2d(energy, (side, 1), stride=1), (1, side), stride=1)  # one way, then the other: fast
     best = sums.flatten(1).argmax(dim=1)
     top, left = best // sums.shape[-1], best % sums.shape[-1]
     rows, columns = (torch.arange(n, device=energy.device)[None] for n in (height, width))

@@ -20,13 +20,9 @@ def test_angles_invert_the_rotation(yaw: float, pitch: float, roll: float) -> No
     np.testing.assert_allclose(angles_deg(rotation), (yaw, pitch, roll), atol=1e-6)
 
 
-@pytest.fixture
-def rig(sheet_pdf, tmp_path) -> VirtualRig:
-    import cv2
-
-    background = tmp_path / "wall.png"
-    cv2.imwrite(str(background), np.full((480, 640, 3), 90, np.uint8))
-    return VirtualRig(sheet_pdf, [(background, None)], seed=3)
+@pytest.fixture(scope="module")
+def rig(shared_sheet_pdf, wall) -> VirtualRig:
+    return VirtualRig(shared_sheet_pdf, [(wall, None)], seed=3)
 
 
 @pytest.mark.parametrize(
@@ -80,13 +76,9 @@ def test_a_frame_without_a_sheet_gives_none(rig: VirtualRig) -> None:
 BENT = replace(Intrinsics.from_hfov(1280, 960, 62), distortion=(-0.2, 0.06, 4e-4, -3e-4, 0.0), assumed=False)
 
 
-@pytest.fixture
-def bent_rig(sheet_pdf, tmp_path) -> VirtualRig:
-    import cv2
-
-    background = tmp_path / "wall.png"
-    cv2.imwrite(str(background), np.full((480, 640, 3), 90, np.uint8))
-    return VirtualRig(sheet_pdf, [(background, None)], seed=3, lens=BENT)
+@pytest.fixture(scope="module")
+def bent_rig(shared_sheet_pdf, wall) -> VirtualRig:
+    return VirtualRig(shared_sheet_pdf, [(wall, None)], seed=3, lens=BENT)
 
 
 def _filmed(rig: VirtualRig, pose: RigPose) -> np.ndarray:

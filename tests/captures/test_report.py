@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,7 +15,7 @@ import pandas
 import pypdfium2
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from support import BLUE, CHROMIUM, frame_row
+from support import BLUE, CHROMIUM, frame_row, make_tiny_victim
 
 from calibration.common.errors import InputError
 from captures.report import ReplayOptions, write_comparison, write_report
@@ -47,21 +48,31 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-@pytest.fixture
-def session(tiny_victim, sheet_pdf: Path, tmp_path: Path) -> Path:
-    """A real session of the tiny victim before the virtual rig."""
+@pytest.fixture(scope="module")
+def filmed(shared_sheet_pdf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real session of the tiny victim before the virtual rig, beside its sheet."""
+    folder = tmp_path_factory.mktemp("filmed")
+    shutil.copy(shared_sheet_pdf, folder)
     for name, color in {"red": (30, 30, 220), "green": (30, 220, 30)}.items():
-        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((480, 640, 3), color, np.uint8))
-    behind = [(tmp_path / "red.png", "red thing"), (tmp_path / "green.png", "green thing")]
-    rig = VirtualRig(sheet_pdf, behind, clips=4, frames_per_clip=2)
+        cv2.imwrite(str(folder / f"{name}.png"), np.full((480, 640, 3), color, np.uint8))
+    behind = [(folder / "red.png", "red thing"), (folder / "green.png", "green thing")]
+    rig = VirtualRig(folder / "sheet.pdf", behind, clips=4, frames_per_clip=2)
     plan = SessionPlan(
-        classifier=tiny_victim,
+        classifier=make_tiny_victim(),
         layouts=rig.layouts,
         intrinsics=rig.intrinsics,
         target=BLUE,
         notes={"virtual": True, "sheet": "../sheet.pdf"},
     )
-    return run_session(rig, plan, tmp_path / "session")
+    run_session(rig, plan, folder / "session")
+    return folder
+
+
+@pytest.fixture
+def session(filmed: Path, tmp_path: Path) -> Path:
+    """A copy of it, to write into."""
+    shutil.copytree(filmed, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "session"
 
 
 def made_up(folder: Path, hits: int, clips: int = 10, **more) -> Path:

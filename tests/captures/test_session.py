@@ -48,13 +48,15 @@ def video_times(session: Path) -> list[float]:
         return [round(float(frame.time), 3) for frame in file.decode(video=0)]
 
 
-@pytest.fixture
-def rig(sheet_pdf: Path, tmp_path: Path) -> VirtualRig:
+@pytest.fixture(scope="module")
+def rig(shared_sheet_pdf: Path, tmp_path_factory: pytest.TempPathFactory) -> VirtualRig:
+    """It films the same frames each time."""
+    folder = tmp_path_factory.mktemp("walls")
     for name, color in {"red": (30, 30, 220), "green": (30, 220, 30)}.items():
-        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((480, 640, 3), color, np.uint8))
+        cv2.imwrite(str(folder / f"{name}.png"), np.full((480, 640, 3), color, np.uint8))
     return VirtualRig(
-        sheet_pdf,
-        [(tmp_path / "red.png", "red thing"), (tmp_path / "green.png", "green thing")],
+        shared_sheet_pdf,
+        [(folder / "red.png", "red thing"), (folder / "green.png", "green thing")],
         clips=2,
         frames_per_clip=2,
     )

@@ -15,9 +15,9 @@ from physpatch.records.patch_file import Patch
 from printouts import print_sheets
 
 
-@pytest.fixture
-def wall(tmp_path: Path) -> Path:
-    path = tmp_path / "wall.png"
+@pytest.fixture(scope="module")
+def wall(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("wall") / "wall.png"
     cv2.imwrite(str(path), np.random.default_rng(0).integers(60, 120, (300, 500, 3), dtype=np.uint8))
     return path
 

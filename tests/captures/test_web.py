@@ -52,16 +52,22 @@ class Looped(FileSource):
         self._closed.set()
 
 
-@pytest.fixture
-def rig(sheet_pdf: Path, tmp_path: Path) -> VirtualRig:
-    cv2.imwrite(str(tmp_path / "wall.png"), np.full((480, 640, 3), 120, np.uint8))
-    return VirtualRig(sheet_pdf, [(tmp_path / "wall.png", None)])
+@pytest.fixture(scope="module")
+def wall(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("wall") / "wall.png"
+    cv2.imwrite(str(path), np.full((480, 640, 3), 120, np.uint8))
+    return path
 
 
-@pytest.fixture
-def pictures(rig: VirtualRig, tmp_path: Path) -> list[np.ndarray]:
+@pytest.fixture(scope="module")
+def rig(shared_sheet_pdf: Path, wall: Path) -> VirtualRig:
+    return VirtualRig(shared_sheet_pdf, [(wall, None)])
+
+
+@pytest.fixture(scope="module")
+def pictures(rig: VirtualRig, wall: Path) -> list[np.ndarray]:
     """The patch sheet, held still, facing the camera at 0.4 m, and turned by 20 degrees."""
-    behind, rng = rig.background(tmp_path / "wall.png"), np.random.default_rng(0)
+    behind, rng = rig.background(wall), np.random.default_rng(0)
     poses = [RigPose(0.4, 0, 0, 0, 0, 0), RigPose(0.4, 0.01, 0, 20, 0, 0)]
     return [rig.render(0, pose, behind, rng) for pose in poses for _ in range(5)]
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from captures.storage import COLUMNS, FrameRow
 from physpatch.data.photographs import Photographs
-from physpatch.victims.protocol import Detector, Preprocessing, WeightsInfo, freeze
+from physpatch.records.patch_file import Patch
+from physpatch.victims.protocol import Detector, Preprocessing, Victim, WeightsInfo, freeze
 
 BLUE = {"index": 2, "name": "blue thing"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -37,6 +38,21 @@ class ColourNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.head(self.norm(self.conv(images)).relu().mean(dim=(2, 3)))
+
+
+def make_tiny_victim() -> Victim:
+    """A classifier of four colours on 32 px squares, for fixtures that outlive a test."""
+    network = freeze(ColourNet(), 32)
+    preprocessing = Preprocessing(32, 36, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return Victim(
+        "tiny", "classify", CATEGORIES, preprocessing, network, network.norm, WeightsInfo("made here", "0" * 64)
+    )
+
+
+def vivid_patch() -> Patch:
+    """A 10x10 patch of saturated random colours, aimed at class 2 of the tiny victim."""
+    cells = np.random.default_rng(7).integers(0, 200, (10, 10, 3), dtype=np.uint8)
+    return Patch(cells, {"index": 2, "name": CATEGORIES[2]}, {"made": "for a test"})
 
 
 def colour_photographs(count: int, side: int, seed: int = 0) -> Photographs:

@@ -137,7 +137,7 @@ def test_defences_are_named(tiny_victim: Victim) -> None:
     assert named_defences(("lgs", "jpeg", "lgs"), "classify") == ("lgs", "jpeg")
 
 
-def test_evaluate_measures_with_and_without(command, tmp_path: Path, monkeypatch) -> None:
+def test_evaluate_measures_with_and_without(few_views, command, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Patch.load(Path(__file__).parents[1] / "data" / "horn.json").save(tmp_path)
     done = command(

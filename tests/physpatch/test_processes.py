@@ -28,7 +28,7 @@ from physpatch.training.trainer import Trainer
 from physpatch.victims.protocol import Preprocessing, Victim, WeightsInfo, freeze
 
 torch.set_num_threads(1)
-out, technique = sys.argv[1:]
+out, *techniques = sys.argv[1:]
 
 
 def tell_group() -> None:
@@ -39,13 +39,15 @@ atexit.register(tell_group)  # before the group is made, so that it is called af
 network = freeze(ColourNet(), 32)
 victim = Victim("tiny", "classify", CATEGORIES, Preprocessing(32, 36, (0.0,) * 3, (1.0,) * 3), network, network.norm,
                 WeightsInfo("made here", "0" * 64))
-config = TrainConfig(steps=15, batch=8, area=0.6, grid=(4, 4), seed=3, technique=technique, restarts=2)
 processes = Processes.launched("cpu")
-trainer = Trainer(victim, colour_photographs(16, 36), config, 2, processes=processes)
-losses = [record.loss for record in trainer]
-assert all(p.grad is None and not p.requires_grad for p in network.parameters())
-cells = trainer._technique.cells().detach().contiguous()
-save_file({"cells": cells, "losses": torch.tensor(losses)}, f"{out}/{processes.count}-{processes.index}.safetensors")
+for technique in techniques:
+    config = TrainConfig(steps=15, batch=8, area=0.6, grid=(4, 4), seed=3, technique=technique, restarts=2)
+    trainer = Trainer(victim, colour_photographs(16, 36), config, 2, processes=processes)
+    losses = [record.loss for record in trainer]
+    assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+    cells = trainer._technique.cells().detach().contiguous()
+    name = f"{technique}-{processes.count}-{processes.index}.safetensors"
+    save_file({"cells": cells, "losses": torch.tensor(losses)}, Path(out, name))
 """
 
 
@@ -60,20 +62,34 @@ def launch(script: Path, processes: int, *arguments: object) -> None:
     assert ran.returncode == 0, ran.stderr[-3000:]
 
 
-@pytest.mark.parametrize("technique", ["adam", "coarse-to-fine", "black-box"])
-def test_two_processes_end_with_the_patch_of_one(technique: str, tmp_path: Path) -> None:
-    from safetensors.torch import load_file
+TECHNIQUES = ("adam", "coarse-to-fine", "black-box")
 
-    script = tmp_path / "worker.py"
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process and two left, of one training after another."""
+    folder = tmp_path_factory.mktemp("trained")
+    script = folder / "worker.py"
     script.write_text(WORKER, encoding="utf-8")
     for count in (1, 2):
-        launch(script, count, tmp_path, technique)
-    alone, first, second = (load_file(tmp_path / f"{name}.safetensors") for name in ("1-0", "2-0", "2-1"))
+        launch(script, count, folder, *TECHNIQUES)
+    return folder
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_two_processes_end_with_the_patch_of_one(technique: str, trained: Path) -> None:
+    from safetensors.torch import load_file
+
+    names = (f"{technique}-{process}.safetensors" for process in ("1-0", "2-0", "2-1"))
+    alone, first, second = (load_file(trained / name) for name in names)
     assert torch.equal(first["cells"], second["cells"])
     torch.testing.assert_close(first["cells"], alone["cells"], atol=1e-5, rtol=0)
     torch.testing.assert_close(first["losses"], alone["losses"], atol=1e-5, rtol=1e-5)
-    # Where gloo's threads are left running, a process aborts now and then as it ends.
-    assert [(tmp_path / f"2-{index}.group").read_text() for index in range(2)] == ["False", "False"]
+
+
+def test_the_group_is_left_before_a_process_ends(trained: Path) -> None:
+    """Where gloo's threads are left running, a process aborts now and then as it ends."""
+    assert [(trained / f"2-{index}.group").read_text() for index in range(2)] == ["False", "False"]
 
 
 def test_the_command_line_under_a_launcher_writes_once(tmp_path: Path) -> None:
@@ -91,7 +107,9 @@ def test_the_command_line_under_a_launcher_writes_once(tmp_path: Path) -> None:
         "4",
     ]
     runner = tmp_path / "run.py"
-    runner.write_text("import cli; cli.main()", encoding="utf-8")
+    runner.write_text(
+        "import cli; from physpatch.training import run; run._VIEWS_WANTED = 12; cli.main()", encoding="utf-8"
+    )
     launch(runner, 2, "train", *arguments, "--out", tmp_path / "two")
     victim = load_victim("efficientnet_lite0", device="cpu")
     train, _ = load_photographs("samples", victim)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,32 +17,58 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from support import CATEGORIES, colour_photographs, make_tiny_victim
 
 from calibration.common.errors import InputError
+from physpatch.data.photographs import load_photographs
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_paths import find_run
 from physpatch.training import run as runs
-from physpatch.training.run import held_out_files, held_out_photographs, resume_run, train_run
+from physpatch.training.run import held_out_files, held_out_photographs, poses_for, resume_run, train_run
+from physpatch.training.trainer import Trainer
 from physpatch.victims.families import ultralytics_detectors
+from physpatch.victims.registry import load_victim
 
 CONFIG = TrainConfig(steps=4, batch=4, area=0.3, grid=(4, 4), target="blue thing", model="tiny")
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def tiny_run(tiny_victim, tmp_path: Path, monkeypatch) -> TrainConfig:
-    """A config whose model is the tiny victim and whose data are coloured squares in a folder."""
-    rng = np.random.default_rng(0)
-    for label, name in enumerate(tiny_victim.categories[:3]):
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Coloured squares in a folder."""
+    folder, rng = tmp_path_factory.mktemp("squares"), np.random.default_rng(0)
+    for label, name in enumerate(CATEGORIES[:3]):
+        (folder / name).mkdir()
         for i in range(8):
             picture = rng.integers(0, 90, (40, 40, 3), dtype=np.uint8)
             picture[..., label] += 150
-            (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(tmp_path / "data" / name / f"{i}.png")
+            Image.fromarray(picture).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the tiny victim that ended, for all who only read it."""
+    victim, folder = make_tiny_victim(), tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runs, "load_victim", lambda *_, **__: victim)
+        train_run(replace(CONFIG, data=str(data)), folder, say=lambda _: None)
+    return folder
+
+
+@pytest.fixture
+def run(tiny_run: TrainConfig, finished: Path, tmp_path: Path) -> Path:
+    """A copy of it, to go on with."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture
+def tiny_run(data: Path, tiny_victim, tmp_path: Path, monkeypatch) -> TrainConfig:
+    """A config whose model is the tiny victim and whose data are coloured squares in a folder."""
     monkeypatch.setattr(runs, "load_victim", lambda *_, **__: tiny_victim)
     monkeypatch.chdir(tmp_path)
-    return replace(CONFIG, data=str(tmp_path / "data"))
+    return replace(CONFIG, data=str(data))
 
 
 def test_a_run_leaves_everything_it_promises(tiny_run: TrainConfig) -> None:
@@ -80,14 +107,11 @@ def test_a_run_leaves_everything_it_promises(tiny_run: TrainConfig) -> None:
     assert np.abs(shown.astype(int) - last_color).max() < 25  # the video ends with the patch as saved
 
 
-def test_nothing_is_left_half_written(tiny_run: TrainConfig) -> None:
-    folder = train_run(tiny_run, say=lambda _: None)
-    assert not [p for p in folder.rglob(".*") if p.is_file()]
+def test_nothing_is_left_half_written(finished: Path) -> None:
+    assert not [p for p in finished.rglob(".*") if p.is_file()]
 
 
-def test_an_interrupted_run_goes_on_to_the_same_patch(tiny_run: TrainConfig, tmp_path: Path) -> None:
-    whole = train_run(tiny_run, tmp_path / "whole", say=lambda _: None)
-
+def test_an_interrupted_run_goes_on_to_the_same_patch(tiny_run: TrainConfig, finished: Path, tmp_path: Path) -> None:
     def stop_at_two(record, _steps) -> None:
         if record.step == 2:
             raise KeyboardInterrupt
@@ -98,8 +122,8 @@ def test_an_interrupted_run_goes_on_to_the_same_patch(tiny_run: TrainConfig, tmp
     said: list[str] = []
     resume_run(tmp_path / "cut", say=said.append)
     assert "going on at step 2 of 4" in said
-    assert Patch.load(whole).id == Patch.load(tmp_path / "cut").id
-    one, other = (load_file(p / "checkpoint/state.safetensors") for p in (whole, tmp_path / "cut"))
+    assert Patch.load(finished).id == Patch.load(tmp_path / "cut").id
+    one, other = (load_file(p / "checkpoint/state.safetensors") for p in (finished, tmp_path / "cut"))
     assert all((one[k] == other[k]).all() for k in one)
     assert (tmp_path / "cut/metrics.csv").read_text().count("\n") == 5
 
@@ -121,44 +145,50 @@ def test_rows_behind_the_checkpoint_are_made_again(tiny_run: TrainConfig, tmp_pa
         assert [row["step"] for row in csv.DictReader(stream)] == ["1", "2", "3", "4"]
 
 
-def test_a_finished_run_can_be_lengthened(tiny_run: TrainConfig, tmp_path: Path) -> None:
-    folder = train_run(tiny_run, tmp_path / "run", say=lambda _: None)
-    before = Patch.load(folder).id
-    resume_run(folder, steps=9, say=lambda _: None)
-    assert Patch.load(folder).id != before
-    assert json.loads((folder / "run.json").read_text())["config"]["steps"] == 9
+def test_a_finished_run_can_be_lengthened(run: Path) -> None:
+    before = Patch.load(run).id
+    resume_run(run, steps=9, say=lambda _: None)
+    assert Patch.load(run).id != before
+    assert json.loads((run / "run.json").read_text())["config"]["steps"] == 9
 
 
 def test_resuming_refuses_other_data_and_weights(
-    tiny_run: TrainConfig, tmp_path: Path, tiny_victim, monkeypatch
+    run: Path, data: Path, tmp_path: Path, tiny_victim, monkeypatch
 ) -> None:
-    folder = train_run(tiny_run, tmp_path / "run", say=lambda _: None)
     other = replace(tiny_victim, weights=replace(tiny_victim.weights, sha256="1" * 64))
     monkeypatch.setattr(runs, "load_victim", lambda *_, **__: other)
     with pytest.raises(InputError, match=r"the weights of .* have changed"):
-        resume_run(folder)
+        resume_run(run)
     monkeypatch.setattr(runs, "load_victim", lambda *_, **__: tiny_victim)
+    shutil.copytree(data, tmp_path / "data")
+    record = json.loads((run / "run.json").read_text())
+    record["config"]["data"] = str(tmp_path / "data")
+    (run / "run.json").write_text(json.dumps(record))
     Image.new("RGB", (40, 40), "white").save(next((tmp_path / "data/red thing").glob("*.png")))
     (tmp_path / "data/red thing/9.png").write_bytes(next((tmp_path / "data/red thing").glob("*.png")).read_bytes())
     with pytest.raises(InputError, match=r"the training data of .* have changed"):
-        resume_run(folder)
+        resume_run(run)
 
 
-def test_guards(tiny_run: TrainConfig, tmp_path: Path) -> None:
+def test_guards(tiny_run: TrainConfig, run: Path) -> None:
     with pytest.raises(InputError, match="no run yet under runs/; train one with"):
         find_run(None)
     with pytest.raises(InputError, match="no run elsewhere"):
         find_run("elsewhere")
-    folder = train_run(tiny_run, tmp_path / "run", say=lambda _: None)
     with pytest.raises(InputError, match="holds a run already"):
-        train_run(tiny_run, folder)
-    (folder / "checkpoint/state.safetensors").write_bytes(b"damaged")
+        train_run(tiny_run, run)
+    (run / "checkpoint/state.safetensors").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"is damaged .*; remove it to start"):
-        resume_run(folder, say=lambda _: None)
+        resume_run(run, say=lambda _: None)
 
 
-def test_kill_minus_nine_and_resume(tmp_path: Path) -> None:
+def test_few_photographs_are_seen_in_several_poses_each() -> None:
+    assert [poses_for(colour_photographs(count, 32)) for count in (1, 12, 60, 200)] == [60, 5, 1, 1]
+
+
+def test_kill_minus_nine_and_resume(few_views, command, tmp_path: Path, monkeypatch) -> None:
     """A real process, killed without warning in the middle, resumed from the command line."""
+    monkeypatch.chdir(tmp_path)
     arguments = [
         "train",
         "--model",
@@ -172,20 +202,22 @@ def test_kill_minus_nine_and_resume(tmp_path: Path) -> None:
         "--out",
         "run",
     ]
-    command = [sys.executable, str(ROOT / "cli.py"), *arguments]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+    started = [sys.executable, str(ROOT / "cli.py"), *arguments]
+    with subprocess.Popen(started, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         metrics = tmp_path / "run/metrics.csv"
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not (metrics.is_file() and metrics.read_text().count("\n") >= 3):
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGKILL)
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "training"
-    resumed = [sys.executable, str(ROOT / "cli.py"), "train", "--resume", "--out", "run"]
-    said = subprocess.run(resumed, cwd=tmp_path, check=True, capture_output=True, text=True).stderr
-    assert "going on at step" in said and "going on at step 0" not in said
-    whole = [*command[:-1], "whole"]
-    subprocess.run(whole, cwd=tmp_path, check=True, capture_output=True)
-    assert Patch.load(tmp_path / "run").id == Patch.load(tmp_path / "whole").id
+    resumed = command("train", "--resume", "--out", "run")
+    assert resumed.code == 0, resumed.err
+    assert "going on at step" in resumed.err and "going on at step 0" not in resumed.err
+    victim = load_victim("efficientnet_lite0")
+    train, _ = load_photographs("samples", victim)
+    whole = Trainer(victim, train, TrainConfig(steps=6, batch=2), 566)
+    list(whole)
+    assert Patch.load(tmp_path / "run").id == whole.patch.id
 
 
 def test_a_run_whose_network_recognises_nothing_still_finishes(tiny_run: TrainConfig, tiny_victim) -> None:
@@ -197,32 +229,28 @@ def test_a_run_whose_network_recognises_nothing_still_finishes(tiny_run: TrainCo
     assert record["results"]["grad_cam"] == {"n": 0} and (folder / "examples.png").is_file()
 
 
-def test_held_out_photographs_stay_those_of_the_run(tiny_run: TrainConfig, tiny_victim, tmp_path: Path) -> None:
-    folder = train_run(tiny_run, tmp_path / "run", say=lambda _: None)
-    config = TrainConfig.from_dict(json.loads((folder / "run.json").read_text())["config"])
-    own = held_out_photographs(folder, config, "./data", tiny_victim)  # the run's own, however it is spelled
-    assert list(own.names) == json.loads((folder / "run.json").read_text())["data"]["held_out_names"]
+def test_held_out_photographs_stay_those_of_the_run(run: Path, data: Path, tiny_victim) -> None:
+    config = TrainConfig.from_dict(json.loads((run / "run.json").read_text())["config"])
+    own = held_out_photographs(run, config, os.path.relpath(data), tiny_victim)  # the run's own, however it is spelled
+    assert list(own.names) == json.loads((run / "run.json").read_text())["data"]["held_out_names"]
 
 
-def test_a_run_that_split_by_seed_is_measured_on_what_it_held_out(
-    tiny_run: TrainConfig, tiny_victim, tmp_path: Path
-) -> None:
+def test_a_run_that_split_by_seed_is_measured_on_what_it_held_out(run: Path, tiny_victim) -> None:
     """``run.json`` of before photographs were split by their content names what was held out, and nothing else."""
-    folder = train_run(tiny_run, tmp_path / "run", say=lambda _: None)
-    record = json.loads((folder / "run.json").read_text())
+    record = json.loads((run / "run.json").read_text())
     del record["data"]["learned_from"]
     record["data"]["held_out_names"] = ["2.png", "5.png"]  # of each of the three classes
-    (folder / "run.json").write_text(json.dumps(record))
+    (run / "run.json").write_text(json.dumps(record))
     config = TrainConfig.from_dict(record["config"])
-    assert {path.name for path, _ in held_out_files(folder, config, tiny_victim)} == {"2.png", "5.png"}
-    assert len(held_out_photographs(folder, config, None, tiny_victim)) == 6
+    assert {path.name for path, _ in held_out_files(run, config, tiny_victim)} == {"2.png", "5.png"}
+    assert len(held_out_photographs(run, config, None, tiny_victim)) == 6
 
 
 def test_a_run_on_unlabelled_photographs_says_that_nothing_was_measured(
-    tiny_run: TrainConfig, tiny_victim, tmp_path: Path
+    tiny_run: TrainConfig, data: Path, tiny_victim, tmp_path: Path
 ) -> None:
     (tmp_path / "plain").mkdir()
-    for i, path in enumerate((tmp_path / "data").rglob("*.png")):
+    for i, path in enumerate(data.rglob("*.png")):
         (tmp_path / "plain" / f"{i}.png").write_bytes(path.read_bytes())
     config = replace(tiny_run, data=str(tmp_path / "plain"), target="none")
     folder = train_run(config, say=lambda _: None)
@@ -248,7 +276,6 @@ def test_a_detector_run_ends_with_results(tmp_path: Path, monkeypatch) -> None:
     assert (folder / "gradcam.png").is_file()
 
 
-def test_a_run_is_not_shortened(tiny_run: TrainConfig, tmp_path: Path) -> None:
-    folder = train_run(tiny_run, tmp_path / "run", say=lambda _: None)
+def test_a_run_is_not_shortened(run: Path) -> None:
     with pytest.raises(InputError, match="has 4 steps already"):
-        resume_run(folder, steps=2)
+        resume_run(run, steps=2)

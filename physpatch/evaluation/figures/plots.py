@@ -68,6 +68,7 @@ def save_panel(path: Path, rows: Sequence[Sequence[Tile]], *, headings: Sequence
         for x in range(columns):
             axis = axes[y][x]
             axis.set_axis_off()
+            axis.set(xticks=[], yticks=[])  # or matplotlib lays out ticks that it does not draw
             if x < len(row):
                 axis.imshow(row[x].picture)
                 heading = f"{headings[x]}\n" if y == 0 and x < len(headings) else ""
