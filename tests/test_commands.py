@@ -17,7 +17,8 @@ import cli
 from calibration.common.cli_types import LENGTH_MM, TextType, folders_in
 from calibration.common.errors import InputError
 from calibration.common.lazy_group import LazyCommand, LazyGroup
-from physpatch.commands.options import DEFAULT, DEFENCE_NAMES, TECHNIQUE_NAMES
+from calibration.common.registry import declared_names
+from physpatch.commands.options import DEFAULT
 from physpatch.commands.train import train
 from physpatch.commands.workflows import Workflows
 from physpatch.defences import DEFENCES
@@ -112,8 +113,8 @@ def test_the_shell_completes_a_command() -> None:
 
 
 def test_completion_knows_every_technique_and_defence() -> None:
-    assert tuple(TECHNIQUES) == TECHNIQUE_NAMES
-    assert tuple(DEFENCES) == DEFENCE_NAMES
+    assert declared_names("physpatch.techniques", "physpatch.techniques") == tuple(TECHNIQUES)
+    assert declared_names("physpatch.defences", "physpatch.defences") == tuple(DEFENCES)
 
 
 def test_a_value_is_parsed_once_and_refused_in_the_programs_own_words() -> None:

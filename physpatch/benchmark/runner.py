@@ -13,7 +13,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
-from calibration.common.errors import InputError, unknown_name
+from calibration.common.errors import InputError
 from calibration.common.files import read_json, write_json
 from physpatch.attack.placement import Placing
 from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, scenes
@@ -60,8 +60,7 @@ class BenchPlan:
             if not values or len(set(values)) < len(values):
                 raise InputError(f"a bench needs each of its {name} once, got {', '.join(map(str, values)) or 'none'}")
         for technique in self.techniques:
-            if technique not in TECHNIQUES:
-                raise unknown_name("technique", technique, TECHNIQUES)
+            TECHNIQUES.find(technique)
         for grid in self.grids:
             check_grid_name(grid)
         if self.base.drawn_sign is not None and self.areas != (TrainConfig.area,):

@@ -26,12 +26,16 @@ from physpatch.records.run_paths import RUNS_FOLDER
 
 DEFAULT = TrainConfig()
 DEFAULT_PRESET = "desk"
-# What the shell offers at once: to ask the registries themselves takes torch, and seconds. A test keeps them alike.
-TECHNIQUE_NAMES = ("static", "adam", "pgd", "curriculum", "coarse-to-fine", "ensemble", "black-box")
-DEFENCE_NAMES = ("jpeg", "median", "lgs", "frequency", "heat")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
+
+
+def _declared(kind: str) -> tuple[str, ...]:
+    """List an extension's names without importing any: to ask its registry takes torch, and seconds."""
+    from calibration.common.registry import declared_names
+
+    return declared_names(f"physpatch.{kind}", f"physpatch.{kind}")
 
 
 def _list_names(context: click.Context, lines: Iterable[str]) -> None:
@@ -83,7 +87,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "help": "The class to bring about; none is untargeted.",
     },
     "technique": {
-        "type": TextType("technique", suggest=lambda: (*TECHNIQUE_NAMES, "list")),
+        "type": TextType("technique", suggest=lambda: (*_declared("techniques"), "list")),
         "metavar": "NAME|list",
         "help": "How the cells are moved; list shows them.",
         "callback": _techniques_or_list,
@@ -178,7 +182,7 @@ DEFENCE_OPTION = click.option(
     "--defence",
     "defences",
     multiple=True,
-    type=TextType("defence", suggest=lambda: (*DEFENCE_NAMES, "all", "list")),
+    type=TextType("defence", suggest=lambda: (*_declared("defences"), "all", "list")),
     metavar="NAME|all|list",
     help="Also measure the network behind a defence; list shows them. May be repeated.",
     callback=_defences_or_list,

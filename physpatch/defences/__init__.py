@@ -1,23 +1,13 @@
-"""What a network's owner can do to its input. A defence is one module and one line in ``DEFENCES``."""
+"""What a network's owner can do to its input. A defence is one module here, or behind an entry point ``physpatch.defences``."""
 
 from dataclasses import replace
 
-from calibration.common.errors import InputError, unknown_name
+from calibration.common.errors import InputError
+from calibration.common.registry import Registry
 from physpatch.defences.base import Defence
-from physpatch.defences.frequency import FREQUENCY
-from physpatch.defences.heat import HEAT
-from physpatch.defences.jpeg import JPEG
-from physpatch.defences.lgs import LGS
-from physpatch.defences.median import MEDIAN
 from physpatch.victims.protocol import Victim
 
-DEFENCES: dict[str, Defence] = {
-    "jpeg": JPEG,
-    "median": MEDIAN,
-    "lgs": LGS,
-    "frequency": FREQUENCY,
-    "heat": HEAT,
-}
+DEFENCES = Registry("defence", Defence, __name__, "physpatch.defences")
 
 __all__ = ["DEFENCES", "Defence", "defended", "named_defences"]
 
@@ -28,12 +18,10 @@ def defended(victim: Victim, name: str) -> Victim:
     Raises:
         InputError: no such defence, or one that this kind of victim cannot have.
     """
-    if name not in DEFENCES:
-        raise unknown_name("defence", name, DEFENCES)
-    defence = DEFENCES[name]
+    defence = DEFENCES.find(name)
     if victim.task not in defence.tasks:
         raise InputError(f"the defence {name} needs a classifier; {victim.name} is a detector")
-    return replace(victim, name=f"{victim.name}+{name}", guard=defence.guard_for(victim))
+    return replace(victim, name=f"{victim.name}+{name}", guard=defence(victim))
 
 
 def named_defences(names: tuple[str, ...], task: str) -> tuple[str, ...]:
@@ -43,8 +31,8 @@ def named_defences(names: tuple[str, ...], task: str) -> tuple[str, ...]:
         InputError: no such defence.
     """
     for name in names:
-        if name != "all" and name not in DEFENCES:
-            raise unknown_name("defence", name, (*DEFENCES, "all"))
+        if name != "all":
+            DEFENCES.find(name)
     if "all" in names:
         return tuple(name for name, defence in DEFENCES.items() if task in defence.tasks)
     return tuple(dict.fromkeys(names))

@@ -1,21 +1,30 @@
 """What every defence offers."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
-from physpatch.victims.protocol import Guard, Task, Victim
+from torch import Tensor
+
+from physpatch.victims.protocol import Task, Victim
 
 
-@dataclass(frozen=True)
-class Defence:
-    """One row of ``--defence list``.
+class Defence(ABC):
+    """Cleans what a victim is shown. One is made for each victim, and is that victim's guard.
 
     Attributes:
-        summary: one line, with its source.
-        guard_for: makes what cleans this victim's images: (B, 3, H, W) RGB in [0, 1] to the same, each image by itself.
+        name: as in ``--defence NAME``.
+        summary: one line for ``--defence list``, with its source.
         tasks: of the victims that it can defend.
     """
 
-    summary: str
-    guard_for: Callable[[Victim], Guard]
-    tasks: tuple[Task, ...] = ("classify", "detect")
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    tasks: ClassVar[tuple[Task, ...]] = ("classify", "detect")
+
+    def __init__(self, victim: Victim) -> None:
+        """Prepare to defend ``victim``."""
+        self.victim = victim
+
+    @abstractmethod
+    def __call__(self, images: Tensor) -> Tensor:
+        """Clean images (B, 3, H, W), RGB in [0, 1], each by itself; give back the same."""

@@ -4,6 +4,8 @@ Patches are told by their high frequencies; Naseer et al. (2019) darken these, h
 digital watermarking does with what it finds by saliency (Hayes 2018).
 """
 
+from typing import ClassVar
+
 import torch
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
@@ -26,4 +28,11 @@ def cover_detail(images: Tensor) -> Tensor:
     return torch.where(found[:, None, None, None], covered(images, window), images)
 
 
-FREQUENCY = Defence("cover the window that is fullest of fine detail (after Hayes 2018)", lambda _: cover_detail)
+class CoverDetail(Defence):
+    """Clean images by :func:`cover_detail`."""
+
+    name: ClassVar[str] = "frequency"
+    summary: ClassVar[str] = "cover the window that is fullest of fine detail (after Hayes 2018)"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return cover_detail(images)

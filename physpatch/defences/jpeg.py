@@ -1,5 +1,7 @@
 """JPEG as a defence (Dziugaite et al. 2016): what the format throws away, a patch with fine detail may need."""
 
+from typing import ClassVar
+
 import cv2
 import numpy as np
 import torch
@@ -23,4 +25,11 @@ def _round_trip(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cv2.cvtColor(cv2.imdecode(packed, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
-JPEG = Defence(f"JPEG of quality {QUALITY} (Dziugaite et al. 2016)", lambda _: squeeze)
+class Jpeg(Defence):
+    """Clean images by :func:`squeeze`."""
+
+    name: ClassVar[str] = "jpeg"
+    summary: ClassVar[str] = f"JPEG of quality {QUALITY} (Dziugaite et al. 2016)"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return squeeze(images)

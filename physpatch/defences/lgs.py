@@ -1,5 +1,7 @@
 """Local gradients smoothing (Naseer et al. 2019): pixels are darkened where strong gradients crowd."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from kornia.color import rgb_to_grayscale
@@ -41,4 +43,11 @@ def _normalised(gradients: Tensor) -> Tensor:
     return (gradients - least) / (most - least).clamp(min=_FAINTEST)
 
 
-LGS = Defence("darken where strong gradients crowd: local gradients smoothing (Naseer et al. 2019)", lambda _: smooth)
+class LocalGradientsSmoothing(Defence):
+    """Clean images by :func:`smooth`."""
+
+    name: ClassVar[str] = "lgs"
+    summary: ClassVar[str] = "darken where strong gradients crowd: local gradients smoothing (Naseer et al. 2019)"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return smooth(images)

@@ -1,5 +1,7 @@
 """Median blur, one of the feature squeezers of Xu et al. (2018)."""
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from kornia.filters import median_blur
 from torch import Tensor
@@ -16,4 +18,11 @@ def blur(images: Tensor) -> Tensor:
     return median_blur(padded, WINDOW)[..., border:-border, border:-border]
 
 
-MEDIAN = Defence(f"median blur over {WINDOW}x{WINDOW} pixels (Xu et al. 2018)", lambda _: blur)
+class MedianBlur(Defence):
+    """Clean images by :func:`blur`."""
+
+    name: ClassVar[str] = "median"
+    summary: ClassVar[str] = f"median blur over {WINDOW}x{WINDOW} pixels (Xu et al. 2018)"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return blur(images)

@@ -1,22 +1,8 @@
-"""How the cells are moved. A technique is one module and one line in ``TECHNIQUES``."""
+"""How the cells are moved. A technique is one module here, or a class behind an entry point ``physpatch.techniques``."""
 
-from physpatch.techniques.adam import Adam
+from calibration.common.registry import Registry
 from physpatch.techniques.base import GradientFree, Technique
-from physpatch.techniques.black_box import BlackBox
-from physpatch.techniques.coarse_to_fine import CoarseToFine
-from physpatch.techniques.curriculum import Curriculum
-from physpatch.techniques.ensemble import Ensemble
-from physpatch.techniques.pgd import Pgd
-from physpatch.techniques.static import Static
 
-TECHNIQUES: dict[str, type[Technique]] = {
-    "static": Static,
-    "adam": Adam,
-    "pgd": Pgd,
-    "curriculum": Curriculum,
-    "coarse-to-fine": CoarseToFine,
-    "ensemble": Ensemble,
-    "black-box": BlackBox,
-}
+TECHNIQUES = Registry("technique", Technique, __name__, "physpatch.techniques")
 
 __all__ = ["TECHNIQUES", "GradientFree", "Technique"]

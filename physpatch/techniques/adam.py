@@ -13,6 +13,7 @@ _INSIDE = 1e-3  # start colours are kept this far from 0 and 1, where the sigmoi
 class Adam(Technique):
     """Adam (Kingma and Ba 2015) on the logits of the cells: a sigmoid keeps them printable without clipping."""
 
+    name: ClassVar[str] = "adam"
     summary: ClassVar[str] = "Adam on the logits of the cells"
     default_learning_rate: ClassVar[float] = 0.2
 

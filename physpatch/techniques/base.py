@@ -16,8 +16,10 @@ class Technique(nn.Module, ABC):
     What is learned is the module's parameters, so that it can be wrapped for several processes.
     """
 
+    name: ClassVar[str]
     summary: ClassVar[str]
     default_learning_rate: ClassVar[float]
+    needs_several_victims: ClassVar[bool] = False
 
     def __init__(self, start: Tensor, learning_rate: float | None = None, *, steps: int = 200, seed: int = 0) -> None:
         """Begin at ``start``: (3, rows, columns) sRGB in [0, 1].

@@ -20,6 +20,7 @@ class BlackBox(GradientFree):
     are, and going on replays them, which gives the same candidates and takes no victim.
     """
 
+    name: ClassVar[str] = "black-box"
     summary: ClassVar[str] = "CMA-ES on predictions alone, a population of patches a step"
     default_learning_rate: ClassVar[float] = 1.0  # the first spread of the logits
 

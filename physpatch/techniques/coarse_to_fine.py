@@ -17,6 +17,7 @@ class CoarseToFine(Adam):
     own, do not find together.
     """
 
+    name: ClassVar[str] = "coarse-to-fine"
     summary: ClassVar[str] = "adam on coarse fields of cells first, finer ones joining"
 
     def first_logits(self, start: Tensor) -> list[Tensor]:

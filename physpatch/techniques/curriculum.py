@@ -16,6 +16,7 @@ _WHOLE_AFTER = 0.6  # of the steps: the last ones see what the patch is measured
 class Curriculum(Adam):
     """Begins with no transformation; the EOT ranges open as success grows, and are whole for the last steps."""
 
+    name: ClassVar[str] = "curriculum"
     summary: ClassVar[str] = "adam, with transformations that widen as success grows"
 
     def __init__(self, start: Tensor, learning_rate: float | None = None, *, steps: int = 200, seed: int = 0) -> None:

@@ -14,7 +14,9 @@ class Ensemble(Adam):
     the softmax is a smooth worst case, as in min-max ensemble attacks (Wang et al. 2021, section 3).
     """
 
+    name: ClassVar[str] = "ensemble"
     summary: ClassVar[str] = "adam on several --model at once, the most resistant weighing most"
+    needs_several_victims: ClassVar[bool] = True
 
     def weigh(self, losses: Tensor) -> Tensor:
         return losses.detach().softmax(dim=0)

@@ -16,6 +16,7 @@ class Pgd(OnCells):
     The step shrinks over the run along a half cosine, as a fixed step only circles about the optimum.
     """
 
+    name: ClassVar[str] = "pgd"
     summary: ClassVar[str] = "sign steps with momentum, projected onto printable colours"
     default_learning_rate: ClassVar[float] = 0.05
 

@@ -14,6 +14,7 @@ class Static(OnCells):
     dividing by the largest magnitude removes. So the learning rate is the change of the strongest cell, in sRGB units.
     """
 
+    name: ClassVar[str] = "static"
     summary: ClassVar[str] = "the original rule: cell-averaged gradient, step by sign and magnitude"
     default_learning_rate: ClassVar[float] = 0.05
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from calibration.common.errors import InputError, PhyspatchError, unknown_name
+from calibration.common.errors import InputError, PhyspatchError
 from physpatch.attack.loss import Attack, Penalties
 from physpatch.attack.objectives import choose_objective
 from physpatch.attack.placement import Region, object_class
@@ -76,10 +76,9 @@ class Trainer:
             InputError: unknown technique or objective, photographs smaller than the network's input, a victim without the
                 target class, or a batch that the processes cannot share evenly.
         """
-        if config.technique not in TECHNIQUES:
-            raise unknown_name("technique", config.technique, TECHNIQUES)
-        if config.technique == "ensemble" and not others:
-            raise InputError("technique ensemble needs several victims; give --model more than once")
+        technique = TECHNIQUES.find(config.technique)
+        if technique.needs_several_victims and not others:
+            raise InputError(f"technique {config.technique} needs several victims; give --model more than once")
         self.victim, self.config, self.target = victim, config, target
         self._victims = [victim, *others]
         self._processes = processes or Processes.alone()

@@ -96,7 +96,7 @@ def test_heat_is_covered_where_it_crowds(tiny_victim: Victim) -> None:
     crowded[:, 2, 4:14, 16:26] = 1
     even = torch.zeros(1, 3, 32, 32)
     even[:, 2] = 0.6
-    guard = DEFENCES["heat"].guard_for(tiny_victim)
+    guard = DEFENCES["heat"](tiny_victim)
     assert guard(crowded)[:, 2].max() < 0.2 and torch.equal(guard(even), even)
     assert not any(module._forward_hooks for module in tiny_victim.module.modules())
 
