@@ -310,7 +310,7 @@ def parse_range(text: str) -> tuple[str, Range]:
 
 
 def parse_place(text: str) -> tuple[float, float]:
-    """``0.5,0.6``: across and down; below 0 and above 1 is beside.
+    """Turn ``0.5,0.6`` into shares across and down; below 0 and above 1 is beside.
 
     Raises:
         InputError: not two shares, or too far away.

@@ -31,5 +31,5 @@ def find_run(run: str | None) -> Path:
 
 
 def sheet_of(run: Path) -> Path:
-    """Where the printed sheet of a run folder, or of a patch.json, lies."""
+    """Return where the printed sheet of a run folder, or of a patch.json, lies."""
     return (run.parent if run.is_file() else run) / "sheet.pdf"
