@@ -1,11 +1,12 @@
 """What every victim offers, whatever library it came from."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -299,20 +300,28 @@ class CatalogueEntry:
     ready: bool
 
 
-class VictimFamily(Protocol):
-    """A source of victims: one module, one ``FAMILY`` object, one line in ``registry.FAMILIES``."""
+class VictimFamily(ABC):
+    """A source of victims, found by :data:`physpatch.victims.registry.FAMILIES`.
 
+    Attributes:
+        name: of the family, by which nothing is loaded.
+        summary: one line: what it loads, and by which names.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+
+    @abstractmethod
     def catalogue(self) -> list[CatalogueEntry]:
-        """The names worth showing."""
-        ...
+        """List the names worth showing."""
 
+    @abstractmethod
     def knows(self, name: str) -> bool:
-        """Whether :meth:`load` may be asked for this name or file."""
-        ...
+        """Tell whether :meth:`load` may be asked for this name or file."""
 
+    @abstractmethod
     def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
         """Load on the CPU, frozen and in eval mode; a file that could run code only where the person has ``trust`` in it."""
-        ...
 
 
 def normal_name(name: str) -> str:

