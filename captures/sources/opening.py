@@ -1,15 +1,20 @@
-"""Where frames come from. A new kind of source is one class and one line in :func:`open_source`."""
+"""Where frames come from.
+
+A kind of source is one module here with a ``SourceKind``, or a class behind an entry point ``captures.sources``.
+"""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import cv2
 import numpy as np
 
-from calibration.common.errors import InputError
+from calibration.common.errors import InputError, UnavailableError
 from calibration.common.files import PICTURE_SUFFIXES
+from calibration.common.registry import Registry
 from captures.sources.camera_settings import CameraSettings
 from captures.sources.cameras import CameraSource, find_camera
 from captures.sources.frame import Event, Frame
@@ -78,8 +83,40 @@ class FileSource:
     def close(self) -> None: ...
 
 
-def open_source(spec: str, settings: CameraSettings | None = None) -> "Source":
-    """Choose the source for ``0`` (a camera index), a camera's name, a video file, a folder of stills, or a stream's URL.
+class SourceKind(ABC):
+    """A kind of source, by what a person writes for ``--source``. The kinds are asked in the order of their ranks.
+
+    Attributes:
+        name: of the kind.
+        summary: one line: what is written for it.
+        rank: the lower, the earlier it is asked; ours have 10 to 50.
+        has_driver: whether a source of this kind takes :class:`CameraSettings`.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    rank: ClassVar[int] = 100
+    has_driver: ClassVar[bool] = False
+
+    @abstractmethod
+    def knows(self, spec: str) -> bool:
+        """Tell whether ``spec`` is of this kind."""
+
+    @abstractmethod
+    def open(self, spec: str, settings: CameraSettings) -> Source:
+        """Open what ``spec`` names.
+
+        Raises:
+            InputError: nothing readable is there.
+            UnavailableError: it does not answer.
+        """
+
+
+SOURCES = Registry("source", SourceKind, "captures.sources", "captures.sources")
+
+
+def open_source(spec: str, settings: CameraSettings | None = None) -> Source:
+    """Open ``0`` (a camera index), a camera's name, a video file, a folder of stills, a stream's URL, or a kind that was added.
 
     Args:
         spec: which.
@@ -89,31 +126,99 @@ def open_source(spec: str, settings: CameraSettings | None = None) -> "Source":
         InputError: nothing there, nothing readable in it, or settings for what is no camera.
         UnavailableError: the camera or stream does not answer.
     """
-    if spec.isdigit():
-        return CameraSource.camera(int(spec), settings or CameraSettings())
-    if settings is not None and settings.asked:
-        if (index := find_camera(spec)) is not None:
-            return CameraSource.camera(index, settings)
+    settings = settings or CameraSettings()
+    for kind in sorted((kind() for kind in SOURCES.values()), key=lambda kind: kind.rank):
+        if (kind.has_driver or not settings.asked) and kind.knows(spec):
+            return kind.open(spec, settings)
+    if settings.asked:
         raise InputError(f"{spec} is no camera, so there is no {', '.join(settings.asked)} to set")
-    if _URL.match(spec):
-        return CameraSource.stream(spec)
-    path = Path(spec)
-    if path.is_dir():
-        return StillsSource(sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES), path)
-    if path.is_file() and path.suffix.lower() in _VIDEO_SUFFIXES:
-        return VideoSource(path)
-    if path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES:
-        return StillsSource([path], path)
-    if path.exists():
+    if Path(spec).exists():
         raise InputError(
             f"{spec} is neither a video ({', '.join(sorted(_VIDEO_SUFFIXES))}) nor a picture nor a folder of stills"
         )
-    if (index := find_camera(spec)) is not None:
-        return CameraSource.camera(index, CameraSettings())
     raise InputError(
         f"no source {spec!r}; expected a camera's index (0) or name, a video file, a folder of stills, "
         "an http/rtsp URL, phone or virtual"
     )
+
+
+class CameraIndex(SourceKind):
+    """A camera by its number."""
+
+    name: ClassVar[str] = "camera"
+    summary: ClassVar[str] = "a camera by its index: 0"
+    rank: ClassVar[int] = 10
+    has_driver: ClassVar[bool] = True
+
+    def knows(self, spec: str) -> bool:
+        return spec.isdigit()
+
+    def open(self, spec: str, settings: CameraSettings) -> Source:
+        return CameraSource.camera(int(spec), settings)
+
+
+class Stream(SourceKind):
+    """A stream on the network."""
+
+    name: ClassVar[str] = "stream"
+    summary: ClassVar[str] = "an http, rtsp, rtmp, udp or tcp URL"
+    rank: ClassVar[int] = 20
+
+    def knows(self, spec: str) -> bool:
+        return _URL.match(spec) is not None
+
+    def open(self, spec: str, settings: CameraSettings) -> Source:
+        return CameraSource.stream(spec)
+
+
+class Stills(SourceKind):
+    """Pictures on disk."""
+
+    name: ClassVar[str] = "stills"
+    summary: ClassVar[str] = "a picture, or a folder of pictures"
+    rank: ClassVar[int] = 30
+
+    def knows(self, spec: str) -> bool:
+        path = Path(spec)
+        return path.is_dir() or (path.is_file() and path.suffix.lower() in PICTURE_SUFFIXES)
+
+    def open(self, spec: str, settings: CameraSettings) -> Source:
+        path = Path(spec)
+        if path.is_file():
+            return StillsSource([path], path)
+        return StillsSource(sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES), path)
+
+
+class Video(SourceKind):
+    """A video on disk."""
+
+    name: ClassVar[str] = "video"
+    summary: ClassVar[str] = "a video file"
+    rank: ClassVar[int] = 40
+
+    def knows(self, spec: str) -> bool:
+        return Path(spec).is_file() and Path(spec).suffix.lower() in _VIDEO_SUFFIXES
+
+    def open(self, spec: str, settings: CameraSettings) -> Source:
+        return VideoSource(Path(spec))
+
+
+class CameraName(SourceKind):
+    """A camera by the name that the system has for it."""
+
+    name: ClassVar[str] = "named camera"
+    summary: ClassVar[str] = "a camera by its name, or a part of it"
+    rank: ClassVar[int] = 50
+    has_driver: ClassVar[bool] = True
+
+    def knows(self, spec: str) -> bool:
+        return not Path(spec).exists() and find_camera(spec) is not None
+
+    def open(self, spec: str, settings: CameraSettings) -> Source:
+        index = find_camera(spec)
+        if index is None:
+            raise UnavailableError(f"the camera {spec!r} was there and is gone; plug it in again")
+        return CameraSource.camera(index, settings)
 
 
 class StillsSource(FileSource):

@@ -23,7 +23,7 @@ from physpatch.records.environment import device_name, versions
 from physpatch.records.patch_file import PIXEL, check_grid_name, parse_grid
 from physpatch.techniques import TECHNIQUES
 from physpatch.training.run import measure_patch, poses_for, split_photographs
-from physpatch.training.target_search import resolve_target
+from physpatch.training.targets import resolve_target
 from physpatch.training.trainer import Trainer
 from physpatch.victims.registry import load_victim
 

@@ -35,7 +35,7 @@ def _declared(kind: str) -> tuple[str, ...]:
     """List an extension's names without importing any: to ask its registry takes torch, and seconds."""
     from calibration.common.registry import declared_names
 
-    return declared_names(f"physpatch.{kind}", f"physpatch.{kind}")
+    return declared_names(f"physpatch.{kind}", f"physpatch.{kind.rpartition('.')[2]}")
 
 
 def _list_names(context: click.Context, lines: Iterable[str]) -> None:
@@ -63,7 +63,7 @@ def _defences_or_list(context: click.Context, _: click.Parameter, names: tuple[s
 
 
 DATA = TextType("data", suggest=lambda: ("samples", "imagenette"), files=True)
-TARGET = TextType("target", suggest=lambda: ("auto", "none"))
+TARGET = TextType("target", suggest=lambda: _declared("training.targets"))
 
 # What click is told of each field, but for its name and default.
 _SETTINGS: dict[str, dict[str, Any]] = {
@@ -93,7 +93,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "callback": _techniques_or_list,
     },
     "objective": {
-        "type": TextType("objective", suggest=lambda: ("cross-entropy", "margin")),
+        "type": TextType("objective", suggest=lambda: _declared("attack.objectives")),
         "metavar": "cross-entropy|margin",
         "help": "What is minimised; margin is Carlini and Wagner's.",
     },

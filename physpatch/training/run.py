@@ -38,7 +38,7 @@ from physpatch.records.environment import device_name, versions
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_paths import RUNS_FOLDER, mark_as_latest
 from physpatch.training.distributed import Processes
-from physpatch.training.target_search import TargetChoice, resolve_target
+from physpatch.training.targets import TargetChoice, resolve_target
 from physpatch.training.trainer import StepRecord, Trainer, describe_target
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim

@@ -16,7 +16,8 @@ from physpatch.rendering.compositing import place_patch
 from physpatch.rendering.eot import sample
 from physpatch.techniques import TECHNIQUES
 from physpatch.techniques.static import Static
-from physpatch.training.target_search import _first_list, resolve_target
+from physpatch.training.targets import resolve_target
+from physpatch.training.targets.race import _first_list
 from physpatch.training.trainer import Trainer
 from physpatch.victims.protocol import Victim
 

@@ -1,8 +1,7 @@
-"""Which class to aim at."""
+"""A race of classes: short trainings side by side, halved by their losses."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,7 @@ from physpatch.data.photographs import Photographs
 from physpatch.records.config import TrainConfig
 from physpatch.rendering.compositing import place_patch
 from physpatch.rendering.eot import EotParams, sample
+from physpatch.training.targets.base import TargetChoice, TargetRule
 from physpatch.victims.protocol import Victim, normal_name, untouched
 
 _FAVOUR_DRAWS = 6  # batches of random patches that make the first list
@@ -30,70 +30,59 @@ _STEP, _MOMENTUM = 0.06, 0.9
 _SCORED = 1 / 3  # the last third of a round's steps count
 
 
-@dataclass(frozen=True)
-class TargetChoice:
-    """A target class, or None for untargeted, with the reason in words and the candidates that were tried."""
+class Race(TargetRule):
+    """Let classes race: see :class:`TargetRace`.
 
-    index: int | None
-    how: str
-    tried: tuple[dict[str, Any], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
-
-
-def resolve_target(
-    text: str,
-    victim: Victim,
-    photographs: Photographs,
-    config: TrainConfig,
-    say: Callable[[str], None] = lambda _: None,
-) -> TargetChoice:
-    """Turn ``--target`` into a class index, or None for untargeted.
-
-    ``auto`` lets classes race: see :class:`TargetRace`. It does not search all of them: those race that random patches favour
-    or that stand on a list made by hand, and the record says of each which. For a detector it means hiding, which needs no
-    class.
+    It does not search all of them: those race that random patches favour or that stand on a list made by hand, and the
+    record says of each which. For a detector it means hiding, which needs no class.
     """
-    if text == "none" or (text == "auto" and victim.task == "detect"):
-        return TargetChoice(None, "untargeted")
-    if text != "auto":
-        return TargetChoice(victim.category_index(text), "named")
-    race = TargetRace(victim, photographs, config)
-    with untouched(victim):
-        favour = race.favour()
-        origins = _first_list(victim, favour)
-        classes = torch.tensor(list(origins))
-        listed = sum(origin != FAVOURED for origin in origins.values())
-        say(f"target auto: {len(classes)} classes race, {listed} of them from a list of mosaic-like ones made by hand")
-        tried: list[dict[str, Any]] = []
-        for number, (steps, images, stay) in enumerate(_ROUNDS):
-            if len(classes) == 1:
-                break
-            losses = race.round(classes, steps, images)
-            order = losses.argsort()
-            tried += [
-                {
-                    "class": victim.categories[c],
-                    "index": int(c),
-                    "round": number + 1,
-                    "loss": round(float(loss), 3),
-                    "origin": origins[int(c)],
-                }
-                for c, loss in zip(classes[order], losses[order], strict=True)
-            ][: 2 * stay]
-            race.keep(order[:stay])
-            classes = classes[order[:stay]]
-            leaders = ", ".join(victim.categories[int(c)] for c in classes[:3])
-            say(f"target auto: {len(order)} classes raced, {len(classes)} stay ({leaders}{' …' if stay > 3 else ''})")
-    index = int(classes[0])
-    say(
-        f"target auto: {victim.categories[index]!r} ({index}), the one of these that this grid comes nearest to "
-        f"({origins[index]})"
-    )
-    how = f"won a race of short trainings among {len(origins)} classes, halved by their losses; {origins[index]}"
-    return TargetChoice(index, how, tuple(tried))
+
+    name: ClassVar[str] = "auto"
+    summary: ClassVar[str] = "the class that wins a race of short trainings"
+
+    def choose(
+        self, victim: Victim, photographs: Photographs, config: TrainConfig, say: Callable[[str], None]
+    ) -> TargetChoice:
+        if victim.task == "detect":
+            return TargetChoice(None, "untargeted")
+        race = TargetRace(victim, photographs, config)
+        with untouched(victim):
+            favour = race.favour()
+            origins = _first_list(victim, favour)
+            classes = torch.tensor(list(origins))
+            listed = sum(origin != FAVOURED for origin in origins.values())
+            say(
+                f"target auto: {len(classes)} classes race, {listed} of them from a list of mosaic-like ones made by hand"
+            )
+            tried: list[dict[str, Any]] = []
+            for number, (steps, images, stay) in enumerate(_ROUNDS):
+                if len(classes) == 1:
+                    break
+                losses = race.round(classes, steps, images)
+                order = losses.argsort()
+                tried += [
+                    {
+                        "class": victim.categories[c],
+                        "index": int(c),
+                        "round": number + 1,
+                        "loss": round(float(loss), 3),
+                        "origin": origins[int(c)],
+                    }
+                    for c, loss in zip(classes[order], losses[order], strict=True)
+                ][: 2 * stay]
+                race.keep(order[:stay])
+                classes = classes[order[:stay]]
+                leaders = ", ".join(victim.categories[int(c)] for c in classes[:3])
+                say(
+                    f"target auto: {len(order)} classes raced, {len(classes)} stay ({leaders}{' …' if stay > 3 else ''})"
+                )
+        index = int(classes[0])
+        say(
+            f"target auto: {victim.categories[index]!r} ({index}), the one of these that this grid comes nearest to "
+            f"({origins[index]})"
+        )
+        how = f"won a race of short trainings among {len(origins)} classes, halved by their losses; {origins[index]}"
+        return TargetChoice(index, how, tuple(tried))
 
 
 def _first_list(victim: Victim, favour: Tensor) -> dict[int, str]:

@@ -1,0 +1,33 @@
+"""Which class to aim at: by its name, or by a rule that chooses one.
+
+A rule is one module here with a ``TargetRule``, or a class behind an entry point ``physpatch.targets``.
+"""
+
+from collections.abc import Callable
+
+from calibration.common.registry import Registry
+from physpatch.data.photographs import Photographs
+from physpatch.records.config import TrainConfig
+from physpatch.training.targets.base import TargetChoice, TargetRule
+from physpatch.victims.protocol import Victim
+
+TARGETS = Registry("way of choosing a target", TargetRule, __name__, "physpatch.targets")
+
+__all__ = ["TARGETS", "TargetChoice", "TargetRule", "resolve_target"]
+
+
+def resolve_target(
+    text: str,
+    victim: Victim,
+    photographs: Photographs,
+    config: TrainConfig,
+    say: Callable[[str], None] = lambda _: None,
+) -> TargetChoice:
+    """Turn ``--target`` into a class index, or None for untargeted: by a rule of that name, or else the class itself.
+
+    Raises:
+        InputError: no rule and no class of ``victim`` has that name.
+    """
+    if text in TARGETS:
+        return TARGETS[text]().choose(victim, photographs, config, say)
+    return TargetChoice(victim.category_index(text), "named")
