@@ -10,7 +10,7 @@ from calibration.common.success import MEASURES
 from calibration.sheet.layout import SHEET_KINDS
 from captures.report.blocks import Block, Document, Heading, Picture, Table, Text
 from captures.report.figures import effect_plot
-from captures.report.session_part import rate_words
+from captures.report.wording import rate_words
 from captures.results.recorded_session import RecordedSession
 from physpatch.stats.intervals import Rate, independent_difference
 

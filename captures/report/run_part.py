@@ -9,7 +9,7 @@ from typing import Any
 from calibration.common.files import read_json
 from calibration.sheet.pdf_reader import rasterise
 from captures.report.blocks import Block, Details, Heading, Picture, Table, Text
-from captures.report.session_part import SHEET_DPI, packed, rate_words
+from captures.report.wording import SHEET_DPI, packed, rate_words
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.stats.intervals import Difference, Rate, percent
 

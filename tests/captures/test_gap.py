@@ -23,7 +23,7 @@ from captures.gap.replay import example as draw_example
 from captures.gap.session_colours import session_lights
 from captures.gap.session_eot import PARTS, learn_from
 from captures.report.blocks import Text
-from captures.report.session_part import _way
+from captures.report.sections.gap import _way
 from captures.results.recorded_session import RecordedSession
 from captures.session.live_session import film_rig
 from captures.sources.virtual_rig import VirtualRig

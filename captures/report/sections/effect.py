@@ -1,0 +1,114 @@
+"""What the camera saw."""
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+from calibration.common.success import MEASURES
+from captures.report.blocks import Block, Heading, Picture, Table
+from captures.report.figures import effect_plot
+from captures.report.sections.base import Material, ReportSection
+from captures.report.wording import SHORT, UNITS, measures_of, rate_words
+from captures.results.aggregation import CONTROL, Tally
+from captures.results.recorded_session import RecordedSession
+from physpatch.stats.intervals import Rate, percent
+
+
+class Effect(ReportSection):
+    """Rates by sheet, and the patch less each control."""
+
+    name: ClassVar[str] = "effect"
+    summary: ClassVar[str] = "rates by sheet, and the patch less each control"
+    heading: ClassVar[str] = "What the camera saw"
+    rank: ClassVar[int] = 10
+
+    def blocks(self, material: Material) -> Iterator[Block]:
+        yield from _effect(material.session)
+
+
+def _effect(session: RecordedSession) -> Iterator[Block]:
+    tally = session.tally
+    summaries = tally.summaries()
+    plotted: dict[str, Mapping[str, Rate]] = {}
+    for model in tally.models:
+        for measure in measures_of(tally, model):
+            rates = {
+                s.condition: s.rate(measure) for s in summaries if s.model == model and s.rate(measure).rate is not None
+            }
+            plotted[f"{model}\n{SHORT[measure]}"] = rates
+    if plotted:
+        yield Picture(
+            effect_plot(plotted),
+            "Rates by sheet, with 95 % intervals: the patch stands beside harmless sheets at the same poses",
+        )
+    measured = [m for m in MEASURES if any(s.rate(m).rate is not None for s in summaries)]
+    yield Table(
+        [
+            "model",
+            "sheet",
+            "frames",
+            "clips",
+            *(SHORT[m] for m in measured),
+            "mean target score",
+            "heat in patch",
+            "px a cell",
+            "sheet found",
+        ],
+        [
+            [
+                s.model,
+                s.condition,
+                str(s.frames),
+                str(s.clips),
+                *(rate_words(s.rate(m)) for m in measured),
+                percent(s.mean_target_score),
+                percent(s.heat_in_patch),
+                "–" if s.px_per_cell is None else f"{s.px_per_cell:.1f}",
+                percent(s.located),
+            ]
+            for s in summaries
+        ],
+        frozenset(i for i, s in enumerate(summaries) if s.condition == "patch"),
+        f"Rates are means over {UNITS[tally.unit_kind]}, of which n are counted: {_condition_words(tally)} "
+        f"Intervals are 95 %. {_design_words(tally)}",
+    )
+    comparisons = tally.comparisons()
+    if comparisons:
+        yield Heading("The patch less each control", 2)
+        yield Table(
+            ["model", "what happened", "control", "difference, points", "McNemar's p"],
+            [
+                [
+                    c.model,
+                    SHORT[c.measure],
+                    c.control,
+                    str(c.difference),
+                    "–" if c.difference.p_value is None else f"{c.difference.p_value:.3g}",
+                ]
+                for c in comparisons
+            ],
+            caption=f"Paired by the {tally.unit_kind}: what a harmless sheet of the same size does at the same "
+            f"poses is taken off.",
+        )
+
+
+def _condition_words(tally: Tally) -> str:
+    known = [model for model in tally.models if tally.recognised(model) is not None]
+    if not known:
+        return "all of them, for no control tells where the model would have been right."
+    return (
+        f"those in which the model recognises what is shown with the {CONTROL} control, each weighed by how often it does, "
+        "because a patch cannot fool what was wrong before."
+    )
+
+
+def _design_words(tally: Tally) -> str:
+    """What the intervals reach over, and what they do not."""
+    design = tally.design()
+    fixed = " and ".join(filter(None, [", ".join(design.fixed[:-1]), design.fixed[-1]]))
+    words = f"They hold for this {fixed}: a session tells nothing of others."
+    if tally.unit_kind == "pose cell":
+        words += (
+            f" Sheets were held up in {design.takes} takes over {design.poses} poses. The poses of one take share its hand and "
+            "its light, so the take is what intervals are over; of a single take none is claimed."
+        )
+    return words

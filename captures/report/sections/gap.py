@@ -1,0 +1,69 @@
+"""From the digital patch to the physical one."""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from calibration.common.success import MEASURES
+from captures.gap.decomposition import Gap
+from captures.report.blocks import Block, Heading, Picture, Table, Text
+from captures.report.figures import gap_plot, prediction_plot, strip_plot
+from captures.report.sections.base import Material, ReportSection
+from captures.report.wording import CELLS, SHORT, UNITS, rate_words
+
+
+class DigitalToPhysical(ReportSection):
+    """What is lost between digital patch and camera, step by step."""
+
+    name: ClassVar[str] = "gap"
+    summary: ClassVar[str] = "what is lost between digital patch and camera, step by step"
+    heading: ClassVar[str] = "From digital to physical"
+    rank: ClassVar[int] = 40
+
+    def blocks(self, material: Material) -> Iterator[Block]:
+        yield from _way(material.gaps, material.troubles)
+
+
+def _way(gaps: Sequence[Gap], troubles: Sequence[str]) -> Iterator[Block]:
+    if not gaps and not troubles:
+        yield Text("This session was not replayed (physpatch report --replay).")
+    for trouble in troubles:
+        yield Text(f"Not replayed: {trouble}.")
+    for gap in gaps:
+        yield Heading(f"{gap.model}: {SHORT[gap.measure]}", 2)
+        yield Text(gap.sentence, "lead")
+        if gap.left_out:
+            yield Text(
+                f"This is not about {gap.left_out} of the session's {CELLS.get(gap.unit, gap.unit)} with the patch: no frame "
+                f"that was kept shows the {gap.background} sheet there large, sharp and plain enough to be measured."
+            )
+        yield Picture(
+            gap_plot(gap),
+            "The rate at each step; between the steps what changes, in points. The largest loss that can be told "
+            "from chance is drawn thick.",
+        )
+        rows = [[step.shown, rate_words(step.rate), "–" if step.loss is None else str(step.loss)] for step in gap.steps]
+        named = {i for i, step in enumerate(gap.steps) if step.name in (gap.cause, gap.second)}
+        if gap.digital is not None:
+            rows.insert(0, ["on held-out photographs, at training's end", rate_words(gap.digital), "–"])
+        yield Table(
+            ["step", MEASURES[gap.measure], "lost since the step before"],
+            rows,
+            frozenset(i + (gap.digital is not None) for i in named),
+            f"In {gap.views} frames with the {gap.background} sheet the digital patch is drawn in its place, "
+            f"{gap.draws} times each with "
+            f"what is not yet measured drawn as in training. n counts {UNITS.get(gap.unit, gap.unit)}; losses "
+            f"are paired by them. Colours from {gap.colours}.",
+        )
+        if gap.example:
+            yield Picture(strip_plot(gap.example), "One frame at each step, as the network sees it")
+        if gap.prediction is not None:
+            yield Picture(prediction_plot(gap.predicted, gap.captured, gap.unit), "How good the replay's prediction is")
+            p = gap.prediction
+            slope = "not known, as all predictions are alike" if p.slope is None else f"{p.slope:.2f}"
+            between = f" ({p.slope_ci95[0]:.2f} to {p.slope_ci95[1]:.2f})" if p.slope_ci95 else ""
+            yield Text(
+                f"Brier score of the prediction {p.brier:.3f}; of always predicting the mean {p.constant:.3f}; "
+                f"slope of the captured on "
+                f"the predicted rates {slope}{between}; n = {p.n}.",
+                "soft",
+            )

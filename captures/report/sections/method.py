@@ -1,0 +1,56 @@
+"""How it was measured."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from captures.report.blocks import Block, Details, Heading, Table
+from captures.report.sections.base import Material, ReportSection
+from captures.results.recorded_session import RecordedSession
+from captures.storage import read_events
+
+
+class Method(ReportSection):
+    """Models, sheets, settings and what happened."""
+
+    name: ClassVar[str] = "method"
+    summary: ClassVar[str] = "models, sheets, settings and what happened"
+    heading: ClassVar[str] = "How it was measured"
+    rank: ClassVar[int] = 60
+
+    def blocks(self, material: Material) -> Iterator[Block]:
+        yield from _method(material.session)
+
+
+def _method(session: RecordedSession) -> Iterator[Block]:
+    record, tally = session.record, session.tally
+    delay = record.get("delay_s")
+    facts = {
+        "frames analysed": str(len({row.frame for row in session.rows})),
+        "captured, dropped": f"{record['captured']}, {record['dropped']}" if "captured" in record else "",
+        "ended": str(record.get("status", "killed")),
+        "source": str(record.get("source", "virtual rig" if record.get("virtual") else "")),
+        "what the classifier saw": str(record.get("region", "")),
+        "true class": str(record.get("label") or "as the source says, where it does"),
+        "aimed at": str(session.target or "nothing: untargeted"),
+        "unit of statistics": tally.unit_kind,
+        "delay": "" if not delay else f"mean {1000 * delay['mean']:.0f} ms, longest {1000 * delay['longest']:.0f} ms",
+        "lens": "assumed field of view" if record.get("intrinsics_assumed") else "measured, or the rig's own",
+        "device": str(record.get("device", "")),
+        "versions": ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items()),
+    }
+    yield Table(["what", "how"], [[what, how] for what, how in facts.items() if how])
+    models = record.get("models", [])
+    if models:
+        yield Heading("Models and sheets", 2)
+        yield Table(
+            ["model", "task", "weights", "SHA-256"],
+            [[m["name"], m["task"], str(m["source"]), m["sha256"]] for m in models],
+        )
+    sheets = record.get("sheets", [])
+    if sheets:
+        yield Table(
+            ["sheet", "id", "width of the patch"], [[s["kind"], s["id"], f"{s['size_mm']:.1f} mm"] for s in sheets]
+        )
+    events = [event for event in read_events(session.folder) if event.kind not in ("step", "done")]
+    if events:
+        yield Details("What happened besides", "\n".join(f"{e.time_s:9.2f} s  {e.kind:10} {e.words}" for e in events))

@@ -1,0 +1,44 @@
+"""The files behind the numbers."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from captures.report.blocks import Block, Details, Links
+from captures.report.sections.base import Material, ReportSection
+
+
+class RawData(ReportSection):
+    """The files behind the numbers."""
+
+    name: ClassVar[str] = "raw-data"
+    summary: ClassVar[str] = "the files behind the numbers"
+    heading: ClassVar[str] = "Raw data"
+    rank: ClassVar[int] = 70
+    level: ClassVar[int] = 2
+
+    def blocks(self, material: Material) -> Iterator[Block]:
+        folder = material.session.folder
+        yield Links(_files(folder, material.path))
+        record = json.dumps(material.session.record, indent=2, ensure_ascii=False)
+        yield Details("The session's record", record)
+
+
+def _files(folder: Path, report: Path) -> list[tuple[str, str]]:
+    """What lies in the session's folder, seen from the report."""
+    known = {
+        "frames.csv": "a row for each frame and model",
+        "frames.parquet": "the same for pandas and polars",
+        "session.db": "the same as SQLite, with what happened besides",
+        "session.json": "the session's record",
+        "video.mp4": "the annotated video",
+        "raw": "frames as they came",
+    }
+    start = report.resolve().parent
+    return [
+        (words, Path(os.path.relpath(folder.resolve() / name, start)).as_posix())
+        for name, words in known.items()
+        if (folder / name).exists()
+    ]
