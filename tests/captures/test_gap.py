@@ -13,6 +13,7 @@ import pytest
 import torch
 from gap_causes import judged, labelled, summary
 from planted_rig import CAUSES, PlantedRig, planted
+from support import HORN
 
 from calibration.colour.colour_map import delta_e00, linear_to_srgb, srgb_to_linear
 from calibration.colour.sheet_colour import observe
@@ -34,7 +35,6 @@ from physpatch.rendering.rig_ranges import eot_for_rig
 from physpatch.victims.protocol import Detector
 from printouts import print_on_sign, print_sheets
 
-HORN = Path(__file__).parents[1] / "data" / "horn.json"
 SEED = 0
 # Far beyond what was trained for.
 STRENGTHS = {"pose": 60.0, "resolution": 0.68, "colour": 1.0, "nothing": 0.0, "rolling shutter": 4.0}

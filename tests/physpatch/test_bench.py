@@ -8,11 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import ray_tasks
 import torch
 from ray_tasks import die_once, measure_in_few_views, refuse
+from support import HELPERS, ROOT
 
-import cli
 from calibration.common.errors import InputError
 from physpatch.benchmark.report import conclusion, save_bench_report
 from physpatch.benchmark.runner import BenchPlan, run_bench
@@ -258,9 +257,8 @@ def two_workers():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
-    helpers, root = Path(ray_tasks.__file__).parent, Path(cli.__file__).parent
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(helpers), str(root), *([before] if before else [])])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(HELPERS), str(ROOT), *([before] if before else [])])
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
