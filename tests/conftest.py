@@ -1,5 +1,6 @@
 """Small real things that many tests share."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,12 @@ import cli
 from physpatch.data.photographs import Photographs
 from physpatch.records.patch_file import Patch
 from physpatch.victims.protocol import Victim
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes that share the cores take one thread each; what they start takes no more."""
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from physpatch.data.photographs import Photographs
 from physpatch.records.patch_file import Patch
 from physpatch.victims.protocol import Detector, Preprocessing, Victim, WeightsInfo, freeze
 
+ROOT = Path(__file__).parents[2]
+HELPERS = ROOT / "tests/helpers"
+HORN = ROOT / "tests/data/horn.json"  # a patch that works: its provenance says how it was made
 BLUE = {"index": 2, "name": "blue thing"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CATEGORIES = ("red thing", "green thing", "blue thing", "bright thing")

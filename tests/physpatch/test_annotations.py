@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from support import colour_detector
+from support import ROOT, colour_detector
 
 from calibration.common.errors import InputError
 from physpatch.attack.objectives import choose_objective
@@ -22,7 +22,7 @@ from physpatch.records.config import EotConfig, TrainConfig, parse_place
 from physpatch.rendering.eot import sample
 from physpatch.training.trainer import Trainer
 
-COCO128 = Path(__file__).parents[3] / "shared/data/coco128"
+COCO128 = ROOT.parent / "shared/data/coco128"
 RED = (40, 100, 104, 164)  # left, top, right, bottom in pixels of 160 × 240 photographs
 CONFIG = TrainConfig(
     object="stop",

@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from ray_tasks import die_once, measure_in_few_views, refuse
+from support import HELPERS, ROOT
 
 from calibration.common.errors import InputError
 from physpatch.benchmark.report import conclusion, save_bench_report
-from physpatch.benchmark.runner import BenchCell, BenchPlan, measure_cell, run_bench
+from physpatch.benchmark.runner import BenchPlan, run_bench
 from physpatch.benchmark.seeds import grouped, leading
 from physpatch.records.config import TrainConfig
 from physpatch.victims.families.signs.network import trained_network
@@ -248,20 +250,6 @@ def test_one_leads_only_where_five_seeds_say_so(measured, tmp_path) -> None:
 # --- Ray --------------------------------------------------------------------------------------------------------------
 
 
-def die_once(item: tuple[str, int]) -> int:
-    """Take the worker down at the first try of an odd item."""
-    folder, number = item
-    marker = Path(folder) / f"{number}"
-    if number % 2 and not marker.exists():
-        marker.touch()
-        os._exit(1)
-    return number * number
-
-
-def refuse(item: int) -> int:
-    raise InputError(f"no photographs for {item}")
-
-
 @pytest.fixture(scope="module")
 def two_workers():
     """A cluster of two nodes with one CPU each, on this machine."""
@@ -269,9 +257,8 @@ def two_workers():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
-    helpers = Path(__file__).parent
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(helpers), str(helpers.parents[1]), *([before] if before else [])])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(HELPERS), str(ROOT), *([before] if before else [])])
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
@@ -304,13 +291,6 @@ def test_what_the_work_refuses_is_said_here(two_workers) -> None:
 
     with pytest.raises(InputError, match="no photographs for 7"):
         list(run_on_ray(refuse, [7], two_workers))
-
-
-def measure_in_few_views(cell: BenchCell) -> dict:
-    """On a worker, which has nothing of what is patched here."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("physpatch.training.run._VIEWS_WANTED", 12)
-        return measure_cell(cell)
 
 
 def test_a_cluster_gives_the_serial_table(two_workers, measured, tmp_path, monkeypatch) -> None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from support import CATEGORIES
+from support import CATEGORIES, HORN
 
 from calibration.common.errors import InputError
 from physpatch.data.photographs import Photographs
@@ -139,7 +139,7 @@ def test_defences_are_named(tiny_victim: Victim) -> None:
 
 def test_evaluate_measures_with_and_without(few_views, command, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Patch.load(Path(__file__).parents[1] / "data" / "horn.json").save(tmp_path)
+    Patch.load(HORN).save(tmp_path)
     done = command(
         "evaluate", tmp_path, "--model", "efficientnet_lite0", "--defence", "jpeg", "--defence", "heat", "--json", "-"
     )

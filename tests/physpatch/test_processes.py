@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support import HELPERS, ROOT
 
 from calibration.common.errors import InputError
 from calibration.common.files import read_json
@@ -52,9 +53,7 @@ for technique in techniques:
 
 
 def launch(script: Path, processes: int, *arguments: object) -> None:
-    helpers = Path(__file__).parents[1] / "helpers"
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{helpers}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HELPERS}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     ran = subprocess.run(
         [*command, script, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=240

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from support import CATEGORIES, colour_photographs, make_tiny_victim
+from support import CATEGORIES, ROOT, colour_photographs, make_tiny_victim
 
 from calibration.common.errors import InputError
 from physpatch.data.photographs import load_photographs
@@ -31,7 +31,6 @@ from physpatch.victims.families import ultralytics_detectors
 from physpatch.victims.registry import load_victim
 
 CONFIG = TrainConfig(steps=4, batch=4, area=0.3, grid=(4, 4), target="blue thing", model="tiny")
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
