@@ -25,7 +25,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +41,7 @@ from physpatch.evaluation.classification import scenes
 from physpatch.stats.intervals import mean_interval, wilson
 from physpatch.victims.protocol import untouched
 
-_EOT = replace(
-    EotConfig.none(),
+_EOT = EotConfig.none().changed(
     rotation_deg=(-ROTATION_DEG, ROTATION_DEG),
     tilt_deg=(-TILT_DEG, TILT_DEG),
     scale=(1 - SCALE, 1 + SCALE),

@@ -2,7 +2,7 @@
 
 A :class:`ColourMap` goes from the sRGB that a cell is sent as to the sRGB that a camera sees, with the paper as white. It is a
 polynomial of degree one to three, fitted by ridge regression; which one is chosen by its error on colours held out. Its
-torch twin is ``physpatch/rendering/transforms/print_colour.py``.
+torch twin is ``physpatch/transforms/kernels/print_colour.py``.
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,7 @@ pixels, the colours and the light, blur and noise. What the network answers at e
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -131,7 +131,7 @@ def example(
 
 def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, victim: Victim) -> list[Tensor]:
     """The view with the patch at each step, (draws, 3, h, w)."""
-    draws, (rows, columns) = len(drawn), cells.shape[-2:]
+    draws, (rows, columns) = drawn.batch, cells.shape[-2:]
     size = victim.preprocessing.size
     height, width = view.picture.shape[:2]
     near = _inputs(_batch(view.picture), victim)[0].expand(draws, -1, -1, -1)
@@ -140,8 +140,8 @@ def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, v
     at_input = ((there + 0.5) * per_pixel - 0.5).expand(draws, -1, -1)
     lit = _light_of(view.shot, draws)
     if area is None:  # training has one light on the object and its patch: here it is the object's
-        drawn = replace(drawn, **lit)
-    flat = replace(drawn, bend=torch.zeros(draws))
+        drawn = drawn.changed(**lit)
+    flat = drawn.changed(bend=torch.zeros(draws))
     if area is None:
         trained_wh = patch_size_px(float(_area(at_input[:1])) / size**2, (rows, columns), (size, size))
         trained = posed = at_input
@@ -156,15 +156,14 @@ def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, v
     coarse = math.sqrt(width * height) / size  # pixels of the camera for each of the network's input
     whole = _batch(view.picture).expand(draws, -1, -1, -1)
     seen_wh = patch_size_px(float(_area(there[None])) / (width * height), (rows, columns), (width, height))
-    sized = replace(
-        flat,
+    sized = flat.changed(
         scale=torch.ones(draws),
         blur_px=flat.blur_px * coarse,
         motion_px=flat.motion_px * coarse,
         noise=flat.noise * coarse,
     )
-    coloured = replace(sized, **lit, **_print_of(view.colours, draws))
-    blurred = replace(coloured, **_lens_of(view.shot, draws))
+    coloured = sized.changed(**lit, **_print_of(view.colours, draws))
+    blurred = coloured.changed(**_lens_of(view.shot, draws))
     at_camera = there.expand(draws, -1, -1)
     return [
         place_at(near, cells, drawn, trained, trained_wh)[0],
@@ -183,7 +182,7 @@ def draw_as_measured(
     height, width = frame.shape[:2]
     there = torch.from_numpy(corners)[None]
     params = sample(EotConfig.none(), 1, torch.Generator().manual_seed(0))
-    params = replace(params, **_light_of(shot, 1), **_print_of(colours, 1), **_lens_of(shot, 1))
+    params = params.changed(**_light_of(shot, 1), **_print_of(colours, 1), **_lens_of(shot, 1))
     seen_wh = patch_size_px(float(_area(there)) / (width * height), (cells.shape[1], cells.shape[2]), (width, height))
     with torch.no_grad():
         drawn = place_at(_batch(frame), cells, params, there, seen_wh)[0]

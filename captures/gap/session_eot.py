@@ -19,8 +19,9 @@ from captures.gap.session_colours import session_lights
 from captures.inference.region import Region
 from captures.results.recorded_session import RecordedSession
 from captures.storage import FrameRow
-from physpatch.records.config import EOT_LIMITS, EotConfig, Range
+from physpatch.records.config import EotConfig
 from physpatch.rendering.rig_ranges import eot_for_rig
+from physpatch.transforms import Range, parameters
 from physpatch.victims.protocol import Victim
 
 # What a session can teach, and for two of them the fields of `EotConfig` that they set.
@@ -88,8 +89,7 @@ def learn_from(
     shares = [_share(row) for row in rows]
     area = min(0.9, max(0.001, median(shares)))
     turns = [angle for row in rows for angle in (row.yaw_deg, row.pitch_deg) if angle is not None]
-    seen = replace(
-        base,
+    seen = base.changed(
         rotation_deg=_seen("rotation_deg", [row.roll_deg or 0.0 for row in rows], _MARGIN_DEG),
         tilt_deg=_seen("tilt_deg", turns or [0.0], _MARGIN_DEG),
         scale=_grown("scale", [math.sqrt(share / area) for share in shares]),
@@ -105,7 +105,7 @@ def learn_from(
         say(f"colours, light and blur could not be measured ({colours}); they stay as they were")
     taught = {name: getattr(seen, name) for part in parts for name in _FIELDS.get(part, ())}
     backgrounds = _scenes_to_learn(session, model, victim, say) if "scenes" in parts else None
-    return Learned(replace(base, **taught), area, backgrounds, colours, len(rows))
+    return Learned(base.changed(**taught), area, backgrounds, colours, len(rows))
 
 
 def _scenes_to_learn(session: RecordedSession, model: str, victim: Victim, say: Callable[[str], None]) -> Path | None:
@@ -178,14 +178,9 @@ def _share(row: FrameRow) -> float:
 
 def _seen(name: str, values: list[float], margin: float) -> Range:
     low, high = (float(at) for at in np.quantile(values, _TAILS))
-    return _within(name, low - margin, high + margin)
+    return parameters()[name].clipped(low - margin, high + margin)
 
 
 def _grown(name: str, values: list[float]) -> Range:
     low, high = (float(at) for at in np.quantile(values, _TAILS))
-    return _within(name, low / _MARGIN_SCALE, high * _MARGIN_SCALE)
-
-
-def _within(name: str, low: float, high: float) -> Range:
-    least, most = EOT_LIMITS[name]
-    return min(max(low, least), most), min(max(high, least), most)
+    return parameters()[name].clipped(low / _MARGIN_SCALE, high * _MARGIN_SCALE)

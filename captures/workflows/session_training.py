@@ -8,8 +8,9 @@ from typing import Any
 from captures.gap.session_eot import learn_from
 from captures.results.recorded_session import RecordedSession
 from physpatch.attack.placement import Placing
-from physpatch.records.config import EotConfig, Range, TrainConfig
+from physpatch.records.config import EotConfig, TrainConfig
 from physpatch.records.run_config import load_run_config
+from physpatch.transforms import Range
 from physpatch.victims.registry import load_victim
 
 

@@ -1,7 +1,7 @@
 """Where a patch lies: by itself in the scene, on a sign that stands there, or on an object that the photograph shows."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -177,11 +177,11 @@ class Placing:
         extent = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
         nominal = patch_size_px(self.area, self.grid, (size, size))
         factor = (self.share * extent.prod(dim=1) / (nominal[0] * nominal[1])).sqrt()
-        sized = replace(params, scale=params.scale * factor, place=torch.zeros_like(params.place))
+        sized = params.changed(scale=params.scale * factor, place=torch.zeros_like(params.place))
         corners = patch_corners(sized, nominal, (size, size))
         reach = corners.amax(dim=1) - corners.amin(dim=1)
         middle = boxes[:, :2] + extent * torch.tensor(self.at).to(extent)
-        return replace(sized, place=(middle - reach / 2) / (size - reach).clamp(min=1))
+        return sized.changed(place=(middle - reach / 2) / (size - reach).clamp(min=1))
 
     def compose(self, images: Tensor, cells: Tensor | None, params: EotParams) -> Tensor:
         """Photographs (B, 3, H, W) with the patch, see :func:`place_patch`; ``cells`` None shows the carrier bare.

@@ -11,21 +11,18 @@ from calibration.common.errors import InputError
 from calibration.common.success import GOALS, SCOPES
 from calibration.sheet.road_signs import SIGNS
 from physpatch.records.config import (
-    EOT_LIMITS,
-    EOT_PRESETS,
     OBJECT_SOURCES,
     PRECISIONS,
     EotConfig,
-    Range,
     TrainConfig,
     parse_place,
     parse_range,
 )
 from physpatch.records.patch_file import parse_grid
 from physpatch.records.run_paths import RUNS_FOLDER
+from physpatch.transforms import DEFAULT_PRESET, PRESETS, Range, parameters
 
 DEFAULT = TrainConfig()
-DEFAULT_PRESET = "desk"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -189,15 +186,15 @@ DEFENCE_OPTION = click.option(
 )
 PRESET_OPTION = click.option(
     "--preset",
-    type=TextType("preset", suggest=lambda: EOT_PRESETS),
-    metavar="|".join(EOT_PRESETS),
+    type=TextType("preset", suggest=lambda: PRESETS),
+    metavar="|".join(PRESETS),
     help=f"How wide the transformations range. Default: {DEFAULT_PRESET}.",
 )
 RANGE_OPTION = click.option(
     "--range",
     "ranges",
     multiple=True,
-    type=TextType("range", parse_range, lambda: (f"{name}=" for name in EOT_LIMITS)),
+    type=TextType("range", parse_range, lambda: (f"{name}=" for name in parameters())),
     metavar="NAME=LOW:HIGH",
     help="One of the preset's ranges, replaced: blur_px=0:2. May be repeated.",
 )

@@ -21,8 +21,9 @@ from physpatch.commands.options import (
 )
 from physpatch.commands.results import show_results, training_progress
 from physpatch.commands.workflows import Workflows
-from physpatch.records.config import Range, TrainConfig
+from physpatch.records.config import TrainConfig
 from physpatch.records.run_paths import find_run
+from physpatch.transforms import Range
 
 _NO_FIELDS = {"resume", "out", "json_out"}  # what may be given beside --resume, with --steps
 

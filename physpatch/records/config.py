@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from calibration.colour.colour_map import ColourMap
@@ -10,87 +10,94 @@ from calibration.common.errors import InputError, unknown_name
 from calibration.common.success import GOALS, SCOPES
 from calibration.sheet.road_signs import sign_name
 from physpatch.records.patch_file import check_grid
+from physpatch.transforms import DEFAULT_PRESET, PRESETS, Range, parameters
 
-Range = tuple[float, float]
 PRECISIONS = ("auto", "float32", "bfloat16")
 OBJECT_SOURCES = ("auto", "drawn", "labels")  # auto: drawn where it is one of the signs
 _FARTHEST_BESIDE = 1.5  # sizes of an object from its own edge
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class EotConfig:
     """Ranges of the expectation over transformation (Athalye et al. 2018, section 2). Each is sampled uniformly.
 
-    In a camera's order. The defaults are the preset ``desk``: a print on or above a desk before a webcam or phone.
+    Every transform of ``physpatch.transforms`` has its ranges here, by name: ``EotConfig(blur_px=(0.0, 2.0))`` sets one, and
+    ``config.blur_px`` reads it. What is not given is the preset ``desk``'s: a print on or above a desk before a webcam or
+    phone.
 
     Attributes:
-        rotation_deg: in-plane rotation.
-        tilt_deg: yaw and pitch of the patch plane, seen through a pinhole camera (the perspective).
-        scale: factor on the patch's nominal side.
-        bend: largest displacement of the paper's 3×3 lattice, as a share of the patch side.
-        gain: factor on the light that falls on the patch, in linear light.
-        shadow: depth of a soft-edged shadow across the patch; 0 is none, 1 is black.
-        glare: light that a soft reflection adds, as a share of white.
-        blur_px: standard deviation of the defocus, in pixels of the image.
-        motion_px: length of the motion blur, in pixels of the image.
-        temperature: white balance as a factor on red and its inverse on blue.
-        tint: white balance as a factor on green, across the temperature: lamps off the black body's colours, and cameras.
-        noise: standard deviation of the sensor noise where the image is white, as a share of white's light.
-        gamma: exponent of the tone curve on the patch, on sRGB values.
-        jpeg: libjpeg's quality, 1 to 100; 100 is no JPEG.
         prints: what a measured printer and camera make of the cells' colours, a map for each light; empty leaves them.
     """
 
-    rotation_deg: Range = (-20.0, 20.0)
-    tilt_deg: Range = (-20.0, 20.0)
-    scale: Range = (0.85, 1.15)
-    bend: Range = (0.0, 0.02)
-    gain: Range = (0.8, 1.2)
-    shadow: Range = (0.0, 0.4)
-    glare: Range = (0.0, 0.2)
-    blur_px: Range = (0.2, 1.0)
-    motion_px: Range = (0.0, 1.5)
-    temperature: Range = (0.92, 1.08)
-    tint: Range = (0.95, 1.05)  # half of what is below, as a camera's white balance takes some of it back
-    noise: Range = (0.0, 0.03)
-    gamma: Range = (0.9, 1.1)
-    jpeg: Range = (60.0, 95.0)
-    prints: tuple[ColourMap, ...] = ()
+    _ranges: tuple[tuple[str, Range], ...]
+    prints: tuple[ColourMap, ...]
 
-    def __post_init__(self) -> None:
-        for name, (least, most) in EOT_LIMITS.items():
-            low, high = getattr(self, name)
+    def __init__(self, prints: tuple[ColourMap, ...] = (), **ranges: Range) -> None:
+        """Take ranges by name.
+
+        Raises:
+            InputError: a range that no transform has, or that leaves its limits.
+        """
+        known = parameters()
+        for name in ranges.keys() - known.keys():
+            raise unknown_name("EOT range", name, known)
+        chosen = {name: ranges.get(name, one.preset(DEFAULT_PRESET)) for name, one in known.items()}
+        for name, (low, high) in chosen.items():
+            least, most = known[name].limits
             if not -math.inf < low <= high < math.inf:
                 raise InputError(f"EOT range {name} runs from {low} to {high}; expected two rising numbers")
             if not least <= low <= high <= most:
                 raise InputError(f"EOT range {name} {low:g} to {high:g} out of range; expected {least:g} to {most:g}")
+        object.__setattr__(self, "_ranges", tuple((name, tuple(bounds)) for name, bounds in chosen.items()))
+        object.__setattr__(self, "prints", tuple(prints))
+
+    def __getattr__(self, name: str) -> Range:
+        for known, bounds in self.__dict__.get("_ranges", ()):
+            if known == name:
+                return bounds
+        raise AttributeError(f"EotConfig has no range {name!r}")
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """Every range by its name."""
+        return dict(self._ranges)
 
     @classmethod
     def none(cls) -> "EotConfig":
-        """No transformation but the random place, as in the original project."""
-        neutral: dict[str, Any] = {name: (value, value) for name, value in _NEUTRAL.items()}
+        """Give no transformation but the random place, as in the original project."""
+        neutral: dict[str, Any] = {name: (one.neutral, one.neutral) for name, one in parameters().items()}
         return cls(**neutral)
 
     @classmethod
     def preset(cls, name: str) -> "EotConfig":
-        """One of :data:`EOT_PRESETS`.
+        """Give one of :data:`physpatch.transforms.PRESETS`.
 
         Raises:
             InputError: no such preset.
         """
-        if name not in EOT_PRESETS:
-            raise unknown_name("EOT preset", name, EOT_PRESETS)
-        return EOT_PRESETS[name]
+        if name not in PRESETS:
+            raise unknown_name("EOT preset", name, PRESETS)
+        ranges: dict[str, Any] = {key: one.preset(name) for key, one in parameters().items()}
+        return cls(**ranges)
 
     def narrowed(self, share: float) -> "EotConfig":
-        """Ranges that reach only this share, in [0, 1], of the way from no transformation to the whole."""
+        """Give ranges that reach only this share, in [0, 1], of the way from no transformation to the whole."""
         if share >= 1:
             return self
-        ranges = {name: getattr(self, name) for name in _NEUTRAL}
+        neutral = {name: one.neutral for name, one in parameters().items()}
         narrow: dict[str, Any] = {
-            k: tuple(_NEUTRAL[k] + share * (end - _NEUTRAL[k]) for end in ends) for k, ends in ranges.items()
+            name: (neutral[name] + share * (low - neutral[name]), neutral[name] + share * (high - neutral[name]))
+            for name, (low, high) in self._ranges
         }
-        return replace(self, **narrow)
+        return self.changed(**narrow)
+
+    def changed(self, prints: tuple[ColourMap, ...] | None = None, **ranges: Range) -> "EotConfig":
+        """Give the same with some ranges, or the measured maps, replaced.
+
+        Raises:
+            InputError: a range that no transform has, or that leaves its limits.
+        """
+        return EotConfig(self.prints if prints is None else prints, **self.ranges | ranges)
 
     def with_ranges(self, ranges: Iterable[tuple[str, Range]]) -> "EotConfig":
         """Replace ranges by those of :func:`parse_range`; of several for one name the last holds.
@@ -99,76 +106,28 @@ class EotConfig:
             InputError: a range out of its limits.
         """
         changed: dict[str, Any] = dict(ranges)
-        return replace(self, **changed)
+        return self.changed(**changed)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return self.ranges | {"prints": [asdict(one) for one in self.prints]}
 
-_NEUTRAL = {
-    "rotation_deg": 0.0,
-    "tilt_deg": 0.0,
-    "scale": 1.0,
-    "bend": 0.0,
-    "gain": 1.0,
-    "shadow": 0.0,
-    "glare": 0.0,
-    "blur_px": 0.0,
-    "motion_px": 0.0,
-    "temperature": 1.0,
-    "tint": 1.0,
-    "noise": 0.0,
-    "gamma": 1.0,
-    "jpeg": 100.0,
-}
-EOT_LIMITS = {
-    "rotation_deg": (-180.0, 180.0),
-    "tilt_deg": (-75.0, 75.0),
-    "scale": (0.05, 10.0),
-    "bend": (0.0, 0.15),
-    "gain": (0.01, 10.0),
-    "shadow": (0.0, 1.0),
-    "glare": (0.0, 1.0),
-    "blur_px": (0.0, 10.0),
-    "motion_px": (0.0, 30.0),
-    "temperature": (0.5, 2.0),
-    "tint": (0.5, 2.0),
-    "noise": (0.0, 0.5),
-    "gamma": (0.2, 5.0),
-    "jpeg": (1.0, 100.0),
-}
-EOT_PRESETS = {
-    "mild": EotConfig(
-        rotation_deg=(-10.0, 10.0),
-        tilt_deg=(-10.0, 10.0),
-        scale=(0.9, 1.1),
-        bend=(0.0, 0.005),
-        gain=(0.9, 1.1),
-        shadow=(0.0, 0.15),
-        glare=(0.0, 0.05),
-        blur_px=(0.2, 0.6),
-        motion_px=(0.0, 0.5),
-        temperature=(0.97, 1.03),
-        tint=(0.98, 1.02),
-        noise=(0.0, 0.01),
-        gamma=(0.95, 1.05),
-        jpeg=(80.0, 98.0),
-    ),
-    "desk": EotConfig(),
-    "outdoor": EotConfig(
-        rotation_deg=(-30.0, 30.0),
-        tilt_deg=(-40.0, 40.0),
-        scale=(0.6, 1.4),
-        bend=(0.0, 0.04),
-        gain=(0.4, 1.6),
-        shadow=(0.0, 0.7),
-        glare=(0.0, 0.5),
-        blur_px=(0.3, 1.8),
-        motion_px=(0.0, 5.0),
-        temperature=(0.85, 1.18),
-        tint=(0.9, 1.11),  # white lamps may be 0.006 off the black body in CIE 1960 (u, v), ANSI C78.377
-        noise=(0.0, 0.06),
-        gamma=(0.8, 1.25),
-        jpeg=(40.0, 90.0),
-    ),
-}
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "EotConfig":
+        """Read :meth:`to_dict`'s output back; ranges of transforms that were not there yet are neutral.
+
+        Raises:
+            InputError: a key that no transform here has.
+        """
+        prints = tuple(ColourMap.from_dict(one) for one in value.get("prints", ()))
+        unknown = sorted(value.keys() - parameters().keys() - {"prints"})
+        if unknown:
+            raise _newer(unknown[0], cls)
+        given = {name: tuple(ends) for name, ends in value.items() if name != "prints"}
+        if not given:
+            return cls(prints)
+        absent = {name: (one.neutral, one.neutral) for name, one in parameters().items() if name not in given}
+        return cls(prints, **absent | given)
 
 
 @dataclass(frozen=True)
@@ -197,7 +156,7 @@ class TrainConfig:
     device: str = "auto"
     held_out: float = 0.5
     limit: int = 2000
-    eot: EotConfig = EotConfig()
+    eot: EotConfig = field(default_factory=EotConfig)
     backgrounds: str | None = None  # a folder of scenes of a session, as many in a batch as other photographs
     object: str | None = None  # what the patch is put on, of a detector's classes
     object_from: str = "auto"  # where that stands: drawn as a sign, or labelled with boxes in the data
@@ -250,7 +209,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self)
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {"eot": self.eot.to_dict()}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "TrainConfig":
@@ -267,30 +226,23 @@ class TrainConfig:
     @classmethod
     def _from_plain(cls, value: dict[str, Any]) -> "TrainConfig":
         eot = value.get("eot", {})
-        _refuse_unknown(cls, value)
-        _refuse_unknown(EotConfig, eot)
+        unknown = sorted(value.keys() - {one.name for one in fields(cls)})
+        if unknown:
+            raise _newer(unknown[0], cls)
         plain = {k: v for k, v in value.items() if k != "eot"}
         plain |= {k: tuple(plain[k]) for k in ("grid", "also", "object_at") if k in plain}
-        config = replace(cls(**plain), eot=_eot_from_plain(eot))
+        config = replace(cls(**plain), eot=EotConfig.from_dict(eot))
         if config.drawn_sign is not None and "area" in plain and "sign_area" not in plain:
             # Before the two had names of their own, ``area`` of a run on a drawn sign was the sign's.
             config = replace(config, sign_area=config.area, area=cls.area)
         return config
 
 
-def _eot_from_plain(value: dict[str, Any]) -> EotConfig:
-    ranges: dict[str, Any] = {k: tuple(v) for k, v in value.items() if k != "prints"}
-    if ranges:
-        ranges.setdefault("tint", (1.0, 1.0))  # of runs from before it was drawn
-    return EotConfig(**ranges, prints=tuple(ColourMap.from_dict(one) for one in value.get("prints", ())))
-
-
-def _refuse_unknown(cls: type, value: dict[str, Any]) -> None:
-    unknown = sorted(value.keys() - {field.name for field in fields(cls)})
-    if unknown:
-        raise InputError(
-            f"unknown key {unknown[0]!r} in the {cls.__name__} of this run; was it written by a newer physpatch?"
-        )
+def _newer(key: str, cls: type) -> InputError:
+    return InputError(
+        f"unknown key {key!r} in the {cls.__name__} of this run; was it written by a newer physpatch, or with an extension "
+        "that is not installed here?"
+    )
 
 
 def parse_range(text: str) -> tuple[str, Range]:
@@ -300,8 +252,8 @@ def parse_range(text: str) -> tuple[str, Range]:
         InputError: no such range, or not two numbers.
     """
     name, _, value = text.partition("=")
-    if name not in _NEUTRAL:
-        raise unknown_name("EOT range", name, _NEUTRAL)
+    if name not in parameters():
+        raise unknown_name("EOT range", name, parameters())
     low, _, high = value.partition(":")
     try:
         return name, (float(low), float(high or low))

@@ -16,12 +16,11 @@ from kornia.geometry.transform import get_perspective_transform
 from torch import Tensor
 
 from physpatch.rendering.eot import EotParams, patch_corners
-from physpatch.rendering.transforms.jpeg import BLOCK, NO_JPEG, compress
-from physpatch.rendering.transforms.lens import bend, bend_field, blur_kernels
-from physpatch.rendering.transforms.print_colour import printed_cells
-from physpatch.rendering.transforms.tone_curve import develop
+from physpatch.transforms import CellTransform, LightTransform, PictureTransform, SurfaceTransform, transforms_of
+from physpatch.transforms.kernels.jpeg import BLOCK, NO_JPEG, compress
+from physpatch.transforms.kernels.lens import bend, bend_field, blur_kernels
+from physpatch.transforms.kernels.tone_curve import develop
 
-_SHADOW_SOFTNESS = 0.08  # of the patch side
 _DARK_NOISE = 0.01  # of white's light: where the noise of the light itself falls to the sensor's own
 _WIDEST_DIRECT = 15  # texels; wider kernels are faster as spectra
 _GRAIN_SHIFTS = 64  # pixels by which the images' grain is shifted against one another
@@ -107,6 +106,9 @@ def place_at(
     light = light + _noise(light, alpha, params, window, (canvas.shape[2], canvas.shape[3]))
     # The camera's tone is on the patch alone: the photograph has its own.
     seen = develop(light, 1 + (params.gamma[:, None, None, None].to(light) - 1) * alpha.detach())
+    for transform in transforms_of(PictureTransform):
+        if not transform.is_idle(params):
+            seen = transform.apply(seen, alpha, params)
     if block > 1:
         seen = compress(seen, params.jpeg)
     seen = torch.where(alpha > 0, seen, behind)
@@ -139,39 +141,27 @@ def _windows(images: Tensor, window: Tensor, size_wh: tuple[int, int]) -> list[T
 
 
 def _printed(cells: Tensor, params: EotParams) -> Tensor:
-    return printed_cells(cells, params.prints, params.light) if params.prints else cells
+    """What the cells look like on paper: ([B,] 3, R, C) sRGB."""
+    for transform in transforms_of(CellTransform):
+        if not transform.is_idle(params):
+            cells = transform.apply(cells, params)
+    return cells
 
 
 def _texture(cells: Tensor, params: EotParams, per_cell: int) -> Tensor:
     """The lit patch: ([B,] 3, R, C) sRGB to (B, 3, h, w) linear light."""
-    warm = params.temperature
-    balance = torch.stack([warm, params.tint, 1 / warm], dim=1) * params.gain[:, None]
+    balance = torch.ones(params.batch, 3)
+    for light in transforms_of(LightTransform):
+        balance = balance * light.factors(params)
     lit = rgb_to_linear_rgb(cells) * balance[:, :, None, None].to(cells)
     flat = lit.repeat_interleave(per_cell, dim=2).repeat_interleave(per_cell, dim=3)
     height, width = flat.shape[2:]
     y = torch.linspace(-0.5, 0.5, height)[None, :, None].to(params.place)
     x = torch.linspace(-0.5, 0.5, width)[None, None, :].to(params.place)
-    if params.shadow.any():
-        flat = flat * _shadow(params, x, y).to(flat)
-    if params.glare.any():
-        flat = flat + _glare(params, x, y).to(flat)
+    for surface in transforms_of(SurfaceTransform):
+        if not surface.is_idle(params):
+            flat = surface.apply(flat, x, y, params)
     return flat
-
-
-def _shadow(params: EotParams, x: Tensor, y: Tensor) -> Tensor:
-    """A half plane in shadow with a soft edge: factors (B, 1, h, w) at patch coordinates in [-0.5, 0.5]."""
-    angle, offset = params.shadow_angle[:, None, None], params.shadow_offset[:, None, None]
-    across = x * angle.cos() + y * angle.sin() - offset
-    return (1 - params.shadow[:, None, None] * torch.sigmoid(across / _SHADOW_SOFTNESS))[:, None]
-
-
-def _glare(params: EotParams, x: Tensor, y: Tensor) -> Tensor:
-    """A lamp's soft reflection on the paper, white whatever is printed there: light to add (B, 1, h, w)."""
-    left, top = params.glare_place.unbind(dim=1)
-    size = params.glare_size[:, None]
-    profile_x = torch.exp(-0.5 * ((x[:, 0] - left[:, None]) / size) ** 2)
-    profile_y = torch.exp(-0.5 * ((y[:, :, 0] - top[:, None]) / size) ** 2)
-    return (params.glare[:, None, None] * profile_y[:, :, None] * profile_x[:, None, :])[:, None]
 
 
 def _kernels(params: EotParams, density: float) -> Tensor:

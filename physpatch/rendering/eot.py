@@ -1,138 +1,127 @@
 """Expectation over transformation: parameters are sampled as data first and applied second, so a step can be replayed."""
 
-import math
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from calibration.colour.colour_map import ColourMap
-from physpatch.records.config import EotConfig, Range
-from physpatch.rendering.transforms.lens import BEND_POINTS
+from physpatch.records.config import EotConfig
+from physpatch.transforms import Range, all_transforms
 
+_SEED_RANK = 150  # of the transforms, where the grain's seed is drawn: as it always was, between jpeg and light
 _PLAIN = ("grain_seed", "prints")  # what a draw holds besides tensors with a row an image
 
 
-@dataclass(frozen=True)
-class EotParams:
-    """One draw for a batch of B images, on the CPU: the small numbers from which every picture is computed.
+@dataclass(frozen=True, eq=False)
+class EotParams(Mapping[str, Tensor]):
+    """One draw for a batch of B images, on the CPU: the small numbers from which every picture is computed, by name.
+
+    Each transform tells what it draws. ``params["blur_px"]`` and ``params.blur_px`` are the same.
 
     Attributes:
-        place: (B, 2) in [0, 1]: where between the leftmost and rightmost, topmost and bottommost place the patch lies.
-        roll_deg, yaw_deg, pitch_deg, scale, bend, gain, shadow, glare, blur_px, motion_px, temperature, tint, noise, gamma,
-            jpeg: (B,), see :class:`EotConfig`.
-        bend_shape: (B, 9, 2) in [-1, 1]: which way the paper's 3×3 lattice is drawn.
-        shadow_angle: (B,) radians; shadow_offset: (B,) in patch sides from the centre.
-        glare_place: (B, 2) in patch sides from the centre; glare_size: (B,) standard deviation in patch sides.
-        motion_angle: (B,) radians.
-        grain_place: (B, 2) in [0, 1]: which part of the step's grain this image gets.
-        light: (B,) in [0, 1): under which of the measured lights the print is seen; 0 where none was measured.
+        tensors: (B, ...) each; ``place`` (B, 2) in [0, 1] besides what the transforms draw: where between the leftmost and
+            rightmost, topmost and bottommost place the patch lies.
         grain_seed: seed of the grain, so that a replay draws the same.
         prints: the measured lights' colour maps.
     """
 
-    place: Tensor
-    roll_deg: Tensor
-    yaw_deg: Tensor
-    pitch_deg: Tensor
-    scale: Tensor
-    bend: Tensor
-    bend_shape: Tensor
-    gain: Tensor
-    shadow: Tensor
-    shadow_angle: Tensor
-    shadow_offset: Tensor
-    glare: Tensor
-    glare_place: Tensor
-    glare_size: Tensor
-    blur_px: Tensor
-    motion_px: Tensor
-    motion_angle: Tensor
-    temperature: Tensor
-    tint: Tensor
-    noise: Tensor
-    grain_place: Tensor
-    gamma: Tensor
-    jpeg: Tensor
-    light: Tensor
+    tensors: Mapping[str, Tensor]
     grain_seed: int
     prints: tuple[ColourMap, ...] = ()
 
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
     def __len__(self) -> int:
-        return len(self.place)
+        return len(self.tensors)
+
+    def __getattr__(self, name: str) -> Tensor:
+        tensors = self.__dict__.get("tensors", {})
+        if name not in tensors:
+            raise AttributeError(f"this draw holds no {name!r}")
+        tensor: Tensor = tensors[name]
+        return tensor
+
+    @property
+    def batch(self) -> int:
+        """How many images it is for."""
+        return len(self.tensors["place"])
+
+    def changed(self, prints: tuple[ColourMap, ...] | None = None, **tensors: Tensor) -> "EotParams":
+        """Give the same draw with some numbers, or the measured maps, replaced."""
+        return replace(self, tensors={**self.tensors, **tensors}, prints=self.prints if prints is None else prints)
 
     def to(self, dtype: torch.dtype) -> "EotParams":
-        """The same draw in another precision."""
+        """Give the same draw in another precision."""
         return self._each(lambda tensor: tensor.to(dtype))
 
     def part(self, rows: slice | Tensor) -> "EotParams":
-        """The draw of some of the images: what each of several processes works on."""
+        """Give the draw of some of the images: what each of several processes works on."""
         return self._each(lambda tensor: tensor[rows])
 
     def repeated(self, times: int) -> "EotParams":
-        """The draw several times over, one batch after another."""
+        """Give the draw several times over, one batch after another."""
         return self._each(lambda tensor: tensor.repeat(times, *[1] * (tensor.ndim - 1)))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, for a log or a replay."""
-        plain = {f.name: v.tolist() if isinstance(v := getattr(self, f.name), Tensor) else v for f in fields(self)}
-        return plain | {"prints": [one.to_dict() for one in self.prints]}
+        plain = {name: tensor.tolist() for name, tensor in self.tensors.items()}
+        return plain | {"grain_seed": self.grain_seed, "prints": [one.to_dict() for one in self.prints]}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "EotParams":
-        """Read :meth:`to_dict`'s output back."""
-        tensors: dict[str, Any] = {k: torch.tensor(v) for k, v in value.items() if k not in _PLAIN}
-        tensors.setdefault("tint", torch.ones_like(tensors["temperature"]))  # of draws from before there was one
+        """Read :meth:`to_dict`'s output back; numbers of transforms that were not there yet are neutral."""
+        tensors = {name: torch.tensor(numbers) for name, numbers in value.items() if name not in _PLAIN}
+        batch = len(tensors["place"])
+        absent = [one.parameters for one in all_transforms() if not one.parameters.keys() & tensors.keys()]
+        neutral = {name: torch.full((batch,), one.neutral) for ranges in absent for name, one in ranges.items()}
         prints = tuple(ColourMap.from_dict(one) for one in value.get("prints", ()))
-        return cls(grain_seed=value["grain_seed"], prints=prints, **tensors)
+        return cls(neutral | tensors, value["grain_seed"], prints)
 
-    def _each(self, change: Any) -> "EotParams":
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _PLAIN}
-        return replace(self, **{name: change(tensor) for name, tensor in tensors.items()})
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "EotParams":
+        return replace(self, tensors={name: change(tensor) for name, tensor in self.tensors.items()})
+
+
+class BatchDraw:
+    """Draws numbers for a batch from a seeded generator, see :class:`physpatch.transforms.Draw`."""
+
+    def __init__(self, batch: int, generator: torch.Generator, lights: int) -> None:
+        """Draw for ``batch`` images; ``lights`` is how many measured lights there are."""
+        self.batch, self.lights, self._generator = batch, lights, generator
+
+    def uniform(self, bounds: Range, *shape: int) -> Tensor:
+        """Draw (B, *shape) numbers uniformly."""
+        low, high = bounds
+        return low + (high - low) * torch.rand(self.batch, *shape, generator=self._generator)
+
+    def uniform_if_wide(self, bounds: Range) -> Tensor:
+        """Draw (B,) numbers; where the range is one value, draw none and repeat it."""
+        low, high = bounds
+        return self.uniform(bounds) if low < high else self.full(low)
+
+    def full(self, value: float) -> Tensor:
+        """Repeat a number: (B,)."""
+        return torch.full((self.batch,), value)
 
 
 def sample(config: EotConfig, batch: int, generator: torch.Generator) -> EotParams:
-    """Draw parameters for ``batch`` images from a CPU ``generator``."""
-
-    def uniform(bounds: Range, *shape: int) -> Tensor:
-        low, high = bounds
-        return low + (high - low) * torch.rand(batch, *shape, generator=generator)
-
-    def uniform_if_wide(bounds: Range) -> Tensor:
-        low, high = bounds
-        return uniform(bounds) if low < high else torch.full((batch,), low)
-
-    circle = (0.0, 2 * math.pi)
-    return EotParams(
-        place=uniform((0.0, 1.0), 2),
-        roll_deg=uniform(config.rotation_deg),
-        yaw_deg=uniform(config.tilt_deg),
-        pitch_deg=uniform(config.tilt_deg),
-        scale=uniform(config.scale),
-        bend=uniform(config.bend),
-        bend_shape=uniform((-1.0, 1.0), BEND_POINTS, 2),
-        gain=uniform(config.gain),
-        shadow=uniform(config.shadow),
-        shadow_angle=uniform(circle),
-        shadow_offset=uniform((-0.4, 0.4)),
-        glare=uniform(config.glare),
-        glare_place=uniform((-0.6, 0.6), 2),
-        glare_size=uniform((0.1, 0.3)),
-        blur_px=uniform(config.blur_px),
-        motion_px=uniform(config.motion_px),
-        motion_angle=uniform(circle),
-        temperature=uniform(config.temperature),
-        noise=uniform(config.noise),
-        grain_place=uniform((0.0, 1.0), 2),
-        gamma=uniform(config.gamma),
-        jpeg=uniform(config.jpeg),
-        grain_seed=int(torch.randint(2**31, (1,), generator=generator)),
-        # drawn last and only where they count, so that the draws of runs without them stay as they were
-        light=uniform((0.0, 1.0)) if len(config.prints) > 1 else torch.zeros(batch),
-        tint=uniform_if_wide(config.tint),
-        prints=config.prints,
-    )
+    """Draw parameters for ``batch`` images from a CPU ``generator``, transform by transform in the order of their ranks."""
+    draw, ranges = BatchDraw(batch, generator, len(config.prints)), config.ranges
+    tensors = {"place": draw.uniform((0.0, 1.0), 2)}
+    for transform in all_transforms():
+        if transform.rank < _SEED_RANK:
+            tensors |= transform.sample(ranges, draw)
+    grain_seed = int(torch.randint(2**31, (1,), generator=generator))
+    for transform in all_transforms():
+        if transform.rank >= _SEED_RANK:
+            tensors |= transform.sample(ranges, draw)
+    return EotParams(tensors, grain_seed, config.prints)
 
 
 def patch_corners(params: EotParams, patch_wh: tuple[float, float], image_wh: tuple[int, int]) -> Tensor:

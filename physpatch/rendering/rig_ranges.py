@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.colour.rig_profile import LightProfile, RigProfile
 from calibration.common.errors import InputError
-from physpatch.records.config import EOT_LIMITS, EotConfig
+from physpatch.records.config import EotConfig
+from physpatch.transforms import parameters
 
 _SPREAD = 0.1  # of the light, beyond what the pictures of the chart happened to have
 _COLOUR_SPREAD = 0.03
@@ -61,14 +62,14 @@ def eot_for_rig(base: EotConfig, profile: RigProfile, size: int = 224) -> EotCon
         [end / white.mean for end in light.white_range] for light, white in zip(profile.lights, balances, strict=True)
     ]
     dark, bright = min(low for low, _ in levels), max(high for _, high in levels)
-    return replace(
-        base,
+    ranges = parameters()
+    return base.changed(
         prints=tuple(light.map for light in profile.lights),
-        gain=_limited("gain", dark * (1 - _SPREAD), bright * (1 + _SPREAD)),
+        gain=ranges["gain"].clipped(dark * (1 - _SPREAD), bright * (1 + _SPREAD)),
         temperature=_spread("temperature", [white.temperature for white in balances]),
         tint=_spread("tint", [white.tint for white in balances]),
-        blur_px=_limited("blur_px", _BLUR_SHARE[0] * min(blurs), _BLUR_SHARE[1] * max(blurs)),
-        noise=_limited("noise", 0.0, 1.5 * max(noises)),
+        blur_px=ranges["blur_px"].clipped(_BLUR_SHARE[0] * min(blurs), _BLUR_SHARE[1] * max(blurs)),
+        noise=ranges["noise"].clipped(0.0, 1.5 * max(noises)),
         gamma=_TONE,
     )
 
@@ -81,9 +82,4 @@ def _seen(light: LightProfile, size: int) -> tuple[float, float]:
 
 
 def _spread(name: str, values: Sequence[float]) -> tuple[float, float]:
-    return _limited(name, min(values) * (1 - _COLOUR_SPREAD), max(values) * (1 + _COLOUR_SPREAD))
-
-
-def _limited(name: str, low: float, high: float) -> tuple[float, float]:
-    least, most = EOT_LIMITS[name]
-    return (min(max(low, least), most), min(max(high, least), most))
+    return parameters()[name].clipped(min(values) * (1 - _COLOUR_SPREAD), max(values) * (1 + _COLOUR_SPREAD))

@@ -20,9 +20,9 @@ from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.rendering.cells import printable_cells
 from physpatch.rendering.eot import sample
-from physpatch.rendering.transforms.print_colour import printed_palette
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
 from physpatch.training.distributed import Processes
+from physpatch.transforms.kernels.print_colour import printed_palette
 from physpatch.victims.protocol import Victim, untouched
 
 _MOST_SNAPSHOTS = 150  # frames of the evolution video

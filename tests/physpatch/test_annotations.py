@@ -30,7 +30,7 @@ CONFIG = TrainConfig(
     object_share=0.6,
     steps=25,
     batch=8,
-    eot=replace(EotConfig.preset("mild"), rotation_deg=(-3.0, 3.0)),
+    eot=EotConfig.preset("mild").changed(rotation_deg=(-3.0, 3.0)),
 )
 
 

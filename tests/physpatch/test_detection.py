@@ -26,7 +26,7 @@ CONFIG = TrainConfig(
     sign_area=0.25,
     steps=25,
     batch=8,
-    eot=replace(EotConfig.preset("mild"), rotation_deg=(-3.0, 3.0)),
+    eot=EotConfig.preset("mild").changed(rotation_deg=(-3.0, 3.0)),
 )
 
 

@@ -15,7 +15,7 @@ from physpatch.records.config import EotConfig, TrainConfig
 from physpatch.rendering.compositing import place_patch
 from physpatch.rendering.eot import EotParams, sample
 from physpatch.rendering.rig_ranges import WhiteBalance, eot_for_rig
-from physpatch.rendering.transforms.print_colour import apply_map, printed_cells, printed_palette
+from physpatch.transforms.kernels.print_colour import apply_map, printed_cells, printed_palette
 
 
 def some_map(domain: str, degree: int, seed: int = 0) -> ColourMap:
@@ -82,7 +82,7 @@ def test_every_image_has_its_own_light() -> None:
 
 def test_placing_prints_the_cells_first() -> None:
     one = some_map("coded", 2)
-    config = replace(EotConfig(), prints=(one,))
+    config = EotConfig().changed(prints=(one,))
     params = sample(config, 2, torch.Generator().manual_seed(0))
     plain = sample(EotConfig(), 2, torch.Generator().manual_seed(0))
     images, cells = torch.rand(2, 3, 64, 64), torch.rand(3, 4, 4)
@@ -91,7 +91,7 @@ def test_placing_prints_the_cells_first() -> None:
 
 
 def test_draws_with_prints_are_replayed_from_their_json() -> None:
-    config = replace(EotConfig(), prints=(some_map("coded", 1), some_map("linear", 3)))
+    config = EotConfig().changed(prints=(some_map("coded", 1), some_map("linear", 3)))
     params = sample(config, 6, torch.Generator().manual_seed(3))
     assert float(params.light.std()) > 0
     again = EotParams.from_dict(params.to_dict())
@@ -102,7 +102,7 @@ def test_draws_with_prints_are_replayed_from_their_json() -> None:
 def test_a_run_with_prints_survives_its_json() -> None:
     import json
 
-    config = TrainConfig(eot=replace(EotConfig(), prints=(some_map("coded", 3),)), profile="0" * 64)
+    config = TrainConfig(eot=EotConfig().changed(prints=(some_map("coded", 3),)), profile="0" * 64)
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 

@@ -6,7 +6,7 @@ printed on a sheet with markers around; and there are things of the same colours
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -114,8 +114,8 @@ class SceneMaker:
         least, largest = np.log(_SIZES_PX[0]), np.log(_SIZES_PX[1] * size)
         sides = np.exp(self._rng.uniform(least, largest, count)) / np.where([t.index >= 0 for t in things], 1, 1.5)
         side = float(np.median(sides))
-        drawn = replace(drawn, scale=torch.from_numpy(sides / side).float())
-        drawn = replace(drawn, blur_px=drawn.blur_px * torch.from_numpy(np.clip(sides / 40, 0.4, 1)).float())
+        drawn = drawn.changed(scale=torch.from_numpy(sides / side).float())
+        drawn = drawn.changed(blur_px=drawn.blur_px * torch.from_numpy(np.clip(sides / 40, 0.4, 1)).float())
         corners = patch_corners(drawn, (side, side), (size, size))
         free = []
         for i, row in enumerate(rows):
@@ -138,7 +138,7 @@ class SceneMaker:
             texels = torch.from_numpy(np.stack([things[i].texels for i in alike])).permute(0, 3, 1, 2)
             group = float(np.median(sides[alike]))
             chosen = drawn.part(torch.tensor(alike))
-            chosen = replace(chosen, scale=chosen.scale * side / group)
+            chosen = chosen.changed(scale=chosen.scale * side / group)
             colours = self._other_inks(texels[:, :3])
             images[alike] = place_at(images[alike], colours, chosen, corners[alike], (group, group), texels[:, 3:])[0]
         return images

@@ -20,6 +20,7 @@ from physpatch.defences.base import Defence
 from physpatch.records.config import TrainConfig
 from physpatch.techniques.base import OnCells
 from physpatch.training.targets import TargetChoice, TargetRule
+from physpatch.transforms import Parameter, Params, SurfaceTransform
 from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo, freeze
 
 CATEGORIES = ("reddish", "greenish", "bluish")
@@ -102,6 +103,17 @@ class PlainLogit(ObjectiveFamily):
 
     def for_classifier(self, target: int | None) -> Objective:
         return Logit(0 if target is None else target)
+
+
+class Stain(SurfaceTransform):
+    """Coffee across the left half of the sheet."""
+
+    name: ClassVar[str] = "stain"
+    summary: ClassVar[str] = "how dark coffee makes the left half"
+    parameters: ClassVar[dict[str, Parameter]] = {"stain": Parameter(0.0, (0.0, 1.0), {"outdoor": (0.1, 0.2)})}
+
+    def apply(self, light: Tensor, x: Tensor, y: Tensor, params: Params) -> Tensor:
+        return light * (1 - params["stain"][:, None, None] * (x < 0))[:, None].to(light)
 
 
 class Last(TargetRule):
