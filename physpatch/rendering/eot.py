@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from calibration.colour.colour_map import ColourMap
-from physpatch.records.config import EotConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.transforms import Range, all_transforms
 
 _SEED_RANK = 150  # of the transforms, where the grain's seed is drawn: as it always was, between jpeg and light

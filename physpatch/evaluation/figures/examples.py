@@ -128,7 +128,7 @@ def measure_heat(victim: Victim, scenes: Iterable[Scene], patch: Patch) -> dict[
 
 def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch: Patch, config: TrainConfig) -> None:
     """A panel of 16 draws of the run's transformations, each with the numbers that made it."""
-    generator = torch.Generator().manual_seed(config.seed)
+    generator = torch.Generator().manual_seed(config.optimisation.seed)
     chosen = torch.randint(len(photographs), (_EOT_SHOWN,), generator=generator)
     size, placing, objects = victim.preprocessing.size, Placing.of(config), photographs.objects
     images = photographs.central(size)[chosen].float() / 255
