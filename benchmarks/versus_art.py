@@ -39,7 +39,7 @@ from physpatch.attack.placement import Placing
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import scenes
 from physpatch.stats.intervals import mean_interval, wilson
-from physpatch.victims.protocol import untouched
+from physpatch.victims.freezing import untouched
 
 _EOT = EotConfig.none().changed(
     rotation_deg=(-ROTATION_DEG, ROTATION_DEG),

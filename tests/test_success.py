@@ -26,7 +26,9 @@ from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.records.config import EotConfig, TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.rendering.eot import sample
-from physpatch.victims.protocol import Detector, Preprocessing, WeightsInfo, box_overlap
+from physpatch.victims.boxes import box_overlap
+from physpatch.victims.detector import Detector
+from physpatch.victims.protocol import Preprocessing, WeightsInfo
 
 SIZE = 96
 OWN, TARGET, OTHER = 0, 1, 2

@@ -32,7 +32,9 @@ from physpatch.records.patch_file import Patch
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.stats.clustered import Observation
 from physpatch.stats.intervals import Difference, Forecast, Rate, forecast
-from physpatch.victims.protocol import Detector, Victim, judged_boxes
+from physpatch.victims.boxes import judged_boxes
+from physpatch.victims.detector import Detector
+from physpatch.victims.protocol import Victim
 
 _MOST_VIEWS = 80
 

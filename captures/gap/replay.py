@@ -26,7 +26,8 @@ from physpatch.records.config import EotConfig
 from physpatch.rendering.compositing import patch_size_px, place_at
 from physpatch.rendering.eot import EotParams, patch_corners, sample
 from physpatch.rendering.rig_ranges import WhiteBalance
-from physpatch.victims.protocol import Victim, untouched
+from physpatch.victims.freezing import untouched
+from physpatch.victims.protocol import Victim
 
 _MOST_TILT_DEG = 85.0
 _CAMERA_JPEG = (

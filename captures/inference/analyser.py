@@ -24,7 +24,10 @@ from captures.sources.frame import NO_SHEET, Frame
 from captures.storage import FrameRow
 from physpatch.attack.placement import known_object
 from physpatch.evaluation.grad_cam import HeatMapper, grad_cam, heat_share
-from physpatch.victims.protocol import Detection, Detector, Letterbox, Preprocessing, Victim, judged_boxes
+from physpatch.victims.boxes import Detection, judged_boxes
+from physpatch.victims.detector import Detector
+from physpatch.victims.letterbox import Letterbox
+from physpatch.victims.protocol import Preprocessing, Victim
 
 Lens = Callable[[tuple[int, ...]], Intrinsics]  # from a frame's (height, width, ...) to its intrinsics
 _TOP = 5

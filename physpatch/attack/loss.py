@@ -11,7 +11,9 @@ from physpatch.attack.penalties import non_printability, offset_palette, total_v
 from physpatch.attack.placement import Region
 from physpatch.rendering.eot import EotParams
 from physpatch.techniques import Technique
-from physpatch.victims.protocol import Detector, Victim, best_scores, judged_scores
+from physpatch.victims.boxes import best_scores, judged_scores
+from physpatch.victims.detector import Detector
+from physpatch.victims.protocol import Victim
 
 
 @dataclass(frozen=True)

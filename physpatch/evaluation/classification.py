@@ -17,7 +17,10 @@ from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.eot import EotParams, sample
 from physpatch.stats.intervals import Difference, Rate, clip_rate, paired_difference, wilson
-from physpatch.victims.protocol import Detector, Victim, judged_scores, untouched
+from physpatch.victims.boxes import judged_scores
+from physpatch.victims.detector import Detector
+from physpatch.victims.freezing import untouched
+from physpatch.victims.protocol import Victim
 
 CONDITIONS = ("patch", *CONTROLS)
 EVALUATION_SEED_OFFSET = 1  # added to a run's seed, so that poses are drawn apart from the training's

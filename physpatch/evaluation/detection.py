@@ -17,13 +17,10 @@ from physpatch.evaluation.classification import CONDITIONS, Evaluation, Outcomes
 from physpatch.records.config import EotConfig
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.stats.intervals import Rate
-from physpatch.victims.protocol import (
-    Detection,
-    Detector,
-    Victim,
-    judged_boxes,
-    untouched,
-)
+from physpatch.victims.boxes import Detection, judged_boxes
+from physpatch.victims.detector import Detector
+from physpatch.victims.freezing import untouched
+from physpatch.victims.protocol import Victim
 
 _LEAST_SCORE = 0.01  # what mAP still counts
 _SIZES_PX = (0.0, 24.0, 48.0, 96.0, 192.0, float("inf"))  # the object's side in the network's input

@@ -23,7 +23,8 @@ from physpatch.rendering.eot import sample
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
 from physpatch.training.distributed import Processes
 from physpatch.transforms.kernels.print_colour import printed_palette
-from physpatch.victims.protocol import Victim, untouched
+from physpatch.victims.freezing import untouched
+from physpatch.victims.protocol import Victim
 
 _MOST_SNAPSHOTS = 150  # frames of the evolution video
 _HEAT_SHARE = 0.15  # of the steps: how long each of several starts is tried

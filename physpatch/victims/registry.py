@@ -8,8 +8,9 @@ from rich.console import Console
 
 from calibration.common.errors import InputError, UnavailableError, unknown_name
 from calibration.common.registry import Registry
+from physpatch.victims.detector import Detector
 from physpatch.victims.families.torchvision_classifiers import TorchvisionClassifiers
-from physpatch.victims.protocol import CatalogueEntry, Detector, Victim, VictimFamily
+from physpatch.victims.protocol import CatalogueEntry, Victim, VictimFamily
 
 FAMILIES = Registry("family of victims", VictimFamily, "physpatch.victims.families", "physpatch.victims")
 PREFERRED, EMBEDDED = "resnet50", "efficientnet_lite0"

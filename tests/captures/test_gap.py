@@ -31,7 +31,7 @@ from physpatch import EotConfig, Patch, TrainConfig, load_victim
 from physpatch.data.photographs import list_photos
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.rig_ranges import eot_for_rig
-from physpatch.victims.protocol import Detector
+from physpatch.victims.detector import Detector
 from printouts import print_on_sign, print_sheets
 
 SEED = 0

@@ -17,7 +17,8 @@ from physpatch.evaluation.grad_cam import grad_cam
 from physpatch.records.config import EotConfig, TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.training.trainer import Trainer
-from physpatch.victims.protocol import Detector, box_overlap
+from physpatch.victims.boxes import box_overlap
+from physpatch.victims.detector import Detector
 from physpatch.victims.registry import catalogue, load_detector, load_victim
 
 CONFIG = TrainConfig(

@@ -30,7 +30,8 @@ from physpatch.records.patch_file import Patch
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.eot import sample
 from physpatch.stats.intervals import Interval, mean_interval, wilson
-from physpatch.victims.protocol import Victim, untouched
+from physpatch.victims.freezing import untouched
+from physpatch.victims.protocol import Victim
 
 _SHOWN_CONDITIONS = ("clean", "grey", "random", "patch")
 _COMPARED_CONDITIONS = ("grey", "random", "patch")

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
+from physpatch.victims.freezing import freeze
 from physpatch.victims.imagenet import imagenet_categories
-from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo, freeze
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import read_state
 
 # Top-1 on ILSVRC's validation photographs: FP32 column of tensorflow/tpu, models/official/efficientnet/lite/README.md.

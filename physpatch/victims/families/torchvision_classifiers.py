@@ -11,17 +11,11 @@ from torchvision import models
 
 from calibration.common.errors import InputError, UnavailableError
 from calibration.common.files import file_sha256
+from physpatch.victims.cam_layers import find_cam_layer
 from physpatch.victims.download import reachable, stall_limit
+from physpatch.victims.freezing import freeze
 from physpatch.victims.imagenet import imagenet_categories
-from physpatch.victims.protocol import (
-    CatalogueEntry,
-    Preprocessing,
-    Victim,
-    VictimFamily,
-    WeightsInfo,
-    find_cam_layer,
-    freeze,
-)
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import read_state
 
 _SHOWN = ("resnet50", "resnet18", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "vgg16", "densenet121")

@@ -12,16 +12,10 @@ from torchvision.models import detection
 
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
+from physpatch.victims.cam_layers import find_cam_layer
+from physpatch.victims.detector import Detector
 from physpatch.victims.families.torchvision_classifiers import cache_file, default_weights, download_weights
-from physpatch.victims.protocol import (
-    CatalogueEntry,
-    Detector,
-    Preprocessing,
-    Victim,
-    VictimFamily,
-    WeightsInfo,
-    find_cam_layer,
-)
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import read_state
 
 _SHOWN = ("fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large")

@@ -20,16 +20,10 @@ from torch import Tensor, nn
 
 from calibration.common.errors import InputError, UnavailableError
 from calibration.common.files import file_sha256
+from physpatch.victims.detector import Detector
 from physpatch.victims.download import reachable, stall_limit
-from physpatch.victims.protocol import (
-    CatalogueEntry,
-    Detector,
-    Preprocessing,
-    Victim,
-    VictimFamily,
-    WeightsInfo,
-    freeze,
-)
+from physpatch.victims.freezing import freeze
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import TRUST_CURE
 
 _SHOWN = ("yolov8n", "yolov8s", "yolov8m", "yolo11n")

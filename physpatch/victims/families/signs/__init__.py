@@ -11,7 +11,8 @@ from typing import ClassVar
 from calibration.common.files import file_sha256
 from physpatch.victims.families.signs.network import WEIGHTS, learned_from, trained_network
 from physpatch.victims.families.ultralytics_detectors import INPUT_PX, PROBE_PX, YoloVictim, cam_layer
-from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo, freeze
+from physpatch.victims.freezing import freeze
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 
 NAME = "signs"
 
