@@ -11,9 +11,9 @@ from torch import Tensor
 
 from calibration.common.errors import InputError
 from calibration.common.success import Aim, FoundBox, Outcome, false_boxes, judge
-from physpatch.attack.placement import Region, object_class
+from physpatch.attack.placement import AttackRegion, object_class
 from physpatch.data.photographs import Photographs
-from physpatch.evaluation.classification import CONDITIONS, Evaluation, Outcomes, rate_over, scenes
+from physpatch.evaluation.classification import CONDITIONS, Evaluation, ViewSuccess, rate_over, scenes
 from physpatch.records.config import EotConfig
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.stats.intervals import Rate
@@ -80,7 +80,7 @@ def evaluate_on_object(
     victim: Victim,
     photographs: Photographs,
     patch: Patch,
-    region: Region,
+    region: AttackRegion,
     *,
     eot: EotConfig | None = None,
     seed: int = 0,
@@ -101,10 +101,10 @@ def evaluate_on_object(
     """
     from torchmetrics.detection import MeanAveragePrecision
 
-    placing = region.placing
-    if placing.object is None or not isinstance(victim, Detector):
+    placement = region.placement
+    if placement.object is None or not isinstance(victim, Detector):
         raise InputError(f"{victim.name} is no detector, or the patch lies on no object")
-    index = object_class(victim, placing.object)
+    index = object_class(victim, placement.object)
     target = None if patch.target is None else victim.target_index(patch.target)
     aim = Aim(region.goal, "image" if region.kind == "image" else "patch", index, target)
     # Harmless ones first: what is found with them is no phantom of the patch.
@@ -113,9 +113,9 @@ def evaluate_on_object(
     precision = {name: MeanAveragePrecision() for name in shown}
     sides: list[float] = []
     with untouched(victim), torch.no_grad():
-        for scene in scenes(victim, photographs, placing, eot or EotConfig(), seed, poses):
+        for scene in scenes(victim, photographs, placement, eot or EotConfig(), seed, poses):
             size = scene.images.shape[-1]
-            own, at_patch = scene.objects, placing.patch_boxes(scene.params, size).tolist()
+            own, at_patch = scene.objects, placement.patch_boxes(scene.params, size).tolist()
             assert own is not None
             objects = scene.boxes or own[:, None].unbind()
             sides += (own[:, 2:] - own[:, :2]).prod(dim=1).sqrt().tolist()
@@ -177,7 +177,7 @@ def _count(
         targeted={c: rate_over(reached[c], fair_target, units) if aimed else Rate(None, None, 0) for c in CONDITIONS},
         untargeted={c: rate_over(wrong[c], fair, units) for c in CONDITIONS},
         target=patch.target,
-        outcomes=Outcomes(
+        success=ViewSuccess(
             fair,
             reached["patch"] if aimed else None,
             wrong["patch"],
