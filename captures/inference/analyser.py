@@ -24,7 +24,7 @@ from captures.sources.frame import NO_SHEET, Frame
 from captures.storage import FrameRow
 from physpatch.attack.placement import known_object
 from physpatch.evaluation.grad_cam import HeatMapper, grad_cam, heat_share
-from physpatch.victims.boxes import Detection, judged_boxes
+from physpatch.victims.boxes import Detection, to_found_boxes
 from physpatch.victims.detector import Detector
 from physpatch.victims.letterbox import Letterbox
 from physpatch.victims.protocol import Preprocessing, Victim
@@ -190,7 +190,7 @@ class Analyser:
         target = None if aimed is None else detector.categories[aimed]
         truth = self._truth(located.frame, detector)
         outcome = judge(
-            judged_boxes(detections, detector.categories),
+            to_found_boxes(detections, detector.categories),
             Aim(self._goal, self._scope, truth, target),
             object_xyxy=_carrier_xyxy(located),
             patch_xyxy=None if located.pose is None else around(located.pose.patch_corners_px.tolist()),

@@ -17,7 +17,7 @@ from physpatch.evaluation.classification import CONDITIONS, Evaluation, ViewSucc
 from physpatch.records.config import EotConfig
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.stats.intervals import Rate
-from physpatch.victims.boxes import Detection, judged_boxes
+from physpatch.victims.boxes import Detection, to_found_boxes
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
@@ -124,7 +124,7 @@ def evaluate_on_object(
                 found = victim.find(scene.bare if cells is None else scene.showing(cells), _LEAST_SCORE)
                 precision[name].update(*_for_metric(found, objects, index))
                 for view, known, on, at in zip(found, harmless, own.tolist(), at_patch, strict=True):
-                    boxes = judged_boxes(view)
+                    boxes = to_found_boxes(view)
                     judged[name].outcomes.append(judge(boxes, aim, object_xyxy=on, patch_xyxy=at))
                     judged[name].false_boxes += len(false_boxes(boxes, known, on))
                     if name in ("clean", "grey"):

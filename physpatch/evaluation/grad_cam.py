@@ -11,7 +11,7 @@ from kornia.filters import gaussian_blur2d
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from physpatch.victims.boxes import Detection, best_scores, found_boxes
+from physpatch.victims.boxes import Detection, best_scores, select_boxes
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
@@ -60,7 +60,7 @@ class HeatMapper:
         seen: list[Detection] = []
 
         def target(output: Tensor) -> Tensor:
-            seen.extend(found_boxes(_apart(output.detach()[None]))[0])
+            seen.extend(select_boxes(_apart(output.detach()[None]))[0])
             chosen = aim(seen)
             return output.sum() * 0 if chosen is None else self._target(*chosen)(output)
 

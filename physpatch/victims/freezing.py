@@ -1,4 +1,4 @@
-"""Keeping a victim frozen while it is attacked, and leaving it as it was found."""
+"""Freezing a victim, for good or while it is attacked."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from physpatch.victims.protocol import Victim
 
 
 def freeze(module: nn.Module, size: int) -> nn.Module:
-    """Eval mode, no parameter gradients, batch norms folded, channels_last: what loaded victims are kept in.
+    """Prepare a network for attacks, in place: eval mode, no parameter gradients, batch norms folded, channels_last.
 
-    ``size`` in pixels is what the module may be tried with.
+    ``size`` is the side, in pixels, of the image with which the folded network is checked.
     """
     module.eval().requires_grad_(False)
     fold_batch_norms(module, size)
@@ -22,7 +22,7 @@ def freeze(module: nn.Module, size: int) -> nn.Module:
 
 @contextmanager
 def untouched(victim: Victim) -> Iterator[None]:
-    """Use a victim frozen and in eval mode; leave mode, ``requires_grad`` and ``grad`` of every part as they were found."""
+    """Freeze a victim inside the block; mode, ``requires_grad`` and ``grad`` of every part are restored afterwards."""
     modes = [(m, m.training) for m in victim.module.modules()]
     parameters = [(p, p.requires_grad, p.grad) for p in victim.module.parameters()]
     victim.module.eval().requires_grad_(False)

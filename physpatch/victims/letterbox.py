@@ -15,9 +15,9 @@ _GREY, _STRIDE = 114, 32
 
 @dataclass(frozen=True, eq=False)
 class Letterbox:
-    """A frame as a detector takes it, as ultralytics does for prediction.
+    """A frame prepared for a detector, as ultralytics does for prediction.
 
-    It is scaled to fit the input's side, centred, and grey around up to the next multiple of the stride.
+    The frame is scaled to fit the input's side, centred, and padded with grey to the next multiple of the stride.
 
     Attributes:
         images: (1, 3, h, w) in [0, 1].
@@ -34,10 +34,10 @@ class Letterbox:
 
     @classmethod
     def of(cls, frame: NDArray[np.uint8], size: int) -> "Letterbox":
-        """Of a (H, W, 3) RGB uint8 frame, for an input of that side."""
+        """Fit a frame (H, W, 3), RGB uint8, into an input of side ``size`` in pixels."""
         height, width = frame.shape[:2]
-        share = size / max(height, width)
-        inner = (round(width * share), round(height * share))
+        scale = size / max(height, width)
+        inner = (round(width * scale), round(height * scale))
         small = frame if inner == (width, height) else cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
         short = [-side % _STRIDE for side in inner]
         left, top = (round(missing / 2 - 0.1) for missing in short)
@@ -46,20 +46,20 @@ class Letterbox:
         return cls(torch.from_numpy(boxed).permute(2, 0, 1)[None] / 255, left, top, *inner, (width, height))
 
     @property
-    def _share(self) -> NDArray[np.float64]:
-        """Pixels there of one of the frame's, across and down: whole pixels make them differ a little."""
+    def _scale(self) -> NDArray[np.float64]:
+        """Scale from the frame to the input, across and down: rounding to whole pixels makes the two differ a little."""
         return np.array([self.width, self.height]) / self.frame_wh
 
-    def back(self, found: Detection) -> Detection:
-        """A box in the frame's own pixels, cut off at its edges."""
-        at = (np.array(found.xyxy).reshape(2, 2) - (self.left, self.top)) / self._share
-        x, y, right, bottom = at.clip(0, self.frame_wh).ravel().tolist()
-        return replace(found, xyxy=(x, y, right, bottom))
+    def back(self, detection: Detection) -> Detection:
+        """Map a box of the input to pixels of the frame, clipped at its edges."""
+        corners = (np.array(detection.xyxy).reshape(2, 2) - (self.left, self.top)) / self._scale
+        x, y, right, bottom = corners.clip(0, self.frame_wh).ravel().tolist()
+        return replace(detection, xyxy=(x, y, right, bottom))
 
     def into(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Points (N, 2) in pixels of the frame as pixels in here."""
-        return points * self._share + (self.left, self.top)
+        """Map points (N, 2) in pixels of the frame to pixels of the input."""
+        return points * self._scale + (self.left, self.top)
 
     def cut(self, heat: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The frame's part of a map (h, w) over all of it."""
+        """Cut the frame's part out of a map (h, w) over the whole input."""
         return heat[self.top : self.top + self.height, self.left : self.left + self.width]

@@ -18,7 +18,10 @@ Guard = Callable[[Tensor], Tensor]  # (B, 3, H, W) RGB in [0, 1] to the same
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From photograph to input: shorter side to ``resize``, central square of ``size``, (x - mean) / std."""
+    """From photograph to input: resize the shorter side, crop the central square, normalise as (x - mean) / std.
+
+    ``resize`` and ``size`` are in pixels.
+    """
 
     size: int
     resize: int
@@ -28,7 +31,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """Where the weights came from, and their SHA-256."""
+    """The source of a network's weights, and their SHA-256."""
 
     source: str
     sha256: str
@@ -36,16 +39,16 @@ class WeightsInfo:
 
 @dataclass(frozen=True, eq=False)
 class Victim:
-    """A frozen network with what is needed to attack, explain and report it.
+    """A frozen network, with what is needed to attack it, explain it and report on it.
 
     Attributes:
         module: maps a normalised batch to its raw output.
         cam_layer: the layer whose activations Grad-CAM weighs; its output is (B, C, h, w).
-        guard: what images go through first, see :func:`physpatch.defences.defended`; None for a bare network.
-        learned_from: the photographs that the network itself was made with, by :func:`physpatch.data.splits.content_id`, as far
-            as its weights tell: no patch is measured on these.
-        published_accuracy: share of ILSVRC's validation photographs that these weights are right on, as their authors
-            published it; None where it is not known.
+        guard: the defence that images pass first, see :func:`physpatch.defences.defended`; None for an undefended network.
+        learned_from: the photographs that the network was trained on, by :func:`physpatch.data.splits.content_id`, as far as
+            its weights record them: no patch is measured on these.
+        published_accuracy: the published share of ILSVRC's validation photographs that these weights classify correctly;
+            None where it is unknown.
     """
 
     name: str
@@ -61,13 +64,13 @@ class Victim:
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters live."""
+        """Return the device of the parameters."""
         return next(self.module.parameters()).device
 
     def raw(self, images: Tensor) -> Tensor:
         """Normalise (B, 3, H, W) RGB in [0, 1] and run the module.
 
-        A guard's gradient is taken for the identity (BPDA, Athalye et al. 2018): that of most is nearly nowhere defined.
+        The backward pass treats a guard as the identity (BPDA, Athalye et al. 2018), because most have no useful gradient.
         """
         if self.guard is not None:
             images = self.guard(images.detach()) + (images - images.detach())
@@ -76,10 +79,10 @@ class Victim:
         return self.module(((images - mean) / std).contiguous(memory_format=torch.channels_last))
 
     def scores(self, images: Tensor) -> Tensor:
-        """One logit for each class: (B, 3, H, W) RGB in [0, 1] to (B, K).
+        """Compute one logit per class: (B, 3, H, W) RGB in [0, 1] to (B, K).
 
-        A classifier's logits belong to a softmax; a detector's are those of its most confident box of each class,
-        each for a sigmoid of its own.
+        A classifier's logits are for a softmax. A detector's are those of its most confident box of each class, each for
+        its own sigmoid.
         """
         return self.raw(images)
 
@@ -91,7 +94,7 @@ class Victim:
         """Find a class by index or by name.
 
         Raises:
-            InputError: no such class; near matches are named.
+            InputError: no such class; the message suggests similar names.
         """
         if re.fullmatch(r"-?\d+", name):
             if not 0 <= int(name) < len(self.categories):
@@ -106,9 +109,9 @@ class Victim:
         raise unknown_name("class", name, self.categories)
 
     def target_index(self, target: dict[str, Any]) -> int | None:
-        """Where a patch's target class stands on this victim, by name; None where it has no such class.
+        """Find a patch's target class on this victim, by name; None where the victim has no such class.
 
-        Another victim may number its classes otherwise. Where two classes have one name, the patch's own index decides.
+        Victims may number their classes differently. Where two classes share the name, the patch's own index decides.
         """
         wanted = normal_name(str(target["name"]))
         named = [i for i, category in enumerate(self.categories) if normal_name(category) == wanted]
@@ -129,8 +132,8 @@ class VictimFamily(ABC):
     """A source of victims, found by :data:`physpatch.victims.registry.FAMILIES`.
 
     Attributes:
-        name: of the family, by which nothing is loaded.
-        summary: one line: what it loads, and by which names.
+        name: of the family; it is not a name to load.
+        summary: one line that says what it loads, and by which names.
     """
 
     name: ClassVar[str]
@@ -138,17 +141,27 @@ class VictimFamily(ABC):
 
     @abstractmethod
     def catalogue(self) -> list[CatalogueEntry]:
-        """List the names worth showing."""
+        """List the victims to show in ``physpatch models``."""
 
     @abstractmethod
     def knows(self, name: str) -> bool:
-        """Tell whether :meth:`load` may be asked for this name or file."""
+        """Tell whether this family loads victims of this name or file."""
 
     @abstractmethod
     def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
-        """Load on the CPU, frozen and in eval mode; a file that could run code only where the person has ``trust`` in it."""
+        """Load a victim on the CPU, frozen and in eval mode.
+
+        Args:
+            name: one that :meth:`knows` accepts.
+            weights: a file of weights; None for the published ones.
+            trust: also load a file that could run code.
+
+        Raises:
+            InputError: an unusable file.
+            UnavailableError: the weights are missing and cannot be downloaded.
+        """
 
 
 def normal_name(name: str) -> str:
-    """Compare class names without case, underscores or hyphens."""
+    """Normalise a class name for comparison: lower case, with spaces for underscores and hyphens."""
     return name.lower().replace("_", " ").replace("-", " ").strip()

@@ -148,7 +148,7 @@ def test_torchvisions_detectors_answer_alike(name: str, tmp_path) -> None:
         torch.testing.assert_close(probabilities[i, :count].sum(dim=1), answer["scores"])
     with grad_cam(victim) as cam:
         assert cam(images.detach(), [1, 2]).shape == (2, 320, 320)
-    with pytest.raises(InputError, match="does not hold weights of fcos_resnet50_fpn"):
+    with pytest.raises(InputError, match="does not hold weights for fcos_resnet50_fpn"):
         load_victim("fcos_resnet50_fpn", weights=tmp_path / "weights.pth")
 
 

@@ -1,8 +1,8 @@
-"""A detector of road signs that comes with physpatch, so that the whole desk experiment needs no network.
+"""A detector of road signs that comes with physpatch, so that a whole experiment needs no network access.
 
-A YOLOv8n, trained by ``python -m physpatch.training.sign_detector.train`` on signs drawn by
-``calibration.sheet.road_signs`` and rendered into photographs by ``scenes.py`` there. It knows these drawings and nothing
-of the road: never judge a car by it.
+It is a YOLOv8n, trained by ``python -m physpatch.training.sign_detector.train`` on signs drawn by
+``calibration.sheet.road_signs`` and rendered into photographs by ``scenes.py`` there. It recognises these drawings only:
+its results say nothing about cars on the road.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ NAME = "signs"
 
 
 class SignDetector(VictimFamily):
-    """The family of one: ``signs``."""
+    """The embedded detector, ``signs``."""
 
     name: ClassVar[str] = "signs"
     summary: ClassVar[str] = "the embedded detector of five road signs"
