@@ -32,8 +32,10 @@ from captures.sources.virtual_rig import VirtualRig
 from captures.viewers.controls import Command, Standing
 from physpatch import Patch, load_victim
 from physpatch.evaluation.grad_cam import grad_cam
+from physpatch.victims.detector import Detector
 from physpatch.victims.families.ultralytics_detectors import YoloVictim
-from physpatch.victims.protocol import Detector, Preprocessing, Victim, WeightsInfo, freeze
+from physpatch.victims.freezing import freeze
+from physpatch.victims.protocol import Preprocessing, Victim, WeightsInfo
 from printouts import print_sheets
 
 CAMERA_FPS = 30.0

@@ -21,7 +21,7 @@ from captures.sources.virtual_rig import VirtualRig
 from captures.storage import read_rows
 from physpatch import Patch, TrainConfig, load_victim
 from physpatch.training.run import held_out_files
-from physpatch.victims.protocol import Detector
+from physpatch.victims.detector import Detector
 from printouts import print_on_sign
 
 _CLASSIFIER = "efficientnet_lite0"  # a session has one; what it says does not count here

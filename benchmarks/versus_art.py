@@ -35,11 +35,11 @@ from numpy.typing import NDArray
 
 from calibration.common.files import read_json, write_json
 from physpatch import EotConfig, Patch, TrainConfig, Trainer, load_photographs, load_victim
-from physpatch.attack.placement import Placing
+from physpatch.attack.placement import Placement
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import scenes
 from physpatch.stats.intervals import mean_interval, wilson
-from physpatch.victims.protocol import untouched
+from physpatch.victims.freezing import untouched
 
 _EOT = EotConfig.none().changed(
     rotation_deg=(-ROTATION_DEG, ROTATION_DEG),
@@ -169,13 +169,13 @@ class Bench:
         self, patches: Sequence[Patch], photographs: Photographs, renderers: Sequence[str] = RENDERERS
     ) -> dict[str, list[dict[str, Any]]]:
         """Each patch's targeted success on photographs that are right with grey and no target there, by renderer."""
-        placing = Placing(AREA, grid=patches[0].grid)
+        placement = Placement(AREA, grid=patches[0].grid)
         grey = patches[0].control("grey")
         shown = (grey, *patches)
         hits = {renderer: np.zeros(len(patches), dtype=int) for renderer in renderers}
         counted = dict.fromkeys(renderers, 0)
         with untouched(self.victim), torch.no_grad():
-            batches = scenes(self.victim, photographs, placing, _EOT, _POSE_SEED)
+            batches = scenes(self.victim, photographs, placement, _EOT, _POSE_SEED)
             for number, scene in enumerate(batches):
                 for renderer in renderers:
                     drawn = (

@@ -28,7 +28,7 @@ from captures.results.recorded_session import RecordedSession
 from captures.session.live_session import film_rig
 from captures.sources.virtual_rig import RIG_HFOV_DEG
 from physpatch import Patch, TrainConfig, Victim, load_victim
-from physpatch.attack.placement import Placing
+from physpatch.attack.placement import Placement
 from physpatch.data.photographs import list_photos, load_photos
 from physpatch.evaluation.classification import Scene
 from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
@@ -118,7 +118,7 @@ def save_training(out: Path, work: Path, victim: Victim, patch: Patch, config: T
     size = victim.preprocessing.size
     images = photographs.central(size)[known].float() / 255
     params = sample(config.eot, len(images), torch.Generator().manual_seed(5))
-    save_pictures(work, victim, Scene(images, labels, params, Placing.of(config)), patch)
+    save_pictures(work, victim, Scene(images, labels, params, Placement.of(config)), patch)
     for name in ("examples", "gradcam"):
         save(out / f"{name}.jpg", cv2.cvtColor(cv2.imread(str(work / f"{name}.png")), cv2.COLOR_BGR2RGB))
 

@@ -18,16 +18,18 @@ from captures.inference.analyser import Analyser
 from captures.inference.region import RegionRule
 from captures.results.success import outcomes
 from captures.storage import FrameRow
-from physpatch.attack.loss import Attack
+from physpatch.attack.loss import AttackLoss
 from physpatch.attack.objectives import choose_objective
-from physpatch.attack.placement import Region
+from physpatch.attack.placement import AttackRegion
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
 from physpatch.rendering.eot import sample
-from physpatch.victims.protocol import Detector, Preprocessing, WeightsInfo, box_overlap
+from physpatch.victims.boxes import box_overlap
+from physpatch.victims.detector import Detector
+from physpatch.victims.protocol import Preprocessing, WeightsInfo
 
 SIZE = 96
 OWN, TARGET, OTHER = 0, 1, 2
@@ -90,7 +92,7 @@ def in_training(victim: FixedDetector, goal: str, target: int | None) -> bool:
     technique.weigh = torch.ones_like
     config = config_for(goal)
     objective = choose_objective("detect", target, goal=goal, on_object=True)
-    attack = Attack(technique, [victim], [objective], Region.of(config, "detect", target))
+    attack = AttackLoss(technique, [victim], [objective], AttackRegion.of(config, "detect", target))
     params = sample(config.eot, 1, torch.Generator().manual_seed(0))
     images, labels = torch.full((1, 3, SIZE, SIZE), 0.5), torch.tensor([OWN])
     return bool(attack(images, labels, params, objects=torch.tensor([OBJECT]))[1])
@@ -106,10 +108,10 @@ def in_evaluation(victim: FixedDetector, goal: str, target: int | None) -> dict[
         torch.tensor([0]),
     )
     patch = patch_for(target)
-    region = Region.of(config_for(goal), "detect", target)
+    region = AttackRegion.of(config_for(goal), "detect", target)
     result = evaluate_on_object(victim, photographs, patch, region, eot=EotConfig.none())
-    said = {"wrong": bool(result.outcomes.wrong)}
-    return said | ({"target": bool(result.outcomes.targeted)} if target is not None else {})
+    said = {"wrong": bool(result.success.wrong)}
+    return said | ({"target": bool(result.success.targeted)} if target is not None else {})
 
 
 def patch_for(target: int | None) -> Patch:

@@ -33,7 +33,7 @@ class SheetPose:
 
     ``homography`` maps the sheet's millimetres to pixels of the undistorted frame, :meth:`to_pixels` on to those of the
     frame itself. Angles in degrees are None where the two planar solutions cannot be told apart. ``patch_corners_px`` is
-    (4, 2), clockwise from the patch's own top left; ``patch_px`` its area in pixels, ``visible`` the share of it that lies
+    (4, 2), clockwise from the patch's own top left; ``patch_area_px`` its area in pixels, ``visible`` the share of it that lies
     in the frame. ``tilt_deg`` is how far the sheet is from facing the camera, which both solutions tell alike.
     """
 
@@ -46,7 +46,7 @@ class SheetPose:
     pitch_deg: float | None
     roll_deg: float
     tilt_deg: float
-    patch_px: float
+    patch_area_px: float
     px_per_cell: float
     visible: float
     markers_seen: int
@@ -221,7 +221,7 @@ def _pose(
         pitch_deg=pitch if known else None,
         roll_deg=roll,
         tilt_deg=math.degrees(math.acos(max(-1.0, min(1.0, float(cv2.Rodrigues(refined[order[0]][0])[0][2, 2]))))),
-        patch_px=area_px,
+        patch_area_px=area_px,
         px_per_cell=math.sqrt(area_px / (rows * columns)),
         visible=_visible(patch, area_px, intrinsics),
         markers_seen=markers,
@@ -253,9 +253,9 @@ def _rms_px(
     return float(np.sqrt(((seen.reshape(-1, 2) - pixels) ** 2).sum(axis=1).mean()))
 
 
-def _visible(patch_px: NDArray[np.float32], area_px: float, intrinsics: Intrinsics) -> float:
+def _visible(corners_px: NDArray[np.float32], area_px: float, intrinsics: Intrinsics) -> float:
     frame = np.array(
         [[0, 0], [intrinsics.width, 0], [intrinsics.width, intrinsics.height], [0, intrinsics.height]], dtype=np.float32
     )
-    shared, _ = cv2.intersectConvexConvex(patch_px, frame)
+    shared, _ = cv2.intersectConvexConvex(corners_px, frame)
     return min(1.0, float(shared) / area_px) if area_px else 0.0

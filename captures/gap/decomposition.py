@@ -32,7 +32,9 @@ from physpatch.records.patch_file import Patch
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.stats.clustered import Observation
 from physpatch.stats.intervals import Difference, Forecast, Rate, forecast
-from physpatch.victims.protocol import Detector, Victim, judged_boxes
+from physpatch.victims.boxes import to_found_boxes
+from physpatch.victims.detector import Detector
+from physpatch.victims.protocol import Victim
 
 _MOST_VIEWS = 80
 
@@ -227,7 +229,7 @@ def _judge(victim: Victim, measure: str, patch: Patch, config: TrainConfig) -> J
         sign, at_patch = view.places(victim.preprocessing.size)
         aim = Aim(goal, config.objective.scope, own, target)
         outcomes = [
-            judge(judged_boxes(detections), aim, object_xyxy=sign, patch_xyxy=at_patch, on_object=on_object)
+            judge(to_found_boxes(detections), aim, object_xyxy=sign, patch_xyxy=at_patch, on_object=on_object)
             for detections in victim.find(inputs.to(victim.device))
         ]
         return _said(outcomes, measure)

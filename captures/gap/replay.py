@@ -20,13 +20,14 @@ from calibration.colour.colour_chart import ChartShot
 from calibration.colour.colour_map import ColourMap
 from calibration.common.success import Edges, around
 from captures.inference.analyser import to_input
-from captures.inference.region import Region
+from captures.inference.region import CropRegion
 from captures.results.recorded_session import Shown
 from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.compositing import patch_size_px, place_at
 from physpatch.rendering.eot import EotParams, patch_corners, sample
 from physpatch.rendering.rig_ranges import WhiteBalance
-from physpatch.victims.protocol import Victim, untouched
+from physpatch.victims.freezing import untouched
+from physpatch.victims.protocol import Victim
 
 _MOST_TILT_DEG = 85.0
 _CAMERA_JPEG = (
@@ -221,7 +222,7 @@ def _inputs(pictures: Tensor, victim: Victim) -> Tensor:
     """(B, 3, h, w) in [0, 1] as the network is given them, through whole grey levels as a camera's frames are."""
     levels = (pictures.permute(0, 2, 3, 1) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
     height, width = levels.shape[1:3]
-    whole = Region(0, 0, width, height)
+    whole = CropRegion(0, 0, width, height)
     return torch.cat([to_input(picture, victim.preprocessing, whole) for picture in levels])
 
 

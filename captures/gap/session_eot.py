@@ -16,7 +16,7 @@ from calibration.camera.sheet_pose import SheetPose
 from calibration.common.errors import InputError
 from calibration.common.files import atomic_path, write_picture
 from captures.gap.session_colours import session_lights
-from captures.inference.region import Region
+from captures.inference.region import CropRegion
 from captures.results.recorded_session import RecordedSession
 from captures.storage import FrameRow
 from physpatch.records.eot_config import EotConfig
@@ -152,11 +152,13 @@ def _scenes(session: RecordedSession, model: str) -> Iterator[tuple[FrameRow, ND
             pose = session.pose(frame)
             if pose is None and row.distance_m is not None:
                 continue  # a sheet is there, and nobody knows where
-            region = Region(*json.loads(row.region)) if row.region else Region(0, 0, frame.shape[1], frame.shape[0])
+            region = (
+                CropRegion(*json.loads(row.region)) if row.region else CropRegion(0, 0, frame.shape[1], frame.shape[0])
+            )
             yield row, _painted_out(frame, pose, region)
 
 
-def _painted_out(frame: NDArray[np.uint8], pose: SheetPose | None, region: Region) -> NDArray[np.uint8]:
+def _painted_out(frame: NDArray[np.uint8], pose: SheetPose | None, region: CropRegion) -> NDArray[np.uint8]:
     """The region without the sheet: its surroundings are drawn in over it (Telea 2004), coarsely."""
     part = region.cut(frame)
     factor = min(1.0, _REPAIR_SIDE / min(part.shape[:2]))

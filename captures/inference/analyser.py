@@ -18,13 +18,16 @@ from calibration.camera.qr_label import SheetLabel
 from calibration.camera.sheet_pose import SheetFinder, SheetPose
 from calibration.common.success import Aim, around, judge, judge_answer
 from calibration.sheet.layout import SheetLayout
-from captures.inference.region import Region, RegionRule
+from captures.inference.region import CropRegion, RegionRule
 from captures.inference.sheet_labels import LabelWatch
 from captures.sources.frame import NO_SHEET, Frame
 from captures.storage import FrameRow
 from physpatch.attack.placement import known_object
 from physpatch.evaluation.grad_cam import HeatMapper, grad_cam, heat_share
-from physpatch.victims.protocol import Detection, Detector, Letterbox, Preprocessing, Victim, judged_boxes
+from physpatch.victims.boxes import Detection, to_found_boxes
+from physpatch.victims.detector import Detector
+from physpatch.victims.letterbox import Letterbox
+from physpatch.victims.protocol import Preprocessing, Victim
 
 Lens = Callable[[tuple[int, ...]], Intrinsics]  # from a frame's (height, width, ...) to its intrinsics
 _TOP = 5
@@ -42,7 +45,7 @@ class Located:
     frame: Frame
     pose: SheetPose | None
     foreign: SheetLabel | None
-    region: Region
+    region: CropRegion
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +190,7 @@ class Analyser:
         target = None if aimed is None else detector.categories[aimed]
         truth = self._truth(located.frame, detector)
         outcome = judge(
-            judged_boxes(detections, detector.categories),
+            to_found_boxes(detections, detector.categories),
             Aim(self._goal, self._scope, truth, target),
             object_xyxy=_carrier_xyxy(located),
             patch_xyxy=None if located.pose is None else around(located.pose.patch_corners_px.tolist()),
@@ -241,7 +244,7 @@ class Analyser:
             yaw_deg=_rounded(pose.yaw_deg if pose else None, 2),
             pitch_deg=_rounded(pose.pitch_deg if pose else None, 2),
             roll_deg=_rounded(pose.roll_deg if pose else None, 2),
-            patch_px=_rounded(pose.patch_px if pose else None, 1),
+            patch_px=_rounded(pose.patch_area_px if pose else None, 1),
             px_per_cell=_rounded(pose.px_per_cell if pose else None, 2),
             label=label,
             patch_xy=json.dumps(pose.patch_corners_px.round(1).astype(float).tolist()) if pose else None,
@@ -290,7 +293,7 @@ def open_analyser(
         )
 
 
-def to_input(image: NDArray[np.uint8], preprocessing: Preprocessing, region: Region | None = None) -> Tensor:
+def to_input(image: NDArray[np.uint8], preprocessing: Preprocessing, region: CropRegion | None = None) -> Tensor:
     """A region of a frame (H, W, 3) RGB uint8, by default its central square, as a classifier's input (1, 3, S, S) in [0, 1].
 
     All of the region is shown: what stands at its edge would be cut away by the usual margin.
@@ -307,7 +310,7 @@ def _heat_in_patch(heat: NDArray[np.float32] | None, frame: Frame, pose: SheetPo
     """Share of a map over the whole frame that lies in the patch."""
     if heat is None or pose is None:
         return None
-    whole = Region(0, 0, frame.image.shape[1], frame.image.shape[0])
+    whole = CropRegion(0, 0, frame.image.shape[1], frame.image.shape[0])
     return heat_share(heat, whole.mask(pose.patch_corners_px, heat.shape))
 
 

@@ -19,7 +19,7 @@ _WORDS = "expected center, frame, sheet, sheet:AREA such as sheet:0.15, or LEFT,
 
 
 @dataclass(frozen=True)
-class Region:
+class CropRegion:
     """A rectangle in pixels of a frame."""
 
     left: int
@@ -49,7 +49,7 @@ class RegionRule:
     """
 
     kind: Literal["center", "frame", "square", "sheet"] = "center"
-    square: Region | None = None
+    square: CropRegion | None = None
     area: float = _DEFAULT_AREA
 
     @classmethod
@@ -78,7 +78,7 @@ class RegionRule:
         left, top, side = (int(n) for n in numbers.groups())
         if side < _SMALLEST_PX:
             raise InputError(f"region {text!r}: a side of {side} pixels is too small; from {_SMALLEST_PX} on")
-        return cls("square", Region(left, top, side, side))
+        return cls("square", CropRegion(left, top, side, side))
 
     @classmethod
     def dragged(cls, start: tuple[float, float], end: tuple[float, float]) -> "RegionRule | None":
@@ -87,22 +87,22 @@ class RegionRule:
         if side < _SMALLEST_PX:
             return None
         left, top = (round(a if b >= a else a - side) for a, b in zip(start, end, strict=True))
-        return cls("square", Region(max(0, left), max(0, top), side, side))
+        return cls("square", CropRegion(max(0, left), max(0, top), side, side))
 
-    def at(self, shape: tuple[int, ...], pose: SheetPose | None) -> Region:
+    def at(self, shape: tuple[int, ...], pose: SheetPose | None) -> CropRegion:
         """The region in a frame of (height, width, ...) in which the sheet has ``pose``; a square is moved into the frame."""
         height, width = shape[:2]
         if self.kind == "frame":
-            return Region(0, 0, width, height)
+            return CropRegion(0, 0, width, height)
         if self.square is not None:
             return _inside(self.square.left, self.square.top, self.square.width, shape)
-        if self.kind == "sheet" and pose is not None and pose.patch_px > 0:
-            side = math.sqrt(pose.patch_px / self.area)
+        if self.kind == "sheet" and pose is not None and pose.patch_area_px > 0:
+            side = math.sqrt(pose.patch_area_px / self.area)
             x, y = pose.patch_corners_px.mean(axis=0)
             side = max(_SMALLEST_PX, min(side, width, height))
             return _inside(round(float(x) - side / 2), round(float(y) - side / 2), round(side), shape)
         side = min(width, height)
-        return Region((width - side) // 2, (height - side) // 2, side, side)
+        return CropRegion((width - side) // 2, (height - side) // 2, side, side)
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raises:
@@ -118,8 +118,8 @@ class RegionRule:
         return f"sheet:{self.area:g}" if self.kind == "sheet" else self.kind
 
 
-def _inside(left: int, top: int, side: int, shape: tuple[int, ...]) -> Region:
+def _inside(left: int, top: int, side: int, shape: tuple[int, ...]) -> CropRegion:
     """The square of that side, or the largest there is, moved into the frame."""
     height, width = shape[:2]
     side = min(side, width, height)
-    return Region(max(0, min(left, width - side)), max(0, min(top, height - side)), side, side)
+    return CropRegion(max(0, min(left, width - side)), max(0, min(top, height - side)), side, side)

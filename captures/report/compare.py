@@ -69,7 +69,7 @@ def _blocks(rates: dict[str, _Rates]) -> list[Block]:
         for key in keys:
             if key[2] == "patch" and key in rates[one] and key in rates[other]:
                 difference = independent_difference(rates[other][key], rates[one][key])
-                told = "yes" if difference.told else "no"
+                told = "yes" if difference.is_significant else "no"
                 rows.append([f"{other} less {one}", key[0], MEASURES[key[1]], str(difference), told])
     blocks.append(Heading("Differences with the patch"))
     if not rows:

@@ -16,7 +16,7 @@ from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector
 from calibration.common.files import read_json
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
-from captures.inference.region import Region
+from captures.inference.region import CropRegion
 from captures.results.aggregation import Tally, tally_of
 from captures.sources.opencv import rgb
 from captures.storage import FrameRow, read_rows
@@ -29,7 +29,7 @@ class Shown:
     row: FrameRow
     picture: NDArray[np.uint8]  # (H, W, 3) RGB
     pose: SheetPose
-    region: Region
+    region: CropRegion
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ class RecordedSession:
             if pose is None or pose.layout.kind != condition:
                 continue
             height, width = frame.shape[:2]
-            region = Region(*json.loads(row.region)) if row.region else Region(0, 0, width, height)
+            region = CropRegion(*json.loads(row.region)) if row.region else CropRegion(0, 0, width, height)
             yield Shown(row, frame, pose, region)
 
     def _raw(self, row: FrameRow) -> Path:

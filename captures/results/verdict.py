@@ -142,7 +142,7 @@ def verdict(
 def _causes(losses: dict[str, Difference], total: Difference) -> list[str]:
     """The step that lost most, and one that lost about as much, if there is one; empty where none is told from chance."""
     told = _told_together(losses)
-    told |= {name for name, loss in losses.items() if loss.told and _share(loss) > _MOST * _share(total)}
+    told |= {name for name, loss in losses.items() if loss.is_significant and _share(loss) > _MOST * _share(total)}
     found = sorted(
         (name for name in told if _share(losses[name]) >= _LEAST_LOSS), key=lambda name: -_share(losses[name])
     )
@@ -181,4 +181,4 @@ def _share(loss: Difference) -> float:
 
 def _is_loss(difference: Difference) -> bool:
     """Whether it is worth naming, and told from chance."""
-    return _share(difference) >= _LEAST_LOSS and difference.told
+    return _share(difference) >= _LEAST_LOSS and difference.is_significant

@@ -31,7 +31,8 @@ from captures.storage import SessionStore, export_csv
 from captures.viewers.controls import Command, Standing, Viewer
 from captures.viewers.overlay import annotate
 from physpatch.records.environment import device_name, versions
-from physpatch.victims.protocol import Detector, Victim
+from physpatch.victims.detector import Detector
+from physpatch.victims.protocol import Victim
 
 SESSIONS_FOLDER = Path("sessions")
 _FPS_WINDOW = 15

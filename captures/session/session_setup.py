@@ -14,7 +14,8 @@ from captures.protocol.plan import Protocol
 from physpatch.attack.objectives import choose_goal
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
-from physpatch.victims.protocol import Detector, Victim, normal_name
+from physpatch.victims.detector import Detector
+from physpatch.victims.protocol import Victim, normal_name
 from physpatch.victims.registry import load_detector, load_victim
 
 

@@ -31,7 +31,8 @@ from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
 from physpatch.records.run_paths import sheet_of
 from physpatch.training.run import held_out_files
-from physpatch.victims.protocol import Detector, Victim
+from physpatch.victims.detector import Detector
+from physpatch.victims.protocol import Victim
 
 
 @dataclass(frozen=True)

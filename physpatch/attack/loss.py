@@ -8,10 +8,12 @@ from torch import Tensor, nn
 
 from physpatch.attack.objectives import Objective
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
-from physpatch.attack.placement import Region
+from physpatch.attack.placement import AttackRegion
 from physpatch.rendering.eot import EotParams
 from physpatch.techniques import Technique
-from physpatch.victims.protocol import Detector, Victim, best_scores, judged_scores
+from physpatch.victims.boxes import best_scores, judged_scores
+from physpatch.victims.detector import Detector
+from physpatch.victims.protocol import Victim
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Penalties:
         return tuple(name for name in ("nps", "tv") if getattr(self, name))
 
 
-class Attack(nn.Module):
+class AttackLoss(nn.Module):
     """From a batch of photographs and a draw of transformations to the loss terms.
 
     The technique is a submodule, so its parameters are the module's only ones; the victims are not, so wrapping the module
@@ -39,7 +41,7 @@ class Attack(nn.Module):
         technique: Technique,
         victims: list[Victim],
         objectives: list[Objective],
-        region: Region,
+        region: AttackRegion,
         penalties: Penalties = Penalties(),
         half_precision: bool = False,
         palette: Tensor | None = None,
@@ -86,9 +88,9 @@ class Attack(nn.Module):
         """
         if cells is None:
             cells = self.technique.cells()
-        placing, size = self._region.placing, images.shape[-1]
-        params = placing.aimed(params, objects, size)
-        composite = placing.compose(images, cells, params)
+        placement, size = self._region.placement, images.shape[-1]
+        params = placement.aimed(params, objects, size)
+        composite = placement.compose(images, cells, params)
         boxes = self._region.boxes(params, objects, size)
         losses: list[dict[str, Tensor]] = []
         fooled = torch.ones(len(images), device=images.device)

@@ -115,7 +115,7 @@ class Carrier:
 
 
 @dataclass(frozen=True, eq=False)
-class Placing:
+class Placement:
     """How a patch is put into photographs.
 
     Attributes:
@@ -134,7 +134,7 @@ class Placing:
     grid: tuple[int, int] = PatchConfig.grid
 
     @classmethod
-    def of(cls, config: TrainConfig) -> "Placing":
+    def of(cls, config: TrainConfig) -> "Placement":
         """As a run asks for.
 
         Raises:
@@ -150,7 +150,7 @@ class Placing:
         return cls.on_sign(carrier, config.object.sign_area)
 
     @classmethod
-    def on_sign(cls, carrier: Carrier, sign_area: float) -> "Placing":
+    def on_sign(cls, carrier: Carrier, sign_area: float) -> "Placement":
         """Place a patch on a sign whose square covers ``sign_area`` of the image at scale 1."""
         return cls(sign_area * carrier.patch_share, carrier)
 
@@ -239,35 +239,35 @@ class Placing:
 
 
 @dataclass(frozen=True)
-class Region:
+class AttackRegion:
     """What a detector shall do, and which of its boxes count.
 
     Attributes:
-        placing: how the patch is put into photographs.
+        placement: how the patch is put into photographs.
         kind: the boxes about the ``object``, those at the ``patch``, or all in the ``image``.
         goal: hide, relabel or appear; for a classifier auto.
     """
 
-    placing: Placing
+    placement: Placement
     kind: str
     goal: str = "auto"
 
     @classmethod
-    def of(cls, config: TrainConfig, task: Task, target: int | None) -> "Region":
+    def of(cls, config: TrainConfig, task: Task, target: int | None) -> "AttackRegion":
         """As a run's goal and scope ask for.
 
         Raises:
             InputError: a goal that cannot be had, see :func:`physpatch.attack.objectives.choose_goal`, or no place for
                 the patch.
         """
-        placing = Placing.of(config)
+        placement = Placement.of(config)
         if task == "classify":
-            return cls(placing, "image")
-        on_object = placing.object is not None
-        goal = choose_goal(config.objective.goal, target, on_object)
-        if config.objective.scope == "image" or (goal == "hide" and not on_object):
-            return cls(placing, "image", goal)
-        return cls(placing, "patch" if goal == "appear" else "object", goal)
+            return cls(placement, "image")
+        on_object = placement.object is not None
+        goal = choose_goal(config.goal, target, on_object)
+        if config.scope == "image" or (goal == "hide" and not on_object):
+            return cls(placement, "image", goal)
+        return cls(placement, "patch" if goal == "appear" else "object", goal)
 
     def boxes(self, params: EotParams, objects: Tensor | None, size: int) -> Tensor | None:
         """Where boxes count in square images of ``size`` pixels: (B, 4), or None for everywhere.
@@ -277,8 +277,8 @@ class Region:
         if self.kind == "image":
             return None
         if self.kind == "patch":
-            return self.placing.patch_boxes(params, size)
-        return objects if self.placing.carrier is None else self.placing.boxes(params, size)
+            return self.placement.patch_boxes(params, size)
+        return objects if self.placement.carrier is None else self.placement.boxes(params, size)
 
 
 def _around(points: Tensor, size: int) -> Tensor:

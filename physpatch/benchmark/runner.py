@@ -15,7 +15,7 @@ from typing import Any
 
 from calibration.common.errors import InputError
 from calibration.common.files import read_json, write_json
-from physpatch.attack.placement import Placing
+from physpatch.attack.placement import Placement
 from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, scenes
 from physpatch.evaluation.figures.examples import measure_heat
 from physpatch.records.config import ObjectiveConfig, OptimisationConfig, PatchConfig, TrainConfig
@@ -106,7 +106,7 @@ class BenchCell:
         """Of its file: readable, and different where any setting is."""
         settings = json.dumps([self.config.to_dict(), self.grid, self.measured_on], sort_keys=True, default=str)
         c = self.config
-        words = f"{c.optimisation.technique}-{c.victim.model}-{self.grid}-{100 * Placing.of(c).area:.3g}pc-{c.objective.target}"
+        words = f"{c.technique}-{c.model}-{self.grid}-{100 * Placement.of(c).area:.3g}pc-{c.target}"
         readable = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in words)
         return f"{readable}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
@@ -172,15 +172,15 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
             one, photographs, patch, config, seed=seed, poses=poses_for(photographs)
         ).to_dict()
     looked_at = islice(
-        scenes(victim, held_out[cell.measured_on[0]], Placing.of(config), config.eot, seed), _HEAT_SCENES
+        scenes(victim, held_out[cell.measured_on[0]], Placement.of(config), config.eot, seed), _HEAT_SCENES
     )
     return {
         "name": cell.name,
         "technique": config.optimisation.technique,
         "model": victim.name,
         "grid": cell.grid,
-        "area": Placing.of(config).area,
-        "target_asked": cell.config.objective.target,
+        "area": Placement.of(config).area,
+        "target_asked": cell.config.target,
         "target": patch.target,
         "target_choice": choice.to_dict(),
         "also": list(config.victim.ensemble),

@@ -10,14 +10,17 @@ from torch import Tensor
 from calibration.common.errors import InputError
 from calibration.common.success import DETECTION_THRESHOLD
 from physpatch.attack.objectives import Objective, choose_objective
-from physpatch.attack.placement import Placing
+from physpatch.attack.placement import Placement
 from physpatch.data.photographs import UNLABELLED, Photographs
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.eot import EotParams, sample
 from physpatch.stats.intervals import Difference, Rate, clip_rate, paired_difference, wilson
-from physpatch.victims.protocol import Detector, Victim, judged_scores, untouched
+from physpatch.victims.boxes import judged_scores
+from physpatch.victims.detector import Detector
+from physpatch.victims.freezing import untouched
+from physpatch.victims.protocol import Victim
 
 CONDITIONS = ("patch", *CONTROLS)
 EVALUATION_SEED_OFFSET = 1  # added to a run's seed, so that poses are drawn apart from the training's
@@ -31,32 +34,32 @@ class Scene:
     images: Tensor  # (B, 3, S, S) in [0, 1] on the victim's device
     labels: Tensor  # (B,)
     params: EotParams
-    placing: Placing
+    placement: Placement
     boxes: tuple[Tensor, ...] = ()  # the objects of one class in each (M, 4), the first of which the patch is put on
 
     def showing(self, patch: Patch) -> Tensor:
         """The photographs with this patch in its poses."""
-        return self.placing.compose(self.images, cells_from_patch(patch, self.images.device), self.params)
+        return self.placement.compose(self.images, cells_from_patch(patch, self.images.device), self.params)
 
     @property
     def bare(self) -> Tensor:
         """The photographs without a patch: as they are, or with a sign that is to carry it."""
-        return self.images if self.placing.carrier is None else self.placing.compose(self.images, None, self.params)
+        return self.images if self.placement.carrier is None else self.placement.compose(self.images, None, self.params)
 
     @property
     def objects(self) -> Tensor | None:
         """The boxes of what the patch is put on, (B, 4); None where it is on nothing."""
         if self.boxes:
             return torch.stack([boxes[0] for boxes in self.boxes])
-        return None if self.placing.carrier is None else self.placing.boxes(self.params, self.images.shape[-1])
+        return None if self.placement.carrier is None else self.placement.boxes(self.params, self.images.shape[-1])
 
     def coverage(self, patch: Patch) -> Tensor:
         """How much of each pixel the patch covers, (B, 1, S, S)."""
-        return self.placing.coverage(self.images, cells_from_patch(patch, self.images.device), self.params)
+        return self.placement.coverage(self.images, cells_from_patch(patch, self.images.device), self.params)
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class ViewSuccess:
     """What happened with the patch in each view, all photographs in one pose after another; bool, (poses * n,)."""
 
     right: Tensor  # with the grey control
@@ -91,14 +94,14 @@ class Evaluation:
     targeted: dict[str, Rate]
     untargeted: dict[str, Rate]
     target: dict[str, Any] | None
-    outcomes: "Outcomes" = field(repr=False)
+    success: "ViewSuccess" = field(repr=False)
     targeted_of_all: dict[str, Rate] = field(default_factory=dict)
     untargeted_of_all: dict[str, Rate] = field(default_factory=dict)
     caution: str | None = None
 
     def differences(self) -> dict[str, dict[str, Difference]]:
         """Success of the patch less each control's, targeted and untargeted, on the views that count; paired by photograph."""
-        seen = self.outcomes
+        seen = self.success
         differences: dict[str, dict[str, Difference]] = {}
         for control, wrong in seen.control_wrong.items():
             targeted = Difference(None, None, 0)
@@ -160,17 +163,17 @@ def evaluate_patch(
     Raises:
         InputError: no labelled photographs.
     """
-    placing = Placing(area, grid=patch.grid)
+    placement = Placement(area, grid=patch.grid)
     target = None if patch.target is None else victim.target_index(patch.target)
     shown = {c: patch if c == "patch" else patch.control(c) for c in CONDITIONS}
     scores: dict[str, list[Tensor]] = {name: [] for name in ("clean", *shown)}
     aimed: dict[str, list[Tensor]] = {name: [] for name in shown}
     labels = []
     with untouched(victim), torch.no_grad():
-        for scene in scenes(victim, photographs, placing, eot or EotConfig(), seed, poses):
+        for scene in scenes(victim, photographs, placement, eot or EotConfig(), seed, poses):
             at = None
             if scope == "patch" and target is not None:
-                at = placing.patch_boxes(scene.params, scene.images.shape[-1])
+                at = placement.patch_boxes(scene.params, scene.images.shape[-1])
             scores["clean"].append(_scores(victim, scene.images, None)[0].cpu())
             for name, cells in shown.items():
                 anywhere, there = _scores(victim, scene.showing(cells), at)
@@ -194,7 +197,7 @@ def _scores(victim: Victim, images: Tensor, at: Tensor | None) -> tuple[Tensor, 
 
 
 def scenes(
-    victim: Victim, photographs: Photographs, placing: Placing, eot: EotConfig, seed: int, poses: int = 1
+    victim: Victim, photographs: Photographs, placement: Placement, eot: EotConfig, seed: int, poses: int = 1
 ) -> Iterator[Scene]:
     """The held-out photographs in batches, with poses drawn by ``seed``; unlabelled ones only for detectors.
 
@@ -212,8 +215,8 @@ def scenes(
             images = kept.images[rows].to(victim.device).float() / 255
             params = sample(eot, len(images), generator)
             boxes = kept.boxes[rows[0] : rows[-1] + 1]
-            scene = Scene(images, kept.labels[rows], params, placing, boxes)
-            yield replace(scene, params=placing.aimed(params, scene.objects, images.shape[-1]))
+            scene = Scene(images, kept.labels[rows], params, placement, boxes)
+            yield replace(scene, params=placement.aimed(params, scene.objects, images.shape[-1]))
 
 
 def _usable(victim: Victim, photographs: Photographs) -> Tensor:
@@ -257,7 +260,7 @@ def _count(
         targeted=targeted,
         untargeted=untargeted,
         target=described,
-        outcomes=Outcomes(
+        success=ViewSuccess(
             right["grey"],
             hits,
             ~right["patch"],
@@ -289,7 +292,7 @@ def defence_effect(bare: Evaluation, defended: Evaluation) -> dict[str, Any]:
 
     Success is compared on views that count with and without the defence. Both evaluations are of the same views.
     """
-    before, after = bare.outcomes, defended.outcomes
+    before, after = bare.success, defended.success
     changes: dict[str, Any] = {"targeted_success_change": None}
     if before.targeted is not None and after.targeted is not None:
         assert before.counts_for_target is not None and after.counts_for_target is not None

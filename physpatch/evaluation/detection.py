@@ -11,19 +11,16 @@ from torch import Tensor
 
 from calibration.common.errors import InputError
 from calibration.common.success import Aim, FoundBox, Outcome, false_boxes, judge
-from physpatch.attack.placement import Region, object_class
+from physpatch.attack.placement import AttackRegion, object_class
 from physpatch.data.photographs import Photographs
-from physpatch.evaluation.classification import CONDITIONS, Evaluation, Outcomes, rate_over, scenes
-from physpatch.records.eot_config import EotConfig
+from physpatch.evaluation.classification import CONDITIONS, Evaluation, ViewSuccess, rate_over, scenes
+from physpatch.records.config import EotConfig
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.stats.intervals import Rate
-from physpatch.victims.protocol import (
-    Detection,
-    Detector,
-    Victim,
-    judged_boxes,
-    untouched,
-)
+from physpatch.victims.boxes import Detection, to_found_boxes
+from physpatch.victims.detector import Detector
+from physpatch.victims.freezing import untouched
+from physpatch.victims.protocol import Victim
 
 _LEAST_SCORE = 0.01  # what mAP still counts
 _SIZES_PX = (0.0, 24.0, 48.0, 96.0, 192.0, float("inf"))  # the object's side in the network's input
@@ -83,7 +80,7 @@ def evaluate_on_object(
     victim: Victim,
     photographs: Photographs,
     patch: Patch,
-    region: Region,
+    region: AttackRegion,
     *,
     eot: EotConfig | None = None,
     seed: int = 0,
@@ -104,10 +101,10 @@ def evaluate_on_object(
     """
     from torchmetrics.detection import MeanAveragePrecision
 
-    placing = region.placing
-    if placing.object is None or not isinstance(victim, Detector):
+    placement = region.placement
+    if placement.object is None or not isinstance(victim, Detector):
         raise InputError(f"{victim.name} is no detector, or the patch lies on no object")
-    index = object_class(victim, placing.object)
+    index = object_class(victim, placement.object)
     target = None if patch.target is None else victim.target_index(patch.target)
     aim = Aim(region.goal, "image" if region.kind == "image" else "patch", index, target)
     # Harmless ones first: what is found with them is no phantom of the patch.
@@ -116,9 +113,9 @@ def evaluate_on_object(
     precision = {name: MeanAveragePrecision() for name in shown}
     sides: list[float] = []
     with untouched(victim), torch.no_grad():
-        for scene in scenes(victim, photographs, placing, eot or EotConfig(), seed, poses):
+        for scene in scenes(victim, photographs, placement, eot or EotConfig(), seed, poses):
             size = scene.images.shape[-1]
-            own, at_patch = scene.objects, placing.patch_boxes(scene.params, size).tolist()
+            own, at_patch = scene.objects, placement.patch_boxes(scene.params, size).tolist()
             assert own is not None
             objects = scene.boxes or own[:, None].unbind()
             sides += (own[:, 2:] - own[:, :2]).prod(dim=1).sqrt().tolist()
@@ -127,7 +124,7 @@ def evaluate_on_object(
                 found = victim.find(scene.bare if cells is None else scene.showing(cells), _LEAST_SCORE)
                 precision[name].update(*_for_metric(found, objects, index))
                 for view, known, on, at in zip(found, harmless, own.tolist(), at_patch, strict=True):
-                    boxes = judged_boxes(view)
+                    boxes = to_found_boxes(view)
                     judged[name].outcomes.append(judge(boxes, aim, object_xyxy=on, patch_xyxy=at))
                     judged[name].false_boxes += len(false_boxes(boxes, known, on))
                     if name in ("clean", "grey"):
@@ -180,7 +177,7 @@ def _count(
         targeted={c: rate_over(reached[c], fair_target, units) if aimed else Rate(None, None, 0) for c in CONDITIONS},
         untargeted={c: rate_over(wrong[c], fair, units) for c in CONDITIONS},
         target=patch.target,
-        outcomes=Outcomes(
+        success=ViewSuccess(
             fair,
             reached["patch"] if aimed else None,
             wrong["patch"],

@@ -11,7 +11,10 @@ from kornia.filters import gaussian_blur2d
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from physpatch.victims.protocol import Detection, Detector, Victim, best_scores, found_boxes, untouched
+from physpatch.victims.boxes import Detection, best_scores, select_boxes
+from physpatch.victims.detector import Detector
+from physpatch.victims.freezing import untouched
+from physpatch.victims.protocol import Victim
 
 if TYPE_CHECKING:  # it takes seconds to import
     from pytorch_grad_cam import GradCAM
@@ -38,7 +41,7 @@ class HeatMapper:
         """Heat maps (B, H, W) in [0, 1] of images (B, 3, H, W) for B class indices.
 
         Of a detector it is the heat of the class's most confident box, or, with ``about`` (B, 4), of the most confident
-        among those about an object there, see :func:`physpatch.victims.protocol.best_scores`.
+        among those about an object there, see :func:`physpatch.victims.boxes.best_scores`.
         """
         places = [None] * len(images) if about is None else about
         return self._maps(images, [self._target(int(c), at) for c, at in zip(classes, places, strict=True)])
@@ -57,7 +60,7 @@ class HeatMapper:
         seen: list[Detection] = []
 
         def target(output: Tensor) -> Tensor:
-            seen.extend(found_boxes(_apart(output.detach()[None]))[0])
+            seen.extend(select_boxes(_apart(output.detach()[None]))[0])
             chosen = aim(seen)
             return output.sum() * 0 if chosen is None else self._target(*chosen)(output)
 

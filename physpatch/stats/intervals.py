@@ -20,7 +20,7 @@ Interval = tuple[float, float]
 class Rate:
     """A share with its 95 % interval. ``rate`` and ``ci95`` are None where nothing was counted.
 
-    Of a single take of a camera ``ci95`` is None too, since it does not tell of others, and ``within95`` is for that take.
+    Of a single clip of a camera ``ci95`` is None too, since it does not tell of others, and ``within95`` is for that clip.
     """
 
     rate: float | None
@@ -44,7 +44,7 @@ class Rate:
         if self.rate is None:
             return "not measured"
         if self.ci95 is None:
-            return f"{percent(self.rate)} in one take, which tells nothing of others"
+            return f"{percent(self.rate)} in one clip, which tells nothing of others"
         return f"{percent(self.rate)} [{100 * self.ci95[0]:.1f}, {100 * self.ci95[1]:.1f}], n = {self.n}"
 
 
@@ -65,7 +65,7 @@ class Difference:
         return asdict(self)
 
     @property
-    def told(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the interval leaves zero out."""
         return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
 
@@ -73,7 +73,7 @@ class Difference:
         if self.difference is None:
             return "not measured"
         if self.ci95 is None:
-            return f"{100 * self.difference:+.1f} points between two takes, which tell nothing of others"
+            return f"{100 * self.difference:+.1f} points between two clips, which tell nothing of others"
         low, high = (100 * end for end in self.ci95)
         return f"{100 * self.difference:+.1f} points [{low:+.1f}, {high:+.1f}], n = {self.n}"
 
@@ -288,7 +288,7 @@ def forecast(
 ) -> Forecast | None:
     """Compare predicted with measured shares, clip by clip or cell by cell; None without any.
 
-    ``alike``: pairs come from the same takes, so that no interval can be drawn from their number.
+    ``alike``: pairs come from the same clips, so that no interval can be drawn from their number.
     """
     p, m = np.asarray(predicted, dtype=float), np.asarray(measured, dtype=float)
     if not len(p):

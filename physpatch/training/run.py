@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 import physpatch
 from calibration.common.errors import InputError
 from calibration.common.files import atomic_path, read_json, write_json
-from physpatch.attack.placement import Placing, Region, object_class
+from physpatch.attack.placement import AttackRegion, Placement, object_class
 from physpatch.data.photographs import (
     UNLABELLED,
     Photo,
@@ -161,7 +161,7 @@ def measure_patch(
     if config.object.name is None:
         return evaluate_patch(victim, photographs, patch, area=config.patch.area, scope=config.objective.scope, **more)
     target = None if patch.target is None else victim.target_index(patch.target)
-    return evaluate_on_object(victim, photographs, patch, Region.of(config, victim.task, target), **more)
+    return evaluate_on_object(victim, photographs, patch, AttackRegion.of(config, victim.task, target), **more)
 
 
 def split_photographs(config: TrainConfig, victim: Victim) -> tuple[Photographs, Photographs]:
@@ -380,7 +380,7 @@ def _finish(
     save_evolution(folder / "evolution.mp4", trainer.history)
     save_eot_samples(folder / "eot.png", victim, held_out if len(held_out) else materials.train, patch, config)
     if len(held_out):
-        scene = next(scenes(victim, held_out, Placing.of(config), config.eot, seed))
+        scene = next(scenes(victim, held_out, Placement.of(config), config.eot, seed))
         results["grad_cam"] = save_pictures(folder, victim, scene, patch)
     write_json(folder / "run.json", record | {"status": "finished", "results": results})
 

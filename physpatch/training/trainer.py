@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from calibration.common.errors import InputError, PhyspatchError
-from physpatch.attack.loss import Attack, Penalties
+from physpatch.attack.loss import AttackLoss, Penalties
 from physpatch.attack.objectives import choose_objective
-from physpatch.attack.placement import Region, object_class
+from physpatch.attack.placement import AttackRegion, object_class
 from physpatch.data.batch_sampler import BatchSource
 from physpatch.data.photographs import Photographs
 from physpatch.records.config import TrainConfig
@@ -23,10 +23,11 @@ from physpatch.rendering.eot import sample
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
 from physpatch.training.distributed import Processes
 from physpatch.transforms.kernels.print_colour import printed_palette
-from physpatch.victims.protocol import Victim, untouched
+from physpatch.victims.freezing import untouched
+from physpatch.victims.protocol import Victim
 
 _MOST_SNAPSHOTS = 150  # frames of the evolution video
-_HEAT_SHARE = 0.15  # of the steps: how long each of several starts is tried
+_TRIAL_SHARE = 0.15  # of the steps: how long each of several starts is tried
 _VALIDATION_EVERY = 5  # one photograph in so many is kept from training where starts compete
 _VALIDATION_MOST = 64
 _VALIDATION_SEED_OFFSET = 2
@@ -84,8 +85,8 @@ class Trainer:
         self.victim, self.config, self.target = victim, config, target
         self._victims = [victim, *others]
         self._processes = processes or Processes.alone()
-        self._region = Region.of(config, victim.task, target)
-        self._rows = self._processes.rows(config.optimisation.batch)
+        self._region = AttackRegion.of(config, victim.task, target)
+        self._rows = self._processes.rows(config.batch)
         self._objectives = [
             choose_objective(
                 v.task,
@@ -126,8 +127,11 @@ class Trainer:
                     self._technique.zero_grad(set_to_none=True)  # or the next step would add to this one's
                     raise
                 self.step = record.step
-                if self.step <= self._heat * self.config.optimisation.restarts and self.step % self._heat == 0:
-                    self._end_heat()
+                if (
+                    self.step <= self._restart_trial_steps * self.config.restarts
+                    and self.step % self._restart_trial_steps == 0
+                ):
+                    self._end_restart_trial()
                 if self.step % self._every == 0:
                     self._history.append(printable_cells(self._technique.cells()))
                 yield record
@@ -135,7 +139,7 @@ class Trainer:
     @property
     def total_steps(self) -> int:
         """Those asked for, and the heats of the starts that do not go on."""
-        return self.config.optimisation.steps + self._heat * (self.config.optimisation.restarts - 1)
+        return self.config.steps + self._restart_trial_steps * (self.config.restarts - 1)
 
     @property
     def patch(self) -> Patch:
@@ -147,7 +151,7 @@ class Trainer:
     @property
     def term_names(self) -> tuple[str, ...]:
         """Names of the loss terms, the keys of :attr:`StepRecord.terms`."""
-        return self._attack.term_names
+        return self._attack_loss.term_names
 
     @property
     def history(self) -> list[Any]:
@@ -176,12 +180,12 @@ class Trainer:
         self._generator.set_state(state["generator"])
         self._history = [cells.numpy() for cells in state["history"]]
         self._leader = (float(state["leader_loss"]), part("leader.")) if "leader_loss" in state else None
-        self._begin(min(self.step // self._heat, self.config.optimisation.restarts - 1))
+        self._begin(min(self.step // self._restart_trial_steps, self.config.restarts - 1))
         self._technique.restore(part("technique."))
 
     @property
-    def _heat(self) -> int:
-        return max(1, round(_HEAT_SHARE * self.config.optimisation.steps))
+    def _restart_trial_steps(self) -> int:
+        return max(1, round(_TRIAL_SHARE * self.config.steps))
 
     def _begin(self, number: int) -> None:
         """Make the technique of one of the starts, and the attack around it."""
@@ -195,7 +199,8 @@ class Trainer:
         half = config.victim.precision == "bfloat16" or (
             config.victim.precision == "auto" and self.victim.device.type == "cuda"
         )
-        self._attack = Attack(
+        half = config.precision == "bfloat16" or (config.precision == "auto" and self.victim.device.type == "cuda")
+        self._attack_loss = AttackLoss(
             self._technique,
             self._victims,
             self._objectives,
@@ -204,18 +209,18 @@ class Trainer:
             half,
             printed_palette(config.eot.prints) if config.eot.prints else None,
         )
-        self._shared = self._processes.wrap(self._attack)
+        self._shared = self._processes.wrap(self._attack_loss)
 
-    def _end_heat(self) -> None:
+    def _end_restart_trial(self) -> None:
         """Compare the start that has just been tried; after the last, go on with the best."""
         if self.config.optimisation.restarts == 1:
             return
         loss = self._validation_loss()
         if self._leader is None or loss < self._leader[0]:
             self._leader = (loss, self._technique.state())
-        number = self.step // self._heat
-        self._begin(min(number, self.config.optimisation.restarts - 1))
-        if number == self.config.optimisation.restarts:
+        number = self.step // self._restart_trial_steps
+        self._begin(min(number, self.config.restarts - 1))
+        if number == self.config.restarts:
             self._technique.restore(self._leader[1])
 
     @torch.no_grad()
@@ -227,7 +232,7 @@ class Trainer:
         images, chosen, objects = source.draw(generator)
         params = sample(self.config.eot, len(images), generator)
         labels = source.labels() if self._object is None else torch.full_like(kept.labels, self._object)
-        terms, _ = self._attack(images, labels[chosen].to(images.device), params, objects=objects)
+        terms, _ = self._attack_loss(images, labels[chosen].to(images.device), params, objects=objects)
         return float(terms.sum())
 
     def _own_labels(self) -> Tensor:
@@ -262,7 +267,7 @@ class Trainer:
         self, technique: GradientFree, images: Tensor, labels: Tensor, params: Any, objects: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Each candidate on the same batch, so that they differ by nothing else; what is reported is their mean."""
-        judged = [self._attack(images, labels, params, cells, objects) for cells in technique.candidates()]
+        judged = [self._attack_loss(images, labels, params, cells, objects) for cells in technique.candidates()]
         terms = torch.stack([terms for terms, _ in judged])
         losses = self._processes.mean(terms.sum(dim=1))
         if torch.isfinite(losses).all():

@@ -10,15 +10,15 @@ _TOLERANCE = 1e-3  # of the output's largest magnitude
 def fold_batch_norms(module: nn.Module, size: int) -> int:
     """Fold, in place, each batch norm in eval mode whose input is the output of one convolution and of nothing else.
 
-    The pairs are those that one forward pass shows, so it works for any module, traceable or not. The result is compared
-    with the network as it was, and undone where the two differ.
+    One forward pass finds the pairs, so this works for any module, traceable or not. The outputs before and after are
+    compared, and the folding is undone where they differ.
 
     Args:
         module: maps (1, 3, size, size) to a tensor or a tuple that begins with one.
-        size: of the pass, in pixels.
+        size: side of the image of that pass, in pixels.
 
     Returns:
-        How many were folded.
+        The number of batch norms folded.
     """
     probe = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     pairs = _pairs(module, probe)

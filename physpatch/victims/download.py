@@ -1,4 +1,4 @@
-"""Weights from a hub: tried for seconds, never hanging, failing with the cure."""
+"""Downloads of weights that fail within seconds instead of hanging."""
 
 import http.client
 import socket
@@ -12,7 +12,7 @@ _STALL_SECONDS = 10.0
 
 
 def reachable(url: str, seconds: float = _PROBE_SECONDS) -> bool:
-    """Whether ``url`` answers within ``seconds``.
+    """Tell whether ``url`` answers within ``seconds``.
 
     The probe runs in a daemon thread, because a name look-up on a cut-off network can block longer than any socket
     timeout.
@@ -23,7 +23,7 @@ def reachable(url: str, seconds: float = _PROBE_SECONDS) -> bool:
         try:
             request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "physpatch"})
             urllib.request.urlopen(request, timeout=seconds).close()
-        except (OSError, ValueError, http.client.HTTPException):  # a refusal of the server is an OSError too
+        except (OSError, ValueError, http.client.HTTPException):  # OSError includes refusals by the server
             return
         answered.set()
 
@@ -35,7 +35,7 @@ def reachable(url: str, seconds: float = _PROBE_SECONDS) -> bool:
 
 @contextmanager
 def stall_limit(seconds: float = _STALL_SECONDS) -> Iterator[None]:
-    """Let no socket opened inside the block wait longer than ``seconds`` for data."""
+    """Limit to ``seconds`` how long a socket opened inside the block waits for data."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -5,7 +5,7 @@ from functools import cache
 
 @cache
 def imagenet_categories() -> tuple[str, ...]:
-    """The class names in index order."""
+    """Return the class names in index order."""
     from torchvision.models._meta import _IMAGENET_CATEGORIES
 
     return tuple(_IMAGENET_CATEGORIES)

@@ -1,4 +1,4 @@
-"""Finding a victim by name or file. A family is one module of ``families``, or behind an entry point ``physpatch.victims``."""
+"""Victims by name or file. A family is a module of ``families``, or comes from an entry point ``physpatch.victims``."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,8 +8,9 @@ from rich.console import Console
 
 from calibration.common.errors import InputError, UnavailableError, unknown_name
 from calibration.common.registry import Registry
+from physpatch.victims.detector import Detector
 from physpatch.victims.families.torchvision_classifiers import TorchvisionClassifiers
-from physpatch.victims.protocol import CatalogueEntry, Detector, Victim, VictimFamily
+from physpatch.victims.protocol import CatalogueEntry, Victim, VictimFamily
 
 FAMILIES = Registry("family of victims", VictimFamily, "physpatch.victims.families", "physpatch.victims")
 PREFERRED, EMBEDDED = "resnet50", "efficientnet_lite0"
@@ -32,14 +33,14 @@ def load_victim(
     Args:
         name: a name from ``physpatch models``, any torchvision classifier, an ultralytics detector, a detector's FILE.pt,
             or ``auto``: resnet50 where its weights are cached or can be downloaded, else the embedded efficientnet_lite0.
-        weights: a file of weights for that architecture, instead of the published ones.
-        device: ``auto``, ``cpu``, ``cuda`` or one of several, ``cuda:1``.
-        trust: let a file run the code that its pickle carries: only for files of one's own.
-        say: receives one line that tells what ``auto`` chose.
+        weights: a weights file for that architecture, instead of the published weights.
+        device: ``auto``, ``cpu``, ``cuda``, or one of several such as ``cuda:1``.
+        trust: let a file run the code in its pickle: use it only for your own files.
+        say: receives one line that says what ``auto`` chose.
 
     Raises:
         InputError: unknown name or unusable file.
-        UnavailableError: the weights are not here and cannot be downloaded; the message names the cure.
+        UnavailableError: the weights are missing and cannot be downloaded; the message says what to do.
     """
     if name == "auto" and weights is None:
         return _load_auto(device, say)
@@ -59,18 +60,16 @@ def load_detector(name: str, *, device: str = "auto", trust: bool = False) -> De
     """Load a detector that finds boxes in frames.
 
     Raises:
-        InputError: the name is a classifier's, or cannot be loaded.
+        InputError: the name is a classifier's, or the detector cannot be loaded.
     """
     victim = load_victim(name, device=device, trust=trust)
     if not isinstance(victim, Detector):
-        raise InputError(
-            f"{name} is a classifier; a detector is needed here, such as signs, yolov8n or a FILE.pt of ultralytics"
-        )
+        raise InputError(f"{name} is a classifier; give a detector, such as signs, yolov8n or a FILE.pt of ultralytics")
     return victim
 
 
 def _load_auto(device: str, say: Callable[[str], None]) -> Victim:
-    """resnet50 where its weights are cached or can be downloaded, else the embedded network; says which."""
+    """Load resnet50 where its weights are cached or can be downloaded, else the embedded network; say which."""
     cached = TorchvisionClassifiers().cached(PREFERRED)
     try:
         victim = load_victim(PREFERRED, device=device)
@@ -85,7 +84,7 @@ def choose_device(device: str) -> torch.device:
     """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
-        InputError: cuda asked for and not there, or an unknown device.
+        InputError: an unknown device, or cuda where there is none.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -93,7 +92,7 @@ def choose_device(device: str) -> torch.device:
     if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
         raise unknown_name("device", device, ("auto", "cpu", "cuda"))
     if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError("no CUDA device is visible to torch here; use --device cpu or auto")
+        raise InputError("torch sees no CUDA device; use --device cpu or auto")
     return torch.device(device)
 
 
@@ -102,12 +101,12 @@ def _families() -> Iterator[VictimFamily]:
 
 
 def catalogue() -> list[CatalogueEntry]:
-    """The rows of ``physpatch models``."""
+    """List the rows of ``physpatch models``."""
     return [entry for family in _families() for entry in family.catalogue()]
 
 
 def all_names() -> list[str]:
-    """Every name that can be typed, for near matches."""
+    """List every name that can be given, for suggestions."""
     from torchvision import models
 
     return [entry.name for entry in catalogue()] + models.list_models(module=models)

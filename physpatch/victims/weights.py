@@ -1,4 +1,4 @@
-"""State dicts from files, without running what a pickle might carry unless the person trusts it."""
+"""State dicts from files. Code in a pickle runs only where the user trusts the file."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,16 @@ import torch
 
 from calibration.common.errors import InputError
 
-TRUST_CURE = "if it carries code and you trust who made it: --trust-weights"
+TRUST_CURE = "if it contains code and you trust its author, add --trust-weights"
 
 
 def read_state(file: Path, trust: bool = False) -> dict[str, torch.Tensor]:
-    """A state dict from .safetensors or .pth, also where it lies under ``state_dict`` in a checkpoint.
+    """Read a state dict from .safetensors or .pth, or from under ``state_dict`` in a checkpoint.
 
-    ``trust`` lets a pickle run its code: only for files of one's own.
+    ``trust`` lets a pickle run its code: use it only for your own files.
 
     Raises:
-        InputError: missing, damaged, carrying more than tensors, or no state dict.
+        InputError: the file is missing or damaged, contains more than tensors, or holds no state dict.
     """
     try:
         if file.suffix == ".safetensors":
@@ -29,7 +29,7 @@ def read_state(file: Path, trust: bool = False) -> dict[str, torch.Tensor]:
         raise InputError(f"no weights file {file}") from error
     except Exception as error:  # torch, pickle and safetensors each raise their own
         cure = "" if trust else f"; {TRUST_CURE}"
-        raise InputError(f"{file} is not a plain file of weights ({str(error).splitlines()[0]}){cure}") from error
+        raise InputError(f"{file} is not a plain weights file ({str(error).splitlines()[0]}){cure}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):

@@ -55,7 +55,7 @@ def test_patch_pixels_follow_from_distance(rig: VirtualRig) -> None:
     )
     side_px = rig.intrinsics.fx * 0.1 / 0.4
     assert found is not None
-    assert found.patch_px == pytest.approx(side_px**2, rel=0.02)
+    assert found.patch_area_px == pytest.approx(side_px**2, rel=0.02)
     assert found.px_per_cell == pytest.approx(side_px / 10, rel=0.01)
 
 

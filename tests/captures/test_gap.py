@@ -31,7 +31,7 @@ from physpatch import EotConfig, Patch, TrainConfig, load_victim
 from physpatch.data.photographs import list_photos
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.rig_ranges import eot_for_rig
-from physpatch.victims.protocol import Detector
+from physpatch.victims.detector import Detector
 from printouts import print_on_sign, print_sheets
 
 SEED = 0
@@ -81,7 +81,7 @@ def test_the_planted_cause_is_named(cause: str, gap_of) -> None:
     first, last = gap.steps[0].rate, gap.steps[-1].rate
     assert first.rate is not None and last.rate is not None and first.rate > 0.8 and last.rate < 0.4
     (lost,) = [step.loss for step in gap.steps if step.name == gap.cause]
-    assert lost is not None and lost.told and "What helps: " in gap.sentence
+    assert lost is not None and lost.is_significant and "What helps: " in gap.sentence
     assert [step.name for step in gap.steps] == [*STEPS, "captured"]
     assert len(gap.example) == 6 and all(picture.shape == (224, 224, 3) for _, picture in gap.example)
     assert "example" in gap.to_dict() and json.dumps(gap.to_dict())
@@ -113,10 +113,10 @@ def test_the_cells_of_one_take_are_no_independent_units(film, gap_of, victim) ->
     assert one.unit == many.unit == "pose cell" and gap_of("resolution").unit == "clip"
     assert one.total.difference is not None and one.total.difference > 0.5
     assert (one.total.ci95, one.total.n, one.cause) == (None, 1, None)
-    assert all(step.rate.ci95 is None and (step.loss is None or not step.loss.told) for step in one.steps)
+    assert all(step.rate.ci95 is None and (step.loss is None or not step.loss.is_significant) for step in one.steps)
     assert "One take tells nothing of others" in one.sentence
     assert one.prediction is None or one.prediction.slope_ci95 is None
-    assert many.cause == "sized" and many.total.told and many.total.n == many.steps[0].rate.n > 5
+    assert many.cause == "sized" and many.total.is_significant and many.total.n == many.steps[0].rate.n > 5
 
 
 def test_what_could_not_be_measured_is_said(film, gap_of, victim, monkeypatch) -> None:
@@ -319,4 +319,4 @@ def test_a_harmless_sheet_on_a_sign_has_nothing_to_lose(victim, tmp_path: Path) 
     size = signs.preprocessing.size
     before = cv2.resize(view.picture, (size, size), interpolation=cv2.INTER_AREA).astype(float)
     changed = np.abs(steps[0].astype(float) - before).max(axis=-1) > 40
-    assert changed.sum() == pytest.approx(shown.pose.patch_px * (size / view.picture.shape[0]) ** 2, rel=0.1)
+    assert changed.sum() == pytest.approx(shown.pose.patch_area_px * (size / view.picture.shape[0]) ** 2, rel=0.1)

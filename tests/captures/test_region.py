@@ -7,7 +7,7 @@ import pytest
 
 from calibration.common.errors import InputError
 from captures.inference.analyser import to_input
-from captures.inference.region import Region, RegionRule
+from captures.inference.region import CropRegion, RegionRule
 from physpatch.victims.protocol import Preprocessing
 
 SHAPE = (480, 640, 3)
@@ -16,22 +16,22 @@ PLAIN = Preprocessing(32, 36, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 def sheet_at(x: float, y: float, side: float):
     corners = np.array([[x, y], [x + side, y], [x + side, y + side], [x, y + side]], np.float32)
-    return SimpleNamespace(patch_corners_px=corners, patch_px=side * side)
+    return SimpleNamespace(patch_corners_px=corners, patch_area_px=side * side)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("center", Region(80, 0, 480, 480)),
-        ("frame", Region(0, 0, 640, 480)),
-        ("10,20,100", Region(10, 20, 100, 100)),
-        ("600,20,100", Region(540, 20, 100, 100)),  # moved into the frame
-        ("900,20,100", Region(540, 20, 100, 100)),  # as when a phone is turned
-        ("0,0,9999", Region(0, 0, 480, 480)),
-        ("sheet:0.25", Region(240, 190, 120, 120)),
+        ("center", CropRegion(80, 0, 480, 480)),
+        ("frame", CropRegion(0, 0, 640, 480)),
+        ("10,20,100", CropRegion(10, 20, 100, 100)),
+        ("600,20,100", CropRegion(540, 20, 100, 100)),  # moved into the frame
+        ("900,20,100", CropRegion(540, 20, 100, 100)),  # as when a phone is turned
+        ("0,0,9999", CropRegion(0, 0, 480, 480)),
+        ("sheet:0.25", CropRegion(240, 190, 120, 120)),
     ],
 )
-def test_regions_by_their_words(text: str, expected: Region) -> None:
+def test_regions_by_their_words(text: str, expected: CropRegion) -> None:
     rule = RegionRule.parse(text)
     assert str(rule) == text and rule.at(SHAPE, sheet_at(270, 220, 60)) == expected
 
@@ -43,7 +43,7 @@ def test_a_square_that_follows_the_sheet_keeps_the_patchs_share() -> None:
         region = rule.at(SHAPE, pose)
         assert region.mask(pose.patch_corners_px, (224, 224)).mean() == pytest.approx(0.15, abs=0.02)
     assert rule.at(SHAPE, None) == RegionRule().at(SHAPE, None)  # while none is seen
-    assert rule.at(SHAPE, sheet_at(0, 0, 460)) == Region(0, 0, 480, 480)  # no larger than the frame
+    assert rule.at(SHAPE, sheet_at(0, 0, 460)) == CropRegion(0, 0, 480, 480)  # no larger than the frame
 
 
 @pytest.mark.parametrize("text", ["centre-ish", "sheet:2", "sheet:x", "1,2", "1,2,3", "-5,0,100", "frame:2", ""])

@@ -144,9 +144,9 @@ def test_one_take_claims_no_interval_over_takes_and_the_fixed_is_named() -> None
     tally = tally_of(shown_by_hand(), "blue thing")
     rate = tally.rate("m", "target", "patch")
     assert (rate.rate, rate.ci95, rate.n) == (0.5, None, 1) and rate.within95 is not None
-    assert "one take" in str(rate) and "within95" in rate.to_dict()
+    assert "one clip" in str(rate) and "within95" in rate.to_dict()
     (found,) = [c.difference for c in tally.comparisons() if c.measure == "target"]
-    assert found.ci95 is None and not found.told and "two takes" in str(found)
+    assert found.ci95 is None and not found.is_significant and "two clips" in str(found)
     design = tally.design()
     assert (design.takes, design.poses) == (2, 3)
     assert design.fixed == ("training seed", "print", "camera", "light", "scene")
@@ -166,7 +166,7 @@ def test_takes_are_what_intervals_are_over() -> None:
     rate = tally.rate("m", "target", "patch")
     assert rate == clustered_rate(expected) and rate.n == 3 and rate.ci95 is not None
     (difference,) = [c.difference for c in tally.comparisons() if c.measure == "target"]
-    harmless = [replace(one, take=one.take - 1, share=0.0) for one in expected]  # type: ignore[operator]
+    harmless = [replace(one, clip=one.clip - 1, share=0.0) for one in expected]  # type: ignore[operator]
     assert difference == clustered_difference(expected, harmless) and difference.n == 3
 
 

@@ -12,7 +12,9 @@ from torch import nn
 from captures.storage import COLUMNS, FrameRow
 from physpatch.data.photographs import Photographs
 from physpatch.records.patch_file import Patch
-from physpatch.victims.protocol import Detector, Preprocessing, Victim, WeightsInfo, freeze
+from physpatch.victims.detector import Detector
+from physpatch.victims.freezing import freeze
+from physpatch.victims.protocol import Preprocessing, Victim, WeightsInfo
 
 ROOT = Path(__file__).parents[2]
 HELPERS = ROOT / "tests/helpers"

@@ -12,7 +12,7 @@ from support import ROOT, colour_detector
 
 from calibration.common.errors import InputError
 from physpatch.attack.objectives import choose_objective
-from physpatch.attack.placement import Placing, Region
+from physpatch.attack.placement import AttackRegion, Placement
 from physpatch.data.annotations import read_annotations
 from physpatch.data.batch_sampler import BatchSource
 from physpatch.data.photographs import load_photographs, load_photos, photos_for, split
@@ -127,17 +127,17 @@ def test_labels_that_cannot_be_used_say_why(folder: Path) -> None:
 def test_the_patch_lies_where_the_box_says(folder: Path, at: tuple[float, float]) -> None:
     victim = colour_detector()
     photographs = load_photos(photos_for(victim, str(folder), "stop"), victim.preprocessing)
-    placing = Placing.of(CONFIG.changed(object_at=at))
+    placement = Placement.of(replace(CONFIG, object_at=at))
     still = EotConfig.none()
-    (scene,) = scenes(victim, photographs, placing, still, seed=0)
-    boxes = placing.patch_boxes(scene.params, 96)
+    (scene,) = scenes(victim, photographs, placement, still, seed=0)
+    boxes = placement.patch_boxes(scene.params, 96)
     assert photographs.objects is not None
     own = photographs.objects
     side = own[:, 2:] - own[:, :2]
     wanted = own[:, :2] + side * torch.tensor(at)
     torch.testing.assert_close((boxes[:, :2] + boxes[:, 2:]) / 2, wanted, atol=0.02, rtol=0)
     torch.testing.assert_close((boxes[:, 2:] - boxes[:, :2]).prod(dim=1), 0.6 * side.prod(dim=1), rtol=0.01, atol=0)
-    white = scene.placing.compose(scene.images, torch.ones(3, 10, 10), scene.params)
+    white = scene.placement.compose(scene.images, torch.ones(3, 10, 10), scene.params)
     changed = (white - scene.images).abs().amax(dim=1) > 0.2
     for mask, box in zip(changed, boxes, strict=True):
         y, x = mask.nonzero().float().unbind(dim=1)
@@ -161,7 +161,7 @@ def test_a_patch_on_labelled_objects_hides_them_and_photographs_are_the_units(fo
     losses = [record.loss for record in trainer]
     assert losses[-1] < 0.5 * losses[0]
     told = evaluate_on_object(
-        victim, held_out, trainer.patch, Region.of(CONFIG, "detect", None), eot=CONFIG.eot, poses=4
+        victim, held_out, trainer.patch, AttackRegion.of(CONFIG, "detect", None), eot=CONFIG.eot, poses=4
     )
     assert told.untargeted["patch"].n == len(held_out.units.unique()) and told.n == len(held_out)
     rate = told.untargeted["patch"].rate
@@ -170,7 +170,7 @@ def test_a_patch_on_labelled_objects_hides_them_and_photographs_are_the_units(fo
 
 def test_goals_and_scopes() -> None:
     def region(target: int | None, **more) -> tuple[str, str]:
-        made = Region.of(CONFIG.changed(**more), "detect", target)
+        made = AttackRegion.of(replace(CONFIG, **more), "detect", target)
         return made.goal, made.kind
 
     assert region(None) == ("hide", "object") and region(1) == ("relabel", "object")
@@ -209,16 +209,16 @@ def test_a_phantom_counts_at_the_patch_and_not_elsewhere(folder: Path) -> None:
     assert trainer.term_names == ("appear",) and len(list(trainer)) == 15
     grey = replace(trainer.patch.control("grey"), target=trainer.patch.target)
     here, anywhere = (
-        evaluate_on_object(victim, photographs, grey, Region.of(config.changed(scope=scope), "detect", 1))
+        evaluate_on_object(victim, photographs, grey, AttackRegion.of(replace(config, scope=scope), "detect", 1))
         for scope in ("patch", "image")
     )
-    assert here.outcomes.targeted is not None and anywhere.outcomes.targeted is not None
-    assert not here.outcomes.targeted.any() and anywhere.outcomes.targeted.all()
+    assert here.success.targeted is not None and anywhere.success.targeted is not None
+    assert not here.success.targeted.any() and anywhere.success.targeted.all()
 
 
 def test_aiming_without_objects_changes_nothing() -> None:
     params = sample(EotConfig(), 3, torch.Generator().manual_seed(0))
-    assert Placing(0.1).aimed(params, None, 96) is params
+    assert Placement(0.1).aimed(params, None, 96) is params
 
 
 @pytest.mark.skipif(not COCO128.is_dir(), reason=f"the photographs of coco128 are not at {COCO128}")

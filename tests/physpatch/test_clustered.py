@@ -1,4 +1,4 @@
-"""Rates over takes of several pose cells: the estimators by hand, and their intervals' coverage."""
+"""Rates over clips of several pose cells: the estimators by hand, and their intervals' coverage."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from session_intervals import coverage
 from physpatch.stats.clustered import Observation, clustered_change, clustered_difference, clustered_rate
 
 
-def test_the_mean_is_weighted_and_counts_takes() -> None:
+def test_the_mean_is_weighted_and_counts_clips() -> None:
     observations = [Observation("a", 0, 1.0, 0.5), Observation("a", 1, 0.0), Observation("b", 0, 1.0)]
     rate = clustered_rate([*observations, Observation("c", 0, 1.0, 0.0)])
     assert rate.rate == pytest.approx(0.6) and rate.n == 2
@@ -16,7 +16,7 @@ def test_the_mean_is_weighted_and_counts_takes() -> None:
     assert clustered_rate([]).rate is None and clustered_rate([Observation("a", 0, 1.0, 0.0)]).n == 0
 
 
-def test_takes_that_differ_widen_the_interval_and_cells_that_differ_too() -> None:
+def test_clips_that_differ_widen_the_interval_and_cells_that_differ_too() -> None:
     def width(shares: list[list[float]]) -> float:
         rate = clustered_rate([Observation(t, c, share) for t, row in enumerate(shares) for c, share in enumerate(row)])
         assert rate.rate == pytest.approx(0.5) and rate.ci95 is not None
@@ -24,19 +24,19 @@ def test_takes_that_differ_widen_the_interval_and_cells_that_differ_too() -> Non
 
     alike = width([[0.5, 0.5, 0.5]] * 4)
     cells_differ = width([[0.0, 0.5, 1.0]] * 4)
-    takes_differ = width([[0.0] * 3, [0.0] * 3, [1.0] * 3, [1.0] * 3])
-    assert alike < cells_differ and alike < takes_differ
+    clips_differ = width([[0.0] * 3, [0.0] * 3, [1.0] * 3, [1.0] * 3])
+    assert alike < cells_differ and alike < clips_differ
 
 
-def test_takes_that_agree_do_not_show_that_all_would() -> None:
+def test_clips_that_agree_do_not_show_that_all_would() -> None:
     for n, least in ((3, 0.5), (10, 0.15)):
-        rate = clustered_rate([Observation(take, cell, 0.0) for take in range(n) for cell in range(12)])
+        rate = clustered_rate([Observation(clip, cell, 0.0) for clip in range(n) for cell in range(12)])
         assert rate.rate == 0 and rate.ci95 is not None and rate.ci95[0] < 1e-9 and rate.ci95[1] > least
 
 
 def test_only_cells_of_both_are_compared() -> None:
-    ones = [Observation(take, cell, 1.0) for take in range(3) for cell in range(4)]
-    others = [Observation(take + 3, cell, 0.0) for take in range(3) for cell in range(2, 6)]
+    ones = [Observation(clip, cell, 1.0) for clip in range(3) for cell in range(4)]
+    others = [Observation(clip + 3, cell, 0.0) for clip in range(3) for cell in range(2, 6)]
     difference = clustered_difference(ones, others)
     assert difference.difference == pytest.approx(1) and difference.n == 3 and difference.ci95 is not None
     assert clustered_difference(ones, [replace(one, cell=9) for one in others]).n == 0
@@ -44,20 +44,20 @@ def test_only_cells_of_both_are_compared() -> None:
     assert single.difference == pytest.approx(1) and single.ci95 is None and single.n == 1
 
 
-def test_a_change_takes_off_what_takes_and_cells_do_to_both() -> None:
-    """Takes and cells differ much and change alike: the change is as good as known, and none is claimed of one take."""
-    before = [Observation(take, cell, 0.2 + 0.2 * take + 0.1 * cell) for take in range(4) for cell in range(3)]
+def test_a_change_takes_off_what_clips_and_cells_do_to_both() -> None:
+    """Clips and cells differ much and change alike: the change is as good as known, and none is claimed of one clip."""
+    before = [Observation(clip, cell, 0.2 + 0.2 * clip + 0.1 * cell) for clip in range(4) for cell in range(3)]
     after = [replace(one, share=one.share - 0.15) for one in before]
     change = clustered_change(before, after)
     assert change.difference == pytest.approx(0.15) and change.n == 4 and change.ci95 is not None
-    apart = clustered_difference(before, [replace(one, take=one.take + 4) for one in after])  # type: ignore[operator]
-    assert apart.difference == pytest.approx(0.15) and change.told and not apart.told
+    apart = clustered_difference(before, [replace(one, clip=one.clip + 4) for one in after])  # type: ignore[operator]
+    assert apart.difference == pytest.approx(0.15) and change.is_significant and not apart.is_significant
     single = clustered_change(before[:3], after[:3])
     assert single.difference == pytest.approx(0.15) and (single.ci95, single.n) == (None, 1)
     assert clustered_change(before, []).n == 0
 
 
-def test_intervals_hold_what_is_true_however_much_takes_differ() -> None:
+def test_intervals_hold_what_is_true_however_much_clips_differ() -> None:
     """A small run of benchmarks/session_intervals.py, whose bounds are narrower."""
     result = coverage(150, 1)
     assert result["worst"][0] > 0.88

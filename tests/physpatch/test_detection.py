@@ -11,14 +11,15 @@ from torchvision.ops import box_iou
 
 from calibration.common.errors import InputError
 from physpatch.attack.objectives import choose_objective
-from physpatch.attack.placement import Region
+from physpatch.attack.placement import AttackRegion
 from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.evaluation.grad_cam import grad_cam
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
 from physpatch.training.trainer import Trainer
-from physpatch.victims.protocol import Detector, box_overlap
+from physpatch.victims.boxes import box_overlap
+from physpatch.victims.detector import Detector
 from physpatch.victims.registry import catalogue, load_detector, load_victim
 
 CONFIG = TrainConfig.of(
@@ -86,7 +87,7 @@ def test_a_patch_on_a_sign_is_trained_to_hide_it_and_measured_beside_its_control
     losses = [record.loss for record in trainer]
     assert losses[-1] < 0.5 * losses[0]
     calm = replace(colour_photographs(20, 96, seed=3), images=torch.full((20, 3, 96, 96), 110, dtype=torch.uint8))
-    region = Region.of(CONFIG, "detect", None)
+    region = AttackRegion.of(CONFIG, "detect", None)
     told = evaluate_on_object(victim, calm, trainer.patch, region, eot=CONFIG.eot, poses=2)
     result = told.to_dict()
     assert result["object"] == "stop" and result["n"] == 20 and result["poses"] == 2
@@ -106,7 +107,7 @@ def test_a_patch_on_a_sign_is_trained_to_hide_it_and_measured_beside_its_control
 def test_a_false_box_and_another_class_are_told_apart() -> None:
     victim = colour_detector()
     blue = Patch(np.full((4, 4, 3), (0, 0, 255), np.uint8), {"index": 1, "name": "pedestrian crossing"}, {})
-    region = Region.of(CONFIG.changed(grid=(4, 4), object_share=0.6), "detect", 1)
+    region = AttackRegion.of(replace(CONFIG, grid=(4, 4), object_share=0.6), "detect", 1)
     images = torch.full((6, 3, 96, 96), 110, dtype=torch.uint8)
     images[:, 0, :24, :24], images[:, 1:, :24, :24] = 255, 0  # a red square that is no sign
     photographs = replace(colour_photographs(6, 96), images=images)
@@ -114,7 +115,7 @@ def test_a_false_box_and_another_class_are_told_apart() -> None:
     assert told.accuracy["patch"] == 0
     # the red square is found without a patch too; boxes of parts of the blue one are not
     assert told.false_boxes["grey"] == told.false_boxes["random"] == 0 < told.false_boxes["patch"]
-    assert (told.outcomes.targeted is not None) and told.outcomes.targeted.any()
+    assert (told.success.targeted is not None) and told.success.targeted.any()
 
 
 def test_a_classifier_and_a_detector_without_such_signs_are_refused(tiny_victim, photographs) -> None:
@@ -148,7 +149,7 @@ def test_torchvisions_detectors_answer_alike(name: str, tmp_path) -> None:
         torch.testing.assert_close(probabilities[i, :count].sum(dim=1), answer["scores"])
     with grad_cam(victim) as cam:
         assert cam(images.detach(), [1, 2]).shape == (2, 320, 320)
-    with pytest.raises(InputError, match="does not hold weights of fcos_resnet50_fpn"):
+    with pytest.raises(InputError, match="does not hold weights for fcos_resnet50_fpn"):
         load_victim("fcos_resnet50_fpn", weights=tmp_path / "weights.pth")
 
 

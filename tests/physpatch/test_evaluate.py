@@ -8,7 +8,7 @@ import torch
 from support import CATEGORIES
 
 from calibration.common.errors import InputError
-from physpatch.attack.placement import Placing
+from physpatch.attack.placement import Placement
 from physpatch.evaluation.classification import evaluate_patch, scenes
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
@@ -79,8 +79,8 @@ def test_photographs_easier_than_those_of_the_published_accuracy_are_cautioned_a
 
 
 def test_every_patch_is_shown_at_the_same_poses(tiny_victim, held_out) -> None:
-    (scene, *_) = scenes(tiny_victim, held_out, Placing(0.2), EotConfig(), seed=5)
-    (again, *_) = scenes(tiny_victim, held_out, Placing(0.2), EotConfig(), seed=5)
+    (scene, *_) = scenes(tiny_victim, held_out, Placement(0.2), EotConfig(), seed=5)
+    (again, *_) = scenes(tiny_victim, held_out, Placement(0.2), EotConfig(), seed=5)
     one, other = scene.coverage(flat((255, 0, 0), None)), again.coverage(flat((0, 0, 255), None))
     assert torch.equal(one, other)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from physpatch.attack.placement import Placing
+from physpatch.attack.placement import Placement
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import Scene, scenes
 from physpatch.evaluation.figures.examples import measure_heat, save_pictures
@@ -22,7 +22,7 @@ BLUE = Patch(np.full((4, 4, 3), (0, 0, 255), np.uint8), {"index": 2, "name": "bl
 
 
 def views(victim: Victim, photographs: Photographs) -> list[Scene]:
-    return list(scenes(victim, photographs, Placing(0.4), EotConfig(), seed=0))
+    return list(scenes(victim, photographs, Placement(0.4), EotConfig(), seed=0))
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ from support import ColourNet, colour_photographs, CATEGORIES
 from physpatch.records.config import TrainConfig
 from physpatch.training.distributed import Processes
 from physpatch.training.trainer import Trainer
-from physpatch.victims.protocol import Preprocessing, Victim, WeightsInfo, freeze
+from physpatch.victims.freezing import freeze
+from physpatch.victims.protocol import Preprocessing, Victim, WeightsInfo
 
 torch.set_num_threads(1)
 out, *techniques = sys.argv[1:]

@@ -81,7 +81,7 @@ def test_every_image_has_its_own_light() -> None:
     torch.testing.assert_close(own[1], apply_map(batch[1:2], prints[1])[0])
 
 
-def test_placing_prints_the_cells_first() -> None:
+def test_placement_prints_the_cells_first() -> None:
     one = some_map("coded", 2)
     config = EotConfig().changed(prints=(one,))
     params = sample(config, 2, torch.Generator().manual_seed(0))

@@ -75,7 +75,7 @@ def test_its_weights_are_small_plain_numbers_with_their_recipe() -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(InputError, match="does not hold weights of the signs' detector"):
+    with pytest.raises(InputError, match="does not hold weights for the detector of signs"):
         load_victim("signs", weights=tmp_path / "other.pth")
     with pytest.raises(InputError, match="no weights file"):
         trained_network(tmp_path / "gone.safetensors")

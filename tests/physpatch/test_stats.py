@@ -150,9 +150,9 @@ def test_paired_differences_see_what_single_rates_do_not() -> None:
     control = [0.0, 0.2, 0.4, 0.6, 0.8] * 3
     patch = [min(1.0, rate + 0.2) for rate in control]
     paired = paired_difference(patch, control)
-    assert paired.difference == pytest.approx(0.2) and paired.told and paired.n == 15
+    assert paired.difference == pytest.approx(0.2) and paired.is_significant and paired.n == 15
     apart = independent_difference(clip_rate(patch), clip_rate(control))
-    assert apart.difference == pytest.approx(0.2) and not apart.told
+    assert apart.difference == pytest.approx(0.2) and not apart.is_significant
     assert str(paired).startswith("+20.0 points [+") and paired_difference([], []).difference is None
     assert paired_difference([1.0], [0.0]).ci95 == (-1.0, 1.0)
     with pytest.raises(ValueError):

@@ -111,22 +111,22 @@ def test_unusable_weight_files_are_refused_and_never_run(tmp_path: Path, resnet5
     (tmp_path / "text.pth").write_text("hello")
     torch.save([1, 2], tmp_path / "list.pth")
     for name, words in {
-        "hostile.pth": "not a plain file of weights.* if it carries code and you trust who made it: --trust-weights",
-        "text.pth": "not a plain file of weights",
+        "hostile.pth": "not a plain weights file.* if it contains code and you trust its author, add --trust-weights",
+        "text.pth": "not a plain weights file",
         "list.pth": "holds no state dict",
         "none.pth": "no weights file",
     }.items():
         with pytest.raises(InputError, match=words):
             load_victim("resnet50", weights=tmp_path / name)
     for model in ("signs", "ssdlite320_mobilenet_v3_large", "efficientnet_lite0"):
-        with pytest.raises(InputError, match="not a plain file of weights"):
+        with pytest.raises(InputError, match="not a plain weights file"):
             load_victim(model, weights=tmp_path / "hostile.pth")
     assert not witness.exists()
     for name in ("text.pth", "list.pth"):
         with pytest.raises(InputError, match=r"not a plain file|holds no state dict"):
             load_victim("efficientnet_lite0", weights=tmp_path / name)
     for model in ("vgg11", "efficientnet_lite0"):
-        with pytest.raises(InputError, match=f"does not hold weights of {model}"):
+        with pytest.raises(InputError, match=f"does not hold weights for {model}"):
             load_victim(model, weights=resnet50_file)
 
 
@@ -296,9 +296,9 @@ def test_hostile_and_wrong_checkpoints_are_refused(tmp_path: Path) -> None:
     torch.save({"model": SegmentationModel("yolov8n-seg.yaml", verbose=False)}, tmp_path / "masks.pt")
     torch.save({"model": RTDETRDetectionModel("rtdetr-resnet50.yaml", verbose=False)}, tmp_path / "rtdetr.pt")
     for name, words in {
-        "masks.pt": "holds no detection model but SegmentationModel; physpatch takes YOLO's",
+        "masks.pt": "holds no detection model but SegmentationModel; give a YOLO detection checkpoint",
         "rtdetr.pt": "holds no detection model but RTDETRDetectionModel",
-        "hostile.pt": "loaded safely.*; if it carries code and you trust who made it: --trust-weights",
+        "hostile.pt": "loaded safely.*; if it contains code and you trust its author, add --trust-weights",
         "number.pt": "holds no detection model",
         "text.pt": "loaded safely",
     }.items():

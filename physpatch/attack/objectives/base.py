@@ -20,7 +20,7 @@ class Objective(Protocol):
     def success(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Tell which images of the batch are fooled, as ``calibration.common.success`` says: (B,) bool.
 
-        A detector's scores are those of the boxes that count, see ``physpatch.victims.protocol.judged_scores``.
+        A detector's scores are those of the boxes that count, see ``physpatch.victims.boxes.judged_scores``.
         """
         ...
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.common.success import DETECTION_THRESHOLD
-from physpatch.attack.placement import Placing, object_class
+from physpatch.attack.placement import Placement, object_class
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import Scene
 from physpatch.evaluation.figures.pictures import heat_overlay
@@ -30,7 +30,8 @@ from physpatch.records.patch_file import Patch
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.eot import sample
 from physpatch.stats.intervals import Interval, mean_interval, wilson
-from physpatch.victims.protocol import Victim, untouched
+from physpatch.victims.freezing import untouched
+from physpatch.victims.protocol import Victim
 
 _SHOWN_CONDITIONS = ("clean", "grey", "random", "patch")
 _COMPARED_CONDITIONS = ("grey", "random", "patch")
@@ -130,12 +131,12 @@ def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch
     """A panel of 16 draws of the run's transformations, each with the numbers that made it."""
     generator = torch.Generator().manual_seed(config.optimisation.seed)
     chosen = torch.randint(len(photographs), (_EOT_SHOWN,), generator=generator)
-    size, placing, objects = victim.preprocessing.size, Placing.of(config), photographs.objects
+    size, placement, objects = victim.preprocessing.size, Placement.of(config), photographs.objects
     images = photographs.central(size)[chosen].float() / 255
-    params = placing.aimed(
+    params = placement.aimed(
         sample(config.eot, _EOT_SHOWN, generator), None if objects is None else objects[chosen], size
     )
-    composite = placing.compose(images, cells_from_patch(patch), params)
+    composite = placement.compose(images, cells_from_patch(patch), params)
     pictures = (composite.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
     tiles = [
         Tile(
@@ -154,8 +155,8 @@ def _look(victim: Victim, scene: Scene, patch: Patch) -> _Seen:
     for name in ("grey", "random", "patch"):
         images[name] = scene.showing(patch if name == "patch" else patch.control(name))
     labels, objects = scene.labels, scene.objects
-    if scene.placing.object is not None:
-        labels = torch.full_like(labels, object_class(victim, scene.placing.object))
+    if scene.placement.object is not None:
+        labels = torch.full_like(labels, object_class(victim, scene.placement.object))
     with untouched(victim), torch.no_grad():
         confidences = {
             name: victim.confidences(scores_about(victim, batch, objects)).cpu() for name, batch in images.items()

@@ -27,8 +27,8 @@ from calibration.common.files import atomic_path
 from physpatch.data.photographs import list_photos, open_rgb
 from physpatch.data.splits import content_id, detector_parts
 from physpatch.training.sign_detector.scenes import NAMES, SceneMaker, Truth
+from physpatch.victims.boxes import Detection
 from physpatch.victims.families.signs.network import RECIPE, WEIGHTS, new_network
-from physpatch.victims.protocol import Detection
 
 _SIZES = {192: 28, 256: 16, 320: 10, 384: 7}  # side of the scenes: how many in a batch, of about as many pixels
 _POOL = 48  # batches that are kept to be used again

@@ -13,7 +13,8 @@ from physpatch.records.config import TrainConfig
 from physpatch.rendering.compositing import place_patch
 from physpatch.rendering.eot import EotParams, sample
 from physpatch.training.targets.base import TargetChoice, TargetRule
-from physpatch.victims.protocol import Victim, normal_name, untouched
+from physpatch.victims.freezing import untouched
+from physpatch.victims.protocol import Victim, normal_name
 
 _FAVOUR_DRAWS = 6  # batches of random patches that make the first list
 _FIRST_LIST = 40  # classes that random patches favour and that race

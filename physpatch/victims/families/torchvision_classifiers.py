@@ -1,4 +1,4 @@
-"""Any torchvision classifier by name, with torchvision's own download and cache, or with a file of weights."""
+"""Torchvision's classifiers by name, with torchvision's own download and cache, or with a weights file."""
 
 import sys
 import urllib.error
@@ -11,24 +11,18 @@ from torchvision import models
 
 from calibration.common.errors import InputError, UnavailableError
 from calibration.common.files import file_sha256
+from physpatch.victims.cam_layers import find_cam_layer
 from physpatch.victims.download import reachable, stall_limit
+from physpatch.victims.freezing import freeze
 from physpatch.victims.imagenet import imagenet_categories
-from physpatch.victims.protocol import (
-    CatalogueEntry,
-    Preprocessing,
-    Victim,
-    VictimFamily,
-    WeightsInfo,
-    find_cam_layer,
-    freeze,
-)
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import read_state
 
 _SHOWN = ("resnet50", "resnet18", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "vgg16", "densenet121")
 
 
 class TorchvisionClassifiers(VictimFamily):
-    """The family of ``torchvision.models``' classifiers."""
+    """The classifiers of ``torchvision.models``."""
 
     name: ClassVar[str] = "torchvision-classifiers"
     summary: ClassVar[str] = "any torchvision classifier, by its name"
@@ -65,7 +59,7 @@ class TorchvisionClassifiers(VictimFamily):
         )
 
     def cached(self, name: str) -> bool:
-        """Whether a download is not needed."""
+        """Tell whether the published weights are in the cache."""
         return cache_file(default_weights(name)).is_file()
 
     def _entry(self, name: str) -> CatalogueEntry:
@@ -77,23 +71,30 @@ class TorchvisionClassifiers(VictimFamily):
 
 
 def default_weights(name: str) -> Any:
+    """Return torchvision's recommended weights of a model."""
     return models.get_model_weights(name).DEFAULT  # IMAGENET1K_V2 for resnet50
 
 
 def cache_file(preset: Any) -> Path:
+    """Return the path at which torchvision caches these weights."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(preset.url).name
 
 
 def download_weights(name: str, preset: Any) -> Path:
-    """The cached file, fetched into torchvision's cache first where it is missing."""
+    """Download weights into torchvision's cache unless they are there, and return the cached file.
+
+    Raises:
+        UnavailableError: the download is impossible or failed; the message says what to do.
+    """
     file = cache_file(preset)
     if file.is_file():
         return file
     cure = (
-        f"download {preset.url} elsewhere to {file}, give --weights FILE, or use --model efficientnet_lite0 (embedded)"
+        f"download {preset.url} on another machine and copy it to {file}, give --weights FILE, or use --model "
+        "efficientnet_lite0 (embedded)"
     )
     if not reachable(preset.url):
-        raise UnavailableError(f"the weights of {name} are not here and their host does not answer; {cure}")
+        raise UnavailableError(f"the weights of {name} are not cached and their host does not answer; {cure}")
     try:
         with stall_limit():
             preset.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
@@ -103,7 +104,7 @@ def download_weights(name: str, preset: Any) -> Path:
 
 
 def _build(name: str, file: Path, state: dict[str, torch.Tensor], size: int) -> tuple[nn.Module, int]:
-    """The network with these weights, and its number of classes, which the weights tell."""
+    """Build the network with these weights; its number of classes follows from the weights."""
     options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):  # their published weights expect the older normalisation
         options = {"aux_logits": False, "init_weights": False, "transform_input": True}
@@ -116,5 +117,5 @@ def _build(name: str, file: Path, state: dict[str, torch.Tensor], size: int) -> 
         network = models.get_model(name, weights=None, num_classes=classes, **options)
         network.load_state_dict({k: v for k, v in state.items() if not k.lower().startswith("aux")})
     except (KeyError, RuntimeError, ValueError) as error:
-        raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{file} does not hold weights for {name}: {str(error).splitlines()[0]}") from error
     return network, classes

@@ -1,4 +1,4 @@
-"""Any torchvision detector by name, with torchvision's own download and cache, or with a file of weights."""
+"""Torchvision's detectors by name, with torchvision's own download and cache, or with a weights file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,53 +12,45 @@ from torchvision.models import detection
 
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
+from physpatch.victims.cam_layers import find_cam_layer
+from physpatch.victims.detector import Detector
 from physpatch.victims.families.torchvision_classifiers import cache_file, default_weights, download_weights
-from physpatch.victims.protocol import (
-    CatalogueEntry,
-    Detector,
-    Preprocessing,
-    Victim,
-    VictimFamily,
-    WeightsInfo,
-    find_cam_layer,
-)
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import read_state
 
 _SHOWN = ("fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large")
 _SIZES = {"ssd300_vgg16": 300, "ssdlite320_mobilenet_v3_large": 320, "fasterrcnn_mobilenet_v3_large_320_fpn": 320}
 _SIZE = 640
-_WITHOUT_BOXES_ALONE = (
-    "maskrcnn",
-    "keypointrcnn",
-)  # they need more than boxes to be trained, and are slower for nothing
-_LEAST_SCORE = 0.01  # what these networks leave out of their answer, so that hiding a box has a gradient to the end
-_CLASS_LAYERS = ("box_predictor.cls_score", "head.classification_head")  # the last bias under them has so many a class
+_NOT_BOXES_ONLY = ("maskrcnn", "keypointrcnn")  # training them needs more than boxes, and they are slower for no gain
+# The networks leave boxes of lower confidence out of their answer; this low, hiding a box has a gradient until the end.
+_LEAST_SCORE = 0.01
+_CLASS_LAYERS = ("box_predictor.cls_score", "head.classification_head")  # hold the bias whose length gives the classes
 
 
 @dataclass(frozen=True, eq=False)
 class TorchvisionDetector(Detector):
-    """A network that suppresses overlapping boxes by itself; gradients flow through those that are left."""
+    """A network that suppresses overlapping boxes itself; gradients flow through the remaining ones."""
 
     def predictions(self, images: Tensor) -> tuple[Tensor, Tensor]:
         answers: Any = self.raw(images)
         most = max(1, *(len(answer["scores"]) for answer in answers))
         boxes = torch.stack([F.pad(answer["boxes"], (0, 0, 0, most - len(answer["boxes"]))) for answer in answers])
         classes = len(self.categories)
-        alone = [F.one_hot(a["labels"].clamp(max=classes - 1), classes) * a["scores"][:, None] for a in answers]
-        return boxes, torch.stack([F.pad(one, (0, 0, 0, most - len(one))) for one in alone])
+        one_hot = [F.one_hot(a["labels"].clamp(max=classes - 1), classes) * a["scores"][:, None] for a in answers]
+        return boxes, torch.stack([F.pad(scores, (0, 0, 0, most - len(scores))) for scores in one_hot])
 
 
 class TorchvisionDetectors(VictimFamily):
-    """The family of ``torchvision.models.detection``."""
+    """The detectors of ``torchvision.models.detection``."""
 
     name: ClassVar[str] = "torchvision-detectors"
-    summary: ClassVar[str] = "torchvision detectors, by their names"
+    summary: ClassVar[str] = "any torchvision detector, by its name"
 
     def catalogue(self) -> list[CatalogueEntry]:
         return [self._entry(name) for name in _SHOWN]
 
     def knows(self, name: str) -> bool:
-        return name in models.list_models(module=detection) and not name.startswith(_WITHOUT_BOXES_ALONE)
+        return name in models.list_models(module=detection) and not name.startswith(_NOT_BOXES_ONLY)
 
     def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
         preset = default_weights(name)
@@ -68,7 +60,9 @@ class TorchvisionDetectors(VictimFamily):
         categories = named if len(named) == classes else tuple(f"class {i}" for i in range(classes))
         network = network.eval().requires_grad_(False)
         size = _SIZES.get(name, _SIZE)
-        plain = Preprocessing(size, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # these networks normalise by themselves
+        plain = Preprocessing(
+            size, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+        )  # these networks normalise their input themselves
         source = f"torchvision {preset}" if weights is None else str(weights)
         cam_layer = find_cam_layer(network.backbone, size)
         return TorchvisionDetector(
@@ -84,7 +78,7 @@ class TorchvisionDetectors(VictimFamily):
 
 
 def _build(name: str, file: Path, state: dict[str, Tensor]) -> tuple[Any, int]:
-    """The network with these weights, and its number of classes, background included, which the weights tell."""
+    """Build the network with these weights; its number of classes, background included, follows from the weights."""
     published = len(default_weights(name).meta["categories"])
     with torch.device("meta"):
         usual = models.get_model(name, weights=None, weights_backbone=None, num_classes=published).state_dict()
@@ -94,7 +88,7 @@ def _build(name: str, file: Path, state: dict[str, Tensor]) -> tuple[Any, int]:
         network: nn.Module = models.get_model(name, weights=None, weights_backbone=None, num_classes=classes)
         network.load_state_dict(state)
     except (KeyError, RuntimeError, ValueError) as error:
-        raise InputError(f"{file} does not hold weights of {name}: {str(error).splitlines()[0]}") from error
-    where: Any = network.roi_heads if hasattr(network, "roi_heads") else network
-    where.score_thresh = _LEAST_SCORE
+        raise InputError(f"{file} does not hold weights for {name}: {str(error).splitlines()[0]}") from error
+    head: Any = network.roi_heads if hasattr(network, "roi_heads") else network
+    head.score_thresh = _LEAST_SCORE
     return network, classes

@@ -1,6 +1,6 @@
-"""YOLO detectors of ultralytics, by name or file, as differentiable victims and as box finders.
+"""YOLO detectors of ultralytics, by name or file.
 
-The ``nn.Module`` is called, not the predictor: the predictor gives no gradient (ultralytics #8904, #10071, #17101).
+The ``nn.Module`` is called instead of the predictor, which has no gradient (ultralytics #8904, #10071, #17101).
 """
 
 import atexit
@@ -20,48 +20,44 @@ from torch import Tensor, nn
 
 from calibration.common.errors import InputError, UnavailableError
 from calibration.common.files import file_sha256
+from physpatch.victims.detector import Detector
 from physpatch.victims.download import reachable, stall_limit
-from physpatch.victims.protocol import (
-    CatalogueEntry,
-    Detector,
-    Preprocessing,
-    Victim,
-    VictimFamily,
-    WeightsInfo,
-    freeze,
-)
+from physpatch.victims.freezing import freeze
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import TRUST_CURE
 
 _SHOWN = ("yolov8n", "yolov8s", "yolov8m", "yolo11n")
 _PREFIXES = ("yolov8", "yolov9", "yolo11", "yolo12", "yolo26", "yolov5")
 _ASSETS_URL = "https://github.com/ultralytics/assets/releases"
-PROBE_PX = 64  # pixels; any multiple of the network's largest stride does
-INPUT_PX = 640  # the side that a network was trained for, where its file does not say
-_END_TO_END = 6  # numbers a box of a network that suppresses nothing
+PROBE_PX = 64  # any multiple of the network's largest stride will do
+INPUT_PX = 640  # side of the input, where the checkpoint does not record it
+_END_TO_END = 6  # numbers per box in the output of a network without suppression
 
 
 @dataclass(frozen=True, eq=False)
 class YoloVictim(Detector):
-    """A YOLO of ultralytics, v5 to 26."""
+    """A YOLO network of ultralytics, v5 to 26."""
 
     def predictions(self, images: Tensor) -> tuple[Tensor, Tensor]:
         output: Any = self.raw(images)
-        decoded: Tensor = output if hasattr(output, "shape") else output[0]  # the training output may stand beside it
+        decoded: Tensor = (
+            output if hasattr(output, "shape") else output[0]
+        )  # it may be accompanied by the training output
         if decoded.shape[-1] == _END_TO_END and decoded.shape[1] != 4 + len(self.categories):
             return self._end_to_end(decoded)
         middle, extent = decoded[:, :2], decoded[:, 2:4] / 2
         boxes = torch.cat([middle - extent, middle + extent], dim=1)
         return boxes.transpose(1, 2), decoded[:, 4:].transpose(1, 2)
 
-    def _end_to_end(self, found: Tensor) -> tuple[Tensor, Tensor]:
-        """Of a network without suppression (v10, 26): (B, A, 6), boxes, confidence, class."""
-        classes = found[..., 5].detach().long().clamp(0, len(self.categories) - 1)
-        alone = F.one_hot(classes, len(self.categories)).to(found)
-        return found[..., :4], found[..., 4:5] * alone
+    def _end_to_end(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        """Split the output (B, A, 6) of a network without suppression (v10, 26): boxes, confidence, class."""
+        classes = decoded[..., 5].detach().long().clamp(0, len(self.categories) - 1)
+        one_hot = F.one_hot(classes, len(self.categories)).to(decoded)
+        return decoded[..., :4], decoded[..., 4:5] * one_hot
 
 
 class UltralyticsDetectors(VictimFamily):
-    """The family: names such as yolov8n, or any detection checkpoint ``FILE.pt``."""
+    """Ultralytics' detectors: names such as yolov8n, or any detection checkpoint ``FILE.pt``."""
 
     name: ClassVar[str] = "ultralytics"
     summary: ClassVar[str] = "ultralytics detectors, by name or FILE.pt"
@@ -94,10 +90,10 @@ class UltralyticsDetectors(VictimFamily):
 
 
 def cam_layer(network: Any) -> nn.Module:
-    """The block where the neck first joins coarse and fine features; without such a neck, the one before the head.
+    """Find the block where the neck first joins coarse and fine features; without such a neck, the one before the head.
 
-    Boxes of every size hang on it, while on the head's own inputs only those of one size do: for all others the heat would
-    be nought. It is twice as fine as the backbone's end, and follows the object closer.
+    Boxes of every size depend on it, whereas each of the head's inputs serves boxes of one size, so that the heat of all
+    others would be zero. It has twice the resolution of the backbone's output, and so follows an object more closely.
     """
     blocks: list[nn.Module] = list(network.model)
     joints = [number for number, block in enumerate(blocks) if type(block).__name__ == "Concat"]
@@ -106,16 +102,16 @@ def cam_layer(network: Any) -> nn.Module:
 
 @cache
 def import_ultralytics() -> Any:
-    """Import ultralytics with reports, automatic installs and chatter off, its settings kept out of the user's home.
+    """Import ultralytics without reports, automatic installs and chatter, and keep its settings out of the user's home.
 
-    It also puts an opener of its own into Pillow, for everyone, which fails otherwise on a broken file: that is undone.
+    Ultralytics replaces Pillow's ``Image.open`` by its own, which fails differently on a broken file: this is undone.
     """
     if "YOLO_CONFIG_DIR" not in os.environ:
         folder = tempfile.mkdtemp(prefix="physpatch-ultralytics-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ["YOLO_CONFIG_DIR"] = folder
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    os.environ.setdefault("YOLO_OFFLINE", "true")  # it asks the network whether it is there, on import
+    os.environ.setdefault("YOLO_OFFLINE", "true")  # otherwise the import probes the network
     os.environ.setdefault("YOLO_VERBOSE", "false")
     pillows_own = Image.open
     import ultralytics
@@ -131,7 +127,7 @@ def _weights_folder() -> Path:
 
 
 def _local_file(name: str) -> Path | None:
-    """The checkpoint where it already lies: the path itself, the working folder, or the cache beside torchvision's."""
+    """Find a checkpoint on disk: the path itself, the working folder, or the cache beside torchvision's."""
     filename = name if name.endswith(".pt") else f"{name}.pt"
     return next((p for p in (Path(filename), _weights_folder() / filename) if p.is_file()), None)
 
@@ -140,24 +136,24 @@ def _download(name: str) -> Path:
     if name.endswith(".pt"):
         raise InputError(f"no weights file {name}")
     file = _weights_folder() / f"{name}.pt"
-    cure = f"download {name}.pt elsewhere to {file}, or give its path as the model"
+    cure = f"download {name}.pt on another machine and copy it to {file}, or give its path as the model"
     if not reachable(_ASSETS_URL):
-        raise UnavailableError(f"the weights of {name} are not here and their host does not answer; {cure}")
+        raise UnavailableError(f"the weights of {name} are not cached and their host does not answer; {cure}")
     import_ultralytics()
     from ultralytics.utils.downloads import attempt_download_asset
 
     try:
         with stall_limit():
-            found = Path(attempt_download_asset(file))
+            downloaded = Path(attempt_download_asset(file))
     except Exception as error:  # ultralytics raises plain Exceptions of many kinds
         raise UnavailableError(f"the download of {name} failed ({error}); {cure}") from error
-    if not found.is_file():
+    if not downloaded.is_file():
         raise UnavailableError(f"ultralytics offers no weights called {name}; {cure}")
-    return found
+    return downloaded
 
 
 def _read_network(file: Path, trust: bool) -> Any:
-    """The DetectionModel in a checkpoint, read with the restricted loader: no pickled code is run without ``trust``."""
+    """Read the DetectionModel of a checkpoint; the restricted loader runs no pickled code without ``trust``."""
     if not file.is_file():
         raise InputError(f"no weights file {file}")
     import_ultralytics()
@@ -171,10 +167,10 @@ def _read_network(file: Path, trust: bool) -> Any:
             + ("" if trust else f"; {TRUST_CURE}")
         ) from error
     network: Any = checkpoint.get("ema") or checkpoint.get("model") if isinstance(checkpoint, dict) else None
-    if type(network) is not DetectionModel:  # those of other tasks, and RT-DETR's, derive from it
+    if type(network) is not DetectionModel:  # the models of other tasks, and RT-DETR's, derive from it
         kind = type(network).__name__ if isinstance(network, torch.nn.Module) else "no network"
         raise InputError(
-            f"{file} holds no detection model but {kind}; physpatch takes YOLO's detection checkpoints, such as yolov8n.pt"
+            f"{file} holds no detection model but {kind}; give a YOLO detection checkpoint, such as yolov8n.pt"
         )
     network = network.float()
     network.args = checkpoint.get("train_args") or {}

@@ -21,7 +21,8 @@ from physpatch.records.config import TrainConfig
 from physpatch.techniques.base import OnCells
 from physpatch.training.targets import TargetChoice, TargetRule
 from physpatch.transforms import Parameter, Params, SurfaceTransform
-from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo, freeze
+from physpatch.victims.freezing import freeze
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 
 CATEGORIES = ("reddish", "greenish", "bluish")
 

@@ -1,8 +1,8 @@
-"""A detector of road signs that comes with physpatch, so that the whole desk experiment needs no network.
+"""A detector of road signs that comes with physpatch, so that a whole experiment needs no network access.
 
-A YOLOv8n, trained by ``python -m physpatch.training.sign_detector.train`` on signs drawn by
-``calibration.sheet.road_signs`` and rendered into photographs by ``scenes.py`` there. It knows these drawings and nothing
-of the road: never judge a car by it.
+It is a YOLOv8n, trained by ``python -m physpatch.training.sign_detector.train`` on signs drawn by
+``calibration.sheet.road_signs`` and rendered into photographs by ``scenes.py`` there. It recognises these drawings only:
+its results say nothing about cars on the road.
 """
 
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import ClassVar
 from calibration.common.files import file_sha256
 from physpatch.victims.families.signs.network import WEIGHTS, learned_from, trained_network
 from physpatch.victims.families.ultralytics_detectors import INPUT_PX, PROBE_PX, YoloVictim, cam_layer
-from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo, freeze
+from physpatch.victims.freezing import freeze
+from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 
 NAME = "signs"
 
 
 class SignDetector(VictimFamily):
-    """The family of one: ``signs``."""
+    """The embedded detector, ``signs``."""
 
     name: ClassVar[str] = "signs"
     summary: ClassVar[str] = "the embedded detector of five road signs"

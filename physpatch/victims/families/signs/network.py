@@ -1,4 +1,4 @@
-"""The embedded detector's network: ultralytics' YOLOv8n with the signs as its classes, filled from a plain file of tensors."""
+"""The network of the embedded detector: ultralytics' YOLOv8n with the signs as its classes, loaded from safetensors."""
 
 import json
 from pathlib import Path
@@ -13,26 +13,26 @@ from physpatch.victims.weights import read_state
 
 ARCHITECTURE = "yolov8n.yaml"
 WEIGHTS = Path(__file__).parent / "signs.safetensors"
-RECIPE = "physpatch_signs"  # key of the file's metadata that holds how it was trained, as JSON
+RECIPE = "physpatch_signs"  # key of the file's metadata under which the training settings are stored, as JSON
 
 
 def new_network() -> Any:
-    """A YOLOv8n with random weights, seeded by torch, in training mode."""
+    """Create a YOLOv8n in training mode, with random weights drawn from torch's global generator."""
     import_ultralytics()
     from ultralytics.cfg import get_cfg
     from ultralytics.nn.tasks import DetectionModel
 
     network = DetectionModel(ARCHITECTURE, nc=len(SIGNS), verbose=False)
     network.names = dict(enumerate(SIGNS))
-    network.args = get_cfg()  # of which the loss takes its weights
+    network.args = get_cfg()  # the loss reads its weights from them
     return network
 
 
 def trained_network(file: Path = WEIGHTS, trust: bool = False) -> Any:
-    """With the weights of ``file``, float32.
+    """Create the network with the weights of ``file``, as float32.
 
     Raises:
-        InputError: missing, damaged, or weights of another network.
+        InputError: the file is missing or damaged, or holds the weights of another network.
     """
     network = new_network()
     state = {
@@ -43,15 +43,15 @@ def trained_network(file: Path = WEIGHTS, trust: bool = False) -> Any:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(
-            f"{file} does not hold weights of the signs' detector: {str(error).splitlines()[0]}"
+            f"{file} does not hold weights for the detector of signs: {str(error).splitlines()[0]}"
         ) from error
     return network
 
 
 def learned_from(file: Path = WEIGHTS) -> frozenset[str]:
-    """Read which photographs the detector was trained or watched on, named as by ``physpatch.data.splits.content_id``.
+    """Read which photographs the detector was trained or validated on, named by ``physpatch.data.splits.content_id``.
 
-    Weights that do not tell, such as somebody else's, give none.
+    The result is empty for weights that do not record them.
     """
     try:
         with safe_open(file, "pt") as weights:

@@ -8,9 +8,8 @@ from support import colour_detector, colour_photographs
 from torch.autograd import gradcheck
 
 from calibration.common.errors import InputError
-from physpatch.attack.placement import Carrier, Placing
-from physpatch.records.config import TrainConfig, parse_place
-from physpatch.records.eot_config import EotConfig
+from physpatch.attack.placement import Carrier, Placement
+from physpatch.records.config import EotConfig, TrainConfig, parse_place
 from physpatch.rendering.compositing import place_at, place_patch
 from physpatch.rendering.eot import patch_corners, sample
 from physpatch.training.trainer import Trainer
@@ -40,8 +39,8 @@ def test_a_patch_over_the_edge_of_its_sign_is_refused() -> None:
     with pytest.raises(InputError, match="reaches over the edge of the yield sign"):
         Carrier.of_sign("yield", (10, 10), 0.5)
     with pytest.raises(InputError, match="unknown sign"):
-        Placing.of(TrainConfig.of(object="tree", object_from="drawn"))
-    assert Placing.of(TrainConfig()).carrier is None
+        Placement.of(TrainConfig(object="tree", object_from="drawn"))
+    assert Placement.of(TrainConfig()).carrier is None
 
 
 @pytest.mark.parametrize("at", [(0.5, 1.3), (-0.4, 0.4), (1.3, 0.5)])
@@ -49,9 +48,13 @@ def test_beside_the_sign_it_lies_on_a_plate_of_its_own(at: tuple[float, float]) 
     """On the sign's plane: at the place, of the size and in the colours that it would have there; the sign stays whole."""
     still = sample(EotConfig.none(), 2, torch.Generator().manual_seed(0))
     carrier = Carrier.of_sign("stop", (10, 10), 0.2, at)
-    placing, images = Placing.on_sign(carrier, 0.15), torch.full((2, 3, 300, 300), 0.5)
-    white = placing.compose(images, torch.ones(3, 10, 10), still)
-    bare, own, plate = placing.compose(images, None, still), placing.boxes(still, 300), placing.patch_boxes(still, 300)
+    placement, images = Placement.on_sign(carrier, 0.15), torch.full((2, 3, 300, 300), 0.5)
+    white = placement.compose(images, torch.ones(3, 10, 10), still)
+    bare, own, plate = (
+        placement.compose(images, None, still),
+        placement.boxes(still, 300),
+        placement.patch_boxes(still, 300),
+    )
     side = own[:, 2] - own[:, 0]  # a stop sign is as wide as its square
     torch.testing.assert_close(side, torch.full((2,), 300 * 0.15**0.5), rtol=0.02, atol=0)
     middle = (plate[:, :2] + plate[:, 2:]) / 2
@@ -61,7 +64,7 @@ def test_beside_the_sign_it_lies_on_a_plate_of_its_own(at: tuple[float, float]) 
     for mask, box in zip(changed, plate, strict=True):
         y, x = mask.nonzero().float().unbind(dim=1)
         assert [float(v) for v in (x.min(), y.min(), x.max(), y.max())] == pytest.approx(box.tolist(), abs=1.6)
-    coverage = placing.coverage(images, torch.ones(3, 10, 10), still)[:, 0] > 0.5
+    coverage = placement.coverage(images, torch.ones(3, 10, 10), still)[:, 0] > 0.5
     assert (coverage == changed).float().mean() > 0.995
     Trainer(colour_detector(), colour_photographs(4, 108), TrainConfig.of(object="stop", object_at=at, steps=1))
 
@@ -77,8 +80,8 @@ def test_the_patch_lies_on_the_sign_as_if_placed_there_by_itself() -> None:
     """The patch alone, at the corners that the sign's homography gives it, covers the same pixels with the same colours."""
     config = EotConfig(shadow=(0, 0), glare=(0, 0), noise=(0, 0), bend=(0, 0), jpeg=(100, 100), scale=(1, 1))
     params, images, cells = draw(config), torch.rand(4, 3, 160, 160), torch.rand(3, 10, 10)
-    placing = Placing.on_sign(STOP, 0.3)
-    together, coverage = placing.compose(images, cells, params), placing.coverage(images, cells, params)
+    placement = Placement.on_sign(STOP, 0.3)
+    together, coverage = placement.compose(images, cells, params), placement.coverage(images, cells, params)
     side = 160 * 0.3**0.5
     corners = patch_corners(params, (side, side), (160, 160))
     unit = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]]).expand(4, 4, 2)
@@ -92,14 +95,14 @@ def test_the_patch_lies_on_the_sign_as_if_placed_there_by_itself() -> None:
     assert float((coverage - expected).abs().mean()) < 0.002
     inside = expected.expand_as(images) > 0.98
     assert float((together - alone).abs()[inside].mean()) < 0.02
-    beyond = placing.compose(images, None, params) != images
+    beyond = placement.compose(images, None, params) != images
     assert not ((together != images) & ~beyond).any()
 
 
 def test_what_lies_beyond_the_outline_is_the_photograph() -> None:
     params = draw(EotConfig.none())
     images = torch.rand(4, 3, 120, 120)
-    bare = Placing.on_sign(STOP, 0.3).compose(images, None, params)
+    bare = Placement.on_sign(STOP, 0.3).compose(images, None, params)
     square, coverage = place_patch(images, STOP.texels, params, 0.3)
     corner = (coverage > 0.99) & ((bare == images).all(dim=1, keepdim=True))
     assert (
@@ -111,16 +114,16 @@ def test_what_lies_beyond_the_outline_is_the_photograph() -> None:
 def test_boxes_are_those_of_the_outline() -> None:
     params = draw(EotConfig(bend=(0, 0), motion_px=(0, 0), blur_px=(0, 0)), 8)
     white, black = torch.ones(8, 3, 200, 200), torch.zeros(8, 3, 200, 200)
-    placing = Placing.on_sign(Carrier.of_sign("yield", (4, 4), 0.1), 0.2)
-    seen = (placing.compose(white, None, params) - placing.compose(black, None, params)).abs().amax(dim=1) < 0.5
-    for mask, box in zip(seen, placing.boxes(params, 200), strict=True):
+    placement = Placement.on_sign(Carrier.of_sign("yield", (4, 4), 0.1), 0.2)
+    seen = (placement.compose(white, None, params) - placement.compose(black, None, params)).abs().amax(dim=1) < 0.5
+    for mask, box in zip(seen, placement.boxes(params, 200), strict=True):
         y, x = mask.nonzero(as_tuple=True)
         found = [x.min(), y.min(), x.max() + 1, y.max() + 1]
         assert box.tolist() == pytest.approx([float(n) for n in found], abs=2.0)
     with pytest.raises(ValueError, match="no object"):
-        Placing(0.2).boxes(params, 200)
+        Placement(0.2).boxes(params, 200)
     with pytest.raises(ValueError, match="nothing to place"):
-        Placing(0.2).compose(white, None, params)
+        Placement(0.2).compose(white, None, params)
 
 
 def test_gradients_flow_to_the_cells_on_a_sign() -> None:
@@ -132,24 +135,24 @@ def test_gradients_flow_to_the_cells_on_a_sign() -> None:
     )
     images = torch.rand(2, 3, 24, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     cells = torch.rand(3, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).mul(0.6).add(0.2)
-    placing = Placing.on_sign(carrier, 0.5)
-    assert gradcheck(lambda c: placing.compose(images, c, params), cells.requires_grad_(), atol=1e-5, fast_mode=True)
+    placement = Placement.on_sign(carrier, 0.5)
+    assert gradcheck(lambda c: placement.compose(images, c, params), cells.requires_grad_(), atol=1e-5, fast_mode=True)
 
 
 def test_each_image_may_carry_a_patch_of_its_own() -> None:
     params, images = draw(batch=2), torch.rand(2, 3, 64, 64)
     cells = torch.rand(2, 3, 10, 10)
-    both = Placing.on_sign(STOP, 0.3).compose(images, cells, params)
-    first = Placing.on_sign(STOP, 0.3).compose(images, cells[0], params)
+    both = Placement.on_sign(STOP, 0.3).compose(images, cells, params)
+    first = Placement.on_sign(STOP, 0.3).compose(images, cells[0], params)
     assert torch.equal(both[0], first[0]) and not torch.equal(both[1], first[1])
     assert np.isfinite(both.numpy()).all()
 
 
 def test_the_area_is_the_patchs_own_on_a_sign_too() -> None:
-    config = TrainConfig.of(object="stop", sign_area=0.2, object_share=0.2, grid=(10, 10))
-    placing = Placing.of(config)
+    config = TrainConfig(object="stop", sign_area=0.2, object_share=0.2, grid=(10, 10))
+    placement = Placement.of(config)
     images = torch.zeros(1, 3, 300, 300)
     params = sample(EotConfig.none(), 1, torch.Generator().manual_seed(0))
-    covered = placing.coverage(images, torch.ones(3, 10, 10), params).mean()
-    assert float(covered) == pytest.approx(placing.area, rel=0.02) and placing.area < 0.2 * 0.2
-    assert Placing.of(TrainConfig.of(area=0.2)).area == 0.2
+    covered = placement.coverage(images, torch.ones(3, 10, 10), params).mean()
+    assert float(covered) == pytest.approx(placement.area, rel=0.02) and placement.area < 0.2 * 0.2
+    assert Placement.of(TrainConfig(area=0.2)).area == 0.2

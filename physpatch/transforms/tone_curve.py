@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Tone(Transform):
+class ToneCurve(Transform):
     """An exponent on sRGB values; ``kernels.tone_curve.develop`` applies it. Draws ``gamma`` (B,)."""
 
     name: ClassVar[str] = "tone"

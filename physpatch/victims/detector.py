@@ -1,0 +1,50 @@
+"""The interface of victims that find boxes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from calibration.common.success import DETECTION_THRESHOLD
+from physpatch.victims.boxes import Detection, best_scores, select_boxes
+from physpatch.victims.letterbox import Letterbox
+from physpatch.victims.protocol import Victim
+
+
+@dataclass(frozen=True, eq=False)
+class Detector(Victim):
+    """A victim that finds boxes, whichever library it came from; a subclass implements :meth:`predictions`."""
+
+    def predictions(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict boxes, before suppression; gradients flow to the images.
+
+        Args:
+            images: (B, 3, S, S) RGB in [0, 1].
+
+        Returns:
+            Boxes (B, A, 4), left, top, right, bottom in pixels, and the probability of each class (B, A, K).
+        """
+        raise NotImplementedError
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Compute the logits (B, K) of the most confident box of each class."""
+        return best_scores(self.predictions(images))
+
+    def scores_near(self, images: Tensor, places: Tensor, *, centred: bool = False) -> Tensor:
+        """Compute :meth:`scores` among boxes that overlap with, or are ``centred`` in, places (B, 4), one per image.
+
+        See :func:`best_scores`.
+        """
+        return best_scores(self.predictions(images), places, centred=centred)
+
+    @torch.no_grad()
+    def find(self, images: Tensor, least: float = DETECTION_THRESHOLD) -> list[list[Detection]]:
+        """Find boxes of confidence ``least`` or more in images (B, 3, H, W), see :func:`select_boxes`."""
+        return select_boxes(self.predictions(images), least)
+
+    def detect(self, frame: NDArray[np.uint8]) -> list[Detection]:
+        """Find boxes in a frame (H, W, 3) of any size, RGB uint8, the most confident first; see :class:`Letterbox`."""
+        letterbox = Letterbox.of(frame, self.preprocessing.size)
+        return [letterbox.back(box) for box in self.find(letterbox.images.to(self.device))[0]]
