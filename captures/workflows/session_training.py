@@ -7,7 +7,8 @@ from typing import Any
 from captures.gap.session_eot import learn_from
 from captures.results.recorded_session import RecordedSession
 from physpatch.attack.placement import Placement
-from physpatch.records.config import EotConfig, TrainConfig
+from physpatch.records.config import ObjectiveConfig, TrainConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.run_config import load_run_config
 from physpatch.transforms import Range
 from physpatch.victims.registry import load_victim
@@ -54,8 +55,8 @@ def with_patch_area(config: TrainConfig, given: Collection[str], patch_area: flo
         return config if "area" in given else config.changed(area=patch_area)
     if "sign_area" in given:
         return config
-    sign_per_patch = config.sign_area / Placement.of(config).area
-    return replace(config, sign_area=min(0.9, max(0.001, patch_area * sign_per_patch)))
+    sign_per_patch = config.object.sign_area / Placement.of(config).area
+    return config.changed(sign_area=min(0.9, max(0.001, patch_area * sign_per_patch)))
 
 
 def _in_words(ends: Range) -> str:

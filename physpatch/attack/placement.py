@@ -264,8 +264,8 @@ class AttackRegion:
         if task == "classify":
             return cls(placement, "image")
         on_object = placement.object is not None
-        goal = choose_goal(config.goal, target, on_object)
-        if config.scope == "image" or (goal == "hide" and not on_object):
+        goal = choose_goal(config.objective.goal, target, on_object)
+        if config.objective.scope == "image" or (goal == "hide" and not on_object):
             return cls(placement, "image", goal)
         return cls(placement, "patch" if goal == "appear" else "object", goal)
 

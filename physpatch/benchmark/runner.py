@@ -105,8 +105,8 @@ class BenchCell:
     def name(self) -> str:
         """Of its file: readable, and different where any setting is."""
         settings = json.dumps([self.config.to_dict(), self.grid, self.measured_on], sort_keys=True, default=str)
-        c = self.config
-        words = f"{c.technique}-{c.model}-{self.grid}-{100 * Placement.of(c).area:.3g}pc-{c.target}"
+        technique, model, target = (self.config.setting(name) for name in ("technique", "model", "target"))
+        words = f"{technique}-{model}-{self.grid}-{100 * Placement.of(self.config).area:.3g}pc-{target}"
         readable = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in words)
         return f"{readable}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
@@ -180,7 +180,7 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
         "model": victim.name,
         "grid": cell.grid,
         "area": Placement.of(config).area,
-        "target_asked": cell.config.target,
+        "target_asked": cell.config.objective.target,
         "target": patch.target,
         "target_choice": choice.to_dict(),
         "also": list(config.victim.ensemble),

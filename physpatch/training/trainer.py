@@ -86,7 +86,7 @@ class Trainer:
         self._victims = [victim, *others]
         self._processes = processes or Processes.alone()
         self._region = AttackRegion.of(config, victim.task, target)
-        self._rows = self._processes.rows(config.batch)
+        self._rows = self._processes.rows(config.optimisation.batch)
         self._objectives = [
             choose_objective(
                 v.task,
@@ -128,7 +128,7 @@ class Trainer:
                     raise
                 self.step = record.step
                 if (
-                    self.step <= self._restart_trial_steps * self.config.restarts
+                    self.step <= self._restart_trial_steps * self.config.optimisation.restarts
                     and self.step % self._restart_trial_steps == 0
                 ):
                     self._end_restart_trial()
@@ -139,7 +139,7 @@ class Trainer:
     @property
     def total_steps(self) -> int:
         """Those asked for, and the heats of the starts that do not go on."""
-        return self.config.steps + self._restart_trial_steps * (self.config.restarts - 1)
+        return self.config.optimisation.steps + self._restart_trial_steps * (self.config.optimisation.restarts - 1)
 
     @property
     def patch(self) -> Patch:
@@ -180,12 +180,12 @@ class Trainer:
         self._generator.set_state(state["generator"])
         self._history = [cells.numpy() for cells in state["history"]]
         self._leader = (float(state["leader_loss"]), part("leader.")) if "leader_loss" in state else None
-        self._begin(min(self.step // self._restart_trial_steps, self.config.restarts - 1))
+        self._begin(min(self.step // self._restart_trial_steps, self.config.optimisation.restarts - 1))
         self._technique.restore(part("technique."))
 
     @property
     def _restart_trial_steps(self) -> int:
-        return max(1, round(_TRIAL_SHARE * self.config.steps))
+        return max(1, round(_TRIAL_SHARE * self.config.optimisation.steps))
 
     def _begin(self, number: int) -> None:
         """Make the technique of one of the starts, and the attack around it."""
@@ -199,7 +199,6 @@ class Trainer:
         half = config.victim.precision == "bfloat16" or (
             config.victim.precision == "auto" and self.victim.device.type == "cuda"
         )
-        half = config.precision == "bfloat16" or (config.precision == "auto" and self.victim.device.type == "cuda")
         self._attack_loss = AttackLoss(
             self._technique,
             self._victims,
@@ -219,8 +218,8 @@ class Trainer:
         if self._leader is None or loss < self._leader[0]:
             self._leader = (loss, self._technique.state())
         number = self.step // self._restart_trial_steps
-        self._begin(min(number, self.config.restarts - 1))
-        if number == self.config.restarts:
+        self._begin(min(number, self.config.optimisation.restarts - 1))
+        if number == self.config.optimisation.restarts:
             self._technique.restore(self._leader[1])
 
     @torch.no_grad()

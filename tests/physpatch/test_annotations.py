@@ -127,7 +127,7 @@ def test_labels_that_cannot_be_used_say_why(folder: Path) -> None:
 def test_the_patch_lies_where_the_box_says(folder: Path, at: tuple[float, float]) -> None:
     victim = colour_detector()
     photographs = load_photos(photos_for(victim, str(folder), "stop"), victim.preprocessing)
-    placement = Placement.of(replace(CONFIG, object_at=at))
+    placement = Placement.of(CONFIG.changed(object_at=at))
     still = EotConfig.none()
     (scene,) = scenes(victim, photographs, placement, still, seed=0)
     boxes = placement.patch_boxes(scene.params, 96)
@@ -170,7 +170,7 @@ def test_a_patch_on_labelled_objects_hides_them_and_photographs_are_the_units(fo
 
 def test_goals_and_scopes() -> None:
     def region(target: int | None, **more) -> tuple[str, str]:
-        made = AttackRegion.of(replace(CONFIG, **more), "detect", target)
+        made = AttackRegion.of(CONFIG.changed(**more), "detect", target)
         return made.goal, made.kind
 
     assert region(None) == ("hide", "object") and region(1) == ("relabel", "object")
@@ -209,7 +209,7 @@ def test_a_phantom_counts_at_the_patch_and_not_elsewhere(folder: Path) -> None:
     assert trainer.term_names == ("appear",) and len(list(trainer)) == 15
     grey = replace(trainer.patch.control("grey"), target=trainer.patch.target)
     here, anywhere = (
-        evaluate_on_object(victim, photographs, grey, AttackRegion.of(replace(config, scope=scope), "detect", 1))
+        evaluate_on_object(victim, photographs, grey, AttackRegion.of(config.changed(scope=scope), "detect", 1))
         for scope in ("patch", "image")
     )
     assert here.success.targeted is not None and anywhere.success.targeted is not None

@@ -107,7 +107,7 @@ def test_a_patch_on_a_sign_is_trained_to_hide_it_and_measured_beside_its_control
 def test_a_false_box_and_another_class_are_told_apart() -> None:
     victim = colour_detector()
     blue = Patch(np.full((4, 4, 3), (0, 0, 255), np.uint8), {"index": 1, "name": "pedestrian crossing"}, {})
-    region = AttackRegion.of(replace(CONFIG, grid=(4, 4), object_share=0.6), "detect", 1)
+    region = AttackRegion.of(CONFIG.changed(grid=(4, 4), object_share=0.6), "detect", 1)
     images = torch.full((6, 3, 96, 96), 110, dtype=torch.uint8)
     images[:, 0, :24, :24], images[:, 1:, :24, :24] = 255, 0  # a red square that is no sign
     photographs = replace(colour_photographs(6, 96), images=images)
