@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from captures import SessionPlan, run_session
+from captures import SessionConfig, run_session
 from captures.inference.analyser import Analysis, to_input
 from captures.sources.frame import Frame
 from captures.sources.latest_frame import LiveFrames
 from captures.sources.opencv import rgb
 from captures.sources.opening import FileSource
 from captures.sources.virtual_rig import VirtualRig
-from captures.viewers.controls import Command, Standing
+from captures.viewers.controls import Command, SessionStatus
 from physpatch import Patch, load_victim
 from physpatch.evaluation.grad_cam import grad_cam
 from physpatch.victims.detector import Detector
@@ -78,12 +78,12 @@ class Clock:
         self.at: list[float] = []
         self.ages: list[float] = []
 
-    def show(self, analysis: Analysis, _picture: NDArray[np.uint8], _standing: Standing) -> None:
+    def show(self, analysis: Analysis, _picture: NDArray[np.uint8], _status: SessionStatus) -> None:
         self.at.append(time.monotonic())
         if analysis.frame.captured is not None:
             self.ages.append(time.monotonic() - analysis.frame.captured)
 
-    def poll(self, _standing: Standing) -> list[Command]:
+    def poll(self, _status: SessionStatus) -> list[Command]:
         return []
 
 
@@ -100,15 +100,15 @@ def main() -> None:
         rig = make_rig(Path(work))
         pictures = [frame.image for frame in rig]
         pictures = (pictures * (options.frames // len(pictures) + 1))[: options.frames]
-        plan = SessionPlan(classifier, detector, layouts=rig.layouts, intrinsics=rig.intrinsics)
+        config = SessionConfig(classifier, detector, layouts=rig.layouts, intrinsics=rig.intrinsics)
         rounds = []
         for number in range(options.rounds):
             bare = bare_seconds(classifier, detector, pictures)
             whole = Clock()
-            run_session(Film(pictures), plan, Path(work) / f"film{number}", viewers=[whole])
+            run_session(Film(pictures), config, Path(work) / f"film{number}", viewers=[whole])
             fps = (len(whole.at) - 1) / (whole.at[-1] - whole.at[0])
             live = Clock()
-            limited = SessionPlan(
+            limited = SessionConfig(
                 classifier, detector, layouts=rig.layouts, intrinsics=rig.intrinsics, max_frames=options.frames
             )
             with Camera(pictures) as camera:

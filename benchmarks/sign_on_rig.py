@@ -15,7 +15,7 @@ from pathlib import Path
 from calibration.common.errors import InputError
 from calibration.common.files import read_json
 from captures.results.aggregation import tally_of
-from captures.results.success import outcomes
+from captures.results.success import frame_success
 from captures.session.live_session import film_rig
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import read_rows
@@ -60,7 +60,9 @@ def main() -> None:
     target = None if patch.target is None else str(patch.target["name"])
     filmed = {s.condition: s for s in tally_of(rows, target).summaries() if s.model == victim.name}
     digital = record["results"]["untargeted_success"]["rate"]
-    found = [not outcomes(row, target)["wrong"] for row in rows if row.model == victim.name and row.condition == "grey"]
+    found = [
+        not frame_success(row, target)["wrong"] for row in rows if row.model == victim.name and row.condition == "grey"
+    ]
     line = {
         "rendered": digital,
         "filmed": {name: str(summary.wrong) for name, summary in filmed.items()},

@@ -25,12 +25,12 @@ import numpy as np
 from live import make_rig
 from numpy.typing import NDArray
 
-from captures import SessionPlan, open_source, run_session
+from captures import SessionConfig, open_source, run_session
 from captures.inference.analyser import Analysis
 from captures.session.recorder import KeepRule
 from captures.sources.opencv import rgb
 from captures.storage import read_events, read_rows
-from captures.viewers.controls import Command, Standing
+from captures.viewers.controls import Command, SessionStatus
 from physpatch import load_victim
 
 FPS = 30.0
@@ -44,15 +44,15 @@ class Watch:
         self.memory: list[tuple[float, float]] = []
         self.delays: list[tuple[float, float]] = []
 
-    def show(self, _analysis: Analysis, _picture: NDArray[np.uint8], standing: Standing) -> None:
+    def show(self, _analysis: Analysis, _picture: NDArray[np.uint8], status: SessionStatus) -> None:
         now = time.monotonic() - self._begun
-        if standing.delay_s is not None:
-            self.delays.append((now, standing.delay_s))
+        if status.delay_s is not None:
+            self.delays.append((now, status.delay_s))
         if not self.memory or now - self.memory[-1][0] > 1:
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             self.memory.append((now, pages * os.sysconf("SC_PAGE_SIZE") / 2**20))
 
-    def poll(self, _standing: Standing) -> list[Command]:
+    def poll(self, _status: SessionStatus) -> list[Command]:
         return [Command("stop")] if time.monotonic() - self._begun > self._seconds else []
 
 
@@ -70,8 +70,8 @@ def main() -> None:
         watch, out = Watch(seconds), Path(work) / "session"
         pause_s = seconds / (options.disconnects + 1) if options.disconnects else float("inf")
         with serve(frames, pause_s) as url, open_source(url) as source:
-            plan = SessionPlan(victim, layouts=rig.layouts, intrinsics=rig.intrinsics, keep=KeepRule("none"))
-            run_session(source, plan, out, viewers=[watch])
+            config = SessionConfig(victim, layouts=rig.layouts, intrinsics=rig.intrinsics, keep=KeepRule("none"))
+            run_session(source, config, out, viewers=[watch])
         record = json.loads((out / "session.json").read_text())
         with closing(sqlite3.connect(out / "session.db")) as database:
             whole = database.execute("PRAGMA integrity_check").fetchone()[0]

@@ -1,4 +1,4 @@
-"""Plain geometry and colour: what lies where on a sheet, and what a camera makes of it.
+"""Geometry and colour: the layout of printed sheets, the camera, and the print-and-camera colour map.
 
-This is the lowest room: numpy, OpenCV and a PDF reader, no torch. Everything above imports from here.
+The lowest package: it depends on numpy, OpenCV and a PDF reader, not on torch. All other packages import from it.
 """

@@ -7,7 +7,7 @@ _HOMES = {
     "Frame": "captures.sources.frame",
     "Protocol": "captures.protocol.plan",
     "RegionRule": "captures.inference.region",
-    "SessionPlan": "captures.session.live_session",
+    "SessionConfig": "captures.session.live_session",
     "VirtualRig": "captures.sources.virtual_rig",
     "open_source": "captures.sources.opening",
     "run_session": "captures.session.live_session",

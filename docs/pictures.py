@@ -20,7 +20,7 @@ from calibration.colour.rig_profile import LightProfile
 from calibration.common.errors import InputError
 from calibration.common.files import read_json
 from calibration.sheet.pdf_reader import rasterise
-from captures import SessionPlan, VirtualRig, run_session
+from captures import SessionConfig, VirtualRig, run_session
 from captures.gap.decomposition import measure_gap
 from captures.inference.analyser import Analysis
 from captures.report.figures import strip_plot
@@ -127,14 +127,14 @@ def session_frames(demo: Path, work: Path) -> Picture:
     """Annotated frames of the virtual rig: the grey control and the patch at the same pose, before two photographs."""
     victim, patch = load_victim("efficientnet_lite0"), Patch.load(demo / "run")
     rig = VirtualRig(demo / "sheet.pdf", backgrounds(work), clips=2, frames_per_clip=1, seed=2)
-    plan = SessionPlan(victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target=patch.target)
+    config = SessionConfig(victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target=patch.target)
     shown: dict[tuple[int | None, str], Picture] = {}
 
     def keep(analysis: Analysis, picture: Picture) -> bool:
         shown[analysis.frame.clip, analysis.rows[0].condition] = cv2.resize(picture, None, fx=0.75, fy=0.75)
         return True
 
-    run_session(rig, plan, work / "session", on_frame=keep)
+    run_session(rig, config, work / "session", on_frame=keep)
     return np.vstack([np.hstack([shown[clip, kind] for kind in ("grey", "patch")]) for clip in (0, 1)])
 
 

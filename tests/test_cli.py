@@ -32,7 +32,7 @@ import cli
 from calibration.camera.intrinsics import Intrinsics
 from calibration.common.files import file_sha256
 from calibration.sheet.pdf_reader import carried_layouts, printed_layouts
-from captures.results.success import outcomes
+from captures.results.success import frame_success
 from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
 from captures.storage import read_events, read_rows
 from physpatch.records.config import TrainConfig
@@ -204,7 +204,7 @@ def test_the_loop_on_a_sign(few_views, command, monkeypatch, tmp_path: Path) -> 
     rows = [row for row in read_rows(Path("session")) if row.model == "signs"]
     assert {row.label for row in rows} == {"stop"} and len(rows) == 9
     assert all(row.heat_in_patch is not None and 0 <= row.heat_in_patch <= 1 for row in rows if row.patch_xy)
-    assert all(row.success == int(outcomes(row, None)["wrong"]) for row in rows)
+    assert all(row.success == int(frame_success(row, None)["wrong"]) for row in rows)
     assert sum(row.object_xyxy is not None for row in rows) > 6
     assert command("report", "session").code == 0
     report = Path("session/report.html").read_text()

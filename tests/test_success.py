@@ -16,7 +16,7 @@ from captures.gap.decomposition import _judge
 from captures.gap.replay import View
 from captures.inference.analyser import Analyser
 from captures.inference.region import RegionRule
-from captures.results.success import outcomes
+from captures.results.success import frame_success
 from captures.storage import FrameRow
 from physpatch.attack.loss import AttackLoss
 from physpatch.attack.objectives import choose_objective
@@ -135,7 +135,7 @@ def live(victim: FixedDetector, goal: str, target: int | None) -> tuple[bool, di
         patch_xy=json.dumps(CORNERS.tolist()),
         object_xyxy=json.dumps(OBJECT),
     )
-    return bool(success), outcomes(row, None if target is None else NAMES[target])
+    return bool(success), frame_success(row, None if target is None else NAMES[target])
 
 
 CORNERS = np.array([[31.0, 31.0], [49.0, 31.0], [49.0, 49.0], [31.0, 49.0]], np.float32)

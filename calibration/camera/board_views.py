@@ -1,4 +1,4 @@
-"""The lens, from views of the ChArUco board: which views are good, what is still missing, and the fit."""
+"""Calibrate the lens from views of the ChArUco board: collect good views, guide the user, fit the intrinsics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,31 +14,31 @@ from calibration.common.errors import InputError
 from calibration.sheet.charuco_target import charuco_board
 from calibration.sheet.layout import SheetLayout
 
-COVERAGE_GRID = (3, 4)  # rows, columns of the frame that want views
+COVERAGE_GRID = (3, 4)  # rows, columns of the frame that views must cover
 LEAST_VIEWS = 6
 WISHED_VIEWS = 20
 _LEAST_CORNERS = 10
-_LEAST_ROWS = 3  # of corners: fewer lie nearly on a line
-_WORST_BLUR = 0.08  # of a square's edge in pixels
-_NEAREST_VIEW = 0.04  # of the frame's diagonal: a view that moved less shows nothing new
+_LEAST_ROWS = 3  # of corners; fewer are nearly collinear
+_WORST_BLUR = 0.08  # as a share of a square's edge in pixels
+_NEAREST_VIEW = 0.04  # least movement between views, as a share of the frame's diagonal
 _TILT_DEG = 12.0
 _LEAST_TILT_SPREAD_DEG = 20.0
 _WORST_FOCAL_STD = 0.005
 _WORST_RMS_PX = 1.0
 _OUTLIER = 3.0
-_BLURRED = "blurred: hold still, or give more light"
+_BLURRED = "blurred: hold still, or use more light"
 
 
 @dataclass(frozen=True, eq=False)
 class BoardView:
-    """The board in one frame: inner corners of its squares.
+    """The inner corners of the board's squares in one frame.
 
     Attributes:
-        corners_px: (N, 2) float32.
-        ids: (N,) which corners, in the board's own numbering.
+        corners_px: (N, 2) float32 pixels.
+        ids: (N,) indices of the corners on the board.
         size_wh: of the frame.
-        blur_px: how blurred it is.
-        tilt_deg: turn about the upright and the level axis, roughly, as a lens of usual field of view would see it.
+        blur_px: standard deviation of the blur.
+        tilt_deg: rough rotation about the vertical and the horizontal axis, assuming a typical field of view.
     """
 
     corners_px: NDArray[np.float32]
@@ -50,16 +50,16 @@ class BoardView:
 
 @dataclass(frozen=True, eq=False)
 class LensFit:
-    """What a calibration found.
+    """The result of a lens calibration.
 
     Attributes:
         intrinsics: with five distortion coefficients (k1, k2, p1, p2, k3).
         std: standard deviations of fx, fy, cx, cy in pixels.
         rms_px: reprojection error over all views.
-        view_errors_px: of each view that was used.
-        views: those views.
-        left_out: how many views were left out as outliers.
-        tilt_spread_deg: the widest angle between the board in two of the views.
+        view_errors_px: reprojection error of each view.
+        views: the views that the fit used.
+        left_out: how many views were excluded as outliers.
+        tilt_spread_deg: the largest angle between the board in any two views.
     """
 
     intrinsics: Intrinsics
@@ -71,7 +71,7 @@ class LensFit:
     tilt_spread_deg: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON, without the views' corners."""
+        """Convert to JSON values, without the corners of the views."""
         names = ("fx", "fy", "cx", "cy")
         return {
             "intrinsics": self.intrinsics.to_dict(),
@@ -84,10 +84,10 @@ class LensFit:
 
 
 class BoardFinder:
-    """Finds the board of one printed sheet in frames; build once, use for every frame."""
+    """Find the board of one printed sheet in frames; reuse the finder for all frames."""
 
     def __init__(self, layout: SheetLayout) -> None:
-        """``layout`` is of kind ``board``, as printed, so that its squares are in true millimetres."""
+        """Set up the detector for ``layout``, a sheet of kind ``board`` in true millimetres."""
         self._board = charuco_board(layout)
         parameters = cv2.aruco.DetectorParameters()
         parameters.minMarkerPerimeterRate = 0.01
@@ -96,20 +96,20 @@ class BoardFinder:
         self._columns = layout.grid[1] - 1
         self._stretch = (
             np.array(layout.scale) / layout.scale[0]
-        )  # OpenCV's board is of squares; the printer's may not be
+        )  # OpenCV's board has square cells; the printed one may not
         self._points = (np.array(self._board.getChessboardCorners()) * (*self._stretch, 1.0)).astype(np.float32)
 
     @property
     def corners(self) -> int:
-        """How many inner corners the whole board has."""
+        """Return the number of inner corners of the board."""
         return len(self._points)
 
     def points_mm(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
-        """(N, 3) places of these corners on the board, z = 0."""
+        """Return the positions of corners on the board, (N, 3) in mm with z = 0."""
         return np.ascontiguousarray(self._points[ids])
 
     def find(self, frame: NDArray[np.uint8]) -> BoardView | str:
-        """The board in ``frame`` (H, W, 3 RGB uint8), or in words why the frame is of no use."""
+        """Find the board in ``frame``, (H, W, 3) RGB uint8; return a message for the user if the frame is unusable."""
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
         corners, ids, _, marker_ids = self._detector.detectBoard(grey)
         if (
@@ -117,7 +117,7 @@ class BoardFinder:
             or len(ids) < _LEAST_CORNERS
             or len({int(i) // self._columns for i in ids.ravel()}) < _LEAST_ROWS
         ):
-            return self._why_not(grey, 0 if marker_ids is None else len(marker_ids))
+            return self._failure_reason(grey, 0 if marker_ids is None else len(marker_ids))
         pixels, ids = corners.reshape(-1, 2), ids.ravel()
         blur, square = self._blur_px(grey, pixels, ids)
         if blur is None or blur > max(1.0, _WORST_BLUR * square):
@@ -125,20 +125,20 @@ class BoardFinder:
         size = (frame.shape[1], frame.shape[0])
         return BoardView(pixels, ids, size, blur, self._tilt_deg(pixels, ids, size))
 
-    def _why_not(self, grey: NDArray[np.uint8], markers: int) -> str:
+    def _failure_reason(self, grey: NDArray[np.uint8], markers: int) -> str:
         mirrored = self._detector.detectBoard(cv2.flip(grey, 1))[3]
-        if mirrored is not None and len(mirrored) > max(3, 2 * markers):  # some markers resemble others' mirror images
+        if mirrored is not None and len(mirrored) > max(3, 2 * markers):  # some markers resemble mirrored others
             return "the picture is mirrored: turn mirroring off in the camera's settings"
         if frame_blur_px(grey) > BLURRED_FRAME_PX:
             return _BLURRED
         if markers:
-            return "only part of the board is seen: show more of it"
-        return "no board is seen: hold the ChArUco page of `physpatch calibrate sheet` before the camera"
+            return "only part of the board is visible: show more of it"
+        return "no board is visible: hold the ChArUco page of `physpatch calibrate sheet` in front of the camera"
 
     def _blur_px(
         self, grey: NDArray[np.uint8], pixels: NDArray[np.float32], ids: NDArray[np.int32]
     ) -> tuple[float | None, float]:
-        """Blur along the squares' edges, and the median edge length."""
+        """Blur at the edges of the squares, and the median edge length."""
         place = {int(i): p for i, p in zip(ids, pixels, strict=True)}
         pairs = [
             (p, place[j])
@@ -159,15 +159,20 @@ class BoardFinder:
         self, pixels: NDArray[np.float32], ids: NDArray[np.int32], size_wh: tuple[int, int]
     ) -> tuple[float, float]:
         guess = Intrinsics.from_hfov(*size_wh).matrix
-        found, turn, _ = cv2.solvePnP(self.points_mm(ids), pixels, guess, None, flags=cv2.SOLVEPNP_IPPE)
-        if not found:
+        solved, turn, _ = cv2.solvePnP(self.points_mm(ids), pixels, guess, None, flags=cv2.SOLVEPNP_IPPE)
+        if not solved:
             return (0.0, 0.0)
         normal = cv2.Rodrigues(turn)[0][:, 2]
         return (float(np.degrees(np.arcsin(normal[0]))), float(np.degrees(np.arcsin(normal[1]))))
 
 
 class ViewCollector:
-    """Keeps the views that add something, and says what is still missing."""
+    """Collect views that add information, and tell the user what to show next.
+
+    Attributes:
+        views: the accepted views.
+        refused: number of rejected frames by reason.
+    """
 
     def __init__(self, finder: BoardFinder) -> None:
         self._finder = finder
@@ -175,35 +180,42 @@ class ViewCollector:
         self.refused: dict[str, int] = {}
 
     def offer(self, frame: NDArray[np.uint8]) -> str:
-        """Look at a frame (H, W, 3 RGB uint8); returns in words what became of it, "" where it was kept."""
-        found = self._finder.find(frame)
-        if isinstance(found, BoardView):
-            found = self._old(found) or found
-        if isinstance(found, str):
-            self.refused[found] = self.refused.get(found, 0) + 1
-            return found
-        if self.views and found.size_wh != self.views[0].size_wh:
+        """Accept or reject a frame, (H, W, 3) RGB uint8.
+
+        Returns:
+            The reason for rejecting the frame, in words; "" if it was accepted.
+
+        Raises:
+            InputError: if the size differs from that of earlier frames.
+        """
+        view = self._finder.find(frame)
+        if isinstance(view, BoardView):
+            view = self._duplicate(view) or view
+        if isinstance(view, str):
+            self.refused[view] = self.refused.get(view, 0) + 1
+            return view
+        if self.views and view.size_wh != self.views[0].size_wh:
             raise InputError(
-                f"frames of {found.size_wh[0]}x{found.size_wh[1]} and {self.views[0].size_wh[0]}x"
-                f"{self.views[0].size_wh[1]} pixels are of different cameras or settings; calibrate each by itself"
+                f"frames of {view.size_wh[0]}x{view.size_wh[1]} and {self.views[0].size_wh[0]}x"
+                f"{self.views[0].size_wh[1]} pixels come from different cameras or settings; calibrate each separately"
             )
-        self.views.append(found)
+        self.views.append(view)
         return ""
 
-    def _old(self, view: BoardView) -> str:
-        """Whether some kept view shows the board at nearly the same place."""
+    def _duplicate(self, view: BoardView) -> str:
+        """The reason to reject a view whose board is nearly where an accepted view has it."""
         nearest = _NEAREST_VIEW * float(np.hypot(*view.size_wh))
-        for other in self.views:
-            _, own, its = np.intersect1d(view.ids, other.ids, return_indices=True)
+        for accepted in self.views:
+            _, own, its = np.intersect1d(view.ids, accepted.ids, return_indices=True)
             if len(own) >= _LEAST_CORNERS:
-                moved = np.linalg.norm(view.corners_px[own] - other.corners_px[its], axis=1).mean()
+                moved = np.linalg.norm(view.corners_px[own] - accepted.corners_px[its], axis=1).mean()
                 if moved < nearest:
-                    return "nearly the view that is there already: move or tilt the board"
+                    return "nearly the same as an earlier view: move or tilt the board"
         return ""
 
     @property
     def coverage(self) -> NDArray[np.int64]:
-        """(rows, columns) of the frame: in how many views some corner lies there."""
+        """Count the views with a corner in each cell of the frame, (rows, columns) as in :data:`COVERAGE_GRID`."""
         rows, columns = COVERAGE_GRID
         count = np.zeros(COVERAGE_GRID, dtype=np.int64)
         for view in self.views:
@@ -213,34 +225,34 @@ class ViewCollector:
 
     @property
     def wish(self) -> str:
-        """What to show next; "" where everything is there."""
+        """Return what to show next, in words; "" if the views suffice."""
         empty = np.argwhere(self.coverage == 0)
         if len(empty):
             row, column = empty[0]
             upright = ("top", "middle", "bottom")[row]
             level = ("far left", "left", "right", "far right")[column]
             return f"hold the board at the {upright}, {level} of the picture"
-        for axis, (one, other) in enumerate((("left", "right"), ("up", "down"))):
+        for axis, (negative, positive) in enumerate((("left", "right"), ("up", "down"))):
             tilts = [view.tilt_deg[axis] for view in self.views]
             if min(tilts) > -_TILT_DEG:
-                return f"turn the board {one}, by 20 to 40 degrees"
+                return f"turn the board {negative} by 20 to 40 degrees"
             if max(tilts) < _TILT_DEG:
-                return f"turn the board {other}, by 20 to 40 degrees"
+                return f"turn the board {positive} by 20 to 40 degrees"
         if len(self.views) < WISHED_VIEWS:
-            return f"{WISHED_VIEWS - len(self.views)} more views, at other places and turns"
+            return f"show {WISHED_VIEWS - len(self.views)} more views, at other places and angles"
         return ""
 
 
 def fit_lens(finder: BoardFinder, views: Sequence[BoardView]) -> LensFit:
-    """Intrinsics by Zhang's method (2000), as in ``cv2.calibrateCameraExtended``; views that fit badly are left out once.
+    """Fit the intrinsics by Zhang's method (2000), as in ``cv2.calibrateCameraExtended``; exclude outliers once.
 
     Raises:
-        InputError: too few views, or views that do not determine the lens.
+        InputError: if there are too few views, or they do not determine the lens.
     """
     if len(views) < LEAST_VIEWS:
         raise InputError(
             f"{len(views)} usable view{'s' * (len(views) != 1)} of the board; at least {LEAST_VIEWS} from different "
-            f"sides are needed, {WISHED_VIEWS} are good"
+            f"sides are needed, and {WISHED_VIEWS} are recommended"
         )
     fit = _fit(finder, views, 0)
     errors = np.array(fit.view_errors_px)
@@ -251,18 +263,18 @@ def fit_lens(finder: BoardFinder, views: Sequence[BoardView]) -> LensFit:
     focal = max(fit.std[0] / fit.intrinsics.fx, fit.std[1] / fit.intrinsics.fy)
     if fit.rms_px > _WORST_RMS_PX:
         raise InputError(
-            f"the views do not fit one lens: {fit.rms_px:.1f} px are left over; keep zoom and focus fixed and the board flat"
+            f"the views do not fit one lens: the error is {fit.rms_px:.1f} px; keep zoom and focus fixed and the board flat"
         )
-    # Views of one tilt fit many lenses, and the deviations around a wrong one look small.
+    # Views at one tilt fit many lenses, and the standard deviations of a wrong fit look small.
     flat = fit.tilt_spread_deg < _LEAST_TILT_SPREAD_DEG
     if flat or not np.isfinite(focal) or focal > _WORST_FOCAL_STD:
         why = (
-            "they show the board at nearly one tilt"
+            "they show the board at nearly the same tilt"
             if flat
-            else f"its focal length is known to {100 * focal:.1f} % only"
+            else f"the focal length is only known to {100 * focal:.1f} %"
         )
         raise InputError(
-            f"the views do not determine the lens: {why}; tilt the board by 20 to 40 degrees in all directions and bring "
+            f"the views do not determine the lens: {why}; tilt the board by 20 to 40 degrees in all directions and move "
             "it into the corners of the picture"
         )
     return fit
@@ -299,13 +311,13 @@ def _fit(finder: BoardFinder, views: Sequence[BoardView], left_out: int) -> Lens
 
 
 def _tilt_spread_deg(turns: Sequence[NDArray[np.float64]]) -> float:
-    """The widest angle between the board's normals in any two views."""
+    """The largest angle between the board's normals in any two views."""
     normals = np.array([cv2.Rodrigues(turn)[0][:, 2] for turn in turns])
     return float(np.degrees(np.arccos(np.clip((normals @ normals.T).min(), -1, 1))))
 
 
 def coverage_picture(views: Sequence[BoardView], *, width_px: int = 800) -> NDArray[np.uint8]:
-    """All corners of all views in the frame, (H, W, 3) RGB uint8, one shade a view, over the grid that wants views."""
+    """Draw the corners of all views over the coverage grid, one shade per view, (H, W, 3) RGB uint8."""
     width, height = views[0].size_wh
     scale = width_px / width
     picture = np.full((round(height * scale), width_px, 3), 255, dtype=np.uint8)

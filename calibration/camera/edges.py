@@ -1,4 +1,4 @@
-"""How blurred a picture is, from edges whose place is known."""
+"""Measure the blur of a picture at edges."""
 
 import cv2
 import numpy as np
@@ -9,24 +9,27 @@ _CONTRAST = 40.0
 _DENOISE_PX, _REBLUR_PX = 1.0, 2.0
 SAMPLING_VARIANCE_PX = (
     1 / 12 + 1 / 6
-)  # sampling between pixels blurs by itself: a pixel's box and the interpolation's triangle
-_LEAST_SLOPE = 3.0  # grey steps a pixel; less is noise
-BLURRED_FRAME_PX = 2.5  # markers are lost from here on, whatever else is wrong
+)  # blur that sampling itself adds: the pixel's box and the triangle of the interpolation
+_LEAST_SLOPE = 3.0  # grey levels per pixel; less is noise
+BLURRED_FRAME_PX = 2.5  # above it markers are not detected
 
 
 def edge_blur_px(
     grey: NDArray[np.uint8], points: NDArray[np.floating], normals: NDArray[np.floating], half_px: float
 ) -> float | None:
-    """Standard deviation in pixels of the Gaussian that blurs straight black-white edges; None where none has contrast.
+    """Measure the Gaussian blur of straight black-white edges at known places.
 
-    The steepest slope of a step of height C blurred by sigma is C / (sigma sqrt(2 pi)). The mean of the slope's square over
-    its sum gives the same without trusting a single pixel: sum(slope^2) = C^2 / (2 sigma sqrt(pi)).
+    The steepest slope of a step of height C blurred by sigma is C / (sigma sqrt(2 pi)). The energy of the slope gives the
+    same without relying on a single pixel: sum(slope^2) = C^2 / (2 sigma sqrt(pi)).
 
     Args:
         grey: (H, W) uint8.
         points: (N, 2) pixels on the edges.
-        normals: (N, 2) unit vectors across them.
-        half_px: how far the profile may reach on either side, without meeting another edge.
+        normals: (N, 2) unit vectors across the edges.
+        half_px: half the length of a profile, short enough not to reach another edge.
+
+    Returns:
+        The standard deviation of the blur in pixels; None if no edge has enough contrast.
     """
     reach = np.arange(-half_px, half_px + _STEP_PX / 2, _STEP_PX)
     at = (points[:, None] + reach[None, :, None] * normals[:, None]).astype(np.float32)
@@ -45,10 +48,10 @@ def edge_blur_px(
 
 
 def frame_blur_px(grey: NDArray[np.uint8]) -> float:
-    """Standard deviation in pixels of the blur on a frame's strongest edges, wherever they are.
+    """Estimate the standard deviation, in pixels, of the blur at the strongest edges of a frame (H, W) uint8.
 
-    Blurring once more by a known Gaussian lowers an edge's slope by sqrt(sigma^2 + known^2) / sigma (Zhuo and Sim 2011,
-    section 3). Rough: good for telling a blurred frame from a sharp one.
+    Blurring again by a known Gaussian lowers the slope of an edge by sqrt(sigma^2 + known^2) / sigma (Zhuo and Sim 2011,
+    section 3). The estimate is rough, but separates blurred frames from sharp ones.
     """
     steep = _slopes(cv2.GaussianBlur(grey, (0, 0), _DENOISE_PX))
     again = _slopes(cv2.GaussianBlur(grey, (0, 0), float(np.hypot(_DENOISE_PX, _REBLUR_PX))))

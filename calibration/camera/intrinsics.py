@@ -1,4 +1,4 @@
-"""The pinhole camera: what is needed to turn pixels into rays."""
+"""The pinhole camera model."""
 
 import math
 from dataclasses import asdict, dataclass, replace
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from calibration.common.errors import InputError
 
-DEFAULT_HFOV_DEG = 65.0  # a typical webcam or phone main camera; distances scale with it until it is calibrated
+DEFAULT_HFOV_DEG = 65.0  # typical webcam or phone main camera; without calibration, distances scale with it
 
 
 @dataclass(frozen=True)
 class Intrinsics:
     """Pinhole intrinsics in pixels for frames of ``width`` x ``height``, with OpenCV's distortion coefficients.
 
-    ``assumed`` says that they come from a guessed field of view, so that distances carry its error.
+    ``assumed`` means that they come from an assumed field of view, whose error affects distances.
     """
 
     fx: float
@@ -34,29 +34,29 @@ class Intrinsics:
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """The 3x3 camera matrix K."""
+        """Return the 3x3 camera matrix K."""
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], dtype=np.float64)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
+        """Convert to JSON values."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Intrinsics":
-        """Read :meth:`to_dict`'s output back."""
+        """Build from the output of :meth:`to_dict`."""
         return cls(**{**value, "distortion": tuple(value["distortion"])})
 
     def resized(self, width: int, height: int) -> "Intrinsics":
-        """The same camera giving frames of another size of the same shape.
+        """Return the intrinsics for frames of another size with the same aspect ratio.
 
         Raises:
-            InputError: another shape, which a crop must have made.
+            InputError: if the aspect ratio differs, which means that the frames are cropped.
         """
         across, down = width / self.width, height / self.height
         if abs(across / down - 1) > 0.01:
             raise InputError(
-                f"the camera was calibrated at {self.width}x{self.height}, these frames are {width}x{height}: another "
-                "shape; set the camera as it was, or calibrate it anew"
+                f"the camera was calibrated at {self.width}x{self.height}, but frames are {width}x{height}, another "
+                "aspect ratio; restore the camera's settings, or calibrate it again"
             )
         return replace(
             self,
@@ -70,7 +70,7 @@ class Intrinsics:
 
     @classmethod
     def from_hfov(cls, width: int, height: int, hfov_deg: float = DEFAULT_HFOV_DEG) -> "Intrinsics":
-        """Square pixels, centred principal point, focal length from the horizontal field of view in degrees."""
+        """Estimate intrinsics from the horizontal field of view, with square pixels and a centred principal point."""
         if not 1 <= hfov_deg < 170:
             raise InputError(f"field of view {hfov_deg} degrees out of range; expected 1 to 170")
         focal_px = width / 2 / math.tan(math.radians(hfov_deg) / 2)

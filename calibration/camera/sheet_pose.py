@@ -1,7 +1,7 @@
-"""A sheet in a frame: which one, where, how far, how tilted.
+"""Locate a sheet in a frame and estimate its pose.
 
-Angles: a sheet facing the camera upright has yaw = pitch = roll = 0. The rotation from sheet axes (x right, y down,
-z into the paper) to camera axes is R = Ry(yaw) Rx(pitch) Rz(roll).
+A sheet that faces the camera upright has yaw = pitch = roll = 0. The rotation from sheet axes (x right, y down, z into the
+paper) to camera axes is R = Ry(yaw) Rx(pitch) Rz(roll).
 """
 
 import math
@@ -16,25 +16,34 @@ from calibration.camera.intrinsics import Intrinsics
 from calibration.common.success import around
 from calibration.sheet.layout import ARUCO_DICTIONARY, Rect, SheetLayout
 
-_CLEAR_BRANCH_RATIO = 2.0  # below it the mirrored tilt explains the corners nearly as well: the sign is a guess
+_CLEAR_BRANCH_RATIO = 2.0  # below it the mirrored tilt fits nearly as well, so the sign of the angles is ambiguous
 _WORST_ERROR_PX, _WORST_ERROR_SHARE = 2.0, 0.02
-_CORNER_NOISE_PX = 0.05  # no corner is known better, so a smaller error proves nothing
-_FACING_DEG = 5.0  # both branches this close to each other agree anyway
-_AROUND_MARKER = 0.8  # of a marker's extent: how far around its last place it is looked for first
-_NEAR_PERIMETER_RATE = 0.4  # of such a cut-out's longer side: less cannot be the marker
-_SEARCH_ALL_EVERY = 30  # frames: another sheet may have come into view
+_CORNER_NOISE_PX = 0.05  # accuracy of a corner; smaller errors are not meaningful
+_FACING_DEG = 5.0  # solutions that differ by less are treated as one
+_AROUND_MARKER = 0.8  # search margin around a marker's last place, as a share of its extent
+_NEAR_PERIMETER_RATE = 0.4  # least perimeter of a marker, as a share of the longer side of the search area
+_SEARCH_ALL_EVERY = 30  # frames between full searches, in case another sheet comes into view
 
-_Seen = dict[int, NDArray[np.float32]]
+_MarkerCorners = dict[int, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class SheetPose:
-    """Where a sheet is in a frame.
+    """The pose of a sheet in a frame.
 
-    ``homography`` maps the sheet's millimetres to pixels of the undistorted frame, :meth:`to_pixels` on to those of the
-    frame itself. Angles in degrees are None where the two planar solutions cannot be told apart. ``patch_corners_px`` is
-    (4, 2), clockwise from the patch's own top left; ``patch_area_px`` its area in pixels, ``visible`` the share of it that lies
-    in the frame. ``tilt_deg`` is how far the sheet is from facing the camera, which both solutions tell alike.
+    Attributes:
+        layout: the sheet.
+        intrinsics: of the camera, for frames of this size.
+        homography: maps millimetres on the sheet to pixels of the undistorted frame; see also :meth:`to_pixels`.
+        patch_corners_px: (4, 2) corners of the patch in the frame, clockwise from the patch's own top left.
+        distance_m: from the camera to the centre of the patch.
+        yaw_deg, pitch_deg: None if the two planar solutions cannot be distinguished.
+        roll_deg: rotation in the image plane.
+        tilt_deg: angle between the sheet's normal and the optical axis; it is the same for both solutions.
+        patch_px: area of the patch in pixels.
+        px_per_cell: side of a cell in pixels.
+        visible: share of the patch that is inside the frame.
+        markers_seen: how many markers the pose is based on.
     """
 
     layout: SheetLayout
@@ -52,17 +61,17 @@ class SheetPose:
     markers_seen: int
 
     def to_pixels(self, sheet_mm: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Pixels (N, 2) of points on the sheet (N, 2), the lens's distortion included."""
+        """Project points on the sheet (N, 2), in mm, to pixels (N, 2) of the frame, with lens distortion."""
         return _to_pixels(sheet_mm, self.homography, self.intrinsics)
 
     @property
     def carrier_xyxy(self) -> tuple[float, float, float, float] | None:
-        """The upright box in pixels around the sign that carries the patch; None where the sheet has none."""
+        """Return the upright box, in pixels, around the sign that carries the patch; None without a sign."""
         rect = self.layout.carrier_rect
         return None if rect is None else around(self.to_pixels(rect.corners_mm).tolist())
 
     def rectify(self, frame: NDArray[np.uint8], area: Rect, per_mm: float) -> NDArray[np.uint8]:
-        """A part of the sheet seen straight on, (H, W, 3), at ``per_mm`` pixels a millimetre."""
+        """Rectify an area of the sheet to a fronto-parallel view, (H, W, 3), at ``per_mm`` pixels per mm."""
         width, height = round(area.width_mm * per_mm), round(area.height_mm * per_mm)
         x, y = np.meshgrid(
             (np.arange(width) + 0.5) / per_mm + area.x_mm, (np.arange(height) + 0.5) / per_mm + area.y_mm
@@ -73,7 +82,7 @@ class SheetPose:
 
 
 def rotation_matrix(yaw_deg: float, pitch_deg: float, roll_deg: float) -> NDArray[np.float64]:
-    """R = Ry(yaw) Rx(pitch) Rz(roll), sheet axes to camera axes."""
+    """Compute R = Ry(yaw) Rx(pitch) Rz(roll), (3, 3), from sheet axes to camera axes."""
     y, p, r = (math.radians(a) for a in (yaw_deg, pitch_deg, roll_deg))
     about_y = np.array([[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]])
     about_x = np.array([[1, 0, 0], [0, math.cos(p), -math.sin(p)], [0, math.sin(p), math.cos(p)]])
@@ -82,7 +91,7 @@ def rotation_matrix(yaw_deg: float, pitch_deg: float, roll_deg: float) -> NDArra
 
 
 def angles_deg(rotation: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Yaw, pitch and roll in degrees of a rotation matrix; the inverse of :func:`rotation_matrix`."""
+    """Compute yaw, pitch and roll in degrees of a rotation matrix; the inverse of :func:`rotation_matrix`."""
     yaw = math.atan2(rotation[0, 2], rotation[2, 2])
     pitch = math.asin(max(-1.0, min(1.0, -rotation[1, 2])))
     roll = math.atan2(rotation[1, 0], rotation[1, 1])
@@ -90,11 +99,11 @@ def angles_deg(rotation: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def make_detector() -> cv2.aruco.ArucoDetector:
-    """An ArUco detector that also finds markers small in the frame; build once, use for every frame."""
+    """Build an ArUco detector that also finds small markers; reuse it for all frames."""
     parameters = cv2.aruco.DetectorParameters()
-    parameters.minMarkerPerimeterRate = 0.01  # the default 0.03 misses far sheets in large frames
-    # Small blurred markers are read better off a finer rectified picture, from the middle of each bit, and when a marker's
-    # inner and outer outline are told apart: misses at 3 to 5 pixels a bit fall from 26 to 2 % (docs/results.md).
+    parameters.minMarkerPerimeterRate = 0.01  # the default 0.03 misses distant sheets in large frames
+    # Small blurred markers need a finer rectified picture, sampling in the middle of each bit, and separation of a marker's
+    # inner and outer outline: misses at 3 to 5 pixels per bit fall from 26 to 2 % (docs/results.md).
     parameters.perspectiveRemovePixelPerCell = 8
     parameters.perspectiveRemoveIgnoredMarginPerCell = 0.3
     parameters.minGroupDistance = 0.05
@@ -108,16 +117,26 @@ def find_sheet(
     intrinsics: Intrinsics,
     detector: cv2.aruco.ArucoDetector | None = None,
 ) -> SheetPose | None:
-    """Find the sheet of which most markers show in ``frame`` (H, W, 3 RGB uint8); None where fewer than two markers do."""
-    seen = _read_markers(detector or make_detector(), cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
-    return _pose_of(seen, layouts, intrinsics)
+    """Find the sheet with the most visible markers in ``frame``, (H, W, 3) RGB uint8.
+
+    Args:
+        frame: the picture.
+        layouts: sheets to look for.
+        intrinsics: of the camera, for frames of this size.
+        detector: from :func:`make_detector`; None builds one.
+
+    Returns:
+        The pose; None if fewer than two markers are visible or they do not fit a sheet.
+    """
+    markers = _read_markers(detector or make_detector(), cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+    return _pose_of(markers, layouts, intrinsics)
 
 
 class SheetFinder:
-    """Finds sheets in the frames of one camera, in their order: as :func:`find_sheet`, but many times faster.
+    """Track sheets in consecutive frames of one camera: like :func:`find_sheet`, but many times faster.
 
-    Each marker is looked for around its last place first, a hidden one where the sheet's pose has it, and in the whole frame
-    where fewer are seen than before, or now and then.
+    Each marker is first searched for around its last place, or, if it was hidden, where the pose predicts it. The whole frame
+    is searched if fewer markers are found than before, and at regular intervals.
     """
 
     def __init__(self, layouts: Sequence[SheetLayout]) -> None:
@@ -131,23 +150,23 @@ class SheetFinder:
         self._frames_near = 0
 
     def find(self, frame: NDArray[np.uint8], intrinsics: Intrinsics) -> SheetPose | None:
-        """The sheet in ``frame`` (H, W, 3 RGB uint8), or None."""
+        """Find the sheet in ``frame``, (H, W, 3) RGB uint8; return None if there is none."""
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        seen = self._near(grey) if self._frames_near < _SEARCH_ALL_EVERY else {}
+        markers = self._near(grey) if self._frames_near < _SEARCH_ALL_EVERY else {}
         self._frames_near += 1
-        if len(seen) < max(2, self._expected):
-            seen = _read_markers(self._everywhere, grey)
+        if len(markers) < max(2, self._expected):
+            markers = _read_markers(self._everywhere, grey)
             self._frames_near = 0
-        pose = _pose_of(seen, self._layouts, intrinsics)
-        self._expected = len(seen)
-        self._places = list(seen.values())
+        pose = _pose_of(markers, self._layouts, intrinsics)
+        self._expected = len(markers)
+        self._places = list(markers.values())
         if pose is not None:
-            hidden = [marker.rect.corners_mm for marker in pose.layout.markers if marker.id not in seen]
+            hidden = [marker.rect.corners_mm for marker in pose.layout.markers if marker.id not in markers]
             self._places += [pose.to_pixels(corners_mm) for corners_mm in hidden]
         return pose
 
-    def _near(self, grey: NDArray[np.uint8]) -> _Seen:
-        found: _Seen = {}
+    def _near(self, grey: NDArray[np.uint8]) -> _MarkerCorners:
+        markers: _MarkerCorners = {}
         for quad in self._places:
             margin = _AROUND_MARKER * np.ptp(quad, axis=0)
             left, top = np.maximum(quad.min(axis=0) - margin, 0).astype(int)
@@ -155,11 +174,11 @@ class SheetFinder:
             part = np.ascontiguousarray(grey[top:bottom, left:right])
             if part.size:
                 corner = np.array([left, top], dtype=np.float32)
-                found |= {i: near + corner for i, near in _read_markers(self._nearby, part).items()}
-        return found
+                markers |= {i: near + corner for i, near in _read_markers(self._nearby, part).items()}
+        return markers
 
 
-def _read_markers(detector: cv2.aruco.ArucoDetector, grey: NDArray[np.uint8]) -> _Seen:
+def _read_markers(detector: cv2.aruco.ArucoDetector, grey: NDArray[np.uint8]) -> _MarkerCorners:
     """Corners (4, 2) in pixels by marker id."""
     corners, ids, _ = detector.detectMarkers(grey)
     if ids is None:
@@ -167,16 +186,16 @@ def _read_markers(detector: cv2.aruco.ArucoDetector, grey: NDArray[np.uint8]) ->
     return {int(i): quad.reshape(4, 2) for i, quad in zip(ids.ravel(), corners, strict=True)}
 
 
-def _pose_of(seen: _Seen, layouts: Sequence[SheetLayout], intrinsics: Intrinsics) -> SheetPose | None:
-    if not seen:
+def _pose_of(markers: _MarkerCorners, layouts: Sequence[SheetLayout], intrinsics: Intrinsics) -> SheetPose | None:
+    if not markers:
         return None
-    best = max(layouts, key=lambda layout: sum(m.id in seen for m in layout.markers))
+    best = max(layouts, key=lambda layout: sum(m.id in markers for m in layout.markers))
     on_page = best.marker_corners_mm()
-    common = sorted(on_page.keys() & seen.keys())
+    common = sorted(on_page.keys() & markers.keys())
     if len(common) < 2:
         return None
     page_mm = np.concatenate([on_page[i] for i in common])
-    pixels = np.concatenate([seen[i] for i in common])
+    pixels = np.concatenate([markers[i] for i in common])
     return _pose(best, page_mm, pixels, intrinsics, len(common))
 
 
@@ -202,12 +221,12 @@ def _pose(
     errors = [_rms_px(plane, pixels, turn, shift, intrinsics) for turn, shift in refined]
     order = sorted(range(len(refined)), key=errors.__getitem__)
     size_px = float(np.linalg.norm(np.ptp(pixels, axis=0)))
-    if errors[order[0]] > max(_WORST_ERROR_PX, _WORST_ERROR_SHARE * size_px):  # something else was taken for a marker
+    if errors[order[0]] > max(_WORST_ERROR_PX, _WORST_ERROR_SHARE * size_px):  # a false detection of a marker
         return None
     branches = [angles_deg(cv2.Rodrigues(refined[i][0])[0]) for i in order]
     yaw, pitch, roll = branches[0]
-    known = len(branches) == 1 or errors[order[1]] >= _CLEAR_BRANCH_RATIO * max(errors[order[0]], _CORNER_NOISE_PX)
-    known = known or max(abs(a - b) for a, b in zip(branches[0], branches[1], strict=True)) < _FACING_DEG
+    clear = len(branches) == 1 or errors[order[1]] >= _CLEAR_BRANCH_RATIO * max(errors[order[0]], _CORNER_NOISE_PX)
+    clear = clear or max(abs(a - b) for a, b in zip(branches[0], branches[1], strict=True)) < _FACING_DEG
     patch = _to_pixels(layout.patch.corners_mm, homography, intrinsics)
     area_px = float(cv2.contourArea(patch))
     rows, columns = layout.grid
@@ -217,8 +236,8 @@ def _pose(
         homography=homography,
         patch_corners_px=patch,
         distance_m=float(np.linalg.norm(refined[order[0]][1])) / 1000,
-        yaw_deg=yaw if known else None,
-        pitch_deg=pitch if known else None,
+        yaw_deg=yaw if clear else None,
+        pitch_deg=pitch if clear else None,
         roll_deg=roll,
         tilt_deg=math.degrees(math.acos(max(-1.0, min(1.0, float(cv2.Rodrigues(refined[order[0]][0])[0][2, 2]))))),
         patch_area_px=area_px,
@@ -249,8 +268,8 @@ def _rms_px(
     intrinsics: Intrinsics,
 ) -> float:
     distortion = np.array(intrinsics.distortion, dtype=np.float64)
-    seen, _ = cv2.projectPoints(plane, turn, shift, intrinsics.matrix, distortion)
-    return float(np.sqrt(((seen.reshape(-1, 2) - pixels) ** 2).sum(axis=1).mean()))
+    projected, _ = cv2.projectPoints(plane, turn, shift, intrinsics.matrix, distortion)
+    return float(np.sqrt(((projected.reshape(-1, 2) - pixels) ** 2).sum(axis=1).mean()))
 
 
 def _visible(corners_px: NDArray[np.float32], area_px: float, intrinsics: Intrinsics) -> float:

@@ -1,4 +1,4 @@
-"""The colour chart in a picture: found by its markers, freed from the light's fall-off, refused where it can't be trusted."""
+"""Measure the colour chart in a picture, corrected for uneven light; unreliable pictures are rejected."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,28 +18,28 @@ from calibration.common.errors import InputError
 from calibration.sheet.layout import SheetLayout, marker_ids
 
 _LEAST_PX_PER_CELL = 8.0
-_WORST_BLUR = 0.1  # of a cell: beyond it neighbours run into a cell's middle half
+_WORST_BLUR = 0.1  # of a cell: above it neighbours affect the middle half of a cell
 _CLIPPED, _CLIPPED_SHARE = 250, 0.02
 _DARKEST_WHITE = 0.06  # of full scale, linear
 _STEEPEST_LIGHT = 3.0
-_WORST_LIGHT = 0.06  # deviation of the white border from a smooth light, as a share
-_LEAST_LIKENESS = 0.6  # correlation of sent and seen light; a chart in another order has none
+_WORST_LIGHT = 0.06  # largest relative deviation of the white border from a smooth light
+_LEAST_LIKENESS = 0.6  # correlation of printed and observed light; a chart in another order has none
 _BLURRED = "the picture is blurred: hold still, focus on the sheet, or come closer"
-_INNER = 0.5  # of a cell's side: what is measured
+_INNER = 0.5  # of a cell's side: the part that is measured
 
 
 @dataclass(frozen=True, eq=False)
 class ChartShot:
-    """What one picture says of the chart.
+    """The measurement of a sheet's cells in one picture.
 
     Attributes:
         seen: (rows, columns, 3) camera RGB, linear, relative to the paper at the same place.
-        white: (3,) the paper's own level, linear, full scale being 1, in the middle of the chart.
-        white_range: the darkest and brightest paper of the picture, mean over the channels.
-        read_noise, shot_noise: standard deviations of a Poisson-Gaussian noise at full scale, linear:
+        white: (3,) level of the paper at the centre of the chart, linear, in [0, 1].
+        white_range: darkest and brightest level of the paper in the picture, averaged over the channels.
+        read_noise, shot_noise: standard deviations of Poisson-Gaussian noise at full scale, linear:
             variance = read² + shot² × light.
         blur_px: standard deviation of the blur.
-        px_per_cell: resolution.
+        px_per_cell: side of a cell in pixels.
         frame_wh: size of the picture.
     """
 
@@ -54,35 +54,41 @@ class ChartShot:
 
     @property
     def srgb(self) -> NDArray[np.float64]:
-        """``seen`` as sRGB values in [0, 1], (rows, columns, 3)."""
+        """Return ``seen`` as sRGB values in [0, 1], (rows, columns, 3)."""
         return np.clip(linear_to_srgb(np.clip(self.seen, 0, 1)), 0, 1)
 
 
 def read_chart(frame: NDArray[np.uint8], layout: SheetLayout, intrinsics: Intrinsics | None = None) -> ChartShot:
-    """Measure the chart of ``layout``, of kind ``chart``, in ``frame`` (H, W, 3) RGB uint8.
+    """Measure the colour chart in a picture.
+
+    Args:
+        frame: (H, W, 3) RGB uint8.
+        layout: the printed chart, of kind ``chart``.
+        intrinsics: of the camera; None assumes a typical field of view.
 
     Raises:
-        InputError: no chart, part of a chart, another sheet, mirrored, too small, blurred, clipped, too dark, in uneven light.
+        InputError: if the chart is missing, incomplete or another sheet, or if it is mirrored, too small, blurred, clipped,
+            too dark or unevenly lit.
     """
     detector = make_detector()
     height, width = frame.shape[:2]
     lens = intrinsics.resized(width, height) if intrinsics else Intrinsics.from_hfov(width, height)
     pose = find_sheet(frame, [layout], lens, detector)
     if pose is None or pose.markers_seen < len(layout.markers):
-        raise InputError(_why_not(frame, layout, detector))
+        raise InputError(_failure_reason(frame, layout, detector))
     label = label_of(frame, pose)
     if label is not None and label.patch_id != layout.patch_id:
         raise InputError(
-            f"this is chart {label.patch_id}, the sheet given is {layout.patch_id}: give the PDF that was printed, with --sheet"
+            f"the picture shows chart {label.patch_id}, but the PDF is of {layout.patch_id}: pass the printed PDF to --sheet"
         )
     if pose.px_per_cell < _LEAST_PX_PER_CELL:
         raise InputError(
-            f"the chart is too small in the picture, {pose.px_per_cell:.1f} pixels a cell: come closer, until a cell has "
-            f"{_LEAST_PX_PER_CELL:g} at least"
+            f"the chart is too small in the picture, {pose.px_per_cell:.1f} pixels per cell: come closer, until a cell has "
+            f"at least {_LEAST_PX_PER_CELL:g}"
         )
     ring_mm, ring = white_ring(frame, pose)
     if np.median(srgb_to_linear(ring / 255)) < _DARKEST_WHITE:
-        raise InputError("the picture is too dark: give more light or exposure")
+        raise InputError("the picture is too dark: use more light or a longer exposure")
     if (ring.max(axis=1) >= _CLIPPED).mean() > _CLIPPED_SHARE:
         raise InputError("the paper is clipped to white in the picture: lower the exposure or the light")
     blur = marker_blur_px(frame, pose)
@@ -92,10 +98,10 @@ def read_chart(frame: NDArray[np.uint8], layout: SheetLayout, intrinsics: Intrin
     centers = cell_centers_mm(layout)
     under = light(centers).reshape(*layout.grid, 3)
     if under.mean(axis=2).max() > _STEEPEST_LIGHT * under.mean(axis=2).min():
-        raise InputError("the light is too uneven over the chart: turn it, or light it from farther away")
+        raise InputError("the light on the chart is too uneven: turn the chart, or light it from farther away")
     deviation = np.abs(srgb_to_linear(ring / 255) / light(ring_mm) - 1).mean(axis=1)
     if np.percentile(deviation, 90) > _WORST_LIGHT:
-        raise InputError("a shadow or a reflection lies on the chart: move it, or the lamp")
+        raise InputError("there is a shadow or a reflection on the chart: move the chart or the lamp")
     medians, variances = _cells(frame, pose)
     _check_order(layout, medians / under)
     read, shot = _noise(medians, variances)
@@ -113,18 +119,16 @@ def read_chart(frame: NDArray[np.uint8], layout: SheetLayout, intrinsics: Intrin
 
 
 def _check_order(layout: SheetLayout, seen: NDArray[np.float64]) -> None:
-    """Refuse a chart whose colours lie elsewhere than on the sheet given: its code is often too small to read."""
+    """Reject a chart whose colours are in another order than ``layout`` has them; its QR code may be too small to read."""
     if layout.cells is None:
         return
     sent = srgb_to_linear(layout.cells / 255).sum(axis=2).ravel()
     if np.corrcoef(sent, seen.sum(axis=2).ravel())[0, 1] < _LEAST_LIKENESS:
-        raise InputError(
-            "the colours are not where the sheet given has them: give the PDF that was printed, with --sheet"
-        )
+        raise InputError("the colours are in another order than on the sheet: pass the printed PDF to --sheet")
 
 
-def _why_not(frame: NDArray[np.uint8], layout: SheetLayout, detector: cv2.aruco.ArucoDetector) -> str:
-    """In words why the chart was not found whole."""
+def _failure_reason(frame: NDArray[np.uint8], layout: SheetLayout, detector: cv2.aruco.ArucoDetector) -> str:
+    """The reason why no complete chart was found, in words."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     ids, mirrored = (_ids(detector.detectMarkers(picture)[1]) for picture in (grey, cv2.flip(grey, 1)))
     wanted = {marker.id for marker in layout.markers}
@@ -134,22 +138,20 @@ def _why_not(frame: NDArray[np.uint8], layout: SheetLayout, detector: cv2.aruco.
     if frame_blur_px(grey) > BLURRED_FRAME_PX:
         return _BLURRED
     if own:
-        return f"only {own} of the chart's {len(wanted)} corner markers are seen: show all of the sheet"
+        return f"only {own} of the chart's {len(wanted)} corner markers are visible: show the whole sheet"
     if set(marker_ids("board")) & ids or len(ids) > 8:
         return "this is the lens board: show the page with the colour chart"
     if ids:
         return "this is another sheet, not the colour chart of `physpatch calibrate sheet`"
-    return (
-        "no colour chart is seen: show the second page of `physpatch calibrate sheet`, all four markers in the picture"
-    )
+    return "no colour chart is visible: show the second page of `physpatch calibrate sheet` with all four markers"
 
 
-def _ids(found: NDArray[np.int32] | None) -> set[int]:
-    return set() if found is None else {int(i) for i in found.ravel()}
+def _ids(marker_ids: NDArray[np.int32] | None) -> set[int]:
+    return set() if marker_ids is None else {int(i) for i in marker_ids.ravel()}
 
 
 def _cells(frame: NDArray[np.uint8], pose: SheetPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Median and variance of the linear light in the middle of every cell, (rows, columns, 3), from the frame's own pixels."""
+    """Median and variance of the linear light in the middle of each cell, (rows, columns, 3)."""
     layout = pose.layout
     rows, columns = layout.grid
     medians, variances = np.zeros((rows, columns, 3)), np.zeros((rows, columns, 3))
@@ -169,21 +171,26 @@ def _cells(frame: NDArray[np.uint8], pose: SheetPose) -> tuple[NDArray[np.float6
 
 
 def _noise(means: NDArray[np.float64], variances: NDArray[np.float64]) -> tuple[float, float]:
-    """Read and shot noise: the variance as a line over the light, without negative parts."""
+    """Read and shot noise, from a non-negative linear fit of the variance over the light."""
     light = means.ravel()
-    found, _ = nnls(np.column_stack([np.ones_like(light), light]), variances.ravel())
-    return float(np.sqrt(found[0])), float(np.sqrt(found[1]))
+    (constant, slope), _ = nnls(np.column_stack([np.ones_like(light), light]), variances.ravel())
+    return float(np.sqrt(constant)), float(np.sqrt(slope))
 
 
 def mean_shot(shots: Sequence[ChartShot]) -> NDArray[np.float64]:
-    """The chart's colours as sRGB (rows, columns, 3), averaged in linear light over pictures under one light."""
+    """Average shots under one light, in linear light; return sRGB values in [0, 1], (rows, columns, 3)."""
     return np.clip(linear_to_srgb(np.clip(np.mean([shot.seen for shot in shots], axis=0), 0, 1)), 0, 1)
 
 
 def chart_picture(
     sent: NDArray[np.floating], seen: NDArray[np.floating], predicted: NDArray[np.floating], *, cell_px: int = 28
 ) -> NDArray[np.uint8]:
-    """The chart as sent, as seen and as predicted, side by side, from sRGB values (rows, columns, 3); RGB uint8."""
+    """Draw the chart as sent, as seen and as predicted, side by side, (H, W, 3) RGB uint8.
+
+    Args:
+        sent, seen, predicted: sRGB values in [0, 1], (rows, columns, 3).
+        cell_px: side of a cell in the picture.
+    """
     parts = []
     gap = np.full((sent.shape[0] * cell_px + 30, cell_px // 2, 3), 255, dtype=np.uint8)
     for title, values in (("as sent", sent), ("as seen", seen), ("as predicted", predicted)):

@@ -1,8 +1,8 @@
-"""Colours: the sRGB transfer curve, differences as people see them, and what print and camera make of a colour.
+"""Colour: the sRGB transfer function, perceptual colour differences and the print-and-camera colour map.
 
-A :class:`ColourMap` goes from the sRGB that a cell is sent as to the sRGB that a camera sees, with the paper as white. It is a
-polynomial of degree one to three, fitted by ridge regression; which one is chosen by its error on colours held out. Its
-torch twin is ``physpatch/transforms/kernels/print_colour.py``.
+A :class:`ColourMap` maps the sRGB colour that is sent to the printer to the sRGB colour that the camera sees, with the paper as
+white. It is a polynomial of degree one to three, fitted by ridge regression and selected by its error on held-out colours.
+``physpatch/transforms/kernels/print_colour.py`` implements the same map in torch.
 """
 
 from dataclasses import dataclass
@@ -30,26 +30,26 @@ def linear_to_srgb(linear: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
 
 
-def delta_e00(seen: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.float64]:
-    """CIEDE2000 between sRGB values (..., 3) in [0, 1], white being (1, 1, 1) under D65."""
+def delta_e00(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Compute CIEDE2000 between sRGB values (..., 3) in [0, 1], with white (1, 1, 1) under D65."""
     from skimage.color import deltaE_ciede2000, rgb2lab
 
-    return np.asarray(deltaE_ciede2000(rgb2lab(np.clip(seen, 0, 1)), rgb2lab(np.clip(other, 0, 1))))
+    return np.asarray(deltaE_ciede2000(rgb2lab(np.clip(first, 0, 1)), rgb2lab(np.clip(second, 0, 1))))
 
 
 def monomials(degree: int) -> tuple[tuple[int, ...], ...]:
-    """The products of the channels 0, 1, 2 up to ``degree``, constant first: which factors each has."""
-    return tuple(f for d in range(degree + 1) for f in combinations_with_replacement(range(3), d))
+    """List the monomials of the channels 0, 1, 2 up to ``degree`` by their factors, the constant first."""
+    return tuple(factors for d in range(degree + 1) for factors in combinations_with_replacement(range(3), d))
 
 
 @dataclass(frozen=True)
 class ColourMap:
-    """From sent sRGB to seen sRGB, both in [0, 1], the paper's white being (1, 1, 1).
+    """A map from sent sRGB to seen sRGB, both in [0, 1], with paper white at (1, 1, 1).
 
     Attributes:
-        domain: ``linear`` where the polynomial acts on linear light, ``coded`` on the sRGB values themselves.
+        domain: ``linear`` for a polynomial on linear light, ``coded`` for one on sRGB values.
         degree: of the polynomial, 1 to 3.
-        coefficients: a row for each of ``monomials(degree)``, a column for each channel.
+        coefficients: one row per monomial of ``monomials(degree)``, one column per channel.
     """
 
     domain: str
@@ -58,37 +58,37 @@ class ColourMap:
 
     def __post_init__(self) -> None:
         if self.domain not in DOMAINS or not 1 <= self.degree <= _MOST_DEGREE:
-            raise InputError(f"no colour map of degree {self.degree} on {self.domain!r} values")
+            raise InputError(f"a colour map of degree {self.degree} on {self.domain!r} values is not supported")
         table = np.array(self.coefficients, dtype=np.float64)
         if table.shape != (len(monomials(self.degree)), 3) or not np.isfinite(table).all():
             raise InputError(f"a colour map of degree {self.degree} needs {len(monomials(self.degree))} x 3 numbers")
 
     def apply(self, srgb: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Map sRGB values (..., 3)."""
+        """Map sRGB values (..., 3) in [0, 1]."""
         table = np.array(self.coefficients)
         values = polynomial_terms(_into(self.domain, np.asarray(srgb, dtype=np.float64)), self.degree) @ table
         return np.clip(_out_of(self.domain, np.clip(values, 0, 1)), 0, 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
+        """Convert to JSON values."""
         return {"domain": self.domain, "degree": self.degree, "coefficients": [list(row) for row in self.coefficients]}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "ColourMap":
-        """Read :meth:`to_dict`'s output back."""
+        """Build from the output of :meth:`to_dict`."""
         rows = tuple((float(r), float(g), float(b)) for r, g, b in value["coefficients"])
         return cls(str(value["domain"]), int(value["degree"]), rows)
 
 
 @dataclass(frozen=True)
 class ColourFit:
-    """A colour map and how well it predicts colours that it was not fitted to.
+    """A colour map and its cross-validated error.
 
     Attributes:
         map: fitted to all colours.
-        before, after: CIEDE2000 median and 95th percentile of sent against seen, and of predicted against seen with each
-            colour held out in its turn.
-        candidates: the same pair of numbers for every polynomial tried, by name.
+        before: median and 95th percentile of CIEDE2000 between sent and seen colours.
+        after: the same between predicted and seen colours, with ten-fold cross-validation.
+        candidates: ``after`` for every polynomial that was tried, by name.
     """
 
     map: ColourMap
@@ -98,10 +98,10 @@ class ColourFit:
 
 
 def fit_colour_map(sent: NDArray[np.floating], seen: NDArray[np.floating], *, seed: int = 0) -> ColourFit:
-    """Fit the forward map of a printer and camera.
+    """Fit the colour map of a printer and camera.
 
-    Candidates are polynomials of degree 1, 2 and 3 on linear and on coded values with several ridge weights; each colour is
-    predicted by a fit that left it out (ten folds), and the candidate with the least sum of median and 95th percentile wins.
+    Candidates are polynomials of degree 1, 2 and 3 on linear and on coded values, each with several ridge weights. The one with
+    the smallest sum of median and 95th percentile of the error wins, in ten-fold cross-validation.
 
     Args:
         sent: (N, 3) sRGB in [0, 1].
@@ -109,7 +109,7 @@ def fit_colour_map(sent: NDArray[np.floating], seen: NDArray[np.floating], *, se
         seed: of the folds.
 
     Raises:
-        InputError: fewer colours than coefficients.
+        InputError: if there are too few colours.
     """
     if len(sent) < 2 * len(monomials(1)):
         raise InputError(f"{len(sent)} colours are too few to fit a colour map")
@@ -141,7 +141,7 @@ def fit_colour_map(sent: NDArray[np.floating], seen: NDArray[np.floating], *, se
 
 
 def _fit(sent: NDArray[np.floating], seen: NDArray[np.floating], domain: str, degree: int, ridge: float) -> ColourMap:
-    """Least squares, the products of channels held small by ``ridge``."""
+    """Ridge regression; only products of channels are penalised."""
     inputs = polynomial_terms(_into(domain, sent), degree)
     targets = _into(domain, seen)
     weights = np.array([0.0 if len(factors) <= 1 else ridge for factors in monomials(degree)])
@@ -150,8 +150,8 @@ def _fit(sent: NDArray[np.floating], seen: NDArray[np.floating], domain: str, de
 
 
 def polynomial_terms(values: NDArray[np.floating], degree: int) -> NDArray[np.float64]:
-    """The products named by :func:`monomials`, of values (..., 3): (..., M)."""
-    return np.stack([np.prod(values[..., list(f)], axis=-1) for f in monomials(degree)], axis=-1)
+    """Compute the monomials of values (..., 3), in the order of :func:`monomials`: (..., M)."""
+    return np.stack([np.prod(values[..., list(factors)], axis=-1) for factors in monomials(degree)], axis=-1)
 
 
 def _into(domain: str, srgb: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -1,4 +1,4 @@
-"""What a sheet's white border and markers tell of the light and the lens in one frame."""
+"""Estimate light and blur in a frame from a sheet's white border and markers."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from calibration.sheet.layout import ARUCO_DICTIONARY, MARKER_MODULES, Marker, S
 
 _SAMPLES_PER_SIDE = 60
 _DICTIONARY = cv2.aruco.getPredefinedDictionary(ARUCO_DICTIONARY)
-_MARKER_MARGIN = 0.5  # modules of white paper around a marker that are looked at
+_MARKER_MARGIN = 0.5  # modules of white paper around a marker that are sampled
 _PER_MODULE = 4  # points along each side
 _BLUR_STEP = 1.15
 _BLURS = 0.04 * _BLUR_STEP ** np.arange(26)  # standard deviations to try, in modules: up to 1.3
@@ -21,20 +21,22 @@ _LEAST_CONTRAST = 0.03  # of full scale, linear
 
 
 def marker_blur_px(frame: NDArray[np.uint8], pose: SheetPose) -> float | None:
-    """Standard deviation in pixels of the Gaussian blur, from how the markers look in ``frame`` (H, W, 3) RGB uint8.
+    """Measure the Gaussian blur of the markers in ``frame``, (H, W, 3) RGB uint8.
 
-    What each marker shows is known, so it is drawn with one blur after another, in linear light, and compared with the frame
-    at a lattice of points; the median over the markers. Edges alone tell too little once the blur nears a module's width.
-    None where no marker lies in the frame with enough contrast.
+    The pattern of each marker is known, so it is rendered with a range of blurs, in linear light, and compared with the frame
+    at a lattice of points. Edges alone are not enough once the blur approaches the width of a module.
+
+    Returns:
+        The median standard deviation over the markers, in pixels; None if no marker in the frame has enough contrast.
     """
     linear = srgb_to_linear(np.arange(256) / 255).astype(np.float32)[cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)]
-    found = [_one_marker_blur_px(linear, pose, marker) for marker in pose.layout.markers]
-    known = [sigma for sigma in found if sigma is not None]
-    return float(np.median(known)) if known else None
+    blurs = [_one_marker_blur_px(linear, pose, marker) for marker in pose.layout.markers]
+    measured = [sigma for sigma in blurs if sigma is not None]
+    return float(np.median(measured)) if measured else None
 
 
 def mixing(cells: int, points: NDArray[np.floating], sigma: float) -> NDArray[np.float64]:
-    """How much of each of ``cells`` unit intervals from 0 on is seen at points (N,), blurred by ``sigma``: (N, cells)."""
+    """Compute the weights (N, cells) of the unit intervals 0 to ``cells`` at ``points`` (N,) after a blur of ``sigma``."""
     edges = norm.cdf((np.arange(cells + 1)[None, :] - points[:, None]) / max(sigma, _SHARPEST))
     return np.diff(edges, axis=1)
 
@@ -43,23 +45,23 @@ def _one_marker_blur_px(linear: NDArray[np.float32], pose: SheetPose, marker: Ma
     at = (np.arange(-_MARKER_MARGIN, MARKER_MODULES + _MARKER_MARGIN, 1 / _PER_MODULE)) + 0.5 / _PER_MODULE
     module = np.array([marker.rect.width_mm, marker.rect.height_mm]) / MARKER_MODULES
     points = np.stack(np.meshgrid(at, at), axis=-1) * module + (marker.rect.x_mm, marker.rect.y_mm)
-    where = pose.to_pixels(points.reshape(-1, 2)).reshape(len(at), len(at), 2)
+    pixels = pose.to_pixels(points.reshape(-1, 2)).reshape(len(at), len(at), 2)
     height, width = linear.shape
-    if (where < 0).any() or (where >= (width, height)).any():
+    if (pixels < 0).any() or (pixels >= (width, height)).any():
         return None
-    seen = cv2.remap(linear, where, None, cv2.INTER_LINEAR).ravel()
+    observed = cv2.remap(linear, pixels, None, cv2.INTER_LINEAR).ravel()
     dark = 1 - _DICTIONARY.generateImageMarker(marker.id, MARKER_MODULES).astype(float) / 255
     errors = []
     for sigma in _BLURS:
         across = mixing(MARKER_MODULES, at, sigma)
-        drawn = np.column_stack([np.ones(seen.size), (across @ dark @ across.T).ravel()])
-        fit, *_ = np.linalg.lstsq(drawn, seen, rcond=None)
+        drawn = np.column_stack([np.ones(observed.size), (across @ dark @ across.T).ravel()])
+        fit, *_ = np.linalg.lstsq(drawn, observed, rcond=None)
         if -fit[1] < _LEAST_CONTRAST:
             return None
-        errors.append(float(((drawn @ fit - seen) ** 2).sum()))
+        errors.append(float(((drawn @ fit - observed) ** 2).sum()))
     best = int(np.argmin(errors))
     sigma = float(_BLURS[best])
-    if 0 < best < len(_BLURS) - 1:  # between the steps, by a parabola
+    if 0 < best < len(_BLURS) - 1:  # refine between the steps with a parabola
         before, here, after = errors[best - 1 : best + 2]
         sigma *= float(_BLUR_STEP ** (0.5 * (before - after) / (before - 2 * here + after)))
     corners = pose.to_pixels(marker.rect.corners_mm)
@@ -70,9 +72,15 @@ def _one_marker_blur_px(linear: NDArray[np.float32], pose: SheetPose, marker: Ma
 def white_ring(
     frame: NDArray[np.uint8], pose: SheetPose, *, smooth_px: int = 3
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points (N, 2) in millimetres along the middle of the white border, and the colour there (N, 3), 0 to 255.
+    """Sample the white border of a sheet along its middle.
 
-    ``smooth_px`` is the side of the square of pixels that each colour is the mean of.
+    Args:
+        frame: (H, W, 3) RGB uint8.
+        pose: of the sheet.
+        smooth_px: side of the square of pixels over which each colour is averaged.
+
+    Returns:
+        Points (N, 2) in mm on the sheet, and their colours (N, 3), 0 to 255.
     """
     layout = pose.layout
     border = layout.face.x_mm - layout.white.x_mm
@@ -88,19 +96,21 @@ def white_ring(
         ]
     )
     at = pose.to_pixels(points)
-    way = cv2.INTER_LINEAR if smooth_px > 1 else cv2.INTER_NEAREST
-    seen = cv2.remap(cv2.blur(frame, (smooth_px, smooth_px)), at[None], None, way)[0]
-    return points, seen.astype(np.float64)
+    interpolation = cv2.INTER_LINEAR if smooth_px > 1 else cv2.INTER_NEAREST
+    colours = cv2.remap(cv2.blur(frame, (smooth_px, smooth_px)), at[None], None, interpolation)[0]
+    return points, colours.astype(np.float64)
 
 
 class SmoothLight:
-    """A smooth light, a quadratic surface for each channel, through the white border."""
+    """The light on a sheet as a quadratic surface per channel, fitted to the white border."""
 
     def __init__(self, points_mm: NDArray[np.floating], linear: NDArray[np.floating]) -> None:
+        """Fit to linear colours (N, 3) at points (N, 2) in mm."""
         self._middle, self._reach = points_mm.mean(axis=0), np.ptp(points_mm, axis=0) / 2
         self._table, *_ = np.linalg.lstsq(self._terms(points_mm), linear, rcond=None)
 
     def __call__(self, points_mm: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Evaluate the light at points (N, 2) in mm: (N, 3), linear."""
         return np.asarray(self._terms(points_mm) @ self._table)
 
     def _terms(self, points_mm: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -109,5 +119,5 @@ class SmoothLight:
 
 
 def cell_centers_mm(layout: SheetLayout) -> NDArray[np.float64]:
-    """(rows * columns, 2), row by row."""
+    """Return the centres of the cells in mm, (rows * columns, 2), row by row."""
     return np.array([layout.cell_rect(row, column).corners_mm.mean(axis=0) for row, column in np.ndindex(layout.grid)])

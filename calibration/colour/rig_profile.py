@@ -1,4 +1,4 @@
-"""The rig: one printer, paper and camera as measured, in one JSON file that training and sessions read."""
+"""The rig profile: a measured printer, paper and camera, in one JSON file that training and sessions read."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,19 +20,19 @@ PROFILE_VERSION = 1
 
 @dataclass(frozen=True)
 class LightProfile:
-    """What printer and camera make of colours under one light.
+    """The colour map, exposure and noise of printer and camera under one light.
 
     Attributes:
-        name: of the light, as the user calls it.
-        map: from sent to seen sRGB, the paper being white.
-        white: the paper's level in the picture, linear, for each channel.
-        white_range: the darkest and brightest paper seen.
+        name: the user's name for the light.
+        map: from sent to seen sRGB, relative to the paper.
+        white: linear level of the paper in the pictures, per channel.
+        white_range: darkest and brightest level of the paper.
         read_noise, shot_noise: as in ``calibration.colour.colour_chart.ChartShot``.
-        blur_px: median.
+        blur_px: median standard deviation of the blur.
         frame_wh: size of the pictures.
-        shots: how many there were.
-        before, after: CIEDE2000 median and 95th percentile without the map, and with it on colours held out.
-        sent, seen: the chart's colours and what they looked like relative to the paper, sRGB integers, in rows of ten.
+        shots: number of pictures.
+        before, after: median and 95th percentile of CIEDE2000 without the map, and with it on held-out colours.
+        sent, seen: the printed and the observed colours of the chart, relative to the paper, as sRGB integers, row by row.
     """
 
     name: str
@@ -51,15 +51,22 @@ class LightProfile:
 
     @classmethod
     def fit(cls, name: str, sent: NDArray[np.uint8], shots: Sequence[ChartShot]) -> "LightProfile":
-        """From the chart's cells (rows, columns, 3) uint8 and pictures of it under one light.
+        """Fit a profile to pictures of the chart under one light.
+
+        Args:
+            name: of the light.
+            sent: the cells of the chart, (rows, columns, 3) sRGB uint8.
+            shots: measurements of the pictures.
 
         Raises:
-            InputError: no pictures, or of several sizes.
+            InputError: if there are no pictures, or they differ in size.
         """
         if not shots:
             raise InputError("no usable picture of the colour chart")
         if len({shot.frame_wh for shot in shots}) > 1:
-            raise InputError("the pictures have several sizes; take all of one light with the same camera settings")
+            raise InputError(
+                "the pictures differ in size; take all pictures of one light with the same camera settings"
+            )
         seen = mean_shot(shots)
         fitted = fit_colour_map(sent.reshape(-1, 3) / 255, seen.reshape(-1, 3))
         red, green, blue = (float(v) for v in np.mean([shot.white for shot in shots], axis=0))
@@ -81,14 +88,14 @@ class LightProfile:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "LightProfile":
-        """Read plain JSON back."""
+        """Build from JSON values."""
         pairs = {name: tuple(value[name]) for name in ("white", "white_range", "frame_wh", "before", "after")}
         colours = {name: _triples(np.array(value[name])) for name in ("sent", "seen")}
         return cls(**{**value, **pairs, **colours, "map": ColourMap.from_dict(value["map"])})
 
     @property
     def gamut_share(self) -> float:
-        """Volume of the colours seen, in CIELAB, over that of the colours sent; 0 where there are too few to span one."""
+        """Return the CIELAB volume of the seen colours over that of the sent colours; 0 if they span no volume."""
         from scipy.spatial import ConvexHull, QhullError
         from skimage.color import rgb2lab
 
@@ -100,9 +107,9 @@ class LightProfile:
 
     @property
     def explained(self) -> float:
-        """Share of the variance of the colours seen, in linear light, that the map explains.
+        """Return the share of the variance of the seen colours, in linear light, that the map explains.
 
-        It is low where they are another sheet's, or where the cells do not lie where the pose has them.
+        A low value means that the picture shows another sheet, or that the pose is wrong.
         """
         sent, seen = (np.array(colours) / 255 for colours in (self.sent, self.seen))
         light, mapped = srgb_to_linear(seen), srgb_to_linear(np.clip(self.map.apply(sent), 0, 1))
@@ -110,21 +117,21 @@ class LightProfile:
         return 1 - float(((light - mapped) ** 2).sum()) / varied if varied > 0 else 0.0
 
     def picture(self) -> NDArray[np.uint8]:
-        """The chart as sent, as seen and as the map predicts it, side by side, RGB uint8."""
+        """Draw the chart as sent, as seen and as predicted, side by side, (H, W, 3) RGB uint8."""
         sent, seen = (np.array(colours).reshape(*CHART_GRID, 3) / 255 for colours in (self.sent, self.seen))
         return chart_picture(sent, seen, self.map.apply(sent))
 
 
 @dataclass(frozen=True)
 class RigProfile:
-    """A printer, its paper and a camera.
+    """The measured properties of a printer, its paper and a camera.
 
     Attributes:
-        printer, paper, camera: names that the user gave.
-        print_scale: what the printer makes of 1 mm, across and down; None where the rulers were not measured.
+        printer, paper, camera: the user's names for them.
+        print_scale: printed length of 1 mm, across and down; None if the rulers were not measured.
         intrinsics: of the camera; None before `calibrate camera`.
-        lens: what that calibration said of itself.
-        lights: one for each light that the chart was seen under.
+        lens: statistics of the lens calibration.
+        lights: one profile for each light under which the chart was filmed.
     """
 
     printer: str = ""
@@ -136,35 +143,35 @@ class RigProfile:
     lights: tuple[LightProfile, ...] = ()
 
     def with_light(self, light: LightProfile) -> "RigProfile":
-        """With a light added, in the place of one of the same name."""
-        others = tuple(other for other in self.lights if other.name != light.name)
-        return replace(self, lights=(*others, light))
+        """Return the profile with a light added; it replaces a light of the same name."""
+        kept = tuple(existing for existing in self.lights if existing.name != light.name)
+        return replace(self, lights=(*kept, light))
 
     def save(self, path: Path) -> None:
-        """Write the profile, whole or not at all."""
+        """Write the profile to a JSON file, atomically."""
         write_json(path, {"physpatch_rig": PROFILE_VERSION} | _plain(self))
 
     @classmethod
     def load(cls, path: Path) -> "RigProfile":
-        """Read a profile.
+        """Load a profile.
 
         Raises:
-            InputError: missing, not a profile, of a newer version, or with a value that cannot be.
+            InputError: if the file is missing, not a profile, of a newer version, or holds an invalid value.
         """
         record = read_json(path)
         if not isinstance(record, dict) or "physpatch_rig" not in record:
-            raise InputError(f"{path} is no rig profile; make one with `physpatch calibrate colour`")
+            raise InputError(f"{path} is not a rig profile; create one with `physpatch calibrate colour`")
         version = record.pop("physpatch_rig")
         if not isinstance(version, int) or version > PROFILE_VERSION:
-            raise InputError(f"{path} was written by a newer physpatch (version {version}); update this one")
+            raise InputError(f"{path} was written by a newer physpatch (version {version}); update physpatch")
         try:
             return cls._from_plain(record)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         except KeyError as error:
-            raise InputError(f"{path} is not a whole rig profile: {error} is missing; calibrate anew") from error
+            raise InputError(f"{path} is not a complete rig profile: {error} is missing; calibrate again") from error
         except (TypeError, ValueError) as error:
-            raise InputError(f"{path} is not a whole rig profile ({error}); calibrate anew") from error
+            raise InputError(f"{path} is not a complete rig profile ({error}); calibrate again") from error
 
     @classmethod
     def _from_plain(cls, record: dict[str, Any]) -> "RigProfile":

@@ -1,4 +1,4 @@
-"""What any sheet of a session tells of print, light and lens, without a colour chart."""
+"""Measure colours, light and blur from any sheet of a session, without a colour chart."""
 
 import cv2
 import numpy as np
@@ -10,11 +10,11 @@ from calibration.colour.colour_chart import ChartShot
 from calibration.colour.colour_map import linear_to_srgb, polynomial_terms, srgb_to_linear
 from calibration.colour.illumination import SmoothLight, marker_blur_px, mixing, white_ring
 
-LEAST_PX_PER_CELL = 3.0  # below it a cell's colour cannot be told from its neighbours'
+LEAST_PX_PER_CELL = 3.0  # below it a cell's colour cannot be separated from its neighbours'
 _LEAST_BORDER_PX = 3.0
 _PER_CELL = 3  # samples along each side of a cell
-_DAMPING = 0.05  # of the largest singular value: what the blur took away for good is not guessed
-# Cameras and JPEG keep colour at half the resolution: where cells are smaller than this, it reaches over to the next.
+_DAMPING = 0.05  # of the largest singular value: detail that the blur destroyed is not reconstructed
+# Cameras and JPEG store chroma at half the resolution: below this size it leaks into neighbouring cells.
 _SMEARED_PX = 10.0
 _REFINEMENTS = 6
 _RINGS = (1, 2)  # of neighbours, in cells
@@ -22,15 +22,17 @@ _LEAST_CELLS = 64
 _SMEAR_DEGREE = 3
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])  # JFIF: ITU-T T.871
 _SIGMA_OF_MAD = 1.4826
-_WORST_NOISE = 0.05  # beyond it the border is not where the pose has it, or something lies on it
+_WORST_NOISE = 0.05  # above it the pose is wrong or something covers the border
 
 
 def observe(frame: NDArray[np.uint8], pose: SheetPose) -> ChartShot | None:
-    """Read a sheet that was found in ``frame`` (H, W, 3) RGB uint8, whatever it shows.
+    """Measure a located sheet of any kind in ``frame``, (H, W, 3) RGB uint8.
 
-    Its ``seen`` are the cells freed from the blur that the markers' edges have, and, where the sheet's colours are known, from
-    what the camera's coarser colour carries over from cell to cell; its ``shot_noise`` is all noise at full scale.
-    None where the white border is too narrow in the frame, partly outside of it, clipped, or not plain.
+    The result's ``seen`` are the colours of the cells with the blur of the markers removed and, if the printed colours are
+    known, with the camera's chroma leakage between cells removed. Its ``shot_noise`` is the total noise at full scale.
+
+    Returns:
+        The measurement; None if the white border is too narrow, partly outside the frame, clipped or not plain.
     """
     layout = pose.layout
     per_mm = pose.px_per_cell / layout.cell_mm
@@ -70,7 +72,7 @@ def observe(frame: NDArray[np.uint8], pose: SheetPose) -> ChartShot | None:
 
 
 def _samples(frame: NDArray[np.uint8], pose: SheetPose, light: SmoothLight) -> NDArray[np.float64]:
-    """Linear light relative to the paper at a lattice of points, (3 rows, 3 columns, 3)."""
+    """Linear light relative to the paper at a lattice of points, (3 * rows, 3 * columns, 3)."""
     layout = pose.layout
     rows, columns = (_PER_CELL * n for n in layout.grid)
     x = layout.patch.x_mm + (np.arange(columns) + 0.5) * layout.patch.width_mm / columns
@@ -78,15 +80,15 @@ def _samples(frame: NDArray[np.uint8], pose: SheetPose, light: SmoothLight) -> N
     points = np.stack(np.meshgrid(x, y), axis=-1)
     at = pose.to_pixels(points.reshape(-1, 2)).reshape(rows, columns, 2)
     linear = srgb_to_linear(np.arange(256) / 255).astype(np.float32)[frame]
-    seen = cv2.remap(linear, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return seen / light(points.reshape(-1, 2)).reshape(rows, columns, 3)
+    observed = cv2.remap(linear, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return observed / light(points.reshape(-1, 2)).reshape(rows, columns, 3)
 
 
 def _unblurred(samples: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    """The cells' own colours (rows, columns, 3) from samples of them that a Gaussian of ``sigma`` cells has mixed.
+    """The colours of the cells (rows, columns, 3) from samples that a Gaussian blur of ``sigma`` cells has mixed.
 
-    The mixing is the same across and down, and all around is paper, which is 1: so what departs from 1 is mixed by a matrix
-    from each side, and unmixed by their damped pseudo-inverses.
+    The blur is separable and the patch is surrounded by paper, whose value is 1. So the deviations from 1 are mixed by one
+    matrix from each side, and the damped pseudo-inverses of these matrices separate them again.
     """
     rows, columns = (n // _PER_CELL for n in samples.shape[:2])
     return 1 + _from_both_sides(_unmixing(rows, sigma), samples - 1, _unmixing(columns, sigma))
@@ -97,28 +99,28 @@ def _from_both_sides(
 ) -> NDArray[np.float64]:
     """``down`` (R, M) times each channel of ``values`` (M, N, 3) times ``across`` (K, N) transposed: (R, K, 3).
 
-    As two products of matrices: summing over both indices at once takes hundreds of times as long.
+    Computed as two matrix products, because summing over both indices at once is hundreds of times slower.
     """
     return np.asarray(np.einsum("rm,mnc,kn->rkc", down, values, across, optimize=True))
 
 
 def _unmixing(cells: int, sigma: float) -> NDArray[np.float64]:
-    """(cells, samples): the damped pseudo-inverse (Tikhonov) of how a row of cells is mixed in its samples."""
+    """The damped (Tikhonov) pseudo-inverse of the mixing of a row of cells, (cells, samples)."""
     left, values, right = np.linalg.svd(mixing(cells, _sampled(cells), sigma), full_matrices=False)
     damped = values / (values**2 + (_DAMPING * values[0]) ** 2)
     return (right.T * damped) @ left.T
 
 
 def _sampled(cells: int) -> NDArray[np.float64]:
-    """Where a row of cells is sampled, in cells from its edge."""
+    """The sample positions along a row of cells, in cells from its edge."""
     return (np.arange(_PER_CELL * cells) + 0.5) / _PER_CELL
 
 
 def _undamped(seen: NDArray[np.float64], sent: NDArray[np.uint8], sigma: float) -> NDArray[np.float64]:
-    """Cells (rows, columns, 3), linear, with the contrast given back that the damping takes, which would count blur as colour.
+    """Cells (rows, columns, 3), linear, with the contrast restored that the damping removed.
 
-    What it takes follows from what was sent: a smooth function of a cell's own colour is mixed and unmixed as the samples were,
-    and what that loses is added to what is seen, until the function does not change any more.
+    The loss is estimated from the printed colours: a smooth function of each cell's own colour is mixed and unmixed like the
+    samples, and the contrast that it loses is added to the observed colours. This repeats until it converges.
     """
     rows, columns = seen.shape[:2]
     across, down = (_unmixing(n, sigma) @ mixing(n, _sampled(n), sigma) for n in (columns, rows))
@@ -132,13 +134,13 @@ def _undamped(seen: NDArray[np.float64], sent: NDArray[np.uint8], sigma: float) 
 
 
 def _unsmeared(seen: NDArray[np.float64], sent: NDArray[np.uint8], level: float) -> NDArray[np.float64]:
-    """Cells (rows, columns, 3) with what their chroma has of their neighbours' taken away, and their own put in its place.
+    """Cells (rows, columns, 3) with the chroma that leaked from neighbouring cells replaced by their own.
 
-    How much that is follows from what was sent: the chroma that a smooth function of a cell's own colour predicts is compared
-    with what is seen there and with the rings of cells around. ``level`` is the paper's white in the frame.
+    The leakage is estimated from the printed colours: a smooth function of each cell's own colour predicts its chroma, and a
+    linear fit gives the shares of the cell and of the rings of cells around it. ``level`` is the paper's white in the frame.
     """
     white = linear_to_srgb(np.full(3, level)) @ _YCC.T
-    coded = linear_to_srgb(seen * level) @ _YCC.T - white  # noise below 0 too, or its mean would be above 0
+    coded = linear_to_srgb(seen * level) @ _YCC.T - white  # keeps noise below 0, or its mean would be above 0
     chroma = coded[..., 1:]
     terms = polynomial_terms(sent.reshape(-1, 3) / 255, _SMEAR_DEGREE)
     own = (terms @ np.linalg.lstsq(terms, chroma.reshape(-1, 2), rcond=None)[0]).reshape(chroma.shape)
@@ -150,7 +152,7 @@ def _unsmeared(seen: NDArray[np.float64], sent: NDArray[np.uint8], level: float)
 
 
 def _ring_mean(values: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
-    """Of the cells at just that distance (the larger of across and down); beyond the patch lies paper, which is 0."""
+    """The mean over the cells at Chebyshev distance ``radius``; paper, outside the patch, is 0."""
     outer, inner = (2 * radius + 1) ** 2, (2 * radius - 1) ** 2
     whole, within = (
         cv2.boxFilter(values, -1, (2 * r + 1,) * 2, normalize=False, borderType=cv2.BORDER_CONSTANT) if r else values

@@ -1,4 +1,4 @@
-"""Values as they are typed on the command line, parsed at the door, and completed by the shell."""
+"""Types of command-line values, with parsing and shell completion."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,10 +14,10 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 class TextType(click.ParamType):
-    """A word that one of the program's own functions parses, and for which it has suggestions.
+    """A value that a function of the program parses, with suggestions for completion.
 
-    What that function raises reaches ``cli.main`` unchanged, so that a value is refused in the same words wherever it
-    came from.
+    Errors that the function raises reach ``cli.main`` unchanged, so a bad value gives the same message wherever it came
+    from.
     """
 
     def __init__(
@@ -28,29 +28,29 @@ class TextType(click.ParamType):
         *,
         files: bool = False,
     ) -> None:
-        """Describe a kind of value.
+        """Define a type of value.
 
         Args:
-            name: what help calls it, where the option has no metavar.
-            parse: turns the word into the value; raises ``InputError`` for one that cannot be used.
-            suggest: lists words that the shell may offer.
-            files: whether the shell offers files and folders too.
+            name: shown in help if the option has no metavar.
+            parse: converts the text to the value; raises ``InputError`` for text that is not valid.
+            suggest: returns the suggestions for completion.
+            files: whether to complete file and folder names too.
         """
         self.name = name
         self._parse, self._suggest, self._files = parse, suggest, files
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse a word; a default that is no word stays as it is."""
+        """Parse text; return a default that is not text unchanged."""
         return self._parse(value) if isinstance(value, str) else value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Offer the suggestions that begin with what is typed."""
+        """Return the suggestions that start with ``incomplete``."""
         files = [CompletionItem(incomplete, type="file")] if self._files else []
         return files + [CompletionItem(word) for word in self._suggest() if word.startswith(incomplete)]
 
 
 def folders_in(root: Path) -> Callable[[], list[str]]:
-    """Build a suggestion of the folders in ``root``, which may not be there yet."""
+    """Return a function that lists the folders in ``root``, for completion; ``root`` may not exist yet."""
     return lambda: sorted(str(folder) for folder in root.glob("*") if folder.is_dir())
 
 

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: progress and remarks on standard error, tables and JSON on standard output."""
+"""Terminal output: progress and messages on standard error, tables and JSON on standard output."""
 
 import json
 import sys
@@ -16,25 +16,25 @@ _PIPED_WIDTH = 140
 
 
 class ProgressBar:
-    """A bar with words and time left; nothing but said lines where standard error is no terminal."""
+    """A progress bar with a message and the time left; only messages if standard error is not a terminal."""
 
-    def __init__(self, progress: "Progress", what: str) -> None:
+    def __init__(self, progress: "Progress", description: str) -> None:
         self._progress = progress
-        self._task = progress.add_task(what, total=None, words="", start=False)
+        self._task = progress.add_task(description, total=None, words="", start=False)
 
     def show(self, done: int, total: int | None, words: str = "") -> None:
-        """Move the bar; ``total`` None is an open end."""
+        """Update the bar; ``total`` is None if the end is not known."""
         self._progress.start_task(self._task)
         self._progress.update(self._task, completed=done, total=total, words=words)
 
     def say(self, line: str) -> None:
-        """Write a line above the bar."""
+        """Print a line above the bar."""
         self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[ProgressBar]:
-    """Show a progress bar on standard error that goes away when the block ends."""
+def progress_bar(description: str) -> Iterator[ProgressBar]:
+    """Show a progress bar on standard error and remove it when the block ends."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -47,11 +47,11 @@ def progress_bar(what: str) -> Iterator[ProgressBar]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        yield ProgressBar(progress, what)
+        yield ProgressBar(progress, description)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on standard output; none where there are no rows."""
+    """Print a table on standard output, unless it has no rows."""
     from rich.console import Console
     from rich.table import Table
 
@@ -63,12 +63,12 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def say(line: str) -> None:
-    """Write a remark on standard error, so that standard output stays what was asked for."""
+    """Print a message on standard error, so that standard output holds only the requested output."""
     click.echo(line, err=True)
 
 
 def output_json(target: str | None, value: Any) -> None:
-    """Write what ``--json`` asks for: to a file, with ``-`` to standard output, and nothing with None."""
+    """Write ``value`` as JSON to the file ``target``, or to standard output for ``-``; do nothing for None."""
     from calibration.common.files import write_json
 
     if target == "-":

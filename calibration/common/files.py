@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Atomic file writes, checksums and JSON."""
 
 import hashlib
 import json
@@ -19,9 +19,9 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it into place when the block succeeds, else remove it.
+    """Yield a temporary path in the folder of ``path``; rename it to ``path`` if the block succeeds, else delete it.
 
-    The temporary name keeps the suffix, because image and video writers choose their format by it.
+    The temporary name keeps the suffix, from which image and video writers choose their format.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,24 +37,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, whole or not at all."""
+    """Write ``text`` as UTF-8, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, whole or not at all."""
+    """Write ``value`` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write an (H, W, 3) RGB uint8 picture in the format that the name asks for, whole or not at all."""
+    """Write an (H, W, 3) RGB uint8 image atomically, in the format of the path's suffix."""
     with atomic_path(path) as temporary:
         Image.fromarray(picture).save(temporary)
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -63,7 +63,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file is missing, unreadable or not JSON.
+        InputError: if the file is missing, unreadable or not valid JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -73,5 +73,5 @@ def read_json(path: Path) -> Any:
         raise InputError(f"cannot read {path}: {error}") from error
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{path} is not whole JSON (line {error.lineno}: {error.msg}); restore or remake it"
+            f"{path} is not valid JSON (line {error.lineno}: {error.msg}); restore it or create it again"
         ) from error

@@ -1,7 +1,7 @@
-"""The one mechanism for extensions: classes of a kind, found in a package and behind entry points of installed ones.
+"""Extensions: classes of one kind, collected from a package of physpatch and from entry points of other packages.
 
-A class that is to be found says its ``name`` and a one-line ``summary``. One of ours lies in the kind's package; one of
-somebody else's is named by an entry point of the kind's group, in the metadata of the distribution that it comes in:
+A class declares its ``name`` and a one-line ``summary``. Built-in classes are in the kind's package. Other distributions
+name theirs in an entry point of the kind's group:
 
     [project.entry-points."physpatch.techniques"]
     mine = "my_package.my_module:MyTechnique"
@@ -22,7 +22,7 @@ from calibration.common.errors import InputError, unknown_name
 
 
 class Named(Protocol):
-    """What a registry asks of a class."""
+    """The attributes that a registry requires of a class."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -32,22 +32,22 @@ Kind = TypeVar("Kind", bound=Named)
 
 
 class Registry(Mapping[str, type[Kind]]):
-    """Hold the classes of one kind by name: ours in the order of their modules, then those of other packages.
+    """The classes of one kind by name: built-in ones in the order of their modules, then those of other packages.
 
-    They are looked for when the registry is first asked, so that a package may define its own.
+    Classes are searched for on first use, so a package may define its own registry.
     """
 
-    def __init__(self, what: str, base: type[Kind], package: str, group: str) -> None:
-        """Prepare to look.
+    def __init__(self, kind: str, base: type[Kind], package: str, group: str) -> None:
+        """Set up the registry; searching is deferred to first use.
 
         Args:
-            what: the kind in words, for errors: ``technique``.
-            base: the class that all of them derive from.
-            package: dotted name of the package whose modules hold ours.
-            group: of the entry points of other distributions.
+            kind: in words, for error messages: ``technique``.
+            base: the base class of the kind.
+            package: dotted name of the package that holds the built-in classes.
+            group: the entry point group of other distributions.
         """
-        self.what, self.base, self.package, self.group = what, base, package, group
-        self.broken: dict[str, str] = {}  # entry points that could not be used, each with the reason
+        self.kind, self.base, self.package, self.group = kind, base, package, group
+        self.broken: dict[str, str] = {}  # entry points that cannot be used, with the reason
 
     def __getitem__(self, name: str) -> type[Kind]:
         return self._classes[name]
@@ -59,16 +59,16 @@ class Registry(Mapping[str, type[Kind]]):
         return len(self._classes)
 
     def find(self, name: str) -> type[Kind]:
-        """Find a class by the name that a person gave.
+        """Return the class called ``name``.
 
         Raises:
-            InputError: there is none of that name, or its package cannot be used; the message says why.
+            InputError: if there is none, or its package cannot be loaded; the message says why.
         """
         if name in self._classes:
             return self._classes[name]
         if name in self.broken:
-            raise InputError(f"the {self.what} {name!r} cannot be used: {self.broken[name]}")
-        raise unknown_name(self.what, name, self._classes)
+            raise InputError(f"the {self.kind} {name!r} cannot be used: {self.broken[name]}")
+        raise unknown_name(self.kind, name, self._classes)
 
     @cached_property
     def _classes(self) -> dict[str, type[Kind]]:
@@ -80,33 +80,33 @@ class Registry(Mapping[str, type[Kind]]):
                     classes[value.name] = value
         for point in entry_points(group=self.group):
             try:
-                found = self._loaded(point)
+                extension = self._loaded(point)
             except InputError as error:
                 self.broken[point.name] = str(error)
                 continue
-            if found.name in classes:
-                self.broken[point.name] = f"{point.value} has the name of another {self.what}"
+            if extension.name in classes:
+                self.broken[point.name] = f"{point.value} has the name of another {self.kind}"
             else:
-                classes[found.name] = found
+                classes[extension.name] = extension
         return classes
 
     def _loaded(self, point: EntryPoint) -> type[Kind]:
-        """Load somebody else's class.
+        """Load the class of an entry point.
 
         Raises:
-            InputError: it does not load, or is not of this kind.
+            InputError: if it does not load or is not of this kind.
         """
         try:
             value = point.load()
-        except Exception as error:  # whatever a stranger's module does, the others go on
+        except Exception as error:  # one broken package must not affect the others
             raise InputError(f"{point.value} does not load ({type(error).__name__}: {error})") from error
         if not self._is_one(value):
             raise InputError(
-                f"{point.value} is no {self.what}: expected a class derived from "
+                f"{point.value} is not a {self.kind}: expected a class derived from "
                 f"{self.base.__module__}.{self.base.__qualname__} with a name and a summary"
             )
-        found: type[Kind] = value
-        return found
+        extension: type[Kind] = value
+        return extension
 
     def _is_one(self, value: object) -> bool:
         return (
@@ -119,9 +119,10 @@ class Registry(Mapping[str, type[Kind]]):
 
 
 def declared_names(package: str, group: str) -> tuple[str, ...]:
-    """List the names of a registry's classes without importing any, for what must be quick: completion in a shell.
+    """List the names of a registry's classes without importing them, which keeps shell completion fast.
 
-    Ours are read from the source, ``name: ClassVar[str] = "…"``; of other distributions the entry points' names are taken.
+    Names of built-in classes are read from the source, ``name: ClassVar[str] = "…"``; other names are those of the entry
+    points.
     """
     spec = find_spec(package)
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []

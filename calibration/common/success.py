@@ -1,23 +1,28 @@
-"""What counts as success, for training, evaluation, live sessions, their summaries and their replays alike.
+"""The definition of success, shared by training, evaluation, live sessions, reports and replays.
 
-A classifier is fooled when the target class comes first, or, without a target, when the true class does not. What fools a
-detector depends on the goal, and on where boxes count: :func:`judge` says it of one view's boxes. A change here is a change
-everywhere, so no loss between two rooms can be one of definition. Plain Python: printing and calibrating load it too.
+A classifier is fooled if the target class comes first, or, without a target, if the true class does not. For a detector it
+depends on the goal and on where boxes count; see :func:`judge`. With one definition, rates from different packages can be
+compared. Plain Python only, because printing and calibration load this module too.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-DETECTION_THRESHOLD = 0.25  # a detector "sees" a box from this confidence on, ultralytics' default for prediction
-ON_OBJECT = 0.5  # IoU from which a box is on an object, as in COCO's mAP50
-GOALS = ("auto", "hide", "relabel", "appear")  # a class is no longer found; found as the target; the target is found
-SCOPES = ("patch", "image")  # at the patch and what it lies on; or anywhere in the image
-MEASURES = {  # in words that follow "with the patch, ..."
+DETECTION_THRESHOLD = 0.25  # lowest confidence at which a box counts, ultralytics' default for prediction
+ON_OBJECT = 0.5  # lowest IoU at which a box is on an object, as in COCO's mAP50
+GOALS = (
+    "auto",
+    "hide",
+    "relabel",
+    "appear",
+)  # the object is not detected; detected as the target; the target is detected
+SCOPES = ("patch", "image")  # boxes count at the patch and its object only, or anywhere in the image
+MEASURES = {  # worded to follow "with the patch, ..."
     "target": "the target class came first",
     "wrong": "the answer was wrong",
-    "hidden": "nothing was found on the object",
-    "relabelled": "the object was found as something else only",
-    "false_boxes": "something was found at the patch that is not there with the grey control",
+    "hidden": "nothing was detected on the object",
+    "relabelled": "the object was detected only as something else",
+    "false_boxes": "something was detected at the patch that is not detected with the grey control",
 }
 
 Edges = Sequence[float]  # left, top, right, bottom in pixels
@@ -25,7 +30,7 @@ Edges = Sequence[float]  # left, top, right, bottom in pixels
 
 @dataclass(frozen=True)
 class FoundBox:
-    """A detector's box: its class, by name or index, its confidence in [0, 1], and its edges in pixels."""
+    """A detected box: its class, by name or index, its confidence in [0, 1] and its edges in pixels."""
 
     label: Hashable
     score: float
@@ -34,13 +39,14 @@ class FoundBox:
 
 @dataclass(frozen=True)
 class Aim:
-    """What a patch shall do to a detector.
+    """The intended effect of a patch on a detector.
 
     Attributes:
-        goal: one of :data:`GOALS`; ``auto`` hides without a target, and relabels the object or else lets the target appear.
+        goal: one of :data:`GOALS`. ``auto`` is ``hide`` without a target; with one, it is ``relabel`` for a patch on an
+            object and ``appear`` otherwise.
         scope: one of :data:`SCOPES`.
-        own: the class that is truly there; None where it is not known.
-        target: the class aimed at; None without one.
+        own: the true class; None if it is not known.
+        target: the target class; None without a target.
     """
 
     goal: str = "auto"
@@ -49,7 +55,7 @@ class Aim:
     target: Hashable | None = None
 
     def resolved(self, on_object: bool) -> str:
-        """Say what ``auto`` means for a patch on an object, or for one by itself; else return the goal."""
+        """Return the goal, with ``auto`` resolved for a patch on an object or for a patch by itself."""
         if self.goal != "auto":
             return self.goal
         return "hide" if self.target is None else "relabel" if on_object else "appear"
@@ -57,13 +63,13 @@ class Aim:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one view's boxes say; None where it cannot be said.
+    """The effect of a patch in one view; None if it cannot be determined.
 
     Attributes:
-        wrong: the true class is not found where it counts.
-        hidden: nor is anything else on the object.
-        relabelled: only other classes are found on it.
-        target: the target class is found as the goal asks.
+        wrong: the true class is not detected where it counts.
+        hidden: nothing at all is detected on the object.
+        relabelled: only other classes are detected on the object.
+        target: the target class is detected as the goal demands.
     """
 
     wrong: bool | None
@@ -73,7 +79,7 @@ class Outcome:
 
     @property
     def success(self) -> bool | None:
-        """Whether the patch did what it shall do: reach its target, or, without one, have the true class not found."""
+        """Return whether the patch succeeded: the target is reached, or, without a target, the answer is wrong."""
         return self.wrong if self.target is None else self.target
 
 
@@ -85,14 +91,15 @@ def judge(
     patch_xyxy: Edges | None = None,
     on_object: bool | None = None,
 ) -> Outcome:
-    """Judge what a detector found in one view.
+    """Judge the boxes that a detector found in one view.
 
     Args:
         boxes: of any confidence; those below :data:`DETECTION_THRESHOLD` do not count.
-        aim: what the patch shall do. With the scope ``image`` the classes wanted and unwanted count anywhere.
-        object_xyxy: where the object is; None where that is not known, and then boxes anywhere are taken for the object's.
-        patch_xyxy: the upright box around the patch, in which the middle of a phantom lies; None: anywhere.
-        on_object: whether the patch is on an object; by default, whether its place is known.
+        aim: the intended effect. With the scope ``image``, the true class and the target count anywhere.
+        object_xyxy: the box of the object. If None, a box anywhere counts as the object's.
+        patch_xyxy: the upright box around the patch, which must contain the centre of a phantom detection; None accepts
+            a phantom anywhere.
+        on_object: whether the patch is on an object; by default, whether ``object_xyxy`` is given.
     """
     sure = [box for box in boxes if box.score >= DETECTION_THRESHOLD]
     there = sure if object_xyxy is None else [box for box in sure if is_on(box.xyxy, object_xyxy)]
@@ -113,44 +120,47 @@ def judge(
 
 
 def judge_answer(answer: Hashable, own: Hashable | None, target: Hashable | None) -> Outcome:
-    """Judge a classifier's answer: the class that came first."""
+    """Judge the answer of a classifier, which is its top class."""
     wrong = None if own is None else answer != own
     return Outcome(wrong, None, None, None if target is None else answer == target)
 
 
 def false_boxes(boxes: Iterable[FoundBox], harmless: Sequence[FoundBox], own: Edges | None = None) -> list[FoundBox]:
-    """List the boxes that a patch brings: neither on the object at ``own``, nor there without the patch.
+    """List the boxes that the patch causes: neither on the object nor present without the patch.
 
-    A box is there already where one of its class lies on the same place, by :func:`is_on`, in ``harmless``: what is found in
-    the same view with nothing, or with the grey control. An unlabelled person is no phantom.
+    Args:
+        boxes: detected with the patch.
+        harmless: detected in the same view without a patch or with the grey control. A box of the same class at the same
+            place, by :func:`is_on`, is not counted: an unlabelled person is not a phantom.
+        own: the box of the object; None without one.
     """
     sure = [box for box in boxes if box.score >= DETECTION_THRESHOLD]
-    known = [box for box in harmless if box.score >= DETECTION_THRESHOLD]
+    expected = [box for box in harmless if box.score >= DETECTION_THRESHOLD]
     return [
         box
         for box in sure
         if (own is None or not is_on(box.xyxy, own))
-        and not any(box.label == other.label and is_on(box.xyxy, other.xyxy) for other in known)
+        and not any(box.label == before.label and is_on(box.xyxy, before.xyxy) for before in expected)
     ]
 
 
 def is_on(box: Edges, place: Edges) -> bool:
-    """Tell whether a box is on a place: :func:`overlap` of at least :data:`ON_OBJECT`."""
+    """Return whether a box covers a place: :func:`overlap` of at least :data:`ON_OBJECT`."""
     return overlap(box, place) >= ON_OBJECT
 
 
 def is_centred(box: Edges, place: Edges) -> bool:
-    """Tell whether the middle of a box lies in a place: a phantom may be larger than the patch that calls it up."""
+    """Return whether the centre of a box lies in a place; a phantom may be larger than the patch that causes it."""
     across, down = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     return place[0] <= across <= place[2] and place[1] <= down <= place[3]
 
 
-def overlap(one: Edges, other: Edges) -> float:
+def overlap(first: Edges, second: Edges) -> float:
     """Compute the intersection over union of two boxes."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
     common = max(0.0, width) * max(0.0, height)
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second))
     return common / (areas - common) if areas > common else 0.0
 
 

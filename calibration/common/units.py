@@ -1,4 +1,4 @@
-"""Lengths as people type them."""
+"""Parse lengths with units."""
 
 import re
 
@@ -9,13 +9,13 @@ _LENGTH = re.compile(r'\s*(\d+(?:\.\d+)?|\.\d+)\s*(mm|cm|m|in|")\s*', re.IGNOREC
 
 
 def parse_length_mm(text: str) -> float:
-    """Turn ``10cm``, ``4 in``, ``0.1 m`` or ``95mm`` into millimetres.
+    """Convert text such as ``10cm``, ``4 in``, ``0.1 m`` or ``95mm`` to millimetres.
 
     Raises:
-        InputError: not a positive number with one of the units mm, cm, m, in.
+        InputError: if it is not a positive number with one of the units mm, cm, m or in.
     """
     match = _LENGTH.fullmatch(text)
     length_mm = float(match[1]) * _MM_PER_UNIT[match[2].lower()] if match else 0.0
     if length_mm <= 0:
-        raise InputError(f"length {text!r} not understood; expected a positive number with mm, cm, m or in, like 10cm")
+        raise InputError(f"invalid length {text!r}; expected a positive number with mm, cm, m or in, such as 10cm")
     return length_mm

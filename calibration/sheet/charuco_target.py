@@ -1,4 +1,4 @@
-"""What `calibrate sheet` prints: a ChArUco board for the lens and a chart of 100 colours for printer and camera."""
+"""The calibration targets: a ChArUco board for the lens and a chart of 100 colours for printer and camera."""
 
 import cv2
 import numpy as np
@@ -15,9 +15,9 @@ _RAMP = (16, 32, 64, 96, 112, 144, 160, 186, 200, 224, 240, 248)
 
 
 def chart_cells(seed: int = 0) -> NDArray[np.uint8]:
-    """The chart's colours, (10, 10, 3) sRGB: a lattice of the cube, the colours between, and a neutral ramp, shuffled.
+    """Return the colours of the chart, (10, 10, 3) sRGB uint8: a lattice of the RGB cube, its cell centres and a grey ramp.
 
-    Shuffled by ``seed``, so that the light's fall-off over the sheet can't pass for a property of the colours.
+    The order is shuffled with ``seed``, so that uneven light over the sheet does not correlate with the colours.
     """
     lattice = [(r, g, b) for r in _LATTICE for g in _LATTICE for b in _LATTICE]
     between = [(r, g, b) for r in _BETWEEN for g in _BETWEEN for b in _BETWEEN if not r == g == b]
@@ -26,13 +26,13 @@ def chart_cells(seed: int = 0) -> NDArray[np.uint8]:
 
 
 def board_cells() -> NDArray[np.uint8]:
-    """The squares of the board as cells, (8, 6, 3): black at the top left, as OpenCV draws it."""
+    """Return the squares of the board as cells, (8, 6, 3) uint8: black at the top left, as OpenCV draws it."""
     rows, columns = np.indices(BOARD_GRID)
     return np.where((rows + columns) % 2 == 0, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
 
 
 def charuco_board(layout: SheetLayout) -> cv2.aruco.CharucoBoard:
-    """OpenCV's description of the board on a sheet of kind ``board``, in millimetres; its origin is the top left square's."""
+    """Build OpenCV's model of the board on a sheet of kind ``board``, in mm from the top left corner of the board."""
     rows, columns = layout.grid
     return cv2.aruco.CharucoBoard(
         (columns, rows),

@@ -1,8 +1,8 @@
-"""Where everything lies on a printed sheet, in millimetres.
+"""The layout of a printed sheet, in millimetres.
 
-The one owner of that fact: printing draws from a :class:`SheetLayout`, a session finds the sheet with the same one.
-Coordinates are millimetres from the top left corner of the sheet, x to the right, y down. A sheet is one page, or, where
-the patch is larger, a poster of several :class:`Tile` pages; then the coordinates are those of the glued poster.
+Printing draws a :class:`SheetLayout`, and a session locates the sheet with the same one. Coordinates are millimetres from
+the top left corner of the sheet, x to the right, y down. A sheet is one page or, for a larger patch, a poster of several
+:class:`Tile` pages; coordinates are then those of the assembled poster.
 """
 
 import json
@@ -19,8 +19,8 @@ from calibration.common.errors import InputError, unknown_name
 LAYOUT_VERSION = 2
 ARUCO_DICTIONARY = cv2.aruco.DICT_4X4_50
 MARKER_MODULES = 6  # 4x4 data bits and a black rim of one bit on each side
-SHEET_KINDS = ("patch", "grey", "random", "shuffled")  # what a session may show
-CALIBRATION_KINDS = ("chart", "board")  # what `calibrate sheet` prints
+SHEET_KINDS = ("patch", "grey", "random", "shuffled")  # the sheets of a session
+CALIBRATION_KINDS = ("chart", "board")  # the sheets of `calibrate sheet`
 CUTS = ("sheet", "square", "circle")
 _KINDS = SHEET_KINDS + CALIBRATION_KINDS
 BOARD_FIRST_ID = 4 * len(_KINDS)  # the ids of a ChArUco board's own markers follow those of the sheet corners
@@ -39,22 +39,22 @@ class Rect:
 
     @property
     def right_mm(self) -> float:
-        """The right edge."""
+        """Return the x coordinate of the right edge."""
         return self.x_mm + self.width_mm
 
     @property
     def bottom_mm(self) -> float:
-        """The lower edge."""
+        """Return the y coordinate of the bottom edge."""
         return self.y_mm + self.height_mm
 
     @property
     def corners_mm(self) -> NDArray[np.float32]:
-        """The corners as (4, 2), clockwise from the top left: OpenCV's order for ArUco markers."""
+        """Return the corners, (4, 2), clockwise from the top left: OpenCV's order for ArUco markers."""
         x, y, right, bottom = self.x_mm, self.y_mm, self.right_mm, self.bottom_mm
         return np.array([[x, y], [right, y], [right, bottom], [x, bottom]], dtype=np.float32)
 
     def overlaps(self, other: "Rect") -> bool:
-        """Whether the two share any area."""
+        """Return whether the two rectangles share any area."""
         return (
             self.x_mm < other.right_mm
             and other.x_mm < self.right_mm
@@ -63,28 +63,28 @@ class Rect:
         )
 
     def common(self, other: "Rect") -> "Rect | None":
-        """The area that both share, or None."""
+        """Return the intersection of the two rectangles; None if it is empty."""
         if not self.overlaps(other):
             return None
         x, y = max(self.x_mm, other.x_mm), max(self.y_mm, other.y_mm)
         return Rect(x, y, min(self.right_mm, other.right_mm) - x, min(self.bottom_mm, other.bottom_mm) - y)
 
     def grown(self, by_mm: float) -> "Rect":
-        """The rectangle with ``by_mm`` more on every side."""
+        """Return the rectangle extended by ``by_mm`` on every side."""
         return Rect(self.x_mm - by_mm, self.y_mm - by_mm, self.width_mm + 2 * by_mm, self.height_mm + 2 * by_mm)
 
     def shifted(self, x_mm: float, y_mm: float) -> "Rect":
-        """The rectangle moved."""
+        """Return the rectangle moved by ``x_mm`` to the right and ``y_mm`` down."""
         return Rect(self.x_mm + x_mm, self.y_mm + y_mm, self.width_mm, self.height_mm)
 
     def scaled(self, x: float, y: float) -> "Rect":
-        """The rectangle under a stretch of the sheet about its origin."""
+        """Return the rectangle with the sheet scaled by ``x`` and ``y`` about its origin."""
         return Rect(self.x_mm * x, self.y_mm * y, self.width_mm * x, self.height_mm * y)
 
 
 @dataclass(frozen=True)
 class Marker:
-    """One ArUco marker: its id in ``ARUCO_DICTIONARY`` and its place, black rim included."""
+    """One ArUco marker: its id in ``ARUCO_DICTIONARY`` and its rectangle, including the black border."""
 
     id: int
     rect: Rect
@@ -95,10 +95,10 @@ class Tile:
     """One page of a poster.
 
     Attributes:
-        name: row letter and column number, like ``B3``.
-        part: what of the poster shows on this page once all pages are glued.
-        printed: ``part`` and the overlap to the right and below, over which the neighbours are glued.
-        at_mm: where the top left corner of ``printed`` lies on the page.
+        name: row letter and column number, such as ``B3``.
+        part: the part of the poster that this page shows in the assembled poster.
+        printed: ``part`` plus the overlap to the right and below, over which the neighbours are glued.
+        at_mm: position on the page of the top left corner of ``printed``.
     """
 
     name: str
@@ -112,24 +112,24 @@ class SheetLayout:
     """One sheet: a patch, a control or a calibration target, with its corner markers, label, cut line and rulers.
 
     Attributes:
-        kind: one of ``SHEET_KINDS`` or ``CALIBRATION_KINDS``; it has four marker ids of its own.
+        kind: one of ``SHEET_KINDS`` or ``CALIBRATION_KINDS``; each kind has its own four marker ids.
         patch_id: of the cells shown.
         grid: rows, columns.
-        page_mm: width and height of the sheet: a page, or the glued poster.
-        paper_mm: width and height of the paper; of a poster, of each of its pages.
-        patch: the cells.
-        white: around the patch, or the sign that carries it, and blank: what a session balances its white by.
+        page_mm: width and height of the sheet: one page, or the assembled poster.
+        paper_mm: width and height of the paper; for a poster, of each page.
+        patch: the rectangle of the cells.
+        white: the blank border around the patch or its sign, including both; a session uses it for white balance.
         markers: four, clockwise from the top left.
         label: the square of the QR code.
-        cut: along which the sheet is cut out; around markers and all, or for a cut-out the patch itself.
+        cut: the cut line: around the markers, or around the patch alone for a cut-out.
         cut_shape: ``sheet``, or ``square`` or ``circle`` for a cut-out, whose markers stay on the paper around it.
-        bleed_mm: how far the colours of a cut-out run over the cut.
-        ruler_x, ruler_y: on the page, or on the first page of a poster, the assembly map.
-        tiles: the further pages of a poster.
-        cells_hex: the colours shown, row by row, six digits each; empty where there are too many to carry.
-        scale: what the printer made of 1 mm along x and y, as its rulers measure.
-        carrier: the sign of ``calibration.sheet.road_signs`` that the patch is printed on; empty for a patch alone.
-        carrier_rect: that sign's square.
+        bleed_mm: how far the colours of a cut-out extend over the cut.
+        ruler_x, ruler_y: on the page; for a poster on its first page, the assembly map.
+        tiles: the pages of a poster after the assembly map.
+        cells_hex: the colours shown, row by row, six digits each; empty if there are too many to store.
+        scale: printed length of 1 mm along x and y, as measured on the rulers.
+        carrier: the sign of ``calibration.sheet.road_signs`` on which the patch is printed; empty for a patch alone.
+        carrier_rect: the square of that sign.
     """
 
     kind: str
@@ -160,7 +160,7 @@ class SheetLayout:
 
     @property
     def face(self) -> Rect:
-        """All that is printed within the white border: the patch, or the sign that carries it, or the square about both."""
+        """Return the rectangle inside the white border: the patch, the sign that carries it, or the square around both."""
         own, patch = self.carrier_rect, self.patch
         if own is None or own.overlaps(patch):
             return own or patch
@@ -171,24 +171,24 @@ class SheetLayout:
 
     @property
     def cell_mm(self) -> float:
-        """Edge of one cell."""
+        """Return the width of one cell."""
         return self.patch.width_mm / self.grid[1]
 
     @property
     def pages(self) -> int:
-        """How many pages of a PDF the sheet takes: one, or the assembly map and the tiles of a poster."""
+        """Return the number of PDF pages: one, or the assembly map and the tiles of a poster."""
         return 1 + len(self.tiles)
 
     @property
     def cells(self) -> NDArray[np.uint8] | None:
-        """The colours shown, (rows, columns, 3) sRGB uint8, where the layout carries them."""
+        """Return the colours shown, (rows, columns, 3) sRGB uint8; None if the layout does not store them."""
         if not self.cells_hex:
             return None
         return np.frombuffer(bytes.fromhex(self.cells_hex), dtype=np.uint8).reshape(*self.grid, 3)
 
     @property
     def crop_marks(self) -> tuple[Rect, ...]:
-        """Eight lines at the corners of the cut, outside it and its bleed, as rectangles without breadth."""
+        """Return eight lines at the corners of the cut, outside its bleed, as rectangles of zero width or height."""
         cut, start = self.cut, self.bleed_mm + _CROP_OFFSET_MM
         marks = []
         for y in (cut.y_mm, cut.bottom_mm):
@@ -200,11 +200,11 @@ class SheetLayout:
         return tuple(marks)
 
     def marker_corners_mm(self) -> dict[int, NDArray[np.float32]]:
-        """Marker id to its (4, 2) corners on the sheet."""
+        """Return the corners of the markers on the sheet, (4, 2) each, by marker id."""
         return {marker.id: marker.rect.corners_mm for marker in self.markers}
 
     def showing(self, kind: str, patch_id: str, cells: NDArray[np.uint8]) -> "SheetLayout":
-        """The same sheet for another content (rows, columns, 3): marker ids, patch id and colours differ."""
+        """Return this layout with other cells (rows, columns, 3) sRGB uint8, and with the marker ids of ``kind``."""
         ids = marker_ids(kind)
         markers = tuple(replace(marker, id=ids[i]) for i, marker in enumerate(self.markers))
         few = cells.shape[0] * cells.shape[1] <= _MOST_CELLS_CARRIED
@@ -213,7 +213,7 @@ class SheetLayout:
         )
 
     def printed(self, scale: tuple[float, float]) -> "SheetLayout":
-        """The sheet as a printer made it that stretches by ``scale`` along x and y: everything in true millimetres."""
+        """Return the layout in true millimetres, for a printer that scales by ``scale`` along x and y."""
         x, y = scale
         return replace(
             self.with_parts(lambda part: part.scaled(x, y)),
@@ -222,7 +222,7 @@ class SheetLayout:
         )
 
     def with_parts(self, change: Callable[[Rect], Rect]) -> "SheetLayout":
-        """With everything that belongs to the sheet moved or stretched; page, rulers and tiles stay."""
+        """Return the layout with ``change`` applied to each part of the sheet, but not to page, rulers and tiles."""
         return replace(
             self,
             patch=change(self.patch),
@@ -234,13 +234,13 @@ class SheetLayout:
         )
 
     def cell_rect(self, row: int, column: int) -> Rect:
-        """Where one cell lies."""
+        """Return the rectangle of one cell."""
         width, height = self.patch.width_mm / self.grid[1], self.patch.height_mm / self.grid[0]
         return Rect(self.patch.x_mm + column * width, self.patch.y_mm + row * height, width, height)
 
 
 def marker_ids(kind: str) -> tuple[int, int, int, int]:
-    """The ids of a sheet kind's markers: top left, top right, bottom right, bottom left."""
+    """Return the marker ids of a sheet kind: top left, top right, bottom right, bottom left."""
     if kind not in _KINDS:
         raise unknown_name("sheet kind", kind, _KINDS)
     first = 4 * _KINDS.index(kind)
@@ -248,7 +248,7 @@ def marker_ids(kind: str) -> tuple[int, int, int, int]:
 
 
 def first_pages(layouts: Sequence[SheetLayout]) -> Iterator[int]:
-    """For each sheet of a PDF, the number of its first page, counted from 0."""
+    """Yield the index of the first page of each sheet of a PDF, counted from 0."""
     page = 0
     for layout in layouts:
         yield page
@@ -256,25 +256,25 @@ def first_pages(layouts: Sequence[SheetLayout]) -> Iterator[int]:
 
 
 def layouts_to_json(layouts: tuple[SheetLayout, ...]) -> str:
-    """One line of JSON that a PDF carries in its metadata, so that a sheet describes itself."""
+    """Format layouts as one line of JSON, which a PDF stores in its metadata."""
     return json.dumps({"physpatch_layout": LAYOUT_VERSION, "pages": [asdict(layout) for layout in layouts]})
 
 
 def layouts_from_json(text: str) -> tuple[SheetLayout, ...]:
-    """Read what :func:`layouts_to_json` wrote.
+    """Parse the output of :func:`layouts_to_json`.
 
     Raises:
-        InputError: not a layout, or one of another version.
+        InputError: if it is not a layout, or has another version.
     """
     try:
         value = json.loads(text)
         version = value["physpatch_layout"]
         if version != LAYOUT_VERSION:
-            cure = "update physpatch" if version > LAYOUT_VERSION else "print it anew"
+            cure = "update physpatch" if version > LAYOUT_VERSION else "print it again"
             raise InputError(f"this sheet has layout version {version}, this program reads {LAYOUT_VERSION}; {cure}")
         return tuple(_layout_from_dict(page) for page in value["pages"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError("this PDF carries no physpatch layout; print it with `physpatch print`") from error
+        raise InputError("this PDF contains no physpatch layout; print it with `physpatch print`") from error
 
 
 def _layout_from_dict(page: dict[str, Any]) -> SheetLayout:

@@ -1,9 +1,9 @@
-"""Papers and what a printer leaves blank on them, in millimetres."""
+"""Paper sizes and the printer's margin, in millimetres."""
 
 from calibration.common.errors import InputError, unknown_name
 from calibration.common.units import parse_length_mm
 
-MARGIN_MM = 5.0  # what most printers leave blank on every side
+MARGIN_MM = 5.0  # most printers leave this much blank on every side
 PAGES_MM = {
     "a6": (105.0, 148.0),
     "a5": (148.0, 210.0),
@@ -16,15 +16,15 @@ PAGES_MM = {
     "legal": (215.9, 355.6),
     "tabloid": (279.4, 431.8),
 }
-PATCH_SIZE, SIGN_SIZE = "10cm", "15cm"  # a patch's longer side, and a sign's width, where nobody says otherwise
-_LARGEST_MM = 5000.0  # PDF readers stop at 14400 points, 5080 mm
+PATCH_SIZE, SIGN_SIZE = "10cm", "15cm"  # defaults: longer side of a patch, width of a sign
+_LARGEST_MM = 5000.0  # PDF readers support at most 14400 points, 5080 mm
 
 
 def page_size_mm(paper: str) -> tuple[float, float]:
-    """Width and height of a named paper, portrait, or of a custom one like ``300x500mm`` or ``8x10in``, as typed.
+    """Return width and height in mm of a named paper in portrait, or of a custom size such as ``300x500mm`` or ``8x10in``.
 
     Raises:
-        InputError: unknown name, or a size that no page has.
+        InputError: if the name is unknown or the size is impossible.
     """
     if paper.lower() in PAGES_MM:
         return PAGES_MM[paper.lower()]
@@ -37,10 +37,10 @@ def page_size_mm(paper: str) -> tuple[float, float]:
 
 
 def parse_extent_mm(text: str) -> tuple[float, float]:
-    """Turn ``300x500mm``, ``30 x 50 cm`` or ``8inx10in`` into millimetres; a unit once serves both.
+    """Convert text such as ``300x500mm``, ``30 x 50 cm`` or ``8inx10in`` to width and height in millimetres.
 
     Raises:
-        InputError: not two positive lengths.
+        InputError: if it is not two positive lengths.
     """
     first, _, second = text.lower().partition("x")
     unit = second.strip().lstrip("0123456789. ")
@@ -49,4 +49,4 @@ def parse_extent_mm(text: str) -> tuple[float, float]:
             first = first.strip() + unit
         return parse_length_mm(first), parse_length_mm(second)
     except InputError:
-        raise InputError(f"{text!r} not understood; expected WIDTHxHEIGHT with a unit, like 300x500mm") from None
+        raise InputError(f"invalid size {text!r}; expected WIDTHxHEIGHT with a unit, such as 300x500mm") from None

@@ -1,4 +1,4 @@
-"""Reading printed sheets back: PDFium, a renderer independent of the library that draws them."""
+"""Read printed sheets back with PDFium, a renderer independent of the library that draws them."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def rasterise(path: Path, dpi: float, page: int = 0) -> NDArray[np.uint8]:
     """Render one page as (H, W, 3) RGB uint8 at ``dpi`` dots per inch.
 
     Raises:
-        InputError: no such file or page, or not a PDF.
+        InputError: if there is no such file or page, or the file is not a PDF.
     """
     document = _open(path)
     try:
@@ -29,10 +29,10 @@ def rasterise(path: Path, dpi: float, page: int = 0) -> NDArray[np.uint8]:
 
 
 def page_count(path: Path) -> int:
-    """How many pages a PDF has.
+    """Return the number of pages of a PDF.
 
     Raises:
-        InputError: no such file, or not a PDF.
+        InputError: if there is no such file, or it is not a PDF.
     """
     document = _open(path)
     try:
@@ -42,7 +42,7 @@ def page_count(path: Path) -> int:
 
 
 def rasterise_sheet(path: Path, layout: SheetLayout, first_page: int, dpi: float) -> NDArray[np.uint8]:
-    """Render one sheet as (H, W, 3) RGB uint8: its page, or its tiles glued as the assembly map says."""
+    """Render one sheet as (H, W, 3) RGB uint8: its page, or its tiles assembled into the poster."""
     if not layout.tiles:
         return rasterise(path, dpi, first_page)
     per_mm = dpi / 25.4
@@ -59,10 +59,10 @@ def rasterise_sheet(path: Path, layout: SheetLayout, first_page: int, dpi: float
 
 
 def carried_layouts(path: Path) -> tuple[SheetLayout, ...]:
-    """The layouts of a PDF's sheets as planned, as ``physpatch print`` left them in its metadata.
+    """Read the layouts of a PDF's sheets, as planned, from the metadata that ``physpatch print`` wrote.
 
     Raises:
-        InputError: no such file, not a PDF, or one from another program.
+        InputError: if there is no such file, it is not a PDF, or another program made it.
     """
     document = _open(path)
     try:
@@ -72,10 +72,10 @@ def carried_layouts(path: Path) -> tuple[SheetLayout, ...]:
 
 
 def printed_layouts(path: Path) -> tuple[SheetLayout, ...]:
-    """The layouts in true millimetres: as planned, stretched by what the user measured on the printed rulers, if anything.
+    """Read the layouts in true millimetres: as planned, scaled by what the user measured on the printed rulers, if anything.
 
     Raises:
-        InputError: as :func:`carried_layouts`; or the measurement belongs to an earlier version of the file.
+        InputError: as :func:`carried_layouts`, or if the measurement belongs to an earlier version of the file.
     """
     layouts = carried_layouts(path)
     scale = measured_scale(path)
@@ -83,19 +83,19 @@ def printed_layouts(path: Path) -> tuple[SheetLayout, ...]:
 
 
 def store_measured(path: Path, rulers_mm: tuple[float, float]) -> Path:
-    """Note beside the PDF what its printed rulers measure, across and down; returns the note's path.
+    """Save the measured lengths of the printed rulers, across and down, in a file beside the PDF; return its path.
 
     Raises:
-        InputError: not a sheet of physpatch, or lengths that no printer makes of its rulers.
+        InputError: if the PDF is not a physpatch sheet, or the lengths are implausible.
     """
     layout = carried_layouts(path)[0]
     planned = (layout.ruler_x.width_mm, layout.ruler_y.height_mm)
-    scale = tuple(seen / length for seen, length in zip(rulers_mm, planned, strict=True))
+    scale = tuple(measured / length for measured, length in zip(rulers_mm, planned, strict=True))
     low, high = _PLAUSIBLE_SCALE
     if not all(low <= share <= high for share in scale):
         raise InputError(
-            f"{rulers_mm[0]:g} x {rulers_mm[1]:g} mm can't be rulers of {planned[0]:g} x {planned[1]:g} mm; expected "
-            f"{100 * low:g} to {100 * high:g} % of that, across x down, like 99.2x99.4mm"
+            f"rulers of {planned[0]:g} x {planned[1]:g} mm cannot measure {rulers_mm[0]:g} x {rulers_mm[1]:g} mm; expected "
+            f"{100 * low:g} to {100 * high:g} % of that, across x down, such as 99.2x99.4mm"
         )
     note = _note(path)
     record = {"rulers_mm": rulers_mm, "scale_x": scale[0], "scale_y": scale[1], "pdf_sha256": file_sha256(path)}
@@ -104,10 +104,10 @@ def store_measured(path: Path, rulers_mm: tuple[float, float]) -> Path:
 
 
 def measured_scale(path: Path) -> tuple[float, float] | None:
-    """What the printer made of 1 mm across and down, as noted by :func:`store_measured`; None where nothing was noted.
+    """Return the printed length of 1 mm, across and down, as saved by :func:`store_measured`; None if nothing was saved.
 
     Raises:
-        InputError: the note is broken, or was made for another version of the PDF.
+        InputError: if the saved file is broken or belongs to another version of the PDF.
     """
     note = _note(path)
     if not note.is_file():
@@ -115,19 +115,19 @@ def measured_scale(path: Path) -> tuple[float, float] | None:
     record = read_json(note)
     try:
         scale = float(record["scale_x"]), float(record["scale_y"])
-        other = record["pdf_sha256"] != file_sha256(path)
+        outdated = record["pdf_sha256"] != file_sha256(path)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{note} is not a measurement of printed rulers; remove it and measure again") from error
-    if other:
+        raise InputError(f"{note} is not a measurement of printed rulers; delete it and measure again") from error
+    if outdated:
         raise InputError(
-            f"{note} was measured on an earlier version of {path.name}: measure the rulers of the new print and give them "
-            "to `physpatch print --measured`, or remove that file"
+            f"{note} was measured on an earlier version of {path.name}: measure the rulers of the new print and pass them "
+            "to `physpatch print --measured`, or delete that file"
         )
     return scale
 
 
 def forget_measured(path: Path) -> bool:
-    """Remove the note of a PDF that was written anew as something else; whether there was one."""
+    """Delete the saved measurement of a PDF that has since changed; return whether there was one."""
     note = _note(path)
     if not note.is_file() or read_json(note).get("pdf_sha256") == file_sha256(path):
         return False

@@ -1,4 +1,4 @@
-"""Laying sheets out: a page that holds the patch with all that belongs to it, or a poster of several pages."""
+"""Lay out sheets: one page with the patch, markers, label and rulers, or a poster of several pages."""
 
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from calibration.sheet.paper_sizes import MARGIN_MM, page_size_mm
 from calibration.sheet.road_signs import Sign, together
 from calibration.sheet.tiling import cut_into_tiles
 
-_RULERS_MM = (100.0, 50.0)  # the second for paper on which the first has no room
+_RULERS_MM = (100.0, 50.0)  # the second for paper that is too small for the first
 BLEED_MM = 2.0
 _LARGEST_BLEED_MM = 10.0
 SMALLEST_CELL_MM = 1.0
 _RULER_BAND_MM = 8.0
 _HEADER_MM = 10.5  # two lines of words
-_EDGE_MM = 5.0  # white paper between what is printed and the cut line, at least
+_EDGE_MM = 5.0  # least white paper between print and cut line
 _MARKER_MM = (8.0, 20.0)
 _POSTER_MARKER_MM = (20.0, 200.0)
-# below 4 % a frame that the poster fills can't resolve them
+# Markers below 4 % cannot be resolved in a frame that the poster fills.
 _POSTER_MARKER_SHARES = (0.12, 0.1, 0.08, 0.06, 0.05, 0.04)
 _LARGEST_MM = 20_000.0
 _CROP_REACH_MM = 4.0  # room for crop marks between the bleed of a cut-out and its markers
@@ -41,33 +41,33 @@ def plan_sheet(
     """Lay out a patch whose longer side is ``size_mm``: on one page, portrait or landscape, or else as a poster.
 
     Args:
-        size_mm: of the patch.
-        grid: its rows and columns.
-        paper: a name of ``calibration.sheet.paper_sizes.PAGES_MM`` or a custom ``300x500mm``.
+        size_mm: longer side of the patch.
+        grid: rows and columns of the patch.
+        paper: a name in ``calibration.sheet.paper_sizes.PAGES_MM`` or a size such as ``300x500mm``.
         cut: ``sheet`` to cut around the markers; ``square`` or ``circle`` to cut out the patch alone.
-        bleed_mm: how far the colours of a cut-out run over the cut; default ``BLEED_MM``.
+        bleed_mm: how far the colours of a cut-out extend over the cut; default ``BLEED_MM``.
         poster: whether several pages may be used.
 
     Returns:
-        The layout of a sheet of kind ``patch`` without colours; ``SheetLayout.showing`` fills it.
+        The layout of a sheet of kind ``patch`` without colours; ``SheetLayout.showing`` adds them.
 
     Raises:
-        InputError: cells below 1 mm, a bleed without a cut-out or too large, or a patch too large for the page or for any
-            sensible number of pages.
+        InputError: if cells are below 1 mm, the bleed is too large or has no cut-out, or the patch is too large for the
+            page or for 400 pages.
     """
     rows, columns = grid
     cell_mm = size_mm / max(rows, columns)
     if cell_mm < SMALLEST_CELL_MM:
         raise InputError(
-            f"{size_mm:g} mm over {rows}x{columns} cells makes cells of {cell_mm:.2f} mm; print at least "
-            f"{max(rows, columns) * SMALLEST_CELL_MM:g} mm, printers blur smaller cells"
+            f"a patch of {size_mm:g} mm with {rows}x{columns} cells has cells of {cell_mm:.2f} mm; print at least "
+            f"{max(rows, columns) * SMALLEST_CELL_MM:g} mm, because printers blur smaller cells"
         )
     if size_mm > _LARGEST_MM:
-        raise InputError(f"a patch of {size_mm / 1000:g} m is more than paper can do; expected at most 20 m")
+        raise InputError(f"a patch of {size_mm / 1000:g} m is too large to print; expected at most 20 m")
     if bleed_mm is not None and cut == "sheet":
-        raise InputError("a bleed belongs to a cut-out, --cut square or circle; a sheet is cut through white paper")
+        raise InputError("--bleed needs --cut square or --cut circle; a sheet is cut through white paper")
     if bleed_mm is not None and bleed_mm > _LARGEST_BLEED_MM:
-        raise InputError(f"a bleed of {bleed_mm:g} mm is not sensible; expected at most {_LARGEST_BLEED_MM:g} mm")
+        raise InputError(f"a bleed of {bleed_mm:g} mm is too large; expected at most {_LARGEST_BLEED_MM:g} mm")
     bleed = 0.0 if cut == "sheet" else BLEED_MM if bleed_mm is None else bleed_mm
     width, height = page_size_mm(paper)
     pages = ((width, height), (height, width))
@@ -81,10 +81,10 @@ def plan_sheet(
     largest = largest_on_page_mm(grid, paper, cut, bleed)
     if not largest:
         raise InputError(
-            f"{paper.upper()} is too small for any patch with its markers and rulers; take a larger --paper"
+            f"{paper.upper()} is too small for any patch with its markers and rulers; choose a larger --paper"
         )
     raise InputError(
-        f"{size_mm:g} mm does not fit on {paper.upper()} with its markers and rulers; the largest there is {largest} mm"
+        f"{size_mm:g} mm does not fit on {paper.upper()} with markers and rulers; the largest size is {largest} mm"
         f"{', or a poster of at most 400 pages' if poster else ''}: choose a smaller --size or a larger --paper"
     )
 
@@ -97,20 +97,21 @@ def plan_on_sign(
     at: tuple[float, float] = (0.5, 0.5),
     paper: str = "a4",
 ) -> SheetLayout:
-    """Lay out a sign of ``size_mm`` with a patch on it or beside it, on one page, with the markers around both.
+    """Lay out a sign with a patch on it or beside it on one page, with the markers around both.
 
     Args:
-        size_mm: the sign's width.
-        grid: the patch's rows and columns.
+        size_mm: width of the sign.
+        grid: rows and columns of the patch.
         carrier: the sign.
         share, at: see :func:`calibration.sheet.road_signs.together`.
         paper: as for :func:`plan_sheet`.
 
     Returns:
-        As :func:`plan_sheet`.
+        The layout, as from :func:`plan_sheet`.
 
     Raises:
-        InputError: cells below 1 mm, a patch over the sign's edge, or a sign too large for the page.
+        InputError: if cells are below 1 mm, the patch extends over the edge of the sign, or the sign is too large for the
+            page.
     """
     both = together(carrier, grid, share, at)
     side_mm = size_mm * both.side
@@ -119,7 +120,7 @@ def plan_on_sign(
     if cell_mm < SMALLEST_CELL_MM:
         raise InputError(
             f"cells of {cell_mm:.2f} mm are too small; print the sign at least {size_mm * SMALLEST_CELL_MM / cell_mm:.0f} mm "
-            "wide, printers blur smaller cells"
+            "wide, because printers blur smaller cells"
         )
     try:
         around = plan_sheet(side_mm, (1, 1), paper, poster=False)
@@ -128,8 +129,8 @@ def plan_on_sign(
             raise
         largest = int(largest_on_page_mm((1, 1), paper) / both.side)
         raise InputError(
-            f"a {carrier.name} sign of {size_mm:g} mm and a patch beside it do not fit on {paper.upper()}; the largest sign "
-            f"there is {largest} mm: choose a smaller --size or a larger --paper"
+            f"a {carrier.name} sign of {size_mm:g} mm and a patch beside it do not fit on {paper.upper()}; the largest size "
+            f"is {largest} mm: choose a smaller --size or a larger --paper"
         ) from error
     x, y = around.patch.x_mm, around.patch.y_mm
     own = Rect(x + both.sign[0] * side_mm, y + both.sign[1] * side_mm, size_mm, size_mm)
@@ -138,7 +139,7 @@ def plan_on_sign(
 
 
 def largest_on_page_mm(grid: tuple[int, int], paper: str, cut: str = "sheet", bleed_mm: float = 0.0) -> int:
-    """The longest side in whole millimetres that a patch of ``grid`` can have on one page of ``paper``; 0 where none fits."""
+    """Return the largest longer side, in whole mm, of a patch of ``grid`` on one page of ``paper``; 0 if none fits."""
     width, height = page_size_mm(paper)
     longest = max(grid)
     sizes = range(longest, int(max(width, height)) + 1)
@@ -154,7 +155,7 @@ def largest_on_page_mm(grid: tuple[int, int], paper: str, cut: str = "sheet", bl
 def _on_one_page(
     page_mm: tuple[float, float], cell_mm: float, grid: tuple[int, int], cut: str, bleed: float
 ) -> SheetLayout | None:
-    """Everything centred above the ruler at the bottom, beside the one on the left; None where no marker size fits."""
+    """A page with all parts centred above the bottom ruler and beside the left one; None if no marker size fits."""
     longest = cell_mm * max(grid)
     smallest, largest = _MARKER_MM
     for marker_mm in np.arange(min(largest, max(smallest, 0.2 * longest)), smallest - 1e-9, -0.5):
@@ -174,19 +175,19 @@ def _on_many_pages(
     if min(page_mm) < _RULERS_MM[-1] + 2 * (MARGIN_MM + _RULER_BAND_MM):
         return
     sizes = np.unique(np.clip(np.multiply(_POSTER_MARKER_SHARES, cell_mm * max(grid)), *_POSTER_MARKER_MM))
-    found = False
+    fits = False
     for marker_mm in [*sizes, *_MARKER_MM[::-1]]:
-        if found and marker_mm not in sizes:
+        if fits and marker_mm not in sizes:
             return
         framed = _framed(float(marker_mm), cell_mm, grid, cut, bleed)
         tiles = cut_into_tiles(framed, page_mm)
         if tiles:
-            found = True
+            fits = True
             yield replace(_with_rulers(framed, page_mm), page_mm=framed.page_mm, paper_mm=page_mm, tiles=tiles)
 
 
 def _framed(marker_mm: float, cell_mm: float, grid: tuple[int, int], cut: str, bleed: float) -> SheetLayout:
-    """The patch in its white border, markers above and below its corners, the label beside the lower left one."""
+    """The patch with its white border, markers above and below its corners, and the label beside the lower left marker."""
     m = marker_mm
     quiet, gap = m / 6, m / 3  # one and two modules
     width, height = cell_mm * grid[1], cell_mm * grid[0]
@@ -231,7 +232,7 @@ def _with_rulers(layout: SheetLayout, page_mm: tuple[float, float]) -> SheetLayo
 
 
 def _fits(layout: SheetLayout, outer: Rect) -> bool:
-    """Whether nothing leaves the printable area and nothing lies on a ruler or the words at the top."""
+    """Whether all parts are inside the printable area and clear of the rulers and the header."""
     width, height = layout.page_mm
     printable = Rect(0, 0, width, height).grown(-MARGIN_MM + 1e-6)
     header = Rect(MARGIN_MM, MARGIN_MM, width - 2 * MARGIN_MM, _HEADER_MM)

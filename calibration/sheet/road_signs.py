@@ -1,7 +1,7 @@
-"""Road signs as plain shapes: what is printed as an object, drawn into training scenes, and looked for by a detector.
+"""Road signs as polygons: objects for printing, for training scenes and for detectors.
 
-A sign is drawn in a unit square, x to the right, y down. The shapes follow the Vienna Convention on Road Signs and Signals
-(1968, annex 1) in kind and colour; the letters are strokes of our own.
+A sign is drawn in a unit square, x to the right, y down. Shapes and colours follow the Vienna Convention on Road Signs and
+Signals (1968, annex 1); the lettering is a simplified stroke font.
 """
 
 import math
@@ -18,14 +18,14 @@ from calibration.common.errors import InputError, unknown_name
 Points = NDArray[np.float64]
 RED, WHITE, BLACK, BLUE = (193, 18, 28), (248, 248, 246), (22, 22, 22), (0, 82, 158)
 SPEEDS = ("30", "50", "60", "80")
-_ROUND = 72  # corners of a disc
+_ROUND = 72  # vertices of a disc
 _SUPERSAMPLE = 4
-_SHIFT = 6  # bits of a pixel that OpenCV's polygons are drawn to
+_SHIFT = 6  # fractional bits of pixel coordinates in OpenCV's polygons
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """Polygons (N, 2) in the unit square, of one sRGB colour; they may overlap."""
+    """Polygons (N, 2) in the unit square, in one sRGB colour; they may overlap."""
 
     colour: tuple[int, int, int]
     polygons: tuple[Points, ...]
@@ -33,11 +33,11 @@ class Shape:
 
 @dataclass(frozen=True, eq=False)
 class Sign:
-    """A sign from the ground up; the first shape is its outline, beyond which there is nothing.
+    """A road sign.
 
     Attributes:
-        name: as detectors name it.
-        shapes: one over the other.
+        name: the class name that detectors use.
+        shapes: from bottom to top; the first is the outline of the sign.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Sign:
 
     @property
     def area(self) -> float:
-        """Share of the unit square within the outline."""
+        """Return the share of the unit square inside the outline."""
         return float(sum(cv2.contourArea(points.astype(np.float32)) for points in self.shapes[0].polygons))
 
     def draw(self, px: int) -> NDArray[np.uint8]:
-        """The sign as (px, px, 4) RGBA uint8, antialiased; colour goes on beyond the outline, where alpha is 0."""
+        """Draw the sign, (px, px, 4) RGBA uint8, antialiased; alpha is 0 outside the outline, where the colour continues."""
         side = _SUPERSAMPLE * px
         picture = np.full((side, side, 3), self.shapes[0].colour, np.uint8)
         alpha = np.zeros((side, side), np.uint8)
@@ -67,9 +67,9 @@ class Together:
     """A sign and a patch on it or beside it, in the smallest square that holds both.
 
     Attributes:
-        side: of that square, in sides of the sign: 1 for a patch on it.
-        sign: left and top of the sign's own square, as shares of that square.
-        patch: left, top, width and height, likewise.
+        side: of that square, in widths of the sign: 1 for a patch on it.
+        sign: left and top of the sign, as shares of that square.
+        patch: left, top, width and height of the patch, as shares of that square.
     """
 
     side: float
@@ -78,16 +78,16 @@ class Together:
 
 
 def together(on: Sign, grid: tuple[int, int], share: float, at: tuple[float, float] = (0.5, 0.5)) -> Together:
-    """Where a patch of square cells lies on a sign, or beside it on a plate of its own, in the sign's plane.
+    """Place a patch of square cells on a sign, or beside it on a separate plate, in the plane of the sign.
 
     Args:
         on: the sign.
         grid: rows and columns of the patch.
-        share: of the sign's area that the patch is.
-        at: the patch's middle, across and down, as shares of the sign's box; below 0 or above 1 is beside it.
+        share: area of the patch as a share of the area of the sign.
+        at: centre of the patch, across and down, as shares of the sign's box; values below 0 or above 1 are beside it.
 
     Raises:
-        InputError: it would reach over the sign's edge.
+        InputError: if the patch extends over the edge of the sign.
     """
     rows, columns = grid
     cell = math.sqrt(share * on.area / (rows * columns))
@@ -104,17 +104,17 @@ def together(on: Sign, grid: tuple[int, int], share: float, at: tuple[float, flo
     corners = _box(left, top, left + width, top + height)
     if any(cv2.pointPolygonTest(outline, (float(x), float(y)), False) < 0 for x, y in corners):
         raise InputError(
-            f"a patch of {100 * share:g} % of the sign, its middle at {at[0]:g}, {at[1]:g}, reaches over the edge of the "
-            f"{on.name} sign; make it smaller or move it, on the sign or wholly beside it"
+            f"a patch of {100 * share:g} % of the sign, centred at {at[0]:g}, {at[1]:g}, extends over the edge of the "
+            f"{on.name} sign; make it smaller, or move it onto the sign or completely beside it"
         )
     return Together(1.0, (0.0, 0.0), (left, top, width, height))
 
 
 def sign(name: str) -> Sign:
-    """One of :data:`SIGNS` by name.
+    """Return the sign of :data:`SIGNS` called ``name``.
 
     Raises:
-        InputError: no such sign.
+        InputError: if there is no such sign.
     """
     wanted = sign_name(name)
     if wanted is None:
@@ -123,13 +123,13 @@ def sign(name: str) -> Sign:
 
 
 def sign_name(text: str) -> str | None:
-    """The sign that a person means, however it is spelled; None where there is none of that name."""
-    known = {key.replace(" ", ""): key for key in SIGNS}
-    return known.get(text.lower().replace("-", "").replace("_", "").replace(" ", ""))
+    """Return the name in :data:`SIGNS` that ``text`` spells, whatever its case and separators; None if there is none."""
+    names = {key.replace(" ", ""): key for key in SIGNS}
+    return names.get(text.lower().replace("-", "").replace("_", "").replace(" ", ""))
 
 
 def stop() -> Sign:
-    """A red octagon, its border and its word white."""
+    """Build the stop sign: a red octagon with a white border and white lettering."""
     octagon = _regular(8, math.pi / 8)
     word = [_moved(part, 0.145 + 0.185 * i, 0.36, 0.155, 0.28) for i, part in enumerate(_letters("STOP"))]
     return Sign(
@@ -143,19 +143,19 @@ def stop() -> Sign:
 
 
 def give_way() -> Sign:
-    """A triangle on its tip, red around white."""
+    """Build the yield sign: a white triangle with a red border, pointing down."""
     triangle = np.array([[0.0, 0.07], [1.0, 0.07], [0.5, 0.936]])
     inner = triangle.mean(axis=0) + 0.62 * (triangle - triangle.mean(axis=0))
     return Sign("yield", (Shape(RED, (triangle,)), Shape(WHITE, (inner,))))
 
 
 def no_entry() -> Sign:
-    """A red disc with a white bar."""
+    """Build the no-entry sign: a red disc with a white bar."""
     return Sign("no entry", (Shape(RED, (_disc(0.5, 0.5, 0.5),)), Shape(WHITE, (_box(0.14, 0.41, 0.86, 0.59),))))
 
 
 def speed_limit(number: str = "50") -> Sign:
-    """A white disc with a red ring and a black number of two digits."""
+    """Build a speed limit sign: a white disc with a red ring and a black two-digit number."""
     digits = [_moved(part, 0.225 + 0.3 * i, 0.31, 0.25, 0.38) for i, part in enumerate(_letters(number))]
     return Sign(
         "speed limit",
@@ -168,7 +168,7 @@ def speed_limit(number: str = "50") -> Sign:
 
 
 def pedestrian_crossing() -> Sign:
-    """A blue square with a white triangle, in which a black figure walks over stripes."""
+    """Build the pedestrian crossing sign: a blue square with a white triangle and a black figure on stripes."""
     triangle = np.array([[0.5, 0.1], [0.92, 0.86], [0.08, 0.86]])
     figure = [
         [_disc(0.51, 0.315, 0.05)],
@@ -216,7 +216,7 @@ def _disc(x: float, y: float, radius: float) -> Points:
 
 
 def _regular(corners: int, first: float) -> Points:
-    """As wide and high as the unit square allows, which an octagon fills from side to side."""
+    """A regular polygon, as large as fits in the unit square."""
     turn = first + 2 * np.pi * np.arange(corners) / corners
     ring = np.column_stack([np.cos(turn), np.sin(turn)])
     return 0.5 + 0.5 * ring / np.abs(ring).max()
@@ -235,7 +235,7 @@ def _arc(
 
 
 def _stroke(points: Sequence[tuple[float, float]], width: float) -> list[Points]:
-    """A line of that width with round ends and joints."""
+    """A polyline of ``width`` with round caps and joins."""
     parts = [_disc(x, y, width / 2) for x, y in points]
     for (x, y), (x_to, y_to) in pairwise(points):
         length = math.hypot(x_to - x, y_to - y)
@@ -257,7 +257,7 @@ def _moved(parts: list[Points], x: float, y: float, width: float, height: float)
     return [points * (width, height) + (x, y) for points in parts]
 
 
-_ABOVE, _BELOW = 0.28, 0.72  # the middles of a letter's two bowls
+_ABOVE, _BELOW = 0.28, 0.72  # centres of a letter's two bowls
 _GLYPHS: dict[str, list[list[tuple[float, float]]]] = {
     "S": [_arc(0.5, _ABOVE, 0.36, 0.21, -20, -270)[:] + _arc(0.5, _BELOW, 0.36, 0.21, -90, 160)],
     "T": [[(0.1, 0.08), (0.9, 0.08)], [(0.5, 0.08), (0.5, 0.93)]],
@@ -269,7 +269,7 @@ _GLYPHS: dict[str, list[list[tuple[float, float]]]] = {
     "6": [_arc(0.5, 0.67, 0.34, 0.26, 0, 360), [(0.16, 0.67), (0.24, 0.35), (0.6, 0.07)]],
     "8": [_arc(0.5, _ABOVE, 0.3, 0.2, 0, 360), _arc(0.5, _BELOW - 0.01, 0.35, 0.23, 0, 360)],
 }
-_PEN = 0.17  # of the letter's box
+_PEN = 0.17  # stroke width, as a share of the letter's box
 
 
 def _letters(text: str) -> list[list[Points]]:

@@ -1,4 +1,4 @@
-"""A poster cut into pages: seams on cell borders, never across a marker, with an overlap to glue."""
+"""Cut a poster into pages: seams on cell borders, never across a marker, with an overlap for glue."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,15 +7,15 @@ from calibration.sheet.layout import Rect, SheetLayout, Tile
 from calibration.sheet.paper_sizes import MARGIN_MM
 
 OVERLAP_MM = 10.0
-_MARK_BAND_MM = 8.0  # blank paper on the left and top for registration crosses and the page's name
+_MARK_BAND_MM = 8.0  # blank paper on the left and top for registration crosses and the page name
 _MOST_PAGES = 400
 
 
 def cut_into_tiles(layout: SheetLayout, paper_mm: tuple[float, float]) -> tuple[Tile, ...]:
-    """Cut the sheet ``layout``, whose page is the whole poster, into pages of ``paper_mm``.
+    """Cut the sheet ``layout``, whose page is the whole poster, into pages of ``paper_mm`` (width, height).
 
-    The fewest pages, as even as may be. A seam runs through a cell only where a cell is larger than a page. Empty where no
-    such cutting exists or it would take more than 400 pages.
+    Uses as few pages as possible, of sizes as even as possible. A seam runs through a cell only if a cell is larger than a
+    page. Returns no tiles if the poster cannot be cut this way or would need more than 400 pages.
     """
     columns = _seams(layout, 0, paper_mm[0])
     rows = _seams(layout, 1, paper_mm[1])
@@ -46,7 +46,7 @@ def _letters(number: int) -> str:
 
 
 def _seams(layout: SheetLayout, axis: int, paper_mm: float) -> list[float]:
-    """Where the poster is cut along one axis, its own two edges included; empty where it can't be."""
+    """The cut positions along one axis, including the two edges of the poster; empty if it cannot be cut."""
     room = paper_mm - 2 * MARGIN_MM - 2 * _MARK_BAND_MM
     total, cell = layout.page_mm[axis], layout.cell_mm
     if room - OVERLAP_MM <= 0:
@@ -64,8 +64,8 @@ def _seams(layout: SheetLayout, axis: int, paper_mm: float) -> list[float]:
 
 
 def _fewest(places: Sequence[float], room: float) -> list[float]:
-    """Of the chains from the first to the last place whose steps fit a page, one with the fewest and most even steps."""
-    best: list[tuple[int, float, int]] = [(0, 0.0, 0)]  # for each place: steps so far, their squares, the place before
+    """A path from the first to the last place whose steps fit a page, with the fewest and most even steps."""
+    best: list[tuple[int, float, int]] = [(0, 0.0, 0)]  # per place: steps so far, sum of their squares, previous place
     for i in range(1, len(places)):
         reach = room if i == len(places) - 1 else room - OVERLAP_MM  # the last page needs no overlap
         options = [

@@ -53,8 +53,8 @@ def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int
     click.echo(
         "3/4  filming: the virtual rig holds the sheets before held-out photographs (a simulation, not a camera)"
     )
-    rig, plan = demo_session(run, config, sheet, layouts, session, clips=clips, seed=seed)
-    record_session(rig, plan, session, len(rig))
+    rig, session_config = demo_session(run, config, sheet, layouts, session, clips=clips, seed=seed)
+    record_session(rig, session_config, session, len(rig))
     show_session(session)
     click.echo("4/4  reporting")
     report = _report(session, out / "report.html")

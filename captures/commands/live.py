@@ -141,7 +141,7 @@ def live(
         from captures.workflows.session_start import SessionRequest, prepare_session
 
         session = out or new_session_folder()
-        shown, plan = prepare_session(
+        shown, config = prepare_session(
             SessionRequest(run=folder, **asked),
             session,
             frames,
@@ -151,6 +151,6 @@ def live(
             source=source,
             camera=camera.asked,
         )
-        total = len(shown) if isinstance(shown, VirtualRig) else plan.max_frames
-        record_session(shown, plan, session, total, viewers)
+        total = len(shown) if isinstance(shown, VirtualRig) else config.max_frames
+        record_session(shown, config, session, total, viewers)
     show_session(session, json_out)

@@ -10,20 +10,20 @@ from calibration.common.console import output_json, print_table, progress_bar
 from physpatch.commands.results import describe_rate
 
 if TYPE_CHECKING:
-    from captures.session.live_session import SessionPlan
+    from captures.session.live_session import SessionConfig
     from captures.sources.opening import Source
     from captures.viewers.controls import Viewer
 
 
 def record_session(
-    source: "Source", plan: "SessionPlan", session: Path, total: int | None, viewers: "Sequence[Viewer]" = ()
+    source: "Source", config: "SessionConfig", session: Path, total: int | None, viewers: "Sequence[Viewer]" = ()
 ) -> None:
     """Run a session with a bar that counts frames and says what happens, beside whatever else shows it."""
     from captures.session.live_session import run_session
     from captures.viewers.terminal import TerminalViewer
 
     with progress_bar("frames") as bar:
-        run_session(source, plan, session, viewers=[TerminalViewer(bar, total, alone=not viewers), *viewers])
+        run_session(source, config, session, viewers=[TerminalViewer(bar, total, alone=not viewers), *viewers])
 
 
 def show_session(session: Path, json_out: str | None = None) -> None:

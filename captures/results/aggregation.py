@@ -16,7 +16,7 @@ from typing import Any, Literal
 from calibration.common.success import MEASURES, FoundBox
 from calibration.sheet.layout import SHEET_KINDS
 from captures.protocol.plan import EVERYWHERE, Protocol
-from captures.results.success import at_patch, boxes_of, on_object, outcomes
+from captures.results.success import at_patch, boxes_of, frame_success, on_object
 from captures.storage import FrameRow
 from physpatch.stats.clustered import Observation, clustered_change, clustered_difference, clustered_rate
 from physpatch.stats.intervals import (
@@ -183,7 +183,7 @@ class _Bin:
 
     def add(self, row: FrameRow, target: str | None) -> None:
         self.frames += 1
-        said = outcomes(row, target)
+        said = frame_success(row, target)
         for measure, happened in said.items():
             self.measured[measure].add(happened)
         if "wrong" in said:

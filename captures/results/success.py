@@ -18,7 +18,7 @@ def place_of(row: FrameRow) -> Edges | None:
     return None if row.object_xyxy is None else [float(edge) for edge in json.loads(row.object_xyxy)]
 
 
-def outcomes(row: FrameRow, target: str | None) -> dict[str, bool]:
+def frame_success(row: FrameRow, target: str | None) -> dict[str, bool]:
     """Tell which of ``calibration.common.success.MEASURES`` happened; one that cannot be said of this row alone is left out.
 
     Where the object is not known ``hidden`` and ``relabelled`` need a control's row to tell, see :func:`on_object`; what is a

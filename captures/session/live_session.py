@@ -22,13 +22,13 @@ from captures.inference.region import RegionRule
 from captures.protocol.plan import EVERYWHERE, Director, Protocol
 from captures.protocol.pose_map import PoseMap
 from captures.results.aggregation import Tally
-from captures.session.clips import Filing
+from captures.session.clips import FrameLabeller
 from captures.session.recorder import KeepRule, Recorder
 from captures.sources.frame import Event
 from captures.sources.opening import Source
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import SessionStore, export_csv
-from captures.viewers.controls import Command, Standing, Viewer
+from captures.viewers.controls import Command, SessionStatus, Viewer
 from captures.viewers.overlay import annotate
 from physpatch.records.environment import device_name, versions
 from physpatch.victims.detector import Detector
@@ -42,7 +42,7 @@ OnFrame = Callable[[Analysis, NDArray[np.uint8]], bool]
 
 
 @dataclass(frozen=True, eq=False)
-class SessionPlan:
+class SessionConfig:
     """What a session looks with and for.
 
     Attributes:
@@ -104,8 +104,8 @@ def film_rig(
     keep: str = "all",
     **notes: Any,
 ) -> Path:
-    """A session of all that the virtual rig shows, without Grad-CAM; the arguments are those of :class:`SessionPlan`."""
-    plan = SessionPlan(
+    """A session of all that the virtual rig shows, without Grad-CAM; the arguments are those of :class:`SessionConfig`."""
+    config = SessionConfig(
         victim,
         detector=detector,
         layouts=rig.layouts,
@@ -115,12 +115,12 @@ def film_rig(
         keep=KeepRule.parse(keep),
         notes=notes,
     )
-    return run_session(rig, plan, out)
+    return run_session(rig, config, out)
 
 
 def run_session(
     source: Source,
-    plan: SessionPlan,
+    config: SessionConfig,
     out: Path,
     *,
     viewers: Sequence[Viewer] = (),
@@ -130,7 +130,7 @@ def run_session(
 
     Args:
         source: an opened source or the virtual rig.
-        plan: models, sheets and target.
+        config: models, sheets and target.
         out: the session folder; it must not hold a session yet.
         viewers: what shows the session and passes on what people ask.
         on_frame: called with each analysis and its annotated (H, W, 3) RGB picture; returning False ends the session.
@@ -144,10 +144,10 @@ def run_session(
     """
     if (out / "session.db").exists():
         raise InputError(f"{out} holds a session already; give another --out")
-    record = _describe(plan)
-    session = _Session(source, plan, viewers, on_frame)
+    record = _describe(config)
+    session = _Session(source, config, viewers, on_frame)
     status = "ended"
-    with SessionStore(out / "session.db") as store, Recorder(out, source.fps, plan.keep) as recorder:
+    with SessionStore(out / "session.db") as store, Recorder(out, source.fps, config.keep) as recorder:
         write_json(out / "session.json", record | {"status": "recording"})
         try:
             if not session.run(store, recorder):
@@ -168,18 +168,18 @@ def run_session(
 class _Session:
     """What one session keeps in mind while it runs."""
 
-    def __init__(self, source: Source, plan: SessionPlan, viewers: Sequence[Viewer], on_frame: OnFrame) -> None:
-        self._source, self._plan, self._viewers, self._on_frame = source, plan, viewers, on_frame
-        self._director = Director(plan.protocol) if plan.protocol else None
-        self._filing = Filing(self._director, plan.condition, plan.light)
-        target = None if plan.target is None else str(plan.target["name"])
-        self.standing = Standing(
-            Tally(target, plan.protocol),
+    def __init__(self, source: Source, config: SessionConfig, viewers: Sequence[Viewer], on_frame: OnFrame) -> None:
+        self._source, self._config, self._viewers, self._on_frame = source, config, viewers, on_frame
+        self._director = Director(config.protocol) if config.protocol else None
+        self._labeller = FrameLabeller(self._director, config.condition, config.light)
+        target = None if config.target is None else str(config.target["name"])
+        self.status = SessionStatus(
+            Tally(target, config.protocol),
             PoseMap(self._director.grid if self._director else EVERYWHERE),
             target,
-            str(plan.region),
+            str(config.region),
             self._director,
-            light=plan.light,
+            light=config.light,
         )
         self._events: list[Event] = []
         self._stopped = False
@@ -195,90 +195,90 @@ class _Session:
 
     def run(self, store: SessionStore, recorder: Recorder) -> bool:
         """Until the source ends (True) or somebody stops it (False)."""
-        plan, standing = self._plan, self.standing
+        config, status = self._config, self.status
         self._announce_step()
         with (
             open_analyser(
-                plan.classifier,
-                plan.detector,
-                plan.layouts,
-                plan.lens,
-                plan.target,
-                with_cam=plan.grad_cam,
-                rule=plan.region,
-                label=plan.label,
-                further=plan.defended,
-                goal=plan.goal,
-                scope=plan.scope,
+                config.classifier,
+                config.detector,
+                config.layouts,
+                config.lens,
+                config.target,
+                with_cam=config.grad_cam,
+                rule=config.region,
+                label=config.label,
+                further=config.defended,
+                goal=config.goal,
+                scope=config.scope,
             ) as analyser,
             Pipeline(
                 self._source,
                 analyser,
-                overlap=plan.classifier.device.type != "cpu",
-                every=plan.every,
-                max_fps=plan.max_fps,
-                max_frames=plan.max_frames,
+                overlap=config.classifier.device.type != "cpu",
+                every=config.every,
+                max_fps=config.max_fps,
+                max_frames=config.max_frames,
             ) as pipeline,
         ):
             self._pipeline = pipeline
             for analysis in pipeline.analyses(_TICK_S):
-                standing.trouble = self._source.status()
+                status.trouble = self._source.status()
                 if analysis is not None:
                     self._take(analysis, store, recorder)
                 elif events := self.events():
                     store.add([], events)
                 for viewer in self._viewers:
-                    for command in viewer.poll(standing):
+                    for command in viewer.poll(status):
                         self._obey(command, analyser)
                 if self._stopped:
                     return False
-        if not standing.frames and not self._paused_frames:
+        if not status.frames and not self._paused_frames:
             raise PhyspatchError("the source ended before its first frame")
         return True
 
     def _take(self, analysis: Analysis, store: SessionStore, recorder: Recorder) -> None:
         """One frame: filed, stored, drawn, recorded, shown."""
-        standing, director = self.standing, self._director
+        status, director = self.status, self._director
         frame = analysis.frame
         if self._shape is None:
-            self._plan.region.check(frame.image.shape)
+            self._config.region.check(frame.image.shape)
         self._time_s, self._shape = frame.time_s, frame.image.shape
         self._finished.append(time.monotonic())
         lasted = self._finished[-1] - self._finished[0]
-        standing.fps = (len(self._finished) - 1) / lasted if lasted > 0 else 0.0
-        if standing.recording:
+        status.fps = (len(self._finished) - 1) / lasted if lasted > 0 else 0.0
+        if status.recording:
             before = director.step if director else None
-            analysis = self._filing.file(analysis)
+            analysis = self._labeller.label(analysis)
             if director is not None and director.step is not before:
                 self._note("done", str(before and before.number))
                 self._announce_step()
-            standing.frames += 1
-            standing.tally.add(analysis.rows)
-            standing.poses.add(analysis.rows[0])
+            status.frames += 1
+            status.tally.add(analysis.rows)
+            status.poses.add(analysis.rows[0])
         else:
             self._paused_frames += 1
         self._account_delay(analysis)
         condition = analysis.rows[0].condition
-        standing.hint = director.hint(condition, analysis.pose) if director else ""
-        standing.dropped = self._source.dropped
-        picture = annotate(analysis, standing)
-        if standing.recording:
+        status.hint = director.hint(condition, analysis.pose) if director else ""
+        status.dropped = self._source.dropped
+        picture = annotate(analysis, status)
+        if status.recording:
             store.add(analysis.rows, self.events())
             recorder.add(analysis, picture)
         if not self._on_frame(analysis, picture):
             self._stopped = True
         for viewer in self._viewers:
-            viewer.show(analysis, picture, standing)
+            viewer.show(analysis, picture, status)
 
     def _obey(self, command: Command, analyser: Analyser) -> None:
         """Do what a person asked, and note it."""
-        standing, director = self.standing, self._director
+        status, director = self.status, self._director
         match command.do:
             case "stop":
                 self._stopped = True
             case "pause" | "resume":
-                standing.recording = command.do == "resume"
-                self._filing.clips.cut()
+                status.recording = command.do == "resume"
+                self._labeller.clips.cut()
             case "region":
                 rule = RegionRule.parse(command.value)
                 try:
@@ -286,15 +286,15 @@ class _Session:
                         rule.check(self._shape)
                 except InputError as error:
                     return self._note("refused", str(error))
-                analyser.rule, standing.region = rule, str(rule)
+                analyser.rule, status.region = rule, str(rule)
             case "condition":
-                self._filing.condition = command.value
+                self._labeller.condition = command.value
             case "light":
-                self._filing.light = standing.light = command.value or None
-                self._filing.clips.cut()
+                self._labeller.light = status.light = command.value or None
+                self._labeller.clips.cut()
             case "skip" | "back" | "confirm" if director is not None:
                 {"skip": director.skip, "back": director.back, "confirm": director.confirm}[command.do]()
-                standing.light = director.light
+                status.light = director.light
         self._note(command.do, command.value)
         if director is not None and command.do in ("skip", "back"):
             self._announce_step()
@@ -319,7 +319,7 @@ class _Session:
 
     def _account_delay(self, analysis: Analysis) -> None:
         if analysis.frame.captured is not None:
-            self.standing.delay_s = delay = time.monotonic() - analysis.frame.captured
+            self.status.delay_s = delay = time.monotonic() - analysis.frame.captured
             n, total, longest = self._delays
             self._delays = (n + 1, total + delay, max(longest, delay))
 
@@ -334,7 +334,7 @@ class _Session:
         progress = {"steps_done": sorted(director.done), "steps_skipped": sorted(director.skipped)} if director else {}
         return {
             "captured": self._source.captured,
-            "frames": self.standing.frames,
+            "frames": self.status.frames,
             "frames_while_paused": self._paused_frames,
             "dropped": self._source.dropped,
             "passed_over": self._pipeline.passed_over if self._pipeline else 0,
@@ -345,30 +345,30 @@ class _Session:
         } | progress
 
 
-def _describe(plan: SessionPlan) -> dict[str, Any]:
-    models = [m for m in (plan.classifier, *plan.defended, plan.detector) if m is not None]
+def _describe(config: SessionConfig) -> dict[str, Any]:
+    models = [m for m in (config.classifier, *config.defended, config.detector) if m is not None]
     return {
         "physpatch_session": 2,
         "begun": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "target": plan.target and plan.target["name"],
-        "label": plan.label,
-        "light": plan.light,
-        "region": str(plan.region),
-        "every": plan.every,
-        "max_fps": plan.max_fps,
-        "keep": plan.keep.which if plan.keep.which != "every" else plan.keep.every,
+        "target": config.target and config.target["name"],
+        "label": config.label,
+        "light": config.light,
+        "region": str(config.region),
+        "every": config.every,
+        "max_fps": config.max_fps,
+        "keep": config.keep.which if config.keep.which != "every" else config.keep.every,
         "models": [
             {"name": m.name, "task": m.task, "source": m.weights.source, "sha256": m.weights.sha256}
-            | ({"defence": m.name.rpartition("+")[2]} if m in plan.defended else {})
+            | ({"defence": m.name.rpartition("+")[2]} if m in config.defended else {})
             for m in models
         ],
-        "device": device_name(plan.classifier.device),
-        "sheets": [{"kind": s.kind, "id": s.patch_id, "size_mm": s.patch.width_mm} for s in plan.layouts],
-        "intrinsics": plan.intrinsics and plan.intrinsics.to_dict(),
-        "intrinsics_assumed": plan.intrinsics is None or plan.intrinsics.assumed,
+        "device": device_name(config.classifier.device),
+        "sheets": [{"kind": s.kind, "id": s.patch_id, "size_mm": s.patch.width_mm} for s in config.layouts],
+        "intrinsics": config.intrinsics and config.intrinsics.to_dict(),
+        "intrinsics_assumed": config.intrinsics is None or config.intrinsics.assumed,
         "versions": versions(),
-        "plan": plan.protocol and plan.protocol.to_dict(),
-    } | (plan.notes or {})
+        "plan": config.protocol and config.protocol.to_dict(),
+    } | (config.notes or {})
 
 
 def new_session_folder() -> Path:

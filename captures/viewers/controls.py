@@ -77,7 +77,7 @@ def check_condition(condition: str) -> None:
 
 
 @dataclass
-class Standing:
+class SessionStatus:
     """How a session stands: what viewers show besides the picture. It belongs to the session's thread.
 
     Attributes:
@@ -107,10 +107,10 @@ class Standing:
 class Viewer(Protocol):
     """A window, a web page, a terminal. All calls come from the session's thread."""
 
-    def show(self, analysis: "Analysis", picture: NDArray[np.uint8], standing: Standing) -> None:
+    def show(self, analysis: "Analysis", picture: NDArray[np.uint8], status: SessionStatus) -> None:
         """A frame was analysed; ``picture`` (H, W, 3) RGB is its annotated copy."""
         ...
 
-    def poll(self, standing: Standing) -> list[Command]:
+    def poll(self, status: SessionStatus) -> list[Command]:
         """What was asked since the last call; called many times a second, also while no frames come."""
         ...

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.viewers.controls import Standing
+from captures.viewers.controls import SessionStatus
 from physpatch.evaluation.figures.pictures import heat_overlay
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _CELL_PX, _CELL_GAP_PX = 14, 3
 Line = tuple[str, tuple[int, int, int]]
 
 
-def annotate(analysis: "Analysis", standing: Standing) -> NDArray[np.uint8]:
+def annotate(analysis: "Analysis", status: SessionStatus) -> NDArray[np.uint8]:
     """The frame with everything drawn on it, (H, W, 3) RGB uint8; the analysed frame itself is left alone."""
     canvas = analysis.frame.image.copy()
     region = analysis.located.region
@@ -40,9 +40,9 @@ def annotate(analysis: "Analysis", standing: Standing) -> NDArray[np.uint8]:
     _boxes(canvas, analysis)
     if analysis.detector_heat is not None:
         _inset(canvas, analysis)
-    heads_up(canvas, _lines(analysis, standing))
-    if standing.director is not None:
-        _guide(canvas, standing, standing.director)
+    heads_up(canvas, _lines(analysis, status))
+    if status.director is not None:
+        _guide(canvas, status, status.director)
     return canvas
 
 
@@ -70,7 +70,7 @@ def _inset(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
     _label(canvas, f"{analysis.rows[-1].model}: Grad-CAM", (0, canvas.shape[0] - height), _BLUE)
 
 
-def _lines(analysis: "Analysis", standing: Standing) -> list[Line]:
+def _lines(analysis: "Analysis", status: SessionStatus) -> list[Line]:
     """What is written at the top, each line with its colour."""
     row = analysis.rows[0]
     sheet = f"sheet: {row.condition}"
@@ -84,20 +84,20 @@ def _lines(analysis: "Analysis", standing: Standing) -> list[Line]:
     if foreign is not None:
         sheet = f"this sheet shows patch {foreign.patch_id}, which is not this session's"
     lines.append((sheet, _YELLOW if foreign else _WHITE))
-    if not standing.recording:
+    if not status.recording:
         lines.append(("paused: nothing is recorded", _YELLOW))
-    elif standing.fps:  # none is known after one frame
-        delay = f"  {1000 * standing.delay_s:.0f} ms late" if standing.delay_s is not None else ""
-        lines.append((f"{standing.fps:.1f} frames/s{delay}", _WHITE))
+    elif status.fps:  # none is known after one frame
+        delay = f"  {1000 * status.delay_s:.0f} ms late" if status.delay_s is not None else ""
+        lines.append((f"{status.fps:.1f} frames/s{delay}", _WHITE))
     return lines
 
 
-def _guide(canvas: NDArray[np.uint8], standing: Standing, director: "Director") -> None:
+def _guide(canvas: NDArray[np.uint8], status: SessionStatus, director: "Director") -> None:
     """The plan's step and what is amiss, at the bottom, and the cells of this sheet that are filled, at the right."""
     step = director.step
     ended = len(director.done) + len(director.skipped)
     words = "all steps are done: q ends" if step is None else f"{ended + 1} of {len(director.steps)}: {step}"
-    lines: list[Line] = [(words, _WHITE), (standing.hint or f"hold it: {100 * director.held:.0f} %", _YELLOW)]
+    lines: list[Line] = [(words, _WHITE), (status.hint or f"hold it: {100 * director.held:.0f} %", _YELLOW)]
     heads_up(canvas, lines if step is not None else lines[:1], at_bottom=True)
     filled = director.filled()
     if step is None or step.condition not in filled:

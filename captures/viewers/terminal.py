@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from calibration.common.console import ProgressBar
 from captures.inference.analyser import Analysis
-from captures.viewers.controls import Command, Standing
+from captures.viewers.controls import Command, SessionStatus
 
 
 class TerminalViewer:
@@ -18,18 +18,18 @@ class TerminalViewer:
         self._trouble = ""
         self._step: int | None = None
 
-    def show(self, analysis: Analysis, _picture: NDArray[np.uint8], standing: Standing) -> None:
-        self._bar.show(standing.frames, self._total, standing.hint)
+    def show(self, analysis: Analysis, _picture: NDArray[np.uint8], status: SessionStatus) -> None:
+        self._bar.show(status.frames, self._total, status.hint)
         foreign = analysis.located.foreign
         if foreign and foreign.patch_id not in self._strangers:
             self._strangers.add(foreign.patch_id)
             self._bar.say(f"a sheet of patch {foreign.patch_id} is shown; it is none of this session's and not counted")
 
-    def poll(self, standing: Standing) -> list[Command]:
-        if standing.trouble != self._trouble:
-            self._bar.say(standing.trouble or "frames come again")
-            self._trouble = standing.trouble
-        director = standing.director
+    def poll(self, status: SessionStatus) -> list[Command]:
+        if status.trouble != self._trouble:
+            self._bar.say(status.trouble or "frames come again")
+            self._trouble = status.trouble
+        director = status.director
         if director is not None and director.step is not None and director.step.number != self._step:
             self._step = director.step.number
             self._bar.say(f"step {self._step} of {len(director.steps)}: {director.step}")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from calibration.common.errors import UnavailableError
 from captures.inference.region import RegionRule
 from captures.sources.opencv import rgb
-from captures.viewers.controls import Command, Standing
+from captures.viewers.controls import Command, SessionStatus
 from captures.viewers.overlay import heads_up
 
 if TYPE_CHECKING:
@@ -110,16 +110,16 @@ class SessionWindow(AbstractContextManager["SessionWindow"]):
     def __exit__(self, *exception: object) -> None:
         self._window.__exit__(*exception)
 
-    def show(self, _analysis: "Analysis", picture: NDArray[np.uint8], _standing: Standing) -> None:
+    def show(self, _analysis: "Analysis", picture: NDArray[np.uint8], _status: SessionStatus) -> None:
         self._last = picture
         self._going &= self._window.show(picture)
         self._on_key(self._window.key)
 
-    def poll(self, standing: Standing) -> list[Command]:
-        self._recording = standing.recording
-        if standing.trouble and self._last is not None:
+    def poll(self, status: SessionStatus) -> list[Command]:
+        self._recording = status.recording
+        if status.trouble and self._last is not None:
             picture = self._last.copy()
-            heads_up(picture, [(standing.trouble, _YELLOW)])
+            heads_up(picture, [(status.trouble, _YELLOW)])
             self._going &= self._window.show(picture)
         else:
             self._going &= self._window.wait()

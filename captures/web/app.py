@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
 from calibration.common.errors import PhyspatchError
 from captures.viewers.controls import Command
-from captures.web.auth import Doorkeeper, Role
+from captures.web.auth import Authenticator, Role
 from captures.web.hub import Hub
 from captures.web.phone import MOST_BYTES, PhoneSource, decode_jpeg
 
@@ -30,7 +30,7 @@ Refused = Callable[[str], None]
 
 def make_app(
     hub: Hub,
-    doorkeeper: Doorkeeper,
+    authenticator: Authenticator,
     phone: PhoneSource,
     *,
     scheme: str,
@@ -42,7 +42,7 @@ def make_app(
 
     Args:
         hub: of the session.
-        doorkeeper: knows keys and cookies.
+        authenticator: knows keys and cookies.
         phone: gets the frames that a phone sends.
         scheme: ``http`` or ``https``.
         hosts: the names, with the port, under which the page may be asked for: against rebound names.
@@ -54,7 +54,7 @@ def make_app(
     pages = {name: files("captures.web").joinpath("static", name).read_bytes() for name in (*_STATIC, *_PAGES.values())}
 
     def role_of(connection: Request | WebSocket) -> Role | None:
-        return doorkeeper.role(connection.cookies.get(cookie_name))
+        return authenticator.role(connection.cookies.get(cookie_name))
 
     def who(connection: Request | WebSocket) -> str:
         return f"{connection.client.host if connection.client else 'somebody'} at {connection.url.path[:80]!r}"
@@ -85,7 +85,7 @@ def make_app(
     @app.get("/")
     async def page(request: Request, key: str | None = None) -> Response:
         if key is not None:
-            admitted = doorkeeper.admit(key[:_MOST_TEXT])
+            admitted = authenticator.admit(key[:_MOST_TEXT])
             if admitted is None:
                 return PlainTextResponse("this link was used already, or is none of this session's", 401)
             response = RedirectResponse("/", 303)  # the key leaves the address line

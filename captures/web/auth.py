@@ -7,7 +7,7 @@ from typing import Literal
 Role = Literal["page", "phone"]
 
 
-class Doorkeeper:
+class Authenticator:
     """Exchanges a key from a link for a cookie, and knows the cookies that it gave.
 
     The page's key may be used again: it is only told to the person at this machine. A phone's link is good for one browser.

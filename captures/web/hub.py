@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captures.sources.opencv import rgb
-from captures.viewers.controls import Command, Standing
+from captures.viewers.controls import Command, SessionStatus
 from captures.web.state import brief_state, frame_state, full_state
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ class Hub:
 
     # --- the session's side ---
 
-    def show(self, analysis: "Analysis", picture: NDArray[np.uint8], standing: Standing) -> None:
+    def show(self, analysis: "Analysis", picture: NDArray[np.uint8], status: SessionStatus) -> None:
         self._picture = picture
-        self._update(standing, frame=frame_state(analysis))
+        self._update(status, frame=frame_state(analysis))
 
-    def poll(self, standing: Standing) -> list[Command]:
-        if standing.trouble != self._state.get("trouble"):
-            self._update(standing)
+    def poll(self, status: SessionStatus) -> list[Command]:
+        if status.trouble != self._state.get("trouble"):
+            self._update(status)
         return [self._commands.popleft() for _ in range(len(self._commands))]
 
     def end(self) -> None:
@@ -52,11 +52,11 @@ class Hub:
         self.ended = True
         self._announce(self._state | {"ended": True})
 
-    def _update(self, standing: Standing, **more: Any) -> None:
-        state = self._state | brief_state(standing) | more
+    def _update(self, status: SessionStatus, **more: Any) -> None:
+        state = self._state | brief_state(status) | more
         if time.monotonic() - self._full_at >= _FULL_EVERY_S:
             self._full_at = time.monotonic()
-            state |= full_state(standing)
+            state |= full_state(status)
         self._announce(state)
 
     def _announce(self, state: dict[str, Any]) -> None:

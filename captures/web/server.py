@@ -18,9 +18,9 @@ import uvicorn
 from numpy.typing import NDArray
 
 from calibration.common.errors import InputError, UnavailableError
-from captures.viewers.controls import Command, Standing
+from captures.viewers.controls import Command, SessionStatus
 from captures.web.app import make_app
-from captures.web.auth import Doorkeeper
+from captures.web.auth import Authenticator
 from captures.web.certificate import lan_addresses, write_certificate
 from captures.web.hub import Hub
 from captures.web.phone import MOST_BYTES, PhoneSource
@@ -51,7 +51,7 @@ class WebPage(AbstractContextManager["WebPage"]):
         """
         self._say, self._refusals = say, 0
         self.phone = PhoneSource()
-        self._hub, self._doorkeeper = Hub(), Doorkeeper()
+        self._hub, self._authenticator = Hub(), Authenticator()
         self._stack = ExitStack()
         listening = self._stack.enter_context(_listen("0.0.0.0" if lan else _LOOPBACK, port))
         self.port = listening.getsockname()[1]
@@ -65,7 +65,7 @@ class WebPage(AbstractContextManager["WebPage"]):
             options = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
         app = make_app(
             self._hub,
-            self._doorkeeper,
+            self._authenticator,
             self.phone,
             scheme=self._scheme,
             hosts={f"{name}:{self.port}" for name in names},
@@ -98,20 +98,20 @@ class WebPage(AbstractContextManager["WebPage"]):
     @property
     def url(self) -> str:
         """The link for a browser of this machine."""
-        return f"{self._scheme}://{_LOOPBACK}:{self.port}/?key={self._doorkeeper.page_key}"
+        return f"{self._scheme}://{_LOOPBACK}:{self.port}/?key={self._authenticator.page_key}"
 
     def new_phone_url(self) -> str | None:
         """A link that lets one phone in, once; None where only this machine is served."""
         if self._scheme == "http":
             return None
         host = next(iter(self._outside), _LOOPBACK)
-        return f"{self._scheme}://{host}:{self.port}/?key={self._doorkeeper.new_link_key()}"
+        return f"{self._scheme}://{host}:{self.port}/?key={self._authenticator.new_link_key()}"
 
-    def show(self, analysis: "Analysis", picture: NDArray[np.uint8], standing: Standing) -> None:
-        self._hub.show(analysis, picture, standing)
+    def show(self, analysis: "Analysis", picture: NDArray[np.uint8], status: SessionStatus) -> None:
+        self._hub.show(analysis, picture, status)
 
-    def poll(self, standing: Standing) -> list[Command]:
-        return self._hub.poll(standing)
+    def poll(self, status: SessionStatus) -> list[Command]:
+        return self._hub.poll(status)
 
     def __exit__(self, *exception: object) -> None:
         self._hub.end()

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from captures.viewers.controls import Standing
+from captures.viewers.controls import SessionStatus
 
 if TYPE_CHECKING:
     from captures.inference.analyser import Analysis
@@ -32,24 +32,24 @@ def frame_state(analysis: "Analysis") -> dict[str, Any]:
     }
 
 
-def brief_state(standing: Standing) -> dict[str, Any]:
+def brief_state(status: SessionStatus) -> dict[str, Any]:
     """How the session runs; cheap."""
     return {
-        "recording": standing.recording,
-        "trouble": standing.trouble,
-        "hint": standing.hint,
-        "frames": standing.frames,
-        "dropped": standing.dropped,
-        "fps": round(standing.fps, 1),
-        "delay_ms": None if standing.delay_s is None else round(1000 * standing.delay_s),
-        "target": standing.target,
-        "region": standing.region,
-        "light": standing.light,
-        "plan": _plan(standing.director) if standing.director else None,
+        "recording": status.recording,
+        "trouble": status.trouble,
+        "hint": status.hint,
+        "frames": status.frames,
+        "dropped": status.dropped,
+        "fps": round(status.fps, 1),
+        "delay_ms": None if status.delay_s is None else round(1000 * status.delay_s),
+        "target": status.target,
+        "region": status.region,
+        "light": status.light,
+        "plan": _plan(status.director) if status.director else None,
     }
 
 
-def full_state(standing: Standing) -> dict[str, Any]:
+def full_state(status: SessionStatus) -> dict[str, Any]:
     """Rates so far and the map; a few times a second is enough."""
     return {
         "rates": [
@@ -61,9 +61,9 @@ def full_state(standing: Standing) -> dict[str, Any]:
                 "target": _rate(s.target),
                 "wrong": _rate(s.wrong),
             }
-            for s in standing.tally.summaries()
+            for s in status.tally.summaries()
         ],
-        "map": _map(standing.poses, standing.director),
+        "map": _map(status.poses, status.director),
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from calibration.sheet.layout import SheetLayout
-from captures.session.live_session import SessionPlan
+from captures.session.live_session import SessionConfig
 from captures.session.session_setup import session_notes
 from captures.sources.virtual_rig import VirtualRig
 from captures.workflows.virtual_session import virtual_rig
@@ -23,7 +23,7 @@ def demo_session(
     *,
     clips: int,
     seed: int,
-) -> tuple[VirtualRig, SessionPlan]:
+) -> tuple[VirtualRig, SessionConfig]:
     """Put a run's printed sheets before photographs that it held out.
 
     Args:
@@ -42,4 +42,4 @@ def demo_session(
     rig = virtual_rig(sheet, held_out_files(run, config, classifier), seed, clips)
     notes = session_notes(session, run, sheet, virtual=True)
     target = Patch.load(run).target
-    return rig, SessionPlan(classifier, layouts=layouts, intrinsics=rig.intrinsics, target=target, notes=notes)
+    return rig, SessionConfig(classifier, layouts=layouts, intrinsics=rig.intrinsics, target=target, notes=notes)

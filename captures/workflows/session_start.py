@@ -8,7 +8,7 @@ from typing import Any
 from calibration.common.errors import InputError
 from captures.inference.region import RegionRule
 from captures.protocol.plan import Protocol
-from captures.session.live_session import SessionPlan
+from captures.session.live_session import SessionConfig
 from captures.session.recorder import KeepRule
 from captures.session.session_setup import (
     class_named,
@@ -46,7 +46,7 @@ class SessionRequest:
         region: what the classifier sees of a frame.
         protocol: a TOML file of what is to be shown.
         label: the class truly before the camera.
-        condition, light, every, max_fps, max_frames: see :class:`SessionPlan`.
+        condition, light, every, max_fps, max_frames: see :class:`SessionConfig`.
         hfov_deg, profile: the camera's field of view, or its rig profile.
         grad_cam: whether heat is drawn.
         keep: which frames are kept, as for :meth:`KeepRule.parse`.
@@ -85,7 +85,7 @@ def prepare_session(
     print_run: PrintRun,
     say: Callable[[str], None],
     **notes: Any,
-) -> tuple[Source, SessionPlan]:
+) -> tuple[Source, SessionConfig]:
     """Load models, sheet and patch.
 
     Args:
@@ -128,7 +128,7 @@ def prepare_session(
     if protocol is not None:
         refuse_unprinted(protocol, layouts)
     settings = config or TrainConfig()
-    plan = SessionPlan(
+    session_config = SessionConfig(
         classifier=classifier,
         detector=detector,
         defended=[defended(classifier, name) for name in named_defences(request.defences, classifier.task)],
@@ -150,7 +150,7 @@ def prepare_session(
         keep=keep,
         notes=session_notes(session, request.run, sheet, virtual=rig is not None, **notes),
     )
-    return frames, plan
+    return frames, session_config
 
 
 def _protocol(file: Path | None, attended: bool) -> Protocol | None:

@@ -22,7 +22,7 @@ from captures.report import ReplayOptions, write_comparison, write_report
 from captures.report.blocks import Document, Heading, Picture, Table, Text
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
-from captures.session.live_session import SessionPlan, run_session
+from captures.session.live_session import SessionConfig, run_session
 from captures.sources.frame import Event
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import SessionStore, export_parquet, read_rows
@@ -57,14 +57,14 @@ def filmed(shared_sheet_pdf: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         cv2.imwrite(str(folder / f"{name}.png"), np.full((480, 640, 3), color, np.uint8))
     behind = [(folder / "red.png", "red thing"), (folder / "green.png", "green thing")]
     rig = VirtualRig(folder / "sheet.pdf", behind, clips=4, frames_per_clip=2)
-    plan = SessionPlan(
+    config = SessionConfig(
         classifier=make_tiny_victim(),
         layouts=rig.layouts,
         intrinsics=rig.intrinsics,
         target=BLUE,
         notes={"virtual": True, "sheet": "../sheet.pdf"},
     )
-    run_session(rig, plan, folder / "session")
+    run_session(rig, config, folder / "session")
     return folder
 
 

@@ -19,7 +19,7 @@ from calibration.common.errors import InputError, PhyspatchError
 from captures.inference.region import RegionRule
 from captures.report import write_report
 from captures.session.clips import ClipCutter
-from captures.session.live_session import SessionPlan, run_session
+from captures.session.live_session import SessionConfig, run_session
 from captures.session.recorder import KeepRule
 from captures.sources.frame import Frame
 from captures.sources.opening import FileSource, open_source
@@ -63,11 +63,11 @@ def rig(shared_sheet_pdf: Path, tmp_path_factory: pytest.TempPathFactory) -> Vir
 
 
 @pytest.fixture
-def plan(tiny_victim, rig: VirtualRig) -> SessionPlan:
-    return SessionPlan(classifier=tiny_victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target=BLUE)
+def plan(tiny_victim, rig: VirtualRig) -> SessionConfig:
+    return SessionConfig(classifier=tiny_victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target=BLUE)
 
 
-def test_a_session_leaves_everything_it_promises(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+def test_a_session_leaves_everything_it_promises(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:
     session = run_session(rig, plan, tmp_path / "session")
     rows = read_rows(session)
     assert len(rows) == 12 and {row.condition for row in rows} == {"patch", "grey", "random"}
@@ -108,7 +108,7 @@ def one_box(*box: float) -> OneBox:
     return detector
 
 
-def test_a_detector_has_rows_of_its_own_and_counts_at_the_patch(rig, plan: SessionPlan, tmp_path: Path) -> None:
+def test_a_detector_has_rows_of_its_own_and_counts_at_the_patch(rig, plan: SessionConfig, tmp_path: Path) -> None:
     def film(name: str, *box: float) -> FrameRow:
         session = run_session(rig, replace(plan, detector=one_box(*box), max_frames=1), tmp_path / name)
         rows = {row.model: row for row in read_rows(session)}
@@ -125,7 +125,7 @@ def test_a_detector_has_rows_of_its_own_and_counts_at_the_patch(rig, plan: Sessi
     assert at_patch.success == 1
 
 
-def test_a_defended_classifier_has_rows_of_its_own_and_sees_the_same(rig, plan: SessionPlan, tmp_path: Path) -> None:
+def test_a_defended_classifier_has_rows_of_its_own_and_sees_the_same(rig, plan: SessionConfig, tmp_path: Path) -> None:
     defences = [defended(plan.classifier, name) for name in ("median", "jpeg")]
     session = run_session(rig, replace(plan, defended=defences, max_frames=3), tmp_path / "session")
     rows = read_rows(session)
@@ -140,7 +140,7 @@ def test_a_defended_classifier_has_rows_of_its_own_and_sees_the_same(rig, plan: 
     ]
 
 
-def test_an_untargeted_success_needs_the_truth(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+def test_an_untargeted_success_needs_the_truth(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:
     told = read_rows(run_session(rig, replace(plan, target=None), tmp_path / "told"))
     assert all(row.success == int(row.top1 != row.label) for row in told)
     for frame in (tmp_path / "still", tmp_path / "labelled"):
@@ -158,7 +158,7 @@ def test_an_untargeted_success_needs_the_truth(rig: VirtualRig, plan: SessionPla
 
 @pytest.mark.parametrize("how", ["person", "interrupt", "failure"])
 def test_what_was_captured_is_kept_however_it_ends(
-    how: str, rig: VirtualRig, plan: SessionPlan, tmp_path: Path
+    how: str, rig: VirtualRig, plan: SessionConfig, tmp_path: Path
 ) -> None:
     seen = 0
 
@@ -196,7 +196,7 @@ def test_a_nearly_full_disk_ends_the_session_in_words(rig, plan, tmp_path: Path,
     assert json.loads((tmp_path / "session/session.json").read_text())["status"] == "failed"
 
 
-def test_rows_are_on_disk_as_they_happen(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+def test_rows_are_on_disk_as_they_happen(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:
     counts = []
 
     def on_frame(_analysis, _picture) -> bool:
@@ -209,19 +209,19 @@ def test_rows_are_on_disk_as_they_happen(rig: VirtualRig, plan: SessionPlan, tmp
     assert counts == [1, 2, 3, 4]
 
 
-def test_a_live_video_keeps_time(plan: SessionPlan, tmp_path: Path) -> None:
+def test_a_live_video_keeps_time(plan: SessionConfig, tmp_path: Path) -> None:
     """Each frame of the video has the time at which it was captured."""
     run_session(Pictures([np.zeros((48, 64, 3), np.uint8)] * 3, apart_s=0.5), plan, tmp_path / "session")
     assert video_times(tmp_path / "session") == [0.0, 0.5, 1.0]
 
 
-def test_sessions_are_not_overwritten(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+def test_sessions_are_not_overwritten(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:
     run_session(rig, replace(plan, max_frames=1), tmp_path / "session")
     with pytest.raises(InputError, match="holds a session already"):
         run_session(rig, plan, tmp_path / "session")
 
 
-def test_the_overlay_draws_and_leaves_the_frame_alone(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+def test_the_overlay_draws_and_leaves_the_frame_alone(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:
     came = [frame.image for frame, _ in zip(rig, range(2), strict=False)]
 
     def on_frame(analysis, picture) -> bool:
@@ -241,17 +241,17 @@ class Asking:
         self._due: list[Command] = []
         self.seen: list[tuple[bool, str]] = []
 
-    def show(self, analysis, _picture, standing) -> None:
-        self.seen.append((standing.recording, standing.region))
+    def show(self, analysis, _picture, status) -> None:
+        self.seen.append((status.recording, status.region))
         if command := self._asked.get(analysis.frame.number):
             self._due.append(command)
 
-    def poll(self, _standing) -> list[Command]:
+    def poll(self, _status) -> list[Command]:
         due, self._due = self._due, []
         return due
 
 
-def test_what_people_ask_is_done_and_noted(plan: SessionPlan, tmp_path: Path) -> None:
+def test_what_people_ask_is_done_and_noted(plan: SessionConfig, tmp_path: Path) -> None:
     pictures = [np.full((48, 64, 3), (200, 20, 20), np.uint8)] * 40
     asking = Asking(
         f3=Command("mark", "a cloud"),
@@ -280,7 +280,7 @@ def test_what_people_ask_is_done_and_noted(plan: SessionPlan, tmp_path: Path) ->
     ("keep", "kept"),
     [("all", list(range(1, 13))), ("5", [1, 6, 11]), ("none", []), ("key", [1, 11])],
 )
-def test_frames_are_kept_as_they_came(keep: str, kept: list[int], plan: SessionPlan, tmp_path: Path) -> None:
+def test_frames_are_kept_as_they_came(keep: str, kept: list[int], plan: SessionConfig, tmp_path: Path) -> None:
     pictures = [np.full((48, 64, 3), (200, 10 * i, 20), np.uint8) for i in range(12)]
     plan = replace(plan, keep=KeepRule.parse(keep))
     session = run_session(Pictures(pictures), plan, tmp_path / "session")
@@ -293,7 +293,7 @@ def test_frames_are_kept_as_they_came(keep: str, kept: list[int], plan: SessionP
         KeepRule.parse("0")
 
 
-def test_a_row_tells_all_that_a_frame_showed(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+def test_a_row_tells_all_that_a_frame_showed(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:
     rows = read_rows(run_session(rig, replace(plan, region=RegionRule.parse("sheet:0.2")), tmp_path / "session"))
     for one in rows:
         top5 = json.loads(one.top5 or "")
@@ -307,7 +307,7 @@ def test_a_row_tells_all_that_a_frame_showed(rig: VirtualRig, plan: SessionPlan,
     assert record["region"] == "sheet:0.2" and record["captured"] == len(rows) and record["dropped"] == 0
 
 
-def test_sessions_of_the_first_schema_are_still_read(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+def test_sessions_of_the_first_schema_are_still_read(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:
     session = run_session(rig, replace(plan, max_frames=4), tmp_path / "session")
     rows = read_rows(session)
     added = ("top5", "region", "patch_xy", "light", "step", "delay_s")
@@ -328,7 +328,7 @@ def test_takes_of_a_camera_are_clips() -> None:
     assert [cutter.number(kind, at) for kind, at in shown] == [0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 4]
 
 
-def test_markers_decide_before_the_person_does(rig: VirtualRig, plan: SessionPlan, tmp_path: Path) -> None:
+def test_markers_decide_before_the_person_does(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:
     folder = tmp_path / "stills"
     folder.mkdir()
     for i, frame in enumerate(rig):
@@ -340,7 +340,7 @@ def test_markers_decide_before_the_person_does(rig: VirtualRig, plan: SessionPla
     assert rows[-1].condition == "random" and rows[-1].distance_m is None
 
 
-def test_a_source_without_a_frame_is_said(plan: SessionPlan, tmp_path: Path) -> None:
+def test_a_source_without_a_frame_is_said(plan: SessionConfig, tmp_path: Path) -> None:
     with pytest.raises(PhyspatchError, match="ended before its first frame"):
         run_session(Pictures([]), plan, tmp_path / "session")
 
@@ -381,7 +381,7 @@ def test_a_full_disk_is_said_and_the_rows_before_are_kept(tmp_path: Path) -> Non
     assert len(kept) >= 1 and kept[0].top1 == "red thing"
 
 
-def test_a_region_outside_of_the_frame_is_refused_and_the_session_goes_on(plan: SessionPlan, tmp_path: Path) -> None:
+def test_a_region_outside_of_the_frame_is_refused_and_the_session_goes_on(plan: SessionConfig, tmp_path: Path) -> None:
     pictures = [np.full((48, 64, 3), (200, 20, 20), np.uint8)] * 12
     asking = Asking(f3=Command("region", "900,0,100"))
     rows = read_rows(run_session(Pictures(pictures), plan, tmp_path / "session", viewers=[asking]))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from calibration.common.errors import InputError, UnavailableError
-from captures.session.live_session import SessionPlan, run_session
+from captures.session.live_session import SessionConfig, run_session
 from captures.sources import cameras, opencv
 from captures.sources.cameras import CameraSource
 from captures.sources.opening import StillsSource, VideoSource, open_source
@@ -176,7 +176,7 @@ def test_twenty_disconnects_are_survived_and_told(tiny_victim, tmp_path: Path, m
     with ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with open_source(f"http://127.0.0.1:{server.server_address[1]}/video.mjpg") as source:
-            run_session(source, SessionPlan(tiny_victim, grad_cam=False), tmp_path / "session", viewers=[Counting()])
+            run_session(source, SessionConfig(tiny_victim, grad_cam=False), tmp_path / "session", viewers=[Counting()])
         server.shutdown()
     events = [event.kind for event in read_events(tmp_path / "session")]
     assert events[:40] == ["lost", "back"] * 20

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from captures.protocol.plan import Protocol
-from captures.session.live_session import SessionPlan, run_session
+from captures.session.live_session import SessionConfig, run_session
 from captures.sources.frame import Frame
 from captures.sources.opening import FileSource
 from captures.sources.virtual_rig import RigPose, VirtualRig
@@ -73,9 +73,9 @@ def pictures(rig: VirtualRig, wall: Path) -> list[np.ndarray]:
 
 
 @pytest.fixture
-def plan(tiny_victim, rig: VirtualRig) -> SessionPlan:
+def plan(tiny_victim, rig: VirtualRig) -> SessionConfig:
     target = {"index": 2, "name": "blue thing"}
-    return SessionPlan(classifier=tiny_victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target=target)
+    return SessionConfig(classifier=tiny_victim, layouts=rig.layouts, intrinsics=rig.intrinsics, target=target)
 
 
 class Running:
@@ -101,7 +101,7 @@ class Running:
 
 
 @pytest.fixture
-def running(plan: SessionPlan, pictures: list[np.ndarray], tmp_path: Path) -> Iterator[Callable[..., Running]]:
+def running(plan: SessionConfig, pictures: list[np.ndarray], tmp_path: Path) -> Iterator[Callable[..., Running]]:
     opened: list[tuple[WebPage, threading.Thread, FileSource | PhoneSource]] = []
 
     def start(*, lan: bool = False, phone: bool = False, **changes) -> Running:
