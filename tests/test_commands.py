@@ -1,5 +1,6 @@
 """The door: commands that are imported when they run, values parsed as they are typed, completion, options of a config."""
 
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from physpatch.commands.options import DEFAULT
 from physpatch.commands.train import train
 from physpatch.commands.workflows import Workflows
 from physpatch.defences import DEFENCES
+from physpatch.records.config import SETTINGS, TrainConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.techniques import TECHNIQUES
 
 ROOT = Path(__file__).parents[1]
@@ -139,9 +142,9 @@ def test_suggestions_begin_with_what_is_typed(tmp_path: Path) -> None:
 def test_options_take_their_defaults_from_the_config() -> None:
     """Those of training, as they are parsed: a grid and a place are not words."""
     params = train.make_context("train", []).params
-    shared = params.keys() & vars(DEFAULT).keys() - {"eot", "profile"}
+    shared = params.keys() & SETTINGS.keys()
     assert {"grid", "object_at", "steps", "technique", "trust_weights", "learning_rate"} <= shared
-    assert {name: params[name] for name in shared} == {name: getattr(DEFAULT, name) for name in shared}
+    assert {name: params[name] for name in shared} == {name: DEFAULT.setting(name) for name in shared}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +152,10 @@ def test_options_take_their_defaults_from_the_config() -> None:
     [
         (("train", "--range", "blurr=0:2"), ["unknown EOT range 'blurr'"]),
         (("train", "--range", "blur_px=a:b"), ["EOT range 'blur_px=a:b' not understood; write blur_px=LOW:HIGH"]),
+        (("train", "--config", "none.toml"), ["no file none.toml"]),
+        (("train", "--config", "none.toml", "--from-session", "s"), ["takes no --config"]),
+        (("train", "--resume", "--model", "resnet50"), ["--model cannot be changed, only --steps"]),
+        (("train", "--resume", "--range", "blur_px=1"), ["--range cannot be changed, only --steps"]),
         (("train", "--range", "blur_px=2:0"), ["EOT range blur_px runs from 2.0 to 0.0"]),
         (("train", "--no-eot", "--range", "blur_px=1"), ["--no-eot takes no --range"]),
         (("train", "--object-at", "0.5"), ["the place '0.5' is not understood"]),
@@ -169,6 +176,28 @@ def test_values_are_refused_at_the_door(
 def test_every_command_that_trains_lists_the_techniques(name: str, command: Callable[..., CommandResult]) -> None:
     done = command(name, "--technique", "list")
     assert done.code == 0 and [line.split()[0] for line in done.out.splitlines()] == list(TECHNIQUES)
+
+
+def test_options_replace_what_a_file_of_settings_says(
+    command: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trained: list[TrainConfig] = []
+    monkeypatch.setattr("physpatch.training.run.train_run", lambda config, *_, **__: trained.append(config))
+    file, mild = tmp_path / "stop.toml", EotConfig.preset("mild")
+    file.write_text('steps = 30\n[victim]\nmodel = "signs"\n[object]\nname = "stop"\n[eot]\npreset = "mild"\n')
+    assert command("train", "--config", file).code == 0
+    assert trained.pop() == TrainConfig.of(model="signs", object="stop", steps=30, eot=mild)
+    assert command("train", "--config", file, "--steps", 5, "--range", "blur_px=1").code == 0
+    changed = TrainConfig.of(model="signs", object="stop", steps=5, eot=mild.changed(blur_px=(1, 1)))
+    assert trained.pop() == changed
+    made = tmp_path / "run.json"
+    made.write_text(json.dumps({"config": changed.changed(profile="0" * 64).to_dict()}))
+    assert command("train", "--config", made, "--seed", 3, "--model", "yolov8n.pt").code == 0
+    assert trained.pop() == changed.changed(profile="0" * 64, seed=3, model="yolov8n.pt")
+    assert command("train", "--config", made, "--no-eot").code == 0
+    assert trained.pop() == changed.changed(eot=EotConfig.none())  # and without the profile that the ranges came from
+    assert command("train", "--config", made, "--preset", "outdoor").code == 0
+    assert trained.pop() == changed.changed(eot=EotConfig.preset("outdoor"))
 
 
 def test_what_crosses_rooms_is_handed_in_by_the_door() -> None:
