@@ -177,7 +177,7 @@ def test_goals_and_scopes() -> None:
     alone = {"object": None, "object_from": "auto"}
     assert region(1, **alone) == ("appear", "patch") and region(1, scope="image", **alone) == ("appear", "image")
     assert region(None, **alone) == ("hide", "image")
-    for target, goal, words in ((1, "hide", "takes no target class"), (None, "appear", "needs a class to be found")):
+    for target, goal, words in ((1, "hide", "takes no target class"), (None, "appear", "needs a class to detect")):
         with pytest.raises(InputError, match=words):
             region(target, goal=goal)
     with pytest.raises(InputError, match="goal relabel needs the object"):
