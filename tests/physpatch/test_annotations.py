@@ -180,7 +180,7 @@ def test_goals_and_scopes() -> None:
     for target, goal, words in ((1, "hide", "takes no target class"), (None, "appear", "needs a class to detect")):
         with pytest.raises(InputError, match=words):
             region(target, goal=goal)
-    with pytest.raises(InputError, match="goal relabel needs the object"):
+    with pytest.raises(InputError, match="goal relabel needs an object"):
         region(1, goal="relabel", **alone)
     with pytest.raises(InputError, match="goal appear is for detectors"):
         choose_objective("classify", 1, goal="appear")
