@@ -321,7 +321,7 @@ def _right(victim: Victim, values: Tensor, scores: dict[str, Tensor], labels: Te
 
 
 def rate_over(success: Tensor, counted: Tensor, units: Tensor) -> Rate:
-    """Estimate the share of successes (V,) among ``counted`` views (V,); ``units`` (V,) are equal for one photograph's views."""
+    """Estimate the share of successes (V,) among ``counted`` views (V,); ``units`` (V,) number their photographs."""
     if len(units.unique()) == len(units):
         return wilson(int((success & counted).sum()), int(counted.sum()))
     return clip_rate(_shares(success, counted, units))

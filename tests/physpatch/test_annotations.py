@@ -101,7 +101,7 @@ def test_cocos_json_says_the_same(folder: Path, tmp_path: Path) -> None:
     assert both[images[5]][0].box == pytest.approx(yolo[images[5]][0].box)
     coco["annotations"][0].pop("bbox")
     (folder / "annotations/instances.json").write_text(json.dumps(coco))
-    with pytest.raises(InputError, match="is not the JSON of COCO's annotations"):
+    with pytest.raises(InputError, match="is not a valid COCO annotation file"):
         read_annotations(folder, images, ())
 
 
@@ -111,7 +111,7 @@ def test_labels_that_cannot_be_used_say_why(folder: Path) -> None:
         photos_for(victim, str(folder), "bus")
     text = folder / "labels/train/03.txt"
     text.write_text("1 0.5 0.5 oops 0.1")
-    with pytest.raises(InputError, match=r"03.txt line 1: .* is not a class of the data and its box"):
+    with pytest.raises(InputError, match=r"03.txt line 1: .* is not a class and a box"):
         photos_for(victim, str(folder), "stop")
     text.write_text("7 0.5 0.5 0.1 0.1")
     with pytest.raises(InputError, match="the class from 0 to 1"):
@@ -232,5 +232,7 @@ def test_coco128_is_read_as_it_is_laid_out() -> None:
             assert -0.01 <= left < right <= 1.01 and -0.01 <= top < bottom <= 1.01
     part = str(COCO128 / "images/train2017")  # the yaml is found above it
     assert len(photos_for(victim, part, "bus")) >= 1
-    with pytest.raises(InputError, match=r"no 'stop sign' of the \d+ labelled in .* covers 1 % of its photograph"):
+    with pytest.raises(
+        InputError, match=r"none of the \d+ objects 'stop sign' labelled in .* covers 1 % of its photograph"
+    ):
         photos_for(victim, part, "stop sign")
