@@ -1,4 +1,4 @@
-"""The patch with everything that judges it, as one module: what is trained, and what several processes wrap."""
+"""The loss of an attack as one module: the patch, the victims and their objectives. Several processes can wrap it."""
 
 from dataclasses import dataclass
 
@@ -25,15 +25,16 @@ class Penalties:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those that count."""
+        """List the terms whose weight is not 0."""
         return tuple(name for name in ("nps", "tv") if getattr(self, name))
 
 
 class AttackLoss(nn.Module):
-    """From a batch of photographs and a draw of transformations to the loss terms.
+    """Compute the loss terms from a batch of photographs and a draw of transformations.
 
-    The technique is a submodule, so its parameters are the module's only ones; the victims are not, so wrapping the module
-    neither copies nor broadcasts them. Several victims judge the same composites, each at its own input size.
+    The technique is a submodule, so the module's only parameters are the technique's. The victims are not submodules, so
+    wrapping the module neither copies nor broadcasts them. Several victims see the same composites, each at its own input
+    size.
     """
 
     def __init__(
@@ -46,10 +47,16 @@ class AttackLoss(nn.Module):
         half_precision: bool = False,
         palette: Tensor | None = None,
     ) -> None:
-        """Pair each victim with its objective; ``region`` is how the patch is put into the photographs, and where it counts.
+        """Pair each victim with its objective.
 
-        ``half_precision`` runs the victims in bfloat16. ``palette`` (N, 3) are the colours that can be printed, in sRGB; by
-        default those of coated offset printing.
+        Args:
+            technique: holds the patch.
+            victims: networks to fool at the same time.
+            objectives: one for each victim.
+            region: how the patch is placed in the photographs, and which of a detector's boxes count.
+            penalties: weights of the terms that keep the patch printable.
+            half_precision: run the victims in bfloat16.
+            palette: (N, 3) printable colours in sRGB; None for those of coated offset printing.
         """
         super().__init__()
         self.technique = technique
@@ -60,7 +67,7 @@ class AttackLoss(nn.Module):
 
     @property
     def term_names(self) -> tuple[str, ...]:
-        """Names of the loss terms, in the order of :meth:`forward`'s first result."""
+        """List the names of the loss terms, in the order of :meth:`forward`'s first result."""
         names = [f"{name}.{victim.name}" for victim, objective in self._judges for name in objective.term_names]
         if len(self._judges) == 1:
             names = list(self._judges[0][1].term_names)
@@ -74,17 +81,17 @@ class AttackLoss(nn.Module):
         cells: Tensor | None = None,
         objects: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Judge the technique's cells, or others, on one batch.
+        """Compute the loss of the technique's cells, or of others, on one batch.
 
         Args:
             images: (B, 3, H, W) sRGB in [0, 1], at the first victim's input size.
             labels: (B,) true classes.
             params: a draw for the B images.
             cells: (3, rows, columns); None for the technique's own.
-            objects: (B, 4) left, top, right, bottom in pixels: the labelled objects, where the patch is put on such.
+            objects: (B, 4) left, top, right, bottom in pixels: the labelled objects that carry the patch, if any.
 
         Returns:
-            The loss terms (T,), which sum to the loss; and which images fool every victim (B,), as float.
+            The loss terms (T,), which sum to the loss, and which images fool every victim (B,), as float.
         """
         if cells is None:
             cells = self.technique.cells()
@@ -100,11 +107,15 @@ class AttackLoss(nn.Module):
             fooled = fooled * objective.success(judged, labels).float()
         sums = torch.stack([torch.stack(list(terms.values())).sum() for terms in losses])
         weights = self.technique.weigh(sums)
-        terms = [weight * value for weight, part in zip(weights, losses, strict=True) for value in part.values()]
+        terms = [
+            weight * value
+            for weight, victim_terms in zip(weights, losses, strict=True)
+            for value in victim_terms.values()
+        ]
         return torch.stack(terms + self._penalty_terms(cells)), fooled
 
     def _scores(self, victim: Victim, composite: Tensor, boxes: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Score the whole picture, or, for a detector, its boxes at those places (B, 4): what pulls, and what counts."""
+        """Score the composites (or a detector's boxes at (B, 4)) twice: for the loss, and to judge success."""
         size, given = victim.preprocessing.size, composite.shape[-1]
         if composite.shape[-1] != size:
             composite = F.interpolate(composite, size=(size, size), mode="bilinear", antialias=True)
@@ -112,8 +123,8 @@ class AttackLoss(nn.Module):
             if not isinstance(victim, Detector):
                 scores = victim.scores(composite).float()
                 return scores, scores.detach()
-            found, probabilities = victim.predictions(composite)
-        predictions = found, probabilities.float()
+            predicted, probabilities = victim.predictions(composite)
+        predictions = predicted, probabilities.float()
         places, centred = None if boxes is None else boxes * size / given, self._region.kind == "patch"
         with torch.no_grad():
             judged = judged_scores(predictions, places, centred=centred)

@@ -1,4 +1,4 @@
-"""What keeps a patch printable: penalties on the cells alone, zero for cells that any printer can do."""
+"""Penalties that keep a patch printable. They depend on the cells alone."""
 
 from functools import cache
 from itertools import product
@@ -22,7 +22,7 @@ _TINTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def non_printability(cells: Tensor, palette: Tensor) -> Tensor:
-    """Non-printability score: each cell's distance to the nearest printable colour, averaged.
+    """Compute the non-printability score: the mean distance of the cells to the nearest printable colour.
 
     Sharif et al. 2016, section 5.2, in the nearest-colour form of Thys et al. 2019, equation 1.
 
@@ -37,7 +37,7 @@ def non_printability(cells: Tensor, palette: Tensor) -> Tensor:
 
 
 def total_variation(cells: Tensor) -> Tensor:
-    """Mean absolute difference of neighbouring cells (3, rows, columns), across and down."""
+    """Compute the mean absolute difference of neighbouring cells (3, rows, columns), across and down."""
     across = (cells[:, :, 1:] - cells[:, :, :-1]).abs()
     down = (cells[:, 1:] - cells[:, :-1]).abs()
     return torch.cat([across.flatten(), down.flatten()]).mean()
@@ -45,10 +45,10 @@ def total_variation(cells: Tensor) -> Tensor:
 
 @cache
 def offset_palette() -> Tensor:
-    """125 colours of coated offset printing, for want of a measured printer: (125, 3) sRGB in [0, 1].
+    """Compute 125 colours of coated offset printing, for use without a measured printer: (125, 3) sRGB in [0, 1].
 
-    Tints of cyan, magenta and yellow mixed by Neugebauer's equations (1937): a mean of the solids, weighted by the paper
-    that each covers, in linear light.
+    They are tints of cyan, magenta and yellow mixed by Neugebauer's equations (1937): a mean of the solids in linear light,
+    weighted by the share of the paper that each covers.
     """
     solids = rgb_to_linear_rgb(torch.tensor(list(_SOLIDS.values())).T[:, :, None] / 255)[:, :, 0].T
     colors = []

@@ -1,4 +1,4 @@
-"""Where a patch lies: by itself in the scene, on a sign that stands there, or on an object that the photograph shows."""
+"""The placement of a patch: alone in the scene, on a drawn sign, or on an object that the photograph shows."""
 
 import math
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ from physpatch.rendering.compositing import patch_size_px, place_patch
 from physpatch.rendering.eot import EotParams, patch_corners
 from physpatch.victims.protocol import Task, Victim
 
-_TEXELS = 112  # about so many along a sign's side
-_LABELLED_AREA = 0.02  # of the image: how finely a patch on a labelled object is drawn
+_TEXELS = 112  # along a sign's side, roughly
+_LABELLED_AREA = 0.02  # of the image: sets the resolution of a patch on a labelled object
 
 
 @dataclass(frozen=True, eq=False)
 class Carrier:
-    """A sign that a patch is stuck on, flat: one texture with it, so one light, one view and one blur for both.
+    """A flat sign that carries a patch. Both form one texture, so they share light, view and blur.
 
     Attributes:
-        name: the sign's.
+        name: of the sign.
         texels: (3, T, T) sRGB in [0, 1].
-        cover: (1, T, T) in [0, 1], 0 beyond the sign's outline.
+        cover: (1, T, T) in [0, 1], 0 outside the sign's outline.
         outline: (N, 2) in the unit square.
         box: left, top, width and height of the patch, in texels; a cell is a whole number of them.
-        share: of the sign's area that the patch is.
-        side: of the square of texels, in sides of the sign: above 1 where the patch lies beside it.
+        share: the patch's area as a share of the sign's.
+        side: the texture's side in sides of the sign; above 1 where the patch lies beside the sign.
     """
 
     name: str
@@ -48,16 +48,16 @@ class Carrier:
     def of_sign(
         cls, name: str, grid: tuple[int, int], share: float = 0.2, at: tuple[float, float] = (0.5, 0.5)
     ) -> "Carrier":
-        """One of ``calibration.sheet.road_signs.SIGNS``.
+        """Draw a sign of ``calibration.sheet.road_signs.SIGNS`` as the carrier of a patch.
 
         Args:
             name: of the sign.
             grid: rows and columns of the patch.
-            share: of the sign's area that the patch may be at most.
-            at: the patch's middle, across and down, as shares of the sign's box; below 0 or above 1 is beside it.
+            share: the largest area of the patch, as a share of the sign's.
+            at: the patch's centre, across and down, as shares of the sign's box; below 0 or above 1 lies beside it.
 
         Raises:
-            InputError: no such sign, or the patch would reach over its edge.
+            InputError: no such sign, or the patch would extend beyond its edge.
         """
         drawn, (rows, columns) = sign(name), grid
         both = together(drawn, grid, share, at)
@@ -83,26 +83,29 @@ class Carrier:
 
     @property
     def patch_share(self) -> float:
-        """The patch's area, as a share of the square around the sign."""
+        """Return the patch's area as a share of the square around the sign."""
         _, _, width, height = self.box
         return width * height * self.side**2 / self.texels.shape[-1] ** 2
 
     def cover_with(self, cells: Tensor | None) -> Tensor:
-        """How much of each texel there is, (1, T, T): the sign, and the patch's plate where it lies beside."""
+        """Return the opacity of the texels (1, T, T): of the sign, and of a patch that lies beside it."""
         if cells is None or self.side == 1:
             return self.cover
         return torch.maximum(self.cover, self.patch_mask)
 
     @property
     def patch_mask(self) -> Tensor:
-        """1 where the patch lies, else 0, (1, T, T)."""
+        """Return a mask (1, T, T) that is 1 where the patch lies, else 0."""
         left, top, width, height = self.box
         mask = torch.zeros_like(self.cover)
         mask[:, top : top + height, left : left + width] = 1
         return mask
 
     def with_patch(self, cells: Tensor | None) -> Tensor:
-        """The sign's texels with cells ([B,] 3, rows, columns) there; gradients flow to them. None leaves it bare."""
+        """Return the sign's texels ([B,] 3, T, T) with a patch on it.
+
+        ``cells`` are ([B,] 3, rows, columns), and gradients flow to them; None leaves the sign bare.
+        """
         if cells is None:
             return self.texels
         left, top, width, height = self.box
@@ -116,13 +119,14 @@ class Carrier:
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """How a patch is put into photographs.
+    """The way in which a patch is placed in photographs.
 
     Attributes:
-        area: share of the image that the patch covers at scale 1. On a labelled object its box decides instead.
-        carrier: what it is stuck on, drawn; None for nothing.
-        labelled: the class of the labelled objects that it is put on; None for none.
-        share, at: of a labelled object's box: the part that the patch is, and where its middle lies, across and down.
+        area: share of the image that the patch covers at scale 1. On a labelled object, the object's box decides instead.
+        carrier: the drawn sign that carries the patch; None for none.
+        labelled: the class of the labelled objects that carry the patch; None for none.
+        share, at: the share of a labelled object's box that the patch covers, and where in it the patch's centre lies, across
+            and down.
         grid: the patch's rows and columns, where there is no carrier.
     """
 
@@ -135,10 +139,10 @@ class Placement:
 
     @classmethod
     def of(cls, config: TrainConfig) -> "Placement":
-        """As a run asks for.
+        """Create the placement that a run's config describes.
 
         Raises:
-            InputError: no such sign, or the patch does not fit it.
+            InputError: no such sign, or the patch does not fit on it.
         """
         if config.object.labelled is not None:
             return cls(
@@ -156,22 +160,22 @@ class Placement:
 
     @property
     def _canvas_area(self) -> float:
-        """Share of the image of the carrier's texels, which reach further than the sign where the patch lies beside it."""
+        """Share of the image that the carrier's texture covers; it is larger than the sign where the patch lies beside it."""
         assert self.carrier is not None
         return self.area / self.carrier.patch_share * self.carrier.side**2
 
     @property
     def object(self) -> str | None:
-        """What the patch is put on, in the person's word for it."""
+        """Return the name of the object that carries the patch, as the user gave it; None for none."""
         return self.labelled if self.carrier is None else self.carrier.name
 
     def aimed(self, params: EotParams, objects: Tensor | None, size: int) -> EotParams:
-        """A draw with the patch's place and size those of labelled objects; as it was where there are none to aim at.
+        """Change a draw so that the patch lies on labelled objects; without such objects, return it unchanged.
 
         Args:
             params: a draw for B images.
             objects: (B, 4) left, top, right, bottom in pixels.
-            size: side of the square images.
+            size: side of the square images in pixels.
         """
         if self.labelled is None or objects is None:
             return params
@@ -182,11 +186,13 @@ class Placement:
         sized = params.changed(scale=params.scale * factor, place=torch.zeros_like(params.place))
         corners = patch_corners(sized, nominal, (size, size))
         reach = corners.amax(dim=1) - corners.amin(dim=1)
-        middle = boxes[:, :2] + extent * torch.tensor(self.at).to(extent)
-        return sized.changed(place=(middle - reach / 2) / (size - reach).clamp(min=1))
+        center = boxes[:, :2] + extent * torch.tensor(self.at).to(extent)
+        return sized.changed(place=(center - reach / 2) / (size - reach).clamp(min=1))
 
     def compose(self, images: Tensor, cells: Tensor | None, params: EotParams) -> Tensor:
-        """Photographs (B, 3, H, W) with the patch, see :func:`place_patch`; ``cells`` None shows the carrier bare.
+        """Place the patch in photographs (B, 3, H, W), see :func:`place_patch`.
+
+        ``cells`` are ([B,] 3, rows, columns) sRGB in [0, 1]; None shows the carrier bare.
 
         Raises:
             ValueError: neither cells nor a carrier.
@@ -200,14 +206,14 @@ class Placement:
 
     @torch.no_grad()
     def coverage(self, images: Tensor, cells: Tensor, params: EotParams) -> Tensor:
-        """How much of each pixel of photographs (B, 3, H, W) the patch itself covers: (B, 1, H, W) in [0, 1]."""
+        """Compute how much of each pixel of photographs (B, 3, H, W) the patch itself covers: (B, 1, H, W) in [0, 1]."""
         if self.carrier is None:
             return place_patch(images, cells, params, self.area)[1]
         texels, mask = self.carrier.texels.to(images), self.carrier.patch_mask
         return place_patch(images, texels, params, self._canvas_area, mask)[1]
 
     def patch_boxes(self, params: EotParams, size: int) -> Tensor:
-        """The patches' own boxes in square images of ``size`` pixels: (B, 4), left, top, right, bottom."""
+        """Compute the patches' boxes in square images of side ``size``: (B, 4) left, top, right, bottom in pixels."""
         if self.carrier is None:
             corners = patch_corners(params, patch_size_px(self.area, self.grid, (size, size)), (size, size)) + 0.5
             return _around(corners, size)
@@ -217,17 +223,17 @@ class Placement:
         return self._on_carrier(torch.tensor([left, top]) + square * torch.tensor([width, height]), params, size)
 
     def boxes(self, params: EotParams, size: int) -> Tensor:
-        """The carriers' boxes in square images of ``size`` pixels: (B, 4), left, top, right, bottom.
+        """Compute the carriers' boxes in square images of side ``size``: (B, 4) left, top, right, bottom in pixels.
 
         Raises:
             ValueError: no carrier.
         """
         if self.carrier is None:
-            raise ValueError("a patch alone is no object")
+            raise ValueError("this patch has no carrier")
         return self._on_carrier(self.carrier.outline, params, size)
 
     def _on_carrier(self, points: Tensor, params: EotParams, size: int) -> Tensor:
-        """Boxes (B, 4) about points (N, 2) in the carrier's unit square."""
+        """Compute the boxes (B, 4) around points (N, 2) of the carrier's unit square."""
         assert self.carrier is not None
         texels = self.carrier.texels.shape[-1]
         extent = patch_size_px(self._canvas_area, (texels, texels), (size, size))
@@ -240,12 +246,12 @@ class Placement:
 
 @dataclass(frozen=True)
 class AttackRegion:
-    """What a detector shall do, and which of its boxes count.
+    """The intended effect on a detector, and which of its boxes count.
 
     Attributes:
-        placement: how the patch is put into photographs.
-        kind: the boxes about the ``object``, those at the ``patch``, or all in the ``image``.
-        goal: hide, relabel or appear; for a classifier auto.
+        placement: how the patch is placed in photographs.
+        kind: which boxes count: those on the ``object``, those at the ``patch``, or all in the ``image``.
+        goal: hide, relabel or appear; auto for a classifier.
     """
 
     placement: Placement
@@ -254,11 +260,11 @@ class AttackRegion:
 
     @classmethod
     def of(cls, config: TrainConfig, task: Task, target: int | None) -> "AttackRegion":
-        """As a run's goal and scope ask for.
+        """Create the region that a run's config describes, for a victim's task and a target class.
 
         Raises:
-            InputError: a goal that cannot be had, see :func:`physpatch.attack.objectives.choose_goal`, or no place for
-                the patch.
+            InputError: an impossible goal, see :func:`physpatch.attack.objectives.choose_goal`, or a patch that does not
+                fit on its sign.
         """
         placement = Placement.of(config)
         if task == "classify":
@@ -270,9 +276,9 @@ class AttackRegion:
         return cls(placement, "patch" if goal == "appear" else "object", goal)
 
     def boxes(self, params: EotParams, objects: Tensor | None, size: int) -> Tensor | None:
-        """Where boxes count in square images of ``size`` pixels: (B, 4), or None for everywhere.
+        """Compute where boxes count in square images of side ``size`` pixels: (B, 4), or None for everywhere.
 
-        ``objects`` (B, 4) are the labelled ones, where the patch lies on such.
+        ``objects`` (B, 4) are the labelled objects that carry the patch, if any.
         """
         if self.kind == "image":
             return None
@@ -286,20 +292,20 @@ def _around(points: Tensor, size: int) -> Tensor:
 
 
 def object_class(victim: Victim, name: str) -> int:
-    """The class that a detector should find an object as.
+    """Find the class as which a detector should detect an object.
 
     Raises:
-        InputError: a classifier, or one that knows no such class.
+        InputError: the victim is a classifier, or has no such class.
     """
     if victim.task != "detect":
         raise InputError(f"a patch on an object needs a detector, such as --model signs; {victim.name} is a classifier")
-    found = known_object(victim, name)
-    if found is None:
+    index = known_object(victim, name)
+    if index is None:
         raise unknown_name("object", name, victim.categories)
-    return found
+    return index
 
 
 def known_object(victim: Victim, name: str) -> int | None:
-    """The same where the victim knows it, ``stop`` also as COCO's ``stop sign``; else None."""
+    """Find the class of an object; ``stop`` also matches COCO's ``stop sign``. None where the victim has no such class."""
     indices = (victim.target_index({"index": -1, "name": words}) for words in (name, f"{name} sign"))
     return next((index for index in indices if index is not None), None)

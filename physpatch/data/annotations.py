@@ -1,4 +1,4 @@
-"""Boxes that people have drawn about the objects of photographs: YOLO's text files and COCO's JSON."""
+"""Labelled objects of photographs, from YOLO's text files and COCO's JSON."""
 
 import json
 from collections import defaultdict
@@ -18,7 +18,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of
 
 @dataclass(frozen=True)
 class Annotation:
-    """One object: the name of its class, and its box."""
+    """One object: the name of its class and its box."""
 
     name: str
     box: Box
@@ -27,35 +27,35 @@ class Annotation:
 def read_annotations(
     folder: Path, images: Sequence[Path], categories: Sequence[str]
 ) -> dict[Path, tuple[Annotation, ...]]:
-    """The labelled objects of photographs, by file.
+    """Read the labelled objects of photographs, by file.
 
-    Labels are looked for as COCO's JSON (``annotations/*.json`` or ``*.json`` in the folder, with images, annotations and
-    categories) and, for each image, as YOLO's text file: beside it, or where its path says ``labels`` instead of ``images``.
+    Labels may be COCO's JSON (``annotations/*.json`` or ``*.json`` in the folder, with images, annotations and categories)
+    or, for each image, YOLO's text file: beside the image, or under ``labels`` where its path has ``images``.
 
     Args:
         folder: of the data.
         images: the photographs there.
-        categories: a detector's classes, which YOLO's numbers mean where no ``*.yaml`` beside the images names them.
+        categories: a detector's classes. YOLO's numbers refer to them where no ``*.yaml`` near the images names classes.
 
     Raises:
-        InputError: a file of labels cannot be read.
+        InputError: a label file cannot be read.
     """
-    found: dict[Path, tuple[Annotation, ...]] = {}
+    labelled: dict[Path, tuple[Annotation, ...]] = {}
     by_name = {image.name: image for image in images}
     for file in (*sorted(folder.glob("*.json")), *sorted(folder.glob("annotations/*.json"))):
         for name, annotations in _from_coco(file).items():
             if name in by_name:
-                found[by_name[name]] = annotations
+                labelled[by_name[name]] = annotations
     names = _names_beside(folder) or dict(enumerate(categories))
     for image in images:
         text = _yolo_file(image)
-        if image not in found and text is not None:
-            found[image] = tuple(_from_yolo(text, names))
-    return found
+        if image not in labelled and text is not None:
+            labelled[image] = tuple(_from_yolo(text, names))
+    return labelled
 
 
 def _yolo_file(image: Path) -> Path | None:
-    """ultralytics' rule: the last folder called ``images`` becomes ``labels``; or the same folder."""
+    """Find an image's label file by ultralytics' rule: the last folder ``images`` becomes ``labels``; or the same folder."""
     parts = list(image.with_suffix(".txt").parts)
     places = [image.with_suffix(".txt")]
     if "images" in parts:
@@ -73,49 +73,52 @@ def _from_yolo(file: Path, names: dict[int, str]) -> Iterable[Annotation]:
             name = names[int(number)]
         except (ValueError, KeyError):
             raise InputError(
-                f"{file} line {line}: {text[:60]!r} is not a class of the data and its box; expected: class x y width height, "
-                f"the class from 0 to {len(names) - 1}, the rest shares of the image"
+                f"{file} line {line}: {text[:60]!r} is not a class and a box; expected: class x y width height, with the class "
+                f"from 0 to {len(names) - 1} and the rest as shares of the image"
             ) from None
         yield Annotation(name, (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
 
 
 def _names_beside(folder: Path) -> dict[int, str]:
-    """The classes' names in the ``*.yaml`` of a YOLO data set, in the folder or up to two above it."""
+    """Read the class names of a YOLO data set from its ``*.yaml``, in the folder or up to two levels above it."""
     for place in (folder, *folder.resolve().parents[:2]):
         for file in sorted(place.glob("*.yaml")):
             try:
-                told = yaml.safe_load(file.read_text(encoding="utf-8"))
+                content = yaml.safe_load(file.read_text(encoding="utf-8"))
             except (yaml.YAMLError, UnicodeDecodeError):
                 continue
-            names = told.get("names") if isinstance(told, dict) else None
+            names = content.get("names") if isinstance(content, dict) else None
             if isinstance(names, dict | list):
                 return {int(k): str(v) for k, v in (names.items() if isinstance(names, dict) else enumerate(names))}
     return {}
 
 
 def _from_coco(file: Path) -> dict[str, tuple[Annotation, ...]]:
-    """By the images' file names; empty where the JSON is about something else. Boxes are left, top, width, height in pixels."""
+    """Read annotations by the images' file names; empty where the JSON is something else.
+
+    COCO's boxes are left, top, width, height in pixels.
+    """
     try:
-        told: Any = read_json(file)
-        if not isinstance(told, dict) or not {"images", "annotations", "categories"} <= told.keys():
+        content: Any = read_json(file)
+        if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
             return {}
-        names = {one["id"]: str(one["name"]) for one in told["categories"]}
-        pictures = {one["id"]: one for one in told["images"]}
-        found: dict[str, list[Annotation]] = defaultdict(list)
-        for one in told["annotations"]:
-            if one.get("iscrowd"):
-                continue  # a box about a crowd is no one object
-            picture = pictures[one["image_id"]]
-            (left, top, width, height), (w, h) = one["bbox"], (picture["width"], picture["height"])
+        names = {category["id"]: str(category["name"]) for category in content["categories"]}
+        pictures = {image["id"]: image for image in content["images"]}
+        labelled: dict[str, list[Annotation]] = defaultdict(list)
+        for entry in content["annotations"]:
+            if entry.get("iscrowd"):
+                continue  # the box of a crowd is not a single object
+            picture = pictures[entry["image_id"]]
+            (left, top, width, height), (w, h) = entry["bbox"], (picture["width"], picture["height"])
             box = (left / w, top / h, (left + width) / w, (top + height) / h)
-            found[Path(picture["file_name"]).name].append(Annotation(names[one["category_id"]], box))
+            labelled[Path(picture["file_name"]).name].append(Annotation(names[entry["category_id"]], box))
     except (KeyError, TypeError, ValueError, ZeroDivisionError, json.JSONDecodeError) as error:
-        raise InputError(f"{file} is not the JSON of COCO's annotations ({error!r})") from error
-    return {name: tuple(annotations) for name, annotations in found.items()}
+        raise InputError(f"{file} is not a valid COCO annotation file ({error!r})") from error
+    return {name: tuple(annotations) for name, annotations in labelled.items()}
 
 
 def objects_of(name: str, annotations: Iterable[Annotation]) -> list[Box]:
-    """The boxes of one class, the largest first."""
+    """Select the boxes of one class, the largest first."""
     wanted = normal_name(name)
-    mine = [one.box for one in annotations if normal_name(one.name) == wanted]
-    return sorted(mine, key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))
+    boxes = [annotation.box for annotation in annotations if normal_name(annotation.name) == wanted]
+    return sorted(boxes, key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))

@@ -1,4 +1,4 @@
-"""Training batches: random photographs, cropped and flipped at random."""
+"""Training batches of random photographs, randomly cropped and flipped."""
 
 import torch
 from torch import Tensor
@@ -11,13 +11,18 @@ _LABELLING_BATCH = 32
 
 
 class BatchSource:
-    """Draws batches for a victim from photographs that are at least as large as its input."""
+    """Draw batches for a victim from photographs that are at least as large as its input."""
 
     def __init__(self, victim: Victim, photographs: Photographs, batch: int) -> None:
-        """Keep the photographs at hand.
+        """Prepare to draw.
+
+        Args:
+            victim: the network whose input size the crops have.
+            photographs: the pool.
+            batch: number of images per batch.
 
         Raises:
-            InputError: photographs smaller than the network's input.
+            InputError: the photographs are smaller than the network's input.
         """
         side = photographs.images.shape[-1]
         if side < victim.preprocessing.size:
@@ -28,18 +33,23 @@ class BatchSource:
         self._boxes = photographs.objects
         self._pool = photographs.images.permute(0, 2, 3, 1).contiguous()  # (N, S, S, 3)
 
-    def draw(self, generator: torch.Generator, part: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Images (B, 3, S, S) in [0, 1] on the victim's device, the photographs' indices (B,), and their objects (B, 4).
+    def draw(self, generator: torch.Generator, rows: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Draw a batch.
 
-        The last are left, top, right, bottom in pixels of the images; None where the photographs come without.
-        ``part`` takes some of the batch; whatever it is, the same numbers are drawn.
+        Args:
+            generator: of the random numbers, on the CPU.
+            rows: the part of the batch to return; it does not change the numbers drawn.
+
+        Returns:
+            Images (B, 3, S, S) in [0, 1] on the victim's device; the photographs' indices (B,); and their objects (B, 4),
+            left, top, right, bottom in pixels of the images, or None for photographs without objects.
         """
         pool, size = self._pool, self.victim.preprocessing.size
         chosen = torch.randint(len(pool), (self.batch,), generator=generator)
         offsets = torch.randint(pool.shape[1] - size + 1, (2, self.batch, 1), generator=generator)
         flipped = torch.rand(self.batch, 1, generator=generator) < 0.5
-        chosen, offsets, flipped = chosen[part], offsets[:, part, 0], flipped[part]
-        # Channels_last. Views first, one copy after: an index for each pixel would cost as much as the whole placement.
+        chosen, offsets, flipped = chosen[rows], offsets[:, rows, 0], flipped[rows]
+        # Channels_last. Views first, then one copy: indexing each pixel would cost as much as all of the compositing.
         crops = torch.stack(
             [
                 pool[i, top : top + size, left : left + size]
@@ -50,7 +60,7 @@ class BatchSource:
         return crops.float().div_(255).permute(0, 3, 1, 2), chosen, self._objects(chosen, offsets, flipped)
 
     def _objects(self, chosen: Tensor, offsets: Tensor, flipped: Tensor) -> Tensor | None:
-        """Where the objects of those photographs lie in the crops."""
+        """Compute where the objects of these photographs lie in the crops."""
         if self._boxes is None:
             return None
         (top, left), size = offsets, self.victim.preprocessing.size
@@ -60,10 +70,10 @@ class BatchSource:
 
     @torch.no_grad()
     def labels(self) -> Tensor:
-        """The photographs' labels (N,), with the victim's own answer where one has none."""
+        """Return the photographs' labels (N,), with the victim's answers for unlabelled ones."""
         labels = self.photographs.labels.clone()
         central = self.photographs.central(self.victim.preprocessing.size)
         unknown = (labels == UNLABELLED).nonzero()[:, 0]
-        for part in unknown.split(_LABELLING_BATCH) if len(unknown) else ():
-            labels[part] = self.victim.scores(central[part].to(self.victim.device).float() / 255).argmax(dim=1).cpu()
+        for batch in unknown.split(_LABELLING_BATCH) if len(unknown) else ():
+            labels[batch] = self.victim.scores(central[batch].to(self.victim.device).float() / 255).argmax(dim=1).cpu()
         return labels

@@ -1,4 +1,4 @@
-"""Photographs: listed first, split by their content, loaded last."""
+"""Photographs: listing, splitting by content, and loading."""
 
 import csv
 import hashlib
@@ -22,8 +22,8 @@ from physpatch.victims.protocol import Preprocessing, Victim, normal_name
 
 UNLABELLED = -1
 _SKIMAGE_PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
-_LEAST_OBJECT = 0.01  # of the photograph: smaller ones have no room for cells that a network could see
-_LETTERBOX_GREY = 114  # as ultralytics fills up what is not square
+_LEAST_OBJECT = 0.01  # share of the photograph: smaller objects have no room for cells that a network could see
+_LETTERBOX_GREY = 114  # the padding of ultralytics
 _ULTRALYTICS_PHOTOGRAPHS = ("bus.jpg", "zidane.jpg")
 _IMAGENETTE_URL = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz"
 
@@ -33,7 +33,7 @@ class Photo:
     """A photograph's file and its class index in the victim's order, or ``UNLABELLED``.
 
     Attributes:
-        boxes: of the objects of one class in it, see :class:`physpatch.data.annotations.Annotation`; a patch is for the first.
+        boxes: of its objects of one class, as in :class:`physpatch.data.annotations.Annotation`; the first carries the patch.
     """
 
     path: Path
@@ -49,11 +49,10 @@ class Photographs:
         images: (N, 3, S, S) uint8 RGB.
         labels: (N,) int64, ``UNLABELLED`` where unknown.
         names: file names, for reports.
-        boxes: for each, those of the objects of one class (M, 4), left, top, right, bottom in pixels, the first of which a
-            patch is for; empty where no objects were asked for.
-        sources: (N,) int64, the same number for those that are one photograph, once for each of its objects; None where
-            each is another.
-        contents: each one's name by content, see :func:`physpatch.data.splits.content_id`; empty for pictures without a file.
+        boxes: for each image, the objects of one class (M, 4), left, top, right, bottom in pixels; the first carries the patch.
+            Empty where no objects were requested.
+        sources: (N,) int64, equal for images of the same photograph, which appears once per object; None where all differ.
+        contents: the images' ids by content, see :func:`physpatch.data.splits.content_id`; empty for pictures without files.
     """
 
     images: Tensor
@@ -65,42 +64,42 @@ class Photographs:
 
     @property
     def units(self) -> Tensor:
-        """Which of them are one photograph (N,): the units of statistics."""
+        """Number the photographs (N,), the units of statistics: images of the same one have equal numbers."""
         return torch.arange(len(self.images)) if self.sources is None else self.sources
 
     @property
     def objects(self) -> Tensor | None:
-        """The objects that patches are for (N, 4); None where none were asked for."""
+        """Return the objects that carry patches (N, 4); None where no objects were requested."""
         return torch.stack([boxes[0] for boxes in self.boxes]) if self.boxes else None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def subset(self, keep: Tensor) -> "Photographs":
-        """Those for which ``keep`` (N,) is true."""
+        """Select the images for which ``keep`` (N,) is true."""
         rows = keep.nonzero()[:, 0].tolist()
         names, boxes, contents = (
             tuple(values[row] for row in rows) if values else () for values in (self.names, self.boxes, self.contents)
         )
         return Photographs(self.images[keep], self.labels[keep], names, boxes, self.units[keep], contents)
 
-    def joined(self, others: "Photographs", times: int = 1) -> "Photographs":
-        """With others of the same size after them, these several times over."""
+    def joined(self, added: "Photographs", times: int = 1) -> "Photographs":
+        """Append photographs of the same size, each ``times`` times."""
         return Photographs(
-            torch.cat([self.images, others.images.repeat(times, 1, 1, 1)]),
-            torch.cat([self.labels, others.labels.repeat(times)]),
-            self.names + others.names * times,
-            contents=self.contents + others.contents,
+            torch.cat([self.images, added.images.repeat(times, 1, 1, 1)]),
+            torch.cat([self.labels, added.labels.repeat(times)]),
+            self.names + added.names * times,
+            contents=self.contents + added.contents,
         )
 
     def central(self, size: int) -> Tensor:
-        """The central squares (N, 3, size, size), uint8."""
+        """Crop the central squares: (N, 3, size, size) uint8."""
         first = (self.images.shape[-1] - size) // 2
         return self.images[:, :, first : first + size, first : first + size]
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over pixels and labels: the same data have the same fingerprint."""
+        """Compute the SHA-256 over pixels and labels: equal data have equal fingerprints."""
         digest = hashlib.sha256(self.images.numpy().tobytes())
         digest.update(self.labels.numpy().tobytes())
         for boxes in self.boxes:
@@ -109,13 +108,13 @@ class Photographs:
 
 
 def photos_for(victim: Victim, data: str, labelled: str | None = None) -> list[Photo]:
-    """As :func:`list_photos`, with labels of the victim's classes; without any for a detector, which needs none.
+    """List photographs by :func:`list_photos`, with labels of a classifier's classes; a detector needs none.
 
-    With ``labelled``, the name of a class, each photograph comes once for each of its objects of that class that are large
-    enough for a patch, and those without any do not come.
+    With ``labelled``, the name of a class, a photograph is listed once for each of its objects of that class that is large
+    enough for a patch; photographs without such objects are left out.
 
     Raises:
-        InputError: as there, or the data have no such objects.
+        InputError: see :func:`list_photos`; or the data have no such objects.
     """
     photos = list_photos(data, victim.categories if victim.task == "classify" else None)
     if labelled is None:
@@ -128,30 +127,30 @@ def photos_for(victim: Victim, data: str, labelled: str | None = None) -> list[P
             if (right - left) * (bottom - top) >= _LEAST_OBJECT:
                 objects.append(replace(photo, boxes=(boxes[i], *boxes[:i], *boxes[i + 1 :])))
     if not objects:
-        raise _without_objects(data, labelled, [one for found in annotations.values() for one in found])
+        raise _without_objects(data, labelled, [annotation for labels in annotations.values() for annotation in labels])
     return objects
 
 
 def _without_objects(data: str, labelled: str, annotations: Sequence[Annotation]) -> InputError:
     if small := len(objects_of(labelled, annotations)):
         return InputError(
-            f"no {labelled!r} of the {small} labelled in {data} covers {100 * _LEAST_OBJECT:g} % of its photograph: too small "
-            "for a patch"
+            f"none of the {small} objects {labelled!r} labelled in {data} covers {100 * _LEAST_OBJECT:g} % of its photograph: "
+            "they are too small for a patch"
         )
     if not annotations:
         return InputError(f"{data} has no labelled objects; expected YOLO's labels/*.txt or COCO's JSON")
-    return unknown_name("object", labelled, sorted({one.name for one in annotations}))
+    return unknown_name("object", labelled, sorted({annotation.name for annotation in annotations}))
 
 
 def list_photos(data: str, categories: Sequence[str] | None) -> list[Photo]:
     """List the photographs of ``samples``, ``imagenette`` or a folder, in a fixed order.
 
-    A folder may hold a ``labels.csv`` (columns file, class_index), one sub-folder a class, or plain images (unlabelled). With
-    ``categories`` None no labels are read, and all images in the folder and its sub-folders are taken.
+    A folder may hold a ``labels.csv`` (columns file, class_index), one sub-folder per class, or plain images (unlabelled).
+    With ``categories`` None, no labels are read, and all images in the folder and its sub-folders are listed.
 
     Raises:
         InputError: no such folder, no images in it, or labels that cannot be read.
-        UnavailableError: imagenette is not here and cannot be downloaded.
+        UnavailableError: imagenette is not cached and cannot be downloaded.
     """
     if data == "samples":
         return _samples(categories or ())
@@ -172,11 +171,11 @@ def list_photos(data: str, categories: Sequence[str] | None) -> list[Photo]:
 
 
 def split(photos: Sequence[Photo], held_out: float, *, by_label: bool = True) -> tuple[list[Photo], list[Photo]]:
-    """Split into (train, held out) by the photographs' own content, see :mod:`physpatch.data.splits`.
+    """Split photographs into (train, held out) by their content, see :mod:`physpatch.data.splits`.
 
-    A file lies on the same side in every list, for every seed and task, with all its objects. With ``by_label`` unlabelled
-    photographs are not measured on, since a classifier's answers to them cannot be judged; those that are not held out
-    serve as backgrounds for training. A detector needs no labels.
+    A file, with all its objects, is on the same side in every list, for every seed and task. With ``by_label``, unlabelled
+    photographs are not evaluated on, since a classifier's answers to them cannot be judged; those that are not held out
+    still serve as backgrounds for training. A detector needs no labels.
 
     Raises:
         InputError: nothing is left to train on.
@@ -187,14 +186,14 @@ def split(photos: Sequence[Photo], held_out: float, *, by_label: bool = True) ->
     ]
     if not train:
         raise InputError(
-            f"all {len({photo.path for photo in photos})} photographs are held out by their content, none is left to train "
-            "on; give more of them"
+            f"all {len({photo.path for photo in photos})} photographs are held out by their content, so none is left to train "
+            "on; give more photographs"
         )
     return train, kept_apart
 
 
 def limited(photos: Sequence[Photo], limit: int, seed: int) -> list[Photo]:
-    """At most ``limit`` photographs, chosen by seed, in the order given."""
+    """Choose at most ``limit`` photographs by seed, and keep their order."""
     if len(photos) <= limit:
         return list(photos)
     chosen = np.random.default_rng(seed).choice(len(photos), limit, replace=False)
@@ -202,17 +201,17 @@ def limited(photos: Sequence[Photo], limit: int, seed: int) -> list[Photo]:
 
 
 def load_photos(photos: Sequence[Photo], preprocessing: Preprocessing, *, whole: bool = False) -> Photographs:
-    """Load photographs as a network sees them: shorter side resized, central square.
+    """Load photographs for a network: shorter side resized, central square.
 
-    Those that come for an object are letterboxed instead, whole, as a detector sees them.
+    Photographs with objects are letterboxed instead, as for a detector.
 
     Args:
-        photos: what to load.
+        photos: the files to load.
         preprocessing: the network's sizes.
-        whole: keep the square of the resized side, for random crops in training, instead of the network's own crop.
+        whole: keep the whole square of the resized side, for random crops in training, instead of the network's crop.
 
     Raises:
-        InputError: a file is broken; it is named.
+        InputError: a broken file; the message names it.
     """
     size = preprocessing.resize if whole else preprocessing.size
     images = np.empty((len(photos), size, size, 3), dtype=np.uint8)
@@ -238,17 +237,17 @@ def load_photos(photos: Sequence[Photo], preprocessing: Preprocessing, *, whole:
 def split_photos(
     data: str, victim: Victim, *, held_out: float = 0.5, seed: int = 0, limit: int = 2000, labelled: str | None = None
 ) -> tuple[list[Photo], list[Photo]]:
-    """List, limit and split: (train, held out), with labels of the victim's classes.
+    """List, limit and split photographs: (train, held out), with labels of the victim's classes.
 
     Args:
         data, labelled: see :func:`photos_for`.
-        victim: what will judge a patch in them.
+        victim: the network that the patch will be trained against.
         held_out: share of all photographs that is never trained on.
-        seed: of the choice where there are more than ``limit``; the split is the same for every seed.
-        limit: how many photographs at most.
+        seed: of the choice among more than ``limit`` photographs; the split is the same for every seed.
+        limit: the largest number of photographs.
 
     Raises:
-        InputError: nothing to train on, or the victim itself has learned from photographs that are held out.
+        InputError: nothing to train on, or the victim itself was trained on photographs that are held out.
     """
     photos = limited(photos_for(victim, data, labelled), limit, seed)
     train, kept_apart = split(photos, held_out, by_label=victim.task == "classify")
@@ -257,10 +256,10 @@ def split_photos(
 
 
 def refuse_learned(photos: Sequence[Photo], victim: Victim, cure: str) -> None:
-    """Refuse to measure on photographs that the victim itself has learned from, as far as it tells.
+    """Refuse to measure on photographs that the victim itself was trained on, as far as its weights record them.
 
     Raises:
-        InputError: there are such; ``cure`` says what to do.
+        InputError: there are such photographs; ``cure`` says what to do.
     """
     refuse_overlap([photo.path for photo in photos], victim.learned_from, f"the network {victim.name}", cure)
 
@@ -268,20 +267,24 @@ def refuse_learned(photos: Sequence[Photo], victim: Victim, cure: str) -> None:
 def load_photographs(
     data: str, victim: Victim, *, held_out: float = 0.5, seed: int = 0, limit: int = 2000, labelled: str | None = None
 ) -> tuple[Photographs, Photographs]:
-    """Load both sides of :func:`split_photos`, in the form that ``Trainer`` and ``evaluate_patch`` take."""
+    """Load both sides of :func:`split_photos`, ready for ``Trainer`` and ``evaluate_patch``.
+
+    Raises:
+        InputError: see :func:`split_photos`.
+    """
     train, kept_apart = split_photos(data, victim, held_out=held_out, seed=seed, limit=limit, labelled=labelled)
     return load_photos(train, victim.preprocessing, whole=True), load_photos(kept_apart, victim.preprocessing)
 
 
 def open_rgb(path: Path) -> Image.Image:
-    """Open a picture as RGB.
+    """Open a picture as RGB, rotated as its EXIF data say.
 
     Raises:
-        InputError: missing or broken.
+        InputError: the file is missing or broken.
     """
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")  # phones store a turn beside the pixels
+            return ImageOps.exif_transpose(image).convert("RGB")  # phones store the rotation in EXIF data
     except FileNotFoundError as error:
         raise InputError(f"no image {path}") from error
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -299,7 +302,7 @@ def _square(path: Path, resize: int, size: int) -> np.ndarray:
 
 
 def _letterboxed(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-    """The whole photograph in the middle of a grey square, and where it lies there: left, top, width, height."""
+    """Letterbox a photograph into a grey square; also return where it lies there: left, top, width, height."""
     image = open_rgb(path)
     factor = size / max(image.size)
     width, height = (max(1, round(side * factor)) for side in image.size)
@@ -318,24 +321,25 @@ def _in_pixels(boxes: Sequence[Box], inner: tuple[int, int, int, int]) -> Tensor
 
 
 def _samples(categories: Sequence[str]) -> list[Photo]:
-    """The labelled ImageNet photographs inside foolbox's wheel, and unlabelled ones of scikit-image and ultralytics.
+    """List the labelled ImageNet photographs in foolbox's wheel, and unlabelled ones of scikit-image and ultralytics.
 
-    For a network with other classes than ImageNet's their labels mean nothing, and are left out.
+    The labels are left out for a network with classes other than ImageNet's.
     """
     labelled = sorted((_package_folder("foolbox") / "data").glob("imagenet_*_*.jpg"))
     imagenet = tuple(categories) == imagenet_categories()
     photos = [Photo(path, int(path.stem.split("_")[2]) if imagenet else UNLABELLED) for path in labelled]
     skimage, ultralytics = _package_folder("skimage") / "data", _package_folder("ultralytics") / "assets"
-    more = [skimage / name for name in _SKIMAGE_PHOTOGRAPHS] + [ultralytics / name for name in _ULTRALYTICS_PHOTOGRAPHS]
-    return photos + [Photo(path, UNLABELLED) for path in more if path.is_file()]
+    unlabelled = [skimage / name for name in _SKIMAGE_PHOTOGRAPHS]
+    unlabelled += [ultralytics / name for name in _ULTRALYTICS_PHOTOGRAPHS]
+    return photos + [Photo(path, UNLABELLED) for path in unlabelled if path.is_file()]
 
 
 def _package_folder(package: str) -> Path:
-    """Where a package lies, without importing it."""
+    """Find a package's folder without importing the package."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise UnavailableError(
-            f"the package {package} with the sample photographs is not installed; pip install {package}"
+            f"the package {package}, which holds sample photographs, is not installed; pip install {package}"
         )
     return Path(spec.origin).parent
 
@@ -348,7 +352,7 @@ def _imagenette() -> Path:
     if not (folder / "val").is_dir():
         cure = f"unpack {_IMAGENETTE_URL} into {root}, or use --data samples (embedded)"
         if not reachable(_IMAGENETTE_URL):
-            raise UnavailableError(f"imagenette is not here and its host does not answer; {cure}")
+            raise UnavailableError(f"imagenette is not cached and its host does not answer; {cure}")
         try:
             root.mkdir(parents=True, exist_ok=True)
             with stall_limit():
@@ -379,7 +383,9 @@ def _from_csv(file: Path, classes: int) -> list[Photo]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{file} is not a CSV file in UTF-8 ({error})") from error
     if not rows or not {"file", "class_index"} <= rows[0].keys():
-        raise InputError(f"{file} needs the columns file and class_index in its first line, and a row a photograph")
+        raise InputError(
+            f"{file} needs the columns file and class_index in its first line, and a row for each photograph"
+        )
     photos = []
     for line, row in enumerate(rows, start=2):
         try:
@@ -391,24 +397,24 @@ def _from_csv(file: Path, classes: int) -> list[Photo]:
                 f"{file} line {line}: class_index {label} out of range; the model has classes 0 to {classes - 1}"
             )
         if not row["file"]:
-            raise InputError(f"{file} line {line}: no file is named")
+            raise InputError(f"{file} line {line}: the column file is empty")
         photos.append(Photo(file.parent / row["file"], label))
     return photos
 
 
 def _from_subfolders(folder: Path, categories: Sequence[str]) -> list[Photo]:
-    """One folder a class, named by class or index; else as many folders as classes, in sorted order (ImageFolder)."""
+    """List one folder per class, named by class or index; else as many folders as classes, in sorted order (ImageFolder)."""
     folders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     by_name = {normal_name(name): i for i, name in reversed(list(enumerate(categories)))}
     by_name = {str(i): i for i in range(len(categories))} | by_name
-    found = [by_name.get(normal_name(_WNIDS.get(sub.name, sub.name))) for sub in folders]
-    if None in found and len(folders) == len(categories):
-        found = list(range(len(folders)))
-    labels = dict(zip(folders, found, strict=True))
+    indices = [by_name.get(normal_name(_WNIDS.get(sub.name, sub.name))) for sub in folders]
+    if None in indices and len(folders) == len(categories):
+        indices = list(range(len(folders)))
+    labels = dict(zip(folders, indices, strict=True))
     for sub, label in labels.items():
         if label is None:
             raise InputError(
-                f"folder {sub.name!r} in {folder} is no class of this model; use class names or indices, or a labels.csv"
+                f"folder {sub.name!r} in {folder} is not a class of this model; use class names or indices, or a labels.csv"
             )
     return [Photo(path, label) for sub, label in labels.items() if label is not None for path in _images_in(sub)]
 

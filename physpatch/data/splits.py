@@ -1,8 +1,8 @@
-"""Which photographs a patch may learn from, and which it is measured on: decided by a photograph's content alone.
+"""The split between photographs for training and for evaluation, decided by each photograph's content alone.
 
-The end of a file's SHA-256, read as a fraction in [0, 1), is the photograph's position. Below the held-out share it is never
-trained on: not in another folder or list, not under another seed, not for another task. A split by shuffling a list cannot
-promise that, because what is held out then depends on what else is in the list.
+The end of a file's SHA-256, read as a fraction in [0, 1), is the photograph's position. A photograph whose position is below
+the held-out share is never trained on: not in another folder or list, not under another seed, not for another task. A
+shuffled split cannot promise that, because what it holds out depends on the rest of the list.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -17,21 +17,24 @@ _DIGITS = 16  # hexadecimal digits of a SHA-256 that name a photograph: 64 bits
 
 
 class DetectorParts(NamedTuple):
-    """The three disjoint parts of the photographs that an embedded detector is made with."""
+    """The three disjoint parts of the photographs for making an embedded detector; ``watched`` is for validation."""
 
     train: list[Path]
     watched: list[Path]
     test: list[Path]
 
 
-TEST_BELOW, WATCHED_BELOW = 0.5, 0.6  # positions: what runs hold out by default, and what a detector is watched on
+TEST_BELOW, WATCHED_BELOW = (
+    0.5,
+    0.6,
+)  # positions: the default held-out part of runs, then the validation part of a detector
 
 
 def content_id(path: Path) -> str:
     """Name a photograph by its bytes: the last 16 hexadecimal digits of the file's SHA-256.
 
     Raises:
-        InputError: no such file, or it cannot be read.
+        InputError: the file is missing or cannot be read.
     """
     try:
         status = path.stat()
@@ -48,42 +51,45 @@ def _content_id(path: Path, _size: int, _modified_ns: int) -> str:
 
 
 def position(path: Path) -> float:
-    """Place a photograph in [0, 1) by its content; equal files have equal positions."""
+    """Compute a photograph's position in [0, 1) from its content; equal files have equal positions."""
     return int(content_id(path), 16) / 16**_DIGITS
 
 
 def is_held_out(path: Path, share: float) -> bool:
-    """Tell whether a photograph is kept apart where ``share`` of all photographs are."""
+    """Tell whether a photograph is held out where ``share`` of all photographs are."""
     return position(path) < share
 
 
 def detector_parts(paths: Iterable[Path]) -> DetectorParts:
-    """Sort photographs for making a detector that patches will be measured on.
+    """Split photographs for making a detector that patches will be measured on.
 
-    Its test part is what runs hold out by default, so that no patch is judged in a photograph that its victim has learned.
+    Its test part is the one that runs hold out by default, so that no patch is measured on photographs that its victim was
+    trained on.
     """
     parts = DetectorParts([], [], [])
     for path in paths:
-        at = position(path)
-        (parts.test if at < TEST_BELOW else parts.watched if at < WATCHED_BELOW else parts.train).append(path)
+        fraction = position(path)
+        (parts.test if fraction < TEST_BELOW else parts.watched if fraction < WATCHED_BELOW else parts.train).append(
+            path
+        )
     return parts
 
 
 def refuse_overlap(measured: Sequence[Path], learned: Collection[str], learner: str, cure: str) -> None:
-    """Refuse to measure on photographs that something has learned from.
+    """Refuse to measure on photographs that something was trained on.
 
     Args:
-        measured: what is to be measured on.
-        learned: :func:`content_id` of every photograph that was learned from.
-        learner: what did, in words: "this run", "the detector signs".
-        cure: what the person can do.
+        measured: the photographs to measure on.
+        learned: :func:`content_id` of every photograph that was trained on.
+        learner: name of what was trained, for the message: "this run", "the network signs".
+        cure: what the user can do.
 
     Raises:
         InputError: at least one photograph is on both sides.
     """
-    known = [path for path in dict.fromkeys(measured) if content_id(path) in learned]
-    if known:
+    shared = [path for path in dict.fromkeys(measured) if content_id(path) in learned]
+    if shared:
         raise InputError(
-            f"{len(known)} of the {len(dict.fromkeys(measured))} photographs to measure on, {known[0].name} for one, are "
-            f"among those that {learner} was trained on; {cure}"
+            f"{learner} was trained on {len(shared)} of the {len(dict.fromkeys(measured))} photographs to measure on, such as "
+            f"{shared[0].name}; {cure}"
         )

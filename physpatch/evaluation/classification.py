@@ -1,4 +1,4 @@
-"""What a patch does to held-out photographs, beside harmless patches at the same poses."""
+"""The effect of a patch on held-out photographs, compared with harmless patches at the same poses."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,67 +23,67 @@ from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
 
 CONDITIONS = ("patch", *CONTROLS)
-EVALUATION_SEED_OFFSET = 1  # added to a run's seed, so that poses are drawn apart from the training's
+EVALUATION_SEED_OFFSET = 1  # added to a run's seed, so that the poses differ from the training's
 _BATCH = 32
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A batch of held-out photographs with the poses at which every patch is shown in them."""
+    """A batch of held-out photographs, with the poses in which every patch is shown in them."""
 
     images: Tensor  # (B, 3, S, S) in [0, 1] on the victim's device
     labels: Tensor  # (B,)
     params: EotParams
     placement: Placement
-    boxes: tuple[Tensor, ...] = ()  # the objects of one class in each (M, 4), the first of which the patch is put on
+    boxes: tuple[Tensor, ...] = ()  # the objects of one class in each (M, 4); the first one carries the patch
 
     def showing(self, patch: Patch) -> Tensor:
-        """The photographs with this patch in its poses."""
+        """Return the photographs with this patch in its poses: (B, 3, S, S)."""
         return self.placement.compose(self.images, cells_from_patch(patch, self.images.device), self.params)
 
     @property
     def bare(self) -> Tensor:
-        """The photographs without a patch: as they are, or with a sign that is to carry it."""
+        """Return the photographs without a patch: unchanged, or with the bare sign that would carry it."""
         return self.images if self.placement.carrier is None else self.placement.compose(self.images, None, self.params)
 
     @property
     def objects(self) -> Tensor | None:
-        """The boxes of what the patch is put on, (B, 4); None where it is on nothing."""
+        """Return the boxes of the objects that carry the patch: (B, 4); None where there are none."""
         if self.boxes:
             return torch.stack([boxes[0] for boxes in self.boxes])
         return None if self.placement.carrier is None else self.placement.boxes(self.params, self.images.shape[-1])
 
     def coverage(self, patch: Patch) -> Tensor:
-        """How much of each pixel the patch covers, (B, 1, S, S)."""
+        """Compute how much of each pixel the patch covers: (B, 1, S, S) in [0, 1]."""
         return self.placement.coverage(self.images, cells_from_patch(patch, self.images.device), self.params)
 
 
 @dataclass(frozen=True)
 class ViewSuccess:
-    """What happened with the patch in each view, all photographs in one pose after another; bool, (poses * n,)."""
+    """Success in each view, bool (poses * n,): all photographs in the first pose, then in the next, and so on."""
 
-    right: Tensor  # with the grey control
+    right: Tensor  # recognised with the grey control
     targeted: Tensor | None  # the target came first; None without a target
     wrong: Tensor
-    # right with grey, which does not show the target itself, and not of the target's class
+    # right with the grey control, which does not already show the target, and not of the target's class
     counts_for_target: Tensor | None
-    units: Tensor  # which views are of one photograph
-    control_targeted: dict[str, Tensor] = field(default_factory=dict)  # the same by control; empty without a target
+    units: Tensor  # equal for the views of one photograph
+    control_targeted: dict[str, Tensor] = field(default_factory=dict)  # by control; empty without a target
     control_wrong: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Counts on one victim. For a detector "right" means that the class it is surest of stays found.
+    """Results on one victim. For a detector, "right" means that it still detects the class of its most confident box.
 
-    ``n`` counts photographs, each seen in ``poses`` poses. With one pose the intervals are Wilson's; with several the
+    ``n`` counts photographs, each seen in ``poses`` poses. With one pose, the intervals are Wilson's; with several, the
     photograph is the unit, because its poses are not independent trials.
 
-    ``targeted`` and ``untargeted`` are counted on images that are right with the grey control at the same pose, targeted
-    ones further where the target is not the true class and the grey control does not already show it.
-    ``targeted_of_all`` and ``untargeted_of_all`` are of all views, but for those whose true class is the target: what a
-    harmless sticker spoils in any case is in them. ``caution`` says where the photographs are easier for the network than
-    those on which its accuracy was published, as its own training photographs are.
+    ``targeted`` and ``untargeted`` are counted on views that are right with the grey control at the same pose; targeted
+    success further requires that the target is not the true class and that the grey control does not already show it.
+    ``targeted_of_all`` and ``untargeted_of_all`` are over all views (targeted success: except those whose true class is the
+    target), so they include the harm that any sticker does. ``caution`` is a warning where the network does better on these
+    photographs than its published accuracy, as it does on photographs that it was trained on.
     """
 
     model: str
@@ -100,19 +100,21 @@ class Evaluation:
     caution: str | None = None
 
     def differences(self) -> dict[str, dict[str, Difference]]:
-        """Success of the patch less each control's, targeted and untargeted, on the views that count; paired by photograph."""
-        seen = self.success
+        """Compute the success of the patch minus that of each control, on the views that count, paired by photograph."""
+        views = self.success
         differences: dict[str, dict[str, Difference]] = {}
-        for control, wrong in seen.control_wrong.items():
+        for control, wrong in views.control_wrong.items():
             targeted = Difference(None, None, 0)
-            if seen.targeted is not None and seen.counts_for_target is not None:
-                targeted = _change(seen.control_targeted[control], seen.targeted, seen.counts_for_target, seen.units)
-            untargeted = _change(wrong, seen.wrong, seen.right, seen.units)
+            if views.targeted is not None and views.counts_for_target is not None:
+                targeted = _change(
+                    views.control_targeted[control], views.targeted, views.counts_for_target, views.units
+                )
+            untargeted = _change(wrong, views.wrong, views.right, views.units)
             differences[control] = {"targeted": targeted, "untargeted": untargeted}
         return differences
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON of ``physpatch evaluate --json``."""
+        """Convert the results to the JSON values of ``physpatch evaluate --json``."""
         controls = [c for c in CONDITIONS if c != "patch"]
         return {
             "n": self.n,
@@ -147,17 +149,17 @@ def evaluate_patch(
     scope: str = "patch",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Measure a patch on held-out photographs at random poses, beside harmless controls at the same poses.
+    """Measure a patch on held-out photographs at random poses, and harmless controls at the same poses.
 
     Args:
         victim: the network.
         photographs: held out from training, at the network's input size; a classifier needs their labels.
-        patch: what is measured; its target counts for targeted success, where the victim has such a class.
-        area: share of the image.
+        patch: its target counts for targeted success, where the victim has such a class.
+        area: share of the image that the patch covers.
         eot: ranges of the poses; None for the defaults.
         seed: of the poses.
-        poses: how many for each photograph; more than one steadies the numbers where photographs are few.
-        scope: where a detector has to find the target class: at the ``patch``, or anywhere in the ``image``.
+        poses: number for each photograph; several give steadier numbers where photographs are few.
+        scope: where a detector must detect the target class: at the ``patch``, or anywhere in the ``image``.
         progress: called with the number of views measured and their total.
 
     Raises:
@@ -171,42 +173,45 @@ def evaluate_patch(
     labels = []
     with untouched(victim), torch.no_grad():
         for scene in scenes(victim, photographs, placement, eot or EotConfig(), seed, poses):
-            at = None
+            patch_boxes = None
             if scope == "patch" and target is not None:
-                at = placement.patch_boxes(scene.params, scene.images.shape[-1])
+                patch_boxes = placement.patch_boxes(scene.params, scene.images.shape[-1])
             scores["clean"].append(_scores(victim, scene.images, None)[0].cpu())
             for name, cells in shown.items():
-                anywhere, there = _scores(victim, scene.showing(cells), at)
+                anywhere, at_patch = _scores(victim, scene.showing(cells), patch_boxes)
                 scores[name].append(anywhere.cpu())
-                aimed[name].append(there.cpu())
+                aimed[name].append(at_patch.cpu())
             labels.append(scene.labels)
             progress(sum(map(len, labels)), len(photographs) * poses)
-    joined, at_target = ({n: torch.cat(parts) for n, parts in one.items()} for one in (scores, aimed))
+    joined, joined_aimed = ({n: torch.cat(parts) for n, parts in batches.items()} for batches in (scores, aimed))
     units = photographs.units[_usable(victim, photographs)].repeat(poses)
-    return _count(victim, joined, at_target, torch.cat(labels), units, target, poses, patch.target)
+    return _count(victim, joined, joined_aimed, torch.cat(labels), units, target, poses, patch.target)
 
 
-def _scores(victim: Victim, images: Tensor, at: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Score images, and, for a detector, its boxes with their middle in ``at`` (B, 4)."""
+def _scores(victim: Victim, images: Tensor, patch_boxes: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Score images twice: by all of a detector's boxes, and by those centred in ``patch_boxes`` (B, 4)."""
     if not isinstance(victim, Detector):
         scores = victim.scores(images)
         return scores, scores
     predictions = victim.predictions(images)
     scores = judged_scores(predictions)
-    return scores, scores if at is None else judged_scores(predictions, at, centred=True)
+    return scores, scores if patch_boxes is None else judged_scores(predictions, patch_boxes, centred=True)
 
 
 def scenes(
     victim: Victim, photographs: Photographs, placement: Placement, eot: EotConfig, seed: int, poses: int = 1
 ) -> Iterator[Scene]:
-    """The held-out photographs in batches, with poses drawn by ``seed``; unlabelled ones only for detectors.
+    """Yield the held-out photographs in batches, with poses drawn by ``seed``; unlabelled ones only for detectors.
 
     All photographs come once, then once more for each further pose.
+
+    Raises:
+        InputError: a classifier, and no labelled photographs.
     """
     usable = _usable(victim, photographs)
     if not usable.any():
         raise InputError(
-            "no labelled photographs to measure on; give data with labels (labels.csv, or a folder a class)"
+            "no labelled photographs to measure on; give data with labels (labels.csv, or a folder per class)"
         )
     kept = photographs if usable.all() else photographs.subset(usable)
     generator = torch.Generator().manual_seed(seed)
@@ -220,7 +225,7 @@ def scenes(
 
 
 def _usable(victim: Victim, photographs: Photographs) -> Tensor:
-    """Those whose answers can be judged (N,)."""
+    """Select the photographs on which the victim's answer can be judged: (N,) bool."""
     everything = torch.ones(len(photographs), dtype=torch.bool)
     return photographs.labels != UNLABELLED if victim.task == "classify" else everything
 
@@ -228,12 +233,12 @@ def _usable(victim: Victim, photographs: Photographs) -> Tensor:
 def _count(
     victim: Victim,
     scores: dict[str, Tensor],
-    at_target: dict[str, Tensor],
+    aimed: dict[str, Tensor],
     labels: Tensor,
     units: Tensor,
     target: int | None,
     poses: int,
-    described: dict[str, Any] | None,
+    target_record: dict[str, Any] | None,
 ) -> Evaluation:
     right = {name: _right(victim, values, scores, labels) for name, values in scores.items()}
     untargeted = {c: rate_over(~right[c], right["grey"], units) for c in CONDITIONS}
@@ -243,8 +248,8 @@ def _count(
     reached: dict[str, Tensor] = {}
     hits = fair = None
     if target is not None:
-        aim: Objective = choose_objective(victim.task, target)
-        reached = {c: aim.success(at_target[c], labels) for c in CONDITIONS}
+        objective: Objective = choose_objective(victim.task, target)
+        reached = {c: objective.success(aimed[c], labels) for c in CONDITIONS}
         fair = right["grey"] & ~reached["grey"] & (labels != target)
         targeted = {c: rate_over(reached[c], fair, units) for c in CONDITIONS}
         of_all = {c: rate_over(reached[c], labels != target, units) for c in CONDITIONS}
@@ -259,7 +264,7 @@ def _count(
         accuracy=patched,
         targeted=targeted,
         untargeted=untargeted,
-        target=described,
+        target=target_record,
         success=ViewSuccess(
             right["grey"],
             hits,
@@ -276,21 +281,21 @@ def _count(
 
 
 def _caution(victim: Victim, clean: Rate) -> str | None:
-    """A sentence where the clean accuracy is above what was published for these weights, by more than chance."""
+    """Warn where the clean accuracy exceeds the published one of these weights by more than chance."""
     published = victim.published_accuracy
     if published is None or clean.ci95 is None or clean.ci95[0] <= published:
         return None
     return (
-        f"{victim.name} is right on {clean} of the clean photographs, where {100 * published:.1f} % of ILSVRC's validation "
-        "photographs are published for it: these may be among the photographs that it was trained on, and what a patch does "
-        "to others may differ; measure on validation photographs of your own with --data"
+        f"{victim.name} recognises {clean} of the clean photographs, but its published accuracy on ILSVRC's validation "
+        f"photographs is {100 * published:.1f} %. It may have been trained on these photographs, and a patch may act "
+        "differently on others; measure on your own validation photographs with --data"
     )
 
 
 def defence_effect(bare: Evaluation, defended: Evaluation) -> dict[str, Any]:
-    """What a defence is worth and what it costs: the changes of success, paired by photograph, and the clean accuracy paid.
+    """Compute a defence's effect on success, paired by photograph, and its cost in clean accuracy.
 
-    Success is compared on views that count with and without the defence. Both evaluations are of the same views.
+    Success is compared on views that count both with and without the defence. Both evaluations must have the same views.
     """
     before, after = bare.success, defended.success
     changes: dict[str, Any] = {"targeted_success_change": None}
@@ -304,26 +309,26 @@ def defence_effect(bare: Evaluation, defended: Evaluation) -> dict[str, Any]:
 
 
 def _change(before: Tensor, after: Tensor, counted: Tensor, units: Tensor) -> Difference:
-    """Success after less before; the photograph is the unit."""
+    """Compute the success after minus before; the photograph is the unit."""
     return paired_difference(*(_shares(happened, counted, units) for happened in (after, before)))
 
 
 def _right(victim: Victim, values: Tensor, scores: dict[str, Tensor], labels: Tensor) -> Tensor:
     if victim.task == "classify":
         return values.argmax(dim=1) == labels
-    surest = scores["clean"].argmax(dim=1, keepdim=True)
-    return values.gather(1, surest)[:, 0].sigmoid() >= DETECTION_THRESHOLD
+    most_confident = scores["clean"].argmax(dim=1, keepdim=True)
+    return values.gather(1, most_confident)[:, 0].sigmoid() >= DETECTION_THRESHOLD
 
 
 def rate_over(success: Tensor, counted: Tensor, units: Tensor) -> Rate:
-    """The share of successes (V,) among the views that are counted; those of one photograph have the same ``units`` (V,)."""
+    """Estimate the share of successes (V,) among ``counted`` views (V,); ``units`` (V,) number their photographs."""
     if len(units.unique()) == len(units):
         return wilson(int((success & counted).sum()), int(counted.sum()))
     return clip_rate(_shares(success, counted, units))
 
 
 def _shares(happened: Tensor, counted: Tensor, units: Tensor) -> list[float]:
-    """For each photograph with views that are counted, in how large a share of them it happened."""
+    """Compute for each photograph with counted views in which share of them it happened."""
     _, number = units.unique(return_inverse=True)
     hits, trials = (torch.bincount(number[mask], minlength=len(units)) for mask in (happened & counted, counted))
     return [h / t for h, t in zip(hits.tolist(), trials.tolist(), strict=True) if t]

@@ -1,4 +1,4 @@
-"""What a patch on an object does to a detector, beside the bare object and harmless patches at the same poses."""
+"""The effect of a patch on an object, compared with the bare object and with harmless patches at the same poses."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -22,24 +22,25 @@ from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
 
-_LEAST_SCORE = 0.01  # what mAP still counts
+_LEAST_SCORE = 0.01  # lowest confidence that mAP counts
 _SIZES_PX = (0.0, 24.0, 48.0, 96.0, 192.0, float("inf"))  # the object's side in the network's input
 
 
 @dataclass(frozen=True)
 class ObjectEvaluation(Evaluation):
-    """Counts on one detector. "Right" is: a box of the object's class on the object, IoU 0.5, at the detector's threshold.
+    """Results on one detector. "Right" means a box of the object's class on the object, at an IoU of 0.5 or more.
 
-    With the scope ``image`` it is one anywhere. ``untargeted`` is its absence, where it is there with the grey control; of
-    that, ``hidden`` is no box on the object at all and ``relabelled`` a box of other classes alone. ``targeted`` is a box of
-    the target class there and none of its own, or, with the goal ``appear``, one whose middle is on the patch's box.
+    With the scope ``image``, such a box counts anywhere. ``untargeted`` success is its absence, in views where it is present
+    with the grey control. Either no box is on the object at all, ``hidden``, or only boxes of other classes, ``relabelled``.
+    ``targeted`` success is a box of the target class on the object and none of its own, or, with the goal ``appear``, a box
+    of the target class centred in the patch's box.
 
     Attributes:
         object: the class.
-        hidden, relabelled: by condition.
-        false_boxes: how many boxes an image, by condition, that are not on the object, and not there without a patch.
-        mean_precision: COCO's mAP at IoU 0.5 and over 0.5 to 0.95 of the object's class, by condition and without a patch.
-        by_size: object's side in pixels, from and below; views where it is found with grey; ``untargeted`` of the patch there.
+        hidden, relabelled: rates by condition.
+        false_boxes: boxes per image, by condition, that are neither on the object nor present without a patch.
+        mean_precision: COCO's mAP of the object's class, at IoU 0.5 and over 0.5 to 0.95, by condition and without a patch.
+        by_size: lower and upper bound of the object's side in pixels, and the patch's ``untargeted`` success at that size.
     """
 
     object: str = ""
@@ -50,7 +51,7 @@ class ObjectEvaluation(Evaluation):
     by_size: tuple[tuple[float, float, Rate], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON of ``physpatch evaluate --json``."""
+        """Convert the results to the JSON values of ``physpatch evaluate --json``."""
         return super().to_dict() | {
             "object": self.object,
             "hidden": {name: rate.to_dict() for name, rate in self.hidden.items()},
@@ -66,13 +67,13 @@ class ObjectEvaluation(Evaluation):
 
 @dataclass
 class _Judged:
-    """The views of one condition, as ``calibration.common.success`` judges them."""
+    """The views of one condition, judged by ``calibration.common.success``."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     false_boxes: int = 0
 
     def of(self, name: str) -> Tensor:
-        """One of an outcome's fields in every view: (V,) bool."""
+        """Return one field of the outcomes in every view: (V,) bool."""
         return torch.tensor([bool(getattr(outcome, name)) for outcome in self.outcomes])
 
 
@@ -87,27 +88,27 @@ def evaluate_on_object(
     poses: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ObjectEvaluation:
-    """Measure a patch on its object in held-out photographs at random poses.
+    """Measure a patch on its object, in held-out photographs at random poses.
 
     Args:
         victim: a detector.
-        photographs: at the network's input size; with the objects labelled, or, where a sign is drawn into them, without such.
-        patch: what is measured.
-        region: on an object.
+        photographs: at the network's input size. They show labelled objects, or none where a sign is drawn into them.
+        patch: the one to measure.
+        region: one with an object.
         eot, seed, poses, progress: as for :func:`physpatch.evaluation.classification.evaluate_patch`.
 
     Raises:
-        InputError: a classifier, or one that does not know the object.
+        InputError: the victim is a classifier or has no class for the object.
     """
     from torchmetrics.detection import MeanAveragePrecision
 
     placement = region.placement
     if placement.object is None or not isinstance(victim, Detector):
-        raise InputError(f"{victim.name} is no detector, or the patch lies on no object")
+        raise InputError(f"{victim.name} is not a detector, or the patch is not on an object")
     index = object_class(victim, placement.object)
     target = None if patch.target is None else victim.target_index(patch.target)
     aim = Aim(region.goal, "image" if region.kind == "image" else "patch", index, target)
-    # Harmless ones first: what is found with them is no phantom of the patch.
+    # Harmless patches come first: boxes that appear with them are not phantoms of the patch.
     shown = {"clean": None, **{name: patch.control(name) for name in CONTROLS}, "patch": patch}
     judged: dict[str, _Judged] = defaultdict(_Judged)
     precision = {name: MeanAveragePrecision() for name in shown}
@@ -121,33 +122,35 @@ def evaluate_on_object(
             sides += (own[:, 2:] - own[:, :2]).prod(dim=1).sqrt().tolist()
             harmless: list[list[FoundBox]] = [[] for _ in at_patch]
             for name, cells in shown.items():
-                found = victim.find(scene.bare if cells is None else scene.showing(cells), _LEAST_SCORE)
-                precision[name].update(*_for_metric(found, objects, index))
-                for view, known, on, at in zip(found, harmless, own.tolist(), at_patch, strict=True):
+                detections = victim.find(scene.bare if cells is None else scene.showing(cells), _LEAST_SCORE)
+                precision[name].update(*_for_metric(detections, objects, index))
+                for view, expected, object_xyxy, patch_xyxy in zip(
+                    detections, harmless, own.tolist(), at_patch, strict=True
+                ):
                     boxes = to_found_boxes(view)
-                    judged[name].outcomes.append(judge(boxes, aim, object_xyxy=on, patch_xyxy=at))
-                    judged[name].false_boxes += len(false_boxes(boxes, known, on))
+                    judged[name].outcomes.append(judge(boxes, aim, object_xyxy=object_xyxy, patch_xyxy=patch_xyxy))
+                    judged[name].false_boxes += len(false_boxes(boxes, expected, object_xyxy))
                     if name in ("clean", "grey"):
-                        known += boxes
+                        expected += boxes
             progress(len(sides), len(photographs) * poses)
     units = photographs.units.repeat(poses)
     return _count(victim, index, patch, judged, precision, sides, units, len(photographs))
 
 
 def _for_metric(
-    found: list[list[Detection]], objects: Sequence[Tensor], index: int
+    detections: list[list[Detection]], objects: Sequence[Tensor], index: int
 ) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
-    """What torchmetrics takes, of the object's class alone: the photographs may show other things."""
-    mine = [[one for one in view if one.index == index] for view in found]
-    answers = [
+    """Convert detections and objects for torchmetrics, for the object's class alone: the photographs may show others."""
+    of_class = [[box for box in view if box.index == index] for view in detections]
+    predicted = [
         {
-            "boxes": torch.tensor([one.xyxy for one in view]).reshape(-1, 4),
-            "scores": torch.tensor([one.score for one in view]),
+            "boxes": torch.tensor([box.xyxy for box in view]).reshape(-1, 4),
+            "scores": torch.tensor([box.score for box in view]),
             "labels": torch.zeros(len(view), dtype=torch.long),
         }
-        for view in mine
+        for view in of_class
     ]
-    return answers, [{"boxes": own.cpu(), "labels": torch.zeros(len(own), dtype=torch.long)} for own in objects]
+    return predicted, [{"boxes": own.cpu(), "labels": torch.zeros(len(own), dtype=torch.long)} for own in objects]
 
 
 def _count(
@@ -161,7 +164,8 @@ def _count(
     n: int,
 ) -> ObjectEvaluation:
     wrong, hidden, relabelled, reached = (
-        {name: views.of(what) for name, views in judged.items()} for what in ("wrong", "hidden", "relabelled", "target")
+        {name: views.of(measure) for name, views in judged.items()}
+        for measure in ("wrong", "hidden", "relabelled", "target")
     )
     fair = ~wrong["grey"]
     fair_target = fair & ~reached["grey"]

@@ -1,4 +1,4 @@
-"""Grad-CAM (Selvaraju et al. 2017) as pictures and as numbers: where the heat lies, and whether the answer hangs on it."""
+"""Grad-CAM (Selvaraju et al. 2017) as pictures and numbers: where the heat lies, and whether the answer depends on it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,56 +16,54 @@ from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
 
-if TYPE_CHECKING:  # it takes seconds to import
+if TYPE_CHECKING:  # importing it takes seconds
     from pytorch_grad_cam import GradCAM
 
 _DELETION_STEPS = 10
-_DELETION_BLUR = 1 / 16  # of the image's side: no cell of a patch is still seen through it
+_DELETION_BLUR = 1 / 16  # of the image's side: no cell of a patch is visible through it
 _VIEWS_AT_ONCE = 32
-_COARSE = 7  # a side of Grad-CAM's map before it is enlarged, on a usual network and image
+_COARSE = 7  # side of Grad-CAM's map before upsampling, for common networks and image sizes
 
-
-Target = Callable[[Tensor], Tensor]  # from the network's output for one image to the number whose heat is wanted
-Aim = Callable[
-    [list[Detection]], tuple[int, Tensor | None] | None
-]  # from what was found to a class, and a box (4,) about it
+Target = Callable[[Tensor], Tensor]  # from the network's output for one image to the number that the heat explains
+# From the detections to a class and, perhaps, a box (4,) of its object; None for no heat.
+Aim = Callable[[list[Detection]], tuple[int, Tensor | None] | None]
 
 
 class HeatMapper:
-    """Heat maps of one victim, while the block of :func:`grad_cam` lasts."""
+    """Heat maps of one victim, within the block of :func:`grad_cam`."""
 
     def __init__(self, cam: "GradCAM", victim: Victim) -> None:
         self._cam, self._victim = cam, victim
 
     def __call__(self, images: Tensor, classes: Sequence[int], about: Tensor | None = None) -> NDArray[np.float32]:
-        """Heat maps (B, H, W) in [0, 1] of images (B, 3, H, W) for B class indices.
+        """Compute heat maps (B, H, W) in [0, 1] of images (B, 3, H, W) for B class indices.
 
-        Of a detector it is the heat of the class's most confident box, or, with ``about`` (B, 4), of the most confident
-        among those about an object there, see :func:`physpatch.victims.boxes.best_scores`.
+        For a detector, the heat explains the most confident box of the class; with ``about`` (B, 4), the most confident one
+        of those on objects there, see :func:`physpatch.victims.boxes.best_scores`.
         """
         places = [None] * len(images) if about is None else about
-        return self._maps(images, [self._target(int(c), at) for c, at in zip(classes, places, strict=True)])
+        return self._maps(images, [self._target(int(c), place) for c, place in zip(classes, places, strict=True)])
 
     def top(self, images: Tensor) -> tuple[Tensor, NDArray[np.float32]]:
-        """The victim's scores (B, C) and the heat maps of its own answers, for one forward pass."""
+        """Compute the victim's scores (B, C) and the heat maps (B, H, W) of its answers, in one forward pass."""
         with torch.enable_grad():
             maps = self._cam(input_tensor=images, targets=None)
         return self._cam.outputs.detach(), np.asarray(maps, dtype=np.float32)
 
     def found(self, images: Tensor, aim: Aim) -> tuple[list[Detection], NDArray[np.float32]]:
-        """What a detector finds in one image (1, 3, H, W), and the heat (H, W) of what ``aim`` chooses of it.
+        """Detect boxes in one image (1, 3, H, W), and compute the heat (H, W) of the one that ``aim`` chooses.
 
-        All by one forward pass; no heat at all where it chooses nothing.
+        One forward pass does both. The heat is 0 where ``aim`` chooses none.
         """
-        seen: list[Detection] = []
+        detections: list[Detection] = []
 
         def target(output: Tensor) -> Tensor:
-            seen.extend(select_boxes(_apart(output.detach()[None]))[0])
-            chosen = aim(seen)
+            detections.extend(select_boxes(_apart(output.detach()[None]))[0])
+            chosen = aim(detections)
             return output.sum() * 0 if chosen is None else self._target(*chosen)(output)
 
         (heat,) = self._maps(images, [target])
-        return seen, heat
+        return detections, heat
 
     def _target(self, index: int, about: Tensor | None) -> Target:
         if not isinstance(self._victim, Detector):
@@ -79,17 +77,17 @@ class HeatMapper:
 
 
 def _apart(joined: Tensor) -> tuple[Tensor, Tensor]:
-    """Boxes and probabilities that :class:`_Output` has joined."""
+    """Split the boxes from the probabilities that :class:`_Output` joined."""
     return joined[..., :4], joined[..., 4:]
 
 
 class _Output(nn.Module):
-    """A victim as the plain module that pytorch-grad-cam expects: a row of scores an image, or of a detector all its boxes."""
+    """A victim as the plain module that pytorch-grad-cam expects; the output has a row per image."""
 
     def __init__(self, victim: Victim) -> None:
         super().__init__()
         self.victim = victim
-        self.network = victim.module  # registered, so that its parameters and device are found
+        self.network = victim.module  # registered, so that pytorch-grad-cam finds its parameters and device
 
     def forward(self, images: Tensor) -> Tensor:
         if isinstance(self.victim, Detector):
@@ -99,15 +97,15 @@ class _Output(nn.Module):
 
 @contextmanager
 def grad_cam(victim: Victim) -> Iterator[HeatMapper]:
-    """Yield a :class:`HeatMapper`.
+    """Yield a :class:`HeatMapper`; the victim's hooks, mode and gradients are restored afterwards.
 
-    The victim is left as it was found: hooks, mode, gradients. The backward pass stops at the target layer, because
-    the victim's parameters are frozen and the layer's output is made the leaf of the graph.
+    The backward pass stops at the target layer, because the victim's parameters are frozen and the layer's output is made
+    the leaf of the graph.
     """
     from pytorch_grad_cam import GradCAM
 
     with untouched(victim):
-        # The copy lets a network that goes on in place (DenseNet) do so: a leaf may not be changed.
+        # The copy is for networks that continue in place (DenseNet), which is forbidden on a leaf.
         cut = victim.cam_layer.register_forward_hook(
             lambda _layer, _in, output: output.detach().requires_grad_().clone()
         )
@@ -120,22 +118,22 @@ def grad_cam(victim: Victim) -> Iterator[HeatMapper]:
 
 
 def heat_share(heat: NDArray[np.float32], coverage: NDArray[np.float32]) -> float:
-    """Share of a heat map (H, W) that lies inside a mask (H, W) in [0, 1]; 0 where there is no heat at all."""
+    """Compute the share of a heat map (H, W) that lies inside a mask (H, W) in [0, 1]; 0 for a map without heat."""
     total = float(heat.sum())
     return float((heat * coverage).sum()) / total if total > 0 else 0.0
 
 
-def heat_similarity(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Pearson correlation of two heat maps of one shape, in [-1, 1]; 0 where one of them is flat."""
-    a, b = one.ravel() - one.mean(), other.ravel() - other.mean()
+def heat_similarity(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Compute the Pearson correlation, in [-1, 1], of two heat maps of equal shape; 0 where either is flat."""
+    a, b = first.ravel() - first.mean(), second.ravel() - second.mean()
     scale = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / scale if scale > 0 else 0.0
 
 
 def points_inside(heat: NDArray[np.float32], mask: NDArray[np.float32]) -> bool:
-    """The pointing game (Zhang et al. 2018): whether the hottest pixel of a heat map (H, W) lies inside a mask (H, W).
+    """Tell whether the hottest pixel of a heat map (H, W) lies inside a mask (H, W): the pointing game (Zhang et al. 2018).
 
-    The mask is in [0, 1], inside is above a half, and there is no margin around it. False where the map is flat.
+    The mask is in [0, 1] and inside where it is above a half, without a margin. The result is False for a flat map.
     """
     return bool(heat.max() > heat.min() and mask.flat[heat.argmax()] > 0.5)
 
@@ -143,19 +141,19 @@ def points_inside(heat: NDArray[np.float32], mask: NDArray[np.float32]) -> bool:
 def deletion_auc(
     victim: Victim, images: Tensor, heat: NDArray[np.float32], classes: Tensor, about: Tensor | None = None
 ) -> Tensor:
-    """Area under the deletion curve (Petsiuk et al. 2018, RISE): how well a class outlives the loss of what is hot.
+    """Compute the area under the deletion curve (Petsiuk et al. 2018, RISE).
 
-    Pixels are removed in order of heat, the hottest first, and the class's confidence is averaged over shares removed of 5,
-    15, ... 95 %. The lower, the more the answer hangs on what the map shows; :func:`random_heat` tells what is low. A removed
-    pixel takes its value from a heavily blurred copy of the image: a hole in one colour would have hard edges, which
-    is something to see, above all beside a patch made of such cells.
+    Pixels are removed in order of heat, the hottest first, and the confidence of the class is averaged over removed shares
+    of 5, 15, ... 95 %. A low area means that the answer depends on the pixels that the map marks; compare it with that of
+    :func:`random_heat`. A removed pixel takes its value from a heavily blurred copy of the image: a hole of one colour would
+    have hard edges, which a network may respond to, especially next to a patch of plain cells.
 
     Args:
-        victim: the network; left as it was found.
+        victim: the network; its state is restored.
         images: (B, 3, H, W) in [0, 1] on the victim's device.
-        heat: (B, H, W); only its order counts, equal pixels go by rows from the top.
+        heat: (B, H, W); only the order of its values counts, equal ones go by rows from the top.
         classes: (B,) class indices.
-        about: (B, 4), for a detector: only its boxes about an object there count.
+        about: (B, 4), for a detector: only its boxes on objects there count.
 
     Returns:
         (B,) in [0, 1], on the CPU.
@@ -163,30 +161,30 @@ def deletion_auc(
     height, width = images.shape[-2:]
     hottest_first = torch.from_numpy(heat).flatten(1).argsort(dim=1, descending=True, stable=True)
     rank = (hottest_first.argsort(dim=1).view(-1, 1, height, width) / (height * width)).to(images.device)
-    gone = _blurred(images)
+    blurred = _blurred(images)
     removed = ((torch.arange(_DELETION_STEPS) + 0.5) / _DELETION_STEPS).to(images)[:, None, None, None]
     confidences = []
     with untouched(victim), torch.no_grad():
         for views in torch.arange(len(images) * _DELETION_STEPS).split(_VIEWS_AT_ONCE):
             image, step = views // _DELETION_STEPS, views % _DELETION_STEPS
-            seen = torch.where(rank[image] < removed[step], gone[image], images[image])
-            known = victim.confidences(scores_about(victim, seen, None if about is None else about[image])).cpu()
-            confidences.append(known.gather(1, classes.cpu()[image, None])[:, 0])
+            partial = torch.where(rank[image] < removed[step], blurred[image], images[image])
+            scores = scores_about(victim, partial, None if about is None else about[image])
+            confidences.append(victim.confidences(scores).cpu().gather(1, classes.cpu()[image, None])[:, 0])
     return torch.cat(confidences).view(-1, _DELETION_STEPS).mean(dim=1)
 
 
 def scores_about(victim: Victim, images: Tensor, about: Tensor | None) -> Tensor:
-    """A victim's scores (B, K), of a detector those of its boxes about objects at (B, 4) alone, where such are given."""
+    """Compute a victim's scores (B, K); with ``about`` (B, 4), those of a detector's boxes on objects there."""
     if about is None or not isinstance(victim, Detector):
         return victim.scores(images)
     return victim.scores_near(images, about)
 
 
 def random_heat(shape: tuple[int, ...], generator: torch.Generator) -> NDArray[np.float32]:
-    """Heat maps (B, H, W) in [0, 1] that know nothing of any image: the baseline of :func:`deletion_auc`.
+    """Draw heat maps (B, H, W) in [0, 1] that are independent of any image: the baseline of :func:`deletion_auc`.
 
-    They are 7x7 values enlarged smoothly, as Grad-CAM's are. Single pixels in random order would not do: the speckle that they
-    leave spoils any answer sooner than a hole in the right place.
+    They are 7x7 values upsampled smoothly, as Grad-CAM's are. Removing single pixels in random order would be a misleading
+    baseline, because the speckle disturbs any answer sooner than a hole in the right place.
     """
     coarse = torch.rand(shape[0], 1, _COARSE, _COARSE, generator=generator)
     return F.interpolate(coarse, size=shape[1:], mode="bilinear")[:, 0].numpy()

@@ -1,4 +1,4 @@
-"""The patch as a file: a grid of sRGB cells, what it aims at and where it came from. Torch-free, so printing starts at once."""
+"""The patch file: a grid of sRGB cells with its target and provenance. Torch-free, so that printing starts quickly."""
 
 import hashlib
 import io
@@ -15,8 +15,8 @@ from calibration.common.files import read_json, write_json, write_picture
 
 PATCH_VERSION = 1
 CONTROLS = ("grey", "random", "shuffled")
-PIXEL = "pixel"  # a grid with a cell for each pixel of the image
-MAX_CELLS = 512  # on a side; a 32x32 patch is already hard to print, beyond this a typo is likelier than a wish
+PIXEL = "pixel"  # names the grid with one cell per pixel of the image
+MAX_CELLS = 512  # per side; a 32x32 patch is already hard to print, and more than this is probably a typo
 _PNG_CELL_PX = 32
 _MID_GREY = 128
 
@@ -28,7 +28,7 @@ class Patch:
     Attributes:
         cells: (rows, columns, 3) uint8, sRGB.
         target: ``{"index": int, "name": str}`` or None for an untargeted patch.
-        provenance: how it was made; free JSON.
+        provenance: how it was made, as arbitrary JSON.
     """
 
     cells: NDArray[np.uint8]
@@ -45,19 +45,22 @@ class Patch:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Return the number of rows and columns."""
         rows, columns = self.cells.shape[:2]
         return rows, columns
 
     @property
     def id(self) -> str:
-        """Twelve hexadecimal digits of the SHA-256 of shape and cells: the same colours have the same id."""
+        """Compute the id, twelve hexadecimal digits of the SHA-256 of shape and cells: equal patches have equal ids."""
         return hashlib.sha256(repr(self.grid).encode() + self.cells.tobytes()).hexdigest()[:12]
 
     def control(self, kind: str, seed: int = 0) -> "Patch":
-        """A harmless patch of the same grid: plain ``grey``, ``random`` colours, or these cells ``shuffled``.
+        """Create a harmless patch of the same grid: plain ``grey``, ``random`` colours, or these cells ``shuffled``.
 
-        What a control does by covering part of the picture, the patch does too: only the rest is the attack.
+        A control covers the same part of the picture, so only what the patch does beyond it is due to the attack.
+
+        Raises:
+            InputError: unknown kind.
         """
         generator = np.random.default_rng(seed)
         if kind == "grey":
@@ -72,7 +75,7 @@ class Patch:
         return Patch(cells, None, {"control": kind, "seed": seed, "of": self.id})
 
     def picture(self, cell_px: int = _PNG_CELL_PX) -> NDArray[np.uint8]:
-        """The patch as (rows * cell_px, columns * cell_px, 3) RGB uint8."""
+        """Render the patch as a picture (rows * cell_px, columns * cell_px, 3), RGB uint8."""
         return self.cells.repeat(cell_px, axis=0).repeat(cell_px, axis=1)
 
     def save(self, folder: Path) -> None:
@@ -86,7 +89,7 @@ class Patch:
         """Read ``patch.json``, or the one inside a run folder.
 
         Raises:
-            InputError: missing, truncated, or not a patch.
+            InputError: the file is missing, truncated or not a patch.
         """
         path = Path(path)
         path = path / "patch.json" if path.is_dir() else path
@@ -109,7 +112,11 @@ class Patch:
 
 
 def check_grid(grid: tuple[int, ...]) -> None:
-    """Refuse grids that are empty or absurd."""
+    """Refuse grids that are empty or absurdly large.
+
+    Raises:
+        InputError: such a grid.
+    """
     if len(grid) != 2 or not all(1 <= n <= MAX_CELLS for n in grid):
         raise InputError(
             f"grid {'x'.join(map(str, grid))} is not usable; expected ROWSxCOLUMNS, each 1 to {MAX_CELLS}, like 10x10"
@@ -117,9 +124,13 @@ def check_grid(grid: tuple[int, ...]) -> None:
 
 
 def parse_grid(text: str) -> tuple[int, int]:
-    """Turn ``10x10`` into (10, 10)."""
+    """Parse ``10x10`` into (10, 10).
+
+    Raises:
+        InputError: not a grid.
+    """
     try:
-        rows, columns = (int(part) for part in text.lower().split("x"))
+        rows, columns = (int(number) for number in text.lower().split("x"))
     except ValueError:
         raise InputError(f"grid {text!r} not understood; expected ROWSxCOLUMNS like 10x10") from None
     check_grid((rows, columns))
@@ -127,7 +138,11 @@ def parse_grid(text: str) -> tuple[int, int]:
 
 
 def check_grid_name(text: str) -> str:
-    """Return ``10x10`` or :data:`PIXEL` as it is; refuse what is neither."""
+    """Return a grid such as ``10x10``, or :data:`PIXEL`, unchanged.
+
+    Raises:
+        InputError: neither.
+    """
     if text != PIXEL:
         parse_grid(text)
     return text

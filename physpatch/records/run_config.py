@@ -1,4 +1,4 @@
-"""The settings that a run was made with, read back from its folder. Torch-free, for printing and filming."""
+"""The settings of a run, read from its folder. Torch-free, for printing and filming."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from physpatch.records.patch_file import Patch
 
 
 def load_run_config(folder: Path | None) -> TrainConfig | None:
-    """Read the settings of a run folder, or of a ``patch.json`` that came without its run; None where nothing tells.
+    """Read the settings of a run folder, or of a ``patch.json`` without its run; None where none are recorded.
 
     Raises:
-        InputError: the record is damaged, or written by a newer version.
+        InputError: the record is damaged or was written by a newer version.
     """
     if folder is None:
         return None

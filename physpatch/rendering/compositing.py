@@ -1,9 +1,9 @@
-"""Placing a patch in photographs as a camera would see it.
+"""Compositing of a patch into photographs, as a camera would see it.
 
-A photograph has been through a camera already, so what a camera does is done to the patch alone, and in a camera's order:
-the print's colours, the bend of the paper, light, shadow and glare on it, the view, the meeting with the scene in linear
-light, noise, tone, JPEG. Blur and white balance are linear and so commute with all before the meeting: they are done where
-they are cheapest, on the patch's small texture and on its flat cells.
+A photograph has been through a camera already, so the camera's effects are applied to the patch alone, in a camera's order:
+the print's colours, the bend of the paper, light, shadow and glare on it, the view, blending with the scene in linear light,
+noise, tone, JPEG. Blur and white balance are linear, so they commute with everything before the blending, and are applied
+where they are cheapest: on the patch's small texture and on its flat cells.
 """
 
 import math
@@ -21,13 +21,13 @@ from physpatch.transforms.kernels.jpeg import BLOCK, NO_JPEG, compress
 from physpatch.transforms.kernels.lens import bend, bend_field, blur_kernels
 from physpatch.transforms.kernels.tone_curve import develop
 
-_DARK_NOISE = 0.01  # of white's light: where the noise of the light itself falls to the sensor's own
-_WIDEST_DIRECT = 15  # texels; wider kernels are faster as spectra
-_GRAIN_SHIFTS = 64  # pixels by which the images' grain is shifted against one another
+_DARK_NOISE = 0.01  # of white's light: here the noise of the light equals the sensor's own
+_WIDEST_DIRECT = 15  # texels; wider kernels are applied faster by FFT
+_GRAIN_SHIFTS = 64  # pixels: the largest shift of the grain between images
 
 
 def patch_size_px(area: float, grid: tuple[int, int], image_wh: tuple[int, int]) -> tuple[float, float]:
-    """Width and height in pixels of a patch of square cells that covers ``area`` of the image."""
+    """Compute width and height, in pixels, of a patch of square cells that covers the share ``area`` of the image."""
     rows, columns = grid
     cell = math.sqrt(area * image_wh[0] * image_wh[1] / (rows * columns))
     return cell * columns, cell * rows
@@ -40,14 +40,13 @@ def place_patch(
 
     Args:
         images: (B, 3, H, W) RGB, sRGB values in [0, 1].
-        cells: (3, rows, columns) sRGB values in [0, 1], or (B, 3, rows, columns), a patch of its own for each image;
-            gradients flow to it.
+        cells: (3, rows, columns) sRGB values in [0, 1], or (B, 3, rows, columns), a patch per image; gradients flow to them.
         params: a draw for the B images.
         area: share of the image that the patch covers at scale 1.
         cover: see :func:`place_at`.
 
     Returns:
-        The composited images, as ``images``; and the patch's coverage (B, 1, H, W) in [0, 1].
+        The composites, in the form of ``images``, and the patch's coverage (B, 1, H, W) in [0, 1].
     """
     height, width = images.shape[-2:]
     rows, columns = cells.shape[-2:]
@@ -63,31 +62,31 @@ def place_at(
     patch_wh: tuple[float, float],
     cover: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Render the patch where it is known to be: :func:`place_patch` without its draw of the view.
+    """Render the patch at given corners: :func:`place_patch` without its draw of the view.
 
     Args:
-        images, cells, params: as there; place, angles and scale of the draw tell only how finely to render.
-        corners: (B, 4, 2) pixels, clockwise from the patch's own top left, pixel centres at whole numbers.
-        patch_wh: the patch's width and height in pixels at scale 1, seen straight on.
-        cover: ([B,] 1, rows, columns) in [0, 1]: how much of each cell there is, for something that is not square; None: all.
+        images, cells, params: as there; the draw's scale decides only the resolution, its place and angles do not count.
+        corners: (B, 4, 2) pixels, clockwise from the patch's own top left, with pixel centres at whole numbers.
+        patch_wh: the patch's frontal width and height in pixels at scale 1.
+        cover: ([B,] 1, rows, columns) in [0, 1], the opacity of each cell, for shapes other than rectangles; None for 1.
 
     Returns:
-        As :func:`place_patch`.
+        See :func:`place_patch`.
     """
     height, width = images.shape[-2:]
     columns = cells.shape[-1]
-    per_cell = max(1, round(patch_wh[0] / columns))  # about a texel a pixel, so that bilinear sampling does not alias
-    density = per_cell * columns / patch_wh[0]  # texels a pixel, at scale 1
+    per_cell = max(1, round(patch_wh[0] / columns))  # about a texel per pixel, so that bilinear sampling does not alias
+    density = per_cell * columns / patch_wh[0]  # texels per pixel, at scale 1
     kernels = _kernels(params, density)
     margin = kernels.shape[-1] // 2 + 1
     texture = _texture(_printed(cells, params), params, per_cell)
     kernels = kernels.to(texture)
-    there = torch.ones_like(texture[:, :1])
+    opacity = torch.ones_like(texture[:, :1])
     if cover is not None:
-        there = there * cover.repeat_interleave(per_cell, dim=-2).repeat_interleave(per_cell, dim=-1).to(there)
-        texture = texture * there
+        opacity = opacity * cover.repeat_interleave(per_cell, dim=-2).repeat_interleave(per_cell, dim=-1).to(opacity)
+        texture = texture * opacity
     layer = _blurred(texture, kernels, margin)
-    shape = _blurred(there, kernels, margin)  # of its own, as it needs no gradient
+    shape = _blurred(opacity, kernels, margin)  # separately, as it needs no gradient
 
     block = BLOCK if bool((params.jpeg < NO_JPEG).any()) else 1
     reach = margin / density + 2 * float(params.bend.max()) * max(patch_wh)
@@ -99,26 +98,26 @@ def place_at(
     points = _patch_points(corners, (down, across), params).to(texture)
     inner = [(side - 2 * margin) / side for side in (layer.shape[3], layer.shape[2])]
     points = points * torch.tensor(inner).to(points)
-    color, alpha = (F.grid_sample(part, points, align_corners=False) for part in (layer, shape))
+    color, alpha = (F.grid_sample(plane, points, align_corners=False) for plane in (layer, shape))
 
     behind = torch.stack(_windows(canvas, window, size))
     light = color + (1 - alpha) * rgb_to_linear_rgb(behind)
     light = light + _noise(light, alpha, params, window, (canvas.shape[2], canvas.shape[3]))
-    # The camera's tone is on the patch alone: the photograph has its own.
-    seen = develop(light, 1 + (params.gamma[:, None, None, None].to(light) - 1) * alpha.detach())
+    # The camera's tone curve is applied to the patch alone: the photograph has its own.
+    developed = develop(light, 1 + (params.gamma[:, None, None, None].to(light) - 1) * alpha.detach())
     for transform in transforms_of(PictureTransform):
         if not transform.is_idle(params):
-            seen = transform.apply(seen, alpha, params)
+            developed = transform.apply(developed, alpha, params)
     if block > 1:
-        seen = compress(seen, params.jpeg)
-    seen = torch.where(alpha > 0, seen, behind)
-    composite = _Paste.apply(canvas, seen, window, size)
+        developed = compress(developed, params.jpeg)
+    developed = torch.where(alpha > 0, developed, behind)
+    composite = _Paste.apply(canvas, developed, window, size)
     coverage = _Paste.apply(torch.zeros_like(canvas[:, :1]), alpha.detach(), window, size)
     return composite[..., :height, :width], coverage[..., :height, :width]
 
 
 class _Paste(torch.autograd.Function):
-    """Put pictures (B, C, h, w) into a copy of larger ones, each at its own place; the gradient is cut out there."""
+    """Paste pictures (B, C, h, w) into a copy of larger ones, each at its own place; the gradient is cropped there."""
 
     @staticmethod
     def forward(ctx: Any, canvas: Tensor, pictures: Tensor, window: Tensor, size: tuple[int, int]) -> Tensor:
@@ -133,7 +132,7 @@ class _Paste(torch.autograd.Function):
 
 
 def _windows(images: Tensor, window: Tensor, size_wh: tuple[int, int]) -> list[Tensor]:
-    """Views (C, h, w) of images (B, C, H, W) at top left corners (B, 2)."""
+    """Return views (C, h, w) of images (B, C, H, W) with top left corners (B, 2)."""
     width, height = size_wh
     return [
         image[:, y : y + height, x : x + width] for image, (x, y) in zip(images.unbind(), window.tolist(), strict=True)
@@ -141,7 +140,7 @@ def _windows(images: Tensor, window: Tensor, size_wh: tuple[int, int]) -> list[T
 
 
 def _printed(cells: Tensor, params: EotParams) -> Tensor:
-    """What the cells look like on paper: ([B,] 3, R, C) sRGB."""
+    """Apply the print's colours to cells: ([B,] 3, R, C) sRGB."""
     for transform in transforms_of(CellTransform):
         if not transform.is_idle(params):
             cells = transform.apply(cells, params)
@@ -149,7 +148,7 @@ def _printed(cells: Tensor, params: EotParams) -> Tensor:
 
 
 def _texture(cells: Tensor, params: EotParams, per_cell: int) -> Tensor:
-    """The lit patch: ([B,] 3, R, C) sRGB to (B, 3, h, w) linear light."""
+    """Light the printed cells: ([B,] 3, R, C) sRGB to (B, 3, h, w) linear light."""
     balance = torch.ones(params.batch, 3)
     for light in transforms_of(LightTransform):
         balance = balance * light.factors(params)
@@ -165,15 +164,15 @@ def _texture(cells: Tensor, params: EotParams, per_cell: int) -> Tensor:
 
 
 def _kernels(params: EotParams, density: float) -> Tensor:
-    """Blur kernels in texels (B, k, k), with what a pixel averages where it spans more than a texel."""
-    texels_a_pixel = density / params.scale
-    footprint = 0.25 * (texels_a_pixel**2 - 1).clamp(min=0)
-    sigma = ((params.blur_px * texels_a_pixel) ** 2 + footprint).sqrt()
-    return blur_kernels(sigma, params.motion_px * texels_a_pixel, params.motion_angle)
+    """Compute blur kernels (B, k, k) in texels, including the averaging of a pixel that spans more than a texel."""
+    texels_per_pixel = density / params.scale
+    footprint = 0.25 * (texels_per_pixel**2 - 1).clamp(min=0)
+    sigma = ((params.blur_px * texels_per_pixel) ** 2 + footprint).sqrt()
+    return blur_kernels(sigma, params.motion_px * texels_per_pixel, params.motion_angle)
 
 
 def _blurred(texture: Tensor, kernels: Tensor, margin: int) -> Tensor:
-    """Convolve each sample of (B, C, h, w) with its own kernel, over an empty margin that makes room for the spread."""
+    """Convolve each sample of (B, C, h, w) with its own kernel, after adding an empty margin for the spread."""
     layer = F.pad(texture, [margin] * 4)
     if kernels.shape[-1] == 1:
         return layer
@@ -188,10 +187,10 @@ def _blurred(texture: Tensor, kernels: Tensor, margin: int) -> Tensor:
 
 
 def _window(corners: Tensor, reach: float, image_wh: tuple[int, int], block: int) -> tuple[Tensor, tuple[int, int]]:
-    """The smallest window, of one size for the whole batch, that holds each patch: top left corners (B, 2) and (w, h).
+    """Find the smallest windows of equal size that contain the patches: top left corners (B, 2) and (w, h).
 
-    Composing inside it instead of the whole image saves most of the pixels. Its edges lie on multiples of ``block``, so that
-    JPEG's blocks lie where they do in the whole image.
+    Compositing inside them instead of the whole images saves most of the pixels. Their edges lie on multiples of ``block``,
+    so that JPEG's blocks lie where they do in the whole image.
     """
     limits = torch.tensor(image_wh)
     first = ((corners.amin(dim=1) - reach).clamp(min=0) / block).floor().long() * block
@@ -201,21 +200,21 @@ def _window(corners: Tensor, reach: float, image_wh: tuple[int, int], block: int
     return first.minimum(limits - torch.tensor(size)), size
 
 
-def _patch_points(corners: Tensor, where: tuple[Tensor, Tensor], params: EotParams) -> Tensor:
-    """Where on the bent patch the pixels of rows (B, H) and columns (B, W) lie: (B, H, W, 2), in half sides from its centre.
+def _patch_points(corners: Tensor, rows_columns: tuple[Tensor, Tensor], params: EotParams) -> Tensor:
+    """Map pixels of rows (B, H) and columns (B, W) onto the bent patch: (B, H, W, 2), in half sides from its centre.
 
-    ``corners`` (B, 4, 2) are the patch's in the images.
+    ``corners`` (B, 4, 2) are those of the patch in the images.
     """
     unit = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]]).to(corners).expand(len(corners), 4, 2)
-    to_patch = get_perspective_transform(corners, unit).to(where[0].device)
-    y, x = (pixels.to(to_patch) for pixels in where)
-    # One small sum for each of the three homogeneous coordinates, instead of one over all pixels.
-    across, down, one = (
+    to_patch = get_perspective_transform(corners, unit).to(rows_columns[0].device)
+    y, x = (pixels.to(to_patch) for pixels in rows_columns)
+    # A small sum for each of the three homogeneous coordinates, instead of one over all pixels.
+    across, down, scale = (
         to_patch[:, i, 0, None, None] * x[:, None, :]
         + (to_patch[:, i, 1, None] * y + to_patch[:, i, 2, None])[:, :, None]
         for i in range(3)
     )
-    points = torch.stack([across / one, down / one], dim=-1)
+    points = torch.stack([across / scale, down / scale], dim=-1)
     if params.bend.any():
         points = bend(points, bend_field(params.bend, params.bend_shape).to(points))
     return points
@@ -224,13 +223,13 @@ def _patch_points(corners: Tensor, where: tuple[Tensor, Tensor], params: EotPara
 def _noise(
     light: Tensor, alpha: Tensor, params: EotParams, window: Tensor, canvas_hw: tuple[int, int]
 ) -> Tensor | float:
-    """Sensor noise on the patch alone, for the photograph has its own; stronger where there is more light."""
+    """Draw sensor noise, which grows with the light, on the patch alone: the photograph has its own."""
     if not params.noise.any():
         return 0.0
     generator = torch.Generator().manual_seed(params.grain_seed)
     height, width = (side + _GRAIN_SHIFTS for side in canvas_hw)
     grain = torch.randn(3, height, width, generator=generator).to(light).expand(len(light), -1, -1, -1)
     shifted = window + (params.grain_place * _GRAIN_SHIFTS).long()
-    seen = torch.stack(_windows(grain, shifted, (light.shape[3], light.shape[2])))
+    noise = torch.stack(_windows(grain, shifted, (light.shape[3], light.shape[2])))
     spread = (light.detach().clamp(min=0) + _DARK_NOISE).sqrt_() * params.noise[:, None, None, None].to(light)
-    return seen.mul_(spread).mul_(alpha)
+    return noise.mul_(spread).mul_(alpha)

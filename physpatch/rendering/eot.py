@@ -11,21 +11,21 @@ from calibration.colour.colour_map import ColourMap
 from physpatch.records.eot_config import EotConfig
 from physpatch.transforms import Range, all_transforms
 
-_SEED_RANK = 150  # of the transforms, where the grain's seed is drawn: as it always was, between jpeg and light
-_PLAIN = ("grain_seed", "prints")  # what a draw holds besides tensors with a row an image
+_SEED_RANK = 150  # among the transforms' ranks, where the grain's seed is drawn, as in all earlier versions
+_PLAIN = ("grain_seed", "prints")  # entries of a draw that are not tensors with a row per image
 
 
 @dataclass(frozen=True, eq=False)
 class EotParams(Mapping[str, Tensor]):
-    """One draw for a batch of B images, on the CPU: the small numbers from which every picture is computed, by name.
+    """One draw for a batch of B images: the parameters from which the pictures are computed, by name, on the CPU.
 
-    Each transform tells what it draws. ``params["blur_px"]`` and ``params.blur_px`` are the same.
+    Each transform documents what it draws. ``params["blur_px"]`` and ``params.blur_px`` are the same.
 
     Attributes:
-        tensors: (B, ...) each; ``place`` (B, 2) in [0, 1] besides what the transforms draw: where between the leftmost and
-            rightmost, topmost and bottommost place the patch lies.
-        grain_seed: seed of the grain, so that a replay draws the same.
-        prints: the measured lights' colour maps.
+        tensors: (B, ...) each. Besides the transforms' parameters there is ``place`` (B, 2) in [0, 1]: the patch's position
+            between its leftmost and rightmost, topmost and bottommost places.
+        grain_seed: seed of the grain, so that a replay draws the same grain.
+        prints: colour maps of the measured lights.
     """
 
     tensors: Mapping[str, Tensor]
@@ -50,38 +50,38 @@ class EotParams(Mapping[str, Tensor]):
 
     @property
     def batch(self) -> int:
-        """How many images it is for."""
+        """Return the number of images."""
         return len(self.tensors["place"])
 
     def changed(self, prints: tuple[ColourMap, ...] | None = None, **tensors: Tensor) -> "EotParams":
-        """Give the same draw with some numbers, or the measured maps, replaced."""
+        """Return the draw with some tensors, or the colour maps, replaced."""
         return replace(self, tensors={**self.tensors, **tensors}, prints=self.prints if prints is None else prints)
 
     def to(self, dtype: torch.dtype) -> "EotParams":
-        """Give the same draw in another precision."""
+        """Return the draw in another precision."""
         return self._each(lambda tensor: tensor.to(dtype))
 
     def part(self, rows: slice | Tensor) -> "EotParams":
-        """Give the draw of some of the images: what each of several processes works on."""
+        """Return the draw of some of the images, such as those of one of several processes."""
         return self._each(lambda tensor: tensor[rows])
 
     def repeated(self, times: int) -> "EotParams":
-        """Give the draw several times over, one batch after another."""
+        """Return the draw repeated ``times`` times, one batch after another."""
         return self._each(lambda tensor: tensor.repeat(times, *[1] * (tensor.ndim - 1)))
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, for a log or a replay."""
+        """Convert the draw to JSON values, for a log or a replay."""
         plain = {name: tensor.tolist() for name, tensor in self.tensors.items()}
-        return plain | {"grain_seed": self.grain_seed, "prints": [one.to_dict() for one in self.prints]}
+        return plain | {"grain_seed": self.grain_seed, "prints": [colour_map.to_dict() for colour_map in self.prints]}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "EotParams":
-        """Read :meth:`to_dict`'s output back; numbers of transforms that were not there yet are neutral."""
+        """Restore a draw from :meth:`to_dict`; parameters of transforms that did not exist yet become neutral."""
         tensors = {name: torch.tensor(numbers) for name, numbers in value.items() if name not in _PLAIN}
         batch = len(tensors["place"])
-        absent = [one.parameters for one in all_transforms() if not one.parameters.keys() & tensors.keys()]
-        neutral = {name: torch.full((batch,), one.neutral) for ranges in absent for name, one in ranges.items()}
-        prints = tuple(ColourMap.from_dict(one) for one in value.get("prints", ()))
+        absent = [kind.parameters for kind in all_transforms() if not kind.parameters.keys() & tensors.keys()]
+        neutral = {name: torch.full((batch,), p.neutral) for parameters in absent for name, p in parameters.items()}
+        prints = tuple(ColourMap.from_dict(colour_map) for colour_map in value.get("prints", ()))
         return cls(neutral | tensors, value["grain_seed"], prints)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "EotParams":
@@ -89,10 +89,10 @@ class EotParams(Mapping[str, Tensor]):
 
 
 class BatchDraw:
-    """Draws numbers for a batch from a seeded generator, see :class:`physpatch.transforms.Draw`."""
+    """Random numbers for a batch from a seeded generator, see :class:`physpatch.transforms.Draw`."""
 
     def __init__(self, batch: int, generator: torch.Generator, lights: int) -> None:
-        """Draw for ``batch`` images; ``lights`` is how many measured lights there are."""
+        """Prepare to draw for ``batch`` images under ``lights`` measured lights."""
         self.batch, self.lights, self._generator = batch, lights, generator
 
     def uniform(self, bounds: Range, *shape: int) -> Tensor:
@@ -101,7 +101,7 @@ class BatchDraw:
         return low + (high - low) * torch.rand(self.batch, *shape, generator=self._generator)
 
     def uniform_if_wide(self, bounds: Range) -> Tensor:
-        """Draw (B,) numbers; where the range is one value, draw none and repeat it."""
+        """Draw (B,) numbers uniformly; for a range of a single value, repeat it without drawing."""
         low, high = bounds
         return self.uniform(bounds) if low < high else self.full(low)
 
@@ -125,11 +125,11 @@ def sample(config: EotConfig, batch: int, generator: torch.Generator) -> EotPara
 
 
 def patch_corners(params: EotParams, patch_wh: tuple[float, float], image_wh: tuple[int, int]) -> Tensor:
-    """Where the patch's corners fall in the image: (B, 4, 2) pixels, clockwise from the patch's own top left.
+    """Project the patch's corners into the image: (B, 4, 2) pixels, clockwise from the patch's own top left.
 
-    The patch plane is rotated by R = Ry(yaw) Rx(pitch) Rz(roll), as in ``calibration/camera/sheet_pose.py``, seen through a
-    pinhole camera of focal length 1.2 times the longer image side, and moved so that its bounding box lies inside the
-    image. Pixel centres are at whole numbers.
+    The patch plane is rotated by R = Ry(yaw) Rx(pitch) Rz(roll), as in ``calibration/camera/sheet_pose.py``, projected by a
+    pinhole camera with a focal length of 1.2 times the longer image side, and moved so that its bounding box lies inside the
+    image. Pixel centres are at whole numbers. ``patch_wh`` and ``image_wh`` are in pixels.
     """
     width, height = patch_wh
     square = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]]) * torch.tensor([width, height])

@@ -1,4 +1,4 @@
-"""From a measured rig to the transformations that a patch is trained under."""
+"""EOT ranges from a measured rig."""
 
 import math
 from collections.abc import Sequence
@@ -12,17 +12,18 @@ from calibration.common.errors import InputError
 from physpatch.records.eot_config import EotConfig
 from physpatch.transforms import parameters
 
-_SPREAD = 0.1  # of the light, beyond what the pictures of the chart happened to have
+_SPREAD = 0.1  # of the light, beyond its range in the pictures of the chart
 _COLOUR_SPREAD = 0.03
-_BLUR_SHARE = (0.5, 1.5)  # of the measured: people do not always hold still, and focus wanders
+_BLUR_SHARE = (0.5, 1.5)  # of the measured blur: hands move, and focus drifts
 _TONE = (0.97, 1.03)  # the tone curve is in the colour maps already
 
 
 @dataclass(frozen=True)
 class WhiteBalance:
-    """White paper's level in a picture as EOT counts it: red, green, blue = gain · (temperature, tint, 1 / temperature).
+    """White paper's levels in a picture, in EOT's terms: red, green, blue = gain · (temperature, tint, 1 / temperature).
 
-    All three measured channels are kept. Without the tint, green would be taken for the root of red times blue.
+    Three parameters represent the three measured channels exactly. Without the tint, green would be the root of red times
+    blue.
     """
 
     gain: float
@@ -31,33 +32,33 @@ class WhiteBalance:
 
     @classmethod
     def of(cls, white: Sequence[float] | NDArray[np.float64]) -> "WhiteBalance":
-        """Split linear levels (3,), all above 0."""
+        """Create the white balance of linear levels (3,), red, green, blue, all above 0."""
         red, green, blue = (float(level) for level in white)
         gain = math.sqrt(red * blue)
         return cls(gain, math.sqrt(red / blue), green / gain)
 
     @property
     def mean(self) -> float:
-        """Of the three channels, at a gain of 1."""
+        """Compute the mean of the three channels at a gain of 1."""
         return (self.temperature + self.tint + 1 / self.temperature) / 3
 
 
 def eot_for_rig(base: EotConfig, profile: RigProfile, size: int = 224) -> EotConfig:
-    """``base`` with the colours, light, white balance, blur and noise of a rig; views and paper stay as they are.
+    """Replace colours, light, white balance, blur and noise in ``base`` by those of a rig; views and paper stay as they are.
 
     Args:
         base: usually a preset.
-        profile: with at least one light.
-        size: of the victims' images, into which the square middle of a camera's frame is shrunk.
+        profile: one with at least one light.
+        size: side, in pixels, of the victims' images, to which the central square of a camera's frame is scaled down.
 
     Raises:
         InputError: the profile holds no light.
     """
     if not profile.lights:
-        raise InputError("this rig profile holds no colours yet; add them with `physpatch calibrate colour`")
-    blurs, noises = zip(*(_seen(light, size) for light in profile.lights), strict=True)
+        raise InputError("this rig profile has no colours yet; add them with `physpatch calibrate colour`")
+    blurs, noises = zip(*(_blur_and_noise(light, size) for light in profile.lights), strict=True)
     balances = [WhiteBalance.of(light.white) for light in profile.lights]
-    # levels are means over the channels, of which the tint and the temperature have their share
+    # levels are means over the channels, which tint and temperature change too
     levels = [
         [end / white.mean for end in light.white_range] for light, white in zip(profile.lights, balances, strict=True)
     ]
@@ -74,9 +75,9 @@ def eot_for_rig(base: EotConfig, profile: RigProfile, size: int = 224) -> EotCon
     )
 
 
-def _seen(light: LightProfile, size: int) -> tuple[float, float]:
-    """Blur in pixels of a victim's image, and the noise there at white."""
-    shrink = min(1.0, size / min(light.frame_wh))  # shrinking averages pixels, and their noise with them
+def _blur_and_noise(light: LightProfile, size: int) -> tuple[float, float]:
+    """Compute the blur in pixels of a victim's image, and the noise of white there."""
+    shrink = min(1.0, size / min(light.frame_wh))  # scaling down averages the noise of pixels
     noise = math.hypot(light.read_noise, light.shot_noise) * shrink
     return light.blur_px * shrink, noise
 

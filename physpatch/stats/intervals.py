@@ -1,4 +1,4 @@
-"""How much, and how sure: rates, differences and predictions with their intervals. All intervals are of 95 %."""
+"""Rates, differences and forecasts with their 95 % intervals."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Interval = tuple[float, float]
 class Rate:
     """A share with its 95 % interval. ``rate`` and ``ci95`` are None where nothing was counted.
 
-    Of a single clip of a camera ``ci95`` is None too, since it does not tell of others, and ``within95`` is for that clip.
+    A single clip of a camera says nothing about others: then ``ci95`` is None, and ``within95`` is the interval within it.
     """
 
     rate: float | None
@@ -29,13 +29,13 @@ class Rate:
     within95: Interval | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Convert the rate to JSON values."""
         values = asdict(self)
         return values if self.within95 is not None else {k: v for k, v in values.items() if k != "within95"}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Rate":
-        """Read :meth:`to_dict`'s output back, from JSON too."""
+        """Restore a rate from :meth:`to_dict`, also after a round trip through JSON."""
         ends = (None if end is None else (end[0], end[1]) for end in (value["ci95"], value.get("within95")))
         ci95, within95 = ends
         return cls(value["rate"], ci95, value["n"], within95)
@@ -44,15 +44,15 @@ class Rate:
         if self.rate is None:
             return "not measured"
         if self.ci95 is None:
-            return f"{percent(self.rate)} in one clip, which tells nothing of others"
+            return f"{percent(self.rate)} in one clip, which says nothing about others"
         return f"{percent(self.rate)} [{100 * self.ci95[0]:.1f}, {100 * self.ci95[1]:.1f}], n = {self.n}"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One rate less another, both shares, with its 95 % interval; ``n`` counts pairs, or the smaller of two samples.
+    """One rate minus another, as shares, with its 95 % interval; ``n`` counts pairs, or the smaller of two samples.
 
-    ``p_value`` is McNemar's exact one where pairs of equal weight were compared.
+    ``p_value`` is that of McNemar's exact test where pairs of equal weight were compared.
     """
 
     difference: float | None
@@ -61,25 +61,25 @@ class Difference:
     p_value: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Convert the difference to JSON values."""
         return asdict(self)
 
     @property
     def is_significant(self) -> bool:
-        """Whether the interval leaves zero out."""
+        """Tell whether the interval excludes zero."""
         return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
 
     def __str__(self) -> str:
         if self.difference is None:
             return "not measured"
         if self.ci95 is None:
-            return f"{100 * self.difference:+.1f} points between two clips, which tell nothing of others"
+            return f"{100 * self.difference:+.1f} points between two clips, which say nothing about others"
         low, high = (100 * end for end in self.ci95)
         return f"{100 * self.difference:+.1f} points [{low:+.1f}, {high:+.1f}], n = {self.n}"
 
 
 def percent(share: float | None) -> str:
-    """``41.0 %``; a dash for None."""
+    """Format a share in [0, 1] such as ``41.0 %``; None becomes a dash."""
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
@@ -87,24 +87,27 @@ def percent(share: float | None) -> str:
 
 
 def wilson(successes: int, n: int) -> Rate:
-    """Wilson's score interval for independent trials (Wilson 1927)."""
+    """Estimate a rate of independent trials with Wilson's score interval (Wilson 1927)."""
     return _independent(successes, n, "wilson")
 
 
 def clopper_pearson(successes: int, n: int) -> Rate:
-    """The exact interval for independent trials (Clopper and Pearson 1934): never too short, usually too long."""
+    """Estimate a rate of independent trials with the exact interval (Clopper and Pearson 1934).
+
+    It is never too short and usually too long.
+    """
     return _independent(successes, n, "exact")
 
 
 def clip_rate(rates: Sequence[float], weights: Sequence[float] | None = None) -> Rate:
-    """Mean of the clips' own success rates; ``n`` counts clips, because frames of one clip are not independent trials.
+    """Average the success rates of clips; ``n`` counts clips, because frames of one clip are not independent trials.
 
     The interval is Wilson's at the effective number of trials n / ICC, with the intra-class correlation from the spread
-    between clips (Kish 1965, section 5.4, for clusters of many frames). To that spread a quarter of a clip at 0 and one at
-    1 are added, because a few clips that agree do not show that all would: so it covers 94 to 99 % where the t interval
-    falls to 48 % (docs/results.md). With a single clip nothing is known of others.
+    between clips (Kish 1965, section 5.4, for clusters of many frames). A quarter of a clip at 0 and one at 1 are added to
+    that spread, because a few clips may agree by chance: so the interval covers 94 to 99 % where the t interval's coverage
+    falls to 48 % (docs/results.md). A single clip says nothing about others: its interval is from 0 to 1.
 
-    With ``weights``, above 0, clips count as much as these say, and as many as clips of one weight would tell as much.
+    ``weights``, all above 0, weight the clips; the effective number of clips is then Kish's.
     """
     if len(rates) == 0:
         return Rate(None, None, 0)
@@ -124,7 +127,10 @@ def _normalised(weights: Sequence[float] | None, n: int) -> NDArray[np.float64]:
 
 
 def clip_t(rates: Sequence[float]) -> Interval | None:
-    """Student's t interval over the clips' rates; None below two clips. Too short where clips agree by chance."""
+    """Compute Student's t interval over the rates of clips; None for fewer than two clips.
+
+    It is too short where clips agree by chance.
+    """
     if len(rates) < 2:
         return None
     mean, error = float(np.mean(rates)), float(np.std(rates, ddof=1)) / math.sqrt(len(rates))
@@ -133,7 +139,10 @@ def clip_t(rates: Sequence[float]) -> Interval | None:
 
 
 def clip_bootstrap(rates: Sequence[float], *, seed: int = 0) -> Interval | None:
-    """Percentile bootstrap over whole clips (Davison and Hinkley 1997, section 3.8); None below two clips."""
+    """Compute the percentile bootstrap interval over whole clips; None for fewer than two clips.
+
+    See Davison and Hinkley 1997, section 3.8.
+    """
     if len(rates) < 2:
         return None
     rng = np.random.default_rng(seed)
@@ -144,11 +153,11 @@ def clip_bootstrap(rates: Sequence[float], *, seed: int = 0) -> Interval | None:
 
 @dataclass(frozen=True)
 class Correlation:
-    """How alike the frames of one clip are.
+    """The similarity of the frames of one clip.
 
     Attributes:
-        icc: intra-class correlation in [0, 1], None where clips have a frame each or nothing varies.
-        effective_n: as many independent frames would tell as much.
+        icc: intra-class correlation in [0, 1]; None where each clip has one frame or nothing varies.
+        effective_n: number of independent frames with the same information.
     """
 
     icc: float | None
@@ -156,7 +165,7 @@ class Correlation:
 
 
 def frame_correlation(hits: Sequence[int], frames: Sequence[int]) -> Correlation:
-    """Intra-class correlation of the frames' successes, by analysis of variance (Ridout et al. 1999, eq. 6).
+    """Estimate the intra-class correlation of frames' successes by analysis of variance (Ridout et al. 1999, eq. 6).
 
     The effective sample size is the number of frames over the design effect 1 + (m - 1) ICC (Kish 1965, section 5.4).
 
@@ -176,15 +185,15 @@ def frame_correlation(hits: Sequence[int], frames: Sequence[int]) -> Correlation
 
 
 def clips_needed(margin: float, *, rate: float = 0.5, correlation: float = 1.0) -> int:
-    """How many clips bring the half width of :func:`clip_rate`'s interval down to ``margin``, both as shares.
+    """Compute how many clips reduce the half width of :func:`clip_rate`'s interval to ``margin``.
 
     Args:
-        margin: above 0.
-        rate: what is expected; a half needs most.
-        correlation: of the frames within a clip; 1, where they all agree, needs most.
+        margin: share above 0.
+        rate: the expected share; a half needs most clips.
+        correlation: of the frames within a clip; 1, where all agree, needs most clips.
     """
     if not 0 < margin < 1 or not 0 <= rate <= 1:
-        raise ValueError(f"a margin of {margin} or a rate of {rate} cannot be")
+        raise ValueError(f"margin must lie between 0 and 1 and rate in [0, 1], got {margin} and {rate}")
 
     def half(clips: int) -> float:
         low, high = score_interval(rate, clips / max(correlation, 1e-3))
@@ -201,59 +210,61 @@ def clips_needed(margin: float, *, rate: float = 0.5, correlation: float = 1.0) 
 
 
 def paired_difference(
-    ones: Sequence[float], others: Sequence[float], weights: Sequence[float] | None = None
+    first: Sequence[float], second: Sequence[float], weights: Sequence[float] | None = None
 ) -> Difference:
-    """Mean difference of two rates of the same clips or pose cells, each in [0, 1].
+    """Estimate the mean difference, first minus second, of rates in [0, 1] of the same clips or pose cells.
 
-    The interval joins those of both rates, as :func:`clip_rate` has them, by their correlation over the pairs (Newcombe 1998,
-    method 10 of his paper on paired data). A few pairs that go up and down together by chance would make it too short, so
-    the correlation counts as if two more pairs had shown none: n / (n + 2) of it. ``weights`` are those of
-    :func:`clip_rate`; where they differ McNemar's test, which counts pairs, does not apply.
+    The interval combines those of both rates by :func:`clip_rate` with their correlation over the pairs (Newcombe 1998, method
+    10 of his paper on paired data). A few pairs that are correlated by chance would make it too short, so the correlation is
+    shrunk to n / (n + 2) of it, as by two more pairs without any. ``weights`` are those of :func:`clip_rate`; where they
+    differ, McNemar's test does not apply, because it counts pairs.
 
     Raises:
-        ValueError: not as many of one as of the other.
+        ValueError: the numbers of rates differ.
     """
-    if len(ones) != len(others):
-        raise ValueError(f"{len(ones)} rates cannot be paired with {len(others)}")
-    if len(ones) == 0:
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} rates cannot be paired with {len(second)}")
+    if len(first) == 0:
         return Difference(None, None, 0)
-    joined = _joined(clip_rate(ones, weights), clip_rate(others, weights), _shrunk_correlation(ones, others, weights))
-    if len(ones) == 1:
+    correlation = _shrunk_correlation(first, second, weights)
+    joined = _joined(clip_rate(first, weights), clip_rate(second, weights), correlation)
+    if len(first) == 1:
         return replace(joined, ci95=(-1.0, 1.0))
-    alike = weights is None or max(weights) - min(weights) < 1e-9
-    return replace(joined, p_value=mcnemar(ones, others) if alike else None)
+    equal_weights = weights is None or max(weights) - min(weights) < 1e-9
+    return replace(joined, p_value=mcnemar(first, second) if equal_weights else None)
 
 
-def _shrunk_correlation(ones: Sequence[float], others: Sequence[float], weights: Sequence[float] | None) -> float:
-    shares = _normalised(weights, len(ones))
-    one, other = (np.asarray(rates) - shares @ np.asarray(rates) for rates in (ones, others))
-    scale = math.sqrt(float(shares @ one**2) * float(shares @ other**2))
+def _shrunk_correlation(first: Sequence[float], second: Sequence[float], weights: Sequence[float] | None) -> float:
+    shares = _normalised(weights, len(first))
+    a, b = (np.asarray(rates) - shares @ np.asarray(rates) for rates in (first, second))
+    scale = math.sqrt(float(shares @ a**2) * float(shares @ b**2))
     n = 1 / float(shares @ shares)
-    return float(shares @ (one * other)) / scale * n / (n + 2) if scale > 1e-12 else 0.0
+    return float(shares @ (a * b)) / scale * n / (n + 2) if scale > 1e-12 else 0.0
 
 
-def mcnemar(ones: Sequence[float], others: Sequence[float]) -> float:
-    """Exact two-sided p value of McNemar's test (1947) on pairs of rates, each counted as a success above a half."""
-    only_one = sum(a > 0.5 >= b for a, b in zip(ones, others, strict=True))
-    only_other = sum(b > 0.5 >= a for a, b in zip(ones, others, strict=True))
-    return float(stats.binomtest(only_one, only_one + only_other).pvalue) if only_one + only_other else 1.0
+def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
+    """Compute the exact two-sided p value of McNemar's test (1947) on pairs of rates; a rate above a half is a success."""
+    only_first = sum(a > 0.5 >= b for a, b in zip(first, second, strict=True))
+    only_second = sum(b > 0.5 >= a for a, b in zip(first, second, strict=True))
+    discordant = only_first + only_second
+    return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
-def independent_difference(one: Rate, other: Rate) -> Difference:
-    """Of two rates that share no clips: Newcombe's hybrid interval (1998, method 10), from the rates' own intervals."""
-    return _joined(one, other, 0.0)
+def independent_difference(first: Rate, second: Rate) -> Difference:
+    """Estimate the difference of rates without common clips, with Newcombe's hybrid interval (1998, method 10)."""
+    return _joined(first, second, 0.0)
 
 
-def _joined(one: Rate, other: Rate, correlation: float) -> Difference:
-    """The difference of two rates whose estimates are so correlated, from the rates' own intervals (Newcombe 1998)."""
-    if one.rate is None or one.ci95 is None or other.rate is None or other.ci95 is None:
+def _joined(first: Rate, second: Rate, correlation: float) -> Difference:
+    """Estimate the difference of two correlated rates from their intervals (Newcombe 1998)."""
+    if first.rate is None or first.ci95 is None or second.rate is None or second.ci95 is None:
         return Difference(None, None, 0)
-    difference = one.rate - other.rate
-    below, rise = one.rate - one.ci95[0], other.ci95[1] - other.rate
-    above, fall = one.ci95[1] - one.rate, other.rate - other.ci95[0]
+    difference = first.rate - second.rate
+    below, rise = first.rate - first.ci95[0], second.ci95[1] - second.rate
+    above, fall = first.ci95[1] - first.rate, second.rate - second.ci95[0]
     low = difference - math.sqrt(max(0.0, below**2 - 2 * correlation * below * rise + rise**2))
     high = difference + math.sqrt(max(0.0, above**2 - 2 * correlation * above * fall + fall**2))
-    return Difference(difference, (max(-1.0, low), min(1.0, high)), min(one.n, other.n))
+    return Difference(difference, (max(-1.0, low), min(1.0, high)), min(first.n, second.n))
 
 
 # --- predictions ---------------------------------------------------------------------------------------------------------
@@ -261,15 +272,15 @@ def _joined(one: Rate, other: Rate, correlation: float) -> Difference:
 
 @dataclass(frozen=True)
 class Forecast:
-    """How good predicted shares were.
+    """The quality of predicted shares.
 
     Attributes:
         brier: mean squared error (Brier 1950); 0 is perfect.
-        constant: the same of always predicting the mean that was measured: what a useful prediction stays below.
-        slope: of the measured on the predicted, least squares; 1 is calibrated, 0 tells nothing. None where all predictions
-            are alike.
+        constant: Brier score of always predicting the measured mean; a useful prediction scores lower.
+        slope: of the measured on the predicted shares, by least squares; 1 is calibrated, 0 is uninformative. None where all
+            predictions are equal.
         slope_ci95: by the bootstrap over the pairs; None where pairs are not independent.
-        n: pairs.
+        n: number of pairs.
     """
 
     brier: float
@@ -279,7 +290,7 @@ class Forecast:
     n: int
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Convert the forecast to JSON values."""
         return asdict(self)
 
 
@@ -288,7 +299,7 @@ def forecast(
 ) -> Forecast | None:
     """Compare predicted with measured shares, clip by clip or cell by cell; None without any.
 
-    ``alike``: pairs come from the same clips, so that no interval can be drawn from their number.
+    ``alike`` says that pairs come from the same clips, so that their number supports no interval.
     """
     p, m = np.asarray(predicted, dtype=float), np.asarray(measured, dtype=float)
     if not len(p):
@@ -303,20 +314,20 @@ def _slope(predicted: NDArray[np.float64], measured: NDArray[np.float64]) -> flo
     return float(((predicted - predicted.mean()) * measured).mean()) / spread if spread > 1e-12 else None
 
 
-def _bootstrap(of: Callable[..., float | None], *values: Any) -> Interval | None:
+def _bootstrap(statistic: Callable[..., float | None], *values: Any) -> Interval | None:
     *columns, seed = values
     rng = np.random.default_rng(seed)
     n = len(columns[0])
-    drawn = (of(*(column[chosen] for column in columns)) for chosen in rng.integers(n, size=(_RESAMPLES, n)))
-    known = [value for value in drawn if value is not None]
-    if n < 3 or len(known) < _RESAMPLES / 2:
+    drawn = (statistic(*(column[chosen] for column in columns)) for chosen in rng.integers(n, size=(_RESAMPLES, n)))
+    defined = [value for value in drawn if value is not None]
+    if n < 3 or len(defined) < _RESAMPLES / 2:
         return None
-    low, high = np.quantile(known, (0.025, 0.975))
+    low, high = np.quantile(defined, (0.025, 0.975))
     return float(low), float(high)
 
 
 def mean_interval(values: ArrayLike) -> tuple[float, Interval] | None:
-    """Mean of independent measurements and Student's t interval; None below two."""
+    """Compute the mean of independent measurements and Student's t interval; None for fewer than two."""
     measured = np.asarray(values, dtype=float)
     n = len(measured)
     if n < 2:

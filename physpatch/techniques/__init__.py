@@ -1,4 +1,4 @@
-"""How the cells are moved. A technique is one module here, or a class behind an entry point ``physpatch.techniques``."""
+"""Techniques of optimising the cells: one per module here, or a class behind an entry point ``physpatch.techniques``."""
 
 from calibration.common.registry import Registry
 from physpatch.techniques.base import GradientFree, Technique

@@ -1,4 +1,4 @@
-"""Adam on logits, and what is built on it."""
+"""Adam on the logits of the cells."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from physpatch.techniques.base import Technique, shrinking
 
-_INSIDE = 1e-3  # start colours are kept this far from 0 and 1, where the sigmoid has no slope
+_MARGIN = 1e-3  # start colours are kept this far from 0 and 1, where the sigmoid has no slope
 
 
 class Adam(Technique):
@@ -19,12 +19,12 @@ class Adam(Technique):
 
     def __init__(self, start: Tensor, learning_rate: float | None = None, *, steps: int = 200, seed: int = 0) -> None:
         super().__init__(start, learning_rate, steps=steps, seed=seed)
-        self.logits = nn.ParameterList(self.first_logits(torch.logit(start.clamp(_INSIDE, 1 - _INSIDE))))
+        self.logits = nn.ParameterList(self.first_logits(torch.logit(start.clamp(_MARGIN, 1 - _MARGIN))))
         self._optimiser = torch.optim.Adam(self.logits, lr=self.learning_rate)
         self._taken = 0
 
     def first_logits(self, start: Tensor) -> list[Tensor]:
-        """What is learned, from the start's logits (3, rows, columns)."""
+        """Create the parameters from the logits of the start (3, rows, columns)."""
         return [start]
 
     def cells(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""The protocol that every technique follows."""
+"""The interface of every technique."""
 
 import math
 from abc import ABC, abstractmethod
@@ -11,9 +11,9 @@ from physpatch.records.eot_config import EotConfig
 
 
 class Technique(nn.Module, ABC):
-    """Holds the cells in a form of its own, gives them out differentiably, and moves them after each backward pass.
+    """A technique holds the cells in its own form, returns them with a gradient, and updates them after each backward pass.
 
-    What is learned is the module's parameters, so that it can be wrapped for several processes.
+    It learns its module parameters, so that several processes can wrap it.
     """
 
     name: ClassVar[str]
@@ -22,9 +22,13 @@ class Technique(nn.Module, ABC):
     needs_several_victims: ClassVar[bool] = False
 
     def __init__(self, start: Tensor, learning_rate: float | None = None, *, steps: int = 200, seed: int = 0) -> None:
-        """Begin at ``start``: (3, rows, columns) sRGB in [0, 1].
+        """Begin at given cells.
 
-        ``steps`` is how many are planned, for schedules; ``seed`` is for techniques that draw numbers of their own.
+        Args:
+            start: (3, rows, columns) sRGB in [0, 1].
+            learning_rate: None for the technique's default.
+            steps: the number planned, for schedules.
+            seed: for techniques that draw random numbers.
         """
         super().__init__()
         self.learning_rate = self.default_learning_rate if learning_rate is None else learning_rate
@@ -32,34 +36,34 @@ class Technique(nn.Module, ABC):
 
     @abstractmethod
     def cells(self) -> Tensor:
-        """The cells (3, rows, columns), sRGB in [0, 1], connected to what is learned."""
+        """Return the cells (3, rows, columns), sRGB in [0, 1], with a gradient to the parameters."""
 
     @abstractmethod
     def step(self) -> None:
-        """Use the gradient that the backward pass left, then clear it."""
+        """Apply the gradient of the last backward pass, then clear it."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """Everything needed to go on later, as tensors."""
+        """Return everything needed to resume, as tensors."""
 
     @abstractmethod
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Take up what :meth:`state` gave."""
+        """Resume from the result of :meth:`state`."""
 
     def ranges(self, full: EotConfig) -> EotConfig:
-        """The EOT ranges of the next step, within the run's own."""
+        """Return the EOT ranges of the next step, within those of the run."""
         return full
 
     def observe(self, success: float) -> None:
-        """Learn which share of the step's batch was fooled; called after :meth:`step`."""
+        """Note the share of the step's batch that fooled the victims; called after :meth:`step`."""
 
     def weigh(self, losses: Tensor) -> Tensor:
-        """Weights (V,) of several victims' losses (V,)."""
+        """Return the weights (V,) of several victims' losses (V,)."""
         return torch.full_like(losses, 1 / len(losses))
 
 
 class OnCells(Technique):
-    """A technique that learns the cells' colours themselves and projects them onto what can be printed."""
+    """A technique that learns the cells' colours themselves and projects them onto [0, 1]."""
 
     def __init__(self, start: Tensor, learning_rate: float | None = None, *, steps: int = 200, seed: int = 0) -> None:
         super().__init__(start, learning_rate, steps=steps, seed=seed)
@@ -69,7 +73,7 @@ class OnCells(Technique):
         return self._cells
 
     def _take_gradient(self) -> Tensor:
-        """What the backward pass left on the cells, which is cleared."""
+        """Return the cells' gradient and clear it."""
         gradient, self._cells.grad = self._cells.grad, None
         if gradient is None:
             raise RuntimeError("step() before backward()")
@@ -84,20 +88,20 @@ class OnCells(Technique):
 
 
 def shrinking(taken: int, steps: int) -> float:
-    """A factor on the step size that falls along a half cosine from 1 to 0.05 over a run of ``steps``."""
+    """Compute the factor on the step size: it falls along a half cosine from 1 to 0.05 over a run of ``steps``."""
     return 0.05 + 0.95 * (1 + math.cos(math.pi * min(taken / steps, 1.0))) / 2
 
 
 class GradientFree(Technique):
-    """A technique that asks for the losses of whole candidates: the victim gives predictions alone."""
+    """A technique that uses the losses of candidate patches, so that predictions alone suffice."""
 
     @abstractmethod
     def candidates(self) -> Tensor:
-        """Patches to be judged on the next batch: (P, 3, rows, columns), sRGB in [0, 1]."""
+        """Propose patches for the next batch: (P, 3, rows, columns), sRGB in [0, 1]."""
 
     @abstractmethod
     def tell(self, losses: Tensor) -> None:
-        """The candidates' losses (P,) on that batch."""
+        """Receive the candidates' losses (P,) on that batch."""
 
     def step(self) -> None:
         raise TypeError(f"{type(self).__name__} takes losses, not gradients")

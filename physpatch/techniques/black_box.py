@@ -1,4 +1,4 @@
-"""For a camera that gives predictions and no gradients."""
+"""Optimisation from predictions alone, without gradients."""
 
 from typing import ClassVar
 
@@ -10,44 +10,44 @@ from torch import Tensor, nn
 from physpatch.techniques.base import GradientFree
 
 _POPULATION = 12
-_INSIDE = 0.05  # start colours are kept this far from 0 and 1, where the sigmoid is flat
+_MARGIN = 0.05  # start colours are kept this far from 0 and 1, where the sigmoid is flat
 
 
 class BlackBox(GradientFree):
     """Separable CMA-ES (Ros and Hansen 2008, the ``cmaes`` library) on the logits of the cells.
 
-    A step judges a population of patches on one batch. The library's own state is not kept: the losses that it was told
-    are, and going on replays them, which gives the same candidates and takes no victim.
+    A step evaluates a population of patches on one batch. A checkpoint holds the losses of all steps instead of the library's
+    own state: resuming replays them, which gives the same candidates without running a victim.
     """
 
     name: ClassVar[str] = "black-box"
-    summary: ClassVar[str] = "CMA-ES on predictions alone, a population of patches a step"
-    default_learning_rate: ClassVar[float] = 1.0  # the first spread of the logits
+    summary: ClassVar[str] = "CMA-ES on predictions alone, a population of patches per step"
+    default_learning_rate: ClassVar[float] = 1.0  # the initial standard deviation of the logits
 
     def __init__(self, start: Tensor, learning_rate: float | None = None, *, steps: int = 200, seed: int = 0) -> None:
         super().__init__(start, learning_rate, steps=steps, seed=seed)
-        self._mean = nn.Parameter(torch.logit(start.clamp(_INSIDE, 1 - _INSIDE)), requires_grad=False)
+        self._mean = nn.Parameter(torch.logit(start.clamp(_MARGIN, 1 - _MARGIN)), requires_grad=False)
         self._start = self._mean.detach().clone()
-        self._asked: list[np.ndarray] = []
-        self._told: list[Tensor] = []
+        self._candidates: list[np.ndarray] = []
+        self._losses: list[Tensor] = []
         self._begin()
 
     def cells(self) -> Tensor:
         return self._mean.sigmoid()
 
     def candidates(self) -> Tensor:
-        return torch.stack([self._as_cells(one) for one in self._asked])
+        return torch.stack([self._as_cells(logits) for logits in self._candidates])
 
     def tell(self, losses: Tensor) -> None:
-        self._told.append(losses.detach().double().cpu())
-        self._strategy.tell(list(zip(self._asked, self._told[-1].tolist(), strict=True)))
+        self._losses.append(losses.detach().double().cpu())
+        self._strategy.tell(list(zip(self._candidates, self._losses[-1].tolist(), strict=True)))
         with torch.no_grad():
             self._mean.copy_(torch.from_numpy(self._strategy.mean.astype(np.float32)).reshape(self._mean.shape))
-        self._asked = [self._strategy.ask() for _ in range(_POPULATION)]
+        self._candidates = [self._strategy.ask() for _ in range(_POPULATION)]
 
     def state(self) -> dict[str, Tensor]:
-        told = torch.stack(self._told) if self._told else torch.zeros(0, _POPULATION, dtype=torch.float64)
-        return {"start": self._start.clone(), "told": told}
+        losses = torch.stack(self._losses) if self._losses else torch.zeros(0, _POPULATION, dtype=torch.float64)
+        return {"start": self._start.clone(), "told": losses}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self._start.copy_(state["start"])
@@ -58,10 +58,10 @@ class BlackBox(GradientFree):
     def _begin(self) -> None:
         start = self._start.cpu().double().flatten().numpy()
         self._strategy = SepCMA(start, self.learning_rate, seed=self.seed, population_size=_POPULATION)
-        self._told = []
+        self._losses = []
         with torch.no_grad():
             self._mean.copy_(self._start)
-        self._asked = [self._strategy.ask() for _ in range(_POPULATION)]
+        self._candidates = [self._strategy.ask() for _ in range(_POPULATION)]
 
     def _as_cells(self, logits: np.ndarray) -> Tensor:
         return torch.from_numpy(logits.astype(np.float32)).reshape(self._mean.shape).to(self._mean.device).sigmoid()

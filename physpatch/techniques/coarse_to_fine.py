@@ -1,4 +1,4 @@
-"""Large fields of colour first, single cells later."""
+"""Optimisation of large fields of colour first, of single cells later."""
 
 from typing import ClassVar
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 from physpatch.techniques.adam import Adam
 
-_FINEST_FROM = 0.5  # of the steps: when the single cells begin to move
+_FINEST_FROM = 0.5  # share of the steps after which single cells begin to move
 
 
 class CoarseToFine(Adam):
-    """Logits are a sum of grids, each twice as fine as the one before; the finer ones join one after another.
+    """Adam on a sum of grids of logits, each twice as fine as the previous one; the finer grids join one by one.
 
-    A coarse grid's gradient sums over many cells, so it moves whole fields that single cells, each pulled by noise of its
-    own, do not find together.
+    A coarse grid's gradient sums over many cells, so it moves whole fields, which single cells with their own noise do not
+    do together.
     """
 
     name: ClassVar[str] = "coarse-to-fine"
-    summary: ClassVar[str] = "adam on coarse fields of cells first, finer ones joining"
+    summary: ClassVar[str] = "Adam on coarse fields of cells first, finer ones later"
 
     def first_logits(self, start: Tensor) -> list[Tensor]:
         self._full = (start.shape[1], start.shape[2])

@@ -1,4 +1,4 @@
-"""Transforms that widen as the patch succeeds."""
+"""Transformations that widen as the patch succeeds."""
 
 from typing import ClassVar
 
@@ -8,16 +8,16 @@ from torch import Tensor
 from physpatch.records.eot_config import EotConfig
 from physpatch.techniques.adam import Adam
 
-_WIDER = 0.02  # of the whole range, after each step that succeeds often enough
-_OFTEN = 0.25  # of the batch
-_WHOLE_AFTER = 0.6  # of the steps: the last ones see what the patch is measured on, succeeded or not
+_WIDER = 0.02  # of the whole range, after each sufficiently successful step
+_OFTEN = 0.25  # share of the batch that makes a step sufficiently successful
+_WHOLE_AFTER = 0.6  # share of the steps after which the ranges are whole, as in the evaluation
 
 
 class Curriculum(Adam):
-    """Begins with no transformation; the EOT ranges open as success grows, and are whole for the last steps."""
+    """Adam that begins without transformations; the EOT ranges widen with success and are whole for the last steps."""
 
     name: ClassVar[str] = "curriculum"
-    summary: ClassVar[str] = "adam, with transformations that widen as success grows"
+    summary: ClassVar[str] = "Adam with transformations that widen as success grows"
 
     def __init__(self, start: Tensor, learning_rate: float | None = None, *, steps: int = 200, seed: int = 0) -> None:
         super().__init__(start, learning_rate, steps=steps, seed=seed)

@@ -1,4 +1,4 @@
-"""Several victims at once."""
+"""Optimisation against several victims at once."""
 
 from typing import ClassVar
 
@@ -8,14 +8,14 @@ from physpatch.techniques.adam import Adam
 
 
 class Ensemble(Adam):
-    """Adam on all victims' losses, each weighed by how much it still resists: a softmax over the losses.
+    """Adam on all victims' losses, weighted by a softmax over the losses, so that the most resistant victim counts most.
 
-    A plain mean, which any other technique takes when it is given several models, is content to fool the weakest victim;
+    The plain mean, which the other techniques use for several models, can be lowered by fooling the weakest victim alone;
     the softmax is a smooth worst case, as in min-max ensemble attacks (Wang et al. 2021, section 3).
     """
 
     name: ClassVar[str] = "ensemble"
-    summary: ClassVar[str] = "adam on several --model at once, the most resistant weighing most"
+    summary: ClassVar[str] = "Adam on several --model at once, the most resistant counting most"
     needs_several_victims: ClassVar[bool] = True
 
     def weigh(self, losses: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ _MOMENTUM = 0.9
 
 
 class Pgd(OnCells):
-    """MI-FGSM (Dong et al. 2018, algorithm 1) on the cells: momentum over L1-normalised gradients, its sign, projection.
+    """MI-FGSM (Dong et al. 2018, algorithm 1) on the cells: sign steps with momentum over L1-normalised gradients.
 
-    The step shrinks over the run along a half cosine, as a fixed step only circles about the optimum.
+    The cells are projected onto [0, 1]. The step size falls along a half cosine, as fixed steps circle around the optimum.
     """
 
     name: ClassVar[str] = "pgd"

@@ -1,4 +1,4 @@
-"""The original project's rule."""
+"""The update rule of the original project."""
 
 from typing import ClassVar
 
@@ -8,14 +8,14 @@ from physpatch.techniques.base import OnCells
 
 
 class Static(OnCells):
-    """Average the gradient over each cell and channel, step against its sign by its relative magnitude, stay printable.
+    """Steps against the sign of each cell's average gradient, by its relative magnitude, projected onto [0, 1].
 
-    The gradient that reaches a cell is the sum over its pixels; their average differs by one factor for all cells, which
-    dividing by the largest magnitude removes. So the learning rate is the change of the strongest cell, in sRGB units.
+    The gradient of a cell is the sum over its pixels. It differs from the average by the same factor for all cells, which
+    division by the largest magnitude removes. So the learning rate is the change of the strongest cell, in sRGB units.
     """
 
     name: ClassVar[str] = "static"
-    summary: ClassVar[str] = "the original rule: cell-averaged gradient, step by sign and magnitude"
+    summary: ClassVar[str] = "the original rule: steps by sign and magnitude of the cell-averaged gradient"
     default_learning_rate: ClassVar[float] = 0.05
 
     @torch.no_grad()

@@ -102,7 +102,7 @@ def test_cocos_json_says_the_same(folder: Path, tmp_path: Path) -> None:
     assert both[images[5]][0].box == pytest.approx(yolo[images[5]][0].box)
     coco["annotations"][0].pop("bbox")
     (folder / "annotations/instances.json").write_text(json.dumps(coco))
-    with pytest.raises(InputError, match="is not the JSON of COCO's annotations"):
+    with pytest.raises(InputError, match="is not a valid COCO annotation file"):
         read_annotations(folder, images, ())
 
 
@@ -112,7 +112,7 @@ def test_labels_that_cannot_be_used_say_why(folder: Path) -> None:
         photos_for(victim, str(folder), "bus")
     text = folder / "labels/train/03.txt"
     text.write_text("1 0.5 0.5 oops 0.1")
-    with pytest.raises(InputError, match=r"03.txt line 1: .* is not a class of the data and its box"):
+    with pytest.raises(InputError, match=r"03.txt line 1: .* is not a class and a box"):
         photos_for(victim, str(folder), "stop")
     text.write_text("7 0.5 0.5 0.1 0.1")
     with pytest.raises(InputError, match="the class from 0 to 1"):
@@ -178,10 +178,10 @@ def test_goals_and_scopes() -> None:
     alone = {"object": None, "object_from": "auto"}
     assert region(1, **alone) == ("appear", "patch") and region(1, scope="image", **alone) == ("appear", "image")
     assert region(None, **alone) == ("hide", "image")
-    for target, goal, words in ((1, "hide", "takes no target class"), (None, "appear", "needs a class to be found")):
+    for target, goal, words in ((1, "hide", "takes no target class"), (None, "appear", "needs a class to detect")):
         with pytest.raises(InputError, match=words):
             region(target, goal=goal)
-    with pytest.raises(InputError, match="goal relabel needs the object"):
+    with pytest.raises(InputError, match="goal relabel needs an object"):
         region(1, goal="relabel", **alone)
     with pytest.raises(InputError, match="goal appear is for detectors"):
         choose_objective("classify", 1, goal="appear")
@@ -233,5 +233,7 @@ def test_coco128_is_read_as_it_is_laid_out() -> None:
             assert -0.01 <= left < right <= 1.01 and -0.01 <= top < bottom <= 1.01
     part = str(COCO128 / "images/train2017")  # the yaml is found above it
     assert len(photos_for(victim, part, "bus")) >= 1
-    with pytest.raises(InputError, match=r"no 'stop sign' of the \d+ labelled in .* covers 1 % of its photograph"):
+    with pytest.raises(
+        InputError, match=r"none of the \d+ objects 'stop sign' labelled in .* covers 1 % of its photograph"
+    ):
         photos_for(victim, part, "stop sign")

@@ -63,7 +63,7 @@ def test_a_labels_file(tmp_path: Path) -> None:
     [
         ("file,label\na.png,1\n", "needs the columns file and class_index"),
         ("", "needs the columns"),
-        ("file,class_index\n,1\n", "line 2: no file is named"),
+        ("file,class_index\n,1\n", "line 2: the column file is empty"),
         ("file,class_index\na.png\n", "line 2: class_index None is not a number"),
         ("file,class_index\na.png,two\n", "line 2: class_index 'two' is not a number"),
         ("file,class_index\na.png,1\nb.png,3\n", "line 3: class_index 3 out of range; the model has classes 0 to 2"),
@@ -121,7 +121,7 @@ def test_as_many_folders_as_classes_are_taken_in_order(tmp_path: Path) -> None:
         picture(tmp_path / name / "x.png")
     assert [p.label for p in list_photos(str(tmp_path), NAMES)] == [0, 1, 2]
     picture(tmp_path / "n04/x.png")
-    with pytest.raises(InputError, match=r"folder 'n01' .* is no class of this model"):
+    with pytest.raises(InputError, match=r"folder 'n01' .* is not a class of this model"):
         list_photos(str(tmp_path), NAMES)
 
 

@@ -74,7 +74,7 @@ def test_photographs_easier_than_those_of_the_published_accuracy_are_cautioned_a
         caution = evaluate_patch(victim, held_out, harmless, **shown).to_dict()["caution"]
         assert (caution is not None) == cautious
     caution = evaluate_patch(replace(tiny_victim, published_accuracy=0.75), held_out, harmless, **shown).caution
-    assert caution is not None and "100.0 %" in caution and "75.0 % of ILSVRC's validation" in caution
+    assert caution is not None and "100.0 %" in caution and "validation photographs is 75.0 %" in caution
     assert load_victim("efficientnet_lite0").published_accuracy == 0.751
 
 

@@ -121,7 +121,7 @@ def test_boxes_are_those_of_the_outline() -> None:
         y, x = mask.nonzero(as_tuple=True)
         found = [x.min(), y.min(), x.max() + 1, y.max() + 1]
         assert box.tolist() == pytest.approx([float(n) for n in found], abs=2.0)
-    with pytest.raises(ValueError, match="no object"):
+    with pytest.raises(ValueError, match="has no carrier"):
         Placement(0.2).boxes(params, 200)
     with pytest.raises(ValueError, match="nothing to place"):
         Placement(0.2).compose(white, None, params)

@@ -133,7 +133,7 @@ def test_enough_clips_are_asked_for_and_not_more() -> None:
         assert half[1] <= margin < half[0]
         assert n == pytest.approx(samplesize_confint_proportion(rate, margin), rel=0.06)
     assert clips_needed(0.05, correlation=0.5) == pytest.approx(clips_needed(0.05) / 2, abs=1)
-    with pytest.raises(ValueError, match="cannot be"):
+    with pytest.raises(ValueError, match="margin must lie between"):
         clips_needed(0.0)
 
 

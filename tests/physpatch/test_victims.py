@@ -123,7 +123,7 @@ def test_unusable_weight_files_are_refused_and_never_run(tmp_path: Path, resnet5
             load_victim(model, weights=tmp_path / "hostile.pth")
     assert not witness.exists()
     for name in ("text.pth", "list.pth"):
-        with pytest.raises(InputError, match=r"not a plain file|holds no state dict"):
+        with pytest.raises(InputError, match=r"not a plain weights file|holds no state dict"):
             load_victim("efficientnet_lite0", weights=tmp_path / name)
     for model in ("vgg11", "efficientnet_lite0"):
         with pytest.raises(InputError, match=f"does not hold weights for {model}"):
@@ -161,7 +161,7 @@ def test_weights_that_cannot_be_had_name_the_cure(monkeypatch, tmp_path: Path) -
         monkeypatch.setattr(module, "reachable", lambda url: False)
     with pytest.raises(UnavailableError, match="--weights FILE, or use --model efficientnet_lite0"):
         load_victim("resnet50")
-    with pytest.raises(UnavailableError, match=r"download yolov8n\.pt elsewhere"):
+    with pytest.raises(UnavailableError, match=r"download yolov8n\.pt on another machine"):
         load_victim("yolov8n")
     said: list[str] = []
     assert load_victim("auto", say=said.append).name == "efficientnet_lite0"
@@ -324,7 +324,7 @@ def test_a_trusted_file_runs_what_it_carries(tmp_path: Path) -> None:
 
 
 def test_a_classifier_is_no_detector() -> None:
-    with pytest.raises(InputError, match="is a classifier; a detector is needed"):
+    with pytest.raises(InputError, match="is a classifier; give a detector"):
         load_detector("efficientnet_lite0")
 
 

@@ -1,6 +1,6 @@
-"""What the patch is trained to bring about. Every objective is minimised; terms are logged apart.
+"""The effects that a patch can be trained for. Every objective is minimised; its terms are logged separately.
 
-An objective is one module here with an ``ObjectiveFamily``, or a class behind an entry point ``physpatch.objectives``.
+An objective is a module here with an ``ObjectiveFamily``, or a class behind an entry point ``physpatch.objectives``.
 """
 
 from calibration.common.errors import InputError
@@ -15,37 +15,46 @@ __all__ = ["OBJECTIVES", "Objective", "ObjectiveFamily", "choose_goal", "choose_
 
 
 def choose_goal(goal: str, target: int | None, on_object: bool) -> str:
-    """What ``auto`` of ``config.GOALS`` means for a detector, or the goal itself.
+    """Resolve a goal of ``config.GOALS`` for a detector: ``auto`` is replaced, any other goal is checked.
+
+    Args:
+        goal: one of ``config.GOALS``.
+        target: index of the target class; None for none.
+        on_object: whether the patch lies on an object.
 
     Raises:
-        InputError: a goal that needs a target or an object and has none, or that has no use for the target.
+        InputError: the goal lacks its target or its object, or cannot have a target.
     """
     if goal == "auto":
         return Aim(goal, target=target).resolved(on_object)
     if goal == "hide" and target is not None:
         raise InputError("goal hide takes no target class; give --target none, or --goal relabel or appear")
     if goal != "hide" and target is None:
-        raise InputError(f"goal {goal} needs a class to be found; give --target")
+        raise InputError(f"goal {goal} needs a class to detect; give --target")
     if goal == "relabel" and not on_object:
-        raise InputError("goal relabel needs the object that is to be taken for something else; give --object")
+        raise InputError("goal relabel needs an object to detect as another class; give --object")
     return goal
 
 
 def choose_objective(
     task: Task, target: int | None, loss: str = "cross-entropy", *, goal: str = "auto", on_object: bool = False
 ) -> Objective:
-    """Choose the objective for a victim's task and a target class, or None for untargeted.
+    """Choose the objective for a victim's task.
 
-    ``goal`` is one of ``config.GOALS``, for detectors. ``on_object`` is for a detector before an object, the label being
-    the object's class.
+    Args:
+        task: the victim's.
+        target: index of the target class; None for an untargeted attack.
+        loss: name of an objective's family.
+        goal: one of ``config.GOALS``, for detectors.
+        on_object: whether the patch lies on an object that a detector should find; the labels are then the object's class.
 
     Raises:
-        InputError: no such loss, none of that name for detectors, or a goal that cannot be had.
+        InputError: no such loss, none of that name for detectors, or an impossible goal.
     """
     family = OBJECTIVES.find(loss)()
     if task == "detect":
         relabels = choose_goal(goal, target, on_object) == "relabel"
         return family.for_detector(target, relabels=relabels, on_object=on_object)
     if goal != "auto":
-        raise InputError(f"goal {goal} is for detectors, such as --model signs; a classifier is aimed by --target")
+        raise InputError(f"goal {goal} is for detectors, such as --model signs; aim at a classifier with --target")
     return family.for_classifier(target)

@@ -1,4 +1,4 @@
-"""What every objective offers, and every way of choosing one."""
+"""The interfaces of objectives and of their families."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Protocol
@@ -9,16 +9,16 @@ from calibration.common.errors import InputError
 
 
 class Objective(Protocol):
-    """Scores of a batch in, named loss terms out; their sum is minimised."""
+    """A loss on the scores of a batch, as named terms whose sum is minimised."""
 
     term_names: ClassVar[tuple[str, ...]]
 
     def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Scalar terms of the loss for scores (B, K) and true labels (B,)."""
+        """Compute the scalar terms of the loss for scores (B, K) and true labels (B,)."""
         ...
 
     def success(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Tell which images of the batch are fooled, as ``calibration.common.success`` says: (B,) bool.
+        """Tell which images of the batch fool the victim, as ``calibration.common.success`` defines it: (B,) bool.
 
         A detector's scores are those of the boxes that count, see ``physpatch.victims.boxes.judged_scores``.
         """
@@ -26,7 +26,7 @@ class Objective(Protocol):
 
 
 class ObjectiveFamily(ABC):
-    """Objectives of one idea: one for each thing that a patch may be to bring about.
+    """Objectives that share one loss, for each effect that a patch may have.
 
     Attributes:
         name: as in ``--objective NAME``.
@@ -38,17 +38,19 @@ class ObjectiveFamily(ABC):
 
     @abstractmethod
     def for_classifier(self, target: int | None) -> Objective:
-        """Make the objective towards a class, or away from the true one without a target."""
+        """Create the objective towards a class; without a target, away from the true class."""
 
     def for_detector(self, target: int | None, *, relabels: bool, on_object: bool) -> Objective:
-        """Make the objective before a detector.
+        """Create the objective for a detector.
 
         Args:
-            target: the class to be found; None hides.
-            relabels: the object's own class is not to be found besides.
-            on_object: the label is the class of an object, on which the patch lies.
+            target: the class to detect; None to hide.
+            relabels: whether the object's own class must also go undetected.
+            on_object: whether the patch lies on an object, whose class the labels give.
 
         Raises:
-            InputError: this family is for classifiers.
+            InputError: the family is for classifiers.
         """
-        raise InputError(f"objective {self.name} is for classifiers; a detector's scores are not in competition")
+        raise InputError(
+            f"objective {self.name} is for classifiers, as a detector's classes do not compete; give another --objective"
+        )

@@ -1,4 +1,4 @@
-"""Cross entropy, and what stands for it before a detector, whose scores are each for a sigmoid of its own."""
+"""Cross entropy, and its counterpart for detectors, where each score has its own sigmoid."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,14 +27,14 @@ class TargetedClassification:
 
 @dataclass(frozen=True)
 class UntargetedClassification:
-    """-log(1 - p) of the true class: unlike -cross entropy it stops pulling at images that are fooled already."""
+    """-log(1 - p) of the true class. Unlike the negative cross entropy, it fades on images that already fool the victim."""
 
     term_names: ClassVar[tuple[str, ...]] = ("true_class",)
 
     def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         true = scores.gather(1, labels[:, None])[:, 0]
-        others = scores.scatter(1, labels[:, None], -torch.inf).logsumexp(dim=1)
-        return {"true_class": F.softplus(true - others).mean()}
+        wrong = scores.scatter(1, labels[:, None], -torch.inf).logsumexp(dim=1)
+        return {"true_class": F.softplus(true - wrong).mean()}
 
     def success(self, scores: Tensor, labels: Tensor) -> Tensor:
         return scores.argmax(dim=1) != labels

@@ -1,4 +1,4 @@
-"""What a patch may do to a detector."""
+"""Effects of a patch on a detector."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +11,7 @@ from calibration.common.success import DETECTION_THRESHOLD
 
 @dataclass(frozen=True)
 class TargetedDetection:
-    """-log p of the target class's most confident box: a phantom appears."""
+    """-log p of the most confident box of the target class: a phantom appears."""
 
     target: int
     term_names: ClassVar[tuple[str, ...]] = ("appear",)
@@ -25,7 +25,7 @@ class TargetedDetection:
 
 @dataclass(frozen=True)
 class HideDetection:
-    """-log(1 - p) of the most confident box of any class: nothing is found."""
+    """-log(1 - p) of the most confident box of any class: nothing is detected."""
 
     term_names: ClassVar[tuple[str, ...]] = ("hide",)
 
@@ -38,7 +38,7 @@ class HideDetection:
 
 @dataclass(frozen=True)
 class HideObject:
-    """-log(1 - p) of the object's own class, about the object: what stands there is not found for what it is."""
+    """-log(1 - p) of the object's own class: the object is not detected as what it is."""
 
     term_names: ClassVar[tuple[str, ...]] = ("hide",)
 
@@ -51,7 +51,7 @@ class HideObject:
 
 @dataclass(frozen=True)
 class RelabelObject(HideObject):
-    """The object's own class is not found about it, and another is."""
+    """Hiding the object's own class and showing the target class in its place."""
 
     target: int
     term_names: ClassVar[tuple[str, ...]] = ("hide", "appear")

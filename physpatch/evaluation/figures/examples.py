@@ -1,4 +1,4 @@
-"""Photographs that a person looks at: what the patch did to some of them, and where the network looked."""
+"""Example pictures: the patch in some photographs, and the Grad-CAM heat of the answers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -38,18 +38,18 @@ _COMPARED_CONDITIONS = ("grey", "random", "patch")
 _SHOWN = 4
 _EOT_SHOWN = 16
 _ORDER_SEED = 0
-_SIGNED = ("similarity", "true_similarity", "deletion_gap")  # in [-1, 1]; all else is in [0, 1]
+_SIGNED = ("similarity", "true_similarity", "deletion_gap")  # in [-1, 1]; all others are in [0, 1]
 
-# One number for each photograph, under the path at which their mean is reported. Booleans are shares of photographs.
+# One number per photograph, under the path at which their mean is reported. Booleans become shares of photographs.
 _Values = dict[tuple[str, ...], NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """Photographs that count, under each condition: those right with the grey control, or all for a detector without objects.
+class _Views:
+    """Photographs that count, by condition: those right with the grey control, or all for a detector without objects.
 
-    Images are (B, 3, H, W), confidences (B, K), masks of the patch's area (B, H, W) in [0, 1], labels (B,). Of a patch on an
-    object, the confidences are those of a detector's boxes ``about`` it, (B, 4), and the labels its class.
+    Images are (B, 3, H, W), confidences (B, K), masks of the patch's area (B, H, W) in [0, 1], labels (B,). For a patch on an
+    object, the confidences are those of a detector's boxes on it, ``about`` (B, 4), and the labels are its class.
     """
 
     images: dict[str, Tensor]
@@ -64,72 +64,72 @@ class _Seen:
 
     @property
     def truth_is_known(self) -> bool:
-        """Whether the labels are classes of the victim's; a detector without objects has none."""
+        """Tell whether the labels are classes of the victim; a detector without objects has none."""
         return bool((self.labels >= 0).all())
 
     def top(self, condition: str) -> Tensor:
         return self.confidences[condition].argmax(dim=1)
 
     def right(self, condition: str) -> Tensor:
-        """Where the answer is the true class; for a detector, one that it is sure enough of."""
+        """Tell where the answer is the true class; for a detector, with sufficient confidence."""
         return _right(self.confidences[condition], self.labels, self.about is not None)
 
 
 def save_pictures(folder: Path, victim: Victim, scene: Scene, patch: Patch) -> dict[str, Any]:
-    """Write ``examples.png`` and ``gradcam.png`` into a run folder, and give the numbers behind the second.
+    """Write ``examples.png`` and ``gradcam.png`` into a run folder, and return the numbers behind the second.
 
-    The examples are rows of one photograph each: clean, grey, random and the patch at one pose, with the network's answer
-    above. They are the first photographs of the held-out set whose answer is right with the grey control: not chosen by
-    what the patch does to them. The panels show Grad-CAM for some that stay right and some that are fooled.
+    Each row of the examples is one photograph: clean, and with grey, random cells and the patch in one pose, under the
+    network's answers. They are the first held-out photographs that are right with the grey control, so they are not chosen
+    by the patch's effect. The Grad-CAM panel has some that stay right and some that fool the network.
 
     Returns:
-        As :func:`measure_heat`, without the deletion test, which takes longer than all else here.
+        The result of :func:`measure_heat` without the deletion test, which would take longest.
     """
-    seen = _look(victim, scene, patch)
-    heat = _heat(victim, seen) if len(seen) else {}
-    rows = [[_tile(victim, seen, c, i) for c in _SHOWN_CONDITIONS] for i in range(len(seen))[:_SHOWN]]
+    views = _look(victim, scene, patch)
+    heat = _heat(victim, views) if len(views) else {}
+    rows = [[_tile(victim, views, c, i) for c in _SHOWN_CONDITIONS] for i in range(len(views))[:_SHOWN]]
     save_panel(folder / "examples.png", rows, headings=("clean", "grey control", "random control", "patch"))
-    steady = seen.right("patch")
+    steady = views.right("patch")
     chosen = [i for kind in (steady, ~steady) for i in kind.nonzero()[: _SHOWN // 2, 0].tolist()]
-    _save_heat_panel(folder / "gradcam.png", victim, seen, heat, chosen)
-    return _heat_numbers([_heat_values(seen, heat)] if heat else [])
+    _save_heat_panel(folder / "gradcam.png", victim, views, heat, chosen)
+    return _heat_numbers([_heat_values(views, heat)] if heat else [])
 
 
 def measure_heat(victim: Victim, scenes: Iterable[Scene], patch: Patch) -> dict[str, Any]:
-    r"""Where the network looks and whether its answer hangs on that, over the photographs right with the grey control.
+    r"""Measure where the heat lies and whether answers depend on it, over photographs that are right with the grey control.
 
     Returns:
-        Means over photographs, and under ``ci95`` their intervals by the same keys; conditions are clean, grey, random, patch:
+        Means over photographs, and under ``ci95`` their intervals by the same keys. Conditions are clean, grey, random, patch.
 
-        - ``n``: photographs.
-        - ``patch_area``: share of the image that the patch's area is, what heat that ignores the patch would give.
+        - ``n``: number of photographs.
+        - ``patch_area``: the patch's share of the image, which is the expected share of heat that ignores the patch.
         - ``heat_in_patch`` by condition: share of the answer's heat inside the patch's area.
         - ``pointing`` by condition: share of photographs whose hottest pixel lies there.
-        - ``target_heat_in_patch`` for grey and patch: the same share of the target class's heat, whatever the answer is.
-        - ``similarity_to_target``: correlation of the heat of the patched photograph's answer with the target class's own on
-          the same photograph under the grey control; ``similarity_of_clean``: the same of the clean photograph's answer.
-          ``similarity_to_target_reached`` and ``_missed``: where the patch made the target the answer and where it did not,
-          of the ``n_reached`` and ``n_missed`` photographs where the grey control had not done so already. Where it was
-          reached both maps are of the target class on one photograph, so they resemble one another in any case:
-        - ``similarity_to_target_null`` says how much: the target class's own heat under random cells with that under grey.
-          ``similarity_to_target_same_class`` is the like under the patch.
-        - ``true_heat_in_patch`` for grey, random and patch: the share of the *true* class's heat inside the patch's area;
-          ``true_similarity`` for random and patch: the correlation of that heat with the one under grey.
+        - ``target_heat_in_patch`` for grey and patch: share of the target class's heat there, whatever the answer is.
+        - ``similarity_to_target``: correlation of the heat of the patched photograph's answer with that of the target class
+          on the same photograph with the grey control; ``similarity_of_clean``: the same for the clean photograph's answer.
+          ``similarity_to_target_reached`` and ``_missed``: the same where the patch did and did not make the target the
+          answer, over the ``n_reached`` and ``n_missed`` photographs where the grey control did not. Where it was reached,
+          both maps are of the target class on one photograph, so they are similar in any case.
+        - ``similarity_to_target_null`` measures that: the target class's heat with random cells, compared with grey.
+          ``similarity_to_target_same_class`` is the same for the patch.
+        - ``true_heat_in_patch`` for grey, random and patch: share of the *true* class's heat inside the patch's area;
+          ``true_similarity`` for random and patch: the correlation of that heat with the one with grey.
         - ``deletion``: area under the deletion curve of the answer on ``patch``\ ed and ``clean`` photographs by heat, and
-          in ``random_order`` and ``clean_random_order``; ``deletion_gap``: how much lower by heat, on the same photographs.
+          in ``random_order`` and ``clean_random_order``; ``deletion_gap``: how much lower it is by heat.
     """
     generator = torch.Generator().manual_seed(_ORDER_SEED)
-    parts = []
+    batches = []
     for scene in scenes:
-        if len(seen := _look(victim, scene, patch)):
-            heat = _heat(victim, seen)
-            parts.append(_heat_values(seen, heat) | _deletion_values(victim, seen, heat, generator))
-    return _heat_numbers(parts)
+        if len(views := _look(victim, scene, patch)):
+            heat = _heat(victim, views)
+            batches.append(_heat_values(views, heat) | _deletion_values(victim, views, heat, generator))
+    return _heat_numbers(batches)
 
 
 def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch: Patch, config: TrainConfig) -> None:
-    """A panel of 16 draws of the run's transformations, each with the numbers that made it."""
-    generator = torch.Generator().manual_seed(config.optimisation.seed)
+    """Draw a panel of 16 samples of the run's transformations, each with its parameters."""
+    generator = torch.Generator().manual_seed(config.seed)
     chosen = torch.randint(len(photographs), (_EOT_SHOWN,), generator=generator)
     size, placement, objects = victim.preprocessing.size, Placement.of(config), photographs.objects
     images = photographs.central(size)[chosen].float() / 255
@@ -150,7 +150,7 @@ def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch
     save_panel(path, [tiles[i : i + 4] for i in range(0, _EOT_SHOWN, 4)])
 
 
-def _look(victim: Victim, scene: Scene, patch: Patch) -> _Seen:
+def _look(victim: Victim, scene: Scene, patch: Patch) -> _Views:
     images, coverage = {"clean": scene.bare}, scene.coverage(patch)
     for name in ("grey", "random", "patch"):
         images[name] = scene.showing(patch if name == "patch" else patch.control(name))
@@ -161,10 +161,10 @@ def _look(victim: Victim, scene: Scene, patch: Patch) -> _Seen:
         confidences = {
             name: victim.confidences(scores_about(victim, batch, objects)).cpu() for name, batch in images.items()
         }
-    fair = torch.ones(len(labels), dtype=torch.bool)  # a detector's answer is no one class
+    fair = torch.ones(len(labels), dtype=torch.bool)  # a detector's answer is not a single class
     if victim.task == "classify" or objects is not None:
         fair = _right(confidences["grey"], labels, objects is not None)
-    return _Seen(
+    return _Views(
         {name: batch[fair] for name, batch in images.items()},
         {name: values[fair] for name, values in confidences.items()},
         coverage[fair, 0].cpu().numpy(),
@@ -179,70 +179,70 @@ def _right(confidences: Tensor, labels: Tensor, on_object: bool) -> Tensor:
     return (top == labels) & (best >= DETECTION_THRESHOLD) if on_object else top == labels
 
 
-def _heat(victim: Victim, seen: _Seen) -> dict[str, NDArray[np.float32]]:
-    """Heat of the answer under each condition, and of the target and the true class with patch and controls: (B, H, W) each."""
+def _heat(victim: Victim, views: _Views) -> dict[str, NDArray[np.float32]]:
+    """Compute the heat of the answer under each condition, and of the target and true class with patch and controls."""
     with grad_cam(victim) as cam:
-        heat = {c: cam(seen.images[c], seen.top(c).tolist(), seen.about) for c in _SHOWN_CONDITIONS}
-        if seen.target is not None:
-            aimed = [seen.target] * len(seen)
-            heat |= {f"target {c}": cam(seen.images[c], aimed, seen.about) for c in _COMPARED_CONDITIONS}
-        if seen.truth_is_known:
-            true = seen.labels.tolist()
-            heat |= {f"true {c}": cam(seen.images[c], true, seen.about) for c in _COMPARED_CONDITIONS}
+        heat = {c: cam(views.images[c], views.top(c).tolist(), views.about) for c in _SHOWN_CONDITIONS}
+        if views.target is not None:
+            aimed = [views.target] * len(views)
+            heat |= {f"target {c}": cam(views.images[c], aimed, views.about) for c in _COMPARED_CONDITIONS}
+        if views.truth_is_known:
+            true = views.labels.tolist()
+            heat |= {f"true {c}": cam(views.images[c], true, views.about) for c in _COMPARED_CONDITIONS}
     return heat
 
 
-def _heat_values(seen: _Seen, heat: dict[str, NDArray[np.float32]]) -> _Values:
-    values: _Values = {("patch_area",): seen.mask.mean(axis=(1, 2), dtype=np.float64)}
+def _heat_values(views: _Views, heat: dict[str, NDArray[np.float32]]) -> _Values:
+    values: _Values = {("patch_area",): views.mask.mean(axis=(1, 2), dtype=np.float64)}
     for c in _SHOWN_CONDITIONS:
-        values["heat_in_patch", c] = np.array(list(map(heat_share, heat[c], seen.mask)))
-        values["pointing", c] = np.array(list(map(points_inside, heat[c], seen.mask)))
-    if seen.target is not None:
+        values["heat_in_patch", c] = np.array(list(map(heat_share, heat[c], views.mask)))
+        values["pointing", c] = np.array(list(map(points_inside, heat[c], views.mask)))
+    if views.target is not None:
         for c in ("grey", "patch"):
-            values["target_heat_in_patch", c] = np.array(list(map(heat_share, heat[f"target {c}"], seen.mask)))
+            values["target_heat_in_patch", c] = np.array(list(map(heat_share, heat[f"target {c}"], views.mask)))
         similarity = np.array(list(map(heat_similarity, heat["patch"], heat["target grey"])))
-        reached = (seen.top("patch") == seen.target).numpy()
-        tried = (seen.top("grey") != seen.target).numpy()
+        reached = (views.top("patch") == views.target).numpy()
+        tried = (views.top("grey") != views.target).numpy()
         values["similarity_to_target",] = similarity
         for name, c in (("similarity_to_target_null", "random"), ("similarity_to_target_same_class", "patch")):
             values[name,] = _similarities(heat[f"target {c}"], heat["target grey"])
         values["similarity_to_target_reached",] = similarity[tried & reached]
         values["similarity_to_target_missed",] = similarity[tried & ~reached]
         values["similarity_of_clean",] = _similarities(heat["clean"], heat["target grey"])
-    if seen.truth_is_known:
+    if views.truth_is_known:
         for c in _COMPARED_CONDITIONS:
-            values["true_heat_in_patch", c] = np.array(list(map(heat_share, heat[f"true {c}"], seen.mask)))
+            values["true_heat_in_patch", c] = np.array(list(map(heat_share, heat[f"true {c}"], views.mask)))
         for c in ("random", "patch"):
             values["true_similarity", c] = _similarities(heat[f"true {c}"], heat["true grey"])
     return values
 
 
-def _similarities(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.array(list(map(heat_similarity, ones, others)))
+def _similarities(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.array(list(map(heat_similarity, first, second)))
 
 
 def _deletion_values(
-    victim: Victim, seen: _Seen, heat: dict[str, NDArray[np.float32]], generator: torch.Generator
+    victim: Victim, views: _Views, heat: dict[str, NDArray[np.float32]], generator: torch.Generator
 ) -> _Values:
     values: _Values = {}
-    unknowing = random_heat(seen.mask.shape, generator)
+    baseline = random_heat(views.mask.shape, generator)
     for condition, control in (("patch", "random_order"), ("clean", "clean_random_order")):
-        images, answer = seen.images[condition], seen.top(condition)
+        images, answer = views.images[condition], views.top(condition)
         by_heat, at_random = (
-            deletion_auc(victim, images, h, answer, seen.about).numpy() for h in (heat[condition], unknowing)
+            deletion_auc(victim, images, h, answer, views.about).numpy() for h in (heat[condition], baseline)
         )
         values["deletion", condition], values["deletion", control] = by_heat, at_random
         values["deletion_gap", condition] = at_random - by_heat
     return values
 
 
-def _heat_numbers(parts: Sequence[_Values]) -> dict[str, Any]:
-    """Means and intervals of what was measured on each photograph, over all parts of the photographs."""
-    if not parts:
+def _heat_numbers(batches: Sequence[_Values]) -> dict[str, Any]:
+    """Compute means and intervals of the values of all photographs."""
+    if not batches:
         return {"n": 0}
-    numbers: dict[str, Any] = {"n": sum(len(part["patch_area",]) for part in parts), "ci95": {}}
-    for path in parts[0]:
-        values = np.concatenate([part[path] for part in parts])
+    numbers: dict[str, Any] = {"n": sum(len(batch["patch_area",]) for batch in batches), "ci95": {}}
+    for path in batches[0]:
+        values = np.concatenate([batch[path] for batch in batches])
         outcome = path[0].removeprefix("similarity_to_target_")
         if outcome in ("reached", "missed"):
             numbers[f"n_{outcome}"] = len(values)
@@ -255,8 +255,8 @@ def _heat_numbers(parts: Sequence[_Values]) -> dict[str, Any]:
 def _interval(values: NDArray[Any], lowest: float) -> Interval | None:
     if values.dtype == bool:
         return wilson(int(values.sum()), len(values)).ci95
-    known = mean_interval(values)
-    return known and (max(lowest, known[1][0]), min(1.0, known[1][1]))
+    estimate = mean_interval(values)
+    return estimate and (max(lowest, estimate[1][0]), min(1.0, estimate[1][1]))
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], value: object) -> None:
@@ -266,13 +266,13 @@ def _put(tree: dict[str, Any], path: tuple[str, ...], value: object) -> None:
 
 
 def _save_heat_panel(
-    path: Path, victim: Victim, seen: _Seen, heat: dict[str, NDArray[np.float32]], chosen: Sequence[int]
+    path: Path, victim: Victim, views: _Views, heat: dict[str, NDArray[np.float32]], chosen: Sequence[int]
 ) -> None:
     def row(i: int) -> list[Tile]:
         tiles = []
         for condition in ("clean", "patch"):
-            tile = _tile(victim, seen, condition, i)
-            share = heat_share(heat[condition][i], seen.mask[i])
+            tile = _tile(victim, views, condition, i)
+            share = heat_share(heat[condition][i], views.mask[i])
             caption = f"heat in the patch's area: {100 * share:.0f} %"
             tiles += [tile, Tile(heat_overlay(tile.picture, heat[condition][i]), caption)]
         return tiles
@@ -281,11 +281,11 @@ def _save_heat_panel(
     save_panel(path, [row(i) for i in chosen], headings=headings)
 
 
-def _tile(victim: Victim, seen: _Seen, condition: str, i: int) -> Tile:
-    top, confidence = int(seen.top(condition)[i]), float(seen.confidences[condition][i].max())
-    picture = (seen.images[condition][i].permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+def _tile(victim: Victim, views: _Views, condition: str, i: int) -> Tile:
+    top, confidence = int(views.top(condition)[i]), float(views.confidences[condition][i].max())
+    picture = (views.images[condition][i].permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
     words = f"{victim.categories[top]} {100 * confidence:.0f} %"
-    if seen.about is not None and confidence < DETECTION_THRESHOLD:
-        words = f"not found ({words})"
-    judged = victim.task == "classify" or seen.about is not None
-    return Tile(np.ascontiguousarray(picture), words, judged and not bool(seen.right(condition)[i]))
+    if views.about is not None and confidence < DETECTION_THRESHOLD:
+        words = f"not detected ({words})"
+    judged = victim.task == "classify" or views.about is not None
+    return Tile(np.ascontiguousarray(picture), words, judged and not bool(views.right(condition)[i]))

@@ -1,4 +1,4 @@
-"""Heat on pictures, and pictures in videos."""
+"""Heat maps over pictures, and videos of pictures."""
 
 from contextlib import AbstractContextManager, nullcontext, suppress
 from fractions import Fraction
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from calibration.common.errors import PhyspatchError
 
-_TICKS = 1000  # a second
-_FRAGMENT_S = 1.0  # what a killed process can lose
+_TICKS = 1000  # per second
+_FRAGMENT_S = 1.0  # seconds of video that a killed process can lose
 
 
 def heat_overlay(picture: NDArray[np.uint8], heat: NDArray[np.float32], strength: float = 0.45) -> NDArray[np.uint8]:
@@ -24,20 +24,22 @@ def heat_overlay(picture: NDArray[np.uint8], heat: NDArray[np.float32], strength
 
 
 class VideoFile(AbstractContextManager["VideoFile"]):
-    """An H.264 MP4 in which each picture has its own time. It is written in fragments of a second: what was written of it can
-    be played even where the process was killed."""
+    """An H.264 MP4 in which each picture has its own time.
+
+    It is written in fragments of a second, so that it can be played even if the process is killed.
+    """
 
     def __init__(self, path: Path, size_wh: tuple[int, int], fps: float, *, fast: bool = False) -> None:
-        """Open it.
+        """Open the file.
 
         Args:
             path: of the file.
-            size_wh: in pixels; made even, as the encoder wants it. Pictures of other shapes are fitted in.
-            fps: about how many a second will come.
-            fast: cheap to encode, for recording as it happens; else small.
+            size_wh: width and height in pixels, rounded to even numbers for the encoder. Other pictures are fitted in.
+            fps: approximate number of pictures per second.
+            fast: encode quickly, for live recording; otherwise the file is smaller.
 
         Raises:
-            PhyspatchError: it cannot be written.
+            PhyspatchError: the file cannot be written.
         """
         self._width, self._height = (max(2, side // 2 * 2) for side in size_wh)
         self._written_ms, self._last_key_ms, self._fps = -1, -_TICKS, fps
@@ -55,12 +57,16 @@ class VideoFile(AbstractContextManager["VideoFile"]):
 
     def __exit__(self, *exception: object) -> None:
         failed = exception[:1] != (None,)
-        with suppress(PhyspatchError) if failed else nullcontext():  # the first failure is the one to tell
+        with suppress(PhyspatchError) if failed else nullcontext():  # the first failure is the one to report
             self._write(None)
             self._file.close()
 
     def add(self, picture: NDArray[np.uint8], time_s: float | None = None) -> None:
-        """Append an (H, W, 3) RGB uint8 picture, shown from ``time_s`` on, by default when the one before is over."""
+        """Append an (H, W, 3) RGB uint8 picture, shown from ``time_s`` on; by default, after the previous one.
+
+        Raises:
+            PhyspatchError: the file cannot be written.
+        """
         if time_s is None:
             time_s = 0.0 if self._written_ms < 0 else self._written_ms / _TICKS + 1 / self._fps
         self._written_ms = max(self._written_ms + 1, round(time_s * _TICKS))
@@ -75,11 +81,11 @@ class VideoFile(AbstractContextManager["VideoFile"]):
             self._file.mux(self._stream.encode(frame))
         except (av.error.FFmpegError, OSError) as error:
             raise PhyspatchError(
-                f"the video cannot be written any further ({error}); the part before is kept"
+                f"the video cannot be written any further ({error}); the part so far is kept"
             ) from error
 
     def _fitted(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The picture at the video's size: cut by a pixel, or, where a camera changed its format, between black bars."""
+        """Fit a picture to the video's size: crop a pixel, or, where a camera changed its format, add black bars."""
         height, width = picture.shape[:2]
         if (width // 2 * 2, height // 2 * 2) == (self._width, self._height):
             return np.ascontiguousarray(picture[: self._height, : self._width])

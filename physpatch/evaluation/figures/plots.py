@@ -1,4 +1,4 @@
-"""Pictures of a run: the loss, examples with labels, Grad-CAM panels, the evolution of the patch."""
+"""Plots of a run: the loss, panels of captioned pictures, the evolution of the patch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from physpatch.evaluation.figures.pictures import VideoFile
 _VIDEO_SIDE_PX = 480
 _VIDEO_FPS = 15
 _HOLD_FRAMES = 15  # the finished patch stays on screen for a second
-GOOD, BAD, AIM = "#0072B2", "#D55E00", "#000000"  # Okabe and Ito's colours, told apart by colour-blind eyes
+GOOD, BAD, AIM = "#0072B2", "#D55E00", "#000000"  # from Okabe and Ito's palette for colour-blind readers
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a panel: (H, W, 3) RGB uint8, a caption, and whether the caption tells of a wrong answer."""
+    """One picture of a panel: (H, W, 3) RGB uint8, its caption, and whether the caption states a wrong answer."""
 
     picture: NDArray[np.uint8]
     caption: str
@@ -30,7 +30,7 @@ class Tile:
 
 
 def save_loss_plot(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Loss and share of fooled training images over the steps."""
+    """Plot the loss and the share of fooled training images over the steps; ``rows`` are those of ``metrics.csv``."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     steps = [row["step"] for row in rows]
     left = figure.add_subplot()
@@ -57,7 +57,7 @@ def save_loss_plot(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def save_panel(path: Path, rows: Sequence[Sequence[Tile]], *, headings: Sequence[str] = ()) -> None:
-    """A grid of captioned pictures; ``headings`` stand above the columns."""
+    """Draw a grid of captioned pictures, with ``headings`` above the columns."""
     if not rows:
         blank = np.full((64, 64, 3), 255, np.uint8)
         rows, headings = [[Tile(blank, "no photograph was recognised\nwith the grey control")]], ()
@@ -68,7 +68,7 @@ def save_panel(path: Path, rows: Sequence[Sequence[Tile]], *, headings: Sequence
         for x in range(columns):
             axis = axes[y][x]
             axis.set_axis_off()
-            axis.set(xticks=[], yticks=[])  # or matplotlib lays out ticks that it does not draw
+            axis.set(xticks=[], yticks=[])  # otherwise matplotlib makes room for ticks that it does not draw
             if x < len(row):
                 axis.imshow(row[x].picture)
                 heading = f"{headings[x]}\n" if y == 0 and x < len(headings) else ""
@@ -77,15 +77,15 @@ def save_panel(path: Path, rows: Sequence[Sequence[Tile]], *, headings: Sequence
 
 
 def save_evolution(path: Path, history: Sequence[NDArray[np.uint8]]) -> None:
-    """The patch over the iterations as an MP4.
+    """Write an MP4 of the patch over the steps; ``history`` holds cells (rows, columns, 3), RGB uint8.
 
     Raises:
-        PhyspatchError: it cannot be written.
+        PhyspatchError: the file cannot be written.
     """
     frames = [*history, *[history[-1]] * _HOLD_FRAMES]
     rows, columns = history[0].shape[:2]
     cell = max(1, _VIDEO_SIDE_PX // max(rows, columns))
-    size = (columns * cell // 2 * 2, rows * cell // 2 * 2)  # encoders want even sides
+    size = (columns * cell // 2 * 2, rows * cell // 2 * 2)  # encoders need even sides
     with atomic_path(path) as temporary, VideoFile(temporary, size, _VIDEO_FPS) as video:
         for cells in frames:
             video.add(cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST))
