@@ -667,7 +667,7 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
         (("print", "RUN", "--paper", "papyrus"), ["unknown paper 'papyrus'"]),
         (("print", "nowhere"), ["no run nowhere"]),
         (("print",), ["no run yet under runs/", "physpatch train --eot"]),
-        (("print", "CUT"), ["patch.json is not whole JSON"]),
+        (("print", "CUT"), ["patch.json is not valid JSON"]),
         (("train", "--grid", "0x0"), ["grid 0x0 is not usable"]),
         (("train", "--grid", "ten"), ["grid 'ten' not understood"]),
         (("train", "--area", "2"), ["area 2.0 out of range"]),
