@@ -320,7 +320,7 @@ def test_print_measured_is_stored_until_the_sheet_changes(demo: Path, command, m
     assert "no longer holds" in command("print", run, "--out", "sheet.pdf", "--size", "9cm").out
     assert not (tmp_path / "sheet.measured.json").exists()
     command("print", run, "--out", "sheet.pdf", "--measured", "50x99mm").assert_refused(
-        "can't be rulers of 100 x 100 mm"
+        "rulers of 100 x 100 mm cannot measure"
     )
 
 
