@@ -1,6 +1,6 @@
-"""The door: gather the rooms' commands, hand them what other rooms do for them, and turn errors into one line.
+"""The command line: collect the commands of all packages, connect them, and turn errors into one line.
 
-A command is imported when it runs: torch alone takes seconds, and ``--help`` and ``print`` need none of it.
+Commands are imported when they run, because importing torch takes seconds and ``--help`` and ``print`` do not need it.
 """
 
 import errno
@@ -24,48 +24,44 @@ if TYPE_CHECKING:
 CALIBRATE_COMMANDS = {
     "sheet": LazyCommand(
         "printouts.commands:calibrate_sheet",
-        "Write the sheets to film: a ChArUco board for the lens, a chart of 100 colours for printer and camera.",
+        "Print the calibration sheets as a PDF.",
     ),
     "camera": LazyCommand(
         "captures.commands.calibrate:calibrate_camera",
-        "Measure the lens: film the ChArUco page from all sides, near and far, into the corners of the picture.",
+        "Measure the lens from views of the ChArUco board.",
     ),
     "colour": LazyCommand(
         "captures.commands.calibrate:calibrate_colour",
-        "Measure what printer and camera make of colours: film the chart under the light that you will use.",
+        "Measure the colours of printer and camera under one light.",
     ),
     "show": LazyCommand(
         "captures.commands.calibrate:calibrate_show",
-        "Show what a rig profile holds, and write pictures of its colours beside it.",
+        "Show a rig profile and save pictures of its colours.",
     ),
 }
 COMMANDS = {
     "train": LazyCommand("physpatch.commands.train:train", "Train a patch and measure it on held-out photographs."),
     "bench": LazyCommand(
         "physpatch.commands.bench:bench",
-        "Compare techniques, networks, grids, areas and targets in one table; interrupted, it goes on where it stopped.",
+        "Compare techniques, networks, grids, areas and targets.",
     ),
     "evaluate": LazyCommand(
         "physpatch.commands.evaluate:evaluate",
-        "Measure a patch beside a plain grey and a random-colour one at the same poses.",
+        "Measure a patch against grey and random-colour controls.",
     ),
-    "models": LazyCommand(
-        "physpatch.commands.models:models", "Show what can be loaded here, and where its weights come from."
-    ),
-    "print": LazyCommand(
-        "printouts.commands:print_", "Write the patch as a PDF to scale. RUN is a run folder or a patch.json."
-    ),
+    "models": LazyCommand("physpatch.commands.models:models", "List the models that can be loaded, and their weights."),
+    "print": LazyCommand("printouts.commands:print_", "Print a patch to scale as a PDF."),
     "live": LazyCommand(
         "captures.commands.live:live",
-        "Put frames of a camera through the models; q or Ctrl-C ends it, and what was captured is kept.",
+        "Run the models on camera frames and record a session.",
     ),
     "report": LazyCommand(
         "captures.commands.report:report",
-        "Write one self-contained HTML file with numbers, intervals and pictures; of several folders, a comparison.",
+        "Write an HTML report of a run or session, or compare several.",
     ),
     "demo": LazyCommand(
         "captures.commands.demo:demo",
-        "Train, print, film and report, offline, on embedded weights and photographs: a few minutes on two cores.",
+        "Train, print, film and report offline, in a few minutes.",
     ),
 }
 
@@ -78,13 +74,13 @@ COMMANDS = {
 @click.version_option(physpatch.__version__, prog_name="physpatch")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Does an adversarial patch still work when it is printed and a camera looks at it? Measure it on your own models.
+    """Measure whether adversarial patches still fool your models when they are printed and filmed by a real camera.
 
     \b
-    physpatch demo                      the whole loop, offline
+    physpatch demo                      run all steps, offline
     physpatch train --eot               train a 10x10 patch
-    physpatch print --size 10cm         a PDF to scale
-    physpatch live --source 0           before a camera
+    physpatch print --size 10cm         print it to scale
+    physpatch live --source 0           film it with a camera
     """
     from physpatch.commands.workflows import Workflows
 
@@ -93,7 +89,7 @@ def cli(context: click.Context) -> None:
 
 @cli.group(cls=LazyGroup, lazy=CALIBRATE_COMMANDS)
 def calibrate() -> None:
-    """Measure your printer and camera."""
+    """Measure your printer and your camera."""
 
 
 def _config_from_session(
@@ -119,7 +115,7 @@ def _print_run(
 
 
 def main() -> None:
-    """Run the command line; every foreseeable error is one line on standard error and exit code 2."""
+    """Run the command line; print each expected error as one line on standard error and exit with code 2."""
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
@@ -138,7 +134,7 @@ def main() -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno == errno.ENOSPC:
-            reason += "; what was written before is kept"
+            reason += "; files written before are kept"
         _fail(f"{error.filename}: {reason}" if error.filename else reason)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):

@@ -1,4 +1,4 @@
-"""Millimetres to PDF."""
+"""Print patches, controls, signs and calibration targets to PDF, to scale."""
 
 from importlib import import_module
 from typing import Any

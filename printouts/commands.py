@@ -1,4 +1,4 @@
-"""``physpatch print`` and ``physpatch calibrate sheet``: what leaves on paper."""
+"""The commands ``physpatch print`` and ``physpatch calibrate sheet``."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from calibration.common.cli_types import FILE, JSON_OPTION, LENGTH_MM, TextType, folders_in
+from calibration.common.cli_types import FILE, JSON_OPTION, LENGTH_MM, TextType, run_argument
 from calibration.common.console import output_json, print_table, progress_bar, say
 from calibration.common.errors import InputError
 from calibration.sheet.layout import CUTS, SheetLayout
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _paper(text: str) -> str:
-    page_size_mm(text)  # refuses what is no paper
+    page_size_mm(text)  # raises for an invalid size
     return text
 
 
@@ -33,64 +33,63 @@ _PAPER_OPTION = click.option(
     default="a4",
     show_default=True,
     metavar="|".join(PAGES_MM) + "|WxH",
-    help="The page, or a size like 300x500mm.",
+    help="Paper size: a name, or a size such as 300x500mm.",
 )
-_OPEN_OPTION = click.option("--open", "open_it", is_flag=True, help="Show the PDF in the system's viewer.")
+_OPEN_OPTION = click.option("--open", "open_it", is_flag=True, help="Open the PDF in the system's viewer.")
 
 
 @click.command("print")
-@click.argument(
-    "run", required=False, metavar="[RUN]", type=TextType("run", suggest=folders_in(RUNS_FOLDER), files=True)
-)
+@run_argument(RUNS_FOLDER)
 @click.option(
     "--size",
     "size_mm",
     type=LENGTH_MM,
     default=PATCH_SIZE,
     show_default=True,
-    help="Longer side of the patch, in mm, cm, m or in; larger than the paper it becomes a poster to glue. On a sign, the "
-    "sign's width.",
+    help="Longer side of the patch, in mm, cm, m or in. If it is larger than the paper, a poster of several pages is "
+    "printed. With --object, the width of the sign.",
 )
 @click.option(
     "--object",
     "carrier",
     type=TextType("object", suggest=lambda: (name.replace(" ", "-") for name in SIGNS)),
     metavar="SIGN",
-    help="Print a sign to scale, stop, yield, no-entry …: alone, and with a RUN also with its patch on it. Default: the "
-    "sign that the RUN was trained on.",
+    help="Print a sign to scale, such as stop, yield or no-entry: alone and, with a RUN, also with its patch. Default: "
+    "the sign that the RUN was trained on.",
 )
 @_PAPER_OPTION
-@click.option("--controls", is_flag=True, help=f"Add a sheet for each control: {', '.join(CONTROLS)}.")
+@click.option("--controls", is_flag=True, help=f"Add one sheet per control: {', '.join(CONTROLS)}.")
 @click.option(
     "--cut",
     type=click.Choice(CUTS),
     default=CUTS[0],
     show_default=True,
-    help="Cut around the markers, or cut out the patch alone as a square or circle for objects and stickers.",
+    help="Cut around the markers, or cut out only the patch, as a square or a circle, for objects and stickers.",
 )
 @click.option(
     "--bleed",
     "bleed_mm",
     type=LENGTH_MM,
     metavar="LENGTH",
-    help="How far the colours of a cut-out run over the cut. Default: 2mm.",
+    help="How far the colours of a cut-out extend over the cut. Default: 2mm.",
 )
 @click.option(
     "--verify",
     type=FILE,
     metavar="FILE.pdf",
-    help="Measure that PDF instead of writing one: lengths, markers, colours.",
+    help="Check lengths, markers and colours of this PDF instead of writing one.",
 )
 @click.option(
     "--measured",
     "measured_mm",
     type=TextType("extent", parse_extent_mm),
     metavar="WxH",
-    help="Note what the printed rulers measure, across and down, like 99.2x99.4mm; used as the true size from then on.",
+    help="Save the measured lengths of the printed rulers, across and down, such as 99.2x99.4mm. Sessions then use the "
+    "true size.",
 )
 @_OPEN_OPTION
 @JSON_OPTION
-@click.option("--out", type=FILE, metavar="FILE.pdf", help="Default: sheet.pdf in the run's folder.")
+@click.option("--out", type=FILE, metavar="FILE.pdf", help="The PDF to write. Default: sheet.pdf in the run folder.")
 def print_(
     run: str | None,
     size_mm: float,
@@ -105,7 +104,9 @@ def print_(
     json_out: str | None,
     out: Path | None,
 ) -> None:
-    """Write the patch as a PDF to scale. RUN is a run folder or a patch.json.
+    """Print a patch to scale as a PDF.
+
+    RUN is a run folder or a patch.json. Default: the latest run.
 
     \b
     physpatch print --size 10cm
@@ -125,27 +126,33 @@ def print_(
         if verify is not None:
             _verify(path, run, json_out)
         elif measured_mm is None:
-            shown = CONTROLS if controls else ()
+            kinds = CONTROLS if controls else ()
             _print_run(
-                find_run(run), size_mm, path, json_out, carrier, paper=paper, controls=shown, cut=cut, bleed_mm=bleed_mm
+                find_run(run), size_mm, path, json_out, carrier, paper=paper, controls=kinds, cut=cut, bleed_mm=bleed_mm
             )
     if open_it:
         _show_file(path)
 
 
 @click.command("sheet")
-@click.option(
-    "--size", "size_mm", type=LENGTH_MM, help="Longer side of board and chart. Default: the largest that fits."
-)
+@click.option("--size", "size_mm", type=LENGTH_MM, help="Longer side of board and chart. Default: as large as fits.")
 @_PAPER_OPTION
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Shuffles the chart's colours.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed for the order of the chart's colours.",
+)
 @_OPEN_OPTION
 @JSON_OPTION
 @click.option("--out", type=FILE, default=Path("calibration.pdf"), show_default=True, metavar="FILE.pdf")
 def calibrate_sheet(
     size_mm: float | None, paper: str, seed: int, open_it: bool, json_out: str | None, out: Path
 ) -> None:
-    """Write the sheets to film: a ChArUco board for the lens, a chart of 100 colours for printer and camera.
+    """Print the calibration sheets as a PDF.
+
+    Page 1 is a ChArUco board for the lens, page 2 a chart of 100 colours for printer and camera.
 
     \b
     physpatch calibrate sheet
@@ -162,7 +169,7 @@ def calibrate_sheet(
 def _print_run(
     folder: Path, size_mm: float, path: Path, json_out: str | None, carrier: str | None, *, paper: str, **sheet: Any
 ) -> None:
-    """Print a run's patch with its controls, and beside it the bare sign that it lies on."""
+    """Print a run's patch with its controls and, in a second PDF, the bare sign."""
     from printouts.run_sheets import print_run
 
     config = load_run_config(folder) or TrainConfig()
@@ -177,7 +184,7 @@ def _print_bare_sign(carrier: str, size_mm: float, path: Path, paper: str) -> No
     from printouts.sheet_pdf import print_sign
 
     print_sign(carrier, size_mm, path, paper=paper)
-    say(f"{path}: the {carrier} sign alone, {size_mm:g} mm wide, to cut out along its outline")
+    say(f"{path}: the {carrier} sign alone, {size_mm:g} mm wide; cut it out along its outline")
 
 
 def _note_measured(path: Path, measured_mm: tuple[float, float]) -> None:
@@ -185,37 +192,37 @@ def _note_measured(path: Path, measured_mm: tuple[float, float]) -> None:
 
     note = store_measured(path, measured_mm)
     across, down = measured_mm
-    click.echo(f"{note}: rulers of {across:g} x {down:g} mm; sessions take the sheets at their true size from now on")
+    click.echo(f"{note}: rulers of {across:g} x {down:g} mm; sessions now use the true size of the sheets")
 
 
 def _show_printed(path: Path, paper: str, layouts: Sequence[SheetLayout], json_out: str | None) -> None:
-    """Say what was written, beside a picture of it."""
+    """Save a preview and describe what was written."""
     from calibration.sheet.pdf_reader import forget_measured
     from printouts.preview import save_preview
 
     picture = save_preview(path)
     forgotten = forget_measured(path)
     if json_out != "-":
-        place, pages = layouts[0].patch, sum(layout.pages for layout in layouts)
+        patch, pages = layouts[0].patch, sum(layout.pages for layout in layouts)
         click.echo(
-            f"{path}: {place.width_mm:g} x {place.height_mm:g} mm on {paper.upper()}, {pages} page{'s' * (pages > 1)}"
-            f"{', to be glued as page 1 shows' if layouts[0].tiles else ''}; preview in {picture.name}"
+            f"{path}: {patch.width_mm:g} x {patch.height_mm:g} mm on {paper.upper()}, {pages} page{'s' * (pages > 1)}"
+            f"{', to assemble as page 1 shows' if layouts[0].tiles else ''}; preview in {picture.name}"
         )
         click.echo(
-            "Print at 100 % (actual size) and measure both rulers; where they are off: physpatch print --measured WxH"
+            "Print at 100 % (actual size) and measure both rulers. If they are off, run: physpatch print --measured WxH"
         )
         if forgotten:
-            click.echo("What was measured on the earlier print no longer holds: measure the rulers of the new one.")
+            click.echo("The measurement of the earlier print no longer applies: measure the rulers of the new print.")
     output_json(json_out, [asdict(layout) for layout in layouts])
 
 
 def _show_file(path: Path) -> None:
     if click.launch(str(path)):
-        say(f"no viewer found on this machine: open {path} yourself")
+        say(f"no viewer found on this machine: open {path} manually")
 
 
 def _verify(path: Path, run: str | None, json_out: str | None) -> None:
-    """Measure a PDF, show what came out, and fail where something is out of bounds."""
+    """Measure a PDF, show the results, and raise if a value is out of tolerance."""
     from printouts.verification import verify_sheets
 
     patch = _patch_to_compare(path, run)
@@ -224,17 +231,15 @@ def _verify(path: Path, run: str | None, json_out: str | None) -> None:
     if json_out != "-":
         headings = ("sheet", "pages", "patch, mm", "rulers, mm", "markers", "QR", "colour error")
         print_table(headings, map(_proof_row, proofs))
-        click.echo(f"colours compared with {'patch.json' if patch else 'what the PDF says of itself'}, in 8-bit steps")
+        click.echo(f"colours compared with {'patch.json' if patch else 'those stored in the PDF'}, in 8-bit steps")
     output_json(json_out, [proof.to_dict() for proof in proofs])
     problems = [f"{proof.kind}: {problem}" for proof in proofs for problem in proof.problems]
     if problems:
-        raise InputError(
-            f"{path} is not what it should be: {'; '.join(problems)}; print it anew with `physpatch print`"
-        )
+        raise InputError(f"{path} failed the check: {'; '.join(problems)}; print it again with `physpatch print`")
 
 
 def _patch_to_compare(path: Path, run: str | None) -> Patch | None:
-    """Load the patch of the run that was named, or of the latest where the PDF shows it."""
+    """Load the patch of the named run, or of the latest run if the PDF shows its patch."""
     from calibration.sheet.pdf_reader import carried_layouts
 
     if run:

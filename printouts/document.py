@@ -1,4 +1,4 @@
-"""The PDF around the pages: metadata that lets a sheet describe itself, colour intent, no scaling."""
+"""The PDF document: layout metadata, colour intent and no scaling."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,18 +11,24 @@ from reportlab.pdfgen.canvas import Canvas
 from calibration.common.files import atomic_path
 from calibration.sheet.layout import SheetLayout, layouts_to_json
 
-_ICC_DATE, _ICC_ID = slice(24, 36), slice(84, 100)  # header fields that would differ from day to day
+_ICC_DATE, _ICC_ID = slice(24, 36), slice(84, 100)  # header fields that change with the date
 
 
 @contextmanager
 def new_document(out: Path, title: str, layouts: Sequence[SheetLayout]) -> Iterator[Canvas]:
-    """A canvas whose PDF appears at ``out`` when the block ends well; the same input gives the same bytes."""
+    """Yield a canvas, and write its PDF to ``out`` if the block succeeds; equal input gives equal bytes.
+
+    Args:
+        out: the PDF.
+        title: of the document.
+        layouts: of the sheets, which the metadata stores.
+    """
     with atomic_path(out) as temporary:
         canvas = Canvas(str(temporary), invariant=True)
         canvas.setTitle(title)
         canvas.setCreator("physpatch")
         canvas.setKeywords(layouts_to_json(tuple(layouts)))
-        # A hint that not every printer dialogue heeds: hence the rulers.
+        # Not every print dialog respects this hint, so sheets also have rulers.
         canvas.setViewerPreference("PrintScaling", "None")
         _declare_srgb(canvas)
         yield canvas
@@ -30,10 +36,9 @@ def new_document(out: Path, title: str, layouts: Sequence[SheetLayout]) -> Itera
 
 
 def _declare_srgb(canvas: Canvas) -> None:
-    """Say by an output intent that the fills are sRGB.
+    """Declare the colours as sRGB with an output intent.
 
-    What a file can carry ends there: the printer's driver turns them into ink as it likes, which is what
-    `calibrate colour` measures.
+    The printer driver still converts them to ink in its own way, which `calibrate colour` measures.
     """
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[_ICC_DATE] = b"\x07\xd0\x00\x01\x00\x01" + bytes(6)

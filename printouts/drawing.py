@@ -1,4 +1,4 @@
-"""Drawing in millimetres from the top left, the coordinates of ``calibration.sheet.layout``, on a reportlab canvas."""
+"""Draw on a reportlab canvas in the coordinates of ``calibration.sheet.layout``: millimetres from the top left."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from calibration.sheet.road_signs import Sign, sign
 
 GREY = 0.45
 HAIR_MM = 0.15
-# Each cell and module reaches under the next one, or renderers that smooth edges leave hairlines between them.
+# Each cell and module extends under the next one, because renderers that smooth edges leave hairlines otherwise.
 _CELL_OVERLAP_MM = 1.0  # half a cell at most
 _MODULE_OVERLAP_MM = 0.05
 _TICKS_MM = {10: 3.2, 5: 2.4, 1: 1.6}
@@ -26,7 +26,7 @@ _TICKS_MM = {10: 3.2, 5: 2.4, 1: 1.6}
 
 @contextmanager
 def page_in_mm(canvas: Canvas, page_mm: tuple[float, float]) -> Iterator[None]:
-    """One page of this size, drawn in millimetres from its top left corner."""
+    """Add a page of ``page_mm`` (width, height) and draw the block on it, in millimetres from its top left corner."""
     canvas.setPageSize((page_mm[0] * mm, page_mm[1] * mm))
     canvas.saveState()
     canvas.translate(0, page_mm[1] * mm)
@@ -38,7 +38,7 @@ def page_in_mm(canvas: Canvas, page_mm: tuple[float, float]) -> Iterator[None]:
 
 @contextmanager
 def moved(canvas: Canvas, x_mm: float, y_mm: float, scale: float = 1.0) -> Iterator[None]:
-    """Draw the block from another origin, larger or smaller."""
+    """Draw the block with another origin and scale."""
     canvas.saveState()
     canvas.translate(x_mm, y_mm)
     canvas.scale(scale, scale)
@@ -47,7 +47,14 @@ def moved(canvas: Canvas, x_mm: float, y_mm: float, scale: float = 1.0) -> Itera
 
 
 def draw_sheet(canvas: Canvas, layout: SheetLayout, cells: NDArray[np.uint8], window: Rect | None = None) -> None:
-    """Draw all of a sheet but words and rulers; only what falls into ``window`` where one is given."""
+    """Draw a sheet without its text and rulers.
+
+    Args:
+        canvas: in the coordinates of the sheet.
+        layout: of the sheet.
+        cells: (rows, columns, 3) sRGB uint8.
+        window: the part of the sheet to draw; None draws all of it.
+    """
     canvas.saveState()
     if window is not None:
         _clip(canvas, window)
@@ -67,11 +74,11 @@ def draw_sheet(canvas: Canvas, layout: SheetLayout, cells: NDArray[np.uint8], wi
 
 
 def draw_sign(canvas: Canvas, drawn: Sign, place: Rect) -> None:
-    """A sign's shapes, as wide as the rectangle."""
+    """Draw a sign in ``place``, as wide as the rectangle."""
     for shape in drawn.shapes:
         red, green, blue = (c / 255 for c in shape.colour)
         canvas.setFillColorRGB(red, green, blue)
-        for points in shape.polygons:  # a path each: within one, those that turn the other way would be holes
+        for points in shape.polygons:  # separate paths, because in one path opposite orientations would cut holes
             at = points * place.width_mm + (place.x_mm, place.y_mm)
             path = canvas.beginPath()
             path.moveTo(*at[0])
@@ -82,13 +89,16 @@ def draw_sign(canvas: Canvas, drawn: Sign, place: Rect) -> None:
 
 
 def marker_bits(marker_id: int) -> NDArray[np.bool_]:
-    """The (6, 6) modules of a marker, black rim included; True is white."""
+    """Return the modules of a marker, (6, 6), including its black border; True is white."""
     dictionary = cv2.aruco.getPredefinedDictionary(ARUCO_DICTIONARY)
     return cv2.aruco.generateImageMarker(dictionary, marker_id, MARKER_MODULES) > 0
 
 
 def draw_modules(canvas: Canvas, place: Rect, black: NDArray[np.bool_]) -> None:
-    """Square modules, (n, n), on white; neighbours in a row are one rectangle and all are one path: no hairlines."""
+    """Draw square modules (n, n) on white; True is black.
+
+    Neighbours in a row form one rectangle and all rectangles one path, which avoids hairlines.
+    """
     module = place.width_mm / len(black)
     path = canvas.beginPath()
     for row, line in enumerate(black):
@@ -97,11 +107,11 @@ def draw_modules(canvas: Canvas, place: Rect, black: NDArray[np.bool_]) -> None:
             below = _MODULE_OVERLAP_MM if row < len(black) - 1 and black[row + 1, start:end].all() else 0.0
             path.rect(place.x_mm + start * module, place.y_mm + row * module, (end - start) * module, module + below)
     canvas.setFillGray(0)
-    canvas.drawPath(path, stroke=0, fill=1, fillMode=FILL_NON_ZERO)  # so the overlaps stay black
+    canvas.drawPath(path, stroke=0, fill=1, fillMode=FILL_NON_ZERO)  # keeps the overlaps black
 
 
 def draw_ruler(canvas: Canvas, place: Rect, *, upright: bool) -> None:
-    """Ticks of 1 mm; the line lies on the side of the rectangle that faces the patch."""
+    """Draw a ruler with ticks of 1 mm; its line is on the side of ``place`` that faces the patch."""
     canvas.setStrokeGray(0)
     canvas.setLineWidth(HAIR_MM)
     length = round(place.height_mm if upright else place.width_mm)
@@ -120,10 +130,10 @@ def draw_ruler(canvas: Canvas, place: Rect, *, upright: bool) -> None:
 
 
 def ruler_words(layout: SheetLayout) -> str:
-    """What to do with the rulers."""
+    """Return the instruction for the rulers that is printed on a sheet."""
     lengths = {f"{layout.ruler_x.width_mm:g}", f"{layout.ruler_y.height_mm:g}"}
     must = f"Both rulers must measure {lengths.pop()} mm" if len(lengths) == 1 else "Check both rulers"
-    return f"{must}; if not, note what they measure: physpatch print --measured"
+    return f"{must}; if they do not, enter their lengths: physpatch print --measured"
 
 
 def draw_text(
@@ -138,10 +148,10 @@ def draw_text(
     room_mm: float | None = None,
     align: str = "centre",
 ) -> None:
-    """Words with their base line at ``y_mm``, made smaller where they would pass ``room_mm``."""
+    """Draw text with its baseline at ``y_mm``, in a smaller size if it would be wider than ``room_mm``."""
     canvas.saveState()
     canvas.translate(x_mm, y_mm)
-    canvas.scale(1, -1)  # the page's mirrored axis is mirrored back for them
+    canvas.scale(1, -1)  # undo the page's mirrored y axis
     if upright:
         canvas.rotate(90)
     canvas.setFillGray(grey)
@@ -152,7 +162,7 @@ def draw_text(
 
 
 def draw_line(canvas: Canvas, line: Rect, *, halo: bool = False) -> None:
-    """A thin black line, given as a rectangle without breadth; with a white halo where it may lie on dark colours."""
+    """Draw a thin black line, given as a rectangle of zero width or height; a white halo makes it visible on dark colours."""
     for grey, width in ((1.0, 0.9), (0.0, HAIR_MM)) if halo else ((0.0, HAIR_MM),):
         canvas.setStrokeGray(grey)
         canvas.setLineWidth(width)
@@ -160,7 +170,7 @@ def draw_line(canvas: Canvas, line: Rect, *, halo: bool = False) -> None:
 
 
 def _exact(canvas: Canvas, rect: Rect) -> PDFPathObject:
-    """A rectangle with a second one inside it as one path: PDFium, and with it Chrome, rounds a lone one to whole pixels."""
+    """A rectangle with a second one inside, as one path: PDFium, and so Chrome, rounds a single one to whole pixels."""
     path = canvas.beginPath()
     x, y, width, height = rect.x_mm, rect.y_mm, rect.width_mm, rect.height_mm
     path.rect(x, y, width, height)
@@ -175,7 +185,7 @@ def _clip(canvas: Canvas, window: Rect) -> None:
 
 
 def _draw_cells(canvas: Canvas, layout: SheetLayout, cells: NDArray[np.uint8], window: Rect | None) -> None:
-    """Flat colours to the edge of the patch; a cut-out's outer cells go on into the bleed."""
+    """Flat colours to the edge of the patch; the outer cells of a cut-out extend into the bleed."""
     place, cell, bleed = layout.patch, layout.cell_mm, layout.bleed_mm
     rows, columns = layout.grid
     canvas.saveState()
@@ -193,7 +203,7 @@ def _draw_cells(canvas: Canvas, layout: SheetLayout, cells: NDArray[np.uint8], w
             left, top = own.x_mm - (bleed if column == 0 else 0), own.y_mm - (bleed if row == 0 else 0)
             right = own.right_mm + (under if column < columns - 1 else bleed)
             bottom = own.bottom_mm + (under if row < rows - 1 else bleed)
-            # 8-bit steps must survive being written as decimals: c / 255 with reportlab's six digits does.
+            # c / 255 with reportlab's six digits converts back to the same 8-bit value.
             red, green, blue = (int(c) / 255 for c in cells[row, column])
             canvas.setFillColorRGB(red, green, blue)
             canvas.drawPath(
@@ -212,7 +222,7 @@ def _draw_board_markers(canvas: Canvas, layout: SheetLayout) -> None:
 
 
 def _draw_cut(canvas: Canvas, layout: SheetLayout) -> None:
-    """A dashed line on white paper, a hairline for a circle; a square cut-out has its crop marks alone, which stay outside."""
+    """A dashed line on white paper, a hairline for a circle, and only crop marks, outside the cut, for a square cut-out."""
     cut = layout.cut
     canvas.saveState()
     canvas.setStrokeGray(GREY + 0.25)

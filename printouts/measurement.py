@@ -1,7 +1,7 @@
-"""Lengths and colours of a rasterised sheet.
+"""Measure lengths and colours of a rasterised sheet.
 
-Edges are located to a fraction of a pixel: between two flat areas the blended pixels say by their value how far the edge
-has come, so the first moment of the profile is the edge itself.
+Edges are located to a fraction of a pixel: the value of a pixel that blends two flat areas gives the position of the edge
+in it, so the first moment of the profile is the position of the edge.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from calibration.sheet.layout import Rect, SheetLayout
 
 _CONTRAST = 24  # 8-bit steps; weaker edges are not measured
 _WINDOW_PX = 6
-_LINES = 12  # cell rows or columns along which edges are measured, at most
-_LONG_TICKS_MM = (2.6, 3.0)  # so far from a ruler's line only the ticks of 10 mm reach
-_CLEAR_MM = 1.0  # around a seam, whose dashed line is no edge of the patch
-_BOARD_RIM = 0.06  # of a square: past its marker
+_LINES = 12  # most cell rows or columns along which edges are measured
+_LONG_TICKS_MM = (2.6, 3.0)  # distances from a ruler's line that only the ticks of 10 mm reach
+_CLEAR_MM = 1.0  # around a seam, whose dashed line is not an edge of the patch
+_BOARD_RIM = 0.06  # of a square: outside its marker
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class RasterPage:
     Attributes:
         raster: (H, W, 3) RGB uint8.
         layout: of the sheet.
-        shift_mm: from the sheet's millimetres to the page's.
-        part, printed: what of the sheet shows here in the end, and what is printed, as in ``calibration.sheet.layout.Tile``.
+        shift_mm: from coordinates of the sheet to those of the page.
+        part, printed: the parts of the sheet that are visible and printed here, as in ``calibration.sheet.layout.Tile``.
     """
 
     raster: NDArray[np.uint8]
@@ -38,7 +38,7 @@ class RasterPage:
 
     @classmethod
     def of(cls, raster: NDArray[np.uint8], layout: SheetLayout, number: int) -> "RasterPage":
-        """Page ``number`` of the sheet: 0 for a sheet of one page, from 1 for the tiles of a poster."""
+        """Build the page ``number`` of a sheet: 0 for a sheet of one page, from 1 for the tiles of a poster."""
         if not layout.tiles:
             whole = Rect(0, 0, *layout.page_mm)
             return cls(raster, layout, (0.0, 0.0), whole, whole)
@@ -48,7 +48,7 @@ class RasterPage:
 
 
 def worst_step(page: RasterPage, cells: NDArray[np.uint8]) -> int:
-    """The largest difference of a pixel in the middle half of a cell from that cell's colour, in 8-bit steps."""
+    """Return the largest difference of a pixel in the middle half of a cell from that cell's colour, in 8-bit steps."""
     layout, per_mm = page.layout, _per_mm(page.raster, page.layout)
     worst = 0
     for row, column in np.ndindex(layout.grid):
@@ -58,13 +58,17 @@ def worst_step(page: RasterPage, cells: NDArray[np.uint8]) -> int:
         inner = part.shifted(*page.shift_mm).grown(-0.25 * min(part.width_mm, part.height_mm))
         left, right = int(inner.x_mm * per_mm[0]), int(inner.right_mm * per_mm[0])
         top, bottom = int(inner.y_mm * per_mm[1]), int(inner.bottom_mm * per_mm[1])
-        seen = page.raster[top : bottom + 1, left : right + 1].astype(np.int16)
-        worst = max(worst, int(np.abs(seen - cells[row, column].astype(np.int16)).max()))
+        pixels = page.raster[top : bottom + 1, left : right + 1].astype(np.int16)
+        worst = max(worst, int(np.abs(pixels - cells[row, column].astype(np.int16)).max()))
     return worst
 
 
 def stretches(page: RasterPage, cells: NDArray[np.uint8], axis: int) -> list[float]:
-    """Measured over planned length along x (axis 0) or y (1), on several lines of cells; empty where no edge shows."""
+    """Measure the ratio of measured to planned length along x (axis 0) or y (1), on several lines of cells.
+
+    Returns:
+        One ratio per line; empty if no edges are visible.
+    """
     layout = page.layout
     colours = (cells if axis == 0 else cells.transpose(1, 0, 2)).astype(np.int16)
     raster = page.raster if axis == 0 else page.raster.transpose(1, 0, 2)
@@ -75,7 +79,7 @@ def stretches(page: RasterPage, cells: NDArray[np.uint8], axis: int) -> list[flo
     aside = _BOARD_RIM if layout.kind == "board" else 0.5
     middles = [start_line + (i + aside) * layout.cell_mm for i in range(len(colours))]
     lines = [i for i, at in enumerate(middles) if low_line <= at <= high_line]
-    found = []
+    ratios = []
     for i in lines[:: max(1, len(lines) // _LINES)]:
         line = raster[round((middles[i] + offset_line) * per_mm_line)]
         edges = []
@@ -84,12 +88,12 @@ def stretches(page: RasterPage, cells: NDArray[np.uint8], axis: int) -> list[flo
             if edge is not None:
                 edges.append((place, edge / per_mm - offset))
         if len(edges) >= 2:
-            found.append((edges[-1][1] - edges[0][1]) / (edges[-1][0] - edges[0][0]))
-    return found
+            ratios.append((edges[-1][1] - edges[0][1]) / (edges[-1][0] - edges[0][0]))
+    return ratios
 
 
 def ruler_mm(raster: NDArray[np.uint8], layout: SheetLayout, axis: int) -> float:
-    """The distance of the outermost ticks of the ruler along x (axis 0) or y (1); 0 where they are not there."""
+    """Measure the distance in mm between the outermost ticks of the ruler along x (axis 0) or y (1); 0 without ticks."""
     per_mm, per_mm_line = _per_mm(raster, layout)[:: 1 if axis == 0 else -1]
     picture = raster if axis == 0 else raster.transpose(1, 0, 2)
     near, far = _LONG_TICKS_MM
@@ -112,9 +116,9 @@ def ruler_mm(raster: NDArray[np.uint8], layout: SheetLayout, axis: int) -> float
 def _borders(
     page: RasterPage, axis: int, start: float, colours: NDArray[np.int16], line_at: float
 ) -> list[tuple[float, NDArray[np.int16], NDArray[np.int16]]]:
-    """Where along a line of cells the colour changes, in the sheet's millimetres, with the colours before and after.
+    """The colour changes along a line of cells: position in mm on the sheet, colour before and after.
 
-    The ends are where the print ends: the patch with its bleed, or the edge of a tile.
+    The ends are those of the print: the patch with its bleed, or the edge of a tile.
     """
     layout, cell = page.layout, page.layout.cell_mm
     paper = np.full(3, 255, dtype=np.int16)
@@ -127,9 +131,9 @@ def _borders(
         for i in range(1, len(colours))
         if low + _CLEAR_MM / 2 < start + i * cell < high - _CLEAR_MM / 2 and abs(start + i * cell - seam) > _CLEAR_MM
     ]
-    if layout.carrier_rect is not None:  # what lies around the patch is a sign's picture
+    if layout.carrier_rect is not None:  # the patch is surrounded by the sign
         return inner
-    if layout.cut_shape == "circle":  # its outline is round: only straight borders inside it can be measured
+    if layout.cut_shape == "circle":  # only straight borders inside the outline can be measured
         center = layout.cut.corners_mm.mean(axis=0)
         radius = min(layout.cut.width_mm, layout.cut.height_mm) / 2 - _CLEAR_MM
         return [b for b in inner if np.hypot(b[0] - center[axis], line_at - center[1 - axis]) < radius]
@@ -143,7 +147,7 @@ def _borders(
 def _edge_px(
     line: NDArray[np.uint8], near_px: float, before: NDArray[np.int16], after: NDArray[np.int16]
 ) -> float | None:
-    """Where a line of pixels (W, 3) passes from one flat colour to another; None where they are too much alike."""
+    """The position at which a line of pixels (W, 3) changes from one flat colour to another; None if they are too similar."""
     channel = int(np.abs(after - before).argmax())
     step = float(after[channel] - before[channel])
     left = round(near_px) - _WINDOW_PX
@@ -154,7 +158,7 @@ def _edge_px(
 
 
 def _flat(layout: SheetLayout, part: Rect) -> bool:
-    """Whether a part of a cell is one colour: a board's white squares hold markers, a circle ends within some cells."""
+    """Whether a part of a cell has one colour: a board's white squares hold markers, and a circle cuts through cells."""
     if layout.kind == "board":
         return False
     if layout.cut_shape != "circle":
@@ -169,5 +173,5 @@ def _span(rect: Rect, axis: int) -> tuple[float, float]:
 
 
 def _per_mm(raster: NDArray[np.uint8], layout: SheetLayout) -> tuple[float, float]:
-    """Pixels a millimetre across and down: a page is stretched to whole pixels."""
+    """Pixels per millimetre, across and down; they differ because a page is rounded to whole pixels."""
     return raster.shape[1] / layout.paper_mm[0], raster.shape[0] / layout.paper_mm[1]

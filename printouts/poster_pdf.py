@@ -1,4 +1,4 @@
-"""A sheet larger than the page: an assembly map and the tiles, each with what is needed to glue it in place."""
+"""Draw a poster, a sheet larger than the page: an assembly map and tiles with marks for assembly."""
 
 from reportlab.pdfgen.canvas import Canvas
 
@@ -8,16 +8,16 @@ from calibration.sheet.tiling import OVERLAP_MM
 from physpatch.records.patch_file import Patch
 from printouts.drawing import GREY, draw_line, draw_ruler, draw_sheet, draw_text, moved, page_in_mm, ruler_words
 
-_CROSS_MM = 5.0  # an arm of a registration cross
+_CROSS_MM = 5.0  # length of an arm of a registration cross
 _MAP_TOP_MM = 46.0
 _STEPS = (
-    "Begin at A1. Cut each page along its left and top edge, from cross to cross; row A and column 1 need no cut there.",
-    "Lay the cut edge on the dashed line of its neighbour, so that the crosses meet, and glue it over the overlap.",
+    "Start with A1. Cut each page along its left and top edges, from cross to cross, except at the edges of the poster.",
+    "Align the cut edge with the dashed line of its neighbour so that the crosses meet, then glue it onto the overlap.",
 )
 
 
 def draw_poster(canvas: Canvas, layout: SheetLayout, patch: Patch, title: str) -> None:
-    """The map and all tiles of one sheet."""
+    """Draw the assembly map and all tiles of one sheet, a page each."""
     with page_in_mm(canvas, layout.paper_mm):
         _draw_map(canvas, layout, patch, title)
     for tile in layout.tiles:
@@ -29,7 +29,7 @@ def _draw_map(canvas: Canvas, layout: SheetLayout, patch: Patch, title: str) -> 
     width, _ = layout.paper_mm
     room = width - 2 * MARGIN_MM - 8
     draw_text(canvas, width / 2, 12, title, size_mm=4, room_mm=room)
-    whole = f"poster of {len(layout.tiles)} pages, {layout.page_mm[0]:.0f} x {layout.page_mm[1]:.0f} mm when glued"
+    whole = f"poster of {len(layout.tiles)} pages, {layout.page_mm[0]:.0f} x {layout.page_mm[1]:.0f} mm when assembled"
     draw_text(canvas, width / 2, 18, whole, size_mm=3.2, room_mm=room)
     for number, step in enumerate((f"Print every page at 100 % (actual size). {ruler_words(layout)}", *_STEPS)):
         draw_text(canvas, width / 2, 26 + 5 * number, step, size_mm=2.6, grey=GREY, room_mm=room)
@@ -68,7 +68,7 @@ def _draw_tile(canvas: Canvas, layout: SheetLayout, patch: Patch, tile: Tile) ->
 
 
 def _draw_overlaps(canvas: Canvas, layout: SheetLayout, tile: Tile, part: Rect, printed: Rect) -> None:
-    """Dashed seam lines within the overlap, where the neighbour will hide them, and the neighbours' names."""
+    """Dashed seam lines in the overlap, where the neighbouring page covers them, and the names of the neighbours."""
     number = layout.tiles.index(tile)
     columns = sum(t.part.y_mm == tile.part.y_mm for t in layout.tiles)
     canvas.saveState()
@@ -85,7 +85,7 @@ def _draw_overlaps(canvas: Canvas, layout: SheetLayout, tile: Tile, part: Rect, 
 
 
 def _draw_crosses(canvas: Canvas, layout: SheetLayout, tile: Tile, part: Rect) -> None:
-    """A cross on every inner corner of the tile, its arms outside the part that shows."""
+    """A cross at every inner corner of the tile, with its arms outside the visible part."""
     left, top = tile.part.x_mm > 0, tile.part.y_mm > 0
     right = tile.part.right_mm < layout.page_mm[0] - 1e-6
     bottom = tile.part.bottom_mm < layout.page_mm[1] - 1e-6
@@ -98,7 +98,7 @@ def _draw_crosses(canvas: Canvas, layout: SheetLayout, tile: Tile, part: Rect) -
 
 
 def _arm(x: float, y: float, dx: float, dy: float) -> Rect:
-    """A line from 0.5 mm off the corner, outward."""
+    """An outward line that starts 0.5 mm from the corner."""
     off_x, off_y = (0.5 if dx > 0 else -0.5 if dx else 0.0), (0.5 if dy > 0 else -0.5 if dy else 0.0)
     return Rect(x + off_x, y + off_y, dx - off_x, dy - off_y)
 
@@ -109,7 +109,7 @@ def _edges(place: Rect) -> tuple[Rect, ...]:
 
 
 def _pill(canvas: Canvas, x_mm: float, y_mm: float, words: str, size_mm: float) -> None:
-    """Words on a white ground, readable on any colour."""
+    """Text on a white background, readable on any colour."""
     width = canvas.stringWidth(words, "Helvetica", size_mm) + 0.8 * size_mm
     canvas.setFillGray(1)
     canvas.roundRect(x_mm - width / 2, y_mm - 1.05 * size_mm, width, 1.4 * size_mm, 0.3 * size_mm, stroke=0, fill=1)

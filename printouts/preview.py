@@ -1,4 +1,4 @@
-"""A picture of a PDF's pages, to look at without a PDF reader."""
+"""Save a preview picture of a PDF."""
 
 import math
 from pathlib import Path
@@ -14,11 +14,11 @@ _DPI, _DPI_OF_MANY = 100, 50
 _MOST_PAGES = 12
 _GAP_PX = 12
 _GROUND = 150
-_MOST_PX = 2400  # on a side of the whole picture
+_MOST_PX = 2400  # longest side of the whole picture
 
 
 def save_preview(pdf: Path) -> Path:
-    """Write the first pages of ``pdf``, twelve at most, side by side as a PNG of the same name; returns its path."""
+    """Save the first pages of ``pdf``, at most twelve, side by side in a PNG of the same name; return its path."""
     count = min(_MOST_PAGES, page_count(pdf))
     pages = [rasterise(pdf, _DPI if count <= 4 else _DPI_OF_MANY, page) for page in range(count)]
     columns = math.ceil(math.sqrt(len(pages))) if len(pages) > 4 else len(pages)

@@ -1,4 +1,4 @@
-"""A run's patch on paper: by itself, or on the sign that it was trained on."""
+"""Print the patch of a run: alone, or on the sign that it was trained on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,23 +22,26 @@ def print_run(
     cut: str = CUTS[0],
     bleed_mm: float | None = None,
 ) -> tuple[SheetLayout, ...]:
-    """Write a PDF with the patch and its controls, on a sign where there is one.
+    """Write a PDF with the patch and its controls, on a sign if the run has one.
 
     Args:
-        patch: what to print.
-        config: of its run: the sign, the patch's share of it and its place on it.
-        size_mm: the longer side of the patch, or the width of the sign.
+        patch: the patch to print.
+        config: of its run; gives the sign, and size and place of the patch on it.
+        size_mm: longer side of the patch, or width of the sign.
         out: the PDF.
-        carrier: a sign in place of the run's.
+        carrier: name of a sign to use instead of the run's.
         paper, controls, cut, bleed_mm: as for :func:`printouts.sheet_pdf.print_sheets`.
 
+    Returns:
+        The layouts of the sheets.
+
     Raises:
-        InputError: a cut-out on a sign, or what :func:`print_sheets` and :func:`print_on_sign` refuse.
+        InputError: for a cut-out on a sign, and as :func:`print_sheets` and :func:`print_on_sign`.
     """
     sign = carrier or config.object.drawn_sign
     if sign is None:
         return print_sheets(patch, size_mm, out, paper=paper, controls=controls, cut=cut, bleed_mm=bleed_mm)
     if cut != CUTS[0] or bleed_mm is not None:
-        raise InputError("a patch on a sign is not cut out: leave --cut and --bleed out, or print it without --object")
-    share, at = config.object.share, config.object.at
+        raise InputError("a patch on a sign cannot be cut out: omit --cut and --bleed, or print it without --object")
+    share, at = config.object_share, config.object_at
     return print_on_sign(patch, sign, size_mm, out, share=share, at=at, paper=paper, controls=controls)

@@ -1,4 +1,4 @@
-"""Patches on paper: vector cells to scale, corner markers, label, rulers, and what a person with a printer needs to know."""
+"""Write PDFs of patches, controls, signs and calibration targets, to scale."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,23 +31,22 @@ def print_sheets(
     """Write a PDF with the patch and its controls, all with the same geometry.
 
     Args:
-        patch: what to print.
-        size_mm: the longer side of the patch; larger than the paper it becomes a poster.
-        out: the PDF; it carries the layouts in its metadata, so that a session needs no other file.
-        paper: a name from ``calibration.sheet.paper_sizes.PAGES_MM`` or a custom ``300x500mm``.
-        controls: kinds of control, such as ``("grey", "random")``; each has marker ids of its own.
+        patch: the patch to print.
+        size_mm: longer side of the patch; a patch larger than the paper becomes a poster.
+        out: the PDF; its metadata stores the layouts, so that a session needs no other file.
+        paper: a name in ``calibration.sheet.paper_sizes.PAGES_MM`` or a size such as ``300x500mm``.
+        controls: kinds of control, such as ``("grey", "random")``; each kind has its own marker ids.
         cut: ``sheet``, or ``square`` or ``circle`` for a cut-out without its markers.
-        bleed_mm: of a cut-out.
+        bleed_mm: bleed of a cut-out.
 
     Returns:
         The layouts of the sheets.
 
     Raises:
-        InputError: the patch's cells would be too small, or it fits no sensible number of pages.
+        InputError: if the cells would be too small, or the patch needs too many pages.
     """
-    plan = plan_sheet(size_mm, patch.grid, paper, cut=cut, bleed_mm=bleed_mm)
-    shown = [(patch, "patch"), *((patch.control(kind), kind) for kind in controls)]
-    return _write([(plan.showing(kind, p.id, p.cells), p) for p, kind in shown], f"physpatch sheet {patch.id}", out)
+    layout = plan_sheet(size_mm, patch.grid, paper, cut=cut, bleed_mm=bleed_mm)
+    return _write(_with_controls(layout, patch, controls), f"physpatch sheet {patch.id}", out)
 
 
 def print_on_sign(
@@ -61,27 +60,29 @@ def print_on_sign(
     paper: str = "a4",
     controls: Sequence[str] = (),
 ) -> tuple[SheetLayout, ...]:
-    """Write a PDF with a sign that carries the patch, and one for each control, all with the same geometry.
+    """Write a PDF with a sign that carries the patch, and one sheet per control, all with the same geometry.
 
     Args:
         patch, out, paper, controls: as for :func:`print_sheets`.
-        carrier: the sign's name.
-        size_mm: its width.
-        share, at: how much of its area the patch is, and where its middle lies.
+        carrier: name of the sign.
+        size_mm: width of the sign.
+        share, at: size and place of the patch; see :func:`calibration.sheet.road_signs.together`.
+
+    Returns:
+        The layouts of the sheets.
 
     Raises:
-        InputError: no such sign, a patch that does not fit it, or a sign that does not fit the page.
+        InputError: if there is no such sign, or the patch does not fit the sign or the sign the page.
     """
-    plan = plan_on_sign(size_mm, patch.grid, sign(carrier), share, at, paper)
-    shown = [(patch, "patch"), *((patch.control(kind), kind) for kind in controls)]
-    return _write([(plan.showing(kind, p.id, p.cells), p) for p, kind in shown], f"physpatch sheet {patch.id}", out)
+    layout = plan_on_sign(size_mm, patch.grid, sign(carrier), share, at, paper)
+    return _write(_with_controls(layout, patch, controls), f"physpatch sheet {patch.id}", out)
 
 
 def print_sign(name: str, size_mm: float, out: Path, *, paper: str = "a4") -> None:
-    """Write a PDF of one page with a sign alone, to be cut out along its outline: nothing on it marks it for the program.
+    """Write a one-page PDF with a bare sign to cut out along its outline; it has no markers and no label.
 
     Raises:
-        InputError: no such sign, or too large for the page.
+        InputError: if there is no such sign, or it is too large for the page.
     """
     drawn = sign(name)
     page = plan_sheet(size_mm, (1, 1), paper, poster=False)
@@ -93,23 +94,31 @@ def print_sign(name: str, size_mm: float, out: Path, *, paper: str = "a4") -> No
 def print_targets(
     out: Path, *, paper: str = "a4", size_mm: float | None = None, seed: int = 0
 ) -> tuple[SheetLayout, ...]:
-    """Write the calibration sheets: page 1 a ChArUco board for the lens, page 2 a colour chart.
+    """Write the calibration sheets: a ChArUco board for the lens on page 1, a colour chart on page 2.
 
     Args:
         out: the PDF.
         paper: as for :func:`print_sheets`.
-        size_mm: the longer side of board and chart; default the largest that fits a page.
-        seed: shuffles the chart's cells.
+        size_mm: longer side of board and chart; by default as large as fits the page.
+        seed: for the order of the chart's cells.
+
+    Returns:
+        The layouts of the sheets.
 
     Raises:
-        InputError: they do not fit the paper.
+        InputError: if they do not fit the page.
     """
     sheets = []
     for kind, grid, cells in (("board", BOARD_GRID, board_cells()), ("chart", CHART_GRID, chart_cells(seed))):
-        shown = Patch(cells, None, {"calibration": kind, "seed": seed})
-        plan = plan_sheet(size_mm or largest_on_page_mm(grid, paper), grid, paper, poster=False)
-        sheets.append((plan.showing(kind, shown.id, cells), shown))
+        target = Patch(cells, None, {"calibration": kind, "seed": seed})
+        layout = plan_sheet(size_mm or largest_on_page_mm(grid, paper), grid, paper, poster=False)
+        sheets.append((layout.showing(kind, target.id, cells), target))
     return _write(sheets, "physpatch calibration sheets", out)
+
+
+def _with_controls(layout: SheetLayout, patch: Patch, controls: Sequence[str]) -> list[tuple[SheetLayout, Patch]]:
+    printed = [("patch", patch), *((kind, patch.control(kind)) for kind in controls)]
+    return [(layout.showing(kind, shown.id, shown.cells), shown) for kind, shown in printed]
 
 
 def _write(sheets: Sequence[tuple[SheetLayout, Patch]], title: str, out: Path) -> tuple[SheetLayout, ...]:
@@ -131,17 +140,17 @@ def _draw_page(canvas: Canvas, layout: SheetLayout, patch: Patch) -> None:
 
 
 def _draw_frame(canvas: Canvas, layout: SheetLayout, title: str) -> None:
-    """Rulers, and the words at the top."""
+    """Rulers, and the text at the top."""
     draw_ruler(canvas, layout.ruler_x, upright=False)
     draw_ruler(canvas, layout.ruler_y, upright=True)
     middle, room = layout.page_mm[0] / 2, layout.page_mm[0] - 16
     draw_text(canvas, middle, 9.5, title, size_mm=3.2, room_mm=room)
-    words = f"Print at 100 % (actual size, no fit to page). {ruler_words(layout)}"
+    words = f"Print at 100 % (actual size, not fit to page). {ruler_words(layout)}"
     draw_text(canvas, middle, 14.0, words, size_mm=2.6, grey=GREY, room_mm=room)
 
 
 def _set_boxes(canvas: Canvas, layout: SheetLayout) -> None:
-    """Tell a print shop where the sheet is cut and how far its colours run over."""
+    """Set the PDF's trim box and bleed box, for print shops."""
     bleed = layout.cut.grown(layout.bleed_mm)
     height = layout.page_mm[1]
     for name, box in (("trim", layout.cut), ("bleed", bleed)):
@@ -151,7 +160,7 @@ def _set_boxes(canvas: Canvas, layout: SheetLayout) -> None:
 
 def _title(layout: SheetLayout, patch: Patch) -> str:
     kind = _TITLES.get(layout.kind, f"physpatch control: {layout.kind}")
-    target = f", aims at {patch.target['name']}" if patch.target else ""
+    target = f", target {patch.target['name']}" if patch.target else ""
     rows, columns = layout.grid
     cut = "" if layout.cut_shape == "sheet" else f", {layout.cut_shape} cut-out with {layout.bleed_mm:g} mm bleed"
     size = f"{layout.patch.width_mm:.4g} x {layout.patch.height_mm:.4g} mm"

@@ -1,4 +1,4 @@
-"""Is the PDF what it should be? Rasterised by another library than the one that drew it, measured, and compared."""
+"""Verify a PDF: rasterise it with another library than the one that drew it, measure it and compare."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,22 +21,23 @@ MEASURE_DPI = 600
 READ_DPI = 100
 WORST_MM_PER_100 = 0.1
 WORST_STEP = 1
-_LABEL_PX = 210  # a label's side where it is read
+_LABEL_PX = 210  # side of a label for reading
 
 
 @dataclass(frozen=True)
 class SheetProof:
-    """What one sheet of a PDF measures.
+    """The measurements of one sheet of a PDF.
 
     Attributes:
-        kind, patch_id, pages: which sheet.
+        kind, patch_id, pages: of the sheet.
         planned_mm: width and height of the patch as planned.
-        measured_mm: as rasterised; None along an axis without a straight edge to measure.
-        rulers_mm: measured length of the 100 mm rulers, across and down.
-        markers_read, markers: decoded at ``READ_DPI``, and there.
-        label_read: whether the QR code says what the layout says.
-        worst_step: the largest difference of a cell's colour, in 8-bit steps.
-        problems: what is out of bounds, in words; empty for a good sheet.
+        measured_mm: width and height as rasterised; None along an axis without a straight edge.
+        rulers_mm: measured length of the rulers, across and down.
+        markers_read: number of markers decoded at ``READ_DPI``.
+        markers: number of markers of the layout.
+        label_read: whether the QR code is readable and agrees with the layout.
+        worst_step: largest colour difference of a cell, in 8-bit steps.
+        problems: values out of tolerance, in words; empty for a good sheet.
     """
 
     kind: str
@@ -52,27 +53,27 @@ class SheetProof:
     problems: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
+        """Convert to JSON values."""
         return asdict(self)
 
 
 def verify_sheets(
     path: Path, patch: Patch | None = None, *, on_page: Callable[[int, int], None] = lambda done, total: None
 ) -> list[SheetProof]:
-    """Rasterise every sheet of a PDF and measure it.
+    """Rasterise and measure every sheet of a PDF.
 
     Args:
         path: the PDF.
-        patch: what its patch sheet should show; without it the colours that the PDF itself names are taken.
-        on_page: called after each page with the number done and the total.
+        patch: the patch that it should show; None compares with the colours stored in the PDF.
+        on_page: called after each page with the number of pages done and the total.
 
     Raises:
-        InputError: not a PDF of ``physpatch print`` or ``calibrate sheet``, or of another patch.
+        InputError: if it is not a PDF of ``physpatch print`` or ``calibrate sheet``, or shows another patch.
     """
     layouts = carried_layouts(path)
-    shown = next((layout for layout in layouts if layout.kind == "patch"), None)
-    if patch and shown and shown.patch_id != patch.id:
-        raise InputError(f"{path} shows patch {shown.patch_id}, not {patch.id}: print it anew, or name its own run")
+    sheet = next((layout for layout in layouts if layout.kind == "patch"), None)
+    if patch and sheet and sheet.patch_id != patch.id:
+        raise InputError(f"{path} shows patch {sheet.patch_id}, not {patch.id}: print it again, or pass its own run")
     total = sum(layout.pages for layout in layouts)
     proofs = []
     for layout, first in zip(layouts, first_pages(layouts), strict=True):
@@ -82,20 +83,20 @@ def verify_sheets(
 
 
 def _colours(path: Path, layout: SheetLayout, patch: Patch | None) -> NDArray[np.uint8]:
-    """What the cells should be: the patch's or its control's, else what the PDF says of itself."""
+    """The expected cells: those of the patch or its control, or else those stored in the PDF."""
     if patch is not None and layout.kind in SHEET_KINDS:
         expected = patch if layout.kind == "patch" else patch.control(layout.kind)
         if expected.id == layout.patch_id:
             return expected.cells
     if layout.cells is None:
-        raise InputError(f"{path} carries no colours, its cells are too many; name the run, to compare with its patch")
+        raise InputError(f"{path} has too many cells to store their colours; pass the run to compare with its patch")
     return layout.cells
 
 
 def _verify(
     path: Path, layout: SheetLayout, first: int, cells: NDArray[np.uint8], on_page: Callable[[int], None]
 ) -> SheetProof:
-    found: tuple[list[float], list[float]] = ([], [])
+    ratios: tuple[list[float], list[float]] = ([], [])
     worst = 0
     rulers = (0.0, 0.0)
     for number in range(layout.pages):
@@ -106,28 +107,31 @@ def _verify(
             page = RasterPage.of(raster, layout, number)
             worst = max(worst, worst_step(page, cells))
             for axis in (0, 1):
-                found[axis].extend(stretches(page, cells, axis))
+                ratios[axis].extend(stretches(page, cells, axis))
         on_page(first + number + 1)
     planned = (layout.patch.width_mm, layout.patch.height_mm)
-    width, height = (round(plan * float(np.mean(f)), 3) if f else None for plan, f in zip(planned, found, strict=True))
+    width, height = (
+        round(length * float(np.mean(of_lines)), 3) if of_lines else None
+        for length, of_lines in zip(planned, ratios, strict=True)
+    )
     read = _markers_read(path, layout, first)
     label = _label_read(path, layout, first)
     problems = [
-        f"{name} measures {length:.2f} mm instead of {wish:g}"
-        for name, length, wish in (
+        f"{name} measures {length:.2f} mm instead of {nominal:g}"
+        for name, length, nominal in (
             ("width", width, planned[0]),
             ("height", height, planned[1]),
             ("the ruler across", rulers[0], layout.ruler_x.width_mm),
             ("the ruler down", rulers[1], layout.ruler_y.height_mm),
         )
-        if length is not None and abs(length - wish) > WORST_MM_PER_100 * wish / 100
+        if length is not None and abs(length - nominal) > WORST_MM_PER_100 * nominal / 100
     ]
     if worst > WORST_STEP:
         problems.append(f"a cell is {worst} steps off its colour")
     if read < len(layout.markers):
         problems.append(f"{len(layout.markers) - read} of {len(layout.markers)} markers cannot be read")
     if not label:
-        problems.append("the QR code cannot be read or says something else")
+        problems.append("the QR code is unreadable or does not match the sheet")
     return SheetProof(
         kind=layout.kind,
         patch_id=layout.patch_id,
@@ -146,8 +150,8 @@ def _verify(
 def _markers_read(path: Path, layout: SheetLayout, first: int) -> int:
     grey = cv2.cvtColor(rasterise_sheet(path, layout, first, READ_DPI), cv2.COLOR_RGB2GRAY)
     _, ids, _ = make_detector().detectMarkers(grey)
-    seen = set() if ids is None else {int(i) for i in ids.ravel()}
-    return sum(marker.id in seen for marker in layout.markers)
+    decoded = set() if ids is None else {int(i) for i in ids.ravel()}
+    return sum(marker.id in decoded for marker in layout.markers)
 
 
 def _label_read(path: Path, layout: SheetLayout, first: int) -> bool:

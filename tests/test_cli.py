@@ -322,7 +322,7 @@ def test_print_measured_is_stored_until_the_sheet_changes(demo: Path, command, m
     assert "no longer holds" in command("print", run, "--out", "sheet.pdf", "--size", "9cm").out
     assert not (tmp_path / "sheet.measured.json").exists()
     command("print", run, "--out", "sheet.pdf", "--measured", "50x99mm").assert_refused(
-        "can't be rulers of 100 x 100 mm"
+        "rulers of 100 x 100 mm cannot measure"
     )
 
 
@@ -669,7 +669,7 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
         (("print", "RUN", "--paper", "papyrus"), ["unknown paper 'papyrus'"]),
         (("print", "nowhere"), ["no run nowhere"]),
         (("print",), ["no run yet under runs/", "physpatch train --eot"]),
-        (("print", "CUT"), ["patch.json is not whole JSON"]),
+        (("print", "CUT"), ["patch.json is not valid JSON"]),
         (("train", "--grid", "0x0"), ["grid 0x0 is not usable"]),
         (("train", "--grid", "ten"), ["grid 'ten' not understood"]),
         (("train", "--area", "2"), ["area 2.0 out of range"]),

@@ -56,6 +56,14 @@ def folders_in(root: Path) -> Callable[[], list[str]]:
 
 LENGTH_MM = TextType("length", parse_length_mm)
 
+
+def run_argument(runs_folder: Path) -> Callable[[Any], Any]:
+    """Declare the optional ``RUN`` argument, a run folder or a patch file; runs in ``runs_folder`` are suggested."""
+    return click.argument(
+        "run", required=False, metavar="[RUN]", type=TextType("run", suggest=folders_in(runs_folder), files=True)
+    )
+
+
 JSON_OPTION = click.option(
     "--json", "json_out", metavar="FILE|-", help="Write the numbers as JSON to FILE, or - for standard output."
 )

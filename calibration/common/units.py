@@ -17,5 +17,7 @@ def parse_length_mm(text: str) -> float:
     match = _LENGTH.fullmatch(text)
     length_mm = float(match[1]) * _MM_PER_UNIT[match[2].lower()] if match else 0.0
     if length_mm <= 0:
-        raise InputError(f"invalid length {text!r}; expected a positive number with mm, cm, m or in, such as 10cm")
+        raise InputError(
+            f"length {text!r} not understood; expected a positive number with mm, cm, m or in, such as 10cm"
+        )
     return length_mm

@@ -49,4 +49,4 @@ def parse_extent_mm(text: str) -> tuple[float, float]:
             first = first.strip() + unit
         return parse_length_mm(first), parse_length_mm(second)
     except InputError:
-        raise InputError(f"invalid size {text!r}; expected WIDTHxHEIGHT with a unit, such as 300x500mm") from None
+        raise InputError(f"{text!r} not understood; expected WIDTHxHEIGHT with a unit, such as 300x500mm") from None

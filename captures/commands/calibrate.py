@@ -59,7 +59,9 @@ _SOURCE_OPTION = click.option(
 @click.option("--headless", is_flag=True, help="No window; guidance goes to the terminal.")
 @JSON_OPTION
 def calibrate_camera(source: str, sheet: Path, profile: Path, name: str, headless: bool, json_out: str | None) -> None:
-    """Measure the lens: film the ChArUco page from all sides, near and far, into the corners of the picture.
+    """Measure the lens from views of the ChArUco board.
+
+    Film the ChArUco page from all sides, near and far, and in the corners of the picture.
 
     \b
     physpatch calibrate camera --source 0
@@ -126,7 +128,9 @@ def calibrate_colour(
     headless: bool,
     json_out: str | None,
 ) -> None:
-    """Measure what printer and camera make of colours: film the chart under the light that you will use.
+    """Measure the colours of printer and camera under one light.
+
+    Film the colour chart under the light that you will use.
 
     \b
     physpatch calibrate colour --source photos/ --light daylight
@@ -175,7 +179,9 @@ def _show_fitted(profile: Path, fitted: "LightProfile", picture: Path) -> None:
 @click.argument("profile", type=FILE, default=_RIG_FILE, metavar="[RIG.json]")
 @JSON_OPTION
 def calibrate_show(profile: Path, json_out: str | None) -> None:
-    """Show what a rig profile holds, and write pictures of its colours beside it.
+    """Show a rig profile and save pictures of its colours.
+
+    The pictures are written beside the profile.
 
     \b
     physpatch calibrate show rig.json

@@ -31,7 +31,9 @@ _DEMO = TrainConfig.of(model="efficientnet_lite0", data="samples", steps=100, ta
 @click.option("--seed", type=click.IntRange(min=0), default=_DEMO.optimisation.seed, show_default=True)
 @click.pass_context
 def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int) -> None:
-    """Train, print, film and report, offline, on embedded weights and photographs: a few minutes on two cores.
+    """Train, print, film and report offline, in a few minutes.
+
+    The demo uses embedded weights and photographs, and a simulated camera.
 
     \b
     physpatch demo --out demo

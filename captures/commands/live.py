@@ -118,7 +118,9 @@ def live(
     out: Path | None,
     **asked: Any,
 ) -> None:
-    """Put frames of a camera through the models; q or Ctrl-C ends it, and what was captured is kept.
+    """Run the models on camera frames and record a session.
+
+    RUN is a run folder or a patch.json. Press q or Ctrl-C to end the session; everything recorded until then is kept.
 
     \b
     physpatch live --source 0

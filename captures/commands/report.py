@@ -43,7 +43,9 @@ def report(
     trust_weights: bool,
     out: Path | None,
 ) -> None:
-    """Write one self-contained HTML file with numbers, intervals and pictures; of several folders, a comparison.
+    """Write an HTML report of a run or session, or compare several.
+
+    A report is one self-contained HTML file with numbers, intervals and pictures.
 
     \b
     physpatch report sessions/20260101-120000 --pdf

@@ -73,7 +73,9 @@ def bench(
     json_out: str | None,
     **fields: Any,
 ) -> None:
-    """Compare techniques, networks, grids, areas and targets in one table; interrupted, it goes on where it stopped.
+    """Compare techniques, networks, grids, areas and targets.
+
+    The result is one table. An interrupted bench continues where it stopped.
 
     \b
     physpatch bench --technique adam --technique pgd --grid 10x10 --grid 32x32

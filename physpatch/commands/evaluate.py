@@ -57,7 +57,9 @@ def evaluate(
     seed: int,
     json_out: str | None,
 ) -> None:
-    """Measure a patch beside a plain grey and a random-colour one at the same poses.
+    """Measure a patch against grey and random-colour controls.
+
+    The controls are shown at the same poses as the patch.
 
     \b
     physpatch evaluate runs/latest --json -

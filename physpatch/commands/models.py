@@ -11,7 +11,7 @@ from calibration.common.console import output_json, print_table
 @click.command()
 @JSON_OPTION
 def models(json_out: str | None) -> None:
-    """Show what can be loaded here, and where its weights come from.
+    """List the models that can be loaded, and their weights.
 
     \b
     physpatch models

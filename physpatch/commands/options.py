@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from calibration.common.cli_types import TextType, folders_in
+from calibration.common.cli_types import TextType, run_argument
 from calibration.common.errors import InputError
 from calibration.common.success import GOALS, SCOPES
 from calibration.sheet.road_signs import SIGNS
@@ -164,9 +164,7 @@ def config_options(*names: str) -> Decorator:
     return declare
 
 
-RUN_ARGUMENT = click.argument(
-    "run", required=False, metavar="[RUN]", type=TextType("run", suggest=folders_in(RUNS_FOLDER), files=True)
-)
+RUN_ARGUMENT = run_argument(RUNS_FOLDER)
 DEVICE_OPTION = config_option("device")
 TRUST_OPTION = config_option("trust_weights")
 DEFENCE_OPTION = click.option(

@@ -49,7 +49,7 @@ def test_guidance_asks_for_what_is_missing(finder: BoardFinder, stills: list[np.
     collector = ViewCollector(finder)
     assert collector.wish.startswith("hold the board at the top, far left")
     assert collector.offer(stills[0]) == ""
-    assert "nearly the view" in collector.offer(stills[0])
+    assert "nearly the same" in collector.offer(stills[0])
     wishes = set()
     for image in stills[1:]:
         wishes.add(collector.wish)
@@ -63,12 +63,12 @@ def test_tilts_are_asked_for_in_both_directions(finder: BoardFinder) -> None:
     everywhere = np.stack(np.meshgrid(np.linspace(5, 1275, 9), np.linspace(5, 955, 9)), -1).reshape(-1, 2)
     flat = BoardView(everywhere.astype(np.float32), np.arange(81, dtype=np.int32), (1280, 960), 0.5, (0.0, 0.0))
     collector.views.append(flat)
-    assert collector.wish == "turn the board left, by 20 to 40 degrees"
+    assert collector.wish == "turn the board left by 20 to 40 degrees"
     for tilt, wish in (((-20, 0), "right"), ((20, 0), "up"), ((0, -20), "down")):
         collector.views.append(BoardView(flat.corners_px, flat.ids, flat.size_wh, 0.5, tilt))
         assert wish in collector.wish
     collector.views.append(BoardView(flat.corners_px, flat.ids, flat.size_wh, 0.5, (0.0, 20.0)))
-    assert collector.wish == "15 more views, at other places and turns"
+    assert collector.wish == "show 15 more views, at other places and angles"
 
 
 def test_what_is_wrong_with_a_frame_is_said(
@@ -128,5 +128,5 @@ def test_intrinsics_follow_the_frame_size() -> None:
     lens = Intrinsics.from_hfov(1280, 960)
     half = lens.resized(640, 480)
     assert half.fx == pytest.approx(lens.fx / 2) and (half.cx, half.cy) == pytest.approx((319.5, 239.5))
-    with pytest.raises(InputError, match="another shape"):
+    with pytest.raises(InputError, match="another aspect ratio"):
         lens.resized(1280, 720)

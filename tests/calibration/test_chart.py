@@ -91,7 +91,7 @@ def test_the_order_of_the_cells_does_not_matter(
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda p: np.full_like(p, 90), "no colour chart is seen"),
+        (lambda p: np.full_like(p, 90), "no colour chart is visible"),
         (lambda p: np.concatenate([p[:, :640], np.full_like(p[:, 640:], 90)], axis=1), "only 2 of the chart's 4"),
         (lambda p: np.ascontiguousarray(p[:, ::-1]), "mirrored"),
         (lambda p: cv2.GaussianBlur(p, (0, 0), 4), "blurred"),
@@ -124,7 +124,7 @@ def test_another_sheet(target_rig: VirtualRig, wall: Path, patch: Patch, tmp_pat
 
 def test_a_chart_of_another_order(target_rig: VirtualRig, picture: np.ndarray, wall: Path, tmp_path: Path) -> None:
     (_, other) = print_targets(tmp_path / "other.pdf", seed=7)
-    with pytest.raises(InputError, match="give the PDF that was printed"):
+    with pytest.raises(InputError, match="pass the printed PDF"):
         read_chart(picture, other, target_rig.intrinsics)
 
 
@@ -173,12 +173,12 @@ def test_a_profile_survives_its_file(light: LightProfile, target_rig: VirtualRig
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda r: r.pop("physpatch_rig"), "is no rig profile"),
+        (lambda r: r.pop("physpatch_rig"), "is not a rig profile"),
         (lambda r: r.update(physpatch_rig=9), "newer physpatch"),
         (lambda r: r["lights"][0].pop("map"), "'map' is missing"),
-        (lambda r: r["lights"][0]["map"].update(degree=7), "no colour map of degree 7"),
-        (lambda r: r.update(print_scale=[1]), "not a whole rig profile"),
-        (lambda r: r.update(colour="blue"), "not a whole rig profile"),
+        (lambda r: r["lights"][0]["map"].update(degree=7), "a colour map of degree 7"),
+        (lambda r: r.update(print_scale=[1]), "not a complete rig profile"),
+        (lambda r: r.update(colour="blue"), "not a complete rig profile"),
     ],
 )
 def test_profiles_that_are_not(change, words: str, light: LightProfile, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_profiles_that_are_not(change, words: str, light: LightProfile, tmp_path
 
 def test_pictures_of_two_sizes(light: LightProfile, target_rig: VirtualRig) -> None:
     one, two, *_ = shots(target_rig, 1, 2)
-    with pytest.raises(InputError, match="several sizes"):
+    with pytest.raises(InputError, match="differ in size"):
         LightProfile.fit("lamp", chart_cells(0), [one, replace(two, frame_wh=(640, 480))])
     with pytest.raises(InputError, match="no usable picture"):
         LightProfile.fit("lamp", chart_cells(0), [])

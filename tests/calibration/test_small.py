@@ -46,7 +46,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 def test_json_errors_say_which_file_and_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text('{"grid": [[')
-    with pytest.raises(InputError, match=r"broken\.json is not whole JSON \(line 1"):
+    with pytest.raises(InputError, match=r"broken\.json is not valid JSON \(line 1"):
         read_json(broken)
     with pytest.raises(InputError, match="no file"):
         read_json(tmp_path / "missing.json")

@@ -70,7 +70,7 @@ def test_a_stream_gives_no_two_pictures_of_one_moment(rig: VirtualRig, chart_fra
 
 def test_without_any_usable_picture_the_commonest_reason_is_given(rig: VirtualRig) -> None:
     blank = Frame(np.full((720, 960, 3), 90, np.uint8), 0.0, 1, clip=0)
-    with pytest.raises(InputError, match="no colour chart is seen"):
+    with pytest.raises(InputError, match="no colour chart is visible"):
         collect_shots([blank], rig.layouts[1], None, wanted=2)
     with pytest.raises(InputError, match="before its first frame"):
         collect_shots([], rig.layouts[1], None, wanted=2)

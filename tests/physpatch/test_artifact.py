@@ -60,8 +60,8 @@ def test_other_grids_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is not whole JSON"),
-        ('{"grid": [[[1, 2,', "is not whole JSON"),
+        ("", "is not valid JSON"),
+        ('{"grid": [[[1, 2,', "is not valid JSON"),
         ("{}", "is not a patch file"),
         ("[]", "is not a patch file"),
         ('{"grid": [[[1, 2]]]}', "is not a patch file"),

@@ -35,9 +35,9 @@ def test_the_patch_is_no_more_of_the_sign_than_allowed(grid: tuple[int, int], sh
 
 
 def test_a_patch_over_the_edge_of_its_sign_is_refused() -> None:
-    with pytest.raises(InputError, match="reaches over the edge of the stop sign"):
+    with pytest.raises(InputError, match="extends over the edge of the stop sign"):
         Carrier.of_sign("stop", (10, 10), 0.2, (0.1, 0.5))
-    with pytest.raises(InputError, match="reaches over the edge of the yield sign"):
+    with pytest.raises(InputError, match="extends over the edge of the yield sign"):
         Carrier.of_sign("yield", (10, 10), 0.5)
     with pytest.raises(InputError, match="unknown sign"):
         Placement.of(TrainConfig.of(object="tree", object_from="drawn"))

@@ -270,7 +270,7 @@ def test_the_proof_finds_what_is_wrong(patch: Patch, sheet_pdf: Path, tmp_path: 
     forged.write_bytes(bad[:start] + good[good.index(b"/Keywords") : good.index(b"/ModDate")] + bad[end:])
     (proof,) = verify_sheets(forged, patch)
     text = "; ".join(proof.problems)
-    assert "steps off its colour" in text and "the QR code cannot be read or says something else" in text
+    assert "steps off its colour" in text and "the QR code is unreadable or does not match" in text
 
 
 def test_the_proof_is_of_the_right_patch(sheet_pdf: Path, vivid: Patch) -> None:
@@ -282,7 +282,7 @@ def test_too_many_cells_to_carry_need_the_run(tmp_path: Path) -> None:
     patch = Patch(np.random.default_rng(0).integers(0, 256, (70, 70, 3), dtype=np.uint8))
     out = tmp_path / "fine.pdf"
     print_sheets(patch, 140, out)
-    with pytest.raises(InputError, match="name the run"):
+    with pytest.raises(InputError, match="pass the run"):
         verify_sheets(out)
     assert verify_sheets(out, patch)[0].problems == ()
 
@@ -300,13 +300,13 @@ def test_measured_rulers_become_the_true_size(sheet_pdf: Path, patch: Patch) -> 
 
 
 def test_rulers_that_no_printer_makes(sheet_pdf: Path) -> None:
-    with pytest.raises(InputError, match="can't be rulers of 100 x 100 mm"):
+    with pytest.raises(InputError, match="rulers of 100 x 100 mm cannot measure"):
         store_measured(sheet_pdf, (9.92, 9.94))
 
 
 def test_a_broken_note(sheet_pdf: Path) -> None:
     store_measured(sheet_pdf, (99.2, 99.4)).write_text('{"scale_x": "wide"}')
-    with pytest.raises(InputError, match="remove it and measure again"):
+    with pytest.raises(InputError, match="delete it and measure again"):
         printed_layouts(sheet_pdf)
 
 

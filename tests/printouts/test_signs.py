@@ -68,7 +68,7 @@ def test_beside_the_sign_the_patch_has_its_place_on_the_sheet(patch: Patch, tmp_
     assert layout.face.width_mm == pytest.approx(layout.face.height_mm) and layout.white.x_mm < layout.face.x_mm
     for proof in verify_sheets(out, patch):
         assert proof.problems == () and proof.markers_read == 4 and proof.worst_step == 0
-    with pytest.raises(InputError, match=r"a patch beside it do not fit on A4; the largest sign there is 1\d\d mm"):
+    with pytest.raises(InputError, match=r"a patch beside it do not fit on A4; the largest size is 1\d\d mm"):
         print_on_sign(patch, "stop", 180, out, at=(0.5, 1.3))
 
 
@@ -90,7 +90,7 @@ def test_a_camera_finds_the_sheet_and_reads_its_light(patch: Patch, tmp_path: Pa
         ({"size_mm": 20}, "print the sign at least 25 mm wide"),
         ({"size_mm": 400}, "does not fit on A4"),
         ({"carrier": "tree"}, "unknown sign"),
-        ({"share": 0.7}, "reaches over the edge of the stop sign"),
+        ({"share": 0.7}, "extends over the edge of the stop sign"),
     ],
 )
 def test_what_cannot_be_printed_on_a_sign(change: dict, words: str, patch: Patch, tmp_path: Path) -> None:
