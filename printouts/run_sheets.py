@@ -43,5 +43,5 @@ def print_run(
         return print_sheets(patch, size_mm, out, paper=paper, controls=controls, cut=cut, bleed_mm=bleed_mm)
     if cut != CUTS[0] or bleed_mm is not None:
         raise InputError("a patch on a sign cannot be cut out: omit --cut and --bleed, or print it without --object")
-    share, at = config.object_share, config.object_at
+    share, at = config.object.share, config.object.at
     return print_on_sign(patch, sign, size_mm, out, share=share, at=at, paper=paper, controls=controls)
