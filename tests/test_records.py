@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from support import CommandResult
+from support import CommandResult, frame_row
 
 from calibration.common.errors import InputError
 from calibration.common.records import Record, RecordPart
+from captures.protocol.plan import Protocol
+from captures.results.recorded_session import RecordedSession
+from captures.results.session_record import PlanRecord, SessionRecord
+from captures.storage import SessionStore
 from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.rates import Rate
@@ -165,3 +169,69 @@ def test_a_broken_run_ends_a_command_in_one_line(
 ) -> None:
     (tmp_path / "run.json").write_text(json.dumps(FIRST_RUN | change))
     command("report", tmp_path).assert_refused(*words)
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+
+FIRST_SESSION: dict[str, Any] = {  # as the first version that had sessions wrote them
+    "physpatch_session": 1,
+    "begun": "2026-01-01T12:00:00+0100",
+    "target": "blue thing",
+    "label": None,
+    "models": [{"name": "m", "task": "classify", "source": "embedded wheel", "sha256": "57" * 32}],
+    "device": "cpu, 2 threads",
+    "sheets": [{"kind": "patch", "id": "e17cbd6b5942", "size_mm": 100.0}],
+    "intrinsics_assumed": True,
+    "versions": {"physpatch": "0.1.0"},
+    "virtual": True,
+    "sheet": "../sheet.pdf",
+    "status": "ended",
+    "frames": 1,
+    "dropped": 0,
+}
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Path:
+    """A session of one row, without its record."""
+    with SessionStore(tmp_path / "session.db") as store:
+        store.add([frame_row(1, "patch", 0, "blue thing")])
+    return tmp_path
+
+
+def test_a_session_of_the_first_version_is_read(session: Path) -> None:
+    (session / "session.json").write_text(json.dumps(FIRST_SESSION))
+    recorded = RecordedSession.open(session)
+    assert recorded.target == "blue thing" and recorded.sheet is None and recorded.record.protocol is None
+    assert recorded.record.models[0].sha256 == "57" * 32 and recorded.record.sheets[0].size_mm == 100
+    assert recorded.lens((480, 640)).assumed and recorded.record.delay_s is None
+    assert recorded.record.to_dict() == FIRST_SESSION | {"version": SessionRecord.current}
+
+
+def test_a_session_whose_record_was_lost_has_an_empty_one(session: Path) -> None:
+    recorded = RecordedSession.open(session)
+    assert recorded.record == SessionRecord() and recorded.target is None and len(recorded.rows) == 1
+
+
+def test_a_sessions_plan_is_read_back_with_its_steps() -> None:
+    protocol = Protocol(("patch", "grey"), (0.5, 1.0), (-30.0, 0.0), ("lamp",), seed=4)
+    plan = PlanRecord.of(protocol)
+    assert plan is not None and plan.protocol == protocol and len(plan.steps) == 8
+    assert [(step.number, step.light) for step in plan.steps[:2]] == [(1, "lamp"), (2, "lamp")]
+    record = SessionRecord.model_validate(json.loads(json.dumps(SessionRecord(plan=plan).to_dict())))
+    assert record.protocol == protocol
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"models": [{"name": "m"}]}, ("models.0.task is missing (and 2 more)", "the rows are in session.db")),
+        ({"intrinsics": {"fx": 0, "fy": 1, "cx": 0, "cy": 0, "width": 1, "height": 1}}, ("positive focal lengths",)),
+        ({"version": 4}, ("this record of a session was written by a newer physpatch", "update physpatch")),
+    ],
+)
+def test_a_broken_record_of_a_session_ends_a_command_in_one_line(
+    change: dict[str, Any], words: tuple[str, ...], session: Path, command: Callable[..., CommandResult]
+) -> None:
+    (session / "session.json").write_text(json.dumps(FIRST_SESSION | change))
+    command("report", session).assert_refused("session.json", *words)

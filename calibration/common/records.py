@@ -33,6 +33,10 @@ class RecordPart(BaseModel):
         """As plain JSON values: what was set, and no defaults."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
+    def changed(self, **changes: Any) -> Self:
+        """Give the same with some fields replaced; they are checked as those of a file are."""
+        return self.model_validate(self.to_dict() | changes)
+
 
 class Record(RecordPart):
     """A file, or a part of files with a version of its own.
@@ -92,10 +96,6 @@ class Record(RecordPart):
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         write_json(path, self.to_dict())
-
-    def changed(self, **changes: Any) -> Self:
-        """Give the same with some fields replaced; they are checked as those of a file are."""
-        return self.model_validate(self.to_dict() | changes)
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def _document(
         blocks = [*lead_blocks(session, gaps), *session_blocks(session, gaps, troubles, path)]
         if session.run is not None:
             blocks += run_blocks(session.run)
-        begun = session.record.get("begun", "at an unknown time")
+        begun = session.record.begun or "at an unknown time"
         return Document(_TITLE, f"physpatch report of the session {name}, begun {begun}", blocks)
     if (folder / "run.json").is_file():
         return Document(_TITLE, f"physpatch report of the run {name}", run_blocks(folder))
@@ -115,23 +115,23 @@ def _gaps(
     config = run.train_config
     profile = RigProfile.load(options.profile) if options.profile else None
     gaps, troubles = [], []
-    for noted in session.record.get("models", []):
-        if noted.get("defence"):
+    for noted in session.record.models:
+        if noted.defence:
             continue  # the gap is the camera's, not the defence's
         try:
-            own = noted["name"] == run.weights.model
+            own = noted.name == run.weights.model
             victim = load_victim(
-                config.victim.model if own else noted["name"],
+                config.victim.model if own else noted.name,
                 weights=config.victim.weights if own else None,
                 device=options.device,
                 trust=options.trust,
             )
-            if victim.weights.sha256 != noted["sha256"]:
+            if victim.weights.sha256 != noted.sha256:
                 raise InputError("its weights are not those of the session")
             digital = run.results if own else run.measured.get(victim.name)
             gaps.append(
                 measure_gap(session, victim, patch, config, profile=profile, digital=digital, progress=progress)
             )
         except PhyspatchError as error:
-            troubles.append(f"{noted['name']}: {error}")
+            troubles.append(f"{noted.name}: {error}")
     return gaps, troubles

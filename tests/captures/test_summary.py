@@ -9,6 +9,7 @@ from support import frame_row as row
 
 from captures.protocol.plan import Protocol
 from captures.results.aggregation import Tally, tally_of
+from captures.results.session_record import PlanRecord
 from physpatch.stats.clustered import Observation, clustered_difference, clustered_rate
 
 
@@ -212,7 +213,8 @@ def test_a_plans_steps_are_paired_across_their_clips() -> None:
             for i in range(3)
         ]
         rows.append(posed(10 * step.number + 9, step.condition, step.number, "blue thing", 0.7, 0))  # on its way
-    tally = tally_of(rows, "blue thing", json.loads(json.dumps(protocol.to_dict())))
+    plan = PlanRecord.model_validate(json.loads(json.dumps(protocol.to_dict())))
+    tally = tally_of(rows, "blue thing", plan.protocol)
     assert tally.unit_kind == "step" and tally.outside_steps == 8
     patch, grey = tally.summaries()
     assert (patch.target.rate, patch.target.n, grey.target.rate) == (0.5, 4, 0.0)
