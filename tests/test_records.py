@@ -14,6 +14,7 @@ from captures.protocol.plan import Protocol
 from captures.results.recorded_session import RecordedSession
 from captures.results.session_record import PlanRecord, SessionRecord
 from captures.storage import SessionStore
+from physpatch.benchmark.bench_row import BenchRow
 from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.rates import Rate
@@ -235,3 +236,42 @@ def test_a_broken_record_of_a_session_ends_a_command_in_one_line(
 ) -> None:
     (session / "session.json").write_text(json.dumps(FIRST_SESSION | change))
     command("report", session).assert_refused("session.json", *words)
+
+
+# --- benches ----------------------------------------------------------------------------------------------------------
+
+FIRST_ROW: dict[str, Any] = {  # as the first bench wrote it: the seed is among the settings only
+    "name": "adam-efficientnet_lite0-10x10-15pc-none-0123abcd",
+    "technique": "adam",
+    "model": "efficientnet_lite0",
+    "grid": "10x10",
+    "area": 0.15,
+    "target_asked": "none",
+    "target": None,
+    "target_choice": {"index": None, "how": "named", "tried": []},
+    "also": [],
+    "measured": {"efficientnet_lite0": FIRST_EVALUATION},
+    "heat": {"n": 0},
+    "patch": [[[0, 128, 255]]],
+    "config": {"model": "efficientnet_lite0", "seed": 3},
+    "seconds": {"training": 1.5, "all": 2.5},
+    "device": "cpu, 2 threads",
+    "versions": {"physpatch": "0.1.0"},
+}
+
+
+def test_a_row_of_the_first_bench_is_read(tmp_path: Path) -> None:
+    row = BenchRow.load(saved(tmp_path, FIRST_ROW))
+    assert row.seed == 3 and row.train_config.optimisation.seed == 3 and row.seconds.all == 2.5
+    assert row.own.poses == 1 and row.own.success_of_all("targeted").rate is None
+    row.save(tmp_path / "again.json")
+    assert BenchRow.load(tmp_path / "again.json") == row
+    written = json.loads((tmp_path / "again.json").read_text())
+    assert written.pop("version") == BenchRow.current and written.pop("seed") == 3
+    assert written["patch"] == FIRST_ROW["patch"] and written.keys() == FIRST_ROW.keys()
+
+
+def test_a_broken_row_says_that_it_can_be_measured_again(tmp_path: Path) -> None:
+    broken = {name: value for name, value in FIRST_ROW.items() if name not in ("config", "heat")}
+    with pytest.raises(InputError, match=r"heat is missing \(and 2 more\); remove it, and `physpatch bench` measures"):
+        BenchRow.load(saved(tmp_path, broken))
