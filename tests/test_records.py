@@ -1,12 +1,16 @@
 """Records: what is written is read back, files of earlier versions load, and a broken one is one line."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jsonschema
 import pytest
-from support import CommandResult, frame_row
+from support import ROOT, CommandResult, assert_follows_schema, frame_row
 
 from calibration.common.errors import InputError
 from calibration.common.records import Record, RecordPart
@@ -275,3 +279,42 @@ def test_a_broken_row_says_that_it_can_be_measured_again(tmp_path: Path) -> None
     broken = {name: value for name, value in FIRST_ROW.items() if name not in ("config", "heat")}
     with pytest.raises(InputError, match=r"heat is missing \(and 2 more\); remove it, and `physpatch bench` measures"):
         BenchRow.load(saved(tmp_path, broken))
+
+
+# --- schemas ----------------------------------------------------------------------------------------------------------
+
+SCHEMAS = sorted(ROOT.glob("docs/schema/*.schema.json"))
+
+
+def test_the_published_schemas_are_those_of_the_records(tmp_path: Path) -> None:
+    command = [sys.executable, "docs/make_schemas.py", str(tmp_path)]
+    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    made = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    kept = {path.name: path.read_text() for path in SCHEMAS}
+    assert made == kept, "write them anew: python docs/make_schemas.py docs/schema"
+
+
+@pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.name.partition(".")[0])
+def test_a_schema_is_valid_and_its_fields_are_on_the_page_about_files(path: Path) -> None:
+    schema = json.loads(path.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    page = (ROOT / "docs/reference/files.md").read_text()
+    assert f"../schema/{path.name}" in page
+    for field in schema["properties"]:
+        assert f"`{field}`" in page, field
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("run", RunRecord.model_validate(FIRST_RUN).to_dict()),
+        ("session", SessionRecord.model_validate(FIRST_SESSION).to_dict()),
+        ("bench-row", BenchRow.model_validate(FIRST_ROW).to_dict()),
+        ("evaluation", EvaluationRecord.model_validate(FIRST_EVALUATION).to_dict()),
+    ],
+)
+def test_what_is_written_follows_its_schema_and_what_is_broken_does_not(name: str, value: dict[str, Any]) -> None:
+    assert_follows_schema(value, name)
+    for broken in (value | {"version": 99}, {key: content for key, content in value.items() if key != "version"}):
+        with pytest.raises(jsonschema.ValidationError):
+            assert_follows_schema(broken, name)

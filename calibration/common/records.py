@@ -13,12 +13,12 @@ Importing this module loads pydantic, which takes a fifth of a second: what the 
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic_core import CoreSchema
 
 from calibration.common.errors import InputError
 from calibration.common.files import read_json, write_json
 
-JSON_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _LONGEST_SHOWN = 40  # letters of a wrong value in a message
 
 
@@ -98,12 +98,13 @@ class Record(RecordPart):
         write_json(path, self.to_dict())
 
     @classmethod
-    def json_schema(cls) -> dict[str, Any]:
-        """The JSON schema of what is written now."""
-        schema = cls.model_json_schema()
-        schema["properties"]["version"] = {"const": cls.current}
-        schema["required"] = ["version", *schema.get("required", [])]
-        return {"$schema": JSON_SCHEMA_DIALECT} | schema
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Tell the JSON schema the version that is written."""
+        found = handler(schema)
+        own = handler.resolve_ref_schema(found)
+        own["properties"]["version"] = {"const": cls.current}
+        own["required"] = ["version", *own.get("required", [])]
+        return found
 
 
 def _in_words(error: ValidationError) -> str:

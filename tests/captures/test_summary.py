@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support import assert_follows_schema
 from support import frame_row as row
 
 from captures.protocol.plan import Protocol
@@ -276,6 +277,7 @@ def test_a_frame_that_is_wrong_or_shows_the_target_is_not_untouched() -> None:
 
 def test_every_summary_says_what_was_fixed() -> None:
     patch, _ = tally_of(shown_by_hand(), "blue thing").summaries()
+    assert_follows_schema(patch.to_dict(), "condition-summary")
     assert json.loads(json.dumps(patch.to_dict()))["design"] == patch.design.to_dict()
     assert patch.to_dict()["design"]["fixed"] == ["training seed", "print", "camera", "light", "scene"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from ray_tasks import die_once, measure_in_few_views, refuse
-from support import HELPERS, ROOT
+from support import HELPERS, ROOT, assert_follows_schema
 
 from calibration.common.errors import InputError
 from physpatch.benchmark.bench_row import BenchRow
@@ -91,6 +91,7 @@ def test_a_cell_is_measured_beside_its_controls_with_heat(measured) -> None:
     own = aimed.measured["efficientnet_lite0"]
     assert own.n == 12 and set(own.controls) == {"grey", "random", "shuffled"}
     assert aimed.target == TargetClass(index=530, name="digital clock") and untargeted.target is None
+    assert_follows_schema(aimed.to_dict(), "bench-row")
     heat, pointing = aimed.heat, aimed.heat.interval("pointing.patch")
     assert 0 < heat.heat_in_patch["patch"] < 1 and heat.similarity_to_target is not None
     assert pointing is not None and pointing[0] <= heat.pointing["patch"] <= pointing[1]
