@@ -40,7 +40,8 @@ from captures.results.recorded_session import RecordedSession
 from captures.results.verdict import GapStep, verdict
 from captures.session.live_session import film_rig
 from captures.sources.opencv import rgb
-from physpatch import Patch, TrainConfig, load_victim
+from physpatch import Patch, load_victim
+from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Difference, Rate, wilson
 from physpatch.training.run import held_out_files
 from physpatch.victims.protocol import Victim
@@ -78,8 +79,8 @@ class Bench:
     """Plants, films and replays cases of one run; what a case gave is kept in a folder."""
 
     def __init__(self, run: Path, out: Path, clips: int, seed: int) -> None:
-        self._record = read_json(run / "run.json")
-        self._config, self._patch = TrainConfig.from_dict(self._record["config"]), Patch.load(run)
+        self._record = RunRecord.of(run)
+        self._config, self._patch = self._record.train_config, Patch.load(run)
         self._victim = load_victim(self._config.victim.model)
         self._out, self._clips, self._seed = out, clips, seed
         out.mkdir(parents=True, exist_ok=True)
@@ -110,7 +111,7 @@ class Bench:
                 self._victim,
                 self._patch,
                 self._config,
-                digital=self._record["results"],
+                digital=self._record.results,
                 draws=_DRAWS,
             )
         measured = {"planted": cause, "strength": strength, "seed": seed, "settings": told, "gap": gap.to_dict()}

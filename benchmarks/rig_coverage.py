@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from calibration.common.files import read_json
 from captures.results.aggregation import Tally, tally_of
 from captures.session.live_session import film_rig
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import FrameRow, read_rows
-from physpatch import Patch, TrainConfig, load_victim
+from physpatch import Patch, load_victim
+from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Interval, wilson
 from physpatch.training.run import held_out_files
 from printouts import print_sheets
@@ -51,7 +51,7 @@ def filmed_pool(run: Path, out: Path, clips: int, seed: int) -> list[FrameRow]:
     """Film the pool, or read it again: the rows of all its clips."""
     pool = out / "pool"
     if not (pool / "frames.csv").is_file():  # which a session writes at its end
-        config = TrainConfig.from_dict(read_json(run / "run.json")["config"])
+        config = RunRecord.of(run).train_config
         patch, victim = Patch.load(run), load_victim(config.victim.model)
         print_sheets(patch, 100, out / "sheet.pdf", controls=_CONTROLS)
         behind = held_out_files(run, config, victim)

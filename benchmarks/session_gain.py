@@ -22,13 +22,13 @@ from typing import Any
 
 from gap_causes import recognised
 
-from calibration.common.files import read_json
 from captures.gap.session_eot import PARTS, learn_from
 from captures.results.aggregation import Unit
 from captures.results.recorded_session import RecordedSession
 from captures.session.live_session import film_rig
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import Patch, TrainConfig, load_victim
+from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import clip_rate, mean_interval, paired_difference
 from physpatch.training.run import held_out_files, train_run
 from physpatch.victims.protocol import Victim
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--only", choices=[arm for arm in ARMS if arm != NULL], help="one arm, beside the null")
     parser.add_argument("--work", type=Path, help="where runs and sessions are kept")
     options = parser.parse_args()
-    config = TrainConfig.from_dict(read_json(options.run / "run.json")["config"])
+    config = RunRecord.of(options.run).train_config
     config = config.changed(steps=options.steps or config.optimisation.steps)
     victim = load_victim(config.victim.model)
     photographs = [pair for pair in held_out_files(options.run, config, victim) if recognised(victim, *pair)]
@@ -100,7 +100,7 @@ def shown(
 
 def retrained(session: RecordedSession, victim: Victim, config: TrainConfig, arm: str, seed: int, out: Path) -> Path:
     """A run that learned an arm's parts of a session."""
-    if (out / "run.json").is_file() and "results" in read_json(out / "run.json"):
+    if (out / "run.json").is_file() and RunRecord.of(out).results is not None:
         return out
     parts = ARMS[arm]
     learned = learn_from(session, victim, config.eot, parts=parts, say=lambda line: print(line, file=sys.stderr))  # noqa: T201

@@ -13,13 +13,13 @@ import tempfile
 from pathlib import Path
 
 from calibration.common.errors import InputError
-from calibration.common.files import read_json
 from captures.results.aggregation import tally_of
 from captures.results.success import frame_success
 from captures.session.live_session import film_rig
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import read_rows
-from physpatch import Patch, TrainConfig, load_victim
+from physpatch import Patch, load_victim
+from physpatch.records.run_record import RunRecord
 from physpatch.training.run import held_out_files
 from physpatch.victims.detector import Detector
 from printouts import print_on_sign
@@ -35,8 +35,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0, help="of printer, camera and poses")
     options = parser.parse_args()
-    record = read_json(options.run / "run.json")
-    config, patch = TrainConfig.from_dict(record["config"]), Patch.load(options.run)
+    record = RunRecord.of(options.run)
+    config, patch = record.train_config, Patch.load(options.run)
     victim = load_victim(config.victim.model, weights=config.victim.weights)
     if config.object.drawn_sign is None or not isinstance(victim, Detector):
         raise InputError(f"{options.run} was not trained on a sign; give a run of `physpatch train --object stop`")
@@ -59,10 +59,8 @@ def main() -> None:
         rows = read_rows(seen)
     target = None if patch.target is None else str(patch.target["name"])
     filmed = {s.condition: s for s in tally_of(rows, target).summaries() if s.model == victim.name}
-    digital = record["results"]["untargeted_success"]["rate"]
-    found = [
-        not frame_success(row, target)["wrong"] for row in rows if row.model == victim.name and row.condition == "grey"
-    ]
+    digital = record.results and record.results.untargeted_success.rate
+    found = [not outcomes(row, target)["wrong"] for row in rows if row.model == victim.name and row.condition == "grey"]
     line = {
         "rendered": digital,
         "filmed": {name: str(summary.wrong) for name, summary in filmed.items()},

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from captures import SessionConfig, open_source, run_session
 from captures.inference.analyser import Analysis
+from captures.results.session_record import SessionRecord
 from captures.session.recorder import KeepRule
 from captures.sources.opencv import rgb
 from captures.storage import read_events, read_rows
@@ -70,9 +71,9 @@ def main() -> None:
         watch, out = Watch(seconds), Path(work) / "session"
         pause_s = seconds / (options.disconnects + 1) if options.disconnects else float("inf")
         with serve(frames, pause_s) as url, open_source(url) as source:
-            config = SessionConfig(victim, layouts=rig.layouts, intrinsics=rig.intrinsics, keep=KeepRule("none"))
-            run_session(source, config, out, viewers=[watch])
-        record = json.loads((out / "session.json").read_text())
+            plan = SessionPlan(victim, layouts=rig.layouts, intrinsics=rig.intrinsics, keep=KeepRule("none"))
+            run_session(source, plan, out, viewers=[watch])
+        record = SessionRecord.of(out)
         with closing(sqlite3.connect(out / "session.db")) as database:
             whole = database.execute("PRAGMA integrity_check").fetchone()[0]
         rows, events = read_rows(out), read_events(out)
@@ -82,11 +83,11 @@ def main() -> None:
     numbers = {
         "minutes": options.minutes,
         "frames": len(rows),
-        "captured": record["captured"],
-        "dropped": record["dropped"],
+        "captured": record.captured,
+        "dropped": record.dropped,
         "disconnects": sum(event.kind == "lost" for event in events),
         "survived": sum(event.kind == "back" for event in events),
-        "gap_seconds": record["gap_seconds"],
+        "gap_seconds": record.gap_seconds,
         "memory_mib": {name: round(value, 1) for name, value in memory.items()},
         "memory_growth": round(memory["last minute"] / memory["second minute"] - 1, 4),
         "delay_ms": {name: round(1000 * value, 1) for name, value in delay.items()},

@@ -18,7 +18,6 @@ from calibration.camera.intrinsics import Intrinsics
 from calibration.colour.colour_chart import ChartShot, read_chart
 from calibration.colour.rig_profile import LightProfile
 from calibration.common.errors import InputError
-from calibration.common.files import read_json
 from calibration.sheet.pdf_reader import rasterise
 from captures import SessionConfig, VirtualRig, run_session
 from captures.gap.decomposition import measure_gap
@@ -32,6 +31,7 @@ from physpatch.attack.placement import Placement
 from physpatch.data.photographs import list_photos, load_photos
 from physpatch.evaluation.classification import Scene
 from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
+from physpatch.records.run_record import RunRecord
 from physpatch.rendering.eot import sample
 from printouts import print_on_sign, print_sheets, print_targets
 
@@ -44,7 +44,7 @@ def main(demo: Path, out: Path) -> None:
     """Write every picture that shows what the program makes."""
     out.mkdir(parents=True, exist_ok=True)
     victim, patch = load_victim("efficientnet_lite0"), Patch.load(demo / "run")
-    config = TrainConfig.from_dict(read_json(demo / "run/run.json")["config"])
+    config = RunRecord.of(demo / "run").train_config
     save(out / "sheet.png", rasterise(demo / "sheet.pdf", 72))
     history = load_file(demo / "run/checkpoint/state.safetensors")["history"]
     save(out / "evolution.png", filmstrip(history, count=7, cell_px=9))

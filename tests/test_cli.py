@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from support import assert_follows_schema
 from torchvision import models
 from websockets.sync.client import connect
 
@@ -139,6 +140,8 @@ def test_evaluate_prints_the_promised_json_for_several_models(demo: Path, comman
     value = json.loads(done.out)
     assert set(value) == {"efficientnet_lite0", "efficientnet_lite1"}
     run_results = json.loads((demo / "demo/run/run.json").read_text())["results"]
+    for result in value.values():
+        assert_follows_schema(result, "evaluation")
     lite0 = value["efficientnet_lite0"]
     assert {k: lite0[k] for k in lite0} == {k: run_results[k] for k in lite0}  # the same poses, the same numbers
     assert lite0["n"] == 12 and set(lite0["controls"]) == {"grey", "random", "shuffled"}
@@ -191,6 +194,7 @@ def test_the_loop_on_a_sign(few_views, command, monkeypatch, tmp_path: Path) -> 
     )
     assert done.code == 0
     result = json.loads(Path("result.json").read_text())
+    assert_follows_schema(result, "evaluation")
     assert (
         result["object"] == "stop"
         and result["clean_accuracy"] > 0.9
@@ -588,6 +592,7 @@ def test_a_plan_is_filled_from_stills_and_ends_the_session(demo: Path, command, 
     done = command(*live, "--hfov", 60, "--plan", "plan.toml", "--out", "session", "--keep", "none")
     assert done.code == 0 and "step 1 of 2: " in done.err and "step 2 of 2: " in done.err, done.err
     record = json.loads(Path("session/session.json").read_text())
+    assert_follows_schema(record, "session")
     assert record["steps_done"] == [1, 2] and record["frames"] < len(film * 3) and len(record["plan"]["steps"]) == 2
     rows = read_rows(Path("session"))
     assert {row.condition for row in rows if row.step == 1} | {row.condition for row in rows if row.step == 2} == {

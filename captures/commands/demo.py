@@ -7,7 +7,6 @@ import click
 from calibration.common.cli_types import FOLDER
 from calibration.common.console import progress_bar
 from calibration.common.errors import InputError
-from calibration.common.files import read_json
 from calibration.common.units import parse_length_mm
 from calibration.sheet.paper_sizes import PATCH_SIZE
 from captures.commands.session_output import record_session, show_session
@@ -66,11 +65,12 @@ def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int
 
 
 def _train(config: TrainConfig, run: Path) -> None:
+    from physpatch.records.run_record import RunRecord
     from physpatch.training.run import train_run
 
     with progress_bar("training") as bar:
         train_run(config, run, progress=training_progress(bar), say=lambda line: bar.say(f"     {line}"))
-    show_results({config.victim.model: read_json(run / "run.json")["results"]})
+    show_results(RunRecord.of(run).measured)
 
 
 def _report(session: Path, out: Path) -> Path:

@@ -39,8 +39,8 @@ def show_session(session: Path, json_out: str | None = None) -> None:
                 summary.condition,
                 str(summary.frames),
                 str(summary.clips),
-                describe_rate(summary.target.to_dict()),
-                describe_rate(summary.wrong.to_dict()),
+                describe_rate(summary.target),
+                describe_rate(summary.wrong),
             )
             for summary in summaries
         ]

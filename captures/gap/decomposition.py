@@ -28,6 +28,7 @@ from captures.results.verdict import REAL, WAY, GapStep, verdict
 from captures.storage import FrameRow
 from physpatch.attack.objectives import choose_goal
 from physpatch.records.config import TrainConfig
+from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.patch_file import Patch
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.stats.clustered import Observation
@@ -94,7 +95,7 @@ def measure_gap(
     config: TrainConfig,
     *,
     profile: RigProfile | None = None,
-    digital: dict[str, Any] | None = None,
+    digital: EvaluationRecord | None = None,
     draws: int = 4,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Gap:
@@ -287,7 +288,7 @@ def _steps(shares: dict[str, list[Observation]], tally: Tally) -> tuple[GapStep,
     return tuple(steps)
 
 
-def _digital(results: dict[str, Any] | None, measure: str) -> Rate | None:
-    kind = {"target": "targeted_success", "wrong": "untargeted_success"}.get(measure)
-    found = (results or {}).get(kind or "")
-    return Rate.from_dict(found) if found else None
+def _digital(results: EvaluationRecord | None, measure: str) -> Rate | None:
+    if results is None:
+        return None
+    return results.targeted_success if measure == "target" else results.untargeted_success

@@ -109,7 +109,7 @@ def learn_from(
 
 
 def _scenes_to_learn(session: RecordedSession, model: str, victim: Victim, say: Callable[[str], None]) -> Path | None:
-    if session.record.get("virtual"):
+    if session.record.virtual:
         say("the virtual rig films before held-out photographs, so its scenes are not learned from")
         return None
     backgrounds = save_backgrounds(session, model, victim)

@@ -5,13 +5,13 @@ from itertools import combinations
 from pathlib import Path
 
 from calibration.common.errors import InputError
-from calibration.common.files import read_json
 from calibration.common.success import MEASURES
 from calibration.sheet.layout import SHEET_KINDS
 from captures.report.blocks import Block, Document, Heading, Picture, Table, Text
 from captures.report.figures import effect_plot
 from captures.report.wording import rate_words
 from captures.results.recorded_session import RecordedSession
+from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Rate, independent_difference
 
 _NOTHING = Rate(None, None, 0)
@@ -91,15 +91,15 @@ def _of_session(folder: Path) -> _Rates:
 
 
 def _of_run(folder: Path) -> _Rates:
-    record = read_json(folder / "run.json")
-    results = record.get("results") or {}
-    own = {record["weights"]["model"]: {k: v for k, v in results.items() if k != "others"}} if results else {}
     found: _Rates = {}
-    for model, measured in (own | results.get("others", {})).items():
-        for measure, kind in (("target", "targeted_success"), ("wrong", "untargeted_success")):
-            found[model, measure, "patch"] = Rate.from_dict(measured[kind])
-            for control, rate in measured[f"control_{kind}"].items():
-                found[model, measure, control] = Rate.from_dict(rate)
+    for model, measured in RunRecord.of(folder).measured.items():
+        if measured is not None:
+            for condition, rate in ({"patch": measured.targeted_success} | measured.control_targeted_success).items():
+                found[model, "target", condition] = rate
+            for condition, rate in (
+                {"patch": measured.untargeted_success} | measured.control_untargeted_success
+            ).items():
+                found[model, "wrong", condition] = rate
     return {key: rate for key, rate in found.items() if rate.rate is not None}
 
 

@@ -4,15 +4,15 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from calibration.common.files import read_json
 from calibration.sheet.pdf_reader import rasterise
 from captures.report.blocks import Block, Details, Heading, Picture, Table, Text
 from captures.report.wording import SHEET_DPI, packed, rate_words
 from physpatch.records.config import TrainConfig
+from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.patch_file import CONTROLS, Patch
-from physpatch.stats.intervals import Difference, Rate, percent
+from physpatch.records.run_record import RunRecord
+from physpatch.stats.rates import Rate, percent
 
 _PICTURES = {
     "examples": "Held-out photographs, not chosen by what the patch does; wrong answers in orange",
@@ -24,42 +24,41 @@ _PICTURES = {
 
 def run_blocks(run: Path) -> list[Block]:
     """A run's chapters."""
-    record = read_json(run / "run.json")
+    record = RunRecord.of(run)
+    results = record.results
+    measured = [] if results is None else [*_held_out(results), *_on_object(results), *_explained(results)]
     return [
         Heading("The patch"),
         *_patch(run, record),
-        *_held_out(record),
-        *_on_object(record.get("results") or {}),
-        *_explained(record.get("results") or {}),
+        *measured,
         *(
             Picture((run / f"{name}.png").read_bytes(), words)
             for name, words in _PICTURES.items()
             if (run / f"{name}.png").is_file()
         ),
-        Details("The run's record", json.dumps(record, indent=2, ensure_ascii=False)),
+        Details("The run's record", json.dumps(record.to_dict(), indent=2, ensure_ascii=False)),
     ]
 
 
-def _patch(run: Path, record: dict[str, Any]) -> Iterator[Block]:
-    config, weights, data = TrainConfig.from_dict(record["config"]), record["weights"], record["data"]
+def _patch(run: Path, record: RunRecord) -> Iterator[Block]:
+    config, weights, data = record.train_config, record.weights, record.data
     if (run / "patch.json").is_file():
         patch = Patch.load(run)
         rows, columns = patch.grid
         yield Picture((run / "patch.png").read_bytes(), f"{rows} × {columns} cells, id {patch.id}", 0.3, pixelated=True)
     if (run / "sheet.pdf").is_file():
         yield Picture(packed(rasterise(run / "sheet.pdf", SHEET_DPI), ".png"), "its sheet", 0.3)
-    aim = f"aimed at {record['target']['name']}" if record.get("target") else "untargeted"
+    aim = f"aimed at {record.target.name}" if record.target else "untargeted"
     yield Text(
-        f"Trained against {weights['model']}, {aim}, by {config.optimisation.technique} for "
+        f"Trained against {weights.model}, {aim}, by {config.optimisation.technique} for "
         f"{_count_rows(run / 'metrics.csv')} steps of "
         f"{config.optimisation.batch} photographs, {_placed(config)}."
     )
     scenes = ", half of each batch scenes of a session" if config.data.backgrounds else ""
     yield Text(
-        f"{data['train']} photographs to train on{scenes}, {data['held_out']} held out, from “{data['source']}”. "
-        f"Weights "
-        f"{weights['sha256'][:16]}…, held-out photographs {data['held_out_fingerprint'][:16]}…. Seed "
-        f"{record['seed']}. {record['device']}.",
+        f"{data.train} photographs to train on{scenes}, {data.held_out} held out, from “{data.source}”. Weights "
+        f"{weights.sha256[:16]}…, held-out photographs {data.held_out_fingerprint[:16]}…. Seed {record.seed}. "
+        f"{record.device}.",
         "soft",
     )
 
@@ -73,35 +72,35 @@ def _placed(config: TrainConfig) -> str:
     return f"on {100 * config.object.share:.0f} % of the object “{config.object.name}”{goal}"
 
 
-def _on_object(results: dict[str, Any]) -> Iterator[Block]:
+def _on_object(results: EvaluationRecord) -> Iterator[Block]:
     """What a detector made of the object that carries the patch."""
-    if "object" not in results:
+    if results.object is None:
         return
     rows = []
-    for name, precision in results["mean_precision"].items():
-        lost = [_rate(results[kind][name]) if name in results[kind] else "" for kind in ("hidden", "relabelled")]
-        boxes = results["false_boxes_per_image"].get(name)
+    for name, precision in results.mean_precision.items():
+        lost = [rate_words(rates[name]) if name in rates else "" for rates in (results.hidden, results.relabelled)]
+        boxes = results.false_boxes_per_image.get(name)
         rows.append(
             [
                 {"clean": "nothing", "patch": "the patch"}.get(name, f"{name} control"),
                 *lost,
                 "" if boxes is None else f"{boxes:.2f}",
-                f"{precision['map50']:.2f}",
-                f"{precision['map']:.2f}",
+                f"{precision.map50:.2f}",
+                f"{precision.map:.2f}",
             ]
         )
     yield Table(
         ["on the object", "not found at all", "found as something else", "false boxes an image", "mAP50", "mAP50–95"],
         rows,
         frozenset({1}),
-        f"The object is “{results['object']}”. Found is a box of its class with an IoU of 0.5 and a confidence of 0.25; where "
+        f"The object is “{results.object}”. Found is a box of its class with an IoU of 0.5 and a confidence of 0.25; where "
         "it is found with the grey control, losses are counted. False boxes lie elsewhere and were not there without a patch.",
     )
-    sizes = [size for size in results["by_size_px"] if size["success"]["n"]]
+    sizes = [size for size in results.by_size_px if size.success.n]
     if len(sizes) > 1:
         yield Table(
             ["side of the object in the network's input", "success"],
-            [[_between(size["from"], size["below"]), _rate(size["success"])] for size in sizes],
+            [[_between(size.from_px, size.below_px), rate_words(size.success)] for size in sizes],
         )
 
 
@@ -109,48 +108,44 @@ def _between(least: float, most: float | None) -> str:
     return f"{least:.0f} px and more" if most is None else f"{least:.0f} to {most:.0f} px"
 
 
-def _held_out(record: dict[str, Any]) -> Iterator[Block]:
-    results = record.get("results")
-    if not results:
-        return
+def _held_out(results: EvaluationRecord) -> Iterator[Block]:
     yield Heading("On held-out photographs, digitally placed", 2)
-    shown: list[tuple[str, float, Any, Any]] = [
-        ("the patch", results["patched_accuracy"], results["targeted_success"], results["untargeted_success"])
+    shown: list[tuple[str, float, Rate, Rate | None]] = [
+        ("the patch", results.patched_accuracy, results.targeted_success, results.untargeted_success)
     ]
-    for name, accuracy in results["controls"].items():
-        wrong = None if name == "grey" else results["control_untargeted_success"][name]
-        shown.append((f"{name} control", accuracy, results["control_targeted_success"][name], wrong))
-    rows = [["nothing (clean)", percent(results["clean_accuracy"]), "", ""]]
+    for name, accuracy in results.controls.items():
+        wrong = None if name == "grey" else results.control_untargeted_success[name]
+        shown.append((f"{name} control", accuracy, results.control_targeted_success[name], wrong))
+    rows = [["nothing (clean)", percent(results.clean_accuracy), "", ""]]
     for name, accuracy, target, wrong in shown:
-        rows.append([name, percent(accuracy), _rate(target), _rate(wrong) if wrong else "by definition 0"])
-    poses = "one random pose" if results["poses"] == 1 else f"{results['poses']} random poses"
-    things = "objects" if "object" in results else "photographs"
-    how = "Wilson's" if results["poses"] == 1 else "with the photograph as the unit"
+        rows.append([name, percent(accuracy), rate_words(target), rate_words(wrong) if wrong else "by definition 0"])
+    poses = "one random pose" if results.poses == 1 else f"{results.poses} random poses"
+    things = "photographs" if results.object is None else "objects"
+    how = "Wilson's" if results.poses == 1 else "with the photograph as the unit"
     yield Table(
         ["shown", "accuracy", "target first", "made wrong"],
         rows,
         frozenset({1}),
-        f"n = {results['n']} {things} in {poses} each, the same for patch and controls. Success is counted where the answer is "
+        f"n = {results.n} {things} in {poses} each, the same for patch and controls. Success is counted where the answer is "
         f"right with the grey control, so grey's own is 0 by definition. Intervals are 95 %, {how}.",
     )
-    if results.get("caution"):
-        yield Text(f"{results['caution'][0].upper()}{results['caution'][1:]}.", "soft")
+    if results.caution:
+        yield Text(f"{results.caution[0].upper()}{results.caution[1:]}.", "soft")
     yield from _beside_controls(results)
 
 
-def _beside_controls(results: dict[str, Any]) -> Iterator[Block]:
+def _beside_controls(results: EvaluationRecord) -> Iterator[Block]:
     """The patch less each control, and success among all views; runs of before have neither."""
-    differences = results.get("differences")
-    if not differences:
+    if not results.differences:
         return
     rows = []
-    for control, kinds in differences.items():
-        told = (Difference(**kinds[kind]) for kind in ("targeted", "untargeted"))
+    for control, kinds in results.differences.items():
+        told = (kinds.targeted, kinds.untargeted)
         rows.append([f"the patch less the {control} control", *("–" if not one.n else str(one) for one in told)])
-    for name in ("patch", *differences):
-        rates = (results[f"{kind}_success_of_all"].get(name) for kind in ("targeted", "untargeted"))
+    for name in ("patch", *results.differences):
+        rates = (of_all.get(name) for of_all in (results.targeted_success_of_all, results.untargeted_success_of_all))
         shown = "the patch" if name == "patch" else f"the {name} control"
-        rows.append([f"of all views, {shown}", *(_rate(rate) if rate else "–" for rate in rates)])
+        rows.append([f"of all views, {shown}", *(rate_words(rate) if rate else "–" for rate in rates)])
     yield Table(
         ["", "target first", "made wrong"],
         rows,
@@ -160,53 +155,49 @@ def _beside_controls(results: dict[str, Any]) -> Iterator[Block]:
     )
 
 
-def _explained(results: dict[str, Any]) -> Iterator[Block]:
+def _explained(results: EvaluationRecord) -> Iterator[Block]:
     """Where the network looked, in numbers."""
-    heat = results.get("grad_cam") or {}
-    if not heat.get("n"):
+    heat = results.grad_cam
+    if heat is None or not heat.n:
         return
     yield Heading("Where the network looked", 2)
-    inside = heat["heat_in_patch"]
+    inside = heat.heat_in_patch
     conditions = [c for c in ("clean", "patch", *CONTROLS) if c in inside]
     rows = [["Grad-CAM heat inside the patch's area", *(percent(inside[c]) for c in conditions)]]
-    if "pointing" in heat:
+    if heat.pointing:
         rows.append(
-            ["its hottest point lies there (pointing game)", *(percent(heat["pointing"].get(c)) for c in conditions)]
+            ["its hottest point lies there (pointing game)", *(percent(heat.pointing.get(c)) for c in conditions)]
         )
     yield Table(
         ["of the network's answer", *conditions],
         rows,
-        caption=f"The area itself is {percent(heat['patch_area'])} of the picture: what heat that ignores the "
-        f"patch would give. n = {heat['n']}.",
+        caption=f"The area itself is {percent(heat.patch_area)} of the picture: what heat that ignores the "
+        f"patch would give. n = {heat.n}.",
     )
-    if "similarity_to_target" in heat:
+    if heat.similarity_to_target is not None and heat.similarity_of_clean is not None:
         said = (
-            f"The heat of the patched photograph's answer correlates {heat['similarity_to_target']:+.2f} with the "
-            f"target class's own heat on "
-            f"the same photograph, that of the clean photograph's answer {heat['similarity_of_clean']:+.2f}."
+            f"The heat of the patched photograph's answer correlates {heat.similarity_to_target:+.2f} with the "
+            f"target class's own heat on the same photograph, that of the clean photograph's answer "
+            f"{heat.similarity_of_clean:+.2f}."
         )
-        reached, missed = (heat.get(f"similarity_to_target_{kind}") for kind in ("reached", "missed"))
+        reached, missed = heat.similarity_to_target_reached, heat.similarity_to_target_missed
         if reached is not None:
             said += f" Where the target came first it is {reached:+.2f}"
             said += f", where it did not {missed:+.2f}." if missed is not None else "."
-        if "similarity_to_target_null" in heat:
+        if heat.similarity_to_target_null is not None:
             said += (
                 f" The null: the target class's heat under harmless random cells correlates "
-                f"{heat['similarity_to_target_null']:+.2f} with it, because both are maps of one class on one photograph. "
+                f"{heat.similarity_to_target_null:+.2f} with it, because both are maps of one class on one photograph. "
                 f"Only what goes beyond that would be the patch's doing."
             )
         yield Text(said)
-    if "true_heat_in_patch" in heat:
-        true, like = heat["true_heat_in_patch"], heat["true_similarity"]
+    if heat.true_heat_in_patch:
+        true, like = heat.true_heat_in_patch, heat.true_similarity
         yield Text(
             f"The heat of the true class lies in the patch's area to {percent(true['patch'])}, with random cells to "
             f"{percent(true['random'])}, with grey to {percent(true['grey'])}; it correlates {like['patch']:+.2f} with its "
             f"own under grey, {like['random']:+.2f} with random cells."
         )
-
-
-def _rate(value: dict[str, Any]) -> str:
-    return rate_words(Rate.from_dict(value))
 
 
 def _count_rows(path: Path) -> int:

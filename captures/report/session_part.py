@@ -17,7 +17,7 @@ def lead_blocks(session: RecordedSession, gaps: Sequence[Gap]) -> list[Block]:
     """What is to be read first, in sentences."""
     sentences = [*_plain_words(session.tally, session.target), *(f"{gap.model}: {gap.sentence}" for gap in gaps)]
     blocks: list[Block] = [Heading("In short")]
-    if session.record.get("virtual"):
+    if session.record.virtual:
         simulated = "These frames come from the virtual rig, a simulation of printer and camera, not from a camera."
         blocks.append(Text(simulated, "lead"))
     if not sentences:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from calibration.colour.rig_profile import RigProfile
 from calibration.common.errors import InputError, PhyspatchError
-from calibration.common.files import read_json
 from captures.gap.decomposition import Gap, measure_gap
 from captures.report.blocks import Document
 from captures.report.compare import comparison
@@ -16,8 +15,8 @@ from captures.report.run_part import run_blocks
 from captures.report.session_part import lead_blocks, session_blocks
 from captures.results.recorded_session import RecordedSession
 from captures.storage import export_csv, export_parquet
-from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
+from physpatch.records.run_record import RunRecord
 from physpatch.victims.registry import load_victim
 
 _TITLE = "Does the patch still work?"
@@ -99,7 +98,7 @@ def _document(
         blocks = [*lead_blocks(session, gaps), *session_blocks(session, gaps, troubles, path)]
         if session.run is not None:
             blocks += run_blocks(session.run)
-        begun = session.record.get("begun", "at an unknown time")
+        begun = session.record.begun or "at an unknown time"
         return Document(_TITLE, f"physpatch report of the session {name}, begun {begun}", blocks)
     if (folder / "run.json").is_file():
         return Document(_TITLE, f"physpatch report of the run {name}", run_blocks(folder))
@@ -112,27 +111,27 @@ def _gaps(
     """A replay for each model that can be had as it was, and why not of the others."""
     if session.run is None or not (session.run / "patch.json").is_file():
         return [], ["the run that trained the patch is not where it was, so what training saw is not known"]
-    patch, run = Patch.load(session.run), read_json(session.run / "run.json")
-    config = TrainConfig.from_dict(run["config"])
+    patch, run = Patch.load(session.run), RunRecord.of(session.run)
+    config = run.train_config
     profile = RigProfile.load(options.profile) if options.profile else None
     gaps, troubles = [], []
-    for noted in session.record.get("models", []):
-        if noted.get("defence"):
+    for noted in session.record.models:
+        if noted.defence:
             continue  # the gap is the camera's, not the defence's
         try:
-            own = noted["name"] == run["weights"]["model"]
+            own = noted.name == run.weights.model
             victim = load_victim(
-                config.victim.model if own else noted["name"],
+                config.victim.model if own else noted.name,
                 weights=config.victim.weights if own else None,
                 device=options.device,
                 trust=options.trust,
             )
-            if victim.weights.sha256 != noted["sha256"]:
+            if victim.weights.sha256 != noted.sha256:
                 raise InputError("its weights are not those of the session")
-            digital = run.get("results") if own else run.get("results", {}).get("others", {}).get(victim.name)
+            digital = run.results if own else run.measured.get(victim.name)
             gaps.append(
                 measure_gap(session, victim, patch, config, profile=profile, digital=digital, progress=progress)
             )
         except PhyspatchError as error:
-            troubles.append(f"{noted['name']}: {error}")
+            troubles.append(f"{noted.name}: {error}")
     return gaps, troubles

@@ -7,7 +7,7 @@ Pose cells are not: those of one take share its hand, its light and its drift, s
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from statistics import median
@@ -525,9 +525,9 @@ class Tally:
         )
 
 
-def tally_of(rows: Sequence[FrameRow], target: str | None, plan: Mapping[str, Any] | None = None) -> Tally:
+def tally_of(rows: Sequence[FrameRow], target: str | None, protocol: Protocol | None = None) -> Tally:
     """All rows of a session, with the plan that its record holds."""
-    tally = Tally(target, Protocol.from_dict(plan) if plan else None)
+    tally = Tally(target, protocol)
     tally.add(rows)
     return tally
 

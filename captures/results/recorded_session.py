@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,13 +12,14 @@ from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector
-from calibration.common.files import read_json
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.inference.region import CropRegion
 from captures.results.aggregation import Tally, tally_of
+from captures.results.session_record import SessionRecord
 from captures.sources.opencv import rgb
 from captures.storage import FrameRow, read_rows
+from physpatch.records.run_record import RUN_FILE
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class RecordedSession:
     """
 
     folder: Path
-    record: dict[str, Any]
+    record: SessionRecord
     rows: Sequence[FrameRow]
 
     @classmethod
@@ -54,30 +54,29 @@ class RecordedSession:
             InputError: no session there, or a damaged one.
         """
         rows = read_rows(folder)
-        record = folder / "session.json"
-        return cls(folder, read_json(record) if record.is_file() else {}, rows)
+        return cls(folder, SessionRecord.of(folder), rows)
 
     @property
     def target(self) -> str | None:
         """Name of the class aimed at."""
-        return self.record.get("target")
+        return self.record.target
 
     @property
     def run(self) -> Path | None:
         """The run's folder, where it is still there."""
-        return self._noted("run", "run.json")
+        path = self.folder / self.record.run if self.record.run else None
+        return path if path is not None and (path / RUN_FILE).is_file() else None
 
     @property
     def sheet(self) -> Path | None:
         """The printed PDF, where it is still there."""
-        noted = self.record.get("sheet")
-        path = self.folder / noted if noted else None
+        path = self.folder / self.record.sheet if self.record.sheet else None
         return path if path is not None and path.is_file() else None
 
     @cached_property
     def tally(self) -> Tally:
         """What the rows add up to."""
-        return tally_of(self.rows, self.target, self.record.get("plan"))
+        return tally_of(self.rows, self.target, self.record.protocol)
 
     @cached_property
     def layouts(self) -> tuple[SheetLayout, ...]:
@@ -91,8 +90,8 @@ class RecordedSession:
     def lens(self, shape: tuple[int, ...]) -> Intrinsics:
         """The camera's as the session had it, for frames of (height, width, ...)."""
         height, width = shape[:2]
-        noted = self.record.get("intrinsics")
-        return Intrinsics.from_dict(noted).resized(width, height) if noted else Intrinsics.from_hfov(width, height)
+        noted = self.record.intrinsics
+        return noted.resized(width, height) if noted else Intrinsics.from_hfov(width, height)
 
     def keeps(self, row: FrameRow) -> bool:
         """Whether the frame of a row was kept as it came."""
@@ -124,8 +123,3 @@ class RecordedSession:
 
     def _raw(self, row: FrameRow) -> Path:
         return self.folder / "raw" / f"{row.frame:06d}.jpg"
-
-    def _noted(self, what: str, file: str) -> Path | None:
-        noted = self.record.get(what)
-        path = self.folder / noted if noted else None
-        return path if path is not None and (path / file).is_file() else None

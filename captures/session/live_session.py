@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import DEFAULT_HFOV_DEG, Intrinsics
 from calibration.common.errors import InputError, PhyspatchError
-from calibration.common.files import write_json
 from calibration.sheet.layout import SheetLayout
 from captures.inference.analyser import Analyser, Analysis, open_analyser
 from captures.inference.pipeline import Pipeline
@@ -22,7 +21,8 @@ from captures.inference.region import RegionRule
 from captures.protocol.plan import EVERYWHERE, Director, Protocol
 from captures.protocol.pose_map import PoseMap
 from captures.results.aggregation import Tally
-from captures.session.clips import FrameLabeller
+from captures.results.session_record import SESSION_FILE, PlanRecord, SessionModel, SessionRecord, SessionSheet
+from captures.session.clips import Filing
 from captures.session.recorder import KeepRule, Recorder
 from captures.sources.frame import Event
 from captures.sources.opening import Source
@@ -147,8 +147,8 @@ def run_session(
     record = _describe(config)
     session = _Session(source, config, viewers, on_frame)
     status = "ended"
-    with SessionStore(out / "session.db") as store, Recorder(out, source.fps, config.keep) as recorder:
-        write_json(out / "session.json", record | {"status": "recording"})
+    with SessionStore(out / "session.db") as store, Recorder(out, source.fps, plan.keep) as recorder:
+        record.changed(status="recording").save(out / SESSION_FILE)
         try:
             if not session.run(store, recorder):
                 status = "stopped by the person"
@@ -161,7 +161,7 @@ def run_session(
             with suppress(PhyspatchError):  # a full disk was said already
                 store.add([], session.events())
             export_csv(out)
-            write_json(out / "session.json", record | {"status": status} | session.account())
+            record.changed(status=status, **session.account()).save(out / SESSION_FILE)
     return out
 
 
@@ -345,30 +345,31 @@ class _Session:
         } | progress
 
 
-def _describe(config: SessionConfig) -> dict[str, Any]:
-    models = [m for m in (config.classifier, *config.defended, config.detector) if m is not None]
-    return {
-        "physpatch_session": 2,
-        "begun": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "target": config.target and config.target["name"],
-        "label": config.label,
-        "light": config.light,
-        "region": str(config.region),
-        "every": config.every,
-        "max_fps": config.max_fps,
-        "keep": config.keep.which if config.keep.which != "every" else config.keep.every,
-        "models": [
-            {"name": m.name, "task": m.task, "source": m.weights.source, "sha256": m.weights.sha256}
-            | ({"defence": m.name.rpartition("+")[2]} if m in config.defended else {})
-            for m in models
-        ],
-        "device": device_name(config.classifier.device),
-        "sheets": [{"kind": s.kind, "id": s.patch_id, "size_mm": s.patch.width_mm} for s in config.layouts],
-        "intrinsics": config.intrinsics and config.intrinsics.to_dict(),
-        "intrinsics_assumed": config.intrinsics is None or config.intrinsics.assumed,
-        "versions": versions(),
-        "plan": config.protocol and config.protocol.to_dict(),
-    } | (config.notes or {})
+def _describe(plan: SessionPlan) -> SessionRecord:
+    models = [m for m in (plan.classifier, *plan.defended, plan.detector) if m is not None]
+    return SessionRecord(
+        physpatch_session=2,
+        begun=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        target=None if plan.target is None else str(plan.target["name"]),
+        label=plan.label,
+        light=plan.light,
+        region=str(plan.region),
+        every=plan.every,
+        max_fps=plan.max_fps,
+        keep=plan.keep.which if plan.keep.which != "every" else plan.keep.every,
+        models=[_describe_model(model, defended=model in plan.defended) for model in models],
+        device=device_name(plan.classifier.device),
+        sheets=[SessionSheet(kind=s.kind, id=s.patch_id, size_mm=s.patch.width_mm) for s in plan.layouts],
+        intrinsics=plan.intrinsics,
+        intrinsics_assumed=plan.intrinsics is None or plan.intrinsics.assumed,
+        versions=versions(),
+        plan=PlanRecord.of(plan.protocol),
+    ).changed(**(plan.notes or {}))
+
+
+def _describe_model(model: Victim, *, defended: bool) -> SessionModel:
+    described = SessionModel(name=model.name, task=model.task, source=model.weights.source, sha256=model.weights.sha256)
+    return described.changed(defence=model.name.rpartition("+")[2]) if defended else described
 
 
 def new_session_folder() -> Path:

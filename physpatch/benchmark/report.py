@@ -9,38 +9,40 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from calibration.common.files import atomic_path, write_text
-from physpatch.benchmark.seeds import Row, grouped, leading, numbers_of, spread_words, training_seed
+from physpatch.benchmark.bench_row import BenchRow
+from physpatch.benchmark.seeds import grouped, leading, numbers_of, spread_words
 from physpatch.evaluation.figures.plots import BAD, GOOD, save_figure
-from physpatch.stats.intervals import percent
+from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord
+from physpatch.stats.rates import Rate, percent
 
 
-def save_bench_report(folder: Path, rows: Sequence[Row]) -> None:
+def save_bench_report(folder: Path, rows: Sequence[BenchRow]) -> None:
     """Write ``table.md``, ``table.csv``, ``success.png`` and ``transfer.png`` into a bench's folder."""
     write_text(folder / "table.md", markdown(rows))
     _save_csv(folder / "table.csv", rows)
     _save_success_plot(folder / "success.png", rows)
-    if any(len(row["measured"]) > 1 for row in rows):
+    if any(len(row.measured) > 1 for row in rows):
         _save_transfer_plot(folder / "transfer.png", rows)
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[BenchRow]) -> str:
     """Tables of effect, transfer, heat and, over several seeds, of their spread; and a conclusion for each row."""
     effect = [
         (
             *_names(row),
-            percent(own["clean_accuracy"]),
-            percent(own["controls"]["grey"]),
-            percent(own["controls"]["random"]),
-            f"**{percent(own['patched_accuracy'])}**",
-            _interval(own["targeted_success"]),
-            _interval(_of_all(own, "targeted")),
-            _interval(own["untargeted_success"]),
-            _interval(_of_all(own, "untargeted")),
-            str(own["n"]),
-            f"{row['seconds']['training']:.0f}",
+            percent(own.clean_accuracy),
+            percent(own.controls["grey"]),
+            percent(own.controls["random"]),
+            f"**{percent(own.patched_accuracy)}**",
+            _interval(own.targeted_success),
+            _interval(own.success_of_all("targeted")),
+            _interval(own.untargeted_success),
+            _interval(own.success_of_all("untargeted")),
+            str(own.n),
+            f"{row.seconds.training:.0f}",
         )
         for row in rows
-        for own in [_own(row)]
+        for own in [row.own]
     ]
     measures = ("target first", "of all views", "made wrong", "of all views")
     headings = (*_NAMES, "clean", "grey", "random", "patch", *measures, "n", "seconds")
@@ -52,7 +54,7 @@ def markdown(rows: Sequence[Row]) -> str:
     leads = leading(groups)
     if leads:
         parts += ["### Which one leads\n", "\n".join(f"- {sentence}" for sentence in leads) + "\n"]
-    models = list(dict.fromkeys(name for row in rows for name in row["measured"]))
+    models = list(dict.fromkeys(name for row in rows for name in row.measured))
     if len(models) > 1:
         transfer = [(*_names(row), *(_transfer_cell(row, name) for name in models)) for row in rows]
         parts += ["### Transfer: accuracy with the patch (with random colours), target first\n"]
@@ -60,15 +62,15 @@ def markdown(rows: Sequence[Row]) -> str:
     objects = [
         (*_names(row), name, *_object_cells(measured))
         for row in rows
-        for name, measured in row["measured"].items()
-        if "object" in measured
+        for name, measured in row.measured.items()
+        if measured.object is not None
     ]
     if objects:
         parts += [
             "### Objects: what a detector makes of what the patch is put on\n",
             _table((*_NAMES, "seen by", *_OBJECT), objects),
         ]
-    heat = [(*_names(row), *_heat_cells(row["heat"])) for row in rows]
+    heat = [(*_names(row), *_heat_cells(row.heat)) for row in rows]
     parts += [
         "### Heat (Grad-CAM of the network's answer)\n",
         _table((*_NAMES, *(heading for heading, _, _ in _HEAT)), heat),
@@ -77,16 +79,16 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _seed_cells(group: Sequence[Row]) -> tuple[str, ...]:
+def _seed_cells(group: Sequence[BenchRow]) -> tuple[str, ...]:
     return (*_names(group[0]), str(len(group)), *(spread_words(numbers_of(group, of)) for _, of in _OVER_SEEDS))
 
 
-def conclusion(row: Row) -> str:
+def conclusion(row: BenchRow) -> str:
     """One or two sentences on what a row shows."""
-    own = _own(row)
-    beyond = own["controls"]["random"] - own["patched_accuracy"]
-    low, high = own["untargeted_success"]["ci95"] or (0.0, 1.0)
-    control_low, control_high = own["control_untargeted_success"]["random"]["ci95"] or (0.0, 1.0)
+    own = row.own
+    beyond = own.controls["random"] - own.patched_accuracy
+    low, high = own.untargeted_success.ci95 or (0.0, 1.0)
+    control_low, control_high = own.control_untargeted_success["random"].ci95 or (0.0, 1.0)
     if low > control_high:
         said = f"takes {100 * beyond:.0f} points of accuracy beyond what random colours of its size take"
     elif high < control_low:
@@ -95,25 +97,24 @@ def conclusion(row: Row) -> str:
         said = (
             f"does no harm that could be told from random colours of its size ({100 * beyond:+.0f} points of accuracy)"
         )
-    if row["target"]:
-        reached = own["targeted_success"]
-        said += f"; {row['target']['name']!r} comes first in {_interval(reached)}"
-    others = {name: m for name, m in row["measured"].items() if name != row["model"]}
+    if row.target is not None:
+        said += f"; {row.target.name!r} comes first in {_interval(own.targeted_success)}"
+    others = {name: measured for name, measured in row.measured.items() if name != row.model}
     if others:
-        lost = [m["controls"]["random"] - m["patched_accuracy"] for m in others.values()]
-        known = "the networks it was trained on besides" if row["also"] else "networks it never saw"
+        lost = [measured.controls["random"] - measured.patched_accuracy for measured in others.values()]
+        known = "the networks it was trained on besides" if row.also else "networks it never saw"
         said += f"; on {known}, {round(100 * sum(lost) / len(lost))} points beyond random"
     return said + "."
 
 
 # A column's heading, and a row's number for it.
-_OVER_SEEDS: tuple[tuple[str, Callable[[Row], float | None]], ...] = (
-    ("patch", lambda row: _own(row)["patched_accuracy"]),
-    ("random", lambda row: _own(row)["controls"]["random"]),
-    ("shuffled", lambda row: _own(row)["controls"].get("shuffled")),
-    ("target first", lambda row: _own(row)["targeted_success"]["rate"]),
-    ("of all views", lambda row: _of_all(_own(row), "targeted")["rate"]),
-    ("made wrong", lambda row: _own(row)["untargeted_success"]["rate"]),
+_OVER_SEEDS: tuple[tuple[str, Callable[[BenchRow], float | None]], ...] = (
+    ("patch", lambda row: row.own.patched_accuracy),
+    ("random", lambda row: row.own.controls["random"]),
+    ("shuffled", lambda row: row.own.controls.get("shuffled")),
+    ("target first", lambda row: row.own.targeted_success.rate),
+    ("of all views", lambda row: row.own.success_of_all("targeted").rate),
+    ("made wrong", lambda row: row.own.untargeted_success.rate),
 )
 _NAMES = ("technique", "network", "grid", "area", "target")
 _COUNTED = (
@@ -122,60 +123,44 @@ _COUNTED = (
 )
 
 
-def _names(row: Row) -> tuple[str, ...]:
-    target = row["target"]["name"] if row["target"] else "none"
-    return (row["technique"], row["model"], row["grid"], f"{100 * row['area']:g} %", target)
+def _names(row: BenchRow) -> tuple[str, ...]:
+    target = row.target.name if row.target else "none"
+    return (row.technique, row.model, row.grid, f"{100 * row.area:g} %", target)
 
 
-def _own(row: Row) -> dict[str, Any]:
-    return row["measured"][row["model"]]
-
-
-def _of_all(measured: dict[str, Any], kind: str, shown: str = "patch") -> dict[str, Any]:
-    """A rate of all views; none in rows of a bench that did not measure it, and without a target."""
-    return measured.get(f"{kind}_success_of_all", {}).get(shown) or {"rate": None, "ci95": None, "n": 0}
-
-
-def _transfer_cell(row: Row, name: str) -> str:
-    measured = row["measured"].get(name)
+def _transfer_cell(row: BenchRow, name: str) -> str:
+    measured = row.measured.get(name)
     if measured is None:
         return ""
-    reached = measured["targeted_success"]["rate"]
+    reached = measured.targeted_success.rate
     target = "" if reached is None else f", {percent(reached)}"
-    return f"{percent(measured['patched_accuracy'])} ({percent(measured['controls']['random'])}){target}"
+    return f"{percent(measured.patched_accuracy)} ({percent(measured.controls['random'])}){target}"
 
 
 _OBJECT = ("object", "hidden", "relabelled", "lost with random", "false boxes an image (grey)", "mAP50 (grey)")
 
 
-def _object_cells(measured: dict[str, Any]) -> tuple[str, ...]:
+def _object_cells(measured: EvaluationRecord) -> tuple[str, ...]:
     """Cells under :data:`_OBJECT`."""
-    false_boxes, precision = measured["false_boxes_per_image"], measured["mean_precision"]
+    false_boxes, precision = measured.false_boxes_per_image, measured.mean_precision
     return (
-        measured["object"],
-        _interval(measured["hidden"]["patch"]),
-        _interval(measured["relabelled"]["patch"]),
-        _interval(measured["control_untargeted_success"]["random"]),
+        measured.object or "",
+        _interval(measured.hidden["patch"]),
+        _interval(measured.relabelled["patch"]),
+        _interval(measured.control_untargeted_success["random"]),
         f"{false_boxes['patch']:.2f} ({false_boxes['grey']:.2f})",
-        f"{precision['patch']['map50']:.2f} ({precision['grey']['map50']:.2f})",
+        f"{precision['patch'].map50:.2f} ({precision['grey'].map50:.2f})",
     )
 
 
-def _heat_cells(heat: dict[str, Any]) -> tuple[str, ...]:
+def _heat_cells(heat: HeatRecord) -> tuple[str, ...]:
     """Cells under :data:`_HEAT`; empty where a row, perhaps of an older bench, does not have the number."""
-    found = [(form, _at(heat, path), _at(heat, f"ci95.{path}")) for _, path, form in _HEAT]
+    found = [(form, heat.number(path), heat.interval(path)) for _, path, form in _HEAT]
     return tuple("" if value is None else form(value, ends) for form, value, ends in found)
 
 
-def _at(tree: Any, path: str) -> Any:
-    """What stands at a path such as ``pointing.patch``; None where nothing does."""
-    for name in path.split("."):
-        tree = tree.get(name) if isinstance(tree, dict) else None
-    return tree
-
-
-def _interval(rate: dict[str, Any]) -> str:
-    return "—" if rate["rate"] is None else _share(rate["rate"], rate["ci95"])
+def _interval(rate: Rate) -> str:
+    return "—" if rate.rate is None else _share(rate.rate, rate.ci95)
 
 
 def _share(value: float, ends: Sequence[float] | None) -> str:
@@ -231,7 +216,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {line} |" for line in lines) + "\n"
 
 
-def _save_csv(path: Path, rows: Sequence[Row]) -> None:
+def _save_csv(path: Path, rows: Sequence[BenchRow]) -> None:
     """A line for each patch and network; heat is known on the network that a patch was trained on."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
@@ -247,45 +232,47 @@ def _save_csv(path: Path, rows: Sequence[Row]) -> None:
             columns += [kind, f"{kind}_low", f"{kind}_high", f"{kind}_n"]
         writer.writerow([*_NAMES, "seed", "measured_on", "n", *columns, "training_seconds", *_HEAT_CSV])
         for row in rows:
-            for name, m in row["measured"].items():
-                rates = [m["targeted_success"], m["untargeted_success"]]
-                rates += [m[f"control_{kind}_success"]["random"] for kind in ("targeted", "untargeted")]
-                rates += [_of_all(m, kind) for kind in ("targeted", "untargeted")]
-                numbers = [m["clean_accuracy"], m["controls"]["grey"], m["controls"]["random"], m["patched_accuracy"]]
+            for name, m in row.measured.items():
+                rates = [m.targeted_success, m.untargeted_success]
+                rates += [m.control_targeted_success["random"], m.control_untargeted_success["random"]]
+                rates += [m.success_of_all("targeted"), m.success_of_all("untargeted")]
+                numbers: list[float | None] = [m.clean_accuracy, m.controls["grey"], m.controls["random"]]
+                numbers += [m.patched_accuracy]
                 for rate in rates:
-                    numbers += [rate["rate"], *(rate["ci95"] or (None, None)), rate["n"]]
-                heat = [_at(row["heat"], path) if name == row["model"] else None for path in _HEAT_CSV.values()]
+                    numbers += [rate.rate, *(rate.ci95 or (None, None)), rate.n]
+                heat = [row.heat.number(path) if name == row.model else None for path in _HEAT_CSV.values()]
                 writer.writerow(
                     [
                         *_names(row),
-                        training_seed(row),
+                        row.seed,
                         name,
-                        m["n"],
+                        m.n,
                         *numbers,
-                        row["seconds"]["training"],
+                        row.seconds.training,
                         *heat,
                     ]
                 )
 
 
-def _save_success_plot(path: Path, rows: Sequence[Row]) -> None:
+def _save_success_plot(path: Path, rows: Sequence[BenchRow]) -> None:
     """For each row: targeted success, and images made wrong beside what random colours do, with their intervals."""
     groups = grouped(rows)
     figure = Figure(figsize=(8, 1.2 + 0.42 * len(groups)), layout="constrained")
     axis = figure.add_subplot()
     for y, group in enumerate(groups):
         for of, marker, color, shift in (
-            (lambda row: _own(row)["targeted_success"], "o", BAD, -0.2),
-            (lambda row: _own(row)["untargeted_success"], "s", GOOD, 0.0),
-            (lambda row: _own(row)["control_untargeted_success"]["random"], "|", "0.4", 0.2),
+            (lambda row: row.own.targeted_success, "o", BAD, -0.2),
+            (lambda row: row.own.untargeted_success, "s", GOOD, 0.0),
+            (lambda row: row.own.control_untargeted_success["random"], "|", "0.4", 0.2),
         ):
-            rates = [rate for rate in map(of, group) if rate["rate"] is not None]
+            rates = [(rate.rate, rate.ci95) for rate in map(of, group) if rate.rate is not None]
             if len(rates) == 1:
-                ((low, high), value) = rates[0]["ci95"], rates[0]["rate"]
+                ((value, ends),) = rates
+                low, high = ends or (value, value)
                 spread = [[max(0.0, 100 * (value - low))], [max(0.0, 100 * (high - value))]]
                 axis.errorbar(100 * value, y + shift, xerr=spread, fmt=marker, color=color, markersize=6)
             elif rates:
-                shares = [100 * rate["rate"] for rate in rates]
+                shares = [100 * value for value, _ in rates]
                 axis.plot(shares, [y + shift] * len(shares), ".", color=color, alpha=0.45, markersize=5)
                 axis.plot(sum(shares) / len(shares), y + shift, marker, color=color, markersize=8)
     axis.set_yticks(range(len(groups)), [" · ".join(_names(group[0])) for group in groups], fontsize=8)
@@ -304,17 +291,17 @@ def _save_success_plot(path: Path, rows: Sequence[Row]) -> None:
     save_figure(figure, path)
 
 
-def _save_transfer_plot(path: Path, rows: Sequence[Row]) -> None:
+def _save_transfer_plot(path: Path, rows: Sequence[BenchRow]) -> None:
     """Accuracy that each patch takes beyond random colours, on each network."""
-    models = list(dict.fromkeys(name for row in rows for name in row["measured"]))
+    models = list(dict.fromkeys(name for row in rows for name in row.measured))
     groups = grouped(rows)
     figure = Figure(figsize=(4.6 + 1.1 * len(models), 1.2 + 0.42 * len(groups)), layout="constrained")
     axis = figure.add_subplot()
 
-    def beyond_random(name: str) -> Callable[[Row], float | None]:
-        def of(row: Row) -> float | None:
-            measured = row["measured"].get(name)
-            return measured and 100 * (measured["controls"]["random"] - measured["patched_accuracy"])
+    def beyond_random(name: str) -> Callable[[BenchRow], float | None]:
+        def of(row: BenchRow) -> float | None:
+            measured = row.measured.get(name)
+            return None if measured is None else 100 * (measured.controls["random"] - measured.patched_accuracy)
 
         return of
 
@@ -324,7 +311,7 @@ def _save_transfer_plot(path: Path, rows: Sequence[Row]) -> None:
     axis.imshow(lost, cmap="cividis", vmin=-most, vmax=most, aspect="auto")
     for y, line in enumerate(lost):
         for x, value in enumerate(line):
-            bold = "bold" if models[x] == groups[y][0]["model"] else "normal"
+            bold = "bold" if models[x] == groups[y][0].model else "normal"
             several = points[y][x][1:]
             words = f"{value:+.0f} ± {stdev(points[y][x]):.0f}" if several else f"{value:+.0f}"
             color = "white" if value < 0.2 * most else "black"

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from calibration.common.errors import InputError
-from calibration.common.files import read_json, write_json
-from physpatch.attack.placement import Placement
+from physpatch.attack.placement import Placing
+from physpatch.benchmark.bench_row import BenchRow, BenchSeconds
 from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, scenes
 from physpatch.evaluation.figures.examples import measure_heat
 from physpatch.records.config import ObjectiveConfig, OptimisationConfig, PatchConfig, TrainConfig
 from physpatch.records.environment import device_name, versions
+from physpatch.records.evaluation_record import HeatRecord, TargetClass
 from physpatch.records.patch_file import PIXEL, check_grid_name, parse_grid
+from physpatch.records.run_record import TargetChoiceRecord
 from physpatch.techniques import TECHNIQUES
 from physpatch.training.run import measure_patch, poses_for, split_photographs
 from physpatch.training.targets import resolve_target
@@ -113,7 +115,7 @@ class BenchCell:
 
 def run_bench(
     plan: BenchPlan, folder: Path, *, ray_address: str | None = None, progress: Any = None, say: Say = print
-) -> list[dict[str, Any]]:
+) -> list[BenchRow]:
     """Measure the cells that are missing, and give the rows of all.
 
     Args:
@@ -134,13 +136,13 @@ def run_bench(
     show = progress or (lambda *_: None)
     done = len(cells) - len(missing)
     for cell, result in _results(missing, ray_address, say):
-        write_json(paths[cell.name], result)
+        result.save(paths[cell.name])
         done += 1
         show(done, len(cells), cell.name)
-    return [read_json(paths[cell.name]) for cell in cells]
+    return [BenchRow.load(paths[cell.name]) for cell in cells]
 
 
-def _results(cells: list[BenchCell], ray_address: str | None, say: Say) -> Iterator[tuple[BenchCell, dict[str, Any]]]:
+def _results(cells: list[BenchCell], ray_address: str | None, say: Say) -> Iterator[tuple[BenchCell, BenchRow]]:
     if ray_address is not None:
         from physpatch.benchmark.ray_backend import run_on_ray
 
@@ -151,7 +153,7 @@ def _results(cells: list[BenchCell], ray_address: str | None, say: Say) -> Itera
         yield cell, measure_cell(cell, say)
 
 
-def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
+def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
     """Train one patch and measure it: a pure function of the cell, whatever machine runs it."""
     started = time.perf_counter()
     victims = {name: load_victim(name, device=cell.config.victim.device, say=say) for name in cell.measured_on}
@@ -170,29 +172,30 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
         photographs = held_out[name]
         measured[one.name] = measure_patch(
             one, photographs, patch, config, seed=seed, poses=poses_for(photographs)
-        ).to_dict()
+        ).to_record()
     looked_at = islice(
         scenes(victim, held_out[cell.measured_on[0]], Placement.of(config), config.eot, seed), _HEAT_SCENES
     )
-    return {
-        "name": cell.name,
-        "technique": config.optimisation.technique,
-        "model": victim.name,
-        "grid": cell.grid,
-        "area": Placement.of(config).area,
-        "target_asked": cell.config.objective.target,
-        "target": patch.target,
-        "target_choice": choice.to_dict(),
-        "also": list(config.victim.ensemble),
-        "measured": measured,
-        "heat": measure_heat(victim, looked_at, patch),
-        "patch": patch.cells.tolist(),
-        "seed": config.optimisation.seed,
-        "config": config.to_dict(),
-        "seconds": {"training": round(seconds, 1), "all": round(time.perf_counter() - started, 1)},
-        "device": device_name(victim.device),
-        "versions": versions(),
-    }
+    heat = HeatRecord.model_validate(measure_heat(victim, looked_at, patch))
+    return BenchRow(
+        name=cell.name,
+        technique=config.optimisation.technique,
+        model=victim.name,
+        grid=cell.grid,
+        area=Placing.of(config).area,
+        target_asked=cell.config.objective.target,
+        target=TargetClass.of(patch.target),
+        target_choice=TargetChoiceRecord.model_validate(choice.to_dict()),
+        also=list(config.victim.ensemble),
+        measured=measured,
+        heat=heat,
+        patch=patch.cells.tolist(),
+        seed=config.optimisation.seed,
+        config=config.to_dict(),
+        seconds=BenchSeconds(training=round(seconds, 1), all=round(time.perf_counter() - started, 1)),
+        device=device_name(victim.device),
+        versions=versions(),
+    )
 
 
 def _grid(cell: BenchCell, size: int) -> tuple[int, int]:

@@ -5,28 +5,23 @@ from itertools import combinations
 from statistics import fmean, stdev
 from typing import Any
 
-from physpatch.records.config import TrainConfig
+from physpatch.benchmark.bench_row import BenchRow
 from physpatch.stats.intervals import mean_interval
 
-Row = dict[str, Any]
+_COMPARED = ("technique", "model", "grid", "area", "target_asked")
 LEAST_SEEDS = 5  # trainings of each from which it is said that one leads
 
 
-def training_seed(row: Row) -> int:
-    """Return the seed of a row's training; rows of earlier versions have it among their settings only."""
-    return int(row["seed"]) if "seed" in row else TrainConfig.from_dict(row["config"]).optimisation.seed
-
-
-def grouped(rows: Sequence[Row]) -> list[list[Row]]:
+def grouped(rows: Sequence[BenchRow]) -> list[list[BenchRow]]:
     """Put the rows together that differ by their training seed alone, in their order."""
-    groups: dict[tuple[Any, ...], list[Row]] = {}
+    groups: dict[tuple[Any, ...], list[BenchRow]] = {}
     for row in rows:
-        key = tuple(row.get(name) for name in ("technique", "model", "grid", "area", "target_asked"))
+        key = tuple(getattr(row, name) for name in _COMPARED)
         groups.setdefault(key, []).append(row)
     return list(groups.values())
 
 
-def numbers_of(group: Sequence[Row], of: Callable[[Row], float | None]) -> list[float]:
+def numbers_of(group: Sequence[BenchRow], of: Callable[[BenchRow], float | None]) -> list[float]:
     """One number of each seed's row, where it has it."""
     return [value for value in map(of, group) if value is not None]
 
@@ -41,7 +36,7 @@ def spread_words(shares: Sequence[float]) -> str:
     return f"{mean} ± {100 * stdev(shares):.1f} ({100 * min(shares):.1f} to {100 * max(shares):.1f})"
 
 
-def leading(groups: Sequence[Sequence[Row]]) -> list[str]:
+def leading(groups: Sequence[Sequence[BenchRow]]) -> list[str]:
     """Say of rows that differ in one setting which one reaches more, by training seed; and where that is not told.
 
     The difference of the targeted success, or without a target of the untargeted, is paired by seed: photographs, poses and
@@ -50,19 +45,14 @@ def leading(groups: Sequence[Sequence[Row]]) -> list[str]:
     return [sentence for one, other in combinations(groups, 2) for sentence in _compared(one, other)]
 
 
-def _compared(one: Sequence[Row], other: Sequence[Row]) -> Iterator[str]:
-    settings = ("technique", "model", "grid", "area", "target_asked")
-    differing = [name for name in settings if one[0].get(name) != other[0].get(name)]
+def _compared(one: Sequence[BenchRow], other: Sequence[BenchRow]) -> Iterator[str]:
+    differing = [name for name in _COMPARED if getattr(one[0], name) != getattr(other[0], name)]
     if len(differing) != 1 or differing[0] not in ("technique", "grid"):
         return  # another network, area or target is another task
     (setting,) = differing
-    names = [str(group[0][setting]) for group in (one, other)]
-    kind = "targeted_success" if one[0]["target"] else "untargeted_success"
-    by_seed = [
-        {training_seed(row): row["measured"][row["model"]][kind]["rate"] for row in group} for group in (one, other)
-    ]
-    common = sorted(seed for seed in by_seed[0] if None not in (by_seed[0][seed], by_seed[1].get(seed)))
-    differences = [by_seed[0][seed] - by_seed[1][seed] for seed in common]
+    names = [str(getattr(group[0], setting)) for group in (one, other)]
+    ones, others = (_reached_by_seed(group, targeted=one[0].target is not None) for group in (one, other))
+    differences = [ones[seed] - others[seed] for seed in sorted(ones.keys() & others.keys())]
     told = mean_interval(differences)
     if len(differences) < LEAST_SEEDS or told is None:
         yield f"{names[0]} and {names[1]}: not told by {len(differences)} training seed{'s' * (len(differences) != 1)}."
@@ -74,3 +64,9 @@ def _compared(one: Sequence[Row], other: Sequence[Row]) -> Iterator[str]:
     else:
         first, second = names if mean > 0 else names[::-1]
         yield f"{first} leads {second}: {words} of {names[0]} less {names[1]}."
+
+
+def _reached_by_seed(group: Sequence[BenchRow], *, targeted: bool) -> dict[int, float]:
+    """Success on a row's own network by training seed, where it was measured."""
+    rates = {row.seed: row.own.targeted_success if targeted else row.own.untargeted_success for row in group}
+    return {seed: rate.rate for seed, rate in rates.items() if rate.rate is not None}

@@ -95,4 +95,4 @@ def bench(
     if json_out != "-":
         click.echo(markdown(rows))
         click.echo(f"table: {out / 'table.md'}")
-    output_json(json_out, rows)
+    output_json(json_out, [row.to_dict() for row in rows])

@@ -66,6 +66,7 @@ def evaluate(
     physpatch evaluate --model efficientnet_lite1 --model efficientnet_lite2
     physpatch evaluate --defence all
     """
+    from physpatch.records.evaluation_record import measured_by_model
     from physpatch.training.run_evaluation import evaluate_run
 
     if weights and len(models) != 1:
@@ -88,4 +89,4 @@ def evaluate(
     if json_out != "-":
         show_results(results)
         show_defences(results)
-    output_json(json_out, results)
+    output_json(json_out, measured_by_model(results))

@@ -1,17 +1,19 @@
 """Results of training and measuring, as a person reads them in the terminal."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from calibration.common.console import ProgressBar, print_table
 
 if TYPE_CHECKING:
+    from physpatch.records.evaluation_record import EvaluationRecord
+    from physpatch.stats.rates import Difference, Rate
     from physpatch.training.trainer import StepRecord
 
-Results = dict[str, dict[str, Any]]
-"""What was measured, by model: ``Evaluation.to_dict()``."""
+Results = Mapping[str, "EvaluationRecord | None"]
+"""What was measured, by model; None where nothing could be."""
 
 
 def training_progress(bar: ProgressBar) -> "Callable[[StepRecord, int], None]":
@@ -25,22 +27,22 @@ def show_results(results: Results) -> None:
     """Print accuracy and success of the patch beside its controls, and what a detector makes of the object."""
     rows: list[tuple[str, ...]] = []
     for model, result in results.items():
-        if not result:
+        if result is None:
             click.echo(f"{model}: no labelled photographs were held out, so nothing was measured")
             continue
-        if result.get("caution"):
-            click.echo(f"note: {result['caution']}", err=True)
-        rows.append((model, "clean", _percent(result["clean_accuracy"]), "", "", str(result["n"])))
+        if result.caution:
+            click.echo(f"note: {result.caution}", err=True)
+        rows.append((model, "clean", _percent(result.clean_accuracy), "", "", str(result.n)))
         rows += _effect_rows(result)
     print_table(("model", "shown", "accuracy", "target first", "made wrong", "n"), rows)
     _show_differences(results)
     _show_objects(results)
 
 
-def _effect_rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
-    effects = {"patch": (result["patched_accuracy"], result["targeted_success"], result["untargeted_success"])}
-    for name, accuracy in result["controls"].items():
-        targeted, untargeted = result["control_targeted_success"][name], result["control_untargeted_success"][name]
+def _effect_rows(result: "EvaluationRecord") -> list[tuple[str, ...]]:
+    effects = {"patch": (result.patched_accuracy, result.targeted_success, result.untargeted_success)}
+    for name, accuracy in result.controls.items():
+        targeted, untargeted = result.control_targeted_success[name], result.control_untargeted_success[name]
         effects[f"{name} control"] = (accuracy, targeted, untargeted)
     return [
         (
@@ -59,12 +61,13 @@ def _show_differences(results: Results) -> None:
     """Print the patch less each control, and success among all views, where a result has them."""
     rows: list[tuple[str, ...]] = []
     for model, result in results.items():
-        differences = result.get("differences", {})
-        for control, kinds in differences.items():
-            change = (_describe_change(kinds[kind]) for kind in ("targeted", "untargeted"))
+        if result is None or not result.differences:
+            continue
+        for control, kinds in result.differences.items():
+            change = (_describe_change(kind) for kind in (kinds.targeted, kinds.untargeted))
             rows.append((model, f"patch less {control}", *change))
-        for name in ("patch", *differences) if differences else ():
-            shares = (result[f"{kind}_success_of_all"].get(name, {"n": 0}) for kind in ("targeted", "untargeted"))
+        for name in ("patch", *result.differences):
+            shares = (result.success_of_all("targeted", name), result.success_of_all("untargeted", name))
             rows.append((model, f"of all views: {name}", *(describe_rate(share) for share in shares)))
     if rows:
         print_table(("model", "paired, and of all views", "target first", "made wrong"), rows)
@@ -75,21 +78,21 @@ def _show_objects(results: Results) -> None:
     rows = [
         _object_row(model, result, shown)
         for model, result in results.items()
-        if "object" in result
-        for shown in ("clean", "patch", *result["controls"])
+        if result is not None and result.object is not None
+        for shown in ("clean", "patch", *result.controls)
     ]
     if rows:
         print_table(("object", "shown", "hidden", "relabelled", "false boxes an image", "mAP50 / mAP"), rows)
 
 
-def _object_row(model: str, result: dict[str, Any], shown: str) -> tuple[str, ...]:
-    precision, false_boxes = result["mean_precision"][shown], result["false_boxes_per_image"]
+def _object_row(model: str, result: "EvaluationRecord", shown: str) -> tuple[str, ...]:
+    precision, false_boxes = result.mean_precision[shown], result.false_boxes_per_image
     return (
-        f"{model}: {result['object']}",
+        f"{model}: {result.object}",
         {"clean": "no patch", "patch": "patch"}.get(shown, f"{shown} control"),
-        *(describe_rate(result[kind][shown]) if shown in result[kind] else "" for kind in ("hidden", "relabelled")),
+        *(describe_rate(rates[shown]) if shown in rates else "" for rates in (result.hidden, result.relabelled)),
         f"{false_boxes[shown]:.2f}" if shown in false_boxes else "",
-        f"{precision['map50']:.2f} / {precision['map']:.2f}",
+        f"{precision.map50:.2f} / {precision.map:.2f}",
     )
 
 
@@ -97,25 +100,24 @@ def show_defences(results: Results) -> None:
     """Print what each defence is worth and costs, where one was measured."""
     rows = []
     for name, result in results.items():
-        if "defence" in result:
-            effect = result["defence"]
-            changes = (_describe_change(effect[f"{kind}_success_change"]) for kind in ("targeted", "untargeted"))
-            rows.append((name, f"{-100 * effect['clean_accuracy_paid']:+.1f} points", *changes))
+        if result is not None and result.defence is not None:
+            effect = result.defence
+            changes = (
+                _describe_change(change)
+                for change in (effect.targeted_success_change, effect.untargeted_success_change)
+            )
+            rows.append((name, f"{-100 * effect.clean_accuracy_paid:+.1f} points", *changes))
     if rows:
         print_table(("behind a defence", "clean accuracy", "target first", "made wrong"), rows)
 
 
-def describe_rate(value: dict[str, Any]) -> str:
-    """Write a ``Rate``'s plain values in words; a dash where nothing was counted."""
-    from physpatch.stats.intervals import Rate
-
-    return str(Rate(**value)) if value["n"] else "-"
+def describe_rate(rate: "Rate") -> str:
+    """Write a rate in words; a dash where nothing was counted."""
+    return str(rate) if rate.n else "-"
 
 
-def _describe_change(value: dict[str, Any] | None) -> str:
-    from physpatch.stats.intervals import Difference
-
-    return str(Difference(**value)) if value and value["n"] else "-"
+def _describe_change(change: "Difference | None") -> str:
+    return str(change) if change and change.n else "-"
 
 
 def _percent(share: float) -> str:

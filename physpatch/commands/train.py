@@ -9,7 +9,7 @@ from click.core import ParameterSource
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
 from calibration.common.console import output_json, progress_bar
 from calibration.common.errors import InputError
-from calibration.common.files import file_sha256, read_json
+from calibration.common.files import file_sha256
 from physpatch.commands.options import (
     DEFAULT,
     OBJECT_SETTINGS,
@@ -148,9 +148,10 @@ def _given(context: click.Context) -> set[str]:
 
 
 def _show_run(folder: Path, json_out: str | None) -> None:
-    record = read_json(folder / "run.json")
+    from physpatch.records.run_record import RunRecord
+
+    record = RunRecord.of(folder)
     if json_out != "-":
-        results = dict(record["results"])
-        show_results({record["weights"]["model"]: results} | results.pop("others", {}))
+        show_results(record.measured)
         click.echo(f"run: {folder}")
-    output_json(json_out, record["results"])
+    output_json(json_out, record.results.to_dict() if record.results else {})

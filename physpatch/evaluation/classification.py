@@ -13,6 +13,7 @@ from physpatch.attack.objectives import Objective, choose_objective
 from physpatch.attack.placement import Placement
 from physpatch.data.photographs import UNLABELLED, Photographs
 from physpatch.records.eot_config import EotConfig
+from physpatch.records.evaluation_record import DefenceEffect, EvaluationRecord, PairedDifferences, TargetClass
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.eot import EotParams, sample
@@ -113,28 +114,28 @@ class Evaluation:
             differences[control] = {"targeted": targeted, "untargeted": untargeted}
         return differences
 
+    def to_record(self) -> EvaluationRecord:
+        """Write it down as files hold it."""
+        return EvaluationRecord(
+            n=self.n,
+            poses=self.poses,
+            clean_accuracy=self.clean_accuracy,
+            patched_accuracy=self.accuracy["patch"],
+            controls={c: self.accuracy[c] for c in CONTROLS},
+            targeted_success=self.targeted["patch"],
+            untargeted_success=self.untargeted["patch"],
+            control_targeted_success={c: self.targeted[c] for c in CONTROLS},
+            control_untargeted_success={c: self.untargeted[c] for c in CONTROLS},
+            targeted_success_of_all=self.targeted_of_all,
+            untargeted_success_of_all=self.untargeted_of_all,
+            differences={control: PairedDifferences(**kinds) for control, kinds in self.differences().items()},
+            caution=self.caution,
+            target=TargetClass.of(self.target),
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """Convert the results to the JSON values of ``physpatch evaluate --json``."""
-        controls = [c for c in CONDITIONS if c != "patch"]
-        return {
-            "n": self.n,
-            "poses": self.poses,
-            "clean_accuracy": self.clean_accuracy,
-            "patched_accuracy": self.accuracy["patch"],
-            "controls": {c: self.accuracy[c] for c in controls},
-            "targeted_success": self.targeted["patch"].to_dict(),
-            "untargeted_success": self.untargeted["patch"].to_dict(),
-            "control_targeted_success": {c: self.targeted[c].to_dict() for c in controls},
-            "control_untargeted_success": {c: self.untargeted[c].to_dict() for c in controls},
-            "targeted_success_of_all": {c: rate.to_dict() for c, rate in self.targeted_of_all.items()},
-            "untargeted_success_of_all": {c: rate.to_dict() for c, rate in self.untargeted_of_all.items()},
-            "differences": {
-                control: {kind: difference.to_dict() for kind, difference in kinds.items()}
-                for control, kinds in self.differences().items()
-            },
-            "caution": self.caution,
-            "target": self.target,
-        }
+        """The JSON of ``physpatch evaluate --json``."""
+        return self.to_record().to_dict()
 
 
 def evaluate_patch(
@@ -292,20 +293,22 @@ def _caution(victim: Victim, clean: Rate) -> str | None:
     )
 
 
-def defence_effect(bare: Evaluation, defended: Evaluation) -> dict[str, Any]:
-    """Compute a defence's effect on success, paired by photograph, and its cost in clean accuracy.
+def defence_effect(bare: Evaluation, defended: Evaluation) -> DefenceEffect:
+    """What a defence is worth and what it costs: the changes of success, paired by photograph, and the clean accuracy paid.
 
     Success is compared on views that count both with and without the defence. Both evaluations must have the same views.
     """
-    before, after = bare.success, defended.success
-    changes: dict[str, Any] = {"targeted_success_change": None}
+    before, after = bare.outcomes, defended.outcomes
+    targeted = None
     if before.targeted is not None and after.targeted is not None:
         assert before.counts_for_target is not None and after.counts_for_target is not None
         fair = before.counts_for_target & after.counts_for_target
-        changes["targeted_success_change"] = _change(before.targeted, after.targeted, fair, before.units).to_dict()
-    fair = before.right & after.right
-    changes["untargeted_success_change"] = _change(before.wrong, after.wrong, fair, before.units).to_dict()
-    return {"clean_accuracy_paid": bare.clean_accuracy - defended.clean_accuracy} | changes
+        targeted = _change(before.targeted, after.targeted, fair, before.units)
+    return DefenceEffect(
+        clean_accuracy_paid=bare.clean_accuracy - defended.clean_accuracy,
+        targeted_success_change=targeted,
+        untargeted_success_change=_change(before.wrong, after.wrong, before.right & after.right, before.units),
+    )
 
 
 def _change(before: Tensor, after: Tensor, counted: Tensor, units: Tensor) -> Difference:

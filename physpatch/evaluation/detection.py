@@ -15,6 +15,7 @@ from physpatch.attack.placement import AttackRegion, object_class
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import CONDITIONS, Evaluation, ViewSuccess, rate_over, scenes
 from physpatch.records.eot_config import EotConfig
+from physpatch.records.evaluation_record import EvaluationRecord, ObjectSize
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.stats.intervals import Rate
 from physpatch.victims.boxes import Detection, to_found_boxes
@@ -50,19 +51,23 @@ class ObjectEvaluation(Evaluation):
     mean_precision: dict[str, dict[str, float]] = field(default_factory=dict)
     by_size: tuple[tuple[float, float, Rate], ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Convert the results to the JSON values of ``physpatch evaluate --json``."""
-        return super().to_dict() | {
-            "object": self.object,
-            "hidden": {name: rate.to_dict() for name, rate in self.hidden.items()},
-            "relabelled": {name: rate.to_dict() for name, rate in self.relabelled.items()},
-            "false_boxes_per_image": self.false_boxes,
-            "mean_precision": self.mean_precision,
-            "by_size_px": [
-                {"from": least, "below": None if most == float("inf") else most, "success": rate.to_dict()}
-                for least, most, rate in self.by_size
-            ],
-        }
+    def to_record(self) -> EvaluationRecord:
+        """Write it down as files hold it."""
+        return (
+            super()
+            .to_record()
+            .changed(
+                object=self.object,
+                hidden=self.hidden,
+                relabelled=self.relabelled,
+                false_boxes_per_image=self.false_boxes,
+                mean_precision=self.mean_precision,
+                by_size_px=[
+                    ObjectSize(from_px=least, below_px=None if most == float("inf") else most, success=rate)
+                    for least, most, rate in self.by_size
+                ],
+            )
+        )
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from calibration.common.files import read_json
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 
@@ -15,6 +14,9 @@ def load_run_config(folder: Path | None) -> TrainConfig | None:
     """
     if folder is None:
         return None
-    record = folder / "run.json"
-    made = read_json(record) if record.is_file() else Patch.load(folder).provenance
+    if (folder / "run.json").is_file():
+        from physpatch.records.run_record import RunRecord  # here, for it would slow the help of every command
+
+        return RunRecord.of(folder).train_config
+    made = Patch.load(folder).provenance
     return TrainConfig.from_dict(made["config"]) if "config" in made else None

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save
 
 import physpatch
 from calibration.common.errors import InputError
-from calibration.common.files import atomic_path, read_json, write_json
-from physpatch.attack.placement import AttackRegion, Placement, object_class
+from calibration.common.files import atomic_path
+from physpatch.attack.placement import Placing, Region, object_class
 from physpatch.data.photographs import (
     UNLABELLED,
     Photo,
@@ -35,8 +35,17 @@ from physpatch.evaluation.figures.examples import save_eot_samples, save_picture
 from physpatch.evaluation.figures.plots import save_evolution, save_loss_plot
 from physpatch.records.config import TrainConfig
 from physpatch.records.environment import device_name, versions
+from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_paths import RUNS_FOLDER, mark_as_latest
+from physpatch.records.run_record import (
+    RUN_FILE,
+    EnsembleWeights,
+    RunData,
+    RunRecord,
+    TargetChoiceRecord,
+    WeightsRecord,
+)
 from physpatch.training.distributed import Processes
 from physpatch.training.targets import TargetChoice, resolve_target
 from physpatch.training.trainer import StepRecord, Trainer, describe_target
@@ -45,7 +54,6 @@ from physpatch.victims.registry import load_victim
 
 _CHECKPOINT = Path("checkpoint/state.safetensors")
 _CHECKPOINT_SECONDS = 10.0
-_LEARNED_FROM = "learned_from"  # key in run.json's data
 _VIEWS_WANTED = 60  # a handful of photographs is seen in several poses each
 
 Progress = Callable[[StepRecord, int], None]
@@ -94,7 +102,7 @@ def train_run(
     Raises:
         InputError: the folder holds a run already, or anything in ``config`` cannot be used.
     """
-    if out is not None and (out / "run.json").exists():
+    if out is not None and (out / RUN_FILE).exists():
         raise InputError(f"{out} holds a run already; give another --out, or --resume to go on with it")
     processes = Processes.launched(config.victim.device)
     materials, config = _prepare(config, processes, say)
@@ -105,7 +113,7 @@ def train_run(
         return None
     folder = out or _new_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "run.json", _describe(config, materials) | {"status": "training"})
+    _describe(config, materials).save(folder / RUN_FILE)
     if out is None or mark_latest:
         mark_as_latest(folder)
     return _train(folder, config, materials, trainer, progress, say)
@@ -119,8 +127,8 @@ def resume_run(
     Raises:
         InputError: no run there, or its data or weights are not what they were.
     """
-    record = read_json(folder / "run.json")
-    config = TrainConfig.from_dict(record.get("config", {}))
+    record = RunRecord.of(folder)
+    config = record.train_config
     if steps is not None:
         config = config.changed(steps=steps)
     state = _read_checkpoint(folder)
@@ -130,8 +138,11 @@ def resume_run(
     if state is not None and int(state["step"]) > trainer.total_steps:
         raise InputError(f"{folder} has {int(state['step'])} steps already; give --steps more than that to lengthen it")
     described = _describe(config, materials)
-    for what, part, key in (("weights", "weights", "sha256"), ("training data", "data", "train_fingerprint")):
-        if record.get(part, {}).get(key) != described[part][key]:
+    for what, before, now in (
+        ("weights", record.weights.sha256, described.weights.sha256),
+        ("training data", record.data.train_fingerprint, described.data.train_fingerprint),
+    ):
+        if before != now:
             raise InputError(
                 f"the {what} of {folder} have changed since it began; resumed, it would not be the same run"
             )
@@ -142,7 +153,7 @@ def resume_run(
     if not processes.first:
         _follow(trainer)
         return None
-    write_json(folder / "run.json", record | {"config": config.to_dict(), "status": "training"})
+    record.changed(config=config.to_dict(), status="training").save(folder / RUN_FILE)
     return _train(folder, config, materials, trainer, progress, say)
 
 
@@ -211,12 +222,12 @@ def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> 
 
 def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
     before = _run_data(folder)
-    if before and _LEARNED_FROM not in before:
+    if before is not None and before.learned_from is None:
         # A run of before photographs were split by content: what it held out is known by name alone.
         photos = limited(
             photos_for(victim, config.data.source, config.object.labelled), config.data.limit, config.optimisation.seed
         )
-        names = set(before.get("held_out_names", ()))
+        names = set(before.held_out_names)
         held_out = [photo for photo in photos if photo.path.name in names]
     else:
         held_out = split_photos(config.data.source, victim, **_split_options(config))[1]
@@ -226,13 +237,14 @@ def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[
 
 def _refuse_overlap(folder: Path | None, photos: Sequence[Photo], victim: Victim, cure: str) -> None:
     """Refuse photographs that the run, or the victim that judges its patch, has learned from."""
-    refuse_overlap([photo.path for photo in photos], _run_data(folder).get(_LEARNED_FROM, ()), "this run", cure)
+    before = _run_data(folder)
+    learned_from = (before.learned_from if before else None) or ()
+    refuse_overlap([photo.path for photo in photos], learned_from, "this run", cure)
     refuse_learned(photos, victim, cure)
 
 
-def _run_data(folder: Path | None) -> dict[str, Any]:
-    record = read_json(folder / "run.json") if folder and (folder / "run.json").is_file() else {}
-    return dict(record.get("data", {}))
+def _run_data(folder: Path | None) -> RunData | None:
+    return RunRecord.of(folder).data if folder and (folder / RUN_FILE).is_file() else None
 
 
 def _same_data(one: str, other: str) -> bool:
@@ -364,25 +376,30 @@ def _finish(
     victim, held_out = materials.victim, materials.held_out
     patch = replace(trainer.patch, provenance=_provenance(config, materials))
     patch.save(folder)
-    results: dict[str, Any] = {}
     seed = config.optimisation.seed + EVALUATION_SEED_OFFSET
-    if len(held_out):
-        poses = poses_for(held_out)
-        evaluation = measure_patch(victim, held_out, patch, config, seed=seed, poses=poses)
-        results = evaluation.to_dict()
-        for other in materials.others:
-            photographs = held_out_photographs(folder, config, None, other)
-            again = measure_patch(other, photographs, patch, config, seed=seed, poses=poses)
-            results.setdefault("others", {})[other.name] = again.to_dict()
-    record = read_json(folder / "run.json") | {"training_seconds": round(sum(row["seconds"] for row in rows), 2)}
-    write_json(folder / "run.json", record | {"results": results})
+    results = _measure(folder, config, materials, patch, seed) if len(held_out) else None
+    seconds = round(sum(row["seconds"] for row in rows), 2)
+    record = RunRecord.of(folder).changed(training_seconds=seconds, results=results)
+    record.save(folder / RUN_FILE)
     save_loss_plot(folder / "loss.png", rows)
     save_evolution(folder / "evolution.mp4", trainer.history)
     save_eot_samples(folder / "eot.png", victim, held_out if len(held_out) else materials.train, patch, config)
-    if len(held_out):
-        scene = next(scenes(victim, held_out, Placement.of(config), config.eot, seed))
-        results["grad_cam"] = save_pictures(folder, victim, scene, patch)
-    write_json(folder / "run.json", record | {"status": "finished", "results": results})
+    if results is not None:
+        scene = next(scenes(victim, held_out, Placing.of(config), config.eot, seed))
+        heat = HeatRecord.model_validate(save_pictures(folder, victim, scene, patch))
+        results = results.changed(grad_cam=heat)
+    record.changed(status="finished", results=results).save(folder / RUN_FILE)
+
+
+def _measure(folder: Path, config: TrainConfig, materials: Materials, patch: Patch, seed: int) -> EvaluationRecord:
+    """Measure on the photographs that were held out, on the run's own network and on the others it was trained on."""
+    poses = poses_for(materials.held_out)
+    results = measure_patch(materials.victim, materials.held_out, patch, config, seed=seed, poses=poses).to_record()
+    others = {}
+    for other in materials.others:
+        photographs = held_out_photographs(folder, config, None, other)
+        others[other.name] = measure_patch(other, photographs, patch, config, seed=seed, poses=poses).to_record()
+    return results.changed(others=others) if others else results
 
 
 def _provenance(config: TrainConfig, materials: Materials) -> dict[str, Any]:
@@ -395,35 +412,37 @@ def _provenance(config: TrainConfig, materials: Materials) -> dict[str, Any]:
     }
 
 
-def _describe(config: TrainConfig, materials: Materials) -> dict[str, Any]:
+def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
     victim = materials.victim
-    return {
-        "physpatch_run": 1,
-        "config": config.to_dict(),
-        "target": describe_target(victim, materials.target),
-        "target_choice": materials.choice.to_dict(),
-        "seed": config.optimisation.seed,
-        "device": device_name(victim.device),
-        "weights": {
-            "model": victim.name,
-            "task": victim.task,
-            "source": victim.weights.source,
-            "sha256": victim.weights.sha256,
+    return RunRecord(
+        physpatch_run=1,
+        config=config.to_dict(),
+        target=TargetClass.of(describe_target(victim, materials.target)),
+        target_choice=TargetChoiceRecord.model_validate(materials.choice.to_dict()),
+        seed=config.optimisation.seed,
+        device=device_name(victim.device),
+        weights=WeightsRecord(
+            model=victim.name,
+            task=victim.task,
+            source=victim.weights.source,
+            sha256=victim.weights.sha256,
+        ),
+        data=RunData(
+            source=config.data.source,
+            train=len(materials.train),
+            held_out=len(materials.held_out),
+            train_fingerprint=materials.train.fingerprint,
+            held_out_fingerprint=materials.held_out.fingerprint,
+            held_out_names=list(materials.held_out.names),
+            learned_from=sorted(set(materials.train.contents)),
+        ),
+        also={
+            other.name: EnsembleWeights(source=other.weights.source, sha256=other.weights.sha256)
+            for other in materials.others
         },
-        "data": {
-            "source": config.data.source,
-            "train": len(materials.train),
-            "held_out": len(materials.held_out),
-            "train_fingerprint": materials.train.fingerprint,
-            "held_out_fingerprint": materials.held_out.fingerprint,
-            "held_out_names": list(materials.held_out.names),
-            _LEARNED_FROM: sorted(set(materials.train.contents)),
-        },
-        "also": {
-            other.name: {"source": other.weights.source, "sha256": other.weights.sha256} for other in materials.others
-        },
-        "versions": versions(),
-    }
+        versions=versions(),
+        status="training",
+    )
 
 
 def _new_folder(config: TrainConfig) -> Path:

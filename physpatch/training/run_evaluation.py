@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from physpatch.defences import defended, named_defences
 from physpatch.evaluation.classification import defence_effect
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
+from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
 from physpatch.training.run import held_out_photographs, measure_patch, poses_for
@@ -30,7 +30,7 @@ def evaluate_run(
     seed: int = 1,
     progress: Progress = lambda name, done, total: None,
     say: Callable[[str], None] = print,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, EvaluationRecord]:
     """Measure a run's patch beside its controls at the same poses.
 
     Args:
@@ -47,14 +47,14 @@ def evaluate_run(
         say: receives a line about what is loaded.
 
     Returns:
-        :meth:`Evaluation.to_dict` by the victim's name; behind a defence also ``defence``, what it is worth and costs.
+        The measurements by the victim's name; behind a defence also ``defence``, what it is worth and costs.
 
     Raises:
         InputError: nothing to measure on, photographs that were learned from, or a model or defence that is not to be had.
     """
     patch, config = Patch.load(folder), load_run_config(folder) or TrainConfig()
     measured_as = config if eot is None else config.changed(eot=eot)
-    results: dict[str, dict[str, Any]] = {}
+    results: dict[str, EvaluationRecord] = {}
     for name in models or (config.victim.model,):
         file = weights or (None if models else config.victim.weights)
         victim = load_victim(name, weights=file, device=device, trust=trust, say=say)
@@ -72,7 +72,7 @@ def evaluate_run(
             for one in (victim, *(defended(victim, defence) for defence in named_defences(defences, victim.task)))
         }
         bare = evaluations.pop(victim)
-        results[name if victim.name in results else victim.name] = bare.to_dict()
+        results[name if victim.name in results else victim.name] = bare.to_record()
         for one, behind in evaluations.items():
-            results[one.name] = behind.to_dict() | {"defence": defence_effect(bare, behind)}
+            results[one.name] = behind.to_record().changed(defence=defence_effect(bare, behind))
     return results

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from support import BLUE, ColourDetector, colour_detector, frame_row
+from support import BLUE, ColourDetector, assert_follows_schema, colour_detector, frame_row
 
 from calibration.common.errors import InputError, PhyspatchError
 from captures.inference.region import RegionRule
@@ -84,6 +84,7 @@ def test_a_session_leaves_everything_it_promises(rig: VirtualRig, plan: SessionC
         assert reader.fieldnames is not None and reader.fieldnames[:15] == promised.split(",")
         assert len(list(reader)) == 12
     record = json.loads((session / "session.json").read_text())
+    assert_follows_schema(record, "session")
     assert record["status"] == "ended" and record["frames"] == 12 and record["target"] == "blue thing"
     assert not record["intrinsics_assumed"]
     assert len(video_times(session)) == 12

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support import assert_follows_schema
 from support import frame_row as row
 
 from captures.protocol.plan import Protocol
 from captures.results.aggregation import Tally, tally_of
+from captures.results.session_record import PlanRecord
 from physpatch.stats.clustered import Observation, clustered_difference, clustered_rate
 
 
@@ -212,7 +214,8 @@ def test_a_plans_steps_are_paired_across_their_clips() -> None:
             for i in range(3)
         ]
         rows.append(posed(10 * step.number + 9, step.condition, step.number, "blue thing", 0.7, 0))  # on its way
-    tally = tally_of(rows, "blue thing", json.loads(json.dumps(protocol.to_dict())))
+    plan = PlanRecord.model_validate(json.loads(json.dumps(protocol.to_dict())))
+    tally = tally_of(rows, "blue thing", plan.protocol)
     assert tally.unit_kind == "step" and tally.outside_steps == 8
     patch, grey = tally.summaries()
     assert (patch.target.rate, patch.target.n, grey.target.rate) == (0.5, 4, 0.0)
@@ -274,6 +277,7 @@ def test_a_frame_that_is_wrong_or_shows_the_target_is_not_untouched() -> None:
 
 def test_every_summary_says_what_was_fixed() -> None:
     patch, _ = tally_of(shown_by_hand(), "blue thing").summaries()
+    assert_follows_schema(patch.to_dict(), "condition-summary")
     assert json.loads(json.dumps(patch.to_dict()))["design"] == patch.design.to_dict()
     assert patch.to_dict()["design"]["fixed"] == ["training seed", "print", "camera", "light", "scene"]
 

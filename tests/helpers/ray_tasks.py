@@ -21,7 +21,7 @@ def refuse(item: int) -> int:
     raise InputError(f"no photographs for {item}")
 
 
-def measure_in_few_views(cell: Any) -> dict[str, Any]:
+def measure_in_few_views(cell: Any) -> Any:
     """A bench's cell as the fixture ``few_views`` has it, of which a worker knows nothing."""
     from physpatch.benchmark.runner import measure_cell
     from physpatch.training import run

@@ -1,9 +1,11 @@
 """What tests import: a tiny victim, photographs of plain colours, the result of a command."""
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -86,6 +88,12 @@ class CommandResult:
         assert "Traceback" not in self.err
         for word in words:
             assert word in errors[0], errors[0]
+
+
+def assert_follows_schema(value: object, name: str) -> None:
+    """Check what was written as JSON against a schema of ``docs/schema``."""
+    schema = json.loads((ROOT / f"docs/schema/{name}.schema.json").read_text())
+    jsonschema.validate(json.loads(json.dumps(value)), schema)
 
 
 def frame_row(frame: int, condition: str, clip: int, top1: str, label: str | None = "red thing", **more) -> FrameRow:

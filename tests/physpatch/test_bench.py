@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 from ray_tasks import die_once, measure_in_few_views, refuse
-from support import HELPERS, ROOT
+from support import HELPERS, ROOT, assert_follows_schema
 
 from calibration.common.errors import InputError
+from physpatch.benchmark.bench_row import BenchRow
 from physpatch.benchmark.report import conclusion, save_bench_report
 from physpatch.benchmark.runner import BenchPlan, run_bench
 from physpatch.benchmark.seeds import grouped, leading
 from physpatch.records.config import TrainConfig
+from physpatch.records.evaluation_record import TargetClass
+from physpatch.stats.rates import Rate
 from physpatch.victims.families.signs.network import trained_network
 
 TINY = TrainConfig.of(steps=1, batch=2, seed=4)
@@ -24,7 +27,7 @@ PLAN = BenchPlan(models=("efficientnet_lite0",), targets=("530", "none"), grids=
 
 
 @pytest.fixture(scope="module")
-def measured(few_views, tmp_path_factory) -> tuple[Path, list[dict]]:
+def measured(few_views, tmp_path_factory) -> tuple[Path, list[BenchRow]]:
     """Two real cells of the embedded network."""
     folder = tmp_path_factory.mktemp("bench")
     return folder, run_bench(PLAN, folder)
@@ -60,12 +63,12 @@ def test_detectors_are_measured_on_their_objects(few_views: int, tmp_path: Path)
         cv2.imwrite(str(data / f"{i}.png"), np.full((240, 320, 3), 90 + 10 * i, np.uint8))
     base = TINY.changed(data=str(data), object="stop", sign_area=0.12)
     (row,) = run_bench(BenchPlan(models=(str(tmp_path / "own.pt"),), targets=("none",), base=base), tmp_path / "bench")
-    measured = row["measured"]["own"]
-    assert measured["object"] == "stop" and 0 < measured["n"] < 12
-    assert measured["poses"] == round(few_views / measured["n"]) > 1  # few photographs are seen in several poses each
+    measured = row.measured["own"]
+    assert measured.object == "stop" and 0 < measured.n < 12
+    assert measured.poses == round(few_views / measured.n) > 1  # few photographs are seen in several poses each
     save_bench_report(tmp_path / "bench", [row])
     table = (tmp_path / "bench/table.md").read_text()
-    assert "### Objects" in table and "| stop | " in table and row["heat"]["n"] > 0
+    assert "### Objects" in table and "| stop | " in table and row.heat.n > 0
 
 
 @pytest.mark.parametrize(
@@ -85,14 +88,15 @@ def test_senseless_plans_are_refused(axes, words) -> None:
 
 def test_a_cell_is_measured_beside_its_controls_with_heat(measured) -> None:
     _, (aimed, untargeted) = measured
-    own = aimed["measured"]["efficientnet_lite0"]
-    assert own["n"] == 12 and set(own["controls"]) == {"grey", "random", "shuffled"}
-    assert aimed["target"] == {"index": 530, "name": "digital clock"} and untargeted["target"] is None
-    heat, intervals = aimed["heat"], aimed["heat"]["ci95"]
-    assert 0 < heat["heat_in_patch"]["patch"] < 1 and "similarity_to_target" in heat
-    assert intervals["pointing"]["patch"][0] <= heat["pointing"]["patch"] <= intervals["pointing"]["patch"][1]
-    assert 0 < heat["deletion"]["clean"] < 1 and "similarity_to_target" not in untargeted["heat"]
-    assert len(aimed["patch"]) == len(aimed["patch"][0]) == 3
+    own = aimed.measured["efficientnet_lite0"]
+    assert own.n == 12 and set(own.controls) == {"grey", "random", "shuffled"}
+    assert aimed.target == TargetClass(index=530, name="digital clock") and untargeted.target is None
+    assert_follows_schema(aimed.to_dict(), "bench-row")
+    heat, pointing = aimed.heat, aimed.heat.interval("pointing.patch")
+    assert 0 < heat.heat_in_patch["patch"] < 1 and heat.similarity_to_target is not None
+    assert pointing is not None and pointing[0] <= heat.pointing["patch"] <= pointing[1]
+    assert 0 < heat.deletion["clean"] < 1 and untargeted.heat.similarity_to_target is None
+    assert len(aimed.patch) == len(aimed.patch[0]) == 3
 
 
 def test_an_interrupted_bench_does_only_what_is_missing(measured, monkeypatch) -> None:
@@ -122,8 +126,8 @@ def test_the_report_holds_every_row_with_intervals_and_a_sentence(measured) -> N
     with open(folder / "table.csv", newline="", encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
     assert len(lines) == 2 and lines[0]["measured_on"] == "efficientnet_lite0"
-    of_all = rows[0]["measured"]["efficientnet_lite0"]["untargeted_success_of_all"]["patch"]
-    assert float(lines[0]["untargeted_of_all"]) == pytest.approx(of_all["rate"]) and of_all["n"] == 12
+    of_all = rows[0].own.success_of_all("untargeted")
+    assert float(lines[0]["untargeted_of_all"]) == pytest.approx(of_all.rate) and of_all.n == 12
     assert lines[1]["targeted_of_all"] == ""  # it has no target
     assert float(lines[0]["untargeted_low"]) <= float(lines[0]["untargeted"]) <= float(lines[0]["untargeted_high"])
     assert (folder / "success.png").stat().st_size > 5000 and not (folder / "transfer.png").exists()
@@ -153,7 +157,7 @@ def test_heat_is_printed_with_its_intervals_and_what_an_older_row_lacks_is_left_
             "deletion_gap": {"patch": [0.2, 0.35]},
         },
     }
-    save_bench_report(tmp_path, [rows[0] | {"heat": heat} for heat in (known, known | more, {"n": 0})])
+    save_bench_report(tmp_path, [rows[0].changed(heat=heat) for heat in (known, known | more, {"n": 0})])
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     headings, _, *lines = (
         line[2:-2].split(" | ") for line in text.split("### Heat")[1].splitlines() if line.startswith("| ")
@@ -171,26 +175,25 @@ def test_heat_is_printed_with_its_intervals_and_what_an_older_row_lacks_is_left_
         one, two, three = csv.DictReader(stream)
     assert [two[key] for key in ("heat_in_patch", "pointing", "similarity_to_target")] == ["0.43", "0.95", "0.21"]
     assert [two["deletion"], two["deletion_random"]] == ["0.014", "0.291"]
-    older = {name: value for name, value in rows[0]["measured"]["efficientnet_lite0"].items() if "of_all" not in name}
-    save_bench_report(tmp_path, [rows[0] | {"measured": {"efficientnet_lite0": older}}])
+    older = {name: value for name, value in rows[0].own.to_dict().items() if "of_all" not in name}
+    save_bench_report(tmp_path, [rows[0].changed(measured={"efficientnet_lite0": older})])
     assert "| — | " in (tmp_path / "table.md").read_text(encoding="utf-8")
     assert one["heat_in_patch"] == "0.43" and one["pointing"] == three["heat_in_patch"] == ""
 
 
 def test_conclusions_tell_an_attack_from_occlusion(measured) -> None:
     _, (row, _) = measured
-    own = row["measured"]["efficientnet_lite0"]
+    own = row.own
 
-    def with_effect(patch: tuple[float, float, float]) -> dict:
+    def with_effect(patch: tuple[float, float, float]) -> BenchRow:
         rate, low, high = patch
-        changed = own | {
-            "patched_accuracy": 0.3,
-            "controls": {"grey": 0.8, "random": 0.7},
-            "untargeted_success": {"rate": rate, "ci95": [low, high], "n": 100},
-            "control_untargeted_success": own["control_untargeted_success"]
-            | {"random": {"rate": 0.2, "ci95": [0.15, 0.25], "n": 100}},
-        }
-        return row | {"measured": {"efficientnet_lite0": changed, "other": changed}}
+        changed = own.changed(
+            patched_accuracy=0.3,
+            controls={"grey": 0.8, "random": 0.7},
+            untargeted_success=Rate(rate, (low, high), 100),
+            control_untargeted_success=own.control_untargeted_success | {"random": Rate(0.2, (0.15, 0.25), 100)},
+        )
+        return row.changed(measured={"efficientnet_lite0": changed, "other": changed})
 
     strong = conclusion(with_effect((0.6, 0.5, 0.7)))
     assert "takes 40 points of accuracy beyond" in strong and "on networks it never saw, 40 points" in strong
@@ -198,20 +201,14 @@ def test_conclusions_tell_an_attack_from_occlusion(measured) -> None:
     assert "less harm than random" in conclusion(with_effect((0.05, 0.02, 0.1)))
 
 
-def seeded(row: dict, technique: str, shares: tuple[float, ...]) -> list[dict]:
+def seeded(row: BenchRow, technique: str, shares: tuple[float, ...]) -> list[BenchRow]:
     """A row of each training seed, with that targeted success."""
-    own = row["measured"]["efficientnet_lite0"]
+    reached = [
+        row.own.changed(targeted_success=Rate(share, (0.0, 1.0), 100), patched_accuracy=1 - share) for share in shares
+    ]
     return [
-        row
-        | {
-            "technique": technique,
-            "seed": seed,
-            "measured": {
-                "efficientnet_lite0": own
-                | {"targeted_success": {"rate": share, "ci95": [0.0, 1.0], "n": 100}, "patched_accuracy": 1 - share}
-            },
-        }
-        for seed, share in enumerate(shares)
+        row.changed(technique=technique, seed=seed, measured={"efficientnet_lite0": own})
+        for seed, own in enumerate(reached)
     ]
 
 
@@ -298,7 +295,7 @@ def test_a_cluster_gives_the_serial_table(two_workers, measured, tmp_path, monke
     _, serial = measured
     monkeypatch.setattr("physpatch.benchmark.runner.measure_cell", measure_in_few_views)
     shared = run_bench(replace(PLAN, targets=("530",)), tmp_path, ray_address=two_workers)
-    for one, other in zip(serial[:1], shared, strict=True):
+    for one, other in zip((row.to_dict() for row in serial[:1]), (row.to_dict() for row in shared), strict=True):
         assert one["heat"]["heat_in_patch"] == pytest.approx(other["heat"]["heat_in_patch"], abs=1e-4)
         apart = ("seconds", "device", "heat")  # workers have another number of threads, and so other last digits
         assert {k: v for k, v in one.items() if k not in apart} == {k: v for k, v in other.items() if k not in apart}

@@ -118,11 +118,12 @@ def test_what_a_defence_is_worth_is_paired_by_photograph(tiny_victim: Victim, he
     )
     effect = defence_effect(bare, evaluate_patch(hidden, held_out, blue, area=0.5))
     assert bare.targeted["patch"].rate is not None and bare.targeted["patch"].rate > 0.5
-    change = effect["targeted_success_change"]
-    assert change["difference"] == pytest.approx(-bare.targeted["patch"].rate, abs=0.2) and change["ci95"][1] < 0
-    assert effect["clean_accuracy_paid"] > 0.2  # what is blue is no longer seen
+    change = effect.targeted_success_change
+    assert change is not None and change.difference == pytest.approx(-bare.targeted["patch"].rate, abs=0.2)
+    assert change.ci95 is not None and change.ci95[1] < 0
+    assert effect.clean_accuracy_paid > 0.2  # what is blue is no longer seen
     same = defence_effect(bare, bare)
-    assert same["clean_accuracy_paid"] == 0 and same["untargeted_success_change"]["difference"] == 0
+    assert same.clean_accuracy_paid == 0 and same.untargeted_success_change.difference == 0
 
 
 def test_defences_are_named(tiny_victim: Victim) -> None:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from support import CATEGORIES, ROOT, colour_photographs, make_tiny_victim
+from support import CATEGORIES, ROOT, assert_follows_schema, colour_photographs, make_tiny_victim
 
 from calibration.common.errors import InputError
 from physpatch.data.photographs import load_photographs
@@ -85,6 +85,7 @@ def test_a_run_leaves_everything_it_promises(tiny_run: TrainConfig) -> None:
     ):
         assert (folder / name).stat().st_size > 100, name
     record = json.loads((folder / "run.json").read_text())
+    assert_follows_schema(record, "run")
     assert record["status"] == "finished" and record["seed"] == 0 and record["versions"]["torch"]
     assert record["weights"]["sha256"] == "0" * 64 and record["data"]["train"] + record["data"]["held_out"] == 24
     assert len(record["data"]["learned_from"]) == record["data"]["train"] > 4
@@ -255,7 +256,9 @@ def test_a_run_on_unlabelled_photographs_says_that_nothing_was_measured(
         (tmp_path / "plain" / f"{i}.png").write_bytes(path.read_bytes())
     config = tiny_run.changed(data=str(tmp_path / "plain"), target="none")
     folder = train_run(config, say=lambda _: None)
-    assert json.loads((folder / "run.json").read_text())["results"] == {}
+    record = json.loads((folder / "run.json").read_text())
+    assert_follows_schema(record, "run")
+    assert record["results"] == {}
     with pytest.raises(InputError, match="no labelled photographs were held out"):
         held_out_photographs(folder, config, None, tiny_victim)
 

@@ -23,33 +23,31 @@ class Method(ReportSection):
 
 def _method(session: RecordedSession) -> Iterator[Block]:
     record, tally = session.record, session.tally
-    delay = record.get("delay_s")
+    delay = record.delay_s
     facts = {
         "frames analysed": str(len({row.frame for row in session.rows})),
-        "captured, dropped": f"{record['captured']}, {record['dropped']}" if "captured" in record else "",
-        "ended": str(record.get("status", "killed")),
-        "source": str(record.get("source", "virtual rig" if record.get("virtual") else "")),
-        "what the classifier saw": str(record.get("region", "")),
-        "true class": str(record.get("label") or "as the source says, where it does"),
+        "captured, dropped": f"{record.captured}, {record.dropped}" if record.captured is not None else "",
+        "ended": record.status or "killed",
+        "source": record.source or ("virtual rig" if record.virtual else ""),
+        "what the classifier saw": record.region,
+        "true class": record.label or "as the source says, where it does",
         "aimed at": str(session.target or "nothing: untargeted"),
         "unit of statistics": tally.unit_kind,
-        "delay": "" if not delay else f"mean {1000 * delay['mean']:.0f} ms, longest {1000 * delay['longest']:.0f} ms",
-        "lens": "assumed field of view" if record.get("intrinsics_assumed") else "measured, or the rig's own",
-        "device": str(record.get("device", "")),
-        "versions": ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items()),
+        "delay": "" if not delay else f"mean {1000 * delay.mean:.0f} ms, longest {1000 * delay.longest:.0f} ms",
+        "lens": "assumed field of view" if record.intrinsics_assumed else "measured, or the rig's own",
+        "device": record.device,
+        "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }
     yield Table(["what", "how"], [[what, how] for what, how in facts.items() if how])
-    models = record.get("models", [])
-    if models:
+    if record.models:
         yield Heading("Models and sheets", 2)
         yield Table(
             ["model", "task", "weights", "SHA-256"],
-            [[m["name"], m["task"], str(m["source"]), m["sha256"]] for m in models],
+            [[m.name, m.task, m.source, m.sha256] for m in record.models],
         )
-    sheets = record.get("sheets", [])
-    if sheets:
+    if record.sheets:
         yield Table(
-            ["sheet", "id", "width of the patch"], [[s["kind"], s["id"], f"{s['size_mm']:.1f} mm"] for s in sheets]
+            ["sheet", "id", "width of the patch"], [[s.kind, s.id, f"{s.size_mm:.1f} mm"] for s in record.sheets]
         )
     events = [event for event in read_events(session.folder) if event.kind not in ("step", "done")]
     if events:

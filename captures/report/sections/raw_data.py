@@ -22,7 +22,7 @@ class RawData(ReportSection):
     def blocks(self, material: Material) -> Iterator[Block]:
         folder = material.session.folder
         yield Links(_files(folder, material.path))
-        record = json.dumps(material.session.record, indent=2, ensure_ascii=False)
+        record = json.dumps(material.session.record.to_dict(), indent=2, ensure_ascii=False)
         yield Details("The session's record", record)
 
 

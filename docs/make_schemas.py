@@ -1,0 +1,73 @@
+"""Write the JSON schemas of the files that physpatch writes, as its records declare them.
+
+python docs/make_schemas.py docs/schema
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from calibration.common.files import write_json
+from captures.results.aggregation import ConditionSummary
+from captures.results.session_record import SessionRecord
+from physpatch.benchmark.bench_row import BenchRow
+from physpatch.records.evaluation_record import EvaluationRecord
+from physpatch.records.run_record import RunRecord
+
+SCHEMAS = {
+    "run": RunRecord,
+    "session": SessionRecord,
+    "bench-row": BenchRow,
+    "evaluation": EvaluationRecord,
+    "condition-summary": ConditionSummary,
+}
+_ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.+(?:\n {6,}.+)*)", re.MULTILINE)
+
+
+class Plain(GenerateJsonSchema):
+    """Without titles, which only repeat the names."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def main(out: Path) -> None:
+    """Write every schema."""
+    for name, record in SCHEMAS.items():
+        schema = TypeAdapter(record).json_schema(schema_generator=Plain)
+        if "$ref" in schema:  # of a record that holds others of its kind
+            schema = schema["$defs"][record.__name__] | {"$defs": schema["$defs"]}
+        for described in (schema, *schema.get("$defs", {}).values()):
+            describe_fields(described)
+        write_json(out / f"{name}.schema.json", {"$schema": Plain.schema_dialect} | schema)
+
+
+def describe_fields(schema: dict[str, Any]) -> None:
+    """Move what a docstring says of the attributes to the fields themselves."""
+    about, _, attributes = schema.get("description", "").partition("\n\nAttributes:\n")
+    if about:
+        schema["description"] = plain_words(about)
+    for names, words in _entries(attributes):
+        for name in names:
+            field = schema["properties"].get(name)
+            if field is not None:
+                schema["properties"][name] = {"description": words} | field
+
+
+def _entries(attributes: str) -> Iterator[tuple[list[str], str]]:
+    for names, words in _ATTRIBUTE.findall(attributes):
+        yield names.split(", "), plain_words(words)
+
+
+def plain_words(docstring: str) -> str:
+    """Take Sphinx's roles and line breaks out of a docstring."""
+    return " ".join(re.sub(r":\w+:`", "`", docstring).replace("``", "`").split())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,73 @@
+"""What is measured, with its uncertainty: rates and differences as plain values. They are computed in ``intervals``."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share with its 95 % interval. ``rate`` and ``ci95`` are None where nothing was counted.
+
+    Of a single take of a camera ``ci95`` is None too, since it does not tell of others, and ``within95`` is for that take.
+    """
+
+    rate: float | None
+    ci95: Interval | None
+    n: int
+    within95: Interval | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        values = asdict(self)
+        return values if self.within95 is not None else {k: v for k, v in values.items() if k != "within95"}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> "Rate":
+        """Read :meth:`to_dict`'s output back, from JSON too."""
+        ends = (None if end is None else (end[0], end[1]) for end in (value["ci95"], value.get("within95")))
+        ci95, within95 = ends
+        return cls(value["rate"], ci95, value["n"], within95)
+
+    def __str__(self) -> str:
+        if self.rate is None:
+            return "not measured"
+        if self.ci95 is None:
+            return f"{percent(self.rate)} in one take, which tells nothing of others"
+        return f"{percent(self.rate)} [{100 * self.ci95[0]:.1f}, {100 * self.ci95[1]:.1f}], n = {self.n}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One rate less another, both shares, with its 95 % interval; ``n`` counts pairs, or the smaller of two samples.
+
+    ``p_value`` is McNemar's exact one where pairs of equal weight were compared.
+    """
+
+    difference: float | None
+    ci95: Interval | None
+    n: int
+    p_value: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @property
+    def told(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
+
+    def __str__(self) -> str:
+        if self.difference is None:
+            return "not measured"
+        if self.ci95 is None:
+            return f"{100 * self.difference:+.1f} points between two takes, which tell nothing of others"
+        low, high = (100 * end for end in self.ci95)
+        return f"{100 * self.difference:+.1f} points [{low:+.1f}, {high:+.1f}], n = {self.n}"
+
+
+def percent(share: float | None) -> str:
+    """``41.0 %``; a dash for None."""
+    return "–" if share is None else f"{100 * share:.1f} %"
