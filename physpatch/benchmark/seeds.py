@@ -1,4 +1,4 @@
-"""What several training seeds say of a bench's rows: their spread, and which row leads by more than luck."""
+"""Statistics over the training seeds of a bench: the spread of rows, and which one leads by more than chance."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
@@ -8,11 +8,11 @@ from typing import Any
 from physpatch.stats.intervals import mean_interval
 
 Row = dict[str, Any]
-LEAST_SEEDS = 5  # trainings of each from which it is said that one leads
+LEAST_SEEDS = 5  # trainings of each that are needed to say that one leads
 
 
 def grouped(rows: Sequence[Row]) -> list[list[Row]]:
-    """Put the rows together that differ by their training seed alone, in their order."""
+    """Group the rows that differ only in their training seed, in order."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         key = tuple(row.get(name) for name in ("technique", "model", "grid", "area", "target_asked"))
@@ -20,13 +20,13 @@ def grouped(rows: Sequence[Row]) -> list[list[Row]]:
     return list(groups.values())
 
 
-def numbers_of(group: Sequence[Row], of: Callable[[Row], float | None]) -> list[float]:
-    """One number of each seed's row, where it has it."""
-    return [value for value in map(of, group) if value is not None]
+def numbers_of(group: Sequence[Row], number: Callable[[Row], float | None]) -> list[float]:
+    """Collect one number from each seed's row, leaving out rows without it."""
+    return [value for value in map(number, group) if value is not None]
 
 
 def spread_words(shares: Sequence[float]) -> str:
-    """``40.1 % ± 6.2 (33.0 to 48.1)`` of shares in [0, 1]: mean, standard deviation, least and most."""
+    """Format the mean, standard deviation and range of shares in [0, 1], such as ``40.1 % ± 6.2 (33.0 to 48.1)``."""
     if not shares:
         return "—"
     mean = f"{100 * fmean(shares):.1f} %"
@@ -36,35 +36,37 @@ def spread_words(shares: Sequence[float]) -> str:
 
 
 def leading(groups: Sequence[Sequence[Row]]) -> list[str]:
-    """Say of rows that differ in one setting which one reaches more, by training seed; and where that is not told.
+    """Say which of two groups of rows that differ in one setting leads, or that it is undecided.
 
-    The difference of the targeted success, or without a target of the untargeted, is paired by seed: photographs, poses and
-    starts are the same. One leads where Student's t interval over five seeds or more leaves zero out.
+    The difference in targeted success (without a target, untargeted success) is paired by training seed, as photographs,
+    poses and starts are the same. One leads where Student's t interval over five seeds or more excludes zero.
     """
-    return [sentence for one, other in combinations(groups, 2) for sentence in _compared(one, other)]
+    return [sentence for pair in combinations(groups, 2) for sentence in _compared(*pair)]
 
 
-def _compared(one: Sequence[Row], other: Sequence[Row]) -> Iterator[str]:
+def _compared(first: Sequence[Row], second: Sequence[Row]) -> Iterator[str]:
     settings = ("technique", "model", "grid", "area", "target_asked")
-    differing = [name for name in settings if one[0].get(name) != other[0].get(name)]
+    differing = [name for name in settings if first[0].get(name) != second[0].get(name)]
     if len(differing) != 1 or differing[0] not in ("technique", "grid"):
-        return  # another network, area or target is another task
+        return  # other networks, areas or targets are different tasks
     (setting,) = differing
-    names = [str(group[0][setting]) for group in (one, other)]
-    kind = "targeted_success" if one[0]["target"] else "untargeted_success"
+    names = [str(group[0][setting]) for group in (first, second)]
+    kind = "targeted_success" if first[0]["target"] else "untargeted_success"
     by_seed = [
-        {row["config"]["seed"]: row["measured"][row["model"]][kind]["rate"] for row in group} for group in (one, other)
+        {row["config"]["seed"]: row["measured"][row["model"]][kind]["rate"] for row in group}
+        for group in (first, second)
     ]
     common = sorted(seed for seed in by_seed[0] if None not in (by_seed[0][seed], by_seed[1].get(seed)))
     differences = [by_seed[0][seed] - by_seed[1][seed] for seed in common]
-    told = mean_interval(differences)
-    if len(differences) < LEAST_SEEDS or told is None:
-        yield f"{names[0]} and {names[1]}: not told by {len(differences)} training seed{'s' * (len(differences) != 1)}."
+    estimate = mean_interval(differences)
+    if len(differences) < LEAST_SEEDS or estimate is None:
+        seeds = f"{len(differences)} training seed{'s' * (len(differences) != 1)}"
+        yield f"{names[0]} and {names[1]}: undecided by {seeds}; {LEAST_SEEDS} are needed."
         return
-    mean, (low, high) = told
+    mean, (low, high) = estimate
     words = f"{100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] over {len(differences)} seeds"
     if low <= 0 <= high:
-        yield f"{names[0]} and {names[1]} cannot be told apart: {words}."
+        yield f"{names[0]} and {names[1]} do not differ significantly: {words}."
     else:
-        first, second = names if mean > 0 else names[::-1]
-        yield f"{first} leads {second}: {words} of {names[0]} less {names[1]}."
+        leader, follower = names if mean > 0 else names[::-1]
+        yield f"{leader} leads {follower}: {words} of {names[0]} minus {names[1]}."

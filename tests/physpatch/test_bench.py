@@ -74,8 +74,8 @@ def test_detectors_are_measured_on_their_objects(few_views: int, tmp_path: Path)
         ({"techniques": ("adm",)}, "unknown technique 'adm'"),
         ({"techniques": ("ensemble",)}, "needs several models"),
         ({"grids": ("10",)}, "10"),
-        ({"areas": (0.1, 0.1)}, "each of its areas once, got 0.1, 0.1"),
-        ({"targets": ()}, "each of its targets once, got none"),
+        ({"areas": (0.1, 0.1)}, "one or more distinct areas, got 0.1, 0.1"),
+        ({"targets": ()}, "one or more distinct targets, got none"),
     ],
 )
 def test_senseless_plans_are_refused(axes, words) -> None:
@@ -105,7 +105,7 @@ def test_an_interrupted_bench_does_only_what_is_missing(measured, monkeypatch) -
     lost.unlink()
     said: list[str] = []
     assert run_bench(PLAN, folder, say=said.append) == rows
-    assert done == ["none"] and said[0] == "1 of 2 cells are done already"
+    assert done == ["none"] and said[0] == "1 of 2 cells are already done"
 
 
 def test_the_report_holds_every_row_with_intervals_and_a_sentence(measured) -> None:
@@ -113,10 +113,10 @@ def test_the_report_holds_every_row_with_intervals_and_a_sentence(measured) -> N
     save_bench_report(folder, rows)
     text = (folder / "table.md").read_text(encoding="utf-8")
     assert text.count("| pgd | efficientnet_lite0 | 3x3 | 15 % | digital clock |") == 2  # effect and heat; no transfer
-    assert text.count(": takes") + text.count(": does") == 2
+    assert text.count(": costs") + text.count(": does") == 2
     assert (
         "| target first | of all views | made wrong | of all views |" in text
-        and "Target first* and *made wrong* are of" in text
+        and "Target first* and *made wrong* count the views" in text
     )
     with open(folder / "table.csv", newline="", encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
@@ -192,8 +192,8 @@ def test_conclusions_tell_an_attack_from_occlusion(measured) -> None:
         return row | {"measured": {"efficientnet_lite0": changed, "other": changed}}
 
     strong = conclusion(with_effect((0.6, 0.5, 0.7)))
-    assert "takes 40 points of accuracy beyond" in strong and "on networks it never saw, 40 points" in strong
-    assert "no harm that could be told from random colours" in conclusion(with_effect((0.3, 0.2, 0.4)))
+    assert "costs 40 points of accuracy more" in strong and "on networks it was not trained on, 40 points" in strong
+    assert "does not differ significantly from random colours" in conclusion(with_effect((0.3, 0.2, 0.4)))
     assert "less harm than random" in conclusion(with_effect((0.05, 0.02, 0.1)))
 
 
@@ -236,9 +236,9 @@ def test_one_leads_only_where_five_seeds_say_so(measured, tmp_path) -> None:
     assert [len(group) for group in groups] == [5, 5, 5]
     first, second, third = leading(groups)
     assert first.startswith("pgd leads adam: +21.2 points [") and "over 5 seeds" in first
-    assert second.startswith("pgd and static cannot be told apart") and third.startswith("static leads adam")
-    assert leading(grouped(pgd[:4] + adam[:4])) == ["pgd and adam: not told by 4 training seeds."]
-    assert leading(grouped([pgd[0], adam[0]])) == ["pgd and adam: not told by 1 training seed."]
+    assert second.startswith("pgd and static do not differ significantly") and third.startswith("static leads adam")
+    assert leading(grouped(pgd[:4] + adam[:4])) == ["pgd and adam: undecided by 4 training seeds; 5 are needed."]
+    assert leading(grouped([pgd[0], adam[0]])) == ["pgd and adam: undecided by 1 training seed; 5 are needed."]
     save_bench_report(tmp_path, [*pgd, *adam])
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "| 5 | 55.2 % ± 4.0 (50.0 to 60.0) |" in text and "### Which one leads" in text and "pgd leads adam" in text
