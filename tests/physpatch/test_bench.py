@@ -158,10 +158,10 @@ def test_heat_is_printed_with_its_intervals_and_what_an_older_row_lacks_is_left_
         line[2:-2].split(" | ") for line in text.split("### Heat")[1].splitlines() if line.startswith("| ")
     )
     old, new, empty = (dict(zip(headings, line, strict=True)) for line in lines)
-    assert old["heat in patch"] == "43.0 %" and old["like the target's heat"] == "+0.21"
+    assert old["heat in patch"] == "43.0 %" and old["similarity to target's heat"] == "+0.21"
     assert old["clean picture's"] == "-0.04" and old["hottest in patch"] == old["where reached"] == ""
     assert new["heat in patch"] == "43.0 % [38.0, 48.0]" and new["hottest in patch"] == "95.0 % [77.0, 99.0]"
-    assert new["like the target's heat"] == "+0.21 [+0.03, +0.39]" and new["where reached"] == "+0.25"
+    assert new["similarity to target's heat"] == "+0.21 [+0.03, +0.39]" and new["where reached"] == "+0.25"
     assert new["n reached"] == "19" and new["n missed"] == "0" and new["where missed"] == ""
     assert new["deletion by heat"] == "0.01" and new["in random order"] == "0.29"
     assert "".join(list(empty.values())[5:]) == "0"  # after what names the row, n alone
