@@ -11,7 +11,6 @@ import argparse
 import json
 import statistics
 import time
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -31,9 +30,9 @@ def main() -> None:
     options = parser.parse_args()
     victim = load_victim(options.model, weights=options.weights, device=options.device)
     train, _ = load_photographs("samples", victim)
-    config = TrainConfig(steps=options.rounds + 2, batch=options.batch)
+    config = TrainConfig.of(steps=options.rounds + 2, batch=options.batch)
     trainers = {
-        name: iter(Trainer(victim, train, replace(config, eot=eot, grid=grid), target=0))
+        name: iter(Trainer(victim, train, config.changed(eot=eot, grid=grid), target=0))
         for name, eot, grid in (
             ("step", EotConfig(), (10, 10)),
             ("every_effect", EotConfig.preset("outdoor"), (10, 10)),

@@ -80,7 +80,7 @@ class Bench:
     def __init__(self, run: Path, out: Path, clips: int, seed: int) -> None:
         self._record = read_json(run / "run.json")
         self._config, self._patch = TrainConfig.from_dict(self._record["config"]), Patch.load(run)
-        self._victim = load_victim(self._config.model)
+        self._victim = load_victim(self._config.victim.model)
         self._out, self._clips, self._seed = out, clips, seed
         out.mkdir(parents=True, exist_ok=True)
         self._sheet = out / "sheet.pdf"

@@ -57,7 +57,7 @@ def _measure(what: str, model: str, batch: int) -> dict[str, float]:
     train, _ = load_photographs("samples", victim)
     size = victim.preprocessing.size
     images = torch.rand(batch, size, size, 3).permute(0, 3, 1, 2)
-    steps = iter(Trainer(victim, train, TrainConfig(steps=100, batch=batch), target=0))
+    steps = iter(Trainer(victim, train, TrainConfig.of(steps=100, batch=batch), target=0))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
     for number in range(5):

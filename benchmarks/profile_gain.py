@@ -13,7 +13,6 @@ Student's t interval over them.
 import argparse
 import json
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -62,13 +61,13 @@ def main() -> None:
 
 def gained(data: str, steps: int, seed: int) -> dict[str, Any]:
     """Train with and without the profile of one hidden rig, and hold both patches before it."""
-    base = TrainConfig(model="efficientnet_lite0", data=data, target=_TARGET, steps=steps, seed=seed)
+    base = TrainConfig.of(model="efficientnet_lite0", data=data, target=_TARGET, steps=steps, seed=seed)
     truth = RigTruth.draw(seed, _PAPER)
-    victim = load_victim(base.model)
+    victim = load_victim(base.victim.model)
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         profile = measured(truth, folder)
-        configs = {"without": base, "with": replace(base, eot=eot_for_rig(EotConfig(), profile))}
+        configs = {"without": base, "with": base.changed(eot=eot_for_rig(EotConfig(), profile))}
         seen = {}
         for name, config in configs.items():
             train_run(config, folder / name)

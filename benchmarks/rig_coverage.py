@@ -52,7 +52,7 @@ def filmed_pool(run: Path, out: Path, clips: int, seed: int) -> list[FrameRow]:
     pool = out / "pool"
     if not (pool / "frames.csv").is_file():  # which a session writes at its end
         config = TrainConfig.from_dict(read_json(run / "run.json")["config"])
-        patch, victim = Patch.load(run), load_victim(config.model)
+        patch, victim = Patch.load(run), load_victim(config.victim.model)
         print_sheets(patch, 100, out / "sheet.pdf", controls=_CONTROLS)
         behind = held_out_files(run, config, victim)
         rig = VirtualRig(out / "sheet.pdf", behind, clips=clips, frames_per_clip=3, seed=seed)

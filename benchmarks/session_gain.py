@@ -17,7 +17,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +52,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="where runs and sessions are kept")
     options = parser.parse_args()
     config = TrainConfig.from_dict(read_json(options.run / "run.json")["config"])
-    config = replace(config, steps=options.steps or config.steps)
-    victim = load_victim(config.model)
+    config = config.changed(steps=options.steps or config.optimisation.steps)
+    victim = load_victim(config.victim.model)
     photographs = [pair for pair in held_out_files(options.run, config, victim) if recognised(victim, *pair)]
     arms = (NULL, options.only) if options.only else tuple(ARMS)
     seeds = range(options.seed, options.seed + options.seeds)
@@ -66,7 +65,7 @@ def main() -> None:
         ]
     rates = {name: {key: rate for one in by_seed for key, rate in one[name].items()} for name in (BEFORE, *arms)}
     result = {
-        "steps": config.steps,
+        "steps": config.optimisation.steps,
         "clips": options.clips,
         "seeds": list(seeds),
         BEFORE: clip_rate(list(rates[BEFORE].values())).to_dict(),
@@ -105,12 +104,11 @@ def retrained(session: RecordedSession, victim: Victim, config: TrainConfig, arm
         return out
     parts = ARMS[arm]
     learned = learn_from(session, victim, config.eot, parts=parts, say=lambda line: print(line, file=sys.stderr))  # noqa: T201
-    again = replace(
-        config,
+    again = config.changed(
         eot=learned.eot,
-        area=learned.area if "area" in parts else config.area,
+        area=learned.area if "area" in parts else config.patch.area,
         backgrounds=str(learned.backgrounds) if learned.backgrounds else None,
-        seed=config.seed + 1 + seed,
+        seed=config.optimisation.seed + 1 + seed,
     )
     train_run(again, out, say=lambda line: None)
     return out

@@ -37,18 +37,18 @@ def main() -> None:
     options = parser.parse_args()
     record = read_json(options.run / "run.json")
     config, patch = TrainConfig.from_dict(record["config"]), Patch.load(options.run)
-    victim = load_victim(config.model, weights=config.weights)
-    if config.drawn_sign is None or not isinstance(victim, Detector):
+    victim = load_victim(config.victim.model, weights=config.victim.weights)
+    if config.object.drawn_sign is None or not isinstance(victim, Detector):
         raise InputError(f"{options.run} was not trained on a sign; give a run of `physpatch train --object stop`")
     with tempfile.TemporaryDirectory() as work:
         sheet = Path(work) / "sheet.pdf"
         print_on_sign(
             patch,
-            config.drawn_sign,
+            config.object.drawn_sign,
             options.size,
             sheet,
-            share=config.object_share,
-            at=config.object_at,
+            share=config.object.share,
+            at=config.object.at,
             controls=("grey", "random"),
         )
         behind = held_out_files(options.run, config, victim)

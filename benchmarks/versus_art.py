@@ -205,7 +205,7 @@ class Bench:
         return [Patch(np.array(cells, dtype=np.uint8), target) for cells in read_json(file)["way"]]
 
     def _ours(self, setting: Setting, seed: int, steps: int) -> tuple[Run, Cells]:
-        config = TrainConfig(
+        config = TrainConfig.of(
             steps=steps,
             batch=BATCH,
             grid=(SIDE, SIDE),

@@ -5,7 +5,6 @@ python docs/pictures.py demo docs/images
 
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -143,7 +142,7 @@ def gap_strip(demo: Path, work: Path, victim: Victim, patch: Patch, config: Trai
     """One frame through the steps of the replay, as PNG."""
     rig = VirtualRig(demo / "sheet.pdf", backgrounds(work), clips=2, frames_per_clip=2, seed=2)
     folder = film_rig(rig, victim, patch.target, work / "gap", keep="all", sheet=str((demo / "sheet.pdf").resolve()))
-    gap = measure_gap(RecordedSession.open(folder), victim, patch, replace(config, seed=1), draws=1)
+    gap = measure_gap(RecordedSession.open(folder), victim, patch, config.changed(seed=1), draws=1)
     return strip_plot(gap.example)
 
 

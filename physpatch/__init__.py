@@ -13,7 +13,7 @@ _HOMES = {
     "Victim": "physpatch.victims.protocol",
     "load_victim": "physpatch.victims.registry",
     "load_photographs": "physpatch.data.photographs",
-    "EotConfig": "physpatch.records.config",
+    "EotConfig": "physpatch.records.eot_config",
     "TrainConfig": "physpatch.records.config",
     "Trainer": "physpatch.training.trainer",
     "StepRecord": "physpatch.training.trainer",

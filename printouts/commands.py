@@ -166,7 +166,7 @@ def _print_run(
     from printouts.run_sheets import print_run
 
     config = load_run_config(folder) or TrainConfig()
-    sign = carrier or config.drawn_sign
+    sign = carrier or config.object.drawn_sign
     layouts = print_run(Patch.load(folder), config, size_mm, path, carrier=sign, paper=paper, **sheet)
     _show_printed(path, paper, layouts, json_out)
     if sign is not None:

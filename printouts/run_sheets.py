@@ -35,10 +35,10 @@ def print_run(
     Raises:
         InputError: a cut-out on a sign, or what :func:`print_sheets` and :func:`print_on_sign` refuse.
     """
-    sign = carrier or config.drawn_sign
+    sign = carrier or config.object.drawn_sign
     if sign is None:
         return print_sheets(patch, size_mm, out, paper=paper, controls=controls, cut=cut, bleed_mm=bleed_mm)
     if cut != CUTS[0] or bleed_mm is not None:
         raise InputError("a patch on a sign is not cut out: leave --cut and --bleed out, or print it without --object")
-    share, at = config.object_share, config.object_at
+    share, at = config.object.share, config.object.at
     return print_on_sign(patch, sign, size_mm, out, share=share, at=at, paper=paper, controls=controls)

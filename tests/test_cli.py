@@ -35,6 +35,7 @@ from calibration.sheet.pdf_reader import carried_layouts, printed_layouts
 from captures.results.success import outcomes
 from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
 from captures.storage import read_events, read_rows
+from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.training.sign_detector.scenes import NAMES, SceneMaker
 from physpatch.victims.families.signs.network import trained_network
@@ -85,25 +86,26 @@ def test_the_loop_closes_from_a_session(demo: Path, command, monkeypatch, tmp_pa
     done = command(*learn, "--out", tmp_path / "rig")
     assert done.code == 0, done.err
     assert "held-out photographs, so its scenes are not learned from" in done.err
-    assert json.loads((tmp_path / "rig/run.json").read_text())["config"]["backgrounds"] is None
+    assert json.loads((tmp_path / "rig/run.json").read_text())["config"]["data"]["backgrounds"] is None
     filmed = json.loads(Path("demo/session/session.json").read_text())
     Path("demo/session/session.json").write_text(json.dumps(filmed | {"virtual": False}))  # as a camera's is
     done = command(*learn, "--out", tmp_path / "again")
     Path("demo/session/session.json").write_text(json.dumps(filmed))
     assert done.code == 0, done.err
-    before, again = (
-        json.loads((run / "run.json").read_text())["config"] for run in (Path("demo/run"), tmp_path / "again")
-    )
-    same = {"model", "target", "grid", "technique", "data", "batch", "seed"}
-    assert {k: again[k] for k in same} == {k: before[k] for k in same} and again["steps"] == 2
-    assert again["area"] != before["area"] and again["eot"]["prints"] and not before["eot"]["prints"]
-    assert again["eot"]["bend"] == [0, 0.01] and again["eot"]["rotation_deg"] != before["eot"]["rotation_deg"]
-    scenes = sorted(Path(again["backgrounds"]).glob("*.png"))
+    before, again = (TrainConfig.load(run / "run.json") for run in (Path("demo/run"), tmp_path / "again"))
+    same = ("model", "target", "grid", "technique", "data", "batch", "seed")
+    assert [again.setting(name) for name in same] == [before.setting(name) for name in same]
+    assert again.optimisation.steps == 2 and again.patch.area != before.patch.area
+    assert again.eot.prints and not before.eot.prints
+    assert again.eot.bend == (0, 0.01) and again.eot.rotation_deg != before.eot.rotation_deg
+    scenes = sorted(Path(again.data.backgrounds or "").glob("*.png"))
     assert len(scenes) == 6 and cv2.imread(str(scenes[0])) is not None
     command("train", "--resume", "--out", tmp_path / "again", "--steps", 3)
     assert len((tmp_path / "again/metrics.csv").read_text().splitlines()) == 4
     for extra in (["--no-eot"], ["--profile", "rig.json"]):
-        command("train", "--from-session", "demo/session", *extra).assert_refused("--from-session has its own ranges")
+        command("train", "--from-session", "demo/session", *extra).assert_refused(
+            "--from-session has its own settings, ranges and colours"
+        )
     command("train", "--from-session", "demo/run").assert_refused("demo/run is no session")
 
 
@@ -194,7 +196,7 @@ def test_the_loop_on_a_sign(few_views, command, monkeypatch, tmp_path: Path) -> 
         and result["clean_accuracy"] > 0.9
         and set(result["hidden"]) == {"patch", "grey", "random", "shuffled"}
     )
-    assert json.loads(Path("run/run.json").read_text())["config"]["object"] == "stop"
+    assert json.loads(Path("run/run.json").read_text())["config"]["object"]["name"] == "stop"
     done = command("print", "run", "--size", "15cm", "--controls")
     assert done.code == 0 and carried_layouts(Path("run/sheet.pdf"))[0].carrier == "stop"
     done = command("live", "run", "--source", "virtual", "--headless", "--max-frames", 9, "--out", "session")

@@ -74,7 +74,8 @@ def folder(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_technique_victim_objective_and_target_train_a_patch(folder: Path) -> None:
     record = json.loads((folder / "run/run.json").read_text())
-    assert record["config"]["technique"] == "steady" and record["config"]["objective"] == "plain-logit"
+    config = record["config"]
+    assert config["optimisation"]["technique"] == "steady" and config["objective"]["loss"] == "plain-logit"
     assert record["weights"]["model"] == "colournet"
     patch = json.loads((folder / "run/patch.json").read_text())
     assert patch["target"] == {"index": 2, "name": "bluish"}

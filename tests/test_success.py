@@ -23,7 +23,8 @@ from physpatch.attack.objectives import choose_objective
 from physpatch.attack.placement import AttackRegion
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.detection import evaluate_on_object
-from physpatch.records.config import EotConfig, TrainConfig
+from physpatch.records.config import TrainConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
 from physpatch.rendering.eot import sample
 from physpatch.victims.boxes import box_overlap
@@ -80,7 +81,7 @@ def detector(boxes: list[tuple[int, float, tuple[float, ...]]]) -> FixedDetector
 
 
 def config_for(goal: str) -> TrainConfig:
-    return TrainConfig(
+    return TrainConfig.of(
         object="stop", object_from="labels", object_share=0.2, goal=goal, grid=(4, 4), eot=EotConfig.none()
     )
 

@@ -1,6 +1,5 @@
 """``physpatch demo``."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -18,16 +17,18 @@ from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 
 # The class that the race of `--target auto` ends with on this network: docs/results.md
-_DEMO = TrainConfig(model="efficientnet_lite0", data="samples", steps=100, target="digital clock")
+_DEMO = TrainConfig.of(model="efficientnet_lite0", data="samples", steps=100, target="digital clock")
 
 
 @click.command()
 @click.option("--out", type=FOLDER, default=Path("demo"), show_default=True, metavar="DIR")
-@click.option("--steps", type=click.IntRange(min=1), default=_DEMO.steps, show_default=True, help="Training steps.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=_DEMO.optimisation.steps, show_default=True, help="Training steps."
+)
 @click.option(
     "--clips", type=click.IntRange(min=2), default=10, show_default=True, help="Clips before the virtual rig."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=_DEMO.seed, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=_DEMO.optimisation.seed, show_default=True)
 @click.pass_context
 def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int) -> None:
     """Train, print, film and report, offline, on embedded weights and photographs: a few minutes on two cores.
@@ -40,8 +41,11 @@ def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int
     run, sheet, session = out / "run", out / "sheet.pdf", out / "session"
     if run.exists() or session.exists():
         raise InputError(f"{out} holds a demo already; remove it or give another --out")
-    config = replace(_DEMO, steps=steps, seed=seed)
-    click.echo(f"1/4  training: {config.model}, 10x10 cells, EOT, {steps} steps of {config.batch} embedded photographs")
+    config = _DEMO.changed(steps=steps, seed=seed)
+    click.echo(
+        f"1/4  training: {config.victim.model}, 10x10 cells, EOT, {steps} steps of "
+        f"{config.optimisation.batch} embedded photographs"
+    )
     _train(config, run)
     click.echo(f"2/4  printing: {sheet}, {PATCH_SIZE}, with a grey and a random-colour control sheet")
     print_run, size_mm = Workflows.of(context).print_run, parse_length_mm(PATCH_SIZE)
@@ -64,7 +68,7 @@ def _train(config: TrainConfig, run: Path) -> None:
 
     with progress_bar("training") as bar:
         train_run(config, run, progress=training_progress(bar), say=lambda line: bar.say(f"     {line}"))
-    show_results({config.model: read_json(run / "run.json")["results"]})
+    show_results({config.victim.model: read_json(run / "run.json")["results"]})
 
 
 def _report(session: Path, out: Path) -> Path:

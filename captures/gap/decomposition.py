@@ -142,7 +142,7 @@ def measure_gap(
         config.eot,
         _judge(victim, measure, patch, config),
         draws=draws,
-        seed=config.seed,
+        seed=config.optimisation.seed,
         progress=progress,
     )
     shares = {name: _observations(happened, rows, tally, weights) for name, happened in judged.items()}
@@ -204,7 +204,7 @@ def _colours(profile: RigProfile, light: str | None) -> ColourMap | None:
 
 def _patch_area(config: TrainConfig) -> float | None:
     """Share of the image that the patch was trained at; None where it was trained as a share of an object."""
-    return None if config.object is not None else config.area
+    return None if config.object.name is not None else config.patch.area
 
 
 def _judge(victim: Victim, measure: str, patch: Patch, config: TrainConfig) -> Judge:
@@ -221,13 +221,13 @@ def _judge(victim: Victim, measure: str, patch: Patch, config: TrainConfig) -> J
             return _said(outcomes, measure)
 
         return of_answers
-    on_object = config.object is not None
-    goal = choose_goal(config.goal, target, on_object)
+    on_object = config.object.name is not None
+    goal = choose_goal(config.objective.goal, target, on_object)
 
     def of_boxes(inputs: Tensor, view: View) -> Tensor:
         own = victim.category_index(view.label) if view.label in victim.categories else None
         sign, at_patch = view.places(victim.preprocessing.size)
-        aim = Aim(goal, config.scope, own, target)
+        aim = Aim(goal, config.objective.scope, own, target)
         outcomes = [
             judge(to_found_boxes(detections), aim, object_xyxy=sign, patch_xyxy=at_patch, on_object=on_object)
             for detections in victim.find(inputs.to(victim.device))
@@ -244,7 +244,7 @@ def _said(outcomes: Sequence[Outcome], measure: str) -> Tensor:
 def _example(
     session: RecordedSession, victim: Victim, cells: Tensor, view: View, unit: Unit, config: TrainConfig
 ) -> tuple[tuple[str, NDArray[np.uint8]], ...]:
-    steps = replay_example(victim, cells, view, _patch_area(config), config.eot, seed=config.seed)
+    steps = replay_example(victim, cells, view, _patch_area(config), config.eot, seed=config.optimisation.seed)
     pictures = list(zip((step.shown for step in WAY), steps, strict=False))
     captured = (shown for shown in session.shown(victim.name, "patch") if session.tally.unit(shown.row) == unit)
     found = next(captured, None)

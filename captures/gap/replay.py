@@ -22,7 +22,7 @@ from calibration.common.success import Edges, around
 from captures.inference.analyser import to_input
 from captures.inference.region import CropRegion
 from captures.results.recorded_session import Shown
-from physpatch.records.config import EotConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.compositing import patch_size_px, place_at
 from physpatch.rendering.eot import EotParams, patch_corners, sample
 from physpatch.rendering.rig_ranges import WhiteBalance

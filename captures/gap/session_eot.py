@@ -19,7 +19,7 @@ from captures.gap.session_colours import session_lights
 from captures.inference.region import CropRegion
 from captures.results.recorded_session import RecordedSession
 from captures.storage import FrameRow
-from physpatch.records.config import EotConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.rig_ranges import eot_for_rig
 from physpatch.transforms import Range, parameters
 from physpatch.victims.protocol import Victim

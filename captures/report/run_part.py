@@ -10,6 +10,7 @@ from calibration.common.files import read_json
 from calibration.sheet.pdf_reader import rasterise
 from captures.report.blocks import Block, Details, Heading, Picture, Table, Text
 from captures.report.wording import SHEET_DPI, packed, rate_words
+from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.stats.intervals import Difference, Rate, percent
 
@@ -40,7 +41,7 @@ def run_blocks(run: Path) -> list[Block]:
 
 
 def _patch(run: Path, record: dict[str, Any]) -> Iterator[Block]:
-    config, weights, data = record["config"], record["weights"], record["data"]
+    config, weights, data = TrainConfig.from_dict(record["config"]), record["weights"], record["data"]
     if (run / "patch.json").is_file():
         patch = Patch.load(run)
         rows, columns = patch.grid
@@ -49,11 +50,11 @@ def _patch(run: Path, record: dict[str, Any]) -> Iterator[Block]:
         yield Picture(packed(rasterise(run / "sheet.pdf", SHEET_DPI), ".png"), "its sheet", 0.3)
     aim = f"aimed at {record['target']['name']}" if record.get("target") else "untargeted"
     yield Text(
-        f"Trained against {weights['model']}, {aim}, by {config['technique']} for "
+        f"Trained against {weights['model']}, {aim}, by {config.optimisation.technique} for "
         f"{_count_rows(run / 'metrics.csv')} steps of "
-        f"{config['batch']} photographs, {_placed(config)}."
+        f"{config.optimisation.batch} photographs, {_placed(config)}."
     )
-    scenes = ", half of each batch scenes of a session" if config.get("backgrounds") else ""
+    scenes = ", half of each batch scenes of a session" if config.data.backgrounds else ""
     yield Text(
         f"{data['train']} photographs to train on{scenes}, {data['held_out']} held out, from “{data['source']}”. "
         f"Weights "
@@ -63,13 +64,13 @@ def _patch(run: Path, record: dict[str, Any]) -> Iterator[Block]:
     )
 
 
-def _placed(config: dict[str, Any]) -> str:
-    if not config.get("object"):
-        return f"at {100 * config['area']:.1f} % of the picture"
-    goal = {"image": ", in the whole image"}.get(config.get("scope", ""), "")
-    wanted = config.get("goal", "auto")
+def _placed(config: TrainConfig) -> str:
+    if config.object.name is None:
+        return f"at {100 * config.patch.area:.1f} % of the picture"
+    goal = {"image": ", in the whole image"}.get(config.objective.scope, "")
+    wanted = config.objective.goal
     goal = "" if wanted == "auto" and not goal else f" (goal {wanted}{goal})"
-    return f"on {100 * config['object_share']:.0f} % of the object “{config['object']}”{goal}"
+    return f"on {100 * config.object.share:.0f} % of the object “{config.object.name}”{goal}"
 
 
 def _on_object(results: dict[str, Any]) -> Iterator[Block]:

@@ -122,8 +122,8 @@ def _gaps(
         try:
             own = noted["name"] == run["weights"]["model"]
             victim = load_victim(
-                config.model if own else noted["name"],
-                weights=config.weights if own else None,
+                config.victim.model if own else noted["name"],
+                weights=config.victim.weights if own else None,
                 device=options.device,
                 trust=options.trust,
             )

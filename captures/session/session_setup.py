@@ -36,7 +36,7 @@ def session_models(
     """
     boxes = load_detector(detector, device=device, trust=trust) if detector else None
     if classifier is None and weights is None and config is not None:
-        own = load_victim(config.model, weights=config.weights, device=device, trust=trust, say=say)
+        own = load_victim(config.victim.model, weights=config.victim.weights, device=device, trust=trust, say=say)
         if not isinstance(own, Detector):
             return own, boxes
         boxes = boxes or own
@@ -88,7 +88,7 @@ def session_notes(session: Path, folder: Path | None, sheet: Path | None, **more
 def detector_goal(config: TrainConfig, patch: Patch | None) -> str:
     """Say what a run wants of a detector, with ``auto`` answered."""
     target = None if patch is None or patch.target is None else int(patch.target["index"])
-    return choose_goal(config.goal, target, config.object is not None)
+    return choose_goal(config.objective.goal, target, config.object.name is not None)
 
 
 def class_named(text: str, classifier: Victim, detector: Detector | None) -> str:

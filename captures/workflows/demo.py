@@ -38,7 +38,7 @@ def demo_session(
     Returns:
         What films, and what the frames are looked at with.
     """
-    classifier = load_victim(config.model)
+    classifier = load_victim(config.victim.model)
     rig = virtual_rig(sheet, held_out_files(run, config, classifier), seed, clips)
     notes = session_notes(session, run, sheet, virtual=True)
     target = Patch.load(run).target

@@ -136,8 +136,8 @@ def prepare_session(
         intrinsics=rig.intrinsics if rig else measured_lens(request.profile),
         hfov_deg=request.hfov_deg,
         target=patch.target if patch else None,
-        goal=settings.goal if config is None else detector_goal(config, patch),
-        scope=settings.scope,
+        goal=settings.objective.goal if config is None else detector_goal(config, patch),
+        scope=settings.objective.scope,
         label=None if request.label is None else class_named(request.label, classifier, detector),
         condition=request.condition,
         light=request.light,
@@ -170,6 +170,6 @@ def _rig(
     detector: Detector | None,
 ) -> VirtualRig:
     """Build the rig, before photographs that the run held out as its own model sees them."""
-    on_detector = detector is not None and config is not None and Path(config.model).stem == detector.name
+    on_detector = detector is not None and config is not None and Path(config.victim.model).stem == detector.name
     seen_by = detector if on_detector and detector is not None else classifier
     return virtual_rig(sheet, held_out_files(request.run, config or TrainConfig(), seen_by), request.seed)

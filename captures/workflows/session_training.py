@@ -1,14 +1,14 @@
 """The settings of a training that goes on from what a session saw."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from captures.gap.session_eot import learn_from
 from captures.results.recorded_session import RecordedSession
 from physpatch.attack.placement import Placement
-from physpatch.records.config import EotConfig, TrainConfig
+from physpatch.records.config import ObjectiveConfig, TrainConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.run_config import load_run_config
 from physpatch.transforms import Range
 from physpatch.victims.registry import load_victim
@@ -29,10 +29,14 @@ def config_from_session(
         InputError: no session there, or one in which too little was recognised.
     """
     session = RecordedSession.open(folder)
-    before = load_run_config(session.run) or TrainConfig(target=session.target or TrainConfig.target)
-    config = replace(before, **given)
+    before = load_run_config(session.run) or TrainConfig.of(target=session.target or ObjectiveConfig.target)
+    config = before.changed(**given)
     victim = load_victim(
-        config.model, weights=config.weights, device=config.device, trust=config.trust_weights, say=say
+        config.victim.model,
+        weights=config.victim.weights,
+        device=config.victim.device,
+        trust=config.victim.trust_weights,
+        say=say,
     )
     learned = learn_from(session, victim, EotConfig.preset(preset) if preset else config.eot, say=say)
     say(
@@ -42,17 +46,17 @@ def config_from_session(
     )
     scenes = str(learned.backgrounds.resolve()) if learned.backgrounds else None
     sized = with_patch_area(config, given, learned.area)
-    return replace(sized, eot=learned.eot, backgrounds=scenes, profile=None)
+    return sized.changed(eot=learned.eot, backgrounds=scenes, profile=None)
 
 
 def with_patch_area(config: TrainConfig, given: Collection[str], patch_area: float) -> TrainConfig:
     """Make the patch ``patch_area`` of the image large, on a drawn sign too, where no size is given."""
-    if config.drawn_sign is None:
-        return config if "area" in given else replace(config, area=patch_area)
+    if config.object.drawn_sign is None:
+        return config if "area" in given else config.changed(area=patch_area)
     if "sign_area" in given:
         return config
-    sign_per_patch = config.sign_area / Placement.of(config).area
-    return replace(config, sign_area=min(0.9, max(0.001, patch_area * sign_per_patch)))
+    sign_per_patch = config.object.sign_area / Placement.of(config).area
+    return config.changed(sign_area=min(0.9, max(0.001, patch_area * sign_per_patch)))
 
 
 def _in_words(ends: Range) -> str:

@@ -27,8 +27,8 @@ def print_for_rig(
     if patch is None:
         raise InputError("the virtual rig needs a patch to show; train one with `physpatch train --eot`, or name a run")
     settings, sheet = config or TrainConfig(), session / "sheet.pdf"
-    size = PATCH_SIZE if settings.drawn_sign is None else SIGN_SIZE
-    beside = settings.drawn_sign is not None and not all(0 <= share <= 1 for share in settings.object_at)
+    size = PATCH_SIZE if settings.object.drawn_sign is None else SIGN_SIZE
+    beside = settings.object.drawn_sign is not None and not all(0 <= share <= 1 for share in settings.object.at)
     paper = "a3" if beside else "a4"  # a plate beside the sign needs the room
     print_run(patch, settings, parse_length_mm(size), sheet, paper=paper, controls=CONTROLS)
     say(f"no printed sheet yet: the virtual rig shows {sheet}, {size} with all controls")

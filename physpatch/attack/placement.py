@@ -13,7 +13,7 @@ from torch import Tensor
 from calibration.common.errors import InputError, unknown_name
 from calibration.sheet.road_signs import sign, together
 from physpatch.attack.objectives import choose_goal
-from physpatch.records.config import TrainConfig
+from physpatch.records.config import ObjectConfig, PatchConfig, TrainConfig
 from physpatch.rendering.compositing import patch_size_px, place_patch
 from physpatch.rendering.eot import EotParams, patch_corners
 from physpatch.victims.protocol import Task, Victim
@@ -133,9 +133,9 @@ class Placement:
     area: float
     carrier: Carrier | None = None
     labelled: str | None = None
-    share: float = TrainConfig.object_share
-    at: tuple[float, float] = TrainConfig.object_at
-    grid: tuple[int, int] = TrainConfig.grid
+    share: float = ObjectConfig.share
+    at: tuple[float, float] = ObjectConfig.at
+    grid: tuple[int, int] = PatchConfig.grid
 
     @classmethod
     def of(cls, config: TrainConfig) -> "Placement":
@@ -144,12 +144,14 @@ class Placement:
         Raises:
             InputError: no such sign, or the patch does not fit on it.
         """
-        if config.labelled_object is not None:
-            return cls(_LABELLED_AREA, None, config.labelled_object, config.object_share, config.object_at, config.grid)
-        if config.drawn_sign is None:
-            return cls(config.area, grid=config.grid)
-        carrier = Carrier.of_sign(config.drawn_sign, config.grid, config.object_share, config.object_at)
-        return cls.on_sign(carrier, config.sign_area)
+        if config.object.labelled is not None:
+            return cls(
+                _LABELLED_AREA, None, config.object.labelled, config.object.share, config.object.at, config.patch.grid
+            )
+        if config.object.drawn_sign is None:
+            return cls(config.patch.area, grid=config.patch.grid)
+        carrier = Carrier.of_sign(config.object.drawn_sign, config.patch.grid, config.object.share, config.object.at)
+        return cls.on_sign(carrier, config.object.sign_area)
 
     @classmethod
     def on_sign(cls, carrier: Carrier, sign_area: float) -> "Placement":
@@ -268,8 +270,8 @@ class AttackRegion:
         if task == "classify":
             return cls(placement, "image")
         on_object = placement.object is not None
-        goal = choose_goal(config.goal, target, on_object)
-        if config.scope == "image" or (goal == "hide" and not on_object):
+        goal = choose_goal(config.objective.goal, target, on_object)
+        if config.objective.scope == "image" or (goal == "hide" and not on_object):
             return cls(placement, "image", goal)
         return cls(placement, "patch" if goal == "appear" else "object", goal)
 

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from calibration.common.files import atomic_path, write_text
-from physpatch.benchmark.seeds import Row, grouped, leading, numbers_of, spread_words
+from physpatch.benchmark.seeds import Row, grouped, leading, numbers_of, spread_words, training_seed
 from physpatch.evaluation.figures.plots import BAD, GOOD, save_figure
 from physpatch.stats.intervals import percent
 
@@ -258,7 +258,7 @@ def _save_csv(path: Path, rows: Sequence[Row]) -> None:
                 writer.writerow(
                     [
                         *_names(row),
-                        row.get("seed", row["config"]["seed"]),
+                        training_seed(row),
                         name,
                         m["n"],
                         *numbers,

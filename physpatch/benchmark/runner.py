@@ -18,7 +18,7 @@ from calibration.common.files import read_json, write_json
 from physpatch.attack.placement import Placement
 from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, scenes
 from physpatch.evaluation.figures.examples import measure_heat
-from physpatch.records.config import TrainConfig
+from physpatch.records.config import ObjectiveConfig, OptimisationConfig, PatchConfig, TrainConfig
 from physpatch.records.environment import device_name, versions
 from physpatch.records.patch_file import PIXEL, check_grid_name, parse_grid
 from physpatch.techniques import TECHNIQUES
@@ -43,11 +43,11 @@ class BenchPlan:
         base: all other settings of the trainings.
     """
 
-    techniques: tuple[str, ...] = (TrainConfig.technique,)
+    techniques: tuple[str, ...] = (OptimisationConfig.technique,)
     models: tuple[str, ...] = ("efficientnet_lite0",)
     grids: tuple[str, ...] = ("10x10",)
-    areas: tuple[float, ...] = (TrainConfig.area,)
-    targets: tuple[str, ...] = (TrainConfig.target,)
+    areas: tuple[float, ...] = (PatchConfig.area,)
+    targets: tuple[str, ...] = (ObjectiveConfig.target,)
     full: bool = False
     seeds: int = 1
     base: TrainConfig = field(default_factory=TrainConfig)
@@ -65,7 +65,7 @@ class BenchPlan:
             TECHNIQUES.find(technique)
         for grid in self.grids:
             check_grid_name(grid)
-        if self.base.drawn_sign is not None and self.areas != (TrainConfig.area,):
+        if self.base.object.drawn_sign is not None and self.areas != (PatchConfig.area,):
             raise InputError(
                 "--area is for a patch without an object; on a drawn sign, --sign-area and --object-share set its size"
             )
@@ -78,15 +78,20 @@ class BenchPlan:
         base = tuple(axis[0] for axis in axes)
         cells = [self._cell(*choice) for choice in (product(*axes) if self.full else _star(base, axes))]
         return [
-            replace(cell, config=replace(cell.config, seed=cell.config.seed + number))
+            replace(cell, config=cell.config.changed(seed=cell.config.optimisation.seed + number))
             for cell in cells
             for number in range(self.seeds)
         ]
 
     def _cell(self, technique: str, model: str, grid: str, area: float, target: str) -> "BenchCell":
         others = tuple(name for name in self.models if name != model)
-        also = others if technique == "ensemble" else ()
-        config = replace(self.base, technique=technique, model=model, also=also, area=area, target=target)
+        config = self.base.changed(
+            technique=technique,
+            model=model,
+            ensemble=others if technique == "ensemble" else (),
+            area=area,
+            target=target,
+        )
         return BenchCell(config, grid, (model, *others))
 
 
@@ -103,7 +108,8 @@ class BenchCell:
         """Return a readable name that is unique to these settings, for the cell's file."""
         settings = json.dumps([self.config.to_dict(), self.grid, self.measured_on], sort_keys=True, default=str)
         c = self.config
-        words = f"{c.technique}-{c.model}-{self.grid}-{100 * Placement.of(c).area:.3g}pc-{c.target}"
+        area = f"{100 * Placement.of(c).area:.3g}pc"
+        words = f"{c.optimisation.technique}-{c.victim.model}-{self.grid}-{area}-{c.objective.target}"
         readable = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in words)
         return f"{readable}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
@@ -155,18 +161,18 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
         InputError: an unusable model, target or data.
     """
     started = time.perf_counter()
-    victims = {name: load_victim(name, device=cell.config.device, say=say) for name in cell.measured_on}
+    victims = {name: load_victim(name, device=cell.config.victim.device, say=say) for name in cell.measured_on}
     victim = victims[cell.measured_on[0]]
-    config = replace(cell.config, grid=_grid(cell, victim.preprocessing.size))
+    config = cell.config.changed(grid=_grid(cell, victim.preprocessing.size))
     held_out = {}
     for name, judge in victims.items():
         train, held_out[name] = split_photographs(config, judge)
         if judge is victim:
             training = train
-    choice = resolve_target(config.target, victim, training, config, say)
-    trainer = Trainer(victim, training, config, choice.index, others=[victims[name] for name in config.also])
+    choice = resolve_target(config.objective.target, victim, training, config, say)
+    trainer = Trainer(victim, training, config, choice.index, others=[victims[name] for name in config.victim.ensemble])
     seconds = sum(record.seconds for record in trainer)
-    seed, patch, measured = config.seed + EVALUATION_SEED_OFFSET, trainer.patch, {}
+    seed, patch, measured = config.optimisation.seed + EVALUATION_SEED_OFFSET, trainer.patch, {}
     for name, judge in victims.items():
         photographs = held_out[name]
         measured[judge.name] = measure_patch(
@@ -177,17 +183,18 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
     )
     return {
         "name": cell.name,
-        "technique": config.technique,
+        "technique": config.optimisation.technique,
         "model": victim.name,
         "grid": cell.grid,
         "area": Placement.of(config).area,
-        "target_asked": cell.config.target,
+        "target_asked": cell.config.objective.target,
         "target": patch.target,
         "target_choice": choice.to_dict(),
-        "also": list(config.also),
+        "also": list(config.victim.ensemble),
         "measured": measured,
         "heat": measure_heat(victim, looked_at, patch),
         "patch": patch.cells.tolist(),
+        "seed": config.optimisation.seed,
         "config": config.to_dict(),
         "seconds": {"training": round(seconds, 1), "all": round(time.perf_counter() - started, 1)},
         "device": device_name(victim.device),
@@ -198,7 +205,7 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> dict[str, Any]:
 def _grid(cell: BenchCell, size: int) -> tuple[int, int]:
     if cell.grid != PIXEL:
         return parse_grid(cell.grid)
-    side = max(1, round(size * cell.config.area**0.5))
+    side = max(1, round(size * cell.config.patch.area**0.5))
     return side, side
 
 

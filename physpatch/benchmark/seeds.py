@@ -5,10 +5,16 @@ from itertools import combinations
 from statistics import fmean, stdev
 from typing import Any
 
+from physpatch.records.config import TrainConfig
 from physpatch.stats.intervals import mean_interval
 
 Row = dict[str, Any]
 LEAST_SEEDS = 5  # trainings of each that are needed to say that one leads
+
+
+def training_seed(row: Row) -> int:
+    """Return the seed of a row's training; rows of earlier versions have it among their settings only."""
+    return int(row["seed"]) if "seed" in row else TrainConfig.from_dict(row["config"]).optimisation.seed
 
 
 def grouped(rows: Sequence[Row]) -> list[list[Row]]:
@@ -53,8 +59,7 @@ def _compared(first: Sequence[Row], second: Sequence[Row]) -> Iterator[str]:
     names = [str(group[0][setting]) for group in (first, second)]
     kind = "targeted_success" if first[0]["target"] else "untargeted_success"
     by_seed = [
-        {row["config"]["seed"]: row["measured"][row["model"]][kind]["rate"] for row in group}
-        for group in (first, second)
+        {training_seed(row): row["measured"][row["model"]][kind]["rate"] for row in group} for group in (first, second)
     ]
     common = sorted(seed for seed in by_seed[0] if None not in (by_seed[0][seed], by_seed[1].get(seed)))
     differences = [by_seed[0][seed] - by_seed[1][seed] for seed in common]

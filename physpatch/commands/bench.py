@@ -1,6 +1,5 @@
 """``physpatch bench``."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from calibration.common.cli_types import FOLDER, JSON_OPTION, TextType
 from calibration.common.console import output_json, progress_bar
 from physpatch.commands.options import (
     DEFAULT,
-    OBJECT_FIELDS,
+    OBJECT_SETTINGS,
     PRESET_OPTION,
     config_option,
     config_options,
@@ -20,7 +19,7 @@ from physpatch.records.patch_file import check_grid_name
 
 
 @click.command()
-@config_option("technique", "techniques", multiple=True, default=(DEFAULT.technique,))
+@config_option("technique", "techniques", multiple=True, default=(DEFAULT.optimisation.technique,))
 @click.option("--model", "models", multiple=True, default=("efficientnet_lite0",), show_default=True, metavar="NAME")
 @config_option(
     "grid",
@@ -30,9 +29,9 @@ from physpatch.records.patch_file import check_grid_name
     default=("10x10",),
     metavar="RxC|pixel",
 )
-@config_option("area", "areas", multiple=True, type=float, default=(DEFAULT.area,))
-@config_option("target", "targets", multiple=True, default=(DEFAULT.target,))
-@config_options(*OBJECT_FIELDS)
+@config_option("area", "areas", multiple=True, type=float, default=(DEFAULT.patch.area,))
+@config_option("target", "targets", multiple=True, default=(DEFAULT.objective.target,))
+@config_options(*OBJECT_SETTINGS)
 @click.option(
     "--seeds",
     type=int,
@@ -86,7 +85,7 @@ def bench(
 
     if Path(fields["data"]).is_dir():
         fields["data"] = str(Path(fields["data"]).resolve())
-    base = replace(DEFAULT, eot=eot_config(True, preset), **fields)
+    base = DEFAULT.changed(eot=eot_config(True, preset), **fields)
     plan = BenchPlan(techniques, models, grids, areas, targets, full, seeds, base)
     with progress_bar("bench") as bar:
         rows = run_bench(plan, out, ray_address=ray_address, progress=bar.show, say=bar.say)

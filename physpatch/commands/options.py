@@ -1,4 +1,4 @@
-"""Options that several commands share. One that mirrors a field of ``TrainConfig`` takes its default from there."""
+"""Options that several commands share. One that mirrors a setting of ``TrainConfig`` takes its default from there."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,14 +10,8 @@ from calibration.common.cli_types import TextType, folders_in
 from calibration.common.errors import InputError
 from calibration.common.success import GOALS, SCOPES
 from calibration.sheet.road_signs import SIGNS
-from physpatch.records.config import (
-    OBJECT_SOURCES,
-    PRECISIONS,
-    EotConfig,
-    TrainConfig,
-    parse_place,
-    parse_range,
-)
+from physpatch.records.config import OBJECT_SOURCES, PRECISIONS, TrainConfig, parse_place
+from physpatch.records.eot_config import EotConfig, parse_range
 from physpatch.records.patch_file import parse_grid
 from physpatch.records.run_paths import RUNS_FOLDER
 from physpatch.transforms import DEFAULT_PRESET, PRESETS, Range, parameters
@@ -62,7 +56,7 @@ def _defences_or_list(context: click.Context, _: click.Parameter, names: tuple[s
 DATA = TextType("data", suggest=lambda: ("samples", "imagenette"), files=True)
 TARGET = TextType("target", suggest=lambda: _declared("training.targets"))
 
-# What click is told of each field, but for its name and default.
+# What click is told of each setting, but for its name and default.
 _SETTINGS: dict[str, dict[str, Any]] = {
     "weights": {
         "type": click.Path(dir_okay=False),
@@ -103,7 +97,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "learning_rate": {"type": float, "help": "Step size; each technique has its own default."},
     "grid": {
         "type": TextType("grid", parse_grid),
-        "default": "x".join(map(str, DEFAULT.grid)),
+        "default": "x".join(map(str, DEFAULT.patch.grid)),
         "metavar": "RxC",
         "help": "Rows x columns of cells.",
     },
@@ -124,7 +118,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "object_share": {"help": "Share of the sign's area, or of the object's box, that the patch is."},
     "object_at": {
         "type": TextType("place", parse_place),
-        "default": ",".join(map(str, DEFAULT.object_at)),
+        "default": ",".join(map(str, DEFAULT.object.at)),
         "metavar": "X,Y",
         "help": "The patch's middle, as shares of the object's width and height; below 0 or above 1 is beside it.",
     },
@@ -144,27 +138,27 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "device": {"type": click.Choice(["auto", "cpu", "cuda"])},
 }
 
-OBJECT_FIELDS = ("object", "object_from", "sign_area", "object_share", "object_at", "goal", "scope")
+OBJECT_SETTINGS = ("object", "object_from", "sign_area", "object_share", "object_at", "goal", "scope")
 
 
-def config_option(field: str, *names: str, **changes: Any) -> Decorator:
-    """Declare the option of one field of ``TrainConfig``.
+def config_option(name: str, *parameter: str, **changes: Any) -> Decorator:
+    """Declare the option of one setting of ``TrainConfig``.
 
     Args:
-        field: its name; the option is called so.
-        names: the parameter's name, where it is another, as of an option that may be repeated.
+        name: its short name; the option is called so.
+        parameter: the parameter's name, where it is another, as of an option that may be repeated.
         changes: what click is told otherwise than :data:`_SETTINGS` says.
     """
-    settings = {"default": getattr(DEFAULT, field), "show_default": True} | _SETTINGS[field] | changes
-    return click.option(f"--{field.replace('_', '-')}", *names, **settings)
+    settings = {"default": DEFAULT.setting(name), "show_default": True} | _SETTINGS[name] | changes
+    return click.option(f"--{name.replace('_', '-')}", *parameter, **settings)
 
 
-def config_options(*fields: str) -> Decorator:
-    """Declare the options of several fields, in the order in which help shows them."""
+def config_options(*names: str) -> Decorator:
+    """Declare the options of several settings, in the order in which help shows them."""
 
     def declare(command: Command) -> Command:
-        for field in reversed(fields):
-            command = config_option(field)(command)
+        for name in reversed(names):
+            command = config_option(name)(command)
         return command
 
     return declare
@@ -201,9 +195,13 @@ RANGE_OPTION = click.option(
 
 
 def eot_config(
-    eot: bool, preset: str | None, ranges: Iterable[tuple[str, Range]] = (), profile: Path | None = None
+    eot: bool,
+    preset: str | None,
+    ranges: Iterable[tuple[str, Range]] = (),
+    profile: Path | None = None,
+    base: EotConfig = DEFAULT.eot,
 ) -> EotConfig:
-    """Build the ranges that --eot, --preset, --range and --profile ask for.
+    """Build the ranges that --eot, --preset, --range and --profile ask for, beginning with ``base`` without a preset.
 
     Raises:
         InputError: one of them beside --no-eot, no such preset, or a profile without colours.
@@ -213,7 +211,8 @@ def eot_config(
             raise InputError(f"--no-eot takes no {name}")
     if not eot:
         return EotConfig.none()
-    base = EotConfig.preset(preset or DEFAULT_PRESET)
+    if preset:
+        base = EotConfig.preset(preset)
     if profile is not None:
         from calibration.colour.rig_profile import RigProfile
         from physpatch.rendering.rig_ranges import eot_for_rig

@@ -1,6 +1,5 @@
 """``physpatch train``."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from calibration.common.errors import InputError
 from calibration.common.files import file_sha256, read_json
 from physpatch.commands.options import (
     DEFAULT,
-    OBJECT_FIELDS,
+    OBJECT_SETTINGS,
     PRESET_OPTION,
     RANGE_OPTION,
     config_options,
@@ -25,7 +24,7 @@ from physpatch.records.config import TrainConfig
 from physpatch.records.run_paths import find_run
 from physpatch.transforms import Range
 
-_NO_FIELDS = {"resume", "out", "json_out"}  # what may be given beside --resume, with --steps
+_BESIDE_RESUME = {"resume", "out", "json_out"}  # what may be given beside --resume, with --steps
 
 
 @click.command()
@@ -40,14 +39,21 @@ _NO_FIELDS = {"resume", "out", "json_out"}  # what may be given beside --resume,
     "--model",
     "models",
     multiple=True,
-    default=(DEFAULT.model,),
+    default=(DEFAULT.victim.model,),
     show_default=True,
     metavar="NAME|FILE",
     help="The victim; see `physpatch models`. Repeated: all are fooled at once.",
 )
 @config_options("weights", "trust_weights", "data", "target", "technique", "objective", "nps", "tv", "restarts")
-@config_options("precision", "learning_rate", "grid", "area", *OBJECT_FIELDS, "steps", "batch", "seed", "device")
+@config_options("precision", "learning_rate", "grid", "area", *OBJECT_SETTINGS, "steps", "batch", "seed", "device")
 @click.option("--out", type=FOLDER, metavar="RUN", help="The run's folder. Default: a new one under runs/.")
+@click.option(
+    "--config",
+    "config_file",
+    type=FILE,
+    metavar="FILE.toml|RUN.json",
+    help="Settings from a file, or those of an earlier run's run.json; options given here replace them.",
+)
 @click.option(
     "--profile",
     type=FILE,
@@ -71,12 +77,13 @@ def train(
     preset: str | None,
     ranges: tuple[tuple[str, Range], ...],
     models: tuple[str, ...],
+    config_file: Path | None,
     profile: Path | None,
     from_session: Path | None,
     out: Path | None,
     resume: bool,
     json_out: str | None,
-    **fields: Any,
+    **settings: Any,
 ) -> None:
     """Train a patch and measure it on held-out photographs.
 
@@ -85,6 +92,7 @@ def train(
     physpatch train --eot --model efficientnet_lite0 --target "French horn" --steps 300
     physpatch train --no-eot --technique static --target none --data photos/
     physpatch train --from-session sessions/20260101-120000
+    physpatch train --config runs/latest/run.json --steps 500
     """
     from physpatch.training.run import resume_run, train_run
 
@@ -94,25 +102,28 @@ def train(
             steps = _only_steps_given(context)
             folder = resume_run(find_run(str(out) if out else None), steps=steps, progress=progress, say=bar.say)
         else:
-            fields |= {"model": models[0], "also": models[1:]}
-            given = {name: value for name, value in fields.items() if name in _given(context)}
+            settings |= {"model": models[0], "ensemble": models[1:]}
+            given = {name: value for name, value in settings.items() if name in _given(context)}
             if from_session is None:
-                config = replace(DEFAULT, **fields, eot=eot_config(eot, preset, ranges, profile))
-            elif not eot or profile is not None:
-                raise InputError("--from-session has its own ranges and colours; it takes no --no-eot and no --profile")
+                config = DEFAULT if config_file is None else TrainConfig.load(config_file)
+                if not eot or preset or profile:  # a profile's ranges end with the ranges
+                    config = config.changed(profile=None if profile is None else file_sha256(profile))
+                config = config.changed(**given, eot=eot_config(eot, preset, ranges, profile, config.eot))
+            elif not eot or profile is not None or config_file is not None:
+                raise InputError(
+                    "--from-session has its own settings, ranges and colours; it takes no --config, --no-eot or --profile"
+                )
             else:
                 config = Workflows.of(context).config_from_session(from_session, given, preset, bar.say)
-                config = replace(config, eot=config.eot.with_ranges(ranges))
+                config = config.changed(eot=config.eot.with_ranges(ranges))
             _refuse_area_on_sign(config, given)
-            if profile is not None:
-                config = replace(config, profile=file_sha256(profile))
             folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
     if folder is not None:  # else one of several processes; the first shows
         _show_run(folder, json_out)
 
 
 def _refuse_area_on_sign(config: TrainConfig, given: dict[str, Any]) -> None:
-    if config.drawn_sign is not None and "area" in given:
+    if config.object.drawn_sign is not None and "area" in given:
         raise InputError(
             "--area is the share of the image of a patch by itself; on a drawn sign --sign-area says how large the "
             "sign's square is, and --object-share how much of the sign the patch"
@@ -122,18 +133,18 @@ def _refuse_area_on_sign(config: TrainConfig, given: dict[str, Any]) -> None:
 def _only_steps_given(context: click.Context) -> int | None:
     """Return --steps, where it is given: a resumed run keeps its other settings."""
     given = _given(context)
-    refused = sorted(given - _NO_FIELDS - {"steps"})
-    if refused:
-        raise InputError(
-            f"--resume keeps the run's own settings; --{refused[0].replace('_', '-')} cannot be changed, only --steps"
-        )
+    for parameter in context.command.params:
+        if parameter.name in given - _BESIDE_RESUME - {"steps"}:
+            raise InputError(
+                f"--resume keeps the run's own settings; {parameter.opts[0]} cannot be changed, only --steps"
+            )
     return context.params["steps"] if "steps" in given else None
 
 
 def _given(context: click.Context) -> set[str]:
     """Name the settings that were given on the command line; of models all that they are in a config."""
     given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    return given | ({"model", "also"} if "models" in given else set())
+    return given | ({"model", "ensemble"} if "models" in given else set())
 
 
 def _show_run(folder: Path, json_out: str | None) -> None:

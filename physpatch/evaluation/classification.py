@@ -12,7 +12,7 @@ from calibration.common.success import DETECTION_THRESHOLD
 from physpatch.attack.objectives import Objective, choose_objective
 from physpatch.attack.placement import Placement
 from physpatch.data.photographs import UNLABELLED, Photographs
-from physpatch.records.config import EotConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.eot import EotParams, sample

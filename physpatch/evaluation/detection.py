@@ -14,7 +14,7 @@ from calibration.common.success import Aim, FoundBox, Outcome, false_boxes, judg
 from physpatch.attack.placement import AttackRegion, object_class
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import CONDITIONS, Evaluation, ViewSuccess, rate_over, scenes
-from physpatch.records.config import EotConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.stats.intervals import Rate
 from physpatch.victims.boxes import Detection, to_found_boxes

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from calibration.colour.colour_map import ColourMap
-from physpatch.records.config import EotConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.transforms import Range, all_transforms
 
 _SEED_RANK = 150  # among the transforms' ranks, where the grain's seed is drawn, as in all earlier versions

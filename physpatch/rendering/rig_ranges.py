@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calibration.colour.rig_profile import LightProfile, RigProfile
 from calibration.common.errors import InputError
-from physpatch.records.config import EotConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.transforms import parameters
 
 _SPREAD = 0.1  # of the light, beyond its range in the pictures of the chart

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from physpatch.records.config import EotConfig
+from physpatch.records.eot_config import EotConfig
 
 
 class Technique(nn.Module, ABC):

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from physpatch.records.config import EotConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.techniques.adam import Adam
 
 _WIDER = 0.02  # of the whole range, after each sufficiently successful step

@@ -96,7 +96,7 @@ def train_run(
     """
     if out is not None and (out / "run.json").exists():
         raise InputError(f"{out} holds a run already; give another --out, or --resume to go on with it")
-    processes = Processes.launched(config.device)
+    processes = Processes.launched(config.victim.device)
     materials, config = _prepare(config, processes, say)
     trainer = _trainer(materials, config, processes)
     processes.wait()  # all have looked into the folder before the first writes there
@@ -122,9 +122,9 @@ def resume_run(
     record = read_json(folder / "run.json")
     config = TrainConfig.from_dict(record.get("config", {}))
     if steps is not None:
-        config = replace(config, steps=steps)
+        config = config.changed(steps=steps)
     state = _read_checkpoint(folder)
-    processes = Processes.launched(config.device)
+    processes = Processes.launched(config.victim.device)
     materials, config = _prepare(config, processes, say)
     trainer = _trainer(materials, config, processes)
     if state is not None and int(state["step"]) > trainer.total_steps:
@@ -158,8 +158,8 @@ def measure_patch(
 ) -> Evaluation:
     """As the run placed it, by itself or on its object; ``config.eot`` are the poses' ranges."""
     more: dict[str, Any] = {"eot": config.eot, "seed": seed, "poses": poses, "progress": progress}
-    if config.object is None:
-        return evaluate_patch(victim, photographs, patch, area=config.area, scope=config.scope, **more)
+    if config.object.name is None:
+        return evaluate_patch(victim, photographs, patch, area=config.patch.area, scope=config.objective.scope, **more)
     target = None if patch.target is None else victim.target_index(patch.target)
     return evaluate_on_object(victim, photographs, patch, AttackRegion.of(config, victim.task, target), **more)
 
@@ -170,12 +170,16 @@ def split_photographs(config: TrainConfig, victim: Victim) -> tuple[Photographs,
     Raises:
         InputError: see :func:`physpatch.data.photographs.split_photos`.
     """
-    return load_photographs(config.data, victim, **_split_options(config))
+    return load_photographs(config.data.source, victim, **_split_options(config))
 
 
 def _split_options(config: TrainConfig) -> dict[str, Any]:
-    names = ("held_out", "seed", "limit")
-    return {name: getattr(config, name) for name in names} | {"labelled": config.labelled_object}
+    return {
+        "held_out": config.data.held_out,
+        "limit": config.data.limit,
+        "seed": config.optimisation.seed,
+        "labelled": config.object.labelled,
+    }
 
 
 def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, victim: Victim) -> Photographs:
@@ -184,10 +188,10 @@ def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, vi
     Raises:
         InputError: nothing to measure on, or photographs that the run, or the victim itself, was trained on.
     """
-    if data is None or _same_data(data, config.data):
+    if data is None or _same_data(data, config.data.source):
         photos = _held_out(folder, config, victim)
     else:
-        photos = limited(photos_for(victim, data, config.labelled_object), config.limit, config.seed)
+        photos = limited(photos_for(victim, data, config.object.labelled), config.data.limit, config.optimisation.seed)
         _refuse_overlap(folder, photos, victim, "measure on others, or leave --data out for those that were held out")
     if not photos:
         raise InputError("no labelled photographs were held out of this run; measure it on others with --data")
@@ -209,11 +213,13 @@ def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[
     before = _run_data(folder)
     if before and _LEARNED_FROM not in before:
         # A run of before photographs were split by content: what it held out is known by name alone.
-        photos = limited(photos_for(victim, config.data, config.labelled_object), config.limit, config.seed)
+        photos = limited(
+            photos_for(victim, config.data.source, config.object.labelled), config.data.limit, config.optimisation.seed
+        )
         names = set(before.get("held_out_names", ()))
         held_out = [photo for photo in photos if photo.path.name in names]
     else:
-        held_out = split_photos(config.data, victim, **_split_options(config))[1]
+        held_out = split_photos(config.data.source, victim, **_split_options(config))[1]
     _refuse_overlap(folder, held_out, victim, "restore the data, or measure on others with --data")
     return held_out
 
@@ -242,26 +248,30 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
     """Load everything, with ``auto`` answered: the config that comes back names what is used."""
     if not processes.first:
         say = _silent
-    device = processes.device or config.device
-    victim = load_victim(config.model, weights=config.weights, device=device, trust=config.trust_weights, say=say)
-    others = tuple(load_victim(name, device=device, trust=config.trust_weights, say=say) for name in config.also)
+    device = processes.device or config.victim.device
+    victim = load_victim(
+        config.victim.model, weights=config.victim.weights, device=device, trust=config.victim.trust_weights, say=say
+    )
+    others = tuple(
+        load_victim(name, device=device, trust=config.victim.trust_weights, say=say) for name in config.victim.ensemble
+    )
     for other in others:
         if (other.task, other.categories) != (victim.task, victim.categories):
             raise InputError(
                 f"{other.name} and {victim.name} do not know the same classes, so one patch cannot aim at both"
             )
-    if config.object is not None:
+    if config.object.name is not None:
         for one in (victim, *others):
-            object_class(one, config.object)  # refused before anything long begins
-    if Path(config.data).is_dir():
-        config = replace(config, data=str(Path(config.data).resolve()))  # so that it is found from another folder
+            object_class(one, config.object.name)  # refused before anything long begins
+    if Path(config.data.source).is_dir():
+        config = config.changed(data=str(Path(config.data.source).resolve()))  # so that it is found from another folder
     train, held_out = split_photographs(config, victim)
-    if config.backgrounds is not None:
-        train = _with_backgrounds(train, config.backgrounds, victim)
-    choice = resolve_target(config.target, victim, train, config, say)
-    model = config.model if config.model.endswith(".pt") else victim.name
+    if config.data.backgrounds is not None:
+        train = _with_backgrounds(train, config.data.backgrounds, victim)
+    choice = resolve_target(config.objective.target, victim, train, config, say)
+    model = config.victim.model if config.victim.model.endswith(".pt") else victim.name
     named = "none" if choice.index is None else str(choice.index)
-    return Materials(victim, others, choice, train, held_out), replace(config, model=model, target=named)
+    return Materials(victim, others, choice, train, held_out), config.changed(model=model, target=named)
 
 
 def _with_backgrounds(train: Photographs, folder: str, victim: Victim) -> Photographs:
@@ -355,7 +365,7 @@ def _finish(
     patch = replace(trainer.patch, provenance=_provenance(config, materials))
     patch.save(folder)
     results: dict[str, Any] = {}
-    seed = config.seed + EVALUATION_SEED_OFFSET
+    seed = config.optimisation.seed + EVALUATION_SEED_OFFSET
     if len(held_out):
         poses = poses_for(held_out)
         evaluation = measure_patch(victim, held_out, patch, config, seed=seed, poses=poses)
@@ -392,7 +402,7 @@ def _describe(config: TrainConfig, materials: Materials) -> dict[str, Any]:
         "config": config.to_dict(),
         "target": describe_target(victim, materials.target),
         "target_choice": materials.choice.to_dict(),
-        "seed": config.seed,
+        "seed": config.optimisation.seed,
         "device": device_name(victim.device),
         "weights": {
             "model": victim.name,
@@ -401,7 +411,7 @@ def _describe(config: TrainConfig, materials: Materials) -> dict[str, Any]:
             "sha256": victim.weights.sha256,
         },
         "data": {
-            "source": config.data,
+            "source": config.data.source,
             "train": len(materials.train),
             "held_out": len(materials.held_out),
             "train_fingerprint": materials.train.fingerprint,
@@ -418,7 +428,7 @@ def _describe(config: TrainConfig, materials: Materials) -> dict[str, Any]:
 
 def _new_folder(config: TrainConfig) -> Path:
     """Make a fresh folder under ``runs/``, named by time, model and technique; never one that another run just made."""
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(config.model).stem}-{config.technique}"
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(config.victim.model).stem}-{config.optimisation.technique}"
     RUNS_FOLDER.mkdir(exist_ok=True)
     for name in chain([stem], (f"{stem}-{n}" for n in count(2))):
         try:

@@ -1,14 +1,14 @@
 """Evaluation of a run's patch on other photographs, on other models and behind defences."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from physpatch.defences import defended, named_defences
 from physpatch.evaluation.classification import defence_effect
-from physpatch.records.config import EotConfig, TrainConfig
+from physpatch.records.config import TrainConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
 from physpatch.training.run import held_out_photographs, measure_patch, poses_for
@@ -53,10 +53,10 @@ def evaluate_run(
         InputError: nothing to measure on, photographs that were trained on, or an unavailable model or defence.
     """
     patch, config = Patch.load(folder), load_run_config(folder) or TrainConfig()
-    measured_as = config if eot is None else replace(config, eot=eot)
+    measured_as = config if eot is None else config.changed(eot=eot)
     results: dict[str, dict[str, Any]] = {}
-    for name in models or (config.model,):
-        file = weights or (None if models else config.weights)
+    for name in models or (config.victim.model,):
+        file = weights or (None if models else config.victim.weights)
         victim = load_victim(name, weights=file, device=device, trust=trust, say=say)
         photographs = held_out_photographs(folder, config, data, victim)
         evaluations = {

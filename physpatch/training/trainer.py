@@ -47,8 +47,8 @@ class StepRecord:
 class Trainer:
     """Training of a patch: iterate over it to train. Each step yields a :class:`StepRecord`; :attr:`patch` is the patch so far.
 
-    With ``config.restarts`` above 1, that many starts are each tried for a share of the steps, and the one that is best on
-    separate photographs continues.
+    With ``config.optimisation.restarts`` above 1, that many starts are each tried for a share of the steps, and the one that
+    is best on separate photographs continues.
 
     Equal arguments give the same patch, bit for bit on the CPU, also if training is interrupted and resumed with
     :meth:`state` and :meth:`restore`.
@@ -78,35 +78,39 @@ class Trainer:
             InputError: unknown technique or objective, photographs smaller than the network's input, a victim without the
                 target class, or a batch that cannot be divided evenly among the processes.
         """
-        technique = TECHNIQUES.find(config.technique)
+        technique = TECHNIQUES.find(config.optimisation.technique)
         if technique.needs_several_victims and not others:
-            raise InputError(f"technique {config.technique} needs several victims; give --model more than once")
+            raise InputError(
+                f"technique {config.optimisation.technique} needs several victims; give --model more than once"
+            )
         self.victim, self.config, self.target = victim, config, target
         self._victims = [victim, *others]
         self._processes = processes or Processes.alone()
         self._region = AttackRegion.of(config, victim.task, target)
-        self._rows = self._processes.rows(config.batch)
+        self._rows = self._processes.rows(config.optimisation.batch)
         self._objectives = [
             choose_objective(
                 v.task,
                 target_on(v, victim, target),
-                config.objective,
-                goal=config.goal,
-                on_object=config.object is not None,
+                config.objective.loss,
+                goal=config.objective.goal,
+                on_object=config.object.name is not None,
             )
             for v in self._victims
         ]
-        training, kept = _kept_apart(photographs) if config.restarts > 1 else (photographs, None)
+        training, kept = _kept_apart(photographs) if config.optimisation.restarts > 1 else (photographs, None)
         self._validation = kept
-        self._source = BatchSource(victim, training, config.batch)
-        self._object = None if config.object is None else object_class(victim, config.object)
+        self._source = BatchSource(victim, training, config.optimisation.batch)
+        self._object = None if config.object.name is None else object_class(victim, config.object.name)
         if self._object is not None:
             self._labels = torch.full_like(training.labels, self._object)
         else:
             self._labels = training.labels if target is not None else self._own_labels()
         self.step = 0
-        self._generator = torch.Generator().manual_seed(config.seed)
-        self._starts = [torch.rand(3, *config.grid, generator=self._generator) for _ in range(config.restarts)]
+        self._generator = torch.Generator().manual_seed(config.optimisation.seed)
+        self._starts = [
+            torch.rand(3, *config.patch.grid, generator=self._generator) for _ in range(config.optimisation.restarts)
+        ]
         self._leader: tuple[float, dict[str, Tensor]] | None = None
         self._begin(0)
         self._every = math.ceil(self.total_steps / _MOST_SNAPSHOTS)
@@ -124,10 +128,8 @@ class Trainer:
                     self._technique.zero_grad(set_to_none=True)  # otherwise the next step would add to its gradient
                     raise
                 self.step = record.step
-                if (
-                    self.step <= self._restart_trial_steps * self.config.restarts
-                    and self.step % self._restart_trial_steps == 0
-                ):
+                trial_steps = self._restart_trial_steps
+                if self.step <= trial_steps * self.config.optimisation.restarts and self.step % trial_steps == 0:
                     self._end_restart_trial()
                 if self.step % self._every == 0:
                     self._history.append(printable_cells(self._technique.cells()))
@@ -136,7 +138,7 @@ class Trainer:
     @property
     def total_steps(self) -> int:
         """Return the number of all steps: those requested, and the trials of the starts that do not continue."""
-        return self.config.steps + self._restart_trial_steps * (self.config.restarts - 1)
+        return self.config.optimisation.steps + self._restart_trial_steps * (self.config.optimisation.restarts - 1)
 
     @property
     def patch(self) -> Patch:
@@ -177,29 +179,31 @@ class Trainer:
         self._generator.set_state(state["generator"])
         self._history = [cells.numpy() for cells in state["history"]]
         self._leader = (float(state["leader_loss"]), part("leader.")) if "leader_loss" in state else None
-        self._begin(min(self.step // self._restart_trial_steps, self.config.restarts - 1))
+        self._begin(min(self.step // self._restart_trial_steps, self.config.optimisation.restarts - 1))
         self._technique.restore(part("technique."))
 
     @property
     def _restart_trial_steps(self) -> int:
-        return max(1, round(_TRIAL_SHARE * self.config.steps))
+        return max(1, round(_TRIAL_SHARE * self.config.optimisation.steps))
 
     def _begin(self, number: int) -> None:
         """Create the technique for one of the starts, and its loss."""
         config = self.config
-        self._technique: Technique = TECHNIQUES[config.technique](
+        self._technique: Technique = TECHNIQUES[config.optimisation.technique](
             self._starts[number].to(self.victim.device),
-            config.learning_rate,
-            steps=config.steps,
-            seed=config.seed + number,
+            config.optimisation.learning_rate,
+            steps=config.optimisation.steps,
+            seed=config.optimisation.seed + number,
         )
-        half = config.precision == "bfloat16" or (config.precision == "auto" and self.victim.device.type == "cuda")
+        half = config.victim.precision == "bfloat16" or (
+            config.victim.precision == "auto" and self.victim.device.type == "cuda"
+        )
         self._attack_loss = AttackLoss(
             self._technique,
             self._victims,
             self._objectives,
             self._region,
-            Penalties(config.nps, config.tv),
+            Penalties(config.objective.nps, config.objective.tv),
             half,
             printed_palette(config.eot.prints) if config.eot.prints else None,
         )
@@ -207,21 +211,21 @@ class Trainer:
 
     def _end_restart_trial(self) -> None:
         """Compare the start that was just tried with the best; after the last trial, continue with the best."""
-        if self.config.restarts == 1:
+        if self.config.optimisation.restarts == 1:
             return
         loss = self._validation_loss()
         if self._leader is None or loss < self._leader[0]:
             self._leader = (loss, self._technique.state())
         number = self.step // self._restart_trial_steps
-        self._begin(min(number, self.config.restarts - 1))
-        if number == self.config.restarts:
+        self._begin(min(number, self.config.optimisation.restarts - 1))
+        if number == self.config.optimisation.restarts:
             self._technique.restore(self._leader[1])
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
         kept = self._validation
         assert kept is not None
-        generator = torch.Generator().manual_seed(self.config.seed + _VALIDATION_SEED_OFFSET)
+        generator = torch.Generator().manual_seed(self.config.optimisation.seed + _VALIDATION_SEED_OFFSET)
         source = BatchSource(self.victim, kept, min(len(kept), _VALIDATION_MOST))
         images, chosen, objects = source.draw(generator)
         params = sample(self.config.eot, len(images), generator)
@@ -238,7 +242,9 @@ class Trainer:
         started = time.perf_counter()
         images, chosen, objects = self._source.draw(self._generator, self._rows)
         labels = self._labels[chosen].to(images.device)
-        params = sample(self._technique.ranges(self.config.eot), self.config.batch, self._generator).part(self._rows)
+        params = sample(self._technique.ranges(self.config.eot), self.config.optimisation.batch, self._generator).part(
+            self._rows
+        )
         if isinstance(self._technique, GradientFree):
             terms, fooled = self._judge_candidates(self._technique, images, labels, params, objects)
         else:

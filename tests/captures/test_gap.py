@@ -37,7 +37,7 @@ from printouts import print_on_sign, print_sheets
 SEED = 0
 # Far beyond what was trained for.
 STRENGTHS = {"pose": 60.0, "resolution": 0.68, "colour": 1.0, "nothing": 0.0, "rolling shutter": 4.0}
-MILD = TrainConfig(model="efficientnet_lite0", eot=EotConfig.preset("mild"))
+MILD = TrainConfig.of(model="efficientnet_lite0", eot=EotConfig.preset("mild"))
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +305,7 @@ def test_a_harmless_sheet_on_a_sign_has_nothing_to_lose(victim, tmp_path: Path) 
     rig = VirtualRig(tmp_path / "sheet.pdf", behind, clips=4, frames_per_clip=1, seed=SEED)
     filmed = film_rig(rig, victim, None, tmp_path / "session", detector=signs, keep="all", sheet="../sheet.pdf")
     session = RecordedSession.open(filmed)
-    config = TrainConfig(model="signs", object="stop", target="none", sign_area=0.12, eot=EotConfig.preset("mild"))
+    config = TrainConfig.of(model="signs", object="stop", target="none", sign_area=0.12, eot=EotConfig.preset("mild"))
     gap = measure_gap(session, signs, grey, config, draws=2)
     assert gap.measure == "wrong" and gap.cause is None
     shares = {step.name: step.rate.rate for step in gap.steps}

@@ -18,13 +18,14 @@ from physpatch.data.batch_sampler import BatchSource
 from physpatch.data.photographs import load_photographs, load_photos, photos_for, split
 from physpatch.evaluation.classification import scenes
 from physpatch.evaluation.detection import evaluate_on_object
-from physpatch.records.config import EotConfig, TrainConfig, parse_place
+from physpatch.records.config import TrainConfig, parse_place
+from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.eot import sample
 from physpatch.training.trainer import Trainer
 
 COCO128 = ROOT.parent / "shared/data/coco128"
 RED = (40, 100, 104, 164)  # left, top, right, bottom in pixels of 160 × 240 photographs
-CONFIG = TrainConfig(
+CONFIG = TrainConfig.of(
     object="stop",
     object_from="labels",
     object_share=0.6,
@@ -126,7 +127,7 @@ def test_labels_that_cannot_be_used_say_why(folder: Path) -> None:
 def test_the_patch_lies_where_the_box_says(folder: Path, at: tuple[float, float]) -> None:
     victim = colour_detector()
     photographs = load_photos(photos_for(victim, str(folder), "stop"), victim.preprocessing)
-    placement = Placement.of(replace(CONFIG, object_at=at))
+    placement = Placement.of(CONFIG.changed(object_at=at))
     still = EotConfig.none()
     (scene,) = scenes(victim, photographs, placement, still, seed=0)
     boxes = placement.patch_boxes(scene.params, 96)
@@ -169,7 +170,7 @@ def test_a_patch_on_labelled_objects_hides_them_and_photographs_are_the_units(fo
 
 def test_goals_and_scopes() -> None:
     def region(target: int | None, **more) -> tuple[str, str]:
-        made = AttackRegion.of(replace(CONFIG, **more), "detect", target)
+        made = AttackRegion.of(CONFIG.changed(**more), "detect", target)
         return made.goal, made.kind
 
     assert region(None) == ("hide", "object") and region(1) == ("relabel", "object")
@@ -185,12 +186,12 @@ def test_goals_and_scopes() -> None:
     with pytest.raises(InputError, match="goal appear is for detectors"):
         choose_objective("classify", 1, goal="appear")
     with pytest.raises(InputError, match="unknown scope 'road'"):
-        replace(CONFIG, scope="road")
-    drawn, person = replace(CONFIG, object_from="auto"), replace(CONFIG, object="person", object_from="auto")
-    assert (CONFIG.drawn_sign, CONFIG.labelled_object) == (None, "stop")
-    assert (drawn.drawn_sign, drawn.labelled_object) == ("stop", None)
-    assert (person.drawn_sign, person.labelled_object) == (None, "person")
-    assert replace(person, object_from="drawn").drawn_sign == "person"  # refused by name where it is drawn
+        CONFIG.changed(scope="road")
+    drawn, person = CONFIG.changed(object_from="auto"), CONFIG.changed(object="person", object_from="auto")
+    assert (CONFIG.object.drawn_sign, CONFIG.object.labelled) == (None, "stop")
+    assert (drawn.object.drawn_sign, drawn.object.labelled) == ("stop", None)
+    assert (person.object.drawn_sign, person.object.labelled) == (None, "person")
+    assert person.changed(object_from="drawn").object.drawn_sign == "person"  # refused by name where it is drawn
     assert parse_place("1.4,0.5") == (1.4, 0.5)
 
 
@@ -203,12 +204,12 @@ def test_a_phantom_counts_at_the_patch_and_not_elsewhere(folder: Path) -> None:
         :, None, None
     ]  # blue, far from the object
     photographs = replace(photographs, images=images)
-    config = replace(CONFIG, goal="appear", object_at=(1.5, 0.5), object_share=0.8)
-    trainer = Trainer(victim, photographs, replace(config, steps=15), 1)
+    config = CONFIG.changed(goal="appear", object_at=(1.5, 0.5), object_share=0.8)
+    trainer = Trainer(victim, photographs, config.changed(steps=15), 1)
     assert trainer.term_names == ("appear",) and len(list(trainer)) == 15
     grey = replace(trainer.patch.control("grey"), target=trainer.patch.target)
     here, anywhere = (
-        evaluate_on_object(victim, photographs, grey, AttackRegion.of(replace(config, scope=scope), "detect", 1))
+        evaluate_on_object(victim, photographs, grey, AttackRegion.of(config.changed(scope=scope), "detect", 1))
         for scope in ("patch", "image")
     )
     assert here.success.targeted is not None and anywhere.success.targeted is not None

@@ -19,7 +19,7 @@ from physpatch.benchmark.seeds import grouped, leading
 from physpatch.records.config import TrainConfig
 from physpatch.victims.families.signs.network import trained_network
 
-TINY = TrainConfig(steps=1, batch=2, seed=4)
+TINY = TrainConfig.of(steps=1, batch=2, seed=4)
 PLAN = BenchPlan(models=("efficientnet_lite0",), targets=("530", "none"), grids=("3x3",), base=TINY)
 
 
@@ -41,13 +41,13 @@ def test_a_star_varies_one_axis_at_a_time_and_full_takes_all() -> None:
     assert len({cell.name for cell in full}) == 12 and {c.name for c in star} <= {c.name for c in full}
     assert star[0].measured_on == ("efficientnet_lite0", "efficientnet_lite1")
     assert [c.measured_on[0] for c in star].count("efficientnet_lite1") == 1
-    other = BenchPlan(**axes, base=replace(TINY, steps=2)).cells()
+    other = BenchPlan(**axes, base=TINY.changed(steps=2)).cells()
     assert not {c.name for c in other} & {c.name for c in full}  # another setting is another cell
 
 
 def test_an_ensemble_trains_on_all_models() -> None:
     plan = BenchPlan(("ensemble",), ("efficientnet_lite0", "efficientnet_lite1"), base=TINY)
-    assert plan.cells()[0].config.also == ("efficientnet_lite1",)
+    assert plan.cells()[0].config.victim.ensemble == ("efficientnet_lite1",)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -58,7 +58,7 @@ def test_detectors_are_measured_on_their_objects(few_views: int, tmp_path: Path)
     data.mkdir()
     for i in range(12):
         cv2.imwrite(str(data / f"{i}.png"), np.full((240, 320, 3), 90 + 10 * i, np.uint8))
-    base = replace(TINY, data=str(data), object="stop", sign_area=0.12)
+    base = TINY.changed(data=str(data), object="stop", sign_area=0.12)
     (row,) = run_bench(BenchPlan(models=(str(tmp_path / "own.pt"),), targets=("none",), base=base), tmp_path / "bench")
     measured = row["measured"]["own"]
     assert measured["object"] == "stop" and 0 < measured["n"] < 12
@@ -99,7 +99,8 @@ def test_an_interrupted_bench_does_only_what_is_missing(measured, monkeypatch) -
     folder, rows = measured
     done = []
     monkeypatch.setattr(
-        "physpatch.benchmark.runner.measure_cell", lambda cell, say: done.append(cell.config.target) or rows[1]
+        "physpatch.benchmark.runner.measure_cell",
+        lambda cell, say: done.append(cell.config.objective.target) or rows[1],
     )
     lost = next(path for path in (folder / "cells").iterdir() if "none" in path.name)
     lost.unlink()
@@ -204,7 +205,7 @@ def seeded(row: dict, technique: str, shares: tuple[float, ...]) -> list[dict]:
         row
         | {
             "technique": technique,
-            "config": row["config"] | {"seed": seed},
+            "seed": seed,
             "measured": {
                 "efficientnet_lite0": own
                 | {"targeted_success": {"rate": share, "ci95": [0.0, 1.0], "n": 100}, "patched_accuracy": 1 - share}
@@ -216,7 +217,7 @@ def seeded(row: dict, technique: str, shares: tuple[float, ...]) -> list[dict]:
 
 def test_every_cell_is_trained_with_each_seed() -> None:
     cells = BenchPlan(("adam", "pgd"), seeds=3, base=TINY).cells()
-    assert [(cell.config.technique, cell.config.seed) for cell in cells] == [
+    assert [(cell.config.optimisation.technique, cell.config.optimisation.seed) for cell in cells] == [
         (technique, seed) for technique in ("adam", "pgd") for seed in (4, 5, 6)
     ]
     assert len({cell.name for cell in cells}) == 6

@@ -1,16 +1,21 @@
 """Configs round-trip, and refuse what they do not know."""
 
 import json
-from dataclasses import replace
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from calibration.common.errors import InputError
-from physpatch.records.config import EotConfig, TrainConfig
+from calibration.common.files import write_json
+from physpatch.records.config import SECTIONS, SETTINGS, PatchConfig, TrainConfig
+from physpatch.records.eot_config import EotConfig
 
 
 def test_a_config_survives_json() -> None:
-    config = TrainConfig(grid=(5, 7), eot=EotConfig.none(), target="French horn", learning_rate=0.3)
+    config = TrainConfig.of(grid=(5, 7), eot=EotConfig.none(), target="French horn", learning_rate=0.3)
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
@@ -22,10 +27,100 @@ def test_unknown_keys_are_refused(key: tuple[str, ...]) -> None:
         TrainConfig.from_dict(value)
 
 
-@pytest.mark.parametrize("value", [[], {"eot": 3}, {"grid": 4}, {"area": "wide"}, {"eot": {"scale": 1}}])
-def test_values_of_the_wrong_kind_are_refused(value: object) -> None:
-    with pytest.raises(InputError, match="the settings of this run cannot be read"):
-        TrainConfig.from_dict(value)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ([], "a table of settings is expected, got []"),
+        ({"eot": 3}, "[eot]"),
+        ({"eot": {"scale": 1}}, "[eot]"),
+        ({"grid": 4}, "patch.grid: input should be a valid tuple, got 4"),
+        ({"patch": {"area": "wide"}}, "patch.area: input should be a valid number"),
+        ({"steps": 2.5}, "optimisation.steps: input should be a valid integer"),
+        ({"victim": {"model": 3}}, "victim.model: input should be a valid string, got 3"),
+        ({"data": 5}, "data.source: input should be a valid string"),
+        ({"profile": 5}, "profile: the SHA-256 of a rig profile is expected, got 5"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused(value: Any, why: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"the settings of this run cannot be read ({why}")):
+        TrainConfig.from_dict(value)
+
+
+def test_settings_have_short_names_that_differ_from_each_other() -> None:
+    assert len(SETTINGS) == sum(len(fields(section)) for section in SECTIONS.values())
+    config = TrainConfig.of(object_share=0.3, objective="margin", seed=7)
+    assert (config.object.share, config.objective.loss, config.setting("seed")) == (0.3, "margin", 7)
+    with pytest.raises(InputError, match="unknown setting 'stepz'; did you mean 'steps'"):
+        config.changed(stepz=3)
+
+
+def test_flat_settings_of_earlier_versions_still_load() -> None:
+    flat = {
+        "model": "resnet50",
+        "also": ["efficientnet_lite0"],
+        "data": "photos",
+        "object": None,
+        "objective": "margin",
+        "grid": [5, 5],
+        "area": 0.1,
+        "eot": EotConfig.none().to_dict(),
+        "profile": None,
+    }
+    wanted = TrainConfig.of(
+        model="resnet50",
+        ensemble=("efficientnet_lite0",),
+        data="photos",
+        objective="margin",
+        grid=(5, 5),
+        area=0.1,
+        eot=EotConfig.none(),
+    )
+    assert TrainConfig.from_dict(flat) == wanted
+
+
+def test_a_toml_file_changes_what_it_names(tmp_path: Path) -> None:
+    file = tmp_path / "stop.toml"
+    file.write_text(
+        'steps = 30\n[victim]\nmodel = "signs"\n[object]\nname = "stop"\nat = [0.5, 0.6]\n'
+        '[eot]\npreset = "mild"\nblur_px = [0, 2.5]\n'
+    )
+    eot = EotConfig.preset("mild").changed(blur_px=(0, 2.5))
+    assert TrainConfig.load(file) == TrainConfig.of(
+        model="signs", object="stop", object_at=(0.5, 0.6), steps=30, eot=eot
+    )
+    file.write_text('[eot]\npreset = "none"\n')
+    assert TrainConfig.load(file) == TrainConfig.of(eot=EotConfig.none())
+    file.write_text("")
+    assert TrainConfig.load(file) == TrainConfig()
+
+
+def test_a_run_gives_its_settings_back(tmp_path: Path) -> None:
+    config = TrainConfig.of(object="stop", eot=EotConfig.preset("outdoor"), seed=3)
+    write_json(tmp_path / "run.json", {"config": config.to_dict(), "status": "finished"})
+    write_json(tmp_path / "config.json", config.to_dict())
+    assert TrainConfig.load(tmp_path / "run.json") == TrainConfig.load(tmp_path / "config.json") == config
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.toml", "[victim", "a.toml is not TOML"),
+        ("a.toml", "[victim]\nmodle = 'x'", "a.toml: unknown key 'modle' in the VictimConfig"),
+        ("a.toml", "[optimisation]\nsteps = 0", "a.toml: steps must be at least 1, got 0"),
+        ("a.toml", "eot = 3", "eot must be a table"),
+        ("a.toml", "[eot]\npreset = 'deck'", "unknown EOT preset 'deck'; did you mean 'desk'"),
+        ("a.toml", "[eot]\nblur = [0, 1]", "a.toml: unknown key 'blur'"),
+        ("a.json", "{", "a.json is not whole JSON"),
+        ("a.json", "[1]", "a.json: the settings of this run cannot be read"),
+        ("a.json", '{"physpatch_patch": 1}', "a.json: unknown key 'physpatch_patch'"),
+    ],
+)
+def test_a_file_of_settings_that_cannot_be_used_is_named(tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=words):
+        TrainConfig.load(tmp_path / name)
+    with pytest.raises(InputError, match="no file"):
+        TrainConfig.load(tmp_path / "other.toml")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +140,7 @@ def test_values_of_the_wrong_kind_are_refused(value: object) -> None:
 )
 def test_senseless_values_are_refused(field: str, value: object, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        replace(TrainConfig(), **{field: value})
+        TrainConfig().changed(**{field: value})
 
 
 @pytest.mark.parametrize(
@@ -63,14 +158,11 @@ def test_senseless_ranges_are_refused(field: str, value: tuple[float, float], wo
 
 def test_area_of_a_run_on_a_drawn_sign_was_the_signs() -> None:
     """Before the patch's and the sign's area had names of their own."""
-    before = TrainConfig(object="stop").to_dict() | {"area": 0.12}
-    del before["sign_area"]
+    before = {"object": "stop", "object_from": "auto", "area": 0.12}
     config = TrainConfig.from_dict(before)
-    assert (config.sign_area, config.area) == (0.12, TrainConfig.area)
-    alone = TrainConfig().to_dict() | {"area": 0.3}
-    del alone["sign_area"]
-    assert TrainConfig.from_dict(alone).area == 0.3
-    again = TrainConfig(object="stop", sign_area=0.2)
+    assert (config.object.sign_area, config.patch.area) == (0.12, PatchConfig.area)
+    assert TrainConfig.from_dict({"object": None, "area": 0.3}).patch.area == 0.3
+    again = TrainConfig.of(object="stop", sign_area=0.2)
     assert TrainConfig.from_dict(again.to_dict()) == again
     with pytest.raises(InputError, match=r"sign_area 2\.0 out of range"):
-        TrainConfig(sign_area=2.0)
+        TrainConfig.of(sign_area=2.0)

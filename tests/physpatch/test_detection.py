@@ -14,14 +14,15 @@ from physpatch.attack.objectives import choose_objective
 from physpatch.attack.placement import AttackRegion
 from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.evaluation.grad_cam import grad_cam
-from physpatch.records.config import EotConfig, TrainConfig
+from physpatch.records.config import TrainConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
 from physpatch.training.trainer import Trainer
 from physpatch.victims.boxes import box_overlap
 from physpatch.victims.detector import Detector
 from physpatch.victims.registry import catalogue, load_detector, load_victim
 
-CONFIG = TrainConfig(
+CONFIG = TrainConfig.of(
     object="stop",
     object_share=0.2,
     sign_area=0.25,
@@ -106,7 +107,7 @@ def test_a_patch_on_a_sign_is_trained_to_hide_it_and_measured_beside_its_control
 def test_a_false_box_and_another_class_are_told_apart() -> None:
     victim = colour_detector()
     blue = Patch(np.full((4, 4, 3), (0, 0, 255), np.uint8), {"index": 1, "name": "pedestrian crossing"}, {})
-    region = AttackRegion.of(replace(CONFIG, grid=(4, 4), object_share=0.6), "detect", 1)
+    region = AttackRegion.of(CONFIG.changed(grid=(4, 4), object_share=0.6), "detect", 1)
     images = torch.full((6, 3, 96, 96), 110, dtype=torch.uint8)
     images[:, 0, :24, :24], images[:, 1:, :24, :24] = 255, 0  # a red square that is no sign
     photographs = replace(colour_photographs(6, 96), images=images)

@@ -12,7 +12,8 @@ from torch.autograd import gradcheck
 
 from calibration.camera.sheet_pose import rotation_matrix
 from calibration.colour.colour_map import linear_to_srgb, srgb_to_linear
-from physpatch.records.config import EotConfig, TrainConfig
+from physpatch.records.config import TrainConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.compositing import patch_size_px, place_patch
 from physpatch.rendering.eot import EotParams, patch_corners, sample
 from physpatch.transforms import parameters

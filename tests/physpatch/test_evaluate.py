@@ -10,7 +10,7 @@ from support import CATEGORIES
 from calibration.common.errors import InputError
 from physpatch.attack.placement import Placement
 from physpatch.evaluation.classification import evaluate_patch, scenes
-from physpatch.records.config import EotConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
 from physpatch.victims.registry import load_victim
 

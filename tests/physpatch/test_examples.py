@@ -12,7 +12,7 @@ from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import Scene, scenes
 from physpatch.evaluation.figures.examples import measure_heat, save_pictures
 from physpatch.evaluation.grad_cam import grad_cam, heat_similarity
-from physpatch.records.config import EotConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
 from physpatch.stats.intervals import mean_interval, wilson
 from physpatch.victims.protocol import Victim

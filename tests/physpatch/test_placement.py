@@ -9,7 +9,8 @@ from torch.autograd import gradcheck
 
 from calibration.common.errors import InputError
 from physpatch.attack.placement import Carrier, Placement
-from physpatch.records.config import EotConfig, TrainConfig, parse_place
+from physpatch.records.config import TrainConfig, parse_place
+from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.compositing import place_at, place_patch
 from physpatch.rendering.eot import patch_corners, sample
 from physpatch.training.trainer import Trainer
@@ -39,7 +40,7 @@ def test_a_patch_over_the_edge_of_its_sign_is_refused() -> None:
     with pytest.raises(InputError, match="reaches over the edge of the yield sign"):
         Carrier.of_sign("yield", (10, 10), 0.5)
     with pytest.raises(InputError, match="unknown sign"):
-        Placement.of(TrainConfig(object="tree", object_from="drawn"))
+        Placement.of(TrainConfig.of(object="tree", object_from="drawn"))
     assert Placement.of(TrainConfig()).carrier is None
 
 
@@ -66,7 +67,7 @@ def test_beside_the_sign_it_lies_on_a_plate_of_its_own(at: tuple[float, float]) 
         assert [float(v) for v in (x.min(), y.min(), x.max(), y.max())] == pytest.approx(box.tolist(), abs=1.6)
     coverage = placement.coverage(images, torch.ones(3, 10, 10), still)[:, 0] > 0.5
     assert (coverage == changed).float().mean() > 0.995
-    Trainer(colour_detector(), colour_photographs(4, 108), TrainConfig(object="stop", object_at=at, steps=1))
+    Trainer(colour_detector(), colour_photographs(4, 108), TrainConfig.of(object="stop", object_at=at, steps=1))
 
 
 @pytest.mark.parametrize("text", ["0.5", "a,b", "0.5,2.6", "1,2,3"])
@@ -149,10 +150,10 @@ def test_each_image_may_carry_a_patch_of_its_own() -> None:
 
 
 def test_the_area_is_the_patchs_own_on_a_sign_too() -> None:
-    config = TrainConfig(object="stop", sign_area=0.2, object_share=0.2, grid=(10, 10))
+    config = TrainConfig.of(object="stop", sign_area=0.2, object_share=0.2, grid=(10, 10))
     placement = Placement.of(config)
     images = torch.zeros(1, 3, 300, 300)
     params = sample(EotConfig.none(), 1, torch.Generator().manual_seed(0))
     covered = placement.coverage(images, torch.ones(3, 10, 10), params).mean()
     assert float(covered) == pytest.approx(placement.area, rel=0.02) and placement.area < 0.2 * 0.2
-    assert Placement.of(TrainConfig(area=0.2)).area == 0.2
+    assert Placement.of(TrainConfig.of(area=0.2)).area == 0.2

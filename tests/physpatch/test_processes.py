@@ -43,7 +43,7 @@ victim = Victim("tiny", "classify", CATEGORIES, Preprocessing(32, 36, (0.0,) * 3
                 WeightsInfo("made here", "0" * 64))
 processes = Processes.launched("cpu")
 for technique in techniques:
-    config = TrainConfig(steps=15, batch=8, area=0.6, grid=(4, 4), seed=3, technique=technique, restarts=2)
+    config = TrainConfig.of(steps=15, batch=8, area=0.6, grid=(4, 4), seed=3, technique=technique, restarts=2)
     trainer = Trainer(victim, colour_photographs(16, 36), config, 2, processes=processes)
     losses = [record.loss for record in trainer]
     assert all(p.grad is None and not p.requires_grad for p in network.parameters())
@@ -113,7 +113,7 @@ def test_the_command_line_under_a_launcher_writes_once(tmp_path: Path) -> None:
     launch(runner, 2, "train", *arguments, "--out", tmp_path / "two")
     victim = load_victim("efficientnet_lite0", device="cpu")
     train, _ = load_photographs("samples", victim)
-    alone = Trainer(victim, train, TrainConfig(technique="static", steps=2, batch=4), 530)
+    alone = Trainer(victim, train, TrainConfig.of(technique="static", steps=2, batch=4), 530)
     list(alone)
     shared = Patch.load(tmp_path / "two").cells
     assert np.abs(shared.astype(int) - alone.patch.cells).max() <= 1  # of 255: a rounding

@@ -11,7 +11,8 @@ from calibration.colour.colour_map import ColourMap, monomials
 from calibration.colour.rig_profile import LightProfile, RigProfile
 from calibration.common.errors import InputError
 from physpatch.attack.penalties import non_printability
-from physpatch.records.config import EotConfig, TrainConfig
+from physpatch.records.config import TrainConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.compositing import place_patch
 from physpatch.rendering.eot import EotParams, sample
 from physpatch.rendering.rig_ranges import WhiteBalance, eot_for_rig
@@ -102,7 +103,7 @@ def test_draws_with_prints_are_replayed_from_their_json() -> None:
 def test_a_run_with_prints_survives_its_json() -> None:
     import json
 
-    config = TrainConfig(eot=EotConfig().changed(prints=(some_map("coded", 3),)), profile="0" * 64)
+    config = TrainConfig.of(eot=EotConfig().changed(prints=(some_map("coded", 3),)), profile="0" * 64)
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 

@@ -30,7 +30,7 @@ from physpatch.training.trainer import Trainer
 from physpatch.victims.families import ultralytics_detectors
 from physpatch.victims.registry import load_victim
 
-CONFIG = TrainConfig(steps=4, batch=4, area=0.3, grid=(4, 4), target="blue thing", model="tiny")
+CONFIG = TrainConfig.of(steps=4, batch=4, area=0.3, grid=(4, 4), target="blue thing", model="tiny")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     victim, folder = make_tiny_victim(), tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(runs, "load_victim", lambda *_, **__: victim)
-        train_run(replace(CONFIG, data=str(data)), folder, say=lambda _: None)
+        train_run(CONFIG.changed(data=str(data)), folder, say=lambda _: None)
     return folder
 
 
@@ -67,7 +67,7 @@ def tiny_run(data: Path, tiny_victim, tmp_path: Path, monkeypatch) -> TrainConfi
     """A config whose model is the tiny victim and whose data are coloured squares in a folder."""
     monkeypatch.setattr(runs, "load_victim", lambda *_, **__: tiny_victim)
     monkeypatch.chdir(tmp_path)
-    return replace(CONFIG, data=str(data))
+    return CONFIG.changed(data=str(data))
 
 
 def test_a_run_leaves_everything_it_promises(tiny_run: TrainConfig) -> None:
@@ -90,9 +90,11 @@ def test_a_run_leaves_everything_it_promises(tiny_run: TrainConfig) -> None:
     assert len(record["data"]["learned_from"]) == record["data"]["train"] > 4
     assert set(record["results"]["controls"]) == {"grey", "random", "shuffled"}
     assert {"heat_in_patch", "similarity_to_target", "patch_area"} <= record["results"]["grad_cam"].keys()
-    assert TrainConfig.from_dict(record["config"]).target == "2"
+    assert TrainConfig.from_dict(record["config"]).objective.target == "2"
     patch = Patch.load(folder)
-    assert patch.target == {"index": 2, "name": "blue thing"} and patch.provenance["config"]["steps"] == 4
+    assert (
+        patch.target == {"index": 2, "name": "blue thing"} and patch.provenance["config"]["optimisation"]["steps"] == 4
+    )
     with open(folder / "metrics.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [int(row["step"]) for row in rows] == [1, 2, 3, 4]
@@ -148,7 +150,7 @@ def test_a_finished_run_can_be_lengthened(run: Path) -> None:
     before = Patch.load(run).id
     resume_run(run, steps=9, say=lambda _: None)
     assert Patch.load(run).id != before
-    assert json.loads((run / "run.json").read_text())["config"]["steps"] == 9
+    assert json.loads((run / "run.json").read_text())["config"]["optimisation"]["steps"] == 9
 
 
 def test_resuming_refuses_other_data_and_weights(
@@ -161,7 +163,7 @@ def test_resuming_refuses_other_data_and_weights(
     monkeypatch.setattr(runs, "load_victim", lambda *_, **__: tiny_victim)
     shutil.copytree(data, tmp_path / "data")
     record = json.loads((run / "run.json").read_text())
-    record["config"]["data"] = str(tmp_path / "data")
+    record["config"]["data"]["source"] = str(tmp_path / "data")
     (run / "run.json").write_text(json.dumps(record))
     Image.new("RGB", (40, 40), "white").save(next((tmp_path / "data/red thing").glob("*.png")))
     (tmp_path / "data/red thing/9.png").write_bytes(next((tmp_path / "data/red thing").glob("*.png")).read_bytes())
@@ -214,7 +216,7 @@ def test_kill_minus_nine_and_resume(few_views, command, tmp_path: Path, monkeypa
     assert "going on at step" in resumed.err and "going on at step 0" not in resumed.err
     victim = load_victim("efficientnet_lite0")
     train, _ = load_photographs("samples", victim)
-    whole = Trainer(victim, train, TrainConfig(steps=6, batch=2), 566)
+    whole = Trainer(victim, train, TrainConfig.of(steps=6, batch=2), 566)
     list(whole)
     assert Patch.load(tmp_path / "run").id == whole.patch.id
 
@@ -251,7 +253,7 @@ def test_a_run_on_unlabelled_photographs_says_that_nothing_was_measured(
     (tmp_path / "plain").mkdir()
     for i, path in enumerate(data.rglob("*.png")):
         (tmp_path / "plain" / f"{i}.png").write_bytes(path.read_bytes())
-    config = replace(tiny_run, data=str(tmp_path / "plain"), target="none")
+    config = tiny_run.changed(data=str(tmp_path / "plain"), target="none")
     folder = train_run(config, say=lambda _: None)
     assert json.loads((folder / "run.json").read_text())["results"] == {}
     with pytest.raises(InputError, match="no labelled photographs were held out"):
@@ -268,7 +270,7 @@ def test_a_detector_run_ends_with_results(tmp_path: Path, monkeypatch) -> None:
         {"model": DetectionModel("yolov8n.yaml", verbose=False), "train_args": {"imgsz": 64}}, tmp_path / "yolov8n.pt"
     )
     monkeypatch.chdir(tmp_path)
-    config = TrainConfig(model="yolov8n.pt", steps=2, batch=2, target="none")
+    config = TrainConfig.of(model="yolov8n.pt", steps=2, batch=2, target="none")
     folder = train_run(config, say=lambda _: None)
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "finished" and record["results"]["n"] == record["data"]["held_out"] > 5

@@ -88,7 +88,7 @@ def test_a_run_refuses_its_training_photographs_wherever_they_lie(
             (folder / tiny_victim.categories[number % 3]).mkdir(parents=True, exist_ok=True)
             copy(path, folder / tiny_victim.categories[number % 3] / f"{folder.name}-{path.name}")
     monkeypatch.setattr(runs, "load_victim", lambda *_, **__: tiny_victim)
-    config = TrainConfig(steps=1, batch=2, area=0.3, grid=(4, 4), target="none", model="tiny", data=str(data))
+    config = TrainConfig.of(steps=1, batch=2, area=0.3, grid=(4, 4), target="none", model="tiny", data=str(data))
     run = train_run(config, tmp_path / "run", say=lambda _: None)
     assert run is not None
     with pytest.raises(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from physpatch.records.config import EotConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.techniques.black_box import BlackBox
 from physpatch.techniques.coarse_to_fine import CoarseToFine
 from physpatch.techniques.curriculum import Curriculum

@@ -10,7 +10,8 @@ from support import CATEGORIES, colour_photographs
 
 from calibration.common.errors import InputError, PhyspatchError
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
-from physpatch.records.config import EotConfig, TrainConfig
+from physpatch.records.config import TrainConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.compositing import place_patch
 from physpatch.rendering.eot import sample
@@ -21,7 +22,7 @@ from physpatch.training.targets.race import _first_list
 from physpatch.training.trainer import Trainer
 from physpatch.victims.protocol import Victim
 
-CONFIG = TrainConfig(steps=40, batch=8, area=0.6, grid=(4, 4), seed=3)
+CONFIG = TrainConfig.of(steps=40, batch=8, area=0.6, grid=(4, 4), seed=3)
 
 
 def others_for(technique: str, victim: Victim) -> list[Victim]:
@@ -33,7 +34,7 @@ def others_for(technique: str, victim: Victim) -> list[Victim]:
 @pytest.mark.parametrize("target", [None, 2])
 @pytest.mark.parametrize("eot", [EotConfig(), EotConfig.none()], ids=["eot", "no-eot"])
 def test_loss_falls_and_the_patch_works(technique, target, eot, tiny_victim, photographs) -> None:
-    config = replace(CONFIG, technique=technique, eot=eot)
+    config = CONFIG.changed(technique=technique, eot=eot)
     trainer = Trainer(tiny_victim, photographs, config, target, others=others_for(technique, tiny_victim))
     losses = [record.loss for record in trainer]
     assert len(losses) == 40
@@ -44,7 +45,7 @@ def test_loss_falls_and_the_patch_works(technique, target, eot, tiny_victim, pho
 
 
 def test_records_count_time_and_name_their_terms(tiny_victim, photographs) -> None:
-    records = list(Trainer(tiny_victim, photographs, replace(CONFIG, steps=3), 2))
+    records = list(Trainer(tiny_victim, photographs, CONFIG.changed(steps=3), 2))
     assert [r.step for r in records] == [1, 2, 3]
     assert all(set(r.terms) == {"ce"} and r.loss == pytest.approx(r.terms["ce"]) and r.seconds > 0 for r in records)
 
@@ -52,7 +53,7 @@ def test_records_count_time_and_name_their_terms(tiny_victim, photographs) -> No
 @pytest.mark.parametrize("technique", sorted(TECHNIQUES))
 def test_the_same_seed_gives_the_same_patch_and_another_seed_another(technique, tiny_victim, photographs) -> None:
     def trained(seed: int) -> np.ndarray:
-        config = replace(CONFIG, technique=technique, steps=6, seed=seed)
+        config = CONFIG.changed(technique=technique, steps=6, seed=seed)
         trainer = Trainer(tiny_victim, photographs, config, 2, others=others_for(technique, tiny_victim))
         list(trainer)
         return trainer.patch.cells
@@ -65,7 +66,7 @@ def test_the_same_seed_gives_the_same_patch_and_another_seed_another(technique, 
     ("technique", "restarts"), [*((name, 1) for name in sorted(TECHNIQUES)), ("adam", 4), ("black-box", 3)]
 )
 def test_resumed_is_bit_for_bit_the_same(technique, restarts, tiny_victim, photographs) -> None:
-    config = replace(CONFIG, technique=technique, steps=12, restarts=restarts)
+    config = CONFIG.changed(technique=technique, steps=12, restarts=restarts)
     others = others_for(technique, tiny_victim)
     whole = Trainer(tiny_victim, photographs, config, None, others=others)
     list(whole)
@@ -85,7 +86,7 @@ def test_the_victim_is_left_as_it_was_found(tiny_victim, photographs) -> None:
     for parameter in module.parameters():
         parameter.requires_grad_()
     weights = copy.deepcopy(module.state_dict())
-    list(Trainer(tiny_victim, photographs, replace(CONFIG, steps=3), None))
+    list(Trainer(tiny_victim, photographs, CONFIG.changed(steps=3), None))
     assert module.training and all(m.training for m in module.modules())
     assert all(p.requires_grad and p.grad is None for p in module.parameters())
     assert all(torch.equal(value, module.state_dict()[name]) for name, value in weights.items())
@@ -119,7 +120,7 @@ def test_static_moves_by_the_mean_gradient_of_a_cells_pixels(tiny_victim) -> Non
 
 def test_a_step_cut_short_is_made_again(tiny_victim, photographs, monkeypatch) -> None:
     """Ctrl-C in the middle of a step: what is kept is the state before it, and the resumed run is the same run."""
-    config = replace(CONFIG, steps=5)
+    config = CONFIG.changed(steps=5)
     whole = Trainer(tiny_victim, photographs, config, 2)
     list(whole)
     cut = Trainer(tiny_victim, photographs, config, 2)
@@ -146,7 +147,7 @@ def test_auto_target_wins_a_race_of_trainings(tiny_victim, photographs) -> None:
     choice = resolve_target("auto", tiny_victim, photographs, CONFIG, said.append)
     ends = {}
     for target in range(4):
-        losses = [r.loss for r in Trainer(tiny_victim, photographs, replace(CONFIG, technique="pgd"), target)]
+        losses = [r.loss for r in Trainer(tiny_victim, photographs, CONFIG.changed(technique="pgd"), target)]
         ends[target] = np.mean(losses[-8:])
     assert ends[choice.index] < min(ends.values()) + 0.1 < np.mean(list(ends.values()))
     assert f"target auto: '{CATEGORIES[choice.index]}' ({choice.index})" in said[-1]
@@ -189,13 +190,13 @@ def test_unknown_targets_are_refused(target, words, tiny_victim, photographs) ->
 
 def test_guards(tiny_victim, photographs) -> None:
     with pytest.raises(InputError, match="unknown technique 'adm'; did you mean 'adam'"):
-        Trainer(tiny_victim, photographs, replace(CONFIG, technique="adm"))
+        Trainer(tiny_victim, photographs, CONFIG.changed(technique="adm"))
     with pytest.raises(InputError, match="ensemble needs several victims; give --model more than once"):
-        Trainer(tiny_victim, photographs, replace(CONFIG, technique="ensemble"))
+        Trainer(tiny_victim, photographs, CONFIG.changed(technique="ensemble"))
     with pytest.raises(InputError, match="unknown objective 'margn'; did you mean 'margin'"):
-        Trainer(tiny_victim, photographs, replace(CONFIG, objective="margn"))
+        Trainer(tiny_victim, photographs, CONFIG.changed(objective="margn"))
     with pytest.raises(InputError, match="restarts need at least 5 training photographs"):
-        Trainer(tiny_victim, colour_photographs(4, 36), replace(CONFIG, restarts=2))
+        Trainer(tiny_victim, colour_photographs(4, 36), CONFIG.changed(restarts=2))
     stranger = replace(tiny_victim, name="stranger", categories=("w", "x", "y", "z"))
     with pytest.raises(InputError, match="stranger has no class 'blue thing'"):
         Trainer(tiny_victim, photographs, CONFIG, 2, others=[stranger])
@@ -209,13 +210,13 @@ def test_guards(tiny_victim, photographs) -> None:
 
 def test_unlabelled_photographs_take_the_victims_own_answer(tiny_victim, photographs) -> None:
     unlabelled = replace(photographs, labels=torch.full_like(photographs.labels, -1))
-    trainer = Trainer(tiny_victim, unlabelled, replace(CONFIG, steps=25), None)
+    trainer = Trainer(tiny_victim, unlabelled, CONFIG.changed(steps=25), None)
     losses = [record.loss for record in trainer]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
 
 
 def test_the_best_of_several_starts_goes_on(tiny_victim, photographs) -> None:
-    config = replace(CONFIG, restarts=3, steps=20)
+    config = CONFIG.changed(restarts=3, steps=20)
     trainer = Trainer(tiny_victim, photographs, config, 2)
     assert trainer.total_steps == 20 + 2 * 3
     losses, ends = [], []
@@ -234,7 +235,7 @@ def test_several_victims_are_all_fooled(tiny_victim, photographs) -> None:
     swapped.head.weight[:3, :3] = 6 * torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
     second = replace(tiny_victim, name="second", module=swapped, cam_layer=swapped.norm)
     for technique in ("adam", "ensemble"):
-        trainer = Trainer(tiny_victim, photographs, replace(CONFIG, technique=technique), 2, others=[second])
+        trainer = Trainer(tiny_victim, photographs, CONFIG.changed(technique=technique), 2, others=[second])
         records = list(trainer)
         assert set(records[0].terms) == {"ce.tiny", "ce.second"}
         red, green, blue = trainer.patch.cells.reshape(-1, 3).mean(axis=0)
@@ -244,7 +245,7 @@ def test_several_victims_are_all_fooled(tiny_victim, photographs) -> None:
 def test_penalties_are_logged_apart_and_keep_the_patch_printable(tiny_victim, photographs) -> None:
     ends = {}
     for nps, tv in ((0.0, 0.0), (20.0, 0.0), (0.0, 20.0)):
-        trainer = Trainer(tiny_victim, photographs, replace(CONFIG, technique="adam", nps=nps, tv=tv), 2)
+        trainer = Trainer(tiny_victim, photographs, CONFIG.changed(technique="adam", nps=nps, tv=tv), 2)
         records = list(trainer)
         assert set(records[0].terms) == {"ce"} | ({"nps"} if nps else set()) | ({"tv"} if tv else set())
         assert records[-1].loss == pytest.approx(sum(records[-1].terms.values()), rel=1e-5)

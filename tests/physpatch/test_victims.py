@@ -52,7 +52,7 @@ def resnet50_file(tmp_path_factory) -> Path:
 def trains_and_explains(victim: Victim, target: int | None) -> None:
     """One training step moves the patch, and Grad-CAM gives a map; the victim stays frozen."""
     size = victim.preprocessing.size
-    trainer = Trainer(victim, colour_photographs(4, size), TrainConfig(steps=1, batch=2, technique="static"), target)
+    trainer = Trainer(victim, colour_photographs(4, size), TrainConfig.of(steps=1, batch=2, technique="static"), target)
     before = trainer.patch.cells
     (record,) = trainer
     assert np.isfinite(record.loss) and not np.array_equal(before, trainer.patch.cells)

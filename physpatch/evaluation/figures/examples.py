@@ -129,7 +129,7 @@ def measure_heat(victim: Victim, scenes: Iterable[Scene], patch: Patch) -> dict[
 
 def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch: Patch, config: TrainConfig) -> None:
     """Draw a panel of 16 samples of the run's transformations, each with its parameters."""
-    generator = torch.Generator().manual_seed(config.seed)
+    generator = torch.Generator().manual_seed(config.optimisation.seed)
     chosen = torch.randint(len(photographs), (_EOT_SHOWN,), generator=generator)
     size, placement, objects = victim.preprocessing.size, Placement.of(config), photographs.objects
     images = photographs.central(size)[chosen].float() / 255

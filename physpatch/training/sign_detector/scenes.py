@@ -17,7 +17,7 @@ from torch import Tensor
 
 from calibration.sheet.layout import ARUCO_DICTIONARY
 from calibration.sheet.road_signs import BLACK, BLUE, RED, SIGNS, SPEEDS, WHITE, speed_limit
-from physpatch.records.config import EotConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.compositing import place_at
 from physpatch.rendering.eot import patch_corners, sample
 

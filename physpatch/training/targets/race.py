@@ -106,11 +106,11 @@ class TargetRace:
     """
 
     def __init__(self, victim: Victim, photographs: Photographs, config: TrainConfig) -> None:
-        """Prepare a race, with its own generator seeded by ``config.seed``."""
+        """Prepare a race, with its own generator seeded by ``config.optimisation.seed``."""
         self.victim, self.photographs, self.config = victim, photographs, config
-        self._generator = torch.Generator().manual_seed(config.seed)
-        self._labels = BatchSource(victim, photographs, config.batch).labels()
-        self._start = torch.rand(3, *config.grid, generator=self._generator)
+        self._generator = torch.Generator().manual_seed(config.optimisation.seed)
+        self._labels = BatchSource(victim, photographs, config.optimisation.batch).labels()
+        self._start = torch.rand(3, *config.patch.grid, generator=self._generator)
         self._cells: Tensor | None = None
         self._momentum: Tensor | None = None
 
@@ -120,13 +120,13 @@ class TargetRace:
 
         Photographs of a class do not count for it, as they say nothing about reaching it.
         """
-        source = BatchSource(self.victim, self.photographs, self.config.batch)
+        source = BatchSource(self.victim, self.photographs, self.config.optimisation.batch)
         total, count = torch.zeros(2, len(self.victim.categories))
         for _ in range(_FAVOUR_DRAWS):
             images, chosen, _ = source.draw(self._generator)
-            cells = torch.rand(len(images), 3, *self.config.grid, generator=self._generator).to(images)
+            cells = torch.rand(len(images), 3, *self.config.patch.grid, generator=self._generator).to(images)
             params = sample(self.config.eot, len(images), self._generator)
-            scores = self.victim.scores(place_patch(images, cells, params, self.config.area)[0]).float()
+            scores = self.victim.scores(place_patch(images, cells, params, self.config.patch.area)[0]).float()
             shown = F.one_hot(self._labels[chosen], len(total)).bool()
             total += scores.log_softmax(dim=1).cpu().masked_fill(shown, 0).sum(dim=0)
             count += (~shown).sum(dim=0)
@@ -143,7 +143,7 @@ class TargetRace:
         if self._cells is None or self._momentum is None:
             self._cells = self._start.repeat(len(classes), 1, 1, 1).to(self.victim.device)
             self._momentum = torch.zeros_like(self._cells)
-        at_once = max(1, self.config.batch // images)
+        at_once = max(1, self.config.optimisation.batch // images)
         source = BatchSource(self.victim, self.photographs, images)
         losses = torch.zeros(steps, len(classes))
         for step in range(steps):
@@ -167,7 +167,7 @@ class TargetRace:
             pictures.repeat(len(rows), 1, 1, 1),
             cells.repeat_interleave(images, dim=0),
             params.repeated(len(rows)),
-            self.config.area,
+            self.config.patch.area,
         )
         scores = self.victim.scores(composite).float()
         targets = classes.repeat_interleave(images).to(scores.device)
