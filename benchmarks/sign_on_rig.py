@@ -60,7 +60,9 @@ def main() -> None:
     target = None if patch.target is None else str(patch.target["name"])
     filmed = {s.condition: s for s in tally_of(rows, target).summaries() if s.model == victim.name}
     digital = record.results and record.results.untargeted_success.rate
-    found = [not outcomes(row, target)["wrong"] for row in rows if row.model == victim.name and row.condition == "grey"]
+    found = [
+        not frame_success(row, target)["wrong"] for row in rows if row.model == victim.name and row.condition == "grey"
+    ]
     line = {
         "rendered": digital,
         "filmed": {name: str(summary.wrong) for name, summary in filmed.items()},

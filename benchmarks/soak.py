@@ -71,7 +71,7 @@ def main() -> None:
         watch, out = Watch(seconds), Path(work) / "session"
         pause_s = seconds / (options.disconnects + 1) if options.disconnects else float("inf")
         with serve(frames, pause_s) as url, open_source(url) as source:
-            plan = SessionPlan(victim, layouts=rig.layouts, intrinsics=rig.intrinsics, keep=KeepRule("none"))
+            plan = SessionConfig(victim, layouts=rig.layouts, intrinsics=rig.intrinsics, keep=KeepRule("none"))
             run_session(source, plan, out, viewers=[watch])
         record = SessionRecord.of(out)
         with closing(sqlite3.connect(out / "session.db")) as database:

@@ -22,7 +22,7 @@ from captures.protocol.plan import EVERYWHERE, Director, Protocol
 from captures.protocol.pose_map import PoseMap
 from captures.results.aggregation import Tally
 from captures.results.session_record import SESSION_FILE, PlanRecord, SessionModel, SessionRecord, SessionSheet
-from captures.session.clips import Filing
+from captures.session.clips import FrameLabeller
 from captures.session.recorder import KeepRule, Recorder
 from captures.sources.frame import Event
 from captures.sources.opening import Source
@@ -147,7 +147,7 @@ def run_session(
     record = _describe(config)
     session = _Session(source, config, viewers, on_frame)
     status = "ended"
-    with SessionStore(out / "session.db") as store, Recorder(out, source.fps, plan.keep) as recorder:
+    with SessionStore(out / "session.db") as store, Recorder(out, source.fps, config.keep) as recorder:
         record.changed(status="recording").save(out / SESSION_FILE)
         try:
             if not session.run(store, recorder):
@@ -345,26 +345,26 @@ class _Session:
         } | progress
 
 
-def _describe(plan: SessionPlan) -> SessionRecord:
-    models = [m for m in (plan.classifier, *plan.defended, plan.detector) if m is not None]
+def _describe(config: SessionConfig) -> SessionRecord:
+    models = [m for m in (config.classifier, *config.defended, config.detector) if m is not None]
     return SessionRecord(
         physpatch_session=2,
         begun=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        target=None if plan.target is None else str(plan.target["name"]),
-        label=plan.label,
-        light=plan.light,
-        region=str(plan.region),
-        every=plan.every,
-        max_fps=plan.max_fps,
-        keep=plan.keep.which if plan.keep.which != "every" else plan.keep.every,
-        models=[_describe_model(model, defended=model in plan.defended) for model in models],
-        device=device_name(plan.classifier.device),
-        sheets=[SessionSheet(kind=s.kind, id=s.patch_id, size_mm=s.patch.width_mm) for s in plan.layouts],
-        intrinsics=plan.intrinsics,
-        intrinsics_assumed=plan.intrinsics is None or plan.intrinsics.assumed,
+        target=None if config.target is None else str(config.target["name"]),
+        label=config.label,
+        light=config.light,
+        region=str(config.region),
+        every=config.every,
+        max_fps=config.max_fps,
+        keep=config.keep.which if config.keep.which != "every" else config.keep.every,
+        models=[_describe_model(model, defended=model in config.defended) for model in models],
+        device=device_name(config.classifier.device),
+        sheets=[SessionSheet(kind=s.kind, id=s.patch_id, size_mm=s.patch.width_mm) for s in config.layouts],
+        intrinsics=config.intrinsics,
+        intrinsics_assumed=config.intrinsics is None or config.intrinsics.assumed,
         versions=versions(),
-        plan=PlanRecord.of(plan.protocol),
-    ).changed(**(plan.notes or {}))
+        plan=PlanRecord.of(config.protocol),
+    ).changed(**(config.notes or {}))
 
 
 def _describe_model(model: Victim, *, defended: bool) -> SessionModel:

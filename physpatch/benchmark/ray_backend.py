@@ -1,4 +1,4 @@
-"""Independent pieces of work as tasks on a Ray cluster (extra ``physpatch[cluster]``)."""
+"""Independent tasks on a Ray cluster (extra ``physpatch[cluster]``)."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from calibration.common.errors import InputError, UnavailableError
 
 Item = TypeVar("Item")
 _KNOCK_SECONDS = 5.0
-_RETRIES = 5  # of a task whose worker died; an error that the work itself raises is not tried again
+_RETRIES = 5  # of a task whose worker died; an error raised by the work itself is not retried
 
 Say = Callable[[str], None]
 
@@ -18,17 +18,18 @@ Say = Callable[[str], None]
 def run_on_ray(
     work: Callable[[Item], Any], items: Sequence[Item], address: str, *, say: Say = lambda _: None
 ) -> Iterator[tuple[Item, Any]]:
-    """Do ``work`` for each item on a cluster, and yield items with results as they come.
+    """Run ``work`` for each item on a cluster, and yield items with their results as they finish.
 
     Args:
-        work: importable on every node, as is what it reads.
-        items: one a task; each takes one CPU of the cluster, and a GPU where it has any.
-        address: of the cluster, ``auto`` for the one this machine belongs to, ``local`` for one of this machine alone.
+        work: a function that every node can import; its files must be readable there, too.
+        items: one per task, which uses one CPU of the cluster, and a GPU where there are any.
+        address: of the cluster; ``auto`` is the one that this machine belongs to, ``local`` a new one on this machine.
         say: receives one line at a time.
 
     Raises:
-        UnavailableError: Ray is not installed, or no cluster answers.
-        PhyspatchError: whatever ``work`` raised.
+        UnavailableError: Ray is not installed.
+        InputError: no cluster answers.
+        PhyspatchError: raised by ``work``.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the machine
     try:
@@ -68,7 +69,7 @@ def run_on_ray(
 
 
 def _knock(address: str) -> None:
-    """Find out in seconds that nobody listens at HOST:PORT; Ray itself would try for ten minutes."""
+    """Fail within seconds where nothing listens at HOST:PORT; Ray itself would try for ten minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()

@@ -1,4 +1,4 @@
-"""A bench's rows as Markdown, CSV, plots, and a sentence for each."""
+"""Reports of a bench: its rows as Markdown, CSV and plots, with a conclusion for each."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ def save_bench_report(folder: Path, rows: Sequence[BenchRow]) -> None:
 
 
 def markdown(rows: Sequence[BenchRow]) -> str:
-    """Tables of effect, transfer, heat and, over several seeds, of their spread; and a conclusion for each row."""
+    """Format tables of effect, transfer and heat, the spread over several seeds, and a conclusion for each row."""
     effect = [
         (
             *_names(row),
@@ -67,8 +67,8 @@ def markdown(rows: Sequence[BenchRow]) -> str:
     ]
     if objects:
         parts += [
-            "### Objects: what a detector makes of what the patch is put on\n",
-            _table((*_NAMES, "seen by", *_OBJECT), objects),
+            "### Objects: what a detector sees in the object that carries the patch\n",
+            _table((*_NAMES, "detector", *_OBJECT), objects),
         ]
     heat = [(*_names(row), *_heat_cells(row.heat)) for row in rows]
     parts += [
@@ -84,27 +84,27 @@ def _seed_cells(group: Sequence[BenchRow]) -> tuple[str, ...]:
 
 
 def conclusion(row: BenchRow) -> str:
-    """One or two sentences on what a row shows."""
+    """Summarise a row in one or two sentences."""
     own = row.own
     beyond = own.controls["random"] - own.patched_accuracy
     low, high = own.untargeted_success.ci95 or (0.0, 1.0)
     control_low, control_high = own.control_untargeted_success["random"].ci95 or (0.0, 1.0)
     if low > control_high:
-        said = f"takes {100 * beyond:.0f} points of accuracy beyond what random colours of its size take"
+        effect = f"costs {100 * beyond:.0f} points of accuracy more than random colours of its size"
     elif high < control_low:
-        said = f"does less harm than random colours of its size, by {-100 * beyond:.0f} points of accuracy"
+        effect = f"does less harm than random colours of its size, by {-100 * beyond:.0f} points of accuracy"
     else:
-        said = (
-            f"does no harm that could be told from random colours of its size ({100 * beyond:+.0f} points of accuracy)"
+        effect = (
+            f"does not differ significantly from random colours of its size ({100 * beyond:+.0f} points of accuracy)"
         )
     if row.target is not None:
-        said += f"; {row.target.name!r} comes first in {_interval(own.targeted_success)}"
+        effect += f"; {row.target.name!r} comes first in {_interval(own.targeted_success)}"
     others = {name: measured for name, measured in row.measured.items() if name != row.model}
     if others:
         lost = [measured.controls["random"] - measured.patched_accuracy for measured in others.values()]
         known = "the networks it was trained on besides" if row.also else "networks it never saw"
-        said += f"; on {known}, {round(100 * sum(lost) / len(lost))} points beyond random"
-    return said + "."
+        effect += f"; on {known}, {round(100 * sum(lost) / len(lost))} points beyond random"
+    return effect + "."
 
 
 # A column's heading, and a row's number for it.
@@ -118,8 +118,8 @@ _OVER_SEEDS: tuple[tuple[str, Callable[[BenchRow], float | None]], ...] = (
 )
 _NAMES = ("technique", "network", "grid", "area", "target")
 _COUNTED = (
-    "*Target first* and *made wrong* are of the views that are right with the grey control at the same pose, and "
-    "beside that of all views, made wrong by occlusion or not.\n"
+    "*Target first* and *made wrong* count the views that are right with the grey control at the same pose. The columns "
+    "beside them count all views, including those that occlusion alone makes wrong.\n"
 )
 
 
@@ -141,7 +141,7 @@ _OBJECT = ("object", "hidden", "relabelled", "lost with random", "false boxes an
 
 
 def _object_cells(measured: EvaluationRecord) -> tuple[str, ...]:
-    """Cells under :data:`_OBJECT`."""
+    """Format the cells of :data:`_OBJECT`."""
     false_boxes, precision = measured.false_boxes_per_image, measured.mean_precision
     return (
         measured.object or "",
@@ -175,7 +175,7 @@ def _alone(form: Callable[[Any], str]) -> Callable[[Any, object], str]:
     return lambda value, _ends: form(value)
 
 
-# A column's heading, where its number stands in a row's heat, and how that and its interval are written.
+# The heading of a column, the path of its number in a row's heat, and the format of the number and its interval.
 _HEAT: tuple[tuple[str, str, Callable[[Any, Any], str]], ...] = (
     ("n", "n", _alone(str)),
     ("patch's area", "patch_area", _alone(percent)),
@@ -185,16 +185,16 @@ _HEAT: tuple[tuple[str, str, Callable[[Any, Any], str]], ...] = (
     ("hottest with grey", "pointing.grey", _alone(percent)),
     ("target's heat in patch", "target_heat_in_patch.patch", _share),
     ("target's with grey", "target_heat_in_patch.grey", _alone(percent)),
-    ("like the target's heat", "similarity_to_target", _signed),
+    ("similarity to target's heat", "similarity_to_target", _signed),
     ("where reached", "similarity_to_target_reached", _signed),
     ("n reached", "n_reached", _alone(str)),
     ("where missed", "similarity_to_target_missed", _signed),
-    ("the null: target's under random and grey", "similarity_to_target_null", _signed),
-    ("target's under the patch and grey", "similarity_to_target_same_class", _signed),
+    ("target's: random and grey (null)", "similarity_to_target_null", _signed),
+    ("target's: patch and grey", "similarity_to_target_same_class", _signed),
     ("true class's heat in patch", "true_heat_in_patch.patch", _share),
     ("with random cells", "true_heat_in_patch.random", _share),
-    ("true class's like under grey", "true_similarity.patch", _signed),
-    ("so with random cells", "true_similarity.random", _signed),
+    ("true class's: patch and grey", "true_similarity.patch", _signed),
+    ("true class's: random and grey", "true_similarity.random", _signed),
     ("n missed", "n_missed", _alone(str)),
     ("clean picture's", "similarity_of_clean", _signed),
     ("deletion by heat", "deletion.patch", _alone("{:.2f}".format)),
@@ -217,7 +217,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _save_csv(path: Path, rows: Sequence[BenchRow]) -> None:
-    """A line for each patch and network; heat is known on the network that a patch was trained on."""
+    """Write a line for each patch and network; heat is measured on the network that a patch was trained on."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         columns = ["clean_accuracy", "grey_accuracy", "random_accuracy", "patched_accuracy"]
@@ -255,7 +255,7 @@ def _save_csv(path: Path, rows: Sequence[BenchRow]) -> None:
 
 
 def _save_success_plot(path: Path, rows: Sequence[BenchRow]) -> None:
-    """For each row: targeted success, and images made wrong beside what random colours do, with their intervals."""
+    """Plot for each row the targeted and untargeted success, and that of random colours, with intervals."""
     groups = grouped(rows)
     figure = Figure(figsize=(8, 1.2 + 0.42 * len(groups)), layout="constrained")
     axis = figure.add_subplot()
@@ -292,18 +292,18 @@ def _save_success_plot(path: Path, rows: Sequence[BenchRow]) -> None:
 
 
 def _save_transfer_plot(path: Path, rows: Sequence[BenchRow]) -> None:
-    """Accuracy that each patch takes beyond random colours, on each network."""
+    """Plot the accuracy that each patch costs beyond random colours, on each network."""
     models = list(dict.fromkeys(name for row in rows for name in row.measured))
     groups = grouped(rows)
     figure = Figure(figsize=(4.6 + 1.1 * len(models), 1.2 + 0.42 * len(groups)), layout="constrained")
     axis = figure.add_subplot()
 
     def beyond_random(name: str) -> Callable[[BenchRow], float | None]:
-        def of(row: BenchRow) -> float | None:
+        def points_lost(row: BenchRow) -> float | None:
             measured = row.measured.get(name)
             return None if measured is None else 100 * (measured.controls["random"] - measured.patched_accuracy)
 
-        return of
+        return points_lost
 
     points = [[numbers_of(group, beyond_random(name)) for name in models] for group in groups]
     lost = [[fmean(values) if values else float("nan") for values in line] for line in points]

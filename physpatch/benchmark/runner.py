@@ -1,7 +1,7 @@
-"""The table that people ask for: techniques × networks × grids × areas × targets, each cell measured alike.
+"""A table of techniques × networks × grids × areas × targets, with all cells measured in the same way.
 
-A cell is one training and what its patch does, on its own network and on the others. Cells are independent and written when
-done, so a bench that was interrupted goes on where it stopped, and a cluster may share them.
+A cell is one training, and the effect of its patch on its own network and on the others. Cells are independent and saved when
+they are done, so an interrupted bench resumes where it stopped, and a cluster can share the work.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.common.errors import InputError
-from physpatch.attack.placement import Placing
+from physpatch.attack.placement import Placement
 from physpatch.benchmark.bench_row import BenchRow, BenchSeconds
 from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, scenes
 from physpatch.evaluation.figures.examples import measure_heat
@@ -36,13 +36,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class BenchPlan:
-    """What a table compares. The first of each axis is the base.
+    """The axes of a table. The first value of each axis is the base.
 
     Attributes:
         techniques, models, grids, areas, targets: the axes. Grids are ``RxC`` or ``pixel``; targets as for ``--target``.
-        full: every combination; otherwise the base, and each axis varied alone.
-        seeds: trainings of each, with the base's seed and those after it: one alone does not tell a difference from luck.
-        base: everything else about the trainings.
+        full: train every combination; otherwise the base, and each axis varied alone.
+        seeds: number of trainings of each, with the base's seed and the following ones: a single one may differ by chance.
+        base: all other settings of the trainings.
     """
 
     techniques: tuple[str, ...] = (OptimisationConfig.technique,)
@@ -60,14 +60,16 @@ class BenchPlan:
         for name in ("techniques", "models", "grids", "areas", "targets"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
-                raise InputError(f"a bench needs each of its {name} once, got {', '.join(map(str, values)) or 'none'}")
+                raise InputError(
+                    f"a bench needs one or more distinct {name}, got {', '.join(map(str, values)) or 'none'}"
+                )
         for technique in self.techniques:
             TECHNIQUES.find(technique)
         for grid in self.grids:
             check_grid_name(grid)
         if self.base.object.drawn_sign is not None and self.areas != (PatchConfig.area,):
             raise InputError(
-                "--area is the share of a patch by itself; on a drawn sign --sign-area and --object-share say how large it is"
+                "--area is for a patch without an object; on a drawn sign, --sign-area and --object-share set its size"
             )
         if "ensemble" in self.techniques and len(self.models) < 2:
             raise InputError("technique ensemble needs several models; give --model more than once")
@@ -105,7 +107,7 @@ class BenchCell:
 
     @property
     def name(self) -> str:
-        """Of its file: readable, and different where any setting is."""
+        """Return a readable name that is unique to these settings, for the cell's file."""
         settings = json.dumps([self.config.to_dict(), self.grid, self.measured_on], sort_keys=True, default=str)
         technique, model, target = (self.config.setting(name) for name in ("technique", "model", "target"))
         words = f"{technique}-{model}-{self.grid}-{100 * Placement.of(self.config).area:.3g}pc-{target}"
@@ -116,23 +118,23 @@ class BenchCell:
 def run_bench(
     plan: BenchPlan, folder: Path, *, ray_address: str | None = None, progress: Any = None, say: Say = print
 ) -> list[BenchRow]:
-    """Measure the cells that are missing, and give the rows of all.
+    """Measure the missing cells, and return the rows of all.
 
     Args:
-        plan: what is compared.
-        folder: where cells and tables are kept; cells found there are not done again.
-        ray_address: of a Ray cluster that shares the work; None does it here, one cell after another.
-        progress: called with the cells done, their number, and a name.
+        plan: the comparison.
+        folder: where cells and tables are saved; cells found there are not measured again.
+        ray_address: of a Ray cluster to share the work; None to do it here, cell by cell.
+        progress: called with the number of cells done, their total, and a name.
         say: receives one line at a time.
 
     Raises:
-        InputError: a model, target or data that cannot be used.
+        InputError: an unusable model, target or data.
     """
     cells = plan.cells()
     paths = {cell.name: folder / "cells" / f"{cell.name}.json" for cell in cells}
     missing = [cell for cell in cells if not paths[cell.name].is_file()]
     if len(missing) < len(cells):
-        say(f"{len(cells) - len(missing)} of {len(cells)} cells are done already")
+        say(f"{len(cells) - len(missing)} of {len(cells)} cells are already done")
     show = progress or (lambda *_: None)
     done = len(cells) - len(missing)
     for cell, result in _results(missing, ray_address, say):
@@ -160,18 +162,18 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
     victim = victims[cell.measured_on[0]]
     config = cell.config.changed(grid=_grid(cell, victim.preprocessing.size))
     held_out = {}
-    for name, one in victims.items():
-        train, held_out[name] = split_photographs(config, one)
-        if one is victim:
+    for name, judge in victims.items():
+        train, held_out[name] = split_photographs(config, judge)
+        if judge is victim:
             training = train
     choice = resolve_target(config.objective.target, victim, training, config, say)
     trainer = Trainer(victim, training, config, choice.index, others=[victims[name] for name in config.victim.ensemble])
     seconds = sum(record.seconds for record in trainer)
     seed, patch, measured = config.optimisation.seed + EVALUATION_SEED_OFFSET, trainer.patch, {}
-    for name, one in victims.items():
+    for name, judge in victims.items():
         photographs = held_out[name]
-        measured[one.name] = measure_patch(
-            one, photographs, patch, config, seed=seed, poses=poses_for(photographs)
+        measured[judge.name] = measure_patch(
+            judge, photographs, patch, config, seed=seed, poses=poses_for(photographs)
         ).to_record()
     looked_at = islice(
         scenes(victim, held_out[cell.measured_on[0]], Placement.of(config), config.eot, seed), _HEAT_SCENES
@@ -182,7 +184,7 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
         technique=config.optimisation.technique,
         model=victim.name,
         grid=cell.grid,
-        area=Placing.of(config).area,
+        area=Placement.of(config).area,
         target_asked=cell.config.objective.target,
         target=TargetClass.of(patch.target),
         target_choice=TargetChoiceRecord.model_validate(choice.to_dict()),

@@ -1,4 +1,4 @@
-"""What several training seeds say of a bench's rows: their spread, and which row leads by more than luck."""
+"""Statistics over the training seeds of a bench: the spread of rows, and which one leads by more than chance."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
@@ -22,12 +22,12 @@ def grouped(rows: Sequence[BenchRow]) -> list[list[BenchRow]]:
 
 
 def numbers_of(group: Sequence[BenchRow], of: Callable[[BenchRow], float | None]) -> list[float]:
-    """One number of each seed's row, where it has it."""
+    """Collect one number from each seed's row, leaving out rows without it."""
     return [value for value in map(of, group) if value is not None]
 
 
 def spread_words(shares: Sequence[float]) -> str:
-    """``40.1 % ± 6.2 (33.0 to 48.1)`` of shares in [0, 1]: mean, standard deviation, least and most."""
+    """Format the mean, standard deviation and range of shares in [0, 1], such as ``40.1 % ± 6.2 (33.0 to 48.1)``."""
     if not shares:
         return "—"
     mean = f"{100 * fmean(shares):.1f} %"
@@ -37,33 +37,34 @@ def spread_words(shares: Sequence[float]) -> str:
 
 
 def leading(groups: Sequence[Sequence[BenchRow]]) -> list[str]:
-    """Say of rows that differ in one setting which one reaches more, by training seed; and where that is not told.
+    """Say which of two groups of rows that differ in one setting leads, or that it is undecided.
 
-    The difference of the targeted success, or without a target of the untargeted, is paired by seed: photographs, poses and
-    starts are the same. One leads where Student's t interval over five seeds or more leaves zero out.
+    The difference in targeted success (without a target, untargeted success) is paired by training seed, as photographs,
+    poses and starts are the same. One leads where Student's t interval over five seeds or more excludes zero.
     """
-    return [sentence for one, other in combinations(groups, 2) for sentence in _compared(one, other)]
+    return [sentence for pair in combinations(groups, 2) for sentence in _compared(*pair)]
 
 
 def _compared(one: Sequence[BenchRow], other: Sequence[BenchRow]) -> Iterator[str]:
     differing = [name for name in _COMPARED if getattr(one[0], name) != getattr(other[0], name)]
     if len(differing) != 1 or differing[0] not in ("technique", "grid"):
-        return  # another network, area or target is another task
+        return  # other networks, areas or targets are different tasks
     (setting,) = differing
     names = [str(getattr(group[0], setting)) for group in (one, other)]
     ones, others = (_reached_by_seed(group, targeted=one[0].target is not None) for group in (one, other))
     differences = [ones[seed] - others[seed] for seed in sorted(ones.keys() & others.keys())]
-    told = mean_interval(differences)
-    if len(differences) < LEAST_SEEDS or told is None:
-        yield f"{names[0]} and {names[1]}: not told by {len(differences)} training seed{'s' * (len(differences) != 1)}."
+    estimate = mean_interval(differences)
+    if len(differences) < LEAST_SEEDS or estimate is None:
+        seeds = f"{len(differences)} training seed{'s' * (len(differences) != 1)}"
+        yield f"{names[0]} and {names[1]}: undecided by {seeds}; {LEAST_SEEDS} are needed."
         return
-    mean, (low, high) = told
+    mean, (low, high) = estimate
     words = f"{100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] over {len(differences)} seeds"
     if low <= 0 <= high:
-        yield f"{names[0]} and {names[1]} cannot be told apart: {words}."
+        yield f"{names[0]} and {names[1]} do not differ significantly: {words}."
     else:
-        first, second = names if mean > 0 else names[::-1]
-        yield f"{first} leads {second}: {words} of {names[0]} less {names[1]}."
+        leader, follower = names if mean > 0 else names[::-1]
+        yield f"{leader} leads {follower}: {words} of {names[0]} minus {names[1]}."
 
 
 def _reached_by_seed(group: Sequence[BenchRow], *, targeted: bool) -> dict[int, float]:

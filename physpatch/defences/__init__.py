@@ -1,4 +1,4 @@
-"""What a network's owner can do to its input. A defence is one module here, or behind an entry point ``physpatch.defences``."""
+"""Defences that clean a network's input: one per module here, or behind an entry point ``physpatch.defences``."""
 
 from dataclasses import replace
 
@@ -13,10 +13,10 @@ __all__ = ["DEFENCES", "Defence", "defended", "named_defences"]
 
 
 def defended(victim: Victim, name: str) -> Victim:
-    """The same network behind a defence, as a victim of its own, called ``model+defence``.
+    """Put a victim behind a defence, as a new victim called ``model+defence``.
 
     Raises:
-        InputError: no such defence, or one that this kind of victim cannot have.
+        InputError: no such defence, or one for another kind of victim.
     """
     defence = DEFENCES.find(name)
     if victim.task not in defence.tasks:
@@ -25,7 +25,7 @@ def defended(victim: Victim, name: str) -> Victim:
 
 
 def named_defences(names: tuple[str, ...], task: str) -> tuple[str, ...]:
-    """The names, each once; ``all`` stands for all that a victim of this task can have.
+    """List the defences asked for, each once; ``all`` stands for all those for the task.
 
     Raises:
         InputError: no such defence.

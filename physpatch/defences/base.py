@@ -1,4 +1,4 @@
-"""What every defence offers."""
+"""The interface of defences."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -9,12 +9,12 @@ from physpatch.victims.protocol import Task, Victim
 
 
 class Defence(ABC):
-    """Cleans what a victim is shown. One is made for each victim, and is that victim's guard.
+    """A defence cleans the images that a victim receives. It is created for one victim, as its guard.
 
     Attributes:
         name: as in ``--defence NAME``.
         summary: one line for ``--defence list``, with its source.
-        tasks: of the victims that it can defend.
+        tasks: the tasks of victims that it can defend.
     """
 
     name: ClassVar[str]
@@ -27,4 +27,4 @@ class Defence(ABC):
 
     @abstractmethod
     def __call__(self, images: Tensor) -> Tensor:
-        """Clean images (B, 3, H, W), RGB in [0, 1], each by itself; give back the same."""
+        """Clean images (B, 3, H, W), RGB in [0, 1], each independently; return images in the same form."""

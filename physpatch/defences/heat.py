@@ -1,6 +1,6 @@
-"""Cover what the network looks at too narrowly: the saliency half of digital watermarking (Hayes 2018), by Grad-CAM.
+"""A defence that covers a window with most of the Grad-CAM heat: the saliency part of digital watermarking (Hayes 2018).
 
-A patch draws most of the heat into one small window; on clean photographs little of it lies in any.
+A patch draws most of the heat into a small window; on clean photographs the heat is spread more widely.
 """
 
 from typing import ClassVar
@@ -13,11 +13,11 @@ from physpatch.defences.masking import covered, densest_window
 from physpatch.evaluation.grad_cam import grad_cam
 from physpatch.victims.protocol import Task
 
-SHARE = 0.45  # of the heat inside the window, from which on it is covered
+SHARE = 0.45  # of the heat inside the window, above which it is covered
 
 
 class CoverHeat(Defence):
-    """Cover the window in which the heat crowds, where it does."""
+    """Defence that covers the window with the most heat, if it holds more than :data:`SHARE`."""
 
     name: ClassVar[str] = "heat"
     summary: ClassVar[str] = "cover the window that draws most of the Grad-CAM heat (after Hayes 2018)"

@@ -1,4 +1,4 @@
-"""JPEG as a defence (Dziugaite et al. 2016): what the format throws away, a patch with fine detail may need."""
+"""JPEG as a defence (Dziugaite et al. 2016): it discards fine detail, which a patch may need."""
 
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ QUALITY = 30  # libjpeg's
 
 
 def squeeze(images: Tensor) -> Tensor:
-    """Images (B, 3, H, W) in [0, 1] through libjpeg at :data:`QUALITY` and back."""
+    """Compress and decompress images (B, 3, H, W) in [0, 1] with libjpeg at :data:`QUALITY`."""
     pictures = (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     decoded = torch.from_numpy(np.stack([_round_trip(picture) for picture in pictures]))
     return decoded.permute(0, 3, 1, 2).to(images) / 255
@@ -26,7 +26,7 @@ def _round_trip(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 class Jpeg(Defence):
-    """Clean images by :func:`squeeze`."""
+    """Defence by :func:`squeeze`."""
 
     name: ClassVar[str] = "jpeg"
     summary: ClassVar[str] = f"JPEG of quality {QUALITY} (Dziugaite et al. 2016)"

@@ -1,4 +1,4 @@
-"""Local gradients smoothing (Naseer et al. 2019): pixels are darkened where strong gradients crowd."""
+"""Local gradients smoothing (Naseer et al. 2019), a defence that darkens areas with many strong gradients."""
 
 from typing import ClassVar
 
@@ -11,18 +11,18 @@ from physpatch.defences.base import Defence
 
 # The paper's values, for inputs of 299 pixels.
 BLOCK, OVERLAP = 15, 5  # pixels
-THRESHOLD = 0.1  # the mean normalised gradient above which a block is taken for noise
+THRESHOLD = 0.1  # the mean normalised gradient above which a block counts as noise
 STRENGTH = 2.3  # lambda
-_FAINTEST = 1 / 255  # a picture with no step larger than a grey level has no gradients to speak of
+_FAINTEST = 1 / 255  # a picture with no step above one grey level counts as free of gradients
 
 
 def smooth(images: Tensor) -> Tensor:
-    """Images (B, 3, H, W) in [0, 1] times 1 - lambda g, clipped to [0, 1], with g from :func:`noise`."""
+    """Multiply images (B, 3, H, W) in [0, 1] by 1 - lambda g, clipped to [0, 1], with g from :func:`noise`."""
     return images * (1 - STRENGTH * noise(images)).clamp(0, 1)
 
 
 def noise(images: Tensor) -> Tensor:
-    """The gradients (B, 1, H, W) of images, normalised to [0, 1] over each, and 0 outside of blocks that are full of them."""
+    """Compute the gradients (B, 1, H, W) of images, normalised to [0, 1] per image; 0 outside of crowded blocks."""
     gradients = _normalised(_gradients(images))
     height, width = gradients.shape[-2:]
     stride = BLOCK - OVERLAP
@@ -32,7 +32,7 @@ def noise(images: Tensor) -> Tensor:
 
 
 def _gradients(images: Tensor) -> Tensor:
-    """The lengths of the first differences of luma, (B, 1, H, W); 0 over the last pixel of a row or column."""
+    """Compute the lengths of the first differences of luma, (B, 1, H, W); the last row and column have no successor."""
     grey = rgb_to_grayscale(images)
     down, across = F.pad(grey.diff(dim=2), (0, 0, 0, 1)), F.pad(grey.diff(dim=3), (0, 1))
     return torch.hypot(down, across)
@@ -44,10 +44,10 @@ def _normalised(gradients: Tensor) -> Tensor:
 
 
 class LocalGradientsSmoothing(Defence):
-    """Clean images by :func:`smooth`."""
+    """Defence by :func:`smooth`."""
 
     name: ClassVar[str] = "lgs"
-    summary: ClassVar[str] = "darken where strong gradients crowd: local gradients smoothing (Naseer et al. 2019)"
+    summary: ClassVar[str] = "darken areas with many strong gradients: local gradients smoothing (Naseer et al. 2019)"
 
     def __call__(self, images: Tensor) -> Tensor:
         return smooth(images)

@@ -12,14 +12,14 @@ WINDOW = 5  # pixels, odd
 
 
 def blur(images: Tensor) -> Tensor:
-    """Images (B, 3, H, W), each value replaced by the median of its channel in a window of :data:`WINDOW`."""
-    border = WINDOW // 2  # mirrored here, because kornia before 0.9 takes what lies outside for black
+    """Replace each value of images (B, 3, H, W) by the median of its channel in a window of side :data:`WINDOW`."""
+    border = WINDOW // 2  # mirrored here, because kornia before 0.9 treats the outside as black
     padded = F.pad(images, (border,) * 4, mode="reflect")
     return median_blur(padded, WINDOW)[..., border:-border, border:-border]
 
 
 class MedianBlur(Defence):
-    """Clean images by :func:`blur`."""
+    """Defence by :func:`blur`."""
 
     name: ClassVar[str] = "median"
     summary: ClassVar[str] = f"median blur over {WINDOW}x{WINDOW} pixels (Xu et al. 2018)"

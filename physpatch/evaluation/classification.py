@@ -298,7 +298,7 @@ def defence_effect(bare: Evaluation, defended: Evaluation) -> DefenceEffect:
 
     Success is compared on views that count both with and without the defence. Both evaluations must have the same views.
     """
-    before, after = bare.outcomes, defended.outcomes
+    before, after = bare.success, defended.success
     targeted = None
     if before.targeted is not None and after.targeted is not None:
         assert before.counts_for_target is not None and after.counts_for_target is not None

@@ -10,7 +10,7 @@ Interval = tuple[float, float]
 class Rate:
     """A share with its 95 % interval. ``rate`` and ``ci95`` are None where nothing was counted.
 
-    Of a single take of a camera ``ci95`` is None too, since it does not tell of others, and ``within95`` is for that take.
+    A single clip of a camera says nothing about others: then ``ci95`` is None, and ``within95`` is the interval within it.
     """
 
     rate: float | None
@@ -19,13 +19,13 @@ class Rate:
     within95: Interval | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Convert the rate to JSON values."""
         values = asdict(self)
         return values if self.within95 is not None else {k: v for k, v in values.items() if k != "within95"}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Rate":
-        """Read :meth:`to_dict`'s output back, from JSON too."""
+        """Restore a rate from :meth:`to_dict`, also after a round trip through JSON."""
         ends = (None if end is None else (end[0], end[1]) for end in (value["ci95"], value.get("within95")))
         ci95, within95 = ends
         return cls(value["rate"], ci95, value["n"], within95)
@@ -34,15 +34,15 @@ class Rate:
         if self.rate is None:
             return "not measured"
         if self.ci95 is None:
-            return f"{percent(self.rate)} in one take, which tells nothing of others"
+            return f"{percent(self.rate)} in one clip, which says nothing about others"
         return f"{percent(self.rate)} [{100 * self.ci95[0]:.1f}, {100 * self.ci95[1]:.1f}], n = {self.n}"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One rate less another, both shares, with its 95 % interval; ``n`` counts pairs, or the smaller of two samples.
+    """One rate minus another, as shares, with its 95 % interval; ``n`` counts pairs, or the smaller of two samples.
 
-    ``p_value`` is McNemar's exact one where pairs of equal weight were compared.
+    ``p_value`` is that of McNemar's exact test where pairs of equal weight were compared.
     """
 
     difference: float | None
@@ -51,23 +51,23 @@ class Difference:
     p_value: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Convert the difference to JSON values."""
         return asdict(self)
 
     @property
-    def told(self) -> bool:
-        """Whether the interval leaves zero out."""
+    def is_significant(self) -> bool:
+        """Tell whether the interval excludes zero."""
         return self.ci95 is not None and not self.ci95[0] <= 0 <= self.ci95[1]
 
     def __str__(self) -> str:
         if self.difference is None:
             return "not measured"
         if self.ci95 is None:
-            return f"{100 * self.difference:+.1f} points between two takes, which tell nothing of others"
+            return f"{100 * self.difference:+.1f} points between two clips, which say nothing about others"
         low, high = (100 * end for end in self.ci95)
         return f"{100 * self.difference:+.1f} points [{low:+.1f}, {high:+.1f}], n = {self.n}"
 
 
 def percent(share: float | None) -> str:
-    """``41.0 %``; a dash for None."""
+    """Format a share in [0, 1] such as ``41.0 %``; None becomes a dash."""
     return "–" if share is None else f"{100 * share:.1f} %"

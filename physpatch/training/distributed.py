@@ -1,7 +1,7 @@
-"""Several processes that train one patch, through Hugging Face Accelerate: ``accelerate launch`` or ``torchrun``.
+"""Training of one patch by several processes, with Hugging Face Accelerate: ``accelerate launch`` or ``torchrun``.
 
-Every process draws the same whole batch from the same seed and works on its own rows of it; the gradients are averaged, so
-each ends with the identical patch, and that is the patch of one process with the whole batch.
+Every process draws the same whole batch from the same seed and works on its own rows of it. The gradients are averaged, so
+all processes have the same patch, and it equals that of one process with the whole batch.
 """
 
 import atexit
@@ -17,7 +17,7 @@ from calibration.common.errors import InputError
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among ``count``; ``accelerator`` is Accelerate's, None for one alone."""
+    """This process, ``index``, among ``count``; ``accelerator`` is Accelerate's, or None for a single process."""
 
     index: int = 0
     count: int = 1
@@ -25,60 +25,62 @@ class Processes:
 
     @classmethod
     def alone(cls) -> "Processes":
-        """One process that shares with nobody."""
+        """Create a single process."""
         return cls()
 
     @classmethod
     def launched(cls, device: str) -> "Processes":
-        """Those that a launcher started, or this one alone; ``device`` is the command line's."""
+        """Join the processes that a launcher started, if any; ``device`` is the command line's."""
         if int(os.environ.get("WORLD_SIZE", "1")) < 2:
             return cls.alone()
         from accelerate import Accelerator
         from accelerate.utils import DistributedDataParallelKwargs
 
-        # A coarse-to-fine patch has grids that take no part yet.
+        # The finer grids of a coarse-to-fine patch have no gradient at first.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
         accelerator = Accelerator(cpu=device == "cpu" or not torch.cuda.is_available(), kwargs_handlers=[unused])
-        # Gloo's threads must end before the interpreter does, or now and then they abort the process as it ends.
+        # Gloo's threads must end before the interpreter does; otherwise they sometimes abort the process at its end.
         atexit.register(accelerator.end_training)
         return cls(accelerator.process_index, accelerator.num_processes, accelerator)
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """Tell whether this is the process that writes files and messages."""
         return self.index == 0
 
     @property
     def device(self) -> str | None:
-        """This process's own device, where it is one of several."""
+        """Return this process's device; None for a single process."""
         return None if self.accelerator is None else str(self.accelerator.device)
 
     def rows(self, batch: int) -> slice:
-        """This process's rows of a batch.
+        """Return this process's rows of a batch.
 
         Raises:
-            InputError: the batch cannot be shared evenly.
+            InputError: the batch cannot be divided evenly.
         """
         if batch % self.count:
-            raise InputError(f"a batch of {batch} cannot be shared evenly by {self.count} processes; change --batch")
+            raise InputError(
+                f"a batch of {batch} cannot be divided evenly among {self.count} processes; change --batch"
+            )
         share = batch // self.count
         return slice(self.index * share, (self.index + 1) * share)
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """The module with its gradients averaged over the processes; one without parameters to learn is left as it is."""
+        """Wrap a module to average its gradients over the processes; one without gradients is returned unchanged."""
         if self.accelerator is None or not any(p.requires_grad for p in module.parameters()):
             return module
         return self.accelerator.prepare(module)
 
     def backward(self, loss: Tensor) -> None:
-        """Backward pass of this process's loss."""
+        """Run the backward pass of this process's loss."""
         loss.backward() if self.accelerator is None else self.accelerator.backward(loss)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Values averaged over the processes, the same on each."""
+        """Average values over the processes; all receive the same result."""
         return values if self.accelerator is None else self.accelerator.reduce(values, reduction="mean")
 
     def wait(self) -> None:
-        """Go on only when all have come here."""
+        """Wait until all processes have reached this point."""
         if self.accelerator is not None:
             self.accelerator.wait_for_everyone()

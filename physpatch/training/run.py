@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 import physpatch
 from calibration.common.errors import InputError
 from calibration.common.files import atomic_path
-from physpatch.attack.placement import Placing, Region, object_class
+from physpatch.attack.placement import AttackRegion, Placement, object_class
 from physpatch.data.photographs import (
     UNLABELLED,
     Photo,
@@ -385,7 +385,7 @@ def _finish(
     save_evolution(folder / "evolution.mp4", trainer.history)
     save_eot_samples(folder / "eot.png", victim, held_out if len(held_out) else materials.train, patch, config)
     if results is not None:
-        scene = next(scenes(victim, held_out, Placing.of(config), config.eot, seed))
+        scene = next(scenes(victim, held_out, Placement.of(config), config.eot, seed))
         heat = HeatRecord.model_validate(save_pictures(folder, victim, scene, patch))
         results = results.changed(grad_cam=heat)
     record.changed(status="finished", results=results).save(folder / RUN_FILE)

@@ -1,4 +1,4 @@
-"""A run's patch measured again: on other photographs, on other models, behind defences."""
+"""Evaluation of a run's patch on other photographs, on other models and behind defences."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -31,26 +31,26 @@ def evaluate_run(
     progress: Progress = lambda name, done, total: None,
     say: Callable[[str], None] = print,
 ) -> dict[str, EvaluationRecord]:
-    """Measure a run's patch beside its controls at the same poses.
+    """Measure a run's patch, and its controls at the same poses.
 
     Args:
-        folder: of the run, or its ``patch.json``.
-        data: photographs, used whole; None for those that the run held out of its own.
-        models: names or files of the victims; none for the run's own.
-        weights: a file for the one model named.
-        trust: whether files of weights may run code.
-        eot: ranges of the poses; None for those that the run was trained with.
+        folder: the run's, or its ``patch.json``.
+        data: photographs, all of which are used; None for the held-out part of the run's own.
+        models: names or files of the victims; empty for the run's own model.
+        weights: a weights file for the one model given.
+        trust: whether weights files may run code.
+        eot: ranges of the poses; None for those of the run's training.
         defences: names, or ``all``; each victim is also measured behind them.
         device: for the victims.
         seed: of the poses.
-        progress: called with the victim's name, the batches measured and their total.
-        say: receives a line about what is loaded.
+        progress: called with the victim's name, the number of views measured and their total.
+        say: receives a line about the loaded model.
 
     Returns:
         The measurements by the victim's name; behind a defence also ``defence``, what it is worth and costs.
 
     Raises:
-        InputError: nothing to measure on, photographs that were learned from, or a model or defence that is not to be had.
+        InputError: nothing to measure on, photographs that were trained on, or an unavailable model or defence.
     """
     patch, config = Patch.load(folder), load_run_config(folder) or TrainConfig()
     measured_as = config if eot is None else config.changed(eot=eot)
@@ -60,16 +60,16 @@ def evaluate_run(
         victim = load_victim(name, weights=file, device=device, trust=trust, say=say)
         photographs = held_out_photographs(folder, config, data, victim)
         evaluations = {
-            one: measure_patch(
-                one,
+            variant: measure_patch(
+                variant,
                 photographs,
                 patch,
                 measured_as,
                 seed=seed,
                 poses=poses_for(photographs),
-                progress=partial(progress, one.name),
+                progress=partial(progress, variant.name),
             )
-            for one in (victim, *(defended(victim, defence) for defence in named_defences(defences, victim.task)))
+            for variant in (victim, *(defended(victim, defence) for defence in named_defences(defences, victim.task)))
         }
         bare = evaluations.pop(victim)
         results[name if victim.name in results else victim.name] = bare.to_record()

@@ -1,4 +1,4 @@
-"""Training as an iterator of step records."""
+"""The training loop, as an iterator of step records."""
 
 import math
 import time
@@ -27,15 +27,15 @@ from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
 
 _MOST_SNAPSHOTS = 150  # frames of the evolution video
-_TRIAL_SHARE = 0.15  # of the steps: how long each of several starts is tried
-_VALIDATION_EVERY = 5  # one photograph in so many is kept from training where starts compete
+_TRIAL_SHARE = 0.15  # of the steps: the length of a trial of one of several starts
+_VALIDATION_EVERY = 5  # with several starts, one photograph in this many is kept from training
 _VALIDATION_MOST = 64
 _VALIDATION_SEED_OFFSET = 2
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One training step. ``success`` is the share of the batch that was fooled, on training photographs."""
+    """One training step. ``success`` is the share of the batch, of training photographs, that fooled every victim."""
 
     step: int
     loss: float
@@ -45,12 +45,13 @@ class StepRecord:
 
 
 class Trainer:
-    """Iterate it to train; each step yields a :class:`StepRecord`, and :attr:`patch` is the patch so far.
+    """Training of a patch: iterate over it to train. Each step yields a :class:`StepRecord`; :attr:`patch` is the patch so far.
 
-    With ``config.optimisation.restarts`` above 1 that many starts are tried for a share of the steps each, and the best of
-    them on photographs kept apart goes on.
+    With ``config.optimisation.restarts`` above 1, that many starts are each tried for a share of the steps, and the one that
+    is best on separate photographs continues.
 
-    The same arguments give the same patch, bit for bit on the CPU, also through :meth:`state` and :meth:`restore`.
+    Equal arguments give the same patch, bit for bit on the CPU, also if training is interrupted and resumed with
+    :meth:`state` and :meth:`restore`.
     """
 
     def __init__(
@@ -63,19 +64,19 @@ class Trainer:
         others: Sequence[Victim] = (),
         processes: Processes | None = None,
     ) -> None:
-        """Prepare a run on squares at least as large as the victim's input.
+        """Prepare to train on photographs that are at least as large as the victim's input.
 
         Args:
-            victim: the network whose input size the photographs are composed at.
-            photographs: to train on.
-            config: what to do.
+            victim: the network whose input size the composites have.
+            photographs: the training photographs.
+            config: the settings of the run.
             target: class index on ``victim``, or None for untargeted.
-            others: further victims, fooled at the same time.
-            processes: those that share the batch; None for this one alone.
+            others: further victims, to fool at the same time.
+            processes: the processes that share the batch; None for this one alone.
 
         Raises:
             InputError: unknown technique or objective, photographs smaller than the network's input, a victim without the
-                target class, or a batch that the processes cannot share evenly.
+                target class, or a batch that cannot be divided evenly among the processes.
         """
         technique = TECHNIQUES.find(config.optimisation.technique)
         if technique.needs_several_victims and not others:
@@ -121,10 +122,10 @@ class Trainer:
                 drawn, moved = self._generator.get_state(), self._technique.state()
                 try:
                     record = self._advance()
-                except BaseException:  # a step cut short, by Ctrl-C say, is made again whole when the run goes on
+                except BaseException:  # a step that is cut short, such as by Ctrl-C, is repeated when the run resumes
                     self._generator.set_state(drawn)
                     self._technique.restore(moved)
-                    self._technique.zero_grad(set_to_none=True)  # or the next step would add to this one's
+                    self._technique.zero_grad(set_to_none=True)  # otherwise the next step would add to its gradient
                     raise
                 self.step = record.step
                 if (
@@ -138,28 +139,28 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
-        """Those asked for, and the heats of the starts that do not go on."""
+        """Return the number of all steps: those requested, and the trials of the starts that do not continue."""
         return self.config.optimisation.steps + self._restart_trial_steps * (self.config.optimisation.restarts - 1)
 
     @property
     def patch(self) -> Patch:
-        """The patch as it would be printed now."""
+        """Return the patch in its current state, rounded for printing."""
         return Patch(
             printable_cells(self._technique.cells()), describe_target(self.victim, self.target), {"step": self.step}
         )
 
     @property
     def term_names(self) -> tuple[str, ...]:
-        """Names of the loss terms, the keys of :attr:`StepRecord.terms`."""
+        """List the names of the loss terms, the keys of :attr:`StepRecord.terms`."""
         return self._attack_loss.term_names
 
     @property
     def history(self) -> list[Any]:
-        """Snapshots of the cells over the steps, (rows, columns, 3) uint8 each."""
+        """Return snapshots of the cells over the steps, (rows, columns, 3) uint8 each."""
         return list(self._history)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything needed to go on, as tensors."""
+        """Return everything needed to resume, as tensors."""
         kept = {f"technique.{k}": v for k, v in self._technique.state().items()}
         if self._leader:
             kept |= {f"leader.{k}": v for k, v in self._leader[1].items()}
@@ -171,7 +172,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Take up what :meth:`state` gave."""
+        """Resume from the result of :meth:`state`."""
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
@@ -188,7 +189,7 @@ class Trainer:
         return max(1, round(_TRIAL_SHARE * self.config.optimisation.steps))
 
     def _begin(self, number: int) -> None:
-        """Make the technique of one of the starts, and the attack around it."""
+        """Create the technique for one of the starts, and its loss."""
         config = self.config
         self._technique: Technique = TECHNIQUES[config.optimisation.technique](
             self._starts[number].to(self.victim.device),
@@ -211,7 +212,7 @@ class Trainer:
         self._shared = self._processes.wrap(self._attack_loss)
 
     def _end_restart_trial(self) -> None:
-        """Compare the start that has just been tried; after the last, go on with the best."""
+        """Compare the start that was just tried with the best; after the last trial, continue with the best."""
         if self.config.optimisation.restarts == 1:
             return
         loss = self._validation_loss()
@@ -239,7 +240,7 @@ class Trainer:
             return self._source.labels()
 
     def _advance(self) -> StepRecord:
-        """Draw a batch and move the cells; the step is counted by the caller, once all of it has happened."""
+        """Draw a batch and update the cells; the caller counts the step once it is complete."""
         started = time.perf_counter()
         images, chosen, objects = self._source.draw(self._generator, self._rows)
         labels = self._labels[chosen].to(images.device)
@@ -265,7 +266,7 @@ class Trainer:
     def _judge_candidates(
         self, technique: GradientFree, images: Tensor, labels: Tensor, params: Any, objects: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Each candidate on the same batch, so that they differ by nothing else; what is reported is their mean."""
+        """Evaluate all candidates on the same batch, so that only they differ, and return the means over them."""
         judged = [self._attack_loss(images, labels, params, cells, objects) for cells in technique.candidates()]
         terms = torch.stack([terms for terms, _ in judged])
         losses = self._processes.mean(terms.sum(dim=1))
@@ -281,35 +282,35 @@ class Trainer:
 
 
 def target_on(victim: Victim, first: Victim, target: int | None) -> int | None:
-    """The class that ``target`` of the first victim is on another.
+    """Find the class of ``victim`` that corresponds to ``target`` of the first victim.
 
     Raises:
-        InputError: it has no such class.
+        InputError: ``victim`` has no such class.
     """
     if target is None or victim is first:
         return target
     index = victim.target_index(describe_target(first, target) or {})
     if index is None:
         raise InputError(
-            f"{victim.name} has no class {first.categories[target]!r}; choose a target that all models know"
+            f"{victim.name} has no class {first.categories[target]!r}; choose a target that all models have"
         )
     return index
 
 
 def _kept_apart(photographs: Photographs) -> tuple[Photographs, Photographs]:
-    """Training and validation photographs, interleaved.
+    """Split photographs into those for training and for validation, interleaved.
 
     Raises:
-        InputError: too few to spare any.
+        InputError: too few photographs.
     """
     if len(photographs) < _VALIDATION_EVERY:
         raise InputError(
-            f"restarts need {_VALIDATION_EVERY} training photographs or more, to compare the starts on some"
+            f"restarts need at least {_VALIDATION_EVERY} training photographs, because some are kept to compare the starts on"
         )
     kept = torch.arange(len(photographs)) % _VALIDATION_EVERY == 0
     return photographs.subset(~kept), photographs.subset(kept)
 
 
 def describe_target(victim: Victim, target: int | None) -> dict[str, Any] | None:
-    """A target as the patch file records it."""
+    """Describe a target in the form of the patch file."""
     return None if target is None else {"index": target, "name": victim.categories[target]}

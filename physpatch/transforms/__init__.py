@@ -1,7 +1,7 @@
-"""Expectation over transformation (Athalye et al. 2018, section 2), a transform a module.
+"""The transforms of expectation over transformation (Athalye et al. 2018, section 2), one per module.
 
-A transform is one class here, or a class behind an entry point ``physpatch.transforms``: its ranges by preset, their limits
-and neutral values, how it is sampled, and what it does. Nothing here loads torch before something is drawn.
+A transform is a class here, or behind an entry point ``physpatch.transforms``. It declares its ranges by preset, their limits
+and neutral values, how it is sampled and how it is applied. Nothing here loads torch until something is drawn.
 """
 
 from collections.abc import Mapping
@@ -48,17 +48,17 @@ Stage = TypeVar("Stage", bound=Transform)
 
 @cache
 def all_transforms() -> tuple[Transform, ...]:
-    """Give one of each transform, in the order of their ranks."""
+    """Create one of each transform, in the order of their ranks."""
     return tuple(sorted((transform() for transform in TRANSFORMS.values()), key=lambda transform: transform.rank))
 
 
 @cache
 def transforms_of(stage: type[Stage]) -> tuple[Stage, ...]:
-    """Give those that act at a stage, in the order of their ranks."""
+    """Select the transforms that act at a stage, in the order of their ranks."""
     return tuple(transform for transform in all_transforms() if isinstance(transform, stage))
 
 
 @cache
 def parameters() -> Mapping[str, Parameter]:
-    """Give every range that a configuration has, by its name."""
-    return {name: one for transform in all_transforms() for name, one in transform.parameters.items()}
+    """Return every parameter of the transforms, by name."""
+    return {name: parameter for kind in all_transforms() for name, parameter in kind.parameters.items()}

@@ -1,4 +1,4 @@
-"""What every transform of the expectation over transformation offers. Torch-free: settings are read without it."""
+"""The interface of transforms for expectation over transformation. Torch-free, so that settings are read without it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -20,9 +20,9 @@ class Parameter:
     """A number that is drawn uniformly from a range.
 
     Attributes:
-        neutral: at which nothing is transformed.
-        limits: least and most that a range may reach.
-        presets: the range of each of :data:`PRESETS`; of one that is not named, the neutral value alone.
+        neutral: the value that changes nothing.
+        limits: the lowest and highest value that a range may include.
+        presets: ranges by the names in :data:`PRESETS`; a missing one contains only the neutral value.
     """
 
     neutral: float
@@ -30,26 +30,26 @@ class Parameter:
     presets: Mapping[str, Range]
 
     def preset(self, name: str) -> Range:
-        """Look up the range of a preset."""
+        """Return the range of a preset."""
         return self.presets.get(name, (self.neutral, self.neutral))
 
     def clipped(self, low: float, high: float) -> Range:
-        """Bring the ends of a range within the limits."""
+        """Clip the ends of a range to the limits."""
         least, most = self.limits
         return min(max(low, least), most), min(max(high, least), most)
 
 
 class Draw(Protocol):
-    """Draws numbers for a batch of B images from one seeded generator."""
+    """Random numbers for a batch of B images from a seeded generator."""
 
-    lights: int  # how many measured lights there are
+    lights: int  # number of measured lights
 
     def uniform(self, bounds: Range, *shape: int) -> "Tensor":
         """Draw (B, *shape) numbers uniformly."""
         ...
 
     def uniform_if_wide(self, bounds: Range) -> "Tensor":
-        """Draw (B,) numbers; where the range is one value, draw none and repeat it."""
+        """Draw (B,) numbers uniformly; for a range of a single value, repeat it without drawing."""
         ...
 
     def full(self, value: float) -> "Tensor":
@@ -58,7 +58,7 @@ class Draw(Protocol):
 
 
 class Params(Protocol):
-    """One draw for a batch of B images: tensors with a row an image, by name."""
+    """One draw for a batch of B images: tensors with a row per image, by name."""
 
     prints: tuple[ColourMap, ...]
 
@@ -66,17 +66,17 @@ class Params(Protocol):
 
 
 class Transform(ABC):
-    """What happens to a patch between its cells and a picture. Its numbers are sampled first and applied second.
+    """A change of the patch between its cells and the picture. Its parameters are sampled first and applied later.
 
-    What it derives from says at which stage it acts: :class:`CellTransform`, :class:`LightTransform`,
-    :class:`SurfaceTransform` or :class:`PictureTransform`. The camera's own geometry, lens, sensor and code, which
-    ``physpatch.rendering.compositing`` knows by name, derive from this class.
+    The base class determines the stage: :class:`CellTransform`, :class:`LightTransform`, :class:`SurfaceTransform` or
+    :class:`PictureTransform`. The camera's geometry, lens, sensor and JPEG, which ``physpatch.rendering.compositing`` applies
+    by name, derive from this class directly.
 
     Attributes:
         name: of the transform.
         summary: one line.
-        rank: the order in which transforms are sampled, and applied within a stage; ours have 10 to 170.
-        parameters: the ranges that it has in a configuration, by their names there.
+        rank: the order in which transforms are sampled, and applied within a stage; those of physpatch have 10 to 170.
+        parameters: its ranges in a configuration, by their names there.
     """
 
     name: ClassVar[str]
@@ -85,36 +85,36 @@ class Transform(ABC):
     parameters: ClassVar[Mapping[str, Parameter]]
 
     def sample(self, ranges: Mapping[str, Range], draw: Draw) -> "dict[str, Tensor]":
-        """Draw the numbers of a batch by the ranges of :attr:`parameters`.
+        """Draw the parameters of a batch from the ranges of :attr:`parameters`.
 
         Returns:
-            Tensors (B, ...) by names of their own; as a rule a parameter's number has its name.
+            Tensors (B, ...) by name, usually that of the parameter.
         """
         return {name: draw.uniform_if_wide(ranges[name]) for name in self.parameters}
 
     def is_idle(self, params: Params) -> bool:
-        """Tell whether nothing would change for any image of the batch, so that it need not be applied."""
+        """Tell whether the transform would change no image of the batch, so that it need not be applied."""
         return all(bool((params[name] == parameter.neutral).all()) for name, parameter in self.parameters.items())
 
 
 class CellTransform(Transform):
-    """Changes the cells' colours as they are printed."""
+    """A change of the cells' colours in print."""
 
     @abstractmethod
     def apply(self, cells: "Tensor", params: Params) -> "Tensor":
-        """Change cells ([B,] 3, rows, columns), sRGB in [0, 1]; give back (B, 3, rows, columns) or the shape that came."""
+        """Change cells ([B,] 3, rows, columns), sRGB in [0, 1]; return (B, 3, rows, columns) or the input's shape."""
 
 
 class LightTransform(Transform):
-    """Changes the colour or strength of the light on the whole patch."""
+    """A change of the colour or strength of the light on the whole patch."""
 
     @abstractmethod
     def factors(self, params: Params) -> "Tensor":
-        """Give factors (B, 3) on red, green and blue in linear light."""
+        """Compute factors (B, 3) on red, green and blue in linear light."""
 
 
 class SurfaceTransform(Transform):
-    """Changes the lit patch from place to place."""
+    """A change of the lit patch that varies over its surface."""
 
     @abstractmethod
     def apply(self, light: "Tensor", x: "Tensor", y: "Tensor", params: Params) -> "Tensor":
@@ -122,8 +122,8 @@ class SurfaceTransform(Transform):
 
 
 class PictureTransform(Transform):
-    """Changes the picture around the patch, as the camera has developed it and before it is coded."""
+    """A change of the picture around the patch, after the camera's tone curve and before JPEG."""
 
     @abstractmethod
     def apply(self, picture: "Tensor", coverage: "Tensor", params: Params) -> "Tensor":
-        """Change sRGB (B, 3, h, w) in [0, 1]; ``coverage`` (B, 1, h, w) in [0, 1] tells where the patch is."""
+        """Change pictures (B, 3, h, w), sRGB in [0, 1]; ``coverage`` (B, 1, h, w) in [0, 1] is the opacity of the patch."""

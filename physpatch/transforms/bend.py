@@ -1,4 +1,4 @@
-"""Paper that does not lie flat."""
+"""The bend of the paper."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-LATTICE_POINTS = 9  # of the 3×3 lattice that is displaced
+LATTICE_POINTS = 9  # of the displaced 3×3 lattice
 
 
 class Bend(Transform):
     """A thin plate spline through the displaced points of a 3×3 lattice; ``kernels.lens.bend`` applies it.
 
-    Draws ``bend`` (B,), the largest displacement as a share of the patch side, and ``bend_shape`` (B, 9, 2) in [-1, 1], which
-    way each point is drawn.
+    Draws ``bend`` (B,), the largest displacement as a share of the patch side, and ``bend_shape`` (B, 9, 2) in [-1, 1], the
+    displacements of the points relative to it.
     """
 
     name: ClassVar[str] = "bend"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Blur(Transform):
-    """Defocus and motion blur in one kernel; ``kernels.lens.blur_kernels`` makes it.
+    """Defocus and motion blur in one kernel, computed by ``kernels.lens.blur_kernels``.
 
     Draws ``blur_px`` and ``motion_px`` (B,) in pixels of the image, and ``motion_angle`` (B,) radians.
     """

@@ -1,4 +1,4 @@
-"""A lamp's reflection on the paper."""
+"""The reflection of a lamp on the paper."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 class Glare(SurfaceTransform):
-    """A soft reflection, white whatever is printed there.
+    """A soft white reflection, independent of the printed colours.
 
-    Draws ``glare`` (B,), the light that it adds as a share of white; ``glare_place`` (B, 2) in patch sides from the centre;
+    Draws ``glare`` (B,), the added light as a share of white; ``glare_place`` (B, 2) in patch sides from the centre;
     ``glare_size`` (B,), its standard deviation in patch sides.
     """
 

@@ -1,4 +1,4 @@
-"""How much light falls on the patch, and of which colour."""
+"""The strength and colour of the light on the patch."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -47,14 +47,14 @@ class Temperature(LightTransform):
 
 
 class Tint(LightTransform):
-    """A factor on green: lamps off the black body's colours, and cameras. Draws ``tint`` (B,)."""
+    """A factor on green, from lamps whose colour is not a black body's and from cameras. Draws ``tint`` (B,)."""
 
     name: ClassVar[str] = "tint"
-    summary: ClassVar[str] = "white balance as a factor on green, across the temperature"
-    rank: ClassVar[int] = 170  # the last, as it came last: runs from before it draw what they drew
+    summary: ClassVar[str] = "white balance as a factor on green, independent of the temperature"
+    rank: ClassVar[int] = 170  # the last one, because it was added last: earlier runs still draw the same numbers
     parameters: ClassVar[dict[str, Parameter]] = {
-        # Half of what is below in the desk's, as a camera's white balance takes some of it back. Outdoor, white lamps may be
-        # 0.006 off the black body in CIE 1960 (u, v), ANSI C78.377.
+        # Outdoor: white lamps may deviate by 0.006 from the black body in CIE 1960 (u, v), ANSI C78.377. The desk's range is
+        # half of that, because a camera's white balance compensates for part of it.
         "tint": Parameter(1.0, (0.5, 2.0), {"mild": (0.98, 1.02), "desk": (0.95, 1.05), "outdoor": (0.9, 1.11)})
     }
 

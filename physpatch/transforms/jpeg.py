@@ -1,4 +1,4 @@
-"""The camera's JPEG."""
+"""The camera's JPEG compression."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Jpeg(Transform):
-    """Coding and decoding; ``kernels.jpeg.compress`` does it. Draws ``jpeg`` (B,), libjpeg's quality."""
+    """Compression and decompression by ``kernels.jpeg.compress``. Draws ``jpeg`` (B,), libjpeg's quality."""
 
     name: ClassVar[str] = "jpeg"
     summary: ClassVar[str] = "libjpeg's quality, 1 to 100; 100 is no JPEG"

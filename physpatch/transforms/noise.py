@@ -1,4 +1,4 @@
-"""The sensor's noise."""
+"""The noise of the sensor."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class Noise(Transform):
-    """Noise that grows with the root of the light; compositing lays it on the patch alone.
+    """Noise that grows with the root of the light; compositing applies it to the patch alone.
 
     Draws ``noise`` (B,), its standard deviation where the image is white, as a share of white's light, and ``grain_place``
-    (B, 2) in [0, 1], which part of the step's grain the image gets.
+    (B, 2) in [0, 1], the position of the image in the grain of the step.
     """
 
     name: ClassVar[str] = "noise"

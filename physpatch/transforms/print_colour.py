@@ -1,4 +1,4 @@
-"""What a measured printer and camera make of the cells' colours."""
+"""The colours of the cells in print, as measured for a printer and a camera."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 class PrintColour(CellTransform):
-    """One of the measured colour maps, by the light that an image is under.
+    """One of the measured colour maps, depending on the light in an image.
 
-    Draws ``light`` (B,) in [0, 1): under which of the measured lights the print is seen; 0 where one or none was measured. It
-    has no range: the maps themselves, ``EotConfig.prints``, say what happens.
+    Draws ``light`` (B,) in [0, 1), which selects one of the measured lights; 0 where one or none was measured. It has no
+    range: the colour maps, ``EotConfig.prints``, define the transform.
     """
 
     name: ClassVar[str] = "print-colour"
-    summary: ClassVar[str] = "the colours that a measured printer and camera make of the cells', a map for each light"
+    summary: ClassVar[str] = "the cells' colours as measured for a printer and a camera, with a map for each light"
     rank: ClassVar[int] = 160
     parameters: ClassVar[dict[str, Parameter]] = {}
 

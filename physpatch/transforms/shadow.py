@@ -15,9 +15,9 @@ _CIRCLE = (0.0, 2 * math.pi)
 
 
 class Shadow(SurfaceTransform):
-    """A half plane in shadow with a soft edge.
+    """A shadow over half of the plane, with a soft edge.
 
-    Draws ``shadow`` (B,), its depth, 0 being none and 1 black; ``shadow_angle`` (B,) radians; ``shadow_offset`` (B,) in patch
+    Draws ``shadow`` (B,), its depth, from 0 (none) to 1 (black); ``shadow_angle`` (B,) radians; ``shadow_offset`` (B,) in patch
     sides from the centre.
     """
 

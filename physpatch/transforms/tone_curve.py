@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class ToneCurve(Transform):
-    """An exponent on sRGB values; ``kernels.tone_curve.develop`` applies it. Draws ``gamma`` (B,)."""
+    """An exponent on sRGB values, applied by ``kernels.tone_curve.develop``. Draws ``gamma`` (B,)."""
 
     name: ClassVar[str] = "tone"
     summary: ClassVar[str] = "gamma, the exponent of the tone curve on the patch, on sRGB values"

@@ -1,4 +1,4 @@
-"""From where the patch is seen."""
+"""The camera's view of the patch."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 class View(Transform):
-    """Rotation, tilt and distance, through a pinhole camera.
+    """Rotation, tilt and distance before a pinhole camera, applied by ``physpatch.rendering.eot.patch_corners``.
 
-    ``physpatch.rendering.eot.patch_corners`` projects it. Draws ``roll_deg``, ``yaw_deg``, ``pitch_deg``, ``scale``: (B,).
+    Draws ``roll_deg``, ``yaw_deg``, ``pitch_deg``, ``scale``: (B,).
     """
 
     name: ClassVar[str] = "view"
@@ -37,4 +37,4 @@ class View(Transform):
         }
 
     def is_idle(self, params: Params) -> bool:
-        return False  # also what is seen straight on has to be put somewhere
+        return False  # a frontal view needs a projection, too

@@ -77,8 +77,8 @@ def test_detectors_are_measured_on_their_objects(few_views: int, tmp_path: Path)
         ({"techniques": ("adm",)}, "unknown technique 'adm'"),
         ({"techniques": ("ensemble",)}, "needs several models"),
         ({"grids": ("10",)}, "10"),
-        ({"areas": (0.1, 0.1)}, "each of its areas once, got 0.1, 0.1"),
-        ({"targets": ()}, "each of its targets once, got none"),
+        ({"areas": (0.1, 0.1)}, "one or more distinct areas, got 0.1, 0.1"),
+        ({"targets": ()}, "one or more distinct targets, got none"),
     ],
 )
 def test_senseless_plans_are_refused(axes, words) -> None:
@@ -110,7 +110,7 @@ def test_an_interrupted_bench_does_only_what_is_missing(measured, monkeypatch) -
     lost.unlink()
     said: list[str] = []
     assert run_bench(PLAN, folder, say=said.append) == rows
-    assert done == ["none"] and said[0] == "1 of 2 cells are done already"
+    assert done == ["none"] and said[0] == "1 of 2 cells are already done"
 
 
 def test_the_report_holds_every_row_with_intervals_and_a_sentence(measured) -> None:
@@ -118,10 +118,10 @@ def test_the_report_holds_every_row_with_intervals_and_a_sentence(measured) -> N
     save_bench_report(folder, rows)
     text = (folder / "table.md").read_text(encoding="utf-8")
     assert text.count("| pgd | efficientnet_lite0 | 3x3 | 15 % | digital clock |") == 2  # effect and heat; no transfer
-    assert text.count(": takes") + text.count(": does") == 2
+    assert text.count(": costs") + text.count(": does") == 2
     assert (
         "| target first | of all views | made wrong | of all views |" in text
-        and "Target first* and *made wrong* are of" in text
+        and "Target first* and *made wrong* count the views" in text
     )
     with open(folder / "table.csv", newline="", encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
@@ -163,10 +163,10 @@ def test_heat_is_printed_with_its_intervals_and_what_an_older_row_lacks_is_left_
         line[2:-2].split(" | ") for line in text.split("### Heat")[1].splitlines() if line.startswith("| ")
     )
     old, new, empty = (dict(zip(headings, line, strict=True)) for line in lines)
-    assert old["heat in patch"] == "43.0 %" and old["like the target's heat"] == "+0.21"
+    assert old["heat in patch"] == "43.0 %" and old["similarity to target's heat"] == "+0.21"
     assert old["clean picture's"] == "-0.04" and old["hottest in patch"] == old["where reached"] == ""
     assert new["heat in patch"] == "43.0 % [38.0, 48.0]" and new["hottest in patch"] == "95.0 % [77.0, 99.0]"
-    assert new["like the target's heat"] == "+0.21 [+0.03, +0.39]" and new["where reached"] == "+0.25"
+    assert new["similarity to target's heat"] == "+0.21 [+0.03, +0.39]" and new["where reached"] == "+0.25"
     assert new["n reached"] == "19" and new["n missed"] == "0" and new["where missed"] == ""
     assert new["deletion by heat"] == "0.01" and new["in random order"] == "0.29"
     assert "".join(list(empty.values())[5:]) == "0"  # after what names the row, n alone
@@ -196,8 +196,8 @@ def test_conclusions_tell_an_attack_from_occlusion(measured) -> None:
         return row.changed(measured={"efficientnet_lite0": changed, "other": changed})
 
     strong = conclusion(with_effect((0.6, 0.5, 0.7)))
-    assert "takes 40 points of accuracy beyond" in strong and "on networks it never saw, 40 points" in strong
-    assert "no harm that could be told from random colours" in conclusion(with_effect((0.3, 0.2, 0.4)))
+    assert "costs 40 points of accuracy more" in strong and "on networks it was not trained on, 40 points" in strong
+    assert "does not differ significantly from random colours" in conclusion(with_effect((0.3, 0.2, 0.4)))
     assert "less harm than random" in conclusion(with_effect((0.05, 0.02, 0.1)))
 
 
@@ -234,9 +234,9 @@ def test_one_leads_only_where_five_seeds_say_so(measured, tmp_path) -> None:
     assert [len(group) for group in groups] == [5, 5, 5]
     first, second, third = leading(groups)
     assert first.startswith("pgd leads adam: +21.2 points [") and "over 5 seeds" in first
-    assert second.startswith("pgd and static cannot be told apart") and third.startswith("static leads adam")
-    assert leading(grouped(pgd[:4] + adam[:4])) == ["pgd and adam: not told by 4 training seeds."]
-    assert leading(grouped([pgd[0], adam[0]])) == ["pgd and adam: not told by 1 training seed."]
+    assert second.startswith("pgd and static do not differ significantly") and third.startswith("static leads adam")
+    assert leading(grouped(pgd[:4] + adam[:4])) == ["pgd and adam: undecided by 4 training seeds; 5 are needed."]
+    assert leading(grouped([pgd[0], adam[0]])) == ["pgd and adam: undecided by 1 training seed; 5 are needed."]
     save_bench_report(tmp_path, [*pgd, *adam])
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "| 5 | 55.2 % ± 4.0 (50.0 to 60.0) |" in text and "### Which one leads" in text and "pgd leads adam" in text

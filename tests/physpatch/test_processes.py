@@ -123,5 +123,5 @@ def test_the_command_line_under_a_launcher_writes_once(tmp_path: Path) -> None:
 
 def test_a_batch_must_be_shared_evenly() -> None:
     assert Processes(1, 2).rows(8) == slice(4, 8) and Processes.alone().rows(7) == slice(0, 7)
-    with pytest.raises(InputError, match="a batch of 7 cannot be shared evenly by 2 processes; change --batch"):
+    with pytest.raises(InputError, match="a batch of 7 cannot be divided evenly among 2 processes; change --batch"):
         Processes(0, 2).rows(7)

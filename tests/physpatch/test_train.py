@@ -154,7 +154,7 @@ def test_auto_target_wins_a_race_of_trainings(tiny_victim, photographs) -> None:
     assert {tried["class"] for tried in choice.tried} == set(CATEGORIES)
     assert {tried["origin"] for tried in choice.tried} == {"favoured by random patches"}
     assert "among 4 classes" in choice.how and "favoured by random patches" in choice.how
-    assert said[0] == "target auto: 4 classes race, 0 of them from a list of mosaic-like ones made by hand"
+    assert said[0] == "target auto: 4 classes race, 0 of them from a hand-made list of mosaic-like classes"
     again = resolve_target("auto", tiny_victim, photographs, CONFIG)
     assert again == choice
 
@@ -195,7 +195,7 @@ def test_guards(tiny_victim, photographs) -> None:
         Trainer(tiny_victim, photographs, CONFIG.changed(technique="ensemble"))
     with pytest.raises(InputError, match="unknown objective 'margn'; did you mean 'margin'"):
         Trainer(tiny_victim, photographs, CONFIG.changed(objective="margn"))
-    with pytest.raises(InputError, match="restarts need 5 training photographs or more"):
+    with pytest.raises(InputError, match="restarts need at least 5 training photographs"):
         Trainer(tiny_victim, colour_photographs(4, 36), CONFIG.changed(restarts=2))
     stranger = replace(tiny_victim, name="stranger", categories=("w", "x", "y", "z"))
     with pytest.raises(InputError, match="stranger has no class 'blue thing'"):

@@ -1,8 +1,8 @@
-"""Rendered scenes with road signs: what the embedded detector learns from and is tested on.
+"""Rendered scenes with road signs, for training and testing the embedded detector.
 
-Signs are drawn by ``calibration.sheet.road_signs`` and seen through physpatch's own camera model, in photographs. Half of
-them carry a sticker, plain or of random cells, since a sign must be found with a harmless control on it; a quarter is
-printed on a sheet with markers around; and there are things of the same colours that are no signs.
+Signs are drawn by ``calibration.sheet.road_signs`` and rendered into photographs by physpatch's camera model. Half of them
+carry a sticker, plain or of random cells, because a sign must be detected with a harmless control on it. A quarter are
+printed on a sheet with markers. There are also objects in the same colours that are not signs.
 """
 
 from collections.abc import Sequence
@@ -33,39 +33,34 @@ VIEW = EotConfig(
     blur_px=(0.0, 1.3),
     motion_px=(0.0, 2.5),
     temperature=(0.85, 1.18),
-    tint=(1.0, 1.0),  # as the embedded detector was trained
+    tint=(1.0, 1.0),  # as in the training of the embedded detector
     noise=(0.0, 0.05),
     gamma=(0.8, 1.25),
     jpeg=(40.0, 99.0),
 )
 _TEXELS = 96
-_GROUPS_PX = (
-    40.0,
-    110.0,
-)  # scenes with things of about one size are rendered together, in windows no larger than that needs
+_GROUPS_PX = (40.0, 110.0)  # scenes are rendered in groups of objects of similar size, in windows that fit them
 _SIZES_PX = (13.0, 0.95)  # the smallest side, and the largest as a share of the picture
-_STICKER, _SHEET, _NO_SIGN = 0.5, 0.25, 0.25  # how often
+_STICKER, _SHEET, _NO_SIGN = 0.5, 0.25, 0.25  # probabilities
 _STICKER_SIDE = (0.15, 0.5)  # of the sign's
-_CENTRAL, _OFF_CENTRE = (
-    0.5,
-    0.1,
-)  # how often a sticker lies about the middle, and how far from it, as a share of the sign
-_ON_SHEET = 0.62  # the sign's side, of the sheet's
-_LEAST_ROOM = 0.1  # of a box that may lie under another
+# Probability that a sticker lies near the sign's centre, and its distance from there, as a share of the sign.
+_CENTRAL, _OFF_CENTRE = 0.5, 0.1
+_ON_SHEET = 0.62  # the sign's side as a share of the sheet's
+_MOST_HIDDEN = 0.1  # share of a box that may be hidden by another
 _SHADES = (RED, WHITE, BLACK, BLUE, (230, 190, 20), (30, 120, 50), (128, 128, 128))
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What a scene shows: class indices (N,) and boxes (N, 4), left, top, right, bottom in pixels."""
+    """The signs in a scene: class indices (N,) and boxes (N, 4), left, top, right, bottom in pixels."""
 
     classes: Tensor
     boxes: Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class _Thing:
-    """Something to place: texels (T, T, 4) RGBA in [0, 1], a sign's class or -1, and its outline (N, 2) in the unit square."""
+class _Object:
+    """An object to place: texels (T, T, 4) RGBA in [0, 1], a sign's class or -1, its outline (N, 2) in the unit square."""
 
     texels: NDArray[np.float32]
     index: int
@@ -73,21 +68,21 @@ class _Thing:
 
 
 class SceneMaker:
-    """Makes batches of scenes, the same for the same seed."""
+    """Render batches of scenes, reproducibly by seed."""
 
     def __init__(self, photographs: Sequence[NDArray[np.uint8]], seed: int) -> None:
-        """``photographs`` (H, W, 3) RGB, at least some of them larger than the scenes wanted."""
+        """Prepare to render into photographs (H, W, 3), RGB; some should be larger than the scenes."""
         self._photographs = photographs
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
         kinds = {name: [maker()] for name, maker in SIGNS.items()}
         kinds["speed limit"] = [speed_limit(number) for number in SPEEDS]
         self._signs = [
-            [(one.draw(_TEXELS), np.concatenate(one.shapes[0].polygons)) for one in kind] for kind in kinds.values()
+            [(sign.draw(_TEXELS), np.concatenate(sign.shapes[0].polygons)) for sign in kind] for kind in kinds.values()
         ]
 
     def batch(self, count: int, size: int, most: int = 4) -> tuple[Tensor, list[Truth]]:
-        """``count`` scenes (count, 3, size, size) sRGB in [0, 1], and what they show; up to ``most`` things in each."""
+        """Render scenes (count, 3, size, size), sRGB in [0, 1], with up to ``most`` objects each; also return their signs."""
         images = torch.from_numpy(np.stack([self._background(size) for _ in range(count)])).permute(0, 3, 1, 2) / 255
         wanted = self._rng.integers(0, most + 1, count)
         taken: list[list[NDArray[np.float64]]] = [[] for _ in range(count)]
@@ -106,13 +101,13 @@ class SceneMaker:
     def _placed(
         self, images: Tensor, rows: NDArray[np.int64], taken: list[list[NDArray[np.float64]]], classes: list[list[int]]
     ) -> Tensor:
-        """One thing more in each image, where there is room for it."""
+        """Place another object in each image that has room for it."""
         count, size = len(images), images.shape[-1]
-        things = [self._thing() for _ in range(count)]
+        objects = [self._object() for _ in range(count)]
         drawn = sample(VIEW, count, self._generator)
-        # small ones are as many as large ones, octave by octave
+        # uniform in the logarithm, so that small objects are as frequent as large ones
         least, largest = np.log(_SIZES_PX[0]), np.log(_SIZES_PX[1] * size)
-        sides = np.exp(self._rng.uniform(least, largest, count)) / np.where([t.index >= 0 for t in things], 1, 1.5)
+        sides = np.exp(self._rng.uniform(least, largest, count)) / np.where([o.index >= 0 for o in objects], 1, 1.5)
         side = float(np.median(sides))
         drawn = drawn.changed(scale=torch.from_numpy(sides / side).float())
         drawn = drawn.changed(blur_px=drawn.blur_px * torch.from_numpy(np.clip(sides / 40, 0.4, 1)).float())
@@ -122,20 +117,20 @@ class SceneMaker:
             to_image = cv2.getPerspectiveTransform(
                 np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32), corners[i].numpy() + 0.5
             )
-            at = cv2.perspectiveTransform(things[i].outline[None], to_image)[0]
-            box = np.concatenate([at.min(axis=0), at.max(axis=0)])
+            outline = cv2.perspectiveTransform(objects[i].outline[None], to_image)[0]
+            box = np.concatenate([outline.min(axis=0), outline.max(axis=0)])
             whole = corners[i].numpy() + 0.5
             covered = np.concatenate([whole.min(axis=0), whole.max(axis=0)])
-            if all(_hidden(other, covered) < _LEAST_ROOM for other in taken[row]):
+            if all(_hidden(earlier, covered) < _MOST_HIDDEN for earlier in taken[row]):
                 free.append(i)
                 taken[row].append(box)
-                classes[row].append(things[i].index)
+                classes[row].append(objects[i].index)
         images = images.clone()
         for least, most in zip((0.0, *_GROUPS_PX), (*_GROUPS_PX, np.inf), strict=True):
             alike = [i for i in free if least <= sides[i] < most]
             if not alike:
                 continue
-            texels = torch.from_numpy(np.stack([things[i].texels for i in alike])).permute(0, 3, 1, 2)
+            texels = torch.from_numpy(np.stack([objects[i].texels for i in alike])).permute(0, 3, 1, 2)
             group = float(np.median(sides[alike]))
             chosen = drawn.part(torch.tensor(alike))
             chosen = chosen.changed(scale=chosen.scale * side / group)
@@ -154,9 +149,9 @@ class SceneMaker:
         way = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
         return np.asarray(cv2.resize(np.ascontiguousarray(cut), (size, size), interpolation=way))
 
-    def _thing(self) -> _Thing:
+    def _object(self) -> _Object:
         if self._rng.random() < _NO_SIGN:
-            return _Thing(self._no_sign(), -1, np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]))
+            return _Object(self._no_sign(), -1, np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]))
         index = int(self._rng.integers(len(self._signs)))
         texels, outline = self._signs[index][self._rng.integers(len(self._signs[index]))]
         if self._rng.random() < _STICKER:
@@ -164,7 +159,7 @@ class SceneMaker:
         if self._rng.random() < _SHEET:
             margin = (1 - _ON_SHEET) / 2
             texels, outline = self._on_sheet(texels, margin), margin + _ON_SHEET * outline
-        return _Thing((texels / 255).astype(np.float32), index, outline)
+        return _Object((texels / 255).astype(np.float32), index, outline)
 
     def _with_sticker(self, texels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         side = round(_TEXELS * self._rng.uniform(*_STICKER_SIDE))
@@ -177,7 +172,7 @@ class SceneMaker:
         return covered
 
     def _cells(self, side: int) -> NDArray[np.uint8]:
-        """(side, side, 3): grey, plain, or cells of random colours."""
+        """Draw a sticker (side, side, 3): grey, plain, or cells of random colours."""
         kind = self._rng.random()
         if kind < 0.4:
             return np.full((side, side, 3), self._rng.integers(90, 165), np.uint8)
@@ -188,14 +183,14 @@ class SceneMaker:
         return np.asarray(cv2.resize(cells, (side, side), interpolation=cv2.INTER_NEAREST))
 
     def _on_sheet(self, texels: NDArray[np.uint8], margin: float) -> NDArray[np.uint8]:
-        """White paper with markers in its corners and the sign in its middle."""
+        """Draw a white sheet with markers in its corners and the sign in its centre."""
         sheet = np.full((_TEXELS, _TEXELS, 4), 250, np.uint8)
         sheet[..., 3] = 255
         side, first = round(_TEXELS * _ON_SHEET), round(_TEXELS * margin)
         small = cv2.resize(texels, (side, side), interpolation=cv2.INTER_AREA)
-        there = small[..., 3:] / 255
+        opacity = small[..., 3:] / 255
         middle = sheet[first : first + side, first : first + side, :3]
-        middle[:] = (there * small[..., :3] + (1 - there) * middle).round()
+        middle[:] = (opacity * small[..., :3] + (1 - opacity) * middle).round()
         dictionary = cv2.aruco.getPredefinedDictionary(ARUCO_DICTIONARY)
         mark = round(_TEXELS * margin * 0.75)
         edge = round(_TEXELS * margin * 0.12)
@@ -207,7 +202,7 @@ class SceneMaker:
         return sheet
 
     def _no_sign(self) -> NDArray[np.float32]:
-        """A polygon, a disc or a square of a sign's colours, or a sheet of cells."""
+        """Draw a polygon, a disc or a square in the colours of signs, or a sheet of cells."""
         texels = np.zeros((_TEXELS, _TEXELS, 4), np.uint8)
         kind = self._rng.integers(4)
         middle, reach = _TEXELS // 2, _TEXELS // 2 - 1
@@ -216,7 +211,7 @@ class SceneMaker:
             texels[..., :3], texels[..., 3] = self._cells(_TEXELS), 255
             sheet = self._on_sheet(texels, (1 - _ON_SHEET) / 2) if self._rng.random() < 0.5 else texels
             return np.asarray((sheet / 255).astype(np.float32))
-        corners = int(self._rng.integers(3, 7))  # of a polygon: fewer than a stop sign's
+        corners = int(self._rng.integers(3, 7))  # of a polygon, fewer than a stop sign has
         for scale, shade in zip((1.0, self._rng.uniform(0.2, 0.8)), shades, strict=True):
             colour = (*shade, 255)
             if kind == 1:
@@ -231,7 +226,7 @@ class SceneMaker:
         return np.asarray((texels / 255).astype(np.float32))
 
     def _other_inks(self, colours: Tensor) -> Tensor:
-        """(B, 3, T, T) sRGB as printers mix them: towards one another, with less black and less white."""
+        """Simulate a printer on colours (B, 3, T, T), sRGB: channels mix, and black and white lose contrast."""
         count = len(colours)
         bleed = torch.rand(count, 3, 3, generator=self._generator) * 0.12
         mixing = bleed + torch.diag_embed(1 - bleed.sum(dim=2))
@@ -241,10 +236,10 @@ class SceneMaker:
         return linear_rgb_to_rgb((floor + (1 - floor) * mixed).clamp(0, 1)).clamp(0, 1)
 
 
-def _hidden(box: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """How much of the smaller box lies within the other."""
-    width, height = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
+def _hidden(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Compute the share of the smaller box that lies within the larger one."""
+    width, height = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
     if width <= 0 or height <= 0:
         return 0.0
-    areas = [float(np.prod(part[2:] - part[:2])) for part in (box, other)]
+    areas = [float(np.prod(box[2:] - box[:2])) for box in (first, second)]
     return float(width * height) / max(min(areas), 1.0)

@@ -2,10 +2,10 @@
 
     python -m physpatch.training.sign_detector.train --data PHOTOGRAPHS [--data …] --out WEIGHTS
 
-Scenes are rendered as they are needed and each is used about twice. The photographs are sorted by their content into three
-disjoint parts (``physpatch.data.splits.detector_parts``): one to train on, one to watch the training on, and one that is
-looked at once, at the end; the mAP on scenes rendered in that one is written into the file, with the names by content of
-all that it learned from or was watched on. Interrupted, it goes on where it stopped (--work). Two hours on one core.
+Scenes are rendered as needed, and each is used about twice. The photographs are split by their content into three disjoint
+parts (``physpatch.data.splits.detector_parts``): for training, for validation, and for a single test at the end. The test's
+mAP is stored in the weights file, with the content ids of all photographs for training and validation. An interrupted
+training resumes from --work. It takes two hours on one core.
 """
 
 import argparse
@@ -30,26 +30,26 @@ from physpatch.training.sign_detector.scenes import NAMES, SceneMaker, Truth
 from physpatch.victims.boxes import Detection
 from physpatch.victims.families.signs.network import RECIPE, WEIGHTS, new_network
 
-_SIZES = {192: 28, 256: 16, 320: 10, 384: 7}  # side of the scenes: how many in a batch, of about as many pixels
-_POOL = 48  # batches that are kept to be used again
+_SIZES = {192: 28, 256: 16, 320: 10, 384: 7}  # batch size by the scenes' side, for similar numbers of pixels
+_POOL = 48  # batches kept for reuse
 _FRESH = 0.5  # share of the steps with new scenes
-_SHORT_SIDE = 400  # pixels that photographs are shrunk to
+_SHORT_SIDE = 400  # pixels to which photographs are scaled down
 _RATE, _LAST_RATE, _WARM_STEPS = 1.5e-3, 1.5e-5, 300
 _DECAY = 0.998  # of the averaged weights
 _TEST_SCENES, _TEST_SIZE, _TEST_SEED = 256, 320, 999_983
 
 
 def main() -> None:
-    """Train, test, save."""
+    """Train, test and save a detector."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", action="append", required=True, help="folder of photographs without road signs")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
-    parser.add_argument("--work", type=Path, required=True, help="where its state is kept on the way")
+    parser.add_argument("--work", type=Path, required=True, help="folder for the state of the training")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     parts = detector_parts(photo.path for data in options.data for photo in list_photos(data, None))
-    train, watched = ([load(path) for path in part] for part in (parts.train, parts.watched))
+    train, watched = ([load(path) for path in paths] for paths in (parts.train, parts.watched))
     torch.manual_seed(options.seed)
     averaged = fit(train, watched, options.steps, options.seed, options.work)
     score = mean_precision(averaged, [load(path) for path in parts.test])
@@ -72,9 +72,12 @@ def main() -> None:
 
 
 def fit(train: list[NDArray[np.uint8]], watched: list[NDArray[np.uint8]], steps: int, seed: int, work: Path) -> Any:
-    """Train a network; return it with the average of its weights on the way, which is steadier than the last ones."""
+    """Train a network and return it with its averaged weights, which are more stable than the last ones.
+
+    ``train`` and ``watched`` (H, W, 3) RGB are for training and validation; ``work`` is the folder of the resumable state.
+    """
     network = new_network().to(memory_format=torch.channels_last)
-    from ultralytics.utils.torch_utils import ModelEMA  # after its quiet import in new_network
+    from ultralytics.utils.torch_utils import ModelEMA  # new_network has imported ultralytics quietly
 
     average = ModelEMA(network, decay=_DECAY, tau=500)
     optimiser = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=5e-4)
@@ -110,7 +113,7 @@ def fit(train: list[NDArray[np.uint8]], watched: list[NDArray[np.uint8]], steps:
         average.update(network)
         if (step + 1) % 50 == 0:
             pace = (time.perf_counter() - began) / (step + 1 - first)
-            print(f"step {step + 1}, {parts}, {pace:.2f} s a step", flush=True)  # noqa: T201
+            print(f"step {step + 1}, {parts}, {pace:.2f} s per step", flush=True)  # noqa: T201
         if (step + 1) % 500 == 0 or step + 1 == steps:
             state = {"network": network.state_dict(), "average": average.ema.state_dict(), "step": step + 1}
             with atomic_path(saved) as file:
@@ -121,7 +124,7 @@ def fit(train: list[NDArray[np.uint8]], watched: list[NDArray[np.uint8]], steps:
 
 
 def training_loss(network: Any, images: Tensor, truths: list[Truth]) -> tuple[Tensor, str]:
-    """YOLOv8's own loss for images (B, 3, S, S) uint8, and its parts in words."""
+    """Compute YOLOv8's loss for images (B, 3, S, S) uint8; also describe its terms."""
     size = images.shape[-1]
     inputs = (images.float() / 255).contiguous(memory_format=torch.channels_last)
     boxes = torch.cat([truth.boxes for truth in truths]) / size
@@ -131,7 +134,7 @@ def training_loss(network: Any, images: Tensor, truths: list[Truth]) -> tuple[Te
         "bboxes": torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], dim=1),
         "img": inputs,
     }
-    # bfloat16 is twice as fast on CPUs that multiply matrices in it, and no slower on others of today
+    # bfloat16 is twice as fast on CPUs with instructions for it
     with torch.autocast("cpu", torch.bfloat16) if _multiplies_bfloat16() else nullcontext():
         answers = network(inputs)
     answers = {k: [f.float() for f in v] if isinstance(v, list) else v.float() for k, v in answers.items()}
@@ -142,20 +145,20 @@ def training_loss(network: Any, images: Tensor, truths: list[Truth]) -> tuple[Te
 
 @torch.no_grad()
 def mean_precision(network: Any, photographs: list[NDArray[np.uint8]], scenes: int = _TEST_SCENES) -> dict[str, float]:
-    """COCO's mAP over scenes rendered in photographs that training never saw."""
+    """Compute COCO's mAP over scenes rendered into photographs (H, W, 3), RGB, that were not trained on."""
     from torchmetrics.detection import MeanAveragePrecision
 
     network.eval()
     maker, metric = SceneMaker(photographs, _TEST_SEED), MeanAveragePrecision()
     for _ in range(scenes // 16):
         images, truths = maker.batch(16, _TEST_SIZE)
-        for found, truth in zip(boxes_of(network, images), truths, strict=True):
+        for detections, truth in zip(boxes_of(network, images), truths, strict=True):
             metric.update(
                 [
                     {
-                        "boxes": torch.tensor([one.xyxy for one in found]).reshape(-1, 4),
-                        "scores": torch.tensor([one.score for one in found]),
-                        "labels": torch.tensor([one.index for one in found], dtype=torch.long),
+                        "boxes": torch.tensor([box.xyxy for box in detections]).reshape(-1, 4),
+                        "scores": torch.tensor([box.score for box in detections]),
+                        "labels": torch.tensor([box.index for box in detections], dtype=torch.long),
                     }
                 ],
                 [{"boxes": truth.boxes, "labels": truth.classes.long()}],
@@ -165,16 +168,16 @@ def mean_precision(network: Any, photographs: list[NDArray[np.uint8]], scenes: i
 
 
 def boxes_of(network: Any, images: Tensor, least: float = 0.01) -> list[list[Detection]]:
-    """What the network finds in (B, 3, S, S), S a multiple of 32."""
+    """Detect signs in images (B, 3, S, S), where S is a multiple of 32, with a confidence of ``least`` or more."""
     from ultralytics.utils.nms import non_max_suppression
 
     output = network(images.contiguous(memory_format=torch.channels_last))
-    found = non_max_suppression(output[0], conf_thres=least, iou_thres=0.6)
-    return [[Detection(int(row[5]), float(row[4]), tuple(row[:4].tolist())) for row in rows] for rows in found]
+    kept = non_max_suppression(output[0], conf_thres=least, iou_thres=0.6)
+    return [[Detection(int(row[5]), float(row[4]), tuple(row[:4].tolist())) for row in rows] for rows in kept]
 
 
 def load(path: Path) -> NDArray[np.uint8]:
-    """A photograph, its shorter side at most 400 pixels, (H, W, 3) RGB."""
+    """Load a photograph (H, W, 3), RGB, scaled down to a shorter side of at most 400 pixels."""
     picture = np.asarray(open_rgb(path))
     share = _SHORT_SIDE / min(picture.shape[:2])
     return cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_AREA) if share < 1 else picture

@@ -1,6 +1,6 @@
-"""Which class to aim at: by its name, or by a rule that chooses one.
+"""The choice of a target class, by its name or by a rule.
 
-A rule is one module here with a ``TargetRule``, or a class behind an entry point ``physpatch.targets``.
+A rule is a module here with a ``TargetRule``, or a class behind an entry point ``physpatch.targets``.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def resolve_target(
     config: TrainConfig,
     say: Callable[[str], None] = lambda _: None,
 ) -> TargetChoice:
-    """Turn ``--target`` into a class index, or None for untargeted: by a rule of that name, or else the class itself.
+    """Resolve ``--target`` by the rule of that name, or else as the name or index of a class.
 
     Raises:
         InputError: no rule and no class of ``victim`` has that name.

@@ -1,4 +1,4 @@
-"""What every way of choosing a target class offers."""
+"""The interface of rules that choose a target class."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from physpatch.victims.protocol import Victim
 
 @dataclass(frozen=True)
 class TargetChoice:
-    """A target class, or None for untargeted, with the reason in words and the candidates that were tried."""
+    """A target class, or None for untargeted, with the reason in words and the candidates tried."""
 
     index: int | None
     how: str
     tried: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Convert the choice to JSON values."""
         return asdict(self)
 
 
 class TargetRule(ABC):
-    """A way of choosing the class, for which ``--target`` is given the rule's name instead of a class's.
+    """A rule that chooses the target class, where ``--target`` gives its name instead of a class.
 
     Attributes:
         name: as in ``--target NAME``.
@@ -38,4 +38,4 @@ class TargetRule(ABC):
     def choose(
         self, victim: Victim, photographs: Photographs, config: TrainConfig, say: Callable[[str], None]
     ) -> TargetChoice:
-        """Choose a class of ``victim``, or none; ``say`` receives what a person wants to know meanwhile."""
+        """Choose a class of ``victim``, or none; ``say`` receives lines about the progress."""

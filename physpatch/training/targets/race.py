@@ -1,4 +1,4 @@
-"""A race of classes: short trainings side by side, halved by their losses."""
+"""A race of classes: short parallel trainings with successive halving by their losses."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -16,26 +16,26 @@ from physpatch.training.targets.base import TargetChoice, TargetRule
 from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim, normal_name
 
-_FAVOUR_DRAWS = 6  # batches of random patches that make the first list
-_FIRST_LIST = 40  # classes that random patches favour and that race
+_FAVOUR_DRAWS = 6  # batches of random patches by which classes are preselected
+_FIRST_LIST = 40  # number of classes preselected by random patches
 FAVOURED, LISTED = "favoured by random patches", "on the list of mosaic-like classes"
-# A list made by hand: classes that trained mosaics came nearest to on EfficientNet-Lite0 (docs/results.md). They race wherever
-# a network knows them, because the favour of random patches finds them by luck alone: "digital clock" is 34th to 88th by it.
-# On another network the list is a guess, and a class that is on neither list is not tried.
+# A hand-made list of the classes that trained mosaics approached best on EfficientNet-Lite0 (docs/results.md). They race on
+# every network that has them, because random patches select them only by luck: "digital clock" is 34th to 88th by these.
+# For other networks the list is a guess. Classes on neither list are not tried.
 _MOSAIC_LIKE = (
     *("digital clock", "abacus", "container ship", "ambulance", "crossword puzzle", "pinwheel", "stupa", "sombrero"),
     *("jigsaw puzzle", "police van", "balloon", "Christmas stocking", "bow tie", "traffic light", "lighter", "quilt"),
 )
-_ROUNDS = ((20, 2, 16), (20, 6, 4), (24, 12, 1))  # steps, photographs a step, classes that stay
+_ROUNDS = ((20, 2, 16), (20, 6, 4), (24, 12, 1))  # steps, photographs per step, classes that remain
 _STEP, _MOMENTUM = 0.06, 0.9
 _SCORED = 1 / 3  # the last third of a round's steps count
 
 
 class Race(TargetRule):
-    """Let classes race: see :class:`TargetRace`.
+    """Rule that chooses the winner of a :class:`TargetRace`.
 
-    It does not search all of them: those race that random patches favour or that stand on a list made by hand, and the
-    record says of each which. For a detector it means hiding, which needs no class.
+    Not all classes race: only those that random patches favour and those on a hand-made list. The record says which, for
+    each class. For a detector, the rule chooses no class, which means hiding.
     """
 
     name: ClassVar[str] = "auto"
@@ -53,10 +53,10 @@ class Race(TargetRule):
             classes = torch.tensor(list(origins))
             listed = sum(origin != FAVOURED for origin in origins.values())
             say(
-                f"target auto: {len(classes)} classes race, {listed} of them from a list of mosaic-like ones made by hand"
+                f"target auto: {len(classes)} classes race, {listed} of them from a hand-made list of mosaic-like classes"
             )
             tried: list[dict[str, Any]] = []
-            for number, (steps, images, stay) in enumerate(_ROUNDS):
+            for number, (steps, images, remaining) in enumerate(_ROUNDS):
                 if len(classes) == 1:
                     break
                 losses = race.round(classes, steps, images)
@@ -70,16 +70,17 @@ class Race(TargetRule):
                         "origin": origins[int(c)],
                     }
                     for c, loss in zip(classes[order], losses[order], strict=True)
-                ][: 2 * stay]
-                race.keep(order[:stay])
-                classes = classes[order[:stay]]
+                ][: 2 * remaining]
+                race.keep(order[:remaining])
+                classes = classes[order[:remaining]]
                 leaders = ", ".join(victim.categories[int(c)] for c in classes[:3])
                 say(
-                    f"target auto: {len(order)} classes raced, {len(classes)} stay ({leaders}{' …' if stay > 3 else ''})"
+                    f"target auto: {len(order)} classes raced, {len(classes)} remain "
+                    f"({leaders}{' …' if remaining > 3 else ''})"
                 )
         index = int(classes[0])
         say(
-            f"target auto: {victim.categories[index]!r} ({index}), the one of these that this grid comes nearest to "
+            f"target auto: {victim.categories[index]!r} ({index}), the class among these that this grid approaches best "
             f"({origins[index]})"
         )
         how = f"won a race of short trainings among {len(origins)} classes, halved by their losses; {origins[index]}"
@@ -87,7 +88,7 @@ class Race(TargetRule):
 
 
 def _first_list(victim: Victim, favour: Tensor) -> dict[int, str]:
-    """Indices of the classes that race, each with why it does: those that random patches favour, and those of the list."""
+    """Preselect the classes that race, by index, each with the reason: favoured by random patches, or on the list."""
     favoured = favour.topk(min(_FIRST_LIST, int(favour.isfinite().sum()))).indices.tolist()
     positions = {normal_name(name): index for index, name in enumerate(victim.categories)}
     listed = [positions[normal_name(name)] for name in _MOSAIC_LIKE if normal_name(name) in positions]
@@ -96,16 +97,16 @@ def _first_list(victim: Victim, favour: Tensor) -> dict[int, str]:
 
 
 class TargetRace:
-    """Short trainings of many patches side by side, one for each class, on the same photographs and transformations.
+    """Short parallel trainings, with one patch per class, on the same photographs and transformations.
 
-    What random patches favour says little about what trained ones reach: of 140 classes on EfficientNet-Lite0 the best two
-    were 44th and 96th by it. So it only makes a first list, and the rest is measured by training, with successive halving
-    (Jamieson and Talwalkar 2016): many classes for a few steps, few for more. All see the same photographs in the same
-    poses, so that their differences are not those of the draw.
+    The classes that random patches favour say little about those that trained patches reach: among 140 classes on
+    EfficientNet-Lite0, the best two were 44th and 96th. So random patches only preselect classes, and training decides, with
+    successive halving (Jamieson and Talwalkar 2016): many classes for a few steps, then fewer for more. All patches are
+    trained on the same photographs in the same poses, so that differences do not come from the draw.
     """
 
     def __init__(self, victim: Victim, photographs: Photographs, config: TrainConfig) -> None:
-        """Prepare, with a generator of its own seeded by ``config.optimisation.seed``."""
+        """Prepare a race, with its own generator seeded by ``config.optimisation.seed``."""
         self.victim, self.photographs, self.config = victim, photographs, config
         self._generator = torch.Generator().manual_seed(config.optimisation.seed)
         self._labels = BatchSource(victim, photographs, config.optimisation.batch).labels()
@@ -115,9 +116,9 @@ class TargetRace:
 
     @torch.no_grad()
     def favour(self) -> Tensor:
-        """Mean log-probability of each class (K,) on photographs with random patches; -inf where nothing tells.
+        """Compute the mean log-probability of each class (K,) on photographs with random patches; -inf without data.
 
-        Photographs of a class say nothing about reaching it, so they do not count for it.
+        Photographs of a class do not count for it, as they say nothing about reaching it.
         """
         source = BatchSource(self.victim, self.photographs, self.config.optimisation.batch)
         total, count = torch.zeros(2, len(self.victim.categories))
@@ -132,7 +133,13 @@ class TargetRace:
         return (total / count.clamp(min=1)).masked_fill(count == 0, -torch.inf)
 
     def round(self, classes: Tensor, steps: int, images: int) -> Tensor:
-        """Train the patch of each class (N,) on some images a step, and give their mean losses towards the end (N,)."""
+        """Train the patch of each class (N,), and return their mean losses (N,) over the last steps.
+
+        Args:
+            classes: (N,) class indices.
+            steps: number of steps.
+            images: number of images per step.
+        """
         if self._cells is None or self._momentum is None:
             self._cells = self._start.repeat(len(classes), 1, 1, 1).to(self.victim.device)
             self._momentum = torch.zeros_like(self._cells)
@@ -142,17 +149,17 @@ class TargetRace:
         for step in range(steps):
             pictures, _, _ = source.draw(self._generator)
             params = sample(self.config.eot, images, self._generator)
-            for part in torch.arange(len(classes)).split(at_once):
-                losses[step, part] = self._step(part, classes[part], pictures, params)
+            for rows in torch.arange(len(classes)).split(at_once):
+                losses[step, rows] = self._step(rows, classes[rows], pictures, params)
         return losses[int(steps * (1 - _SCORED)) :].mean(dim=0)
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with some of the patches."""
+        """Keep only some of the patches, by their rows."""
         if self._cells is not None and self._momentum is not None:
             self._cells, self._momentum = self._cells[rows], self._momentum[rows]
 
     def _step(self, rows: Tensor, classes: Tensor, pictures: Tensor, params: EotParams) -> Tensor:
-        """One sign step with momentum for the patches of ``rows``; their losses before it."""
+        """Take a sign step with momentum for the patches of ``rows``; return their losses before it."""
         assert self._cells is not None and self._momentum is not None
         images = len(pictures)
         cells = self._cells[rows].requires_grad_()

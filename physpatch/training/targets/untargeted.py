@@ -1,4 +1,4 @@
-"""No class at all."""
+"""Untargeted attacks."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -10,10 +10,10 @@ from physpatch.victims.protocol import Victim
 
 
 class Untargeted(TargetRule):
-    """Away from what is truly there."""
+    """Rule that chooses no class."""
 
     name: ClassVar[str] = "none"
-    summary: ClassVar[str] = "untargeted: any wrong answer will do, and a detector is to find nothing"
+    summary: ClassVar[str] = "untargeted: any wrong answer counts, and a detector should detect nothing"
 
     def choose(
         self, victim: Victim, photographs: Photographs, config: TrainConfig, say: Callable[[str], None]

@@ -1,1 +1,1 @@
-"""The heavy arithmetic of the transforms, with gradients: torch is loaded here, and not by the transforms themselves."""
+"""The computations of the transforms, with gradients. They load torch; the transforms themselves do not."""

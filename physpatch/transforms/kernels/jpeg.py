@@ -1,7 +1,7 @@
-"""JPEG as a camera applies it, with a gradient: ITU-T T.81 with libjpeg's tables and 4:2:0 chroma.
+"""JPEG of a camera, with a gradient: ITU-T T.81 with libjpeg's tables and 4:2:0 chroma.
 
-The forward pass quantises for real. The backward pass takes rounding as the identity, which is what it is on average over
-photographs (their content dithers it), and keeps what the format loses everywhere: the fine detail of chroma.
+The forward pass quantises. The backward pass treats rounding as the identity, which it is on average over photographs, whose
+content dithers it, but keeps the loss that always occurs: that of fine chroma detail.
 """
 
 from functools import cache
@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = 16  # pixels of one coded unit with 4:2:0 chroma
-NO_JPEG = 100.0  # a quality of 100 or more leaves a picture alone
+BLOCK = 16  # side, in pixels, of a coded unit with 4:2:0 chroma
+NO_JPEG = 100.0  # a quality of 100 or more leaves a picture unchanged
 
 # T.81, tables K.1 and K.2
 _LUMA = (
@@ -32,32 +32,32 @@ _CHROMA = (
     *(47, 66, 99, 99, 99, 99, 99, 99),
     *(99,) * 32,
 )
-# JFIF: RGB to Y, Cb, Cr, the last two about 0; and back
+# JFIF: RGB to Y, Cb, Cr, the last two centred at 0, and back
 _TO_YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 _TO_RGB = torch.tensor([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]])
 
 
 def compress(images: Tensor, quality: Tensor) -> Tensor:
-    """Code and decode pictures.
+    """Compress and decompress pictures.
 
     Args:
         images: (B, 3, H, W) sRGB in [0, 1]; H and W multiples of :data:`BLOCK`.
-        quality: (B,) libjpeg's 1 to 100; from :data:`NO_JPEG` on, a picture is left alone.
+        quality: (B,) libjpeg's 1 to 100; from :data:`NO_JPEG` on, a picture is unchanged.
 
     Returns:
-        As ``images``, in [0, 1]; the gradient is that of :func:`subsample_chroma`.
+        Pictures in the form of ``images``; the gradient is that of :func:`subsample_chroma`.
     """
     return _Jpeg.apply(images, quality)
 
 
 def subsample_chroma(images: Tensor) -> Tensor:
-    """Chroma averaged over 2×2 pixels, luma as it was: what is left of JPEG where nothing is rounded."""
+    """Average chroma over 2×2 pixels and keep luma: JPEG without rounding. (B, 3, H, W) sRGB to the same."""
     chroma = _mix(images, _TO_YCC[1:])
     return images + _mix(_doubled(F.avg_pool2d(chroma, 2)) - chroma, _TO_RGB[:, 1:])
 
 
 def quantisation_tables(quality: Tensor) -> Tensor:
-    """Libjpeg's tables for qualities (B,): (B, 2, 64), luma and chroma, in levels of [0, 255]."""
+    """Compute libjpeg's tables for qualities (B,): (B, 2, 64), luma and chroma, in levels of [0, 255]."""
     base = torch.tensor([_LUMA, _CHROMA]).to(quality)
     quality = quality.round().clamp(1, 100)
     percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
@@ -100,9 +100,9 @@ def _quantised(planes: Tensor, tables: Tensor) -> Tensor:
 
 @cache
 def _cosines() -> Tensor:
-    """The orthonormal two-dimensional DCT-II of 8×8 pixels as a matrix (64, 64), a coefficient a row."""
-    at = torch.arange(8, dtype=torch.float64)
-    rows = torch.cos(torch.pi * (2 * at[None] + 1) * at[:, None] / 16) / 2
+    """Compute the orthonormal two-dimensional DCT-II of 8×8 pixels as a matrix (64, 64) with a coefficient per row."""
+    positions = torch.arange(8, dtype=torch.float64)
+    rows = torch.cos(torch.pi * (2 * positions[None] + 1) * positions[:, None] / 16) / 2
     rows[0] /= 2**0.5
     return torch.einsum("ui,vj->uvij", rows, rows).reshape(64, 64).float()
 

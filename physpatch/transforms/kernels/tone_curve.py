@@ -1,4 +1,4 @@
-"""From linear light to the values of a picture: the sRGB curve (IEC 61966-2-1) and a camera's own tone on top."""
+"""From linear light to picture values: the sRGB curve (IEC 61966-2-1), then a camera's own tone curve."""
 
 from typing import Any
 
@@ -6,27 +6,27 @@ import torch
 from torch import Tensor
 
 _LINEAR_UP_TO = 0.0031308
-_NEAR_BLACK = 1 / 255  # sRGB value below which the power e^t gives way: its slope at 0 is infinite, or none
-_BLACK = 1e-12  # keeps 0 out of quotients
-_ROUNDING = 1e-5  # light this far below black or above white is black or white: interpolation and blur round
+_NEAR_BLACK = 1 / 255  # sRGB value below which the power e^t is replaced, because its slope at 0 is infinite or zero
+_BLACK = 1e-12  # avoids division by 0
+_ROUNDING = 1e-5  # light this far below black or above white counts as black or white: interpolation and blur round
 
 
 def develop(light: Tensor, tone: Tensor) -> Tensor:
     """Clip linear light to white, encode it as sRGB and raise that to the power ``tone``.
 
-    One operation with a gradient of its own, known from the values without another power. Black and white themselves have
-    one, so that a cell can leave either end; below black and above white nothing changes, and no gradient flows.
+    This is one operation whose gradient follows from its result without computing another power. Black and white have a
+    gradient, so that a cell can leave either end; below black and above white there is none.
 
-    Below :data:`_NEAR_BLACK` the power of the sRGB value e = n u is n^t u / (t + (1 - t) u): the hyperbola that goes on from
-    it with its value and slope and ends in black with a slope of n^(t - 1) / t, neither infinite (t < 1) nor zero (t > 1). At
-    a tone of 1 it is the sRGB curve itself.
+    Below :data:`_NEAR_BLACK`, the power of the sRGB value e = n u is replaced by n^t u / (t + (1 - t) u). This hyperbola
+    continues it with the same value and slope, and reaches black with a slope of n^(t - 1) / t, which is neither infinite
+    (t < 1) nor zero (t > 1). A tone of 1 gives the sRGB curve.
 
     Args:
-        light: (B, 3, H, W), white is 1.
-        tone: exponents above 0 that broadcast to it; no gradient flows to them.
+        light: (B, 3, H, W), where white is 1.
+        tone: exponents above 0 that broadcast to it, without a gradient.
 
     Returns:
-        As ``light``, in [0, 1].
+        sRGB values in [0, 1], in the form of ``light``.
     """
     return _Develop.apply(light, tone)
 
@@ -45,7 +45,7 @@ class _Develop(torch.autograd.Function):
         at_joint = _NEAR_BLACK**exponent
         toned[bent] = at_joint * share / weight
         if ctx.needs_input_grad[0]:
-            # Relative slopes: of 1.055 x^(1/2.4) - 0.055 = e it is (1 + 0.055 / e) / 2.4, of 12.92 x it is 1, of e^t it is t.
+            # Relative slopes: (1 + 0.055 / e) / 2.4 for e = 1.055 x^(1/2.4) - 0.055, 1 for 12.92 x, and t for e^t.
             slope = (0.055 / encoded).add_(1).div_(2.4).masked_fill_(dark, 1)
             slope.mul_(tone).mul_(toned).div_(clipped)
             slope[bent] = 12.92 * at_joint / _NEAR_BLACK * exponent / weight**2
