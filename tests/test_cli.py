@@ -707,7 +707,7 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
             ("live", "--source", "STILLS", "--camera", "fps=30", "--headless"),
             ["is no camera, so there is no fps to set"],
         ),
-        (("live", "--source", "0", "--camera", "fps"), ["is no NAME=VALUE"]),
+        (("live", "--source", "0", "--camera", "fps"), ["expected NAME=VALUE"]),
         (("live", "--source", "0", "--max-fps", "0"), ["is not in the range"]),
         (("report", "nowhere"), ["nowhere is neither a run"]),
         (("repport",), ["No such command 'repport'"]),
