@@ -705,7 +705,7 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
         (("live", "--source", "STILLS", "--headless", "--plan", "no.toml"), ["no plan no.toml"]),
         (
             ("live", "--source", "STILLS", "--camera", "fps=30", "--headless"),
-            ["is no camera, so there is no fps to set"],
+            ["is not a camera, so fps cannot be set"],
         ),
         (("live", "--source", "0", "--camera", "fps"), ["expected NAME=VALUE"]),
         (("live", "--source", "0", "--max-fps", "0"), ["is not in the range"]),

@@ -1,4 +1,4 @@
-"""What a run's report says, and what a session's says of the patch that it showed."""
+"""The chapters about a run, in its own report and in those of its sessions."""
 
 import csv
 import json
@@ -14,15 +14,15 @@ from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.stats.intervals import Difference, Rate, percent
 
 _PICTURES = {
-    "examples": "Held-out photographs, not chosen by what the patch does; wrong answers in orange",
-    "gradcam": "Grad-CAM of right-classified and fooled photographs",
-    "loss": "Loss over the steps",
-    "eot": "Sixteen draws of the transformations",
+    "examples": "Held-out photographs, selected independently of the patch's effect; wrong answers in orange",
+    "gradcam": "Grad-CAM of correctly classified and of fooled photographs",
+    "loss": "Loss by step",
+    "eot": "Sixteen samples of the transformations",
 }
 
 
 def run_blocks(run: Path) -> list[Block]:
-    """A run's chapters."""
+    """Build the chapters about a run."""
     record = read_json(run / "run.json")
     return [
         Heading("The patch"),
@@ -47,15 +47,15 @@ def _patch(run: Path, record: dict[str, Any]) -> Iterator[Block]:
         yield Picture((run / "patch.png").read_bytes(), f"{rows} × {columns} cells, id {patch.id}", 0.3, pixelated=True)
     if (run / "sheet.pdf").is_file():
         yield Picture(packed(rasterise(run / "sheet.pdf", SHEET_DPI), ".png"), "its sheet", 0.3)
-    aim = f"aimed at {record['target']['name']}" if record.get("target") else "untargeted"
+    aim = f"target {record['target']['name']}" if record.get("target") else "untargeted"
     yield Text(
         f"Trained against {weights['model']}, {aim}, by {config['technique']} for "
         f"{_count_rows(run / 'metrics.csv')} steps of "
         f"{config['batch']} photographs, {_placed(config)}."
     )
-    scenes = ", half of each batch scenes of a session" if config.get("backgrounds") else ""
+    scenes = ", with scenes of a session as half of each batch" if config.get("backgrounds") else ""
     yield Text(
-        f"{data['train']} photographs to train on{scenes}, {data['held_out']} held out, from “{data['source']}”. "
+        f"{data['train']} training photographs{scenes}, {data['held_out']} held-out photographs, from “{data['source']}”. "
         f"Weights "
         f"{weights['sha256'][:16]}…, held-out photographs {data['held_out_fingerprint'][:16]}…. Seed "
         f"{record['seed']}. {record['device']}.",
@@ -73,7 +73,7 @@ def _placed(config: dict[str, Any]) -> str:
 
 
 def _on_object(results: dict[str, Any]) -> Iterator[Block]:
-    """What a detector made of the object that carries the patch."""
+    """The results of a detector on the object that carries the patch."""
     if "object" not in results:
         return
     rows = []
@@ -90,11 +90,12 @@ def _on_object(results: dict[str, Any]) -> Iterator[Block]:
             ]
         )
     yield Table(
-        ["on the object", "not found at all", "found as something else", "false boxes an image", "mAP50", "mAP50–95"],
+        ["on the object", "not detected", "detected as something else", "false boxes per image", "mAP50", "mAP50–95"],
         rows,
         frozenset({1}),
-        f"The object is “{results['object']}”. Found is a box of its class with an IoU of 0.5 and a confidence of 0.25; where "
-        "it is found with the grey control, losses are counted. False boxes lie elsewhere and were not there without a patch.",
+        f"The object is “{results['object']}”. It is detected if a box of its class has an IoU of at least 0.5 and a "
+        "confidence of at least 0.25. Losses are counted where it is detected with the grey control. False boxes are not on "
+        "the object and not present without a patch.",
     )
     sizes = [size for size in results["by_size_px"] if size["success"]["n"]]
     if len(sizes) > 1:
@@ -112,7 +113,7 @@ def _held_out(record: dict[str, Any]) -> Iterator[Block]:
     results = record.get("results")
     if not results:
         return
-    yield Heading("On held-out photographs, digitally placed", 2)
+    yield Heading("Digitally on held-out photographs", 2)
     shown: list[tuple[str, float, Any, Any]] = [
         ("the patch", results["patched_accuracy"], results["targeted_success"], results["untargeted_success"])
     ]
@@ -130,7 +131,7 @@ def _held_out(record: dict[str, Any]) -> Iterator[Block]:
         rows,
         frozenset({1}),
         f"n = {results['n']} {things} in {poses} each, the same for patch and controls. Success is counted where the answer is "
-        f"right with the grey control, so grey's own is 0 by definition. Intervals are 95 %, {how}.",
+        f"right with the grey control, so the rate of grey itself is 0 by definition. Intervals are 95 %, {how}.",
     )
     if results.get("caution"):
         yield Text(f"{results['caution'][0].upper()}{results['caution'][1:]}.", "soft")
@@ -138,7 +139,7 @@ def _held_out(record: dict[str, Any]) -> Iterator[Block]:
 
 
 def _beside_controls(results: dict[str, Any]) -> Iterator[Block]:
-    """The patch less each control, and success among all views; runs of before have neither."""
+    """The difference between the patch and each control, and success in all views; older runs have neither."""
     differences = results.get("differences")
     if not differences:
         return
@@ -154,13 +155,13 @@ def _beside_controls(results: dict[str, Any]) -> Iterator[Block]:
         ["", "target first", "made wrong"],
         rows,
         frozenset(),
-        "Differences are paired by photograph, on the views that count above. Of all views: also of those in which the answer "
-        "is wrong with a harmless grey patch already.",
+        "Differences are paired by photograph, on the views that count above. “Of all views” includes views in which the "
+        "answer is wrong even with a harmless grey patch.",
     )
 
 
 def _explained(results: dict[str, Any]) -> Iterator[Block]:
-    """Where the network looked, in numbers."""
+    """Grad-CAM statistics."""
     heat = results.get("grad_cam") or {}
     if not heat.get("n"):
         return
@@ -170,37 +171,37 @@ def _explained(results: dict[str, Any]) -> Iterator[Block]:
     rows = [["Grad-CAM heat inside the patch's area", *(percent(inside[c]) for c in conditions)]]
     if "pointing" in heat:
         rows.append(
-            ["its hottest point lies there (pointing game)", *(percent(heat["pointing"].get(c)) for c in conditions)]
+            ["hottest point inside it (pointing game)", *(percent(heat["pointing"].get(c)) for c in conditions)]
         )
     yield Table(
-        ["of the network's answer", *conditions],
+        ["for the network's answer", *conditions],
         rows,
-        caption=f"The area itself is {percent(heat['patch_area'])} of the picture: what heat that ignores the "
-        f"patch would give. n = {heat['n']}.",
+        caption=f"The area is {percent(heat['patch_area'])} of the picture, which is the share of heat expected if the "
+        f"network ignores the patch. n = {heat['n']}.",
     )
     if "similarity_to_target" in heat:
         said = (
-            f"The heat of the patched photograph's answer correlates {heat['similarity_to_target']:+.2f} with the "
-            f"target class's own heat on "
-            f"the same photograph, that of the clean photograph's answer {heat['similarity_of_clean']:+.2f}."
+            f"The heat map of the answer on the patched photograph has a correlation of {heat['similarity_to_target']:+.2f} "
+            f"with the target class's heat map on the same photograph; that of the answer on the clean photograph has "
+            f"{heat['similarity_of_clean']:+.2f}."
         )
         reached, missed = (heat.get(f"similarity_to_target_{kind}") for kind in ("reached", "missed"))
         if reached is not None:
-            said += f" Where the target came first it is {reached:+.2f}"
-            said += f", where it did not {missed:+.2f}." if missed is not None else "."
+            said += f" If the target comes first, the correlation is {reached:+.2f}"
+            said += f"; if not, {missed:+.2f}." if missed is not None else "."
         if "similarity_to_target_null" in heat:
             said += (
-                f" The null: the target class's heat under harmless random cells correlates "
-                f"{heat['similarity_to_target_null']:+.2f} with it, because both are maps of one class on one photograph. "
-                f"Only what goes beyond that would be the patch's doing."
+                f" As the null, the target class's heat map with harmless random cells has a correlation of "
+                f"{heat['similarity_to_target_null']:+.2f}, because both are maps of one class on one photograph. "
+                f"Only a correlation above that is an effect of the patch."
             )
         yield Text(said)
     if "true_heat_in_patch" in heat:
         true, like = heat["true_heat_in_patch"], heat["true_similarity"]
         yield Text(
-            f"The heat of the true class lies in the patch's area to {percent(true['patch'])}, with random cells to "
-            f"{percent(true['random'])}, with grey to {percent(true['grey'])}; it correlates {like['patch']:+.2f} with its "
-            f"own under grey, {like['random']:+.2f} with random cells."
+            f"{percent(true['patch'])} of the heat of the true class is inside the patch's area; with random cells, "
+            f"{percent(true['random'])}; with grey, {percent(true['grey'])}. Its correlation with the heat map under grey is "
+            f"{like['patch']:+.2f} for the patch and {like['random']:+.2f} for random cells."
         )
 
 

@@ -92,7 +92,7 @@ def test_the_director_leads_corrects_and_moves_on() -> None:
     assert director.hint(first, pose(0.7, 0)) == "0.30 m farther away"
     assert director.hint(first, pose(1, 25)) == "turn the left edge 25 deg nearer"
     assert director.hint(first, pose(1, -25)) == "turn the right edge 25 deg nearer"
-    assert "cannot be told" in director.hint(first, pose(1, None, tilt_deg=20))
+    assert "is not clear" in director.hint(first, pose(1, None, tilt_deg=20))
     assert director.hint(first, pose(1, None, tilt_deg=6)) == ""
     assert director.look(first, pose(1, 0), 10.0) == 1
     assert director.look(second, pose(1, 0), 10.1) is None

@@ -388,5 +388,5 @@ def test_a_region_outside_of_the_frame_is_refused_and_the_session_goes_on(plan: 
     assert len(rows) == 12 and {row.region for row in rows} == {"[8, 0, 48, 48]"}
     (event,) = read_events(tmp_path / "session")
     assert (event.kind, event.words) == ("refused", "region 900,0,100 is outside the frame of 64x48")
-    with pytest.raises(InputError, match="lies outside of frames"):
+    with pytest.raises(InputError, match="is outside the frame"):
         run_session(Pictures(pictures), replace(plan, region=RegionRule.parse("900,0,100")), tmp_path / "other")

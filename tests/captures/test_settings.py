@@ -91,7 +91,7 @@ def test_cameras_are_found_by_their_names(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(CameraSource, "camera", lambda index, settings: opened.append((index, settings.asked)))
     open_source("C920", CameraSettings.parse(["fps=30"]))
     assert opened == [(4, {"fps": "30"})]
-    with pytest.raises(InputError, match="is no camera, so there is no fps to set"):
+    with pytest.raises(InputError, match="is not a camera, so fps cannot be set"):
         open_source(str(tmp_path), CameraSettings.parse(["fps=30"]))
 
 

@@ -1,4 +1,4 @@
-"""How it was measured."""
+"""The measurement method."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -10,10 +10,10 @@ from captures.storage import read_events
 
 
 class Method(ReportSection):
-    """Models, sheets, settings and what happened."""
+    """Models, sheets, settings and events."""
 
     name: ClassVar[str] = "method"
-    summary: ClassVar[str] = "models, sheets, settings and what happened"
+    summary: ClassVar[str] = "models, sheets, settings and events"
     heading: ClassVar[str] = "How it was measured"
     rank: ClassVar[int] = 60
 
@@ -29,16 +29,16 @@ def _method(session: RecordedSession) -> Iterator[Block]:
         "captured, dropped": f"{record['captured']}, {record['dropped']}" if "captured" in record else "",
         "ended": str(record.get("status", "killed")),
         "source": str(record.get("source", "virtual rig" if record.get("virtual") else "")),
-        "what the classifier saw": str(record.get("region", "")),
-        "true class": str(record.get("label") or "as the source says, where it does"),
-        "aimed at": str(session.target or "nothing: untargeted"),
+        "region that the classifier saw": str(record.get("region", "")),
+        "true class": str(record.get("label") or "from the source, if known"),
+        "target": str(session.target or "none: untargeted"),
         "unit of statistics": tally.unit_kind,
         "delay": "" if not delay else f"mean {1000 * delay['mean']:.0f} ms, longest {1000 * delay['longest']:.0f} ms",
-        "lens": "assumed field of view" if record.get("intrinsics_assumed") else "measured, or the rig's own",
+        "lens": "assumed field of view" if record.get("intrinsics_assumed") else "measured, or of the virtual rig",
         "device": str(record.get("device", "")),
         "versions": ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items()),
     }
-    yield Table(["what", "how"], [[what, how] for what, how in facts.items() if how])
+    yield Table(["property", "value"], [[name, value] for name, value in facts.items() if value])
     models = record.get("models", [])
     if models:
         yield Heading("Models and sheets", 2)
@@ -53,4 +53,4 @@ def _method(session: RecordedSession) -> Iterator[Block]:
         )
     events = [event for event in read_events(session.folder) if event.kind not in ("step", "done")]
     if events:
-        yield Details("What happened besides", "\n".join(f"{e.time_s:9.2f} s  {e.kind:10} {e.words}" for e in events))
+        yield Details("Events", "\n".join(f"{e.time_s:9.2f} s  {e.kind:10} {e.words}" for e in events))
