@@ -23,7 +23,7 @@ def lead_blocks(session: RecordedSession, gaps: Sequence[Gap]) -> list[Block]:
     if not sentences:
         blocks.append(
             Text(
-                "This session shows no patch effect that can be measured: either no patch sheet was recognised, or there is "
+                "No patch effect can be measured in this session: either no patch sheet was recognised, or there is "
                 "no target and the true class is unknown (--label)."
             )
         )

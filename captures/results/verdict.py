@@ -129,13 +129,13 @@ def verdict(
     most, *others = (_WORDS[name] for name in causes)
     said = f"The largest loss is due to {most.loss}: {losses[most.name]}."
     if not others:
-        return Verdict(most.name, None, f"{begun} {said} To reduce it, {most.cure}.{suffix}")
+        return Verdict(most.name, None, f"{begun} {said} To fix this: {most.cure}.{suffix}")
     second = others[0]
     said += f" A similar loss is due to {second.loss}: {losses[second.name]}."
     return Verdict(
         most.name,
         second.name,
-        f"{begun} {said} To reduce the first, {most.cure}. To reduce the second, {second.cure}.{suffix}",
+        f"{begun} {said} To fix the first: {most.cure}. To fix the second: {second.cure}.{suffix}",
     )
 
 

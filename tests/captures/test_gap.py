@@ -18,7 +18,7 @@ from calibration.colour.colour_map import delta_e00, linear_to_srgb, srgb_to_lin
 from calibration.colour.sheet_colour import observe
 from calibration.common.errors import InputError
 from captures.gap.decomposition import _background, measure_gap
-from captures.gap.replay import STEPS, View, replay
+from captures.gap.replay import STEPS, ReplayView, replay
 from captures.gap.replay import example as draw_example
 from captures.gap.session_colours import session_lights
 from captures.gap.session_eot import PARTS, learn_from
@@ -81,7 +81,7 @@ def test_the_planted_cause_is_named(cause: str, gap_of) -> None:
     first, last = gap.steps[0].rate, gap.steps[-1].rate
     assert first.rate is not None and last.rate is not None and first.rate > 0.8 and last.rate < 0.4
     (lost,) = [step.loss for step in gap.steps if step.name == gap.cause]
-    assert lost is not None and lost.told and "What helps: " in gap.sentence
+    assert lost is not None and lost.told and "To fix this: " in gap.sentence
     assert [step.name for step in gap.steps] == [*STEPS, "captured"]
     assert len(gap.example) == 6 and all(picture.shape == (224, 224, 3) for _, picture in gap.example)
     assert "example" in gap.to_dict() and json.dumps(gap.to_dict())
@@ -114,7 +114,7 @@ def test_the_cells_of_one_take_are_no_independent_units(film, gap_of, victim) ->
     assert one.total.difference is not None and one.total.difference > 0.5
     assert (one.total.ci95, one.total.n, one.cause) == (None, 1, None)
     assert all(step.rate.ci95 is None and (step.loss is None or not step.loss.told) for step in one.steps)
-    assert "One take tells nothing of others" in one.sentence
+    assert "One take does not show how takes vary" in one.sentence
     assert one.prediction is None or one.prediction.slope_ci95 is None
     assert many.cause == "sized" and many.total.told and many.total.n == many.steps[0].rate.n > 5
 
@@ -203,7 +203,7 @@ def test_colours_that_no_print_and_camera_make_are_not_taken_for_theirs(film, vi
 def test_the_same_seed_gives_the_same_replay(film, victim) -> None:
     session = film("colour")
     _, frames = _background(session, victim.name)
-    views = [View.of(shown, shot, None, victim) for shown, shot in frames[:2]]
+    views = [ReplayView.of(shown, shot, None, victim) for shown, shot in frames[:2]]
     cells = cells_from_patch(Patch.load(HORN))
     once, again, other = (
         replay(victim, cells, views, 0.15, MILD.eot, lambda inputs, _: victim.scores(inputs), draws=2, seed=seed)
@@ -314,7 +314,7 @@ def test_a_harmless_sheet_on_a_sign_has_nothing_to_lose(victim, tmp_path: Path) 
     # What is drawn lies where the print does, and nowhere else: the sign's other parts stay as the camera saw them.
     shown = next(session.shown("signs", "grey"))
     assert shown.row.object_xyxy is not None
-    view = View.of(shown, _background(session, "signs")[1][0][1], None, signs)
+    view = ReplayView.of(shown, _background(session, "signs")[1][0][1], None, signs)
     steps = draw_example(signs, torch.zeros(3, 10, 10), view, None, EotConfig.none())
     size = signs.preprocessing.size
     before = cv2.resize(view.picture, (size, size), interpolation=cv2.INTER_AREA).astype(float)
