@@ -1,4 +1,4 @@
-"""``physpatch demo``."""
+"""The command ``physpatch demo``."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +17,19 @@ from physpatch.commands.workflows import Workflows
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 
-# The class that the race of `--target auto` ends with on this network: docs/results.md
+# The class that `--target auto` selects for this network: docs/results.md
 _DEMO = TrainConfig(model="efficientnet_lite0", data="samples", steps=100, target="digital clock")
 
 
 @click.command()
-@click.option("--out", type=FOLDER, default=Path("demo"), show_default=True, metavar="DIR")
+@click.option(
+    "--out", type=FOLDER, default=Path("demo"), show_default=True, metavar="DIR", help="Folder for all files."
+)
 @click.option("--steps", type=click.IntRange(min=1), default=_DEMO.steps, show_default=True, help="Training steps.")
 @click.option(
-    "--clips", type=click.IntRange(min=2), default=10, show_default=True, help="Clips before the virtual rig."
+    "--clips", type=click.IntRange(min=2), default=10, show_default=True, help="Clips filmed by the virtual rig."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=_DEMO.seed, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=_DEMO.seed, show_default=True, help="Seed of the demo.")
 @click.pass_context
 def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int) -> None:
     """Train, print, film and report offline, in a few minutes.
@@ -41,7 +43,7 @@ def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int
 
     run, sheet, session = out / "run", out / "sheet.pdf", out / "session"
     if run.exists() or session.exists():
-        raise InputError(f"{out} holds a demo already; remove it or give another --out")
+        raise InputError(f"{out} already contains a demo; delete it or use another --out")
     config = replace(_DEMO, steps=steps, seed=seed)
     click.echo(f"1/4  training: {config.model}, 10x10 cells, EOT, {steps} steps of {config.batch} embedded photographs")
     _train(config, run)
@@ -49,7 +51,7 @@ def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int
     print_run, size_mm = Workflows.of(context).print_run, parse_length_mm(PATCH_SIZE)
     layouts = print_run(Patch.load(run), config, size_mm, sheet, controls=("grey", "random"))
     click.echo(
-        "3/4  filming: the virtual rig holds the sheets before held-out photographs (a simulation, not a camera)"
+        "3/4  filming: the virtual rig shows the sheets in front of held-out photographs (a simulation, not a camera)"
     )
     rig, session_config = demo_session(run, config, sheet, layouts, session, clips=clips, seed=seed)
     record_session(rig, session_config, session, len(rig))
@@ -57,8 +59,8 @@ def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int
     click.echo("4/4  reporting")
     report = _report(session, out / "report.html")
     click.echo("\nOpen:")
-    for made in (report, sheet, run / "evolution.mp4", session / "video.mp4", run, session):
-        click.echo(f"  {made}")
+    for path in (report, sheet, run / "evolution.mp4", session / "video.mp4", run, session):
+        click.echo(f"  {path}")
 
 
 def _train(config: TrainConfig, run: Path) -> None:

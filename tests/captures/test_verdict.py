@@ -53,8 +53,7 @@ def test_two_that_are_alike_are_both_named() -> None:
     found = judged(way(0.0, 0.3, 0.33, 0.0, 0.0))
     assert (found.cause, found.second) == ("coloured", "sized")
     assert (
-        "A similar loss is due to its size" in found.sentence
-        and "against the second, print it larger" in found.sentence
+        "A similar loss is due to its size" in found.sentence and "To fix the second: print it larger" in found.sentence
     )
     assert judged(way(0.0, 0.2, 0.6, 0.0, 0.0)).second is None
 
