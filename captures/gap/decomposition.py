@@ -116,8 +116,8 @@ def measure_gap(
     measured, colour_source = session_lights(session, victim.name) if profile is None else (profile, "the rig profile")
     background, frames = _background(session, victim.name)
     weights = tally.weights(victim.name, measure)
-    captured = [seen for seen in tally.observations(victim.name, measure, "patch") if seen.weight > 0]
-    real = {seen.cell for seen in captured}
+    captured = [filmed for filmed in tally.observations(victim.name, measure, "patch") if filmed.weight > 0]
+    real = {filmed.cell for filmed in captured}
     views, rows = [], []
     for shown, shot in frames:
         if tally.unit(shown.row) in real:
@@ -145,7 +145,7 @@ def measure_gap(
     )
     shares = {name: _observations(happened, rows, tally, weights) for name, happened in judged.items()}
     replayed = {drawn.cell for drawn in shares[STEPS[0]]}
-    shares[REAL] = [seen for seen in captured if seen.cell in replayed]
+    shares[REAL] = [filmed for filmed in captured if filmed.cell in replayed]
     steps = _steps(shares, tally)
     digital_rate = _digital(digital, measure)
     total = tally.difference_over(shares[STEPS[0]], shares[REAL])

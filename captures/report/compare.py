@@ -86,21 +86,21 @@ def _blocks(rates: dict[str, _Rates]) -> list[Block]:
 
 def _of_session(folder: Path) -> _Rates:
     session = RecordedSession.open(folder)
-    found = {(s.model, m, s.condition): s.rate(m) for s in session.tally.summaries() for m in MEASURES}
-    return {key: rate for key, rate in found.items() if rate.rate is not None}
+    rates = {(s.model, m, s.condition): s.rate(m) for s in session.tally.summaries() for m in MEASURES}
+    return {key: rate for key, rate in rates.items() if rate.rate is not None}
 
 
 def _of_run(folder: Path) -> _Rates:
     record = read_json(folder / "run.json")
     results = record.get("results") or {}
     own = {record["weights"]["model"]: {k: v for k, v in results.items() if k != "others"}} if results else {}
-    found: _Rates = {}
+    rates: _Rates = {}
     for model, measured in (own | results.get("others", {})).items():
         for measure, kind in (("target", "targeted_success"), ("wrong", "untargeted_success")):
-            found[model, measure, "patch"] = Rate.from_dict(measured[kind])
+            rates[model, measure, "patch"] = Rate.from_dict(measured[kind])
             for control, rate in measured[f"control_{kind}"].items():
-                found[model, measure, control] = Rate.from_dict(rate)
-    return {key: rate for key, rate in found.items() if rate.rate is not None}
+                rates[model, measure, control] = Rate.from_dict(rate)
+    return {key: rate for key, rate in rates.items() if rate.rate is not None}
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -60,7 +60,9 @@ def _certainty(tally: Tally) -> Iterator[Block]:
             f"observed rate. The rates above have Wilson's interval with n corrected for the correlation, which has the best "
             f"coverage (docs/results.md).",
         )
-    excluded = [[model, why, str(frames)] for model in tally.models for why, frames in tally.exclusions(model).items()]
+    excluded = [
+        [model, reason, str(frames)] for model in tally.models for reason, frames in tally.exclusions(model).items()
+    ]
     if excluded:
         yield Heading("Not counted", 2)
         yield Table(["model", "reason", "frames with the patch"], excluded)

@@ -92,8 +92,8 @@ def _effect(session: RecordedSession) -> Iterator[Block]:
 
 
 def _condition_words(tally: Tally) -> str:
-    known = [model for model in tally.models if tally.recognised(model) is not None]
-    if not known:
+    conditional = [model for model in tally.models if tally.recognised(model) is not None]
+    if not conditional:
         return "all of them, because without a control it is unknown where the model would have been right."
     return (
         f"those in which the model is right with the {CONTROL} control, weighted by how often it is right, because a patch "
