@@ -70,7 +70,7 @@ def _blocks(rates: dict[str, _Rates]) -> list[Block]:
             if key[2] == "patch" and key in rates[first] and key in rates[second]:
                 difference = independent_difference(rates[second][key], rates[first][key])
                 significant = "yes" if difference.told else "no"
-                rows.append([f"{second} less {first}", key[0], MEASURES[key[1]], str(difference), significant])
+                rows.append([f"{second} minus {first}", key[0], MEASURES[key[1]], str(difference), significant])
     blocks.append(Heading("Differences with the patch"))
     if not rows:
         return [*blocks, Text("No model was measured with the patch in two of them.")]

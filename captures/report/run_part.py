@@ -146,7 +146,7 @@ def _beside_controls(results: dict[str, Any]) -> Iterator[Block]:
     rows = []
     for control, kinds in differences.items():
         told = (Difference(**kinds[kind]) for kind in ("targeted", "untargeted"))
-        rows.append([f"the patch less the {control} control", *("–" if not one.n else str(one) for one in told)])
+        rows.append([f"patch minus {control} control", *("–" if not one.n else str(one) for one in told)])
     for name in ("patch", *differences):
         rates = (results[f"{kind}_success_of_all"].get(name) for kind in ("targeted", "untargeted"))
         shown = "the patch" if name == "patch" else f"the {name} control"

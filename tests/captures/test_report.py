@@ -215,7 +215,7 @@ def test_sessions_are_compared_with_their_difference(tmp_path: Path, page: Page)
     page.goto(write_comparison([one, other], tmp_path / "c.html", pdf=tmp_path / "c.pdf").as_uri())
     words = page.inner_text("body").replace("\N{NO-BREAK SPACE}", " ")
     assert re.search(
-        r"after less before\s+m\s+the target class came first\s+\+80\.0 points \[\+\d+\.\d, \+\d+\.\d\], n = 20\s+yes",
+        r"after minus before\s+m\s+the target class came first\s+\+80\.0 points \[\+\d+\.\d, \+\d+\.\d\], n = 20\s+yes",
         words,
     )
     assert re.search(r"patch\s+10\.0 % .*\s+90\.0 % ", words)
