@@ -1,4 +1,4 @@
-"""Frames in, records out."""
+"""Camera sessions: sources of frames, live analysis, storage, viewers and reports."""
 
 from importlib import import_module
 from typing import Any

@@ -1,14 +1,14 @@
-"""A session on disk: SQLite in WAL mode, a row a frame and model as it happens.
+"""A session's database: SQLite in WAL mode, written while the session runs.
 
 Schema 3, in ``PRAGMA user_version``:
 
-``frames``: a row a frame and model, the columns of :class:`FrameRow`; the primary key is (frame, model).
-``events``: what happened besides, a row each: ``number`` (in order), ``time_s``, ``kind``, ``words``. The kinds are
-``lost`` and ``back`` (the camera: between them is a gap), ``refused`` (a setting), ``step`` (asked for) and ``done`` (a
-step of the protocol), and what people asked: ``mark``, ``pause``, ``resume``, ``region`` and the other commands of
+``frames``: one row per frame and model, with the columns of :class:`FrameRow`; the primary key is (frame, model).
+``events``: one row per event: ``number`` (in order), ``time_s``, ``kind``, ``words``. The kinds are ``lost`` and ``back``
+(the camera; the time between them is a gap), ``refused`` (a setting), ``step`` and ``done`` (a step of the plan starts or
+is complete), and the user's commands: ``mark``, ``pause``, ``resume``, ``region`` and the others of
 :data:`captures.viewers.controls.COMMANDS`.
 
-Schema 1 had neither events nor the columns from ``top5`` on, schema 2 no ``object_xyxy``; they are read with these empty.
+Schema 1 had no events and no columns from ``top5`` on, schema 2 no ``object_xyxy``; these are empty when read.
 """
 
 import csv
@@ -28,14 +28,30 @@ SCHEMA_VERSION = 3
 
 @dataclass(frozen=True)
 class FrameRow:
-    """What one model made of one frame. The columns of ``frames.csv``, in this order; None is an empty field.
+    """The result of one model on one frame: the columns of ``frames.csv``, in this order; None is an empty field.
 
-    ``frame`` is the number that the source gave it: missing numbers were dropped. ``success`` is 1 or 0, or None where it
-    cannot be said (an untargeted patch before an unknown object). As JSON: ``boxes`` is a detector's output, [[label, score,
-    left, top, right, bottom], ...] in pixels; ``top5`` a classifier's, [[label, score], ...]; ``region`` the part of the frame
-    that it saw, [left, top, width, height]; ``patch_xy`` the patch's corners in the frame, [[x, y], ...] clockwise from its own
-    top left, which is its mask; ``object_xyxy`` the box of the sign that carries it, [left, top, right,
-    bottom]. ``step`` is the protocol's; ``delay_s`` from capture to answer.
+    Attributes:
+        frame: the source's number of the frame; missing numbers were dropped.
+        time_s: seconds from the start.
+        condition: the kind of sheet that is shown, or ``none``.
+        clip: number of the clip.
+        model: name of the model.
+        top1, top1_score: the class with the highest score, and its score.
+        target_score: score of the target class; None without a target.
+        success: 1 or 0; None if it cannot be determined, as for an untargeted patch and an unknown true class.
+        distance_m, yaw_deg, pitch_deg, roll_deg: pose of the sheet; None if no sheet was found.
+        patch_px: area of the patch in pixels.
+        px_per_cell: side of a cell in pixels.
+        label: the true class, if known.
+        heat_in_patch: share of the Grad-CAM heat inside the patch.
+        boxes: detections as JSON, [[label, score, left, top, right, bottom], ...] in pixels.
+        top5: a classifier's top classes as JSON, [[label, score], ...].
+        region: the part of the frame that a classifier saw, as JSON, [left, top, width, height].
+        patch_xy: corners of the patch in the frame as JSON, [[x, y], ...], clockwise from the patch's own top left.
+        light: the user's name for the light.
+        step: number of the plan's step.
+        delay_s: time from capture to result.
+        object_xyxy: box of the sign that carries the patch, as JSON, [left, top, right, bottom].
     """
 
     frame: int
@@ -69,7 +85,7 @@ COLUMNS = tuple(field.name for field in fields(FrameRow))
 
 
 class SessionStore(AbstractContextManager["SessionStore"]):
-    """Writes ``session.db``; what is committed survives a kill."""
+    """Write ``session.db``; committed rows survive a crash of the process."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +106,11 @@ class SessionStore(AbstractContextManager["SessionStore"]):
         self._connection.close()
 
     def add(self, rows: Sequence[FrameRow], events: Iterable[Event] = ()) -> None:
-        """Commit the rows of one frame and the events before it."""
+        """Commit the rows of one frame and the events before it.
+
+        Raises:
+            PhyspatchError: if the database cannot be written, as on a full disk.
+        """
         places = ", ".join(f":{name}" for name in COLUMNS)
         try:
             with self._connection:
@@ -100,45 +120,43 @@ class SessionStore(AbstractContextManager["SessionStore"]):
                     [asdict(event) for event in events],
                 )
         except sqlite3.OperationalError as error:  # a full disk, above all
-            raise PhyspatchError(
-                f"the session cannot be written any further ({error}); the frames before are kept"
-            ) from error
+            raise PhyspatchError(f"the session can no longer be written ({error}); earlier frames are kept") from error
 
 
 def read_rows(session: Path) -> list[FrameRow]:
-    """All rows of a session folder, by frame.
+    """Read all rows of a session folder, in order of frames.
 
     Raises:
-        InputError: no session there, a damaged database, or one of a newer version.
+        InputError: if there is no session, or its database is damaged or of a newer version.
     """
     return [FrameRow(*row) for row in _read(session, "frames", COLUMNS, "frame, model")]
 
 
 def read_events(session: Path) -> list[Event]:
-    """What happened in a session besides its frames, in order; the errors of :func:`read_rows`."""
+    """Read the events of a session, in order; raise as :func:`read_rows` does."""
     return [Event(*row) for row in _read(session, "events", ("time_s", "kind", "words"), "number")]
 
 
 def _read(session: Path, table: str, columns: Sequence[str], order: str) -> list[tuple]:
     path = session / "session.db"
     if not path.is_file():
-        raise InputError(f"{session} is no session: it has no session.db")
+        raise InputError(f"{session} is not a session: it has no session.db")
     try:
         with closing(sqlite3.connect(path)) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
-                raise InputError(f"{path} was written by a newer physpatch (schema {version}); update this one")
-            there = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
-            if not there:  # a table that came with a later schema
+                raise InputError(f"{path} was written by a newer physpatch (schema {version}); update physpatch")
+            existing = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
+            if not existing:  # the table was added by a later schema
                 return []
-            asked = ", ".join(name if name in there else f"NULL AS {name}" for name in columns)
-            return connection.execute(f"SELECT {asked} FROM {table} ORDER BY {order}").fetchall()
+            selected = ", ".join(name if name in existing else f"NULL AS {name}" for name in columns)
+            return connection.execute(f"SELECT {selected} FROM {table} ORDER BY {order}").fetchall()
     except sqlite3.DatabaseError as error:
         raise InputError(f"{path} is damaged: {error}") from error
 
 
 def export_parquet(session: Path) -> Path:
-    """Write ``frames.parquet`` from the database: the columns of ``frames.csv``, typed, for pandas and polars."""
+    """Write ``frames.parquet`` from the database, with the typed columns of ``frames.csv``; return its path."""
     import polars
 
     rows = read_rows(session)
@@ -154,13 +172,13 @@ def export_parquet(session: Path) -> Path:
 
 
 def _kind(column: "Field[Any]") -> type:
-    """The type of a column, None left out."""
+    """The type of a column, without None."""
     named = column.type if isinstance(column.type, type) else get_args(column.type)[0]
     return named if isinstance(named, type) else str
 
 
 def export_csv(session: Path) -> Path:
-    """Write ``frames.csv`` from the database."""
+    """Write ``frames.csv`` from the database; return its path."""
     path = session / "frames.csv"
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, COLUMNS)

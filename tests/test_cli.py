@@ -122,14 +122,14 @@ def test_reports_are_replayed_printed_and_compared(demo: Path, command, monkeypa
     assert "This session was not replayed" in out.read_text()
     shutil.copytree("demo/run", tmp_path / "other")
     done = command("report", "demo/run", tmp_path / "other", "--out", tmp_path / "c.html")
-    assert done.code == 0 and "other less run" in (tmp_path / "c.html").read_text()
-    command("report", "demo/run", "demo/session").assert_refused("cannot be compared; give one kind")
+    assert done.code == 0 and "other minus run" in (tmp_path / "c.html").read_text()
+    command("report", "demo/run", "demo/session").assert_refused("cannot be compared; give only one kind")
     command("report", "demo/session", "--profile", "none.json").assert_refused("none.json")
 
 
 def test_a_second_demo_does_not_overwrite_the_first(demo: Path, command, monkeypatch) -> None:
     monkeypatch.chdir(demo)
-    command("demo").assert_refused("demo holds a demo already; remove it or give another --out")
+    command("demo").assert_refused("demo already contains a demo; delete it or use another --out")
 
 
 def test_evaluate_prints_the_promised_json_for_several_models(demo: Path, command, monkeypatch) -> None:
@@ -170,7 +170,7 @@ def test_a_sign_is_printed_alone_and_with_a_runs_patch(demo: Path, command, monk
     assert {layout.carrier for layout in layouts} == {"stop"}
     command("print", "--object", "tree").assert_refused("unknown sign 'tree'")
     command("print", demo / "demo/run", "--object", "stop", "--cut", "circle").assert_refused(
-        "a patch on a sign is not cut out"
+        "a patch on a sign cannot be cut out"
     )
     command("train", "--object", "stop", "--object-at", "left").assert_refused("the place 'left' is not understood")
     command("train", "--object", "stop", "--model", "efficientnet_lite0").assert_refused(
@@ -212,7 +212,7 @@ def test_the_loop_on_a_sign(few_views, command, monkeypatch, tmp_path: Path) -> 
     assert sum(row.object_xyxy is not None for row in rows) > 6
     assert command("report", "session").code == 0
     report = Path("session/report.html").read_text()
-    assert "on 20 % of the object “stop”" in report and "found as something else" in report
+    assert "on 20 % of the object “stop”" in report and "detected as something else" in report
     assert "drawn as in training" in report  # with its replay
 
 
@@ -322,8 +322,8 @@ def test_print_measured_is_stored_until_the_sheet_changes(demo: Path, command, m
     assert "true size" in command("print", run, "--out", "sheet.pdf", "--measured", "99.2x99.4mm").out
     assert printed_layouts(tmp_path / "sheet.pdf")[0].patch.width_mm == pytest.approx(99.2)
     again = command("print", run, "--out", "sheet.pdf")
-    assert "no longer holds" not in again.out  # the same bytes
-    assert "no longer holds" in command("print", run, "--out", "sheet.pdf", "--size", "9cm").out
+    assert "no longer applies" not in again.out  # the same bytes
+    assert "no longer applies" in command("print", run, "--out", "sheet.pdf", "--size", "9cm").out
     assert not (tmp_path / "sheet.measured.json").exists()
     command("print", run, "--out", "sheet.pdf", "--measured", "50x99mm").assert_refused(
         "rulers of 100 x 100 mm cannot measure"
@@ -485,14 +485,14 @@ def test_a_display_that_is_gone_is_one_line(tmp_path: Path, command, monkeypatch
     """Qt would end the whole process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DISPLAY", ":4711")
-    command("live", "--source", "0").assert_refused("display :4711 does not answer; add --headless")
+    command("live", "--source", "0").assert_refused("display :4711 does not respond; add --headless")
 
 
 def test_no_display_is_one_line(tmp_path: Path, command, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    command("live", "--source", "0").assert_refused("no display here; add --headless")
+    command("live", "--source", "0").assert_refused("no display is available; add --headless")
 
 
 @pytest.mark.skipif(not (shutil.which("xvfb-run") and shutil.which("xdotool")), reason="needs xvfb and xdotool")
@@ -599,9 +599,9 @@ def test_a_plan_is_filled_from_stills_and_ends_the_session(demo: Path, command, 
         *kinds[:2]
     }
     Path("plan.toml").write_text(plan.replace('"patch"', '"shuffled"'))
-    command(*live, "--plan", "plan.toml").assert_refused("the plan asks for shuffled, which the sheet does not hold")
+    command(*live, "--plan", "plan.toml").assert_refused("the plan needs shuffled, which the PDF does not contain")
     Path("plan.toml").write_text(plan + 'lights = ["day", "lamp"]\n')
-    command(*live, "--plan", "plan.toml").assert_refused("the plan changes the light", "leave --headless out")
+    command(*live, "--plan", "plan.toml").assert_refused("the plan changes the light", "omit --headless")
 
 
 def test_a_phone_films_from_the_command_line(demo: Path, tmp_path: Path) -> None:
@@ -705,16 +705,16 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
         ),
         (
             ("live", "--source", "virtual", "--headless", "--classifier", "efficientnet_lite0"),
-            ["needs a patch to show"],
+            ["needs a patch"],
         ),
         (("live", "--source", "STILLS", "--headless", "--roi", "left"), ["unknown region 'left'", "expected center"]),
         (("live", "--source", "STILLS", "--headless", "--keep", "some"), ["--keep some: expected all, key, none"]),
         (("live", "--source", "STILLS", "--headless", "--plan", "no.toml"), ["no plan no.toml"]),
         (
             ("live", "--source", "STILLS", "--camera", "fps=30", "--headless"),
-            ["is no camera, so there is no fps to set"],
+            ["is not a camera, so fps cannot be set"],
         ),
-        (("live", "--source", "0", "--camera", "fps"), ["is no NAME=VALUE"]),
+        (("live", "--source", "0", "--camera", "fps"), ["expected NAME=VALUE"]),
         (("live", "--source", "0", "--max-fps", "0"), ["is not in the range"]),
         (("report", "nowhere"), ["nowhere is neither a run"]),
         (("repport",), ["No such command 'repport'"]),

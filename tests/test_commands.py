@@ -44,6 +44,12 @@ def test_a_summary_is_the_first_line_of_the_commands_own_help(name: str, group: 
     assert cleandoc(command.help).splitlines()[0] == summary
 
 
+@pytest.mark.parametrize("group", [cli.cli, cli.calibrate], ids=["physpatch", "calibrate"])
+def test_summaries_are_not_cut_off_at_80_columns(group: click.Group) -> None:
+    _, _, commands = group.get_help(click.Context(group, terminal_width=80)).partition("Commands:")
+    assert commands and "..." not in commands
+
+
 def test_a_group_imports_a_command_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lazily_imported.py").write_text(
         'import click\n\n@click.command()\ndef hello():\n    """Greet."""\n    click.echo("hello")\n'

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from calibration.colour.colour_chart import ChartShot
 from calibration.common.success import Aim, FoundBox, false_boxes, is_centred, judge, judge_answer, overlap
 from captures.gap.decomposition import _judge
-from captures.gap.replay import View
+from captures.gap.replay import ReplayView
 from captures.inference.analyser import Analyser
 from captures.inference.region import RegionRule
 from captures.results.success import frame_success
@@ -143,7 +143,7 @@ CORNERS = np.array([[31.0, 31.0], [49.0, 31.0], [49.0, 49.0], [31.0, 49.0]], np.
 
 def in_replay(victim: FixedDetector, goal: str, target: int | None, measure: str) -> bool:
     shot: ChartShot = None  # type: ignore[assignment]
-    view = View(np.zeros((SIZE, SIZE, 3), np.uint8), CORNERS, 1.0, shot, None, "stop", OBJECT)
+    view = ReplayView(np.zeros((SIZE, SIZE, 3), np.uint8), CORNERS, 1.0, shot, None, "stop", OBJECT)
     says = _judge(victim, measure, patch_for(target), config_for(goal))(torch.zeros(2, 3, SIZE, SIZE), view)
     assert says.shape == (2,) and bool(says[0]) == bool(says[1])
     return bool(says[0])

@@ -1,1 +1,1 @@
-"""The commands that film: calibrating, sessions, their reports, and the demo."""
+"""The commands that use the camera: calibration, sessions, reports and the demo."""

@@ -1,4 +1,4 @@
-"""``physpatch calibrate camera``, ``colour`` and ``show``."""
+"""The commands ``physpatch calibrate camera``, ``colour`` and ``show``."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from captures.sources.opening import Source
     from captures.workflows.calibration_views import OnLook
 
-_MOST_REASONS = 4  # why frames were not used; the commonest
+_MOST_REASONS = 4  # reasons for not using frames that are printed
 _RIG_FILE = Path("rig.json")
 
 _PROFILE_OPTION = click.option(
@@ -31,7 +31,7 @@ _PROFILE_OPTION = click.option(
     default=_RIG_FILE,
     show_default=True,
     metavar="RIG.json",
-    help="The rig profile to write to; what it holds already stays.",
+    help="The rig profile to update; other measurements in it are kept.",
 )
 _SHEET_OPTION = click.option(
     "--sheet",
@@ -39,7 +39,7 @@ _SHEET_OPTION = click.option(
     default=Path("calibration.pdf"),
     show_default=True,
     metavar="FILE.pdf",
-    help="The printed calibration sheets.",
+    help="The PDF of the printed calibration sheets.",
 )
 _SOURCE_OPTION = click.option(
     "--source",
@@ -47,7 +47,7 @@ _SOURCE_OPTION = click.option(
     default="0",
     show_default=True,
     metavar="0|FILE|DIR|URL",
-    help="Camera index, video, picture, folder, stream.",
+    help="A camera index, video, picture, folder of pictures or stream.",
 )
 
 
@@ -55,8 +55,8 @@ _SOURCE_OPTION = click.option(
 @_SOURCE_OPTION
 @_SHEET_OPTION
 @_PROFILE_OPTION
-@click.option("--name", default="", help="Of the camera, for the profile.")
-@click.option("--headless", is_flag=True, help="No window; guidance goes to the terminal.")
+@click.option("--name", default="", help="Name of the camera, for the profile.")
+@click.option("--headless", is_flag=True, help="Open no window; guidance appears in the terminal.")
 @JSON_OPTION
 def calibrate_camera(source: str, sheet: Path, profile: Path, name: str, headless: bool, json_out: str | None) -> None:
     """Measure the lens from views of the ChArUco board.
@@ -90,7 +90,7 @@ def calibrate_camera(source: str, sheet: Path, profile: Path, name: str, headles
     if json_out != "-":
         _show_lens(profile, fit, picture)
         if collector.wish:
-            click.echo(f"it would be better still with: {collector.wish}")
+            click.echo(f"to improve the calibration: {collector.wish}")
     output_json(json_out, fit.to_dict())
 
 
@@ -108,14 +108,14 @@ def _show_lens(profile: Path, fit: "LensFit", picture: Path) -> None:
 @_SHEET_OPTION
 @_PROFILE_OPTION
 @click.option(
-    "--light", default="light", show_default=True, help="What you call the light; each has colours of its own."
+    "--light", default="light", show_default=True, help="Your name for the light; each light has its own colours."
 )
-@click.option("--printer", default="", help="Its name, for the profile.")
-@click.option("--paper-name", default="", help="The paper's name, for the profile.")
+@click.option("--printer", default="", help="Name of the printer, for the profile.")
+@click.option("--paper-name", default="", help="Name of the paper, for the profile.")
 @click.option(
     "--shots", type=click.IntRange(min=1), default=5, show_default=True, help="Pictures to take from a camera."
 )
-@click.option("--headless", is_flag=True, help="No window.")
+@click.option("--headless", is_flag=True, help="Open no window.")
 @JSON_OPTION
 def calibrate_colour(
     source: str,
@@ -148,7 +148,7 @@ def calibrate_colour(
 
     rig, layout = open_rig(profile), calibration_layout(sheet, "chart")
     if layout.cells is None:
-        raise InputError(f"{sheet} carries no colours; print it anew with `physpatch calibrate sheet`")
+        raise InputError(f"{sheet} contains no colours; print it again with `physpatch calibrate sheet`")
     with _filming(source, headless) as (frames, on_look):
         wanted = shots if frames.live or Path(source).suffix else None
         taken, refused = collect_shots(frames, layout, rig.intrinsics, wanted=wanted, on_look=on_look)
@@ -172,7 +172,7 @@ def _show_fitted(profile: Path, fitted: "LightProfile", picture: Path) -> None:
         f"{fitted.before[0]:.1f} and {fitted.before[1]:.1f} as sent, {fitted.after[0]:.2f} and {fitted.after[1]:.2f} "
         f"as predicted for held-out colours; chart in {picture.name}"
     )
-    click.echo(f"train against it: physpatch train --eot --profile {profile}")
+    click.echo(f"to train with it: physpatch train --eot --profile {profile}")
 
 
 @click.command("show")
@@ -203,7 +203,7 @@ def calibrate_show(profile: Path, json_out: str | None) -> None:
 
 def _show_rig(rig: "RigProfile") -> None:
     named = {"printer": rig.printer, "paper": rig.paper, "camera": rig.camera}
-    click.echo("; ".join(f"{what}: {name or 'not named'}" for what, name in named.items()))
+    click.echo("; ".join(f"{part}: {name or 'no name'}" for part, name in named.items()))
     scale = rig.print_scale
     words = f"{100 * scale[0]:.2f} % across, {100 * scale[1]:.2f} % down" if scale else "not measured"
     click.echo(f"print scale: {words}")
@@ -215,7 +215,7 @@ def _show_rig(rig: "RigProfile") -> None:
         )
     else:
         click.echo("lens: not measured (`physpatch calibrate camera`)")
-    headings = ("light", "shots", "as sent", "predicted", "map", "gamut", "paper's level", "blur", "noise")
+    headings = ("light", "shots", "as sent", "predicted", "map", "gamut", "paper level", "blur", "noise")
     print_table(headings, map(_light_row, rig.lights))
 
 
@@ -233,15 +233,15 @@ def _light_row(light: "LightProfile") -> tuple[str, ...]:
     )
 
 
-def _say_refused(what: str, reasons: Iterable[tuple[str, int]]) -> None:
-    """Say why frames were not used, the commonest reasons first."""
+def _say_refused(unit: str, reasons: Iterable[tuple[str, int]]) -> None:
+    """Print why frames were not used, the most common reasons first."""
     for reason, count in list(reasons)[:_MOST_REASONS]:
-        say(f"{count} {what} not used: {reason}")
+        say(f"{count} {unit} not used: {reason}")
 
 
 @contextmanager
 def _filming(source: str, headless: bool) -> "Iterator[tuple[Source, OnLook]]":
-    """Open a source, with what shows or says how it goes."""
+    """Open a source, and a function that shows its frames and the progress."""
     from captures.sources.opening import open_source
     from captures.viewers.window import Window
 
@@ -251,8 +251,8 @@ def _filming(source: str, headless: bool) -> "Iterator[tuple[Source, OnLook]]":
         progress_bar("filming") as bar,
     ):
 
-        def on_look(picture: "NDArray[np.uint8]", kept: int, said: str) -> bool:
-            bar.show(kept, None, said)
+        def on_look(picture: "NDArray[np.uint8]", kept: int, message: str) -> bool:
+            bar.show(kept, None, message)
             return window is None or window.show(picture)
 
         yield frames, on_look

@@ -1,4 +1,4 @@
-"""``physpatch demo``."""
+"""The command ``physpatch demo``."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ _DEMO = TrainConfig.of(model="efficientnet_lite0", data="samples", steps=100, ta
     "--steps", type=click.IntRange(min=1), default=_DEMO.optimisation.steps, show_default=True, help="Training steps."
 )
 @click.option(
-    "--clips", type=click.IntRange(min=2), default=10, show_default=True, help="Clips before the virtual rig."
+    "--clips", type=click.IntRange(min=2), default=10, show_default=True, help="Clips filmed by the virtual rig."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=_DEMO.optimisation.seed, show_default=True)
 @click.pass_context
@@ -52,7 +52,7 @@ def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int
     print_run, size_mm = Workflows.of(context).print_run, parse_length_mm(PATCH_SIZE)
     layouts = print_run(Patch.load(run), config, size_mm, sheet, controls=("grey", "random"))
     click.echo(
-        "3/4  filming: the virtual rig holds the sheets before held-out photographs (a simulation, not a camera)"
+        "3/4  filming: the virtual rig shows the sheets in front of held-out photographs (a simulation, not a camera)"
     )
     rig, session_config = demo_session(run, config, sheet, layouts, session, clips=clips, seed=seed)
     record_session(rig, session_config, session, len(rig))
@@ -60,8 +60,8 @@ def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int
     click.echo("4/4  reporting")
     report = _report(session, out / "report.html")
     click.echo("\nOpen:")
-    for made in (report, sheet, run / "evolution.mp4", session / "video.mp4", run, session):
-        click.echo(f"  {made}")
+    for path in (report, sheet, run / "evolution.mp4", session / "video.mp4", run, session):
+        click.echo(f"  {path}")
 
 
 def _train(config: TrainConfig, run: Path) -> None:

@@ -1,4 +1,4 @@
-"""``physpatch live``."""
+"""The command ``physpatch live``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,24 +37,28 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
     default="0",
     show_default=True,
     metavar="0|NAME|FILE|DIR|URL|phone|virtual",
-    help="Camera by index or name, video, folder of stills, stream, a phone's browser, or the virtual rig.",
+    help="A camera by index or name, a video, a folder of stills, a stream, a phone's browser, or the virtual rig.",
 )
 @click.option(
     "--camera",
     multiple=True,
     metavar="NAME=VALUE",
     callback=_camera_settings,
-    help="Asked of the camera's driver: resolution=1280x720, fps=30, format=MJPG; exposure, white_balance and focus each "
-    "auto, lock or a number. May be repeated.",
+    help="Camera settings: resolution=1280x720, fps=30, format=MJPG; exposure, white_balance and focus are each auto, "
+    "lock or a number. May be repeated.",
 )
 @click.option(
-    "--classifier", metavar="NAME", help="Default: the run's own model, else auto (resnet50 where it can be had)."
+    "--classifier",
+    metavar="NAME",
+    help="The classifier. Default: the run's model, or else auto (resnet50 if it is available).",
 )
 @click.option("--weights", type=click.Path(dir_okay=False), help="A file of weights for the classifier.")
 @click.option("--detector", metavar="NAME|FILE", help="An ultralytics detector such as yolov8n, or a FILE.pt.")
 @DEFENCE_OPTION
 @TRUST_OPTION
-@click.option("--sheet", type=FILE, metavar="FILE.pdf", help="The printed sheet. Default: sheet.pdf of the run.")
+@click.option(
+    "--sheet", type=FILE, metavar="FILE.pdf", help="The PDF of the printed sheet. Default: sheet.pdf of the run."
+)
 @click.option(
     "--roi",
     "region",
@@ -62,47 +66,58 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
     default="center",
     show_default=True,
     metavar="center|frame|sheet[:AREA]|LEFT,TOP,SIDE",
-    help="What the classifier sees: the central square, the whole frame squeezed, a square around the sheet of which the "
-    "patch covers AREA, or one square of the frame.",
+    help="The region that the classifier sees: the central square, the whole frame squeezed to a square, a square around "
+    "the sheet of which the patch covers the share AREA, or a fixed square of the frame.",
 )
-@click.option("--plan", "protocol", type=FILE, metavar="FILE.toml", help="What is to be shown.")
-@click.option("--label", metavar="NAME|INDEX", help="The class truly before the camera.")
 @click.option(
-    "--condition", help="Which sheet is shown, where its markers cannot tell: patch, grey, random, shuffled or none."
+    "--plan", "protocol", type=FILE, metavar="FILE.toml", help="A plan that guides you through the sheets and poses."
 )
-@click.option("--light", metavar="NAME", help="A name for the light.")
+@click.option("--label", metavar="NAME|INDEX", help="The true class of the object in front of the camera.")
+@click.option(
+    "--condition",
+    help="The sheet that is shown if no markers are detected: patch, grey, random, shuffled or none.",
+)
+@click.option("--light", metavar="NAME", help="Your name for the light.")
 @click.option(
     "--hfov",
     "hfov_deg",
     type=float,
     metavar="DEGREES",
-    help="Horizontal field of view of the camera, for distances.",
+    help="Horizontal field of view of the camera, which determines distances.",
 )
 @click.option(
     "--profile",
     type=FILE,
     metavar="RIG.json",
-    help="The measured camera, for true distances and angles: `physpatch calibrate camera`.",
+    help="Rig profile with the measured camera, for true distances and angles; see `physpatch calibrate camera`.",
 )
-@click.option("--cam/--no-cam", "grad_cam", default=True, help="Grad-CAM heat on the picture. Default: --cam.")
-@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Analyse one frame of N.")
-@click.option("--max-fps", type=click.FloatRange(min=0, min_open=True), help="Analyse at most so many frames a second.")
-@click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
+@click.option("--cam/--no-cam", "grad_cam", default=True, help="Show Grad-CAM heat. Default: --cam.")
+@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Analyse every Nth frame.")
+@click.option("--max-fps", type=click.FloatRange(min=0, min_open=True), help="Analyse at most N frames per second.")
+@click.option("--max-frames", type=click.IntRange(min=1), help="End after N frames.")
 @click.option(
-    "--keep", default="key", show_default=True, metavar="key|all|N|none", help="Which frames are kept as they came."
+    "--keep",
+    default="key",
+    show_default=True,
+    metavar="key|all|N|none",
+    help="Which original frames to keep: key frames, all, every Nth or none.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the virtual rig.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the virtual rig.")
 @DEVICE_OPTION
 @click.option("--headless", is_flag=True, help="Record without a window.")
 @click.option(
-    "--web", is_flag=True, help="Show and steer the session in a browser of this machine, instead of a window."
+    "--web", is_flag=True, help="Show and control the session in a browser on this machine instead of a window."
 )
 @click.option(
-    "--lan", is_flag=True, help="Let a phone of the same network in, by TLS and a one-time link. Goes with --web."
+    "--lan", is_flag=True, help="Let a phone on the same network connect, over TLS with a one-time link. Implies --web."
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Of the web page; 0: any.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Port of the web page; 0 for any."
+)
 @JSON_OPTION
-@click.option("--out", type=FOLDER, metavar="SESSION", help="Default: a new folder under sessions/.")
+@click.option(
+    "--out", type=FOLDER, metavar="SESSION", help="Folder of the session. Default: a new folder under sessions/."
+)
 @click.pass_context
 def live(
     context: click.Context,
@@ -137,7 +152,7 @@ def live(
         open_viewers(headless=headless, web=web or lan, lan=lan, port=port, say=say) as viewers,
         open_session_source(source, camera, viewers) as frames,
     ):
-        # Torch comes after the camera: a missing one is said at once.
+        # Torch is imported after the camera opens, so that a missing camera is reported at once.
         from captures.session.live_session import new_session_folder
         from captures.sources.virtual_rig import VirtualRig
         from captures.workflows.session_start import SessionRequest, prepare_session

@@ -1,4 +1,4 @@
-"""``physpatch report``."""
+"""The command ``physpatch report``."""
 
 from pathlib import Path
 
@@ -17,22 +17,23 @@ from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION
     "--replay/--no-replay",
     "replayed",
     default=True,
-    help="Replay a session's frames through the model, to say where the effect is lost. Default: --replay.",
+    help="Replay a session's frames through the model to find where the effect is lost. Default: --replay.",
 )
 @click.option(
     "--profile",
     type=FILE,
     metavar="RIG.json",
-    help="Colours of the printer and camera for the replay. Default: as the session's own sheets show them.",
+    help="Rig profile with the colours for the replay. Default: measured on the session's sheets.",
 )
-@click.option("--pdf", is_flag=True, help="Write the same as a PDF beside the HTML file.")
+@click.option("--pdf", is_flag=True, help="Also write the report as a PDF beside the HTML file.")
 @DEVICE_OPTION
 @TRUST_OPTION
 @click.option(
     "--out",
     type=FILE,
     metavar="FILE.html",
-    help="Default: report.html in the folder; of several, comparison.html here.",
+    help="The HTML file to write. Default: report.html in the folder; for a comparison, comparison.html in the current "
+    "folder.",
 )
 def report(
     folders: tuple[Path, ...],

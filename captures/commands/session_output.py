@@ -1,4 +1,4 @@
-"""Sessions in the terminal: a bar while they run, and what came out."""
+"""Terminal output of sessions: a progress bar, and the results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 def record_session(
     source: "Source", config: "SessionConfig", session: Path, total: int | None, viewers: "Sequence[Viewer]" = ()
 ) -> None:
-    """Run a session with a bar that counts frames and says what happens, beside whatever else shows it."""
+    """Run a session with a progress bar in the terminal, in addition to ``viewers``.
+
+    Args:
+        source: of frames.
+        config: the settings.
+        session: folder to record in.
+        total: number of frames, for the bar; None if unknown.
+        viewers: further viewers.
+    """
     from captures.session.live_session import run_session
     from captures.viewers.terminal import TerminalViewer
 
@@ -27,7 +35,7 @@ def record_session(
 
 
 def show_session(session: Path, json_out: str | None = None) -> None:
-    """Print how often the patch and its controls succeeded, by model and sheet."""
+    """Print the success rates of patch and controls, by model and sheet; write them as JSON if ``json_out`` is given."""
     from captures.results.recorded_session import RecordedSession
 
     recorded = RecordedSession.open(session)
@@ -44,7 +52,7 @@ def show_session(session: Path, json_out: str | None = None) -> None:
             )
             for summary in summaries
         ]
-        print_table(("model", "sheet", "frames", "clips", "target first", "wrong, or not found"), rows)
+        print_table(("model", "sheet", "frames", "clips", "target first", "wrong or not detected"), rows)
         frames = len({row.frame for row in recorded.rows})
-        click.echo(f"session: {session}, {frames} frames; `physpatch report {session}` writes its report")
+        click.echo(f"session: {session}, {frames} frames; to write its report: physpatch report {session}")
     output_json(json_out, [summary.to_dict() for summary in summaries])

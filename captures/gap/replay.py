@@ -1,8 +1,8 @@
-"""A printed patch's way from the screen to the camera, replayed step by step in the frames that a session kept.
+"""Replay the effects of printing and filming step by step in the kept frames of a session.
 
-In a frame that shows the harmless control, the digital patch is drawn in the control's place. At first everything is as in
-training; then one thing after another becomes what was measured: how the sheet was turned, how large it was and in how many
-pixels, the colours and the light, blur and noise. What the network answers at each step says where the effect is lost.
+The digital patch is drawn in place of the harmless control. At first everything is as in training. Then one property after
+another is set to its measured value: the angle, the size and resolution, the colours and the light, blur and noise. The
+network's answers at each step show where the effect is lost.
 """
 
 import math
@@ -30,25 +30,23 @@ from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
 
 _MOST_TILT_DEG = 85.0
-_CAMERA_JPEG = (
-    95.0  # of the frames: how strongly a camera codes is not measured, but its colour has half the resolution
-)
+_CAMERA_JPEG = 95.0  # for frames: a camera's compression is not measured, but its chroma has half the resolution
 STEPS = ("trained", "posed", "sized", "coloured", "blurred")
-Judge = Callable[[Tensor, "View"], Tensor]
+Judge = Callable[[Tensor, "ReplayView"], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """A place in a frame where the control lies.
+class ReplayView:
+    """A frame with the control, whose place the replay draws the patch in.
 
     Attributes:
-        picture: (h, w, 3) RGB uint8, what the network was shown of the frame.
-        corners: (4, 2) pixels in it, of the patch's square, clockwise from its own top left.
-        facing: the cosine of how far it is turned away: the share of its area that is left by that.
-        shot: what the sheet tells of light, blur and noise there.
-        colours: what print and camera make of colours in that light; None where that was not measured.
-        label: the class truly there, where the session knows it.
-        object_xyxy: the box in pixels of the sign that carries the patch; None without one.
+        picture: the part of the frame that the network saw, (h, w, 3) RGB uint8.
+        corners: (4, 2) corners of the patch in ``picture``, in pixels, clockwise from the patch's own top left.
+        facing: cosine of the tilt, by which the visible area shrinks.
+        shot: light, blur and noise as measured on the sheet.
+        colours: the colour map in this light; None if it was not measured.
+        label: the true class, if known.
+        object_xyxy: box in pixels of the sign that carries the patch; None without a sign.
     """
 
     picture: NDArray[np.uint8]
@@ -60,8 +58,15 @@ class View:
     object_xyxy: tuple[float, float, float, float] | None = None
 
     @classmethod
-    def of(cls, shown: Shown, shot: ChartShot, colours: ColourMap | None, victim: Victim) -> "View":
-        """Of a classifier, its region of the frame; of a detector, the whole frame in a square."""
+    def of(cls, shown: Shown, shot: ChartShot, colours: ColourMap | None, victim: Victim) -> "ReplayView":
+        """Build the view of a classifier, its region of the frame, or of a detector, the whole frame padded to a square.
+
+        Args:
+            shown: a frame with the control.
+            shot: measured on its sheet.
+            colours: the colour map in its light; None if unknown.
+            victim: the network.
+        """
         if victim.task == "classify":
             part, offset = shown.region.cut(shown.picture), (shown.region.left, shown.region.top)
         else:
@@ -77,7 +82,7 @@ class View:
         return cls(np.ascontiguousarray(part), corners, facing, shot, colours, shown.row.label, here)
 
     def places(self, size: int) -> tuple[Edges | None, Edges]:
-        """Boxes of the object, where it is known, and around the patch, in pixels of a network's input of side ``size``."""
+        """Return the boxes of the object, or None, and of the patch, in pixels of a network's input of side ``size``."""
         height, width = self.picture.shape[:2]
         scale = np.array([size / width, size / height])
         sign = None if self.object_xyxy is None else around((np.reshape(self.object_xyxy, (2, 2)) * scale).tolist())
@@ -87,7 +92,7 @@ class View:
 def replay(
     victim: Victim,
     cells: Tensor,
-    views: Sequence[View],
+    views: Sequence[ReplayView],
     area: float | None,
     eot: EotConfig,
     judge: Judge,
@@ -96,19 +101,22 @@ def replay(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Tensor]:
-    """Judge the patch at each of :data:`STEPS` in every view: (V, draws, ...) of what ``judge`` says.
+    """Judge the patch at each step of :data:`STEPS` in every view.
 
     Args:
         victim: the network.
-        cells: (3, rows, columns) sRGB in [0, 1], the patch.
-        views: where to draw it.
-        area: share of the image that the patch itself was trained at. None for a patch on an object, which was trained as
-            large as a share of that: it is drawn on the object from the start, as large as it is there and in its light.
-        eot: the transformations that it was trained under.
-        judge: says of inputs (N, 3, S, S) on the CPU and their view what the victim makes of them, (N, ...).
-        draws: of these transformations in each view. What is measured is the same in all of them.
-        seed: of the draws.
-        progress: called with the number of views done and their total.
+        cells: the patch, (3, rows, columns) sRGB in [0, 1].
+        views: V frames to draw it in.
+        area: the patch's share of the image in training. None for a patch on an object, which was trained as a share of the
+            object: it is drawn on the object from the start, in its actual size and light.
+        eot: the transformations used in training.
+        judge: maps inputs (N, 3, S, S) on the CPU and their view to results (N, ...).
+        draws: samples of these transformations per view; measured properties are the same in all samples.
+        seed: for the samples.
+        progress: called with the number of finished views and their total.
+
+    Returns:
+        The results (V, draws, ...) by step.
     """
     answers: dict[str, list[Tensor]] = {step: [] for step in STEPS}
     with untouched(victim), torch.no_grad():
@@ -122,15 +130,15 @@ def replay(
 
 
 def example(
-    victim: Victim, cells: Tensor, view: View, area: float | None, eot: EotConfig, *, seed: int = 0
+    victim: Victim, cells: Tensor, view: ReplayView, area: float | None, eot: EotConfig, *, seed: int = 0
 ) -> list[NDArray[np.uint8]]:
-    """One view as the network sees it at each of :data:`STEPS`, (S, S, 3) RGB uint8."""
+    """Draw one view at each step of :data:`STEPS` as the network sees it, (S, S, 3) RGB uint8."""
     drawn = sample(eot, 1, torch.Generator().manual_seed(seed * 100_003))
     inputs = torch.cat([_inputs(picture, victim) for picture in _pictures(view, cells, drawn, area, victim)])
     return list((inputs.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy())
 
 
-def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, victim: Victim) -> list[Tensor]:
+def _pictures(view: ReplayView, cells: Tensor, drawn: EotParams, area: float | None, victim: Victim) -> list[Tensor]:
     """The view with the patch at each step, (draws, 3, h, w)."""
     draws, (rows, columns) = drawn.batch, cells.shape[-2:]
     size = victim.preprocessing.size
@@ -140,7 +148,7 @@ def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, v
     per_pixel = torch.tensor([size / width, size / height])
     at_input = ((there + 0.5) * per_pixel - 0.5).expand(draws, -1, -1)
     lit = _light_of(view.shot, draws)
-    if area is None:  # training has one light on the object and its patch: here it is the object's
+    if area is None:  # in training, object and patch share one light: here that of the object
         drawn = drawn.changed(**lit)
     flat = drawn.changed(bend=torch.zeros(draws))
     if area is None:
@@ -154,7 +162,7 @@ def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, v
         middle = at_input.mean(dim=1, keepdim=True)
         posed = _kept_inside(middle + (at_input - middle) * grown, size)
 
-    coarse = math.sqrt(width * height) / size  # pixels of the camera for each of the network's input
+    coarse = math.sqrt(width * height) / size  # camera pixels per pixel of the network's input
     whole = _batch(view.picture).expand(draws, -1, -1, -1)
     seen_wh = patch_size_px(float(_area(there[None])) / (width * height), (rows, columns), (width, height))
     sized = flat.changed(
@@ -176,9 +184,17 @@ def _pictures(view: View, cells: Tensor, drawn: EotParams, area: float | None, v
 def draw_as_measured(
     frame: NDArray[np.uint8], cells: Tensor, corners: NDArray[np.float32], shot: ChartShot, colours: ColourMap
 ) -> NDArray[np.uint8]:
-    """Draw cells (3, rows, columns) into a frame (H, W, 3) RGB uint8 with all that was measured: the last of :data:`STEPS`.
+    """Draw a patch into a frame with all measured properties: the last step of :data:`STEPS`.
 
-    ``corners`` (4, 2) are the patch's in pixels, clockwise from its own top left.
+    Args:
+        frame: (H, W, 3) RGB uint8.
+        cells: (3, rows, columns) sRGB in [0, 1].
+        corners: (4, 2) corners of the patch in pixels, clockwise from its own top left.
+        shot: light, blur and noise.
+        colours: the colour map.
+
+    Returns:
+        (H, W, 3) RGB uint8.
     """
     height, width = frame.shape[:2]
     there = torch.from_numpy(corners)[None]
@@ -191,7 +207,7 @@ def draw_as_measured(
 
 
 def _light_of(shot: ChartShot, draws: int) -> dict[str, Any]:
-    """The fields of :class:`EotParams` that the light on a sheet sets."""
+    """The fields of :class:`EotParams` that depend on the light on a sheet."""
     white = WhiteBalance.of(shot.white)
     return {
         "gain": torch.full((draws,), white.gain),
@@ -204,12 +220,12 @@ def _light_of(shot: ChartShot, draws: int) -> dict[str, Any]:
 
 
 def _print_of(colours: ColourMap | None, draws: int) -> dict[str, Any]:
-    """Those that print and camera set."""
+    """The fields that depend on print and camera colours."""
     return {"prints": () if colours is None else (colours,), "light": torch.zeros(draws)}
 
 
 def _lens_of(shot: ChartShot, draws: int) -> dict[str, Any]:
-    """Those that the lens and the sensor set."""
+    """The fields that depend on the lens and the sensor."""
     return {
         "blur_px": torch.full((draws,), shot.blur_px),
         "motion_px": torch.zeros(draws),
@@ -219,7 +235,7 @@ def _lens_of(shot: ChartShot, draws: int) -> dict[str, Any]:
 
 
 def _inputs(pictures: Tensor, victim: Victim) -> Tensor:
-    """(B, 3, h, w) in [0, 1] as the network is given them, through whole grey levels as a camera's frames are."""
+    """Pictures (B, 3, h, w) in [0, 1] as inputs of the network, rounded to 8 bits like a camera's frames."""
     levels = (pictures.permute(0, 2, 3, 1) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
     height, width = levels.shape[1:3]
     whole = CropRegion(0, 0, width, height)
@@ -231,13 +247,13 @@ def _batch(picture: NDArray[np.uint8]) -> Tensor:
 
 
 def _area(corners: Tensor) -> Tensor:
-    """Of quadrilaterals (B, 4, 2), by the shoelace formula."""
+    """The areas of quadrilaterals (B, 4, 2), by the shoelace formula."""
     x, y = corners.unbind(-1)
     return 0.5 * (x * y.roll(-1, 1) - y * x.roll(-1, 1)).sum(dim=1).abs()
 
 
 def _kept_inside(corners: Tensor, size: int) -> Tensor:
-    """Corners (B, 4, 2) moved into a square picture, as training has them; a larger patch is centred."""
+    """Corners (B, 4, 2) moved into a square picture, as in training; a larger patch is centred."""
     least, most = corners.amin(dim=1, keepdim=True), corners.amax(dim=1, keepdim=True)
     room = size - (most - least)
     origin = torch.where(room > 0, (least + 0.5).clamp(min=0).minimum(room.clamp(min=0)), room / 2)

@@ -1,4 +1,4 @@
-"""What a session saw, as training ranges and backgrounds: the loop closes."""
+"""Derive training ranges and backgrounds from a session, which closes the loop."""
 
 import json
 import math
@@ -24,31 +24,31 @@ from physpatch.rendering.rig_ranges import eot_for_rig
 from physpatch.transforms import Range, parameters
 from physpatch.victims.protocol import Victim
 
-# What a session can teach, and for two of them the fields of `EotConfig` that they set.
+# What can be learned from a session, and the fields of `EotConfig` that the first two parts set.
 PARTS = ("ranges", "colours", "area", "scenes")
 _FIELDS = {
     "ranges": ("rotation_deg", "tilt_deg", "scale", "blur_px", "noise"),
     "colours": ("prints", "gain", "temperature", "tint", "gamma"),
 }
 _TAILS = (0.02, 0.98)
-_MARGIN_DEG, _MARGIN_SCALE = 3.0, 1.05  # a few seconds before a camera do not show all that will come
+_MARGIN_DEG, _MARGIN_SCALE = 3.0, 1.05  # a short session does not show the full range
 _LEAST_ROWS = 5
 _MOST_BACKGROUNDS = 200
-_REPAIR_SIDE = 320  # pixels: painting out goes by the pixel, and nobody sees more of it
+_REPAIR_SIDE = 320  # pixels: inpainting is slow, and more detail is not needed
 _REPAIR_RADIUS = 4
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What to train under.
+    """Training settings learned from a session.
 
     Attributes:
-        eot: ranges of the views, colours, light, blur and noise that the session saw; the rest is the base's.
-        area: share of the network's picture that the patch covered, as a median; measured in any case.
-        backgrounds: folder of the scenes, the sheets painted out, with ``labels.csv`` where the classes are known; None
-            where no frame was kept as it came, and for the virtual rig, whose scenes are held-out photographs.
-        colours: where the colours were measured.
-        frames: how many poses it is learned from.
+        eot: the session's ranges of pose, colours, light, blur and noise; all other ranges are those of the base.
+        area: median share of the network's input that the patch covered; always measured.
+        backgrounds: folder of scenes with the sheets removed, with ``labels.csv`` if the classes are known; None if no
+            original frame was kept, and for the virtual rig, whose scenes are held-out photographs.
+        colours: source of the colours.
+        frames: number of poses used.
     """
 
     eot: EotConfig
@@ -66,46 +66,46 @@ def learn_from(
     parts: Collection[str] = PARTS,
     say: Callable[[str], None] = lambda line: None,
 ) -> Learned:
-    """Read a session's poses, its sheets' colours and its scenes.
+    """Learn ranges of pose, colours and scenes from a session.
 
     Args:
-        session: in which a sheet was recognised.
-        victim: the classifier that will be trained against; the session's own rows are used where it was there.
-        base: what is kept where the session tells nothing, usually a preset.
-        parts: of :data:`PARTS`, what is learned: views, blur and noise; print, light and white balance; the size, which a
-            caller without that part leaves as it was; and the scenes. The rest stays the base's.
-        say: receives a line about what could not be learned.
+        session: with recognised sheets.
+        victim: the classifier to train against; its rows are used if the session has any.
+        base: ranges for everything that the session does not determine, usually a preset.
+        parts: which of :data:`PARTS` to learn: ``ranges`` of pose, blur and noise; ``colours`` of print, light and white
+            balance; ``area``, which the caller applies; ``scenes`` as backgrounds.
+        say: receives messages about what could not be learned.
 
     Raises:
-        InputError: a sheet was recognised in too few frames.
+        InputError: if a sheet was recognised in too few frames.
     """
     models = list(dict.fromkeys(row.model for row in session.rows))
     model = victim.name if victim.name in models else models[0] if models else ""
     rows = [row for row in session.rows if row.model == model and row.patch_px]
     if len(rows) < _LEAST_ROWS:
         raise InputError(
-            f"{session.folder} shows a recognised sheet in {len(rows)} frames, too few to learn from: {_LEAST_ROWS} are needed"
+            f"{session.folder} has only {len(rows)} frames with a recognised sheet; at least {_LEAST_ROWS} are needed"
         )
     shares = [_share(row) for row in rows]
     area = min(0.9, max(0.001, median(shares)))
     turns = [angle for row in rows for angle in (row.yaw_deg, row.pitch_deg) if angle is not None]
-    seen = base.changed(
-        rotation_deg=_seen("rotation_deg", [row.roll_deg or 0.0 for row in rows], _MARGIN_DEG),
-        tilt_deg=_seen("tilt_deg", turns or [0.0], _MARGIN_DEG),
+    measured = base.changed(
+        rotation_deg=_range_of("rotation_deg", [row.roll_deg or 0.0 for row in rows], _MARGIN_DEG),
+        tilt_deg=_range_of("tilt_deg", turns or [0.0], _MARGIN_DEG),
         scale=_grown("scale", [math.sqrt(share / area) for share in shares]),
     )
     profile, colours = session_lights(session, model)
     if profile.lights:
-        # Blur and noise are counted in the camera's pixels, of which the network sees so many.
+        # Blur and noise are in camera pixels, so they depend on the size of the region that the network sees.
         sides = [json.loads(row.region)[2:] for row in rows if row.region] or [list(profile.lights[0].frame_wh)]
-        seen_wh = (round(median(w for w, _ in sides)), round(median(h for _, h in sides)))
-        lights = tuple(replace(light, frame_wh=seen_wh) for light in profile.lights)
-        seen = eot_for_rig(seen, replace(profile, lights=lights), victim.preprocessing.size)
+        region_wh = (round(median(w for w, _ in sides)), round(median(h for _, h in sides)))
+        lights = tuple(replace(light, frame_wh=region_wh) for light in profile.lights)
+        measured = eot_for_rig(measured, replace(profile, lights=lights), victim.preprocessing.size)
     else:
-        say(f"colours, light and blur could not be measured ({colours}); they stay as they were")
-    taught = {name: getattr(seen, name) for part in parts for name in _FIELDS.get(part, ())}
+        say(f"colours, light and blur could not be measured ({colours}) and are unchanged")
+    learned = {name: getattr(measured, name) for part in parts for name in _FIELDS.get(part, ())}
     backgrounds = _scenes_to_learn(session, model, victim, say) if "scenes" in parts else None
-    return Learned(base.changed(**taught), area, backgrounds, colours, len(rows))
+    return Learned(base.changed(**learned), area, backgrounds, colours, len(rows))
 
 
 def _scenes_to_learn(session: RecordedSession, model: str, victim: Victim, say: Callable[[str], None]) -> Path | None:
@@ -114,12 +114,16 @@ def _scenes_to_learn(session: RecordedSession, model: str, victim: Victim, say: 
         return None
     backgrounds = save_backgrounds(session, model, victim)
     if backgrounds is None:
-        say("no frames were kept as they came, so no scenes are learned from; record with --keep key, or all")
+        say("no original frames were kept, so no scenes are used; record with --keep key or --keep all")
     return backgrounds
 
 
 def save_backgrounds(session: RecordedSession, model: str, victim: Victim) -> Path | None:
-    """Write the session's scenes into its folder ``backgrounds``, as the network was shown them, sheets painted out."""
+    """Save the scenes of a session, as the network saw them but with sheets removed, in its folder ``backgrounds``.
+
+    Returns:
+        The folder; None if there are no scenes.
+    """
     folder = session.folder / "backgrounds"
     shutil.rmtree(folder, ignore_errors=True)
     labelled: list[tuple[str, int]] = []
@@ -138,7 +142,7 @@ def save_backgrounds(session: RecordedSession, model: str, victim: Victim) -> Pa
 
 
 def _scenes(session: RecordedSession, model: str) -> Iterator[tuple[FrameRow, NDArray[np.uint8]]]:
-    """Of each clip as many frames as of the others, the sheet painted out of them."""
+    """Equally many frames from each clip, with the sheet removed."""
     clips: dict[int, list[FrameRow]] = {}
     for row in session.rows:
         if row.model == model and session.keeps(row):
@@ -159,7 +163,7 @@ def _scenes(session: RecordedSession, model: str) -> Iterator[tuple[FrameRow, ND
 
 
 def _painted_out(frame: NDArray[np.uint8], pose: SheetPose | None, region: CropRegion) -> NDArray[np.uint8]:
-    """The region without the sheet: its surroundings are drawn in over it (Telea 2004), coarsely."""
+    """The region with the sheet removed by coarse inpainting (Telea 2004)."""
     part = region.cut(frame)
     factor = min(1.0, _REPAIR_SIDE / min(part.shape[:2]))
     size = (round(part.shape[1] * factor), round(part.shape[0] * factor))
@@ -172,13 +176,13 @@ def _painted_out(frame: NDArray[np.uint8], pose: SheetPose | None, region: CropR
 
 
 def _share(row: FrameRow) -> float:
-    """Of the network's picture that the patch would cover, seen straight on."""
+    """The share of the network's input that the patch would cover if it faced the camera."""
     _, _, width, height = json.loads(row.region) if row.region else (0, 0, 1, 1)
     facing = math.cos(math.radians(row.yaw_deg or 0)) * math.cos(math.radians(row.pitch_deg or 0))
     return (row.patch_px or 0.0) / (width * height) / max(0.2, facing)
 
 
-def _seen(name: str, values: list[float], margin: float) -> Range:
+def _range_of(name: str, values: list[float], margin: float) -> Range:
     low, high = (float(at) for at in np.quantile(values, _TAILS))
     return parameters()[name].clipped(low - margin, high + margin)
 

@@ -1,4 +1,4 @@
-"""What the models make of one frame."""
+"""Analyse frames: locate the sheet and run the models."""
 
 import json
 import time
@@ -35,11 +35,13 @@ _TOP = 5
 
 @dataclass(frozen=True, eq=False)
 class Located:
-    """A frame before the models: where the sheet is, and what the classifier will see.
+    """A frame with its sheet located, before the models run.
 
     Attributes:
-        pose: of the sheet, or None.
-        foreign: what the sheet says of itself where it is none of this session's; then it has no pose.
+        frame: the frame.
+        pose: of the sheet; None without a sheet of this session.
+        foreign: label of a sheet of another patch; ``pose`` is then None.
+        region: the part of the frame that the classifier sees.
     """
 
     frame: Frame
@@ -50,15 +52,17 @@ class Located:
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """One frame and what was found in it.
+    """The results of all models on one frame.
 
     Attributes:
-        rows: one for each model, the classifier's first.
-        heat: (h, w) in [0, 1] over the region, or None without Grad-CAM.
-        detector_heat: (h, w) over the whole frame, of the object's class where that is known, else of the surest box.
-        top5: the classifier's likeliest classes with their scores.
-        boxes: the detector's.
-        target: name of the class aimed at, or None.
+        located: the frame and its sheet.
+        rows: one per model, the classifier's first.
+        heat: (h, w) in [0, 1] over the region; None without Grad-CAM.
+        top5: the classifier's top classes with their scores.
+        boxes: the detections with their class names.
+        target: name of the target class; None without a target.
+        detector_heat: (h, w) in [0, 1] over the whole frame, for the object's class if it is known, or else for the box with
+            the highest confidence; None without Grad-CAM.
     """
 
     located: Located
@@ -71,20 +75,20 @@ class Analysis:
 
     @property
     def frame(self) -> Frame:
-        """The frame as it came."""
+        """Return the original frame."""
         return self.located.frame
 
     @property
     def pose(self) -> SheetPose | None:
-        """Of the sheet, or None."""
+        """Return the pose of the sheet; None without a sheet."""
         return self.located.pose
 
 
 class Analyser:
-    """Finds the sheet, and runs a classifier and, if given, a detector over frames.
+    """Locate the sheet, and run a classifier and optionally a detector on frames.
 
-    :meth:`locate` and :meth:`judge` may run in threads of their own; each takes the frames in their order. ``rule`` may be
-    changed between frames.
+    :meth:`locate` and :meth:`judge` may run in different threads; each must be called with the frames in order. ``rule`` may
+    be changed between frames.
     """
 
     def __init__(
@@ -110,38 +114,38 @@ class Analyser:
         self._carrier = next((layout.carrier for layout in layouts if layout.carrier), "")
 
     def locate(self, frame: Frame) -> Located:
-        """Find the sheet in a frame, and the part of it that the classifier shall see."""
+        """Locate the sheet in a frame, and choose the region that the classifier sees."""
         pose = self._finder.find(frame.image, self._lens(frame.image.shape)) if self._finder else None
         foreign = self._labels.foreign(frame.image, pose)
         pose = None if foreign else pose
         return Located(frame, pose, foreign, self.rule.at(frame.image.shape, pose))
 
     def judge(self, located: Located) -> Analysis:
-        """Run the models; condition and clip of the rows are as the source says, or empty."""
+        """Run the models; the rows have the condition and clip that the source gives, if any."""
         frame, pose, region = located.frame, located.pose, located.region
         images = to_input(frame.image, self.classifier.preprocessing, region).to(self.classifier.device)
         scores, heat = self._classified(images)
         boxes: list[tuple[str, Detection]] = []
         detector_heat = None
         if self.detector is not None:
-            found, detector_heat = self._detected(self.detector, located)
-            boxes = [(self.detector.categories[d.index], d) for d in found]
+            detections, detector_heat = self._detected(self.detector, located)
+            boxes = [(self.detector.categories[d.index], d) for d in detections]
         confidence = self.classifier.confidences(scores)[0].cpu()
         top5 = _top5(self.classifier, confidence)
         share = heat_share(heat, region.mask(pose.patch_corners_px, heat.shape)) if pose and heat is not None else None
         delay = None if frame.captured is None else round(time.monotonic() - frame.captured, 4)
-        more = {
+        columns = {
             "heat_in_patch": _rounded(share, 4),
             "top5": _as_json(top5),
             "region": json.dumps([region.left, region.top, region.width, region.height]),
             "delay_s": delay,
         }
-        rows = [self._row(located, self.classifier, confidence, more)]
-        for other in self._further:
+        rows = [self._row(located, self.classifier, confidence, columns)]
+        for victim in self._further:
             with torch.no_grad():
-                answer = other.confidences(other.scores(images))[0].cpu()
-            own = {"heat_in_patch": None, "top5": _as_json(_top5(other, answer))}
-            rows.append(self._row(located, other, answer, more | own))
+                answer = victim.confidences(victim.scores(images))[0].cpu()
+            own = {"heat_in_patch": None, "top5": _as_json(_top5(victim, answer))}
+            rows.append(self._row(located, victim, answer, columns | own))
         if self.detector is not None:
             strongest = torch.zeros(len(self.detector.categories))
             for _, detection in boxes:
@@ -163,7 +167,7 @@ class Analyser:
         return Analysis(located, rows, heat, top5, boxes, target, detector_heat)
 
     def _detected(self, detector: Detector, located: Located) -> tuple[list[Detection], NDArray[np.float32] | None]:
-        """What a detector finds in the frame and, with Grad-CAM, its heat, by one forward pass."""
+        """The detections in the frame and, with Grad-CAM, the heat, from one forward pass."""
         frame = located.frame
         if self._detector_cam is None:
             return detector.detect(frame.image), None
@@ -171,18 +175,18 @@ class Analyser:
         truth, sign = self._truth(frame, detector), _carrier_xyxy(located)
         place = None if sign is None else torch.tensor(boxed.into(np.reshape(sign, (2, 2))).ravel())
 
-        def aim(found: list[Detection]) -> tuple[int, Tensor | None] | None:
+        def aim(detections: list[Detection]) -> tuple[int, Tensor | None] | None:
             if truth is not None:
                 return detector.category_index(truth), place
-            return (found[0].index, torch.tensor(found[0].xyxy)) if found else None
+            return (detections[0].index, torch.tensor(detections[0].xyxy)) if detections else None
 
-        found, heat = self._detector_cam.found(boxed.images.to(detector.device), aim)
-        return [boxed.back(one) for one in found], boxed.cut(heat)
+        detections, heat = self._detector_cam.found(boxed.images.to(detector.device), aim)
+        return [boxed.back(detection) for detection in detections], boxed.cut(heat)
 
     def _detector_success(self, located: Located, detector: Detector, detections: list[Detection]) -> int | None:
-        """Tell whether the run's goal is reached; None where it cannot be said.
+        """Whether the goal is reached; None if it cannot be determined.
 
-        A sheet that is not seen tells no place: then boxes anywhere count.
+        If no sheet is found, the place of the object is unknown, and boxes anywhere count.
         """
         aimed = None if self.target is None else detector.target_index(self.target)
         if self.target is not None and aimed is None:
@@ -199,7 +203,7 @@ class Analyser:
         return None if outcome.success is None else int(outcome.success)
 
     def _classified(self, images: Tensor) -> tuple[Tensor, NDArray[np.float32] | None]:
-        """Scores and, with Grad-CAM, the heat of the answer, by one forward pass."""
+        """Scores and, with Grad-CAM, the heat of the top class, from one forward pass."""
         if self._cam:
             scores, maps = self._cam.top(images)
             return scores, maps[0]
@@ -207,9 +211,9 @@ class Analyser:
             return self.classifier.scores(images), None
 
     def _truth(self, frame: Frame, model: Victim) -> str | None:
-        """What a model should answer: a detector the sign that carries the patch, in its own word for it.
+        """The true class for a model; for a detector, its name of the sign that carries the patch.
 
-        None for a detector that knows no such class: it would never find it.
+        None for a detector that does not have this class.
         """
         if model.task == "detect" and self._carrier:
             index = known_object(model, self._carrier)
@@ -217,19 +221,19 @@ class Analyser:
         label = self._label or frame.label
         return label if model.task == "classify" or label in model.categories else None
 
-    def _row(self, located: Located, model: Victim, confidence: Tensor, more: dict[str, Any]) -> FrameRow:
+    def _row(self, located: Located, model: Victim, confidence: Tensor, columns: dict[str, Any]) -> FrameRow:
         frame, pose = located.frame, located.pose
         label = self._truth(frame, model)
         score, top = confidence.max(dim=0)
-        found = float(score) > 0
-        name = model.categories[int(top)] if found else ""
+        has_answer = float(score) > 0
+        name = model.categories[int(top)] if has_answer else ""
         aim = None if self.target is None else model.target_index(self.target)
-        known = label if label in model.categories else None  # of another class it cannot be said
-        # The target by index, the truth by name: two classes of one name are one truth, but not one target.
+        truth = label if label in model.categories else None  # a model cannot answer with a class that it lacks
+        # The target is compared by index, the truth by name: classes of one name are the same truth, but not the same target.
         if self.target is None:
-            success = judge_answer(name, known, None).success
+            success = judge_answer(name, truth, None).success
         else:
-            success = None if aim is None else judge_answer(int(top) if found else None, None, aim).success
+            success = None if aim is None else judge_answer(int(top) if has_answer else None, None, aim).success
         return FrameRow(
             frame=frame.number,
             time_s=round(frame.time_s, 4),
@@ -248,7 +252,7 @@ class Analyser:
             px_per_cell=_rounded(pose.px_per_cell if pose else None, 2),
             label=label,
             patch_xy=json.dumps(pose.patch_corners_px.round(1).astype(float).tolist()) if pose else None,
-            **more,
+            **columns,
         )
 
 
@@ -267,11 +271,19 @@ def open_analyser(
     goal: str = "auto",
     scope: str = "patch",
 ) -> Iterator[Analyser]:
-    """An analyser whose Grad-CAM hooks are taken off the models when the block ends.
+    """Open an analyser, and remove its Grad-CAM hooks from the models when the block ends.
 
-    ``goal`` and ``scope`` are what the patch shall do to a detector, see ``calibration.common.success.Aim``. ``label`` is
-    what is before the camera, where the source does not know. ``further`` classifiers of the same input, such as the same
-    behind a defence, are shown the same region.
+    Args:
+        classifier: sees a region of each frame.
+        detector: sees whole frames; None for no detector.
+        layouts: the printed sheets to look for.
+        lens: gives the intrinsics for the shape of a frame.
+        target: the target class, as in a patch file; None for an untargeted patch.
+        with_cam: whether to compute Grad-CAM.
+        rule: how the region is chosen; default the central square.
+        label: the true class, if the source does not give it.
+        further: more classifiers with the same input, such as the same network behind a defence.
+        goal, scope: the intended effect on a detector, see ``calibration.common.success.Aim``.
     """
     with (
         grad_cam(classifier) if with_cam else nullcontext() as cam,
@@ -294,9 +306,10 @@ def open_analyser(
 
 
 def to_input(image: NDArray[np.uint8], preprocessing: Preprocessing, region: CropRegion | None = None) -> Tensor:
-    """A region of a frame (H, W, 3) RGB uint8, by default its central square, as a classifier's input (1, 3, S, S) in [0, 1].
+    """Convert a region of a frame, (H, W, 3) RGB uint8, to the input of a classifier, (1, 3, S, S) in [0, 1].
 
-    All of the region is shown: what stands at its edge would be cut away by the usual margin.
+    The whole region is used, without the usual crop, which would cut off what is at its edges. The default region is the
+    central square.
     """
     part = (region or RegionRule().at(image.shape, None)).cut(image)
     shrinks = min(part.shape[:2]) > preprocessing.size
@@ -307,7 +320,7 @@ def to_input(image: NDArray[np.uint8], preprocessing: Preprocessing, region: Cro
 
 
 def _heat_in_patch(heat: NDArray[np.float32] | None, frame: Frame, pose: SheetPose | None) -> float | None:
-    """Share of a map over the whole frame that lies in the patch."""
+    """The share of the heat over the whole frame that lies inside the patch."""
     if heat is None or pose is None:
         return None
     whole = CropRegion(0, 0, frame.image.shape[1], frame.image.shape[0])
@@ -315,7 +328,7 @@ def _heat_in_patch(heat: NDArray[np.float32] | None, frame: Frame, pose: SheetPo
 
 
 def _carrier_xyxy(located: Located) -> tuple[float, float, float, float] | None:
-    """The box in pixels of the sign that carries the patch, where there is one and its sheet is seen."""
+    """The box in pixels of the sign that carries the patch; None without a sign or a located sheet."""
     return None if located.pose is None else located.pose.carrier_xyxy
 
 

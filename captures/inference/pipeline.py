@@ -1,8 +1,8 @@
-"""From frames to analyses, so that the models wait for nothing and no answer is old.
+"""Run capture and analysis so that the models never wait and results are recent.
 
-Capture always runs beside the rest. Models on an accelerator run beside locating and drawing too, each in a thread of its
-own. Models on the CPU take all of its cores by themselves: there the three take turns, because a core that is taken from the
-models in the middle keeps the other cores waiting as well (measured in docs/results.md).
+Capture always has its own thread. With models on an accelerator, locating, inference and drawing also run in parallel, each
+in its own thread. Models on the CPU use all of its cores, so there the three take turns: a core that is taken from the models
+delays all other cores too (measured in docs/results.md).
 """
 
 import sys
@@ -21,12 +21,12 @@ from captures.sources.frame import Frame
 from captures.sources.opening import Source
 from physpatch.records.environment import release_openmp_workers
 
-_AHEAD = 2  # frames of a file that wait for the models, and answers that wait to be drawn
-_MARGIN = 1.3  # of the time that locating takes: how much earlier than needed it begins
-_MEMORY = 0.8  # of the running means
+_AHEAD = 2  # frames of a file that wait for the models, and results that wait for drawing
+_MARGIN = 1.3  # how early locating begins, in multiples of its mean duration
+_MEMORY = 0.8  # weight of the past in running means
 _JOIN_S = 10.0
 _SWITCH_S = (
-    0.0005  # between threads: a network is hundreds of small calls, each of which would wait Python's 5 ms for another
+    0.0005  # thread switch interval: a network makes hundreds of small calls, each of which could wait Python's 5 ms
 )
 _SLACK_S = 0.001  # frame times are rounded
 
@@ -34,10 +34,10 @@ T = TypeVar("T")
 
 
 class Pipeline(AbstractContextManager["Pipeline"]):
-    """Analyses of a source's frames, in order.
+    """Analyse the frames of a source in order.
 
-    A file's frames are all analysed. Of a live source the newest frame is taken when the models are about to be free, so that
-    an answer is as old as one run of the models and one frame, however slow they are.
+    All frames of a file are analysed. From a live source, the newest frame is taken when the models are about to be free, so
+    that the delay is one run of the models plus one frame, however slow the models are.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         max_fps: float | None = None,
         max_frames: int | None = None,
     ) -> None:
-        """Start it.
+        """Start the pipeline.
 
         Args:
-            source: opened.
-            analyser: used by this pipeline alone.
-            overlap: run locating, models and the caller in threads of their own; else in turn, in the caller's.
-            every: one frame of so many is analysed.
-            max_fps: at most so many a second, by the frames' own times.
-            max_frames: end after so many.
+            source: an open source.
+            analyser: not used elsewhere while the pipeline runs.
+            overlap: whether locating and inference run in their own threads; otherwise they run in the caller's thread.
+            every: analyse every Nth frame.
+            max_fps: largest number of frames per second, by the times of the frames.
+            max_frames: stop after this many frames.
         """
         self._source, self._analyser, self._overlap = source, analyser, overlap
         self.passed_over = 0
@@ -75,7 +75,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         if overlap:
             sys.setswitchinterval(_SWITCH_S)
             cv2.setNumThreads(1)
-            release_openmp_workers()  # the models run in a thread of their own from now on
+            release_openmp_workers()  # from now on the models run in another thread
             stages = {"locate": self._locate, "judge": self._judge}
         self._threads = [threading.Thread(target=run, daemon=True, name=name) for name, run in stages.items()]
         for thread in self._threads:
@@ -92,7 +92,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         cv2.setNumThreads(self._before[1])
 
     def analyses(self, tick_s: float) -> Iterator[Analysis | None]:
-        """Each analysis as it is there, and None whenever nothing came for ``tick_s``; raises what a thread raised."""
+        """Yield each analysis when it is ready, and None after ``tick_s`` without one; re-raise errors of the threads."""
         while True:
             try:
                 if self._overlap:
@@ -105,7 +105,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
                 return
 
     def _capture(self) -> None:
-        """Frames for the caller, who does the rest in turn: of a live source the newest, when it is asked for."""
+        """Provide frames to the caller, who does the rest; a live source provides the newest when it is requested."""
         failure: BaseException | None = None
         try:
             while not self._stopping.is_set():
@@ -114,12 +114,12 @@ class Pipeline(AbstractContextManager["Pipeline"]):
                 frame = next(self._frames, None)
                 if frame is None or not self._captured.put(frame):
                     break
-        except BaseException as error:  # whatever it is, the session's thread raises it
+        except BaseException as error:  # re-raised in the session's thread
             failure = error
         self._captured.close(failure)
 
     def _thinned(self, every: int, max_fps: float | None) -> Iterator[Frame]:
-        """Frames whose numbers are at least ``every`` apart, and their times at least 1 / ``max_fps``."""
+        """Yield frames at least ``every`` numbers and 1 / ``max_fps`` seconds apart."""
         last: Frame | None = None
         for frame in self._source:
             soon = last is not None and max_fps is not None and frame.time_s - last.time_s < 1 / max_fps - _SLACK_S
@@ -143,7 +143,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
                     self._stopping.wait(max(0.0, self._free_at - _MARGIN * self._locate_s - time.monotonic()))
                 if self._stopping.is_set():
                     break
-        except BaseException as error:  # whatever it is, the session's thread raises it
+        except BaseException as error:  # re-raised in the session's thread
             failure = error
         self._located.close(failure)
 
@@ -171,11 +171,11 @@ def _running(mean: float, value: float) -> float:
 
 
 class EndOfChannel(Exception):
-    """No more comes."""
+    """The channel is closed and empty."""
 
 
 class _Channel(Generic[T]):
-    """A queue with an end, which may be a failure."""
+    """A bounded queue that can be closed, optionally with an exception."""
 
     def __init__(self, size: int) -> None:
         self._size, self._items = size, deque[T]()
@@ -185,7 +185,7 @@ class _Channel(Generic[T]):
         self._failure: BaseException | None = None
 
     def put(self, item: T) -> bool:
-        """Wait for room and add; False where it was closed."""
+        """Wait for room and add an item; return False if the channel is closed."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._items) < self._size or self._closed)
             if self._closed:
@@ -195,7 +195,12 @@ class _Channel(Generic[T]):
             return True
 
     def get(self, timeout_s: float | None = None) -> T:
-        """Wait for the next item; raises TimeoutError, the failure that closed it, or EndOfChannel."""
+        """Wait for the next item.
+
+        Raises:
+            TimeoutError: if none arrives in time.
+            EndOfChannel: if the channel is closed; if it was closed with an exception, that one.
+        """
         with self._changed:
             self._waiting += 1
             self._changed.notify_all()
@@ -211,17 +216,17 @@ class _Channel(Generic[T]):
             raise EndOfChannel
 
     def wait_taken(self) -> None:
-        """Wait until nothing is left."""
+        """Wait until the queue is empty."""
         with self._changed:
             self._changed.wait_for(lambda: not self._items or self._closed)
 
     def wait_hungry(self) -> None:
-        """Wait until somebody waits for the next item."""
+        """Wait until a consumer waits for the next item."""
         with self._changed:
             self._changed.wait_for(lambda: (self._waiting and not self._items) or self._closed)
 
     def close(self, failure: BaseException | None = None) -> None:
-        """Nothing more is added; what is there can still be taken. Only the first failure counts."""
+        """Close the channel; items in the queue can still be consumed. Only the first failure is kept."""
         with self._changed:
             self._closed, self._failure = True, self._failure or failure
             self._changed.notify_all()

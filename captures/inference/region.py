@@ -1,4 +1,4 @@
-"""Which part of a frame a classifier sees. A product crops somehow before its network; a session should crop alike."""
+"""The part of a frame that a classifier sees, which should match the cropping of the product under test."""
 
 import math
 import re
@@ -28,11 +28,19 @@ class CropRegion:
     height: int
 
     def cut(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """That part of an (H, W, ...) picture, as a view."""
+        """Crop an (H, W, ...) picture to the rectangle, without a copy."""
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def mask(self, outline_px: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """The inside of a convex outline (N, 2) in pixels of the frame, as 0 and 1 over the region, of ``shape`` (h, w)."""
+        """Draw the mask of a convex outline over the region.
+
+        Args:
+            outline_px: (N, 2) pixels of the frame.
+            shape: (h, w) of the mask.
+
+        Returns:
+            (h, w) of 0 and 1.
+        """
         corners = (outline_px - (self.left, self.top)) * (shape[1] / self.width, shape[0] / self.height)
         mask = np.zeros(shape, dtype=np.float32)
         cv2.fillConvexPoly(mask, corners.round().astype(np.int32), 1.0)
@@ -41,11 +49,14 @@ class CropRegion:
 
 @dataclass(frozen=True)
 class RegionRule:
-    """How the region is chosen in each frame.
+    """The rule that chooses the region in each frame.
 
-    ``center`` is the central square, what torchvision's own transforms show a classifier, without their cut margin;
-    ``frame`` the whole frame, squeezed into the network's square; ``square`` one square of the frame; ``sheet`` a square
-    around the patch, of which the patch covers ``area``, and the central square while no sheet is seen.
+    Attributes:
+        kind: ``center`` is the central square, as in torchvision's transforms but without their margin; ``frame`` the whole
+            frame, squeezed to the network's square input; ``square`` a fixed square; ``sheet`` a square around the patch,
+            or the central square if no sheet is found.
+        square: for the kind ``square``.
+        area: for the kind ``sheet``, the share of the square that the patch covers.
     """
 
     kind: Literal["center", "frame", "square", "sheet"] = "center"
@@ -54,10 +65,10 @@ class RegionRule:
 
     @classmethod
     def parse(cls, text: str) -> "RegionRule":
-        """From ``center``, ``frame``, ``sheet``, ``sheet:0.15`` or ``left,top,side``.
+        """Parse ``center``, ``frame``, ``sheet``, ``sheet:0.15`` or ``left,top,side``.
 
         Raises:
-            InputError: none of them.
+            InputError: if the text is not valid.
         """
         kind, colon, area = text.strip().lower().partition(":")
         if kind == "sheet":
@@ -66,7 +77,7 @@ class RegionRule:
             except ValueError:
                 share = math.nan
             if not 0.005 <= share <= 0.9:
-                raise InputError(f"region {text!r}: the patch's share of the square must lie between 0.005 and 0.9")
+                raise InputError(f"region {text!r}: the patch's share of the square must be between 0.005 and 0.9")
             return cls("sheet", area=share)
         if kind == "center" and not colon:
             return cls("center")
@@ -82,7 +93,7 @@ class RegionRule:
 
     @classmethod
     def dragged(cls, start: tuple[float, float], end: tuple[float, float]) -> "RegionRule | None":
-        """The square between two points of a frame that a hand dragged over; None for a mere click."""
+        """Build a square from the start and end of a mouse drag in pixels; return None for a click."""
         side = round(max(abs(end[0] - start[0]), abs(end[1] - start[1])))
         if side < _SMALLEST_PX:
             return None
@@ -105,12 +116,14 @@ class RegionRule:
         return CropRegion((width - side) // 2, (height - side) // 2, side, side)
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Raises:
-        InputError: a square that lies outside of frames of (height, width, ...).
+        """Check that the region lies inside frames of ``shape`` (height, width, ...).
+
+        Raises:
+            InputError: if it does not.
         """
         height, width = shape[:2]
         if self.square and (self.square.left + _SMALLEST_PX > width or self.square.top + _SMALLEST_PX > height):
-            raise InputError(f"region {self} lies outside of frames of {width}x{height}")
+            raise InputError(f"region {self} is outside the frame of {width}x{height}")
 
     def __str__(self) -> str:
         if self.square is not None:
@@ -119,7 +132,7 @@ class RegionRule:
 
 
 def _inside(left: int, top: int, side: int, shape: tuple[int, ...]) -> CropRegion:
-    """The square of that side, or the largest there is, moved into the frame."""
+    """A square of ``side``, or the largest possible, moved into the frame."""
     height, width = shape[:2]
     side = min(side, width, height)
     return CropRegion(max(0, min(left, width - side)), max(0, min(top, height - side)), side, side)

@@ -1,4 +1,4 @@
-"""What a session is to show, step by step: sheets, distances, turns and lights, in an order drawn by seed.
+"""The plan of a session: which sheets to show, at which distances and angles and in which light, in random order.
 
 ``plan.toml``::
 
@@ -7,10 +7,10 @@
     yaws_deg = [-30, 0, 30]        # positive: the sheet's right edge, as the camera sees it, nearer to the camera
     lights = ["daylight", "lamp"]  # optional
     repeats = 2                    # optional, 1
-    seconds = 3                    # optional: of frames at each step
+    seconds = 3                    # optional: length of each step
     distance_tolerance = 0.15      # optional: share of the distance
     yaw_tolerance_deg = 10         # optional
-    seed = 0                       # optional: of the order
+    seed = 0                       # optional: for the order
 """
 
 import math
@@ -32,7 +32,7 @@ _MOST_STEPS = 2000
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to show: which sheet, how far away, how turned, in which light. ``number`` counts from 1."""
+    """One step of a plan: sheet, distance, yaw and light to show. ``number`` counts from 1."""
 
     number: int
     condition: str
@@ -45,13 +45,13 @@ class Step:
         turned = "facing the camera"
         if self.yaw_deg:
             side = "right" if self.yaw_deg > 0 else "left"
-            turned = f"turned {abs(self.yaw_deg):g} deg, its {side} edge nearer"
+            turned = f"turned {abs(self.yaw_deg):g} deg, {side} edge nearer"
         return f"{self.condition} sheet at {self.distance_m:g} m, {turned}" + (f", {self.light}" if self.light else "")
 
 
 @dataclass(frozen=True)
 class PoseGrid:
-    """Cells of distance and yaw that poses are sorted into, each around its middle."""
+    """A grid of pose cells by distance and yaw, given by their centres and tolerances."""
 
     distances_m: tuple[float, ...]
     yaws_deg: tuple[float, ...]
@@ -59,7 +59,7 @@ class PoseGrid:
     yaw_tolerance_deg: float = 10.0
 
     def cell(self, distance_m: float | None, yaw_deg: float | None) -> tuple[int, int] | None:
-        """Row (distance) and column (yaw) of a pose; None outside of all, or where it is not known."""
+        """Return row (distance) and column (yaw) of a pose; None if it is unknown or in no cell."""
         if distance_m is None or yaw_deg is None:
             return None
         row = min(range(len(self.distances_m)), key=lambda i: abs(math.log(distance_m / self.distances_m[i])))
@@ -69,13 +69,13 @@ class PoseGrid:
         return None if far or turned else (row, column)
 
 
-# Where nobody planned: each cell reaches to its neighbours.
+# For sessions without a plan; cells extend to their neighbours.
 EVERYWHERE = PoseGrid((0.25, 0.4, 0.6, 1.0, 1.6, 2.5, 4.0), (-60, -40, -20, 0, 20, 40, 60), 0.3, 10.0)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A whole plan. See the module for its file."""
+    """A plan; the module describes its file."""
 
     conditions: tuple[str, ...]
     distances_m: tuple[float, ...]
@@ -98,26 +98,26 @@ class Protocol:
             len(self.conditions) * len(self.distances_m) * len(self.yaws_deg) * max(1, len(self.lights)) * self.repeats
         )
         if steps > _MOST_STEPS:
-            raise InputError(f"plan: {steps} steps are more than anybody holds; at most {_MOST_STEPS}")
+            raise InputError(f"plan: {steps} steps are too many; expected at most {_MOST_STEPS}")
 
     @classmethod
     def load(cls, path: Path) -> "Protocol":
-        """Read a plan file.
+        """Load a plan file.
 
         Raises:
-            InputError: no such file, no TOML, an unknown or missing entry, or a value that cannot be.
+            InputError: if the file is missing or not TOML, an entry is unknown or missing, or a value is invalid.
         """
         try:
             with open(path, "rb") as file:
                 entries = tomllib.load(file)
         except FileNotFoundError as error:
-            raise InputError(f"no plan {path}; docs/howto/film.md shows one") from error
+            raise InputError(f"no plan {path}; docs/howto/film.md has an example") from error
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f"{path} is no TOML that can be read: {error}") from error
-        known = [field.name for field in fields(cls)]
+            raise InputError(f"{path} is not readable TOML: {error}") from error
+        names = [field.name for field in fields(cls)]
         for name in entries:
-            if name not in known:
-                raise unknown_name(f"entry of {path}", name, known)
+            if name not in names:
+                raise unknown_name(f"entry of {path}", name, names)
         missing = [field.name for field in fields(cls) if field.default is MISSING and field.name not in entries]
         if missing:
             raise InputError(f"{path} lacks {', '.join(missing)}")
@@ -131,25 +131,25 @@ class Protocol:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Protocol":
-        """Read :meth:`to_dict`'s output back, from JSON too."""
-        known = {field.name for field in fields(cls)}
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in known}
+        """Build from the output of :meth:`to_dict`, also after a round trip through JSON."""
+        names = {field.name for field in fields(cls)}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in names}
         return cls(**values)
 
     def steps(self) -> list[Step]:
-        """All steps: light by light, for changing it is work, repeat by repeat, and within them in random order."""
+        """List all steps: by light, which is slow to change, then by repeat, and in random order within a repeat."""
         rng = np.random.default_rng(self.seed)
-        shown = list(product(self.conditions, self.distances_m, self.yaws_deg))
+        poses = list(product(self.conditions, self.distances_m, self.yaws_deg))
         ordered = [
-            (*shown[i], light, repeat)
+            (*poses[i], light, repeat)
             for light in rng.permutation(np.array(self.lights or (None,), dtype=object)).tolist()
             for repeat in range(1, self.repeats + 1)
-            for i in rng.permutation(len(shown))
+            for i in rng.permutation(len(poses))
         ]
         return [Step(number, *values) for number, values in enumerate(ordered, start=1)]
 
     def grid(self) -> PoseGrid:
-        """The pose cells that the steps fill."""
+        """Return the pose cells of the steps."""
         return PoseGrid(
             tuple(sorted(self.distances_m)),
             tuple(sorted(self.yaws_deg)),
@@ -158,7 +158,7 @@ class Protocol:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, its steps with it."""
+        """Convert to JSON values, including the steps."""
         return asdict(self) | {"steps": [asdict(step) for step in self.steps()]}
 
 
@@ -189,15 +189,15 @@ def _names(at_least: int) -> Callable[[Any], bool]:
 
 
 _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "conditions": (f"different ones of {', '.join(SHEET_KINDS)}", _names(1)),
-    "distances_m": ("different metres between 0.05 and 100, as a list", _numbers(0.05, 100)),
-    "yaws_deg": ("different degrees between -80 and 80, as a list", _numbers(-80, 80)),
-    "lights": ("different names, as a list", _names(0)),
+    "conditions": (f"a list of different sheets: {', '.join(SHEET_KINDS)}", _names(1)),
+    "distances_m": ("a list of different distances between 0.05 and 100 m", _numbers(0.05, 100)),
+    "yaws_deg": ("a list of different angles between -80 and 80 degrees", _numbers(-80, 80)),
+    "lights": ("a list of different names", _names(0)),
     "repeats": ("a whole number from 1 to 100", _whole(1, 100)),
     "seconds": ("seconds between 0.1 and 600", _number(0.1, 600)),
     "distance_tolerance": ("a share between 0.01 and 0.5", _number(0.01, 0.5)),
     "yaw_tolerance_deg": ("degrees between 1 and 45", _number(1, 45)),
-    "seed": ("a whole number from 0 on", _whole(0, 2**32)),
+    "seed": ("a whole number of at least 0", _whole(0, 2**32)),
 }
 
 
@@ -206,13 +206,19 @@ def _shown(value: Any) -> Any:
 
 
 class Director:
-    """Leads through the steps: what to show next, whether it is shown, and which cells are filled.
+    """Guide the user through the steps of a plan, and track which are done.
 
-    A step is done when frames that fit it have lasted for the protocol's seconds. Where the light changes, it waits until
+    A step is done when matching frames have lasted for the plan's seconds. When the light changes, the director waits for
     :meth:`confirm`.
+
+    Attributes:
+        protocol: the plan.
+        grid: its pose cells.
+        steps: all steps.
+        done, skipped: numbers of the steps that are complete or were skipped.
     """
 
-    _LONGEST_FRAME_S = 1.0  # a longer pause between two fitting frames does not count as held
+    _LONGEST_FRAME_S = 1.0  # a longer pause between two matching frames does not count
 
     def __init__(self, protocol: Protocol) -> None:
         self.protocol, self.grid, self.steps = protocol, protocol.grid(), protocol.steps()
@@ -221,32 +227,41 @@ class Director:
         self._at = 0
         self._held_s = 0.0
         self._last_s: float | None = None
-        self._confirmed_light = self.steps[0].light  # the session begins with it: it is said before the first frame
+        self._confirmed_light = self.steps[0].light  # the session starts with it, without confirmation
 
     @property
     def step(self) -> Step | None:
-        """What is to be shown now; None when all is done."""
+        """Return the current step; None if all are done."""
         return self.steps[self._at] if self._at < len(self.steps) else None
 
     @property
     def waits_for_light(self) -> bool:
-        """Whether the light is to be changed and nobody has said that it was."""
+        """Return whether the current step needs another light that the user has not confirmed yet."""
         return self.step is not None and self.step.light != self._confirmed_light
 
     @property
     def light(self) -> str | None:
-        """The light that was last confirmed."""
+        """Return the last confirmed light."""
         return self._confirmed_light
 
     @property
     def held(self) -> float:
-        """Share in [0, 1] of the present step that is filled."""
+        """Return the completed share of the current step, in [0, 1]."""
         return min(1.0, self._held_s / self.protocol.seconds)
 
     def look(self, condition: str, pose: SheetPose | None, time_s: float) -> int | None:
-        """The number of the step that a frame fits, or None; moves on when the step is filled."""
+        """Match a frame with the current step, and advance to the next step when it is complete.
+
+        Args:
+            condition: kind of the sheet in the frame.
+            pose: of the sheet; None without a sheet.
+            time_s: of the frame.
+
+        Returns:
+            The number of the step that the frame belongs to; None if it does not match.
+        """
         step = self.step
-        if step is None or self.waits_for_light or self._amiss(step, condition, pose):
+        if step is None or self.waits_for_light or self._correction(step, condition, pose):
             self._last_s = None
             return None
         if self._last_s is not None and 0 < time_s - self._last_s <= self._LONGEST_FRAME_S:
@@ -258,27 +273,27 @@ class Director:
         return step.number
 
     def hint(self, condition: str, pose: SheetPose | None) -> str:
-        """What the person should do now, in a few words; empty while the step is being filled."""
+        """Return a short instruction for the user; "" while the sheet is held correctly."""
         step = self.step
         if step is None:
             return "all steps are done"
         if self.waits_for_light:
             return f"change the light to {step.light}, then confirm"
-        return self._amiss(step, condition, pose)
+        return self._correction(step, condition, pose)
 
     def confirm(self) -> None:
-        """The light is as the step asks."""
+        """Confirm that the light of the current step is on."""
         if self.step is not None:
             self._confirmed_light = self.step.light
 
     def skip(self) -> None:
-        """Leave the present step out."""
+        """Skip the current step."""
         if self.step is not None:
             self.skipped.add(self.step.number)
             self._advance()
 
     def back(self) -> None:
-        """Show the step before once more; what was recorded of it is kept."""
+        """Repeat the previous step; its earlier frames are kept."""
         if self._at:
             self._at -= 1
             self.done.discard(self.steps[self._at].number)
@@ -286,7 +301,7 @@ class Director:
             self._held_s, self._last_s = 0.0, None
 
     def filled(self) -> dict[str, dict[tuple[int, int], tuple[int, int]]]:
-        """By condition and pose cell: how many of its steps are done, and how many there are."""
+        """Count the steps by condition and pose cell: (done, total)."""
         cells: dict[str, dict[tuple[int, int], tuple[int, int]]] = {}
         for step in self.steps:
             where = self.grid.cell(step.distance_m, step.yaw_deg)
@@ -299,7 +314,8 @@ class Director:
         self._at += 1
         self._held_s, self._last_s = 0.0, None
 
-    def _amiss(self, step: Step, condition: str, pose: SheetPose | None) -> str:
+    def _correction(self, step: Step, condition: str, pose: SheetPose | None) -> str:
+        """The instruction that brings the sheet to the step's pose; "" if it is there."""
         if pose is None:
             return f"show the {step.condition} sheet"
         if condition != step.condition:
@@ -312,9 +328,9 @@ class Director:
                 pose.tilt_deg <= self.protocol.yaw_tolerance_deg
                 and abs(step.yaw_deg) <= self.protocol.yaw_tolerance_deg / 2
             ):
-                return ""  # which way it leans a little does not matter where it faces the camera
-            return "its turn cannot be told: hold it still, or turn it a little more or less"
+                return ""  # near the frontal pose the direction of the tilt does not matter
+            return "the angle is not clear: hold the sheet still, or turn it slightly"
         off_deg = pose.yaw_deg - step.yaw_deg
         if abs(off_deg) > self.protocol.yaw_tolerance_deg:
-            return f"turn its {'left' if off_deg > 0 else 'right'} edge {abs(off_deg):.0f} deg nearer"
+            return f"turn the {'left' if off_deg > 0 else 'right'} edge {abs(off_deg):.0f} deg nearer"
         return ""

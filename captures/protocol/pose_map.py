@@ -1,4 +1,4 @@
-"""Where success was: distance by yaw, sheet by sheet."""
+"""Success by distance and yaw, for each sheet."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,13 @@ from captures.storage import FrameRow
 
 @dataclass
 class Cell:
-    """Frames of one sheet in one pose cell; ``hits`` of them, where success can be said, were successes."""
+    """Counts for one sheet in one pose cell.
+
+    Attributes:
+        frames: all frames.
+        judged: frames whose success is known.
+        hits: successes.
+    """
 
     frames: int = 0
     judged: int = 0
@@ -16,14 +22,14 @@ class Cell:
 
 
 class PoseMap:
-    """A classifier's frames, or a detector's, sorted into pose cells as they come."""
+    """Count one model's frames and successes by sheet and pose cell, as they arrive."""
 
     def __init__(self, grid: PoseGrid) -> None:
         self.grid = grid
         self.cells: dict[str, dict[tuple[int, int], Cell]] = {}
 
     def add(self, row: FrameRow) -> None:
-        """Count one row; without a pose it is nowhere."""
+        """Count one row; a row without a pose is ignored."""
         where = self.grid.cell(row.distance_m, row.yaw_deg)
         if where is None:
             return

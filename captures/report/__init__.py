@@ -1,4 +1,4 @@
-"""What was measured, as one file that a reviewer can trust: HTML, PDF, or a comparison of several."""
+"""Reports of runs and sessions in a single HTML or PDF file, and comparisons of several."""
 
 from captures.report.write import ReplayOptions, write_comparison, write_report
 

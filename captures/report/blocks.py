@@ -1,4 +1,4 @@
-"""What a report is made of, whatever it is written as: HTML and PDF draw the same blocks."""
+"""The blocks of a report, from which both HTML and PDF are written."""
 
 import io
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-PLOT_DPI = 130  # of a picture that has its own width
+PLOT_DPI = 130  # of pictures without a relative width
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading; level 1 for a chapter, 2 within one."""
+    """A heading: level 1 for a chapter, level 2 for a section of it."""
 
     text: str
     level: int = 1
@@ -19,7 +19,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph. ``kind`` is ``plain``, ``soft`` for what explains, ``lead`` for what is to be read first."""
+    """A paragraph. ``kind`` is ``plain``, ``soft`` for explanations, or ``lead`` for key statements."""
 
     text: str
     kind: str = "plain"
@@ -34,7 +34,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Table:
-    """Headings and rows of text; the rows whose numbers are in ``strong`` stand out. ``caption`` explains."""
+    """A table of text. ``strong`` holds the indices of emphasised rows; ``caption`` explains the table."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -44,7 +44,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A packed PNG or JPEG. ``share`` is its part of the page's width, None its own size; ``pixelated`` keeps cells sharp."""
+    """A PNG or JPEG file. ``share`` is its share of the page width, None its own size; ``pixelated`` keeps cells sharp."""
 
     data: bytes
     caption: str
@@ -53,12 +53,12 @@ class Picture:
 
     @property
     def kind(self) -> str:
-        """``png`` or ``jpeg``."""
+        """Return the format, ``png`` or ``jpeg``."""
         return "png" if self.data.startswith(b"\x89PNG") else "jpeg"
 
     @property
     def width_px(self) -> int:
-        """Of the picture itself."""
+        """Return the width of the picture in pixels."""
         with Image.open(io.BytesIO(self.data)) as opened:
             return opened.width
 
@@ -72,7 +72,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Details:
-    """Text of a machine, folded away where that can be."""
+    """Machine-readable text, collapsed if the format supports it."""
 
     summary: str
     text: str
@@ -80,7 +80,7 @@ class Details:
 
 @dataclass(frozen=True)
 class Links:
-    """Files beside the report: what each is, and its path seen from the report."""
+    """Links to files: description and path relative to the report."""
 
     files: Sequence[tuple[str, str]]
 

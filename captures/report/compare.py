@@ -1,4 +1,4 @@
-"""Runs, or sessions, side by side."""
+"""Compare runs, or sessions."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -15,31 +15,31 @@ from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Rate, independent_difference
 
 _NOTHING = Rate(None, None, 0)
-_Rates = dict[tuple[str, str, str], Rate]  # by model, what happened and sheet
+_Rates = dict[tuple[str, str, str], Rate]  # by model, measure and sheet
 
 
 def comparison(folders: Sequence[Path]) -> Document:
-    """The rates of several runs or sessions, and their differences; see :func:`captures.report.write_comparison`."""
+    """Build the comparison of several runs or sessions; see :func:`captures.report.write_comparison`."""
     if len(folders) < 2:
-        raise InputError("a comparison needs two runs or sessions at least")
+        raise InputError("a comparison needs at least two runs or sessions")
     if len({folder.resolve() for folder in folders}) < len(folders):
-        raise InputError("the same folder was given twice; a comparison needs different ones")
+        raise InputError("the same folder was given twice; a comparison needs different folders")
     sessions = [(folder / "session.db").is_file() for folder in folders]
     for folder, is_session in zip(folders, sessions, strict=True):
         if not is_session and not (folder / "run.json").is_file():
             raise InputError(f"{folder} is neither a run (run.json) nor a session (session.db)")
     if len(set(sessions)) > 1:
-        raise InputError("runs and sessions measure different things and cannot be compared; give one kind")
+        raise InputError("runs and sessions measure different things and cannot be compared; give only one kind")
     names = _names(folders)
     rates = {
         name: (_of_session if sessions[0] else _of_run)(folder) for name, folder in zip(names, folders, strict=True)
     }
     kind = "sessions" if sessions[0] else "runs"
-    return Document("Compared", f"physpatch report of the {kind} {', '.join(names)}", list(_blocks(rates)))
+    return Document("Comparison", f"physpatch report of the {kind} {', '.join(names)}", list(_blocks(rates)))
 
 
 def _blocks(rates: dict[str, _Rates]) -> list[Block]:
-    keys = list(dict.fromkeys(key for found in rates.values() for key in found))
+    keys = list(dict.fromkeys(key for measured in rates.values() for key in measured))
     names = list(rates)
     blocks: list[Block] = [Heading("Rates")]
     if not keys:
@@ -48,8 +48,8 @@ def _blocks(rates: dict[str, _Rates]) -> list[Block]:
         models = dict.fromkeys(key[0] for key in keys if key[1] == measure)
         for model in models:
             shown = {
-                name: {condition: rate for (m, what, condition), rate in found.items() if (m, what) == (model, measure)}
-                for name, found in rates.items()
+                name: {condition: rate for (*key, condition), rate in measured.items() if key == [model, measure]}
+                for name, measured in rates.items()
             }
             blocks += [
                 Heading(f"{model}: {MEASURES[measure]}", 2),
@@ -59,35 +59,35 @@ def _blocks(rates: dict[str, _Rates]) -> list[Block]:
                     [
                         [condition, *(rate_words(shown[name].get(condition, _NOTHING)) for name in names)]
                         for condition in SHEET_KINDS
-                        if any(condition in found for found in shown.values())
+                        if any(condition in by_sheet for by_sheet in shown.values())
                     ],
                     frozenset({0}),
                 ),
             ]
     rows = []
-    for one, other in combinations(names, 2):
+    for first, second in combinations(names, 2):
         for key in keys:
-            if key[2] == "patch" and key in rates[one] and key in rates[other]:
-                difference = independent_difference(rates[other][key], rates[one][key])
-                told = "yes" if difference.is_significant else "no"
-                rows.append([f"{other} less {one}", key[0], MEASURES[key[1]], str(difference), told])
+            if key[2] == "patch" and key in rates[first] and key in rates[second]:
+                difference = independent_difference(rates[second][key], rates[first][key])
+                significant = "yes" if difference.is_significant else "no"
+                rows.append([f"{second} minus {first}", key[0], MEASURES[key[1]], str(difference), significant])
     blocks.append(Heading("Differences with the patch"))
     if not rows:
         return [*blocks, Text("No model was measured with the patch in two of them.")]
     caption = (
-        "Newcombe's hybrid interval from the rates' own intervals, 95 %; the two were measured apart, so nothing is paired. "
-        "n is the smaller of the two."
+        "95 % intervals by Newcombe's hybrid method, from the intervals of the rates. The two were measured separately, so "
+        "nothing is paired; n is the smaller of the two."
     )
     return [
         *blocks,
-        Table(["which", "model", "what happened", "difference", "told from chance"], rows, caption=caption),
+        Table(["comparison", "model", "outcome", "difference", "significant"], rows, caption=caption),
     ]
 
 
 def _of_session(folder: Path) -> _Rates:
     session = RecordedSession.open(folder)
-    found = {(s.model, m, s.condition): s.rate(m) for s in session.tally.summaries() for m in MEASURES}
-    return {key: rate for key, rate in found.items() if rate.rate is not None}
+    rates = {(s.model, m, s.condition): s.rate(m) for s in session.tally.summaries() for m in MEASURES}
+    return {key: rate for key, rate in rates.items() if rate.rate is not None}
 
 
 def _of_run(folder: Path) -> _Rates:
@@ -104,7 +104,7 @@ def _of_run(folder: Path) -> _Rates:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Each folder's own name, with its parent's where two are called alike."""
+    """The name of each folder, with its parent's name if two folders have the same name."""
     short = [folder.resolve().name for folder in folders]
     return [
         name if short.count(name) == 1 else f"{folder.resolve().parent.name}/{name}"

@@ -1,4 +1,4 @@
-"""The report's plots. Told apart by shape, line and number, so that they can be printed in black and white."""
+"""The plots of a report. Series differ in shape and line, so that plots can be printed in black and white."""
 
 import io
 import textwrap
@@ -28,7 +28,11 @@ _MARKS = {
 
 
 def effect_plot(rates: Mapping[str, Mapping[str, Rate]]) -> bytes:
-    """For each row (a model and what happened) the rates by sheet, as PNG."""
+    """Plot rates by sheet, one row per model and measure, as PNG.
+
+    Args:
+        rates: by row and sheet.
+    """
     figure = Figure(figsize=(7.6, 1.1 + 0.62 * len(rates)), layout="constrained")
     axis = figure.add_subplot()
     shown = list(dict.fromkeys(condition for row in rates.values() for condition in row))
@@ -48,7 +52,13 @@ def effect_plot(rates: Mapping[str, Mapping[str, Rate]]) -> bytes:
 
 
 def pose_plot(grid: PoseGrid, cells: Mapping[tuple[int, int], MapCell], words: str) -> bytes:
-    """Rates by distance (rows) and yaw (columns) as PNG; each cell with its number, interval and n, empty ones hatched."""
+    """Plot rates by distance (rows) and yaw (columns), as PNG, with interval and n in each cell; empty cells are hatched.
+
+    Args:
+        grid: the pose cells.
+        cells: rates by row and column.
+        words: the title.
+    """
     rows, columns = len(grid.distances_m), len(grid.yaws_deg)
     figure = Figure(figsize=(max(4.4, 1.4 + 0.95 * columns), 1.3 + 0.62 * rows), layout="constrained")
     axis = figure.add_subplot()
@@ -62,12 +72,12 @@ def pose_plot(grid: PoseGrid, cells: Mapping[tuple[int, int], MapCell], words: s
                 axis.text(column, row, "empty", ha="center", va="center", fontsize=7, backgroundcolor="white")
                 continue
             axis.add_patch(Rectangle(box, 1, 1, facecolor=str(1 - 0.75 * rate), edgecolor="0.8"))
-            sure = (
+            interval = (
                 "one take" if cell.rate.ci95 is None else "{:.0f} to {:.0f}".format(*(100 * e for e in cell.rate.ci95))
             )
-            told = f"{100 * rate:.0f} %\n{sure}\nn = {cell.rate.n}, {cell.frames} fr."
+            text = f"{100 * rate:.0f} %\n{interval}\nn = {cell.rate.n}, {cell.frames} fr."
             axis.text(
-                column, row, told, ha="center", va="center", fontsize=7, color="white" if rate > 0.55 else "black"
+                column, row, text, ha="center", va="center", fontsize=7, color="white" if rate > 0.55 else "black"
             )
     axis.set_xticks(range(columns), [f"{yaw:g}°" for yaw in grid.yaws_deg])
     axis.set_yticks(range(rows), [f"{distance:g} m" for distance in grid.distances_m])
@@ -77,7 +87,13 @@ def pose_plot(grid: PoseGrid, cells: Mapping[tuple[int, int], MapCell], words: s
 
 
 def bins_plot(bins: Mapping[str, Mapping[str, MapCell]], label: str, words: str) -> bytes:
-    """Rates by a bin's name (across), a mark for each sheet, as PNG."""
+    """Plot rates by bin (across), one mark per sheet, as PNG.
+
+    Args:
+        bins: rates by sheet and name of the bin.
+        label: of the horizontal axis.
+        words: the title.
+    """
     names = list(dict.fromkeys(name for cells in bins.values() for name in cells))
     figure = Figure(figsize=(max(4.5, 1.5 + 0.95 * len(names)), 3.1), layout="constrained")
     axis = figure.add_subplot()
@@ -99,7 +115,7 @@ def bins_plot(bins: Mapping[str, Mapping[str, MapCell]], label: str, words: str)
 
 
 def gap_plot(gap: Gap) -> bytes:
-    """The rate at each step of the way from training to the camera, and what is lost between, as PNG."""
+    """Plot the rate at each step from training to the camera, and the losses between them, as PNG."""
     figure = Figure(figsize=(7.6, 3.4), layout="constrained")
     axis = figure.add_subplot()
     for x, step in enumerate(gap.steps):
@@ -128,7 +144,7 @@ def gap_plot(gap: Gap) -> bytes:
 
 
 def prediction_plot(predicted: Sequence[float], measured: Sequence[float], unit: str) -> bytes:
-    """Predicted against captured shares of each unit, as PNG; dots that fall together are drawn larger."""
+    """Plot captured against predicted shares of the units, as PNG; coinciding points are drawn as one larger circle."""
     figure = Figure(figsize=(3.8, 3.6), layout="constrained")
     axis = figure.add_subplot()
     points, counts = np.unique(np.round(np.column_stack([predicted, measured]), 3), axis=0, return_counts=True)
@@ -138,12 +154,12 @@ def prediction_plot(predicted: Sequence[float], measured: Sequence[float], unit:
         if count > 1:
             axis.annotate(str(count), (100 * x, 100 * y), ha="center", va="center", fontsize=7)
     axis.set(xlim=(-8, 108), ylim=(-8, 108), xlabel="% predicted by the replay", ylabel="% captured")
-    axis.set_title(f"each circle: so many {unit}s", fontsize=9)
+    axis.set_title(f"numbers: {unit}s per circle", fontsize=9)
     return _png(figure)
 
 
 def strip_plot(pictures: Sequence[tuple[str, NDArray[np.uint8]]]) -> bytes:
-    """Pictures (H, W, 3) RGB side by side with words above, as PNG."""
+    """Draw pictures, (H, W, 3) RGB uint8, side by side with captions above, as PNG."""
     figure = Figure(figsize=(1.6 * len(pictures), 2.3), layout="constrained")
     for axis, (words, picture) in zip(figure.subplots(1, len(pictures), squeeze=False)[0], pictures, strict=True):
         axis.imshow(picture, interpolation="antialiased")
@@ -153,7 +169,7 @@ def strip_plot(pictures: Sequence[tuple[str, NDArray[np.uint8]]]) -> bytes:
 
 
 def _point(axis: Axes, rate: Rate, at: float, mark: str, color: str, *, across: bool = False) -> None:
-    """A rate with its interval, if it has one."""
+    """Draw a rate with its interval, if it has one."""
     if rate.rate is None:
         return
     value = 100 * rate.rate

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing else."""
+"""Write a report as one self-contained HTML file."""
 
 import base64
 import re
@@ -11,7 +11,7 @@ from captures.report.blocks import PLOT_DPI, Block, Document
 
 
 def write_html(document: Document, path: Path) -> None:
-    """Write the document, whole or not at all."""
+    """Write the document as HTML, atomically."""
     environment = Environment(
         loader=PackageLoader("captures", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )

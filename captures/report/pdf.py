@@ -1,4 +1,4 @@
-"""A report as PDF, by reportlab's page layout."""
+"""Write a report as PDF with reportlab."""
 
 import io
 from collections.abc import Iterable
@@ -20,16 +20,16 @@ from reportlab.platypus import Table as Grid
 from calibration.common.files import atomic_path
 from captures.report.blocks import PLOT_DPI, Block, Bullets, Document, Gallery, Heading, Links, Picture, Table, Text
 
-_FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"  # matplotlib brings them; the PDF's own fonts lack many signs
+_FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"  # from matplotlib; the standard PDF fonts lack many characters
 _MARGIN_MM = 18.0
-_ACROSS = 3  # pictures of a gallery
-_TALLEST = 0.55  # of the page's height, for a picture
-_PICTURE_SIDE_PX = 1400  # no paper shows more at these sizes
+_ACROSS = 3  # pictures per row of a gallery
+_TALLEST = 0.55  # largest height of a picture, as a share of the page's
+_PICTURE_SIDE_PX = 1400  # sufficient for print at these sizes
 _SOFT, _MARK = colors.HexColor("#555555"), colors.HexColor("#005a91")
 
 
 def write_pdf(document: Document, path: Path) -> None:
-    """Write the document, whole or not at all. What HTML folds away is left out."""
+    """Write the document as PDF, atomically, without the blocks that HTML collapses."""
     for name in (_FONT, _BOLD):
         pdfmetrics.registerFont(TTFont(name, str(Path(get_data_path()) / "fonts" / "ttf" / f"{name}.ttf")))
     pdfmetrics.registerFontFamily(_FONT, normal=_FONT, bold=_BOLD)
@@ -72,7 +72,7 @@ def _list(items: Iterable[Paragraph]) -> Flowable:
 
 
 def _table(table: Table, width: float) -> list[Flowable]:
-    """Columns as wide as their longest word at least, and the rest by how much they hold."""
+    """A table whose columns are at least as wide as their longest word; extra width is shared by length of text."""
     shares = []
     for column in zip(table.headings, *table.rows, strict=True):
         longest = max((len(word) for text in column for word in text.split(" ")), default=1)
@@ -97,7 +97,7 @@ def _table(table: Table, width: float) -> list[Flowable]:
 
 def _gallery(pictures: Any, width: float, height: float) -> list[Flowable]:
     across = width / _ACROSS
-    cells = [[_image(one, across - 6, _TALLEST * height), _words(one.caption, "soft")] for one in pictures]
+    cells = [[_image(shown, across - 6, _TALLEST * height), _words(shown.caption, "soft")] for shown in pictures]
     rows = [cells[i : i + _ACROSS] for i in range(0, len(cells), _ACROSS)]
     rows = [row + [""] * (_ACROSS - len(row)) for row in rows]  # type: ignore[list-item]
     lines = [("LEFTPADDING", (0, 0), (-1, -1), 0), ("VALIGN", (0, 0), (-1, -1), "TOP")]
@@ -125,8 +125,9 @@ def _number_page(canvas: Any, template: Any) -> None:
     canvas.drawRightString(A4[0] - _MARGIN_MM * mm, 0.5 * _MARGIN_MM * mm, f"page {template.page}")
 
 
-def _style(name: str, size: float, **more: Any) -> ParagraphStyle:
-    return ParagraphStyle(name, fontName=more.pop("fontName", _FONT), fontSize=size, leading=1.35 * size, **more)
+def _style(name: str, size: float, **settings: Any) -> ParagraphStyle:
+    font = settings.pop("fontName", _FONT)
+    return ParagraphStyle(name, fontName=font, fontSize=size, leading=1.35 * size, **settings)
 
 
 _STYLES: dict[str, ParagraphStyle] = {

@@ -1,4 +1,4 @@
-"""What a run's report says, and what a session's says of the patch that it showed."""
+"""The chapters about a run, in its own report and in those of its sessions."""
 
 import csv
 import json
@@ -15,15 +15,15 @@ from physpatch.records.run_record import RunRecord
 from physpatch.stats.rates import Rate, percent
 
 _PICTURES = {
-    "examples": "Held-out photographs, not chosen by what the patch does; wrong answers in orange",
-    "gradcam": "Grad-CAM of right-classified and fooled photographs",
-    "loss": "Loss over the steps",
-    "eot": "Sixteen draws of the transformations",
+    "examples": "Held-out photographs, selected independently of the patch's effect; wrong answers in orange",
+    "gradcam": "Grad-CAM of correctly classified and of fooled photographs",
+    "loss": "Loss by step",
+    "eot": "Sixteen samples of the transformations",
 }
 
 
 def run_blocks(run: Path) -> list[Block]:
-    """A run's chapters."""
+    """Build the chapters about a run."""
     record = RunRecord.of(run)
     results = record.results
     measured = [] if results is None else [*_held_out(results), *_on_object(results), *_explained(results)]
@@ -73,7 +73,7 @@ def _placed(config: TrainConfig) -> str:
 
 
 def _on_object(results: EvaluationRecord) -> Iterator[Block]:
-    """What a detector made of the object that carries the patch."""
+    """The results of a detector on the object that carries the patch."""
     if results.object is None:
         return
     rows = []
@@ -90,7 +90,7 @@ def _on_object(results: EvaluationRecord) -> Iterator[Block]:
             ]
         )
     yield Table(
-        ["on the object", "not found at all", "found as something else", "false boxes an image", "mAP50", "mAP50–95"],
+        ["on the object", "not detected", "detected as something else", "false boxes per image", "mAP50", "mAP50–95"],
         rows,
         frozenset({1}),
         f"The object is “{results.object}”. Found is a box of its class with an IoU of 0.5 and a confidence of 0.25; where "
@@ -135,7 +135,7 @@ def _held_out(results: EvaluationRecord) -> Iterator[Block]:
 
 
 def _beside_controls(results: EvaluationRecord) -> Iterator[Block]:
-    """The patch less each control, and success among all views; runs of before have neither."""
+    """The difference between the patch and each control, and success in all views; older runs have neither."""
     if not results.differences:
         return
     rows = []
@@ -150,13 +150,13 @@ def _beside_controls(results: EvaluationRecord) -> Iterator[Block]:
         ["", "target first", "made wrong"],
         rows,
         frozenset(),
-        "Differences are paired by photograph, on the views that count above. Of all views: also of those in which the answer "
-        "is wrong with a harmless grey patch already.",
+        "Differences are paired by photograph, on the views that count above. “Of all views” includes views in which the "
+        "answer is wrong even with a harmless grey patch.",
     )
 
 
 def _explained(results: EvaluationRecord) -> Iterator[Block]:
-    """Where the network looked, in numbers."""
+    """Grad-CAM statistics."""
     heat = results.grad_cam
     if heat is None or not heat.n:
         return
@@ -169,7 +169,7 @@ def _explained(results: EvaluationRecord) -> Iterator[Block]:
             ["its hottest point lies there (pointing game)", *(percent(heat.pointing.get(c)) for c in conditions)]
         )
     yield Table(
-        ["of the network's answer", *conditions],
+        ["for the network's answer", *conditions],
         rows,
         caption=f"The area itself is {percent(heat.patch_area)} of the picture: what heat that ignores the "
         f"patch would give. n = {heat.n}.",
@@ -194,9 +194,9 @@ def _explained(results: EvaluationRecord) -> Iterator[Block]:
     if heat.true_heat_in_patch:
         true, like = heat.true_heat_in_patch, heat.true_similarity
         yield Text(
-            f"The heat of the true class lies in the patch's area to {percent(true['patch'])}, with random cells to "
-            f"{percent(true['random'])}, with grey to {percent(true['grey'])}; it correlates {like['patch']:+.2f} with its "
-            f"own under grey, {like['random']:+.2f} with random cells."
+            f"{percent(true['patch'])} of the heat of the true class is inside the patch's area; with random cells, "
+            f"{percent(true['random'])}; with grey, {percent(true['grey'])}. Its correlation with the heat map under grey is "
+            f"{like['patch']:+.2f} for the patch and {like['random']:+.2f} for random cells."
         )
 
 

@@ -1,4 +1,4 @@
-"""A session's report: the lead, and every section that is registered."""
+"""A session's report: the summary and all registered sections."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -14,7 +14,7 @@ from captures.results.recorded_session import RecordedSession
 
 
 def lead_blocks(session: RecordedSession, gaps: Sequence[Gap]) -> list[Block]:
-    """What is to be read first, in sentences."""
+    """Build the summary at the beginning of a session's report."""
     sentences = [*_plain_words(session.tally, session.target), *(f"{gap.model}: {gap.sentence}" for gap in gaps)]
     blocks: list[Block] = [Heading("In short")]
     if session.record.virtual:
@@ -23,8 +23,8 @@ def lead_blocks(session: RecordedSession, gaps: Sequence[Gap]) -> list[Block]:
     if not sentences:
         blocks.append(
             Text(
-                "No patch effect can be stated from this session: either no patch sheet was recognised, or nothing was "
-                "aimed at and the true class was not known (--label)."
+                "No patch effect can be measured in this session: either no patch sheet was recognised, or there is "
+                "no target and the true class is unknown (--label)."
             )
         )
     return [*blocks, Bullets(sentences)] if sentences else blocks
@@ -33,7 +33,14 @@ def lead_blocks(session: RecordedSession, gaps: Sequence[Gap]) -> list[Block]:
 def session_blocks(
     session: RecordedSession, gaps: Sequence[Gap], troubles: Sequence[str], path: Path
 ) -> Iterator[Block]:
-    """Write the session section by section; ``path`` is the report's own."""
+    """Yield the blocks of all sections.
+
+    Args:
+        session: to report on.
+        gaps: results of the replay.
+        troubles: reasons why models were not replayed.
+        path: of the report.
+    """
     material = Material(session, gaps, troubles, path)
     for section in sorted((section() for section in SECTIONS.values()), key=lambda section: section.rank):
         blocks = section.blocks(material)
@@ -44,7 +51,7 @@ def session_blocks(
 
 
 def _plain_words(tally: Tally, target: str | None) -> Iterator[str]:
-    """One sentence for each model and thing that happened: the patch's effect beside the controls', whatever it is."""
+    """One sentence per model and measure: the effect of the patch, compared with the controls."""
     units = UNITS[tally.unit_kind]
     for model in tally.models:
         found = {s.condition: s for s in tally.summaries() if s.model == model}
@@ -61,4 +68,6 @@ def _plain_words(tally: Tally, target: str | None) -> Iterator[str]:
             )
             of_what = units if rates["patch"].ci95 is not None else "poses"  # of a single take
             said = f"{model}: with the patch, {MEASURES[measure]} in {rate_words(rates['patch'])} of the {of_what}"
-            yield said + (f"; {controls}." if controls else "; no control was shown, so this may be mere occlusion.")
+            yield said + (
+                f"; {controls}." if controls else "; no control was shown, so occlusion alone may be the cause."
+            )

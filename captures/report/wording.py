@@ -1,4 +1,4 @@
-"""Words, numbers and pictures that several parts of a report share."""
+"""Words and formats that several parts of a report share."""
 
 import cv2
 import numpy as np
@@ -11,18 +11,18 @@ from physpatch.stats.intervals import Rate, percent
 
 SHEET_DPI = 60
 UNITS = {"step": "steps of the plan", "clip": "clips", "pose cell": "takes"}
-CELLS = {"step": "steps", "clip": "clips", "pose cell": "pose cells"}  # what a unit is, where takes are not meant
+CELLS = {"step": "steps", "clip": "clips", "pose cell": "pose cells"}  # the units themselves, not their takes
 SHORT = {
     "target": "target first",
     "wrong": "wrong answer",
-    "hidden": "nothing found on the object",
-    "relabelled": "found as something else",
+    "hidden": "nothing detected on the object",
+    "relabelled": "detected as something else",
     "false_boxes": "false box at the patch",
 }
 
 
 def rate_words(rate: Rate) -> str:
-    """``41.0 % (30.2 to 52.8, n = 80)``, or a dash where nothing was counted."""
+    """Format a rate, such as ``41.0 % (30.2 to 52.8, n = 80)``; a dash if nothing was counted."""
     if rate.rate is None:
         return "–"
     if rate.ci95 is None:
@@ -32,15 +32,15 @@ def rate_words(rate: Rate) -> str:
         words = f"{percent(rate.rate)}|(one take;|within it {low:.1f} to {high:.1f})"
         return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")
     words = f"{percent(rate.rate)}|({100 * rate.ci95[0]:.1f} to {100 * rate.ci95[1]:.1f},|n = {rate.n})"
-    return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")  # lines break between its parts only
+    return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")  # lines break only between its parts
 
 
 def measures_of(tally: Tally, model: str) -> list[str]:
-    """What was measured of a model, in the order of ``MEASURES``."""
+    """List the measures that are available for a model, in the order of ``MEASURES``."""
     return [m for m in MEASURES if any(tally.rates(model, m, c) for c in tally.conditions(model))]
 
 
 def packed(picture: NDArray[np.uint8], suffix: str) -> bytes:
-    """An (H, W, 3) RGB picture as a PNG or JPEG file holds it."""
+    """Encode a picture, (H, W, 3) RGB uint8, as PNG or JPEG."""
     _, data = cv2.imencode(suffix, rgb(picture))
     return data.tobytes()

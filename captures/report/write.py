@@ -1,4 +1,4 @@
-"""From a run's or a session's folder to its report."""
+"""Write the report of a run or a session."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,12 +24,12 @@ _TITLE = "Does the patch still work?"
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """How a session is replayed for its report.
+    """Options for the replay of a session.
 
     Attributes:
-        profile: the rig's colours, if they were measured apart.
+        profile: rig profile with measured colours; None measures them on the session's sheets.
         device: for the models.
-        trust: whether their files may run code.
+        trust: whether files of weights may run code.
     """
 
     profile: Path | None = None
@@ -46,18 +46,21 @@ def write_report(
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Write ``report.html`` for a run or a session folder; a session's report shows its run too, where that is still there.
+    """Write the report of a run or a session; that of a session includes its run, if the run still exists.
 
     Args:
-        folder: of the run or the session; ``frames.csv`` and ``frames.parquet`` are written into a session's.
-        out: the HTML file; by default in the folder.
-        pdf: the same as a PDF.
-        replay: whether and how to replay a session, to say where the effect is lost; None leaves that out.
-        progress: called with frames replayed and their total.
-        say: receives a line about what could not be done.
+        folder: of the run or the session; for a session, ``frames.csv`` and ``frames.parquet`` are written there too.
+        out: the HTML file; default ``report.html`` in the folder.
+        pdf: file for the same report as PDF; None for no PDF.
+        replay: options for replaying a session to find where the effect is lost; None for no replay.
+        progress: called with the number of replayed frames and their total.
+        say: receives messages about models that could not be replayed.
+
+    Returns:
+        The HTML file.
 
     Raises:
-        InputError: the folder is neither.
+        InputError: if the folder is neither a run nor a session.
     """
     path = out or folder / "report.html"
     document = _document(folder, path, replay, progress, say)
@@ -68,10 +71,10 @@ def write_report(
 
 
 def write_comparison(folders: Sequence[Path], out: Path, *, pdf: Path | None = None) -> Path:
-    """Write runs, or sessions, side by side.
+    """Write a comparison of runs, or of sessions, as HTML and optionally as PDF; return the HTML file.
 
     Raises:
-        InputError: fewer than two, or some of one kind and some of the other.
+        InputError: if there are fewer than two folders, or runs are mixed with sessions.
     """
     document = comparison(folders)
     write_html(document, out)
@@ -108,7 +111,7 @@ def _document(
 def _gaps(
     session: RecordedSession, options: ReplayOptions, progress: Callable[[int, int], None]
 ) -> tuple[list[Gap], list[str]]:
-    """A replay for each model that can be had as it was, and why not of the others."""
+    """The replays of all models that are available unchanged, and the reasons for the others."""
     if session.run is None or not (session.run / "patch.json").is_file():
         return [], ["the run that trained the patch is not where it was, so what training saw is not known"]
     patch, run = Patch.load(session.run), RunRecord.of(session.run)

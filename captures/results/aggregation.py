@@ -1,8 +1,9 @@
-"""What a session's rows add up to: by model and sheet, beside the controls at the same poses.
+"""Aggregate the rows of a session: rates by model and sheet, compared with the controls at the same poses.
 
-Patch and control are paired by the unit: the step of a plan; else the clip, where clips show several sheets at one pose; else
-the pose cell, where sheets were shown one after the other. Steps and clips are posed anew each and are takes of their own.
-Pose cells are not: those of one take share its hand, its light and its drift, so there the take is what intervals are over.
+Patch and control are paired by unit. A unit is a step of the plan; without a plan, a clip, if clips show several sheets at one
+pose; otherwise a pose cell, if the sheets were shown one after the other. Each step and each clip has its own pose and counts
+as an independent take. Pose cells do not: all cells of a take share its hand, light and drift, so there intervals are over
+takes.
 """
 
 import math
@@ -34,22 +35,22 @@ from physpatch.stats.intervals import (
 
 _CONDITION_ORDER = (*SHEET_KINDS, "none")
 CONTROL = "grey"  # the harmless patch that success is conditional on
-MARGIN = 0.05  # the half width for which it is said how many more clips are needed
-_NEVER_WHEN_RIGHT = ("target", "wrong", "hidden", "relabelled")  # none of these is true of a frame that is right
-SIZE_EDGES = (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)  # pixels a cell
+MARGIN = 0.05  # half width of an interval, for which the required number of clips is estimated
+_NEVER_WHEN_RIGHT = ("target", "wrong", "hidden", "relabelled")  # all false for a frame whose answer is right
+SIZE_EDGES = (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)  # pixels per cell
 UnitKind = Literal["step", "clip", "pose cell"]
 Unit = Hashable
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How the units of one rate vary.
+    """The variation of one rate between units.
 
     Attributes:
-        icc: intra-class correlation of the frames of a unit, None where it cannot be told.
-        effective_n: as many independent frames would tell as much.
+        icc: intra-class correlation of the frames of a unit; None if it cannot be estimated.
+        effective_n: number of independent frames with the same information.
         t_ci95, bootstrap_ci95: the interval by Student's t and by the bootstrap over units, for comparison.
-        needed: how many units such as these bring the interval down to ± 5 points.
+        needed: number of similar units for an interval of ± 5 points.
     """
 
     icc: float | None
@@ -61,13 +62,25 @@ class Spread:
 
 @dataclass(frozen=True)
 class ConditionSummary:
-    """One model before one kind of sheet. Rates are over units; ``frames`` and ``clips`` count what was captured.
+    """The rates of one model for one kind of sheet.
 
-    ``target`` is how often the target class came first, or of a detector was found as the goal asks, ``wrong`` how often
-    the true class did not, or was not found; of the latter, ``hidden`` how often nothing was found on the object and
-    ``relabelled`` how often other classes only; ``false_boxes`` how often a class was found at the patch that is not found
-    there with the grey control. ``calibration.common.success`` has the definitions. All are counted on units that are
-    recognised with the grey control, where :meth:`Tally.recognised` can tell.
+    Rates are over the units that the model recognises with the grey control, if :meth:`Tally.recognised` can determine them;
+    see ``calibration.common.success`` for definitions.
+
+    Attributes:
+        model: name of the model.
+        condition: kind of the sheet.
+        frames, clips: number of captured frames and clips.
+        located: share of frames in which the sheet was found.
+        target: the target class came first or, for a detector, was detected as the goal demands.
+        wrong: the true class did not come first, or was not detected.
+        hidden: nothing was detected on the object.
+        relabelled: only other classes were detected on the object.
+        false_boxes: a class was detected at the patch that is not detected there with the grey control.
+        mean_target_score: mean score of the target class; None without a target.
+        heat_in_patch: mean share of the Grad-CAM heat inside the patch.
+        px_per_cell: median side of a cell in pixels.
+        design: what the session varied.
     """
 
     model: str
@@ -86,19 +99,19 @@ class ConditionSummary:
     design: "Design"
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Convert to JSON values."""
         return asdict(self) | {"design": self.design.to_dict()}
 
     def rate(self, measure: str) -> Rate:
-        """One of ``calibration.common.success.MEASURES``."""
+        """Return the rate of a measure in ``calibration.common.success.MEASURES``."""
         return getattr(self, measure)
 
 
 @dataclass(frozen=True)
 class Design:
-    """What a session varies, by the number of levels. The rest is fixed, and no interval reaches beyond it.
+    """The factors that a session varies, with their number of levels. All others are fixed, and intervals do not cover them.
 
-    A session shows one patch, of one training seed, on one print, before one camera.
+    A session shows one patch, from one training seed, on one print, to one camera.
     """
 
     takes: int
@@ -108,18 +121,18 @@ class Design:
 
     @property
     def fixed(self) -> tuple[str, ...]:
-        """What all numbers hold for: this one, and no other."""
+        """Return the fixed factors, to which all numbers are limited."""
         same = [name for name, levels in (("light", self.lights), ("scene", self.scenes)) if levels <= 1]
         return ("training seed", "print", "camera", *same)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Convert to JSON values."""
         return asdict(self) | {"fixed": list(self.fixed)}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The patch less a control, unit by unit."""
+    """The difference between patch and control, paired by unit."""
 
     model: str
     measure: str
@@ -127,7 +140,7 @@ class Comparison:
     difference: Difference
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Convert to JSON values."""
         return asdict(self)
 
 
@@ -154,7 +167,7 @@ class _Mean:
 
 @dataclass(frozen=True)
 class _Where:
-    """What frames are binned by. ``cell`` is the pose cell, row (distance) and column (yaw), or None."""
+    """The key of a bin of frames. ``cell`` is the pose cell, row (distance) and column (yaw); None if the pose is unknown."""
 
     clip: int
     step: int | None
@@ -164,7 +177,7 @@ class _Where:
 
 @dataclass
 class _Bin:
-    """One model before one kind of sheet at one place."""
+    """The counts of one model for one kind of sheet in one bin."""
 
     frames: int = 0
     located: int = 0
@@ -172,13 +185,13 @@ class _Bin:
     heat: _Mean = field(default_factory=_Mean)
     cell_px: _Mean = field(default_factory=_Mean)
     measured: dict[str, _Mean] = field(default_factory=lambda: defaultdict(_Mean))
-    untouched: _Mean = field(default_factory=_Mean)  # the answer is right, and does not bring the target about
+    untouched: _Mean = field(default_factory=_Mean)  # the answer is right and the target is not reached
     object_boxes: list[FoundBox] = field(default_factory=list)  # of the true class
-    # The true class where it was not found, and what was, in frames that do not tell where the object is.
+    # The true class and the detected boxes of frames in which it was missed and the place of the object is unknown.
     missed: list[tuple[str, list[FoundBox]]] = field(default_factory=list)
     at_patch: Counter[frozenset[str]] = field(
         default_factory=Counter
-    )  # classes found at the patch, besides the true one
+    )  # classes detected at the patch, except the true one
     detects: bool = False
 
     def add(self, row: FrameRow, target: str | None) -> None:
@@ -211,9 +224,9 @@ _Bins = dict[_Where, _Bin]
 
 
 class Tally:
-    """Rows counted as they come; it grows with clips and poses, not with frames.
+    """Incremental counts of rows; memory grows with clips and poses, not with frames.
 
-    In a session with a protocol, frames outside of its steps are not counted: they show a sheet on its way.
+    In a session with a plan, frames outside its steps are not counted, because they show a sheet on its way to a pose.
     """
 
     def __init__(self, target: str | None, protocol: Protocol | None = None) -> None:
@@ -226,7 +239,7 @@ class Tally:
         self._weights: dict[tuple[str, str], dict[Unit, float] | None] = {}  # since rows were last added
 
     def add(self, rows: Iterable[FrameRow]) -> None:
-        """Count the rows of one frame, or of many."""
+        """Count rows of one or more frames."""
         self._weights.clear()
         for row in rows:
             if self.protocol is not None and row.step is None:
@@ -235,21 +248,21 @@ class Tally:
             where = _Where(row.clip, row.step, self.grid.cell(row.distance_m, row.yaw_deg), row.light)
             bins = self._bins[row.model][row.condition]
             if where not in bins:
-                self._kind = None  # more places, other units perhaps
+                self._kind = None  # a new bin may change the kind of unit
             bins[where].add(row, self.target)
 
     @property
     def models(self) -> list[str]:
-        """In the order in which they came."""
+        """Return the models in order of appearance."""
         return list(self._bins)
 
     def conditions(self, model: str) -> list[str]:
-        """The sheets that were shown, the patch first."""
+        """Return the sheets that were shown, the patch first."""
         return sorted(self._bins[model], key=_CONDITION_ORDER.index)
 
     @property
     def unit_kind(self) -> UnitKind:
-        """What the unit is; see the module."""
+        """Return the kind of unit; see the module."""
         self._kind = self._kind or self._find_unit_kind()
         return self._kind
 
@@ -265,7 +278,7 @@ class Tally:
         return "pose cell" if shared else "clip"
 
     def unit(self, row: FrameRow) -> Unit | None:
-        """The unit that a row belongs to; None for none."""
+        """Return the unit of a row; None if it has none."""
         return self._unit(_Where(row.clip, row.step, self.grid.cell(row.distance_m, row.yaw_deg), row.light))
 
     def _unit(self, where: _Where) -> Unit | None:
@@ -278,20 +291,20 @@ class Tally:
         return step and (step.distance_m, step.yaw_deg, step.light, step.repeat)
 
     def rates(self, model: str, measure: str, condition: str) -> dict[Unit, float]:
-        """Each counted unit's share of frames in which something of ``MEASURES`` happened."""
+        """Compute the share of frames with a measure of ``MEASURES``, for each counted unit."""
         return {unit: hits / frames for unit, (hits, frames) in self._counts(model, measure, condition).items()}
 
     def rate(self, model: str, measure: str, condition: str) -> Rate:
-        """The rate over takes and poses, given that the model is right with the grey control where that can be told.
+        """Estimate a rate over takes and poses, given that the model is right with the grey control, if that is known.
 
-        Each unit weighs as much as the share of the control's frames there that are right: within a unit, where pose and
-        scene are the same, patch and control succeed or fail independently, so the weighted mean is the share of pairs of
-        frames in which the patch succeeds among those in which the control is right.
+        The weight of a unit is the share of its control frames in which the model is right. Within a unit, pose and scene are
+        the same, and patch and control succeed or fail independently. So the weighted mean is the share of frame pairs in
+        which the patch succeeds, among the pairs in which the control is right.
         """
         return self.rate_over(self.observations(model, measure, condition))
 
     def design(self) -> "Design":
-        """What the session varied, and what it held fixed."""
+        """Return the factors that the session varied."""
         bins = [where for conditions in self._bins.values() for part in conditions.values() for where in part]
         return Design(
             takes=len({where.clip for where in bins}),
@@ -301,7 +314,7 @@ class Tally:
         )
 
     def spread(self, model: str, measure: str, condition: str) -> Spread | None:
-        """How the takes of one rate vary; None where nothing was counted."""
+        """Estimate the variation of one rate between takes; return None if nothing was counted."""
         takes: dict[Hashable, list[tuple[float, int]]] = defaultdict(list)
         for (take, _), count in self._counts_by_take(model, measure, condition).items():
             takes[take].append(count)
@@ -312,15 +325,16 @@ class Tally:
         return _spread([hit / n for hit, n in counts], frame_correlation(hits, frames))
 
     def recognised(self, model: str, measure: str = "wrong") -> set[Unit] | None:
-        """Units in which the model is right in some frame with the grey control; None where it cannot be said."""
+        """Return the units in which the model is right in at least one grey frame; None if that is unknown."""
         weights = self.weights(model, measure)
         return None if weights is None else {unit for unit, weight in weights.items() if weight > 0}
 
     def weights(self, model: str, measure: str = "wrong") -> dict[Unit, float] | None:
-        """Each unit's share of the grey control's frames in which the model is right.
+        """Compute the share of grey frames in which the model is right, for each unit.
 
-        For ``target`` the control must not bring the target about either. None where it cannot be said: the true class is not
-        known, the control was not shown at the poses of anything else, or a detector never found the object.
+        For ``target``, frames in which the control reaches the target do not count as right. Returns None if the shares are
+        unknown: the true class is unknown, the control was not shown at the poses of another sheet, or a detector never found
+        the object.
         """
         if (model, measure) not in self._weights:
             self._weights[model, measure] = self._find_weights(model, measure)
@@ -347,7 +361,7 @@ class Tally:
         return weights if known and seen.keys() & others else None
 
     def rate_over(self, observations: Sequence[Observation]) -> Rate:
-        """Average over the session's takes and poses."""
+        """Average observations over takes and poses."""
         if self.unit_kind == "pose cell" or len(observations) == 1:
             return clustered_rate(observations)
         counted = [one for one in observations if one.weight > 0]
@@ -356,11 +370,11 @@ class Tally:
     def difference_over(
         self, ones: Sequence[Observation], others: Sequence[Observation], *, same_frames: bool = False
     ) -> Difference:
-        """Average ``ones`` less ``others`` over the poses of both, with the weights of the former.
+        """Average the difference ``ones`` minus ``others`` over their common poses, with the weights of ``ones``.
 
         Args:
-            ones, others: as :meth:`observations` gives them, or in the same takes and units.
-            same_frames: both are judgements of the same frames, not of takes of their own.
+            ones, others: from :meth:`observations`, or with the same takes and units.
+            same_frames: whether both are judgements of the same frames, rather than of separate takes.
         """
         if self.unit_kind == "pose cell":
             return (clustered_change if same_frames else clustered_difference)(ones, others)
@@ -371,13 +385,18 @@ class Tally:
         return paired_difference(*zip(*pairs, strict=True)) if pairs else Difference(None, None, 0)
 
     def take(self, row: FrameRow) -> Hashable:
-        """The take that a row belongs to; see the module."""
+        """Return the take of a row; see the module."""
         return row.clip if self.unit_kind == "pose cell" else self.unit(row)
 
     def observations(
         self, model: str, measure: str, condition: str, only: Callable[[_Where], bool] = lambda where: True
     ) -> list[Observation]:
-        """Each counted unit's share of frames, take by take, with the unit's weight; ``only`` leaves some of the bins out."""
+        """Compute the share of frames with a measure by unit and take, with the weight of the unit.
+
+        Args:
+            model, measure, condition: what to count.
+            only: selects the bins to count.
+        """
         weights = self.weights(model, measure)
         counts = self._counts_by_take(model, measure, condition, only)
         again = (
@@ -391,21 +410,22 @@ class Tally:
         ]
 
     def _again(self, model: str) -> dict[Unit, float]:
-        """By how much to raise the control's share in each unit, so that it is of *other* frames than the one that is right.
+        """The factor for the control's share in each unit that makes it a share of the *other* frames.
 
-        Of n frames of which k are wrong, a right one has k among the n - 1 others. Paired with itself too it would have k of
-        n, and a harmless sheet would seem more harmless than it is, by a third where a clip has three frames. A single frame
-        has no others, and counts as it is. Of a unit the mean stays within 1; of a part of it, it need not.
+        If k of n frames are wrong, a right frame has k wrong ones among the n - 1 others. If it were also paired with itself,
+        the share would be k of n, and a harmless sheet would seem more harmless than it is, by a third for three frames. A
+        single frame has no others and is left unchanged. The mean over a unit stays within 1, but that over a part of it may
+        not.
         """
         frames = {unit: sum(one.frames for one in bins) for unit, bins in self._grouped(model, CONTROL).items()}
         return {unit: n / (n - 1) for unit, n in frames.items() if n > 1}
 
     def summaries(self) -> list[ConditionSummary]:
-        """By model, then patch before its controls."""
+        """Summarise each model and sheet, by model, with the patch before its controls."""
         return [self._summary(model, condition) for model in self.models for condition in self.conditions(model)]
 
     def comparisons(self) -> list[Comparison]:
-        """The patch against each control that was shown in the same units."""
+        """Compare the patch with each control that was shown in the same units."""
         found = []
         for model in self.models:
             for control in self.conditions(model):
@@ -420,7 +440,7 @@ class Tally:
         return self.difference_over(patch, other)
 
     def exclusions(self, model: str) -> dict[str, int]:
-        """How many frames with the patch are not counted, by the reason; empty where all are."""
+        """Count the frames with the patch that are not counted in rates, by reason."""
         fair = self.recognised(model)
         control = self._grouped(model, CONTROL) if CONTROL in self._bins[model] else {}
         reasons = {"outside of the plan's steps": self.outside_steps // max(1, len(self._bins))}
@@ -434,15 +454,15 @@ class Tally:
         return {why: frames for why, frames in reasons.items() if frames}
 
     def by_pose(self, model: str, measure: str, condition: str = "patch") -> dict[tuple[int, int], MapCell]:
-        """Rates by pose cell, row (distance) and column (yaw) of :attr:`grid`."""
+        """Compute rates by pose cell, row (distance) and column (yaw) of :attr:`grid`."""
         return self._map(model, measure, condition, lambda where, _: where.cell)
 
     def by_light(self, model: str, measure: str, condition: str = "patch") -> dict[str, MapCell]:
-        """Rates by the name of the light."""
+        """Compute rates by name of the light."""
         return self._map(model, measure, condition, lambda where, _: where.light)
 
     def by_size(self, model: str, measure: str, condition: str = "patch") -> dict[int, MapCell]:
-        """Rates by pixels a cell: bin i reaches from the i-th of ``SIZE_EDGES``, or 0, to the next."""
+        """Compute rates by size of a cell: bin i extends from edge i - 1 of ``SIZE_EDGES``, or 0, to edge i."""
 
         def size(_: _Where, one: _Bin) -> int | None:
             px = one.cell_px.value
@@ -459,9 +479,7 @@ class Tally:
         cells = {}
         for at in sorted(places):
             observations = [
-                replace(
-                    one, share=min(1.0, one.share)
-                )  # a part in which each of the control's frames is wrong; see _again
+                replace(one, share=min(1.0, one.share))  # above 1 if all control frames of a part are wrong; see _again
                 for one in self.observations(model, measure, condition, places[at].__contains__)
             ]
             frames = self._counts_by_take(model, measure, condition, places[at].__contains__).values()
@@ -478,7 +496,7 @@ class Tally:
         return units
 
     def _counts(self, model: str, measure: str, condition: str) -> dict[Unit, tuple[float, int]]:
-        """Hits and frames of each counted unit."""
+        """Number of hits and frames of each counted unit."""
         counts: dict[Unit, tuple[float, int]] = {}
         for (_, unit), (hits, frames) in self._counts_by_take(model, measure, condition).items():
             before = counts.get(unit, (0.0, 0))
@@ -488,7 +506,7 @@ class Tally:
     def _counts_by_take(
         self, model: str, measure: str, condition: str, only: Callable[[_Where], bool] = lambda where: True
     ) -> dict[tuple[Hashable, Unit], tuple[float, int]]:
-        """Hits and frames of each counted unit, take by take; ``only`` leaves some of the bins out."""
+        """Number of hits and frames by take and counted unit; ``only`` selects the bins."""
         weights = self.weights(model, measure)
         groups: dict[tuple[Hashable, Unit], list[_Bin]] = defaultdict(list)
         for where, one in self._bins[model].get(condition, {}).items():
@@ -497,7 +515,7 @@ class Tally:
                 groups[where.clip if self.unit_kind == "pose cell" else unit, unit].append(one)
         detects = any(one.detects for bins in groups.values() for one in bins)
         if weights is None and detects and measure in ("wrong", "hidden", "relabelled"):
-            return {}  # an object that was never found cannot be lost
+            return {}  # an object that was never detected cannot be lost
         pooled = {key: _pooled(bins, measure) for key, bins in groups.items()}
         if detects and measure in ("hidden", "relabelled", "false_boxes"):
             compared = _phantoms if measure == "false_boxes" else partial(_on_object, measure)
@@ -538,7 +556,10 @@ def _pooled(bins: Sequence[_Bin], measure: str) -> tuple[float, int] | None:
 
 
 def _on_object(measure: str, bins: Sequence[_Bin], control: Sequence[_Bin]) -> tuple[float, int] | None:
-    """Frames in which the object, whose place the control tells, is hidden or relabelled, and all; None without its place."""
+    """Number of frames in which the object is hidden or relabelled, and of all frames.
+
+    The place of the object is that in the control's frames; None if it is unknown.
+    """
     places = [box.xyxy for one in control for box in one.object_boxes]
     if not places or not _pooled(bins, "wrong"):
         return None
@@ -548,9 +569,10 @@ def _on_object(measure: str, bins: Sequence[_Bin], control: Sequence[_Bin]) -> t
 
 
 def _phantoms(bins: Sequence[_Bin], control: Sequence[_Bin]) -> tuple[float, int] | None:
-    """Frames in which a class is found at the patch that is not found there with the control, and all; None without one.
+    """Number of frames with a class at the patch that is not detected there with the control, and of all frames.
 
-    What is really there, labelled or not, is found with the control too: it is no phantom.
+    Objects that are really there, labelled or not, are also detected with the control and are not phantoms. None without a
+    control.
     """
     if not any(one.at_patch for one in control):
         return None
@@ -573,7 +595,7 @@ def _spread(shares: Sequence[float], correlation: Correlation) -> Spread:
 
 
 def _mean(means: Iterable[_Mean]) -> float | None:
-    """Of all frames, not of the clips' means."""
+    """The mean over all frames, not over the means of clips."""
     parts = [(mean.total, mean.n) for mean in means]
     n = sum(count for _, count in parts)
     return sum(total for total, _ in parts) / n if n else None

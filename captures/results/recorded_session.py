@@ -1,4 +1,4 @@
-"""A session read back from its folder: its rows, its record, its sheets, and its frames as they came."""
+"""Read a session back from its folder: rows, record, sheets and original frames."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ from physpatch.records.run_record import RUN_FILE
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A frame as it came in which its sheet is found again."""
+    """An original frame with its sheet located again."""
 
     row: FrameRow
     picture: NDArray[np.uint8]  # (H, W, 3) RGB
@@ -38,8 +38,8 @@ class RecordedSession:
 
     Attributes:
         folder: of the session.
-        record: ``session.json``; empty where it was lost.
-        rows: all of them, by frame.
+        record: content of ``session.json``; empty if the file is missing.
+        rows: all rows, in order of frames.
     """
 
     folder: Path
@@ -48,39 +48,39 @@ class RecordedSession:
 
     @classmethod
     def open(cls, folder: Path) -> "RecordedSession":
-        """Read a session.
+        """Open the session in ``folder``.
 
         Raises:
-            InputError: no session there, or a damaged one.
+            InputError: if there is no session, or it is damaged.
         """
         rows = read_rows(folder)
         return cls(folder, SessionRecord.of(folder), rows)
 
     @property
     def target(self) -> str | None:
-        """Name of the class aimed at."""
+        """Return the name of the target class; None without a target."""
         return self.record.target
 
     @property
     def run(self) -> Path | None:
-        """The run's folder, where it is still there."""
+        """Return the folder of the run; None if it no longer exists."""
         path = self.folder / self.record.run if self.record.run else None
         return path if path is not None and (path / RUN_FILE).is_file() else None
 
     @property
     def sheet(self) -> Path | None:
-        """The printed PDF, where it is still there."""
+        """Return the printed PDF; None if it no longer exists."""
         path = self.folder / self.record.sheet if self.record.sheet else None
         return path if path is not None and path.is_file() else None
 
     @cached_property
     def tally(self) -> Tally:
-        """What the rows add up to."""
+        """Return the counts of all rows."""
         return tally_of(self.rows, self.target, self.record.protocol)
 
     @cached_property
     def layouts(self) -> tuple[SheetLayout, ...]:
-        """The sheets that were shown; empty where the PDF is gone."""
+        """Return the sheets of the session; empty if the PDF no longer exists."""
         return printed_layouts(self.sheet) if self.sheet else ()
 
     @cached_property
@@ -88,26 +88,26 @@ class RecordedSession:
         return make_detector()
 
     def lens(self, shape: tuple[int, ...]) -> Intrinsics:
-        """The camera's as the session had it, for frames of (height, width, ...)."""
+        """Return the session's intrinsics for frames of ``shape`` (height, width, ...)."""
         height, width = shape[:2]
         noted = self.record.intrinsics
         return noted.resized(width, height) if noted else Intrinsics.from_hfov(width, height)
 
     def keeps(self, row: FrameRow) -> bool:
-        """Whether the frame of a row was kept as it came."""
+        """Return whether the original frame of a row was kept."""
         return self._raw(row).is_file()
 
     def frame(self, row: FrameRow) -> NDArray[np.uint8] | None:
-        """The frame of a row as it came, (H, W, 3) RGB, if it was kept."""
+        """Load the original frame of a row, (H, W, 3) RGB uint8; return None if it was not kept."""
         picture = cv2.imread(str(self._raw(row))) if self.keeps(row) else None
         return None if picture is None else rgb(picture)
 
     def pose(self, frame: NDArray[np.uint8]) -> SheetPose | None:
-        """Of the sheet in a frame (H, W, 3) RGB, if one is found."""
+        """Find the pose of the sheet in a frame, (H, W, 3) RGB uint8; return None if there is none."""
         return find_sheet(frame, self.layouts, self.lens(frame.shape), self._detector) if self.layouts else None
 
     def shown(self, model: str, condition: str) -> Iterator[Shown]:
-        """The frames that were kept as they came, of one model's rows with one sheet, as far as the sheet is found in them."""
+        """Yield the kept original frames of one model and sheet in which the sheet can be located."""
         for row in self.rows:
             if row.model != model or row.condition != condition or row.distance_m is None:
                 continue

@@ -1,4 +1,4 @@
-"""What a frame's row says happened, by the definitions of ``calibration.common.success``."""
+"""Success in one frame's row, by the definitions of ``calibration.common.success``."""
 
 import json
 from collections.abc import Iterable
@@ -8,21 +8,21 @@ from captures.storage import FrameRow
 
 
 def boxes_of(row: FrameRow) -> list[FoundBox]:
-    """Read the boxes of a detector's row."""
+    """Parse the boxes of a detector's row."""
     found = json.loads(row.boxes or "[]")
     return [FoundBox(label, score, (left, top, right, bottom)) for label, score, left, top, right, bottom in found]
 
 
 def place_of(row: FrameRow) -> Edges | None:
-    """Read where the sign that carries the patch is in the frame; None where no such sign was seen."""
+    """Parse the box of the sign that carries the patch; return None if the row has none."""
     return None if row.object_xyxy is None else [float(edge) for edge in json.loads(row.object_xyxy)]
 
 
 def frame_success(row: FrameRow, target: str | None) -> dict[str, bool]:
-    """Tell which of ``calibration.common.success.MEASURES`` happened; one that cannot be said of this row alone is left out.
+    """Determine the measures of ``calibration.common.success.MEASURES`` in a row.
 
-    Where the object is not known ``hidden`` and ``relabelled`` need a control's row to tell, see :func:`on_object`; what is a
-    false box always does, see :func:`at_patch`.
+    Measures that this row alone does not determine are omitted: ``hidden`` and ``relabelled`` if the place of the object is
+    unknown, see :func:`on_object`, and always ``false_boxes``, which needs a control, see :func:`at_patch`.
     """
     said: dict[str, bool] = {}
     if row.success is not None and row.target_score is not None and row.label != target:
@@ -36,14 +36,14 @@ def frame_success(row: FrameRow, target: str | None) -> dict[str, bool]:
 
 
 def on_object(boxes: Iterable[FoundBox], label: str, place: Edges | None) -> dict[str, bool]:
-    """Tell whether an object of class ``label`` is lost, and where its place is known, whether hidden or relabelled."""
+    """Determine whether an object of class ``label`` is missed and, if its place is given, whether hidden or relabelled."""
     outcome = judge(boxes, Aim("hide", own=label), object_xyxy=place)
     said = {"wrong": outcome.wrong, "hidden": outcome.hidden, "relabelled": outcome.relabelled}
     return {name: happened for name, happened in said.items() if happened is not None}
 
 
 def at_patch(row: FrameRow) -> frozenset[str] | None:
-    """List the classes other than the true one that a detector found with their middle at the patch; None without a patch."""
+    """List the classes, except the true one, of boxes centred on the patch; return None without a patch or detector."""
     if row.boxes is None or row.patch_xy is None:
         return None
     patch = around(json.loads(row.patch_xy))

@@ -1,4 +1,4 @@
-"""The step of the way from training to the camera that lost a patch's effect, told from chance, and the sentence about it."""
+"""Find the step between training and camera at which a patch loses its effect significantly, and put it into a sentence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from scipy import stats
 from physpatch.stats.intervals import Difference, Rate, independent_difference
 
 TRAINED, REAL = "trained", "captured"
-_LEAST_LOSS = 0.03  # as a share: less is not worth naming
+_LEAST_LOSS = 0.03  # as a share; smaller losses are not reported
 _LEVEL = 0.05
-_MOST = 0.5  # of the whole loss
-_COMPARABLE = 0.5  # of the largest loss: one as large, and not told from it, is named beside it
+_MOST = 0.5  # of the total loss
+_COMPARABLE = 0.5  # of the largest loss: a loss at least as large is reported too
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the replay in words: what it adds, what is lost there, and what to do about that."""
+    """A step of the replay in words: what it adds, what is lost there and how to avoid the loss."""
 
     name: str
     shown: str
@@ -28,38 +28,38 @@ WAY = (
     Step(
         TRAINED,
         "drawn as in training, in the session's scene",
-        "the scene: what the session has behind and around the sheet",
-        "train with the session's scenes, `physpatch train --from-session SESSION`, or film before others",
+        "the scene: the background of the sheet in the session",
+        "train with the session's scenes, `physpatch train --from-session SESSION`, or film in front of other backgrounds",
     ),
     Step(
         "posed",
-        "turned as the sheet was",
-        "the angle and the place at which it was held",
+        "at the angle and place of the sheet",
+        "the angle and the place at which the sheet was held",
         "train with wider angles, `physpatch train --from-session SESSION` or --range tilt_deg=LOW:HIGH, or hold it straighter",
     ),
     Step(
         "sized",
-        "as large, and in as many pixels, as the sheet was",
+        "in the size and resolution of the sheet",
         "its size and resolution in the picture",
-        "print it larger, come closer, use fewer cells, or give the network a closer crop (--roi sheet)",
+        "print it larger, come closer, use fewer cells, or crop closer to the sheet (--roi sheet)",
     ),
     Step(
         "coloured",
-        "in the colours and the light that were measured",
-        "what printer, paper, light and camera make of its colours",
-        "retrain with what was measured, `physpatch train --from-session SESSION` or --profile RIG.json, or print it better",
+        "in the measured colours and light",
+        "the colour changes by printer, paper, light and camera",
+        "retrain with the measured colours, `physpatch train --from-session SESSION` or --profile RIG.json, or print it better",
     ),
     Step(
         "blurred",
-        "with the blur and noise that were measured",
+        "with the measured blur and noise",
         "blur and noise",
-        "focus, hold still and give more light, use fewer cells, or retrain with `physpatch train --from-session SESSION`",
+        "focus, hold still, use more light or fewer cells, or retrain with `physpatch train --from-session SESSION`",
     ),
     Step(
         REAL,
         "captured by the camera",
-        "something that the replay does not know: bent paper, reflections, what covers it, the camera's own processing",
-        "look at the captured frames; flatten the paper, turn it out of reflections, keep fingers off the patch",
+        "something that the replay does not model: bent paper, reflections, occlusion, or the camera's own processing",
+        "check the captured frames; flatten the paper, avoid reflections, and keep fingers off the patch",
     ),
 )
 _WORDS = {step.name: step for step in WAY}
@@ -67,7 +67,7 @@ _WORDS = {step.name: step for step in WAY}
 
 @dataclass(frozen=True)
 class GapStep:
-    """The rate at a step over units, and what was lost since the step before, pair by pair; above 0 is a loss."""
+    """The rate at a step over units, and the paired difference from the step before; positive values are losses."""
 
     name: str
     shown: str
@@ -77,12 +77,12 @@ class GapStep:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Where the effect is lost.
+    """The step at which the effect is lost.
 
     Attributes:
-        cause: name of the step that lost most; None where no loss can be told from chance.
-        second: of another that lost about as much; None where there is none.
-        sentence: the same in words, with what to do.
+        cause: name of the step with the largest loss; None if no loss is significant.
+        second: name of another step with a similar loss; None without one.
+        sentence: the same in words, with advice.
     """
 
     cause: str | None
@@ -93,23 +93,23 @@ class Verdict:
 def verdict(
     steps: Sequence[GapStep], total: Difference, happened: str, *, digital: Rate | None = None, conditional: bool = True
 ) -> Verdict:
-    """Name what lost most.
+    """Find the step with the largest loss.
 
-    A cause is named only where the loss from the first step to the last is told from chance: that is one test, however many
-    steps there are. Some step has that loss. One that has most of it must be told from chance itself; any other by Holm's
-    rule (1979) over all steps, since several are looked at. Where the camera shows clearly more than the last replayed step
-    foretells, about as much as was lost before, the replay does not know what happens, and that is the answer.
+    A cause is reported only if the loss from the first step to the last is significant, which is a single test for any number
+    of steps. A step with most of that loss must be significant by itself; any other step must be significant by Holm's rule
+    (1979) over all steps, because of multiple testing. If the captured rate is clearly above that of the last replayed step,
+    by about as much as was lost before, the replay does not model the session, and that is the answer.
 
     Args:
-        steps: of :data:`WAY`.
-        total: the first step's rate less the last's, paired.
+        steps: in the order of :data:`WAY`.
+        total: rate of the first step minus that of the last, paired.
         happened: what is counted, in words.
-        digital: the rate on held-out photographs; None where it is not known.
-        conditional: whether only poses are counted at which the model is right with the grey control.
+        digital: the rate on held-out photographs; None if unknown.
+        conditional: whether only poses count at which the model is right with the grey control.
     """
     first, last = (step.rate.rate or 0.0 for step in (steps[0], steps[-1]))
-    begun = f"Drawn as in training, {happened} in {100 * first:.0f} % of the cases; before the camera, in {100 * last:.0f} %."
-    suffix = "" if conditional else " (No control tells whether the model was right at these poses.)"
+    begun = f"Drawn as in training, {happened} in {100 * first:.0f} % of the cases; on camera, in {100 * last:.0f} %."
+    suffix = "" if conditional else " (Without a control, it is unknown whether the model was right at these poses.)"
     losses = {step.name: step.loss for step in steps if step.loss is not None}
     if digital is not None and digital.rate is not None:
         losses = {TRAINED: independent_difference(digital, steps[0].rate)} | losses
@@ -120,27 +120,27 @@ def verdict(
     causes = _causes(losses, total) if _is_loss(total) else []
     if not causes:
         if total.difference is not None and total.ci95 is None:
-            why = "One take tells nothing of others: hold up the patch and its control in turn, four times or more."
+            why = "One take does not show how takes vary: show the patch and its control in turn, at least four times."
         elif (total.difference or 0.0) < _LEAST_LOSS:
             why = "There is no loss to explain."
         else:
-            why = "No step on the way loses so much that it could be told from chance."
+            why = "No step has a significant loss."
         return Verdict(None, None, f"{begun} {why}{suffix}")
     most, *others = (_WORDS[name] for name in causes)
-    said = f"Most is lost to {most.loss}: {losses[most.name]}."
+    said = f"The largest loss is due to {most.loss}: {losses[most.name]}."
     if not others:
-        return Verdict(most.name, None, f"{begun} {said} What helps: {most.cure}.{suffix}")
+        return Verdict(most.name, None, f"{begun} {said} To fix this: {most.cure}.{suffix}")
     second = others[0]
-    said += f" About as much is lost to {second.loss}: {losses[second.name]}."
+    said += f" A similar loss is due to {second.loss}: {losses[second.name]}."
     return Verdict(
         most.name,
         second.name,
-        f"{begun} {said} What helps: against the first, {most.cure}; against the second, {second.cure}.{suffix}",
+        f"{begun} {said} To fix the first: {most.cure}. To fix the second: {second.cure}.{suffix}",
     )
 
 
 def _causes(losses: dict[str, Difference], total: Difference) -> list[str]:
-    """The step that lost most, and one that lost about as much, if there is one; empty where none is told from chance."""
+    """The step with the largest loss, and one with a similar loss if there is one; empty if none is significant."""
     told = _told_together(losses)
     told |= {name for name, loss in losses.items() if loss.is_significant and _share(loss) > _MOST * _share(total)}
     found = sorted(
@@ -154,7 +154,7 @@ def _causes(losses: dict[str, Difference], total: Difference) -> list[str]:
 
 
 def _told_together(losses: dict[str, Difference]) -> set[str]:
-    """Losses and gains that are told from chance although several are looked at: Holm's step-down rule (1979)."""
+    """Losses and gains that are significant under multiple testing, by Holm's step-down rule (1979)."""
     p_values = sorted((_p_value(loss), name) for name, loss in losses.items())
     told: set[str] = set()
     for number, (p_value, name) in enumerate(p_values):
@@ -165,7 +165,7 @@ def _told_together(losses: dict[str, Difference]) -> set[str]:
 
 
 def _p_value(loss: Difference) -> float:
-    """Two-sided, read back from the difference and the end of its 95 % interval that is nearer to zero."""
+    """The two-sided p-value, from the difference and the end of its 95 % interval that is nearer to zero."""
     if loss.difference is None or loss.ci95 is None or loss.n < 2:
         return 1.0
     size = abs(loss.difference)
@@ -180,5 +180,5 @@ def _share(loss: Difference) -> float:
 
 
 def _is_loss(difference: Difference) -> bool:
-    """Whether it is worth naming, and told from chance."""
+    """Whether the loss is large enough to report, and significant."""
     return _share(difference) >= _LEAST_LOSS and difference.is_significant

@@ -1,4 +1,4 @@
-"""A session: frames through the models into a folder, until the source ends or the person does."""
+"""Run a session: analyse frames and record them in a folder, until the source ends or the user stops it."""
 
 import time
 from collections import deque
@@ -36,29 +36,35 @@ from physpatch.victims.protocol import Victim
 
 SESSIONS_FOLDER = Path("sessions")
 _FPS_WINDOW = 15
-_TICK_S = 0.05  # how often keys and buttons are asked for while no frames come
+_TICK_S = 0.05  # how often keys and buttons are polled while no frames arrive
 
 OnFrame = Callable[[Analysis, NDArray[np.uint8]], bool]
 
 
 @dataclass(frozen=True, eq=False)
 class SessionConfig:
-    """What a session looks with and for.
+    """The settings of a session.
 
     Attributes:
-        defended: the classifier behind defences, each with rows of its own.
-        layouts: the printed sheets that may show; empty when none was printed.
-        intrinsics: of the camera; None assumes ``hfov_deg``, or a typical field of view.
-        target: the class aimed at, ``{"index": int, "name": str}`` as in a patch file, or None.
-        goal, scope: what the patch shall do to a detector, see ``calibration.common.success.Aim``.
-        label: the class truly before the camera, where the person says so.
-        condition: which sheet is shown in frames where no markers are seen.
-        light: the person's name for it.
-        region: what the classifier sees of a frame; a detector sees all of it.
-        protocol: what is to be shown, step by step.
-        every, max_fps: which frames are analysed: one of so many, at most so many a second.
-        keep: which frames are kept as they came.
-        notes: free JSON for ``session.json``, such as the run and the PDF.
+        classifier: sees a region of each frame.
+        detector: sees whole frames; None for no detector.
+        defended: the classifier behind defences; each has its own rows.
+        layouts: the printed sheets to look for; empty if none was printed.
+        intrinsics: of the camera; None assumes ``hfov_deg``.
+        hfov_deg: horizontal field of view; None assumes a typical one.
+        target: the target class, ``{"index": int, "name": str}`` as in a patch file; None for an untargeted patch.
+        goal, scope: the intended effect on a detector, see ``calibration.common.success.Aim``.
+        label: the true class, if the user gives it.
+        condition: the sheet that is shown in frames in which no markers are detected.
+        light: the user's name for the light.
+        grad_cam: whether to compute Grad-CAM.
+        region: the part of a frame that the classifier sees.
+        protocol: the plan; None without a plan.
+        every: analyse every Nth frame.
+        max_fps: largest number of frames analysed per second.
+        max_frames: end after this many frames.
+        keep: which original frames are kept.
+        notes: additional JSON for ``session.json``, such as the run and the PDF.
     """
 
     classifier: Victim
@@ -84,10 +90,10 @@ class SessionConfig:
 
     def __post_init__(self) -> None:
         if self.intrinsics is None:
-            self.lens((1, 1))  # a field of view that cannot be is refused before anything is opened
+            self.lens((1, 1))  # raises for an invalid field of view before anything is opened
 
     def lens(self, shape: tuple[int, ...]) -> Intrinsics:
-        """The intrinsics for frames of (height, width, ...): the given ones at that size, else from the field of view."""
+        """Return the intrinsics for frames of ``shape`` (height, width, ...), measured or from the field of view."""
         height, width = shape[:2]
         if self.intrinsics is None:
             return Intrinsics.from_hfov(width, height, self.hfov_deg or DEFAULT_HFOV_DEG)
@@ -104,7 +110,7 @@ def film_rig(
     keep: str = "all",
     **notes: Any,
 ) -> Path:
-    """A session of all that the virtual rig shows, without Grad-CAM; the arguments are those of :class:`SessionConfig`."""
+    """Record a session of everything the virtual rig shows, without Grad-CAM; for arguments see :class:`SessionConfig`."""
     config = SessionConfig(
         victim,
         detector=detector,
@@ -126,24 +132,24 @@ def run_session(
     viewers: Sequence[Viewer] = (),
     on_frame: OnFrame = lambda *_: True,
 ) -> Path:
-    """Record a session into the folder ``out``: ``session.db`` as it goes, video, key frames, ``frames.csv``, ``session.json``.
+    """Record a session in the folder ``out``: ``session.db``, video, key frames, ``frames.csv`` and ``session.json``.
 
     Args:
-        source: an opened source or the virtual rig.
-        config: models, sheets and target.
-        out: the session folder; it must not hold a session yet.
-        viewers: what shows the session and passes on what people ask.
-        on_frame: called with each analysis and its annotated (H, W, 3) RGB picture; returning False ends the session.
+        source: an open source or the virtual rig.
+        config: models, sheets, target and further settings.
+        out: the session folder, which must not contain a session yet.
+        viewers: show the session and pass on the user's commands.
+        on_frame: called with each analysis and its annotated picture, (H, W, 3) RGB uint8; return False to end the session.
 
     Returns:
         ``out``.
 
     Raises:
-        InputError: ``out`` holds a session already.
-        PhyspatchError: the source failed or the disk is full; what was captured is kept and readable.
+        InputError: if ``out`` already contains a session.
+        PhyspatchError: if the source fails or the disk is full; everything recorded until then is kept and readable.
     """
     if (out / "session.db").exists():
-        raise InputError(f"{out} holds a session already; give another --out")
+        raise InputError(f"{out} already contains a session; use another --out")
     record = _describe(config)
     session = _Session(source, config, viewers, on_frame)
     status = "ended"
@@ -158,7 +164,7 @@ def run_session(
             status = "failed"
             raise
         finally:
-            with suppress(PhyspatchError):  # a full disk was said already
+            with suppress(PhyspatchError):  # a full disk was already reported
                 store.add([], session.events())
             export_csv(out)
             record.changed(status=status, **session.account()).save(out / SESSION_FILE)
@@ -166,7 +172,7 @@ def run_session(
 
 
 class _Session:
-    """What one session keeps in mind while it runs."""
+    """The state of a running session."""
 
     def __init__(self, source: Source, config: SessionConfig, viewers: Sequence[Viewer], on_frame: OnFrame) -> None:
         self._source, self._config, self._viewers, self._on_frame = source, config, viewers, on_frame
@@ -187,14 +193,14 @@ class _Session:
         self._paused_frames = 0
         self._gaps: list[float] = []
         self._lost_at: float | None = None
-        self._delays = (0, 0.0, 0.0)  # how many, their sum, the longest
+        self._delays = (0, 0.0, 0.0)  # number, sum, longest
         self._time_s = 0.0
         self._shape: tuple[int, ...] | None = None
         self._begun = time.monotonic()
         self._pipeline: Pipeline | None = None
 
     def run(self, store: SessionStore, recorder: Recorder) -> bool:
-        """Until the source ends (True) or somebody stops it (False)."""
+        """Run until the source ends (returns True) or the user stops the session (returns False)."""
         config, status = self._config, self.status
         self._announce_step()
         with (
@@ -237,7 +243,7 @@ class _Session:
         return True
 
     def _take(self, analysis: Analysis, store: SessionStore, recorder: Recorder) -> None:
-        """One frame: filed, stored, drawn, recorded, shown."""
+        """Label, store, draw, record and show one frame."""
         status, director = self.status, self._director
         frame = analysis.frame
         if self._shape is None:
@@ -271,7 +277,7 @@ class _Session:
             viewer.show(analysis, picture, status)
 
     def _obey(self, command: Command, analyser: Analyser) -> None:
-        """Do what a person asked, and note it."""
+        """Execute a command of the user, and record it as an event."""
         status, director = self.status, self._director
         match command.do:
             case "stop":
@@ -307,15 +313,15 @@ class _Session:
         self._events.append(Event(round(self._time_s, 3), kind, words))
 
     def events(self) -> list[Event]:
-        """What happened since the last call, the source's first."""
-        for event in (found := self._source.take_events()):
+        """Return the events since the last call, those of the source first."""
+        for event in (of_source := self._source.take_events()):
             if event.kind == "lost":
                 self._lost_at = event.time_s
             elif event.kind == "back" and self._lost_at is not None:
                 self._gaps.append(event.time_s - self._lost_at)
                 self._lost_at = None
         own, self._events = self._events, []
-        return found + own
+        return of_source + own
 
     def _account_delay(self, analysis: Analysis) -> None:
         if analysis.frame.captured is not None:
@@ -324,10 +330,10 @@ class _Session:
             self._delays = (n + 1, total + delay, max(longest, delay))
 
     def account(self) -> dict[str, Any]:
-        """Every frame: what ``session.json`` says at the end.
+        """Return the frame counts and times for ``session.json``.
 
-        ``dropped`` came while the models were busy, ``passed_over`` were left out by ``every`` and ``max_fps``; a frame or two
-        may have been under way when the session ended.
+        ``dropped`` frames arrived while the models were busy; ``passed_over`` frames were skipped by ``every`` and
+        ``max_fps``. One or two frames may have been in progress when the session ended.
         """
         n, total, longest = self._delays
         director = self._director
@@ -373,7 +379,7 @@ def _describe_model(model: Victim, *, defended: bool) -> SessionModel:
 
 
 def new_session_folder() -> Path:
-    """A name for a fresh folder under ``sessions/``, by the time."""
+    """Return an unused folder name under ``sessions/``, from the current time."""
     stem = time.strftime("%Y%m%d-%H%M%S")
     names = chain([stem], (f"{stem}-{n}" for n in count(2)))
     return next(SESSIONS_FOLDER / name for name in names if not (SESSIONS_FOLDER / name).exists())

@@ -1,4 +1,4 @@
-"""The pictures of a session on disk: the annotated video, annotated key frames, and frames as they came."""
+"""Record a session's pictures: the annotated video, annotated key frames and original frames."""
 
 import shutil
 from contextlib import AbstractContextManager
@@ -16,22 +16,22 @@ from captures.sources.opencv import KEPT_JPEG, rgb
 from physpatch.evaluation.figures.pictures import VideoFile
 
 _RESERVE_BYTES = 20_000_000
-_KEY_EVERY_S = 1.0  # a key frame a second, and the first of each clip and condition
+_KEY_EVERY_S = 1.0  # one key frame per second, and the first of each clip and condition
 
 
 @dataclass(frozen=True)
 class KeepRule:
-    """Which frames are kept as they came: ``all``, ``none``, ``key`` frames, or one of ``every``."""
+    """The rule for keeping original frames: ``all``, ``none``, ``key`` frames, or every Nth frame with ``every`` N."""
 
     which: Literal["all", "none", "key", "every"] = "key"
     every: int = 1
 
     @classmethod
     def parse(cls, text: str) -> "KeepRule":
-        """From ``all``, ``none``, ``key`` or a whole number.
+        """Parse ``all``, ``none``, ``key`` or a whole number.
 
         Raises:
-            InputError: none of them.
+            InputError: if the text is none of these.
         """
         if text.isdecimal() and int(text) > 0:
             return cls("every", int(text))
@@ -40,14 +40,14 @@ class KeepRule:
         return cls(text)  # type: ignore[arg-type]
 
     def keeps(self, number: int, *, key: bool) -> bool:
-        """Whether the ``number``-th recorded frame, from 1, is kept."""
+        """Return whether to keep the recorded frame ``number``, counted from 1; ``key`` marks a key frame."""
         if self.which == "every":
             return (number - 1) % self.every == 0
         return self.which == "all" or (self.which == "key" and key)
 
 
 class Recorder(AbstractContextManager["Recorder"]):
-    """Writes ``video.mp4``, ``frames/`` and ``raw/`` of a session folder."""
+    """Write ``video.mp4``, ``frames/`` and ``raw/`` of a session folder."""
 
     def __init__(self, out: Path, fps: float, keep: KeepRule) -> None:
         self._out, self._fps, self._keep = out, fps, keep
@@ -60,14 +60,14 @@ class Recorder(AbstractContextManager["Recorder"]):
             self._video.__exit__(*exception)
 
     def add(self, analysis: Analysis, picture: NDArray[np.uint8]) -> None:
-        """Record one frame and its annotated copy.
+        """Record one frame and its annotated copy, (H, W, 3) RGB uint8.
 
         Raises:
-            PhyspatchError: the disk is full, or nearly: enough is left to finish what was begun.
+            PhyspatchError: if the disk is full or nearly full; the remaining space suffices to finish the files.
         """
         free = shutil.disk_usage(self._out).free
-        if free < _RESERVE_BYTES:  # writers of pictures do not tell when a disk is full, they only spoil the file
-            raise PhyspatchError(f"only {free / 1e6:.0f} MB left on the disk of {self._out}; what was captured is kept")
+        if free < _RESERVE_BYTES:  # picture writers do not report a full disk, they only damage the file
+            raise PhyspatchError(f"only {free / 1e6:.0f} MB left on the disk of {self._out}; earlier frames are kept")
         row = analysis.rows[0]
         if self._video is None:
             self._video = VideoFile(self._out / "video.mp4", picture.shape[1::-1], self._fps, fast=True)
@@ -85,4 +85,4 @@ class Recorder(AbstractContextManager["Recorder"]):
         (self._out / folder).mkdir(exist_ok=True)
         path = self._out / folder / name
         if not cv2.imwrite(str(path), rgb(picture), KEPT_JPEG):
-            raise PhyspatchError(f"{path} cannot be written; is the disk full? What was captured before is kept")
+            raise PhyspatchError(f"{path} cannot be written; check whether the disk is full. Earlier frames are kept")

@@ -1,4 +1,4 @@
-"""What a session needs, found beside the run, loaded and checked."""
+"""Find, load and check what a session needs: models, sheet, lens and target."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -29,10 +29,21 @@ def session_models(
     trust: bool,
     say: Callable[[str], None],
 ) -> tuple[Victim, Detector | None]:
-    """The models that were named, else the run's own in its role, else an automatic classifier.
+    """Load the models: those that were named, or else the run's own model, or else an automatic classifier.
+
+    Args:
+        config: of the run; None without a run.
+        classifier, weights: name and weights of the classifier; None for the default.
+        detector: name or file of the detector; None for the default.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        trust: whether to load files of weights that can run code.
+        say: receives messages about the choice of a model.
+
+    Returns:
+        The classifier, and the detector or None.
 
     Raises:
-        InputError: a detector given as the classifier, or one of them cannot be loaded.
+        InputError: if the classifier is a detector, or a model cannot be loaded.
     """
     boxes = load_detector(detector, device=device, trust=trust) if detector else None
     if classifier is None and weights is None and config is not None:
@@ -42,60 +53,69 @@ def session_models(
         boxes = boxes or own
     victim = load_victim(classifier or "auto", weights=weights, device=device, trust=trust, say=say)
     if victim.task == "detect":
-        raise InputError(f"{victim.name} is a detector; give it as --detector, and a classifier as --classifier")
+        raise InputError(f"{victim.name} is a detector; pass it to --detector, and a classifier to --classifier")
     return victim, boxes
 
 
 def session_sheet(beside_run: Path | None, folder: Path | None, patch: Patch | None, given: Path | None) -> Path | None:
-    """The PDF that was named, else the run's, where it is there.
+    """Choose the PDF: the one that was named, or else the run's, if it exists.
+
+    Args:
+        beside_run: the PDF of the run, which may not exist.
+        folder: the run.
+        patch: of the run; None without a run.
+        given: the PDF that was named.
 
     Raises:
-        InputError: it shows another patch than the run's.
+        InputError: if it shows another patch than the run's.
     """
     sheet = given or (beside_run if beside_run and beside_run.is_file() else None)
     if sheet and patch and carried_layouts(sheet)[0].patch_id != patch.id:
-        raise InputError(f"{sheet} shows another patch than {folder}; print it anew with `physpatch print {folder}`")
+        raise InputError(f"{sheet} shows another patch than {folder}; print it again with `physpatch print {folder}`")
     return sheet
 
 
 def session_layouts(sheet: Path, profile: Path | None) -> tuple[SheetLayout, ...]:
-    """In true millimetres: by the rulers of this very print, else by those that the rig's printer was measured with."""
+    """Read a PDF's layouts in true millimetres, by the rulers of this print, or else by the print scale of the profile."""
     layouts = printed_layouts(sheet)
     scale = RigProfile.load(profile).print_scale if profile and measured_scale(sheet) is None else None
     return tuple(layout.printed(scale) for layout in layouts) if scale else layouts
 
 
 def measured_lens(profile: Path | None) -> Intrinsics | None:
-    """The camera's of a rig profile; None without a profile.
+    """Return the intrinsics of a rig profile; None without a profile.
 
     Raises:
-        InputError: the profile holds none.
+        InputError: if the profile has none.
     """
     if profile is None:
         return None
     lens = RigProfile.load(profile).intrinsics
     if lens is None:
-        raise InputError(f"{profile} holds no lens yet; add it with `physpatch calibrate camera --profile {profile}`")
+        raise InputError(f"{profile} has no lens yet; add it with `physpatch calibrate camera --profile {profile}`")
     return lens
 
 
-def session_notes(session: Path, folder: Path | None, sheet: Path | None, **more: Any) -> dict[str, Any]:
-    """Where run and sheet are, seen from the session, so that both can be moved together; and what else is to be noted."""
+def session_notes(session: Path, folder: Path | None, sheet: Path | None, **notes: Any) -> dict[str, Any]:
+    """Return the notes for ``session.json``, with the paths of run and sheet relative to the session.
+
+    Relative paths stay valid if all are moved together.
+    """
     paths = {"run": folder, "sheet": sheet}
-    return more | {k: os.path.relpath(p.resolve(), session.resolve()) for k, p in paths.items() if p is not None}
+    return notes | {k: os.path.relpath(p.resolve(), session.resolve()) for k, p in paths.items() if p is not None}
 
 
 def detector_goal(config: TrainConfig, patch: Patch | None) -> str:
-    """Say what a run wants of a detector, with ``auto`` answered."""
+    """Return the goal of a run for a detector, with ``auto`` resolved."""
     target = None if patch is None or patch.target is None else int(patch.target["index"])
     return choose_goal(config.objective.goal, target, config.object.name is not None)
 
 
 def class_named(text: str, classifier: Victim, detector: Detector | None) -> str:
-    """Find a class by the name that the models have for it: the detector's, or else the classifier's.
+    """Find a class by its name in the detector, or else by name or index in the classifier.
 
     Raises:
-        InputError: none of them knows it.
+        InputError: if neither has such a class.
     """
     wanted = normal_name(text)
     if detector is not None:
@@ -106,15 +126,15 @@ def class_named(text: str, classifier: Victim, detector: Detector | None) -> str
 
 
 def refuse_unprinted(protocol: Protocol, layouts: Sequence[SheetLayout]) -> None:
-    """Refuse a plan whose sheets are not printed: it could never be finished.
+    """Check that all sheets of a plan are printed, because it could not be finished otherwise.
 
     Raises:
-        InputError: names the sheets.
+        InputError: if sheets are missing; the message names them.
     """
     printed = {layout.kind for layout in layouts if layout.markers}
     missing = [condition for condition in protocol.conditions if condition not in printed]
     if missing:
         raise InputError(
-            f"the plan asks for {', '.join(missing)}, which the sheet does not hold with markers; "
-            "print it with `physpatch print --controls`"
+            f"the plan needs {', '.join(missing)}, which the PDF does not contain with markers; "
+            "print with `physpatch print --controls`"
         )

@@ -1,4 +1,4 @@
-"""What is asked of a camera's driver: resolution, rate, format, exposure, white balance, focus."""
+"""Camera settings: resolution, frame rate, format, exposure, white balance and focus."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -10,12 +10,12 @@ from calibration.common.errors import InputError, unknown_name
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _EXTENT = re.compile(r"(\d+)x(\d+)", re.IGNORECASE)
-_LOCKABLE = {  # what can be automatic: the value's property, and that of its automatic
+_LOCKABLE = {  # settings with an automatic mode: property of the value, property of the mode
     "exposure": (cv2.CAP_PROP_EXPOSURE, cv2.CAP_PROP_AUTO_EXPOSURE),
     "white_balance": (cv2.CAP_PROP_WB_TEMPERATURE, cv2.CAP_PROP_AUTO_WB),
     "focus": (cv2.CAP_PROP_FOCUS, cv2.CAP_PROP_AUTOFOCUS),
 }
-# Video for Linux numbers its exposure modes 1 (manual) and 3 (automatic); OpenCV's other backends take 0.25 and 0.75.
+# Video for Linux has exposure modes 1 (manual) and 3 (automatic); OpenCV's other backends use 0.25 and 0.75.
 _EXPOSURE_MODES = {"V4L2": {False: 1.0, True: 3.0}}
 _OTHER_EXPOSURE_MODES = {False: 0.25, True: 0.75}
 _TOLERANCE = 0.02  # drivers round
@@ -23,24 +23,27 @@ _TOLERANCE = 0.02  # drivers round
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """What was asked for, by name: ``resolution`` (640x480), ``fps``, ``format`` (MJPG), and ``exposure``, ``white_balance``
-    and ``focus``, each ``auto``, ``lock`` (stay as it is now) or a number of the driver's own units."""
+    """Requested settings by name.
+
+    ``resolution`` (640x480), ``fps``, ``format`` (MJPG); ``exposure``, ``white_balance`` and ``focus`` are each ``auto``,
+    ``lock`` (keep the current value) or a number in the driver's units.
+    """
 
     asked: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, pairs: Sequence[str]) -> "CameraSettings":
-        """From ``name=value`` words.
+        """Parse ``name=value`` pairs.
 
         Raises:
-            InputError: not such a pair, no such name, or a value that cannot be.
+            InputError: if a pair is malformed, its name is unknown or its value is invalid.
         """
         asked: dict[str, str] = {}
         for pair in pairs:
             name, equals, value = (part.strip() for part in pair.partition("="))
             name = name.lower().replace("-", "_")
             if not equals or not value:
-                raise InputError(f"camera setting {pair!r} is no NAME=VALUE, such as exposure=lock")
+                raise InputError(f"invalid camera setting {pair!r}; expected NAME=VALUE, such as exposure=lock")
             if name not in _KINDS:
                 raise unknown_name("camera setting", name, _KINDS)
             words, fits, _ = _KINDS[name]
@@ -50,7 +53,7 @@ class CameraSettings:
         return cls(asked)
 
     def apply(self, capture: cv2.VideoCapture) -> list[str]:
-        """Ask the driver of an open capture; what it refused, in words, empty where it did all."""
+        """Apply the settings to an open capture; return messages about those that the driver refused."""
         refused = [ask(capture, name, self.asked[name]) for name, (_, _, ask) in _KINDS.items() if name in self.asked]
         return [words for words in refused if words]
 
@@ -60,7 +63,7 @@ def _set_resolution(capture: cv2.VideoCapture, _name: str, value: str) -> str:
     capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
     capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
     got = round(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    return "" if got == (width, height) else f"resolution {value} refused: it sends {got[0]}x{got[1]}"
+    return "" if got == (width, height) else f"resolution {value} refused: the camera sends {got[0]}x{got[1]}"
 
 
 def _set_fps(capture: cv2.VideoCapture, _name: str, value: str) -> str:
@@ -73,7 +76,7 @@ def _set_format(capture: cv2.VideoCapture, _name: str, value: str) -> str:
     capture.set(cv2.CAP_PROP_FOURCC, wanted)
     got = int(capture.get(cv2.CAP_PROP_FOURCC))
     spelled = "".join(chr(got >> shift & 0xFF) for shift in (0, 8, 16, 24)).strip("\x00 ") if got > 0 else "its own"
-    return "" if got == wanted else f"format {value} refused: it sends {spelled}"
+    return "" if got == wanted else f"format {value} refused: the camera sends {spelled}"
 
 
 def _set_lockable(capture: cv2.VideoCapture, name: str, value: str) -> str:
@@ -93,7 +96,7 @@ def _set_lockable(capture: cv2.VideoCapture, name: str, value: str) -> str:
 
 def _differs(name: str, wanted: float, got: float) -> str:
     close = abs(got - wanted) <= _TOLERANCE * max(1.0, abs(wanted))
-    return "" if close else f"{name} {wanted:g} refused: it has {got:g}"
+    return "" if close else f"{name} {wanted:g} refused: the camera uses {got:g}"
 
 
 def _is_number(value: str) -> bool:
@@ -106,7 +109,7 @@ def _is_lock(value: str) -> bool:
 
 _Kind = tuple[str, Callable[[str], bool], Callable[[cv2.VideoCapture, str, str], str]]
 _LOCK: _Kind = ("auto, lock or a number", _is_lock, _set_lockable)
-_KINDS: dict[str, _Kind] = {  # a format decides which resolutions there are, and both which rates: asked in this order
+_KINDS: dict[str, _Kind] = {  # in order: the format limits the resolutions, and both limit the frame rates
     "format": ("four letters such as MJPG", lambda value: len(value) == 4 and value.isascii(), _set_format),
     "resolution": (
         "WIDTHxHEIGHT such as 1280x720",

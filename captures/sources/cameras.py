@@ -1,4 +1,4 @@
-"""Cameras and streams: found by index, name or URL, asked for what they should do, and opened again when they are lost."""
+"""Cameras and streams: find, configure and open them, and reopen them when the connection is lost."""
 
 import threading
 import time
@@ -14,46 +14,46 @@ from captures.sources.latest_frame import LiveFrames
 from captures.sources.opencv import connect, plausible_fps
 
 _STALL_SECONDS = 5.0
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 8.0  # between attempts to open it again, doubled each time
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 8.0  # between attempts to reopen, doubled each time
 _PATIENCE_S = 60.0
 _POLL_S = 0.05
 
 
 def camera_names() -> dict[int, str]:
-    """The cameras of this machine by index."""
+    """List the cameras of this machine by index."""
     from cv2_enumerate_cameras import enumerate_cameras
 
     return {camera.index: camera.name for camera in enumerate_cameras()}
 
 
 def find_camera(name: str) -> int | None:
-    """The index of the camera whose name has ``name`` in it, whatever its case; None where none has.
+    """Find the index of the camera whose name contains ``name``, ignoring case; return None if there is none.
 
     Raises:
-        InputError: several have.
+        InputError: if several cameras match.
     """
-    found = {index: full for index, full in camera_names().items() if name.lower() in full.lower()}
-    distinct = set(found.values())
+    matches = {index: full for index, full in camera_names().items() if name.lower() in full.lower()}
+    distinct = set(matches.values())
     if len(distinct) > 1:
-        raise InputError(f"{name!r} fits several cameras: {', '.join(sorted(distinct))}; write more of the name")
-    return min(found, default=None)  # drivers list one camera more than once: the first is the one that films
+        raise InputError(f"{name!r} matches several cameras: {', '.join(sorted(distinct))}; type more of the name")
+    return min(matches, default=None)  # drivers list a camera more than once; the first entry provides frames
 
 
 class CameraSource(LiveFrames):
-    """A camera or stream that is opened again when it is unplugged, ends or stalls; the time without it is a gap."""
+    """A camera or stream that is reopened if it is unplugged, ends or stalls; the time without frames is a gap."""
 
     def __init__(
         self, open_capture: Callable[[], cv2.VideoCapture], name: str, patience_s: float = _PATIENCE_S
     ) -> None:
-        """Open it.
+        """Open the source.
 
         Args:
-            open_capture: makes a fresh capture, each time.
-            name: for people.
-            patience_s: how long a lost one is tried again before the session ends.
+            open_capture: opens a new capture on each call.
+            name: for messages.
+            patience_s: how long to try to reopen a lost source before the session ends.
 
         Raises:
-            UnavailableError: it does not open.
+            UnavailableError: if it does not open.
         """
         capture = connect(open_capture, name)
         super().__init__(name, plausible_fps(capture))
@@ -65,7 +65,7 @@ class CameraSource(LiveFrames):
 
     @classmethod
     def camera(cls, index: int, settings: CameraSettings) -> "CameraSource":
-        """A camera of this machine, as the driver lets it be set."""
+        """Open a camera of this machine and apply settings; note those that the driver refuses as events."""
         refused: list[str] = []
 
         def open_capture() -> cv2.VideoCapture:
@@ -81,7 +81,7 @@ class CameraSource(LiveFrames):
 
     @classmethod
     def stream(cls, url: str) -> "CameraSource":
-        """An http or rtsp stream."""
+        """Open a network stream."""
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 4000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * _STALL_SECONDS)]
         return cls(lambda: cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits), f"stream {url}")
 
@@ -99,8 +99,8 @@ class CameraSource(LiveFrames):
         wait_s, lost_at = _FIRST_WAIT_S, time.monotonic()
         while True:
             pump = self._pump = _Pump(capture, self.put, self.name)
-            why = self._follow(pump)
-            if why is None:
+            reason = self._follow(pump)
+            if reason is None:
                 self.end()
                 return
             if pump.frames:
@@ -109,38 +109,38 @@ class CameraSource(LiveFrames):
             while again is None:
                 if time.monotonic() - lost_at > self._patience_s:
                     self.end(
-                        f"{self.name} {why} and did not come back within {self._patience_s:g} s; what came before is kept"
+                        f"{self.name} {reason} and did not recover within {self._patience_s:g} s; earlier frames are kept"
                     )
                     return
-                self.lose(f"{self.name} {why}; trying again")
+                self.lose(f"{self.name} {reason}; trying again")
                 if self._closed.wait(wait_s):
                     return
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
                 try:
                     again = connect(self._open, self.name)
                 except UnavailableError:
-                    why = "does not open"
+                    reason = "does not open"
             capture = again
 
     def _follow(self, pump: "_Pump") -> str | None:
-        """Watch over one connection; why it ended, or None where it should."""
+        """Watch one connection until it ends; return the reason, or None for a regular end."""
         while not self._closed.is_set():
             if pump.ended.wait(_POLL_S):
-                return None if pump.finished else "sends nothing any more"
+                return None if pump.finished else "no longer sends frames"
             if time.monotonic() - pump.last_at > _STALL_SECONDS:
                 pump.abandon()
-                return f"has sent nothing for {_STALL_SECONDS:g} s"
+                return f"has sent no frames for {_STALL_SECONDS:g} s"
         pump.abandon()
         return None
 
 
 class _Pump:
-    """Reads one connection until it ends. It alone releases the capture: to do so under a blocked read crashes."""
+    """Read one connection until it ends. Only this thread releases the capture, because releasing during a read crashes."""
 
     def __init__(self, capture: cv2.VideoCapture, on_picture: Callable[[NDArray[np.uint8]], None], name: str) -> None:
         self._capture, self._on_picture = capture, on_picture
         self.ended = threading.Event()
-        self.finished = False  # it is a file behind a URL, and came to its end
+        self.finished = False  # the URL is of a file, which was read to its end
         self.frames = 0
         self.last_at = time.monotonic()
         self._abandoned = threading.Event()
@@ -148,7 +148,7 @@ class _Pump:
         self._thread.start()
 
     def abandon(self) -> None:
-        """Have it stop after the read that it is in, however long that takes."""
+        """Stop after the current read, however long it takes."""
         self._abandoned.set()
 
     def join(self, timeout_s: float) -> None:

@@ -1,20 +1,23 @@
-"""One frame of a session, whatever it came from, and what else a source has to tell."""
+"""Frames and events of a source."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-NO_SHEET = "none"  # the condition of a frame in which no sheet was recognised and the source named none
+NO_SHEET = "none"  # the condition of a frame without a recognised sheet
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """An (H, W, 3) RGB uint8 picture at ``time_s`` seconds from the start.
+    """One frame of a source.
 
-    ``number`` counts what the source captured, from 1: what is missing between two frames was dropped. ``captured`` is the
-    time of capture on the monotonic clock where that means something, as for a camera. ``condition``, ``clip`` and
-    ``label`` (the class truly shown) are set where the source knows them: the virtual rig does, a camera does not.
+    Attributes:
+        image: (H, W, 3) RGB uint8.
+        time_s: seconds from the start.
+        number: counts the captured frames from 1; missing numbers were dropped.
+        captured: time of capture on the monotonic clock; None for sources that are not live.
+        condition, clip, label: kind of sheet, clip and true class, if the source knows them, as the virtual rig does.
     """
 
     image: NDArray[np.uint8]
@@ -28,7 +31,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened besides frames at ``time_s``: ``lost``, ``back``, ``refused``, ``mark``, ``paused`` …"""
+    """An event of a session, such as ``lost``, ``back``, ``refused``, ``mark`` or ``pause``, ``time_s`` from the start."""
 
     time_s: float
     kind: str

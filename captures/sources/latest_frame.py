@@ -1,4 +1,4 @@
-"""Frames that come whether or not anybody asks: the newest is kept, so that slow models never make the picture lag behind."""
+"""Live frames: only the newest is kept, so that slow models never delay the picture."""
 
 import threading
 import time
@@ -14,10 +14,10 @@ from captures.sources.opencv import rgb
 
 
 class LiveFrames:
-    """A slot for the newest frame, filled by some thread with :meth:`put` and emptied by iterating.
+    """A slot for the newest frame: another thread fills it with :meth:`put`, and iterating empties it.
 
     Attributes:
-        captured: frames that came since the first one was taken.
+        captured: number of frames since the first one that was consumed.
     """
 
     live = True
@@ -49,13 +49,13 @@ class LiveFrames:
                         raise UnavailableError(self._failure)
                     return
                 (picture, at, number), self._newest = self._newest, None
-                if self._started is None:  # models may have been loading while the camera ran
+                if self._started is None:  # the camera may have run while the models were loading
                     self._started, self.captured, number = at, 1, 1
                 self._taken += 1
             yield Frame(rgb(picture), at - self._started, number, captured=at)
 
     def put(self, picture: NDArray[np.uint8]) -> None:
-        """Offer an (H, W, 3) BGR uint8 picture that was captured now."""
+        """Add a picture, (H, W, 3) BGR uint8, that was captured just now."""
         with self._changed:
             if self._lost:
                 self._note("back")
@@ -65,7 +65,7 @@ class LiveFrames:
             self._changed.notify_all()
 
     def lose(self, words: str) -> None:
-        """Tell that no frames come for the time being; the next one ends this."""
+        """Mark the source as lost until the next frame; ``words`` is the reason."""
         with self._changed:
             if not self._lost and self._started is not None:
                 self._note("lost", words)
@@ -79,7 +79,7 @@ class LiveFrames:
 
     @property
     def dropped(self) -> int:
-        """Frames that came and were overtaken by newer ones."""
+        """Return the number of frames that were replaced by newer ones."""
         with self._changed:
             return self.captured - self._taken - (self._newest is not None) if self._taken else 0
 
@@ -92,7 +92,7 @@ class LiveFrames:
         return self._status
 
     def end(self, failure: str = "") -> None:
-        """No more frames come; after those that are there the iteration ends, with an UnavailableError where one failed."""
+        """End the iteration after the frame in the slot, with an ``UnavailableError`` if ``failure`` is given."""
         with self._changed:
             self._ended, self._failure = True, self._failure or failure
             self._changed.notify_all()

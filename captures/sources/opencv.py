@@ -1,4 +1,4 @@
-"""OpenCV's captures, tamed."""
+"""Helpers for OpenCV captures and pictures."""
 
 import os
 import threading
@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 
 from calibration.common.errors import UnavailableError
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: a stream that ends is told by the session
-KEPT_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)  # of frames that are kept: as good as what most cameras send
-OPEN_SECONDS = 4.0  # "no camera" must be said within five
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: the session reports the end of a stream
+KEPT_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)  # for kept frames: as good as most cameras send
+OPEN_SECONDS = 4.0  # a missing camera must be reported within five seconds
 
 
 def connect(connect_: Callable[[], cv2.VideoCapture], name: str) -> cv2.VideoCapture:
-    """Open a capture, or give up: in a daemon thread, because a dead stream may block for half a minute inside the driver.
+    """Open a capture in a daemon thread with a timeout, because a dead stream may block the driver for half a minute.
 
     Raises:
-        UnavailableError: it does not open in time.
+        UnavailableError: if it does not open in time.
     """
     opened: list[cv2.VideoCapture] = []
     late = threading.Event()
 
     def attempt() -> None:
-        with quietly(), suppress(Exception):  # whatever a driver throws at us means that it does not open
+        with quietly(), suppress(Exception):  # any exception of a driver means that it does not open
             capture = connect_()
             opened.append(capture)
-            if late.is_set():  # nobody waits any more, and the camera must not stay taken
+            if late.is_set():  # too late: the camera must not stay in use
                 capture.release()
 
     thread = threading.Thread(target=attempt, daemon=True, name=f"open {name}")
@@ -38,20 +38,21 @@ def connect(connect_: Callable[[], cv2.VideoCapture], name: str) -> cv2.VideoCap
     if not opened or not opened[0].isOpened():
         late.set()
         raise UnavailableError(
-            f"{name} does not open; is it connected and free? Other sources: a video file, a folder of stills, a URL, virtual"
+            f"{name} does not open; check that it is connected and not in use, or use another --source: a video file, a "
+            "folder of stills, a URL or virtual"
         )
     return opened[0]
 
 
 def plausible_fps(capture: cv2.VideoCapture) -> float:
-    """What the source says of its frame rate, unless it is one of the fancies of drivers and containers (0, 90000)."""
+    """Return the source's frame rate, or 30 if it reports an implausible one, such as 0 or 90000."""
     fps = float(capture.get(cv2.CAP_PROP_FPS))
     return fps if 1 <= fps <= 240 else 30.0
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep OpenCV's own warnings off the terminal while something is tried that may fail."""
+    """Silence OpenCV's warnings while the block tries something that may fail."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
@@ -61,11 +62,11 @@ def quietly() -> Iterator[None]:
 
 
 def rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """OpenCV's order of colours turned into everyone else's, or back."""
+    """Convert a picture from BGR to RGB, or back."""
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
 def as_kept(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A frame (H, W, 3) RGB uint8 as it is read back after it was kept."""
+    """Return a frame, (H, W, 3) RGB uint8, as it is after being stored as JPEG and read back."""
     _, packed = cv2.imencode(".jpg", rgb(picture), KEPT_JPEG)
     return cv2.cvtColor(cv2.imdecode(packed, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

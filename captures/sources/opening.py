@@ -1,6 +1,7 @@
-"""Where frames come from.
+"""Sources of frames.
 
-A kind of source is one module here with a ``SourceKind``, or a class behind an entry point ``captures.sources``.
+A kind of source is a ``SourceKind`` in a module of this package or behind an entry point of the group
+``captures.sources``.
 """
 
 import re
@@ -25,10 +26,10 @@ _URL = re.compile(r"(https?|rtsps?|rtmp|udp|tcp)://", re.IGNORECASE)
 
 
 class Source(Protocol):
-    """An iterable of frames that owns a resource: use it in a ``with`` block.
+    """An iterable of frames that owns a resource; use it in a ``with`` block.
 
-    A ``live`` source goes on whether or not anybody asks, and gives the newest frame; another gives every frame. Live ones
-    offer what :class:`captures.sources.latest_frame.LiveFrames` has besides.
+    A ``live`` source runs by itself and yields the newest frame; other sources yield every frame. Live sources also have the
+    methods of :class:`captures.sources.latest_frame.LiveFrames`.
     """
 
     fps: float
@@ -36,12 +37,12 @@ class Source(Protocol):
 
     @property
     def captured(self) -> int:
-        """Frames that came so far; those of a file wait until they are asked for."""
+        """Return the number of frames captured so far; a file's frames are captured when they are read."""
         ...
 
     @property
     def dropped(self) -> int:
-        """How many of them nobody took in time."""
+        """Return the number of captured frames that were not consumed in time."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -51,11 +52,11 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
     def take_events(self) -> list[Event]:
-        """What happened since the last call."""
+        """Return the events since the last call."""
         ...
 
     def status(self) -> str:
-        """What is wrong at the moment, in words; empty where all is well."""
+        """Return the current problem in words; "" if there is none."""
         ...
 
     def close(self) -> None:
@@ -64,7 +65,7 @@ class Source(Protocol):
 
 
 class FileSource:
-    """What sources have in common that wait until they are asked."""
+    """Base class of sources that are not live."""
 
     live = False
     captured = dropped = 0
@@ -84,13 +85,13 @@ class FileSource:
 
 
 class SourceKind(ABC):
-    """A kind of source, by what a person writes for ``--source``. The kinds are asked in the order of their ranks.
+    """A kind of source, recognised by the value of ``--source``; kinds are tried in order of rank.
 
     Attributes:
         name: of the kind.
-        summary: one line: what is written for it.
-        rank: the lower, the earlier it is asked; ours have 10 to 50.
-        has_driver: whether a source of this kind takes :class:`CameraSettings`.
+        summary: one line that describes the values it accepts.
+        rank: kinds with a lower rank are tried first; built-in kinds have 10 to 50.
+        has_driver: whether the kind supports :class:`CameraSettings`.
     """
 
     name: ClassVar[str]
@@ -100,15 +101,15 @@ class SourceKind(ABC):
 
     @abstractmethod
     def knows(self, spec: str) -> bool:
-        """Tell whether ``spec`` is of this kind."""
+        """Return whether ``spec`` is of this kind."""
 
     @abstractmethod
     def open(self, spec: str, settings: CameraSettings) -> Source:
-        """Open what ``spec`` names.
+        """Open the source that ``spec`` names.
 
         Raises:
-            InputError: nothing readable is there.
-            UnavailableError: it does not answer.
+            InputError: if it is not readable.
+            UnavailableError: if it does not respond.
         """
 
 
@@ -116,34 +117,34 @@ SOURCES = Registry("source", SourceKind, "captures.sources", "captures.sources")
 
 
 def open_source(spec: str, settings: CameraSettings | None = None) -> Source:
-    """Open ``0`` (a camera index), a camera's name, a video file, a folder of stills, a stream's URL, or a kind that was added.
+    """Open a source of frames.
 
     Args:
-        spec: which.
-        settings: what to ask of a camera's driver; of a camera alone.
+        spec: index or name of a camera, a video file, a picture or folder of pictures, a URL, or what an extension accepts.
+        settings: for the driver of a camera; not for other sources.
 
     Raises:
-        InputError: nothing there, nothing readable in it, or settings for what is no camera.
-        UnavailableError: the camera or stream does not answer.
+        InputError: if there is no such source, it is not readable, or settings are given for one that is not a camera.
+        UnavailableError: if the camera or stream does not respond.
     """
     settings = settings or CameraSettings()
     for kind in sorted((kind() for kind in SOURCES.values()), key=lambda kind: kind.rank):
         if (kind.has_driver or not settings.asked) and kind.knows(spec):
             return kind.open(spec, settings)
     if settings.asked:
-        raise InputError(f"{spec} is no camera, so there is no {', '.join(settings.asked)} to set")
+        raise InputError(f"{spec} is not a camera, so {', '.join(settings.asked)} cannot be set")
     if Path(spec).exists():
         raise InputError(
-            f"{spec} is neither a video ({', '.join(sorted(_VIDEO_SUFFIXES))}) nor a picture nor a folder of stills"
+            f"{spec} is not a video ({', '.join(sorted(_VIDEO_SUFFIXES))}), a picture or a folder of pictures"
         )
     raise InputError(
-        f"no source {spec!r}; expected a camera's index (0) or name, a video file, a folder of stills, "
+        f"no source {spec!r}; expected the index (0) or name of a camera, a video file, a folder of stills, "
         "an http/rtsp URL, phone or virtual"
     )
 
 
 class CameraIndex(SourceKind):
-    """A camera by its number."""
+    """A camera by its index."""
 
     name: ClassVar[str] = "camera"
     summary: ClassVar[str] = "a camera by its index: 0"
@@ -158,7 +159,7 @@ class CameraIndex(SourceKind):
 
 
 class Stream(SourceKind):
-    """A stream on the network."""
+    """A network stream."""
 
     name: ClassVar[str] = "stream"
     summary: ClassVar[str] = "an http, rtsp, rtmp, udp or tcp URL"
@@ -172,7 +173,7 @@ class Stream(SourceKind):
 
 
 class Stills(SourceKind):
-    """Pictures on disk."""
+    """A picture, or a folder of pictures."""
 
     name: ClassVar[str] = "stills"
     summary: ClassVar[str] = "a picture, or a folder of pictures"
@@ -190,7 +191,7 @@ class Stills(SourceKind):
 
 
 class Video(SourceKind):
-    """A video on disk."""
+    """A video file."""
 
     name: ClassVar[str] = "video"
     summary: ClassVar[str] = "a video file"
@@ -204,7 +205,7 @@ class Video(SourceKind):
 
 
 class CameraName(SourceKind):
-    """A camera by the name that the system has for it."""
+    """A camera by its system name."""
 
     name: ClassVar[str] = "named camera"
     summary: ClassVar[str] = "a camera by its name, or a part of it"
@@ -217,31 +218,31 @@ class CameraName(SourceKind):
     def open(self, spec: str, settings: CameraSettings) -> Source:
         index = find_camera(spec)
         if index is None:
-            raise UnavailableError(f"the camera {spec!r} was there and is gone; plug it in again")
+            raise UnavailableError(f"the camera {spec!r} was disconnected; plug it in again")
         return CameraSource.camera(index, settings)
 
 
 class StillsSource(FileSource):
-    """Pictures once each, in the order given; each is a clip of its own."""
+    """A source of still pictures, each shown once and a clip by itself."""
 
     fps = 5.0
 
-    def __init__(self, paths: Sequence[Path], where: Path) -> None:
+    def __init__(self, paths: Sequence[Path], origin: Path) -> None:
         if not paths:
-            raise InputError(f"{where} holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
+            raise InputError(f"{origin} contains no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
         self._paths = paths
 
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self._paths):
             picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if picture is None:
-                raise InputError(f"broken picture {path}; remove it and start again")
+                raise InputError(f"{path} is not a readable picture; remove it and start again")
             self.captured = index + 1
             yield Frame(rgb(picture), index / self.fps, index + 1, clip=index)
 
 
 class VideoSource(FileSource):
-    """Every frame of a video file, none dropped."""
+    """A source of all frames of a video file."""
 
     def __init__(self, path: Path) -> None:
         with quietly():

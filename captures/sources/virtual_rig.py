@@ -1,7 +1,7 @@
-"""The virtual rig: a printed PDF before a simulated camera. The held-out physics.
+"""The virtual rig: a PDF's sheets in front of a simulated camera.
 
-Written in numpy and OpenCV and without a line of the EOT code, so that what training learned is tested on something that
-it did not see: another printer's colours, another lens, another light, another noise. It also lets a person rehearse a session.
+It uses numpy and OpenCV and shares no code with EOT, so that it tests a patch on effects that training did not use: other
+colours of print, another lens, other light and other noise. It also lets you rehearse a session.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,13 +26,13 @@ RIG_HFOV_DEG = 60.0
 RIG_FPS = 10.0
 _SCAN_DPI = 120
 _SUPERSAMPLE = 2
-_ARM_M = (0.27, 0.42)  # how far from the camera a sheet of this height is held; larger ones farther
+_ARM_M = (0.27, 0.42)  # distance from the camera of a sheet of the height below; larger sheets are farther away
 _ARM_SHEET_MM = 165.0
 _TURN_DEG = {"yaw": 25.0, "pitch": 15.0, "roll": 15.0}
-_REACH = 0.3  # of the central square: how far from its centre the patch is held
-_FILM_ROOM = (0.95, 1.8)  # heights of the sheet that fit the picture, when it is filmed for calibration
+_REACH = 0.3  # largest offset of the patch from the centre, as a share of the central square
+_FILM_ROOM = (0.95, 1.8)  # height of the picture in heights of the sheet, for calibration
 _GREY_WALL = 0.3
-_JITTER_DEG, _JITTER_MM = 1.0, 2.0  # a hand is not a tripod
+_JITTER_DEG, _JITTER_MM = 1.0, 2.0  # of a hand between frames
 
 
 _PAPERS = {
@@ -43,7 +43,7 @@ _PAPERS = {
 
 @dataclass(frozen=True)
 class RigPose:
-    """Where the patch's centre is, in metres before the camera (x right, y down), and how the sheet is turned."""
+    """The pose of a sheet: centre of the patch in metres in front of the camera (x right, y down), and rotation."""
 
     distance_m: float
     x_m: float
@@ -55,14 +55,14 @@ class RigPose:
 
 @dataclass(frozen=True)
 class RigTruth:
-    """A printer and a camera, drawn by seed. What calibration will have to find out, and training must not read.
+    """The true properties of a simulated printer and camera, which calibration estimates and training must not use.
 
     Attributes:
-        ink: (3, 3) mixing of the inks in linear light; rows sum to the paper's reflectance.
-        dot_gain: exponent on linear reflectance; above 1 prints darker mid-tones.
+        ink: (3, 3) mixing of the inks in linear light; rows sum to the reflectance of the paper.
+        dot_gain: exponent on linear reflectance; values above 1 darken mid-tones.
         ink_floor: reflectance of the darkest print.
-        sensor: (3, 3) colour matrix of the camera, white balance included.
-        blur_px, read_noise, shot_noise, vignette, jpeg_quality: the camera's.
+        sensor: (3, 3) colour matrix of the camera, including white balance.
+        blur_px, read_noise, shot_noise, vignette, jpeg_quality: of the camera.
     """
 
     ink: NDArray[np.float64]
@@ -77,7 +77,7 @@ class RigTruth:
 
     @classmethod
     def draw(cls, seed: int, paper: str = "coated") -> "RigTruth":
-        """A random, plausible printer and camera; ``plain`` paper soaks up ink: duller, darker, less black."""
+        """Draw a plausible printer and camera; ``plain`` paper absorbs ink: duller and darker, with a weaker black."""
         rng = np.random.default_rng(seed)
         inks = _PAPERS[paper]
         bleed = rng.uniform(*inks["bleed"], (3, 3)) * (1 - np.eye(3))
@@ -98,10 +98,10 @@ class RigTruth:
 
 
 class VirtualRig(FileSource):
-    """Shows the sheets of a PDF, cut out along the cut line, before photographs, at poses drawn by seed.
+    """A source that shows the sheets of a PDF, cut out, in front of photographs at random poses.
 
-    For each clip one background and one pose are drawn; every sheet of the PDF is then held there in turn, so that patch
-    and controls are seen at the same poses.
+    Each clip has one background and one pose, at which all sheets are shown in turn, so that patch and controls have the same
+    poses.
     """
 
     def __init__(
@@ -116,19 +116,20 @@ class VirtualRig(FileSource):
         lens: Intrinsics | None = None,
         truth: RigTruth | None = None,
     ) -> None:
-        """Scan the sheets.
+        """Rasterise the sheets.
 
         Args:
-            pdf: what ``physpatch print`` wrote.
-            backgrounds: photographs, each with the class that it shows, or None.
-            clips, frames_per_clip: how much is filmed of each sheet.
-            seed: of printer, camera, poses and noise.
+            pdf: written by ``physpatch print``.
+            backgrounds: photographs, each with its class or None.
+            clips: number of clips.
+            frames_per_clip: number of frames of each sheet in a clip.
+            seed: for printer, camera, poses and noise.
             frame_wh: size of the frames.
-            truth: the printer and camera; default one drawn by ``seed``.
-            lens: the camera's, with its distortion, which gives the size of the frames; default a plain pinhole.
+            lens: intrinsics of the camera, with distortion, which replace ``frame_wh``; default a pinhole camera.
+            truth: the printer and camera; by default drawn with ``seed``.
 
         Raises:
-            InputError: not such a PDF, or no backgrounds.
+            InputError: if the PDF is not readable or there are no backgrounds.
         """
         if not backgrounds:
             raise InputError("the virtual rig needs at least one background photograph")
@@ -155,7 +156,7 @@ class VirtualRig(FileSource):
             path, label = self._backgrounds[clip % len(self._backgrounds)]
             behind = self.background(path)
             for page, layout in enumerate(self.layouts):
-                hand = np.random.default_rng([self._seed, 2, clip])  # the same poses and light for every sheet
+                hand = np.random.default_rng([self._seed, 2, clip])  # the same pose and light for every sheet
                 pose = self._draw_pose(hand, layout)
                 for _ in range(self._frames_per_clip):
                     image = self.render(page, _jittered(pose, hand), behind, hand)
@@ -166,14 +167,14 @@ class VirtualRig(FileSource):
     def film(
         self, page: int, count: int, rng: np.random.Generator, *, turn_deg: float = 35.0, reach: float = 0.7
     ) -> Iterator[Frame]:
-        """Stills of one sheet before grey, held near and far, turned and in all parts of the picture: for calibration.
+        """Film stills of one sheet in front of grey for calibration, at random distances, angles and places.
 
         Args:
-            page: number of the sheet in the PDF.
-            count: how many.
-            rng: of poses, light and noise.
-            turn_deg: the most about each axis.
-            reach: how far from the middle of the picture, as a share of half of it.
+            page: index of the sheet in the PDF.
+            count: number of stills.
+            rng: for poses, light and noise.
+            turn_deg: largest rotation about each axis.
+            reach: largest distance from the centre of the picture, as a share of half its size.
         """
         lens, size_m = self.intrinsics, _longest_mm(self.layouts[page]) / 1000
         behind = np.full((lens.height, lens.width, 3), _GREY_WALL)
@@ -184,10 +185,14 @@ class VirtualRig(FileSource):
             yield Frame(self.render(page, pose, behind, rng), number / self.fps, number + 1, clip=number)
 
     def background(self, path: Path) -> NDArray[np.floating]:
-        """A photograph filling the frame, (H, W, 3) linear light."""
+        """Load a photograph that fills the frame, (H, W, 3), linear.
+
+        Raises:
+            InputError: if it is not readable.
+        """
         picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if picture is None:
-            raise InputError(f"broken image {path}; remove or replace it")
+            raise InputError(f"{path} is not a readable image; remove or replace it")
         width, height = self.intrinsics.width, self.intrinsics.height
         factor = max(width / picture.shape[1], height / picture.shape[0])
         size = (max(width, round(picture.shape[1] * factor)), max(height, round(picture.shape[0] * factor)))
@@ -201,7 +206,14 @@ class VirtualRig(FileSource):
     def render(
         self, page: int, pose: RigPose, behind: NDArray[np.floating], rng: np.random.Generator
     ) -> NDArray[np.uint8]:
-        """One frame, (H, W, 3) RGB uint8: sheet number ``page`` of the PDF at ``pose`` before a linear background."""
+        """Render one frame, (H, W, 3) RGB uint8.
+
+        Args:
+            page: index of the sheet in the PDF.
+            pose: of the sheet.
+            behind: the background, (H, W, 3), linear.
+            rng: for light and noise.
+        """
         layout, truth = self.layouts[page], self.truth
         width, height = self.intrinsics.width, self.intrinsics.height
         light = rng.uniform(0.75, 1.05) * _light_falloff((height, width), rng)
@@ -235,16 +247,16 @@ class VirtualRig(FileSource):
         return layers[..., :3], layers[..., 3]
 
     def _level(self, sheet: list[NDArray[np.float32]], layout: SheetLayout, pose: RigPose) -> NDArray[np.float32]:
-        """The scan at about the resolution at which it is seen, so that sampling does not alias."""
+        """The level of the pyramid that matches the resolution in the frame, which avoids aliasing."""
         seen_per_mm = _SUPERSAMPLE * self.intrinsics.fx / (1000 * pose.distance_m)
         halvings = np.log2(max(1.0, sheet[0].shape[1] / layout.cut.width_mm / seen_per_mm))
         return sheet[min(len(sheet) - 1, int(halvings))]
 
     def _draw_pose(self, rng: np.random.Generator, layout: SheetLayout) -> RigPose:
-        """A pose at which the whole cut-out sheet is in the frame, upright enough to be held by a hand."""
+        """A pose as of a hand-held sheet, with the whole sheet in the frame."""
         distance = float(rng.uniform(*_ARM_M)) * max(1.0, _longest_mm(layout) / _ARM_SHEET_MM)
         turns = {f"{name}_deg": float(rng.uniform(-most, most)) for name, most in _TURN_DEG.items()}
-        # Classifiers look at the central square of a frame: that is where a person would hold it.
+        # Classifiers look at the central square of a frame, so a person would hold the sheet there.
         half_frame = min(self.intrinsics.width, self.intrinsics.height) / 2 * distance / self.intrinsics.fx
         half_sheet = np.array([layout.cut.width_mm, layout.cut.height_mm]) / 2000
         room = np.clip(half_frame - 1.15 * half_sheet, 0, 2 * _REACH * half_frame)
@@ -265,7 +277,7 @@ def _jittered(pose: RigPose, rng: np.random.Generator) -> RigPose:
 
 
 def _scan(pdf: Path, layout: SheetLayout, first_page: int) -> NDArray[np.uint8]:
-    """What lies inside the cut line; a large sheet coarser, since it is seen from farther away."""
+    """The raster inside the cut line; coarser for a large sheet, which is farther away."""
     dpi = _SCAN_DPI / max(1.0, _longest_mm(layout) / _ARM_SHEET_MM)
     raster = rasterise_sheet(pdf, layout, first_page, dpi)
     per_mm = dpi / 25.4
@@ -280,7 +292,7 @@ def _longest_mm(layout: SheetLayout) -> float:
 
 
 def _cut_out(printed: NDArray[np.float64], layout: SheetLayout) -> NDArray[np.float32]:
-    """Light and coverage (H, W, 4) of what is left after cutting: all of a scan, or a circle."""
+    """Light and coverage (H, W, 4) of the cut-out: the whole scan, or a circle."""
     height, width = printed.shape[:2]
     cover = np.ones((height, width))
     if layout.cut_shape == "circle":
@@ -290,7 +302,7 @@ def _cut_out(printed: NDArray[np.float64], layout: SheetLayout) -> NDArray[np.fl
 
 
 def _pyramid(picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """The picture, and each time half of it."""
+    """The picture at full size, half size and so on."""
     levels = [picture]
     while min(levels[-1].shape[:2]) >= 32:
         height, width = levels[-1].shape[:2]
@@ -306,20 +318,20 @@ def _rays(lens: Intrinsics) -> NDArray[np.float32]:
         pixels = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 1, 2)
         plane = cv2.undistortPoints(pixels, lens.matrix, np.array(lens.distortion))
         rays[..., :2] = plane.reshape(len(down), len(across), 2)
-    else:  # the same without a search for each pixel
+    else:  # the closed form, without iterating for each pixel
         rays[..., 0] = (across - lens.cx) * (1 / lens.fx)
         rays[..., 1] = ((down - lens.cy) * (1 / lens.fy))[:, None]
     return rays
 
 
 def _printed(scan: NDArray[np.uint8], truth: RigTruth) -> NDArray[np.float64]:
-    """What the printer makes of it: linear reflectance (H, W, 3)."""
+    """The printed scan: linear reflectance (H, W, 3)."""
     linear = srgb_to_linear(scan / 255) ** truth.dot_gain
     return truth.ink_floor + (1 - truth.ink_floor) * (linear @ truth.ink.T)
 
 
 def _light_falloff(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
-    """A lamp from one side: a slope of brightness across the frame, mean 1."""
+    """The light of a lamp on one side: a linear slope across the frame with mean 1."""
     angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.25)
     y, x = np.mgrid[-0.5 : 0.5 : shape[0] * 1j, -0.5 : 0.5 : shape[1] * 1j]
     return 1 + slope * (x * np.cos(angle) + y * np.sin(angle))

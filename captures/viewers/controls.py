@@ -1,4 +1,4 @@
-"""What a person asks of a running session, from the window's keys, the terminal or the web page, and what it shows them."""
+"""Commands to a running session, from keys, the terminal or the web page, and the status that viewers show."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +11,7 @@ from calibration.sheet.layout import SHEET_KINDS
 from captures.inference.region import RegionRule
 from captures.sources.frame import NO_SHEET
 
-if TYPE_CHECKING:  # torch and scipy, and a missing camera or display is to be said before they are loaded
+if TYPE_CHECKING:  # imports torch and scipy; a missing camera or display must be reported before they load
     from captures.inference.analyser import Analysis
     from captures.protocol.plan import Director
     from captures.protocol.pose_map import PoseMap
@@ -21,33 +21,35 @@ _MOST_WORDS = 200
 
 COMMANDS = {
     "stop": "end the session",
-    "pause": "record nothing until resume",
-    "resume": "go on recording; a new clip begins",
-    "mark": "note the moment, with words",
-    "skip": "leave the plan's step out",
-    "back": "do the plan's step before again",
-    "confirm": "the light is as the plan asks",
-    "region": "what the classifier sees, as for --roi",
-    "condition": "which sheet is shown where markers cannot tell",
-    "light": "a name for the light from now on",
+    "pause": "stop recording until resume",
+    "resume": "resume recording with a new clip",
+    "mark": "mark the moment, with a note",
+    "skip": "skip the current step of the plan",
+    "back": "repeat the previous step of the plan",
+    "confirm": "confirm that the plan's light is on",
+    "region": "set the region that the classifier sees, as for --roi",
+    "condition": "name the sheet that is shown if no markers are detected",
+    "light": "name the light from now on",
 }
 
 
 @dataclass(frozen=True)
 class Command:
-    """One of :data:`COMMANDS`, with its value where it has one."""
+    """One of :data:`COMMANDS`, with a value if it takes one."""
 
     do: str
     value: str = ""
 
     def __post_init__(self) -> None:
-        """Raises:
-        InputError: no such command, or a value that it cannot have.
+        """Check command and value.
+
+        Raises:
+            InputError: if the command is unknown or its value invalid.
         """
         if self.do not in COMMANDS:
             raise unknown_name("command", self.do, COMMANDS)
         if len(self.value) > _MOST_WORDS:
-            raise InputError(f"{self.do}: {len(self.value)} characters are too many; at most {_MOST_WORDS}")
+            raise InputError(f"{self.do}: {len(self.value)} characters are too many; expected at most {_MOST_WORDS}")
         if self.do == "condition":
             check_condition(self.value)
         if self.do == "region":
@@ -55,22 +57,24 @@ class Command:
 
     @classmethod
     def from_json(cls, value: Any) -> "Command":
-        """From ``{"do": ..., "value": ...}``.
+        """Build from ``{"do": ..., "value": ...}``.
 
         Raises:
-            InputError: not such a thing.
+            InputError: if the value has another form.
         """
         if not isinstance(value, dict) or not value.keys() <= {"do", "value"}:
-            raise InputError('expected {"do": command, "value": words}')
+            raise InputError('expected {"do": command, "value": text}')
         do, words = value.get("do"), value.get("value", "")
         if not isinstance(do, str) or not isinstance(words, str):
-            raise InputError("do and value must be words")
+            raise InputError("do and value must be text")
         return cls(do, words)
 
 
 def check_condition(condition: str) -> None:
-    """Raises:
-    InputError: no kind of sheet, nor ``none``.
+    """Check that ``condition`` is a kind of sheet or ``none``.
+
+    Raises:
+        InputError: if it is not.
     """
     if condition not in (*SHEET_KINDS, NO_SHEET):
         raise unknown_name("condition", condition, (*SHEET_KINDS, NO_SHEET))
@@ -78,15 +82,22 @@ def check_condition(condition: str) -> None:
 
 @dataclass
 class SessionStatus:
-    """How a session stands: what viewers show besides the picture. It belongs to the session's thread.
+    """The status of a session, which viewers show besides the picture. Only the session's thread may use it.
 
     Attributes:
-        recording: or paused.
-        trouble: what is wrong with the source at the moment, in words; empty where nothing is.
-        hint: what the person should do now; empty where nothing.
-        frames, dropped: analysed, and come but not taken, so far.
-        fps: analysed a second.
-        delay_s: from capture to answer, of a live source.
+        tally: counts so far.
+        poses: success by pose.
+        target: name of the target class; None without a target.
+        region: the rule for the region that the classifier sees.
+        director: leads through the plan; None without a plan.
+        recording: False while paused.
+        trouble: current problem of the source, in words; "" if there is none.
+        hint: instruction for the user; "" if there is none.
+        frames: number of analysed frames.
+        dropped: number of frames that were not analysed in time.
+        fps: analysed frames per second.
+        delay_s: from capture to result, for a live source.
+        light: the user's name for the light.
     """
 
     tally: "Tally"
@@ -105,12 +116,12 @@ class SessionStatus:
 
 
 class Viewer(Protocol):
-    """A window, a web page, a terminal. All calls come from the session's thread."""
+    """A window, web page or terminal that shows a session. The session's thread makes all calls."""
 
     def show(self, analysis: "Analysis", picture: NDArray[np.uint8], status: SessionStatus) -> None:
-        """A frame was analysed; ``picture`` (H, W, 3) RGB is its annotated copy."""
+        """Show an analysed frame; ``picture`` is its annotated copy, (H, W, 3) RGB uint8."""
         ...
 
     def poll(self, status: SessionStatus) -> list[Command]:
-        """What was asked since the last call; called many times a second, also while no frames come."""
+        """Return the user's commands since the last call; called many times a second, even without frames."""
         ...

@@ -1,4 +1,4 @@
-"""Drawing on a frame: heat, patch outline, boxes, labels, and what the person should do."""
+"""Annotate frames with heat, patch outline, boxes, labels and instructions."""
 
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ Line = tuple[str, tuple[int, int, int]]
 
 
 def annotate(analysis: "Analysis", status: SessionStatus) -> NDArray[np.uint8]:
-    """The frame with everything drawn on it, (H, W, 3) RGB uint8; the analysed frame itself is left alone."""
+    """Draw all annotations on a copy of the frame, (H, W, 3) RGB uint8."""
     canvas = analysis.frame.image.copy()
     region = analysis.located.region
     if analysis.heat is not None:
@@ -47,7 +47,7 @@ def annotate(analysis: "Analysis", status: SessionStatus) -> NDArray[np.uint8]:
 
 
 def _boxes(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
-    """A detector's boxes, the surest first; a label that would lie on another goes below it."""
+    """Draw boxes by descending confidence; a label that would cover another is moved below it."""
     labelled: list[tuple[int, int]] = []
     for name, box in analysis.boxes:
         x1, y1, x2, y2 = (round(edge) for edge in box.xyxy)
@@ -60,7 +60,7 @@ def _boxes(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
 
 
 def _inset(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
-    """The whole frame small, with the detector's heat on it, in the lower left corner: the classifier's is on the frame."""
+    """Draw a small copy of the frame with the detector's heat in the lower left corner."""
     assert analysis.detector_heat is not None
     height, width = (side // _INSET for side in canvas.shape[:2])
     small = cv2.resize(analysis.frame.image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
@@ -71,7 +71,7 @@ def _inset(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
 
 
 def _lines(analysis: "Analysis", status: SessionStatus) -> list[Line]:
-    """What is written at the top, each line with its colour."""
+    """The lines of text at the top, with their colours."""
     row = analysis.rows[0]
     sheet = f"sheet: {row.condition}"
     if analysis.pose is not None:
@@ -82,22 +82,22 @@ def _lines(analysis: "Analysis", status: SessionStatus) -> list[Line]:
         lines.append((f"target {analysis.target}: {100 * row.target_score:.1f} %", _ORANGE if row.success else _WHITE))
     foreign = analysis.located.foreign
     if foreign is not None:
-        sheet = f"this sheet shows patch {foreign.patch_id}, which is not this session's"
+        sheet = f"this sheet shows patch {foreign.patch_id}, which is not part of this session"
     lines.append((sheet, _YELLOW if foreign else _WHITE))
     if not status.recording:
-        lines.append(("paused: nothing is recorded", _YELLOW))
-    elif status.fps:  # none is known after one frame
-        delay = f"  {1000 * status.delay_s:.0f} ms late" if status.delay_s is not None else ""
+        lines.append(("paused: not recording", _YELLOW))
+    elif status.fps:  # unknown after a single frame
+        delay = f"  {1000 * status.delay_s:.0f} ms delay" if status.delay_s is not None else ""
         lines.append((f"{status.fps:.1f} frames/s{delay}", _WHITE))
     return lines
 
 
 def _guide(canvas: NDArray[np.uint8], status: SessionStatus, director: "Director") -> None:
-    """The plan's step and what is amiss, at the bottom, and the cells of this sheet that are filled, at the right."""
+    """Draw the current step and instruction at the bottom, and the finished pose cells of its sheet at the right."""
     step = director.step
     ended = len(director.done) + len(director.skipped)
-    words = "all steps are done: q ends" if step is None else f"{ended + 1} of {len(director.steps)}: {step}"
-    lines: list[Line] = [(words, _WHITE), (status.hint or f"hold it: {100 * director.held:.0f} %", _YELLOW)]
+    words = "all steps are done: press q to end" if step is None else f"{ended + 1} of {len(director.steps)}: {step}"
+    lines: list[Line] = [(words, _WHITE), (status.hint or f"hold still: {100 * director.held:.0f} %", _YELLOW)]
     heads_up(canvas, lines if step is not None else lines[:1], at_bottom=True)
     filled = director.filled()
     if step is None or step.condition not in filled:
@@ -116,7 +116,13 @@ def _guide(canvas: NDArray[np.uint8], status: SessionStatus, director: "Director
 
 
 def heads_up(canvas: NDArray[np.uint8], lines: list[Line], *, at_bottom: bool = False) -> None:
-    """Write lines, each in its colour, over a darkened band at the top of ``canvas`` (H, W, 3) RGB uint8, or at its bottom."""
+    """Write lines of text on a darkened band at the top or bottom of ``canvas``, (H, W, 3) RGB uint8, in place.
+
+    Args:
+        canvas: to draw on.
+        lines: texts with their colours.
+        at_bottom: draw at the bottom rather than the top.
+    """
     height = _LINE_PX * len(lines) + 8
     top = max(0, canvas.shape[0] - height) if at_bottom else 0
     band = canvas[top : top + height]
@@ -133,5 +139,5 @@ def _label(canvas: NDArray[np.uint8], words: str, corner: tuple[int, int], color
 
 
 def _ascii(words: str) -> str:
-    """OpenCV's stroke font knows no other letters."""
+    """OpenCV's stroke font has only ASCII characters."""
     return words.encode("ascii", "replace").decode()

@@ -1,4 +1,4 @@
-"""A session in the terminal: a bar, and lines for what happens."""
+"""Show a session in the terminal with a progress bar and messages."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,25 +9,29 @@ from captures.viewers.controls import Command, SessionStatus
 
 
 class TerminalViewer:
-    """Moves a bar and says each trouble, stranger and step once. Where it is ``alone``, nobody else could end a session whose
-    plan is done, so it does."""
+    """Update a progress bar, and report each problem, foreign sheet and step once.
+
+    If it is ``alone``, it ends the session when the plan is done, because no other viewer can.
+    """
 
     def __init__(self, bar: ProgressBar, total: int | None, *, alone: bool) -> None:
         self._bar, self._total, self._alone = bar, total, alone
-        self._strangers: set[str] = set()
+        self._foreign_ids: set[str] = set()
         self._trouble = ""
         self._step: int | None = None
 
     def show(self, analysis: Analysis, _picture: NDArray[np.uint8], status: SessionStatus) -> None:
         self._bar.show(status.frames, self._total, status.hint)
         foreign = analysis.located.foreign
-        if foreign and foreign.patch_id not in self._strangers:
-            self._strangers.add(foreign.patch_id)
-            self._bar.say(f"a sheet of patch {foreign.patch_id} is shown; it is none of this session's and not counted")
+        if foreign and foreign.patch_id not in self._foreign_ids:
+            self._foreign_ids.add(foreign.patch_id)
+            self._bar.say(
+                f"a sheet of patch {foreign.patch_id} is shown; it is not part of this session and not counted"
+            )
 
     def poll(self, status: SessionStatus) -> list[Command]:
         if status.trouble != self._trouble:
-            self._bar.say(status.trouble or "frames come again")
+            self._bar.say(status.trouble or "frames are arriving again")
             self._trouble = status.trouble
         director = status.director
         if director is not None and director.step is not None and director.step.number != self._step:

@@ -1,4 +1,4 @@
-"""The desktop window: shows the session, and takes keys and a square drawn with the mouse."""
+"""The desktop window: show the session, and turn keys and mouse drags into commands."""
 
 import os
 import socket
@@ -19,7 +19,7 @@ from captures.viewers.overlay import heads_up
 if TYPE_CHECKING:
     from captures.inference.analyser import Analysis
 
-_TITLE = "physpatch - q ends"
+_TITLE = "physpatch - press q to end"
 _QUIT_KEYS = (ord("q"), ord("Q"), 27)
 _YELLOW = (240, 228, 66)
 
@@ -38,13 +38,13 @@ KEYS = {
     "0": Command("condition", "none"),
 }
 KEYS_HELP = (
-    "space pause · m mark · n skip step · b step back · Enter light is changed · l next light · "
+    "space pause · m mark · n skip step · b previous step · Enter light changed · l next light · "
     "drag a square, f follow sheet, c center, w whole frame · 1 patch, 2 grey, 3 random, 4 shuffled, 0 none · q end"
 )
 
 
 def _answers(display: str) -> bool:
-    """Whether an X server listens: Qt ends the whole process where none does."""
+    """Whether an X server responds: without one, Qt ends the process."""
     host, _, rest = display.rpartition(":")
     number = rest.split(".")[0]
     if not sys.platform.startswith("linux") or not number.isdigit():
@@ -61,19 +61,19 @@ def _answers(display: str) -> bool:
 
 
 class Window(AbstractContextManager["Window"]):
-    """A window that shows pictures; ``show`` returns False when the person pressed q or Escape, or closed the window."""
+    """A window that shows pictures; ``show`` returns False after the user presses q or Escape or closes the window."""
 
     def __init__(self) -> None:
         display, wayland = (os.environ.get(name, "") for name in ("DISPLAY", "WAYLAND_DISPLAY"))
         if sys.platform.startswith("linux") and not (display or wayland):
-            raise UnavailableError("no display here; add --headless to record without a window")
+            raise UnavailableError("no display is available; add --headless to record without a window")
         if display and not _answers(display):
-            raise UnavailableError(f"the display {display} does not answer; add --headless to record without a window")
+            raise UnavailableError(f"the display {display} does not respond; add --headless to record without a window")
         try:
             cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
         except cv2.error as error:
             cure = "pip uninstall opencv-python-headless and reinstall opencv-python, or add --headless"
-            raise UnavailableError(f"this OpenCV was built without windows; {cure}") from error
+            raise UnavailableError(f"this OpenCV has no support for windows; {cure}") from error
         self._shown = False
         self.key = ""
 
@@ -81,13 +81,13 @@ class Window(AbstractContextManager["Window"]):
         cv2.destroyWindow(_TITLE)
 
     def show(self, picture: NDArray[np.uint8]) -> bool:
-        """Show an (H, W, 3) RGB uint8 picture; whether to go on."""
+        """Show a picture, (H, W, 3) RGB uint8; return whether to continue."""
         cv2.imshow(_TITLE, rgb(picture))
         self._shown = True
         return self.wait()
 
     def wait(self) -> bool:
-        """Keep the window alive for a moment; whether to go on. The key that was pressed is in ``key``."""
+        """Process window events, and store a pressed key in ``key``; return whether to continue."""
         pressed = cv2.waitKey(1) & 0xFF
         self.key = chr(pressed) if 0 < pressed < 128 else ""
         closed = self._shown and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1
@@ -95,7 +95,7 @@ class Window(AbstractContextManager["Window"]):
 
 
 class SessionWindow(AbstractContextManager["SessionWindow"]):
-    """A session's viewer on the desktop: keys and a square drawn with the mouse become commands."""
+    """A viewer in a desktop window, which turns keys and mouse drags into commands."""
 
     def __init__(self) -> None:
         self._window = Window()

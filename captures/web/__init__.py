@@ -1,1 +1,1 @@
-"""The session in a browser: a page to watch and steer it, and a phone as its camera."""
+"""The session in a browser: a page to watch and control it, and a phone as its camera."""

@@ -1,4 +1,4 @@
-"""Routes and their guards. Everything is refused that has no cookie of ours, or comes from another page."""
+"""Routes and their guards: requests without a valid cookie, or from another page, are refused."""
 
 import asyncio
 import json
@@ -22,8 +22,8 @@ _STATIC = {
     "style.css": "text/css",
 }
 _MOST_TEXT = 2000
-_MOST_MISTAKES = 20  # malformed messages of one connection, before it is closed
-_BAD_REQUEST, _TOO_LARGE = 4400, 4413  # WebSocket close codes of one's own: 4000 + HTTP's
+_MOST_MISTAKES = 20  # malformed messages after which a connection is closed
+_BAD_REQUEST, _TOO_LARGE = 4400, 4413  # private WebSocket close codes: 4000 + the HTTP status
 
 Refused = Callable[[str], None]
 
@@ -38,32 +38,32 @@ def make_app(
     phone_url: Callable[[], str | None],
     refused: Refused,
 ) -> FastAPI:
-    """The application.
+    """Build the web application.
 
     Args:
         hub: of the session.
-        authenticator: knows keys and cookies.
-        phone: gets the frames that a phone sends.
+        authenticator: checks keys and cookies.
+        phone: receives the frames that a phone sends.
         scheme: ``http`` or ``https``.
-        hosts: the names, with the port, under which the page may be asked for: against rebound names.
-        phone_url: makes a fresh one-time link; None where no phone can come.
-        refused: is told of everybody who was sent away, for the log.
+        hosts: the accepted host names, with port, which protects against DNS rebinding.
+        phone_url: creates a new one-time link; returns None if phones cannot connect.
+        refused: called with a message about each refused request, for the log.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    cookie_name = f"physpatch_{next(iter(sorted(hosts))).rpartition(':')[2]}"  # cookies know no ports
+    cookie_name = f"physpatch_{next(iter(sorted(hosts))).rpartition(':')[2]}"  # cookies do not distinguish ports
     pages = {name: files("captures.web").joinpath("static", name).read_bytes() for name in (*_STATIC, *_PAGES.values())}
 
     def role_of(connection: Request | WebSocket) -> Role | None:
         return authenticator.role(connection.cookies.get(cookie_name))
 
     def who(connection: Request | WebSocket) -> str:
-        return f"{connection.client.host if connection.client else 'somebody'} at {connection.url.path[:80]!r}"
+        return f"{connection.client.host if connection.client else 'unknown client'} at {connection.url.path[:80]!r}"
 
     @app.middleware("http")
     async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         response: Response
         if request.headers.get("host", "") not in hosts:
-            response = PlainTextResponse("this page is not served under that name", 403)
+            response = PlainTextResponse("this page is not served under this host name", 403)
         else:
             response = await go_on(request)
         if 400 <= response.status_code < 500:
@@ -87,13 +87,13 @@ def make_app(
         if key is not None:
             admitted = authenticator.admit(key[:_MOST_TEXT])
             if admitted is None:
-                return PlainTextResponse("this link was used already, or is none of this session's", 401)
-            response = RedirectResponse("/", 303)  # the key leaves the address line
+                return PlainTextResponse("this link was already used, or belongs to another session", 401)
+            response = RedirectResponse("/", 303)  # removes the key from the address bar
             response.set_cookie(cookie_name, admitted[0], httponly=True, samesite="lax", secure=scheme == "https")
             return response
         role = role_of(request)
         if role is None:
-            return PlainTextResponse("open the link that the terminal shows", 401)
+            return PlainTextResponse("open the link shown in the terminal", 401)
         return Response(pages[_PAGES[role]], media_type="text/html")
 
     @app.get("/static/{name}")
@@ -105,18 +105,18 @@ def make_app(
     @app.get("/phone-link")
     async def phone_link(request: Request) -> Response:
         if role_of(request) != "page":
-            return PlainTextResponse("open the link that the terminal shows", 401)
+            return PlainTextResponse("open the link shown in the terminal", 401)
         url = phone_url()
         if url is None:
-            return PlainTextResponse("start with --lan to let a phone in", 404)
+            return PlainTextResponse("start the session with --lan to connect a phone", 404)
         return JSONResponse({"url": url, "picture": segno.make(url, error="m").svg_data_uri(scale=4, border=2)})
 
     async def greet(websocket: WebSocket, *roles: Role) -> bool:
-        """Accept a socket of ours; send any other away."""
+        """Accept a WebSocket with one of ``roles``; refuse any other."""
         host, origin = websocket.headers.get("host", ""), websocket.headers.get("origin", "")
         status, words = 0, ""
         if host not in hosts or origin != f"{scheme}://{host}":
-            status, words = 403, "another page's"
+            status, words = 403, "request from another page"
         elif role_of(websocket) not in roles:
             status, words = 401, "no cookie"
         if status:
@@ -127,7 +127,7 @@ def make_app(
         return True
 
     async def correct(websocket: WebSocket, mistakes: int, words: str) -> int:
-        """Answer a malformed message; the new count. The connection is closed when there were too many."""
+        """Reject a malformed message; return the new count. Too many close the connection."""
         refused(f"{who(websocket)}: 400, {words}")
         if mistakes + 1 >= _MOST_MISTAKES:
             await websocket.close(_BAD_REQUEST, "too many malformed messages")
@@ -178,7 +178,7 @@ def make_app(
                     if data is None:
                         raise ValueError("expected a JPEG")
                     if len(data) > MOST_BYTES:
-                        await websocket.close(_TOO_LARGE, "too large a frame")
+                        await websocket.close(_TOO_LARGE, "the frame is too large")
                         break
                     phone.put(await asyncio.to_thread(decode_jpeg, data))
                     await websocket.send_text('{"ok": true}')
@@ -189,7 +189,7 @@ def make_app(
         finally:
             phone.connected -= 1
             if phone.connected == 0:
-                phone.lose("the phone is away: open its page again")
+                phone.lose("the phone is disconnected: open its page again")
 
     return app
 
@@ -198,7 +198,7 @@ _PAGES: dict[Role, str] = {"page": "page.html", "phone": "phone.html"}
 
 
 async def _send_views(websocket: WebSocket, hub: Hub, ready: asyncio.Event) -> None:
-    """State and picture whenever there are newer ones and the browser has shown the last: a slow one is never behind."""
+    """Send state and picture if there are newer ones and the browser has shown the last, so slow browsers do not lag."""
     version = -1
     try:
         while True:

@@ -1,4 +1,4 @@
-"""Who may come in: keys in links, cookies in browsers."""
+"""Authentication by keys in links and cookies in browsers."""
 
 import secrets
 import threading
@@ -8,9 +8,10 @@ Role = Literal["page", "phone"]
 
 
 class Authenticator:
-    """Exchanges a key from a link for a cookie, and knows the cookies that it gave.
+    """Exchange keys from links for cookies, and check cookies.
 
-    The page's key may be used again: it is only told to the person at this machine. A phone's link is good for one browser.
+    The key of the page can be used repeatedly, because only the user of this machine sees it. The link for a phone is valid
+    for one browser.
     """
 
     def __init__(self) -> None:
@@ -20,17 +21,18 @@ class Authenticator:
         self._lock = threading.Lock()
 
     def new_link_key(self) -> str:
-        """A key that lets one phone in, once. It makes the earlier ones that nobody used invalid."""
+        """Create a key that admits one phone, once; earlier unused keys become invalid."""
         with self._lock:
             self._links = {secrets.token_urlsafe(18)}
             return next(iter(self._links))
 
     def admit(self, key: str) -> tuple[str, Role] | None:
-        """A fresh cookie and what it is for, in exchange for a key; None for a wrong or used one."""
+        """Exchange a key for a new cookie and its role; return None if the key is wrong or was used."""
         with self._lock:
             role: Role = "page"
             if not secrets.compare_digest(key.encode(), self.page_key.encode()):
-                link = next((one for one in self._links if secrets.compare_digest(key.encode(), one.encode())), None)
+                encoded = key.encode()
+                link = next((known for known in self._links if secrets.compare_digest(encoded, known.encode())), None)
                 if link is None:
                     return None
                 self._links.discard(link)
@@ -40,6 +42,6 @@ class Authenticator:
             return cookie, role
 
     def role(self, cookie: str | None) -> Role | None:
-        """What a cookie is for; None where it is none of ours."""
+        """Return the role of a cookie; None if the cookie is not valid."""
         with self._lock:
             return self._cookies.get(cookie or "")

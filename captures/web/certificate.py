@@ -1,4 +1,4 @@
-"""TLS for the local network: browsers give no camera to a page without it."""
+"""TLS for the local network, without which browsers do not let a page use the camera."""
 
 import ipaddress
 import socket
@@ -10,27 +10,31 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-_DAYS = 2  # it is made anew for each session
+_DAYS = 2  # each session creates a new certificate
 
 
 def lan_addresses() -> list[str]:
-    """The addresses under which this machine is seen in its networks; nothing is sent to find out."""
-    found = []
+    """List the addresses of this machine in its networks; nothing is sent to determine them."""
+    addresses = []
     for family, far in (
         (socket.AF_INET, "192.0.2.1"),
         (socket.AF_INET6, "2001:db8::1"),
-    ):  # documentation's own addresses
+    ):  # addresses reserved for documentation
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             try:
-                probe.connect((far, 9))  # chooses the interface; a datagram socket sends nothing by it
-                found.append(str(probe.getsockname()[0]))
+                probe.connect((far, 9))  # selects the interface; on a datagram socket it sends nothing
+                addresses.append(str(probe.getsockname()[0]))
             except OSError:
                 continue
-    return [address for address in found if not ipaddress.ip_address(address).is_loopback]
+    return [address for address in addresses if not ipaddress.ip_address(address).is_loopback]
 
 
 def write_certificate(folder: Path, names: list[str]) -> tuple[Path, Path, str]:
-    """A self-signed certificate for host names and addresses, its key, and its SHA-256 fingerprint for people to compare."""
+    """Write a self-signed certificate for host names and addresses.
+
+    Returns:
+        The file of the certificate, that of its key, and the SHA-256 fingerprint for users to compare.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "physpatch session")])
     now = datetime.now(UTC)

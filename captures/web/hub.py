@@ -1,4 +1,4 @@
-"""Between the session's thread and the browsers': the newest picture and state go out, commands come in."""
+"""Connect the session's thread with browsers: publish the newest picture and state, and collect commands."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ _MOST_WAITING = 100
 
 
 class Hub:
-    """A viewer of the session; all that browsers show comes from here, and what was not looked at costs nearly nothing."""
+    """A viewer that holds what browsers show; pictures are encoded only if a browser requests them."""
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -33,7 +33,7 @@ class Hub:
         self._commands: deque[Command] = deque(maxlen=_MOST_WAITING)
         self._picture: NDArray[np.uint8] | None = None
         self._packed: tuple[NDArray[np.uint8], bytes] | None = None
-        self._state: dict[str, Any] = {"frame": None, "trouble": "the models are being loaded", "frames": 0}
+        self._state: dict[str, Any] = {"frame": None, "trouble": "loading the models", "frames": 0}
         self._full_at = -_FULL_EVERY_S
 
     # --- the session's side ---
@@ -48,12 +48,12 @@ class Hub:
         return [self._commands.popleft() for _ in range(len(self._commands))]
 
     def end(self) -> None:
-        """Tell the browsers that the session is over."""
+        """Notify browsers that the session has ended."""
         self.ended = True
         self._announce(self._state | {"ended": True})
 
-    def _update(self, status: SessionStatus, **more: Any) -> None:
-        state = self._state | brief_state(status) | more
+    def _update(self, status: SessionStatus, **entries: Any) -> None:
+        state = self._state | brief_state(status) | entries
         if time.monotonic() - self._full_at >= _FULL_EVERY_S:
             self._full_at = time.monotonic()
             state |= full_state(status)
@@ -73,16 +73,16 @@ class Hub:
             event.set()
 
     async def newer_than(self, version: int) -> int:
-        """Wait for a state newer than that version; its own version."""
+        """Wait for a state newer than ``version``; return its version."""
         while self.version <= version:
             event = asyncio.Event()
             self._changed.append(event)
-            if self.version <= version:  # it may have changed meanwhile
+            if self.version <= version:  # it may have changed in the meantime
                 await event.wait()
         return self.version
 
     def newest(self) -> tuple[str, bytes | None]:
-        """The newest state as JSON and its picture as a JPEG, packed once for all who look; None before the first."""
+        """Return the newest state as JSON and its picture as JPEG, encoded once for all browsers; None before the first."""
         picture = self._picture
         if picture is None:
             return json.dumps(self._state), None
@@ -92,5 +92,5 @@ class Hub:
         return json.dumps(self._state | {"picture": True}), self._packed[1]
 
     def ask(self, command: Command) -> None:
-        """Pass on what somebody asked."""
+        """Queue a command for the session."""
         self._commands.append(command)

@@ -1,4 +1,4 @@
-"""A phone's frames: JPEGs of a stranger's making, looked at before they are decoded."""
+"""Frames from a phone: untrusted JPEGs, validated before they are decoded."""
 
 import io
 
@@ -16,7 +16,7 @@ _PHONE_FPS = 15.0
 
 
 class PhoneSource(LiveFrames):
-    """The frames that a phone's browser sends. While none is connected, the session waits."""
+    """A source of frames from a phone's browser; the session waits while no phone is connected."""
 
     def __init__(self) -> None:
         super().__init__("phone", _PHONE_FPS)
@@ -25,21 +25,21 @@ class PhoneSource(LiveFrames):
 
 
 def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """An (H, W, 3) BGR uint8 picture from a JPEG.
+    """Decode a JPEG to a picture, (H, W, 3) BGR uint8, after checking the size in its header.
 
     Raises:
-        InputError: it is none, or larger than any camera's: the header is read before anything is decoded.
+        InputError: if it is not a valid JPEG, or too large or too small.
     """
     if len(data) > MOST_BYTES:
-        raise InputError(f"a frame of {len(data)} bytes; at most {MOST_BYTES}")
+        raise InputError(f"the frame has {len(data)} bytes; expected at most {MOST_BYTES}")
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as header:
             width, height = header.size
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise InputError("a frame that is no JPEG") from error
+        raise InputError("the frame is not a JPEG") from error
     if not (_LEAST_SIDE <= width <= _MOST_SIDE and _LEAST_SIDE <= height <= _MOST_SIDE):
-        raise InputError(f"a frame of {width}x{height}; each side from {_LEAST_SIDE} to {_MOST_SIDE} pixels")
+        raise InputError(f"the frame has {width}x{height} pixels; expected {_LEAST_SIDE} to {_MOST_SIDE} per side")
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
-        raise InputError("a JPEG that cannot be decoded")
+        raise InputError("the JPEG cannot be decoded")
     return np.asarray(picture, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The web page's server: in a thread of its own, on this machine alone unless asked."""
+"""The server of the web page: in its own thread, and only for this machine unless requested otherwise."""
 
 import asyncio
 import io
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
 
 _LOOPBACK = "127.0.0.1"
 _START_S = 10.0
-_FAREWELL_S = 0.5  # for browsers to hear that the session is over
+_FAREWELL_S = 0.5  # for browsers to receive the end of the session
 _SAID_REFUSALS, _THEN_EVERY = 5, 1000
 
 
 class WebPage(AbstractContextManager["WebPage"]):
-    """A viewer of sessions that is a web page. ``phone`` is the source of frames that a phone sends through it."""
+    """A viewer that serves a web page. ``phone`` is the source of frames that a phone sends to it."""
 
     def __init__(self, *, port: int = 0, lan: bool = False, say: Callable[[str], None] = print) -> None:
-        """Start serving.
+        """Start the server.
 
         Args:
-            port: 0 takes any free one.
-            lan: serve the local network too, by TLS, and make a one-time link for a phone.
-            say: gets the links, and who was refused.
+            port: 0 selects any free port.
+            lan: also serve the local network, over TLS, and create a one-time link for a phone.
+            say: receives the links, and messages about refused requests.
 
         Raises:
-            InputError: the port is taken.
-            UnavailableError: the server does not start.
+            InputError: if the port is in use.
+            UnavailableError: if the server does not start.
         """
         self._say, self._refusals = say, 0
         self.phone = PhoneSource()
@@ -89,7 +89,7 @@ class WebPage(AbstractContextManager["WebPage"]):
         deadline = time.monotonic() + _START_S
         while not self._server.started:
             if time.monotonic() > deadline or not self._thread.is_alive():
-                raise UnavailableError("the web page's server does not start; try another --port")
+                raise UnavailableError("the server of the web page does not start; try another --port")
             time.sleep(0.01)
         say(f"session page: {self.url}")
         if lan:
@@ -97,11 +97,11 @@ class WebPage(AbstractContextManager["WebPage"]):
 
     @property
     def url(self) -> str:
-        """The link for a browser of this machine."""
+        """Return the link for a browser on this machine."""
         return f"{self._scheme}://{_LOOPBACK}:{self.port}/?key={self._authenticator.page_key}"
 
     def new_phone_url(self) -> str | None:
-        """A link that lets one phone in, once; None where only this machine is served."""
+        """Create a link that admits one phone, once; return None if only this machine is served."""
         if self._scheme == "http":
             return None
         host = next(iter(self._outside), _LOOPBACK)
@@ -142,10 +142,10 @@ class WebPage(AbstractContextManager["WebPage"]):
             self._say(picture.getvalue())
         self._say(f"phone, once: {url}")
         self._say(
-            f"its browser will warn of a certificate that it does not know: this one, SHA-256 {fingerprint[:23]}..."
+            f"the phone's browser will warn about an unknown certificate; its SHA-256 must be {fingerprint[:23]}..."
         )
         if not self._outside:
-            self._say("this machine is in no network now, so a phone cannot reach it")
+            self._say("this machine is not connected to a network, so a phone cannot reach it")
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -155,5 +155,5 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.bind((host, port))
     except OSError as error:
         listening.close()
-        raise InputError(f"port {port} cannot be used ({error.strerror}); give another --port, or 0 for any") from error
+        raise InputError(f"port {port} cannot be used ({error.strerror}); use another --port, or 0 for any") from error
     return listening

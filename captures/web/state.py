@@ -1,4 +1,4 @@
-"""What the page shows, as plain JSON."""
+"""The state of a session as JSON values, for the page."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def frame_state(analysis: "Analysis") -> dict[str, Any]:
-    """One frame's part: cheap, for every picture."""
+    """Return the state of one frame; fast enough for every picture."""
     row, image = analysis.rows[0], analysis.frame.image
     return {
         "number": row.frame,
@@ -33,7 +33,7 @@ def frame_state(analysis: "Analysis") -> dict[str, Any]:
 
 
 def brief_state(status: SessionStatus) -> dict[str, Any]:
-    """How the session runs; cheap."""
+    """Return the state of the session without rates; fast enough for every picture."""
     return {
         "recording": status.recording,
         "trouble": status.trouble,
@@ -50,7 +50,7 @@ def brief_state(status: SessionStatus) -> dict[str, Any]:
 
 
 def full_state(status: SessionStatus) -> dict[str, Any]:
-    """Rates so far and the map; a few times a second is enough."""
+    """Return the rates so far and the pose map; slow, so request it only a few times per second."""
     return {
         "rates": [
             {

@@ -1,4 +1,4 @@
-"""Filming the calibration sheets: which frames are good is said while they come."""
+"""Film the calibration sheets with feedback on each frame."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -17,27 +17,33 @@ from captures.sources.frame import Frame
 from captures.viewers.overlay import heads_up
 
 MOST_VIEWS = 40
-_SHOT_GAP_S = 0.4  # between two pictures of the chart from one stream, so that they are not the same one
+_SHOT_GAP_S = 0.4  # least time between two pictures of the chart from one stream
 _GREEN, _WHITE, _ORANGE = (0, 158, 115), (255, 255, 255), (213, 94, 0)
 
 OnLook = Callable[[NDArray[np.uint8], int, str], bool]
-"""Called with the annotated frame (H, W, 3) RGB, how many are kept, and what was said; False ends."""
+"""Called with the annotated frame, (H, W, 3) RGB uint8, the number of accepted frames and a message; return False to stop."""
 
 
 def collect_views(
     frames: Iterable[Frame], finder: BoardFinder, *, live: bool, on_look: OnLook = lambda *_: True
 ) -> ViewCollector:
-    """Keep the good views of the board; a live source ends when nothing is missing any more, a file at its end."""
+    """Collect good views of the board: from a live source until they suffice, from a file until its end.
+
+    Args:
+        frames: the source.
+        finder: of the printed board.
+        live: whether the source is live.
+        on_look: receives each frame; see :data:`OnLook`.
+    """
     collector = ViewCollector(finder)
-    with suppress(KeyboardInterrupt):  # Ctrl-C ends the filming, and what was filmed counts
+    with suppress(KeyboardInterrupt):  # Ctrl-C ends filming; views so far are used
         for frame in frames:
             before = len(collector.views)
-            said = collector.offer(frame.image)
+            refusal = collector.offer(frame.image)
             kept = collector.views[-1] if len(collector.views) > before else None
             wish = collector.wish
-            if not on_look(
-                _board_picture(frame.image, collector, kept, said, wish), len(collector.views), said or wish
-            ):
+            picture = _board_picture(frame.image, collector, kept, refusal, wish)
+            if not on_look(picture, len(collector.views), refusal or wish):
                 break
             if len(collector.views) >= MOST_VIEWS or (live and not wish):
                 break
@@ -52,10 +58,20 @@ def collect_shots(
     wanted: int | None,
     on_look: OnLook = lambda *_: True,
 ) -> tuple[list[ChartShot], Counter[str]]:
-    """Measure the chart in the frames that can be trusted, up to ``wanted``; also why others were not.
+    """Measure the chart in up to ``wanted`` usable frames.
+
+    Args:
+        frames: the source.
+        layout: of the printed chart.
+        intrinsics: of the camera; None assumes a typical field of view.
+        wanted: number of measurements; None uses all frames.
+        on_look: receives each frame; see :data:`OnLook`.
+
+    Returns:
+        The measurements, and the number of rejected frames by reason.
 
     Raises:
-        InputError: no frame could be used; says the commonest reason.
+        InputError: if no frame is usable; the message is the most common reason.
     """
     shots: list[ChartShot] = []
     refused: Counter[str] = Counter()
@@ -64,19 +80,17 @@ def collect_shots(
         for frame in frames:
             if frame.clip is None and frame.time_s - last_s < _SHOT_GAP_S:
                 continue
-            said = ""
+            refusal = ""
             try:
                 shots.append(read_chart(frame.image, layout, intrinsics))
                 last_s = frame.time_s
             except InputError as error:
-                said = str(error)
-                refused[said] += 1
+                refusal = str(error)
+                refused[refusal] += 1
             picture = frame.image.copy()
-            heads_up(
-                picture,
-                [(said or f"{len(shots)} picture{'s' * (len(shots) != 1)} of the chart", _ORANGE if said else _WHITE)],
-            )
-            if not on_look(picture, len(shots), said) or len(shots) == wanted:
+            words = refusal or f"{len(shots)} picture{'s' * (len(shots) != 1)} of the chart"
+            heads_up(picture, [(words, _ORANGE if refusal else _WHITE)])
+            if not on_look(picture, len(shots), refusal) or len(shots) == wanted:
                 break
     if not shots:
         raise InputError(refused.most_common(1)[0][0] if refused else "the source ended before its first frame")
@@ -84,9 +98,9 @@ def collect_shots(
 
 
 def _board_picture(
-    image: NDArray[np.uint8], collector: ViewCollector, kept: BoardView | None, said: str, wish: str
+    image: NDArray[np.uint8], collector: ViewCollector, kept: BoardView | None, refusal: str, wish: str
 ) -> NDArray[np.uint8]:
-    """The frame, darker where no view has been yet, with the corners just found and what to do."""
+    """The frame, darker where views are missing, with the corners of an accepted view and an instruction."""
     picture = image.copy()
     rows, columns = COVERAGE_GRID
     height, width = picture.shape[:2]
@@ -99,7 +113,7 @@ def _board_picture(
     if kept is not None:
         for x, y in kept.corners_px:
             cv2.circle(picture, (round(float(x)), round(float(y))), max(3, width // 320), _GREEN, -1, cv2.LINE_AA)
-    lines = [(f"{len(collector.views)} views kept", _WHITE)]
-    lines += [(said, _ORANGE)] if said else []
-    heads_up(picture, [*lines, (wish or "all there: q ends", _WHITE)])
+    lines = [(f"{len(collector.views)} views accepted", _WHITE)]
+    lines += [(refusal, _ORANGE)] if refusal else []
+    heads_up(picture, [*lines, (wish or "complete: press q to end", _WHITE)])
     return picture

@@ -1,4 +1,4 @@
-"""The session of the demo: the virtual rig, rehearsing what a camera would film."""
+"""The session of the demo, with the virtual rig in place of a camera."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,19 +24,19 @@ def demo_session(
     clips: int,
     seed: int,
 ) -> tuple[VirtualRig, SessionConfig]:
-    """Put a run's printed sheets before photographs that it held out.
+    """Prepare a session that shows a run's printed sheets in front of its held-out photographs.
 
     Args:
-        run: its folder, trained with ``config``.
+        run: folder of the run.
         config: of the run.
         sheet: the PDF.
-        layouts: what it shows.
-        session: the folder that the session will be in.
-        clips: places and backgrounds to hold every sheet at.
-        seed: of these.
+        layouts: of its sheets.
+        session: the future folder of the session.
+        clips: number of poses and backgrounds.
+        seed: for poses and backgrounds.
 
     Returns:
-        What films, and what the frames are looked at with.
+        The virtual rig, and the settings of the session.
     """
     classifier = load_victim(config.victim.model)
     rig = virtual_rig(sheet, held_out_files(run, config, classifier), seed, clips)

@@ -1,4 +1,4 @@
-"""What a session is seen through and shown in. Torch-free, so that a missing camera or display is said at once."""
+"""Open the source and the viewers of a session, without torch, so that a missing camera or display is reported at once."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -7,17 +7,24 @@ from captures.sources.camera_settings import CameraSettings
 from captures.sources.opening import Source, open_source
 from captures.viewers.controls import Viewer
 
-VIRTUAL, PHONE = "virtual", "phone"  # sources that are no cameras of this machine
+VIRTUAL, PHONE = "virtual", "phone"  # sources other than cameras of this machine
 
 
 @contextmanager
 def open_viewers(
     *, headless: bool, web: bool, lan: bool, port: int, say: Callable[[str], None]
 ) -> Iterator[list[Viewer]]:
-    """Open what shows the session: a window, unless a browser does or nobody.
+    """Open the viewers of a session: a web page, a window, or none if ``headless``.
+
+    Args:
+        headless: open no window.
+        web: serve a web page instead of a window.
+        lan: serve the local network too.
+        port: of the web page; 0 for any.
+        say: receives messages, such as the link to the page.
 
     Raises:
-        UnavailableError: no display, or no free port.
+        UnavailableError: if there is no display or the server does not start.
     """
     if web:
         from captures.web.server import WebPage
@@ -36,11 +43,11 @@ def open_viewers(
 def open_session_source(
     source: str, settings: CameraSettings, viewers: Sequence[Viewer]
 ) -> AbstractContextManager[Source | None]:
-    """Open a source; None stands for the virtual rig, which comes when the sheet is known.
+    """Open a source of frames; None stands for the virtual rig, which is created once the sheet is known.
 
     Raises:
-        InputError: no such file, or settings for what is no camera.
-        UnavailableError: no such camera.
+        InputError: if there is no such source, or settings are given for a source that is not a camera.
+        UnavailableError: if the camera does not respond.
     """
     if source == VIRTUAL:
         return nullcontext()

@@ -1,4 +1,4 @@
-"""A rig profile between two measurements: opened, matched with its printed sheets, shown as pictures and numbers."""
+"""Load a rig profile, match it with printed sheets, and summarise it."""
 
 import re
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from calibration.sheet.pdf_reader import printed_layouts
 
 
 def open_rig(profile: Path) -> RigProfile:
-    """Load a profile, or begin an empty one where the file is not there yet."""
+    """Load a profile, or create an empty one if the file does not exist."""
     return RigProfile.load(profile) if profile.exists() else RigProfile()
 
 
@@ -21,29 +21,29 @@ def calibration_layout(sheet: Path, kind: str) -> SheetLayout:
     """Find the ``board`` or the ``chart`` in a PDF, in true millimetres.
 
     Raises:
-        InputError: no such file, or no such sheet in it.
+        InputError: if there is no such file, or it has no such sheet.
     """
     if not sheet.exists():
-        raise InputError(f"no file {sheet}: print it with `physpatch calibrate sheet`, or name it with --sheet")
+        raise InputError(f"no file {sheet}: print it with `physpatch calibrate sheet`, or pass another to --sheet")
     for layout in printed_layouts(sheet):
         if layout.kind == kind:
             return layout
-    raise InputError(f"{sheet} holds no {kind}; give the PDF of `physpatch calibrate sheet` with --sheet")
+    raise InputError(f"{sheet} contains no {kind}; pass the PDF of `physpatch calibrate sheet` to --sheet")
 
 
 def print_scale(rig: RigProfile, layout: SheetLayout) -> tuple[float, float] | None:
-    """Return the sheet's scale, across and down, where its rulers were measured; else what the rig has."""
+    """Return the scale of the sheet, across and down, if its rulers were measured; otherwise that of the rig."""
     return layout.scale if layout.scale != (1.0, 1.0) else rig.print_scale
 
 
 def save_light_picture(profile: Path, light: LightProfile) -> Path:
-    """Save the chart under one light beside the profile; whatever the light is called, the name is a file's."""
+    """Save a picture of the chart under one light beside the profile; return its path."""
     path = profile.with_name(f"{profile.stem}-{'-'.join(re.findall(r'[^ /:]+', light.name)) or 'light'}.png")
     write_picture(path, light.picture())
     return path
 
 
 def light_numbers(light: LightProfile) -> dict[str, Any]:
-    """List what was measured under a light as plain JSON, without the colours themselves."""
+    """Return the measurements under a light as JSON values, without the colours themselves."""
     numbers = {k: v for k, v in asdict(light).items() if k not in ("sent", "seen", "map")}
     return numbers | {"gamut_share": light.gamut_share}

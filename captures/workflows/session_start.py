@@ -1,4 +1,4 @@
-"""From what a person asks of a session to what it needs: models, sheet, patch, and frames."""
+"""Prepare a session from the user's request: models, sheet, patch and frames."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,20 +37,20 @@ from physpatch.victims.protocol import Victim
 
 @dataclass(frozen=True)
 class SessionRequest:
-    """What a person asks of a session; None where a default is to be found.
+    """The user's settings for a session; None selects a default.
 
     Attributes:
         run: a run folder or a patch.json.
         classifier, weights, detector, device, trust_weights, defences: the models.
         sheet: the printed PDF.
-        region: what the classifier sees of a frame.
-        protocol: a TOML file of what is to be shown.
-        label: the class truly before the camera.
+        region: the part of a frame that the classifier sees.
+        protocol: TOML file of the plan.
+        label: the true class.
         condition, light, every, max_fps, max_frames: see :class:`SessionConfig`.
         hfov_deg, profile: the camera's field of view, or its rig profile.
-        grad_cam: whether heat is drawn.
-        keep: which frames are kept, as for :meth:`KeepRule.parse`.
-        seed: of the virtual rig.
+        grad_cam: whether to compute Grad-CAM.
+        keep: which original frames are kept; see :meth:`KeepRule.parse`.
+        seed: for the virtual rig.
     """
 
     run: Path | None
@@ -89,19 +89,19 @@ def prepare_session(
     """Load models, sheet and patch.
 
     Args:
-        request: what the person asks.
-        session: the folder that the session will be in.
-        frames: an opened source; None has the virtual rig make the frames.
-        attended: whether somebody can answer the plan, at a window or a page.
-        print_run: prints a sheet for the rig, where there is none.
-        say: receives a line about what was done in the person's stead.
-        notes: what ``session.json`` shall say besides.
+        request: the user's settings.
+        session: the future folder of the session.
+        frames: an open source; None uses the virtual rig.
+        attended: whether the user can confirm steps of the plan, in a window or on a page.
+        print_run: prints a sheet for the rig if there is none.
+        say: receives messages about choices that were made.
+        notes: additional content of ``session.json``.
 
     Returns:
-        Where the frames come from, and what they are looked at with.
+        The source of frames, and the settings of the session.
 
     Raises:
-        InputError: anything asked that cannot be.
+        InputError: if a setting is invalid or a file is missing.
     """
     if request.condition is not None:
         check_condition(request.condition)
@@ -123,7 +123,7 @@ def prepare_session(
         sheet = sheet or print_for_rig(patch, config, session, print_run, say)
         frames = rig = _rig(sheet, request, config, classifier, detector)
     elif sheet is None:
-        say("no printed sheet is known, so none will be recognised: print one with `physpatch print`, or give --sheet")
+        say("there is no printed sheet, so none will be recognised: print one with `physpatch print`, or pass --sheet")
     layouts = session_layouts(sheet, request.profile) if sheet else ()
     if protocol is not None:
         refuse_unprinted(protocol, layouts)
@@ -157,7 +157,7 @@ def _protocol(file: Path | None, attended: bool) -> Protocol | None:
     protocol = Protocol.load(file) if file else None
     if protocol and len(protocol.lights) > 1 and not attended:
         raise InputError(
-            "the plan changes the light, and nobody can say here that it was changed; leave --headless out"
+            "the plan changes the light, which you cannot confirm without a window or a page; omit --headless"
         )
     return protocol
 
@@ -169,7 +169,7 @@ def _rig(
     classifier: Victim,
     detector: Detector | None,
 ) -> VirtualRig:
-    """Build the rig, before photographs that the run held out as its own model sees them."""
+    """Build the rig, with photographs that the run held out for its own model."""
     on_detector = detector is not None and config is not None and Path(config.victim.model).stem == detector.name
     seen_by = detector if on_detector and detector is not None else classifier
     return virtual_rig(sheet, held_out_files(request.run, config or TrainConfig(), seen_by), request.seed)

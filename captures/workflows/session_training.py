@@ -1,4 +1,4 @@
-"""The settings of a training that goes on from what a session saw."""
+"""Derive training settings from a session."""
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -17,16 +17,16 @@ from physpatch.victims.registry import load_victim
 def config_from_session(
     folder: Path, given: Mapping[str, Any], preset: str | None, say: Callable[[str], None]
 ) -> TrainConfig:
-    """Take the settings of the run that a session showed, those given instead, and what the session saw.
+    """Combine the settings of a session's run with those given and with what is learned from the session.
 
     Args:
         folder: of the session.
-        given: fields that the person set.
-        preset: the ranges to begin with, where they are not the run's.
-        say: receives a line about what was learned.
+        given: fields that the user set.
+        preset: the ranges to start from; None starts from those of the run.
+        say: receives messages about what was learned.
 
     Raises:
-        InputError: no session there, or one in which too little was recognised.
+        InputError: if there is no session, or a sheet was recognised in too few frames.
     """
     session = RecordedSession.open(folder)
     before = load_run_config(session.run) or TrainConfig.of(target=session.target or ObjectiveConfig.target)
@@ -41,7 +41,7 @@ def config_from_session(
     learned = learn_from(session, victim, EotConfig.preset(preset) if preset else config.eot, say=say)
     say(
         f"from {learned.frames} frames of {folder}: tilt {_in_words(learned.eot.tilt_deg)}, rotation "
-        f"{_in_words(learned.eot.rotation_deg)} degrees, the patch {100 * learned.area:.1f} % of the picture; "
+        f"{_in_words(learned.eot.rotation_deg)} degrees, patch area {100 * learned.area:.1f} % of the picture; "
         f"colours measured on {learned.colours}"
     )
     scenes = str(learned.backgrounds.resolve()) if learned.backgrounds else None
@@ -50,7 +50,7 @@ def config_from_session(
 
 
 def with_patch_area(config: TrainConfig, given: Collection[str], patch_area: float) -> TrainConfig:
-    """Make the patch ``patch_area`` of the image large, on a drawn sign too, where no size is given."""
+    """Set the patch's share of the image, or the sign's on a drawn sign, unless the user set a size."""
     if config.object.drawn_sign is None:
         return config if "area" in given else config.changed(area=patch_area)
     if "sign_area" in given:

@@ -1,4 +1,4 @@
-"""The virtual rig with its sheet, printed where there is none yet."""
+"""Set up the virtual rig, and print a sheet for it if there is none."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,13 +19,13 @@ def print_for_rig(
     print_run: PrintRun,
     say: Callable[[str], None],
 ) -> Path:
-    """Print the run's patch with all controls into the session's folder.
+    """Print the run's patch with all controls into the session's folder; return the PDF.
 
     Raises:
-        InputError: no patch, or one that does not fit its sign.
+        InputError: if there is no patch, or it does not fit its sign.
     """
     if patch is None:
-        raise InputError("the virtual rig needs a patch to show; train one with `physpatch train --eot`, or name a run")
+        raise InputError("the virtual rig needs a patch; train one with `physpatch train --eot`, or pass a run")
     settings, sheet = config or TrainConfig(), session / "sheet.pdf"
     size = PATCH_SIZE if settings.object.drawn_sign is None else SIGN_SIZE
     beside = settings.object.drawn_sign is not None and not all(0 <= share <= 1 for share in settings.object.at)
@@ -36,5 +36,5 @@ def print_for_rig(
 
 
 def virtual_rig(sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, clips: int = 12) -> VirtualRig:
-    """Put a PDF's sheets before photographs, ``clips`` times at most and each photograph once."""
+    """Build a rig that shows a PDF's sheets in front of photographs, each used once, in at most ``clips`` clips."""
     return VirtualRig(sheet, photographs, seed=seed, clips=min(clips, len(photographs)))

@@ -42,7 +42,7 @@ def test_the_person_sees_what_was_kept_and_what_to_do(rig: VirtualRig, board_fra
 
     blank = Frame(np.full((720, 960, 3), 90, np.uint8), 9.0, 99)
     collector = collect_views([blank, *board_frames], BoardFinder(rig.layouts[0]), live=True, on_look=on_look)
-    assert len(looks) == 4 and "no board is seen" in looks[0][1]  # ended by the person
+    assert len(looks) == 4 and "no board is visible" in looks[0][1]  # ended by the person
     assert collector.refused and len(collector.views) == looks[-1][0] > 0
     assert any("hold the board" in said for _, said in looks)
 

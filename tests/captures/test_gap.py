@@ -18,7 +18,7 @@ from calibration.colour.colour_map import delta_e00, linear_to_srgb, srgb_to_lin
 from calibration.colour.sheet_colour import observe
 from calibration.common.errors import InputError
 from captures.gap.decomposition import _background, measure_gap
-from captures.gap.replay import STEPS, View, replay
+from captures.gap.replay import STEPS, ReplayView, replay
 from captures.gap.replay import example as draw_example
 from captures.gap.session_colours import session_lights
 from captures.gap.session_eot import PARTS, learn_from
@@ -128,8 +128,8 @@ def test_what_could_not_be_measured_is_said(film, gap_of, victim, monkeypatch) -
     whole = gap_of("nothing")
     assert whole.left_out == 0 < gap.left_out == whole.total.n - gap.total.n
     said = [block.text for block in _way([gap], []) if isinstance(block, Text)]
-    assert any(f"not about {gap.left_out} of the session's clips" in text for text in said)
-    assert not any("not about" in block.text for block in _way([whole], []) if isinstance(block, Text))
+    assert any(f"This excludes {gap.left_out} of the session's clips" in text for text in said)
+    assert not any("This excludes" in block.text for block in _way([whole], []) if isinstance(block, Text))
 
 
 def test_the_benchmark_counts_right_answers_and_false_alarms(gap_of) -> None:
@@ -195,7 +195,7 @@ def test_small_cells_are_read_without_bias(victim, tmp_path: Path, monkeypatch) 
 def test_colours_that_no_print_and_camera_make_are_not_taken_for_theirs(film, victim) -> None:
     """A shaken sheet's cells are not where they seem to be: the map that was fitted to them took the patch's effect away."""
     profile, told = session_lights(film("rolling shutter"), victim.name)
-    assert not profile.lights and told.startswith("nowhere: what is seen of the sheets")
+    assert not profile.lights and told.startswith("no sheet: no colour map explains")
     for cause in ("colour", "pose", "nothing"):
         assert session_lights(film(cause), victim.name)[0].lights[0].explained > 0.97
 
@@ -203,7 +203,7 @@ def test_colours_that_no_print_and_camera_make_are_not_taken_for_theirs(film, vi
 def test_the_same_seed_gives_the_same_replay(film, victim) -> None:
     session = film("colour")
     _, frames = _background(session, victim.name)
-    views = [View.of(shown, shot, None, victim) for shown, shot in frames[:2]]
+    views = [ReplayView.of(shown, shot, None, victim) for shown, shot in frames[:2]]
     cells = cells_from_patch(Patch.load(HORN))
     once, again, other = (
         replay(victim, cells, views, 0.15, MILD.eot, lambda inputs, _: victim.scores(inputs), draws=2, seed=seed)
@@ -216,7 +216,7 @@ def test_the_same_seed_gives_the_same_replay(film, victim) -> None:
 
 def test_what_cannot_be_replayed_says_why(film, victim) -> None:
     nothing_kept = film("colour", keep="none")
-    with pytest.raises(InputError, match="no frame in which a sheet can be measured was kept"):
+    with pytest.raises(InputError, match="no kept frame shows a sheet that can be measured"):
         measure_gap(nothing_kept, victim, Patch.load(HORN), MILD)
     session = film("colour")
     unlabelled = replace(session, rows=[replace(row, target_score=None, label=None) for row in session.rows])
@@ -288,7 +288,7 @@ def test_a_profile_measured_apart_is_taken_instead(film, gap_of, victim) -> None
     profile, _ = session_lights(session, victim.name)
     gap = measure_gap(session, victim, Patch.load(HORN), MILD, profile=profile, draws=1)
     (told,), (measured,) = ([s.rate.rate for s in one.steps if s.name == "coloured"] for one in (gap, gap_of("colour")))
-    assert gap.colours == "the rig's profile" and told == pytest.approx(measured, abs=0.1)
+    assert gap.colours == "the rig profile" and told == pytest.approx(measured, abs=0.1)
     eot = eot_for_rig(MILD.eot, profile)
     sent = np.array([[0.9, 0.1, 0.1], [0.2, 0.6, 0.3]])
     assert (delta_e00(eot.prints[0].apply(sent), sent) > 3).any()
@@ -314,7 +314,7 @@ def test_a_harmless_sheet_on_a_sign_has_nothing_to_lose(victim, tmp_path: Path) 
     # What is drawn lies where the print does, and nowhere else: the sign's other parts stay as the camera saw them.
     shown = next(session.shown("signs", "grey"))
     assert shown.row.object_xyxy is not None
-    view = View.of(shown, _background(session, "signs")[1][0][1], None, signs)
+    view = ReplayView.of(shown, _background(session, "signs")[1][0][1], None, signs)
     steps = draw_example(signs, torch.zeros(3, 10, 10), view, None, EotConfig.none())
     size = signs.preprocessing.size
     before = cv2.resize(view.picture, (size, size), interpolation=cv2.INTER_AREA).astype(float)

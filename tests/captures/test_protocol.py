@@ -45,17 +45,17 @@ def test_every_combination_comes_once_a_repeat_in_an_order_drawn_by_seed(protoco
     ("change", "words"),
     [
         ('conditions = ["patch", "gray"]', "unknown condition 'gray'; did you mean 'grey'"),
-        ("distances_m = []", "distances_m = \\[\\]; expected different metres"),
-        ("distances_m = [-1]", "expected different metres between 0.05 and 100"),
-        ("distances_m = 1.0", "expected different metres"),
-        ("yaws_deg = [0, 0]", "expected different degrees"),
-        ("yaws_deg = [true]", "expected different degrees"),
+        ("distances_m = []", "distances_m = \\[\\]; expected a list of different distances"),
+        ("distances_m = [-1]", "expected a list of different distances between 0.05 and 100"),
+        ("distances_m = 1.0", "expected a list of different distances"),
+        ("yaws_deg = [0, 0]", "expected a list of different angles"),
+        ("yaws_deg = [true]", "expected a list of different angles"),
         ("repeats = 1.5", "repeats = 1.5; expected a whole number"),
-        ("repeats = 100", "2400 steps are more than anybody holds; at most 2000"),
+        ("repeats = 100", "2400 steps are too many; expected at most 2000"),
         ("seconds = 0", "seconds = 0; expected"),
-        ("lights = [1]", "lights = \\[1\\]; expected different names"),
+        ("lights = [1]", "lights = \\[1\\]; expected a list of different names"),
         ("light = 3", "unknown entry of .*'light'; did you mean 'lights'"),
-        ("conditions = [", "is no TOML that can be read"),
+        ("conditions = [", "is not readable TOML"),
     ],
 )
 def test_plans_are_read_strictly(change: str, words: str, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_plans_are_read_strictly(change: str, words: str, tmp_path: Path) -> Non
 
 
 def test_a_plan_that_is_not_there_or_not_whole(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no plan .*plan\.toml; docs/howto/film\.md shows one"):
+    with pytest.raises(InputError, match=r"no plan .*plan\.toml; docs/howto/film\.md has an example"):
         Protocol.load(tmp_path / "plan.toml")
     (tmp_path / "plan.toml").write_text('conditions = ["patch"]')
     with pytest.raises(InputError, match="lacks distances_m, yaws_deg"):
@@ -90,9 +90,9 @@ def test_the_director_leads_corrects_and_moves_on() -> None:
     assert director.hint(second, pose(1, 0)) == f"this is the {second} sheet; show the {first} sheet"
     assert director.hint(first, pose(1.5, 0)) == "0.50 m closer"
     assert director.hint(first, pose(0.7, 0)) == "0.30 m farther away"
-    assert director.hint(first, pose(1, 25)) == "turn its left edge 25 deg nearer"
-    assert director.hint(first, pose(1, -25)) == "turn its right edge 25 deg nearer"
-    assert "cannot be told" in director.hint(first, pose(1, None, tilt_deg=20))
+    assert director.hint(first, pose(1, 25)) == "turn the left edge 25 deg nearer"
+    assert director.hint(first, pose(1, -25)) == "turn the right edge 25 deg nearer"
+    assert "is not clear" in director.hint(first, pose(1, None, tilt_deg=20))
     assert director.hint(first, pose(1, None, tilt_deg=6)) == ""
     assert director.look(first, pose(1, 0), 10.0) == 1
     assert director.look(second, pose(1, 0), 10.1) is None

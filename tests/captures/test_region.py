@@ -53,7 +53,7 @@ def test_other_words_are_refused(text: str) -> None:
 
 
 def test_a_square_outside_of_the_frame_is_refused() -> None:
-    with pytest.raises(InputError, match="region 900,0,100 lies outside of frames of 640x480"):
+    with pytest.raises(InputError, match="region 900,0,100 is outside the frame of 640x480"):
         RegionRule.parse("900,0,100").check(SHAPE)
     RegionRule.parse("600,400,100").check(SHAPE)
 

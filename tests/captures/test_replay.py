@@ -6,7 +6,7 @@ import torch
 
 from calibration.colour.colour_chart import ChartShot
 from calibration.colour.colour_map import srgb_to_linear
-from captures.gap.replay import STEPS, View, example
+from captures.gap.replay import STEPS, ReplayView, example
 from physpatch import EotConfig
 
 
@@ -14,7 +14,7 @@ from physpatch import EotConfig
 def test_the_coloured_step_shows_the_measured_white_in_all_three_channels(white, tiny_victim) -> None:
     shot = ChartShot(np.ones((2, 2, 3)), np.array(white), (0.5, 0.7), 0.0, 0.0, 0.3, 8.0, (64, 64))
     corners = np.array([[16, 16], [48, 16], [48, 48], [16, 48]], dtype=np.float32)
-    view = View(np.full((64, 64, 3), 40, dtype=np.uint8), corners, 1.0, shot, None)
+    view = ReplayView(np.full((64, 64, 3), 40, dtype=np.uint8), corners, 1.0, shot, None)
     steps = example(tiny_victim, torch.ones(3, 4, 4), view, 0.25, EotConfig.none())
     shown = dict(zip(STEPS, steps, strict=True))
     for step in ("coloured", "blurred"):

@@ -158,7 +158,7 @@ def test_what_people_wrote_is_text_and_not_markup(tmp_path: Path, page: Page) ->
     session = made_up(tmp_path / "s", 4)
     page.goto(write_report(session, pdf=tmp_path / "s.pdf").as_uri())
     assert page.locator("script").count() == 0 and "<b>red</b>" in page.inner_text("body")
-    page.locator("summary", has_text="What happened besides").click()
+    page.locator("summary", has_text="Events").click()
     assert "<script>alert(1)</script>" in page.inner_text("details[open] pre")
 
 
@@ -182,7 +182,7 @@ def test_the_pdf_says_the_same_on_pages_that_are_not_empty(session: Path, tmp_pa
             assert edge.min() > 200  # nothing runs off the paper
     for said in (
         "Does the patch still work?",
-        "How sure",
+        "Uncertainty",
         "From digital to physical",
         "SHA-256",
         "virtual rig, a simulation",
@@ -215,7 +215,7 @@ def test_sessions_are_compared_with_their_difference(tmp_path: Path, page: Page)
     page.goto(write_comparison([one, other], tmp_path / "c.html", pdf=tmp_path / "c.pdf").as_uri())
     words = page.inner_text("body").replace("\N{NO-BREAK SPACE}", " ")
     assert re.search(
-        r"after less before\s+m\s+the target class came first\s+\+80\.0 points \[\+\d+\.\d, \+\d+\.\d\], n = 20\s+yes",
+        r"after minus before\s+m\s+the target class came first\s+\+80\.0 points \[\+\d+\.\d, \+\d+\.\d\], n = 20\s+yes",
         words,
     )
     assert re.search(r"patch\s+10\.0 % .*\s+90\.0 % ", words)
@@ -224,7 +224,7 @@ def test_sessions_are_compared_with_their_difference(tmp_path: Path, page: Page)
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     one = made_up(tmp_path / "one", 2)
-    with pytest.raises(InputError, match="two runs or sessions at least"):
+    with pytest.raises(InputError, match="at least two runs or sessions"):
         write_comparison([one], tmp_path / "c.html")
     with pytest.raises(InputError, match="the same folder was given twice"):
         write_comparison([one, one], tmp_path / "c.html")
@@ -242,15 +242,15 @@ def test_a_session_without_its_run_is_reported_and_says_why_it_was_not_replayed(
     said: list[str] = []
     text = write_report(session, replay=ReplayOptions(), say=said.append).read_text()
     assert said == [
-        "not replayed: the run that trained the patch is not where it was, so what training saw is not known"
+        "not replayed: the run that trained the patch was moved or deleted, so its training settings are unknown"
     ]
-    assert "the run that trained the patch is not where it was" in text
+    assert "the run that trained the patch was moved or deleted" in text
 
 
 def test_an_untargeted_session_of_unknown_things_says_that_nothing_can_be_said(tmp_path: Path) -> None:
     with SessionStore(tmp_path / "session.db") as store:
         store.add([replace(frame_row(1, "none", 0, "red thing", None), success=None, target_score=None)])
-    assert "No patch effect can be stated from this session" in write_report(tmp_path).read_text()
+    assert "No patch effect can be measured in this session" in write_report(tmp_path).read_text()
 
 
 def test_parquet_holds_the_rows_with_their_types(session: Path) -> None:

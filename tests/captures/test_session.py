@@ -190,7 +190,7 @@ def test_what_was_captured_is_kept_however_it_ends(
 def test_a_nearly_full_disk_ends_the_session_in_words(rig, plan, tmp_path: Path, monkeypatch) -> None:
     free = iter([10**9, 10**9, 10**6])
     monkeypatch.setattr("captures.session.recorder.shutil.disk_usage", lambda _: SimpleNamespace(free=next(free)))
-    with pytest.raises(PhyspatchError, match=r"only 1 MB left on the disk of .*; what was captured is kept"):
+    with pytest.raises(PhyspatchError, match=r"only 1 MB left on the disk of .*; earlier frames are kept"):
         run_session(rig, plan, tmp_path / "session")
     assert len(read_rows(tmp_path / "session")) == 3
     assert len(video_times(tmp_path / "session")) == 2
@@ -218,7 +218,7 @@ def test_a_live_video_keeps_time(plan: SessionConfig, tmp_path: Path) -> None:
 
 def test_sessions_are_not_overwritten(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:
     run_session(rig, replace(plan, max_frames=1), tmp_path / "session")
-    with pytest.raises(InputError, match="holds a session already"):
+    with pytest.raises(InputError, match="already contains a session"):
         run_session(rig, plan, tmp_path / "session")
 
 
@@ -375,7 +375,7 @@ def test_a_full_disk_is_said_and_the_rows_before_are_kept(tmp_path: Path) -> Non
     with SessionStore(tmp_path / "session.db") as store:
         store.add([frame_row(0, "patch", 0, "red thing")])
         store._connection.execute("PRAGMA max_page_count=4")  # SQLite's own way to meet a full disk
-        with pytest.raises(PhyspatchError, match=r"cannot be written any further .*full.*; the frames before are kept"):
+        with pytest.raises(PhyspatchError, match=r"can no longer be written .*full.*; earlier frames are kept"):
             for i in range(1, 500):
                 store.add([frame_row(i, "patch", 0, "red thing " * 50)])
     kept = read_rows(tmp_path)
@@ -388,6 +388,6 @@ def test_a_region_outside_of_the_frame_is_refused_and_the_session_goes_on(plan: 
     rows = read_rows(run_session(Pictures(pictures), plan, tmp_path / "session", viewers=[asking]))
     assert len(rows) == 12 and {row.region for row in rows} == {"[8, 0, 48, 48]"}
     (event,) = read_events(tmp_path / "session")
-    assert (event.kind, event.words) == ("refused", "region 900,0,100 lies outside of frames of 64x48")
-    with pytest.raises(InputError, match="lies outside of frames"):
+    assert (event.kind, event.words) == ("refused", "region 900,0,100 is outside the frame of 64x48")
+    with pytest.raises(InputError, match="is outside the frame"):
         run_session(Pictures(pictures), replace(plan, region=RegionRule.parse("900,0,100")), tmp_path / "other")

@@ -47,7 +47,7 @@ def test_a_driver_does_what_it_can_and_the_rest_is_told() -> None:
     driver = Driver()
     wanted = ["resolution=1280x720", "format=mjpg", "exposure=lock", "white-balance=5000", "focus=lock", "fps=60"]
     refused = CameraSettings.parse(wanted).apply(driver)  # type: ignore[arg-type]
-    assert refused == ["fps 60 refused: it has 30", "focus lock refused by the driver"]
+    assert refused == ["fps 60 refused: the camera uses 30", "focus lock refused by the driver"]
     assert driver.values[cv2.CAP_PROP_FRAME_WIDTH] == 1280 and driver.values[cv2.CAP_PROP_FRAME_HEIGHT] == 720
     assert driver.values[cv2.CAP_PROP_EXPOSURE] == 157 and driver.values[cv2.CAP_PROP_AUTO_EXPOSURE] == 1
     assert driver.values[cv2.CAP_PROP_WB_TEMPERATURE] == 5000 and driver.values[cv2.CAP_PROP_AUTO_WB] == 0
@@ -56,7 +56,7 @@ def test_a_driver_does_what_it_can_and_the_rest_is_told() -> None:
 
 def test_a_resolution_that_the_camera_does_not_have() -> None:
     refused = CameraSettings.parse(["resolution=9999x7777"]).apply(Driver())  # type: ignore[arg-type]
-    assert refused == ["resolution 9999x7777 refused: it sends 640x480"]
+    assert refused == ["resolution 9999x7777 refused: the camera sends 640x480"]
 
 
 def test_backends_number_their_exposure_modes_otherwise() -> None:
@@ -68,7 +68,7 @@ def test_backends_number_their_exposure_modes_otherwise() -> None:
 @pytest.mark.parametrize(
     ("pair", "words"),
     [
-        ("exposure", "is no NAME=VALUE"),
+        ("exposure", "expected NAME=VALUE"),
         ("zoom=3", "unknown camera setting 'zoom'"),
         ("exposur=lock", "did you mean 'exposure'"),
         ("resolution=big", "expected WIDTHxHEIGHT"),
@@ -85,13 +85,13 @@ def test_cameras_are_found_by_their_names(monkeypatch: pytest.MonkeyPatch, tmp_p
     names = {0: "Integrated Webcam", 1: "Integrated Webcam", 2: "Logitech BRIO", 4: "Logitech C920"}
     monkeypatch.setattr(cameras, "camera_names", lambda: names)
     assert find_camera("brio") == 2 and find_camera("webcam") == 0 and find_camera("kinect") is None
-    with pytest.raises(InputError, match="'logitech' fits several cameras: Logitech BRIO, Logitech C920"):
+    with pytest.raises(InputError, match="'logitech' matches several cameras: Logitech BRIO, Logitech C920"):
         find_camera("logitech")
     opened = []
     monkeypatch.setattr(CameraSource, "camera", lambda index, settings: opened.append((index, settings.asked)))
     open_source("C920", CameraSettings.parse(["fps=30"]))
     assert opened == [(4, {"fps": "30"})]
-    with pytest.raises(InputError, match="is no camera, so there is no fps to set"):
+    with pytest.raises(InputError, match="is not a camera, so fps cannot be set"):
         open_source(str(tmp_path), CameraSettings.parse(["fps=30"]))
 
 

@@ -82,9 +82,9 @@ def test_a_video_is_read_in_full(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("notes.txt", b"hello", "neither a video"),
+        ("notes.txt", b"hello", "is not a video"),
         ("broken.mp4", b"not a video", "cannot be decoded as a video"),
-        ("missing.mp4", None, "no source .*expected a camera's index"),
+        ("missing.mp4", None, "no source .*expected the index"),
     ],
 )
 def test_unusable_files_are_refused(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
@@ -95,16 +95,16 @@ def test_unusable_files_are_refused(tmp_path: Path, name: str, content: bytes | 
 
 
 def test_empty_and_broken_stills(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no pictures"):
+    with pytest.raises(InputError, match="contains no pictures"):
         open_source(str(tmp_path))
     (tmp_path / "a.jpg").write_bytes(b"no")
-    with pytest.raises(InputError, match=r"broken picture .*a\.jpg"):
+    with pytest.raises(InputError, match=r"a\.jpg is not a readable picture"):
         list(open_source(str(tmp_path)))
 
 
 def test_a_missing_camera_is_said_within_five_seconds(capfd) -> None:
     started = time.monotonic()
-    with pytest.raises(UnavailableError, match="camera 97 does not open; is it connected and free"):
+    with pytest.raises(UnavailableError, match="camera 97 does not open; check that it is connected"):
         open_source("97")
     assert time.monotonic() - started < 5
     assert capfd.readouterr().err == ""  # OpenCV's own warnings are kept off the terminal
@@ -230,7 +230,7 @@ def test_a_lost_camera_is_opened_again_and_the_gap_is_told(monkeypatch) -> None:
     assert opened >= 4
     events = source.take_events()
     assert [event.kind for event in events[:4]] == ["lost", "back", "lost", "back"]
-    assert events[0].words == "camera 0 sends nothing any more; trying again"
+    assert events[0].words == "camera 0 no longer sends frames; trying again"
     assert 0.1 < events[1].time_s - events[0].time_s < 1  # it was tried twice
     assert [f.time_s for f in frames] == sorted(f.time_s for f in frames)
     assert [f.number for f in frames] == sorted({f.number for f in frames})
@@ -244,7 +244,7 @@ def test_a_stalled_camera_is_given_up_after_a_while(monkeypatch) -> None:
         return captures.pop() if captures else FakeCapture(opened=False)
 
     stalled = captures[0]
-    words = r"camera 0 does not open and did not come back within 0\.5 s; what came before is kept"
+    words = r"camera 0 does not open and did not recover within 0\.5 s; earlier frames are kept"
     with pytest.raises(UnavailableError, match=words), CameraSource(plug_in, "camera 0", 0.5) as source:
         list(source)
     assert [event.kind for event in source.take_events()] == ["lost"]

@@ -1,6 +1,7 @@
-"""The chapters of a session's report.
+"""The sections of a session's report.
 
-A section is one module here with a ``ReportSection``, or a class behind an entry point ``captures.report_sections``.
+A section is a ``ReportSection`` in a module of this package or behind an entry point of the group
+``captures.report_sections``.
 """
 
 from calibration.common.registry import Registry

@@ -1,4 +1,4 @@
-"""What every section of a session's report offers."""
+"""The base class of a report's sections."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -13,13 +13,13 @@ from captures.results.recorded_session import RecordedSession
 
 @dataclass(frozen=True)
 class Material:
-    """What a section is written from.
+    """The input of a section.
 
     Attributes:
-        session: as it was recorded.
-        gaps: what the replay found, of each model and measure that it could replay.
-        troubles: why it could not, in words.
-        path: of the report itself.
+        session: the recorded session.
+        gaps: results of the replay, one per replayed model.
+        troubles: reasons why other models were not replayed, in words.
+        path: of the report.
     """
 
     session: RecordedSession
@@ -29,14 +29,14 @@ class Material:
 
 
 class ReportSection(ABC):
-    """A chapter of a session's report.
+    """A section of a session's report.
 
     Attributes:
         name: of the section.
-        summary: one line: what it tells.
-        heading: over it.
-        rank: the lower, the earlier it stands; ours have 10 to 70.
-        level: of the heading; 2 continues the section before it.
+        summary: one line about its content.
+        heading: title of the section.
+        rank: sections with a lower rank come first; built-in sections have 10 to 70.
+        level: of the heading; 2 continues the previous chapter.
     """
 
     name: ClassVar[str]
@@ -47,4 +47,4 @@ class ReportSection(ABC):
 
     @abstractmethod
     def blocks(self, material: Material) -> Iterator[Block]:
-        """Write the section; one without blocks is left out, heading and all."""
+        """Yield the blocks of the section; a section without blocks is omitted with its heading."""

@@ -1,4 +1,4 @@
-"""How sure the rates are."""
+"""The uncertainty of the rates."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -10,11 +10,11 @@ from captures.results.aggregation import MARGIN, Tally
 
 
 class Certainty(ReportSection):
-    """How alike frames are, and what was not counted."""
+    """The correlation of frames, and the frames that are not counted."""
 
     name: ClassVar[str] = "certainty"
-    summary: ClassVar[str] = "how alike frames are, and what was not counted"
-    heading: ClassVar[str] = "How sure"
+    summary: ClassVar[str] = "the correlation of frames, and the frames that are not counted"
+    heading: ClassVar[str] = "Uncertainty"
     rank: ClassVar[int] = 20
 
     def blocks(self, material: Material) -> Iterator[Block]:
@@ -41,15 +41,14 @@ def _certainty(tally: Tally) -> Iterator[Block]:
                 ]
             )
     yield Text(
-        f"Frames of one {unit} are alike, so the {unit} is the unit of every interval. The intra-class "
-        f"correlation (ICC) says "
-        "how alike they are, the effective n how many independent frames would tell as much."
+        f"Frames of one {unit} are similar, so intervals treat the {unit} as the unit. The intra-class correlation (ICC) "
+        "measures this similarity; the effective n is the number of independent frames with the same information."
     )
     if rows:
         yield Table(
             [
                 "model",
-                "what happened",
+                "outcome",
                 "ICC",
                 "effective n",
                 "by Student's t",
@@ -57,14 +56,16 @@ def _certainty(tally: Tally) -> Iterator[Block]:
                 f"needed for ± {100 * MARGIN:.0f} points",
             ],
             rows,
-            caption=f"For the patch. The last column: {UNITS[tally.unit_kind]} such as these, at the rate that was found. "
-            f"The rates above have Wilson's interval at n over the correlation, which covers best "
-            f"(docs/results.md).",
+            caption=f"For the patch. The last column gives the required number of similar {UNITS[tally.unit_kind]} at the "
+            f"observed rate. The rates above have Wilson's interval with n corrected for the correlation, which has the best "
+            f"coverage (docs/results.md).",
         )
-    excluded = [[model, why, str(frames)] for model in tally.models for why, frames in tally.exclusions(model).items()]
+    excluded = [
+        [model, reason, str(frames)] for model in tally.models for reason, frames in tally.exclusions(model).items()
+    ]
     if excluded:
         yield Heading("Not counted", 2)
-        yield Table(["model", "why", "frames with the patch"], excluded)
+        yield Table(["model", "reason", "frames with the patch"], excluded)
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

@@ -1,4 +1,4 @@
-"""What the camera saw."""
+"""The rates on camera."""
 
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
@@ -14,10 +14,10 @@ from physpatch.stats.intervals import Rate, percent
 
 
 class Effect(ReportSection):
-    """Rates by sheet, and the patch less each control."""
+    """Rates by sheet, and the difference between the patch and each control."""
 
     name: ClassVar[str] = "effect"
-    summary: ClassVar[str] = "rates by sheet, and the patch less each control"
+    summary: ClassVar[str] = "rates by sheet, and the difference between the patch and each control"
     heading: ClassVar[str] = "What the camera saw"
     rank: ClassVar[int] = 10
 
@@ -38,7 +38,7 @@ def _effect(session: RecordedSession) -> Iterator[Block]:
     if plotted:
         yield Picture(
             effect_plot(plotted),
-            "Rates by sheet, with 95 % intervals: the patch stands beside harmless sheets at the same poses",
+            "Rates by sheet, with 95 % intervals: the patch and harmless sheets at the same poses",
         )
     measured = [m for m in MEASURES if any(s.rate(m).rate is not None for s in summaries)]
     yield Table(
@@ -50,7 +50,7 @@ def _effect(session: RecordedSession) -> Iterator[Block]:
             *(SHORT[m] for m in measured),
             "mean target score",
             "heat in patch",
-            "px a cell",
+            "px per cell",
             "sheet found",
         ],
         [
@@ -68,14 +68,14 @@ def _effect(session: RecordedSession) -> Iterator[Block]:
             for s in summaries
         ],
         frozenset(i for i, s in enumerate(summaries) if s.condition == "patch"),
-        f"Rates are means over {UNITS[tally.unit_kind]}, of which n are counted: {_condition_words(tally)} "
+        f"Rates are means over {UNITS[tally.unit_kind]}; n is the number counted: {_condition_words(tally)} "
         f"Intervals are 95 %. {_design_words(tally)}",
     )
     comparisons = tally.comparisons()
     if comparisons:
-        yield Heading("The patch less each control", 2)
+        yield Heading("Patch minus control", 2)
         yield Table(
-            ["model", "what happened", "control", "difference, points", "McNemar's p"],
+            ["model", "outcome", "control", "difference, points", "McNemar's p"],
             [
                 [
                     c.model,
@@ -86,29 +86,29 @@ def _effect(session: RecordedSession) -> Iterator[Block]:
                 ]
                 for c in comparisons
             ],
-            caption=f"Paired by the {tally.unit_kind}: what a harmless sheet of the same size does at the same "
-            f"poses is taken off.",
+            caption=f"Paired by {tally.unit_kind}: the effect of a harmless sheet of the same size at the same poses is "
+            f"subtracted.",
         )
 
 
 def _condition_words(tally: Tally) -> str:
-    known = [model for model in tally.models if tally.recognised(model) is not None]
-    if not known:
-        return "all of them, for no control tells where the model would have been right."
+    conditional = [model for model in tally.models if tally.recognised(model) is not None]
+    if not conditional:
+        return "all of them, because without a control it is unknown where the model would have been right."
     return (
-        f"those in which the model recognises what is shown with the {CONTROL} control, each weighed by how often it does, "
-        "because a patch cannot fool what was wrong before."
+        f"those in which the model is right with the {CONTROL} control, weighted by how often it is right, because a patch "
+        "cannot fool a model that is already wrong."
     )
 
 
 def _design_words(tally: Tally) -> str:
-    """What the intervals reach over, and what they do not."""
+    """The scope of the intervals."""
     design = tally.design()
     fixed = " and ".join(filter(None, [", ".join(design.fixed[:-1]), design.fixed[-1]]))
-    words = f"They hold for this {fixed}: a session tells nothing of others."
+    words = f"They are valid for this {fixed} only, because the session did not vary these."
     if tally.unit_kind == "pose cell":
         words += (
             f" Sheets were held up in {design.takes} takes over {design.poses} poses. The poses of one take share its hand and "
-            "its light, so the take is what intervals are over; of a single take none is claimed."
+            "its light, so intervals are over takes; a single take gives no interval."
         )
     return words

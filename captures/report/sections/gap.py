@@ -1,4 +1,4 @@
-"""From the digital patch to the physical one."""
+"""The losses between the digital and the physical patch."""
 
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
@@ -12,10 +12,10 @@ from captures.report.wording import CELLS, SHORT, UNITS, rate_words
 
 
 class DigitalToPhysical(ReportSection):
-    """What is lost between digital patch and camera, step by step."""
+    """The losses between the digital patch and the camera, step by step."""
 
     name: ClassVar[str] = "gap"
-    summary: ClassVar[str] = "what is lost between digital patch and camera, step by step"
+    summary: ClassVar[str] = "the losses between the digital patch and the camera, step by step"
     heading: ClassVar[str] = "From digital to physical"
     rank: ClassVar[int] = 40
 
@@ -33,37 +33,34 @@ def _way(gaps: Sequence[Gap], troubles: Sequence[str]) -> Iterator[Block]:
         yield Text(gap.sentence, "lead")
         if gap.left_out:
             yield Text(
-                f"This is not about {gap.left_out} of the session's {CELLS.get(gap.unit, gap.unit)} with the patch: no frame "
-                f"that was kept shows the {gap.background} sheet there large, sharp and plain enough to be measured."
+                f"This excludes {gap.left_out} of the session's {CELLS.get(gap.unit, gap.unit)} with the patch: no kept frame "
+                f"shows the {gap.background} sheet there large, sharp and clear enough to measure."
             )
         yield Picture(
             gap_plot(gap),
-            "The rate at each step; between the steps what changes, in points. The largest loss that can be told "
-            "from chance is drawn thick.",
+            "The rate at each step, and the change between steps in points. The largest significant loss is drawn thick.",
         )
         rows = [[step.shown, rate_words(step.rate), "–" if step.loss is None else str(step.loss)] for step in gap.steps]
         named = {i for i, step in enumerate(gap.steps) if step.name in (gap.cause, gap.second)}
         if gap.digital is not None:
-            rows.insert(0, ["on held-out photographs, at training's end", rate_words(gap.digital), "–"])
+            rows.insert(0, ["on held-out photographs, after training", rate_words(gap.digital), "–"])
         yield Table(
-            ["step", MEASURES[gap.measure], "lost since the step before"],
+            ["step", MEASURES[gap.measure], "loss since the previous step"],
             rows,
             frozenset(i + (gap.digital is not None) for i in named),
-            f"In {gap.views} frames with the {gap.background} sheet the digital patch is drawn in its place, "
-            f"{gap.draws} times each with "
-            f"what is not yet measured drawn as in training. n counts {UNITS.get(gap.unit, gap.unit)}; losses "
-            f"are paired by them. Colours from {gap.colours}.",
+            f"In {gap.views} frames with the {gap.background} sheet, the digital patch is drawn in place of the sheet, "
+            f"{gap.draws} times each. Properties that are not yet measured at a step are sampled as in training. n counts "
+            f"{UNITS.get(gap.unit, gap.unit)}, by which losses are paired. Colours are from {gap.colours}.",
         )
         if gap.example:
             yield Picture(strip_plot(gap.example), "One frame at each step, as the network sees it")
         if gap.prediction is not None:
-            yield Picture(prediction_plot(gap.predicted, gap.captured, gap.unit), "How good the replay's prediction is")
+            yield Picture(prediction_plot(gap.predicted, gap.captured, gap.unit), "Accuracy of the replay's prediction")
             p = gap.prediction
-            slope = "not known, as all predictions are alike" if p.slope is None else f"{p.slope:.2f}"
+            slope = "unknown, because all predictions are equal" if p.slope is None else f"{p.slope:.2f}"
             between = f" ({p.slope_ci95[0]:.2f} to {p.slope_ci95[1]:.2f})" if p.slope_ci95 else ""
             yield Text(
-                f"Brier score of the prediction {p.brier:.3f}; of always predicting the mean {p.constant:.3f}; "
-                f"slope of the captured on "
-                f"the predicted rates {slope}{between}; n = {p.n}.",
+                f"Brier score of the prediction: {p.brier:.3f}; of always predicting the mean: {p.constant:.3f}. "
+                f"Slope of captured on predicted rates: {slope}{between}; n = {p.n}.",
                 "soft",
             )

@@ -1,4 +1,4 @@
-"""How it was measured."""
+"""The measurement method."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -10,10 +10,10 @@ from captures.storage import read_events
 
 
 class Method(ReportSection):
-    """Models, sheets, settings and what happened."""
+    """Models, sheets, settings and events."""
 
     name: ClassVar[str] = "method"
-    summary: ClassVar[str] = "models, sheets, settings and what happened"
+    summary: ClassVar[str] = "models, sheets, settings and events"
     heading: ClassVar[str] = "How it was measured"
     rank: ClassVar[int] = 60
 
@@ -51,4 +51,4 @@ def _method(session: RecordedSession) -> Iterator[Block]:
         )
     events = [event for event in read_events(session.folder) if event.kind not in ("step", "done")]
     if events:
-        yield Details("What happened besides", "\n".join(f"{e.time_s:9.2f} s  {e.kind:10} {e.words}" for e in events))
+        yield Details("Events", "\n".join(f"{e.time_s:9.2f} s  {e.kind:10} {e.words}" for e in events))

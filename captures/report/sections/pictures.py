@@ -1,4 +1,4 @@
-"""What was shown."""
+"""The sheet and frames of a session."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ class Pictures(ReportSection):
 
     name: ClassVar[str] = "pictures"
     summary: ClassVar[str] = "the sheet and key frames"
-    heading: ClassVar[str] = "What was shown"
+    heading: ClassVar[str] = "Sheet and frames"
     rank: ClassVar[int] = 50
 
     def blocks(self, material: Material) -> Iterator[Block]:
@@ -38,7 +38,7 @@ def _pictures(session: RecordedSession) -> Iterator[Block]:
 
 
 def _frames(session: Path) -> Iterator[Picture]:
-    """Key frames over the whole session, each kind of sheet equally often."""
+    """Key frames from the whole session, equally many of each kind of sheet."""
     by_condition: dict[str, list[Path]] = {}
     for file in sorted((session / "frames").glob("*.jpg")):
         by_condition.setdefault(file.stem.partition("-")[2], []).append(file)

@@ -1,4 +1,4 @@
-"""Where the patch worked."""
+"""Rates by pose, size and light."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -35,14 +35,14 @@ def _maps(tally: Tally) -> Iterator[Block]:
                 yield Picture(
                     pose_plot(grid, cells, title),
                     f"{title}, by distance and yaw: rate, interval, n {UNITS[tally.unit_kind]} and frames. "
-                    f"Hatched: not seen.",
+                    f"Hatched cells have no frames.",
                 )
             sizes = {
                 c: {_size(k): v for k, v in tally.by_size(model, measure, c).items()} for c in tally.conditions(model)
             }
             if any(sizes.values()):
                 yield Picture(
-                    bins_plot({c: v for c, v in sizes.items() if v}, "pixels a cell", title),
+                    bins_plot({c: v for c, v in sizes.items() if v}, "pixels per cell", title),
                     f"{title}, by the size of a cell in the frame",
                 )
             lights = {c: tally.by_light(model, measure, c) for c in tally.conditions(model)}
@@ -51,11 +51,11 @@ def _maps(tally: Tally) -> Iterator[Block]:
                     bins_plot({c: v for c, v in lights.items() if v}, "light", title), f"{title}, by the light"
                 )
     if not drawn:
-        yield Text("No pose of a counted patch sheet is known, so there is no map.")
+        yield Text("There is no map, because the pose of no counted patch sheet is known.")
 
 
 def _trimmed(tally: Tally, cells: dict[tuple[int, int], MapCell]):  # type: ignore[no-untyped-def]
-    """Of the grid that reaches everywhere the part that was seen."""
+    """The part of the default grid that has frames."""
 
     rows, columns = ([at[i] for at in cells] for i in (0, 1))
     grid = replace(

@@ -27,18 +27,18 @@ class RawData(ReportSection):
 
 
 def _files(folder: Path, report: Path) -> list[tuple[str, str]]:
-    """What lies in the session's folder, seen from the report."""
-    known = {
-        "frames.csv": "a row for each frame and model",
+    """Descriptions and relative paths of the files in the session's folder."""
+    descriptions = {
+        "frames.csv": "one row per frame and model",
         "frames.parquet": "the same for pandas and polars",
-        "session.db": "the same as SQLite, with what happened besides",
+        "session.db": "the same as SQLite, with the events",
         "session.json": "the session's record",
         "video.mp4": "the annotated video",
-        "raw": "frames as they came",
+        "raw": "the original frames",
     }
     start = report.resolve().parent
     return [
         (words, Path(os.path.relpath(folder.resolve() / name, start)).as_posix())
-        for name, words in known.items()
+        for name, words in descriptions.items()
         if (folder / name).exists()
     ]

@@ -8,7 +8,7 @@ const make = (tag, text = "", attributes = {}) => {
   return element;
 };
 let state = {};
-let shownCondition = null; // chosen by a person; null follows the plan
+let shownCondition = null; // chosen by the user; null follows the plan
 
 const view = watch({
   onState: (next) => { state = next; render(); },
@@ -18,10 +18,10 @@ const view = watch({
 
 function render() {
   showPill(by("state"), state);
-  const late = state.delay_ms === null || state.delay_ms === undefined ? "" : ` · ${state.delay_ms} ms late`;
+  const late = state.delay_ms === null || state.delay_ms === undefined ? "" : ` · ${state.delay_ms} ms delay`;
   const dropped = state.dropped ? ` · ${state.dropped} dropped` : "";
-  by("numbers").textContent = state.frames ? `${state.frames} frames · ${state.fps} a second${late}${dropped}` : "";
-  by("toggle").textContent = state.recording === false ? "Go on recording" : "Pause";
+  by("numbers").textContent = state.frames ? `${state.frames} frames · ${state.fps} per second${late}${dropped}` : "";
+  by("toggle").textContent = state.recording === false ? "Resume" : "Pause";
   by("region").textContent = { center: "the central square", frame: "the whole frame, squeezed" }[state.region]
     || (String(state.region).startsWith("sheet") ? `a square around the sheet (patch: ${percent(Number(String(state.region).split(":")[1]))})` : `the square ${state.region}`);
   if (state.trouble && by("picture").hidden) by("waiting").textContent = state.trouble;
@@ -34,7 +34,7 @@ function render() {
 
 function renderAnswer(frame) {
   if (!frame) return;
-  const pose = frame.distance_m === null ? "" : ` · ${frame.distance_m.toFixed(2)} m, yaw ${frame.yaw_deg === null ? "?" : frame.yaw_deg.toFixed(0)}° · ${frame.px_per_cell.toFixed(1)} px a cell`;
+  const pose = frame.distance_m === null ? "" : ` · ${frame.distance_m.toFixed(2)} m, yaw ${frame.yaw_deg === null ? "?" : frame.yaw_deg.toFixed(0)}° · ${frame.px_per_cell.toFixed(1)} px per cell`;
   const heat = frame.heat_in_patch === null ? "" : ` · ${percent(frame.heat_in_patch)} of the heat in the patch`;
   by("answer").textContent = frame.foreign ? `a sheet of another patch (${frame.foreign})` : `${frame.model} · sheet: ${frame.condition}${pose}${heat}`;
   const rows = frame.top5.map(([name, score]) => [name, score, name === state.target]);
@@ -48,19 +48,19 @@ function renderAnswer(frame) {
 
 function renderRates(rates) {
   if (!rates.length) return;
-  const what = state.target ? "target" : "wrong";
+  const measure = state.target ? "target" : "wrong";
   by("success").textContent = state.target ? `“${state.target}” came first` : "Wrong answers";
   const table = make("table");
-  for (const one of rates) {
-    const row = make("tr", "", { class: one.condition });
-    const rate = one[what];
+  for (const summary of rates) {
+    const row = make("tr", "", { class: summary.condition });
+    const rate = summary[measure];
     const bar = make("div", "", { class: "bar" });
     let words = "–";
     if (rate.rate !== null) {
       const middle = make("b");
       middle.style.left = `${100 * rate.rate}%`;
       words = `${percent(rate.rate)} (one take)`;
-      if (rate.ci95) { // one take tells nothing of others
+      if (rate.ci95) { // a single take gives no interval
         const [low, high] = rate.ci95;
         const range = make("i");
         range.style.left = `${100 * low}%`;
@@ -70,7 +70,7 @@ function renderRates(rates) {
       }
       bar.append(middle);
     }
-    const name = new Set(rates.map((r) => r.model)).size > 1 ? `${one.model}, ${one.condition}` : one.condition;
+    const name = new Set(rates.map((r) => r.model)).size > 1 ? `${summary.model}, ${summary.condition}` : summary.condition;
     const cell = make("td");
     cell.append(bar);
     row.append(make("td", name), cell, make("td", words, { class: "n" }), make("td", `${rate.n} clips`, { class: "n soft" }));
@@ -84,7 +84,7 @@ function renderPlan(plan) {
   if (!plan) return;
   by("count").textContent = `${plan.number} of ${plan.steps}, ${plan.done} done`;
   by("step").textContent = plan.step || "All steps are done.";
-  by("hint").textContent = plan.step ? state.hint || (state.frame ? "Good: hold it." : "") : "";
+  by("hint").textContent = plan.step ? state.hint || (state.frame ? "Good: hold still." : "") : "";
   by("hint").style.color = plan.step && !state.hint ? "var(--good)" : "";
   by("held").value = plan.step ? plan.held : 1;
   by("confirm").hidden = !plan.waits_for_light;
@@ -115,7 +115,7 @@ function renderMap(map, plan) {
       if (frames) {
         cell.textContent = judged ? percent(hits / judged) : `${frames}`;
         if (judged) cell.style.background = `color-mix(in srgb, var(--bad) ${Math.round(70 * hits / judged)}%, transparent)`;
-        cell.title = `${frames} frames; success in ${hits} of ${judged} where it can be said`;
+        cell.title = `${frames} frames; success in ${hits} of the ${judged} whose success is known`;
       }
       if (wanted) cell.append(make("small", `${wanted[0]} of ${wanted[1]}`));
       else if (frames) cell.append(make("small", `${frames} fr.`));
@@ -129,7 +129,7 @@ function renderMap(map, plan) {
 
 for (const button of document.querySelectorAll("[data-do]")) button.onclick = () => view.send(button.dataset.do, button.dataset.value || "");
 by("toggle").onclick = () => view.send(state.recording === false ? "resume" : "pause");
-by("stop").onclick = () => { if (confirm("End the session? What was recorded is kept.")) view.send("stop"); };
+by("stop").onclick = () => { if (confirm("End the session? Everything recorded so far is kept.")) view.send("stop"); };
 by("phone").onclick = async () => {
   const answer = await fetch("/phone-link");
   const place = by("link");
@@ -137,10 +137,10 @@ by("phone").onclick = async () => {
   if (!answer.ok) { place.textContent = await answer.text(); return; }
   const { url, picture } = await answer.json();
   const anchor = make("a", url, { href: url });
-  place.replaceChildren(make("p", "For one phone in this network, once:"), make("img", "", { src: picture, alt: "QR code of the link" }), anchor);
+  place.replaceChildren(make("p", "For one phone on this network, once:"), make("img", "", { src: picture, alt: "QR code of the link" }), anchor);
 };
 
-// A square dragged over the picture is what the classifier sees from then on.
+// A drag over the picture selects the square that the classifier sees.
 const screen = by("screen");
 let from = null;
 const at = (event) => {

@@ -1,6 +1,6 @@
 import { draw, percent, showPill, watch } from "./view.js";
 
-const WIDTH = 1280; // asked of the camera
+const WIDTH = 1280; // requested from the camera
 const QUALITY = 0.9;
 const by = (id) => document.getElementById(id);
 let state = {};
@@ -15,16 +15,16 @@ const view = watch({
 
 function render() {
   showPill(by("state"), state);
-  by("numbers").textContent = state.frames ? `${state.frames} frames · ${state.fps} a second` : "";
-  by("toggle").textContent = state.recording === false ? "Go on recording" : "Pause";
-  const rates = (state.rates || []).filter((one) => one.condition === "patch");
+  by("numbers").textContent = state.frames ? `${state.frames} frames · ${state.fps} per second` : "";
+  by("toggle").textContent = state.recording === false ? "Resume" : "Pause";
+  const rates = (state.rates || []).filter((summary) => summary.condition === "patch");
   const rate = rates.length && rates[0][state.target ? "target" : "wrong"];
   if (rate && rate.rate !== null) by("success").textContent = `patch: ${percent(rate.rate)} (${rate.ci95 ? `${percent(rate.ci95[0])} to ${percent(rate.ci95[1])}, ${rate.n} clips` : "one take"})`;
   const plan = state.plan;
   by("plan").hidden = !plan;
   if (plan) {
     by("step").textContent = plan.step ? `${plan.number}/${plan.steps}: ${plan.step}` : "All steps are done.";
-    by("hint").textContent = plan.step ? state.hint || "Good: hold it." : "";
+    by("hint").textContent = plan.step ? state.hint || "Good: hold still." : "";
     by("hint").style.color = plan.step && !state.hint ? "var(--good)" : "";
     by("held").value = plan.step ? plan.held : 1;
     by("confirm").hidden = !plan.waits_for_light;
@@ -47,11 +47,11 @@ async function film() {
     await video.play();
   } catch (error) {
     by("waiting").hidden = false;
-    by("waiting").textContent = `The camera cannot be used: ${error.message}. Allow it for this page and load it again.`;
+    by("waiting").textContent = `The camera cannot be used: ${error.message}. Allow this page to use it, then reload the page.`;
   }
 }
 
-// One frame is under way at a time: a slow network sends fewer, never older ones.
+// Only one frame is in transit at a time, so a slow network means fewer frames, not older ones.
 function send() {
   const socket = new WebSocket(`wss://${location.host}/ws/camera`);
   const video = by("video");

@@ -1,4 +1,4 @@
-// The session's newest state and picture. The server sends the next one when this browser has shown the last.
+// The newest state and picture of the session. The server sends the next ones when this browser has shown the last.
 
 export function watch({ onState, onPicture, onLost }) {
   let socket = null;
@@ -18,7 +18,7 @@ export function watch({ onState, onPicture, onLost }) {
       if (state.error) return;
       ended = Boolean(state.ended);
       onState(state);
-      if (!state.picture) ready(); // else when the picture that follows is shown
+      if (!state.picture) ready(); // otherwise after showing the picture that follows
     };
     socket.onclose = () => {
       onLost();
