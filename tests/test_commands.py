@@ -21,6 +21,7 @@ from physpatch.commands.options import DEFAULT
 from physpatch.commands.train import train
 from physpatch.commands.workflows import Workflows
 from physpatch.defences import DEFENCES
+from physpatch.records.config import SETTINGS
 from physpatch.techniques import TECHNIQUES
 
 ROOT = Path(__file__).parents[1]
@@ -139,18 +140,18 @@ def test_suggestions_begin_with_what_is_typed(tmp_path: Path) -> None:
 def test_options_take_their_defaults_from_the_config() -> None:
     """Those of training, as they are parsed: a grid and a place are not words."""
     params = train.make_context("train", []).params
-    shared = params.keys() & vars(DEFAULT).keys() - {"eot", "profile"}
+    shared = params.keys() & SETTINGS.keys()
     assert {"grid", "object_at", "steps", "technique", "trust_weights", "learning_rate"} <= shared
-    assert {name: params[name] for name in shared} == {name: getattr(DEFAULT, name) for name in shared}
+    assert {name: params[name] for name in shared} == {name: DEFAULT.setting(name) for name in shared}
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("train", "--range", "blurr=0:2"), ["unknown EOT range 'blurr'"]),
-        (("train", "--range", "blur_px=a:b"), ["EOT range 'blur_px=a:b' not understood; write blur_px=LOW:HIGH"]),
-        (("train", "--range", "blur_px=2:0"), ["EOT range blur_px runs from 2.0 to 0.0"]),
-        (("train", "--no-eot", "--range", "blur_px=1"), ["--no-eot takes no --range"]),
+        (("train", "--range", "blur_px=a:b"), ["EOT range 'blur_px=a:b' not understood; give blur_px=LOW:HIGH"]),
+        (("train", "--range", "blur_px=2:0"), ["EOT range blur_px is 2.0 to 0.0"]),
+        (("train", "--no-eot", "--range", "blur_px=1"), ["--no-eot cannot be combined with --range"]),
         (("train", "--object-at", "0.5"), ["the place '0.5' is not understood"]),
         (("bench", "--grid", "ten"), ["grid 'ten' not understood"]),
         (("print", "--measured", "99mm"), ["'99mm' not understood; expected WIDTHxHEIGHT"]),
@@ -172,5 +173,5 @@ def test_every_command_that_trains_lists_the_techniques(name: str, command: Call
 
 
 def test_what_crosses_rooms_is_handed_in_by_the_door() -> None:
-    with pytest.raises(RuntimeError, match=r"runs from cli\.py"):
+    with pytest.raises(RuntimeError, match=r"run through cli\.py"):
         Workflows.of(click.Context(train))
