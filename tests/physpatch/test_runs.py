@@ -179,7 +179,7 @@ def test_guards(tiny_run: TrainConfig, run: Path) -> None:
     with pytest.raises(InputError, match="already holds a run"):
         train_run(tiny_run, run)
     (run / "checkpoint/state.safetensors").write_bytes(b"damaged")
-    with pytest.raises(InputError, match=r"is damaged .*; remove it to start"):
+    with pytest.raises(InputError, match=r"is damaged .*; remove it to restart"):
         resume_run(run, say=lambda _: None)
 
 
