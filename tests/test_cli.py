@@ -440,7 +440,7 @@ def test_calibration_says_what_is_wrong(filmed: Path, command, monkeypatch, tmp_
     command(*wrong, "--sheet", "none.pdf").assert_refused("no file none.pdf", "physpatch calibrate sheet")
     command("calibrate", "show", rig).assert_refused("no file")
     command("train", "--profile", rig).assert_refused("no file")
-    command("train", "--no-eot", "--profile", rig).assert_refused("--no-eot takes no --profile")
+    command("train", "--no-eot", "--profile", rig).assert_refused("--no-eot cannot be combined with --profile")
     rig.write_text('{"physpatch_rig": 1}')
     command("train", "--profile", rig).assert_refused("has no colours yet", "calibrate colour")
     command("live", "--source", "board", "--profile", rig, "--headless").assert_refused("holds no lens yet")

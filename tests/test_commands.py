@@ -207,5 +207,5 @@ def test_options_replace_what_a_file_of_settings_says(
 
 
 def test_what_crosses_rooms_is_handed_in_by_the_door() -> None:
-    with pytest.raises(RuntimeError, match=r"runs from cli\.py"):
+    with pytest.raises(RuntimeError, match=r"run through cli\.py"):
         Workflows.of(click.Context(train))

@@ -137,7 +137,7 @@ def _transfer_cell(row: BenchRow, name: str) -> str:
     return f"{percent(measured.patched_accuracy)} ({percent(measured.controls['random'])}){target}"
 
 
-_OBJECT = ("object", "hidden", "relabelled", "lost with random", "false boxes an image (grey)", "mAP50 (grey)")
+_OBJECT = ("object", "hidden", "relabelled", "lost with random", "false boxes per image (grey)", "mAP50 (grey)")
 
 
 def _object_cells(measured: EvaluationRecord) -> tuple[str, ...]:
