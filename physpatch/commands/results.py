@@ -65,10 +65,10 @@ def _show_differences(results: Results) -> None:
             continue
         for control, kinds in result.differences.items():
             change = (_describe_change(kind) for kind in (kinds.targeted, kinds.untargeted))
-            rows.append((model, f"patch less {control}", *change))
+            rows.append((model, f"patch minus {control}", *change))
         for name in ("patch", *result.differences):
             shares = (result.success_of_all("targeted", name), result.success_of_all("untargeted", name))
-            rows.append((model, f"of all views: {name}", *(describe_rate(share) for share in shares)))
+            rows.append((model, f"over all views: {name}", *(describe_rate(share) for share in shares)))
     if rows:
         print_table(("model", "paired, and over all views", "target first", "made wrong"), rows)
 

@@ -259,7 +259,7 @@ def test_a_run_on_unlabelled_photographs_says_that_nothing_was_measured(
     record = json.loads((folder / "run.json").read_text())
     assert_follows_schema(record, "run")
     assert record["results"] == {}
-    with pytest.raises(InputError, match="no labelled photographs were held out"):
+    with pytest.raises(InputError, match="held out no labelled photographs"):
         held_out_photographs(folder, config, None, tiny_victim)
 
 
