@@ -159,7 +159,7 @@ def test_options_take_their_defaults_from_the_config() -> None:
         (("train", "--range", "blurr=0:2"), ["unknown EOT range 'blurr'"]),
         (("train", "--range", "blur_px=a:b"), ["EOT range 'blur_px=a:b' not understood; give blur_px=LOW:HIGH"]),
         (("train", "--config", "none.toml"), ["no file none.toml"]),
-        (("train", "--config", "none.toml", "--from-session", "s"), ["takes no --config"]),
+        (("train", "--config", "none.toml", "--from-session", "s"), ["leave out --config"]),
         (("train", "--resume", "--model", "resnet50"), ["--model cannot be changed, only --steps"]),
         (("train", "--resume", "--range", "blur_px=1"), ["--range cannot be changed, only --steps"]),
         (("train", "--range", "blur_px=2:0"), ["EOT range blur_px is 2.0 to 0.0"]),

@@ -110,7 +110,7 @@ def test_a_run_gives_its_settings_back(tmp_path: Path) -> None:
         ("a.toml", "eot = 3", "eot must be a table"),
         ("a.toml", "[eot]\npreset = 'deck'", "unknown EOT preset 'deck'; did you mean 'desk'"),
         ("a.toml", "[eot]\nblur = [0, 1]", "a.toml: unknown key 'blur'"),
-        ("a.json", "{", "a.json is not whole JSON"),
+        ("a.json", "{", "a.json is not valid JSON"),
         ("a.json", "[1]", "a.json: the settings of this run cannot be read"),
         ("a.json", '{"physpatch_patch": 1}', "a.json: unknown key 'physpatch_patch'"),
     ],
