@@ -104,7 +104,7 @@ def test_the_loop_closes_from_a_session(demo: Path, command, monkeypatch, tmp_pa
     assert len((tmp_path / "again/metrics.csv").read_text().splitlines()) == 4
     for extra in (["--no-eot"], ["--profile", "rig.json"]):
         command("train", "--from-session", "demo/session", *extra).assert_refused(
-            "--from-session has its own settings, ranges and colours"
+            "--from-session sets its own settings, ranges and colours"
         )
     command("train", "--from-session", "demo/run").assert_refused("demo/run is no session")
 

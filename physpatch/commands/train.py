@@ -106,9 +106,9 @@ def train(
             given = {name: value for name, value in settings.items() if name in _given(context)}
             if from_session is None:
                 config = DEFAULT if config_file is None else TrainConfig.load(config_file)
+                config = config.changed(**given, eot=eot_config(eot, preset, ranges, profile, config.eot))
                 if not eot or preset or profile:  # new ranges replace those of a profile
                     config = config.changed(profile=None if profile is None else file_sha256(profile))
-                config = config.changed(**given, eot=eot_config(eot, preset, ranges, profile, config.eot))
             elif not eot or profile is not None or config_file is not None:
                 raise InputError(
                     "--from-session sets its own settings, ranges and colours; leave out --config, --no-eot and --profile"
