@@ -1,4 +1,4 @@
-"""A training run on disk: what ``physpatch train`` leaves, and how a killed run goes on."""
+"""A training run on disk: the files of ``physpatch train``, and resuming from them."""
 
 import csv
 import math
@@ -54,7 +54,7 @@ from physpatch.victims.registry import load_victim
 
 _CHECKPOINT = Path("checkpoint/state.safetensors")
 _CHECKPOINT_SECONDS = 10.0
-_VIEWS_WANTED = 60  # a handful of photographs is seen in several poses each
+_VIEWS_WANTED = 60  # fewer photographs are each measured in several poses
 
 Progress = Callable[[StepRecord, int], None]
 Say = Callable[[str], None]
@@ -62,7 +62,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Materials:
-    """What a run works with: the victim, its target and the photographs on both sides of the split."""
+    """The inputs of a run: the victims, the target and the photographs on both sides of the split."""
 
     victim: Victim
     others: tuple[Victim, ...]
@@ -87,27 +87,27 @@ def train_run(
     progress: Progress = lambda *_: None,
     say: Say = print,
 ) -> Path | None:
-    """Train a patch and leave a run folder: patch, curves, video, pictures, results on held-out photographs.
+    """Train a patch and write a run folder: patch, curves, video, pictures, results on held-out photographs.
 
     Args:
-        config: what to do.
-        out: the run folder; None makes one under ``runs/`` and points ``runs/latest`` at it.
-        mark_latest: point ``runs/latest`` at ``out`` too.
+        config: the settings of the run.
+        out: the run folder; None to create one under ``runs/`` and link ``runs/latest`` to it.
+        mark_latest: link ``runs/latest`` to ``out``, too.
         progress: called after each step with its record and the number of steps.
-        say: receives one line at a time about what is being done.
+        say: receives lines about the progress.
 
     Returns:
-        The run folder; None in a process, one of several that train together, that leaves the writing to the first.
+        The run folder; None in all but the first of several processes, because the first one writes the files.
 
     Raises:
-        InputError: the folder holds a run already, or anything in ``config`` cannot be used.
+        InputError: the folder already holds a run, or ``config`` is unusable.
     """
     if out is not None and (out / RUN_FILE).exists():
-        raise InputError(f"{out} holds a run already; give another --out, or --resume to go on with it")
+        raise InputError(f"{out} already holds a run; give another --out, or --resume to continue it")
     processes = Processes.launched(config.victim.device)
     materials, config = _prepare(config, processes, say)
     trainer = _trainer(materials, config, processes)
-    processes.wait()  # all have looked into the folder before the first writes there
+    processes.wait()  # all must have checked the folder before the first writes there
     if not processes.first:
         _follow(trainer)
         return None
@@ -122,10 +122,10 @@ def train_run(
 def resume_run(
     folder: Path, *, steps: int | None = None, progress: Progress = lambda *_: None, say: Say = print
 ) -> Path | None:
-    """Go on with a run that was interrupted, from its last checkpoint; ``steps`` may lengthen it. See :func:`train_run`.
+    """Resume an interrupted run from its last checkpoint; ``steps`` can lengthen it. See :func:`train_run`.
 
     Raises:
-        InputError: no run there, or its data or weights are not what they were.
+        InputError: no run there, or its data or weights have changed.
     """
     record = RunRecord.of(folder)
     config = record.train_config
@@ -136,7 +136,7 @@ def resume_run(
     materials, config = _prepare(config, processes, say)
     trainer = _trainer(materials, config, processes)
     if state is not None and int(state["step"]) > trainer.total_steps:
-        raise InputError(f"{folder} has {int(state['step'])} steps already; give --steps more than that to lengthen it")
+        raise InputError(f"{folder} already has {int(state['step'])} steps; give more --steps to lengthen it")
     described = _describe(config, materials)
     for what, before, now in (
         ("weights", record.weights.sha256, described.weights.sha256),
@@ -149,7 +149,7 @@ def resume_run(
     processes.wait()
     if state is not None:
         trainer.restore(state)
-        say(f"going on at step {trainer.step} of {trainer.total_steps}")
+        say(f"resuming at step {trainer.step} of {trainer.total_steps}")
     if not processes.first:
         _follow(trainer)
         return None
@@ -167,16 +167,29 @@ def measure_patch(
     poses: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """As the run placed it, by itself or on its object; ``config.eot`` are the poses' ranges."""
-    more: dict[str, Any] = {"eot": config.eot, "seed": seed, "poses": poses, "progress": progress}
+    """Measure a patch as the run placed it, alone or on its object.
+
+    Args:
+        victim: the network.
+        photographs: held out from training, at the network's input size.
+        patch: the patch to measure.
+        config: the run's settings; ``config.eot`` are the ranges of the poses.
+        seed, poses, progress: see :func:`physpatch.evaluation.classification.evaluate_patch`.
+
+    Raises:
+        InputError: no labelled photographs, or a victim that has no class for the object.
+    """
+    shared: dict[str, Any] = {"eot": config.eot, "seed": seed, "poses": poses, "progress": progress}
     if config.object.name is None:
-        return evaluate_patch(victim, photographs, patch, area=config.patch.area, scope=config.objective.scope, **more)
+        return evaluate_patch(
+            victim, photographs, patch, area=config.patch.area, scope=config.objective.scope, **shared
+        )
     target = None if patch.target is None else victim.target_index(patch.target)
-    return evaluate_on_object(victim, photographs, patch, AttackRegion.of(config, victim.task, target), **more)
+    return evaluate_on_object(victim, photographs, patch, AttackRegion.of(config, victim.task, target), **shared)
 
 
 def split_photographs(config: TrainConfig, victim: Victim) -> tuple[Photographs, Photographs]:
-    """Load what a run trains on, and what it is measured on, as ``victim`` sees them.
+    """Load a run's photographs for training and for evaluation, at the sizes of ``victim``.
 
     Raises:
         InputError: see :func:`physpatch.data.photographs.split_photos`.
@@ -194,36 +207,36 @@ def _split_options(config: TrainConfig) -> dict[str, Any]:
 
 
 def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, victim: Victim) -> Photographs:
-    """Load what a patch of this run is measured on: its own data's held-out part, or other data whole, as ``victim`` sees them.
+    """Load photographs to measure a run's patch on: the held-out part of its own data, or all of other data.
 
     Raises:
-        InputError: nothing to measure on, or photographs that the run, or the victim itself, was trained on.
+        InputError: nothing to measure on, or photographs that the run or the victim was trained on.
     """
     if data is None or _same_data(data, config.data.source):
         photos = _held_out(folder, config, victim)
     else:
         photos = limited(photos_for(victim, data, config.object.labelled), config.data.limit, config.optimisation.seed)
-        _refuse_overlap(folder, photos, victim, "measure on others, or leave --data out for those that were held out")
+        _refuse_overlap(folder, photos, victim, "measure on others, or leave out --data to use the held-out ones")
     if not photos:
-        raise InputError("no labelled photographs were held out of this run; measure it on others with --data")
+        raise InputError("this run held out no labelled photographs; measure it on others with --data")
     return load_photos(photos, victim.preprocessing)
 
 
 def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> list[tuple[Path, str | None]]:
-    """List the held-out photographs' files, each with the name of the class that it shows, where that is known.
+    """List the files of the held-out photographs, each with the name of its class, if known.
 
     Raises:
-        InputError: the run, or the victim itself, was trained on some of them.
+        InputError: the run or the victim was trained on some of them.
     """
     photos = _held_out(folder, config, victim)
     named = ((p.path, None if p.label == UNLABELLED else victim.categories[p.label]) for p in photos)
-    return list(dict.fromkeys(named))  # once each, however many objects it shows
+    return list(dict.fromkeys(named))  # once each, regardless of its number of objects
 
 
 def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
     before = _run_data(folder)
     if before is not None and before.learned_from is None:
-        # A run of before photographs were split by content: what it held out is known by name alone.
+        # The run is from before photographs were split by content, so only names tell what it held out.
         photos = limited(
             photos_for(victim, config.data.source, config.object.labelled), config.data.limit, config.optimisation.seed
         )
@@ -236,7 +249,7 @@ def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[
 
 
 def _refuse_overlap(folder: Path | None, photos: Sequence[Photo], victim: Victim, cure: str) -> None:
-    """Refuse photographs that the run, or the victim that judges its patch, has learned from."""
+    """Refuse photographs that the run, or the victim that its patch is measured on, was trained on."""
     before = _run_data(folder)
     learned_from = (before.learned_from if before else None) or ()
     refuse_overlap([photo.path for photo in photos], learned_from, "this run", cure)
@@ -247,17 +260,17 @@ def _run_data(folder: Path | None) -> RunData | None:
     return RunRecord.of(folder).data if folder and (folder / RUN_FILE).is_file() else None
 
 
-def _same_data(one: str, other: str) -> bool:
-    return one == other or (Path(one).exists() and Path(other).exists() and Path(one).samefile(other))
+def _same_data(first: str, second: str) -> bool:
+    return first == second or (Path(first).exists() and Path(second).exists() and Path(first).samefile(second))
 
 
 def poses_for(photographs: Photographs) -> int:
-    """Poses for each photograph: one where photographs are many, more where they are few."""
+    """Choose the number of poses for each photograph: one for many photographs, several for few."""
     return max(1, round(_VIEWS_WANTED / len(photographs)))
 
 
 def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Materials, TrainConfig]:
-    """Load everything, with ``auto`` answered: the config that comes back names what is used."""
+    """Load all inputs; the returned config has ``auto`` replaced by the choice made."""
     if not processes.first:
         say = _silent
     device = processes.device or config.victim.device
@@ -270,13 +283,13 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
     for other in others:
         if (other.task, other.categories) != (victim.task, victim.categories):
             raise InputError(
-                f"{other.name} and {victim.name} do not know the same classes, so one patch cannot aim at both"
+                f"{other.name} and {victim.name} do not have the same classes, so one patch cannot aim at both"
             )
     if config.object.name is not None:
-        for one in (victim, *others):
-            object_class(one, config.object.name)  # refused before anything long begins
+        for network in (victim, *others):
+            object_class(network, config.object.name)  # refuses an unknown object before anything slow begins
     if Path(config.data.source).is_dir():
-        config = config.changed(data=str(Path(config.data.source).resolve()))  # so that it is found from another folder
+        config = config.changed(data=str(Path(config.data.source).resolve()))  # so that it is found from other folders
     train, held_out = split_photographs(config, victim)
     if config.data.backgrounds is not None:
         train = _with_backgrounds(train, config.data.backgrounds, victim)
@@ -287,10 +300,10 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
 
 
 def _with_backgrounds(train: Photographs, folder: str, victim: Victim) -> Photographs:
-    """Scenes in among the photographs, each so often that a batch holds about as many of the one as of the other."""
+    """Mix scenes into the photographs, repeated so that a batch contains about as many scenes as photographs."""
     if train.boxes:
         raise InputError(
-            "a session's scenes have no labelled objects; train on a drawn sign, or without --from-session"
+            "the scenes of a session have no labelled objects; train on a drawn sign, or without --from-session"
         )
     scenes = load_photos(photos_for(victim, folder), victim.preprocessing, whole=True)
     times = max(1, round(len(train) / len(scenes)))
@@ -309,7 +322,7 @@ def _trainer(materials: Materials, config: TrainConfig, processes: Processes) ->
 
 
 def _follow(trainer: Trainer) -> None:
-    """Train beside the first process, which does the writing."""
+    """Train along with the first process, which writes the files."""
     for _ in trainer:
         pass
 
@@ -328,18 +341,19 @@ def _train(
         say("measuring on held-out photographs")
         _finish(folder, config, materials, trainer, rows)
     except KeyboardInterrupt:
-        say(f"stopped after step {trainer.step}; go on with `physpatch train --resume --out {folder}`")
+        say(f"stopped after step {trainer.step}; continue with `physpatch train --resume --out {folder}`")
         raise
     return folder
 
 
 def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps: int, progress: Progress) -> None:
-    """Train to the end, a row in ``metrics.csv`` a step, a checkpoint every few seconds and when anything stops it."""
+    """Train to the end. Write a row of ``metrics.csv`` per step, and checkpoints every few seconds and at any stop."""
     from torch.utils.tensorboard import SummaryWriter
 
-    saved = -math.inf  # the first step is a checkpoint at once
+    saved = -math.inf  # so that the first step writes a checkpoint
     columns = ["step", "loss", *trainer.term_names, "success", "seconds"]
-    _write_metrics(folder / "metrics.csv", columns, rows)  # without what a kill left behind the checkpoint
+    # Without rows that a killed process wrote after its checkpoint.
+    _write_metrics(folder / "metrics.csv", columns, rows)
     with (
         open(folder / "metrics.csv", "a", newline="", encoding="utf-8") as stream,
         SummaryWriter(folder / "tensorboard", purge_step=trainer.step + 1) as board,
@@ -372,7 +386,7 @@ def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps
 def _finish(
     folder: Path, config: TrainConfig, materials: Materials, trainer: Trainer, rows: list[dict[str, Any]]
 ) -> None:
-    """Measure, then draw: numbers come before pictures, should something end the program in between."""
+    """Measure, then draw: if the program is stopped in between, the numbers are saved."""
     victim, held_out = materials.victim, materials.held_out
     patch = replace(trainer.patch, provenance=_provenance(config, materials))
     patch.save(folder)
@@ -392,7 +406,7 @@ def _finish(
 
 
 def _measure(folder: Path, config: TrainConfig, materials: Materials, patch: Patch, seed: int) -> EvaluationRecord:
-    """Measure on the photographs that were held out, on the run's own network and on the others it was trained on."""
+    """Measure on held-out photographs, with the run's own network and the others it was trained on."""
     poses = poses_for(materials.held_out)
     results = measure_patch(materials.victim, materials.held_out, patch, config, seed=seed, poses=poses).to_record()
     others = {}
@@ -446,7 +460,7 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
 
 
 def _new_folder(config: TrainConfig) -> Path:
-    """Make a fresh folder under ``runs/``, named by time, model and technique; never one that another run just made."""
+    """Create a new folder under ``runs/``, named by time, model and technique, and unique also among parallel runs."""
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(config.victim.model).stem}-{config.optimisation.technique}"
     RUNS_FOLDER.mkdir(exist_ok=True)
     for name in chain([stem], (f"{stem}-{n}" for n in count(2))):
@@ -470,11 +484,11 @@ def _read_checkpoint(folder: Path) -> dict[str, torch.Tensor] | None:
     try:
         return load_file(folder / _CHECKPOINT)
     except safetensors.SafetensorError as error:
-        raise InputError(f"{folder / _CHECKPOINT} is damaged ({error}); remove it to start the run afresh") from error
+        raise InputError(f"{folder / _CHECKPOINT} is damaged ({error}); remove it to restart the run") from error
 
 
 def _read_metrics(path: Path, last_step: int) -> list[dict[str, Any]]:
-    """The rows up to the checkpoint: a kill may have left later ones that will be made again."""
+    """Read the rows up to the checkpoint; a killed process may have written later ones, which are repeated."""
     if not path.is_file() or not last_step:
         return []
     with open(path, newline="", encoding="utf-8") as stream:

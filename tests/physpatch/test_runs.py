@@ -123,7 +123,7 @@ def test_an_interrupted_run_goes_on_to_the_same_patch(tiny_run: TrainConfig, fin
     assert Patch.load(tmp_path / "cut").grid == (4, 4)  # what was trained is there already
     said: list[str] = []
     resume_run(tmp_path / "cut", say=said.append)
-    assert "going on at step 2 of 4" in said
+    assert "resuming at step 2 of 4" in said
     assert Patch.load(finished).id == Patch.load(tmp_path / "cut").id
     one, other = (load_file(p / "checkpoint/state.safetensors") for p in (finished, tmp_path / "cut"))
     assert all((one[k] == other[k]).all() for k in one)
@@ -177,10 +177,10 @@ def test_guards(tiny_run: TrainConfig, run: Path) -> None:
         find_run(None)
     with pytest.raises(InputError, match="no run elsewhere"):
         find_run("elsewhere")
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already holds a run"):
         train_run(tiny_run, run)
     (run / "checkpoint/state.safetensors").write_bytes(b"damaged")
-    with pytest.raises(InputError, match=r"is damaged .*; remove it to start"):
+    with pytest.raises(InputError, match=r"is damaged .*; remove it to restart"):
         resume_run(run, say=lambda _: None)
 
 
@@ -214,7 +214,7 @@ def test_kill_minus_nine_and_resume(few_views, command, tmp_path: Path, monkeypa
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "training"
     resumed = command("train", "--resume", "--out", "run")
     assert resumed.code == 0, resumed.err
-    assert "going on at step" in resumed.err and "going on at step 0" not in resumed.err
+    assert "resuming at step" in resumed.err and "resuming at step 0" not in resumed.err
     victim = load_victim("efficientnet_lite0")
     train, _ = load_photographs("samples", victim)
     whole = Trainer(victim, train, TrainConfig.of(steps=6, batch=2), 566)
@@ -259,7 +259,7 @@ def test_a_run_on_unlabelled_photographs_says_that_nothing_was_measured(
     record = json.loads((folder / "run.json").read_text())
     assert_follows_schema(record, "run")
     assert record["results"] == {}
-    with pytest.raises(InputError, match="no labelled photographs were held out"):
+    with pytest.raises(InputError, match="held out no labelled photographs"):
         held_out_photographs(folder, config, None, tiny_victim)
 
 
@@ -281,5 +281,5 @@ def test_a_detector_run_ends_with_results(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_a_run_is_not_shortened(run: Path) -> None:
-    with pytest.raises(InputError, match="has 4 steps already"):
+    with pytest.raises(InputError, match="already has 4 steps"):
         resume_run(run, steps=2)
