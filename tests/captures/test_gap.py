@@ -220,7 +220,7 @@ def test_what_cannot_be_replayed_says_why(film, victim) -> None:
         measure_gap(nothing_kept, victim, Patch.load(HORN), MILD)
     session = film("colour")
     unlabelled = replace(session, rows=[replace(row, target_score=None, label=None) for row in session.rows])
-    with pytest.raises(InputError, match="cannot be said when efficientnet_lite0 was fooled"):
+    with pytest.raises(InputError, match="success of the patch on efficientnet_lite0 is not defined"):
         measure_gap(unlabelled, victim, Patch.load(HORN), MILD)
 
 
@@ -279,7 +279,7 @@ def test_far_sheets_teach_a_smaller_area(film, victim) -> None:
 
 def test_too_few_frames_teach_nothing(film, victim) -> None:
     session = film("pose")
-    with pytest.raises(InputError, match="shows a recognised sheet in 3 frames, too few to learn from"):
+    with pytest.raises(InputError, match="has only 3 frames with a recognised sheet"):
         learn_from(replace(session, rows=session.rows[:3]), victim, MILD.eot)
 
 
