@@ -105,7 +105,7 @@ def test_the_loop_closes_from_a_session(demo: Path, command, monkeypatch, tmp_pa
     assert len((tmp_path / "again/metrics.csv").read_text().splitlines()) == 4
     for extra in (["--no-eot"], ["--profile", "rig.json"]):
         command("train", "--from-session", "demo/session", *extra).assert_refused(
-            "--from-session has its own settings, ranges and colours"
+            "--from-session sets its own settings, ranges and colours"
         )
     command("train", "--from-session", "demo/run").assert_refused("demo/run is not a session")
 
@@ -440,7 +440,7 @@ def test_calibration_says_what_is_wrong(filmed: Path, command, monkeypatch, tmp_
     command(*wrong, "--sheet", "none.pdf").assert_refused("no file none.pdf", "physpatch calibrate sheet")
     command("calibrate", "show", rig).assert_refused("no file")
     command("train", "--profile", rig).assert_refused("no file")
-    command("train", "--no-eot", "--profile", rig).assert_refused("--no-eot takes no --profile")
+    command("train", "--no-eot", "--profile", rig).assert_refused("--no-eot cannot be combined with --profile")
     rig.write_text('{"physpatch_rig": 1}')
     command("train", "--profile", rig).assert_refused("has no colours yet", "calibrate colour")
     command("live", "--source", "board", "--profile", rig, "--headless").assert_refused("has no lens yet")

@@ -157,13 +157,13 @@ def test_options_take_their_defaults_from_the_config() -> None:
     ("arguments", "words"),
     [
         (("train", "--range", "blurr=0:2"), ["unknown EOT range 'blurr'"]),
-        (("train", "--range", "blur_px=a:b"), ["EOT range 'blur_px=a:b' not understood; write blur_px=LOW:HIGH"]),
+        (("train", "--range", "blur_px=a:b"), ["EOT range 'blur_px=a:b' not understood; give blur_px=LOW:HIGH"]),
         (("train", "--config", "none.toml"), ["no file none.toml"]),
-        (("train", "--config", "none.toml", "--from-session", "s"), ["takes no --config"]),
+        (("train", "--config", "none.toml", "--from-session", "s"), ["leave out --config"]),
         (("train", "--resume", "--model", "resnet50"), ["--model cannot be changed, only --steps"]),
         (("train", "--resume", "--range", "blur_px=1"), ["--range cannot be changed, only --steps"]),
-        (("train", "--range", "blur_px=2:0"), ["EOT range blur_px runs from 2.0 to 0.0"]),
-        (("train", "--no-eot", "--range", "blur_px=1"), ["--no-eot takes no --range"]),
+        (("train", "--range", "blur_px=2:0"), ["EOT range blur_px is 2.0 to 0.0"]),
+        (("train", "--no-eot", "--range", "blur_px=1"), ["--no-eot cannot be combined with --range"]),
         (("train", "--object-at", "0.5"), ["the place '0.5' is not understood"]),
         (("bench", "--grid", "ten"), ["grid 'ten' not understood"]),
         (("print", "--measured", "99mm"), ["'99mm' not understood; expected WIDTHxHEIGHT"]),
@@ -207,5 +207,5 @@ def test_options_replace_what_a_file_of_settings_says(
 
 
 def test_what_crosses_rooms_is_handed_in_by_the_door() -> None:
-    with pytest.raises(RuntimeError, match=r"runs from cli\.py"):
+    with pytest.raises(RuntimeError, match=r"run through cli\.py"):
         Workflows.of(click.Context(train))

@@ -110,7 +110,8 @@ def test_a_model_is_listed(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("broken", "does not load"), ("unfit", "is no objective: expected a class derived from")]
+    ("name", "words"),
+    [("broken", "does not load"), ("unfit", "is not a valid objective: expected a class derived from")],
 )
 def test_an_extension_that_cannot_be_used_harms_no_other(site: Path, folder: Path, name: str, words: str) -> None:
     arguments = ["train", "--model", "colournet", "--data", "photographs", "--objective", name, "--target", "last"]

@@ -102,7 +102,7 @@ class Registry(Mapping[str, type[Kind]]):
             raise InputError(f"{point.value} does not load ({type(error).__name__}: {error})") from error
         if not self._is_one(value):
             raise InputError(
-                f"{point.value} is not a {self.kind}: expected a class derived from "
+                f"{point.value} is not a valid {self.kind}: expected a class derived from "
                 f"{self.base.__module__}.{self.base.__qualname__} with a name and a summary"
             )
         extension: type[Kind] = value

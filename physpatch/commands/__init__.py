@@ -1,1 +1,1 @@
-"""The commands that train patches, compare them, and measure them on photographs."""
+"""Commands that train, compare and evaluate patches."""

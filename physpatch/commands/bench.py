@@ -37,9 +37,13 @@ from physpatch.records.patch_file import check_grid_name
     type=int,
     default=1,
     show_default=True,
-    help="Trainings of each, with --seed and those after it; five or more tell which one leads.",
+    help="Number of trainings of each, from --seed on; five or more can show which one leads.",
 )
-@click.option("--full", is_flag=True, help="Every combination. Default: the first of each, and each axis varied alone.")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Train every combination. Default: the first value of each axis, and each axis varied alone.",
+)
 @config_options("data", "limit")
 @PRESET_OPTION
 @config_options("steps", "batch", "restarts", "seed", "device")
@@ -49,14 +53,14 @@ from physpatch.records.patch_file import check_grid_name
     is_flag=False,
     flag_value="auto",
     metavar="[ADDRESS]",
-    help="Share the cells over a Ray cluster: its address, auto, or local.",
+    help="Distribute the cells over a Ray cluster: its address, auto or local.",
 )
 @click.option(
     "--out",
     type=FOLDER,
     default=Path("runs/bench"),
     show_default=True,
-    help="Where cells and tables are kept. What is there already is not done again.",
+    help="Folder for cells and tables. Cells found there are not measured again.",
 )
 @JSON_OPTION
 def bench(

@@ -23,26 +23,26 @@ from physpatch.records.run_paths import find_run
 @config_option(
     "data",
     default=None,
-    help="Photographs; default: the held-out part of the run's own. Other data are used whole.",
+    help="Photographs, all of which are used. Default: the held-out part of the run's own data.",
 )
 @click.option(
     "--model",
     "models",
     multiple=True,
     metavar="NAME|FILE",
-    help="A victim to measure on; may be repeated. Default: the run's own.",
+    help="Victim to measure on. Can be repeated. Default: the run's own.",
 )
-@config_option("weights", help="A file of weights for the one model given.")
+@config_option("weights", help="Weights file for the one model given.")
 @TRUST_OPTION
 @click.option(
     "--eot/--no-eot",
     default=None,
-    help="All transformations, or the place alone. Default: as trained.",
+    help="Vary all transformations, or only the place. Default: as in training.",
 )
 @PRESET_OPTION
 @DEFENCE_OPTION
 @DEVICE_OPTION
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the poses.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the poses.")
 @JSON_OPTION
 def evaluate(
     run: str | None,
@@ -70,7 +70,7 @@ def evaluate(
     from physpatch.training.run_evaluation import evaluate_run
 
     if weights and len(models) != 1:
-        raise InputError("--weights goes with exactly one --model")
+        raise InputError("--weights needs exactly one --model")
     folder = find_run(run)
     with progress_bar("measuring") as bar:
         results = evaluate_run(

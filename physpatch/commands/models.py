@@ -23,6 +23,6 @@ def models(json_out: str | None) -> None:
         rows = [(e.name, e.task, e.source, "yes" if e.ready else "no") for e in entries]
         print_table(("name", "task", "weights", "ready"), rows)
         click.echo(
-            "Any other torchvision classifier or ultralytics detector loads by its name, a detector's FILE.pt by its path."
+            "Any other torchvision classifier or ultralytics detector can be loaded by name, and a detector's FILE.pt by path."
         )
     output_json(json_out, [asdict(entry) for entry in entries])

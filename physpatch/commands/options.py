@@ -1,4 +1,4 @@
-"""Options that several commands share. One that mirrors a setting of ``TrainConfig`` takes its default from there."""
+"""Options shared by several commands. An option for a setting of ``TrainConfig`` has its default from there."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,14 +23,14 @@ Decorator = Callable[[Command], Command]
 
 
 def _declared(kind: str) -> tuple[str, ...]:
-    """List an extension's names without importing any: to ask its registry takes torch, and seconds."""
+    """List the names of extensions without importing them: their registry would load torch, which takes seconds."""
     from calibration.common.registry import declared_names
 
     return declared_names(f"physpatch.{kind}", f"physpatch.{kind.rpartition('.')[2]}")
 
 
 def _list_names(context: click.Context, lines: Iterable[str]) -> None:
-    """Show what an option can be, and end the command."""
+    """Print the values of an option and end the command."""
     for line in lines:
         click.echo(line)
     context.exit()
@@ -40,7 +40,7 @@ def _techniques_or_list(context: click.Context, _: click.Parameter, given: Any) 
     if given == "list" or (isinstance(given, tuple) and "list" in given):
         from physpatch.techniques import TECHNIQUES
 
-        words = ((name, one.summary, one.default_learning_rate) for name, one in TECHNIQUES.items())
+        words = ((name, kind.summary, kind.default_learning_rate) for name, kind in TECHNIQUES.items())
         _list_names(context, (f"{name:15} {summary} (learning rate {rate:g})" for name, summary, rate in words))
     return given
 
@@ -56,84 +56,84 @@ def _defences_or_list(context: click.Context, _: click.Parameter, names: tuple[s
 DATA = TextType("data", suggest=lambda: ("samples", "imagenette"), files=True)
 TARGET = TextType("target", suggest=lambda: _declared("training.targets"))
 
-# What click is told of each setting, but for its name and default.
+# click's arguments for each setting, except for its name and default.
 _SETTINGS: dict[str, dict[str, Any]] = {
     "weights": {
         "type": click.Path(dir_okay=False),
-        "help": "A file of weights for that model, instead of the published ones.",
+        "help": "Weights file for that model, instead of the published weights.",
     },
     "trust_weights": {
         "is_flag": True,
         "show_default": False,
-        "help": "Let files of weights run the code that they carry: only your own.",
+        "help": "Let weights files run the code in them. Use it only for your own files.",
     },
     "data": {
         "type": DATA,
         "metavar": "samples|imagenette|DIR",
-        "help": "Photographs to train and measure on.",
+        "help": "Photographs for training and evaluation.",
     },
     "target": {
         "type": TARGET,
         "metavar": "NAME|INDEX|auto|none",
-        "help": "The class to bring about; none is untargeted.",
+        "help": "Class that the victim should answer; none is untargeted.",
     },
     "technique": {
         "type": TextType("technique", suggest=lambda: (*_declared("techniques"), "list")),
         "metavar": "NAME|list",
-        "help": "How the cells are moved; list shows them.",
+        "help": "How the cells are optimised; list shows all techniques.",
         "callback": _techniques_or_list,
     },
     "objective": {
         "type": TextType("objective", suggest=lambda: _declared("attack.objectives")),
         "metavar": "cross-entropy|margin",
-        "help": "What is minimised; margin is Carlini and Wagner's.",
+        "help": "Loss to minimise; margin is Carlini and Wagner's.",
     },
-    "nps": {"help": "Weight of non-printable colours."},
-    "tv": {"help": "Weight of total variation over the cells."},
+    "nps": {"help": "Weight of the penalty on non-printable colours."},
+    "tv": {"help": "Weight of the penalty on total variation over the cells."},
     "restarts": {
-        "help": "Starts that are tried for 15 % of the steps each; the best on photographs kept apart goes on.",
+        "help": "Number of starts to try, each for 15 % of the steps; the best one on separate photographs continues.",
     },
-    "precision": {"type": click.Choice(PRECISIONS), "help": "Of the victim; auto is bfloat16 on a GPU."},
+    "precision": {"type": click.Choice(PRECISIONS), "help": "Number format of the victim; auto is bfloat16 on a GPU."},
     "learning_rate": {"type": float, "help": "Step size; each technique has its own default."},
     "grid": {
         "type": TextType("grid", parse_grid),
         "default": "x".join(map(str, DEFAULT.patch.grid)),
         "metavar": "RxC",
-        "help": "Rows x columns of cells.",
+        "help": "Rows and columns of cells.",
     },
     "area": {
-        "help": "Share of the image that a patch by itself covers; on a drawn sign: --sign-area, --object-share.",
+        "help": "Share of the image that a patch without an object covers. For a drawn sign: --sign-area, --object-share.",
     },
     "object": {
         "type": TextType("object", suggest=lambda: (name.replace(" ", "-") for name in SIGNS)),
         "metavar": "SIGN|CLASS",
-        "help": "What a detector looks at. Put the patch on a sign: stop, yield, no-entry … (--model signs), or on objects "
-        "that are labelled with boxes in the data: person, car …",
+        "help": "Object that carries the patch, for a detector: a sign such as stop, yield or no-entry (--model signs), or a "
+        "class labelled with boxes in the data, such as person or car.",
     },
     "object_from": {
         "type": click.Choice(OBJECT_SOURCES),
         "help": "Whether the object is drawn into the photographs or labelled in them; auto draws signs.",
     },
     "sign_area": {"help": "Share of the image that the square around a drawn sign covers."},
-    "object_share": {"help": "Share of the sign's area, or of the object's box, that the patch is."},
+    "object_share": {"help": "Share of the sign's area, or of the object's box, that the patch covers."},
     "object_at": {
         "type": TextType("place", parse_place),
         "default": ",".join(map(str, DEFAULT.object.at)),
         "metavar": "X,Y",
-        "help": "The patch's middle, as shares of the object's width and height; below 0 or above 1 is beside it.",
+        "help": "Centre of the patch, as shares of the object's width and height; below 0 or above 1 lies beside it.",
     },
     "goal": {
         "type": click.Choice(GOALS),
-        "help": "What a detector shall do: not find the object; find --target in its stead; find --target at the patch. "
-        "auto is hide without a target, relabel with one, appear without an object.",
+        "help": "Effect on a detector. hide: not detect the object; relabel: detect it as --target; appear: detect --target at "
+        "the patch. auto is hide without a target, relabel with one, appear without an object.",
     },
     "scope": {
         "type": click.Choice(SCOPES),
-        "help": "Where that counts: at the patch and what it lies on, or anywhere in the image.",
+        "help": "Where the effect counts: at the patch and its object, or anywhere in the image.",
     },
     "steps": {},
-    "batch": {"help": "Photographs a step."},
-    "limit": {"help": "Photographs at most."},
+    "batch": {"help": "Number of photographs per step."},
+    "limit": {"help": "Largest number of photographs."},
     "seed": {},
     "device": {"type": click.Choice(["auto", "cpu", "cuda"])},
 }
@@ -145,16 +145,16 @@ def config_option(name: str, *parameter: str, **changes: Any) -> Decorator:
     """Declare the option of one setting of ``TrainConfig``.
 
     Args:
-        name: its short name; the option is called so.
-        parameter: the parameter's name, where it is another, as of an option that may be repeated.
-        changes: what click is told otherwise than :data:`_SETTINGS` says.
+        name: the setting's short name, from which the option's name is made.
+        parameter: the parameter's name, if it differs, as for an option that can be repeated.
+        changes: click's arguments that differ from :data:`_SETTINGS`.
     """
     settings = {"default": DEFAULT.setting(name), "show_default": True} | _SETTINGS[name] | changes
     return click.option(f"--{name.replace('_', '-')}", *parameter, **settings)
 
 
 def config_options(*names: str) -> Decorator:
-    """Declare the options of several settings, in the order in which help shows them."""
+    """Declare the options of several settings, in the order of the help."""
 
     def declare(command: Command) -> Command:
         for name in reversed(names):
@@ -173,14 +173,14 @@ DEFENCE_OPTION = click.option(
     multiple=True,
     type=TextType("defence", suggest=lambda: (*_declared("defences"), "all", "list")),
     metavar="NAME|all|list",
-    help="Also measure the network behind a defence; list shows them. May be repeated.",
+    help="Also measure the victim behind a defence; list shows all. Can be repeated.",
     callback=_defences_or_list,
 )
 PRESET_OPTION = click.option(
     "--preset",
     type=TextType("preset", suggest=lambda: PRESETS),
     metavar="|".join(PRESETS),
-    help=f"How wide the transformations range. Default: {DEFAULT_PRESET}.",
+    help=f"Ranges of the transformations. Default: {DEFAULT_PRESET}.",
 )
 RANGE_OPTION = click.option(
     "--range",
@@ -188,7 +188,7 @@ RANGE_OPTION = click.option(
     multiple=True,
     type=TextType("range", parse_range, lambda: (f"{name}=" for name in parameters())),
     metavar="NAME=LOW:HIGH",
-    help="One of the preset's ranges, replaced: blur_px=0:2. May be repeated.",
+    help="Replace a range of the preset, such as blur_px=0:2. Can be repeated.",
 )
 
 
@@ -199,14 +199,14 @@ def eot_config(
     profile: Path | None = None,
     base: EotConfig = DEFAULT.eot,
 ) -> EotConfig:
-    """Build the ranges that --eot, --preset, --range and --profile ask for, beginning with ``base`` without a preset.
+    """Create the ranges for --eot, --preset, --range and --profile, starting from the preset or else from ``base``.
 
     Raises:
-        InputError: one of them beside --no-eot, no such preset, or a profile without colours.
+        InputError: one of them with --no-eot, no such preset, or a profile without colours.
     """
     for name, given in (("--preset", preset), ("--range", ranges), ("--profile", profile)):
         if given and not eot:
-            raise InputError(f"--no-eot takes no {name}")
+            raise InputError(f"--no-eot cannot be combined with {name}")
     if not eot:
         return EotConfig.none()
     if preset:

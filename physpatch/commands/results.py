@@ -1,4 +1,4 @@
-"""Results of training and measuring, as a person reads them in the terminal."""
+"""Results of training and evaluation, formatted for the terminal."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from physpatch.training.trainer import StepRecord
 
 Results = Mapping[str, "EvaluationRecord | None"]
-"""What was measured, by model; None where nothing could be."""
+"""Evaluations by model, as ``Evaluation.to_dict()``."""
 
 
 def training_progress(bar: ProgressBar) -> "Callable[[StepRecord, int], None]":
-    """Build what moves a bar with each step of a training."""
+    """Create the callback that advances a bar with each training step."""
     return lambda record, steps: bar.show(
         record.step, steps, f"loss {record.loss:.3f}, fooled {100 * record.success:.0f} %"
     )
 
 
 def show_results(results: Results) -> None:
-    """Print accuracy and success of the patch beside its controls, and what a detector makes of the object."""
+    """Print accuracy and success of the patch and its controls, and a detector's results on the object."""
     rows: list[tuple[str, ...]] = []
     for model, result in results.items():
         if result is None:
@@ -58,23 +58,23 @@ def _effect_rows(result: "EvaluationRecord") -> list[tuple[str, ...]]:
 
 
 def _show_differences(results: Results) -> None:
-    """Print the patch less each control, and success among all views, where a result has them."""
+    """Print the differences between patch and controls, and success over all views, where a result has them."""
     rows: list[tuple[str, ...]] = []
     for model, result in results.items():
         if result is None or not result.differences:
             continue
         for control, kinds in result.differences.items():
             change = (_describe_change(kind) for kind in (kinds.targeted, kinds.untargeted))
-            rows.append((model, f"patch less {control}", *change))
+            rows.append((model, f"patch minus {control}", *change))
         for name in ("patch", *result.differences):
             shares = (result.success_of_all("targeted", name), result.success_of_all("untargeted", name))
-            rows.append((model, f"of all views: {name}", *(describe_rate(share) for share in shares)))
+            rows.append((model, f"over all views: {name}", *(describe_rate(share) for share in shares)))
     if rows:
-        print_table(("model", "paired, and of all views", "target first", "made wrong"), rows)
+        print_table(("model", "paired, and over all views", "target first", "made wrong"), rows)
 
 
 def _show_objects(results: Results) -> None:
-    """Print what became of the object, where a detector was measured on one."""
+    """Print the results on the object, where a detector was measured on one."""
     rows = [
         _object_row(model, result, shown)
         for model, result in results.items()
@@ -82,7 +82,7 @@ def _show_objects(results: Results) -> None:
         for shown in ("clean", "patch", *result.controls)
     ]
     if rows:
-        print_table(("object", "shown", "hidden", "relabelled", "false boxes an image", "mAP50 / mAP"), rows)
+        print_table(("object", "shown", "hidden", "relabelled", "false boxes per image", "mAP50 / mAP"), rows)
 
 
 def _object_row(model: str, result: "EvaluationRecord", shown: str) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def _object_row(model: str, result: "EvaluationRecord", shown: str) -> tuple[str
 
 
 def show_defences(results: Results) -> None:
-    """Print what each defence is worth and costs, where one was measured."""
+    """Print the effect and the cost of each defence, where one was measured."""
     rows = []
     for name, result in results.items():
         if result is not None and result.defence is not None:
@@ -112,7 +112,7 @@ def show_defences(results: Results) -> None:
 
 
 def describe_rate(rate: "Rate") -> str:
-    """Write a rate in words; a dash where nothing was counted."""
+    """Format the JSON values of a ``Rate``; a dash where nothing was counted."""
     return str(rate) if rate.n else "-"
 
 

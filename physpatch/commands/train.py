@@ -24,14 +24,14 @@ from physpatch.records.config import TrainConfig
 from physpatch.records.run_paths import find_run
 from physpatch.transforms import Range
 
-_BESIDE_RESUME = {"resume", "out", "json_out"}  # what may be given beside --resume, with --steps
+_BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, besides --steps
 
 
 @click.command()
 @click.option(
     "--eot/--no-eot",
     default=True,
-    help="Random view, bend, light, blur, noise, tone and JPEG; without it only the place is random. Default: --eot.",
+    help="Train with random view, bend, light, blur, noise, tone and JPEG; --no-eot varies only the place. Default: --eot.",
 )
 @PRESET_OPTION
 @RANGE_OPTION
@@ -42,32 +42,32 @@ _BESIDE_RESUME = {"resume", "out", "json_out"}  # what may be given beside --res
     default=(DEFAULT.victim.model,),
     show_default=True,
     metavar="NAME|FILE",
-    help="The victim; see `physpatch models`. Repeated: all are fooled at once.",
+    help="Victim to fool, see `physpatch models`. Repeat it to fool several at once.",
 )
 @config_options("weights", "trust_weights", "data", "target", "technique", "objective", "nps", "tv", "restarts")
 @config_options("precision", "learning_rate", "grid", "area", *OBJECT_SETTINGS, "steps", "batch", "seed", "device")
-@click.option("--out", type=FOLDER, metavar="RUN", help="The run's folder. Default: a new one under runs/.")
+@click.option("--out", type=FOLDER, metavar="RUN", help="Folder of the run. Default: a new one under runs/.")
 @click.option(
     "--config",
     "config_file",
     type=FILE,
     metavar="FILE.toml|RUN.json",
-    help="Settings from a file, or those of an earlier run's run.json; options given here replace them.",
+    help="Take settings from a file, or from an earlier run's run.json; options given here override them.",
 )
 @click.option(
     "--profile",
     type=FILE,
     metavar="RIG.json",
-    help="Train for a measured printer and camera: `physpatch calibrate`.",
+    help="Train for a printer and camera measured with `physpatch calibrate`.",
 )
 @click.option(
     "--from-session",
     type=FOLDER,
     metavar="SESSION",
-    help="Train for what a session saw: its angles, sizes, colours, light, blur and scenes. All else is as in the run that "
-    "was shown there, but for what is given here.",
+    help="Train for the conditions of a session: its angles, sizes, colours, light, blur and scenes. Other settings are those "
+    "of the run shown there, unless given here.",
 )
-@click.option("--resume", is_flag=True, help="Go on with an interrupted run: RUN given by --out, or the latest.")
+@click.option("--resume", is_flag=True, help="Resume an interrupted run: the one given by --out, or the latest.")
 @JSON_OPTION
 @click.pass_context
 def train(
@@ -111,38 +111,42 @@ def train(
                     config = config.changed(profile=None if profile is None else file_sha256(profile))
             elif not eot or profile is not None or config_file is not None:
                 raise InputError(
-                    "--from-session has its own settings, ranges and colours; it takes no --config, --no-eot or --profile"
+                    "--from-session sets its own settings, ranges and colours; leave out --config, --no-eot and --profile"
                 )
             else:
                 config = Workflows.of(context).config_from_session(from_session, given, preset, bar.say)
                 config = config.changed(eot=config.eot.with_ranges(ranges))
             _refuse_area_on_sign(config, given)
             folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
-    if folder is not None:  # else one of several processes; the first shows
+    if folder is not None:  # otherwise this is one of several processes, of which the first shows the results
         _show_run(folder, json_out)
 
 
 def _refuse_area_on_sign(config: TrainConfig, given: dict[str, Any]) -> None:
     if config.object.drawn_sign is not None and "area" in given:
         raise InputError(
-            "--area is the share of the image of a patch by itself; on a drawn sign --sign-area says how large the "
-            "sign's square is, and --object-share how much of the sign the patch"
+            "--area is for a patch without an object; on a drawn sign, --sign-area sets the size of the sign's square, and "
+            "--object-share the patch's share of the sign"
         )
 
 
 def _only_steps_given(context: click.Context) -> int | None:
-    """Return --steps, where it is given: a resumed run keeps its other settings."""
+    """Return --steps if given; a resumed run keeps its other settings.
+
+    Raises:
+        InputError: another setting is given.
+    """
     given = _given(context)
     for parameter in context.command.params:
         if parameter.name in given - _BESIDE_RESUME - {"steps"}:
             raise InputError(
-                f"--resume keeps the run's own settings; {parameter.opts[0]} cannot be changed, only --steps"
+                f"--resume keeps the settings of the run; {parameter.opts[0]} cannot be changed, only --steps"
             )
     return context.params["steps"] if "steps" in given else None
 
 
 def _given(context: click.Context) -> set[str]:
-    """Name the settings that were given on the command line; of models all that they are in a config."""
+    """Name the settings given on the command line; --model stands for two settings."""
     given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     return given | ({"model", "ensemble"} if "models" in given else set())
 

@@ -1,4 +1,4 @@
-"""Work that a command needs from a room which its own room must not import. The door hands it in as ``Context.obj``."""
+"""Functions that commands need from packages above their own. ``cli.py`` passes them in as ``Context.obj``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ Say = Callable[[str], None]
 
 
 class ConfigFromSession(Protocol):
-    """Training learns from a session, though sessions are above training."""
+    """Builds a training config from a session, whose package is above that of training."""
 
     def __call__(self, folder: Path, given: Mapping[str, Any], preset: str | None, say: Say) -> TrainConfig:
-        """Build the settings to train with after the session in ``folder``; ``given`` are the fields set by the person."""
+        """Build the config for training on the session in ``folder``; ``given`` are the settings from the command line."""
         ...
 
 
 class PrintRun(Protocol):
-    """The virtual rig shows a sheet that was printed, though printing is beside filming."""
+    """Prints a run's sheet for the virtual rig, whose package must not import that of printing."""
 
     def __call__(
         self,
@@ -35,21 +35,21 @@ class PrintRun(Protocol):
         paper: str = "a4",
         controls: Sequence[str] = (),
     ) -> tuple[SheetLayout, ...]:
-        """Write a run's patch, on its sign where it has one, as a PDF to scale."""
+        """Write a run's patch, with the sign that carries it, as a PDF to scale."""
         ...
 
 
 @dataclass(frozen=True)
 class Workflows:
-    """What the door hands to the commands of the rooms."""
+    """The functions that ``cli.py`` passes to commands."""
 
     config_from_session: ConfigFromSession
     print_run: PrintRun
 
     @classmethod
     def of(cls, context: click.Context) -> "Workflows":
-        """Find what the door handed in."""
+        """Return the functions that ``cli.py`` passed in."""
         handed = context.find_object(cls)
         if handed is None:
-            raise RuntimeError("this command runs from cli.py, which hands in what other rooms do for it")
+            raise RuntimeError("this command must be run through cli.py, which provides functions of other packages")
         return handed

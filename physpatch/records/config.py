@@ -1,6 +1,6 @@
-"""What a training is asked to do: frozen sections, one for each thing they configure, saved with the run.
+"""The settings of a training, in frozen sections; they are saved with the run.
 
-Each setting has a short name besides, which is its option's on the command line: ``--object-share`` sets
+Each setting also has a short name, that of its command-line option: ``--object-share`` sets
 ``config.object.share`` and is ``object_share`` in :meth:`TrainConfig.of` and :meth:`TrainConfig.changed`.
 """
 
@@ -20,9 +20,9 @@ from physpatch.records.patch_file import check_grid
 from physpatch.transforms import DEFAULT_PRESET
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-OBJECT_SOURCES = ("auto", "drawn", "labels")  # auto: drawn where it is one of the signs
-_FARTHEST_BESIDE = 1.5  # sizes of an object from its own edge
-_OLD_NAMES = {"also": "ensemble"}  # of the flat records of before there were sections
+OBJECT_SOURCES = ("auto", "drawn", "labels")  # auto: drawn if it is one of the signs
+_FARTHEST_BESIDE = 1.5  # largest distance from an object's edge, in its sizes
+_OLD_NAMES = {"also": "ensemble"}  # names in the flat records of earlier versions
 
 
 def _named(option: str, default: Any) -> Any:
@@ -32,13 +32,13 @@ def _named(option: str, default: Any) -> Any:
 
 @dataclass(frozen=True)
 class VictimConfig:
-    """The networks that are attacked, and what they run on.
+    """The networks to attack, and the device that they run on.
 
     Attributes:
-        model: a name of ``physpatch models``, or a file.
-        ensemble: further models, fooled at the same time.
-        weights: a file of weights for ``model``, instead of the published ones.
-        trust_weights: let files of weights run the code that they carry.
+        model: a name from ``physpatch models``, or a file.
+        ensemble: further models, to fool at the same time.
+        weights: a weights file for ``model``, instead of the published weights.
+        trust_weights: let weights files run the code in them.
         precision: of :data:`PRECISIONS`; auto is bfloat16 on a GPU, and float32 on the CPU, where bfloat16 is slower.
         device: auto, cpu or cuda.
     """
@@ -56,13 +56,13 @@ class VictimConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The photographs to train and to measure on.
+    """The photographs for training and evaluation.
 
     Attributes:
         source: samples, imagenette, or a folder.
-        limit: photographs at most.
-        held_out: the share that is kept for measuring, between 0 and 1.
-        backgrounds: a folder of scenes of a session, as many in a batch as other photographs.
+        limit: the largest number of photographs.
+        held_out: the share that is held out for evaluation, between 0 and 1.
+        backgrounds: a folder of a session's scenes, about as frequent in a batch as other photographs.
     """
 
     source: str = _named("data", "samples")
@@ -82,7 +82,7 @@ class PatchConfig:
 
     Attributes:
         grid: rows and columns of cells.
-        area: the share of the image that a patch by itself covers, 0.001 to 0.9.
+        area: the share of the image that a patch without an object covers, 0.001 to 0.9.
     """
 
     grid: tuple[int, int] = (10, 10)
@@ -95,14 +95,14 @@ class PatchConfig:
 
 @dataclass(frozen=True)
 class ObjectConfig:
-    """The object that the patch is put on, where a detector is to look at one.
+    """The object that carries the patch, for a detector.
 
     Attributes:
-        name: one of the detector's classes; None: a patch by itself.
-        origin: of :data:`OBJECT_SOURCES`: drawn as a sign, or labelled with boxes in the data.
+        name: one of the detector's classes; None for a patch without an object.
+        origin: one of :data:`OBJECT_SOURCES`: drawn as a sign, or labelled with boxes in the data.
         sign_area: the share of the image that the square around a drawn sign covers, 0.001 to 0.9.
         share: the share of a sign's area, or of a labelled box, that the patch covers, 0.01 to 0.8.
-        at: the patch's middle, across and down, as shares of the object's box.
+        at: the patch's centre, across and down, as shares of the object's box.
     """
 
     name: str | None = _named("object", None)
@@ -119,28 +119,28 @@ class ObjectConfig:
 
     @property
     def drawn_sign(self) -> str | None:
-        """The sign that is drawn for the patch to lie on; None where there is none."""
+        """Return the sign that is drawn to carry the patch; None for none."""
         if self.name is None or self.origin == "labels":
             return None
         return self.name if self.origin == "drawn" or sign_name(self.name) is not None else None
 
     @property
     def labelled(self) -> str | None:
-        """The class on whose labelled boxes the patch is put; None where a sign is drawn, or there is no object."""
+        """Return the class whose labelled boxes carry the patch; None for a drawn sign, or without an object."""
         return None if self.drawn_sign is not None else self.name
 
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """What the patch is to bring about.
+    """The intended effect of the patch.
 
     Attributes:
-        target: a class by name or index, auto, none, or another rule that picks one.
-        goal: of a detector; see :data:`calibration.common.success.GOALS`.
-        scope: where that counts; see :data:`calibration.common.success.SCOPES`.
-        loss: what is minimised.
-        nps: the weight of non-printable colours.
-        tv: the weight of total variation over the cells.
+        target: a class by name or index, or the name of a rule that chooses one, such as auto or none.
+        goal: the effect on a detector; see :data:`calibration.common.success.GOALS`.
+        scope: where it counts; see :data:`calibration.common.success.SCOPES`.
+        loss: name of the loss to minimise.
+        nps: weight of the penalty on non-printable colours.
+        tv: weight of the penalty on total variation over the cells.
     """
 
     target: str = "auto"
@@ -160,14 +160,14 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class OptimisationConfig:
-    """How the patch is trained.
+    """The optimisation of the patch.
 
     Attributes:
-        technique: how the cells are moved.
-        learning_rate: the step size; None takes the technique's own.
-        steps, batch: how many steps, each of how many photographs.
-        restarts: starts that are tried for a share of the steps each, before the best goes on.
-        seed: of all that is random.
+        technique: name of the technique that updates the cells.
+        learning_rate: the step size; None for the technique's default.
+        steps, batch: number of steps, and of photographs per step.
+        restarts: number of starts to try, each for a share of the steps, before the best one continues.
+        seed: of all random numbers.
     """
 
     technique: str = "pgd"
@@ -188,7 +188,7 @@ class OptimisationConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run. The command line's defaults are these.
+    """The settings of a training run. The command line has the same defaults.
 
     Attributes:
         eot: the ranges of the transformations.
@@ -206,7 +206,7 @@ class TrainConfig:
 
     @classmethod
     def of(cls, **settings: Any) -> "TrainConfig":
-        """Build a config from settings by their short names, such as ``TrainConfig.of(steps=300, area=0.2)``.
+        """Create a config from settings by their short names, such as ``TrainConfig.of(steps=300, area=0.2)``.
 
         Raises:
             InputError: an unknown setting, or a value out of range.
@@ -214,7 +214,7 @@ class TrainConfig:
         return cls().changed(**settings)
 
     def changed(self, **settings: Any) -> "TrainConfig":
-        """Replace settings by their short names; ``eot`` and ``profile`` are replaced whole.
+        """Replace settings by their short names; ``eot`` and ``profile`` are replaced as a whole.
 
         Raises:
             InputError: an unknown setting, or a value out of range.
@@ -238,19 +238,19 @@ class TrainConfig:
         return getattr(getattr(self, section), key)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the config as plain JSON values, section by section."""
+        """Convert the config to JSON values, section by section."""
         sections = {name: asdict(getattr(self, name)) for name in SECTIONS}
         return sections | {"eot": self.eot.to_dict(), "profile": self.profile}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "TrainConfig":
-        """Read the output of :meth:`to_dict`, or the flat settings by their short names that earlier versions wrote.
+        """Restore a config from :meth:`to_dict`, or from the flat settings by short names of earlier versions.
 
         Raises:
-            InputError: a key that this version does not know, or a value of the wrong kind.
+            InputError: an unknown key, or a value of the wrong type.
         """
         if not isinstance(value, Mapping):
-            raise _unreadable(f"a table of settings is expected, got {value!r:.60}")
+            raise _unreadable(f"expected a table of settings, got {value!r:.60}")
         own: dict[str, Any] = {}
         by_section: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
         for key, content in value.items():
@@ -273,18 +273,18 @@ class TrainConfig:
             raise _unreadable(f"[eot]: {error}") from error
         profile = own.get("profile")
         if profile is not None and not isinstance(profile, str):
-            raise _unreadable(f"profile: the SHA-256 of a rig profile is expected, got {profile!r:.60}")
+            raise _unreadable(f"profile: expected the SHA-256 of a rig profile, got {profile!r:.60}")
         return cls(**sections, eot=eot, profile=profile)
 
     @classmethod
     def load(cls, path: Path) -> "TrainConfig":
-        """Read settings from a TOML file, or the config that a ``run.json`` was made with.
+        """Read settings from a TOML file, or the config of a ``run.json``.
 
-        A TOML file may leave out what is to stay at its default. Its table ``[eot]`` takes ``preset`` besides ranges: a
-        preset's name, or none; the ranges that are not given are the preset's.
+        A TOML file may leave out settings that keep their defaults. Its table ``[eot]`` may have ``preset``, the name of a
+        preset or none, besides ranges; missing ranges are the preset's.
 
         Raises:
-            InputError: no such file, no TOML or JSON, an unknown key, or a value that cannot be used.
+            InputError: no such file, invalid TOML or JSON, an unknown key, or an unusable value.
         """
         if path.suffix.lower() == ".toml":
             return cls._from_toml(path)
@@ -305,7 +305,7 @@ class TrainConfig:
             raise InputError(f"{path} is not TOML ({error}); see “Settings in a file” in the documentation") from error
         ranges = value.pop("eot", {})
         if not isinstance(ranges, dict):
-            raise InputError(f"{path}: eot must be a table, [eot], of a preset and of ranges")
+            raise InputError(f"{path}: eot must be a table, [eot], with a preset and ranges")
         preset = ranges.pop("preset", DEFAULT_PRESET)
         base = EotConfig.none() if preset == "none" else EotConfig.preset(str(preset))
         return _of_file(path, value | {"eot": base.to_dict() | ranges})
@@ -324,7 +324,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     for section, kind in SECTIONS.items()
     for setting in fields(kind)
 }
-"""Where each setting stands: its section and its name there, by its short name, which is the command line's."""
+"""The section of each setting and its name there, by its short name, that of the command line."""
 
 
 def _of_file(path: Path, value: Any) -> TrainConfig:
@@ -335,19 +335,19 @@ def _of_file(path: Path, value: Any) -> TrainConfig:
 
 
 def _section(name: str, values: Mapping[str, Any]) -> Any:
-    """Check a section's keys and kinds of values, as a file has them, and build it."""
+    """Create a section from a file's values, after checking keys and types."""
     kind = SECTIONS[name]
     unknown = sorted(values.keys() - {setting.name for setting in fields(kind)})
     if unknown:
         raise newer_key(unknown[0], kind)
-    from pydantic import TypeAdapter, ValidationError  # here, for it would slow the start of every command
+    from pydantic import TypeAdapter, ValidationError  # here, because it would slow down the start of every command
 
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, (name, *first["loc"])))
-        raise _unreadable(f"{where}: {first['msg'].lower()}, got {first['input']!r:.60}") from error
+        key = ".".join(map(str, (name, *first["loc"])))
+        raise _unreadable(f"{key}: {first['msg'].lower()}, got {first['input']!r:.60}") from error
 
 
 def _unreadable(why: str) -> InputError:
@@ -355,7 +355,7 @@ def _unreadable(why: str) -> InputError:
 
 
 def _give_area_to_sign(by_section: dict[str, dict[str, Any]]) -> None:
-    """Read ``area`` as the sign's: before the two had names of their own, a run on a drawn sign had only the one."""
+    """Treat ``area`` as that of a drawn sign, as in records from before ``sign_area`` existed."""
     carrier: dict[str, Any] = {
         key: by_section["object"][key] for key in ("name", "origin") if key in by_section["object"]
     }
@@ -363,9 +363,9 @@ def _give_area_to_sign(by_section: dict[str, dict[str, Any]]) -> None:
         by_section["object"]["sign_area"] = by_section["patch"].pop("area")
 
 
-def _check_name(what: str, name: str, known: Iterable[str]) -> None:
-    if name not in known:
-        raise unknown_name(what, name, known)
+def _check_name(setting: str, name: str, names: Iterable[str]) -> None:
+    if name not in names:
+        raise unknown_name(setting, name, names)
 
 
 def _check_at_least_1(name: str, value: int) -> None:
@@ -375,24 +375,24 @@ def _check_at_least_1(name: str, value: int) -> None:
 
 def _check_image_share(name: str, value: float) -> None:
     if not 0.001 <= value <= 0.9:
-        raise InputError(f"{name} {value} out of range; expected the share of the image, 0.001 to 0.9")
+        raise InputError(f"{name} {value} out of range; expected a share of the image, 0.001 to 0.9")
 
 
 def parse_place(text: str) -> tuple[float, float]:
-    """Turn ``0.5,0.6`` into shares across and down; below 0 and above 1 is beside.
+    """Parse ``0.5,0.6`` into shares of an object's width and height; below 0 or above 1 lies beside the object.
 
     Raises:
-        InputError: not two shares, or too far away.
+        InputError: not two shares, or too far from the object.
     """
     try:
-        across, down = (float(part) for part in text.split(","))
+        across, down = (float(share) for share in text.split(","))
     except ValueError:
         raise InputError(
-            f"the place {text!r} is not understood; write two shares of the object's box, such as 0.5,0.5"
+            f"the place {text!r} is not understood; give two shares of the object's box, such as 0.5,0.5"
         ) from None
     if not all(-_FARTHEST_BESIDE <= share <= 1 + _FARTHEST_BESIDE for share in (across, down)):
         raise InputError(
-            f"the place {text!r} is far from the object; expected shares of its box, {-_FARTHEST_BESIDE} to "
-            f"{1 + _FARTHEST_BESIDE}, where 0 to 1 is on it"
+            f"the place {text!r} is too far from the object; expected shares of its box, {-_FARTHEST_BESIDE} to "
+            f"{1 + _FARTHEST_BESIDE}, where 0 to 1 lies on it"
         )
     return across, down

@@ -30,7 +30,7 @@ def test_unknown_keys_are_refused(key: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        ([], "a table of settings is expected, got []"),
+        ([], "expected a table of settings, got []"),
         ({"eot": 3}, "[eot]"),
         ({"eot": {"scale": 1}}, "[eot]"),
         ({"grid": 4}, "patch.grid: input should be a valid tuple, got 4"),
@@ -38,7 +38,7 @@ def test_unknown_keys_are_refused(key: tuple[str, ...]) -> None:
         ({"steps": 2.5}, "optimisation.steps: input should be a valid integer"),
         ({"victim": {"model": 3}}, "victim.model: input should be a valid string, got 3"),
         ({"data": 5}, "data.source: input should be a valid string"),
-        ({"profile": 5}, "profile: the SHA-256 of a rig profile is expected, got 5"),
+        ({"profile": 5}, "profile: expected the SHA-256 of a rig profile, got 5"),
     ],
 )
 def test_values_of_the_wrong_kind_are_refused(value: Any, why: str) -> None:
@@ -110,7 +110,7 @@ def test_a_run_gives_its_settings_back(tmp_path: Path) -> None:
         ("a.toml", "eot = 3", "eot must be a table"),
         ("a.toml", "[eot]\npreset = 'deck'", "unknown EOT preset 'deck'; did you mean 'desk'"),
         ("a.toml", "[eot]\nblur = [0, 1]", "a.toml: unknown key 'blur'"),
-        ("a.json", "{", "a.json is not whole JSON"),
+        ("a.json", "{", "a.json is not valid JSON"),
         ("a.json", "[1]", "a.json: the settings of this run cannot be read"),
         ("a.json", '{"physpatch_patch": 1}', "a.json: unknown key 'physpatch_patch'"),
     ],
@@ -146,7 +146,7 @@ def test_senseless_values_are_refused(field: str, value: object, words: str) -> 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("rotation_deg", (10, -10), "runs from 10 to -10; expected two rising numbers"),
+        ("rotation_deg", (10, -10), "is 10 to -10; expected two numbers in ascending order"),
         ("scale", (0, 1), "scale 0 to 1 out of range; expected 0.05 to 10"),
         ("noise", (-0.1, 0), "noise -0.1 to 0 out of range"),
     ],
