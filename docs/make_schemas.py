@@ -30,17 +30,17 @@ _ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.+(?:\n {6,}.+)*)", re.MULTILIN
 
 
 class Plain(GenerateJsonSchema):
-    """Without titles, which only repeat the names."""
+    """Generates schemas without titles, which only repeat the names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 
 def main(out: Path) -> None:
-    """Write every schema."""
+    """Write all schemas into the folder ``out``."""
     for name, record in SCHEMAS.items():
         schema = TypeAdapter(record).json_schema(schema_generator=Plain)
-        if "$ref" in schema:  # of a record that holds others of its kind
+        if "$ref" in schema:  # a record that contains others of its type
             schema = schema["$defs"][record.__name__] | {"$defs": schema["$defs"]}
         for described in (schema, *schema.get("$defs", {}).values()):
             describe_fields(described)
@@ -48,24 +48,24 @@ def main(out: Path) -> None:
 
 
 def describe_fields(schema: dict[str, Any]) -> None:
-    """Move what a docstring says of the attributes to the fields themselves."""
-    about, _, attributes = schema.get("description", "").partition("\n\nAttributes:\n")
-    if about:
-        schema["description"] = plain_words(about)
-    for names, words in _entries(attributes):
+    """Move the descriptions of attributes from the docstring to the fields."""
+    summary, _, attributes = schema.get("description", "").partition("\n\nAttributes:\n")
+    if summary:
+        schema["description"] = plain_words(summary)
+    for names, description in _entries(attributes):
         for name in names:
             field = schema["properties"].get(name)
             if field is not None:
-                schema["properties"][name] = {"description": words} | field
+                schema["properties"][name] = {"description": description} | field
 
 
 def _entries(attributes: str) -> Iterator[tuple[list[str], str]]:
-    for names, words in _ATTRIBUTE.findall(attributes):
-        yield names.split(", "), plain_words(words)
+    for names, description in _ATTRIBUTE.findall(attributes):
+        yield names.split(", "), plain_words(description)
 
 
 def plain_words(docstring: str) -> str:
-    """Take Sphinx's roles and line breaks out of a docstring."""
+    """Remove Sphinx roles and line breaks from a docstring."""
     return " ".join(re.sub(r":\w+:`", "`", docstring).replace("``", "`").split())
 
 

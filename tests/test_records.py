@@ -111,7 +111,7 @@ def test_keys_that_nobody_declared_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ({"content": "a lens"}, "is not a whole record of a parcel: box is missing; pack it anew"),
+        ({"content": "a lens"}, "is not a valid record of a parcel: box is missing; pack it anew"),
         ({"content": "a lens", "box": 3}, "box should be an object, got 3; pack it anew"),
         ({"content": "a lens", "box": {"width_mm": "wide"}}, "box.width_mm should be a valid number, got 'wide'; pack"),
         ({"content": 1, "box": {}}, "content should be a valid string, got 1 (and 1 more); pack it anew"),
@@ -119,7 +119,7 @@ def test_keys_that_nobody_declared_are_kept(tmp_path: Path) -> None:
         ({"version": "two"}, "version should be a valid integer, got 'two'"),
         (
             {"version": 3, "content": "a lens", "box": {}},
-            "this record of a parcel was written by a newer physpatch (version 3; this one knows 2); update physpatch",
+            "this record of a parcel was written by a newer physpatch (version 3; this one reads up to 2); update physpatch",
         ),
     ],
 )
@@ -163,7 +163,7 @@ def test_a_run_that_measured_nothing_is_told_from_one_that_is_not_done(tmp_path:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"weights": None}, ("weights should be an object, got None", "train anew")),
+        ({"weights": None}, ("weights should be an object, got None", "train again")),
         ({"results": {"n": 3}}, ("results.clean_accuracy is missing",)),
         ({"version": 99}, ("this record of a run was written by a newer physpatch", "update physpatch")),
         ({"config": {"smell": 3}}, ("unknown key 'smell'",)),
@@ -277,7 +277,9 @@ def test_a_row_of_the_first_bench_is_read(tmp_path: Path) -> None:
 
 def test_a_broken_row_says_that_it_can_be_measured_again(tmp_path: Path) -> None:
     broken = {name: value for name, value in FIRST_ROW.items() if name not in ("config", "heat")}
-    with pytest.raises(InputError, match=r"heat is missing \(and 2 more\); remove it, and `physpatch bench` measures"):
+    with pytest.raises(
+        InputError, match=r"heat is missing \(and 2 more\); delete it, and `physpatch bench` will measure"
+    ):
         BenchRow.load(saved(tmp_path, broken))
 
 

@@ -1,13 +1,13 @@
-"""The JSON files that physpatch writes and reads back: typed, versioned, and refused in one line where they are broken.
+"""Typed, versioned records of the JSON files that physpatch writes and reads; invalid files give one-line errors.
 
-A record is a pydantic model in the room that writes its file. What all of them promise:
+A record is a pydantic model in the package that writes its file. All records have these properties:
 
-* ``version`` counts a file's formats. A file of an older format, or of the time before there was a ``version``, is read by
-  :meth:`Record.upgrade`; one of a newer format is refused.
-* Keys that are not declared are kept, and written back: extensions and people may add their own.
-* What was never set is not written, so that a file which is read and written again keeps its keys.
+* ``version`` is the version of the file's format. Files of older versions, and files without ``version``, are converted by
+  :meth:`Record.upgrade`; files of newer versions are refused.
+* Undeclared keys are kept and written back, so extensions and users can add their own.
+* Fields that were never set are not written, so a file that is read and written again keeps its keys.
 
-Importing this module loads pydantic, which takes a fifth of a second: what the command line imports at its start must not.
+Importing this module loads pydantic, which takes a fifth of a second, so the command line must not import it at its start.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema
 from calibration.common.errors import InputError
 from calibration.common.files import read_json, write_json
 
-_LONGEST_SHOWN = 40  # letters of a wrong value in a message
+_LONGEST_SHOWN = 40  # characters of an invalid value in a message
 
 
 class RecordPart(BaseModel):
@@ -30,22 +30,26 @@ class RecordPart(BaseModel):
     )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values: what was set, and no defaults."""
+        """Convert the fields that were set to JSON values, without defaults."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     def changed(self, **changes: Any) -> Self:
-        """Give the same with some fields replaced; they are checked as those of a file are."""
+        """Replace some fields; the new values are validated like those of a file.
+
+        Raises:
+            ValidationError: an invalid value.
+        """
         return self.model_validate(self.to_dict() | changes)
 
 
 class Record(RecordPart):
-    """A file, or a part of files with a version of its own.
+    """A file, or a part of a file with its own version.
 
     Attributes:
-        what: the record in an error's words, such as "record of a run".
-        cure: what to do about a broken one.
+        what: name of the record in error messages, such as "record of a run".
+        cure: what to do about an invalid record, for error messages.
         current: the version that is written.
-        version: of the format; it is set to ``current`` when an older record is read.
+        version: of the format; ``current`` also after an older record is read.
     """
 
     what: ClassVar[str]
@@ -56,9 +60,9 @@ class Record(RecordPart):
 
     @classmethod
     def upgrade(cls, value: dict[str, Any], version: int) -> dict[str, Any]:
-        """Bring what an older ``version`` wrote into the present form; 0 is that of files without one.
+        """Convert the values of an older ``version`` to the current one; 0 is the version of files without one.
 
-        Values given to the constructor pass through here as version 0 too, and must come out as they were.
+        Values given to the constructor also pass through here, as version 0, and must stay as they are.
         """
         return value
 
@@ -69,10 +73,10 @@ class Record(RecordPart):
             return value
         version = value.get("version", 0)
         if not isinstance(version, int):
-            return value  # refused as any other wrong value
+            return value  # refused like any other invalid value
         if version > cls.current:
             raise InputError(
-                f"this {cls.what} was written by a newer physpatch (version {version}; this one knows {cls.current}); "
+                f"this {cls.what} was written by a newer physpatch (version {version}; this one reads up to {cls.current}); "
                 "update physpatch"
             )
         upgraded = cls.upgrade(value, version) if version < cls.current else value
@@ -83,7 +87,7 @@ class Record(RecordPart):
         """Read a file.
 
         Raises:
-            InputError: missing, not JSON, of a newer version, or with a field that is missing or cannot be.
+            InputError: no such file, invalid JSON, a newer version, or a missing or invalid field.
         """
         value = read_json(path)
         try:
@@ -91,24 +95,24 @@ class Record(RecordPart):
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         except ValidationError as error:
-            raise InputError(f"{path} is not a whole {cls.what}: {_in_words(error)}; {cls.cure}") from error
+            raise InputError(f"{path} is not a valid {cls.what}: {_in_words(error)}; {cls.cure}") from error
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file atomically."""
         write_json(path, self.to_dict())
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Tell the JSON schema the version that is written."""
-        found = handler(schema)
-        own = handler.resolve_ref_schema(found)
-        own["properties"]["version"] = {"const": cls.current}
-        own["required"] = ["version", *own.get("required", [])]
-        return found
+        """Add the version that is written to the JSON schema."""
+        json_schema = handler(schema)
+        resolved = handler.resolve_ref_schema(json_schema)
+        resolved["properties"]["version"] = {"const": cls.current}
+        resolved["required"] = ["version", *resolved.get("required", [])]
+        return json_schema
 
 
 def _in_words(error: ValidationError) -> str:
-    """The first of the errors, as field, what was expected and what came."""
+    """Describe the first error: the field, the expected value and the actual one."""
     first, *others = error.errors(include_url=False)
     field = ".".join(map(str, first["loc"])) or "the file"
     more = f" (and {len(others)} more)" if others else ""

@@ -141,8 +141,8 @@ def _beside_controls(results: EvaluationRecord) -> Iterator[Block]:
         return
     rows = []
     for control, kinds in results.differences.items():
-        told = (kinds.targeted, kinds.untargeted)
-        rows.append([f"patch minus {control} control", *("–" if not one.n else str(one) for one in told)])
+        changes = (kinds.targeted, kinds.untargeted)
+        rows.append([f"patch minus {control} control", *(str(change) if change.n else "–" for change in changes)])
     for name in ("patch", *results.differences):
         rates = (of_all.get(name) for of_all in (results.targeted_success_of_all, results.untargeted_success_of_all))
         shown = "the patch" if name == "patch" else f"the {name} control"
@@ -174,22 +174,22 @@ def _explained(results: EvaluationRecord) -> Iterator[Block]:
         f"network ignores the patch. n = {heat.n}.",
     )
     if heat.similarity_to_target is not None and heat.similarity_of_clean is not None:
-        said = (
+        sentences = (
             f"The heat map of the answer on the patched photograph has a correlation of {heat.similarity_to_target:+.2f} "
             f"with the target class's heat map on the same photograph; that of the answer on the clean photograph has "
             f"{heat.similarity_of_clean:+.2f}."
         )
         reached, missed = heat.similarity_to_target_reached, heat.similarity_to_target_missed
         if reached is not None:
-            said += f" If the target comes first, the correlation is {reached:+.2f}"
-            said += f"; if not, {missed:+.2f}." if missed is not None else "."
+            sentences += f" If the target comes first, the correlation is {reached:+.2f}"
+            sentences += f"; if not, {missed:+.2f}." if missed is not None else "."
         if heat.similarity_to_target_null is not None:
-            said += (
+            sentences += (
                 f" As the null, the target class's heat map with harmless random cells has a correlation of "
                 f"{heat.similarity_to_target_null:+.2f}, because both are maps of one class on one photograph. "
                 f"Only a correlation above that is an effect of the patch."
             )
-        yield Text(said)
+        yield Text(sentences)
     if heat.true_heat_in_patch:
         true, like = heat.true_heat_in_patch, heat.true_similarity
         yield Text(

@@ -1,4 +1,4 @@
-"""``session.json``: what a session looked with and for, and what became of every frame."""
+"""``session.json``: the settings of a session, and its frame counts."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
@@ -13,14 +13,14 @@ SESSION_FILE = "session.json"
 
 
 class SessionModel(RecordPart):
-    """A network that looked at the frames.
+    """A network that analysed the frames.
 
     Attributes:
-        name: as in the rows; of a defended one ``model+defence``.
+        name: as in the rows; ``model+defence`` for a defended model.
         task: classify or detect.
-        source: where the weights came from.
+        source: of the weights.
         sha256: of the weights.
-        defence: the defence that it was behind, if any.
+        defence: in front of the model; None for none.
     """
 
     name: str
@@ -31,11 +31,11 @@ class SessionModel(RecordPart):
 
 
 class SessionSheet(RecordPart):
-    """A printed sheet that could be recognised.
+    """A printed sheet that the session can recognise.
 
     Attributes:
-        kind: patch, or the control that it shows.
-        id: of the patch or control on it.
+        kind: ``patch``, or the name of a control.
+        id: of the patch or control on the sheet.
         size_mm: width of the patch.
     """
 
@@ -45,14 +45,14 @@ class SessionSheet(RecordPart):
 
 
 class Delay(RecordPart):
-    """Seconds from capture to answer."""
+    """Seconds from capture to result."""
 
     mean: float
     longest: float
 
 
 class PlannedStep(RecordPart):
-    """One thing that was to be shown, see :class:`captures.protocol.plan.Step`."""
+    """A step of a plan; see :class:`captures.protocol.plan.Step`."""
 
     number: int
     condition: str
@@ -63,7 +63,7 @@ class PlannedStep(RecordPart):
 
 
 class PlanRecord(RecordPart):
-    """What was to be shown, see :class:`captures.protocol.plan.Protocol`, with its steps in the order that was drawn."""
+    """A plan with its steps in their random order; see :class:`captures.protocol.plan.Protocol`."""
 
     conditions: list[str]
     distances_m: list[float]
@@ -78,53 +78,58 @@ class PlanRecord(RecordPart):
 
     @classmethod
     def of(cls, protocol: Protocol | None) -> "PlanRecord | None":
-        """Write a plan down."""
+        """Create the record of a plan; None for None."""
         return None if protocol is None else cls.model_validate(protocol.to_dict())
 
     @property
     def protocol(self) -> Protocol:
-        """The plan.
+        """Return the plan.
 
         Raises:
-            InputError: a value that cannot be.
+            InputError: an invalid value.
         """
         return Protocol.from_dict(self.to_dict())
 
 
 class SessionRecord(Record):
-    """What ``session.json`` holds. Paths are seen from the session's folder. Nothing is required: rows are worth reading alone.
+    """The content of ``session.json``. Paths are relative to the session's folder.
+
+    No field is required, because a session can be read without its record.
 
     Attributes:
-        physpatch_session: the number of the format of before there was ``version``.
+        physpatch_session: the format's number from before ``version`` existed.
         begun: the local time, ISO 8601.
-        target: name of the class aimed at; None for an untargeted patch.
-        label: the class truly before the camera, where the person said so.
-        light: the name of the light at the beginning.
-        region: what the classifier saw of a frame.
-        every, max_fps: which frames were analysed: one of so many, at most so many a second.
-        keep: which frames were kept as they came: all, none, key, or one of so many.
-        models: the networks.
-        device: in words.
-        sheets: the printed sheets that could be recognised.
-        intrinsics: of the camera; None where a typical field of view was assumed.
-        intrinsics_assumed: whether they come from a guessed field of view.
-        versions: of physpatch and of what its numbers depend on.
-        plan: what was to be shown, step by step.
-        source: where the frames came from, as the person named it.
-        camera: what was asked of the camera.
-        virtual: whether the virtual rig made the frames.
+        target: name of the target class; None for an untargeted patch.
+        label: the true class, if the user gave it.
+        light: name of the light at the beginning.
+        region: the part of a frame that the classifier saw.
+        every, max_fps: one of ``every`` frames was analysed, and at most ``max_fps`` per second.
+        keep: the original frames that were kept: ``all``, ``none``, ``key``, or a number to keep one of so many.
+        models: the networks that analysed the frames.
+        device: description of the device that ran the networks.
+        sheets: the printed sheets that the session can recognise.
+        intrinsics: of the camera; None if a typical field of view was assumed.
+        intrinsics_assumed: whether the field of view was assumed.
+        versions: of physpatch and of the packages that affect its results.
+        plan: the conditions to show, step by step; None without a plan.
+        source: of the frames, as the user gave it.
+        camera: settings requested from the camera.
+        virtual: whether the virtual rig rendered the frames.
         run, sheet: the run's folder, or its patch.json, and the printed PDF.
-        status: recording, ended, stopped by the person, interrupted or failed; empty where the record was lost.
-        captured, frames, frames_while_paused, dropped, passed_over: frames that came, were analysed, came while nothing was
-            recorded, came while the models were busy, were left out by ``every`` and ``max_fps``.
-        seconds: how long it took.
-        gaps, gap_seconds: how often the camera was lost, and for how long altogether.
-        delay_s: None where frames do not tell when they were captured.
-        steps_done, steps_skipped: numbers of the plan's steps; None without a plan.
+        status: ``recording``, ``ended``, ``stopped by the person``, ``interrupted`` or ``failed``; empty without a record.
+        captured: number of frames from the source.
+        frames: number of analysed frames.
+        frames_while_paused: number of frames during pauses.
+        dropped: number of frames during which the models were busy.
+        passed_over: number of frames left out by ``every`` and ``max_fps``.
+        seconds: duration of the session.
+        gaps, gap_seconds: how often the camera was lost, and for how long in total.
+        delay_s: from capture to result; None if the frames have no capture times.
+        steps_done, steps_skipped: numbers of these steps of the plan; None without a plan.
     """
 
     what: ClassVar[str] = "record of a session"
-    cure: ClassVar[str] = "restore it from a copy, or remove it: the rows are in session.db"
+    cure: ClassVar[str] = "restore it from a backup, or delete it: the rows are in session.db"
     current: ClassVar[int] = 3
 
     physpatch_session: Literal[1, 2] = 2
@@ -163,11 +168,11 @@ class SessionRecord(Record):
 
     @property
     def protocol(self) -> Protocol | None:
-        """What was to be shown; None without a plan."""
+        """Return the plan; None without a plan."""
         return None if self.plan is None else self.plan.protocol
 
     @classmethod
     def of(cls, folder: Path) -> Self:
-        """Read the record of a session's folder, see :meth:`load`; an empty one where it was lost."""
+        """Read the record in a session's folder; return an empty one if it is missing. See :meth:`load`."""
         path = folder / SESSION_FILE
         return cls.load(path) if path.is_file() else cls()

@@ -1,4 +1,4 @@
-"""A row of a bench, which ``cells/NAME.json`` holds, and a list of which ``bench --json`` writes."""
+"""A row of a bench: the content of ``cells/NAME.json``, and of the list from ``bench --json``."""
 
 from typing import Any, ClassVar
 
@@ -11,34 +11,34 @@ from physpatch.records.run_record import TargetChoiceRecord
 
 
 class BenchSeconds(RecordPart):
-    """How long the training took, and all together."""
+    """The duration of the training, and of training and evaluation."""
 
     training: float
     all: float
 
 
 class BenchRow(Record):
-    """One training, and what its patch does on its own network and on the others.
+    """One training, and the results of its patch on its own network and on the others.
 
     Attributes:
-        name: of the file: readable, and different where any setting is.
-        technique, model, grid, area: what was compared; the grid is ``RxC`` or ``pixel``, the area a share of the image.
-        target_asked: the target as it was asked for, such as auto.
-        target: the class aimed at; None for an untargeted patch.
-        target_choice: how it was chosen.
-        also: further networks that were attacked at the same time.
-        measured: what the patch does, by network.
-        heat: where the network looks.
-        patch: the cells, rows of columns of sRGB integers.
+        name: of the file; readable, and unique for the settings.
+        technique, model, grid, area: the settings compared; the grid is ``RxC`` or ``pixel``, the area a share of the image.
+        target_asked: the target setting, such as ``auto``.
+        target: the target class; None for an untargeted patch.
+        target_choice: how the target was chosen.
+        also: the other networks that the patch was trained on.
+        measured: the results by network.
+        heat: Grad-CAM statistics.
+        patch: the cells as rows of columns of sRGB integers.
         seed: of the training.
         config: the settings; see :attr:`train_config`.
-        seconds: how long it took.
-        device: in words.
-        versions: of physpatch and of what its numbers depend on.
+        seconds: durations.
+        device: description of the device.
+        versions: of physpatch and of the packages that affect its results.
     """
 
     what: ClassVar[str] = "row of a bench"
-    cure: ClassVar[str] = "remove it, and `physpatch bench` measures it again"
+    cure: ClassVar[str] = "delete it, and `physpatch bench` will measure it again"
     current: ClassVar[int] = 1
 
     name: str
@@ -61,21 +61,21 @@ class BenchRow(Record):
 
     @classmethod
     def upgrade(cls, value: dict[str, Any], version: int) -> dict[str, Any]:
-        """Rows of earlier versions have the seed among their settings only."""
+        """Copy the seed from the settings, the only place where earlier versions have it."""
         if "seed" in value or not isinstance(value.get("config"), dict):
             return value
         return value | {"seed": TrainConfig.from_dict(value["config"]).optimisation.seed}
 
     @property
     def train_config(self) -> TrainConfig:
-        """The settings.
+        """Return the settings.
 
         Raises:
-            InputError: a setting that this version, or the extensions installed here, do not know.
+            InputError: a setting unknown to this version and the installed extensions.
         """
         return TrainConfig.from_dict(self.config)
 
     @property
     def own(self) -> EvaluationRecord:
-        """What the patch does on the network that it was trained on."""
+        """Return the results on the network that the patch was trained on."""
         return self.measured[self.model]

@@ -112,7 +112,7 @@ def show_defences(results: Results) -> None:
 
 
 def describe_rate(rate: "Rate") -> str:
-    """Format the JSON values of a ``Rate``; a dash where nothing was counted."""
+    """Format a rate; a dash where nothing was counted."""
     return str(rate) if rate.n else "-"
 
 

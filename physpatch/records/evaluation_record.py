@@ -1,6 +1,6 @@
-"""What was measured of a patch on one network, as files hold it: runs, benches, ``evaluate --json`` and ``train --json``.
+"""The results of a patch on one network, as in the files of runs, benches, ``evaluate --json`` and ``train --json``.
 
-Torch-free, and free of SciPy, so that reading a run costs little.
+The module imports neither torch nor SciPy, so that reading a run is fast.
 """
 
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ DifferenceValue = Annotated[Difference, PlainSerializer(Difference.to_dict)]
 
 
 class TargetClass(RecordPart):
-    """The class aimed at.
+    """The target class.
 
     Attributes:
-        index: in the categories of the network that was attacked.
-        name: its own.
+        index: in the categories of the attacked network.
+        name: of the class.
     """
 
     index: int
@@ -29,23 +29,23 @@ class TargetClass(RecordPart):
 
     @classmethod
     def of(cls, target: Mapping[str, Any] | None) -> "TargetClass | None":
-        """Read a target as a patch has it."""
+        """Create the record of a patch's target; None for None."""
         return None if target is None else cls.model_validate(target)
 
 
 class PairedDifferences(RecordPart):
-    """Success of the patch less a control's, paired by photograph."""
+    """Success of the patch minus that of a control, paired by photograph."""
 
     targeted: DifferenceValue
     untargeted: DifferenceValue
 
 
 class DefenceEffect(RecordPart):
-    """What a defence is worth and what it costs.
+    """The effect of a defence and its cost.
 
     Attributes:
-        clean_accuracy_paid: the accuracy on clean photographs without it less that with it.
-        targeted_success_change, untargeted_success_change: success with it less without, paired by photograph.
+        clean_accuracy_paid: accuracy on clean photographs without the defence minus that with it.
+        targeted_success_change, untargeted_success_change: success with the defence minus without, paired by photograph.
     """
 
     clean_accuracy_paid: float
@@ -61,10 +61,10 @@ class MeanPrecision(RecordPart):
 
 
 class ObjectSize(RecordPart):
-    """Success where the object's side in the network's input, in pixels, lies between two bounds.
+    """Success on objects whose side in the network's input, in pixels, lies between two bounds.
 
     Attributes:
-        from_px, below_px: the bounds, ``from`` and ``below`` in the file; None is without an upper one.
+        from_px, below_px: the bounds, ``from`` and ``below`` in the file; ``below`` is None without an upper bound.
         success: untargeted.
     """
 
@@ -74,9 +74,9 @@ class ObjectSize(RecordPart):
 
 
 class HeatRecord(RecordPart):
-    """Where the network looks, see :func:`physpatch.evaluation.figures.examples.measure_heat`; None was not measured.
+    """Grad-CAM statistics of :func:`physpatch.evaluation.figures.examples.measure_heat`; None if not measured.
 
-    What is a number by condition is a mapping; ``ci95`` has the intervals by the same keys.
+    Numbers by condition are mappings; ``ci95`` has the intervals under the same keys.
     """
 
     n: int
@@ -99,36 +99,38 @@ class HeatRecord(RecordPart):
     ci95: dict[str, Interval | dict[str, Interval | None] | None] = Field(default_factory=dict)
 
     def number(self, path: str) -> float | None:
-        """What stands at a path such as ``pointing.patch``; None where nothing does."""
+        """Look up a number by a path such as ``pointing.patch``; None if it is missing."""
         name, _, condition = path.partition(".")
-        found = getattr(self, name)
-        return found.get(condition) if condition else found
+        value = getattr(self, name)
+        return value.get(condition) if condition else value
 
     def interval(self, path: str) -> Interval | None:
-        """The interval of what stands at a path; None where there is none."""
+        """Look up the interval of the number at a path; None if it is missing."""
         name, _, condition = path.partition(".")
-        found = self.ci95.get(name)
-        return found.get(condition) if isinstance(found, dict) else found
+        value = self.ci95.get(name)
+        return value.get(condition) if isinstance(value, dict) else value
 
 
 class EvaluationRecord(Record):
-    """What a patch does on one network, beside its controls at the same poses; see ``Evaluation`` for how it is counted.
+    """The results of a patch, and of its controls at the same poses, on one network; see ``Evaluation`` for definitions.
 
     Attributes:
-        n, poses: photographs, or labelled objects, and in how many poses each was seen.
-        clean_accuracy, patched_accuracy: without a patch and with it.
-        controls: the accuracy with each harmless control.
-        targeted_success, untargeted_success: of the patch, on views that are right with the grey control.
+        n, poses: number of photographs, or of labelled objects, and of poses for each.
+        clean_accuracy, patched_accuracy: accuracy without the patch and with it.
+        controls: accuracy with each harmless control.
+        targeted_success, untargeted_success: of the patch, on views with a right answer with the grey control.
         control_targeted_success, control_untargeted_success: the same of each control.
         targeted_success_of_all, untargeted_success_of_all: of all views, of the patch and each control.
-        differences: the patch less each control.
-        caution: a sentence where the photographs are easier for the network than others.
-        target: the class aimed at; None for an untargeted patch.
-        object: the class of a detector that the patch was put on; with it, ``hidden``, ``relabelled``,
-            ``false_boxes_per_image`` and ``mean_precision`` by condition, and ``by_size_px``.
-        defence: what the defence changes, where the network was behind one.
-        grad_cam: where the network looks; of a run's own network.
-        others: the same of the further networks that a run was trained on, by name.
+        differences: the patch minus each control.
+        caution: a warning if the photographs are easier for the network than others; None for none.
+        target: the target class; None for an untargeted patch.
+        object: a detector's class for the object that carries the patch; None without an object.
+        hidden, relabelled: rates of objects not detected, or detected as something else, by condition.
+        false_boxes_per_image, mean_precision: number of boxes elsewhere, and mAP of the object's class, by condition.
+        by_size_px: success by the size of the object.
+        defence: the effect of the defence, for a defended network.
+        grad_cam: Grad-CAM statistics, for a run's own network.
+        others: the results on the other networks that a run was trained on, by name.
     """
 
     what: ClassVar[str] = "record of a measurement"
@@ -161,15 +163,15 @@ class EvaluationRecord(Record):
 
     @classmethod
     def upgrade(cls, value: dict[str, Any], version: int) -> dict[str, Any]:
-        """Evaluations of before there were several poses saw each photograph in one."""
+        """Set one pose, as in evaluations from before there could be several."""
         return {"poses": 1} | value
 
     def success_of_all(self, kind: Kind, shown: str = "patch") -> Rate:
-        """Success over all views with the patch or a control; of nothing where it was not measured."""
+        """Return success over all views with the patch or a control; an empty rate if it was not measured."""
         rates = self.targeted_success_of_all if kind == "targeted" else self.untargeted_success_of_all
         return rates.get(shown) or Rate(None, None, 0)
 
 
 def measured_by_model(results: dict[str, EvaluationRecord]) -> dict[str, Any]:
-    """What ``evaluate --json`` writes: measurements by network, as plain JSON."""
+    """Convert the results by network to the JSON values of ``evaluate --json``."""
     return {model: result.to_dict() for model, result in results.items()}

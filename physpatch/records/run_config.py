@@ -15,7 +15,7 @@ def load_run_config(folder: Path | None) -> TrainConfig | None:
     if folder is None:
         return None
     if (folder / "run.json").is_file():
-        from physpatch.records.run_record import RunRecord  # here, for it would slow the help of every command
+        from physpatch.records.run_record import RunRecord  # here, because it would slow down the help of every command
 
         return RunRecord.of(folder).train_config
     made = Patch.load(folder).provenance

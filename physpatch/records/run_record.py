@@ -1,4 +1,4 @@
-"""``run.json``: what a training was asked to do, with what, and what came of it. Torch-free."""
+"""``run.json``: the settings, inputs and results of a training. The module does not import torch."""
 
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -21,20 +21,20 @@ def _empty_if_none(value: Any, handler: SerializerFunctionWrapHandler) -> Any:
 
 
 class _OrEmpty:
-    """Tells the JSON schema that an empty object stands for None."""
+    """Adds an empty object, which stands for None, to the JSON schema."""
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        known = handler(schema)
-        return known | {"anyOf": [*known["anyOf"], {"type": "object", "maxProperties": 0}]}
+        json_schema = handler(schema)
+        return json_schema | {"anyOf": [*json_schema["anyOf"], {"type": "object", "maxProperties": 0}]}
 
 
 class TargetChoiceRecord(RecordPart):
     """How the target was chosen.
 
     Attributes:
-        index: of the class; None for an untargeted patch.
+        index: of the target class; None for an untargeted patch.
         how: the reason, in words.
-        tried: the candidates, each with what the rule says of it.
+        tried: the candidates, each with the rule's values for it.
     """
 
     index: int | None
@@ -46,9 +46,9 @@ class WeightsRecord(RecordPart):
     """A network and its weights.
 
     Attributes:
-        model: its name.
-        task: classify or detect; empty in the earliest runs.
-        source: where the weights came from.
+        model: name of the network.
+        task: ``classify`` or ``detect``; empty in the earliest runs.
+        source: of the weights.
         sha256: of the weights.
     """
 
@@ -59,7 +59,7 @@ class WeightsRecord(RecordPart):
 
 
 class EnsembleWeights(RecordPart):
-    """The weights of a further network that was attacked."""
+    """The weights of another attacked network."""
 
     source: str
     sha256: str
@@ -70,10 +70,10 @@ class RunData(RecordPart):
 
     Attributes:
         source: samples, imagenette, or a folder.
-        train, held_out: how many.
-        train_fingerprint, held_out_fingerprint: change with any photograph or label.
-        held_out_names: names of the files.
-        learned_from: the contents of the photographs trained on, as short hashes; None in runs of before photographs were
+        train, held_out: number of photographs for training and for evaluation.
+        train_fingerprint, held_out_fingerprint: hashes of photographs and labels.
+        held_out_names: file names of the held-out photographs.
+        learned_from: short hashes of the content of each training photograph; None in runs from before photographs were
             split by content.
     """
 
@@ -87,27 +87,27 @@ class RunData(RecordPart):
 
 
 class RunRecord(Record):
-    """What ``run.json`` holds.
+    """The content of ``run.json``.
 
     Attributes:
-        physpatch_run: the number of the format of before there was ``version``.
-        config: the settings, with ``auto`` answered; see :attr:`train_config`.
-        target: the class aimed at; None for an untargeted patch.
-        target_choice: how it was chosen.
-        seed: of all that is random.
-        device: in words.
-        weights: of the network that was attacked.
+        physpatch_run: the format's number from before ``version`` existed.
+        config: the settings, with ``auto`` replaced by the choice made; see :attr:`train_config`.
+        target: the target class; None for an untargeted patch.
+        target_choice: how the target was chosen.
+        seed: of all random numbers.
+        device: description of the device.
+        weights: of the attacked network.
         data: the photographs.
-        also: the further networks, by name.
-        versions: of physpatch and of what its numbers depend on.
-        status: training or finished.
-        training_seconds: of all steps together.
-        results: on the held-out photographs; None before they are measured, and where none were labelled, which the file
-            has as ``{}``.
+        also: the weights of the other attacked networks, by name.
+        versions: of physpatch and of the packages that affect its results.
+        status: ``training`` or ``finished``.
+        training_seconds: duration of all steps.
+        results: on the held-out photographs; None before the evaluation, and without labelled photographs, for which the
+            file has ``{}``.
     """
 
     what: ClassVar[str] = "record of a run"
-    cure: ClassVar[str] = "restore it from a copy, or train anew"
+    cure: ClassVar[str] = "restore it from a backup, or train again"
     current: ClassVar[int] = 2
 
     physpatch_run: Literal[1] = 1
@@ -128,19 +128,19 @@ class RunRecord(Record):
 
     @property
     def train_config(self) -> TrainConfig:
-        """The settings.
+        """Return the settings.
 
         Raises:
-            InputError: a setting that this version, or the extensions installed here, do not know.
+            InputError: a setting unknown to this version and the installed extensions.
         """
         return TrainConfig.from_dict(self.config)
 
     @property
     def measured(self) -> dict[str, EvaluationRecord | None]:
-        """The results by network, the run's own first."""
+        """Return the results by network, starting with the run's own."""
         return {self.weights.model: self.results, **({} if self.results is None else self.results.others)}
 
     @classmethod
     def of(cls, folder: Path) -> Self:
-        """Read the record of a run's folder; see :meth:`load`."""
+        """Read the record in a run's folder; see :meth:`load`."""
         return cls.load(folder / RUN_FILE)

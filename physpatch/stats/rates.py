@@ -1,4 +1,4 @@
-"""What is measured, with its uncertainty: rates and differences as plain values. They are computed in ``intervals``."""
+"""Rates and differences with their intervals, as plain values; ``physpatch.stats.intervals`` computes them."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,9 +8,9 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Rate:
-    """A share with its 95 % interval. ``rate`` and ``ci95`` are None where nothing was counted.
+    """A share with its 95 % interval. ``rate`` and ``ci95`` are None if nothing was counted.
 
-    A single clip of a camera says nothing about others: then ``ci95`` is None, and ``within95`` is the interval within it.
+    A single clip says nothing about others, so its ``ci95`` is None, and ``within95`` is the interval within the clip.
     """
 
     rate: float | None
@@ -42,7 +42,7 @@ class Rate:
 class Difference:
     """One rate minus another, as shares, with its 95 % interval; ``n`` counts pairs, or the smaller of two samples.
 
-    ``p_value`` is that of McNemar's exact test where pairs of equal weight were compared.
+    ``p_value`` is that of McNemar's exact test, for pairs of equal weight.
     """
 
     difference: float | None
