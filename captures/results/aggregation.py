@@ -196,12 +196,12 @@ class _Bin:
 
     def add(self, row: FrameRow, target: str | None) -> None:
         self.frames += 1
-        said = frame_success(row, target)
-        for measure, happened in said.items():
+        success = frame_success(row, target)
+        for measure, happened in success.items():
             self.measured[measure].add(happened)
-        if "wrong" in said:
-            self.untouched.add(not said["wrong"] and not said.get("target", False))
-        if "target" in said and row.target_score is not None:
+        if "wrong" in success:
+            self.untouched.add(not success["wrong"] and not success.get("target", False))
+        if "target" in success and row.target_score is not None:
             self.score.add(row.target_score)
         if row.heat_in_patch is not None:
             self.heat.add(row.heat_in_patch)
@@ -216,7 +216,7 @@ class _Bin:
             boxes = boxes_of(row)
             own = [box for box in boxes if box.label == row.label]
             self.object_boxes += own[:1]
-            if said["wrong"]:
+            if success["wrong"]:
                 self.missed.append((row.label, boxes))
 
 
@@ -271,10 +271,10 @@ class Tally:
             return "step"
         conditions = next(iter(self._bins.values()), {})
         clips = [{where.clip for where in bins} for bins in conditions.values()]
-        if len(clips) < 2 or any(one & other for one in clips for other in clips if one is not other):
+        if len(clips) < 2 or any(first & second for first in clips for second in clips if first is not second):
             return "clip"
         cells = [{where.cell for where in bins} - {None} for bins in conditions.values()]
-        shared = any(one & other for one in cells for other in cells if one is not other)
+        shared = any(first & second for first in cells for second in cells if first is not second)
         return "pose cell" if shared else "clip"
 
     def unit(self, row: FrameRow) -> Unit | None:
@@ -352,7 +352,7 @@ class Tally:
             if missed is None:
                 continue
             known = known or missed[0] < missed[1] or not bins[0].detects
-            untouched = [one.untouched for one in bins]
+            untouched = [pose_bin.untouched for pose_bin in bins]
             weights[unit] = (
                 sum(part.total for part in untouched) / sum(part.n for part in untouched)
                 if measure == "target"
@@ -364,8 +364,10 @@ class Tally:
         """Average observations over takes and poses."""
         if self.unit_kind == "pose cell" or len(observations) == 1:
             return clustered_rate(observations)
-        counted = [one for one in observations if one.weight > 0]
-        return clip_rate([one.share for one in counted], [one.weight for one in counted] or None)
+        counted = [observation for observation in observations if observation.weight > 0]
+        return clip_rate(
+            [observation.share for observation in counted], [observation.weight for observation in counted] or None
+        )
 
     def difference_over(
         self, ones: Sequence[Observation], others: Sequence[Observation], *, same_frames: bool = False
@@ -378,8 +380,12 @@ class Tally:
         """
         if self.unit_kind == "pose cell":
             return (clustered_change if same_frames else clustered_difference)(ones, others)
-        harmless = {one.cell: one.share for one in others}
-        pairs = [(one.share, harmless[one.cell], one.weight) for one in ones if one.cell in harmless and one.weight > 0]
+        harmless = {observation.cell: observation.share for observation in others}
+        pairs = [
+            (observation.share, harmless[observation.cell], observation.weight)
+            for observation in ones
+            if observation.cell in harmless and observation.weight > 0
+        ]
         if len(pairs) == 1:
             return Difference(pairs[0][0] - pairs[0][1], None, 1)
         return paired_difference(*zip(*pairs, strict=True)) if pairs else Difference(None, None, 0)
@@ -417,7 +423,9 @@ class Tally:
         single frame has no others and is left unchanged. The mean over a unit stays within 1, but that over a part of it may
         not.
         """
-        frames = {unit: sum(one.frames for one in bins) for unit, bins in self._grouped(model, CONTROL).items()}
+        frames = {
+            unit: sum(pose_bin.frames for pose_bin in bins) for unit, bins in self._grouped(model, CONTROL).items()
+        }
         return {unit: n / (n - 1) for unit, n in frames.items() if n > 1}
 
     def summaries(self) -> list[ConditionSummary]:
@@ -444,13 +452,13 @@ class Tally:
         fair = self.recognised(model)
         control = self._grouped(model, CONTROL) if CONTROL in self._bins[model] else {}
         reasons = {"outside of the plan's steps": self.outside_steps // max(1, len(self._bins))}
-        for where, one in self._bins[model].get("patch", {}).items():
+        for where, pose_bin in self._bins[model].get("patch", {}).items():
             unit = self._unit(where)
             if unit is None:
-                reasons["pose not known"] = reasons.get("pose not known", 0) + one.frames
+                reasons["pose not known"] = reasons.get("pose not known", 0) + pose_bin.frames
             elif fair is not None and unit not in fair:
                 why = "not recognised with the grey control" if unit in control else "no grey control at this pose"
-                reasons[why] = reasons.get(why, 0) + one.frames
+                reasons[why] = reasons.get(why, 0) + pose_bin.frames
         return {why: frames for why, frames in reasons.items() if frames}
 
     def by_pose(self, model: str, measure: str, condition: str = "patch") -> dict[tuple[int, int], MapCell]:
@@ -464,35 +472,36 @@ class Tally:
     def by_size(self, model: str, measure: str, condition: str = "patch") -> dict[int, MapCell]:
         """Compute rates by size of a cell: bin i extends from edge i - 1 of ``SIZE_EDGES``, or 0, to edge i."""
 
-        def size(_: _Where, one: _Bin) -> int | None:
-            px = one.cell_px.value
+        def size(_: _Where, pose_bin: _Bin) -> int | None:
+            px = pose_bin.cell_px.value
             return None if px is None else sum(px >= edge for edge in SIZE_EDGES)
 
         return self._map(model, measure, condition, size)
 
     def _map(self, model: str, measure: str, condition: str, key: Any) -> dict[Any, MapCell]:
         places: dict[Any, set[_Where]] = defaultdict(set)
-        for where, one in self._bins[model].get(condition, {}).items():
-            at = key(where, one)
+        for where, pose_bin in self._bins[model].get(condition, {}).items():
+            at = key(where, pose_bin)
             if at is not None:
                 places[at].add(where)
         cells = {}
         for at in sorted(places):
             observations = [
-                replace(one, share=min(1.0, one.share))  # above 1 if all control frames of a part are wrong; see _again
-                for one in self.observations(model, measure, condition, places[at].__contains__)
+                # The share is above 1 if all control frames of a part are wrong; see _again.
+                replace(observation, share=min(1.0, observation.share))
+                for observation in self.observations(model, measure, condition, places[at].__contains__)
             ]
             frames = self._counts_by_take(model, measure, condition, places[at].__contains__).values()
-            if any(one.weight > 0 for one in observations):
+            if any(observation.weight > 0 for observation in observations):
                 cells[at] = MapCell(self.rate_over(observations), sum(n for _, n in frames))
         return cells
 
     def _grouped(self, model: str, condition: str) -> dict[Unit, list[_Bin]]:
         units: dict[Unit, list[_Bin]] = defaultdict(list)
-        for where, one in self._bins[model].get(condition, {}).items():
+        for where, pose_bin in self._bins[model].get(condition, {}).items():
             unit = self._unit(where)
             if unit is not None:
-                units[unit].append(one)
+                units[unit].append(pose_bin)
         return units
 
     def _counts(self, model: str, measure: str, condition: str) -> dict[Unit, tuple[float, int]]:
@@ -509,11 +518,11 @@ class Tally:
         """Number of hits and frames by take and counted unit; ``only`` selects the bins."""
         weights = self.weights(model, measure)
         groups: dict[tuple[Hashable, Unit], list[_Bin]] = defaultdict(list)
-        for where, one in self._bins[model].get(condition, {}).items():
+        for where, pose_bin in self._bins[model].get(condition, {}).items():
             unit = self._unit(where)
             if unit is not None and only(where) and (weights is None or weights.get(unit, 0) > 0):
-                groups[where.clip if self.unit_kind == "pose cell" else unit, unit].append(one)
-        detects = any(one.detects for bins in groups.values() for one in bins)
+                groups[where.clip if self.unit_kind == "pose cell" else unit, unit].append(pose_bin)
+        detects = any(pose_bin.detects for bins in groups.values() for pose_bin in bins)
         if weights is None and detects and measure in ("wrong", "hidden", "relabelled"):
             return {}  # an object that was never detected cannot be lost
         pooled = {key: _pooled(bins, measure) for key, bins in groups.items()}
@@ -526,17 +535,17 @@ class Tally:
     def _summary(self, model: str, condition: str) -> ConditionSummary:
         bins = self._bins[model][condition]
         fair = self.recognised(model)
-        counted = [one for where, one in bins.items() if fair is None or self._unit(where) in fair]
-        sizes = [one.cell_px.value for one in bins.values() if one.cell_px.value is not None]
-        frames = sum(one.frames for one in bins.values())
+        counted = [pose_bin for where, pose_bin in bins.items() if fair is None or self._unit(where) in fair]
+        sizes = [pose_bin.cell_px.value for pose_bin in bins.values() if pose_bin.cell_px.value is not None]
+        frames = sum(pose_bin.frames for pose_bin in bins.values())
         return ConditionSummary(
             model=model,
             condition=condition,
             frames=frames,
             clips=len({where.clip for where in bins}),
-            located=sum(one.located for one in bins.values()) / frames,
-            mean_target_score=_mean(one.score for one in counted),
-            heat_in_patch=_mean(one.heat for one in counted),
+            located=sum(pose_bin.located for pose_bin in bins.values()) / frames,
+            mean_target_score=_mean(pose_bin.score for pose_bin in counted),
+            heat_in_patch=_mean(pose_bin.heat for pose_bin in counted),
             px_per_cell=median(sizes) if sizes else None,
             design=self.design(),
             **{measure: self.rate(model, measure, condition) for measure in MEASURES},
@@ -557,7 +566,7 @@ def tally_of(rows: Sequence[FrameRow], target: str | None, protocol: Protocol | 
 
 
 def _pooled(bins: Sequence[_Bin], measure: str) -> tuple[float, int] | None:
-    means = [one.measured[measure] for one in bins if measure in one.measured]
+    means = [pose_bin.measured[measure] for pose_bin in bins if measure in pose_bin.measured]
     return (sum(mean.total for mean in means), sum(mean.n for mean in means)) if means else None
 
 
@@ -566,12 +575,14 @@ def _on_object(measure: str, bins: Sequence[_Bin], control: Sequence[_Bin]) -> t
 
     The place of the object is that in the control's frames; None if it is unknown.
     """
-    places = [box.xyxy for one in control for box in one.object_boxes]
+    places = [box.xyxy for pose_bin in control for box in pose_bin.object_boxes]
     if not places or not _pooled(bins, "wrong"):
         return None
     place = [median(edges) for edges in zip(*places, strict=True)]
-    missed = (pair for one in bins for pair in one.missed)
-    return sum(on_object(boxes, label, place)[measure] for label, boxes in missed), sum(one.frames for one in bins)
+    missed = (pair for pose_bin in bins for pair in pose_bin.missed)
+    return sum(on_object(boxes, label, place)[measure] for label, boxes in missed), sum(
+        pose_bin.frames for pose_bin in bins
+    )
 
 
 def _phantoms(bins: Sequence[_Bin], control: Sequence[_Bin]) -> tuple[float, int] | None:
@@ -580,10 +591,10 @@ def _phantoms(bins: Sequence[_Bin], control: Sequence[_Bin]) -> tuple[float, int
     Objects that are really there, labelled or not, are also detected with the control and are not phantoms. None without a
     control.
     """
-    if not any(one.at_patch for one in control):
+    if not any(pose_bin.at_patch for pose_bin in control):
         return None
-    there = frozenset().union(*(classes for one in control for classes in one.at_patch))
-    seen: Counter[frozenset[str]] = sum((one.at_patch for one in bins), Counter())
+    there = frozenset().union(*(classes for pose_bin in control for classes in pose_bin.at_patch))
+    seen: Counter[frozenset[str]] = sum((pose_bin.at_patch for pose_bin in bins), Counter())
     return sum(count for classes, count in seen.items() if classes - there), seen.total()
 
 

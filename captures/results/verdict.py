@@ -141,27 +141,29 @@ def verdict(
 
 def _causes(losses: dict[str, Difference], total: Difference) -> list[str]:
     """The step with the largest loss, and one with a similar loss if there is one; empty if none is significant."""
-    told = _told_together(losses)
-    told |= {name for name, loss in losses.items() if loss.is_significant and _share(loss) > _MOST * _share(total)}
+    significant = _significant_together(losses)
+    significant |= {
+        name for name, loss in losses.items() if loss.is_significant and _share(loss) > _MOST * _share(total)
+    }
     found = sorted(
-        (name for name in told if _share(losses[name]) >= _LEAST_LOSS), key=lambda name: -_share(losses[name])
+        (name for name in significant if _share(losses[name]) >= _LEAST_LOSS), key=lambda name: -_share(losses[name])
     )
-    regained = -_share(losses[REAL]) if REAL in told else 0.0
+    regained = -_share(losses[REAL]) if REAL in significant else 0.0
     if found and regained > _COMPARABLE * _share(losses[found[0]]):
         return [REAL]
     largest = [name for name in found if _share(losses[name]) >= _COMPARABLE * _share(losses[found[0]])]
     return largest[:2]
 
 
-def _told_together(losses: dict[str, Difference]) -> set[str]:
+def _significant_together(losses: dict[str, Difference]) -> set[str]:
     """Losses and gains that are significant under multiple testing, by Holm's step-down rule (1979)."""
     p_values = sorted((_p_value(loss), name) for name, loss in losses.items())
-    told: set[str] = set()
+    significant: set[str] = set()
     for number, (p_value, name) in enumerate(p_values):
         if p_value * (len(p_values) - number) > _LEVEL:
             break
-        told.add(name)
-    return told
+        significant.add(name)
+    return significant
 
 
 def _p_value(loss: Difference) -> float:
