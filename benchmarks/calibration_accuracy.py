@@ -60,17 +60,17 @@ def one_rig(seed: int, paper: str, folder: Path) -> dict[str, float]:
     for frame in rig.film(0, 30, rng):
         collector.offer(frame.image)
     fit = fit_lens(finder, collector.views)
-    found = fit.intrinsics
-    light = LightProfile.fit("lamp", rig.layouts[1].cells, shots(rig, 1, found, rng))
+    fitted = fit.intrinsics
+    light = LightProfile.fit("lamp", rig.layouts[1].cells, shots(rig, 1, fitted, rng))
     unseen = Patch(np.random.default_rng([seed, 2]).integers(0, 256, (10, 10, 3), dtype=np.uint8))
     print_sheets(unseen, 170, colours)
     tested = VirtualRig(colours, [(wall, None)], truth=truth, lens=lens)
-    seen = [shot.srgb for shot in shots(tested, 0, found, rng)]
-    errors = np.concatenate([delta_e00(one, light.map.apply(unseen.cells / 255)).ravel() for one in seen])
-    before = np.concatenate([delta_e00(one, unseen.cells / 255).ravel() for one in seen])
+    colours_seen = [shot.srgb for shot in shots(tested, 0, fitted, rng)]
+    errors = np.concatenate([delta_e00(srgb, light.map.apply(unseen.cells / 255)).ravel() for srgb in colours_seen])
+    before = np.concatenate([delta_e00(srgb, unseen.cells / 255).ravel() for srgb in colours_seen])
     return {
-        "focal_percent": 100 * max(abs(found.fx / lens.fx - 1), abs(found.fy / lens.fy - 1)),
-        "centre_percent": 100 * max(abs(found.cx - lens.cx) / lens.width, abs(found.cy - lens.cy) / lens.height),
+        "focal_percent": 100 * max(abs(fitted.fx / lens.fx - 1), abs(fitted.fy / lens.fy - 1)),
+        "centre_percent": 100 * max(abs(fitted.cx - lens.cx) / lens.width, abs(fitted.cy - lens.cy) / lens.height),
         "reprojection_px": fit.rms_px,
         "views": len(fit.views),
         "de00_median_before": float(np.median(before)),

@@ -45,7 +45,9 @@ def lively_checkpoint(architecture: str, pictures: Sequence[NDArray[np.uint8]], 
     inputs: dict[nn.Module, Tensor] = {}
     with torch.no_grad():
         network.train()(batch)
-        hooks = [layer.register_forward_hook(lambda one, given, _: inputs.update({one: given[0]})) for layer in last]
+        hooks = [
+            layer.register_forward_hook(lambda layer, given, _: inputs.update({layer: given[0]})) for layer in last
+        ]
         network.eval()(batch)
         for layer, hook in zip(last, hooks, strict=True):
             hook.remove()
@@ -65,13 +67,13 @@ def compare(file: Path, pictures: Sequence[NDArray[np.uint8]], size: int) -> tup
     theirs = ours = same = 0
     for picture in pictures:
         expected = own.predict(picture[..., ::-1], imgsz=size, conf=0.25, verbose=False, device="cpu")[0].boxes
-        found = victim.detect(picture)
-        theirs, ours = theirs + len(expected), ours + len(found)
-        if not found or not len(expected):
+        detections = victim.detect(picture)
+        theirs, ours = theirs + len(expected), ours + len(detections)
+        if not detections or not len(expected):
             continue
-        scores, classes = (torch.tensor([getattr(one, name) for one in found]) for name in ("score", "index"))
+        scores, classes = (torch.tensor([getattr(box, name) for box in detections]) for name in ("score", "index"))
         alike = (classes[:, None] == expected.cls) & ((scores[:, None] - expected.conf).abs() < _ALIKE)
-        boxes = torch.tensor([one.xyxy for one in found])
+        boxes = torch.tensor([box.xyxy for box in detections])
         overlap = (box_iou(boxes, expected.xyxy) * alike).amax(dim=1)
         beyond = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1) < 1  # the picture's edge, where nothing is left to compare
         same += int(((overlap >= _SAME) | beyond).sum())

@@ -91,14 +91,14 @@ class Bench:
     def case(self, cause: str, number: int) -> dict[str, Any]:
         """What was planted and what was measured, from the folder where it is there."""
         kept = self._out / f"{cause.replace(' ', '-')}-{number}.json"
-        told = {
+        settings = {
             "run": self._patch.id,
             "clips": self._clips,
             "seed": self._seed,
             "strengths": list(CAUSES[cause].strength),
         }
-        if kept.is_file() and (found := read_json(kept))["settings"] == told:
-            return found
+        if kept.is_file() and (earlier := read_json(kept))["settings"] == settings:
+            return earlier
         rng = np.random.default_rng([self._seed, list(CAUSES).index(cause), number])
         strength, seed = float(rng.uniform(*CAUSES[cause].strength)), int(rng.integers(2**31))
         with tempfile.TemporaryDirectory() as work:
@@ -114,7 +114,7 @@ class Bench:
                 digital=self._record.results,
                 draws=_DRAWS,
             )
-        measured = {"planted": cause, "strength": strength, "seed": seed, "settings": told, "gap": gap.to_dict()}
+        measured = {"planted": cause, "strength": strength, "seed": seed, "settings": settings, "gap": gap.to_dict()}
         write_json(kept, measured)
         return measured
 
@@ -143,8 +143,8 @@ def judged(case: dict[str, Any]) -> dict[str, Any]:
         for step in gap["steps"]
     ]
     digital = Rate.from_dict(gap["digital"]) if gap["digital"] else None
-    found = verdict(steps, Difference(**gap["total"]), gap["measure"], digital=digital)
-    named = [name for name in (found.cause, found.second) if name is not None]
+    answer = verdict(steps, Difference(**gap["total"]), gap["measure"], digital=digital)
+    named = [name for name in (answer.cause, answer.second) if name is not None]
     right = CAUSES[case["planted"]].step
     return {
         "planted": case["planted"],
@@ -187,8 +187,8 @@ def _of(cases: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _share(cases: list[dict[str, Any]], what: str) -> dict[str, Any]:
-    return wilson(sum(case[what] for case in cases), len(cases)).to_dict()
+def _share(cases: list[dict[str, Any]], key: str) -> dict[str, Any]:
+    return wilson(sum(case[key] for case in cases), len(cases)).to_dict()
 
 
 def main() -> None:
@@ -209,7 +209,7 @@ def main() -> None:
         for number in range(options.nulls if CAUSES[cause].step is None else options.cases)
     ]
     cases = []
-    for done, (number, cause) in enumerate(sorted(wanted, key=lambda one: one[0]), start=1):
+    for done, (number, cause) in enumerate(sorted(wanted, key=lambda pair: pair[0]), start=1):
         case = judged(bench.case(cause, number))
         cases.append(case)
         print(f"{done} of {len(wanted)}: {json.dumps(case)}", file=sys.stderr, flush=True)  # noqa: T201

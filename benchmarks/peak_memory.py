@@ -24,7 +24,7 @@ def main() -> None:
     if options.measure:
         print(json.dumps(_measure(options.measure, options.model, options.batch)))  # noqa: T201
         return
-    found = {what: _in_a_process(what, options.model, options.batch) for what in ("bare", "step")}
+    peaks = {kind: _in_a_process(kind, options.model, options.batch) for kind in ("bare", "step")}
     by_batch = {
         batch: _in_a_process("step", options.model, batch)["seconds"] / batch
         for batch in (options.batch // 2, options.batch, 2 * options.batch)
@@ -32,8 +32,8 @@ def main() -> None:
     print(  # noqa: T201
         json.dumps(
             {
-                "ratio": round(found["step"]["mebibytes"] / found["bare"]["mebibytes"], 3),
-                "mebibytes": {what: round(values["mebibytes"]) for what, values in found.items()},
+                "ratio": round(peaks["step"]["mebibytes"] / peaks["bare"]["mebibytes"], 3),
+                "mebibytes": {kind: round(values["mebibytes"]) for kind, values in peaks.items()},
                 "seconds_an_image": {batch: round(seconds, 4) for batch, seconds in by_batch.items()},
                 "model": options.model,
                 "batch": options.batch,
@@ -42,13 +42,13 @@ def main() -> None:
     )
 
 
-def _in_a_process(what: str, model: str, batch: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--measure", what, "--model", model, "--batch", str(batch)]
+def _in_a_process(kind: str, model: str, batch: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--measure", kind, "--model", model, "--batch", str(batch)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-def _measure(what: str, model: str, batch: int) -> dict[str, float]:
+def _measure(kind: str, model: str, batch: int) -> dict[str, float]:
     import torch
 
     from physpatch import TrainConfig, Trainer, load_photographs, load_victim
@@ -63,7 +63,7 @@ def _measure(what: str, model: str, batch: int) -> dict[str, float]:
     for number in range(5):
         if number == 2:
             started = time.perf_counter()  # the first ones allocate and choose kernels
-        if what == "step":
+        if kind == "step":
             next(steps)
         else:
             leaf = images.detach().requires_grad_()

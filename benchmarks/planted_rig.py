@@ -53,9 +53,9 @@ class PlantedRig(VirtualRig):
     sheet to and fro while the shutter's rows are read one after another.
     """
 
-    def __init__(self, cause: str, strength: float, *arguments: object, seed: int, **more: object) -> None:
+    def __init__(self, cause: str, strength: float, *arguments: object, seed: int, **options: object) -> None:
         truth = planted(cause, strength, seed)
-        super().__init__(*arguments, seed=seed, truth=truth, **more)  # type: ignore[arg-type]
+        super().__init__(*arguments, seed=seed, truth=truth, **options)  # type: ignore[arg-type]
         self._cause, self._strength = cause, strength
         self._shaking = np.random.default_rng([seed, 8])
 
@@ -84,14 +84,14 @@ class PlantedRig(VirtualRig):
         side = self.intrinsics.fx * layout.patch.width_mm / 1000 / pose.distance_m
         radius = side * (self._strength / np.pi) ** 0.5
         middle = (
-            lens_center + f * at / pose.distance_m + _COVERED_AT * side
-            for lens_center, f, at in (
+            lens_center + f * position_m / pose.distance_m + _COVERED_AT * side
+            for lens_center, f, position_m in (
                 (self.intrinsics.cx, self.intrinsics.fx, pose.x_m),
                 (self.intrinsics.cy, self.intrinsics.fy, pose.y_m),
             )
         )
         y, x = np.indices(cover.shape)
-        under = np.hypot(*(grid - at for grid, at in zip((x, y), middle, strict=True))) < radius
+        under = np.hypot(*(grid - center for grid, center in zip((x, y), middle, strict=True))) < radius
         return np.where(under[..., None], cover[..., None] * np.array(_SKIN), light)
 
     def _draw_pose(self, rng: np.random.Generator, layout: SheetLayout) -> RigPose:
@@ -99,7 +99,7 @@ class PlantedRig(VirtualRig):
         yaw, pitch, roll = (float(angle) for angle in rng.uniform(-_UPRIGHT_DEG, _UPRIGHT_DEG, 3))
         if self._cause == "pose":
             yaw = float(rng.choice((-1, 1))) * self._strength
-        x, y = (float(at) for at in rng.uniform(-0.02, 0.02, 2))
+        x, y = (float(offset_m) for offset_m in rng.uniform(-0.02, 0.02, 2))
         return RigPose(distance, x, y, yaw, pitch, roll)
 
 

@@ -54,8 +54,8 @@ def main() -> None:
             size_m = max(rig.layouts[0].cut.width_mm, rig.layouts[0].cut.height_mm) / 1000
             x, y = rng.uniform(-1, 1, 2) * np.clip(half - 0.55 * size_m, 0, None)
             pose = RigPose(distance, float(x), float(y), yaw, pitch, float(rng.uniform(-20, 20)))
-            found = find_sheet(rig.render(0, pose, behind, rng), rig.layouts, lens, detector)
-            rows.append(_compare(pose, found))
+            measured = find_sheet(rig.render(0, pose, behind, rng), rig.layouts, lens, detector)
+            rows.append(_compare(pose, measured))
     found_rows = [row for row in rows if row]
     tilts = [row for row in found_rows if row["angle_deg"] is not None]
     distances = np.array([row["distance_percent"] for row in found_rows])
@@ -71,18 +71,18 @@ def main() -> None:
     print(json.dumps(result))  # noqa: T201
 
 
-def _compare(truth: RigPose, found):  # type: ignore[no-untyped-def]
-    if found is None:
+def _compare(truth: RigPose, measured):  # type: ignore[no-untyped-def]
+    if measured is None:
         return None
     distance = float(np.linalg.norm([truth.x_m, truth.y_m, truth.distance_m]))
     angle = None
-    if found.yaw_deg is not None:
+    if measured.yaw_deg is not None:
         turns = [
-            rotation_matrix(pose.yaw_deg, pose.pitch_deg, pose.roll_deg) for pose in (truth, found)
+            rotation_matrix(pose.yaw_deg, pose.pitch_deg, pose.roll_deg) for pose in (truth, measured)
         ]  # the angle of the turn that leads from one to the other
         cosine = (np.trace(turns[0].T @ turns[1]) - 1) / 2
         angle = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-    return {"distance_percent": 100 * abs(found.distance_m / distance - 1), "angle_deg": angle}
+    return {"distance_percent": 100 * abs(measured.distance_m / distance - 1), "angle_deg": angle}
 
 
 def _spread(values: np.ndarray) -> dict[str, float]:

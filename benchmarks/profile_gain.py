@@ -53,9 +53,9 @@ def main() -> None:
         results.append(gained(options.data, options.steps, seed))
         print(json.dumps(results[-1]), flush=True)  # noqa: T201
     summary: dict[str, Any] = {"seeds": [result["seed"] for result in results]}
-    for what in _OUTCOMES:
-        told = mean_interval([result[what]["gain"]["difference"] for result in results])
-        summary[what] = {"mean_gain": told and told[0], "ci95_over_rigs": told and told[1]}
+    for measure in _OUTCOMES:
+        gain = mean_interval([result[measure]["gain"]["difference"] for result in results])
+        summary[measure] = {"mean_gain": gain and gain[0], "ci95_over_rigs": gain and gain[1]}
     print(json.dumps(summary))  # noqa: T201
 
 
@@ -68,16 +68,16 @@ def gained(data: str, steps: int, seed: int) -> dict[str, Any]:
         folder = Path(work)
         profile = measured(truth, folder)
         configs = {"without": base, "with": base.changed(eot=eot_for_rig(EotConfig(), profile))}
-        seen = {}
+        sessions = {}
         for name, config in configs.items():
             train_run(config, folder / name)
-            seen[name] = filmed(folder / name, config, truth, seed, victim)
-    right = seen["without"]["grey_right"] & seen["with"]["grey_right"]
+            sessions[name] = filmed(folder / name, config, truth, seed, victim)
+    right = sessions["without"]["grey_right"] & sessions["with"]["grey_right"]
     result: dict[str, Any] = {"seed": seed, "steps": steps, "of_all": len(right), "n": int(right.sum())}
-    for what in _OUTCOMES:
-        without, profiled = (seen[name][what][right].astype(float).tolist() for name in ("without", "with"))
+    for measure in _OUTCOMES:
+        without, profiled = (sessions[name][measure][right].astype(float).tolist() for name in ("without", "with"))
         gain = paired_difference(profiled, without)
-        result[what] = {"without": fmean(without), "with": fmean(profiled), "gain": gain.to_dict()}
+        result[measure] = {"without": fmean(without), "with": fmean(profiled), "gain": gain.to_dict()}
     return result
 
 

@@ -71,13 +71,13 @@ def coverage(rows: Sequence[FrameRow], target: str | None, sessions: int, clips:
     whole = tally_of(rows, target)
     estimates = {"rate": of_rate(model, measure)}
     estimates |= {f"less {control}": of_difference(model, measure, control) for control in _CONTROLS}
-    known = {name: of(whole)[0] for name, of in estimates.items()}
+    true_values = {name: of(whole)[0] for name, of in estimates.items()}
     held, claimed = dict.fromkeys(estimates, 0), dict.fromkeys(estimates, 0)
     for _ in range(sessions):
         chosen = rng.choice(len(numbers), clips, replace=False)
         tally = tally_of([row for i in chosen for row in by_clip[numbers[i]]], target)
         for name, of in estimates.items():
-            ends, truth = of(tally)[1], known[name]
+            ends, truth = of(tally)[1], true_values[name]
             claimed[name] += ends is not None
             held[name] += ends is not None and truth is not None and ends[0] <= truth <= ends[1]
     return {
@@ -86,7 +86,7 @@ def coverage(rows: Sequence[FrameRow], target: str | None, sessions: int, clips:
         "pool": len(numbers),
         "clips": clips,
         "sessions": sessions,
-        "known": known,
+        "known": true_values,
         "coverage": {name: wilson(held[name], claimed[name]).to_dict() for name in estimates},
     }
 

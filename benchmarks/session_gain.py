@@ -35,7 +35,7 @@ from physpatch.victims.protocol import Victim
 from printouts import print_sheets
 
 BEFORE, NULL = "before", "nothing"
-ARMS: dict[str, tuple[str, ...]] = {NULL: (), **{part: (part,) for part in PARTS}, "all": PARTS}
+ARMS: dict[str, tuple[str, ...]] = {NULL: (), **{name: (name,) for name in PARTS}, "all": PARTS}
 _FRESH_SEED_OFFSET = 1000
 Rates = dict[tuple[int, Unit], float]  # of clips, by the session's seed and the clip
 
@@ -63,7 +63,10 @@ def main() -> None:
             shown(options.run, config, victim, photographs, arms, seed, options.clips, work / str(seed))
             for seed in seeds
         ]
-    rates = {name: {key: rate for one in by_seed for key, rate in one[name].items()} for name in (BEFORE, *arms)}
+    rates = {
+        name: {key: rate for seed_rates in by_seed for key, rate in seed_rates[name].items()}
+        for name in (BEFORE, *arms)
+    }
     result = {
         "steps": config.optimisation.steps,
         "clips": options.clips,
@@ -89,12 +92,12 @@ def shown(
     session = filmed(run, victim, photographs[::2], truth, seed, clips, work / "first")
     runs = {BEFORE: run} | {arm: retrained(session, victim, config, arm, seed, work / f"run-{arm}") for arm in arms}
     rates: dict[str, Rates] = {}
-    for name, one in runs.items():
+    for name, run_folder in runs.items():
         fresh_seed = seed + _FRESH_SEED_OFFSET
-        fresh = filmed(one, victim, photographs[1::2], truth, fresh_seed, clips, work / f"fresh-{name}")
-        found = fresh.tally.rates(victim.name, "target", "patch")
-        rates[name] = {(seed, unit): rate for unit, rate in found.items()}
-        print(f"seed {seed}, {name}: {clip_rate(list(found.values()))}", file=sys.stderr, flush=True)  # noqa: T201
+        fresh = filmed(run_folder, victim, photographs[1::2], truth, fresh_seed, clips, work / f"fresh-{name}")
+        by_clip = fresh.tally.rates(victim.name, "target", "patch")
+        rates[name] = {(seed, unit): rate for unit, rate in by_clip.items()}
+        print(f"seed {seed}, {name}: {clip_rate(list(by_clip.values()))}", file=sys.stderr, flush=True)  # noqa: T201
     return rates
 
 
@@ -116,15 +119,15 @@ def retrained(session: RecordedSession, victim: Victim, config: TrainConfig, arm
 
 def _arm(rates: dict[str, Rates], arm: str, seeds: Sequence[int]) -> dict[str, Any]:
     gains = {"gain": BEFORE} if arm == NULL else {"gain": BEFORE, "gain_over_null": NULL}
-    found: dict[str, Any] = {"rate": clip_rate(list(rates[arm].values())).to_dict()}
+    summary: dict[str, Any] = {"rate": clip_rate(list(rates[arm].values())).to_dict()}
     for name, base in gains.items():
-        found[name] = _gain(rates[arm], rates[base]) | {
+        summary[name] = _gain(rates[arm], rates[base]) | {
             "by_seed": {seed: _gain(_of(rates[arm], seed), _of(rates[base], seed)) for seed in seeds}
         }
-        means = [one["difference"] for one in found[name]["by_seed"].values() if one["difference"] is not None]
+        means = [gain["difference"] for gain in summary[name]["by_seed"].values() if gain["difference"] is not None]
         over_seeds = mean_interval(means)
-        found[name]["over_seeds"] = over_seeds and {"mean": over_seeds[0], "ci95": over_seeds[1]}
-    return found
+        summary[name]["over_seeds"] = over_seeds and {"mean": over_seeds[0], "ci95": over_seeds[1]}
+    return summary
 
 
 def _gain(after: Rates, before: Rates) -> dict[str, Any]:

@@ -54,19 +54,19 @@ def coverage(sessions: int, seed: int) -> dict[str, Any]:
                 design[f"change {truth:.2f}"] = of_differences(changes, sessions, clips, sd, logit, same_clips=True)
             designs.append(design)
     held = [
-        (name.startswith("change"), part["coverage"])
+        (name.startswith("change"), numbers["coverage"])
         for design in designs
-        for name, part in design.items()
-        if isinstance(part, dict) and design["takes"] > 1
+        for name, numbers in design.items()
+        if isinstance(numbers, dict) and design["takes"] > 1
     ]
-    of_changes, others = ([share for change, share in held if change == wanted] for wanted in (True, False))
+    of_changes, of_rest = ([share for change, share in held if change == wanted] for wanted in (True, False))
     error = 1.96 * float(np.sqrt(0.95 * 0.05 / sessions))
     return {
         "sessions": sessions,
         "monte_carlo_error": round(error, 4),
         "poses": _POSES,
         "frames_a_pose": _FRAMES,
-        "worst": [min(others), max(others)],
+        "worst": [min(of_rest), max(of_rest)],
         "worst_changes": [min(of_changes), max(of_changes)],
         "designs": designs,
     }
@@ -123,11 +123,11 @@ def of_differences(
         pose = rng.normal(0, _POSE_SD, _POSES)
         if same_clips:
             effects = rng.normal(0, sd, (clips, 1))
-            patch, other = (rng.binomial(_FRAMES, expit(at + effects + pose)) / _FRAMES for at in (0.0, logit))
-            difference = clustered_change(observations(patch), observations(other))
+            patch, control = (rng.binomial(_FRAMES, expit(mean + effects + pose)) / _FRAMES for mean in (0.0, logit))
+            difference = clustered_change(observations(patch), observations(control))
         else:
-            patch, other = (drawn(rng, clips, sd, at, pose)[0] for at in (0.0, logit))
-            difference = clustered_difference(observations(patch), observations(other, clips))
+            patch, control = (drawn(rng, clips, sd, mean, pose)[0] for mean in (0.0, logit))
+            difference = clustered_difference(observations(patch), observations(control, clips))
         ends = difference.ci95
         claimed += ends is not None
         held += ends is not None and ends[0] <= truth <= ends[1]

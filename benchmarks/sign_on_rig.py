@@ -53,20 +53,20 @@ def main() -> None:
         )
         behind = held_out_files(options.run, config, victim)
         rig = VirtualRig(sheet, behind, clips=options.clips, frames_per_clip=3, seed=options.seed)
-        seen = film_rig(
+        session = film_rig(
             rig, load_victim(_CLASSIFIER), patch.target, Path(work) / "session", detector=victim, keep="none"
         )
-        rows = read_rows(seen)
+        rows = read_rows(session)
     target = None if patch.target is None else str(patch.target["name"])
     filmed = {s.condition: s for s in tally_of(rows, target).summaries() if s.model == victim.name}
     digital = record.results and record.results.untargeted_success.rate
-    found = [
+    detected = [
         not frame_success(row, target)["wrong"] for row in rows if row.model == victim.name and row.condition == "grey"
     ]
     line = {
         "rendered": digital,
         "filmed": {name: str(summary.wrong) for name, summary in filmed.items()},
-        "grey_found": sum(found) / len(found),
+        "grey_found": sum(detected) / len(detected),
         "kept": (filmed["patch"].wrong.rate or 0) / digital if digital else None,
     }
     print(json.dumps(line))  # noqa: T201

@@ -77,9 +77,9 @@ def main() -> None:
         with closing(sqlite3.connect(out / "session.db")) as database:
             whole = database.execute("PRAGMA integrity_check").fetchone()[0]
         rows, events = read_rows(out), read_events(out)
-    at = {"second minute": (60, 120), "last minute": (seconds - 60, seconds)}
-    memory = {name: _median(watch.memory, *span) for name, span in at.items()}
-    delay = {name: _median(watch.delays, *span) for name, span in at.items()}
+    spans = {"second minute": (60, 120), "last minute": (seconds - 60, seconds)}
+    memory = {name: _median(watch.memory, *span) for name, span in spans.items()}
+    delay = {name: _median(watch.delays, *span) for name, span in spans.items()}
     numbers = {
         "minutes": options.minutes,
         "frames": len(rows),
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def _median(values: list[tuple[float, float]], begin: float, end: float) -> float:
-    return statistics.median(value for at, value in values if begin <= at <= end)
+    return statistics.median(value for time_s, value in values if begin <= time_s <= end)
 
 
 @contextmanager

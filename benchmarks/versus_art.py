@@ -118,7 +118,7 @@ class Bench:
     def strength(self, seeds: int, step: dict[str, Any] | None) -> dict[str, Any]:
         """Tune both, and compare the best of each over seeds."""
         tuning = {name: [self._tuned(name, setting) for setting in settings] for name, settings in SETTINGS.items()}
-        best = {name: max(tried, key=lambda one: one["mean"])["setting"] for name, tried in tuning.items()}
+        best = {name: max(tried, key=lambda result: result["mean"])["setting"] for name, tried in tuning.items()}
         # Seed 0 was tuned with, and is not measured on.
         trained = {
             name: [self._judged(self._trained(name, setting, seed), self.held_out) for seed in range(1, seeds + 1)]
@@ -131,7 +131,9 @@ class Bench:
             "best": best,
             "seeds": seeds,
             "judged_by": {
-                renderer: self._compared({name: [one[renderer] for one in by] for name, by in trained.items()}, step)
+                renderer: self._compared(
+                    {name: [judged[renderer] for judged in by] for name, by in trained.items()}, step
+                )
                 for renderer in RENDERERS
             },
         }
@@ -139,31 +141,31 @@ class Bench:
     def _tuned(self, name: str, setting: Setting) -> dict[str, Any]:
         curve = self._judged(self._trained(name, setting, 0), self.tuned_on, (name,))[name]
         shares = [rate["rate"] for rate in curve]
-        found = {"setting": list(setting), "mean": round(statistics.fmean(shares), 3), "end": round(shares[-1], 3)}
-        print(f"{name} {found}", file=sys.stderr, flush=True)  # noqa: T201
-        return found
+        tuned = {"setting": list(setting), "mean": round(statistics.fmean(shares), 3), "end": round(shares[-1], 3)}
+        print(f"{name} {tuned}", file=sys.stderr, flush=True)  # noqa: T201
+        return tuned
 
     def _compared(self, by_name: dict[str, list[list[dict[str, Any]]]], step: dict[str, Any] | None) -> dict[str, Any]:
         """What one renderer says of both over the seeds."""
-        found: dict[str, Any] = {}
+        comparison: dict[str, Any] = {}
         for name, curves in by_name.items():
             reached = [
                 next((_EVERY * (i + 1) for i, rate in enumerate(curve) if rate["rate"] >= _REACHED), None)
                 for curve in curves
             ]
-            found[name] = {
+            comparison[name] = {
                 "end": [curve[-1] for curve in curves],
                 "end_mean": round(statistics.fmean(curve[-1]["rate"] for curve in curves), 3),
-                "curve": [round(statistics.fmean(at), 3) for at in zip(*_shares(curves), strict=True)],
+                "curve": [round(statistics.fmean(shares), 3) for shares in zip(*_shares(curves), strict=True)],
                 "steps_to_half": reached,
             }
             if step is not None and None not in reached:
                 each = step["seconds"]["ours" if name == "ours" else "folded"]
-                found[name]["seconds_to_half"] = round(each * statistics.fmean(filter(None, reached)), 1)
+                comparison[name]["seconds_to_half"] = round(each * statistics.fmean(filter(None, reached)), 1)
         ends = [[curve[-1]["rate"] for curve in by_name[name]] for name in RENDERERS]
-        told = mean_interval([one - other for one, other in zip(*ends, strict=True)])
-        found["ours_less_art"] = told and {"mean": told[0], "ci95": told[1]}
-        return found
+        gain = mean_interval([ours - art for ours, art in zip(*ends, strict=True)])
+        comparison["ours_less_art"] = gain and {"mean": gain[0], "ci95": gain[1]}
+        return comparison
 
     def _judged(
         self, patches: Sequence[Patch], photographs: Photographs, renderers: Sequence[str] = RENDERERS
@@ -192,15 +194,20 @@ class Bench:
     def _trained(self, name: str, setting: Setting, seed: int) -> list[Patch]:
         """The patches along a training's way, from OUT where they are there."""
         file = self._out / f"{name}-{setting[0]}-{setting[1]:g}-{seed}.json"
-        told = {"steps": self._steps, "target": self._target, "every": _EVERY, "photographs": self.train.fingerprint}
-        if not (file.is_file() and read_json(file)["settings"] == told):
+        settings = {
+            "steps": self._steps,
+            "target": self._target,
+            "every": _EVERY,
+            "photographs": self.train.fingerprint,
+        }
+        if not (file.is_file() and read_json(file)["settings"] == settings):
             run, cells = self._ours(setting, seed, self._steps) if name == "ours" else self._theirs(setting, seed)
             way = []
             for _ in range(self._steps // _EVERY):
                 run(_EVERY)
                 way.append(cells().tolist())
             self._out.mkdir(parents=True, exist_ok=True)
-            write_json(file, {"settings": told, "way": way})
+            write_json(file, {"settings": settings, "way": way})
         target = {"index": self._target, "name": self.victim.categories[self._target]}
         return [Patch(np.array(cells, dtype=np.uint8), target) for cells in read_json(file)["way"]]
 

@@ -86,7 +86,7 @@ def test_the_loop_closes_from_a_session(demo: Path, command, monkeypatch, tmp_pa
     learn = ("train", "--from-session", "demo/session", "--steps", 2, "--range", "bend=0:0.01")
     done = command(*learn, "--out", tmp_path / "rig")
     assert done.code == 0, done.err
-    assert "held-out photographs, so its scenes are not learned from" in done.err
+    assert "the scenes of the virtual rig are held-out photographs" in done.err
     assert json.loads((tmp_path / "rig/run.json").read_text())["config"]["data"]["backgrounds"] is None
     filmed = json.loads(Path("demo/session/session.json").read_text())
     Path("demo/session/session.json").write_text(json.dumps(filmed | {"virtual": False}))  # as a camera's is
@@ -107,7 +107,7 @@ def test_the_loop_closes_from_a_session(demo: Path, command, monkeypatch, tmp_pa
         command("train", "--from-session", "demo/session", *extra).assert_refused(
             "--from-session sets its own settings, ranges and colours"
         )
-    command("train", "--from-session", "demo/run").assert_refused("demo/run is no session")
+    command("train", "--from-session", "demo/run").assert_refused("demo/run is not a session")
 
 
 def test_reports_are_replayed_printed_and_compared(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
@@ -443,7 +443,7 @@ def test_calibration_says_what_is_wrong(filmed: Path, command, monkeypatch, tmp_
     command("train", "--no-eot", "--profile", rig).assert_refused("--no-eot cannot be combined with --profile")
     rig.write_text('{"physpatch_rig": 1}')
     command("train", "--profile", rig).assert_refused("has no colours yet", "calibrate colour")
-    command("live", "--source", "board", "--profile", rig, "--headless").assert_refused("holds no lens yet")
+    command("live", "--source", "board", "--profile", rig, "--headless").assert_refused("has no lens yet")
 
 
 def test_live_on_the_virtual_rig_prints_its_own_sheet(demo: Path, command, monkeypatch, tmp_path: Path) -> None:

@@ -15,19 +15,23 @@ from physpatch.commands.workflows import Workflows
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 
-# The class that the race of `--target auto` ends with on this network: docs/results.md
+# The class that `--target auto` selects for this network: docs/results.md
 _DEMO = TrainConfig.of(model="efficientnet_lite0", data="samples", steps=100, target="digital clock")
 
 
 @click.command()
-@click.option("--out", type=FOLDER, default=Path("demo"), show_default=True, metavar="DIR")
+@click.option(
+    "--out", type=FOLDER, default=Path("demo"), show_default=True, metavar="DIR", help="Folder for all files."
+)
 @click.option(
     "--steps", type=click.IntRange(min=1), default=_DEMO.optimisation.steps, show_default=True, help="Training steps."
 )
 @click.option(
     "--clips", type=click.IntRange(min=2), default=10, show_default=True, help="Clips filmed by the virtual rig."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=_DEMO.optimisation.seed, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=_DEMO.optimisation.seed, show_default=True, help="Seed of the demo."
+)
 @click.pass_context
 def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int) -> None:
     """Train, print, film and report offline, in a few minutes.
@@ -41,7 +45,7 @@ def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int
 
     run, sheet, session = out / "run", out / "sheet.pdf", out / "session"
     if run.exists() or session.exists():
-        raise InputError(f"{out} holds a demo already; remove it or give another --out")
+        raise InputError(f"{out} already contains a demo; delete it or use another --out")
     config = _DEMO.changed(steps=steps, seed=seed)
     click.echo(
         f"1/4  training: {config.victim.model}, 10x10 cells, EOT, {steps} steps of "

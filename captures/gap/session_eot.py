@@ -110,7 +110,7 @@ def learn_from(
 
 def _scenes_to_learn(session: RecordedSession, model: str, victim: Victim, say: Callable[[str], None]) -> Path | None:
     if session.record.virtual:
-        say("the virtual rig films before held-out photographs, so its scenes are not learned from")
+        say("the scenes of the virtual rig are held-out photographs, so they are not used for training")
         return None
     backgrounds = save_backgrounds(session, model, victim)
     if backgrounds is None:
@@ -155,7 +155,7 @@ def _scenes(session: RecordedSession, model: str) -> Iterator[tuple[FrameRow, ND
                 continue
             pose = session.pose(frame)
             if pose is None and row.distance_m is not None:
-                continue  # a sheet is there, and nobody knows where
+                continue  # the place of the sheet is unknown
             region = (
                 CropRegion(*json.loads(row.region)) if row.region else CropRegion(0, 0, frame.shape[1], frame.shape[0])
             )

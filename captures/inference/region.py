@@ -88,7 +88,7 @@ class RegionRule:
             raise InputError(f"unknown region {text!r}; {_WORDS}")
         left, top, side = (int(n) for n in numbers.groups())
         if side < _SMALLEST_PX:
-            raise InputError(f"region {text!r}: a side of {side} pixels is too small; from {_SMALLEST_PX} on")
+            raise InputError(f"region {text!r}: a side of {side} pixels is too small; expected at least {_SMALLEST_PX}")
         return cls("square", CropRegion(left, top, side, side))
 
     @classmethod
@@ -101,7 +101,12 @@ class RegionRule:
         return cls("square", CropRegion(max(0, left), max(0, top), side, side))
 
     def at(self, shape: tuple[int, ...], pose: SheetPose | None) -> CropRegion:
-        """The region in a frame of (height, width, ...) in which the sheet has ``pose``; a square is moved into the frame."""
+        """Return the region of a frame of ``shape`` (height, width, ...); a square is moved into the frame.
+
+        Args:
+            shape: of the frame.
+            pose: of the sheet in the frame; None without a sheet.
+        """
         height, width = shape[:2]
         if self.kind == "frame":
             return CropRegion(0, 0, width, height)

@@ -48,15 +48,15 @@ def _patch(run: Path, record: RunRecord) -> Iterator[Block]:
         yield Picture((run / "patch.png").read_bytes(), f"{rows} × {columns} cells, id {patch.id}", 0.3, pixelated=True)
     if (run / "sheet.pdf").is_file():
         yield Picture(packed(rasterise(run / "sheet.pdf", SHEET_DPI), ".png"), "its sheet", 0.3)
-    aim = f"aimed at {record.target.name}" if record.target else "untargeted"
+    aim = f"target {record.target.name}" if record.target else "untargeted"
     yield Text(
         f"Trained against {weights.model}, {aim}, by {config.optimisation.technique} for "
         f"{_count_rows(run / 'metrics.csv')} steps of "
         f"{config.optimisation.batch} photographs, {_placed(config)}."
     )
-    scenes = ", half of each batch scenes of a session" if config.data.backgrounds else ""
+    scenes = ", with scenes of a session as half of each batch" if config.data.backgrounds else ""
     yield Text(
-        f"{data.train} photographs to train on{scenes}, {data.held_out} held out, from “{data.source}”. Weights "
+        f"{data.train} training photographs{scenes}, {data.held_out} held-out photographs, from “{data.source}”. Weights "
         f"{weights.sha256[:16]}…, held-out photographs {data.held_out_fingerprint[:16]}…. Seed {record.seed}. "
         f"{record.device}.",
         "soft",
@@ -93,8 +93,9 @@ def _on_object(results: EvaluationRecord) -> Iterator[Block]:
         ["on the object", "not detected", "detected as something else", "false boxes per image", "mAP50", "mAP50–95"],
         rows,
         frozenset({1}),
-        f"The object is “{results.object}”. Found is a box of its class with an IoU of 0.5 and a confidence of 0.25; where "
-        "it is found with the grey control, losses are counted. False boxes lie elsewhere and were not there without a patch.",
+        f"The object is “{results.object}”. It is detected if a box of its class has an IoU of at least 0.5 and a "
+        "confidence of at least 0.25. Losses are counted where it is detected with the grey control. False boxes are not on "
+        "the object and not present without a patch.",
     )
     sizes = [size for size in results.by_size_px if size.success.n]
     if len(sizes) > 1:
@@ -109,7 +110,7 @@ def _between(least: float, most: float | None) -> str:
 
 
 def _held_out(results: EvaluationRecord) -> Iterator[Block]:
-    yield Heading("On held-out photographs, digitally placed", 2)
+    yield Heading("Digitally on held-out photographs", 2)
     shown: list[tuple[str, float, Rate, Rate | None]] = [
         ("the patch", results.patched_accuracy, results.targeted_success, results.untargeted_success)
     ]
@@ -127,7 +128,7 @@ def _held_out(results: EvaluationRecord) -> Iterator[Block]:
         rows,
         frozenset({1}),
         f"n = {results.n} {things} in {poses} each, the same for patch and controls. Success is counted where the answer is "
-        f"right with the grey control, so grey's own is 0 by definition. Intervals are 95 %, {how}.",
+        f"right with the grey control, so the rate of grey itself is 0 by definition. Intervals are 95 %, {how}.",
     )
     if results.caution:
         yield Text(f"{results.caution[0].upper()}{results.caution[1:]}.", "soft")
@@ -141,7 +142,7 @@ def _beside_controls(results: EvaluationRecord) -> Iterator[Block]:
     rows = []
     for control, kinds in results.differences.items():
         told = (kinds.targeted, kinds.untargeted)
-        rows.append([f"the patch less the {control} control", *("–" if not one.n else str(one) for one in told)])
+        rows.append([f"patch minus {control} control", *("–" if not one.n else str(one) for one in told)])
     for name in ("patch", *results.differences):
         rates = (of_all.get(name) for of_all in (results.targeted_success_of_all, results.untargeted_success_of_all))
         shown = "the patch" if name == "patch" else f"the {name} control"
@@ -165,30 +166,28 @@ def _explained(results: EvaluationRecord) -> Iterator[Block]:
     conditions = [c for c in ("clean", "patch", *CONTROLS) if c in inside]
     rows = [["Grad-CAM heat inside the patch's area", *(percent(inside[c]) for c in conditions)]]
     if heat.pointing:
-        rows.append(
-            ["its hottest point lies there (pointing game)", *(percent(heat.pointing.get(c)) for c in conditions)]
-        )
+        rows.append(["hottest point inside it (pointing game)", *(percent(heat.pointing.get(c)) for c in conditions)])
     yield Table(
         ["for the network's answer", *conditions],
         rows,
-        caption=f"The area itself is {percent(heat.patch_area)} of the picture: what heat that ignores the "
-        f"patch would give. n = {heat.n}.",
+        caption=f"The area is {percent(heat.patch_area)} of the picture, which is the share of heat expected if the "
+        f"network ignores the patch. n = {heat.n}.",
     )
     if heat.similarity_to_target is not None and heat.similarity_of_clean is not None:
         said = (
-            f"The heat of the patched photograph's answer correlates {heat.similarity_to_target:+.2f} with the "
-            f"target class's own heat on the same photograph, that of the clean photograph's answer "
+            f"The heat map of the answer on the patched photograph has a correlation of {heat.similarity_to_target:+.2f} "
+            f"with the target class's heat map on the same photograph; that of the answer on the clean photograph has "
             f"{heat.similarity_of_clean:+.2f}."
         )
         reached, missed = heat.similarity_to_target_reached, heat.similarity_to_target_missed
         if reached is not None:
-            said += f" Where the target came first it is {reached:+.2f}"
-            said += f", where it did not {missed:+.2f}." if missed is not None else "."
+            said += f" If the target comes first, the correlation is {reached:+.2f}"
+            said += f"; if not, {missed:+.2f}." if missed is not None else "."
         if heat.similarity_to_target_null is not None:
             said += (
-                f" The null: the target class's heat under harmless random cells correlates "
-                f"{heat.similarity_to_target_null:+.2f} with it, because both are maps of one class on one photograph. "
-                f"Only what goes beyond that would be the patch's doing."
+                f" As the null, the target class's heat map with harmless random cells has a correlation of "
+                f"{heat.similarity_to_target_null:+.2f}, because both are maps of one class on one photograph. "
+                f"Only a correlation above that is an effect of the patch."
             )
         yield Text(said)
     if heat.true_heat_in_patch:

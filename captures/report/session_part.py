@@ -16,7 +16,7 @@ from captures.results.recorded_session import RecordedSession
 def lead_blocks(session: RecordedSession, gaps: Sequence[Gap]) -> list[Block]:
     """Build the summary at the beginning of a session's report."""
     sentences = [*_plain_words(session.tally, session.target), *(f"{gap.model}: {gap.sentence}" for gap in gaps)]
-    blocks: list[Block] = [Heading("In short")]
+    blocks: list[Block] = [Heading("Summary")]
     if session.record.virtual:
         simulated = "These frames come from the virtual rig, a simulation of printer and camera, not from a camera."
         blocks.append(Text(simulated, "lead"))

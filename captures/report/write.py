@@ -113,7 +113,7 @@ def _gaps(
 ) -> tuple[list[Gap], list[str]]:
     """The replays of all models that are available unchanged, and the reasons for the others."""
     if session.run is None or not (session.run / "patch.json").is_file():
-        return [], ["the run that trained the patch is not where it was, so what training saw is not known"]
+        return [], ["the run that trained the patch was moved or deleted, so its training settings are unknown"]
     patch, run = Patch.load(session.run), RunRecord.of(session.run)
     config = run.train_config
     profile = RigProfile.load(options.profile) if options.profile else None
@@ -130,7 +130,7 @@ def _gaps(
                 trust=options.trust,
             )
             if victim.weights.sha256 != noted.sha256:
-                raise InputError("its weights are not those of the session")
+                raise InputError("its weights differ from those of the session")
             digital = run.results if own else run.measured.get(victim.name)
             gaps.append(
                 measure_gap(session, victim, patch, config, profile=profile, digital=digital, progress=progress)

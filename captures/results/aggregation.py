@@ -544,7 +544,13 @@ class Tally:
 
 
 def tally_of(rows: Sequence[FrameRow], target: str | None, protocol: Protocol | None = None) -> Tally:
-    """All rows of a session, with the plan that its record holds."""
+    """Count all rows of a session.
+
+    Args:
+        rows: of the session.
+        target: name of the target class; None without a target.
+        protocol: the plan in the session's record; None without a plan.
+    """
     tally = Tally(target, protocol)
     tally.add(rows)
     return tally

@@ -171,5 +171,5 @@ def _rig(
 ) -> VirtualRig:
     """Build the rig, with photographs that the run held out for its own model."""
     on_detector = detector is not None and config is not None and Path(config.victim.model).stem == detector.name
-    seen_by = detector if on_detector and detector is not None else classifier
-    return virtual_rig(sheet, held_out_files(request.run, config or TrainConfig(), seen_by), request.seed)
+    own = detector if on_detector and detector is not None else classifier
+    return virtual_rig(sheet, held_out_files(request.run, config or TrainConfig(), own), request.seed)

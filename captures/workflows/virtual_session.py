@@ -29,7 +29,7 @@ def print_for_rig(
     settings, sheet = config or TrainConfig(), session / "sheet.pdf"
     size = PATCH_SIZE if settings.object.drawn_sign is None else SIGN_SIZE
     beside = settings.object.drawn_sign is not None and not all(0 <= share <= 1 for share in settings.object.at)
-    paper = "a3" if beside else "a4"  # a plate beside the sign needs the room
+    paper = "a3" if beside else "a4"  # a plate beside the sign needs more room
     print_run(patch, settings, parse_length_mm(size), sheet, paper=paper, controls=CONTROLS)
     say(f"no printed sheet yet: the virtual rig shows {sheet}, {size} with all controls")
     return sheet

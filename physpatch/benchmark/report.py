@@ -80,7 +80,8 @@ def markdown(rows: Sequence[BenchRow]) -> str:
 
 
 def _seed_cells(group: Sequence[BenchRow]) -> tuple[str, ...]:
-    return (*_names(group[0]), str(len(group)), *(spread_words(numbers_of(group, of)) for _, of in _OVER_SEEDS))
+    spreads = (spread_words(numbers_of(group, number)) for _, number in _OVER_SEEDS)
+    return (*_names(group[0]), str(len(group)), *spreads)
 
 
 def conclusion(row: BenchRow) -> str:
@@ -99,15 +100,15 @@ def conclusion(row: BenchRow) -> str:
         )
     if row.target is not None:
         effect += f"; {row.target.name!r} comes first in {_interval(own.targeted_success)}"
-    others = {name: measured for name, measured in row.measured.items() if name != row.model}
-    if others:
-        lost = [measured.controls["random"] - measured.patched_accuracy for measured in others.values()]
-        known = "the networks it was trained on besides" if row.also else "networks it never saw"
-        effect += f"; on {known}, {round(100 * sum(lost) / len(lost))} points beyond random"
+    further = [measured for name, measured in row.measured.items() if name != row.model]
+    if further:
+        lost = [measured.controls["random"] - measured.patched_accuracy for measured in further]
+        networks = "the other networks it was trained on" if row.also else "networks it was not trained on"
+        effect += f"; on {networks}, {round(100 * sum(lost) / len(lost))} points more than random"
     return effect + "."
 
 
-# A column's heading, and a row's number for it.
+# The heading of a column, and its number in a row.
 _OVER_SEEDS: tuple[tuple[str, Callable[[BenchRow], float | None]], ...] = (
     ("patch", lambda row: row.own.patched_accuracy),
     ("random", lambda row: row.own.controls["random"]),
@@ -154,9 +155,9 @@ def _object_cells(measured: EvaluationRecord) -> tuple[str, ...]:
 
 
 def _heat_cells(heat: HeatRecord) -> tuple[str, ...]:
-    """Cells under :data:`_HEAT`; empty where a row, perhaps of an older bench, does not have the number."""
-    found = [(form, heat.number(path), heat.interval(path)) for _, path, form in _HEAT]
-    return tuple("" if value is None else form(value, ends) for form, value, ends in found)
+    """Format the cells of :data:`_HEAT`; empty where a row, such as one of an older bench, lacks the number."""
+    numbers = [(form, heat.number(path), heat.interval(path)) for _, path, form in _HEAT]
+    return tuple("" if value is None else form(value, ends) for form, value, ends in numbers)
 
 
 def _interval(rate: Rate) -> str:
@@ -260,12 +261,12 @@ def _save_success_plot(path: Path, rows: Sequence[BenchRow]) -> None:
     figure = Figure(figsize=(8, 1.2 + 0.42 * len(groups)), layout="constrained")
     axis = figure.add_subplot()
     for y, group in enumerate(groups):
-        for of, marker, color, shift in (
+        for rate_of, marker, color, shift in (
             (lambda row: row.own.targeted_success, "o", BAD, -0.2),
             (lambda row: row.own.untargeted_success, "s", GOOD, 0.0),
             (lambda row: row.own.control_untargeted_success["random"], "|", "0.4", 0.2),
         ):
-            rates = [(rate.rate, rate.ci95) for rate in map(of, group) if rate.rate is not None]
+            rates = [(rate.rate, rate.ci95) for rate in map(rate_of, group) if rate.rate is not None]
             if len(rates) == 1:
                 ((value, ends),) = rates
                 low, high = ends or (value, value)

@@ -156,7 +156,11 @@ def _results(cells: list[BenchCell], ray_address: str | None, say: Say) -> Itera
 
 
 def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
-    """Train one patch and measure it: a pure function of the cell, whatever machine runs it."""
+    """Train one patch and measure it. The result depends only on the cell, not on the machine.
+
+    Raises:
+        InputError: an unusable model, target or data.
+    """
     started = time.perf_counter()
     victims = {name: load_victim(name, device=cell.config.victim.device, say=say) for name in cell.measured_on}
     victim = victims[cell.measured_on[0]]

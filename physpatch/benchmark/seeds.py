@@ -9,11 +9,11 @@ from physpatch.benchmark.bench_row import BenchRow
 from physpatch.stats.intervals import mean_interval
 
 _COMPARED = ("technique", "model", "grid", "area", "target_asked")
-LEAST_SEEDS = 5  # trainings of each from which it is said that one leads
+LEAST_SEEDS = 5  # trainings of each that are needed to say that one leads
 
 
 def grouped(rows: Sequence[BenchRow]) -> list[list[BenchRow]]:
-    """Put the rows together that differ by their training seed alone, in their order."""
+    """Group the rows that differ only in their training seed, in order."""
     groups: dict[tuple[Any, ...], list[BenchRow]] = {}
     for row in rows:
         key = tuple(getattr(row, name) for name in _COMPARED)
@@ -21,9 +21,9 @@ def grouped(rows: Sequence[BenchRow]) -> list[list[BenchRow]]:
     return list(groups.values())
 
 
-def numbers_of(group: Sequence[BenchRow], of: Callable[[BenchRow], float | None]) -> list[float]:
+def numbers_of(group: Sequence[BenchRow], number: Callable[[BenchRow], float | None]) -> list[float]:
     """Collect one number from each seed's row, leaving out rows without it."""
-    return [value for value in map(of, group) if value is not None]
+    return [value for value in map(number, group) if value is not None]
 
 
 def spread_words(shares: Sequence[float]) -> str:
@@ -45,14 +45,15 @@ def leading(groups: Sequence[Sequence[BenchRow]]) -> list[str]:
     return [sentence for pair in combinations(groups, 2) for sentence in _compared(*pair)]
 
 
-def _compared(one: Sequence[BenchRow], other: Sequence[BenchRow]) -> Iterator[str]:
-    differing = [name for name in _COMPARED if getattr(one[0], name) != getattr(other[0], name)]
+def _compared(first: Sequence[BenchRow], second: Sequence[BenchRow]) -> Iterator[str]:
+    differing = [name for name in _COMPARED if getattr(first[0], name) != getattr(second[0], name)]
     if len(differing) != 1 or differing[0] not in ("technique", "grid"):
         return  # other networks, areas or targets are different tasks
     (setting,) = differing
-    names = [str(getattr(group[0], setting)) for group in (one, other)]
-    ones, others = (_reached_by_seed(group, targeted=one[0].target is not None) for group in (one, other))
-    differences = [ones[seed] - others[seed] for seed in sorted(ones.keys() & others.keys())]
+    names = [str(getattr(group[0], setting)) for group in (first, second)]
+    targeted = first[0].target is not None
+    of_first, of_second = (_success_by_seed(group, targeted=targeted) for group in (first, second))
+    differences = [of_first[seed] - of_second[seed] for seed in sorted(of_first.keys() & of_second.keys())]
     estimate = mean_interval(differences)
     if len(differences) < LEAST_SEEDS or estimate is None:
         seeds = f"{len(differences)} training seed{'s' * (len(differences) != 1)}"
@@ -67,7 +68,7 @@ def _compared(one: Sequence[BenchRow], other: Sequence[BenchRow]) -> Iterator[st
         yield f"{leader} leads {follower}: {words} of {names[0]} minus {names[1]}."
 
 
-def _reached_by_seed(group: Sequence[BenchRow], *, targeted: bool) -> dict[int, float]:
-    """Success on a row's own network by training seed, where it was measured."""
+def _success_by_seed(group: Sequence[BenchRow], *, targeted: bool) -> dict[int, float]:
+    """Return the success on each row's own network by training seed, where it was measured."""
     rates = {row.seed: row.own.targeted_success if targeted else row.own.untargeted_success for row in group}
     return {seed: rate.rate for seed, rate in rates.items() if rate.rate is not None}

@@ -113,7 +113,7 @@ def train(
             if from_session is None:
                 config = DEFAULT if config_file is None else TrainConfig.load(config_file)
                 config = config.changed(**given, eot=eot_config(eot, preset, ranges, profile, config.eot))
-                if not eot or preset or profile:  # a profile's colours end with its ranges
+                if not eot or preset or profile:  # new ranges replace those of a profile
                     config = config.changed(profile=None if profile is None else file_sha256(profile))
                 if printing:
                     _refuse_other_colours(eot, profile)

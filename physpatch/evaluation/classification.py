@@ -115,7 +115,7 @@ class Evaluation:
         return differences
 
     def to_record(self) -> EvaluationRecord:
-        """Write it down as files hold it."""
+        """Convert the results to a record, as files contain it."""
         return EvaluationRecord(
             n=self.n,
             poses=self.poses,
@@ -134,7 +134,7 @@ class Evaluation:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON of ``physpatch evaluate --json``."""
+        """Convert the results to the JSON values of ``physpatch evaluate --json``."""
         return self.to_record().to_dict()
 
 
@@ -294,7 +294,7 @@ def _caution(victim: Victim, clean: Rate) -> str | None:
 
 
 def defence_effect(bare: Evaluation, defended: Evaluation) -> DefenceEffect:
-    """What a defence is worth and what it costs: the changes of success, paired by photograph, and the clean accuracy paid.
+    """Compute a defence's effect on success, paired by photograph, and its cost in clean accuracy.
 
     Success is compared on views that count both with and without the defence. Both evaluations must have the same views.
     """

@@ -52,7 +52,7 @@ class ObjectEvaluation(Evaluation):
     by_size: tuple[tuple[float, float, Rate], ...] = ()
 
     def to_record(self) -> EvaluationRecord:
-        """Write it down as files hold it."""
+        """Convert the results to a record, as files contain it."""
         return (
             super()
             .to_record()

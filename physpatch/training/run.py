@@ -54,7 +54,7 @@ from physpatch.victims.registry import load_victim
 
 _CHECKPOINT = Path("checkpoint/state.safetensors")
 _CHECKPOINT_SECONDS = 10.0
-_VIEWS_WANTED = 60  # a handful of photographs is seen in several poses each
+_VIEWS_WANTED = 60  # fewer photographs are each measured in several poses
 
 Progress = Callable[[StepRecord, int], None]
 Say = Callable[[str], None]
@@ -103,7 +103,7 @@ def train_run(
         InputError: the folder already holds a run, or ``config`` is unusable.
     """
     if out is not None and (out / RUN_FILE).exists():
-        raise InputError(f"{out} holds a run already; give another --out, or --resume to go on with it")
+        raise InputError(f"{out} already holds a run; give another --out, or --resume to continue it")
     processes = Processes.launched(config.victim.device)
     materials, config = _prepare(config, processes, say)
     trainer = _trainer(materials, config, processes)
@@ -236,7 +236,7 @@ def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> 
 def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
     before = _run_data(folder)
     if before is not None and before.learned_from is None:
-        # A run of before photographs were split by content: what it held out is known by name alone.
+        # The run is from before photographs were split by content, so only names tell what it held out.
         photos = limited(
             photos_for(victim, config.data.source, config.object.labelled), config.data.limit, config.optimisation.seed
         )
@@ -352,9 +352,8 @@ def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps
 
     saved = -math.inf  # so that the first step writes a checkpoint
     columns = ["step", "loss", *trainer.term_names, "success", "seconds"]
-    _write_metrics(
-        folder / "metrics.csv", columns, rows
-    )  # without rows that a killed process wrote after its checkpoint
+    # Without rows that a killed process wrote after its checkpoint.
+    _write_metrics(folder / "metrics.csv", columns, rows)
     with (
         open(folder / "metrics.csv", "a", newline="", encoding="utf-8") as stream,
         SummaryWriter(folder / "tensorboard", purge_step=trainer.step + 1) as board,
@@ -407,7 +406,7 @@ def _finish(
 
 
 def _measure(folder: Path, config: TrainConfig, materials: Materials, patch: Patch, seed: int) -> EvaluationRecord:
-    """Measure on the photographs that were held out, on the run's own network and on the others it was trained on."""
+    """Measure on held-out photographs, with the run's own network and the others it was trained on."""
     poses = poses_for(materials.held_out)
     results = measure_patch(materials.victim, materials.held_out, patch, config, seed=seed, poses=poses).to_record()
     others = {}

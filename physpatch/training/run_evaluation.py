@@ -47,7 +47,7 @@ def evaluate_run(
         say: receives a line about the loaded model.
 
     Returns:
-        The measurements by the victim's name; behind a defence also ``defence``, what it is worth and costs.
+        The results by the victim's name; behind a defence with ``defence``, its effect and its cost.
 
     Raises:
         InputError: nothing to measure on, photographs that were trained on, or an unavailable model or defence.
@@ -73,6 +73,6 @@ def evaluate_run(
         }
         bare = evaluations.pop(victim)
         results[name if victim.name in results else victim.name] = bare.to_record()
-        for one, behind in evaluations.items():
-            results[one.name] = behind.to_record().changed(defence=defence_effect(bare, behind))
+        for variant, evaluation in evaluations.items():
+            results[variant.name] = evaluation.to_record().changed(defence=defence_effect(bare, evaluation))
     return results

@@ -128,10 +128,8 @@ class Trainer:
                     self._technique.zero_grad(set_to_none=True)  # otherwise the next step would add to its gradient
                     raise
                 self.step = record.step
-                if (
-                    self.step <= self._restart_trial_steps * self.config.optimisation.restarts
-                    and self.step % self._restart_trial_steps == 0
-                ):
+                trial_steps = self._restart_trial_steps
+                if self.step <= trial_steps * self.config.optimisation.restarts and self.step % trial_steps == 0:
                     self._end_restart_trial()
                 if self.step % self._every == 0:
                     self._history.append(printable_cells(self._technique.cells()))

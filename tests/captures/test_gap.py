@@ -81,7 +81,7 @@ def test_the_planted_cause_is_named(cause: str, gap_of) -> None:
     first, last = gap.steps[0].rate, gap.steps[-1].rate
     assert first.rate is not None and last.rate is not None and first.rate > 0.8 and last.rate < 0.4
     (lost,) = [step.loss for step in gap.steps if step.name == gap.cause]
-    assert lost is not None and lost.is_significant and "What helps: " in gap.sentence
+    assert lost is not None and lost.is_significant and "To fix this: " in gap.sentence
     assert [step.name for step in gap.steps] == [*STEPS, "captured"]
     assert len(gap.example) == 6 and all(picture.shape == (224, 224, 3) for _, picture in gap.example)
     assert "example" in gap.to_dict() and json.dumps(gap.to_dict())
@@ -114,7 +114,7 @@ def test_the_cells_of_one_take_are_no_independent_units(film, gap_of, victim) ->
     assert one.total.difference is not None and one.total.difference > 0.5
     assert (one.total.ci95, one.total.n, one.cause) == (None, 1, None)
     assert all(step.rate.ci95 is None and (step.loss is None or not step.loss.is_significant) for step in one.steps)
-    assert "One take tells nothing of others" in one.sentence
+    assert "One take does not show how takes vary" in one.sentence
     assert one.prediction is None or one.prediction.slope_ci95 is None
     assert many.cause == "sized" and many.total.is_significant and many.total.n == many.steps[0].rate.n > 5
 

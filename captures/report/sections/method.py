@@ -29,16 +29,16 @@ def _method(session: RecordedSession) -> Iterator[Block]:
         "captured, dropped": f"{record.captured}, {record.dropped}" if record.captured is not None else "",
         "ended": record.status or "killed",
         "source": record.source or ("virtual rig" if record.virtual else ""),
-        "what the classifier saw": record.region,
-        "true class": record.label or "as the source says, where it does",
-        "aimed at": str(session.target or "nothing: untargeted"),
+        "region that the classifier saw": record.region,
+        "true class": record.label or "from the source, if known",
+        "target": str(session.target or "none: untargeted"),
         "unit of statistics": tally.unit_kind,
         "delay": "" if not delay else f"mean {1000 * delay.mean:.0f} ms, longest {1000 * delay.longest:.0f} ms",
-        "lens": "assumed field of view" if record.intrinsics_assumed else "measured, or the rig's own",
+        "lens": "assumed field of view" if record.intrinsics_assumed else "measured, or of the virtual rig",
         "device": record.device,
         "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }
-    yield Table(["what", "how"], [[what, how] for what, how in facts.items() if how])
+    yield Table(["property", "value"], [[name, value] for name, value in facts.items() if value])
     if record.models:
         yield Heading("Models and sheets", 2)
         yield Table(
