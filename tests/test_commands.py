@@ -16,7 +16,7 @@ from click.shell_completion import BashComplete
 from support import CommandResult
 
 import cli
-from calibration.colour.printing_condition import load_condition
+from calibration.colour.printing_condition import load_condition, training_conditions
 from calibration.common.cli_types import LENGTH_MM, TextType, folders_in
 from calibration.common.errors import InputError
 from calibration.common.lazy_group import LazyCommand, LazyGroup
@@ -217,6 +217,8 @@ def test_a_patch_is_trained_for_real_prints(
     monkeypatch.setattr("physpatch.training.run.train_run", lambda config, *_, **__: trained.append(config))
     assert command("train", "--condition", "coated", "--condition", "newspaper").code == 0
     assert trained.pop().eot == EotConfig(prints=(load_condition("coated"), load_condition("newspaper")))
+    assert command("train", "--condition", "all").code == 0
+    assert trained.pop().eot.prints == training_conditions()
     command("train", "--condition", "glossy").assert_refused("unknown printing condition 'glossy'", "coated")
     command("train", "--icc", "none.icc").assert_refused("none.icc is no ICC profile that can be read")
     command("train", "--no-eot", "--condition", "coated").assert_refused("--no-eot cannot be combined with --condition")

@@ -1,6 +1,7 @@
 """Command-line options that name printing conditions, for printing and for training."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ from calibration.common.cli_types import FILE, TextType
 if TYPE_CHECKING:
     from calibration.colour.printing_condition import PrintingCondition
 
+_ALL = "all"
+
 
 def _condition_names() -> Iterable[str]:
     from calibration.colour.printing_condition import ALIASES, condition_names
 
-    return (*ALIASES, *condition_names())
+    return (_ALL, *ALIASES, *condition_names())
 
 
 CONDITION_OPTION = click.option(
@@ -23,8 +26,8 @@ CONDITION_OPTION = click.option(
     "conditions",
     type=TextType("condition", suggest=_condition_names),
     multiple=True,
-    metavar="coated|uncoated|newspaper|NAME",
-    help="The colours of a real press and paper. May be repeated.",
+    metavar="coated|uncoated|newspaper|NAME|all",
+    help="The colours of a real press and paper; all is every one but those kept for testing. May be repeated.",
 )
 ICC_OPTION = click.option(
     "--icc",
@@ -43,6 +46,7 @@ def load_conditions(names: Sequence[str], profiles: Sequence[Path]) -> "tuple[Pr
     """
     if not names and not profiles:
         return ()  # without numpy's and Pillow's start
-    from calibration.colour.printing_condition import PrintingCondition, load_condition
+    from calibration.colour.printing_condition import PrintingCondition, load_condition, training_conditions
 
-    return (*map(load_condition, names), *map(PrintingCondition.from_icc, profiles))
+    named = (training_conditions() if name == _ALL else (load_condition(name),) for name in names)
+    return (*chain.from_iterable(named), *map(PrintingCondition.from_icc, profiles))
