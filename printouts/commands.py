@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from calibration.colour.options import CONDITION_OPTION, ICC_OPTION, load_conditions
 from calibration.common.cli_types import FILE, JSON_OPTION, LENGTH_MM, TextType, run_argument
 from calibration.common.console import output_json, print_table, progress_bar, say
 from calibration.common.errors import InputError
@@ -19,6 +20,7 @@ from physpatch.records.run_config import load_run_config
 from physpatch.records.run_paths import LATEST, RUNS_FOLDER, find_run, sheet_of
 
 if TYPE_CHECKING:
+    from calibration.colour.printing_condition import PrintingCondition
     from printouts.verification import SheetProof
 
 
@@ -87,6 +89,8 @@ _OPEN_OPTION = click.option("--open", "open_it", is_flag=True, help="Open the PD
     help="Save the measured lengths of the printed rulers, across and down, such as 99.2x99.4mm. Sessions then use the "
     "true size.",
 )
+@CONDITION_OPTION
+@ICC_OPTION
 @_OPEN_OPTION
 @JSON_OPTION
 @click.option("--out", type=FILE, metavar="FILE.pdf", help="The PDF to write. Default: sheet.pdf in the run folder.")
@@ -100,6 +104,8 @@ def print_(
     bleed_mm: float | None,
     verify: Path | None,
     measured_mm: tuple[float, float] | None,
+    conditions: tuple[str, ...],
+    icc: tuple[Path, ...],
     open_it: bool,
     json_out: str | None,
     out: Path | None,
@@ -114,7 +120,9 @@ def print_(
     physpatch print --object stop --size 15cm
     physpatch print --verify runs/latest/sheet.pdf
     physpatch print --measured 99.2x99.4mm
+    physpatch print --condition newspaper --icc my-printer.icc
     """
+    printing = load_conditions(conditions, icc)
     path = verify or out
     if carrier is not None and verify is None and measured_mm is None and run is None and not LATEST.exists():
         path = path or Path(f"{carrier.replace(' ', '-')}.pdf")
@@ -130,6 +138,8 @@ def print_(
             _print_run(
                 find_run(run), size_mm, path, json_out, carrier, paper=paper, controls=kinds, cut=cut, bleed_mm=bleed_mm
             )
+    for condition in printing:
+        _proof(path, condition)
     if open_it:
         _show_file(path)
 
@@ -193,6 +203,14 @@ def _note_measured(path: Path, measured_mm: tuple[float, float]) -> None:
     note = store_measured(path, measured_mm)
     across, down = measured_mm
     click.echo(f"{note}: rulers of {across:g} x {down:g} mm; sessions now use the true size of the sheets")
+
+
+def _proof(path: Path, condition: "PrintingCondition") -> None:
+    """Save a soft proof of the PDF and say which cells print in another colour."""
+    from printouts.soft_proof import save_soft_proof
+
+    proof = save_soft_proof(path, condition)
+    say(f"{proof.sentence()}; on a screen and in print: {proof.picture.name}")
 
 
 def _show_printed(path: Path, paper: str, layouts: Sequence[SheetLayout], json_out: str | None) -> None:

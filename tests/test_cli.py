@@ -392,8 +392,11 @@ def test_calibrate_camera_and_colour_make_a_profile_that_training_uses(
     assert (tmp_path / "rig-desk-lamp.png").is_file()
     shown = command("calibrate", "show", rig)
     assert shown.code == 0 and "desk lamp" in shown.out and "camera: webcam" in shown.out
+    assert "desk lamp: of the known printing conditions nearest to " in shown.out
     value = json.loads(command("calibrate", "show", rig, "--json", "-").out)
     assert value["lights"][0]["after"][0] < 1.0 < value["lights"][0]["before"][0]
+    nearest = value["lights"][0]["nearest_condition"]
+    assert "uncoated" in nearest["name"] and 0 < nearest["median_de00"] < 10  # the rig prints on plain paper
     arguments = ("--model", "efficientnet_lite0", "--target", "digital clock", "--steps", 2, "--batch", 2)
     done = command("train", "--profile", rig, *arguments, "--out", tmp_path / "run")
     assert done.code == 0, done.err

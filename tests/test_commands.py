@@ -9,11 +9,14 @@ from inspect import cleandoc
 from pathlib import Path
 
 import click
+import cv2
+import numpy as np
 import pytest
 from click.shell_completion import BashComplete
 from support import CommandResult
 
 import cli
+from calibration.colour.printing_condition import load_condition, training_conditions
 from calibration.common.cli_types import LENGTH_MM, TextType, folders_in
 from calibration.common.errors import InputError
 from calibration.common.lazy_group import LazyCommand, LazyGroup
@@ -24,6 +27,7 @@ from physpatch.commands.workflows import Workflows
 from physpatch.defences import DEFENCES
 from physpatch.records.config import SETTINGS, TrainConfig
 from physpatch.records.eot_config import EotConfig
+from physpatch.records.patch_file import Patch
 from physpatch.techniques import TECHNIQUES
 
 ROOT = Path(__file__).parents[1]
@@ -204,6 +208,34 @@ def test_options_replace_what_a_file_of_settings_says(
     assert trained.pop() == changed.changed(eot=EotConfig.none())  # and without the profile that the ranges came from
     assert command("train", "--config", made, "--preset", "outdoor").code == 0
     assert trained.pop() == changed.changed(eot=EotConfig.preset("outdoor"))
+
+
+def test_a_patch_is_trained_for_real_prints(
+    command: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trained: list[TrainConfig] = []
+    monkeypatch.setattr("physpatch.training.run.train_run", lambda config, *_, **__: trained.append(config))
+    assert command("train", "--condition", "coated", "--condition", "newspaper").code == 0
+    assert trained.pop().eot == EotConfig(prints=(load_condition("coated"), load_condition("newspaper")))
+    assert command("train", "--condition", "all").code == 0
+    assert trained.pop().eot.prints == training_conditions()
+    command("train", "--condition", "glossy").assert_refused("unknown printing condition 'glossy'", "coated")
+    command("train", "--icc", "none.icc").assert_refused("none.icc is no ICC profile that can be read")
+    command("train", "--no-eot", "--condition", "coated").assert_refused("--no-eot cannot be combined with --condition")
+    command("train", "--from-session", "s", "--condition", "coated").assert_refused("leave out --config")
+
+
+def test_a_sheet_is_proofed_for_a_press(command: Callable[..., CommandResult], tmp_path: Path) -> None:
+    cells = np.full((2, 3, 3), 255, np.uint8)
+    cells[0, 1] = (0, 0, 255)  # a blue that no press prints
+    Patch(cells).save(tmp_path)
+    done = command("print", tmp_path, "--out", tmp_path / "sheet.pdf", "--condition", "newspaper")
+    assert done.code == 0, done.err
+    assert "ifra-26-newspaper (relative): 1 of 6 cells print in another colour" in done.err
+    assert "row 1 column 2" in done.err
+    picture = cv2.imread(str(tmp_path / "sheet-ifra-26-newspaper.png"))
+    screen, printed = picture[:, : picture.shape[1] // 2], picture[:, picture.shape[1] // 2 :]
+    assert np.median(screen) == 255 and 180 < np.median(printed) < 230  # bare newsprint is grey
 
 
 def test_what_crosses_rooms_is_handed_in_by_the_door() -> None:

@@ -202,6 +202,8 @@ def calibrate_show(profile: Path, json_out: str | None) -> None:
 
 
 def _show_rig(rig: "RigProfile") -> None:
+    from captures.workflows.rig_profiles import nearest_print
+
     named = {"printer": rig.printer, "paper": rig.paper, "camera": rig.camera}
     click.echo("; ".join(f"{part}: {name or 'no name'}" for part, name in named.items()))
     scale = rig.print_scale
@@ -217,6 +219,12 @@ def _show_rig(rig: "RigProfile") -> None:
         click.echo("lens: not measured (`physpatch calibrate camera`)")
     headings = ("light", "shots", "as sent", "predicted", "map", "gamut", "paper level", "blur", "noise")
     print_table(headings, map(_light_row, rig.lights))
+    for light in rig.lights:
+        condition, distance = nearest_print(light)
+        click.echo(
+            f"{light.name}: of the known printing conditions nearest to {condition.name} ({condition.intent}), median "
+            f"CIEDE2000 {distance:.1f}, the camera's part included"
+        )
 
 
 def _light_row(light: "LightProfile") -> tuple[str, ...]:

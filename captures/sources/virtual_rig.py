@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import rotation_matrix
 from calibration.colour.colour_map import linear_to_srgb, srgb_to_linear
+from calibration.colour.printing_condition import PrintingCondition
 from calibration.common.errors import InputError
 from calibration.sheet.layout import SheetLayout, first_pages
 from calibration.sheet.pdf_reader import carried_layouts, printed_layouts, rasterise_sheet
@@ -32,6 +33,7 @@ _TURN_DEG = {"yaw": 25.0, "pitch": 15.0, "roll": 15.0}
 _REACH = 0.3  # largest offset of the patch from the centre, as a share of the central square
 _FILM_ROOM = (0.95, 1.8)  # height of the picture in heights of the sheet, for calibration
 _GREY_WALL = 0.3
+_SHARPENING_PX = 1.0
 _JITTER_DEG, _JITTER_MM = 1.0, 2.0  # of a hand between frames
 
 
@@ -63,6 +65,9 @@ class RigTruth:
         ink_floor: reflectance of the darkest print.
         sensor: (3, 3) colour matrix of the camera, including white balance.
         blur_px, read_noise, shot_noise, vignette, jpeg_quality: of the camera.
+        printing: a real printing condition, which takes the place of the inks above; None prints with them.
+        gamma, saturation, sharpening: how the camera develops a picture: an exponent on sRGB values, a factor on their distance
+            from grey, and the amount of an unsharp mask.
     """
 
     ink: NDArray[np.float64]
@@ -74,6 +79,10 @@ class RigTruth:
     shot_noise: float
     vignette: float
     jpeg_quality: int
+    printing: PrintingCondition | None = None
+    gamma: float = 1.0
+    saturation: float = 1.0
+    sharpening: float = 0.0
 
     @classmethod
     def draw(cls, seed: int, paper: str = "coated") -> "RigTruth":
@@ -223,7 +232,7 @@ class VirtualRig(FileSource):
         scene = np.clip(scene @ truth.sensor.T, 0, None) * _vignette((height, width), truth.vignette)[..., None]
         noise = np.sqrt(truth.read_noise**2 + truth.shot_noise**2 * scene)
         exposed = np.clip(scene + rng.normal(0, 1, scene.shape) * noise, 0, 1)
-        pixels = (linear_to_srgb(exposed) * 255).round().astype(np.uint8)
+        pixels = (_developed(linear_to_srgb(exposed), truth) * 255).round().astype(np.uint8)
         _, packed = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, truth.jpeg_quality])
         return cv2.cvtColor(cv2.imdecode(packed, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
@@ -326,8 +335,22 @@ def _rays(lens: Intrinsics) -> NDArray[np.float32]:
 
 def _printed(scan: NDArray[np.uint8], truth: RigTruth) -> NDArray[np.float64]:
     """The printed scan: linear reflectance (H, W, 3)."""
+    if truth.printing is not None:
+        return truth.printing.reflectance(scan / 255)
     linear = srgb_to_linear(scan / 255) ** truth.dot_gain
     return truth.ink_floor + (1 - truth.ink_floor) * (linear @ truth.ink.T)
+
+
+def _developed(picture: NDArray[np.floating], truth: RigTruth) -> NDArray[np.floating]:
+    """Develop sRGB (H, W, 3) in [0, 1] as the camera does: tone, saturation and sharpness."""
+    if truth.gamma != 1:
+        picture = picture**truth.gamma
+    if truth.saturation != 1:
+        grey = picture.mean(axis=2, keepdims=True)
+        picture = grey + truth.saturation * (picture - grey)
+    if truth.sharpening:
+        picture = picture + truth.sharpening * (picture - cv2.GaussianBlur(picture, (0, 0), _SHARPENING_PX))
+    return picture.clip(0, 1)
 
 
 def _light_falloff(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:

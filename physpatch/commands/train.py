@@ -6,6 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from calibration.colour.options import CONDITION_OPTION, ICC_OPTION, load_conditions
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
 from calibration.common.console import output_json, progress_bar
 from calibration.common.errors import InputError
@@ -54,6 +55,8 @@ _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, 
     metavar="FILE.toml|RUN.json",
     help="Take settings from a file, or from an earlier run's run.json; options given here override them.",
 )
+@CONDITION_OPTION
+@ICC_OPTION
 @click.option(
     "--profile",
     type=FILE,
@@ -78,6 +81,8 @@ def train(
     ranges: tuple[tuple[str, Range], ...],
     models: tuple[str, ...],
     config_file: Path | None,
+    conditions: tuple[str, ...],
+    icc: tuple[Path, ...],
     profile: Path | None,
     from_session: Path | None,
     out: Path | None,
@@ -102,6 +107,7 @@ def train(
             steps = _only_steps_given(context)
             folder = resume_run(find_run(str(out) if out else None), steps=steps, progress=progress, say=bar.say)
         else:
+            printing = load_conditions(conditions, icc)
             settings |= {"model": models[0], "ensemble": models[1:]}
             given = {name: value for name, value in settings.items() if name in _given(context)}
             if from_session is None:
@@ -109,9 +115,13 @@ def train(
                 config = config.changed(**given, eot=eot_config(eot, preset, ranges, profile, config.eot))
                 if not eot or preset or profile:  # new ranges replace those of a profile
                     config = config.changed(profile=None if profile is None else file_sha256(profile))
-            elif not eot or profile is not None or config_file is not None:
+                if printing:
+                    _refuse_other_colours(eot, profile)
+                    config = config.changed(eot=config.eot.changed(prints=printing), profile=None)
+            elif not eot or profile is not None or config_file is not None or printing:
                 raise InputError(
-                    "--from-session sets its own settings, ranges and colours; leave out --config, --no-eot and --profile"
+                    "--from-session sets its own settings, ranges and colours; leave out --config, --no-eot, --profile, "
+                    "--condition and --icc"
                 )
             else:
                 config = Workflows.of(context).config_from_session(from_session, given, preset, bar.say)
@@ -120,6 +130,15 @@ def train(
             folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
     if folder is not None:  # otherwise this is one of several processes, of which the first shows the results
         _show_run(folder, json_out)
+
+
+def _refuse_other_colours(eot: bool, profile: Path | None) -> None:
+    if not eot:
+        raise InputError("--no-eot cannot be combined with --condition or --icc")
+    if profile is not None:
+        raise InputError(
+            "--profile has the colours of one printer; leave out --condition and --icc, or train without it"
+        )
 
 
 def _refuse_area_on_sign(config: TrainConfig, given: dict[str, Any]) -> None:

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from calibration.colour.colour_map import ColourMap
+from calibration.colour.printing_condition import Print, print_from_dict
 from calibration.common.errors import InputError, unknown_name
 from physpatch.transforms import DEFAULT_PRESET, PRESETS, Range, parameters
 
@@ -23,9 +23,9 @@ class EotConfig:
     """
 
     _ranges: tuple[tuple[str, Range], ...]
-    prints: tuple[ColourMap, ...]
+    prints: tuple[Print, ...]
 
-    def __init__(self, prints: tuple[ColourMap, ...] = (), **ranges: Range) -> None:
+    def __init__(self, prints: tuple[Print, ...] = (), **ranges: Range) -> None:
         """Create ranges by name.
 
         Raises:
@@ -84,7 +84,7 @@ class EotConfig:
         }
         return self.changed(**narrow)
 
-    def changed(self, prints: tuple[ColourMap, ...] | None = None, **ranges: Range) -> "EotConfig":
+    def changed(self, prints: tuple[Print, ...] | None = None, **ranges: Range) -> "EotConfig":
         """Replace some of the ranges, or the colour maps.
 
         Raises:
@@ -103,7 +103,7 @@ class EotConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the ranges to JSON values."""
-        return self.ranges | {"prints": [asdict(colour_map) for colour_map in self.prints]}
+        return self.ranges | {"prints": [colour_map.to_dict() for colour_map in self.prints]}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "EotConfig":
@@ -112,7 +112,7 @@ class EotConfig:
         Raises:
             InputError: a key that belongs to no transform here.
         """
-        prints = tuple(ColourMap.from_dict(colour_map) for colour_map in value.get("prints", ()))
+        prints = tuple(print_from_dict(colour_map) for colour_map in value.get("prints", ()))
         unknown = sorted(value.keys() - parameters().keys() - {"prints"})
         if unknown:
             raise newer_key(unknown[0], cls)

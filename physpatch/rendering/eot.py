@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from calibration.colour.colour_map import ColourMap
+from calibration.colour.printing_condition import Print, print_from_dict
 from physpatch.records.eot_config import EotConfig
 from physpatch.transforms import Range, all_transforms
 
@@ -30,7 +30,7 @@ class EotParams(Mapping[str, Tensor]):
 
     tensors: Mapping[str, Tensor]
     grain_seed: int
-    prints: tuple[ColourMap, ...] = ()
+    prints: tuple[Print, ...] = ()
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
@@ -53,7 +53,7 @@ class EotParams(Mapping[str, Tensor]):
         """Return the number of images."""
         return len(self.tensors["place"])
 
-    def changed(self, prints: tuple[ColourMap, ...] | None = None, **tensors: Tensor) -> "EotParams":
+    def changed(self, prints: tuple[Print, ...] | None = None, **tensors: Tensor) -> "EotParams":
         """Return the draw with some tensors, or the colour maps, replaced."""
         return replace(self, tensors={**self.tensors, **tensors}, prints=self.prints if prints is None else prints)
 
@@ -81,7 +81,7 @@ class EotParams(Mapping[str, Tensor]):
         batch = len(tensors["place"])
         absent = [kind.parameters for kind in all_transforms() if not kind.parameters.keys() & tensors.keys()]
         neutral = {name: torch.full((batch,), p.neutral) for parameters in absent for name, p in parameters.items()}
-        prints = tuple(ColourMap.from_dict(colour_map) for colour_map in value.get("prints", ()))
+        prints = tuple(print_from_dict(colour_map) for colour_map in value.get("prints", ()))
         return cls(neutral | tensors, value["grain_seed"], prints)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "EotParams":

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from calibration.colour.colour_map import ColourMap
+from calibration.colour.printing_condition import Print
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,7 @@ class Draw(Protocol):
 class Params(Protocol):
     """One draw for a batch of B images: tensors with a row per image, by name."""
 
-    prints: tuple[ColourMap, ...]
+    prints: tuple[Print, ...]
 
     def __getitem__(self, name: str) -> "Tensor": ...
 

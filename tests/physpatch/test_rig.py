@@ -1,5 +1,6 @@
 """Training against a measured rig: the colour map's torch twin, and the ranges taken from a profile."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from calibration.colour.colour_map import ColourMap, monomials
+from calibration.colour.colour_map import ColourMap, linear_to_srgb, monomials
+from calibration.colour.printing_condition import load_condition
 from calibration.colour.rig_profile import LightProfile, RigProfile
 from calibration.common.errors import InputError
 from physpatch.attack.penalties import non_printability
@@ -58,6 +60,25 @@ def test_the_twin_computes_the_same(domain: str, degree: int) -> None:
 def test_the_twin_has_the_right_gradient(domain: str) -> None:
     cells = (0.2 + 0.6 * torch.rand(1, 3, 3, 2, dtype=torch.float64)).requires_grad_()
     assert gradcheck(lambda c: apply_map(c, some_map(domain, 3)), cells, atol=1e-6)
+
+
+def test_printing_conditions_agree_with_their_tables_and_have_a_gradient() -> None:
+    conditions = (load_condition("coated"), load_condition("newspaper"))
+    light = torch.tensor([0.2, 0.7, 0.4])
+    cells = torch.rand(3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    printed = printed_cells(cells, conditions, light)
+    for image, which in enumerate((0, 1, 0)):
+        reflected = conditions[which].reflectance(cells.permute(1, 2, 0).numpy()).clip(0, 1)
+        np.testing.assert_allclose(printed[image].permute(1, 2, 0).numpy(), linear_to_srgb(reflected), atol=1e-12)
+    own = printed_cells(torch.stack([cells, cells.flip(2), cells]), conditions, light)
+    torch.testing.assert_close(own[1], printed_cells(cells.flip(2), conditions, light)[1])
+    inner = (0.1 + 0.8 * cells[:, :2, :2]).requires_grad_()
+    assert gradcheck(lambda c: printed_cells(c, conditions, light), inner, atol=1e-6)
+    mixed = (conditions[0], some_map("coded", 2))
+    torch.testing.assert_close(printed_cells(cells, mixed, light)[1], apply_map(cells[None], mixed[1])[0])
+    assert printed_palette(conditions).max() < 0.99  # no paper is perfectly white
+    eot = EotConfig(prints=conditions)
+    assert EotConfig.from_dict(json.loads(json.dumps(eot.to_dict()))) == eot
 
 
 @pytest.mark.parametrize("domain", ["linear", "coded"])

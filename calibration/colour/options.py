@@ -1,0 +1,52 @@
+"""Command-line options that name printing conditions, for printing and for training."""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from calibration.common.cli_types import FILE, TextType
+
+if TYPE_CHECKING:
+    from calibration.colour.printing_condition import PrintingCondition
+
+_ALL = "all"
+
+
+def _condition_names() -> Iterable[str]:
+    from calibration.colour.printing_condition import ALIASES, condition_names
+
+    return (_ALL, *ALIASES, *condition_names())
+
+
+CONDITION_OPTION = click.option(
+    "--condition",
+    "conditions",
+    type=TextType("condition", suggest=_condition_names),
+    multiple=True,
+    metavar="coated|uncoated|newspaper|NAME|all",
+    help="The colours of a real press and paper; all is every one but those kept for testing. May be repeated.",
+)
+ICC_OPTION = click.option(
+    "--icc",
+    type=FILE,
+    multiple=True,
+    metavar="FILE.icc",
+    help="The colours of a printer, from its ICC profile. May be repeated.",
+)
+
+
+def load_conditions(names: Sequence[str], profiles: Sequence[Path]) -> "tuple[PrintingCondition, ...]":
+    """Load shipped printing conditions by name, and those of ICC profiles.
+
+    Raises:
+        InputError: no such condition, or not the profile of a printer.
+    """
+    if not names and not profiles:
+        return ()  # without numpy's and Pillow's start
+    from calibration.colour.printing_condition import PrintingCondition, load_condition, training_conditions
+
+    named = (training_conditions() if name == _ALL else (load_condition(name),) for name in names)
+    return (*chain.from_iterable(named), *map(PrintingCondition.from_icc, profiles))
