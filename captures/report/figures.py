@@ -73,7 +73,7 @@ def pose_plot(grid: PoseGrid, cells: Mapping[tuple[int, int], MapCell], words: s
                 continue
             axis.add_patch(Rectangle(box, 1, 1, facecolor=str(1 - 0.75 * rate), edgecolor="0.8"))
             interval = (
-                "one take" if cell.rate.ci95 is None else "{:.0f} to {:.0f}".format(*(100 * e for e in cell.rate.ci95))
+                "one clip" if cell.rate.ci95 is None else "{:.0f} to {:.0f}".format(*(100 * e for e in cell.rate.ci95))
             )
             text = f"{100 * rate:.0f} %\n{interval}\nn = {cell.rate.n}, {cell.frames} fr."
             axis.text(

@@ -27,9 +27,9 @@ def rate_words(rate: Rate) -> str:
         return "–"
     if rate.ci95 is None:
         if rate.within95 is None:
-            return f"{percent(rate.rate)} (one take)".replace(" ", "\N{NO-BREAK SPACE}")
+            return f"{percent(rate.rate)} (one clip)".replace(" ", "\N{NO-BREAK SPACE}")
         low, high = (100 * end for end in rate.within95)
-        words = f"{percent(rate.rate)}|(one take;|within it {low:.1f} to {high:.1f})"
+        words = f"{percent(rate.rate)}|(one clip;|within it {low:.1f} to {high:.1f})"
         return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")
     words = f"{percent(rate.rate)}|({100 * rate.ci95[0]:.1f} to {100 * rate.ci95[1]:.1f},|n = {rate.n})"
     return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")  # lines break only between its parts

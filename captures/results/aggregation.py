@@ -295,7 +295,7 @@ class Tally:
         return {unit: hits / frames for unit, (hits, frames) in self._counts(model, measure, condition).items()}
 
     def rate(self, model: str, measure: str, condition: str) -> Rate:
-        """Estimate a rate over takes and poses, given that the model is right with the grey control, if that is known.
+        """Estimate a rate over clips and poses, given that the model is right with the grey control, if that is known.
 
         The weight of a unit is the share of its control frames in which the model is right. Within a unit, pose and scene are
         the same, and patch and control succeed or fail independently. So the weighted mean is the share of frame pairs in
@@ -361,7 +361,7 @@ class Tally:
         return weights if known and seen.keys() & others else None
 
     def rate_over(self, observations: Sequence[Observation]) -> Rate:
-        """Average observations over takes and poses."""
+        """Average observations over clips and poses."""
         if self.unit_kind == "pose cell" or len(observations) == 1:
             return clustered_rate(observations)
         counted = [observation for observation in observations if observation.weight > 0]

@@ -120,7 +120,7 @@ def verdict(
     causes = _causes(losses, total) if _is_loss(total) else []
     if not causes:
         if total.difference is not None and total.ci95 is None:
-            why = "One take does not show how takes vary: show the patch and its control in turn, at least four times."
+            why = "One clip does not show how clips vary: show the patch and its control in turn, at least four times."
         elif (total.difference or 0.0) < _LEAST_LOSS:
             why = "There is no loss to explain."
         else:

@@ -120,7 +120,7 @@ def test_a_report_says_what_was_measured_how_sure_and_what_does_not_count(tmp_pa
 @pytest.mark.parametrize(
     ("takes", "words"),
     [
-        (1, "in 43.8 % (one take; within it 12.0 to 81.7) of the poses"),
+        (1, "in 43.8 % (one clip; within it 12.0 to 81.7) of the poses"),
         (4, "in 60.0 % (16.2 to 92.1, n = 4) of the takes"),
     ],
 )

@@ -59,7 +59,7 @@ function renderRates(rates) {
     if (rate.rate !== null) {
       const middle = make("b");
       middle.style.left = `${100 * rate.rate}%`;
-      words = `${percent(rate.rate)} (one take)`;
+      words = `${percent(rate.rate)} (one clip)`;
       if (rate.ci95) { // a single take gives no interval
         const [low, high] = rate.ci95;
         const range = make("i");

@@ -19,7 +19,7 @@ function render() {
   by("toggle").textContent = state.recording === false ? "Resume" : "Pause";
   const rates = (state.rates || []).filter((summary) => summary.condition === "patch");
   const rate = rates.length && rates[0][state.target ? "target" : "wrong"];
-  if (rate && rate.rate !== null) by("success").textContent = `patch: ${percent(rate.rate)} (${rate.ci95 ? `${percent(rate.ci95[0])} to ${percent(rate.ci95[1])}, ${rate.n} clips` : "one take"})`;
+  if (rate && rate.rate !== null) by("success").textContent = `patch: ${percent(rate.rate)} (${rate.ci95 ? `${percent(rate.ci95[0])} to ${percent(rate.ci95[1])}, ${rate.n} clips` : "one clip"})`;
   const plan = state.plan;
   by("plan").hidden = !plan;
   if (plan) {
