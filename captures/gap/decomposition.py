@@ -261,18 +261,18 @@ def _example(
 def _observations(
     happened: Tensor, rows: Sequence[FrameRow], tally: Tally, weights: dict[Unit, float] | None
 ) -> list[Observation]:
-    """Success in frames, (V, draws), averaged over each unit of each take."""
+    """Success in frames, (V, draws), averaged over each unit of each clip."""
     shares: dict[tuple[Hashable, Unit], list[float]] = defaultdict(list)
     for row, share in zip(rows, happened.float().mean(dim=1).tolist(), strict=True):
-        shares[tally.take(row), tally.unit(row)].append(share)
+        shares[tally.clip(row), tally.unit(row)].append(share)
     return [
-        Observation(take, unit, fmean(values), 1.0 if weights is None else weights[unit])
-        for (take, unit), values in shares.items()
+        Observation(clip, unit, fmean(values), 1.0 if weights is None else weights[unit])
+        for (clip, unit), values in shares.items()
     ]
 
 
 def _by_unit(observations: Sequence[Observation]) -> dict[Hashable, float]:
-    """The mean over the takes of each unit."""
+    """The mean over the clips of each unit."""
     shares: dict[Hashable, list[float]] = defaultdict(list)
     for observation in observations:
         shares[observation.cell].append(observation.share)

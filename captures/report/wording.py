@@ -10,8 +10,8 @@ from captures.sources.opencv import rgb
 from physpatch.stats.intervals import Rate, percent
 
 SHEET_DPI = 60
-UNITS = {"step": "steps of the plan", "clip": "clips", "pose cell": "takes"}
-CELLS = {"step": "steps", "clip": "clips", "pose cell": "pose cells"}  # the units themselves, not their takes
+UNITS = {"step": "steps of the plan", "clip": "clips", "pose cell": "clips"}
+CELLS = {"step": "steps", "clip": "clips", "pose cell": "pose cells"}  # the units themselves, not their clips
 SHORT = {
     "target": "target first",
     "wrong": "wrong answer",

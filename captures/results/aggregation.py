@@ -2,8 +2,8 @@
 
 Patch and control are paired by unit. A unit is a step of the plan; without a plan, a clip, if clips show several sheets at one
 pose; otherwise a pose cell, if the sheets were shown one after the other. Each step and each clip has its own pose and counts
-as an independent take. Pose cells do not: all cells of a take share its hand, light and drift, so there intervals are over
-takes.
+as an independent one. Pose cells do not: all cells of a clip share its hand, light and drift, so there intervals are over
+clips.
 """
 
 import math
@@ -114,7 +114,7 @@ class Design:
     A session shows one patch, from one training seed, on one print, to one camera.
     """
 
-    takes: int
+    clips: int
     poses: int
     lights: int
     scenes: int
@@ -307,20 +307,20 @@ class Tally:
         """Return the factors that the session varied."""
         bins = [where for conditions in self._bins.values() for part in conditions.values() for where in part]
         return Design(
-            takes=len({where.clip for where in bins}),
+            clips=len({where.clip for where in bins}),
             poses=len({where.cell for where in bins} - {None}),
             lights=len({where.light for where in bins} - {None}),
             scenes=len({where.clip for where in bins}) if self.unit_kind == "clip" else 1,
         )
 
     def spread(self, model: str, measure: str, condition: str) -> Spread | None:
-        """Estimate the variation of one rate between takes; return None if nothing was counted."""
-        takes: dict[Hashable, list[tuple[float, int]]] = defaultdict(list)
-        for (take, _), count in self._counts_by_take(model, measure, condition).items():
-            takes[take].append(count)
-        if not takes:
+        """Estimate the variation of one rate between clips; return None if nothing was counted."""
+        clips: dict[Hashable, list[tuple[float, int]]] = defaultdict(list)
+        for (clip, _), count in self._counts_by_clip(model, measure, condition).items():
+            clips[clip].append(count)
+        if not clips:
             return None
-        counts = [(sum(hits for hits, _ in parts), sum(n for _, n in parts)) for parts in takes.values()]
+        counts = [(sum(hits for hits, _ in parts), sum(n for _, n in parts)) for parts in clips.values()]
         hits, frames = [round(hit) for hit, _ in counts], [n for _, n in counts]
         return _spread([hit / n for hit, n in counts], frame_correlation(hits, frames))
 
@@ -375,8 +375,8 @@ class Tally:
         """Average the difference ``ones`` minus ``others`` over their common poses, with the weights of ``ones``.
 
         Args:
-            ones, others: from :meth:`observations`, or with the same takes and units.
-            same_frames: whether both are judgements of the same frames, rather than of separate takes.
+            ones, others: from :meth:`observations`, or with the same clips and units.
+            same_frames: whether both are judgements of the same frames, rather than of separate clips.
         """
         if self.unit_kind == "pose cell":
             return (clustered_change if same_frames else clustered_difference)(ones, others)
@@ -390,29 +390,29 @@ class Tally:
             return Difference(pairs[0][0] - pairs[0][1], None, 1)
         return paired_difference(*zip(*pairs, strict=True)) if pairs else Difference(None, None, 0)
 
-    def take(self, row: FrameRow) -> Hashable:
-        """Return the take of a row; see the module."""
+    def clip(self, row: FrameRow) -> Hashable:
+        """Return the clip of a row; see the module."""
         return row.clip if self.unit_kind == "pose cell" else self.unit(row)
 
     def observations(
         self, model: str, measure: str, condition: str, only: Callable[[_Where], bool] = lambda where: True
     ) -> list[Observation]:
-        """Compute the share of frames with a measure by unit and take, with the weight of the unit.
+        """Compute the share of frames with a measure by unit and clip, with the weight of the unit.
 
         Args:
             model, measure, condition: what to count.
             only: selects the bins to count.
         """
         weights = self.weights(model, measure)
-        counts = self._counts_by_take(model, measure, condition, only)
+        counts = self._counts_by_clip(model, measure, condition, only)
         again = (
             self._again(model) if condition == CONTROL and weights is not None and measure in _NEVER_WHEN_RIGHT else {}
         )
         return [
             Observation(
-                take, unit, again.get(unit, 1.0) * hits / frames, 1.0 if weights is None else weights.get(unit, 0.0)
+                clip, unit, again.get(unit, 1.0) * hits / frames, 1.0 if weights is None else weights.get(unit, 0.0)
             )
-            for (take, unit), (hits, frames) in counts.items()
+            for (clip, unit), (hits, frames) in counts.items()
         ]
 
     def _again(self, model: str) -> dict[Unit, float]:
@@ -491,7 +491,7 @@ class Tally:
                 replace(observation, share=min(1.0, observation.share))
                 for observation in self.observations(model, measure, condition, places[at].__contains__)
             ]
-            frames = self._counts_by_take(model, measure, condition, places[at].__contains__).values()
+            frames = self._counts_by_clip(model, measure, condition, places[at].__contains__).values()
             if any(observation.weight > 0 for observation in observations):
                 cells[at] = MapCell(self.rate_over(observations), sum(n for _, n in frames))
         return cells
@@ -507,15 +507,15 @@ class Tally:
     def _counts(self, model: str, measure: str, condition: str) -> dict[Unit, tuple[float, int]]:
         """Number of hits and frames of each counted unit."""
         counts: dict[Unit, tuple[float, int]] = {}
-        for (_, unit), (hits, frames) in self._counts_by_take(model, measure, condition).items():
+        for (_, unit), (hits, frames) in self._counts_by_clip(model, measure, condition).items():
             before = counts.get(unit, (0.0, 0))
             counts[unit] = before[0] + hits, before[1] + frames
         return counts
 
-    def _counts_by_take(
+    def _counts_by_clip(
         self, model: str, measure: str, condition: str, only: Callable[[_Where], bool] = lambda where: True
     ) -> dict[tuple[Hashable, Unit], tuple[float, int]]:
-        """Number of hits and frames by take and counted unit; ``only`` selects the bins."""
+        """Number of hits and frames by clip and counted unit; ``only`` selects the bins."""
         weights = self.weights(model, measure)
         groups: dict[tuple[Hashable, Unit], list[_Bin]] = defaultdict(list)
         for where, pose_bin in self._bins[model].get(condition, {}).items():

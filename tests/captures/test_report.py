@@ -121,10 +121,10 @@ def test_a_report_says_what_was_measured_how_sure_and_what_does_not_count(tmp_pa
     ("takes", "words"),
     [
         (1, "in 43.8 % (one clip; within it 12.0 to 81.7) of the poses"),
-        (4, "in 60.0 % (16.2 to 92.1, n = 4) of the takes"),
+        (4, "in 60.0 % (16.2 to 92.1, n = 4) of the clips"),
     ],
 )
-def test_a_hand_held_sessions_report_speaks_of_takes(tmp_path: Path, page: Page, takes: int, words: str) -> None:
+def test_a_hand_held_sessions_report_speaks_of_clips(tmp_path: Path, page: Page, takes: int, words: str) -> None:
     """It could not be written at all."""
     session = made_up(tmp_path / "s", 6)
     with closing(sqlite3.connect(session / "session.db")) as database:
@@ -132,7 +132,7 @@ def test_a_hand_held_sessions_report_speaks_of_takes(tmp_path: Path, page: Page,
         database.commit()
     page.goto(write_report(session).as_uri())
     text = page.inner_text("body").replace("\N{NO-BREAK SPACE}", " ")
-    assert words in text and f"Sheets were held up in {2 * takes} takes" in text
+    assert words in text and f"Sheets were held up in {2 * takes} clips" in text
 
 
 def test_a_report_fits_a_phone_and_can_be_read_aloud(tmp_path: Path, page: Page) -> None:

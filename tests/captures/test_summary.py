@@ -150,7 +150,7 @@ def test_one_take_claims_no_interval_over_takes_and_the_fixed_is_named() -> None
     (found,) = [c.difference for c in tally.comparisons() if c.measure == "target"]
     assert found.ci95 is None and not found.is_significant and "two clips" in str(found)
     design = tally.design()
-    assert (design.takes, design.poses) == (2, 3)
+    assert (design.clips, design.poses) == (2, 3)
     assert design.fixed == ("training seed", "print", "camera", "light", "scene")
 
 

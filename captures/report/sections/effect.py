@@ -108,7 +108,7 @@ def _design_words(tally: Tally) -> str:
     words = f"They are valid for this {fixed} only, because the session did not vary these."
     if tally.unit_kind == "pose cell":
         words += (
-            f" Sheets were held up in {design.takes} clips over {design.poses} poses. The poses of one clip share its hand and "
+            f" Sheets were held up in {design.clips} clips over {design.poses} poses. The poses of one clip share its hand and "
             "its light, so intervals are over clips; a single clip gives no interval."
         )
     return words
