@@ -234,7 +234,7 @@ def load_condition(name: str, intent: str | None = None) -> PrintingCondition:
     full = ALIASES.get(name, name)
     if full not in condition_names():
         raise unknown_name("printing condition", name, (*ALIASES, *condition_names()))
-    intents = [other for other in INTENTS if (full, other) in _shipped()]
+    intents = [known for known in INTENTS if (full, known) in _shipped()]
     if intent is not None and intent not in intents:
         raise unknown_name(f"rendering intent of {full}", intent, intents)
     return _shipped()[full, intent or intents[0]]
@@ -242,12 +242,12 @@ def load_condition(name: str, intent: str | None = None) -> PrintingCondition:
 
 def training_conditions() -> tuple[PrintingCondition, ...]:
     """Return the shipped conditions that training draws from by default, with every intent."""
-    return tuple(one for (name, _), one in _shipped().items() if name not in HELD_BACK)
+    return tuple(condition for (name, _), condition in _shipped().items() if name not in HELD_BACK)
 
 
 def held_back_conditions() -> tuple[PrintingCondition, ...]:
     """Return the shipped conditions that training leaves out by default, with every intent."""
-    return tuple(one for (name, _), one in _shipped().items() if name in HELD_BACK)
+    return tuple(condition for (name, _), condition in _shipped().items() if name in HELD_BACK)
 
 
 def nearest_condition(sent: NDArray[np.floating], seen: NDArray[np.floating]) -> tuple[PrintingCondition, float]:
@@ -260,7 +260,7 @@ def nearest_condition(sent: NDArray[np.floating], seen: NDArray[np.floating]) ->
     Returns:
         The condition, and the median CIEDE2000 to it.
     """
-    distances = [float(np.median(delta_e00(one.soft_proof(sent), seen))) for one in _shipped().values()]
+    distances = [float(np.median(delta_e00(condition.soft_proof(sent), seen))) for condition in _shipped().values()]
     best = int(np.argmin(distances))
     return list(_shipped().values())[best], distances[best]
 

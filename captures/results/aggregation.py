@@ -434,14 +434,14 @@ class Tally:
 
     def comparisons(self) -> list[Comparison]:
         """Compare the patch with each control that was shown in the same units."""
-        found = []
+        comparisons = []
         for model in self.models:
             for control in self.conditions(model):
                 for measure in MEASURES if control in SHEET_KINDS[1:] and "patch" in self._bins[model] else ():
                     difference = self._difference(model, measure, control)
                     if difference.n:
-                        found.append(Comparison(model, measure, control, difference))
-        return found
+                        comparisons.append(Comparison(model, measure, control, difference))
+        return comparisons
 
     def _difference(self, model: str, measure: str, control: str) -> Difference:
         patch, other = (self.observations(model, measure, condition) for condition in ("patch", control))

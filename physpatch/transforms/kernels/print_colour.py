@@ -28,9 +28,11 @@ def printed_cells(cells: Tensor, prints: Sequence[Print], light: Tensor) -> Tens
     """
     which = (light * len(prints)).long().clamp(max=len(prints) - 1).to(cells.device)
     batch = cells if cells.ndim == 4 else cells[None]
-    tables = [one for one in prints if isinstance(one, PrintingCondition)]
+    tables = [colours for colours in prints if isinstance(colours, PrintingCondition)]
     looked_up = iter(apply_tables(batch, tables)) if tables else iter(())
-    printed = torch.stack([apply_map(batch, one) if isinstance(one, ColourMap) else next(looked_up) for one in prints])
+    printed = torch.stack(
+        [apply_map(batch, colours) if isinstance(colours, ColourMap) else next(looked_up) for colours in prints]
+    )
     if cells.ndim == 3:
         return printed[which, 0]
     return printed[which, torch.arange(len(cells), device=cells.device)]
@@ -48,7 +50,7 @@ def apply_tables(cells: Tensor, conditions: Sequence[PrintingCondition]) -> Tens
 @lru_cache(maxsize=8)
 def _stacked_tables(conditions: tuple[PrintingCondition, ...]) -> Tensor:
     """Stack the conditions' tables as channels of one volume, (3 K, 17, 17, 17), red, green, blue."""
-    return torch.cat([torch.from_numpy(one.table).permute(3, 0, 1, 2) for one in conditions])
+    return torch.cat([torch.from_numpy(condition.table).permute(3, 0, 1, 2) for condition in conditions])
 
 
 def apply_map(cells: Tensor, colour_map: ColourMap) -> Tensor:
