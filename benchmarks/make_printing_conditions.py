@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 from skimage.color import deltaE_ciede2000, xyz2lab
 
 from calibration.colour.colour_map import srgb_to_linear
-from calibration.colour.printing_condition import LEVELS, PrintingCondition, lattice
+from calibration.colour.printing_condition import D50_XYZ_TO_LINEAR, LEVELS, PrintingCondition, lattice
 
 _NAMES = {
     "GRACoL2006coated_310": "gracol-2006-coated",
@@ -33,9 +33,6 @@ _NAMES = {
     "SWOP2006coated_300": "swop-2006-coated",
 }
 _D50 = np.array([96.42, 100.0, 82.49])
-_XYZ_D50 = np.array(
-    [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
-)
 # IFRA26S: XYZ (D50, 2 degrees) of the solids and overprints, by their inks.
 _PRIMARIES = {
     "": (64.42, 66.4, 50.04),
@@ -127,7 +124,8 @@ def newspaper() -> tuple[NDArray[np.float32], dict[str, float]]:
     steps = np.linspace(0, 100, 21)
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     coarse = _lab(model.xyz(_with_black(grid)))
-    wanted = _lab(black + (white - black) * (srgb_to_linear(lattice()).reshape(-1, 3) @ _XYZ_D50.T) / (_D50 / 100))
+    sent = srgb_to_linear(lattice()).reshape(-1, 3) @ np.linalg.inv(D50_XYZ_TO_LINEAR).T / (_D50 / 100)
+    wanted = _lab(black + (white - black) * sent)
     printed = []
     for lab in wanted:
         start = grid[np.argmin(((coarse - lab) ** 2).sum(axis=1))]
@@ -137,7 +135,7 @@ def newspaper() -> tuple[NDArray[np.float32], dict[str, float]]:
 
         best = minimize(miss, start, method="Nelder-Mead", options={"xatol": 0.05, "fatol": 1e-3, "maxiter": 200})
         printed.append(model.xyz(_with_black(np.clip(best.x, 0, 100))))
-    linear = np.array(printed) / 100 @ np.linalg.inv(_XYZ_D50).T
+    linear = np.array(printed) / 100 @ D50_XYZ_TO_LINEAR.T
     table = linear.reshape(LEVELS, LEVELS, LEVELS, 3).astype(np.float32)
     quality = {"mean_de00": float(differences.mean()), "max_de00": float(differences.max())}
     return table, {"yule_nielsen": round(model.yule_nielsen, 2)} | quality

@@ -29,12 +29,13 @@ def save_preview(pdf: Path) -> Path:
         top, left = (number // columns) * height + _GAP_PX, (number % columns) * width + _GAP_PX
         sheet[top : top + page.shape[0], left : left + page.shape[1]] = page
     out = pdf.with_suffix(".png")
-    write_picture(out, _shrunk(sheet))
+    write_picture(out, shrunk(sheet, _MOST_PX))
     return out
 
 
-def _shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    factor = _MOST_PX / max(picture.shape[:2])
+def shrunk(picture: NDArray[np.uint8], most_px: int) -> NDArray[np.uint8]:
+    """Shrink a picture (H, W, 3) until its longer side has at most ``most_px`` pixels."""
+    factor = most_px / max(picture.shape[:2])
     if factor >= 1:
         return picture
     return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), dtype=np.uint8)

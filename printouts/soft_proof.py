@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from calibration.common.errors import InputError
 from calibration.common.files import write_picture
 from calibration.sheet.layout import SheetLayout, first_pages
 from calibration.sheet.pdf_reader import carried_layouts, rasterise_sheet
+from printouts.preview import shrunk
 
 _DPI = 100
 _MOST_PX = 1200  # longest side of each of the two pictures
@@ -55,14 +55,6 @@ class SoftProof:
         places = ", ".join(f"row {row + 1} column {column + 1}" for row, column in zip(rows, columns, strict=True))
         return f"{words}: {places}{' …' if count > _LISTED else ''}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Convert the proof to JSON values."""
-        return {
-            "condition": self.condition,
-            "out_of_gamut": int(self.out_of_gamut.sum()),
-            "shifts_de00": self.shifts.round(2).tolist(),
-        }
-
 
 def save_soft_proof(pdf: Path, condition: PrintingCondition) -> SoftProof:
     """Save a picture of the first sheet of ``pdf`` beside its print under ``condition``, as ``NAME-CONDITION.png``.
@@ -74,7 +66,7 @@ def save_soft_proof(pdf: Path, condition: PrintingCondition) -> SoftProof:
     layout, first_page = layouts[0], next(iter(first_pages(layouts)))
     if layout.cells is None:
         raise InputError(f"{pdf} does not store the colours of its cells, so it cannot be proofed")
-    screen = _shrunk(rasterise_sheet(pdf, layout, first_page, _DPI))
+    screen = shrunk(rasterise_sheet(pdf, layout, first_page, _DPI), _MOST_PX)
     shifts = condition.shift(layout.cells / 255)
     printed = (condition.soft_proof(screen / 255, relative=False) * 255).round().astype(np.uint8)
     for row, column in np.argwhere(shifts > IN_GAMUT_DE):
@@ -93,8 +85,3 @@ def _mark(picture: NDArray[np.uint8], layout: SheetLayout, row: int, column: int
     x = (layout.patch.x_mm + (column + 0.5) * layout.patch.width_mm / columns) * px_per_mm
     y = (layout.patch.y_mm + (row + 0.5) * layout.patch.height_mm / rows) * px_per_mm
     cv2.circle(picture, (round(x), round(y)), max(1, round(side / 6)), _MARK_RGB, 1, cv2.LINE_AA)
-
-
-def _shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    factor = min(1.0, _MOST_PX / max(picture.shape[:2]))
-    return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -13,10 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.colour.colour_map import ColourMap, delta_e00, linear_to_srgb
+from calibration.colour.colour_map import ColourMap, delta_e00, linear_to_srgb, srgb_to_linear
 from calibration.common.errors import InputError, unknown_name
 
+_D50 = np.array([0.9642, 1.0, 0.8249])
 LEVELS = 17  # of each channel in a table
+D50_XYZ_TO_LINEAR = np.array(
+    [
+        [3.1338561, -1.6168667, -0.4906146],
+        [-0.9787684, 1.9161415, 0.0334540],
+        [0.0719453, -0.2289914, 1.4052427],
+    ]
+)
+"""From XYZ under D50, white being 1, to linear sRGB under D65, by Bradford's adaptation."""
+
 INTENTS = ("perceptual", "relative")
 IN_GAMUT_DE = 5.0  # CIEDE2000 beyond which a printed colour, against the paper, is another one
 _TABLES = Path(__file__).parent / "data/printing-conditions.npz"
@@ -139,8 +149,6 @@ class PrintingCondition:
     @classmethod
     def identity(cls) -> "PrintingCondition":
         """Return the print that reflects every colour as it was sent, on perfectly white paper."""
-        from calibration.colour.colour_map import srgb_to_linear
-
         return cls("identity", "relative", srgb_to_linear(lattice()).astype(np.float32))
 
     @classmethod
@@ -260,9 +268,10 @@ def nearest_condition(sent: NDArray[np.floating], seen: NDArray[np.floating]) ->
     Returns:
         The condition, and the median CIEDE2000 to it.
     """
-    distances = [float(np.median(delta_e00(condition.soft_proof(sent), seen))) for condition in _shipped().values()]
-    best = int(np.argmin(distances))
-    return list(_shipped().values())[best], distances[best]
+    distances = {
+        condition: float(np.median(delta_e00(condition.soft_proof(sent), seen))) for condition in _shipped().values()
+    }
+    return min(distances.items(), key=lambda item: item[1])
 
 
 def is_shipped(condition: PrintingCondition) -> bool:
@@ -286,17 +295,6 @@ def _lab_to_linear(lab: NDArray[np.uint8]) -> NDArray[np.float32]:
     lightness = lab[..., 0].astype(np.float64) * 100 / 255
     a, b = (lab[..., i].view(np.int8).astype(np.float64) for i in (1, 2))
     y = (lightness + 16) / 116
-    steps = np.stack([y + a / 500, y, y - b / 200], axis=-1)
+    steps = np.stack([y + a / 500, y, y - b / 200], axis=-1)  # skimage's lab2xyz warns of colours that no light has
     xyz = np.where(steps > 6 / 29, steps**3, (steps - 4 / 29) * 3 * (6 / 29) ** 2) * _D50
-    return (xyz @ _D50_XYZ_TO_LINEAR.T).astype(np.float32)
-
-
-_D50 = np.array([0.9642, 1.0, 0.8249])
-# XYZ under D50 to linear sRGB under D65, Bradford (the inverse of ICC's sRGB profile's colorants)
-_D50_XYZ_TO_LINEAR = np.array(
-    [
-        [3.1338561, -1.6168667, -0.4906146],
-        [-0.9787684, 1.9161415, 0.0334540],
-        [0.0719453, -0.2289914, 1.4052427],
-    ]
-)
+    return (xyz @ D50_XYZ_TO_LINEAR.T).astype(np.float32)

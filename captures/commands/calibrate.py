@@ -1,10 +1,10 @@
 """The commands ``physpatch calibrate camera``, ``colour`` and ``show``."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -190,20 +190,18 @@ def calibrate_show(profile: Path, json_out: str | None) -> None:
     from captures.workflows.rig_profiles import light_numbers, save_light_picture
 
     rig = RigProfile.load(profile)
+    lights = [light_numbers(light) for light in rig.lights]
     if json_out != "-":
-        _show_rig(rig)
+        _show_rig(rig, lights)
     pictures = [save_light_picture(profile, light) for light in rig.lights]
     if json_out != "-" and pictures:
         click.echo(
             "as sent / predicted: CIEDE2000, median / 95th percentile; pictures: " + ", ".join(map(str, pictures))
         )
-    lights = [light_numbers(light) for light in rig.lights]
     output_json(json_out, {"camera": rig.lens, "print_scale": rig.print_scale, "lights": lights})
 
 
-def _show_rig(rig: "RigProfile") -> None:
-    from captures.workflows.rig_profiles import nearest_print
-
+def _show_rig(rig: "RigProfile", lights: Sequence[Mapping[str, Any]]) -> None:
     named = {"printer": rig.printer, "paper": rig.paper, "camera": rig.camera}
     click.echo("; ".join(f"{part}: {name or 'no name'}" for part, name in named.items()))
     scale = rig.print_scale
@@ -219,11 +217,11 @@ def _show_rig(rig: "RigProfile") -> None:
         click.echo("lens: not measured (`physpatch calibrate camera`)")
     headings = ("light", "shots", "as sent", "predicted", "map", "gamut", "paper level", "blur", "noise")
     print_table(headings, map(_light_row, rig.lights))
-    for light in rig.lights:
-        condition, distance = nearest_print(light)
+    for light in lights:
+        nearest = light["nearest_condition"]
         click.echo(
-            f"{light.name}: of the known printing conditions nearest to {condition.name} ({condition.intent}), median "
-            f"CIEDE2000 {distance:.1f}, the camera's part included"
+            f"{light['name']}: of the known printing conditions nearest to {nearest['name']} ({nearest['intent']}), median "
+            f"CIEDE2000 {nearest['median_de00']:.1f}, the camera's part included"
         )
 
 

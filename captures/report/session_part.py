@@ -66,7 +66,7 @@ def _plain_words(tally: Tally, target: str | None) -> Iterator[str]:
             controls = ", ".join(
                 f"{rate_words(r)} with the {c} control" for c, r in rates.items() if c not in ("patch", "none")
             )
-            of_what = units if rates["patch"].ci95 is not None else "poses"  # of a single take
+            of_what = units if rates["patch"].ci95 is not None else "poses"  # of a single clip
             said = f"{model}: with the patch, {MEASURES[measure]} in {rate_words(rates['patch'])} of the {of_what}"
             yield said + (
                 f"; {controls}." if controls else "; no control was shown, so occlusion alone may be the cause."

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.colour.printing_condition import PrintingCondition, nearest_condition
+from calibration.colour.printing_condition import nearest_condition
 from calibration.colour.rig_profile import LightProfile, RigProfile
 from calibration.common.errors import InputError
 from calibration.common.files import write_picture
@@ -49,11 +49,6 @@ def save_light_picture(profile: Path, light: LightProfile) -> Path:
 def light_numbers(light: LightProfile) -> dict[str, Any]:
     """Return the measurements under a light as JSON values, without the colours themselves."""
     numbers = {k: v for k, v in asdict(light).items() if k not in ("sent", "seen", "map")}
-    condition, distance = nearest_print(light)
+    condition, distance = nearest_condition(np.array(light.sent) / 255, np.array(light.seen) / 255)
     nearest = {"name": condition.name, "intent": condition.intent, "median_de00": round(distance, 2)}
     return numbers | {"gamut_share": light.gamut_share, "nearest_condition": nearest}
-
-
-def nearest_print(light: LightProfile) -> tuple[PrintingCondition, float]:
-    """Find the shipped printing condition most like what was measured; return it and the median CIEDE2000 to it."""
-    return nearest_condition(np.array(light.sent) / 255, np.array(light.seen) / 255)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from calibration.colour.printing_condition import Print
 from calibration.common.cli_types import TextType, run_argument
 from calibration.common.errors import InputError
 from calibration.common.success import GOALS, SCOPES
@@ -198,19 +199,29 @@ def eot_config(
     ranges: Iterable[tuple[str, Range]] = (),
     profile: Path | None = None,
     base: EotConfig = DEFAULT.eot,
+    printing: tuple[Print, ...] = (),
 ) -> EotConfig:
     """Create the ranges for --eot, --preset, --range and --profile, starting from the preset or else from ``base``.
 
+    ``printing`` are the conditions of --condition and --icc, which replace the colours of ``base``.
+
     Raises:
-        InputError: one of them with --no-eot, no such preset, or a profile without colours.
+        InputError: one of them with --no-eot, no such preset, a profile without colours, or one with printing conditions.
     """
-    for name, given in (("--preset", preset), ("--range", ranges), ("--profile", profile)):
+    colours = ("--condition or --icc", printing)
+    for name, given in (("--preset", preset), ("--range", ranges), ("--profile", profile), colours):
         if given and not eot:
             raise InputError(f"--no-eot cannot be combined with {name}")
     if not eot:
         return EotConfig.none()
     if preset:
         base = EotConfig.preset(preset)
+    if printing:
+        if profile is not None:
+            raise InputError(
+                "--profile has the colours of one printer; leave out --condition and --icc, or train without it"
+            )
+        base = base.changed(prints=printing)
     if profile is not None:
         from calibration.colour.rig_profile import RigProfile
         from physpatch.rendering.rig_ranges import eot_for_rig

@@ -112,12 +112,9 @@ def train(
             given = {name: value for name, value in settings.items() if name in _given(context)}
             if from_session is None:
                 config = DEFAULT if config_file is None else TrainConfig.load(config_file)
-                config = config.changed(**given, eot=eot_config(eot, preset, ranges, profile, config.eot))
-                if not eot or preset or profile:  # new ranges replace those of a profile
+                config = config.changed(**given, eot=eot_config(eot, preset, ranges, profile, config.eot, printing))
+                if not eot or preset or profile or printing:  # new ranges or colours replace those of a profile
                     config = config.changed(profile=None if profile is None else file_sha256(profile))
-                if printing:
-                    _refuse_other_colours(eot, profile)
-                    config = config.changed(eot=config.eot.changed(prints=printing), profile=None)
             elif not eot or profile is not None or config_file is not None or printing:
                 raise InputError(
                     "--from-session sets its own settings, ranges and colours; leave out --config, --no-eot, --profile, "
@@ -130,15 +127,6 @@ def train(
             folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
     if folder is not None:  # otherwise this is one of several processes, of which the first shows the results
         _show_run(folder, json_out)
-
-
-def _refuse_other_colours(eot: bool, profile: Path | None) -> None:
-    if not eot:
-        raise InputError("--no-eot cannot be combined with --condition or --icc")
-    if profile is not None:
-        raise InputError(
-            "--profile has the colours of one printer; leave out --condition and --icc, or train without it"
-        )
 
 
 def _refuse_area_on_sign(config: TrainConfig, given: dict[str, Any]) -> None:

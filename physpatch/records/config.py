@@ -8,8 +8,9 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from calibration.common.errors import InputError, unknown_name
 from calibration.common.files import read_json
@@ -18,6 +19,9 @@ from calibration.sheet.road_signs import sign_name
 from physpatch.records.eot_config import EotConfig, newer_key
 from physpatch.records.patch_file import check_grid
 from physpatch.transforms import DEFAULT_PRESET
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 OBJECT_SOURCES = ("auto", "drawn", "labels")  # auto: drawn if it is one of the signs
@@ -340,14 +344,22 @@ def _section(name: str, values: Mapping[str, Any]) -> Any:
     unknown = sorted(values.keys() - {setting.name for setting in fields(kind)})
     if unknown:
         raise newer_key(unknown[0], kind)
-    from pydantic import TypeAdapter, ValidationError  # here, because it would slow down the start of every command
+    from pydantic import ValidationError  # here, because it would slow down the start of every command
 
     try:
-        return TypeAdapter(kind).validate_python(dict(values))
+        return _validator(name).validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, (name, *first["loc"])))
         raise _unreadable(f"{key}: {first['msg'].lower()}, got {first['input']!r:.60}") from error
+
+
+@cache
+def _validator(section: str) -> "TypeAdapter[Any]":
+    """Build the check of a section's values, once: it takes far longer than to use it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(SECTIONS[section])
 
 
 def _unreadable(why: str) -> InputError:
