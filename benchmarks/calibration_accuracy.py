@@ -19,7 +19,7 @@ import numpy as np
 from calibration.camera.board_views import BoardFinder, ViewCollector, fit_lens
 from calibration.camera.intrinsics import Intrinsics
 from calibration.colour.colour_chart import ChartShot, read_chart
-from calibration.colour.colour_map import delta_e00
+from calibration.colour.colour_space import delta_e00
 from calibration.colour.rig_profile import LightProfile
 from calibration.common.errors import InputError
 from captures.sources.virtual_rig import RigTruth, VirtualRig
@@ -35,7 +35,7 @@ def main() -> None:
     """Print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--paper", default="plain")
+    parser.add_argument("--paper", default="uncoated")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         results = [one_rig(seed, options.paper, Path(folder)) for seed in range(options.seeds)]

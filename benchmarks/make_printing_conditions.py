@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from skimage.color import deltaE_ciede2000, xyz2lab
 
-from calibration.colour.colour_map import srgb_to_linear
+from calibration.colour.colour_space import srgb_to_linear
 from calibration.colour.printing_condition import D50_XYZ_TO_LINEAR, LEVELS, PrintingCondition, lattice
 
 _NAMES = {

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.colour.printing_condition import PrintingCondition
 from calibration.sheet.layout import SheetLayout
 from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
 
@@ -105,14 +106,11 @@ class PlantedRig(VirtualRig):
 
 def planted(cause: str, strength: float, seed: int) -> RigTruth:
     """A faithful printer and a good camera, but for the cause."""
-    faithful = RigTruth(0.93 * np.eye(3), 1.0, 0.01, np.eye(3), 0.4, 0.003, 0.008, 0.1, 95)
+    faithful = RigTruth(PrintingCondition.identity(), np.eye(3), 0.4, 0.003, 0.008, 0.1, 95)
     if cause == "colour":
-        bad = RigTruth.draw(seed, "plain")
-        inks = {
-            name: (1 - strength) * getattr(faithful, name) + strength * getattr(bad, name)
-            for name in ("ink", "dot_gain", "ink_floor", "sensor")
-        }
-        return replace(faithful, **inks)
+        bad = RigTruth.draw(seed, "uncoated")
+        sensor = (1 - strength) * faithful.sensor + strength * bad.sensor
+        return replace(faithful, printing=faithful.printing.blended(bad.printing, strength), sensor=sensor)
     return replace(faithful, blur_px=strength) if cause == "blur" else faithful
 
 

@@ -36,7 +36,7 @@ from physpatch.victims.protocol import Victim
 from printouts import print_sheets, print_targets
 
 _TARGET = "digital clock"
-_PAPER = "plain"
+_PAPER = "uncoated"
 _OUTCOMES = ("target_first", "made_wrong")
 
 

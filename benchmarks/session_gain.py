@@ -88,7 +88,7 @@ def shown(
     work: Path,
 ) -> dict[str, Rates]:
     """Success in a fresh session by clip, of the run's patch and of each arm's."""
-    truth = RigTruth.draw(seed, "plain")
+    truth = RigTruth.draw(seed, "uncoated")
     session = filmed(run, victim, photographs[::2], truth, seed, clips, work / "first")
     runs = {BEFORE: run} | {arm: retrained(session, victim, config, arm, seed, work / f"run-{arm}") for arm in arms}
     rates: dict[str, Rates] = {}

@@ -367,7 +367,7 @@ def filmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rig = VirtualRig(
         folder / "calibration.pdf",
         [(folder / "wall.png", None)],
-        truth=RigTruth.draw(4, "plain"),
+        truth=RigTruth.draw(4, "uncoated"),
         lens=lens,
     )
     for page, name, count, options in ((0, "board", 18, {}), (1, "chart", 6, {"turn_deg": 15, "reach": 0.15})):

@@ -12,7 +12,7 @@ from calibration.camera.edges import BLURRED_FRAME_PX, frame_blur_px
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.qr_label import label_of
 from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector
-from calibration.colour.colour_map import linear_to_srgb, srgb_to_linear
+from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
 from calibration.colour.illumination import SmoothLight, cell_centers_mm, marker_blur_px, white_ring
 from calibration.common.errors import InputError
 from calibration.sheet.layout import SheetLayout, marker_ids

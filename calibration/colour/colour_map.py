@@ -1,10 +1,12 @@
-"""Colour: the sRGB transfer function, perceptual colour differences and the print-and-camera colour map.
+"""The print-and-camera colour map, fitted to what a camera saw of a print.
 
 A :class:`ColourMap` maps the sRGB colour that is sent to the printer to the sRGB colour that the camera sees, with the paper as
-white. It is a polynomial of degree one to three, fitted by ridge regression and selected by its error on held-out colours.
-``physpatch/transforms/kernels/print_colour.py`` implements the same map in torch.
+white. It is a polynomial of degree one to three, on the colours sent or on those of a known printing condition, fitted by ridge
+regression and selected by its error on held-out colours. ``physpatch/transforms/kernels/print_colour.py`` implements the same
+map in torch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Any
@@ -12,29 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.colour.colour_space import delta_e00, linear_to_srgb, srgb_to_linear
+from calibration.colour.printing_condition import PrintingCondition, training_conditions
 from calibration.common.errors import InputError
 
 DOMAINS = ("linear", "coded")
 _MOST_DEGREE = 3
+_MOST_DEGREE_ON_PRINT = 2  # a press's table has the curvature already
+_BASES_TRIED = 3  # the nearest printing conditions
 _RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 _FOLDS = 10
-
-
-def srgb_to_linear(srgb: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Decode sRGB values in [0, 1], any shape, to linear light in [0, 1]."""
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((np.maximum(srgb, 0) + 0.055) / 1.055) ** 2.4)
-
-
-def linear_to_srgb(linear: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Encode linear light in [0, 1], any shape, as sRGB in [0, 1]."""
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
-
-
-def delta_e00(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Compute CIEDE2000 between sRGB values (..., 3) in [0, 1], with white (1, 1, 1) under D65."""
-    from skimage.color import deltaE_ciede2000, rgb2lab
-
-    return np.asarray(deltaE_ciede2000(rgb2lab(np.clip(first, 0, 1)), rgb2lab(np.clip(second, 0, 1))))
 
 
 def monomials(degree: int) -> tuple[tuple[int, ...], ...]:
@@ -50,15 +39,20 @@ class ColourMap:
         domain: ``linear`` for a polynomial on linear light, ``coded`` for one on sRGB values.
         degree: of the polynomial, 1 to 3.
         coefficients: one row per monomial of ``monomials(degree)``, one column per channel.
+        base: a printing condition like the printer's: the polynomial is on the light that it reflects, relative to its paper.
+            None for a polynomial on the colours sent.
     """
 
     domain: str
     degree: int
     coefficients: tuple[tuple[float, float, float], ...]
+    base: PrintingCondition | None = None
 
     def __post_init__(self) -> None:
         if self.domain not in DOMAINS or not 1 <= self.degree <= _MOST_DEGREE:
             raise InputError(f"a colour map of degree {self.degree} on {self.domain!r} values is not supported")
+        if self.base is not None and self.domain != "linear":
+            raise InputError("a colour map on a printing condition is a polynomial on linear light")
         table = np.array(self.coefficients, dtype=np.float64)
         if table.shape != (len(monomials(self.degree)), 3) or not np.isfinite(table).all():
             raise InputError(f"a colour map of degree {self.degree} needs {len(monomials(self.degree))} x 3 numbers")
@@ -66,18 +60,35 @@ class ColourMap:
     def apply(self, srgb: NDArray[np.floating]) -> NDArray[np.float64]:
         """Map sRGB values (..., 3) in [0, 1]."""
         table = np.array(self.coefficients)
-        values = polynomial_terms(_into(self.domain, np.asarray(srgb, dtype=np.float64)), self.degree) @ table
+        inputs = _inputs(np.asarray(srgb, dtype=np.float64), self.domain, self.base)
+        values = polynomial_terms(inputs, self.degree) @ table
         return np.clip(_out_of(self.domain, np.clip(values, 0, 1)), 0, 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to JSON values."""
-        return {"domain": self.domain, "degree": self.degree, "coefficients": [list(row) for row in self.coefficients]}
+        value: dict[str, Any] = {"domain": self.domain, "degree": self.degree}
+        value["coefficients"] = [list(row) for row in self.coefficients]
+        return value if self.base is None else value | {"base": self.base.to_dict()}
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> "ColourMap":
+    def from_dict(cls, value: Mapping[str, Any]) -> "ColourMap":
         """Build from the output of :meth:`to_dict`."""
         rows = tuple((float(r), float(g), float(b)) for r, g, b in value["coefficients"])
-        return cls(str(value["domain"]), int(value["degree"]), rows)
+        base = None if value.get("base") is None else PrintingCondition.from_dict(value["base"])
+        return cls(str(value["domain"]), int(value["degree"]), rows, base)
+
+
+Print = ColourMap | PrintingCondition
+"""What turns the colours of cells into those of a print: measured by a camera, or a printing condition."""
+
+
+def print_from_dict(value: Mapping[str, Any]) -> Print:
+    """Read the output of either kind's ``to_dict``.
+
+    Raises:
+        InputError: neither kind.
+    """
+    return PrintingCondition.from_dict(value) if "condition" in value else ColourMap.from_dict(value)
 
 
 @dataclass(frozen=True)
@@ -100,8 +111,9 @@ class ColourFit:
 def fit_colour_map(sent: NDArray[np.floating], seen: NDArray[np.floating], *, seed: int = 0) -> ColourFit:
     """Fit the colour map of a printer and camera.
 
-    Candidates are polynomials of degree 1, 2 and 3 on linear and on coded values, each with several ridge weights. The one with
-    the smallest sum of median and 95th percentile of the error wins, in ten-fold cross-validation.
+    Candidates are polynomials of degree 1, 2 and 3 on linear and on coded values, and of degree 1 and 2 on the light of the
+    printing conditions that are most like what was seen, each with several ridge weights. The one with the smallest sum of
+    median and 95th percentile of the error wins, in ten-fold cross-validation.
 
     Args:
         sent: (N, 3) sRGB in [0, 1].
@@ -115,43 +127,60 @@ def fit_colour_map(sent: NDArray[np.floating], seen: NDArray[np.floating], *, se
         raise InputError(f"{len(sent)} colours are too few to fit a colour map")
     folds = np.random.default_rng(seed).permutation(len(sent)) % _FOLDS
     scores: dict[str, tuple[float, float]] = {}
-    best: tuple[float, str, int, float] = (np.inf, "coded", 1, 0.0)
-    for domain in DOMAINS:
-        for degree in range(1, _MOST_DEGREE + 1):
+    best: tuple[float, ColourMap, str] | None = None
+    for base, domain, most in _kinds(sent, seen):
+        inputs, targets = _inputs(sent, domain, base), _into(domain, seen)
+        for degree in range(1, most + 1):
             if len(monomials(degree)) > 0.6 * len(sent):
                 continue
-            for ridge in _RIDGES:
+            terms = polynomial_terms(inputs, degree)
+            name = f"{domain} values" if base is None else f"{base.name}, {base.intent}"
+            name = f"{name}, degree {degree}"
+            for ridge in _RIDGES if degree > 1 else _RIDGES[:1]:  # only products of channels are penalised
                 predicted = np.empty_like(seen, dtype=np.float64)
                 for fold in range(_FOLDS):
                     out = folds == fold
-                    predicted[out] = _fit(sent[~out], seen[~out], domain, degree, ridge).apply(sent[out])
-                error = _median_p95(delta_e00(seen, predicted))
-                name = f"{domain} values, degree {degree}"
+                    predicted[out] = terms[out] @ _ridge_regression(terms[~out], targets[~out], degree, ridge)
+                error = _median_p95(delta_e00(seen, _out_of(domain, np.clip(predicted, 0, 1))))
                 if sum(error) < sum(scores.get(name, (np.inf, np.inf))):
                     scores[name] = error
-                if sum(error) < best[0]:
-                    best = (sum(error), domain, degree, ridge)
-    _, domain, degree, ridge = best
-    return ColourFit(
-        _fit(sent, seen, domain, degree, ridge),
-        _median_p95(delta_e00(seen, sent)),
-        scores[f"{domain} values, degree {degree}"],
-        scores,
-    )
+                if best is None or sum(error) < best[0]:
+                    table = _ridge_regression(terms, targets, degree, ridge)
+                    rows = tuple((float(r), float(g), float(b)) for r, g, b in table)
+                    best = sum(error), ColourMap(domain, degree, rows, base), name
+    assert best is not None  # degree 1 is always tried
+    return ColourFit(best[1], _median_p95(delta_e00(seen, sent)), scores[best[2]], scores)
 
 
-def _fit(sent: NDArray[np.floating], seen: NDArray[np.floating], domain: str, degree: int, ridge: float) -> ColourMap:
-    """Ridge regression; only products of channels are penalised."""
-    inputs = polynomial_terms(_into(domain, sent), degree)
-    targets = _into(domain, seen)
+def _kinds(sent: NDArray[np.floating], seen: NDArray[np.floating]) -> list[tuple[PrintingCondition | None, str, int]]:
+    """List what polynomials are tried on: a printing condition or none, the domain and the highest degree."""
+    targets, distances = srgb_to_linear(seen), {}
+    for condition in training_conditions():
+        terms = polynomial_terms(_inputs(sent, "linear", condition), 1)
+        fitted = terms @ np.linalg.lstsq(terms, targets, rcond=None)[0]
+        distances[condition] = sum(_median_p95(delta_e00(seen, linear_to_srgb(np.clip(fitted, 0, 1)))))
+    nearest = sorted(distances, key=distances.__getitem__)[:_BASES_TRIED]
+    plain: list[tuple[PrintingCondition | None, str, int]] = [(None, domain, _MOST_DEGREE) for domain in DOMAINS]
+    return plain + [(base, "linear", _MOST_DEGREE_ON_PRINT) for base in nearest]
+
+
+def _ridge_regression(
+    terms: NDArray[np.floating], targets: NDArray[np.floating], degree: int, ridge: float
+) -> NDArray[np.float64]:
+    """Fit coefficients (M, 3) to terms (N, M); only products of channels are penalised."""
     weights = np.array([0.0 if len(factors) <= 1 else ridge for factors in monomials(degree)])
-    table = np.linalg.solve(inputs.T @ inputs / len(sent) + np.diag(weights + 1e-12), inputs.T @ targets / len(sent))
-    return ColourMap(domain, degree, tuple((float(r), float(g), float(b)) for r, g, b in table))
+    squares = terms.T @ terms / len(terms) + np.diag(weights + 1e-12)
+    return np.asarray(np.linalg.solve(squares, terms.T @ targets / len(terms)))
 
 
 def polynomial_terms(values: NDArray[np.floating], degree: int) -> NDArray[np.float64]:
     """Compute the monomials of values (..., 3), in the order of :func:`monomials`: (..., M)."""
     return np.stack([np.prod(values[..., list(factors)], axis=-1) for factors in monomials(degree)], axis=-1)
+
+
+def _inputs(srgb: NDArray[np.floating], domain: str, base: PrintingCondition | None) -> NDArray[np.floating]:
+    """Compute what a map's polynomial is on, (..., 3), from sRGB values (..., 3)."""
+    return _into(domain, srgb) if base is None else base.reflectance(srgb) / base.white
 
 
 def _into(domain: str, srgb: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from calibration.camera.edges import SAMPLING_VARIANCE_PX
 from calibration.camera.sheet_pose import SheetPose
-from calibration.colour.colour_map import srgb_to_linear
+from calibration.colour.colour_space import srgb_to_linear
 from calibration.sheet.layout import ARUCO_DICTIONARY, MARKER_MODULES, Marker, SheetLayout
 
 _SAMPLES_PER_SIDE = 60

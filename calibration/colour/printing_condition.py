@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.colour.colour_map import ColourMap, delta_e00, linear_to_srgb, srgb_to_linear
+from calibration.colour.colour_space import delta_e00, linear_to_srgb, srgb_to_linear
 from calibration.common.errors import InputError, unknown_name
 
 _D50 = np.array([0.9642, 1.0, 0.8249])
@@ -38,18 +38,18 @@ ALIASES = {
 """The condition that stands for a kind of paper."""
 
 PAPERS = {
-    "gracol-2006-coated": ("coated",),
-    "gracol-2013-coated": ("coated",),
-    "gracol-2013-uncoated": ("uncoated",),
-    "ifra-26-newspaper": ("newspaper",),
-    "iso-coated-v1": ("coated",),
-    "iso-coated-v2": ("coated",),
-    "iso-uncoated-v1": ("uncoated",),
-    "pso-coated-v3": ("coated",),
-    "pso-uncoated": ("uncoated",),
-    "swop-2006-coated": ("coated",),
+    "gracol-2006-coated": "coated",
+    "gracol-2013-coated": "coated",
+    "gracol-2013-uncoated": "uncoated",
+    "ifra-26-newspaper": "newspaper",
+    "iso-coated-v1": "coated",
+    "iso-coated-v2": "coated",
+    "iso-uncoated-v1": "uncoated",
+    "pso-coated-v3": "coated",
+    "pso-uncoated": "uncoated",
+    "swop-2006-coated": "coated",
 }
-"""The kinds of paper that each shipped condition is of."""
+"""The kind of paper of each shipped condition."""
 
 HELD_BACK = ("pso-coated-v3", "swop-2006-coated", "pso-uncoated", "ifra-26-newspaper")
 """What training leaves out by default, so that the virtual rig prints as nobody trained for."""
@@ -205,19 +205,6 @@ class PrintingCondition:
         except ImageCms.PyCMSError as error:
             raise InputError(f"{path}: Little CMS cannot use this profile ({error})") from error
         return cls(path.stem, intent, _lab_to_linear(np.asarray(lab)).reshape(LEVELS, LEVELS, LEVELS, 3))
-
-
-Print = ColourMap | PrintingCondition
-"""What turns the colours of cells into those of a print: measured by a camera, or a printing condition."""
-
-
-def print_from_dict(value: Mapping[str, Any]) -> Print:
-    """Read the output of either kind's ``to_dict``.
-
-    Raises:
-        InputError: neither kind.
-    """
-    return PrintingCondition.from_dict(value) if "condition" in value else ColourMap.from_dict(dict(value))
 
 
 def lattice() -> NDArray[np.float64]:

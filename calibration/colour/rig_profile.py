@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import Intrinsics
 from calibration.colour.colour_chart import ChartShot, chart_picture, mean_shot
-from calibration.colour.colour_map import ColourMap, fit_colour_map, srgb_to_linear
+from calibration.colour.colour_map import ColourMap, fit_colour_map
+from calibration.colour.colour_space import srgb_to_linear
 from calibration.common.errors import InputError
 from calibration.common.files import read_json, write_json
 from calibration.sheet.charuco_target import CHART_GRID

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from calibration.camera.edges import SAMPLING_VARIANCE_PX
 from calibration.camera.sheet_pose import SheetPose
 from calibration.colour.colour_chart import ChartShot
-from calibration.colour.colour_map import linear_to_srgb, polynomial_terms, srgb_to_linear
+from calibration.colour.colour_map import polynomial_terms
+from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
 from calibration.colour.illumination import SmoothLight, marker_blur_px, mixing, white_ring
 
 LEAST_PX_PER_CELL = 3.0  # below it a cell's colour cannot be separated from its neighbours'

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.colour.colour_chart import ChartShot
-from calibration.colour.colour_map import srgb_to_linear
+from calibration.colour.colour_space import srgb_to_linear
 from calibration.colour.rig_profile import LightProfile, RigProfile
 from calibration.colour.sheet_colour import LEAST_PX_PER_CELL, observe
 from captures.gap.replay import draw_as_measured

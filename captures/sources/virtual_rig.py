@@ -1,7 +1,7 @@
 """The virtual rig: a PDF's sheets in front of a simulated camera.
 
-It uses numpy and OpenCV and shares no code with EOT, so that it tests a patch on effects that training did not use: other
-colours of print, another lens, other light and other noise. It also lets you rehearse a session.
+It uses numpy and OpenCV and shares no code with EOT, so that it tests a patch on effects that training did not use: a real
+printing condition that training leaves out, another lens, other light and other noise. It also lets you rehearse a session.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import rotation_matrix
-from calibration.colour.colour_map import linear_to_srgb, srgb_to_linear
-from calibration.colour.printing_condition import PrintingCondition
-from calibration.common.errors import InputError
+from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
+from calibration.colour.printing_condition import PAPERS, PrintingCondition, held_back_conditions
+from calibration.common.errors import InputError, unknown_name
 from calibration.sheet.layout import SheetLayout, first_pages
 from calibration.sheet.pdf_reader import carried_layouts, printed_layouts, rasterise_sheet
 from captures.sources.frame import Frame
@@ -37,12 +37,6 @@ _SHARPENING_PX = 1.0
 _JITTER_DEG, _JITTER_MM = 1.0, 2.0  # of a hand between frames
 
 
-_PAPERS = {
-    "coated": {"bleed": (0.02, 0.08), "dot_gain": (1.05, 1.3), "floor": (0.015, 0.04)},
-    "plain": {"bleed": (0.08, 0.2), "dot_gain": (1.3, 1.8), "floor": (0.04, 0.08)},
-}
-
-
 @dataclass(frozen=True)
 class RigPose:
     """The pose of a sheet: centre of the patch in metres in front of the camera (x right, y down), and rotation."""
@@ -60,43 +54,40 @@ class RigTruth:
     """The true properties of a simulated printer and camera, which calibration estimates and training must not use.
 
     Attributes:
-        ink: (3, 3) mixing of the inks in linear light; rows sum to the reflectance of the paper.
-        dot_gain: exponent on linear reflectance; values above 1 darken mid-tones.
-        ink_floor: reflectance of the darkest print.
+        printing: what its printer and paper make of colours.
         sensor: (3, 3) colour matrix of the camera, including white balance.
         blur_px, read_noise, shot_noise, vignette, jpeg_quality: of the camera.
-        printing: a real printing condition, which takes the place of the inks above; None prints with them.
         gamma, saturation, sharpening: how the camera develops a picture: an exponent on sRGB values, a factor on their distance
             from grey, and the amount of an unsharp mask.
     """
 
-    ink: NDArray[np.float64]
-    dot_gain: float
-    ink_floor: float
+    printing: PrintingCondition
     sensor: NDArray[np.float64]
     blur_px: float
     read_noise: float
     shot_noise: float
     vignette: float
     jpeg_quality: int
-    printing: PrintingCondition | None = None
     gamma: float = 1.0
     saturation: float = 1.0
     sharpening: float = 0.0
 
     @classmethod
-    def draw(cls, seed: int, paper: str = "coated") -> "RigTruth":
-        """Draw a plausible printer and camera; ``plain`` paper absorbs ink: duller and darker, with a weaker black."""
+    def draw(cls, seed: int, paper: str | None = None) -> "RigTruth":
+        """Draw a real printing condition that training leaves out, of one kind of paper or any, and a plausible camera.
+
+        Raises:
+            InputError: no such kind of paper: ``coated``, ``uncoated`` or ``newspaper``.
+        """
+        conditions = [c for c in held_back_conditions() if paper in (None, PAPERS[c.name])]
+        if not conditions:
+            raise unknown_name("kind of paper", str(paper), set(PAPERS.values()))
         rng = np.random.default_rng(seed)
-        inks = _PAPERS[paper]
-        bleed = rng.uniform(*inks["bleed"], (3, 3)) * (1 - np.eye(3))
-        ink = (np.eye(3) - np.diag(bleed.sum(axis=1)) + bleed) * rng.uniform(0.86, 0.94)
+        printing = conditions[int(rng.integers(len(conditions)))]
         mixing = rng.normal(0, 0.03, (3, 3)) * (1 - np.eye(3))
         sensor = (np.eye(3) - np.diag(mixing.sum(axis=1)) + mixing) * rng.uniform(0.94, 1.06, (3, 1))
         return cls(
-            ink,
-            rng.uniform(*inks["dot_gain"]),
-            rng.uniform(*inks["floor"]),
+            printing,
             sensor,
             rng.uniform(0.5, 0.9),
             rng.uniform(0.002, 0.006),
@@ -149,7 +140,7 @@ class VirtualRig(FileSource):
         self.fps = RIG_FPS
         planned = carried_layouts(pdf)
         self._sheets = [
-            _pyramid(_cut_out(_printed(_scan(pdf, layout, first), self.truth), layout))
+            _pyramid(_cut_out(self.truth.printing.reflectance(_scan(pdf, layout, first) / 255), layout))
             for layout, first in zip(planned, first_pages(planned), strict=True)
         ]
         order = np.random.default_rng([seed, 1]).permutation(len(backgrounds))
@@ -331,14 +322,6 @@ def _rays(lens: Intrinsics) -> NDArray[np.float32]:
         rays[..., 0] = (across - lens.cx) * (1 / lens.fx)
         rays[..., 1] = ((down - lens.cy) * (1 / lens.fy))[:, None]
     return rays
-
-
-def _printed(scan: NDArray[np.uint8], truth: RigTruth) -> NDArray[np.float64]:
-    """The printed scan: linear reflectance (H, W, 3)."""
-    if truth.printing is not None:
-        return truth.printing.reflectance(scan / 255)
-    linear = srgb_to_linear(scan / 255) ** truth.dot_gain
-    return truth.ink_floor + (1 - truth.ink_floor) * (linear @ truth.ink.T)
 
 
 def _developed(picture: NDArray[np.floating], truth: RigTruth) -> NDArray[np.floating]:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from calibration.colour.printing_condition import Print
+from calibration.colour.colour_map import Print
 from calibration.common.cli_types import TextType, run_argument
 from calibration.common.errors import InputError
 from calibration.common.success import GOALS, SCOPES

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from calibration.colour.printing_condition import Print, print_from_dict
+from calibration.colour.colour_map import Print, print_from_dict
 from calibration.common.errors import InputError, unknown_name
 from physpatch.transforms import DEFAULT_PRESET, PRESETS, Range, parameters
 

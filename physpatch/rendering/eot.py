@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from calibration.colour.printing_condition import Print, print_from_dict
+from calibration.colour.colour_map import Print, print_from_dict
 from physpatch.records.eot_config import EotConfig
 from physpatch.transforms import Range, all_transforms
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from calibration.colour.printing_condition import Print
+from calibration.colour.colour_map import Print
 
 if TYPE_CHECKING:
     from torch import Tensor

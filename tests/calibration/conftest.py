@@ -36,4 +36,4 @@ def target_rig(targets: Path, wall: Path) -> VirtualRig:
         distortion=(-0.15, 0.05, 4e-4, -3e-4, 0.0),
         assumed=False,
     )
-    return VirtualRig(targets, [(wall, None)], truth=RigTruth.draw(5, "plain"), lens=lens)
+    return VirtualRig(targets, [(wall, None)], truth=RigTruth.draw(5, "uncoated"), lens=lens)

@@ -9,7 +9,8 @@ import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from calibration.colour.colour_chart import ChartShot, read_chart
-from calibration.colour.colour_map import ColourMap, delta_e00, fit_colour_map, monomials
+from calibration.colour.colour_map import ColourMap, fit_colour_map, monomials
+from calibration.colour.colour_space import delta_e00
 from calibration.colour.rig_profile import LightProfile, RigProfile
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
@@ -201,6 +202,6 @@ def test_pictures_of_two_sizes(light: LightProfile, target_rig: VirtualRig) -> N
         LightProfile.fit("lamp", chart_cells(0), [])
 
 
-def test_plain_paper_is_duller_than_coated() -> None:
-    coated, plain = (RigTruth.draw(1, paper) for paper in ("coated", "plain"))
-    assert plain.ink_floor > coated.ink_floor and plain.dot_gain > coated.dot_gain
+def test_newspaper_is_duller_than_coated_paper() -> None:
+    coated, newspaper = (RigTruth.draw(1, paper).printing for paper in ("coated", "newspaper"))
+    assert newspaper.black.mean() > coated.black.mean() and newspaper.white.mean() < coated.white.mean()

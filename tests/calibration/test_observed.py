@@ -9,8 +9,9 @@ import pytest
 
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import find_sheet
-from calibration.colour.colour_map import delta_e00, linear_to_srgb, srgb_to_linear
+from calibration.colour.colour_space import delta_e00, linear_to_srgb, srgb_to_linear
 from calibration.colour.illumination import mixing
+from calibration.colour.printing_condition import PrintingCondition
 from calibration.colour.sheet_colour import observe
 from calibration.sheet.layout import SheetLayout
 from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
@@ -90,7 +91,7 @@ def test_a_blurred_sheet_is_read_in_its_own_colours(tmp_path: Path, monkeypatch:
     sheet, wall = tmp_path / "fine.pdf", tmp_path / "wall.png"
     print_sheets(Patch(cells), 100, sheet, controls=("grey", "random"))
     cv2.imwrite(str(wall), np.full((480, 640, 3), 120, np.uint8))
-    faithful = {"ink": 0.93 * np.eye(3), "ink_floor": 0.01, "sensor": np.eye(3), "vignette": 0.0}
+    faithful = {"printing": PrintingCondition.identity(), "sensor": np.eye(3), "vignette": 0.0}
     truth = replace(RigTruth.draw(2), blur_px=1.8, **faithful)
     rig = VirtualRig(sheet, [(wall, None)], truth=truth)
     page = next(i for i, layout in enumerate(rig.layouts) if layout.kind == "random")
@@ -109,9 +110,8 @@ def test_a_blurred_sheet_is_read_in_its_own_colours(tmp_path: Path, monkeypatch:
 def seen_by(truth: RigTruth, layout: SheetLayout) -> tuple[np.ndarray, np.ndarray]:
     """The paper's colour (3,) and the cells' beside it (rows, columns, 3), sRGB, as print and camera make them."""
     assert layout.cells is not None
-    sent = srgb_to_linear(layout.cells / 255) ** truth.dot_gain
-    printed = (truth.ink_floor + (1 - truth.ink_floor) * (sent @ truth.ink.T)) @ truth.sensor.T
-    paper = (truth.ink_floor + (1 - truth.ink_floor) * truth.ink.sum(axis=1)) @ truth.sensor.T
+    printed = truth.printing.reflectance(layout.cells / 255) @ truth.sensor.T
+    paper = truth.printing.white @ truth.sensor.T
     return paper, linear_to_srgb(np.clip(printed / paper, 0, 1))
 
 

@@ -8,7 +8,7 @@ import pytest
 from skimage.color import rgb2xyz
 
 from calibration.camera.intrinsics import Intrinsics
-from calibration.colour.colour_map import linear_to_srgb, srgb_to_linear
+from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
 from calibration.common.errors import InputError, unknown_name
 from calibration.common.files import atomic_path, read_json, write_json
 from calibration.common.units import parse_length_mm

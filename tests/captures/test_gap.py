@@ -14,7 +14,7 @@ from gap_causes import judged, labelled, summary
 from planted_rig import CAUSES, PlantedRig, planted
 from support import HORN
 
-from calibration.colour.colour_map import delta_e00, linear_to_srgb, srgb_to_linear
+from calibration.colour.colour_space import delta_e00
 from calibration.colour.sheet_colour import observe
 from calibration.common.errors import InputError
 from captures.gap.decomposition import _background, measure_gap
@@ -180,8 +180,7 @@ def test_small_cells_are_read_without_bias(victim, tmp_path: Path, monkeypatch) 
     session = RecordedSession.open(filmed)
     lattice = np.stack(np.meshgrid(*[np.linspace(0, 1, 6)] * 3), axis=-1).reshape(-1, 3)
     truth = planted("nothing", 0.0, SEED)
-    seen = truth.ink_floor + (1 - truth.ink_floor) * (srgb_to_linear(lattice) @ truth.ink.T)
-    expected = linear_to_srgb(seen / seen.max())
+    expected = truth.printing.soft_proof(lattice)
 
     def off() -> float:
         (light,) = session_lights(session, victim.name)[0].lights

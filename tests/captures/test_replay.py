@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from calibration.colour.colour_chart import ChartShot
-from calibration.colour.colour_map import srgb_to_linear
+from calibration.colour.colour_space import srgb_to_linear
 from captures.gap.replay import STEPS, ReplayView, example
 from physpatch import EotConfig
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from calibration.camera.sheet_pose import find_sheet
+from calibration.colour.printing_condition import PAPERS, held_back_conditions
 from calibration.common.errors import InputError
 from calibration.sheet.pdf_reader import store_measured
 from captures.inference.sheet_labels import LabelWatch
@@ -74,11 +75,11 @@ def test_printing_and_filming_change_the_colours_but_keep_their_order(sheet_pdf:
 
 def test_printers_and_cameras_differ_by_seed_and_are_plausible() -> None:
     truths = [RigTruth.draw(seed) for seed in range(30)]
-    assert len({t.dot_gain for t in truths}) == 30
-    for truth in truths:
-        white = truth.ink_floor + (1 - truth.ink_floor) * truth.ink.sum(axis=1)
-        assert ((white > 0.8) & (white < 1)).all()  # paper is bright and reflects no more than it gets
-        assert (truth.ink >= 0).all()
+    assert len({t.blur_px for t in truths}) == 30
+    assert {t.printing for t in truths} == set(held_back_conditions())  # and none that training knows
+    assert {PAPERS[RigTruth.draw(seed, "uncoated").printing.name] for seed in range(9)} == {"uncoated"}
+    with pytest.raises(InputError, match="unknown kind of paper 'plain'"):
+        RigTruth.draw(0, "plain")
 
 
 def test_guards(sheet_pdf: Path, tmp_path: Path) -> None:

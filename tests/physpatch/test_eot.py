@@ -11,7 +11,7 @@ from scipy.interpolate import RBFInterpolator
 from torch.autograd import gradcheck
 
 from calibration.camera.sheet_pose import rotation_matrix
-from calibration.colour.colour_map import linear_to_srgb, srgb_to_linear
+from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.compositing import patch_size_px, place_patch

@@ -6,7 +6,7 @@ import torch
 from scipy.special import log_softmax, logsumexp
 from torch.autograd import gradcheck
 
-from calibration.colour.colour_map import linear_to_srgb, srgb_to_linear
+from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
 from calibration.common.errors import InputError
 from physpatch.attack.objectives import choose_objective
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from calibration.colour.colour_map import ColourMap, linear_to_srgb, monomials
+from calibration.colour.colour_map import ColourMap, monomials
+from calibration.colour.colour_space import linear_to_srgb
 from calibration.colour.printing_condition import load_condition
 from calibration.colour.rig_profile import LightProfile, RigProfile
 from calibration.common.errors import InputError

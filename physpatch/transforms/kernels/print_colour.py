@@ -9,53 +9,88 @@ import torch.nn.functional as F
 from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
 from torch import Tensor
 
-from calibration.colour.colour_map import ColourMap, monomials
-from calibration.colour.printing_condition import Print, PrintingCondition
+from calibration.colour.colour_map import ColourMap, Print, monomials
+from calibration.colour.printing_condition import PrintingCondition
 
 _LATTICE = 5  # levels per channel, for the palette
 
 
-def printed_cells(cells: Tensor, prints: Sequence[Print], light: Tensor) -> Tensor:
+def printed_cells(
+    cells: Tensor, prints: Sequence[Print], light: Tensor, *, other: Tensor | None = None, mix: Tensor | None = None
+) -> Tensor:
     """Turn cells into what they look like on paper, each image under its own light or printing condition.
 
     Args:
         cells: (3, rows, columns) sRGB in [0, 1], or (B, 3, rows, columns), a patch of its own for each image.
         prints: a map for each light that was measured, or the printing conditions that may be.
         light: (B,) in [0, 1): which of them each image has.
+        other: (B,) in [0, 1): a second printing condition for each image; None for no mixing.
+        mix: (B,) how far to go from the first condition to the second; below 0 and above 1 extrapolate.
 
     Returns:
         (B, 3, rows, columns) sRGB in [0, 1]; 1 is a map's paper, or a condition's perfect white.
     """
-    which = (light * len(prints)).long().clamp(max=len(prints) - 1).to(cells.device)
-    batch = cells if cells.ndim == 4 else cells[None]
+    maps = [colours for colours in prints if isinstance(colours, ColourMap)]
     tables = [colours for colours in prints if isinstance(colours, PrintingCondition)]
-    looked_up = iter(apply_tables(batch, tables)) if tables else iter(())
-    printed = torch.stack(
-        [apply_map(batch, colours) if isinstance(colours, ColourMap) else next(looked_up) for colours in prints]
-    )
+    which = _chosen(light, len(prints), cells)
+    if not tables:
+        return _by_map(cells, maps, which)
+    second = None if other is None or not bool((mix != 0).any()) else _chosen(other, len(tables), cells)
+    if not maps:
+        return _by_table(cells, tables, which, second, mix)
+    is_map = torch.tensor([isinstance(colours, ColourMap) for colours in prints], device=cells.device)
+    among = torch.where(is_map, is_map.cumsum(0), (~is_map).cumsum(0)) - 1  # its number among those of its kind
+    mapped = _by_map(cells, maps, among[which].where(is_map[which], 0))
+    looked_up = _by_table(cells, tables, among[which].where(~is_map[which], 0), second, mix)
+    return torch.where(is_map[which][:, None, None, None], mapped, looked_up)
+
+
+def _chosen(share: Tensor, count: int, cells: Tensor) -> Tensor:
+    """Turn (B,) in [0, 1) into indices below ``count``."""
+    return (share * count).long().clamp(max=count - 1).to(cells.device)
+
+
+def _by_map(cells: Tensor, maps: Sequence[ColourMap], which: Tensor) -> Tensor:
+    batch = cells if cells.ndim == 4 else cells[None]
+    printed = torch.stack([apply_map(batch, colour_map) for colour_map in maps])
     if cells.ndim == 3:
         return printed[which, 0]
     return printed[which, torch.arange(len(cells), device=cells.device)]
 
 
-def apply_tables(cells: Tensor, conditions: Sequence[PrintingCondition]) -> Tensor:
-    """Print cells (B, 3, rows, columns) under each of K conditions: (K, B, 3, rows, columns) sRGB in [0, 1]."""
-    tables = _stacked_tables(tuple(conditions)).to(cells)
-    at = 2 * cells.permute(0, 2, 3, 1)[None].flip(-1) - 1  # blue, green, red: a table's last axis is the grid's first
-    light = F.grid_sample(tables[None], at, align_corners=True, padding_mode="border")
-    seen = light.reshape(len(conditions), 3, *at.shape[1:4]).transpose(1, 2)
-    return linear_rgb_to_rgb(_Clip.apply(seen))
+def _by_table(
+    cells: Tensor, conditions: Sequence[PrintingCondition], which: Tensor, second: Tensor | None, mix: Tensor | None
+) -> Tensor:
+    stacked = _stacked_tables(tuple(conditions), cells.device)
+    tables = stacked[which]
+    if second is not None and mix is not None:
+        tables = tables.lerp(stacked[second], mix.to(tables)[:, None, None, None, None])
+    batch = cells if cells.ndim == 4 else cells.expand(len(which), -1, -1, -1)
+    return linear_rgb_to_rgb(_Clip.apply(_reflected(batch, tables)))
+
+
+def _reflected(cells: Tensor, tables: Tensor) -> Tensor:
+    """Look up what cells (B, 3, rows, columns) reflect, each image by its own table (B, 3, 17, 17, 17): linear light."""
+    at = (
+        2 * cells.permute(0, 2, 3, 1)[:, None].flip(-1) - 1
+    )  # blue, green, red: a table's last axis is the grid's first
+    return F.grid_sample(tables.to(cells), at, align_corners=True, padding_mode="border")[:, :, 0]
 
 
 @lru_cache(maxsize=8)
-def _stacked_tables(conditions: tuple[PrintingCondition, ...]) -> Tensor:
-    """Stack the conditions' tables as channels of one volume, (3 K, 17, 17, 17), red, green, blue."""
-    return torch.cat([torch.from_numpy(condition.table).permute(3, 0, 1, 2) for condition in conditions])
+def _stacked_tables(conditions: tuple[PrintingCondition, ...], device: torch.device) -> Tensor:
+    """Stack the conditions' tables, (K, 3, 17, 17, 17), with the axes red, green, blue."""
+    return torch.stack([torch.from_numpy(condition.table).permute(3, 0, 1, 2) for condition in conditions]).to(device)
 
 
 def apply_map(cells: Tensor, colour_map: ColourMap) -> Tensor:
     """Apply one map to cells (B, 3, rows, columns), sRGB in [0, 1]; the result has the same form."""
-    values = rgb_to_linear_rgb(cells) if colour_map.domain == "linear" else cells
+    if colour_map.base is not None:
+        table = _stacked_tables((colour_map.base,), cells.device).expand(len(cells), -1, -1, -1, -1)
+        white = torch.from_numpy(colour_map.base.white).to(cells)
+        values = _reflected(cells, table) / white[:, None, None]
+    else:
+        values = rgb_to_linear_rgb(cells) if colour_map.domain == "linear" else cells
     channels = values.unbind(dim=1)
     terms = []
     for factors in monomials(colour_map.degree):
