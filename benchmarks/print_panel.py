@@ -124,12 +124,14 @@ def by_photograph(rows: list[Row], kind: str = "patch") -> Rate:
     return clip_rate([float(np.mean(values)) for values in hits.values()], [len(values) for values in hits.values()])
 
 
-def digital(victim: Victim, photos: list[Photo], patch: Patch, config: TrainConfig, seed: int) -> Rate:
+def digital(victim: Victim, photos: list[Photo], patch: Patch, config: TrainConfig, cut: str, seed: int) -> Rate:
     """Measure the patch in the same photographs in the colours of a screen, at the panel's sizes."""
     photographs = load_photos(photos, victim.preprocessing)
     ends = tuple(float(np.sqrt(share / config.patch.area)) for share in _SHARES)
     eot = EotConfig().changed(prints=(), scale=ends)
-    return evaluate_patch(victim, photographs, patch, area=config.patch.area, eot=eot, seed=seed).targeted["patch"]
+    return evaluate_patch(victim, photographs, patch, area=config.patch.area, cut=cut, eot=eot, seed=seed).targeted[
+        "patch"
+    ]
 
 
 def main() -> None:
@@ -150,13 +152,13 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as work:
         sheet = Path(work) / "sheet.pdf"
-        cut = {"cut": "square", "bleed_mm": 0.0} if options.no_margin else {}
-        print_sheets(patch, 100, sheet, controls=CONTROLS, **cut)
+        shown = "square" if options.no_margin else "sheet"
+        print_sheets(patch, 100, sheet, controls=CONTROLS, cut=shown, bleed_mm=0.0 if options.no_margin else None)
         for path in sorted(options.conditions.glob("*.npz")):
             condition = PrintingCondition.load_npz(path)
             rows += filmed(condition, sheet, photos, victim, target, options.seed)
             print(f"{path.stem}: {by_photograph(rows[-len(photos) :])}", file=sys.stderr, flush=True)  # noqa: T201
-    on_screen, panel = digital(victim, photos, patch, config, options.seed), by_photograph(rows)
+    on_screen, panel = digital(victim, photos, patch, config, shown, options.seed), by_photograph(rows)
     conditions = {
         name: by_photograph([r for r in rows if r["condition"] == name])
         for name in sorted({r["condition"] for r in rows})

@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import cv2
 import numpy as np
-import segno
 from numpy.typing import NDArray
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import FILL_NON_ZERO, Canvas
 from reportlab.pdfgen.pathobject import PDFPathObject
 
-from calibration.camera.qr_label import label_text
 from calibration.sheet.charuco_target import charuco_board
-from calibration.sheet.layout import ARUCO_DICTIONARY, MARKER_MODULES, Rect, SheetLayout
+from calibration.sheet.layout import Rect, SheetLayout
+from calibration.sheet.modules import label_bits, marker_bits
 from calibration.sheet.road_signs import Sign, sign
 
 GREY = 0.45
@@ -67,8 +65,7 @@ def draw_sheet(canvas: Canvas, layout: SheetLayout, cells: NDArray[np.uint8], wi
     if layout.kind == "board":
         _draw_board_markers(canvas, layout)
     if window is None or layout.label.overlaps(window):
-        code = segno.make(label_text(layout), error="l", micro=False, boost_error=False)
-        draw_modules(canvas, layout.label, np.array([list(row) for row in code.matrix], dtype=bool))
+        draw_modules(canvas, layout.label, ~label_bits(layout))
     _draw_cut(canvas, layout)
     canvas.restoreState()
 
@@ -86,12 +83,6 @@ def draw_sign(canvas: Canvas, drawn: Sign, place: Rect) -> None:
                 path.lineTo(*point)
             path.close()
             canvas.drawPath(path, stroke=0, fill=1, fillMode=FILL_NON_ZERO)
-
-
-def marker_bits(marker_id: int) -> NDArray[np.bool_]:
-    """Return the modules of a marker, (6, 6), including its black border; True is white."""
-    dictionary = cv2.aruco.getPredefinedDictionary(ARUCO_DICTIONARY)
-    return cv2.aruco.generateImageMarker(dictionary, marker_id, MARKER_MODULES) > 0
 
 
 def draw_modules(canvas: Canvas, place: Rect, black: NDArray[np.bool_]) -> None:

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera.qr_label import label_area, label_text, parse_label, read_label
+from calibration.camera.qr_label import label_area, parse_label, read_label
 from calibration.camera.sheet_pose import make_detector
 from calibration.common.errors import InputError
 from calibration.sheet.layout import SHEET_KINDS, SheetLayout, first_pages
+from calibration.sheet.modules import label_text
 from calibration.sheet.pdf_reader import carried_layouts, rasterise, rasterise_sheet
 from physpatch.records.patch_file import Patch
 from printouts.measurement import RasterPage, ruler_mm, stretches, worst_step

@@ -25,14 +25,8 @@ class SheetLabel:
     height_mm: float
 
 
-def label_text(layout: SheetLayout) -> str:
-    """Return the text of a sheet's QR code: only capitals and digits, which keeps the modules large."""
-    size = f"{layout.patch.width_mm:.5g}X{layout.patch.height_mm:.5g}MM"
-    return f"PHYSPATCH {layout.patch_id} {layout.kind} {size}".upper()
-
-
 def parse_label(text: str) -> SheetLabel | None:
-    """Parse the output of :func:`label_text`; return None for any other text."""
+    """Parse the output of :func:`calibration.sheet.modules.label_text`; return None for any other text."""
     match = _TEXT.fullmatch(text)
     return SheetLabel(match[1].lower(), match[2].lower(), float(match[3]), float(match[4])) if match else None
 

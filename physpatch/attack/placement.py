@@ -1,4 +1,4 @@
-"""The placement of a patch: alone in the scene, on a drawn sign, or on an object that the photograph shows."""
+"""The placement of a patch: on its sheet or cut out, on a drawn sign, or on an object that the photograph shows."""
 
 import math
 from dataclasses import dataclass
@@ -6,11 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from kornia.color import linear_rgb_to_rgb
 from kornia.geometry.linalg import transform_points
 from kornia.geometry.transform import get_perspective_transform
 from torch import Tensor
 
 from calibration.common.errors import InputError, unknown_name
+from calibration.sheet.modules import draw_surroundings
+from calibration.sheet.planning import plan_sheet
 from calibration.sheet.road_signs import sign, together
 from physpatch.attack.objectives import choose_goal
 from physpatch.records.config import ObjectConfig, PatchConfig, TrainConfig
@@ -19,15 +22,17 @@ from physpatch.rendering.eot import EotParams, patch_corners
 from physpatch.victims.protocol import Task, Victim
 
 _TEXELS = 112  # along a sign's side, roughly
+_SHEET_TEXELS = 40  # along a patch's side on its sheet, at least
+_SHEET_MM = 100.0  # a patch's longer side; on other sizes markers and margin are about as large beside it
 _LABELLED_AREA = 0.02  # of the image: sets the resolution of a patch on a labelled object
 
 
 @dataclass(frozen=True, eq=False)
 class Carrier:
-    """A flat sign that carries a patch. Both form one texture, so they share light, view and blur.
+    """What carries a patch: a flat sign, or its sheet. Both form one texture, so they share light, view and blur.
 
     Attributes:
-        name: of the sign.
+        name: of the sign; empty for a sheet.
         texels: (3, T, T) sRGB in [0, 1].
         cover: (1, T, T) in [0, 1], 0 outside the sign's outline.
         outline: (N, 2) in the unit square.
@@ -81,9 +86,45 @@ class Carrier:
             side / own,
         )
 
+    @classmethod
+    def of_sheet(cls, grid: tuple[int, int], cut: str = "sheet") -> "Carrier":
+        """Draw the sheet of ``physpatch print`` around a patch: its margin, markers and QR code, or a circular cut.
+
+        Args:
+            grid: rows and columns of the patch.
+            cut: ``sheet`` or ``circle``, see :class:`calibration.sheet.layout.SheetLayout`.
+        """
+        rows, columns = grid
+        per_cell = max(1, math.ceil(_SHEET_TEXELS / max(grid)))
+        layout = plan_sheet(max(_SHEET_MM, float(max(grid))), grid)
+        texel = layout.cell_mm / per_cell
+        cut_out = layout.cut if cut == "sheet" else layout.patch
+        before = [
+            math.ceil((layout.patch.x_mm - cut_out.x_mm) / texel),
+            math.ceil((layout.patch.y_mm - cut_out.y_mm) / texel),
+        ]
+        after = [
+            math.ceil((cut_out.right_mm - layout.patch.right_mm) / texel),
+            math.ceil((cut_out.bottom_mm - layout.patch.bottom_mm) / texel),
+        ]
+        spans = [before[0] + columns * per_cell + after[0], before[1] + rows * per_cell + after[1]]
+        side = max(spans)
+        left, top = (first + (side - span) // 2 for first, span in zip(before, spans, strict=True))
+        box = (left, top, columns * per_cell, rows * per_cell)
+        if cut == "sheet":
+            origin = (layout.patch.x_mm - left * texel, layout.patch.y_mm - top * texel)
+            paper, cover = (torch.from_numpy(part) for part in draw_surroundings(layout, origin, texel, side))
+        else:
+            paper, cover = torch.ones(side, side), _disc(side, min(rows, columns) * per_cell)
+        x, y = left / side, top / side
+        across, down = box[2] / side, box[3] / side
+        outline = torch.tensor([[x, y], [x + across, y], [x + across, y + down], [x, y + down]])
+        # A texel with ink on a part of it reflects that share of the paper's light.
+        return cls("", linear_rgb_to_rgb(paper.expand(1, 3, -1, -1))[0], cover[None], outline, box, 1.0)
+
     @property
     def patch_share(self) -> float:
-        """Return the patch's area as a share of the square around the sign."""
+        """Return the patch's area as a share of the square around the sign or sheet."""
         _, _, width, height = self.box
         return width * height * self.side**2 / self.texels.shape[-1] ** 2
 
@@ -123,7 +164,7 @@ class Placement:
 
     Attributes:
         area: share of the image that the patch covers at scale 1. On a labelled object, the object's box decides instead.
-        carrier: the drawn sign that carries the patch; None for none.
+        carrier: the drawn sign, or the sheet, that carries the patch; None for none.
         labelled: the class of the labelled objects that carry the patch; None for none.
         share, at: the share of a labelled object's box that the patch covers, and where in it the patch's centre lies, across
             and down.
@@ -149,9 +190,14 @@ class Placement:
                 _LABELLED_AREA, None, config.object.labelled, config.object.share, config.object.at, config.patch.grid
             )
         if config.object.drawn_sign is None:
-            return cls(config.patch.area, grid=config.patch.grid)
+            return cls.cut(config.patch.cut, config.patch.area, config.patch.grid)
         carrier = Carrier.of_sign(config.object.drawn_sign, config.patch.grid, config.object.share, config.object.at)
         return cls.on_sign(carrier, config.object.sign_area)
+
+    @classmethod
+    def cut(cls, cut: str, area: float, grid: tuple[int, int]) -> "Placement":
+        """Place a patch of ``area``, a share of the image at scale 1, as it is cut out of its sheet; ``sheet`` keeps that."""
+        return cls(area, None if cut == "square" else Carrier.of_sheet(grid, cut), grid=grid)
 
     @classmethod
     def on_sign(cls, carrier: Carrier, sign_area: float) -> "Placement":
@@ -167,7 +213,12 @@ class Placement:
     @property
     def object(self) -> str | None:
         """Return the name of the object that carries the patch, as the user gave it; None for none."""
-        return self.labelled if self.carrier is None else self.carrier.name
+        return self.labelled if self.carrier is None else self.carrier.name or None
+
+    @property
+    def sign(self) -> Carrier | None:
+        """Return the drawn sign that carries the patch; None for none."""
+        return self.carrier if self.carrier is not None and self.carrier.name else None
 
     def aimed(self, params: EotParams, objects: Tensor | None, size: int) -> EotParams:
         """Change a draw so that the patch lies on labelled objects; without such objects, return it unchanged.
@@ -223,13 +274,13 @@ class Placement:
         return self._on_carrier(torch.tensor([left, top]) + square * torch.tensor([width, height]), params, size)
 
     def boxes(self, params: EotParams, size: int) -> Tensor:
-        """Compute the carriers' boxes in square images of side ``size``: (B, 4) left, top, right, bottom in pixels.
+        """Compute the signs' boxes in square images of side ``size``: (B, 4) left, top, right, bottom in pixels.
 
         Raises:
-            ValueError: no carrier.
+            ValueError: no sign.
         """
-        if self.carrier is None:
-            raise ValueError("this patch has no carrier")
+        if self.carrier is None or self.sign is None:
+            raise ValueError("this patch is on no sign")
         return self._on_carrier(self.carrier.outline, params, size)
 
     def _on_carrier(self, points: Tensor, params: EotParams, size: int) -> Tensor:
@@ -284,7 +335,13 @@ class AttackRegion:
             return None
         if self.kind == "patch":
             return self.placement.patch_boxes(params, size)
-        return objects if self.placement.carrier is None else self.placement.boxes(params, size)
+        return objects if self.placement.sign is None else self.placement.boxes(params, size)
+
+
+def _disc(side: int, diameter: int) -> Tensor:
+    """Draw a disc in the middle of a square: coverage (side, side) in [0, 1]."""
+    at = torch.arange(side) + 0.5 - side / 2
+    return (diameter / 2 - torch.hypot(at[:, None], at[None]) + 0.5).clamp(0, 1)
 
 
 def _around(points: Tensor, size: int) -> Tensor:

@@ -45,14 +45,14 @@ class Scene:
     @property
     def bare(self) -> Tensor:
         """Return the photographs without a patch: unchanged, or with the bare sign that would carry it."""
-        return self.images if self.placement.carrier is None else self.placement.compose(self.images, None, self.params)
+        return self.images if self.placement.sign is None else self.placement.compose(self.images, None, self.params)
 
     @property
     def objects(self) -> Tensor | None:
         """Return the boxes of the objects that carry the patch: (B, 4); None where there are none."""
         if self.boxes:
             return torch.stack([boxes[0] for boxes in self.boxes])
-        return None if self.placement.carrier is None else self.placement.boxes(self.params, self.images.shape[-1])
+        return None if self.placement.sign is None else self.placement.boxes(self.params, self.images.shape[-1])
 
     def coverage(self, patch: Patch) -> Tensor:
         """Compute how much of each pixel the patch covers: (B, 1, S, S) in [0, 1]."""
@@ -144,6 +144,7 @@ def evaluate_patch(
     patch: Patch,
     *,
     area: float = 0.15,
+    cut: str = "square",
     eot: EotConfig | None = None,
     seed: int = 0,
     poses: int = 1,
@@ -157,6 +158,7 @@ def evaluate_patch(
         photographs: held out from training, at the network's input size; a classifier needs their labels.
         patch: its target counts for targeted success, where the victim has such a class.
         area: share of the image that the patch covers.
+        cut: what of its sheet is shown: see :class:`physpatch.records.config.PatchConfig`.
         eot: ranges of the poses; None for the defaults.
         seed: of the poses.
         poses: number for each photograph; several give steadier numbers where photographs are few.
@@ -166,7 +168,7 @@ def evaluate_patch(
     Raises:
         InputError: no labelled photographs.
     """
-    placement = Placement(area, grid=patch.grid)
+    placement = Placement.cut(cut, area, patch.grid)
     target = None if patch.target is None else victim.target_index(patch.target)
     shown = {c: patch if c == "patch" else patch.control(c) for c in CONDITIONS}
     scores: dict[str, list[Tensor]] = {name: [] for name in ("clean", *shown)}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from calibration.common.errors import InputError, unknown_name
 from calibration.common.files import read_json
 from calibration.common.success import GOALS, SCOPES
+from calibration.sheet.layout import CUTS
 from calibration.sheet.road_signs import sign_name
 from physpatch.records.eot_config import EotConfig, newer_key
 from physpatch.records.patch_file import check_grid
@@ -87,14 +88,18 @@ class PatchConfig:
     Attributes:
         grid: rows and columns of cells.
         area: the share of the image that a patch without an object covers, 0.001 to 0.9.
+        cut: how it is shown without an object: on its ``sheet``, with margin and markers, or cut out as a ``square`` or
+            ``circle``.
     """
 
     grid: tuple[int, int] = (10, 10)
     area: float = 0.15
+    cut: str = "sheet"
 
     def __post_init__(self) -> None:
         check_grid(self.grid)
         _check_image_share("area", self.area)
+        _check_name("cut", self.cut, CUTS)
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,13 @@ def measure_patch(
     shared: dict[str, Any] = {"eot": config.eot, "seed": seed, "poses": poses, "progress": progress}
     if config.object.name is None:
         return evaluate_patch(
-            victim, photographs, patch, area=config.patch.area, scope=config.objective.scope, **shared
+            victim,
+            photographs,
+            patch,
+            area=config.patch.area,
+            cut=config.patch.cut,
+            scope=config.objective.scope,
+            **shared,
         )
     target = None if patch.target is None else victim.target_index(patch.target)
     return evaluate_on_object(victim, photographs, patch, AttackRegion.of(config, victim.task, target), **shared)

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from physpatch.attack.placement import Placement
 from physpatch.data.batch_sampler import BatchSource
 from physpatch.data.photographs import Photographs
 from physpatch.records.config import TrainConfig
-from physpatch.rendering.compositing import place_patch
 from physpatch.rendering.eot import EotParams, sample
 from physpatch.training.targets.base import TargetChoice, TargetRule
 from physpatch.victims.freezing import untouched
@@ -110,6 +110,7 @@ class TargetRace:
         self.victim, self.photographs, self.config = victim, photographs, config
         self._generator = torch.Generator().manual_seed(config.optimisation.seed)
         self._labels = BatchSource(victim, photographs, config.optimisation.batch).labels()
+        self._placement = Placement.of(config)
         self._start = torch.rand(3, *config.patch.grid, generator=self._generator)
         self._cells: Tensor | None = None
         self._momentum: Tensor | None = None
@@ -126,7 +127,7 @@ class TargetRace:
             images, chosen, _ = source.draw(self._generator)
             cells = torch.rand(len(images), 3, *self.config.patch.grid, generator=self._generator).to(images)
             params = sample(self.config.eot, len(images), self._generator)
-            scores = self.victim.scores(place_patch(images, cells, params, self.config.patch.area)[0]).float()
+            scores = self.victim.scores(self._placement.compose(images, cells, params)).float()
             shown = F.one_hot(self._labels[chosen], len(total)).bool()
             total += scores.log_softmax(dim=1).cpu().masked_fill(shown, 0).sum(dim=0)
             count += (~shown).sum(dim=0)
@@ -163,11 +164,8 @@ class TargetRace:
         assert self._cells is not None and self._momentum is not None
         images = len(pictures)
         cells = self._cells[rows].requires_grad_()
-        composite, _ = place_patch(
-            pictures.repeat(len(rows), 1, 1, 1),
-            cells.repeat_interleave(images, dim=0),
-            params.repeated(len(rows)),
-            self.config.patch.area,
+        composite = self._placement.compose(
+            pictures.repeat(len(rows), 1, 1, 1), cells.repeat_interleave(images, dim=0), params.repeated(len(rows))
         )
         scores = self.victim.scores(composite).float()
         targets = classes.repeat_interleave(images).to(scores.device)

@@ -35,7 +35,7 @@ def printed_cells(
     which = _chosen(light, len(prints), cells)
     if not tables:
         return _by_map(cells, maps, which)
-    second = None if other is None or not bool((mix != 0).any()) else _chosen(other, len(tables), cells)
+    second = None if other is None or mix is None or not bool((mix != 0).any()) else _chosen(other, len(tables), cells)
     if not maps:
         return _by_table(cells, tables, which, second, mix)
     is_map = torch.tensor([isinstance(colours, ColourMap) for colours in prints], device=cells.device)

@@ -1,0 +1,32 @@
+"""The sharpening that cameras apply unasked."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from physpatch.transforms.base import Draw, Parameter, Params, PictureTransform, Range
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_SIGMA_PX = 1.0
+
+
+class Sharpening(PictureTransform):
+    """An unsharp mask on sRGB values, on the patch alone. Draws ``sharpening`` (B,)."""
+
+    name: ClassVar[str] = "sharpening"
+    summary: ClassVar[str] = "amount of an unsharp mask on the patch, as phones apply it"
+    rank: ClassVar[int] = 190
+    parameters: ClassVar[dict[str, Parameter]] = {
+        "sharpening": Parameter(0.0, (0.0, 3.0), {"mild": (0.0, 0.3), "desk": (0.0, 0.6), "outdoor": (0.0, 0.8)})
+    }
+
+    def sample(self, ranges: Mapping[str, Range], draw: Draw) -> "dict[str, Tensor]":
+        return {"sharpening": draw.uniform_if_wide(ranges["sharpening"])}
+
+    def apply(self, picture: "Tensor", coverage: "Tensor", params: Params) -> "Tensor":
+        from kornia.filters import gaussian_blur2d
+
+        amount = params["sharpening"][:, None, None, None].to(picture) * coverage
+        detail = picture - gaussian_blur2d(picture, (5, 5), (_SIGMA_PX, _SIGMA_PX))
+        return (picture + amount * detail).clamp(0, 1)
