@@ -17,6 +17,10 @@ from physpatch.evaluation.figures.pictures import VideoFile
 _VIDEO_SIDE_PX = 480
 _VIDEO_FPS = 15
 _HOLD_FRAMES = 15  # the finished patch stays on screen for a second
+_DPI = 110
+_TILE_PX, _GAP_PX = 236, 8  # side of a picture in a panel, and the space around it
+_LINE_PX = 16  # of a caption
+_MAGNIFIED = 3.0  # from here on single pixels are to be seen
 GOOD, BAD, AIM = "#0072B2", "#D55E00", "#000000"  # from Okabe and Ito's palette for colour-blind readers
 
 
@@ -62,18 +66,42 @@ def save_panel(path: Path, rows: Sequence[Sequence[Tile]], *, headings: Sequence
         blank = np.full((64, 64, 3), 255, np.uint8)
         rows, headings = [[Tile(blank, "no photograph was recognised\nwith the grey control")]], ()
     columns = max(len(row) for row in rows)
-    figure = Figure(figsize=(2.3 * columns, 2.65 * len(rows) + 0.3), layout="constrained")
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    for y, row in enumerate(rows):
-        for x in range(columns):
-            axis = axes[y][x]
-            axis.set_axis_off()
-            axis.set(xticks=[], yticks=[])  # otherwise matplotlib makes room for ticks that it does not draw
-            if x < len(row):
-                axis.imshow(row[x].picture)
-                heading = f"{headings[x]}\n" if y == 0 and x < len(headings) else ""
-                axis.set_title(heading + row[x].caption, fontsize=8, color=BAD if row[x].wrong else AIM)
+    titles = [
+        [_title(tile, headings, x if y == 0 else None) for x, tile in enumerate(row)] for y, row in enumerate(rows)
+    ]
+    above = [_GAP_PX + _LINE_PX * max(title.count("\n") + 1 for title in row) for row in titles]
+    width, height = columns * (_TILE_PX + _GAP_PX) + _GAP_PX, sum(above) + (_TILE_PX + _GAP_PX) * len(rows)
+    # One picture and loose text, because a set of axes for each tile takes longer than everything else in a short run.
+    mosaic = np.full((height, width, 3), 255, np.uint8)
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    top = 0
+    for row, row_titles, space in zip(rows, titles, above, strict=True):
+        top += space
+        for x, (tile, title) in enumerate(zip(row, row_titles, strict=True)):
+            left = _GAP_PX + x * (_TILE_PX + _GAP_PX)
+            picture = _fitted(tile.picture, _TILE_PX)
+            across, down = left + (_TILE_PX - picture.shape[1]) // 2, top + (_TILE_PX - picture.shape[0]) // 2
+            mosaic[down : down + picture.shape[0], across : across + picture.shape[1]] = picture
+            at = ((left + _TILE_PX / 2) / width, 1 - (down - _GAP_PX / 2) / height)
+            colour = BAD if tile.wrong else AIM
+            figure.text(*at, title, fontsize=8, color=colour, ha="center", va="bottom", linespacing=1.2)
+        top += _TILE_PX + _GAP_PX
+    figure.figimage(mosaic)
     save_figure(figure, path)
+
+
+def _title(tile: Tile, headings: Sequence[str], column: int | None) -> str:
+    """The caption, below the heading of its column in the first row."""
+    return tile.caption if column is None or column >= len(headings) else f"{headings[column]}\n{tile.caption}"
+
+
+def _fitted(picture: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    """The picture (h, w, 3), resized so that its longer side has ``side_px`` pixels."""
+    height, width = picture.shape[:2]
+    factor = side_px / max(height, width)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    kind = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR if factor < _MAGNIFIED else cv2.INTER_NEAREST
+    return np.asarray(cv2.resize(picture, size, interpolation=kind))
 
 
 def save_evolution(path: Path, history: Sequence[NDArray[np.uint8]]) -> None:
@@ -101,4 +129,5 @@ def _running_mean(values: Sequence[float], width: int = 15) -> NDArray[np.float6
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG."""
     with atomic_path(path) as temporary:
-        FigureCanvasAgg(figure).print_figure(temporary, dpi=110)
+        # Higher levels take several times as long for a tenth of the size.
+        FigureCanvasAgg(figure).print_figure(temporary, dpi=_DPI, pil_kwargs={"compress_level": 3})
