@@ -2,7 +2,7 @@
 
 import importlib
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
@@ -10,6 +10,9 @@ from physpatch.victims.freezing import freeze
 from physpatch.victims.imagenet import imagenet_categories
 from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import read_state
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # Top-1 on ILSVRC's validation photographs: FP32 column of tensorflow/tpu, models/official/efficientnet/lite/README.md.
 _PUBLISHED = {"efficientnet_lite0": 0.751, "efficientnet_lite1": 0.767, "efficientnet_lite2": 0.776}
@@ -43,6 +46,7 @@ class EfficientNetLite(VictimFamily):
         blocks = network._blocks
         size = _SIZES[name]
         freeze(network, size)
+        _save_passes(network)
         # These networks were trained on (x - 127) / 128, so 0.5 and 0.5 are right; ImageNet's mean and std cost 11 points.
         half = (0.5, 0.5, 0.5)
         preprocessing = Preprocessing(size, round(size / 0.875), half, half)
@@ -59,6 +63,20 @@ class EfficientNetLite(VictimFamily):
             info,
             published_accuracy=published,
         )
+
+
+def _save_passes(network: "nn.Module") -> None:
+    """Let convolutions pad their input themselves where that is symmetric, and activations work in place: the same numbers."""
+    from torch import nn
+
+    for layer in network.modules():
+        padding = getattr(layer, "static_padding", None)
+        if isinstance(layer, nn.Conv2d) and isinstance(padding, nn.ZeroPad2d):
+            left, right, top, bottom = padding.padding
+            if (left, top) == (right, bottom):
+                layer.padding, layer.static_padding = (top, left), nn.Identity()
+        elif isinstance(layer, nn.ReLU6):
+            layer.inplace = True
 
 
 def _weights_file(name: str) -> Path:
