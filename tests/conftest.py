@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import CommandResult, colour_photographs, make_tiny_victim, vivid_patch
+from support import FEW_VIEWS, CommandResult, colour_photographs, make_tiny_victim, vivid_patch
 
 import cli
 from physpatch.data.photographs import Photographs
@@ -66,8 +66,9 @@ def sheet_pdf(tmp_path: Path, shared_sheet_pdf: Path) -> Path:
 def few_views() -> Iterator[int]:
     """Held-out photographs are measured in 12 views instead of 60: where it matters that they are, not what comes out."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("physpatch.training.run._VIEWS_WANTED", 12)
-        yield 12
+        for name, value in FEW_VIEWS.items():
+            patched.setattr(name, value)
+        yield FEW_VIEWS["physpatch.training.run._VIEWS_WANTED"]
 
 
 @pytest.fixture

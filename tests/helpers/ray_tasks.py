@@ -23,8 +23,9 @@ def refuse(item: int) -> int:
 
 def measure_in_few_views(cell: Any) -> Any:
     """A bench's cell as the fixture ``few_views`` has it, of which a worker knows nothing."""
-    from physpatch.benchmark.runner import measure_cell
-    from physpatch.training import run
+    from support import measure_briefly
 
-    run._VIEWS_WANTED = 12
+    from physpatch.benchmark.runner import measure_cell
+
+    measure_briefly()
     return measure_cell(cell)

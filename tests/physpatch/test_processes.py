@@ -107,9 +107,7 @@ def test_the_command_line_under_a_launcher_writes_once(tmp_path: Path) -> None:
         "4",
     ]
     runner = tmp_path / "run.py"
-    runner.write_text(
-        "import cli; from physpatch.training import run; run._VIEWS_WANTED = 12; cli.main()", encoding="utf-8"
-    )
+    runner.write_text("import cli, support; support.measure_briefly(); cli.main()", encoding="utf-8")
     launch(runner, 2, "train", *arguments, "--out", tmp_path / "two")
     victim = load_victim("efficientnet_lite0", device="cpu")
     train, _ = load_photographs("samples", victim)
