@@ -15,11 +15,26 @@ from physpatch.data.photographs import Photographs
 from physpatch.records.patch_file import Patch
 from physpatch.victims.protocol import Victim
 
+LONGEST = (
+    "test_cli.py",
+    "test_gap.py",
+    "test_bench.py",
+    "test_notebooks.py",
+    "test_runs.py",
+    "test_processes.py",
+    "test_train.py",
+)
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Processes that share the cores take one thread each; what they start takes no more."""
     if config.getoption("numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 from printouts import print_targets
 
 ROOT = Path(__file__).parents[1]
+SCREEN = "until xdotool getmouselocation; do sleep 0.2; done"  # a virtual screen may begin after what is shown on it
 
 
 def write_long_video(path: Path) -> None:
@@ -504,7 +505,7 @@ def test_the_window_opens_and_q_ends_it(demo: Path, tmp_path: Path) -> None:
     write_long_video(tmp_path / "long.mp4")
     live = f"{sys.executable} {ROOT / 'cli.py'} live {demo / 'demo/run'} --source long.mp4 --no-cam --out session"
     press_q = "ls session/frames/*.jpg && xdotool search --name 'physpatch - press q to end' windowfocus key q"
-    script = f"{live} & while kill -0 $! 2>/dev/null; do {press_q}; sleep 0.2; done; wait $!"
+    script = f"{SCREEN}; {live} & while kill -0 $! 2>/dev/null; do {press_q}; sleep 0.2; done; wait $!"
     done = subprocess.run(
         ["xvfb-run", "-a", "bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=200
     )
@@ -523,7 +524,7 @@ def test_keys_and_mouse_steer_the_session_in_its_window(demo: Path, tmp_path: Pa
         "xdotool mousemove --window $w 60 120 mousedown 1; sleep 0.3; xdotool mousemove --window $w 260 280; sleep 0.3"
     )
     drag = f"w=$(xdotool search --name 'physpatch - press q to end' | tail -1); {drag}; xdotool mouseup 1; sleep 0.5"
-    script = f"{live} & {find}; {keys}; {drag}; xdotool key q; wait $!"
+    script = f"{SCREEN}; {live} & {find}; {keys}; {drag}; xdotool key q; wait $!"
     done = subprocess.run(
         ["xvfb-run", "-a", "bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=200
     )
