@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from calibration.colour.printing_condition import PrintingCondition
 
 _ALL = "all"
+SCREEN = "screen"  # no printing condition: the colours as they are sent
 
 
 def _condition_names() -> Iterable[str]:
@@ -28,6 +29,15 @@ CONDITION_OPTION = click.option(
     multiple=True,
     metavar="coated|uncoated|newspaper|NAME|all",
     help="The colours of a real press and paper; all is every one but those kept for testing. May be repeated.",
+)
+TRAINING_CONDITION_OPTION = click.option(
+    "--condition",
+    "conditions",
+    type=TextType("condition", suggest=lambda: (*_condition_names(), SCREEN)),
+    multiple=True,
+    metavar="coated|uncoated|newspaper|NAME|all|screen",
+    help="Train in the colours of a real press and paper. May be repeated. Default: all, but those kept for testing; screen "
+    "is none.",
 )
 ICC_OPTION = click.option(
     "--icc",

@@ -28,7 +28,7 @@ from physpatch.victims.protocol import Victim
 PARTS = ("ranges", "colours", "area", "scenes")
 _FIELDS = {
     "ranges": ("rotation_deg", "tilt_deg", "scale", "blur_px", "noise"),
-    "colours": ("prints", "gain", "temperature", "tint", "gamma"),
+    "colours": ("prints", "gain", "temperature", "tint", "gamma", "saturation"),
 }
 _TAILS = (0.02, 0.98)
 _MARGIN_DEG, _MARGIN_SCALE = 3.0, 1.05  # a short session does not show the full range

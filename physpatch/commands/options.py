@@ -10,6 +10,7 @@ from calibration.colour.colour_map import Print
 from calibration.common.cli_types import TextType, run_argument
 from calibration.common.errors import InputError
 from calibration.common.success import GOALS, SCOPES
+from calibration.sheet.layout import CUTS
 from calibration.sheet.road_signs import SIGNS
 from physpatch.records.config import OBJECT_SOURCES, PRECISIONS, TrainConfig, parse_place
 from physpatch.records.eot_config import EotConfig, parse_range
@@ -105,6 +106,10 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "area": {
         "help": "Share of the image that a patch without an object covers. For a drawn sign: --sign-area, --object-share.",
     },
+    "cut": {
+        "type": click.Choice(CUTS),
+        "help": "How a patch without an object is shown: on its sheet, with margin and markers, or cut out of it.",
+    },
     "object": {
         "type": TextType("object", suggest=lambda: (name.replace(" ", "-") for name in SIGNS)),
         "metavar": "SIGN|CLASS",
@@ -199,24 +204,24 @@ def eot_config(
     ranges: Iterable[tuple[str, Range]] = (),
     profile: Path | None = None,
     base: EotConfig = DEFAULT.eot,
-    printing: tuple[Print, ...] = (),
+    printing: tuple[Print, ...] | None = None,
 ) -> EotConfig:
     """Create the ranges for --eot, --preset, --range and --profile, starting from the preset or else from ``base``.
 
-    ``printing`` are the conditions of --condition and --icc, which replace the colours of ``base``.
+    ``printing`` are the conditions of --condition and --icc, which replace the colours of ``base``; empty for a screen's.
 
     Raises:
         InputError: one of them with --no-eot, no such preset, a profile without colours, or one with printing conditions.
     """
     colours = ("--condition or --icc", printing)
     for name, given in (("--preset", preset), ("--range", ranges), ("--profile", profile), colours):
-        if given and not eot:
+        if given not in (None, (), "") and not eot:
             raise InputError(f"--no-eot cannot be combined with {name}")
     if not eot:
         return EotConfig.none()
     if preset:
         base = EotConfig.preset(preset)
-    if printing:
+    if printing is not None:
         if profile is not None:
             raise InputError(
                 "--profile has the colours of one printer; leave out --condition and --icc, or train without it"

@@ -1,12 +1,12 @@
 """``physpatch train``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from calibration.colour.options import CONDITION_OPTION, ICC_OPTION, load_conditions
+from calibration.colour.options import ICC_OPTION, SCREEN, TRAINING_CONDITION_OPTION, load_conditions
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
 from calibration.common.console import output_json, progress_bar
 from calibration.common.errors import InputError
@@ -24,6 +24,9 @@ from physpatch.commands.workflows import Workflows
 from physpatch.records.config import TrainConfig
 from physpatch.records.run_paths import find_run
 from physpatch.transforms import Range
+
+if TYPE_CHECKING:
+    from calibration.colour.printing_condition import PrintingCondition
 
 _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, besides --steps
 
@@ -46,7 +49,9 @@ _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, 
     help="Victim to fool, see `physpatch models`. Repeat it to fool several at once.",
 )
 @config_options("weights", "trust_weights", "data", "target", "technique", "objective", "nps", "tv", "restarts")
-@config_options("precision", "learning_rate", "grid", "area", *OBJECT_SETTINGS, "steps", "batch", "seed", "device")
+@config_options(
+    "precision", "learning_rate", "grid", "area", "cut", *OBJECT_SETTINGS, "steps", "batch", "seed", "device"
+)
 @click.option("--out", type=FOLDER, metavar="RUN", help="Folder of the run. Default: a new one under runs/.")
 @click.option(
     "--config",
@@ -55,7 +60,7 @@ _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, 
     metavar="FILE.toml|RUN.json",
     help="Take settings from a file, or from an earlier run's run.json; options given here override them.",
 )
-@CONDITION_OPTION
+@TRAINING_CONDITION_OPTION
 @ICC_OPTION
 @click.option(
     "--profile",
@@ -107,15 +112,17 @@ def train(
             steps = _only_steps_given(context)
             folder = resume_run(find_run(str(out) if out else None), steps=steps, progress=progress, say=bar.say)
         else:
-            printing = load_conditions(conditions, icc)
+            printing = _printing(conditions, icc)
             settings |= {"model": models[0], "ensemble": models[1:]}
             given = {name: value for name, value in settings.items() if name in _given(context)}
             if from_session is None:
                 config = DEFAULT if config_file is None else TrainConfig.load(config_file)
                 config = config.changed(**given, eot=eot_config(eot, preset, ranges, profile, config.eot, printing))
-                if not eot or preset or profile or printing:  # new ranges or colours replace those of a profile
+                if (
+                    not eot or preset or profile or printing is not None
+                ):  # new ranges or colours replace those of a profile
                     config = config.changed(profile=None if profile is None else file_sha256(profile))
-            elif not eot or profile is not None or config_file is not None or printing:
+            elif not eot or profile is not None or config_file is not None or printing is not None:
                 raise InputError(
                     "--from-session sets its own settings, ranges and colours; leave out --config, --no-eot, --profile, "
                     "--condition and --icc"
@@ -127,6 +134,21 @@ def train(
             folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
     if folder is not None:  # otherwise this is one of several processes, of which the first shows the results
         _show_run(folder, json_out)
+
+
+def _printing(conditions: tuple[str, ...], icc: tuple[Path, ...]) -> "tuple[PrintingCondition, ...] | None":
+    """Load the colours to train in; None where none were named.
+
+    Raises:
+        InputError: colours of a screen and of paper at once, or see :func:`load_conditions`.
+    """
+    if SCREEN not in conditions:
+        return load_conditions(conditions, icc) or None
+    if len(conditions) > 1 or icc:
+        raise InputError(
+            "--condition screen trains without a print's colours; leave out the other conditions and --icc"
+        )
+    return ()
 
 
 def _refuse_area_on_sign(config: TrainConfig, given: dict[str, Any]) -> None:

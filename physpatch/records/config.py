@@ -210,7 +210,7 @@ class TrainConfig:
     object: ObjectConfig = field(default_factory=ObjectConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
-    eot: EotConfig = field(default_factory=EotConfig)
+    eot: EotConfig = field(default_factory=lambda: EotConfig.preset(DEFAULT_PRESET))
     profile: str | None = None
 
     @classmethod
@@ -275,6 +275,7 @@ class TrainConfig:
                 raise newer_key(key, cls)
         if "area" in value and "sign_area" not in value:
             _give_area_to_sign(by_section)
+        by_section["patch"].setdefault("cut", "square")  # as before it could be chosen
         sections: dict[str, Any] = {name: _section(name, content) for name, content in by_section.items()}
         try:
             eot = EotConfig.from_dict(own.get("eot", {}))
@@ -316,6 +317,9 @@ class TrainConfig:
         if not isinstance(ranges, dict):
             raise InputError(f"{path}: eot must be a table, [eot], with a preset and ranges")
         preset = ranges.pop("preset", DEFAULT_PRESET)
+        patch = value.setdefault("patch", {})
+        if isinstance(patch, dict) and "cut" not in value:
+            patch.setdefault("cut", PatchConfig.cut)
         base = EotConfig.none() if preset == "none" else EotConfig.preset(str(preset))
         return _of_file(path, value | {"eot": base.to_dict() | ranges})
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calibration.colour.colour_map import Print, print_from_dict
+from calibration.colour.printing_condition import training_conditions
 from calibration.common.errors import InputError, unknown_name
 from physpatch.transforms import DEFAULT_PRESET, PRESETS, Range, parameters
 
@@ -19,7 +20,8 @@ class EotConfig:
     or phone.
 
     Attributes:
-        prints: colour maps of a measured printer and camera, one for each light; empty to keep the cells' colours.
+        prints: printing conditions, of which each image has one or a mixture, or colour maps of a measured printer and
+            camera, one for each light; empty to keep the cells' colours, as on a screen.
     """
 
     _ranges: tuple[tuple[str, Range], ...]
@@ -63,7 +65,7 @@ class EotConfig:
 
     @classmethod
     def preset(cls, name: str) -> "EotConfig":
-        """Create the ranges of a preset in :data:`physpatch.transforms.PRESETS`.
+        """Create the ranges of a preset in :data:`physpatch.transforms.PRESETS`, under all printing conditions for training.
 
         Raises:
             InputError: no such preset.
@@ -71,7 +73,7 @@ class EotConfig:
         if name not in PRESETS:
             raise unknown_name("EOT preset", name, PRESETS)
         ranges: dict[str, Any] = {key: parameter.preset(name) for key, parameter in parameters().items()}
-        return cls(**ranges)
+        return cls(training_conditions(), **ranges)
 
     def narrowed(self, share: float) -> "EotConfig":
         """Interpolate between no transformation, at a share of 0, and these ranges, at 1."""

@@ -16,6 +16,7 @@ _SPREAD = 0.1  # of the light, beyond its range in the pictures of the chart
 _COLOUR_SPREAD = 0.03
 _BLUR_SHARE = (0.5, 1.5)  # of the measured blur: hands move, and focus drifts
 _TONE = (0.97, 1.03)  # the tone curve is in the colour maps already
+_SATURATION = (0.97, 1.03)  # and so is the camera's saturation
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def eot_for_rig(base: EotConfig, profile: RigProfile, size: int = 224) -> EotCon
         blur_px=ranges["blur_px"].clipped(_BLUR_SHARE[0] * min(blurs), _BLUR_SHARE[1] * max(blurs)),
         noise=ranges["noise"].clipped(0.0, 1.5 * max(noises)),
         gamma=_TONE,
+        saturation=_SATURATION,
     )
 
 
