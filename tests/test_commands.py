@@ -217,8 +217,13 @@ def test_a_patch_is_trained_for_real_prints(
     monkeypatch.setattr("physpatch.training.run.train_run", lambda config, *_, **__: trained.append(config))
     assert command("train", "--condition", "coated", "--condition", "newspaper").code == 0
     assert trained.pop().eot == EotConfig(prints=(load_condition("coated"), load_condition("newspaper")))
-    assert command("train", "--condition", "all").code == 0
-    assert trained.pop().eot.prints == training_conditions()
+    for arguments in ((), ("--condition", "all"), ("--preset", "desk")):
+        assert command("train", *arguments).code == 0
+        assert trained.pop().eot == EotConfig.preset("desk").changed(prints=training_conditions())
+    assert command("train", "--condition", "screen", "--cut", "square").code == 0
+    config = trained.pop()
+    assert config.eot == EotConfig() and config.patch.cut == "square"
+    command("train", "--condition", "screen", "--condition", "coated").assert_refused("leave out the other conditions")
     command("train", "--condition", "glossy").assert_refused("unknown printing condition 'glossy'", "coated")
     command("train", "--icc", "none.icc").assert_refused("none.icc is no ICC profile that can be read")
     command("train", "--no-eot", "--condition", "coated").assert_refused("--no-eot cannot be combined with --condition")

@@ -16,7 +16,7 @@ from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.compositing import patch_size_px, place_patch
 from physpatch.rendering.eot import EotParams, patch_corners, sample
-from physpatch.transforms import parameters
+from physpatch.transforms import TRANSFORMS, parameters
 from physpatch.transforms.kernels.jpeg import compress, subsample_chroma
 from physpatch.transforms.kernels.lens import bend, bend_field, blur_kernels
 from physpatch.transforms.kernels.tone_curve import develop
@@ -29,8 +29,28 @@ def draw(config: EotConfig = EotConfig(), batch: int = 8, seed: int = 0) -> EotP
     return sample(config, batch, torch.Generator().manual_seed(seed))
 
 
+def test_saturation_and_sharpening_are_of_the_patch_alone() -> None:
+    picture = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
+    coverage = torch.zeros(2, 1, 40, 40)
+    coverage[..., 10:30, 10:30] = 1
+    draw = EotParams({"saturation": torch.tensor([0.0, 1.3]), "sharpening": torch.tensor([0.0, 0.5])}, 0)
+    for transform, expected in (
+        (TRANSFORMS["saturation"](), lambda image: image.mean(axis=2, keepdims=True).repeat(3, axis=2)),
+        (TRANSFORMS["sharpening"](), lambda image: image),
+    ):
+        changed = transform.apply(picture, coverage, draw)
+        outside = (coverage == 0).expand_as(picture)
+        assert torch.equal(changed[outside], picture[outside]) and not torch.equal(changed[1], picture[1])
+        first = picture[0].permute(1, 2, 0).numpy()
+        inner = np.s_[10:30, 10:30]
+        np.testing.assert_allclose(changed[0].permute(1, 2, 0).numpy()[inner], expected(first)[inner], atol=1e-6)
+    second = picture[1].permute(1, 2, 0).numpy()
+    mask = second + 0.5 * (second - cv2.GaussianBlur(second, (5, 5), 1.0, borderType=cv2.BORDER_REFLECT_101))
+    np.testing.assert_allclose(changed[1].permute(1, 2, 0).numpy()[inner], mask.clip(0, 1)[inner], atol=1e-4)
+
+
 def test_every_parameter_stays_in_its_range_and_fills_it() -> None:
-    config = EotConfig()
+    config = EotConfig.preset("desk")
     params = draw(config, 4000)
     names = {"roll_deg": "rotation_deg", "yaw_deg": "tilt_deg", "pitch_deg": "tilt_deg"}
     for name in ("roll_deg", "yaw_deg", "pitch_deg", *(n for n in parameters() if not n.endswith("_deg"))):
@@ -175,7 +195,9 @@ def test_a_part_of_a_batch_is_rendered_as_within_the_whole() -> None:
 def test_a_run_from_before_the_tint_draws_as_it_did() -> None:
     """Numbers of the version before it, bit for bit: the draw, and what the generator gives next."""
     told = TrainConfig().to_dict()
-    del told["eot"]["tint"]
+    for newer in ("tint", "saturation", "sharpening", "print_mix"):
+        del told["eot"][newer]
+    told["eot"]["prints"] = []
     old, generator = TrainConfig.from_dict(told).eot, torch.Generator().manual_seed(7)
     params = sample(old, 2, generator)
     assert old.tint == (1.0, 1.0) and old.temperature == EotConfig().temperature
@@ -212,7 +234,7 @@ def test_presets_widen_and_narrow() -> None:
             (a, b), (low, high) = getattr(inner, name), getattr(outer, name)
             assert low <= a + 1e-9 or name in ("jpeg", "blur_px"), name
             assert b <= high + 1e-9 or name == "jpeg", name
-    assert outdoor.narrowed(0) == EotConfig.none() and outdoor.narrowed(1) == outdoor
+    assert outdoor.narrowed(0) == EotConfig.none().changed(prints=outdoor.prints) and outdoor.narrowed(1) == outdoor
     assert outdoor.narrowed(0.5).scale == pytest.approx((0.8, 1.2))
 
 

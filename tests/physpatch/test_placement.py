@@ -1,5 +1,7 @@
 """A patch on a sign: where it lies, what the camera makes of both, and what a detector should find."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +9,18 @@ from kornia.geometry.transform import get_perspective_transform
 from support import colour_detector, colour_photographs
 from torch.autograd import gradcheck
 
+from calibration.colour.colour_space import srgb_to_linear
 from calibration.common.errors import InputError
+from calibration.sheet.pdf_reader import rasterise_sheet
 from physpatch.attack.placement import Carrier, Placement
 from physpatch.records.config import TrainConfig, parse_place
 from physpatch.records.eot_config import EotConfig
+from physpatch.records.patch_file import Patch
+from physpatch.rendering.cells import cells_from_patch, printable_cells
 from physpatch.rendering.compositing import place_at, place_patch
 from physpatch.rendering.eot import patch_corners, sample
 from physpatch.training.trainer import Trainer
+from printouts import print_sheets
 
 STOP = Carrier.of_sign("stop", (10, 10), 0.2)
 
@@ -41,7 +48,54 @@ def test_a_patch_over_the_edge_of_its_sign_is_refused() -> None:
         Carrier.of_sign("yield", (10, 10), 0.5)
     with pytest.raises(InputError, match="unknown sign"):
         Placement.of(TrainConfig.of(object="tree", object_from="drawn"))
-    assert Placement.of(TrainConfig()).carrier is None
+    assert Placement.of(TrainConfig.of(cut="square")).carrier is None
+
+
+@pytest.mark.parametrize("grid", [(10, 10), (6, 9), (32, 32)])
+def test_the_sheet_of_training_is_the_sheet_of_the_pdf(grid: tuple[int, int], tmp_path: Path) -> None:
+    """Margin, markers and code lie where the PDF has them, and are as dark, at the resolution of training."""
+    placement = Placement.cut("sheet", 0.15, grid)
+    carrier = placement.carrier
+    assert carrier is not None and placement.object is None and placement.area == 0.15
+    cells = torch.rand(3, *grid, generator=torch.Generator().manual_seed(0))
+    patch = Patch(printable_cells(cells))
+    (layout,) = print_sheets(patch, 100, tmp_path / "sheet.pdf")
+    per_texel = 8
+    texel_mm = layout.cell_mm * grid[1] / carrier.box[2]
+    raster = rasterise_sheet(tmp_path / "sheet.pdf", layout, 0, 25.4 * per_texel / texel_mm)
+    left, top = (round(at * per_texel / texel_mm) for at in (layout.patch.x_mm, layout.patch.y_mm))
+    left, top = left - carrier.box[0] * per_texel, top - carrier.box[1] * per_texel
+    side = carrier.texels.shape[-1]
+    window = np.full((side * per_texel, side * per_texel, 3), 255, np.uint8)
+    rows, columns = slice(max(0, -top), None), slice(max(0, -left), None)
+    part = raster[max(0, top) : top + len(window), max(0, left) : left + len(window)]
+    window[rows, columns][: part.shape[0], : part.shape[1]] = part
+    light = srgb_to_linear(window / 255).reshape(side, per_texel, side, per_texel, 3).mean(axis=(1, 3))
+    shown = srgb_to_linear(carrier.with_patch(cells_from_patch(patch)).permute(1, 2, 0).numpy())
+    inside = carrier.cover[0].numpy() > 0.99
+    assert 0.5 < inside.mean() < 0.9 and np.abs(light - shown)[inside].mean() < 0.015
+    dark = (shown.mean(axis=2) < 0.5) & inside & (carrier.patch_mask[0].numpy() == 0)
+    assert dark.sum() > 40 and np.corrcoef(light.mean(axis=2)[inside], shown.mean(axis=2)[inside])[0, 1] > 0.98
+
+
+def test_a_sheet_is_shown_with_its_margin_and_a_circle_without_corners() -> None:
+    still = sample(EotConfig.none(), 2, torch.Generator().manual_seed(0))
+    images, white = torch.zeros(2, 3, 300, 300), torch.ones(3, 10, 10)
+    shares = {
+        cut: float(Placement.cut(cut, 0.1, (10, 10)).compose(images, white, still).mean())
+        for cut in ("square", "sheet", "circle")
+    }
+    assert shares["square"] == pytest.approx(0.1, abs=0.003) and shares["circle"] == pytest.approx(0.0785, abs=0.003)
+    assert 0.15 < shares["sheet"] < 0.185  # the cut-out is 1.85 times the patch, less the markers
+    for cut in shares:
+        placement = Placement.cut(cut, 0.1, (10, 10))
+        covered = placement.coverage(images, white, still).mean(dim=(1, 2, 3))
+        torch.testing.assert_close(covered, torch.full((2,), 0.1), atol=0.003, rtol=0)
+        boxes = placement.patch_boxes(still, 300)
+        extent = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) / 300**2
+        torch.testing.assert_close(extent, torch.full((2,), 0.1), atol=0.003, rtol=0)
+    with pytest.raises(ValueError, match="on no sign"):
+        Placement.cut("sheet", 0.1, (10, 10)).boxes(still, 300)
 
 
 @pytest.mark.parametrize("at", [(0.5, 1.3), (-0.4, 0.4), (1.3, 0.5)])
@@ -121,7 +175,7 @@ def test_boxes_are_those_of_the_outline() -> None:
         y, x = mask.nonzero(as_tuple=True)
         found = [x.min(), y.min(), x.max() + 1, y.max() + 1]
         assert box.tolist() == pytest.approx([float(n) for n in found], abs=2.0)
-    with pytest.raises(ValueError, match="has no carrier"):
+    with pytest.raises(ValueError, match="is on no sign"):
         Placement(0.2).boxes(params, 200)
     with pytest.raises(ValueError, match="nothing to place"):
         Placement(0.2).compose(white, None, params)

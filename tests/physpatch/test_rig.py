@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from calibration.colour.colour_map import ColourMap, monomials
+from calibration.colour.colour_map import ColourMap, monomials, print_from_dict
 from calibration.colour.colour_space import linear_to_srgb
 from calibration.colour.printing_condition import load_condition
 from calibration.colour.rig_profile import LightProfile, RigProfile
@@ -77,9 +77,40 @@ def test_printing_conditions_agree_with_their_tables_and_have_a_gradient() -> No
     assert gradcheck(lambda c: printed_cells(c, conditions, light), inner, atol=1e-6)
     mixed = (conditions[0], some_map("coded", 2))
     torch.testing.assert_close(printed_cells(cells, mixed, light)[1], apply_map(cells[None], mixed[1])[0])
+    for level in (0.0, 1.0):  # a solid colour can leave the face of the table
+        solid = torch.full((3, 2, 2), level, requires_grad=True)
+        (gradient,) = torch.autograd.grad(printed_cells(solid, conditions, light).sum(), solid)
+        assert gradient.abs().min() > 1e-3
     assert printed_palette(conditions).max() < 0.99  # no paper is perfectly white
     eot = EotConfig(prints=conditions)
     assert EotConfig.from_dict(json.loads(json.dumps(eot.to_dict()))) == eot
+
+
+def test_conditions_are_mixed_as_their_tables_are() -> None:
+    conditions = (load_condition("coated"), load_condition("newspaper"), load_condition("uncoated"))
+    light, other, mix = torch.tensor([0.1, 0.9, 0.5]), torch.tensor([0.9, 0.1, 0.5]), torch.tensor([0.3, -0.2, 0.7])
+    cells = torch.rand(3, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    printed = printed_cells(cells, conditions, light, other=other, mix=mix)
+    for image, (first, second) in enumerate(((0, 2), (2, 0), (1, 1))):
+        table = conditions[first].blended(conditions[second], float(mix[image]))
+        seen = table.soft_proof(cells[image].permute(1, 2, 0).numpy(), relative=False)
+        # `blended` stops at black, and so a little before the look-up does
+        np.testing.assert_allclose(printed[image].permute(1, 2, 0).numpy(), seen, atol=2e-3)
+    drawn = sample(EotConfig.preset("desk"), 200, torch.Generator().manual_seed(0))
+    assert drawn.print_mix.min() < -0.1 and drawn.print_mix.max() > 0.9 and drawn.light.std() > 0.2
+    plain = sample(EotConfig(prints=(some_map("coded", 2),)), 4, torch.Generator().manual_seed(0))
+    assert not plain.print_mix.any()  # measured colours are not mixed
+
+
+def test_a_map_on_a_printing_condition_is_its_own_twin() -> None:
+    base = load_condition("coated")
+    one = replace(some_map("linear", 2), base=base)
+    cells = torch.rand(2, 3, 7, 5, generator=torch.Generator().manual_seed(1))
+    expected = one.apply(cells.permute(0, 2, 3, 1).numpy())
+    np.testing.assert_allclose(apply_map(cells, one).permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
+    assert print_from_dict(json.loads(json.dumps(one.to_dict()))) == one
+    with pytest.raises(InputError, match="is a polynomial on linear light"):
+        replace(some_map("coded", 2), base=base)
 
 
 @pytest.mark.parametrize("domain", ["linear", "coded"])

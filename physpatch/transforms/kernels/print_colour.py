@@ -74,6 +74,8 @@ def _reflected(cells: Tensor, tables: Tensor) -> Tensor:
     at = (
         2 * cells.permute(0, 2, 3, 1)[:, None].flip(-1) - 1
     )  # blue, green, red: a table's last axis is the grid's first
+    # On the table's faces `grid_sample` gives no gradient, and a cell that is black or white could never leave it.
+    at = at * (1 - 4 * torch.finfo(at.dtype).eps)
     return F.grid_sample(tables.to(cells), at, align_corners=True, padding_mode="border")[:, :, 0]
 
 

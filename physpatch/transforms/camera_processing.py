@@ -1,4 +1,4 @@
-"""How colourful the camera renders."""
+"""What the camera's image processor does unasked."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -7,6 +7,8 @@ from physpatch.transforms.base import Draw, Parameter, Params, PictureTransform,
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_SIGMA_PX = 1.0  # of the unsharp mask
 
 
 class Saturation(PictureTransform):
@@ -25,3 +27,24 @@ class Saturation(PictureTransform):
     def apply(self, picture: "Tensor", coverage: "Tensor", params: Params) -> "Tensor":
         more = (params["saturation"][:, None, None, None].to(picture) - 1) * coverage
         return (picture + more * (picture - picture.mean(dim=1, keepdim=True))).clamp(0, 1)
+
+
+class Sharpening(PictureTransform):
+    """An unsharp mask on sRGB values, on the patch alone. Draws ``sharpening`` (B,)."""
+
+    name: ClassVar[str] = "sharpening"
+    summary: ClassVar[str] = "amount of an unsharp mask on the patch, as phones apply it"
+    rank: ClassVar[int] = 190
+    parameters: ClassVar[dict[str, Parameter]] = {
+        "sharpening": Parameter(0.0, (0.0, 3.0), {"mild": (0.0, 0.3), "desk": (0.0, 0.6), "outdoor": (0.0, 0.8)})
+    }
+
+    def sample(self, ranges: Mapping[str, Range], draw: Draw) -> "dict[str, Tensor]":
+        return {"sharpening": draw.uniform_if_wide(ranges["sharpening"])}
+
+    def apply(self, picture: "Tensor", coverage: "Tensor", params: Params) -> "Tensor":
+        from kornia.filters import gaussian_blur2d
+
+        amount = params["sharpening"][:, None, None, None].to(picture) * coverage
+        detail = picture - gaussian_blur2d(picture, (5, 5), (_SIGMA_PX, _SIGMA_PX))
+        return (picture + amount * detail).clamp(0, 1)
