@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import ExitStack, closing, redirect_stdout, suppress
+from contextlib import ExitStack, closing, redirect_stderr, redirect_stdout, suppress
 from functools import partial
 from http.cookiejar import CookieJar
 from itertools import islice
@@ -59,7 +59,12 @@ def write_long_video(path: Path) -> None:
 def demo(few_views, tmp_path_factory) -> Path:
     """The demo with very few steps and one view of each held-out photograph, in a folder of its own."""
     folder, said = tmp_path_factory.mktemp("demo"), io.StringIO()
-    with pytest.MonkeyPatch.context() as patched, redirect_stdout(said), pytest.raises(SystemExit) as exit_:
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        redirect_stdout(said),
+        redirect_stderr(said),
+        pytest.raises(SystemExit) as exit_,
+    ):
         patched.chdir(folder)
         patched.setattr(sys, "argv", ["physpatch", "demo", "--steps", "3", "--clips", "2"])
         cli.main()
@@ -70,13 +75,30 @@ def demo(few_views, tmp_path_factory) -> Path:
 
 def test_the_demo_closes_the_loop(demo: Path) -> None:
     said = (demo / "stdout.txt").read_text()
-    for name in ("demo/run", "demo/sheet.pdf", "demo/session", "demo/report.html"):
-        assert (demo / name).exists() and name in said
-    assert [said.index(f"{i}/4") for i in (1, 2, 3, 4)] == sorted(said.index(f"{i}/4") for i in (1, 2, 3, 4))
+    for name in (
+        "run",
+        "sheet.pdf",
+        "session",
+        "report.html",
+        "learned/sheet.pdf",
+        "learned/report.html",
+        "comparison.html",
+    ):
+        assert (demo / "demo" / name).exists() and f"demo/{name}" in said
+    places = [said.index(f"{i}/6") for i in range(1, 7)]
+    assert places == sorted(places) and said.index("the effect") > 0
     assert "grey control" in said and "random control" in said  # never the patch's numbers alone
     rows = read_rows(demo / "demo/session")
     assert len(rows) == 18 and {row.condition for row in rows} == {"patch", "grey", "random"}
     assert all(row.label for row in rows) and np.mean([row.distance_m is not None for row in rows]) > 0.8
+    before, learned = (TrainConfig.load(demo / f"demo/{folder}run/run.json") for folder in ("", "learned/"))
+    assert not before.eot.prints and learned.eot.prints and learned.eot.rotation_deg != before.eot.rotation_deg
+    assert learned.data.backgrounds is None and "the scenes of the virtual rig are held-out photographs" in said
+    again = read_rows(demo / "demo/learned/session")
+    assert [row.label for row in again] == [row.label for row in rows]
+    pairs = [(a.distance_m, b.distance_m) for a, b in zip(rows, again, strict=True) if a.distance_m and b.distance_m]
+    assert len(pairs) > 12 and all(b == pytest.approx(a, rel=0.03) for a, b in pairs)  # the same poses
+    assert "session" in (demo / "demo/comparison.html").read_text()
     report = (demo / "demo/report.html").read_text()
     assert report.count("data:image/") >= 10 and not re.search(r"(src|href)=[\"']https?:", report)
 
@@ -85,10 +107,6 @@ def test_the_loop_closes_from_a_session(demo: Path, command, monkeypatch, tmp_pa
     """Trained again from what a session saw: like its run, but for ranges, colours, area and scenes."""
     monkeypatch.chdir(demo)
     learn = ("train", "--from-session", "demo/session", "--steps", 2, "--range", "bend=0:0.01")
-    done = command(*learn, "--out", tmp_path / "rig")
-    assert done.code == 0, done.err
-    assert "the scenes of the virtual rig are held-out photographs" in done.err
-    assert json.loads((tmp_path / "rig/run.json").read_text())["config"]["data"]["backgrounds"] is None
     filmed = json.loads(Path("demo/session/session.json").read_text())
     Path("demo/session/session.json").write_text(json.dumps(filmed | {"virtual": False}))  # as a camera's is
     done = command(*learn, "--out", tmp_path / "again")

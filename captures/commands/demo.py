@@ -1,22 +1,55 @@
 """The command ``physpatch demo``."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from calibration.common.cli_types import FOLDER
-from calibration.common.console import progress_bar
+from calibration.common.console import print_table, progress_bar
 from calibration.common.errors import InputError
 from calibration.common.units import parse_length_mm
 from calibration.sheet.paper_sizes import PATCH_SIZE
 from captures.commands.session_output import record_session, show_session
-from physpatch.commands.results import show_results, training_progress
+from physpatch.commands.results import describe_rate, show_results, training_progress
 from physpatch.commands.workflows import Workflows
 from physpatch.records.config import TrainConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
+from physpatch.transforms import DEFAULT_PRESET
 
 # The class that `--target auto` selects for this network: docs/results.md
-_DEMO = TrainConfig.of(model="efficientnet_lite0", data="samples", steps=100, target="digital clock")
+_DEMO = TrainConfig.of(
+    model="efficientnet_lite0",
+    data="samples",
+    steps=100,
+    target="digital clock",
+    eot=EotConfig.preset(DEFAULT_PRESET).changed(prints=()),
+)
+_CONTROLS = ("grey", "random")
+
+
+@dataclass(frozen=True)
+class _Round:
+    """The files of one round of training, printing and filming."""
+
+    folder: Path
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def sheet(self) -> Path:
+        return self.folder / "sheet.pdf"
+
+    @property
+    def session(self) -> Path:
+        return self.folder / "session"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
 
 
 @click.command()
@@ -24,61 +57,111 @@ _DEMO = TrainConfig.of(model="efficientnet_lite0", data="samples", steps=100, ta
     "--out", type=FOLDER, default=Path("demo"), show_default=True, metavar="DIR", help="Folder for all files."
 )
 @click.option(
-    "--steps", type=click.IntRange(min=1), default=_DEMO.optimisation.steps, show_default=True, help="Training steps."
+    "--steps",
+    type=click.IntRange(min=1),
+    default=_DEMO.optimisation.steps,
+    show_default=True,
+    help="Steps of each training.",
 )
 @click.option(
-    "--clips", type=click.IntRange(min=2), default=10, show_default=True, help="Clips filmed by the virtual rig."
+    "--clips",
+    type=click.IntRange(min=2),
+    default=24,
+    show_default=True,
+    help="Clips that the virtual rig films in each session.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), default=_DEMO.optimisation.seed, show_default=True, help="Seed of the demo."
 )
 @click.pass_context
 def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int) -> None:
-    """Train, print, film and report offline, in a few minutes.
+    """Train, print, film, learn from it, and film again: offline, in a few minutes.
 
-    The demo uses embedded weights and photographs, and a simulated camera.
+    The patch is first trained for a screen, as most are, and filmed as a print; then it is trained again from what was
+    filmed. The demo uses embedded weights and photographs, and a simulated printer and camera.
 
     \b
     physpatch demo --out demo
     """
-    from captures.workflows.demo import demo_session
-
-    run, sheet, session = out / "run", out / "sheet.pdf", out / "session"
-    if run.exists() or session.exists():
+    workflows = Workflows.of(context)
+    before, after = _Round(out), _Round(out / "learned")
+    if before.run.exists() or before.session.exists():
         raise InputError(f"{out} already contains a demo; delete it or use another --out")
     config = _DEMO.changed(steps=steps, seed=seed)
     click.echo(
-        f"1/4  training: {config.victim.model}, 10x10 cells, EOT, {steps} steps of "
+        f"1/6  training for a screen: {config.victim.model}, 10x10 cells, EOT, {steps} steps of "
         f"{config.optimisation.batch} embedded photographs"
     )
-    _train(config, run)
-    click.echo(f"2/4  printing: {sheet}, {PATCH_SIZE}, with a grey and a random-colour control sheet")
-    print_run, size_mm = Workflows.of(context).print_run, parse_length_mm(PATCH_SIZE)
-    layouts = print_run(Patch.load(run), config, size_mm, sheet, controls=("grey", "random"))
+    _train(config, before)
+    click.echo(f"2/6  printing: {before.sheet}, {PATCH_SIZE}, with a grey and a random-colour control sheet")
     click.echo(
-        "3/4  filming: the virtual rig shows the sheets in front of held-out photographs (a simulation, not a camera)"
+        "3/6  filming: the virtual rig shows the sheets in front of held-out photographs (a simulation, not a camera)"
     )
-    rig, session_config = demo_session(run, config, sheet, layouts, session, clips=clips, seed=seed)
-    record_session(rig, session_config, session, len(rig))
-    show_session(session)
-    click.echo("4/4  reporting")
-    report = _report(session, out / "report.html")
+    _film(workflows, config, before, clips, seed)
+    click.echo("4/6  what was lost, and where")
+    _report(before)
+    click.echo(f"5/6  training again, for what that session saw: {steps} steps")
+    with progress_bar("training") as bar:
+        learned = workflows.config_from_session(
+            before.session, {"steps": steps}, None, lambda line: bar.say(f"     {line}")
+        )
+    _train(learned, after)
+    click.echo(f"6/6  printing {after.sheet}, and filming it with the same printer, camera and poses")
+    _film(workflows, learned, after, clips, seed)
+    _report(after)
+    comparison = _compare(before, after, out / "comparison.html")
     click.echo("\nOpen:")
-    for path in (report, sheet, run / "evolution.mp4", session / "video.mp4", run, session):
+    paths = (comparison, before.report, after.report, before.sheet, after.sheet, before.run / "evolution.mp4")
+    for path in (*paths, before.session / "video.mp4", before.run, before.session):
         click.echo(f"  {path}")
 
 
-def _train(config: TrainConfig, run: Path) -> None:
+def _train(config: TrainConfig, files: _Round) -> None:
     from physpatch.records.run_record import RunRecord
     from physpatch.training.run import train_run
 
     with progress_bar("training") as bar:
-        train_run(config, run, progress=training_progress(bar), say=lambda line: bar.say(f"     {line}"))
-    show_results(RunRecord.of(run).measured)
+        train_run(config, files.run, progress=training_progress(bar), say=lambda line: bar.say(f"     {line}"))
+    show_results(RunRecord.of(files.run).measured)
 
 
-def _report(session: Path, out: Path) -> Path:
+def _film(workflows: Workflows, config: TrainConfig, files: _Round, clips: int, seed: int) -> None:
+    from captures.workflows.demo import demo_session
+
+    patch, size_mm = Patch.load(files.run), parse_length_mm(PATCH_SIZE)
+    layouts = workflows.print_run(patch, config, size_mm, files.sheet, controls=_CONTROLS)
+    rig, session_config = demo_session(files.run, config, files.sheet, layouts, files.session, clips=clips, seed=seed)
+    record_session(rig, session_config, files.session, len(rig))
+    show_session(files.session)
+
+
+def _report(files: _Round) -> None:
     from captures.report import ReplayOptions, write_report
 
     with progress_bar("replaying") as bar:
-        return write_report(session, out, replay=ReplayOptions(), progress=bar.show, say=bar.say)
+        write_report(
+            files.session,
+            files.report,
+            replay=ReplayOptions(),
+            progress=bar.show,
+            say=lambda line: bar.say(f"     {line}"),
+        )
+
+
+def _compare(before: _Round, after: _Round, out: Path) -> Path:
+    """Write both sessions side by side, and say what changed for the patch."""
+    from captures.report import write_comparison
+    from captures.results.recorded_session import RecordedSession
+
+    write_comparison([before.session, after.session], out)
+    first, second = (
+        {(s.model, s.condition): s.target for s in RecordedSession.open(files.session).tally.summaries()}
+        for files in (before, after)
+    )
+    rows = [
+        (condition, describe_rate(first[model, condition]), describe_rate(second[model, condition]))
+        for model, condition in first
+        if (model, condition) in second
+    ]
+    print_table(("target first", "trained for a screen", "trained from the session"), rows)
+    return out

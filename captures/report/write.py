@@ -54,7 +54,7 @@ def write_report(
         pdf: file for the same report as PDF; None for no PDF.
         replay: options for replaying a session to find where the effect is lost; None for no replay.
         progress: called with the number of replayed frames and their total.
-        say: receives messages about models that could not be replayed.
+        say: receives the result of each replay in a sentence, and the reasons why a model could not be replayed.
 
     Returns:
         The HTML file.
@@ -96,6 +96,8 @@ def _document(
         export_csv(folder)
         export_parquet(folder)
         gaps, troubles = _gaps(session, replay, progress) if replay else ([], [])
+        for gap in gaps:
+            say(f"{gap.model}: {gap.sentence}")
         for trouble in troubles:
             say(f"not replayed: {trouble}")
         blocks = [*lead_blocks(session, gaps), *session_blocks(session, gaps, troubles, path)]
