@@ -235,7 +235,7 @@ def test_presets_widen_and_narrow() -> None:
             assert low <= a + 1e-9 or name in ("jpeg", "blur_px"), name
             assert b <= high + 1e-9 or name == "jpeg", name
     assert outdoor.narrowed(0) == EotConfig.none().changed(prints=outdoor.prints) and outdoor.narrowed(1) == outdoor
-    assert outdoor.narrowed(0.5).scale == pytest.approx((0.8, 1.2))
+    assert outdoor.narrowed(0.5).scale == pytest.approx((0.75, 1.2))
 
 
 # --- lens -------------------------------------------------------------------------------------------------------------
