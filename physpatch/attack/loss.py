@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from physpatch.attack.objectives import Objective
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
 from physpatch.attack.placement import AttackRegion
+from physpatch.attack.worst_case import worst_views
 from physpatch.rendering.eot import EotParams
 from physpatch.techniques import Technique
 from physpatch.victims.boxes import best_scores, judged_scores
@@ -46,6 +47,7 @@ class AttackLoss(nn.Module):
         penalties: Penalties = Penalties(),
         half_precision: bool = False,
         palette: Tensor | None = None,
+        worst: float = 1.0,
     ) -> None:
         """Pair each victim with its objective.
 
@@ -57,11 +59,12 @@ class AttackLoss(nn.Module):
             penalties: weights of the terms that keep the patch printable.
             half_precision: run the victims in bfloat16.
             palette: (N, 3) printable colours in sRGB; None for those of coated offset printing.
+            worst: the share of a batch, with the highest losses, whose mean is minimised.
         """
         super().__init__()
         self.technique = technique
         self._judges = tuple(zip(victims, objectives, strict=True))
-        self._region, self._penalties, self._half = region, penalties, half_precision
+        self._region, self._penalties, self._half, self._worst = region, penalties, half_precision, worst
         colors = offset_palette() if palette is None else palette
         self._palette = colors.to(victims[0].device) if penalties.nps else None
 
@@ -103,7 +106,8 @@ class AttackLoss(nn.Module):
         fooled = torch.ones(len(images), device=images.device)
         for victim, objective in self._judges:
             scores, judged = self._scores(victim, composite, boxes)
-            losses.append(objective.terms(scores, labels))
+            counted = slice(None) if self._worst == 1 else worst_views(objective, scores, labels, self._worst)
+            losses.append(objective.terms(scores[counted], labels[counted]))
             fooled = fooled * objective.success(judged, labels).float()
         sums = torch.stack([torch.stack(list(terms.values())).sum() for terms in losses])
         weights = self.technique.weigh(sums)

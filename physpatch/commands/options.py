@@ -90,6 +90,10 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "metavar": "cross-entropy|margin",
         "help": "Loss to minimise; margin is Carlini and Wagner's.",
     },
+    "worst": {
+        "help": "Share of each batch, with the highest losses, that is minimised (CVaR), so that no printing condition or view "
+        "is given up; 1 is the mean.",
+    },
     "nps": {"help": "Weight of the penalty on non-printable colours."},
     "tv": {"help": "Weight of the penalty on total variation over the cells."},
     "restarts": {

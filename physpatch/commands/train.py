@@ -48,7 +48,9 @@ _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, 
     metavar="NAME|FILE",
     help="Victim to fool, see `physpatch models`. Repeat it to fool several at once.",
 )
-@config_options("weights", "trust_weights", "data", "target", "technique", "objective", "nps", "tv", "restarts")
+@config_options(
+    "weights", "trust_weights", "data", "target", "technique", "objective", "worst", "nps", "tv", "restarts"
+)
 @config_options(
     "precision", "learning_rate", "grid", "area", "cut", *OBJECT_SETTINGS, "steps", "batch", "seed", "device"
 )

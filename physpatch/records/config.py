@@ -148,6 +148,7 @@ class ObjectiveConfig:
         goal: the effect on a detector; see :data:`calibration.common.success.GOALS`.
         scope: where it counts; see :data:`calibration.common.success.SCOPES`.
         loss: name of the loss to minimise.
+        worst: the share of each batch, with the highest losses, whose mean is minimised, above 0; 1 is the whole batch.
         nps: weight of the penalty on non-printable colours.
         tv: weight of the penalty on total variation over the cells.
     """
@@ -156,12 +157,15 @@ class ObjectiveConfig:
     goal: str = "auto"
     scope: str = "patch"
     loss: str = _named("objective", "cross-entropy")
+    worst: float = 1.0
     nps: float = 0.0
     tv: float = 0.0
 
     def __post_init__(self) -> None:
         _check_name("goal", self.goal, GOALS)
         _check_name("scope", self.scope, SCOPES)
+        if not 0 < self.worst <= 1:
+            raise InputError(f"worst {self.worst} out of range; expected a share of the batch, above 0 and up to 1")
         for name in ("nps", "tv"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"the weight {name} must be 0 or above, got {getattr(self, name)}")

@@ -206,6 +206,7 @@ class Trainer:
             Penalties(config.objective.nps, config.objective.tv),
             half,
             printed_palette(config.eot.prints) if config.eot.prints else None,
+            config.objective.worst,
         )
         self._shared = self._processes.wrap(self._attack_loss)
 

@@ -73,6 +73,7 @@ def test_flat_settings_of_earlier_versions_still_load() -> None:
         objective="margin",
         grid=(5, 5),
         area=0.1,
+        cut="square",  # before there was another
         eot=EotConfig.none(),
     )
     assert TrainConfig.from_dict(flat) == wanted

@@ -10,6 +10,7 @@ from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
 from calibration.common.errors import InputError
 from physpatch.attack.objectives import choose_objective
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
+from physpatch.attack.worst_case import worst_views
 
 SCORES = torch.tensor([[2.0, 0.5, -1.0], [0.1, 3.0, 0.2]])
 LABELS = torch.tensor([0, 1])
@@ -42,6 +43,22 @@ def test_detection_objectives_are_log_probabilities() -> None:
     assert float(hide) == pytest.approx(float(-torch.log(1 - probability.amax(dim=1)).mean()), rel=1e-5)
     (appear,) = choose_objective("detect", 1).terms(SCORES, LABELS).values()
     assert float(appear) == pytest.approx(float(-torch.log(probability[:, 1]).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "name"),
+    [(task, target, "cross-entropy") for task in ("classify", "detect") for target in (None, 2)]
+    + [("classify", 1, "margin")],
+)
+def test_the_worst_views_are_those_of_the_highest_losses(task: str, target: int | None, name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores, labels = 3 * torch.randn(8, 4, generator=generator), torch.randint(4, (8,), generator=generator)
+    objective = choose_objective(task, target, name)
+    alone = [float(sum(objective.terms(scores[i : i + 1], labels[i : i + 1]).values())) for i in range(len(scores))]
+    rows = worst_views(objective, scores, labels, 0.3)  # three of eight
+    assert rows.tolist() == sorted(np.argsort(alone, kind="stable")[-3:].tolist())
+    assert worst_views(objective, scores, labels, 1.0).tolist() == list(range(8))
+    assert len(worst_views(objective, scores, labels, 0.01)) == 1
 
 
 @pytest.mark.parametrize(
