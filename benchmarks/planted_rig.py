@@ -37,7 +37,7 @@ CAUSES = {
     "nothing": Cause(None, (0.0, 0.0)),
     "pose": Cause("posed", (43.0, 48.0)),
     "resolution": Cause("sized", (0.345, 0.365)),
-    "colour": Cause("coloured", (1.3, 1.7)),
+    "colour": Cause("coloured", (0.9, 1.3)),
     "blur": Cause("blurred", (1.5, 1.9)),
     "sharpening": Cause("captured", (7.0, 8.5)),
     "cover": Cause("captured", (0.09, 0.13)),
@@ -106,9 +106,9 @@ class PlantedRig(VirtualRig):
 
 def planted(cause: str, strength: float, seed: int) -> RigTruth:
     """A faithful printer and a good camera, but for the cause."""
-    faithful = RigTruth(PrintingCondition.identity(), np.eye(3), 0.4, 0.003, 0.008, 0.1, 95)
+    faithful = RigTruth(PrintingCondition.identity(0.93), np.eye(3), 0.4, 0.003, 0.008, 0.1, 95)
     if cause == "colour":
-        bad = RigTruth.draw(seed, "uncoated")
+        bad = RigTruth.draw(seed, "newspaper")
         sensor = (1 - strength) * faithful.sensor + strength * bad.sensor
         return replace(faithful, printing=faithful.printing.blended(bad.printing, strength), sensor=sensor)
     return replace(faithful, blur_px=strength) if cause == "blur" else faithful

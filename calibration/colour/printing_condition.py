@@ -147,9 +147,9 @@ class PrintingCondition:
         return cls(name, intent, numbers.reshape(LEVELS, LEVELS, LEVELS, 3))
 
     @classmethod
-    def identity(cls) -> "PrintingCondition":
-        """Return the print that reflects every colour as it was sent, on perfectly white paper."""
-        return cls("identity", "relative", srgb_to_linear(lattice()).astype(np.float32))
+    def identity(cls, white: float = 1.0) -> "PrintingCondition":
+        """Return the print that reflects every colour as it was sent, on paper that reflects the share ``white`` of the light."""
+        return cls("identity", "relative", (white * srgb_to_linear(lattice())).astype(np.float32))
 
     @classmethod
     def load_npz(cls, path: Path) -> "PrintingCondition":
@@ -263,7 +263,7 @@ def nearest_condition(sent: NDArray[np.floating], seen: NDArray[np.floating]) ->
 
 def is_shipped(condition: PrintingCondition) -> bool:
     """Return whether this very table is shipped under its name."""
-    return _shipped().get((condition.name, condition.intent)) is condition
+    return _shipped().get((condition.name, condition.intent)) == condition
 
 
 @cache

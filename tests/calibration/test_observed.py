@@ -91,7 +91,7 @@ def test_a_blurred_sheet_is_read_in_its_own_colours(tmp_path: Path, monkeypatch:
     sheet, wall = tmp_path / "fine.pdf", tmp_path / "wall.png"
     print_sheets(Patch(cells), 100, sheet, controls=("grey", "random"))
     cv2.imwrite(str(wall), np.full((480, 640, 3), 120, np.uint8))
-    faithful = {"printing": PrintingCondition.identity(), "sensor": np.eye(3), "vignette": 0.0}
+    faithful = {"printing": PrintingCondition.identity(0.93), "sensor": np.eye(3), "vignette": 0.0}
     truth = replace(RigTruth.draw(2), blur_px=1.8, **faithful)
     rig = VirtualRig(sheet, [(wall, None)], truth=truth)
     page = next(i for i, layout in enumerate(rig.layouts) if layout.kind == "random")

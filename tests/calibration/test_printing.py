@@ -1,5 +1,6 @@
 """Real printing conditions: their tables, ICC profiles, and what they do to colours."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,8 @@ def test_the_nearest_condition_is_named() -> None:
 def test_conditions_are_written_down_by_name_and_others_with_their_table() -> None:
     shipped = load_condition("newspaper")
     assert print_from_dict(shipped.to_dict()) is shipped and "table" not in shipped.to_dict()
+    elsewhere = pickle.loads(pickle.dumps(shipped))  # in another process
+    assert elsewhere == shipped and elsewhere.to_dict() == shipped.to_dict()
     mixed = shipped.blended(load_condition("coated"), 0.25)
     again = print_from_dict(mixed.to_dict())
     assert isinstance(again, PrintingCondition) and np.allclose(again.table, mixed.table, atol=1e-5)
