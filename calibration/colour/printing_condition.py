@@ -148,7 +148,7 @@ class PrintingCondition:
 
     @classmethod
     def identity(cls, white: float = 1.0) -> "PrintingCondition":
-        """Return the print that reflects every colour as it was sent, on paper that reflects the share ``white`` of the light."""
+        """Return the print that reflects every colour as it was sent, on paper with a reflectance of ``white``."""
         return cls("identity", "relative", (white * srgb_to_linear(lattice())).astype(np.float32))
 
     @classmethod

@@ -23,6 +23,7 @@ from physpatch.transforms.kernels.tone_curve import develop
 
 _DARK_NOISE = 0.01  # of white's light: here the noise of the light equals the sensor's own
 _WIDEST_DIRECT = 15  # texels; wider kernels are applied faster by FFT
+_LEAST_COVERAGE = 1e-4  # blurring by FFT leaves traces of this times a thousandth where there is nothing
 _GRAIN_SHIFTS = 64  # pixels: the largest shift of the grain between images
 
 
@@ -110,7 +111,7 @@ def place_at(
             developed = transform.apply(developed, alpha, params)
     if block > 1:
         developed = compress(developed, params.jpeg)
-    developed = torch.where(alpha > 0, developed, behind)
+    developed = torch.where(alpha > _LEAST_COVERAGE, developed, behind)
     composite = _Paste.apply(canvas, developed, window, size)
     coverage = _Paste.apply(torch.zeros_like(canvas[:, :1]), alpha.detach(), window, size)
     return composite[..., :height, :width], coverage[..., :height, :width]
