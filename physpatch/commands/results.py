@@ -1,26 +1,36 @@
 """Results of training and evaluation, formatted for the terminal."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import click
 
 from calibration.common.console import ProgressBar, print_table
+from physpatch.stats.rates import Rate
 
 if TYPE_CHECKING:
     from physpatch.records.evaluation_record import EvaluationRecord
-    from physpatch.stats.rates import Difference, Rate
+    from physpatch.stats.rates import Difference
     from physpatch.training.trainer import StepRecord
+
+_STEPS_AVERAGED = 10  # a batch alone says little
 
 Results = Mapping[str, "EvaluationRecord | None"]
 """Evaluations by model, as ``Evaluation.to_dict()``."""
 
 
 def training_progress(bar: ProgressBar) -> "Callable[[StepRecord, int], None]":
-    """Create the callback that advances a bar with each training step."""
-    return lambda record, steps: bar.show(
-        record.step, steps, f"loss {record.loss:.3f}, fooled {100 * record.success:.0f} %"
-    )
+    """Create the callback that advances a bar with each training step, and says what the patch does so far."""
+    latest: deque[float] = deque(maxlen=_STEPS_AVERAGED)
+
+    def show(record: "StepRecord", steps: int) -> None:
+        latest.append(record.success)
+        fooled = 100 * sum(latest) / len(latest)
+        where = "on paper" if record.printed else "on a screen"
+        bar.show(record.step, steps, f"loss {record.loss:.3f}, fooled {fooled:.0f} % {where}")
+
+    return show
 
 
 def show_results(results: Results) -> None:
@@ -44,7 +54,7 @@ def _effect_rows(result: "EvaluationRecord") -> list[tuple[str, ...]]:
     for name, accuracy in result.controls.items():
         targeted, untargeted = result.control_targeted_success[name], result.control_untargeted_success[name]
         effects[f"{name} control"] = (accuracy, targeted, untargeted)
-    return [
+    rows: list[tuple[str, ...]] = [
         (
             "",
             name,
@@ -55,6 +65,10 @@ def _effect_rows(result: "EvaluationRecord") -> list[tuple[str, ...]]:
         )
         for name, (accuracy, target, wrong) in effects.items()
     ]
+    if result.screen_untargeted_success is not None:
+        on_screen = (result.screen_targeted_success or Rate(None, None, 0), result.screen_untargeted_success)
+        rows.insert(1, ("", "patch, on a screen", "", *map(describe_rate, on_screen), ""))
+    return rows
 
 
 def _show_differences(results: Results) -> None:
@@ -75,7 +89,7 @@ def _show_differences(results: Results) -> None:
 
 def _show_objects(results: Results) -> None:
     """Print the results on the object, where a detector was measured on one."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         _object_row(model, result, shown)
         for model, result in results.items()
         if result is not None and result.object is not None

@@ -26,6 +26,7 @@ from physpatch.victims.protocol import Victim
 CONDITIONS = ("patch", *CONTROLS)
 EVALUATION_SEED_OFFSET = 1  # added to a run's seed, so that the poses differ from the training's
 _BATCH = 32
+_SCREEN = "screen"  # the patch in the colours of a screen, beside its print
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,10 @@ class Scene:
     placement: Placement
     boxes: tuple[Tensor, ...] = ()  # the objects of one class in each (M, 4); the first one carries the patch
 
-    def showing(self, patch: Patch) -> Tensor:
-        """Return the photographs with this patch in its poses: (B, 3, S, S)."""
-        return self.placement.compose(self.images, cells_from_patch(patch, self.images.device), self.params)
+    def showing(self, patch: Patch, *, on_screen: bool = False) -> Tensor:
+        """Return the photographs with this patch in its poses, (B, 3, S, S): as a print, or in the colours of a screen."""
+        params = self.params.changed(prints=()) if on_screen else self.params
+        return self.placement.compose(self.images, cells_from_patch(patch, self.images.device), params)
 
     @property
     def bare(self) -> Tensor:
@@ -82,6 +84,9 @@ class Evaluation:
 
     ``targeted`` and ``untargeted`` are counted on views that are right with the grey control at the same pose; targeted
     success further requires that the target is not the true class and that the grey control does not already show it.
+    ``on_screen`` is the patch's targeted and untargeted success on the same views in the colours of a screen; empty where it
+    was not shown as a print.
+
     ``targeted_of_all`` and ``untargeted_of_all`` are over all views (targeted success: except those whose true class is the
     target), so they include the harm that any sticker does. ``caution`` is a warning where the network does better on these
     photographs than its published accuracy, as it does on photographs that it was trained on.
@@ -99,6 +104,7 @@ class Evaluation:
     targeted_of_all: dict[str, Rate] = field(default_factory=dict)
     untargeted_of_all: dict[str, Rate] = field(default_factory=dict)
     caution: str | None = None
+    on_screen: dict[str, Rate] = field(default_factory=dict)
 
     def differences(self) -> dict[str, dict[str, Difference]]:
         """Compute the success of the patch minus that of each control, on the views that count, paired by photograph."""
@@ -129,6 +135,8 @@ class Evaluation:
             targeted_success_of_all=self.targeted_of_all,
             untargeted_success_of_all=self.untargeted_of_all,
             differences={control: PairedDifferences(**kinds) for control, kinds in self.differences().items()},
+            screen_targeted_success=self.on_screen.get("targeted"),
+            screen_untargeted_success=self.on_screen.get("untargeted"),
             caution=self.caution,
             target=TargetClass.of(self.target),
         )
@@ -171,8 +179,8 @@ def evaluate_patch(
     placement = Placement.cut(cut, area, patch.grid)
     target = None if patch.target is None else victim.target_index(patch.target)
     shown = {c: patch if c == "patch" else patch.control(c) for c in CONDITIONS}
-    scores: dict[str, list[Tensor]] = {name: [] for name in ("clean", *shown)}
-    aimed: dict[str, list[Tensor]] = {name: [] for name in shown}
+    scores: dict[str, list[Tensor]] = {"clean": []}
+    aimed: dict[str, list[Tensor]] = {}
     labels = []
     with untouched(victim), torch.no_grad():
         for scene in scenes(victim, photographs, placement, eot or EotConfig(), seed, poses):
@@ -180,10 +188,13 @@ def evaluate_patch(
             if scope == "patch" and target is not None:
                 patch_boxes = placement.patch_boxes(scene.params, scene.images.shape[-1])
             scores["clean"].append(_scores(victim, scene.images, None)[0].cpu())
-            for name, cells in shown.items():
-                anywhere, at_patch = _scores(victim, scene.showing(cells), patch_boxes)
-                scores[name].append(anywhere.cpu())
-                aimed[name].append(at_patch.cpu())
+            views = {name: scene.showing(cells) for name, cells in shown.items()}
+            if scene.params.prints:
+                views[_SCREEN] = scene.showing(patch, on_screen=True)
+            for name, images in views.items():
+                anywhere, at_patch = _scores(victim, images, patch_boxes)
+                scores.setdefault(name, []).append(anywhere.cpu())
+                aimed.setdefault(name, []).append(at_patch.cpu())
             labels.append(scene.labels)
             progress(sum(map(len, labels)), len(photographs) * poses)
     joined, joined_aimed = ({n: torch.cat(parts) for n, parts in batches.items()} for batches in (scores, aimed))
@@ -250,6 +261,7 @@ def _count(
     of_all: dict[str, Rate] = {}
     reached: dict[str, Tensor] = {}
     hits = fair = None
+    on_screen = {"untargeted": rate_over(~right[_SCREEN], right["grey"], units)} if _SCREEN in right else {}
     if target is not None:
         objective: Objective = choose_objective(victim.task, target)
         reached = {c: objective.success(aimed[c], labels) for c in CONDITIONS}
@@ -257,6 +269,8 @@ def _count(
         targeted = {c: rate_over(reached[c], fair, units) for c in CONDITIONS}
         of_all = {c: rate_over(reached[c], labels != target, units) for c in CONDITIONS}
         hits = reached["patch"]
+        if on_screen:
+            on_screen["targeted"] = rate_over(objective.success(aimed[_SCREEN], labels), fair, units)
     accuracy = {name: float(values.double().mean()) for name, values in right.items()}
     patched = {c: accuracy[c] for c in CONDITIONS}
     return Evaluation(
@@ -280,6 +294,7 @@ def _count(
         targeted_of_all=of_all,
         untargeted_of_all={c: rate_over(~right[c], everything, units) for c in CONDITIONS},
         caution=_caution(victim, rate_over(right["clean"], everything, units)),
+        on_screen=on_screen,
     )
 
 

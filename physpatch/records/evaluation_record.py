@@ -121,6 +121,8 @@ class EvaluationRecord(Record):
         targeted_success, untargeted_success: of the patch, on views with a right answer with the grey control.
         control_targeted_success, control_untargeted_success: the same of each control.
         targeted_success_of_all, untargeted_success_of_all: of all views, of the patch and each control.
+        screen_targeted_success, screen_untargeted_success: of the patch on the same views in the colours of a screen; None
+            where it was not shown as a print.
         differences: the patch minus each control.
         caution: a warning if the photographs are easier for the network than others; None for none.
         target: the target class; None for an untargeted patch.
@@ -148,6 +150,8 @@ class EvaluationRecord(Record):
     control_untargeted_success: dict[str, RateValue]
     targeted_success_of_all: dict[str, RateValue] = Field(default_factory=dict)
     untargeted_success_of_all: dict[str, RateValue] = Field(default_factory=dict)
+    screen_targeted_success: RateValue | None = None
+    screen_untargeted_success: RateValue | None = None
     differences: dict[str, PairedDifferences] = Field(default_factory=dict)
     caution: str | None = None
     target: TargetClass | None = None

@@ -35,13 +35,19 @@ _VALIDATION_SEED_OFFSET = 2
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One training step. ``success`` is the share of the batch, of training photographs, that fooled every victim."""
+    """One training step.
+
+    Attributes:
+        success: the share of the batch, of training photographs, that fooled every victim.
+        printed: whether the patch was shown as a print, not in the colours of a screen.
+    """
 
     step: int
     loss: float
     terms: dict[str, float]
     success: float
     seconds: float
+    printed: bool = False
 
 
 class Trainer:
@@ -259,7 +265,9 @@ class Trainer:
         if not isinstance(self._technique, GradientFree):
             self._technique.step()
         self._technique.observe(success)
-        return StepRecord(self.step + 1, loss, values, success, time.perf_counter() - started)
+        return StepRecord(
+            self.step + 1, loss, values, success, time.perf_counter() - started, bool(self.config.eot.prints)
+        )
 
     @torch.no_grad()
     def _judge_candidates(

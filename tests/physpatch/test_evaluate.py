@@ -7,6 +7,7 @@ import pytest
 import torch
 from support import CATEGORIES
 
+from calibration.colour.printing_condition import load_condition
 from calibration.common.errors import InputError
 from physpatch.attack.placement import Placement
 from physpatch.evaluation.classification import evaluate_patch, scenes
@@ -107,3 +108,15 @@ def test_a_target_is_the_class_of_that_name_whatever_its_number(tiny_victim, hel
     twice = replace(tiny_victim, categories=("crane", "owl", "crane", "wren"))
     assert twice.target_index({"index": 2, "name": "crane"}) == 2
     assert twice.target_index({"index": 1, "name": "crane"}) == 0
+
+
+def test_a_print_is_measured_beside_the_screen(tiny_victim, held_out) -> None:
+    """Newspaper makes a pale blue of blue: on the same views fewer come out as the target than on a screen."""
+    eot = EotConfig.none().changed(prints=(load_condition("newspaper"),))
+    printed = evaluate_patch(tiny_victim, held_out, flat((0, 0, 255), 2), area=0.6, eot=eot)
+    on_screen = evaluate_patch(tiny_victim, held_out, flat((0, 0, 255), 2), area=0.6, eot=EotConfig.none())
+    assert on_screen.on_screen == {} and on_screen.to_record().screen_targeted_success is None
+    shown = printed.to_record()
+    assert shown.screen_targeted_success is not None and shown.screen_targeted_success.n == shown.targeted_success.n
+    assert shown.screen_targeted_success.rate > (shown.targeted_success.rate or 0)
+    assert set(printed.on_screen) == {"targeted", "untargeted"}
