@@ -86,7 +86,8 @@ def test_the_demo_closes_the_loop(demo: Path) -> None:
     ):
         assert (demo / "demo" / name).exists() and f"demo/{name}" in said
     places = [said.index(f"{i}/6") for i in range(1, 7)]
-    assert places == sorted(places) and said.index("the effect") > 0
+    assert places == sorted(places)
+    assert "efficientnet_lite0: " in said[places[3] : places[4]]  # what was lost, or why two clips are too few to tell
     assert "grey control" in said and "random control" in said  # never the patch's numbers alone
     rows = read_rows(demo / "demo/session")
     assert len(rows) == 18 and {row.condition for row in rows} == {"patch", "grey", "random"}
