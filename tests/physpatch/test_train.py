@@ -22,7 +22,7 @@ from physpatch.training.targets.race import _first_list
 from physpatch.training.trainer import Trainer
 from physpatch.victims.protocol import Victim
 
-CONFIG = TrainConfig.of(steps=40, batch=8, area=0.6, grid=(4, 4), seed=3)
+CONFIG = TrainConfig.of(steps=40, batch=8, area=0.6, cut="square", grid=(4, 4), seed=3)
 
 
 def others_for(technique: str, victim: Victim) -> list[Victim]:
