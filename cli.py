@@ -61,7 +61,7 @@ COMMANDS = {
     ),
     "demo": LazyCommand(
         "captures.commands.demo:demo",
-        "Train, print, film, learn from it and film again: offline, in a few minutes.",
+        "Train, print, film, learn from it and film again, offline.",
     ),
 }
 

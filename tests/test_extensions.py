@@ -58,6 +58,12 @@ def folder(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "photographs/labels.csv").write_text("\n".join(["file,class_index", *rows]))
     training = ["--technique", "steady", "--model", "colournet", "--objective", "plain-logit", "--target", "last"]
     training += ["--range", "stain=1:1", "--data", "photographs", "--steps", "6", "--batch", "4", "--area", "0.5"]
+    training += [
+        "--cut",
+        "square",
+        "--condition",
+        "screen",
+    ]  # on six steps and 36 pixels, the sheet would be most of it
     done = run(
         site,
         folder,

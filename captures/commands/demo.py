@@ -75,7 +75,7 @@ class _Round:
 )
 @click.pass_context
 def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int) -> None:
-    """Train, print, film, learn from it, and film again: offline, in a few minutes.
+    """Train, print, film, learn from it and film again, offline.
 
     The patch is first trained for a screen, as most are, and filmed as a print; then it is trained again from what was
     filmed. The demo uses embedded weights and photographs, and a simulated printer and camera.

@@ -146,7 +146,7 @@ def test_a_polynomial_is_recovered(degree: int) -> None:
     fit = fit_colour_map(sent, truth.apply(sent))
     assert fit.after[1] < 0.2
     assert fit.map.apply(sent) == pytest.approx(truth.apply(sent), abs=0.003)
-    assert len(fit.candidates) == 6
+    assert len(fit.candidates) == 6 + 3 * 2  # on the colours sent, and on the three nearest printing conditions
 
 
 def test_too_few_colours() -> None:

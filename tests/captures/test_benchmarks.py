@@ -27,7 +27,7 @@ def test_only_the_planted_cause_differs_from_a_faithful_rig() -> None:
     for cause in CAUSES:
         truth = planted(cause, CAUSES[cause].strength[1], 1)
         changed = {name for name in vars(truth) if not np.array_equal(getattr(truth, name), getattr(faithful, name))}
-        assert changed == {"colour": {"ink", "dot_gain", "ink_floor", "sensor"}, "blur": {"blur_px"}}.get(cause, set())
+        assert changed == {"colour": {"printing", "sensor"}, "blur": {"blur_px"}}.get(cause, set())
 
 
 def test_sharpening_overshoots_at_an_edge_and_a_rolling_shutter_bends_it() -> None:

@@ -304,7 +304,7 @@ def test_a_harmless_sheet_on_a_sign_has_nothing_to_lose(victim, tmp_path: Path) 
     rig = VirtualRig(tmp_path / "sheet.pdf", behind, clips=4, frames_per_clip=1, seed=SEED)
     filmed = film_rig(rig, victim, None, tmp_path / "session", detector=signs, keep="all", sheet="../sheet.pdf")
     session = RecordedSession.open(filmed)
-    config = TrainConfig.of(model="signs", object="stop", target="none", sign_area=0.12, eot=EotConfig.preset("mild"))
+    config = TrainConfig.of(model="signs", object="stop", target="none", sign_area=0.12, eot=MILD.eot)
     gap = measure_gap(session, signs, grey, config, draws=2)
     assert gap.measure == "wrong" and gap.cause is None
     shares = {step.name: step.rate.rate for step in gap.steps}

@@ -28,7 +28,7 @@ CONFIG = TrainConfig.of(
     sign_area=0.25,
     steps=25,
     batch=8,
-    eot=EotConfig.preset("mild").changed(rotation_deg=(-3.0, 3.0)),
+    eot=EotConfig.preset("mild").changed(rotation_deg=(-3.0, 3.0), prints=()),
 )
 
 
