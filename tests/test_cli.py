@@ -198,6 +198,7 @@ def test_a_sign_is_printed_alone_and_with_a_runs_patch(demo: Path, command, monk
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_loop_on_a_sign(few_views, command, monkeypatch, tmp_path: Path) -> None:
     """Trained on the embedded detector, printed on the sign, seen by the virtual rig, reported."""

@@ -291,6 +291,7 @@ def test_what_the_work_refuses_is_said_here(two_workers) -> None:
         list(run_on_ray(refuse, [7], two_workers))
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_serial_table(two_workers, measured, tmp_path, monkeypatch) -> None:
     _, serial = measured
     monkeypatch.setattr("physpatch.benchmark.runner.measure_cell", measure_in_few_views)

@@ -76,6 +76,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_two_processes_end_with_the_patch_of_one(technique: str, trained: Path) -> None:
     from safetensors.torch import load_file
@@ -87,11 +88,13 @@ def test_two_processes_end_with_the_patch_of_one(technique: str, trained: Path) 
     torch.testing.assert_close(first["losses"], alone["losses"], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_group_is_left_before_a_process_ends(trained: Path) -> None:
     """Where gloo's threads are left running, a process aborts now and then as it ends."""
     assert [(trained / f"2-{index}.group").read_text() for index in range(2)] == ["False", "False"]
 
 
+@pytest.mark.slow
 def test_the_command_line_under_a_launcher_writes_once(tmp_path: Path) -> None:
     """`torchrun … train` with the embedded network: one run folder, and the patch of a single process."""
     arguments = [

@@ -188,6 +188,7 @@ def test_few_photographs_are_seen_in_several_poses_each() -> None:
     assert [poses_for(colour_photographs(count, 32)) for count in (1, 12, 60, 200)] == [60, 5, 1, 1]
 
 
+@pytest.mark.slow
 def test_kill_minus_nine_and_resume(few_views, command, tmp_path: Path, monkeypatch) -> None:
     """A real process, killed without warning in the middle, resumed from the command line."""
     monkeypatch.chdir(tmp_path)
