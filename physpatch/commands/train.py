@@ -27,7 +27,10 @@ from physpatch.transforms import Range
 
 if TYPE_CHECKING:
     from calibration.colour.printing_condition import PrintingCondition
+    from physpatch.records.run_record import RunRecord
 
+_ENOUGH_ON_PAPER = 0.5
+_FINER_GRID = 20  # docs/results.md: success on paper by grid
 _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, besides --steps
 
 
@@ -182,6 +185,21 @@ def _given(context: click.Context) -> set[str]:
     return given | ({"model", "ensemble"} if "models" in given else set())
 
 
+def _finer_grid_advice(record: "RunRecord") -> str | None:
+    """Say which grid to print where a coarse one does not carry the target on paper; None where nothing is to be said."""
+    config, results = record.train_config, record.results
+    if results is None or not config.eot.prints or config.object.name is not None:
+        return None
+    reached = results.targeted_success.rate
+    if reached is None or reached >= _ENOUGH_ON_PAPER or max(config.patch.grid) >= _FINER_GRID:
+        return None
+    rows, columns = config.patch.grid
+    return (
+        f"on paper this patch reaches its target in {100 * reached:.0f} % of the views that count; {rows}x{columns} cells hold "
+        f"little: --grid {_FINER_GRID}x{_FINER_GRID} reaches far more, at the same size and cost"
+    )
+
+
 def _show_run(folder: Path, json_out: str | None) -> None:
     from physpatch.records.run_record import RunRecord
 
@@ -189,4 +207,7 @@ def _show_run(folder: Path, json_out: str | None) -> None:
     if json_out != "-":
         show_results(record.measured)
         click.echo(f"run: {folder}")
+        advice = _finer_grid_advice(record)
+        if advice:
+            click.echo(advice)
     output_json(json_out, record.results.to_dict() if record.results else {})

@@ -20,10 +20,14 @@ from safetensors.torch import load_file
 from support import CATEGORIES, ROOT, assert_follows_schema, colour_photographs, make_tiny_victim
 
 from calibration.common.errors import InputError
+from physpatch.commands.train import _finer_grid_advice
 from physpatch.data.photographs import load_photographs
 from physpatch.records.config import TrainConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_paths import find_run
+from physpatch.records.run_record import RunRecord
+from physpatch.stats.rates import Rate
 from physpatch.training import run as runs
 from physpatch.training.run import held_out_files, held_out_photographs, poses_for, resume_run, train_run
 from physpatch.training.trainer import Trainer
@@ -284,3 +288,19 @@ def test_a_detector_run_ends_with_results(tmp_path: Path, monkeypatch) -> None:
 def test_a_run_is_not_shortened(run: Path) -> None:
     with pytest.raises(InputError, match="already has 4 steps"):
         resume_run(run, steps=2)
+
+
+def test_a_coarse_grid_that_fails_on_paper_gets_advice(finished: Path) -> None:
+    record = RunRecord.of(finished)
+    assert record.results is not None
+    for rate, grid, eot, advised in (
+        (0.2, (10, 10), EotConfig.preset("desk"), True),
+        (0.8, (10, 10), EotConfig.preset("desk"), False),
+        (0.2, (20, 20), EotConfig.preset("desk"), False),
+        (0.2, (10, 10), EotConfig(), False),
+    ):
+        config = record.train_config.changed(grid=grid, eot=eot)
+        results = record.results.changed(targeted_success=Rate(rate, (0.0, 1.0), 10))
+        advice = _finer_grid_advice(record.changed(config=config.to_dict(), results=results))
+        assert (advice is not None) == advised
+        assert advice is None or ("20 % of the views" in advice and "--grid 20x20" in advice)
