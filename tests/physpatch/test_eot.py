@@ -195,7 +195,7 @@ def test_a_part_of_a_batch_is_rendered_as_within_the_whole() -> None:
 def test_a_run_from_before_the_tint_draws_as_it_did() -> None:
     """Numbers of the version before it, bit for bit: the draw, and what the generator gives next."""
     told = TrainConfig().to_dict()
-    for newer in ("tint", "saturation", "sharpening", "print_mix"):
+    for newer in ("tint", "saturation", "sharpening", "print_mix", "print_fade"):
         del told["eot"][newer]
     told["eot"]["prints"] = []
     old, generator = TrainConfig.from_dict(told).eot, torch.Generator().manual_seed(7)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
 from torch.autograd import gradcheck
 
 from calibration.colour.colour_map import ColourMap, monomials, print_from_dict
@@ -96,6 +97,13 @@ def test_conditions_are_mixed_as_their_tables_are() -> None:
         seen = table.soft_proof(cells[image].permute(1, 2, 0).numpy(), relative=False)
         # `blended` stops at black, and so a little before the look-up does
         np.testing.assert_allclose(printed[image].permute(1, 2, 0).numpy(), seen, atol=2e-3)
+    fade = torch.tensor([0.0, 0.2, 1.0])
+    faded = printed_cells(cells, conditions, light, fade=fade)
+    own = rgb_to_linear_rgb(printed_cells(cells, conditions, light))
+    for image, condition in enumerate((0, 2, 1)):
+        paper = torch.from_numpy(conditions[condition].white).double()[:, None, None]
+        seen = linear_rgb_to_rgb(((1 - fade[image]) * own[image] + fade[image] * paper).clamp(0, 1))
+        torch.testing.assert_close(faded[image], seen, atol=1e-5, rtol=0)
     drawn = sample(EotConfig.preset("desk"), 200, torch.Generator().manual_seed(0))
     assert drawn.print_mix.min() < -0.1 and drawn.print_mix.max() > 0.9 and drawn.light.std() > 0.2
     plain = sample(EotConfig(prints=(some_map("coded", 2),)), 4, torch.Generator().manual_seed(0))

@@ -16,7 +16,13 @@ _LATTICE = 5  # levels per channel, for the palette
 
 
 def printed_cells(
-    cells: Tensor, prints: Sequence[Print], light: Tensor, *, other: Tensor | None = None, mix: Tensor | None = None
+    cells: Tensor,
+    prints: Sequence[Print],
+    light: Tensor,
+    *,
+    other: Tensor | None = None,
+    mix: Tensor | None = None,
+    fade: Tensor | None = None,
 ) -> Tensor:
     """Turn cells into what they look like on paper, each image under its own light or printing condition.
 
@@ -26,6 +32,7 @@ def printed_cells(
         light: (B,) in [0, 1): which of them each image has.
         other: (B,) in [0, 1): a second printing condition for each image; None for no mixing.
         mix: (B,) how far to go from the first condition to the second; below 0 and above 1 extrapolate.
+        fade: (B,) the share of a condition's paper that shows through its inks; None for none.
 
     Returns:
         (B, 3, rows, columns) sRGB in [0, 1]; 1 is a map's paper, or a condition's perfect white.
@@ -37,11 +44,11 @@ def printed_cells(
         return _by_map(cells, maps, which)
     second = None if other is None or mix is None or not bool((mix != 0).any()) else _chosen(other, len(tables), cells)
     if not maps:
-        return _by_table(cells, tables, which, second, mix)
+        return _by_table(cells, tables, which, second, mix, fade)
     is_map = torch.tensor([isinstance(colours, ColourMap) for colours in prints], device=cells.device)
     among = torch.where(is_map, is_map.cumsum(0), (~is_map).cumsum(0)) - 1  # its number among those of its kind
     mapped = _by_map(cells, maps, among[which].where(is_map[which], 0))
-    looked_up = _by_table(cells, tables, among[which].where(~is_map[which], 0), second, mix)
+    looked_up = _by_table(cells, tables, among[which].where(~is_map[which], 0), second, mix, fade)
     return torch.where(is_map[which][:, None, None, None], mapped, looked_up)
 
 
@@ -59,12 +66,20 @@ def _by_map(cells: Tensor, maps: Sequence[ColourMap], which: Tensor) -> Tensor:
 
 
 def _by_table(
-    cells: Tensor, conditions: Sequence[PrintingCondition], which: Tensor, second: Tensor | None, mix: Tensor | None
+    cells: Tensor,
+    conditions: Sequence[PrintingCondition],
+    which: Tensor,
+    second: Tensor | None,
+    mix: Tensor | None,
+    fade: Tensor | None,
 ) -> Tensor:
     stacked = _stacked_tables(tuple(conditions), cells.device)
     tables = stacked[which]
     if second is not None and mix is not None:
         tables = tables.lerp(stacked[second], mix.to(tables)[:, None, None, None, None])
+    if fade is not None and bool(fade.any()):
+        paper = tables[..., -1:, -1:, -1:]
+        tables = tables.lerp(paper, fade.to(tables)[:, None, None, None, None])
     batch = cells if cells.ndim == 4 else cells.expand(len(which), -1, -1, -1)
     return linear_rgb_to_rgb(_Clip.apply(_reflected(batch, tables)))
 
