@@ -28,7 +28,7 @@ from physpatch.evaluation.grad_cam import (
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.rendering.cells import cells_from_patch
-from physpatch.rendering.eot import sample
+from physpatch.rendering.eot import EotParams, sample
 from physpatch.stats.intervals import Interval, mean_interval, wilson
 from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
@@ -127,6 +127,18 @@ def measure_heat(victim: Victim, scenes: Iterable[Scene], patch: Patch) -> dict[
     return _heat_numbers(batches)
 
 
+def _print_words(params: EotParams, image: int) -> str:
+    """Name the printing condition, or the two that are mixed, under which an image shows the patch."""
+    names = [getattr(colours, "name", "measured colours") for colours in params.prints]
+    if not names:
+        return "colours of a screen"
+    first, second = (
+        names[min(int(params[key][image] * len(names)), len(names) - 1)] for key in ("light", "print_other")
+    )
+    share = float(params.print_mix[image])
+    return first if first == second or share == 0 else f"{1 - share:.0%} {first}, {share:.0%} {second}"
+
+
 def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch: Patch, config: TrainConfig) -> None:
     """Draw a panel of 16 samples of the run's transformations, each with its parameters."""
     generator = torch.Generator().manual_seed(config.optimisation.seed)
@@ -143,7 +155,8 @@ def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch
             np.ascontiguousarray(picture),
             f"roll {params.roll_deg[i]:+.0f}° yaw {params.yaw_deg[i]:+.0f}° pitch {params.pitch_deg[i]:+.0f}°\n"
             f"gain {params.gain[i]:.2f}, shadow {params.shadow[i]:.2f}, glare {params.glare[i]:.2f}\n"
-            f"blur {params.blur_px[i]:.1f} px, motion {params.motion_px[i]:.1f} px, JPEG {params.jpeg[i]:.0f}",
+            f"blur {params.blur_px[i]:.1f} px, motion {params.motion_px[i]:.1f} px, JPEG {params.jpeg[i]:.0f}\n"
+            f"{_print_words(params, i)}",
         )
         for i, picture in enumerate(pictures)
     ]
