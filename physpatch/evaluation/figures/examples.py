@@ -128,7 +128,7 @@ def measure_heat(victim: Victim, scenes: Iterable[Scene], patch: Patch) -> dict[
 
 
 def _print_words(params: EotParams, image: int) -> str:
-    """Name the printing condition, or the two that are mixed, under which an image shows the patch."""
+    """Name the printing condition under which an image shows the patch; of two that are mixed, the larger one."""
     names = [getattr(colours, "name", "measured colours") for colours in params.prints]
     if not names:
         return "colours of a screen"
@@ -136,7 +136,8 @@ def _print_words(params: EotParams, image: int) -> str:
         names[min(int(params[key][image] * len(names)), len(names) - 1)] for key in ("light", "print_other")
     )
     share = float(params.print_mix[image])
-    return first if first == second or share == 0 else f"{1 - share:.0%} {first}, {share:.0%} {second}"
+    mixed = first != second and share != 0
+    return f"mostly {first if share < 0.5 else second}" if mixed else first
 
 
 def save_eot_samples(path: Path, victim: Victim, photographs: Photographs, patch: Patch, config: TrainConfig) -> None:
