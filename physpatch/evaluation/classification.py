@@ -12,12 +12,14 @@ from calibration.common.success import DETECTION_THRESHOLD
 from physpatch.attack.objectives import Objective, choose_objective
 from physpatch.attack.placement import Placement
 from physpatch.data.photographs import UNLABELLED, Photographs
+from physpatch.records.config import PatchConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.evaluation_record import DefenceEffect, EvaluationRecord, PairedDifferences, TargetClass
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.eot import EotParams, sample
 from physpatch.stats.intervals import Difference, Rate, clip_rate, paired_difference, wilson
+from physpatch.transforms import DEFAULT_PRESET
 from physpatch.victims.boxes import judged_scores
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
@@ -151,8 +153,8 @@ def evaluate_patch(
     photographs: Photographs,
     patch: Patch,
     *,
-    area: float = 0.15,
-    cut: str = "square",
+    area: float = PatchConfig.area,
+    cut: str = PatchConfig.cut,
     eot: EotConfig | None = None,
     seed: int = 0,
     poses: int = 1,
@@ -167,7 +169,7 @@ def evaluate_patch(
         patch: its target counts for targeted success, where the victim has such a class.
         area: share of the image that the patch covers.
         cut: what of its sheet is shown: see :class:`physpatch.records.config.PatchConfig`.
-        eot: ranges of the poses; None for the defaults.
+        eot: ranges of the poses and printing conditions; None for those that training has by default.
         seed: of the poses.
         poses: number for each photograph; several give steadier numbers where photographs are few.
         scope: where a detector must detect the target class: at the ``patch``, or anywhere in the ``image``.
@@ -183,7 +185,7 @@ def evaluate_patch(
     aimed: dict[str, list[Tensor]] = {}
     labels = []
     with untouched(victim), torch.no_grad():
-        for scene in scenes(victim, photographs, placement, eot or EotConfig(), seed, poses):
+        for scene in scenes(victim, photographs, placement, eot or EotConfig.preset(DEFAULT_PRESET), seed, poses):
             patch_boxes = None
             if scope == "patch" and target is not None:
                 patch_boxes = placement.patch_boxes(scene.params, scene.images.shape[-1])

@@ -18,6 +18,7 @@ from physpatch.records.eot_config import EotConfig
 from physpatch.records.evaluation_record import EvaluationRecord, ObjectSize
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.stats.intervals import Rate
+from physpatch.transforms import DEFAULT_PRESET
 from physpatch.victims.boxes import Detection, to_found_boxes
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
@@ -119,7 +120,7 @@ def evaluate_on_object(
     precision = {name: MeanAveragePrecision() for name in shown}
     sides: list[float] = []
     with untouched(victim), torch.no_grad():
-        for scene in scenes(victim, photographs, placement, eot or EotConfig(), seed, poses):
+        for scene in scenes(victim, photographs, placement, eot or EotConfig.preset(DEFAULT_PRESET), seed, poses):
             size = scene.images.shape[-1]
             own, at_patch = scene.objects, placement.patch_boxes(scene.params, size).tolist()
             assert own is not None

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,11 +20,15 @@ from physpatch.defences.lgs import smooth
 from physpatch.defences.masking import SIDE, covered, densest_window
 from physpatch.defences.median import blur
 from physpatch.evaluation.classification import defence_effect, evaluate_patch
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
 from physpatch.victims.protocol import Victim
 
 SIZE = 96
 SQUARE = (slice(30, 66), slice(30, 66))
+
+# Cut out and in the colours of a screen: the sheet would cover most of a tiny picture.
+evaluate = partial(evaluate_patch, cut="square", eot=EotConfig())
 
 
 def landscape(batch: int = 2) -> torch.Tensor:
@@ -112,11 +117,11 @@ def test_a_defended_victim_is_a_victim_whose_gradient_passes(tiny_victim: Victim
 
 def test_what_a_defence_is_worth_is_paired_by_photograph(tiny_victim: Victim, held_out: Photographs) -> None:
     blue = Patch(np.full((4, 4, 3), (20, 20, 255), np.uint8), {"index": 2, "name": CATEGORIES[2]}, {})
-    bare = evaluate_patch(tiny_victim, held_out, blue, area=0.6)
+    bare = evaluate(tiny_victim, held_out, blue, area=0.6)
     hidden = replace(
         tiny_victim, name="tiny+blind", guard=lambda images: images * torch.tensor([1.0, 1.0, 0.0])[:, None, None]
     )
-    effect = defence_effect(bare, evaluate_patch(hidden, held_out, blue, area=0.6))
+    effect = defence_effect(bare, evaluate(hidden, held_out, blue, area=0.6))
     assert bare.targeted["patch"].rate is not None and bare.targeted["patch"].rate > 0.5
     change = effect.targeted_success_change
     assert change is not None and change.difference == pytest.approx(-bare.targeted["patch"].rate, abs=0.2)

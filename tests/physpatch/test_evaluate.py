@@ -1,6 +1,7 @@
 """Counting, on a victim whose answers are known."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
 from physpatch.victims.registry import load_victim
 
+# Cut out and in the colours of a screen: the sheet would cover most of a tiny picture.
+evaluate = partial(evaluate_patch, cut="square", eot=EotConfig())
+
 
 def flat(color: tuple[int, int, int], target: int | None) -> Patch:
     described = None if target is None else {"index": target, "name": CATEGORIES[target]}
@@ -22,7 +26,7 @@ def flat(color: tuple[int, int, int], target: int | None) -> Patch:
 
 
 def test_a_blue_patch_makes_things_blue(tiny_victim, held_out) -> None:
-    result = evaluate_patch(tiny_victim, held_out, flat((0, 0, 255), 2), area=0.6, eot=EotConfig.none())
+    result = evaluate(tiny_victim, held_out, flat((0, 0, 255), 2), area=0.6, eot=EotConfig.none())
     assert result.clean_accuracy == 1.0 and result.n == 40
     assert result.targeted["patch"].rate == 1.0
     assert result.targeted["grey"].rate == 0.0
@@ -32,14 +36,14 @@ def test_a_blue_patch_makes_things_blue(tiny_victim, held_out) -> None:
 
 
 def test_success_is_counted_where_the_grey_control_is_right(tiny_victim, held_out) -> None:
-    result = evaluate_patch(tiny_victim, held_out, flat((255, 255, 255), None), area=0.75)
+    result = evaluate(tiny_victim, held_out, flat((255, 255, 255), None), area=0.75)
     right_with_grey = round(result.accuracy["grey"] * 40)
     assert result.untargeted["patch"].n == right_with_grey
     assert result.to_dict()["targeted_success"] == {"rate": None, "ci95": None, "n": 0}
 
 
 def test_json_has_the_promised_keys(tiny_victim, held_out) -> None:
-    value = evaluate_patch(tiny_victim, held_out, flat((0, 0, 255), 2)).to_dict()
+    value = evaluate(tiny_victim, held_out, flat((0, 0, 255), 2)).to_dict()
     assert {
         "n",
         "clean_accuracy",
@@ -54,7 +58,7 @@ def test_json_has_the_promised_keys(tiny_victim, held_out) -> None:
 
 def test_the_patch_is_paired_with_each_control_and_all_views_are_told_too(tiny_victim, held_out) -> None:
     """What a blue patch does and its own cells in another order would do as well is no achievement of their order."""
-    result = evaluate_patch(tiny_victim, held_out, flat((0, 0, 255), 2), area=0.6, eot=EotConfig.none())
+    result = evaluate(tiny_victim, held_out, flat((0, 0, 255), 2), area=0.6, eot=EotConfig.none())
     value = result.to_dict()
     assert set(value["differences"]) == {"grey", "random", "shuffled"}
     shuffled, grey = value["differences"]["shuffled"]["targeted"], value["differences"]["grey"]["targeted"]
@@ -72,9 +76,9 @@ def test_photographs_easier_than_those_of_the_published_accuracy_are_cautioned_a
     harmless, shown = flat((128, 128, 128), None), {"area": 0.1, "eot": EotConfig.none()}
     for published, cautious in ((None, False), (0.75, True), (0.95, False)):  # right on 40 of 40: at least 91 %
         victim = replace(tiny_victim, published_accuracy=published)
-        caution = evaluate_patch(victim, held_out, harmless, **shown).to_dict()["caution"]
+        caution = evaluate(victim, held_out, harmless, **shown).to_dict()["caution"]
         assert (caution is not None) == cautious
-    caution = evaluate_patch(replace(tiny_victim, published_accuracy=0.75), held_out, harmless, **shown).caution
+    caution = evaluate(replace(tiny_victim, published_accuracy=0.75), held_out, harmless, **shown).caution
     assert caution is not None and "100.0 %" in caution and "validation photographs is 75.0 %" in caution
     assert load_victim("efficientnet_lite0").published_accuracy == 0.751
 
@@ -87,7 +91,7 @@ def test_every_patch_is_shown_at_the_same_poses(tiny_victim, held_out) -> None:
 
 
 def test_poses_make_the_photograph_the_unit(tiny_victim, held_out) -> None:
-    result = evaluate_patch(tiny_victim, held_out, flat((255, 255, 255), None), area=0.5, poses=5)
+    result = evaluate(tiny_victim, held_out, flat((255, 255, 255), None), area=0.5, poses=5)
     assert (result.n, result.poses) == (40, 5)
     assert result.untargeted["patch"].n <= 40
 
@@ -95,16 +99,14 @@ def test_poses_make_the_photograph_the_unit(tiny_victim, held_out) -> None:
 def test_guards(tiny_victim, held_out) -> None:
     unlabelled = replace(held_out, labels=torch.full_like(held_out.labels, -1))
     with pytest.raises(InputError, match="no labelled photographs"):
-        evaluate_patch(tiny_victim, unlabelled, flat((0, 0, 0), None))
+        evaluate(tiny_victim, unlabelled, flat((0, 0, 0), None))
 
 
 def test_a_target_is_the_class_of_that_name_whatever_its_number(tiny_victim, held_out) -> None:
     elsewhere = replace(flat((0, 0, 255), 2), target={"index": 0, "name": "blue thing"})
-    assert (
-        evaluate_patch(tiny_victim, held_out, elsewhere, area=0.6, eot=EotConfig.none()).targeted["patch"].rate == 1.0
-    )
+    assert evaluate(tiny_victim, held_out, elsewhere, area=0.6, eot=EotConfig.none()).targeted["patch"].rate == 1.0
     unknown = replace(elsewhere, target={"index": 2, "name": "French horn"})
-    assert evaluate_patch(tiny_victim, held_out, unknown).targeted["patch"].n == 0
+    assert evaluate(tiny_victim, held_out, unknown).targeted["patch"].n == 0
     twice = replace(tiny_victim, categories=("crane", "owl", "crane", "wren"))
     assert twice.target_index({"index": 2, "name": "crane"}) == 2
     assert twice.target_index({"index": 1, "name": "crane"}) == 0
@@ -113,8 +115,8 @@ def test_a_target_is_the_class_of_that_name_whatever_its_number(tiny_victim, hel
 def test_a_print_is_measured_beside_the_screen(tiny_victim, held_out) -> None:
     """Newspaper makes a pale blue of blue: on the same views fewer come out as the target than on a screen."""
     eot = EotConfig.none().changed(prints=(load_condition("newspaper"),))
-    printed = evaluate_patch(tiny_victim, held_out, flat((0, 0, 255), 2), area=0.6, eot=eot)
-    on_screen = evaluate_patch(tiny_victim, held_out, flat((0, 0, 255), 2), area=0.6, eot=EotConfig.none())
+    printed = evaluate(tiny_victim, held_out, flat((0, 0, 255), 2), area=0.6, eot=eot)
+    on_screen = evaluate(tiny_victim, held_out, flat((0, 0, 255), 2), area=0.6, eot=EotConfig.none())
     assert on_screen.on_screen == {} and on_screen.to_record().screen_targeted_success is None
     shown = printed.to_record()
     assert shown.screen_targeted_success is not None and shown.screen_targeted_success.n == shown.targeted_success.n
