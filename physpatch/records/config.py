@@ -185,7 +185,7 @@ class OptimisationConfig:
 
     technique: str = "pgd"
     learning_rate: float | None = None
-    steps: int = 200
+    steps: int = 300
     batch: int = 16
     restarts: int = 1
     seed: int = 0
