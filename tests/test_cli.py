@@ -262,7 +262,8 @@ def test_a_checkpoint_of_ones_own_on_labelled_photographs(few_views, command, mo
     )
     assert done.code == 0
     result = json.loads(Path("result.json").read_text())
-    assert result["object"] == "stop" and result["poses"] > 1 and 0 < result["n"] <= shown
+    assert result["object"] == "stop" and 0 < result["n"] <= shown
+    assert result["poses"] == max(1, round(few_views / result["n"]))
     assert set(result["mean_precision"]) == {"clean", "patch", "grey", "random", "shuffled"}
     assert Path("run/gradcam.png").is_file()
     assert command("print", "run", "--size", "10cm").code == 0  # on its own: there is no sign to print
