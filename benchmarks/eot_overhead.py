@@ -31,14 +31,18 @@ def main() -> None:
     victim = load_victim(options.model, weights=options.weights, device=options.device)
     train, _ = load_photographs("samples", victim)
     config = TrainConfig.of(steps=options.rounds + 2, batch=options.batch)
+    desk = config.eot
+    one_condition = desk.changed(prints=desk.prints[:1], print_mix=(0.0, 0.0), print_fade=(0.0, 0.0))
     trainers = {
-        name: iter(Trainer(victim, train, config.changed(eot=eot, grid=grid), target=0))
-        for name, eot, grid in (
-            ("step", EotConfig(), (10, 10)),
-            ("every_effect", EotConfig.preset("outdoor"), (10, 10)),
-            ("no_eot", EotConfig.none(), (10, 10)),
-            ("grid_32", EotConfig(), (32, 32)),
-            ("grid_pixel", EotConfig(), (87, 87)),
+        name: iter(Trainer(victim, train, config.changed(**changes), target=0))
+        for name, changes in (
+            ("step", {}),
+            ("one_condition", {"eot": one_condition}),  # less it, "step" is what a population of them costs
+            ("cut_out_on_screen", {"eot": EotConfig(), "cut": "square"}),
+            ("every_effect", {"eot": EotConfig.preset("outdoor")}),
+            ("no_eot", {"eot": EotConfig.none(), "cut": "square"}),
+            ("grid_32", {"grid": (32, 32)}),
+            ("grid_pixel", {"grid": (87, 87)}),
         )
     }
     size = victim.preprocessing.size

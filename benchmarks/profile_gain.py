@@ -27,7 +27,7 @@ from calibration.camera.intrinsics import Intrinsics
 from calibration.colour.rig_profile import LightProfile, RigProfile
 from captures.inference.analyser import to_input
 from captures.sources.virtual_rig import RIG_HFOV_DEG, RigTruth, VirtualRig
-from physpatch import EotConfig, TrainConfig, load_victim
+from physpatch import TrainConfig, load_victim
 from physpatch.records.patch_file import Patch
 from physpatch.rendering.rig_ranges import eot_for_rig
 from physpatch.stats.intervals import mean_interval, paired_difference
@@ -67,7 +67,7 @@ def gained(data: str, steps: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         profile = measured(truth, folder)
-        configs = {"without": base, "with": base.changed(eot=eot_for_rig(EotConfig(), profile))}
+        configs = {"without": base, "with": base.changed(eot=eot_for_rig(base.eot, profile))}
         sessions = {}
         for name, config in configs.items():
             train_run(config, folder / name)

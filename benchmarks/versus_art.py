@@ -217,6 +217,7 @@ class Bench:
             batch=BATCH,
             grid=(SIDE, SIDE),
             area=AREA,
+            cut="square",
             eot=_EOT,
             technique=setting[0],
             learning_rate=setting[1],
