@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from inspect import cleandoc
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
 import numpy as np
 import pytest
 from click.shell_completion import BashComplete
-from support import CommandResult
+from support import CommandResult, vivid_patch
 
 import cli
 from calibration.colour.printing_condition import load_condition, training_conditions
@@ -208,6 +209,29 @@ def test_options_replace_what_a_file_of_settings_says(
     assert trained.pop() == changed.changed(eot=EotConfig.none())  # and without the profile that the ranges came from
     assert command("train", "--config", made, "--preset", "outdoor").code == 0
     assert trained.pop() == changed.changed(eot=EotConfig.preset("outdoor"))
+
+
+def test_a_patch_is_measured_on_named_papers(
+    command: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    vivid_patch().save(tmp_path)
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        "physpatch.training.run_evaluation.evaluate_run", lambda *_, **more: asked.append(more["printing"]) or {}
+    )
+    for arguments, printing in (
+        ((), None),
+        (("--condition", "screen"), ()),
+        (
+            ("--condition", "newspaper", "--condition", "coated"),
+            (load_condition("newspaper"), load_condition("coated")),
+        ),
+    ):
+        assert command("evaluate", tmp_path, *arguments).code == 0
+        assert asked.pop() == printing
+    command("evaluate", tmp_path, "--condition", "screen", "--icc", "x.icc").assert_refused(
+        "leave out the other conditions"
+    )
 
 
 def test_a_patch_is_trained_for_real_prints(

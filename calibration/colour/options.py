@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from calibration.common.cli_types import FILE, TextType
+from calibration.common.errors import InputError
 
 if TYPE_CHECKING:
     from calibration.colour.printing_condition import PrintingCondition
@@ -39,6 +40,14 @@ TRAINING_CONDITION_OPTION = click.option(
     help="Train in the colours of a real press and paper. May be repeated. Default: all, but those kept for testing; screen "
     "is none.",
 )
+MEASURING_CONDITION_OPTION = click.option(
+    "--condition",
+    "conditions",
+    type=TextType("condition", suggest=lambda: (*_condition_names(), SCREEN)),
+    multiple=True,
+    metavar="coated|uncoated|newspaper|NAME|all|screen",
+    help="Measure in the colours of a real press and paper, or of a screen. May be repeated. Default: as in training.",
+)
 ICC_OPTION = click.option(
     "--icc",
     type=FILE,
@@ -46,6 +55,19 @@ ICC_OPTION = click.option(
     metavar="FILE.icc",
     help="The colours of a printer, from its ICC profile. May be repeated.",
 )
+
+
+def chosen_prints(names: Sequence[str], profiles: Sequence[Path]) -> "tuple[PrintingCondition, ...] | None":
+    """Load the colours that --condition and --icc name: empty for a screen's; None where none were named.
+
+    Raises:
+        InputError: colours of a screen and of paper at once, or see :func:`load_conditions`.
+    """
+    if SCREEN not in names:
+        return load_conditions(names, profiles) or None
+    if len(names) > 1 or profiles:
+        raise InputError(f"--condition {SCREEN} is without a print's colours; leave out the other conditions and --icc")
+    return ()
 
 
 def load_conditions(names: Sequence[str], profiles: Sequence[Path]) -> "tuple[PrintingCondition, ...]":

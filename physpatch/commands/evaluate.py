@@ -1,7 +1,10 @@
 """``physpatch evaluate``."""
 
+from pathlib import Path
+
 import click
 
+from calibration.colour.options import ICC_OPTION, MEASURING_CONDITION_OPTION, chosen_prints
 from calibration.common.cli_types import JSON_OPTION
 from calibration.common.console import output_json, progress_bar
 from calibration.common.errors import InputError
@@ -40,6 +43,8 @@ from physpatch.records.run_paths import find_run
     help="Vary all transformations, or only the place. Default: as in training.",
 )
 @PRESET_OPTION
+@MEASURING_CONDITION_OPTION
+@ICC_OPTION
 @DEFENCE_OPTION
 @DEVICE_OPTION
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the poses.")
@@ -52,6 +57,8 @@ def evaluate(
     trust_weights: bool,
     eot: bool | None,
     preset: str | None,
+    conditions: tuple[str, ...],
+    icc: tuple[Path, ...],
     defences: tuple[str, ...],
     device: str,
     seed: int,
@@ -64,6 +71,7 @@ def evaluate(
     \b
     physpatch evaluate runs/latest --json -
     physpatch evaluate --model efficientnet_lite1 --model efficientnet_lite2
+    physpatch evaluate --condition newspaper
     physpatch evaluate --defence all
     """
     from physpatch.records.evaluation_record import measured_by_model
@@ -80,6 +88,7 @@ def evaluate(
             weights=weights,
             trust=trust_weights,
             eot=None if eot is None and preset is None else eot_config(eot is not False, preset),
+            printing=chosen_prints(conditions, icc),
             defences=defences,
             device=device,
             seed=seed,

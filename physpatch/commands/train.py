@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from calibration.colour.options import ICC_OPTION, SCREEN, TRAINING_CONDITION_OPTION, load_conditions
+from calibration.colour.options import ICC_OPTION, TRAINING_CONDITION_OPTION, chosen_prints
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
 from calibration.common.console import output_json, progress_bar
 from calibration.common.errors import InputError
@@ -26,7 +26,6 @@ from physpatch.records.run_paths import find_run
 from physpatch.transforms import Range
 
 if TYPE_CHECKING:
-    from calibration.colour.printing_condition import PrintingCondition
     from physpatch.records.run_record import RunRecord
 
 _ENOUGH_ON_PAPER = 0.5
@@ -117,7 +116,7 @@ def train(
             steps = _only_steps_given(context)
             folder = resume_run(find_run(str(out) if out else None), steps=steps, progress=progress, say=bar.say)
         else:
-            printing = _printing(conditions, icc)
+            printing = chosen_prints(conditions, icc)
             settings |= {"model": models[0], "ensemble": models[1:]}
             given = {name: value for name, value in settings.items() if name in _given(context)}
             if from_session is None:
@@ -139,21 +138,6 @@ def train(
             folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
     if folder is not None:  # otherwise this is one of several processes, of which the first shows the results
         _show_run(folder, json_out)
-
-
-def _printing(conditions: tuple[str, ...], icc: tuple[Path, ...]) -> "tuple[PrintingCondition, ...] | None":
-    """Load the colours to train in; None where none were named.
-
-    Raises:
-        InputError: colours of a screen and of paper at once, or see :func:`load_conditions`.
-    """
-    if SCREEN not in conditions:
-        return load_conditions(conditions, icc) or None
-    if len(conditions) > 1 or icc:
-        raise InputError(
-            "--condition screen trains without a print's colours; leave out the other conditions and --icc"
-        )
-    return ()
 
 
 def _refuse_area_on_sign(config: TrainConfig, given: dict[str, Any]) -> None:

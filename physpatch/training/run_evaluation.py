@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from calibration.colour.colour_map import Print
 from physpatch.defences import defended, named_defences
 from physpatch.evaluation.classification import defence_effect
 from physpatch.records.config import TrainConfig
@@ -25,6 +26,7 @@ def evaluate_run(
     weights: str | None = None,
     trust: bool = False,
     eot: EotConfig | None = None,
+    printing: tuple[Print, ...] | None = None,
     defences: tuple[str, ...] = (),
     device: str = "auto",
     seed: int = 1,
@@ -40,6 +42,8 @@ def evaluate_run(
         weights: a weights file for the one model given.
         trust: whether weights files may run code.
         eot: ranges of the poses; None for those of the run's training.
+        printing: the conditions of which each view has one, as it is; empty for the colours of a screen; None for those of the
+            ranges, with their mixtures.
         defences: names, or ``all``; each victim is also measured behind them.
         device: for the victims.
         seed: of the poses.
@@ -53,7 +57,10 @@ def evaluate_run(
         InputError: nothing to measure on, photographs that were trained on, or an unavailable model or defence.
     """
     patch, config = Patch.load(folder), load_run_config(folder) or TrainConfig()
-    measured_as = config if eot is None else config.changed(eot=eot)
+    ranges = config.eot if eot is None else eot
+    if printing is not None:
+        ranges = ranges.changed(prints=printing, print_mix=(0.0, 0.0), print_fade=(0.0, 0.0))
+    measured_as = config.changed(eot=ranges)
     results: dict[str, EvaluationRecord] = {}
     for name in models or (config.victim.model,):
         file = weights or (None if models else config.victim.weights)
