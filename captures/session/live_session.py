@@ -258,6 +258,7 @@ class _Session:
             if director is not None and director.step is not before:
                 self._note("done", str(before and before.number))
                 self._announce_step()
+            store.add(analysis.rows, self.events())  # before it is counted: what an interruption leaves agrees
             status.frames += 1
             status.tally.add(analysis.rows)
             status.poses.add(analysis.rows[0])
@@ -269,7 +270,6 @@ class _Session:
         status.dropped = self._source.dropped
         picture = annotate(analysis, status)
         if status.recording:
-            store.add(analysis.rows, self.events())
             recorder.add(analysis, picture)
         if not self._on_frame(analysis, picture):
             self._stopped = True
