@@ -68,7 +68,7 @@ class _Round:
     type=click.IntRange(min=2),
     default=24,
     show_default=True,
-    help="Clips that the virtual rig films in each session.",
+    help="Clips that the virtual rig films in each session, one before each held-out photograph at most.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), default=_DEMO.optimisation.seed, show_default=True, help="Seed of the demo."
