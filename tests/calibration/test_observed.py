@@ -91,7 +91,7 @@ def test_a_blurred_sheet_is_read_in_its_own_colours(tmp_path: Path, monkeypatch:
     sheet, wall = tmp_path / "fine.pdf", tmp_path / "wall.png"
     print_sheets(Patch(cells), 100, sheet, controls=("grey", "random"))
     cv2.imwrite(str(wall), np.full((480, 640, 3), 120, np.uint8))
-    table = 0.01 + 0.92 * PrintingCondition.identity().table  # even the darkest ink reflects a little
+    table = 0.01 + 0.92 * PrintingCondition.identity().table ** 1.2  # dots grow, and the darkest ink reflects a little
     faithful = {"printing": PrintingCondition("faithful", "relative", table), "sensor": np.eye(3), "vignette": 0.0}
     truth = replace(RigTruth.draw(2), blur_px=1.8, **faithful)
     rig = VirtualRig(sheet, [(wall, None)], truth=truth)
@@ -105,8 +105,7 @@ def test_a_blurred_sheet_is_read_in_its_own_colours(tmp_path: Path, monkeypatch:
     assert shot is not None and damped is not None
     _, expected = seen_by(truth, rig.layouts[page])
     dark = srgb_to_linear(expected) < 0.05
-    lifted, left = ((read.srgb - expected)[dark].mean() for read in (damped, shot))
-    assert lifted > 0.018 and abs(left) < min(0.015, lifted / 2)
+    assert (damped.srgb - expected)[dark].mean() > 0.018 and abs((shot.srgb - expected)[dark].mean()) < 0.01
 
 
 def seen_by(truth: RigTruth, layout: SheetLayout) -> tuple[np.ndarray, np.ndarray]:

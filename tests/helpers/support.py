@@ -14,6 +14,7 @@ from torch import nn
 
 from captures.storage import COLUMNS, FrameRow
 from physpatch.data.photographs import Photographs
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import freeze
@@ -27,6 +28,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 # How little is measured where it matters that it is, not what comes out: views of held-out photographs (60), and points of
 # each deletion curve (10).
 FEW_VIEWS = {"physpatch.training.run._VIEWS_WANTED": 12, "physpatch.evaluation.grad_cam._DELETION_STEPS": 3}
+# The preset `desk` without a print and without what cameras add: a tiny victim's patch is tried on what it can learn.
+ON_SCREEN = EotConfig(scale=(0.85, 1.15), saturation=(1.0, 1.0), sharpening=(0.0, 0.0), print_fade=(0.0, 0.0))
 CATEGORIES = ("red thing", "green thing", "blue thing", "bright thing")
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from support import CATEGORIES, HORN
+from support import CATEGORIES, HORN, ON_SCREEN
 
 from calibration.common.errors import InputError
 from physpatch.data.photographs import Photographs
@@ -20,7 +20,7 @@ from physpatch.defences.lgs import smooth
 from physpatch.defences.masking import SIDE, covered, densest_window
 from physpatch.defences.median import blur
 from physpatch.evaluation.classification import defence_effect, evaluate_patch
-from physpatch.records.eot_config import EotConfig
+from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.victims.protocol import Victim
 
@@ -28,7 +28,7 @@ SIZE = 96
 SQUARE = (slice(30, 66), slice(30, 66))
 
 # Cut out and in the colours of a screen: the sheet would cover most of a tiny picture.
-evaluate = partial(evaluate_patch, cut="square", eot=EotConfig())
+evaluate = partial(evaluate_patch, cut="square", eot=ON_SCREEN)
 
 
 def landscape(batch: int = 2) -> torch.Tensor:
@@ -117,11 +117,11 @@ def test_a_defended_victim_is_a_victim_whose_gradient_passes(tiny_victim: Victim
 
 def test_what_a_defence_is_worth_is_paired_by_photograph(tiny_victim: Victim, held_out: Photographs) -> None:
     blue = Patch(np.full((4, 4, 3), (20, 20, 255), np.uint8), {"index": 2, "name": CATEGORIES[2]}, {})
-    bare = evaluate(tiny_victim, held_out, blue, area=0.6)
+    bare = evaluate(tiny_victim, held_out, blue, area=0.5)
     hidden = replace(
         tiny_victim, name="tiny+blind", guard=lambda images: images * torch.tensor([1.0, 1.0, 0.0])[:, None, None]
     )
-    effect = defence_effect(bare, evaluate(hidden, held_out, blue, area=0.6))
+    effect = defence_effect(bare, evaluate(hidden, held_out, blue, area=0.5))
     assert bare.targeted["patch"].rate is not None and bare.targeted["patch"].rate > 0.5
     change = effect.targeted_success_change
     assert change is not None and change.difference == pytest.approx(-bare.targeted["patch"].rate, abs=0.2)
@@ -145,28 +145,18 @@ def test_defences_are_named(tiny_victim: Victim) -> None:
 
 def test_evaluate_measures_with_and_without(few_views, command, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Patch.load(HORN).save(tmp_path)
+    config = TrainConfig.of(cut="square", eot=ON_SCREEN)
+    horn = Patch.load(HORN)
+    replace(horn, provenance=horn.provenance | {"config": config.to_dict()}).save(tmp_path)
     done = command(
-        "evaluate",
-        tmp_path,
-        "--model",
-        "efficientnet_lite0",
-        "--defence",
-        "jpeg",
-        "--defence",
-        "heat",
-        "--preset",
-        "mild",
-        "--json",
-        "-",
+        "evaluate", tmp_path, "--model", "efficientnet_lite0", "--defence", "jpeg", "--defence", "heat", "--json", "-"
     )
     value = json.loads(done.out)
     assert list(value) == ["efficientnet_lite0", "efficientnet_lite0+jpeg", "efficientnet_lite0+heat"]
     assert "defence" not in value["efficientnet_lite0"]
     heat = value["efficientnet_lite0+heat"]
     assert heat["targeted_success"]["rate"] < value["efficientnet_lite0"]["targeted_success"]["rate"]
-    change = heat["defence"]["targeted_success_change"]
-    assert change["difference"] < -0.2 and change["ci95"][0] < change["difference"] < change["ci95"][1]
+    assert heat["defence"]["targeted_success_change"]["ci95"][1] < 0
     listed = command("evaluate", "--defence", "list")
     assert listed.code == 0 and all(name in listed.out for name in DEFENCES)
     command("evaluate", tmp_path, "--defence", "jpge").assert_refused("unknown defence 'jpge'", "jpeg")

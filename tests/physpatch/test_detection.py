@@ -28,7 +28,9 @@ CONFIG = TrainConfig.of(
     sign_area=0.25,
     steps=25,
     batch=8,
-    eot=EotConfig.preset("mild").changed(rotation_deg=(-3.0, 3.0), prints=()),
+    eot=EotConfig.preset("mild").changed(
+        prints=(), rotation_deg=(-3.0, 3.0), saturation=(1.0, 1.0), sharpening=(0.0, 0.0), print_fade=(0.0, 0.0)
+    ),
 )
 
 
@@ -85,7 +87,7 @@ def test_a_patch_on_a_sign_is_trained_to_hide_it_and_measured_beside_its_control
     victim = colour_detector()
     trainer = Trainer(victim, colour_photographs(12, 108), CONFIG)
     losses = [record.loss for record in trainer]
-    assert np.mean(losses[-5:]) < 0.6 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
     calm = replace(colour_photographs(20, 96, seed=3), images=torch.full((20, 3, 96, 96), 110, dtype=torch.uint8))
     region = AttackRegion.of(CONFIG, "detect", None)
     told = evaluate_on_object(victim, calm, trainer.patch, region, eot=CONFIG.eot, poses=2)

@@ -22,9 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
-from support import ColourNet, colour_photographs, CATEGORIES
+from support import ON_SCREEN, ColourNet, colour_photographs, CATEGORIES
 from physpatch.records.config import TrainConfig
-from physpatch.records.eot_config import EotConfig
 from physpatch.training.distributed import Processes
 from physpatch.training.trainer import Trainer
 from physpatch.victims.freezing import freeze
@@ -43,11 +42,9 @@ network = freeze(ColourNet(), 32)
 victim = Victim("tiny", "classify", CATEGORIES, Preprocessing(32, 36, (0.0,) * 3, (1.0,) * 3), network, network.norm,
                 WeightsInfo("made here", "0" * 64))
 processes = Processes.launched("cpu")
-# Sums over another batch round differently, and JPEG's quantiser would make a step of that now and then.
-eot = EotConfig.preset("desk").changed(jpeg=(100.0, 100.0))
 for technique in techniques:
-    config = TrainConfig.of(steps=15, batch=8, area=0.6, grid=(4, 4), seed=3, technique=technique, restarts=2,
-                            eot=eot)
+    config = TrainConfig.of(steps=15, batch=8, area=0.6, cut="square", eot=ON_SCREEN, grid=(4, 4), seed=3,
+                            technique=technique, restarts=2)
     trainer = Trainer(victim, colour_photographs(16, 36), config, 2, processes=processes)
     losses = [record.loss for record in trainer]
     assert all(p.grad is None and not p.requires_grad for p in network.parameters())

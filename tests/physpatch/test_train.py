@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support import CATEGORIES, colour_photographs
+from support import CATEGORIES, ON_SCREEN, colour_photographs
 
 from calibration.common.errors import InputError, PhyspatchError
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
@@ -22,7 +22,7 @@ from physpatch.training.targets.race import _first_list
 from physpatch.training.trainer import Trainer
 from physpatch.victims.protocol import Victim
 
-CONFIG = TrainConfig.of(steps=40, batch=8, area=0.6, cut="square", grid=(4, 4), seed=3, eot=EotConfig())
+CONFIG = TrainConfig.of(steps=40, batch=8, area=0.6, cut="square", grid=(4, 4), seed=3, eot=ON_SCREEN)
 
 
 def others_for(technique: str, victim: Victim) -> list[Victim]:
@@ -32,7 +32,7 @@ def others_for(technique: str, victim: Victim) -> list[Victim]:
 
 @pytest.mark.parametrize("technique", sorted(TECHNIQUES))
 @pytest.mark.parametrize("target", [None, 2])
-@pytest.mark.parametrize("eot", [EotConfig(scale=(0.85, 1.15)), EotConfig.none()], ids=["eot", "no-eot"])
+@pytest.mark.parametrize("eot", [ON_SCREEN, EotConfig.none()], ids=["eot", "no-eot"])
 def test_loss_falls_and_the_patch_works(technique, target, eot, tiny_victim, photographs) -> None:
     config = CONFIG.changed(technique=technique, eot=eot)
     trainer = Trainer(tiny_victim, photographs, config, target, others=others_for(technique, tiny_victim))
