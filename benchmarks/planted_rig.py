@@ -106,7 +106,7 @@ class PlantedRig(VirtualRig):
 
 def planted(cause: str, strength: float, seed: int) -> RigTruth:
     """A faithful printer and a good camera, but for the cause."""
-    faithful = RigTruth(PrintingCondition.identity(0.93), np.eye(3), 0.4, 0.003, 0.008, 0.1, 95)
+    faithful = RigTruth(PrintingCondition.identity(0.93, 0.01), np.eye(3), 0.4, 0.003, 0.008, 0.1, 95)
     if cause == "colour":
         bad = RigTruth.draw(seed, "newspaper")
         sensor = (1 - strength) * faithful.sensor + strength * bad.sensor

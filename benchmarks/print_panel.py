@@ -128,10 +128,9 @@ def digital(victim: Victim, photos: list[Photo], patch: Patch, config: TrainConf
     """Measure the patch in the same photographs in the colours of a screen, at the panel's sizes."""
     photographs = load_photos(photos, victim.preprocessing)
     ends = tuple(float(np.sqrt(share / config.patch.area)) for share in _SHARES)
-    eot = EotConfig().changed(prints=(), scale=ends)
-    return evaluate_patch(victim, photographs, patch, area=config.patch.area, cut=cut, eot=eot, seed=seed).targeted[
-        "patch"
-    ]
+    eot = EotConfig(scale=ends)
+    evaluation = evaluate_patch(victim, photographs, patch, area=config.patch.area, cut=cut, eot=eot, seed=seed)
+    return evaluation.targeted["patch"]
 
 
 def main() -> None:

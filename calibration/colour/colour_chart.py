@@ -12,7 +12,7 @@ from calibration.camera.edges import BLURRED_FRAME_PX, frame_blur_px
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.qr_label import label_of
 from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector
-from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
+from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb, srgb_to_linear
 from calibration.colour.illumination import SmoothLight, cell_centers_mm, marker_blur_px, white_ring
 from calibration.common.errors import InputError
 from calibration.sheet.layout import SheetLayout, marker_ids
@@ -155,7 +155,6 @@ def _cells(frame: NDArray[np.uint8], pose: SheetPose) -> tuple[NDArray[np.float6
     layout = pose.layout
     rows, columns = layout.grid
     medians, variances = np.zeros((rows, columns, 3)), np.zeros((rows, columns, 3))
-    linear_of = srgb_to_linear(np.arange(256) / 255)
     for row, column in np.ndindex(rows, columns):
         cell = layout.cell_rect(row, column)
         inner = cell.grown(-(1 - _INNER) / 2 * min(cell.width_mm, cell.height_mm))
@@ -164,7 +163,7 @@ def _cells(frame: NDArray[np.uint8], pose: SheetPose) -> tuple[NDArray[np.float6
         right, bottom = np.ceil(quad.max(axis=0)).astype(int) + 1
         mask = np.zeros((bottom - top, right - left), dtype=np.uint8)
         cv2.fillConvexPoly(mask, (quad - (left, top)).round().astype(np.int32), 1)
-        pixels = linear_of[frame[top:bottom, left:right][mask.astype(bool)]]
+        pixels = LINEAR_LEVELS[frame[top:bottom, left:right][mask.astype(bool)]]
         medians[row, column] = np.median(pixels, axis=0)
         variances[row, column] = pixels.var(axis=0)
     return medians, variances

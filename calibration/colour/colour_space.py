@@ -14,6 +14,10 @@ def linear_to_srgb(linear: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
 
 
+LINEAR_LEVELS: NDArray[np.floating] = srgb_to_linear(np.arange(256) / 255)
+"""The linear light of each 8-bit sRGB value, (256,): index it with a picture."""
+
+
 def delta_e00(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
     """Compute CIEDE2000 between sRGB values (..., 3) in [0, 1], with white (1, 1, 1) under D65."""
     from skimage.color import deltaE_ciede2000, rgb2lab

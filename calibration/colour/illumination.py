@@ -7,11 +7,11 @@ from scipy.stats import norm
 
 from calibration.camera.edges import SAMPLING_VARIANCE_PX
 from calibration.camera.sheet_pose import SheetPose
-from calibration.colour.colour_space import srgb_to_linear
-from calibration.sheet.layout import ARUCO_DICTIONARY, MARKER_MODULES, Marker, SheetLayout
+from calibration.colour.colour_space import LINEAR_LEVELS
+from calibration.sheet.layout import MARKER_MODULES, Marker, SheetLayout
+from calibration.sheet.modules import marker_bits
 
 _SAMPLES_PER_SIDE = 60
-_DICTIONARY = cv2.aruco.getPredefinedDictionary(ARUCO_DICTIONARY)
 _MARKER_MARGIN = 0.5  # modules of white paper around a marker that are sampled
 _PER_MODULE = 4  # points along each side
 _BLUR_STEP = 1.15
@@ -29,7 +29,7 @@ def marker_blur_px(frame: NDArray[np.uint8], pose: SheetPose) -> float | None:
     Returns:
         The median standard deviation over the markers, in pixels; None if no marker in the frame has enough contrast.
     """
-    linear = srgb_to_linear(np.arange(256) / 255).astype(np.float32)[cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)]
+    linear = LINEAR_LEVELS.astype(np.float32)[cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)]
     blurs = [_one_marker_blur_px(linear, pose, marker) for marker in pose.layout.markers]
     measured = [sigma for sigma in blurs if sigma is not None]
     return float(np.median(measured)) if measured else None
@@ -50,7 +50,7 @@ def _one_marker_blur_px(linear: NDArray[np.float32], pose: SheetPose, marker: Ma
     if (pixels < 0).any() or (pixels >= (width, height)).any():
         return None
     observed = cv2.remap(linear, pixels, None, cv2.INTER_LINEAR).ravel()
-    dark = 1 - _DICTIONARY.generateImageMarker(marker.id, MARKER_MODULES).astype(float) / 255
+    dark = 1 - marker_bits(marker.id).astype(float)
     errors = []
     for sigma in _BLURS:
         across = mixing(MARKER_MODULES, at, sigma)

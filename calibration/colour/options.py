@@ -1,9 +1,9 @@
 """Command-line options that name printing conditions, for printing and for training."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,30 +23,29 @@ def _condition_names() -> Iterable[str]:
     return (_ALL, *ALIASES, *condition_names())
 
 
-CONDITION_OPTION = click.option(
-    "--condition",
-    "conditions",
-    type=TextType("condition", suggest=_condition_names),
-    multiple=True,
-    metavar="coated|uncoated|newspaper|NAME|all",
-    help="The colours of a real press and paper; all is every one but those kept for testing. May be repeated.",
+def _condition_option(words: str, *beside: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare --condition with its help, and names that it takes beside those of the conditions."""
+    return click.option(
+        "--condition",
+        "conditions",
+        type=TextType("condition", suggest=lambda: (*_condition_names(), *beside)),
+        multiple=True,
+        metavar="|".join(("coated|uncoated|newspaper|NAME|all", *beside)),
+        help=words,
+    )
+
+
+CONDITION_OPTION = _condition_option(
+    "The colours of a real press and paper; all is every one but those kept for testing. May be repeated."
 )
-TRAINING_CONDITION_OPTION = click.option(
-    "--condition",
-    "conditions",
-    type=TextType("condition", suggest=lambda: (*_condition_names(), SCREEN)),
-    multiple=True,
-    metavar="coated|uncoated|newspaper|NAME|all|screen",
-    help="Train in the colours of a real press and paper. May be repeated. Default: all, but those kept for testing; screen "
-    "is none.",
+TRAINING_CONDITION_OPTION = _condition_option(
+    "Train in the colours of a real press and paper. May be repeated. Default: all, but those kept for testing; screen is "
+    "none.",
+    SCREEN,
 )
-MEASURING_CONDITION_OPTION = click.option(
-    "--condition",
-    "conditions",
-    type=TextType("condition", suggest=lambda: (*_condition_names(), SCREEN)),
-    multiple=True,
-    metavar="coated|uncoated|newspaper|NAME|all|screen",
-    help="Measure in the colours of a real press and paper, or of a screen. May be repeated. Default: as in training.",
+MEASURING_CONDITION_OPTION = _condition_option(
+    "Measure in the colours of a real press and paper, or of a screen. May be repeated. Default: as in training.",
+    SCREEN,
 )
 ICC_OPTION = click.option(
     "--icc",

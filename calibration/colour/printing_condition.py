@@ -147,9 +147,9 @@ class PrintingCondition:
         return cls(name, intent, numbers.reshape(LEVELS, LEVELS, LEVELS, 3))
 
     @classmethod
-    def identity(cls, white: float = 1.0) -> "PrintingCondition":
-        """Return the print that reflects every colour as it was sent, on paper with a reflectance of ``white``."""
-        return cls("identity", "relative", (white * srgb_to_linear(lattice())).astype(np.float32))
+    def identity(cls, white: float = 1.0, black: float = 0.0) -> "PrintingCondition":
+        """Return the print that reflects every colour as it was sent, between the reflectances of its paper and its ink."""
+        return cls("identity", "relative", (black + (white - black) * srgb_to_linear(lattice())).astype(np.float32))
 
     @classmethod
     def load_npz(cls, path: Path) -> "PrintingCondition":

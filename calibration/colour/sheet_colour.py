@@ -8,7 +8,7 @@ from calibration.camera.edges import SAMPLING_VARIANCE_PX
 from calibration.camera.sheet_pose import SheetPose
 from calibration.colour.colour_chart import ChartShot
 from calibration.colour.colour_map import polynomial_terms
-from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
+from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb, srgb_to_linear
 from calibration.colour.illumination import SmoothLight, marker_blur_px, mixing, white_ring
 
 LEAST_PX_PER_CELL = 3.0  # below it a cell's colour cannot be separated from its neighbours'
@@ -80,7 +80,7 @@ def _samples(frame: NDArray[np.uint8], pose: SheetPose, light: SmoothLight) -> N
     y = layout.patch.y_mm + (np.arange(rows) + 0.5) * layout.patch.height_mm / rows
     points = np.stack(np.meshgrid(x, y), axis=-1)
     at = pose.to_pixels(points.reshape(-1, 2)).reshape(rows, columns, 2)
-    linear = srgb_to_linear(np.arange(256) / 255).astype(np.float32)[frame]
+    linear = LINEAR_LEVELS.astype(np.float32)[frame]
     observed = cv2.remap(linear, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return observed / light(points.reshape(-1, 2)).reshape(rows, columns, 3)
 

@@ -42,8 +42,8 @@ def draw_surroundings(
     Returns:
         The share of bare paper in each texel and the share of it inside the cut line, (texels, texels) each, in [0, 1].
     """
-    paper, inside = (np.ones((texels * _FINE,) * 2, np.float32) for _ in range(2))
-    inside[:] = 0
+    fine = (texels * _FINE, texels * _FINE)
+    paper, inside = np.ones(fine, np.float32), np.zeros(fine, np.float32)
     fine_mm = texel_mm / _FINE
 
     def samples(rect: Rect) -> tuple[slice, slice]:
@@ -53,13 +53,11 @@ def draw_surroundings(
         return slice(top, bottom), slice(left, right)
 
     inside[samples(layout.cut)] = 1
-    printed = [(marker.rect, marker_bits(marker.id)) for marker in layout.markers] + [
-        (layout.label, label_bits(layout))
-    ]
-    for rect, white in printed:
+    markers = [(marker.rect, marker_bits(marker.id)) for marker in layout.markers]
+    for rect, white in (*markers, (layout.label, label_bits(layout))):
         at = samples(rect)
         height, width = paper[at].shape
         if height and width:
             paper[at] = cv2.resize(white.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
-    coarse = (texels, texels)
-    return tuple(cv2.resize(fine, coarse, interpolation=cv2.INTER_AREA) for fine in (paper, inside))
+    paper, inside = (cv2.resize(part, (texels, texels), interpolation=cv2.INTER_AREA) for part in (paper, inside))
+    return paper, inside

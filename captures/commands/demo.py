@@ -1,12 +1,13 @@
 """The command ``physpatch demo``."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from calibration.common.cli_types import FOLDER
-from calibration.common.console import print_table, progress_bar
+from calibration.common.console import ProgressBar, print_table, progress_bar
 from calibration.common.errors import InputError
 from calibration.common.units import parse_length_mm
 from calibration.sheet.paper_sizes import PATCH_SIZE
@@ -102,18 +103,22 @@ def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int
     _report(before)
     click.echo(f"5/6  training again, for what that session saw: {steps} steps")
     with progress_bar("training") as bar:
-        learned = workflows.config_from_session(
-            before.session, {"steps": steps}, None, lambda line: bar.say(f"     {line}")
-        )
+        learned = workflows.config_from_session(before.session, {"steps": steps}, None, _indented(bar))
     _train(learned, after)
     click.echo(f"6/6  printing {after.sheet}, and filming it with the same printer, camera and poses")
     _film(workflows, learned, after, clips, seed)
     _report(after)
-    comparison = _compare(before, after, out / "comparison.html")
+    comparison = out / "comparison.html"
+    _compare(before, after, comparison)
     click.echo("\nOpen:")
     paths = (comparison, before.report, after.report, before.sheet, after.sheet, before.run / "evolution.mp4")
     for path in (*paths, before.session / "video.mp4", before.run, before.session):
         click.echo(f"  {path}")
+
+
+def _indented(bar: ProgressBar) -> Callable[[str], None]:
+    """Return how a stage's lines are said: below its heading."""
+    return lambda line: bar.say(f"     {line}")
 
 
 def _train(config: TrainConfig, files: _Round) -> None:
@@ -121,7 +126,7 @@ def _train(config: TrainConfig, files: _Round) -> None:
     from physpatch.training.run import train_run
 
     with progress_bar("training") as bar:
-        train_run(config, files.run, progress=training_progress(bar), say=lambda line: bar.say(f"     {line}"))
+        train_run(config, files.run, progress=training_progress(bar), say=_indented(bar))
     show_results(RunRecord.of(files.run).measured)
 
 
@@ -139,16 +144,10 @@ def _report(files: _Round) -> None:
     from captures.report import ReplayOptions, write_report
 
     with progress_bar("replaying") as bar:
-        write_report(
-            files.session,
-            files.report,
-            replay=ReplayOptions(),
-            progress=bar.show,
-            say=lambda line: bar.say(f"     {line}"),
-        )
+        write_report(files.session, files.report, replay=ReplayOptions(), progress=bar.show, say=_indented(bar))
 
 
-def _compare(before: _Round, after: _Round, out: Path) -> Path:
+def _compare(before: _Round, after: _Round, out: Path) -> None:
     """Write both sessions side by side, and say what changed for the patch."""
     from captures.report import write_comparison
     from captures.results.recorded_session import RecordedSession
@@ -164,4 +163,3 @@ def _compare(before: _Round, after: _Round, out: Path) -> Path:
         if (model, condition) in second
     ]
     print_table(("target first", "trained for a screen", "trained from the session"), rows)
-    return out

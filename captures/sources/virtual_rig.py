@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import rotation_matrix
-from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
+from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb
 from calibration.colour.printing_condition import PAPERS, PrintingCondition, held_back_conditions
 from calibration.common.errors import InputError, unknown_name
 from calibration.sheet.layout import SheetLayout, first_pages
@@ -36,7 +36,6 @@ _FILM_ROOM = (0.95, 1.8)  # height of the picture in heights of the sheet, for c
 _GREY_WALL = 0.3
 _SHARPENING_PX = 1.0
 _JITTER_DEG, _JITTER_MM = 1.0, 2.0  # of a hand between frames
-_LINEAR = srgb_to_linear(np.arange(256) / 255).astype(np.float32)  # light of each stored value
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ class VirtualRig(FileSource):
             cv2.COLOR_BGR2RGB,
         )
         left, top = (size[0] - width) // 2, (size[1] - height) // 2
-        return _LINEAR[picture[top : top + height, left : left + width]]
+        return LINEAR_LEVELS.astype(np.float32)[picture[top : top + height, left : left + width]]
 
     def render(
         self, page: int, pose: RigPose, behind: NDArray[np.floating], rng: np.random.Generator

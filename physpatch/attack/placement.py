@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ class Carrier:
         name: of the sign; empty for a sheet.
         texels: (3, T, T) sRGB in [0, 1].
         cover: (1, T, T) in [0, 1], 0 outside the sign's outline.
-        outline: (N, 2) in the unit square.
+        outline: of the sign, (N, 2) in the unit square; empty for a sheet.
         box: left, top, width and height of the patch, in texels; a cell is a whole number of them.
         share: the patch's area as a share of the sign's.
         side: the texture's side in sides of the sign; above 1 where the patch lies beside the sign.
@@ -87,6 +88,7 @@ class Carrier:
         )
 
     @classmethod
+    @lru_cache(maxsize=8)
     def of_sheet(cls, grid: tuple[int, int], cut: str = "sheet") -> "Carrier":
         """Draw the sheet of ``physpatch print`` around a patch: its margin, markers and QR code, or a circular cut.
 
@@ -99,28 +101,27 @@ class Carrier:
         layout = plan_sheet(max(_SHEET_MM, float(max(grid))), grid)
         texel = layout.cell_mm / per_cell
         cut_out = layout.cut if cut == "sheet" else layout.patch
-        before = [
-            math.ceil((layout.patch.x_mm - cut_out.x_mm) / texel),
-            math.ceil((layout.patch.y_mm - cut_out.y_mm) / texel),
-        ]
-        after = [
-            math.ceil((cut_out.right_mm - layout.patch.right_mm) / texel),
-            math.ceil((cut_out.bottom_mm - layout.patch.bottom_mm) / texel),
-        ]
-        spans = [before[0] + columns * per_cell + after[0], before[1] + rows * per_cell + after[1]]
-        side = max(spans)
-        left, top = (first + (side - span) // 2 for first, span in zip(before, spans, strict=True))
-        box = (left, top, columns * per_cell, rows * per_cell)
+        width, height = columns * per_cell, rows * per_cell
+        left, top, right, bottom = (
+            math.ceil(margin_mm / texel)
+            for margin_mm in (
+                layout.patch.x_mm - cut_out.x_mm,
+                layout.patch.y_mm - cut_out.y_mm,
+                cut_out.right_mm - layout.patch.right_mm,
+                cut_out.bottom_mm - layout.patch.bottom_mm,
+            )
+        )
+        across, down = left + width + right, top + height + bottom
+        side = max(across, down)
+        left, top = left + (side - across) // 2, top + (side - down) // 2
         if cut == "sheet":
             origin = (layout.patch.x_mm - left * texel, layout.patch.y_mm - top * texel)
             paper, cover = (torch.from_numpy(part) for part in draw_surroundings(layout, origin, texel, side))
         else:
-            paper, cover = torch.ones(side, side), _disc(side, min(rows, columns) * per_cell)
-        x, y = left / side, top / side
-        across, down = box[2] / side, box[3] / side
-        outline = torch.tensor([[x, y], [x + across, y], [x + across, y + down], [x, y + down]])
+            paper, cover = torch.ones(side, side), _disc(side, min(width, height))
         # A texel with ink on a part of it reflects that share of the paper's light.
-        return cls("", linear_rgb_to_rgb(paper.expand(1, 3, -1, -1))[0], cover[None], outline, box, 1.0)
+        texels = linear_rgb_to_rgb(paper.expand(1, 3, -1, -1))[0]
+        return cls("", texels, cover[None], torch.empty(0, 2), (left, top, width, height), 1.0)
 
     @property
     def patch_share(self) -> float:
@@ -279,9 +280,9 @@ class Placement:
         Raises:
             ValueError: no sign.
         """
-        if self.carrier is None or self.sign is None:
+        if self.sign is None:
             raise ValueError("this patch is on no sign")
-        return self._on_carrier(self.carrier.outline, params, size)
+        return self._on_carrier(self.sign.outline, params, size)
 
     def _on_carrier(self, points: Tensor, params: EotParams, size: int) -> Tensor:
         """Compute the boxes (B, 4) around points (N, 2) of the carrier's unit square."""

@@ -89,7 +89,7 @@ def _show_differences(results: Results) -> None:
 
 def _show_objects(results: Results) -> None:
     """Print the results on the object, where a detector was measured on one."""
-    rows: list[tuple[str, ...]] = [
+    rows = [
         _object_row(model, result, shown)
         for model, result in results.items()
         if result is not None and result.object is not None

@@ -122,9 +122,8 @@ def train(
             if from_session is None:
                 config = DEFAULT if config_file is None else TrainConfig.load(config_file)
                 config = config.changed(**given, eot=eot_config(eot, preset, ranges, profile, config.eot, printing))
-                if (
-                    not eot or preset or profile or printing is not None
-                ):  # new ranges or colours replace those of a profile
+                # New ranges or colours replace those of a profile.
+                if not eot or preset or profile or printing is not None:
                     config = config.changed(profile=None if profile is None else file_sha256(profile))
             elif not eot or profile is not None or config_file is not None or printing is not None:
                 raise InputError(

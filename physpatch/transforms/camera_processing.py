@@ -1,9 +1,8 @@
 """What the camera's image processor does unasked."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from physpatch.transforms.base import Draw, Parameter, Params, PictureTransform, Range
+from physpatch.transforms.base import Parameter, Params, PictureTransform
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,9 +20,6 @@ class Saturation(PictureTransform):
         "saturation": Parameter(1.0, (0.0, 3.0), {"mild": (0.95, 1.1), "desk": (0.9, 1.25), "outdoor": (0.8, 1.35)})
     }
 
-    def sample(self, ranges: Mapping[str, Range], draw: Draw) -> "dict[str, Tensor]":
-        return {"saturation": draw.uniform_if_wide(ranges["saturation"])}
-
     def apply(self, picture: "Tensor", coverage: "Tensor", params: Params) -> "Tensor":
         more = (params["saturation"][:, None, None, None].to(picture) - 1) * coverage
         return (picture + more * (picture - picture.mean(dim=1, keepdim=True))).clamp(0, 1)
@@ -38,9 +34,6 @@ class Sharpening(PictureTransform):
     parameters: ClassVar[dict[str, Parameter]] = {
         "sharpening": Parameter(0.0, (0.0, 3.0), {"mild": (0.0, 0.3), "desk": (0.0, 0.6), "outdoor": (0.0, 0.8)})
     }
-
-    def sample(self, ranges: Mapping[str, Range], draw: Draw) -> "dict[str, Tensor]":
-        return {"sharpening": draw.uniform_if_wide(ranges["sharpening"])}
 
     def apply(self, picture: "Tensor", coverage: "Tensor", params: Params) -> "Tensor":
         from kornia.filters import gaussian_blur2d

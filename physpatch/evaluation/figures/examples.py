@@ -30,6 +30,7 @@ from physpatch.records.patch_file import Patch
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.eot import EotParams, sample
 from physpatch.stats.intervals import Interval, mean_interval, wilson
+from physpatch.transforms.kernels.print_colour import selected
 from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
 
@@ -132,9 +133,7 @@ def _print_words(params: EotParams, image: int) -> str:
     names = [getattr(colours, "name", "measured colours") for colours in params.prints]
     if not names:
         return "colours of a screen"
-    first, second = (
-        names[min(int(params[key][image] * len(names)), len(names) - 1)] for key in ("light", "print_other")
-    )
+    first, second = (names[int(selected(params[key], len(names))[image])] for key in ("light", "print_other"))
     share = float(params.print_mix[image])
     mixed = first != second and share != 0
     return f"mostly {first if share < 0.5 else second}" if mixed else first

@@ -15,7 +15,7 @@ from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calibration.sheet.layout import ARUCO_DICTIONARY
+from calibration.sheet.modules import marker_bits
 from calibration.sheet.road_signs import BLACK, BLUE, RED, SIGNS, SPEEDS, WHITE, speed_limit
 from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.compositing import place_at
@@ -191,12 +191,11 @@ class SceneMaker:
         opacity = small[..., 3:] / 255
         middle = sheet[first : first + side, first : first + side, :3]
         middle[:] = (opacity * small[..., :3] + (1 - opacity) * middle).round()
-        dictionary = cv2.aruco.getPredefinedDictionary(ARUCO_DICTIONARY)
         mark = round(_TEXELS * margin * 0.75)
         edge = round(_TEXELS * margin * 0.12)
         for y in (edge, _TEXELS - edge - mark):
             for x in (edge, _TEXELS - edge - mark):
-                picture = dictionary.generateImageMarker(int(self._rng.integers(50)), 6)
+                picture = marker_bits(int(self._rng.integers(50))).astype(np.uint8) * 255
                 marker = cv2.resize(picture, (mark, mark), interpolation=cv2.INTER_NEAREST)
                 sheet[y : y + mark, x : x + mark, :3] = marker[..., None]
         return sheet

@@ -39,10 +39,10 @@ def printed_cells(
     """
     maps = [colours for colours in prints if isinstance(colours, ColourMap)]
     tables = [colours for colours in prints if isinstance(colours, PrintingCondition)]
-    which = _chosen(light, len(prints), cells)
+    which = selected(light, len(prints)).to(cells.device)
     if not tables:
         return _by_map(cells, maps, which)
-    second = None if other is None or mix is None or not bool((mix != 0).any()) else _chosen(other, len(tables), cells)
+    second = None if other is None else selected(other, len(tables)).to(cells.device)
     if not maps:
         return _by_table(cells, tables, which, second, mix, fade)
     is_map = torch.tensor([isinstance(colours, ColourMap) for colours in prints], device=cells.device)
@@ -52,9 +52,9 @@ def printed_cells(
     return torch.where(is_map[which][:, None, None, None], mapped, looked_up)
 
 
-def _chosen(share: Tensor, count: int, cells: Tensor) -> Tensor:
-    """Turn (B,) in [0, 1) into indices below ``count``."""
-    return (share * count).long().clamp(max=count - 1).to(cells.device)
+def selected(share: Tensor, count: int) -> Tensor:
+    """Turn draws (B,) in [0, 1) into indices below ``count``."""
+    return (share * count).long().clamp(max=count - 1)
 
 
 def _by_map(cells: Tensor, maps: Sequence[ColourMap], which: Tensor) -> Tensor:
@@ -86,9 +86,8 @@ def _by_table(
 
 def _reflected(cells: Tensor, tables: Tensor) -> Tensor:
     """Look up what cells (B, 3, rows, columns) reflect, each image by its own table (B, 3, 17, 17, 17): linear light."""
-    at = (
-        2 * cells.permute(0, 2, 3, 1)[:, None].flip(-1) - 1
-    )  # blue, green, red: a table's last axis is the grid's first
+    # Blue, green, red, because a table's last axis is the grid's first.
+    at = 2 * cells.permute(0, 2, 3, 1)[:, None].flip(-1) - 1
     # On the table's faces `grid_sample` gives no gradient, and a cell that is black or white could never leave it.
     at = at * (1 - 4 * torch.finfo(at.dtype).eps)
     return F.grid_sample(tables.to(cells), at, align_corners=True, padding_mode="border")[:, :, 0]
