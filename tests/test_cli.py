@@ -94,6 +94,7 @@ def test_the_demo_closes_the_loop(demo: Path) -> None:
     assert all(row.label for row in rows) and np.mean([row.distance_m is not None for row in rows]) > 0.8
     before, learned = (TrainConfig.load(demo / f"demo/{folder}run/run.json") for folder in ("", "learned/"))
     assert not before.eot.prints and learned.eot.prints and learned.eot.rotation_deg != before.eot.rotation_deg
+    assert (before.patch.cut, learned.patch.cut) == ("square", "sheet")  # as the session showed it
     assert learned.data.backgrounds is None and "the scenes of the virtual rig are held-out photographs" in said
     again = read_rows(demo / "demo/learned/session")
     assert [row.label for row in again] == [row.label for row in rows]

@@ -17,15 +17,16 @@ from physpatch.commands.workflows import Workflows
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
-from physpatch.transforms import DEFAULT_PRESET
 
 # The class that `--target auto` selects for this network: docs/results.md
 _DEMO = TrainConfig.of(
     model="efficientnet_lite0",
     data="samples",
+    grid=(20, 20),  # on paper, 10x10 cells are short of capacity
     steps=100,
     target="digital clock",
-    eot=EotConfig.preset(DEFAULT_PRESET).changed(prints=()),
+    cut="square",
+    eot=EotConfig.none(),
 )
 _CONTROLS = ("grey", "random")
 
@@ -69,7 +70,7 @@ class _Round:
     type=click.IntRange(min=2),
     default=24,
     show_default=True,
-    help="Clips that the virtual rig films in each session, one before each held-out photograph at most.",
+    help="Clips that the virtual rig films in each session; the held-out photographs take turns as backgrounds.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), default=_DEMO.optimisation.seed, show_default=True, help="Seed of the demo."
@@ -78,8 +79,8 @@ class _Round:
 def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int) -> None:
     """Train, print, film, learn from it and film again, offline.
 
-    The patch is first trained for a screen, as most are, and filmed as a print; then it is trained again from what was
-    filmed. The demo uses embedded weights and photographs, and a simulated printer and camera.
+    The patch is first trained without EOT, for photographs on a screen, and filmed as a print; then it is trained again from
+    what was filmed. The demo uses embedded weights and photographs, and a simulated printer and camera.
 
     \b
     physpatch demo --out demo
@@ -89,8 +90,9 @@ def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int
     if before.run.exists() or before.session.exists():
         raise InputError(f"{out} already contains a demo; delete it or use another --out")
     config = _DEMO.changed(steps=steps, seed=seed)
+    rows, columns = config.patch.grid
     click.echo(
-        f"1/6  training for a screen: {config.victim.model}, 10x10 cells, EOT, {steps} steps of "
+        f"1/6  training for a screen: {config.victim.model}, {rows}x{columns} cells, no EOT, {steps} steps of "
         f"{config.optimisation.batch} embedded photographs"
     )
     _train(config, before)

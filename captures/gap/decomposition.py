@@ -47,7 +47,8 @@ class Gap:
     Attributes:
         model: name of the model.
         measure: one of ``calibration.common.success.MEASURES``.
-        unit: the unit that ``n`` counts.
+        unit: the kind of unit in which the sheets are compared.
+        counted: the kind of unit that ``n`` counts.
         background: the sheet in whose place the patch was drawn.
         digital: the rate on the run's held-out photographs, from ``run.json``; None if unknown.
         steps: from ``trained`` to ``captured``.
@@ -67,6 +68,7 @@ class Gap:
     model: str
     measure: str
     unit: str
+    counted: str
     background: str
     digital: Rate | None
     steps: tuple[GapStep, ...]
@@ -161,6 +163,7 @@ def measure_gap(
         model=victim.name,
         measure=measure,
         unit=session.tally.unit_kind,
+        counted=session.tally.independent_kind,
         background=background,
         digital=digital_rate,
         steps=steps,

@@ -52,7 +52,7 @@ def session_blocks(
 
 def _plain_words(tally: Tally, target: str | None) -> Iterator[str]:
     """One sentence per model and measure: the effect of the patch, compared with the controls."""
-    units = UNITS[tally.unit_kind]
+    units = UNITS[tally.independent_kind]
     for model in tally.models:
         found = {s.condition: s for s in tally.summaries() if s.model == model}
         for measure in measures_of(tally, model):

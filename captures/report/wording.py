@@ -10,7 +10,7 @@ from captures.sources.opencv import rgb
 from physpatch.stats.intervals import Rate, percent
 
 SHEET_DPI = 60
-UNITS = {"step": "steps of the plan", "clip": "clips", "pose cell": "clips"}
+UNITS = {"step": "steps of the plan", "clip": "clips", "scene": "scenes"}  # by Tally.independent_kind
 CELLS = {"step": "steps", "clip": "clips", "pose cell": "pose cells"}  # the units themselves, not their clips
 SHORT = {
     "target": "target first",

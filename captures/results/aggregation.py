@@ -2,8 +2,8 @@
 
 Patch and control are paired by unit. A unit is a step of the plan; without a plan, a clip, if clips show several sheets at one
 pose; otherwise a pose cell, if the sheets were shown one after the other. Each step and each clip has its own pose and counts
-as an independent one. Pose cells do not: all cells of a clip share its hand, light and drift, so there intervals are over
-clips.
+as an independent one, unless several clips show the same scene: then intervals are over scenes. Pose cells do not: all cells
+of a clip share its hand, light and drift, so there intervals are over clips.
 """
 
 import math
@@ -229,8 +229,15 @@ class Tally:
     In a session with a plan, frames outside its steps are not counted, because they show a sheet on its way to a pose.
     """
 
-    def __init__(self, target: str | None, protocol: Protocol | None = None) -> None:
-        self.target, self.protocol = target, protocol
+    def __init__(self, target: str | None, protocol: Protocol | None = None, scenes: Sequence[int] = ()) -> None:
+        """Begin without rows.
+
+        Args:
+            target: name of the target class; None without a target.
+            protocol: the plan; None without a plan.
+            scenes: the number of each clip's scene, where several clips show the same one; empty if each shows its own.
+        """
+        self.target, self.protocol, self._scenes = target, protocol, scenes
         self.grid = protocol.grid() if protocol else EVERYWHERE
         self._steps = {step.number: step for step in protocol.steps()} if protocol else {}
         self._bins: dict[str, dict[str, _Bins]] = defaultdict(lambda: defaultdict(lambda: defaultdict(_Bin)))
@@ -310,14 +317,14 @@ class Tally:
             clips=len({where.clip for where in bins}),
             poses=len({where.cell for where in bins} - {None}),
             lights=len({where.light for where in bins} - {None}),
-            scenes=len({where.clip for where in bins}) if self.unit_kind == "clip" else 1,
+            scenes=len({self.scene(where.clip) for where in bins}) if self.unit_kind == "clip" else 1,
         )
 
     def spread(self, model: str, measure: str, condition: str) -> Spread | None:
         """Estimate the variation of one rate between clips; return None if nothing was counted."""
         clips: dict[Hashable, list[tuple[float, int]]] = defaultdict(list)
         for (clip, _), count in self._counts_by_clip(model, measure, condition).items():
-            clips[clip].append(count)
+            clips[self.scene(clip)].append(count)
         if not clips:
             return None
         counts = [(sum(hits for hits, _ in parts), sum(n for _, n in parts)) for parts in clips.values()]
@@ -365,9 +372,8 @@ class Tally:
         if self.unit_kind == "pose cell" or len(observations) == 1:
             return clustered_rate(observations)
         counted = [observation for observation in observations if observation.weight > 0]
-        return clip_rate(
-            [observation.share for observation in counted], [observation.weight for observation in counted] or None
-        )
+        shares, weights = self._by_scene([(o.cell, o.share, o.weight) for o in counted])
+        return clip_rate(shares, weights or None)
 
     def difference_over(
         self, ones: Sequence[Observation], others: Sequence[Observation], *, same_frames: bool = False
@@ -381,14 +387,32 @@ class Tally:
         if self.unit_kind == "pose cell":
             return (clustered_change if same_frames else clustered_difference)(ones, others)
         harmless = {observation.cell: observation.share for observation in others}
-        pairs = [
-            (observation.share, harmless[observation.cell], observation.weight)
-            for observation in ones
-            if observation.cell in harmless and observation.weight > 0
-        ]
-        if len(pairs) == 1:
-            return Difference(pairs[0][0] - pairs[0][1], None, 1)
-        return paired_difference(*zip(*pairs, strict=True)) if pairs else Difference(None, None, 0)
+        paired = [one for one in ones if one.cell in harmless and one.weight > 0]
+        first, weights = self._by_scene([(one.cell, one.share, one.weight) for one in paired])
+        second, _ = self._by_scene([(one.cell, harmless[one.cell], one.weight) for one in paired])
+        if len(weights) == 1:
+            return Difference(first[0] - second[0], None, 1)
+        return paired_difference(first, second, weights) if weights else Difference(None, None, 0)
+
+    def scene(self, unit: Unit) -> Unit:
+        """Return the scene of a clip, and any other unit itself."""
+        alone = not self._scenes or self.unit_kind != "clip"
+        return unit if alone else self._scenes[unit]  # type: ignore[index]
+
+    @property
+    def independent_kind(self) -> str:
+        """Return the kind of what counts as independent in intervals, and that their n counts."""
+        if self.unit_kind == "pose cell":
+            return "clip"
+        return "scene" if self.unit_kind == "clip" and len(set(self._scenes)) < len(self._scenes) else self.unit_kind
+
+    def _by_scene(self, counted: Sequence[tuple[Unit, float, float]]) -> tuple[list[float], list[float]]:
+        """The weighted mean share of the units of each scene, and their total weight."""
+        sums: dict[Unit, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for unit, share, weight in counted:
+            sums[self.scene(unit)][0] += share * weight
+            sums[self.scene(unit)][1] += weight
+        return [hits / weight for hits, weight in sums.values()], [weight for _, weight in sums.values()]
 
     def clip(self, row: FrameRow) -> Hashable:
         """Return the clip of a row; see the module."""
@@ -552,15 +576,18 @@ class Tally:
         )
 
 
-def tally_of(rows: Sequence[FrameRow], target: str | None, protocol: Protocol | None = None) -> Tally:
+def tally_of(
+    rows: Sequence[FrameRow], target: str | None, protocol: Protocol | None = None, scenes: Sequence[int] = ()
+) -> Tally:
     """Count all rows of a session.
 
     Args:
         rows: of the session.
         target: name of the target class; None without a target.
         protocol: the plan in the session's record; None without a plan.
+        scenes: see :class:`Tally`.
     """
-    tally = Tally(target, protocol)
+    tally = Tally(target, protocol, scenes)
     tally.add(rows)
     return tally
 

@@ -76,7 +76,7 @@ class RecordedSession:
     @cached_property
     def tally(self) -> Tally:
         """Return the counts of all rows."""
-        return tally_of(self.rows, self.target, self.record.protocol)
+        return tally_of(self.rows, self.target, self.record.protocol, self.record.scenes)
 
     @cached_property
     def layouts(self) -> tuple[SheetLayout, ...]:

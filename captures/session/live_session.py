@@ -180,7 +180,7 @@ class _Session:
         self._labeller = FrameLabeller(self._director, config.condition, config.light)
         target = None if config.target is None else str(config.target["name"])
         self.status = SessionStatus(
-            Tally(target, config.protocol),
+            Tally(target, config.protocol, (config.notes or {}).get("scenes", ())),
             PoseMap(self._director.grid if self._director else EVERYWHERE),
             target,
             str(config.region),

@@ -148,13 +148,18 @@ class VirtualRig(FileSource):
         self._backgrounds = [backgrounds[i] for i in order]
         self._clips, self._frames_per_clip, self._seed = clips, frames_per_clip, seed
 
+    @property
+    def scenes(self) -> list[int]:
+        """Return the number of each clip's background."""
+        return [clip % len(self._backgrounds) for clip in range(self._clips)]
+
     def __len__(self) -> int:
         return self._clips * self._frames_per_clip * len(self.layouts)
 
     def __iter__(self) -> Iterator[Frame]:
         index = 0
         for clip in range(self._clips):
-            path, label = self._backgrounds[clip % len(self._backgrounds)]
+            path, label = self._backgrounds[self.scenes[clip]]
             behind = self.background(path)
             for page, layout in enumerate(self.layouts):
                 hand = np.random.default_rng([self._seed, 2, clip])  # the same pose and light for every sheet

@@ -32,7 +32,7 @@ def demo_session(
         sheet: the PDF.
         layouts: of its sheets.
         session: the future folder of the session.
-        clips: number of poses and backgrounds.
+        clips: number of poses; the photographs take turns as backgrounds.
         seed: for poses and backgrounds.
 
     Returns:
@@ -40,6 +40,6 @@ def demo_session(
     """
     classifier = load_victim(config.victim.model)
     rig = virtual_rig(sheet, held_out_files(run, config, classifier), seed, clips)
-    notes = session_notes(session, run, sheet, virtual=True)
+    notes = session_notes(session, run, sheet, virtual=True, scenes=rig.scenes)
     target = Patch.load(run).target
     return rig, SessionConfig(classifier, layouts=layouts, intrinsics=rig.intrinsics, target=target, notes=notes)

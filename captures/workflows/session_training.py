@@ -46,6 +46,8 @@ def config_from_session(
     )
     scenes = str(learned.backgrounds.resolve()) if learned.backgrounds else None
     sized = with_patch_area(config, given, learned.area)
+    if "cut" not in given and session.layouts:
+        sized = sized.changed(cut=session.layouts[0].cut_shape)
     return sized.changed(eot=learned.eot, backgrounds=scenes, profile=None)
 
 

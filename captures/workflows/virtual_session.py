@@ -36,5 +36,5 @@ def print_for_rig(
 
 
 def virtual_rig(sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, clips: int = 12) -> VirtualRig:
-    """Build a rig that shows a PDF's sheets in front of photographs, each used once, in at most ``clips`` clips."""
-    return VirtualRig(sheet, photographs, seed=seed, clips=min(clips, len(photographs)))
+    """Build a rig that shows a PDF's sheets in front of photographs, which take turns as backgrounds of the clips."""
+    return VirtualRig(sheet, photographs, seed=seed, clips=clips)

@@ -21,10 +21,14 @@ from physpatch.victims.imagenet import imagenet_categories
 from physpatch.victims.protocol import Preprocessing, Victim, normal_name
 
 UNLABELLED = -1
-_SKIMAGE_PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+_BACKGROUNDS = {  # unlabelled photographs in the wheels of packages, by the package's folder that holds them
+    "skimage/data": ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg"),
+    "ultralytics/assets": ("bus.jpg", "zidane.jpg"),
+    "sklearn/datasets/images": ("china.jpg", "flower.jpg"),
+    "matplotlib/mpl-data/sample_data": ("grace_hopper.jpg",),
+}
 _LEAST_OBJECT = 0.01  # share of the photograph: smaller objects have no room for cells that a network could see
 _LETTERBOX_GREY = 114  # the padding of ultralytics
-_ULTRALYTICS_PHOTOGRAPHS = ("bus.jpg", "zidane.jpg")
 _IMAGENETTE_URL = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz"
 
 
@@ -321,17 +325,18 @@ def _in_pixels(boxes: Sequence[Box], inner: tuple[int, int, int, int]) -> Tensor
 
 
 def _samples(categories: Sequence[str]) -> list[Photo]:
-    """List the labelled ImageNet photographs in foolbox's wheel, and unlabelled ones of scikit-image and ultralytics.
+    """List the labelled ImageNet photographs in foolbox's wheel, and unlabelled ones in those of other packages.
 
     The labels are left out for a network with classes other than ImageNet's.
     """
     labelled = sorted((_package_folder("foolbox") / "data").glob("imagenet_*_*.jpg"))
     imagenet = tuple(categories) == imagenet_categories()
     photos = [Photo(path, int(path.stem.split("_")[2]) if imagenet else UNLABELLED) for path in labelled]
-    skimage, ultralytics = _package_folder("skimage") / "data", _package_folder("ultralytics") / "assets"
-    unlabelled = [skimage / name for name in _SKIMAGE_PHOTOGRAPHS]
-    unlabelled += [ultralytics / name for name in _ULTRALYTICS_PHOTOGRAPHS]
-    return photos + [Photo(path, UNLABELLED) for path in unlabelled if path.is_file()]
+    for folder, names in _BACKGROUNDS.items():
+        package, _, inside = folder.partition("/")
+        paths = (_package_folder(package) / inside / name for name in names)
+        photos += [Photo(path, UNLABELLED) for path in paths if path.is_file()]
+    return photos
 
 
 def _package_folder(package: str) -> Path:

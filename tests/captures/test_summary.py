@@ -36,6 +36,22 @@ def test_sheets_shown_one_after_the_other_share_no_clip_and_all_count() -> None:
     assert (patch.target.rate, patch.target.n) == (0.5, 2)
 
 
+def test_clips_of_one_scene_are_counted_together() -> None:
+    rows = []
+    for clip in range(8):
+        hit = "blue thing" if clip % 4 == 0 else "red thing"  # scene 0 always, the others never
+        rows += [row(2 * clip, "grey", clip, "red thing"), row(2 * clip + 1, "patch", clip, hit)]
+    alone, together = tally_of(rows, "blue thing"), tally_of(rows, "blue thing", scenes=[0, 1, 2, 3] * 2)
+    patch, of_scenes = alone.summaries()[0], together.summaries()[0]
+    assert (patch.target.rate, patch.target.n, patch.clips) == (0.25, 8, 8)
+    assert (of_scenes.target.rate, of_scenes.target.n, of_scenes.clips) == (0.25, 4, 8)
+    low, high = of_scenes.target.ci95 or (0.25, 0.25)
+    assert patch.target.ci95 is not None and low < patch.target.ci95[0] and high > patch.target.ci95[1]
+    assert (alone.independent_kind, together.independent_kind, together.design().scenes) == ("clip", "scene", 4)
+    (difference,) = (c.difference for c in together.comparisons() if c.measure == "target")
+    assert (difference.difference, difference.n) == (0.25, 4)
+
+
 def test_without_a_known_truth_every_clip_counts() -> None:
     (patch,) = tally_of(
         [row(0, "patch", 0, "blue thing", None), row(1, "patch", 1, "red thing", None)], "blue thing"

@@ -27,7 +27,7 @@ def picture(path: Path, size: tuple[int, int] = (50, 40), color: tuple[int, int,
 def test_samples_are_twenty_labelled_photographs_and_backgrounds() -> None:
     photos = list_photos("samples", imagenet_categories())
     labelled = [p for p in photos if p.label != UNLABELLED]
-    assert len(labelled) == 20 and len(photos) >= 25
+    assert len(labelled) == 20 and len(photos) == 30
     assert imagenet_categories()[labelled[0].label] == "bull mastiff"
     assert all(p.path.is_file() for p in photos)
 

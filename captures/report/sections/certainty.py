@@ -22,7 +22,7 @@ class Certainty(ReportSection):
 
 
 def _certainty(tally: Tally) -> Iterator[Block]:
-    unit = "take" if tally.unit_kind == "pose cell" else tally.unit_kind
+    unit = tally.independent_kind
     rows = []
     for model in tally.models:
         for measure in measures_of(tally, model):
@@ -56,7 +56,7 @@ def _certainty(tally: Tally) -> Iterator[Block]:
                 f"needed for ± {100 * MARGIN:.0f} points",
             ],
             rows,
-            caption=f"For the patch. The last column gives the required number of similar {UNITS[tally.unit_kind]} at the "
+            caption=f"For the patch. The last column gives the required number of similar {UNITS[unit]} at the "
             f"observed rate. The rates above have Wilson's interval with n corrected for the correlation, which has the best "
             f"coverage (docs/results.md).",
         )

@@ -68,7 +68,7 @@ def _effect(session: RecordedSession) -> Iterator[Block]:
             for s in summaries
         ],
         frozenset(i for i, s in enumerate(summaries) if s.condition == "patch"),
-        f"Rates are means over {UNITS[tally.unit_kind]}; n is the number counted: {_condition_words(tally)} "
+        f"Rates are means over {UNITS[tally.independent_kind]}; n is the number counted: {_condition_words(tally)} "
         f"Intervals are 95 %. {_design_words(tally)}",
     )
     comparisons = tally.comparisons()
@@ -110,5 +110,10 @@ def _design_words(tally: Tally) -> str:
         words += (
             f" Sheets were held up in {design.clips} clips over {design.poses} poses. The poses of one clip share its hand and "
             "its light, so intervals are over clips; a single clip gives no interval."
+        )
+    if tally.independent_kind == "scene":
+        words += (
+            f" {design.clips} clips were filmed in front of {design.scenes} scenes. Clips of one scene are not independent, so "
+            "intervals are over scenes."
         )
     return words

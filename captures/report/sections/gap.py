@@ -50,7 +50,7 @@ def _way(gaps: Sequence[Gap], troubles: Sequence[str]) -> Iterator[Block]:
             frozenset(i + (gap.digital is not None) for i in named),
             f"In {gap.views} frames with the {gap.background} sheet, the digital patch is drawn in place of the sheet, "
             f"{gap.draws} times each. Properties that are not yet measured at a step are sampled as in training. n counts "
-            f"{UNITS.get(gap.unit, gap.unit)}, by which losses are paired. Colours are from {gap.colours}.",
+            f"{UNITS[gap.counted]}; losses are paired by {gap.unit}. Colours are from {gap.colours}.",
         )
         if gap.example:
             yield Picture(strip_plot(gap.example), "One frame at each step, as the network sees it")

@@ -34,7 +34,7 @@ def _maps(tally: Tally) -> Iterator[Block]:
                 grid, cells = (tally.grid, cells) if tally.protocol else _trimmed(tally, cells)
                 yield Picture(
                     pose_plot(grid, cells, title),
-                    f"{title}, by distance and yaw: rate, interval, n {UNITS[tally.unit_kind]} and frames. "
+                    f"{title}, by distance and yaw: rate, interval, n {UNITS[tally.independent_kind]} and frames. "
                     f"Hatched cells have no frames.",
                 )
             sizes = {
