@@ -396,8 +396,9 @@ class Tally:
 
     def scene(self, unit: Unit) -> Unit:
         """Return the scene of a clip, and any other unit itself."""
-        alone = not self._scenes or self.unit_kind != "clip"
-        return unit if alone else self._scenes[unit]  # type: ignore[index]
+        if self._scenes and isinstance(unit, int) and self.unit_kind == "clip":
+            return self._scenes[unit]
+        return unit
 
     @property
     def independent_kind(self) -> str:
