@@ -74,6 +74,10 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "metavar": "samples|imagenette|DIR",
         "help": "Photographs for training and evaluation.",
     },
+    "recognised": {
+        "help": "Share of views in which the victim must recognise a training photograph behind a grey patch; others are left "
+        "out, because success is not counted on them. 0 keeps all.",
+    },
     "target": {
         "type": TARGET,
         "metavar": "NAME|INDEX|auto|none",

@@ -51,7 +51,17 @@ _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, 
     help="Victim to fool, see `physpatch models`. Repeat it to fool several at once.",
 )
 @config_options(
-    "weights", "trust_weights", "data", "target", "technique", "objective", "worst", "nps", "tv", "restarts"
+    "weights",
+    "trust_weights",
+    "data",
+    "recognised",
+    "target",
+    "technique",
+    "objective",
+    "worst",
+    "nps",
+    "tv",
+    "restarts",
 )
 @config_options(
     "precision", "learning_rate", "grid", "area", "cut", *OBJECT_SETTINGS, "steps", "batch", "seed", "device"

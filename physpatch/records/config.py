@@ -28,6 +28,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 OBJECT_SOURCES = ("auto", "drawn", "labels")  # auto: drawn if it is one of the signs
 _FARTHEST_BESIDE = 1.5  # largest distance from an object's edge, in its sizes
 _OLD_NAMES = {"also": "ensemble"}  # names in the flat records of earlier versions
+_SETTINGS_BEFORE = {"cut": "square", "recognised": 0.0}  # what records mean that are older than these settings
 
 
 def _named(option: str, default: Any) -> Any:
@@ -67,18 +68,23 @@ class DataConfig:
         source: samples, imagenette, or a folder.
         limit: the largest number of photographs.
         held_out: the share that is held out for evaluation, between 0 and 1.
+        recognised: the share of views in which a classifier must recognise a training photograph behind a grey patch, 0 to 1;
+            others are left out, as they do not count. 0 keeps all.
         backgrounds: a folder of a session's scenes, about as frequent in a batch as other photographs.
     """
 
     source: str = _named("data", "samples")
     limit: int = 2000
     held_out: float = 0.5
+    recognised: float = 0.5
     backgrounds: str | None = None
 
     def __post_init__(self) -> None:
         _check_at_least_1("limit", self.limit)
         if not 0 < self.held_out < 1:
             raise InputError(f"held_out {self.held_out} out of range; expected a share between 0 and 1")
+        if not 0 <= self.recognised <= 1:
+            raise InputError(f"recognised {self.recognised} out of range; expected a share, 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,7 @@ class OptimisationConfig:
 
     technique: str = "pgd"
     learning_rate: float | None = None
-    steps: int = 300
+    steps: int = 500
     batch: int = 16
     restarts: int = 1
     seed: int = 0
@@ -279,7 +285,9 @@ class TrainConfig:
                 raise newer_key(key, cls)
         if "area" in value and "sign_area" not in value:
             _give_area_to_sign(by_section)
-        by_section["patch"].setdefault("cut", "square")  # as before it could be chosen
+        for name, setting in _SETTINGS_BEFORE.items():
+            section, section_key = SETTINGS[name]
+            by_section[section].setdefault(section_key, setting)
         sections: dict[str, Any] = {name: _section(name, content) for name, content in by_section.items()}
         try:
             eot = EotConfig.from_dict(own.get("eot", {}))
@@ -321,9 +329,11 @@ class TrainConfig:
         if not isinstance(ranges, dict):
             raise InputError(f"{path}: eot must be a table, [eot], with a preset and ranges")
         preset = ranges.pop("preset", DEFAULT_PRESET)
-        patch = value.setdefault("patch", {})
-        if isinstance(patch, dict) and "cut" not in value:
-            patch.setdefault("cut", PatchConfig.cut)
+        for name in _SETTINGS_BEFORE:  # a file that someone wrote has today's defaults
+            section, key = SETTINGS[name]
+            table = value.get(section)
+            if name not in value and not (isinstance(table, dict) and key in table):
+                value[name] = TrainConfig().setting(name)
         base = EotConfig.none() if preset == "none" else EotConfig.preset(str(preset))
         return _of_file(path, value | {"eot": base.to_dict() | ranges})
 

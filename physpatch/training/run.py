@@ -46,6 +46,7 @@ from physpatch.records.run_record import (
     TargetChoiceRecord,
     WeightsRecord,
 )
+from physpatch.training.counted_photographs import counted_photographs
 from physpatch.training.distributed import Processes
 from physpatch.training.targets import TargetChoice, resolve_target
 from physpatch.training.trainer import StepRecord, Trainer, describe_target
@@ -62,12 +63,19 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Materials:
-    """The inputs of a run: the victims, the target and the photographs on both sides of the split."""
+    """The inputs of a run: the victims, the target and the photographs on both sides of the split.
+
+    Attributes:
+        train: the photographs on the training side.
+        counted: those of them that are trained on.
+        held_out: the photographs on the other side.
+    """
 
     victim: Victim
     others: tuple[Victim, ...]
     choice: TargetChoice
     train: Photographs
+    counted: Photographs
     held_out: Photographs
 
     @property
@@ -297,12 +305,15 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
     if Path(config.data.source).is_dir():
         config = config.changed(data=str(Path(config.data.source).resolve()))  # so that it is found from other folders
     train, held_out = split_photographs(config, victim)
+    counted = counted_photographs(victim, train, config)
+    if len(counted) < len(train):
+        say(f"training on the {len(counted)} of {len(train)} photographs that are recognised behind a grey patch")
     if config.data.backgrounds is not None:
-        train = _with_backgrounds(train, config.data.backgrounds, victim)
-    choice = resolve_target(config.objective.target, victim, train, config, say)
+        train, counted = (_with_backgrounds(part, config.data.backgrounds, victim) for part in (train, counted))
+    choice = resolve_target(config.objective.target, victim, counted, config, say)
     model = config.victim.model if config.victim.model.endswith(".pt") else victim.name
     named = "none" if choice.index is None else str(choice.index)
-    return Materials(victim, others, choice, train, held_out), config.changed(model=model, target=named)
+    return Materials(victim, others, choice, train, counted, held_out), config.changed(model=model, target=named)
 
 
 def _with_backgrounds(train: Photographs, folder: str, victim: Victim) -> Photographs:
@@ -319,7 +330,7 @@ def _with_backgrounds(train: Photographs, folder: str, victim: Victim) -> Photog
 def _trainer(materials: Materials, config: TrainConfig, processes: Processes) -> Trainer:
     return Trainer(
         materials.victim,
-        materials.train,
+        materials.counted,
         config,
         materials.target,
         others=materials.others,
