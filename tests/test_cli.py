@@ -31,6 +31,7 @@ from websockets.sync.client import connect
 
 import cli
 from calibration.camera.intrinsics import Intrinsics
+from calibration.colour.rig_profile import RigProfile
 from calibration.common.files import file_sha256
 from calibration.sheet.pdf_reader import carried_layouts, printed_layouts
 from captures.results.success import frame_success
@@ -129,6 +130,25 @@ def test_the_loop_closes_from_a_session(demo: Path, command, monkeypatch, tmp_pa
             "--from-session sets its own settings, ranges and colours"
         )
     command("train", "--from-session", "demo/run").assert_refused("demo/run is not a session")
+
+
+def test_colours_are_calibrated_on_a_sessions_own_sheets(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(demo)
+    profile = tmp_path / "rig.json"
+    calibrate = ("calibrate", "colour", "--from-session", "demo/session", "--profile", profile)
+    done = command(*calibrate, "--light", "desk lamp", "--printer", "press", "--json", "-")
+    assert done.code == 0 and "colours measured on the random sheet of demo/session" in done.err
+    (light,) = json.loads(done.out)["lights"]
+    assert light["name"] == "desk lamp" and light["after"][0] < light["before"][0]
+    rig = RigProfile.load(profile)
+    assert rig.printer == "press" and [fitted.name for fitted in rig.lights] == ["desk lamp"]
+    picture = cv2.imread(str(tmp_path / "rig-desk-lamp.png"))
+    assert picture is not None and picture.std() > 20
+    again = command(*calibrate)
+    assert again.code == 0 and "to train with it: physpatch train --eot --profile" in again.out
+    assert [fitted.name for fitted in RigProfile.load(profile).lights] == ["desk lamp", "session"]
+    command(*calibrate, "--source", "0").assert_refused("--source films a chart")
+    command("calibrate", "colour", "--from-session", "none").assert_refused("none")
 
 
 def test_reports_are_replayed_printed_and_compared(demo: Path, command, monkeypatch, tmp_path: Path) -> None:

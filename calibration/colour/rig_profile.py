@@ -1,5 +1,6 @@
 """The rig profile: a measured printer, paper and camera, in one JSON file that training and sessions read."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,6 @@ from calibration.colour.colour_map import ColourMap, fit_colour_map
 from calibration.colour.colour_space import srgb_to_linear
 from calibration.common.errors import InputError
 from calibration.common.files import read_json, write_json
-from calibration.sheet.charuco_target import CHART_GRID
 
 PROFILE_VERSION = 1
 
@@ -118,8 +118,12 @@ class LightProfile:
         return 1 - float(((light - mapped) ** 2).sum()) / varied if varied > 0 else 0.0
 
     def picture(self) -> NDArray[np.uint8]:
-        """Draw the chart as sent, as seen and as predicted, side by side, (H, W, 3) RGB uint8."""
-        sent, seen = (np.array(colours).reshape(*CHART_GRID, 3) / 255 for colours in (self.sent, self.seen))
+        """Draw the chart, or sheet, as sent, as seen and as predicted, side by side, (H, W, 3) RGB uint8."""
+        count = len(self.sent)
+        rows = next(
+            rows for rows in range(math.isqrt(count), 0, -1) if count % rows == 0
+        )  # a chart is as good as square
+        sent, seen = (np.array(colours).reshape(rows, -1, 3) / 255 for colours in (self.sent, self.seen))
         return chart_picture(sent, seen, self.map.apply(sent))
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from calibration.common.cli_types import FILE, JSON_OPTION, TextType
+from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, TextType
 from calibration.common.console import output_json, print_table, progress_bar, say
 from calibration.common.errors import InputError
 from calibration.common.files import write_picture
@@ -106,6 +107,12 @@ def _show_lens(profile: Path, fit: "LensFit", picture: Path) -> None:
 @click.command("colour")
 @_SOURCE_OPTION
 @_SHEET_OPTION
+@click.option(
+    "--from-session",
+    type=FOLDER,
+    metavar="SESSION",
+    help="Measure the colours on a session's own random sheet (or shuffled, or patch) instead of a chart.",
+)
 @_PROFILE_OPTION
 @click.option(
     "--light", default="light", show_default=True, help="Your name for the light; each light has its own colours."
@@ -117,9 +124,13 @@ def _show_lens(profile: Path, fit: "LensFit", picture: Path) -> None:
 )
 @click.option("--headless", is_flag=True, help="Open no window.")
 @JSON_OPTION
+@click.pass_context
 def calibrate_colour(
+    context: click.Context,
+    /,
     source: str,
     sheet: Path,
+    from_session: Path | None,
     profile: Path,
     light: str,
     printer: str,
@@ -130,40 +141,58 @@ def calibrate_colour(
 ) -> None:
     """Measure the colours of printer and camera under one light.
 
-    Film the colour chart under the light that you will use.
+    Film the colour chart under the light that you will use, or take the colours from a session, whose random-colour sheet is
+    a chart, too.
 
     \b
     physpatch calibrate colour --source photos/ --light daylight
     physpatch calibrate colour --source 0 --light "desk lamp"
+    physpatch calibrate colour --from-session sessions/20260101-120000
     """
+    from captures.workflows.rig_profiles import colours_of_session, light_numbers, open_rig, save_light_picture
+
+    rig = open_rig(profile)
+    if from_session is not None:
+        given = [name for name in ("source", "sheet", "shots") if _is_given(context, name)]
+        if given:
+            raise InputError(f"--{given[0]} films a chart, so it cannot be given with --from-session; omit one of them")
+        lights, measured_on = colours_of_session(from_session, light if _is_given(context, "light") else None)
+        say(f"colours measured on {measured_on} of {from_session}")
+    else:
+        lights, scale = _film_chart(source, sheet, rig, light, shots, headless)
+        rig = replace(rig, print_scale=scale)
+    for fitted in lights:
+        rig = rig.with_light(fitted)
+    replace(rig, printer=printer or rig.printer, paper=paper_name or rig.paper).save(profile)
+    pictures = [save_light_picture(profile, fitted) for fitted in lights]
+    if json_out != "-":
+        for fitted, picture in zip(lights, pictures, strict=True):
+            _show_fitted(profile, fitted, picture)
+        click.echo(f"to train with it: physpatch train --eot --profile {profile}")
+    numbers = [light_numbers(fitted) for fitted in lights]
+    output_json(json_out, numbers[0] if from_session is None else {"lights": numbers})
+
+
+def _is_given(context: click.Context, option: str) -> bool:
+    return context.get_parameter_source(option) is not ParameterSource.DEFAULT
+
+
+def _film_chart(
+    source: str, sheet: Path, rig: "RigProfile", light: str, shots: int, headless: bool
+) -> "tuple[list[LightProfile], tuple[float, float] | None]":
+    """Measure the printed chart under one light, and its print scale."""
     from calibration.colour.rig_profile import LightProfile
     from captures.workflows.calibration_views import collect_shots
-    from captures.workflows.rig_profiles import (
-        calibration_layout,
-        light_numbers,
-        open_rig,
-        print_scale,
-        save_light_picture,
-    )
+    from captures.workflows.rig_profiles import calibration_layout, print_scale
 
-    rig, layout = open_rig(profile), calibration_layout(sheet, "chart")
+    layout = calibration_layout(sheet, "chart")
     if layout.cells is None:
         raise InputError(f"{sheet} contains no colours; print it again with `physpatch calibrate sheet`")
     with _filming(source, headless) as (frames, on_look):
         wanted = shots if frames.live or Path(source).suffix else None
         taken, refused = collect_shots(frames, layout, rig.intrinsics, wanted=wanted, on_look=on_look)
     _say_refused("pictures", refused.most_common())
-    fitted = LightProfile.fit(light, layout.cells, taken)
-    replace(
-        rig.with_light(fitted),
-        printer=printer or rig.printer,
-        paper=paper_name or rig.paper,
-        print_scale=print_scale(rig, layout),
-    ).save(profile)
-    picture = save_light_picture(profile, fitted)
-    if json_out != "-":
-        _show_fitted(profile, fitted, picture)
-    output_json(json_out, light_numbers(fitted))
+    return [LightProfile.fit(light, layout.cells, taken)], print_scale(rig, layout)
 
 
 def _show_fitted(profile: Path, fitted: "LightProfile", picture: Path) -> None:
@@ -172,7 +201,6 @@ def _show_fitted(profile: Path, fitted: "LightProfile", picture: Path) -> None:
         f"{fitted.before[0]:.1f} and {fitted.before[1]:.1f} as sent, {fitted.after[0]:.2f} and {fitted.after[1]:.2f} "
         f"as predicted for held-out colours; chart in {picture.name}"
     )
-    click.echo(f"to train with it: physpatch train --eot --profile {profile}")
 
 
 @click.command("show")

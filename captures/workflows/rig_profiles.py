@@ -1,7 +1,7 @@
 """Load a rig profile, match it with printed sheets, and summarise it."""
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from calibration.common.errors import InputError
 from calibration.common.files import write_picture
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
+from captures.gap.session_colours import session_lights
+from captures.results.recorded_session import RecordedSession
 
 
 def open_rig(profile: Path) -> RigProfile:
@@ -32,6 +34,31 @@ def calibration_layout(sheet: Path, kind: str) -> SheetLayout:
         if layout.kind == kind:
             return layout
     raise InputError(f"{sheet} contains no {kind}; pass the PDF of `physpatch calibrate sheet` to --sheet")
+
+
+def colours_of_session(folder: Path, light: str | None = None) -> tuple[list[LightProfile], str]:
+    """Measure the colours of a session's lights on its own sheets.
+
+    Args:
+        folder: of the session.
+        light: a name for its only light; None for the names in the session.
+
+    Returns:
+        The lights, and the sheet on which they were measured, in words.
+
+    Raises:
+        InputError: if there is no session, no sheet shows its colours clearly, or a name is given for several lights.
+    """
+    session = RecordedSession.open(folder)
+    rig, measured_on = session_lights(session, next(iter(session.tally.models), ""))
+    if not rig.lights:
+        raise InputError(
+            f"{folder}: colours measured on {measured_on}; film nearer, or keep more frames with --keep all"
+        )
+    if light is not None and len(rig.lights) > 1:
+        names = ", ".join(fitted.name for fitted in rig.lights)
+        raise InputError(f"{folder} has several lights ({names}), which keep their names; omit --light")
+    return [fitted if light is None else replace(fitted, name=light) for fitted in rig.lights], measured_on
 
 
 def print_scale(rig: RigProfile, layout: SheetLayout) -> tuple[float, float] | None:

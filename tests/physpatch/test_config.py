@@ -74,6 +74,7 @@ def test_flat_settings_of_earlier_versions_still_load() -> None:
         grid=(5, 5),
         area=0.1,
         cut="square",  # before there was another
+        recognised=0.0,
         eot=EotConfig.none(),
     )
     assert TrainConfig.from_dict(flat) == wanted

@@ -10,6 +10,7 @@ from support import CATEGORIES, ON_SCREEN, colour_photographs
 
 from calibration.common.errors import InputError, PhyspatchError
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
+from physpatch.data.photographs import UNLABELLED
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.cells import cells_from_patch
@@ -17,6 +18,7 @@ from physpatch.rendering.compositing import place_patch
 from physpatch.rendering.eot import sample
 from physpatch.techniques import TECHNIQUES
 from physpatch.techniques.static import Static
+from physpatch.training.counted_photographs import counted_photographs, recognised_share
 from physpatch.training.targets import resolve_target
 from physpatch.training.targets.race import _first_list
 from physpatch.training.trainer import Trainer
@@ -253,3 +255,23 @@ def test_penalties_are_logged_apart_and_keep_the_patch_printable(tiny_victim, ph
         ends[nps, tv] = (float(non_printability(cells, offset_palette())), float(total_variation(cells)))
     assert ends[20.0, 0.0][0] < 0.5 * ends[0.0, 0.0][0]
     assert ends[0.0, 20.0][1] < 0.5 * ends[0.0, 0.0][1]
+
+
+def test_only_photographs_that_are_recognised_behind_a_grey_patch_are_trained_on(tiny_victim) -> None:
+    config = CONFIG.changed(area=0.2, eot=EotConfig.none(), recognised=0.5)
+    made = colour_photographs(60, 36)
+    wrong = torch.arange(60) < 20
+    mislabelled = replace(made, labels=torch.where(wrong, (made.labels + 1) % 3, made.labels))
+    shares = recognised_share(tiny_victim, mislabelled, config)
+    assert shares[wrong].max() == 0 and shares[~wrong].min() == 1
+    assert counted_photographs(tiny_victim, mislabelled, config).names == made.names[20:]
+    unlabelled = replace(made, labels=torch.full_like(made.labels, UNLABELLED))
+    assert len(counted_photographs(tiny_victim, unlabelled, config)) == 60  # by the answer without a patch
+    assert counted_photographs(tiny_victim, mislabelled, config.changed(recognised=0.0)) is mislabelled
+    few = made.subset(torch.arange(60) < 50)
+    assert counted_photographs(tiny_victim, mislabelled.subset(torch.arange(60) < 50), config).names == few.names
+
+
+def test_the_share_that_must_be_recognised_is_a_share() -> None:
+    with pytest.raises(InputError, match="recognised 2 out of range"):
+        CONFIG.changed(recognised=2)
