@@ -43,10 +43,10 @@ Picture = NDArray[np.uint8]
 def main(demo: Path, out: Path) -> None:
     """Write every picture that shows what the program makes."""
     out.mkdir(parents=True, exist_ok=True)
-    victim, patch = load_victim("efficientnet_lite0"), Patch.load(demo / "run")
-    config = RunRecord.of(demo / "run").train_config
-    save(out / "sheet.png", rasterise(demo / "sheet.pdf", 72))
-    history = load_file(demo / "run/checkpoint/state.safetensors")["history"]
+    victim, learned = load_victim("efficientnet_lite0"), demo / "learned"
+    patch = Patch.load(learned / "run")
+    save(out / "sheet.png", rasterise(learned / "sheet.pdf", 72))
+    history = load_file(learned / "run/checkpoint/state.safetensors")["history"]
     save(out / "evolution.png", filmstrip(history, count=7, cell_px=9))
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -54,9 +54,9 @@ def main(demo: Path, out: Path) -> None:
             save(work / f"photographs/{name}.png", getattr(skimage.data, name)())
         save_printed(out, work, patch)
         save(out / "colours.png", rig_colours(work))
-        save_training(out, work, victim, patch, config)
-        save(out / "session.jpg", session_frames(demo, work))
-        (out / "gap.png").write_bytes(gap_strip(demo, work, victim, patch, config))
+        save_training(out, work, victim, patch, TrainConfig.of(grid=patch.grid))
+        save(out / "session.jpg", session_frames(learned, work))
+        (out / "gap.png").write_bytes(gap_strip(demo, work, victim))
 
 
 def filmstrip(history: Picture, count: int, cell_px: int) -> Picture:
@@ -138,8 +138,9 @@ def session_frames(demo: Path, work: Path) -> Picture:
     return np.vstack([np.hstack([shown[clip, kind] for kind in ("grey", "patch")]) for clip in (0, 1)])
 
 
-def gap_strip(demo: Path, work: Path, victim: Victim, patch: Patch, config: TrainConfig) -> bytes:
-    """One frame through the steps of the replay, as PNG."""
+def gap_strip(demo: Path, work: Path, victim: Victim) -> bytes:
+    """One frame of the patch for a screen through the steps of the replay, as PNG."""
+    patch, config = Patch.load(demo / "run"), RunRecord.of(demo / "run").train_config
     rig = VirtualRig(demo / "sheet.pdf", backgrounds(work), clips=2, frames_per_clip=2, seed=2)
     folder = film_rig(rig, victim, patch.target, work / "gap", keep="all", sheet=str((demo / "sheet.pdf").resolve()))
     gap = measure_gap(RecordedSession.open(folder), victim, patch, config.changed(seed=1), draws=1)
