@@ -120,9 +120,7 @@ class LightProfile:
     def picture(self) -> NDArray[np.uint8]:
         """Draw the chart, or sheet, as sent, as seen and as predicted, side by side, (H, W, 3) RGB uint8."""
         count = len(self.sent)
-        rows = next(
-            rows for rows in range(math.isqrt(count), 0, -1) if count % rows == 0
-        )  # a chart is as good as square
+        rows = next(n for n in range(math.isqrt(count), 0, -1) if count % n == 0)  # as square as it can be
         sent, seen = (np.array(colours).reshape(rows, -1, 3) / 255 for colours in (self.sent, self.seen))
         return chart_picture(sent, seen, self.map.apply(sent))
 

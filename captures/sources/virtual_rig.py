@@ -158,8 +158,8 @@ class VirtualRig(FileSource):
 
     def __iter__(self) -> Iterator[Frame]:
         index = 0
-        for clip in range(self._clips):
-            path, label = self._backgrounds[self.scenes[clip]]
+        for clip, scene in enumerate(self.scenes):
+            path, label = self._backgrounds[scene]
             behind = self.background(path)
             for page, layout in enumerate(self.layouts):
                 hand = np.random.default_rng([self._seed, 2, clip])  # the same pose and light for every sheet

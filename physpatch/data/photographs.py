@@ -334,8 +334,8 @@ def _samples(categories: Sequence[str]) -> list[Photo]:
     photos = [Photo(path, int(path.stem.split("_")[2]) if imagenet else UNLABELLED) for path in labelled]
     for folder, names in _BACKGROUNDS.items():
         package, _, inside = folder.partition("/")
-        paths = (_package_folder(package) / inside / name for name in names)
-        photos += [Photo(path, UNLABELLED) for path in paths if path.is_file()]
+        place = _package_folder(package) / inside
+        photos += [Photo(place / name, UNLABELLED) for name in names if (place / name).is_file()]
     return photos
 
 

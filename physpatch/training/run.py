@@ -309,22 +309,21 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
     if len(counted) < len(train):
         say(f"training on the {len(counted)} of {len(train)} photographs that are recognised behind a grey patch")
     if config.data.backgrounds is not None:
-        train, counted = (_with_backgrounds(part, config.data.backgrounds, victim) for part in (train, counted))
+        if train.boxes:
+            raise InputError(
+                "the scenes of a session have no labelled objects; train on a drawn sign, or without --from-session"
+            )
+        filmed = load_photos(photos_for(victim, config.data.backgrounds), victim.preprocessing, whole=True)
+        train, counted = _with_scenes(train, filmed), _with_scenes(counted, filmed)
     choice = resolve_target(config.objective.target, victim, counted, config, say)
     model = config.victim.model if config.victim.model.endswith(".pt") else victim.name
     named = "none" if choice.index is None else str(choice.index)
     return Materials(victim, others, choice, train, counted, held_out), config.changed(model=model, target=named)
 
 
-def _with_backgrounds(train: Photographs, folder: str, victim: Victim) -> Photographs:
+def _with_scenes(photographs: Photographs, scenes: Photographs) -> Photographs:
     """Mix scenes into the photographs, repeated so that a batch contains about as many scenes as photographs."""
-    if train.boxes:
-        raise InputError(
-            "the scenes of a session have no labelled objects; train on a drawn sign, or without --from-session"
-        )
-    scenes = load_photos(photos_for(victim, folder), victim.preprocessing, whole=True)
-    times = max(1, round(len(train) / len(scenes)))
-    return train.joined(scenes, times)
+    return photographs.joined(scenes, max(1, round(len(photographs) / len(scenes))))
 
 
 def _trainer(materials: Materials, config: TrainConfig, processes: Processes) -> Trainer:
