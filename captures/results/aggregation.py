@@ -235,7 +235,7 @@ class Tally:
         Args:
             target: name of the target class; None without a target.
             protocol: the plan; None without a plan.
-            scenes: the number of each clip's scene, where several clips show the same one; empty if each shows its own.
+            scenes: the number of each clip's scene, if the source chose them; empty if each clip shows its own.
         """
         self.target, self.protocol, self._scenes = target, protocol, scenes
         self.grid = protocol.grid() if protocol else EVERYWHERE

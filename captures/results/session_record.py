@@ -115,7 +115,7 @@ class SessionRecord(Record):
         source: of the frames, as the user gave it.
         camera: settings requested from the camera.
         virtual: whether the virtual rig rendered the frames.
-        scenes: the number of each clip's scene, where several clips show the same one; empty if each shows its own.
+        scenes: the number of each clip's scene, if the source chose them; empty if each clip shows its own.
         run, sheet: the run's folder, or its patch.json, and the printed PDF.
         status: ``recording``, ``ended``, ``stopped by the person``, ``interrupted`` or ``failed``; empty without a record.
         captured: number of frames from the source.

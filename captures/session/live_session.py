@@ -25,7 +25,7 @@ from captures.results.session_record import SESSION_FILE, PlanRecord, SessionMod
 from captures.session.clips import FrameLabeller
 from captures.session.recorder import KeepRule, Recorder
 from captures.sources.frame import Event
-from captures.sources.opening import Source
+from captures.sources.opening import Source, StagedScenes
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import SessionStore, export_csv
 from captures.viewers.controls import Command, SessionStatus, Viewer
@@ -150,7 +150,7 @@ def run_session(
     """
     if (out / "session.db").exists():
         raise InputError(f"{out} already contains a session; use another --out")
-    record = _describe(config)
+    record = _describe(config).changed(scenes=_scenes(source))
     session = _Session(source, config, viewers, on_frame)
     status = "ended"
     with SessionStore(out / "session.db") as store, Recorder(out, source.fps, config.keep) as recorder:
@@ -180,7 +180,7 @@ class _Session:
         self._labeller = FrameLabeller(self._director, config.condition, config.light)
         target = None if config.target is None else str(config.target["name"])
         self.status = SessionStatus(
-            Tally(target, config.protocol, (config.notes or {}).get("scenes", ())),
+            Tally(target, config.protocol, _scenes(source)),
             PoseMap(self._director.grid if self._director else EVERYWHERE),
             target,
             str(config.region),
@@ -371,6 +371,10 @@ def _describe(config: SessionConfig) -> SessionRecord:
         versions=versions(),
         plan=PlanRecord.of(config.protocol),
     ).changed(**(config.notes or {}))
+
+
+def _scenes(source: Source) -> list[int]:
+    return list(source.scenes) if isinstance(source, StagedScenes) else []
 
 
 def _describe_model(model: Victim, *, defended: bool) -> SessionModel:

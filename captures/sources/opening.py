@@ -8,7 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import cv2
 import numpy as np
@@ -62,6 +62,18 @@ class Source(Protocol):
     def close(self) -> None:
         """End the iteration, from any thread."""
         ...
+
+
+@runtime_checkable
+class StagedScenes(Protocol):
+    """A source that chooses what its clips show, and so knows which of them show the same scene.
+
+    Attributes:
+        scenes: the number of each clip's scene.
+    """
+
+    @property
+    def scenes(self) -> Sequence[int]: ...
 
 
 class FileSource:

@@ -40,6 +40,6 @@ def demo_session(
     """
     classifier = load_victim(config.victim.model)
     rig = virtual_rig(sheet, held_out_files(run, config, classifier), seed, clips)
-    notes = session_notes(session, run, sheet, virtual=True, scenes=rig.scenes)
+    notes = session_notes(session, run, sheet, virtual=True)
     target = Patch.load(run).target
     return rig, SessionConfig(classifier, layouts=layouts, intrinsics=rig.intrinsics, target=target, notes=notes)

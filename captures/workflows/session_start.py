@@ -148,9 +148,7 @@ def prepare_session(
         max_fps=request.max_fps,
         max_frames=request.max_frames,
         keep=keep,
-        notes=session_notes(
-            session, request.run, sheet, virtual=rig is not None, scenes=[] if rig is None else rig.scenes, **notes
-        ),
+        notes=session_notes(session, request.run, sheet, virtual=rig is not None, **notes),
     )
     return frames, session_config
 

@@ -86,6 +86,7 @@ def test_a_session_leaves_everything_it_promises(rig: VirtualRig, plan: SessionC
     record = json.loads((session / "session.json").read_text())
     assert_follows_schema(record, "session")
     assert record["status"] == "ended" and record["frames"] == 12 and record["target"] == "blue thing"
+    assert record["scenes"] == [0, 1]  # as the rig says
     assert not record["intrinsics_assumed"]
     assert len(video_times(session)) == 12
     assert len(list((session / "frames").glob("*.jpg"))) == 6  # the first of each clip and condition
