@@ -68,12 +68,14 @@ class BatchSource:
         mirrored = torch.stack([size - boxes[:, 2], boxes[:, 1], size - boxes[:, 0], boxes[:, 3]], dim=1)
         return torch.where(flipped, mirrored, boxes)
 
-    @torch.no_grad()
-    def labels(self) -> Tensor:
-        """Return the photographs' labels (N,), with the victim's answers for unlabelled ones."""
-        labels = self.photographs.labels.clone()
-        central = self.photographs.central(self.victim.preprocessing.size)
-        unknown = (labels == UNLABELLED).nonzero()[:, 0]
-        for batch in unknown.split(_LABELLING_BATCH) if len(unknown) else ():
-            labels[batch] = self.victim.scores(central[batch].to(self.victim.device).float() / 255).argmax(dim=1).cpu()
-        return labels
+
+@torch.no_grad()
+def completed_labels(victim: Victim, photographs: Photographs) -> Tensor:
+    """Return the photographs' labels (N,), with the victim's answers for unlabelled ones."""
+    labels = photographs.labels.clone()
+    unknown = (labels == UNLABELLED).nonzero()[:, 0]
+    if len(unknown):
+        central = photographs.central(victim.preprocessing.size)
+        for rows in unknown.split(_LABELLING_BATCH):
+            labels[rows] = victim.scores(central[rows].to(victim.device).float() / 255).argmax(dim=1).cpu()
+    return labels

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from physpatch.attack.placement import Placement
-from physpatch.data.batch_sampler import BatchSource
+from physpatch.data.batch_sampler import completed_labels
 from physpatch.data.photographs import Photographs
 from physpatch.records.config import TrainConfig
 from physpatch.rendering.eot import sample
@@ -37,13 +37,14 @@ def recognised_share(victim: Victim, photographs: Photographs, config: TrainConf
     same as without a patch.
     """
     placement, size = Placement.of(config), victim.preprocessing.size
+    images = photographs.central(size)
     generator = torch.Generator().manual_seed(config.optimisation.seed)
     grey = torch.full((3, *config.patch.grid), _GREY, device=victim.device)
     right = torch.zeros(len(photographs))
     with untouched(victim):
-        labels = BatchSource(victim, photographs, _BATCH).labels()
+        labels = completed_labels(victim, photographs)
         for rows in torch.arange(len(photographs)).repeat(_DRAWS).split(_BATCH):
-            images = photographs.central(size)[rows].to(victim.device).float() / 255
-            shown = placement.compose(images, grey, sample(config.eot, len(rows), generator))
+            pictures = images[rows].to(victim.device).float() / 255
+            shown = placement.compose(pictures, grey, sample(config.eot, len(rows), generator))
             right.index_add_(0, rows, (victim.scores(shown).argmax(dim=1).cpu() == labels[rows]).float())
     return right / _DRAWS

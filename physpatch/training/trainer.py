@@ -14,7 +14,7 @@ from calibration.common.errors import InputError, PhyspatchError
 from physpatch.attack.loss import AttackLoss, Penalties
 from physpatch.attack.objectives import choose_objective
 from physpatch.attack.placement import AttackRegion, object_class
-from physpatch.data.batch_sampler import BatchSource
+from physpatch.data.batch_sampler import BatchSource, completed_labels
 from physpatch.data.photographs import Photographs
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
@@ -236,13 +236,15 @@ class Trainer:
         source = BatchSource(self.victim, kept, min(len(kept), _VALIDATION_MOST))
         images, chosen, objects = source.draw(generator)
         params = sample(self.config.eot, len(images), generator)
-        labels = source.labels() if self._object is None else torch.full_like(kept.labels, self._object)
+        labels = (
+            completed_labels(self.victim, kept) if self._object is None else torch.full_like(kept.labels, self._object)
+        )
         terms, _ = self._attack_loss(images, labels[chosen].to(images.device), params, objects=objects)
         return float(terms.sum())
 
     def _own_labels(self) -> Tensor:
         with untouched(self.victim):
-            return self._source.labels()
+            return completed_labels(self.victim, self._source.photographs)
 
     def _advance(self) -> StepRecord:
         """Draw a batch and update the cells; the caller counts the step once it is complete."""

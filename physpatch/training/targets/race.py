@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from physpatch.attack.placement import Placement
-from physpatch.data.batch_sampler import BatchSource
+from physpatch.data.batch_sampler import BatchSource, completed_labels
 from physpatch.data.photographs import Photographs
 from physpatch.records.config import TrainConfig
 from physpatch.rendering.eot import EotParams, sample
@@ -109,7 +109,7 @@ class TargetRace:
         """Prepare a race, with its own generator seeded by ``config.optimisation.seed``."""
         self.victim, self.photographs, self.config = victim, photographs, config
         self._generator = torch.Generator().manual_seed(config.optimisation.seed)
-        self._labels = BatchSource(victim, photographs, config.optimisation.batch).labels()
+        self._labels = completed_labels(victim, photographs)
         self._placement = Placement.of(config)
         self._start = torch.rand(3, *config.patch.grid, generator=self._generator)
         self._cells: Tensor | None = None
