@@ -15,7 +15,8 @@ import numpy as np
 
 from calibration.camera.sheet_pose import make_detector
 from calibration.sheet.layout import ARUCO_DICTIONARY
-from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from captures.sources.held_sheet import RigPose
+from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch.records.patch_file import Patch
 from printouts import print_sheets
 

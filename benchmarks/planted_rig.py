@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from calibration.colour.printing_condition import PrintingCondition
 from calibration.sheet.layout import SheetLayout
-from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from captures.sources.held_sheet import RigPose
+from captures.sources.virtual_rig import RigTruth, VirtualRig
 
 NEAR_M = 0.3  # at which a print of 10 cm covers the area trained for
 _UPRIGHT_DEG = 8.0

@@ -18,7 +18,8 @@ import numpy as np
 
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import find_sheet, make_detector, rotation_matrix
-from captures.sources.virtual_rig import RigPose, VirtualRig
+from captures.sources.held_sheet import RigPose
+from captures.sources.virtual_rig import VirtualRig
 from physpatch.records.patch_file import Patch
 from printouts import print_sheets
 

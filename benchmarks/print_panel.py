@@ -27,7 +27,8 @@ from torch import Tensor
 from calibration.colour.printing_condition import PrintingCondition
 from calibration.sheet.layout import SheetLayout
 from captures.inference.analyser import to_input
-from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from captures.sources.held_sheet import RigPose
+from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import EotConfig, Patch, TrainConfig, Victim, evaluate_patch, load_victim
 from physpatch.data.photographs import Photo, limited, load_photos, photos_for
 from physpatch.records.patch_file import CONTROLS

@@ -35,7 +35,8 @@ from calibration.colour.rig_profile import RigProfile
 from calibration.common.files import file_sha256
 from calibration.sheet.pdf_reader import carried_layouts, printed_layouts
 from captures.results.success import frame_success
-from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from captures.sources.held_sheet import RigPose
+from captures.sources.virtual_rig import RigTruth, VirtualRig
 from captures.storage import read_events, read_rows
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch

@@ -14,40 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import Intrinsics
-from calibration.camera.sheet_pose import rotation_matrix
 from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb
 from calibration.colour.printing_condition import PAPERS, PrintingCondition, held_back_conditions
 from calibration.common.errors import InputError, unknown_name
-from calibration.sheet.layout import SheetLayout, first_pages
-from calibration.sheet.pdf_reader import carried_layouts, printed_layouts, rasterise_sheet
+from calibration.sheet.layout import SheetLayout
+from calibration.sheet.pdf_reader import printed_layouts
 from captures.sources.frame import Frame
+from captures.sources.held_sheet import RigPose, longest_mm, printed_sheets, shuffled_backgrounds
 from captures.sources.opening import FileSource
 
 FRAME_WH = (640, 480)
 RIG_HFOV_DEG = 60.0
 RIG_FPS = 10.0
-_SCAN_DPI = 120
 _SUPERSAMPLE = 2
-_ARM_M = (0.27, 0.42)  # distance from the camera of a sheet of the height below; larger sheets are farther away
-_ARM_SHEET_MM = 165.0
-_TURN_DEG = {"yaw": 25.0, "pitch": 15.0, "roll": 15.0}
-_REACH = 0.3  # largest offset of the patch from the centre, as a share of the central square
 _FILM_ROOM = (0.95, 1.8)  # height of the picture in heights of the sheet, for calibration
 _GREY_WALL = 0.3
 _SHARPENING_PX = 1.0
-_JITTER_DEG, _JITTER_MM = 1.0, 2.0  # of a hand between frames
-
-
-@dataclass(frozen=True)
-class RigPose:
-    """The pose of a sheet: centre of the patch in metres in front of the camera (x right, y down), and rotation."""
-
-    distance_m: float
-    x_m: float
-    y_m: float
-    yaw_deg: float
-    pitch_deg: float
-    roll_deg: float
 
 
 @dataclass(frozen=True)
@@ -139,13 +121,8 @@ class VirtualRig(FileSource):
         self.intrinsics = lens or replace(Intrinsics.from_hfov(*frame_wh, RIG_HFOV_DEG), assumed=False)
         self._rays = _rays(self.intrinsics)
         self.fps = RIG_FPS
-        planned = carried_layouts(pdf)
-        self._sheets = [
-            _pyramid(_cut_out(self.truth.printing.reflectance(_scan(pdf, layout, first) / 255), layout))
-            for layout, first in zip(planned, first_pages(planned), strict=True)
-        ]
-        order = np.random.default_rng([seed, 1]).permutation(len(backgrounds))
-        self._backgrounds = [backgrounds[i] for i in order]
+        self._sheets = [_pyramid(sheet) for sheet in printed_sheets(pdf, self.truth.printing)]
+        self._backgrounds = shuffled_backgrounds(backgrounds, seed)
         self._clips, self._frames_per_clip, self._seed = clips, frames_per_clip, seed
 
     @property
@@ -165,7 +142,7 @@ class VirtualRig(FileSource):
                 hand = np.random.default_rng([self._seed, 2, clip])  # the same pose and light for every sheet
                 pose = self._draw_pose(hand, layout)
                 for _ in range(self._frames_per_clip):
-                    image = self.render(page, _jittered(pose, hand), behind, hand)
+                    image = self.render(page, pose.jittered(hand), behind, hand)
                     index += 1
                     self.captured = index
                     yield Frame(image, (index - 1) / self.fps, index, condition=layout.kind, clip=clip, label=label)
@@ -182,7 +159,7 @@ class VirtualRig(FileSource):
             turn_deg: largest rotation about each axis.
             reach: largest distance from the centre of the picture, as a share of half its size.
         """
-        lens, size_m = self.intrinsics, _longest_mm(self.layouts[page]) / 1000
+        lens, size_m = self.intrinsics, longest_mm(self.layouts[page]) / 1000
         behind = np.full((lens.height, lens.width, 3), _GREY_WALL)
         for number in range(count):
             distance = size_m * lens.fx / lens.height * float(rng.uniform(*_FILM_ROOM))
@@ -240,9 +217,9 @@ class VirtualRig(FileSource):
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The cut-out sheet through the lens, supersampled: light (H, W, 3) times coverage, and coverage (H, W)."""
         width, height = self.intrinsics.width, self.intrinsics.height
-        turn = rotation_matrix(pose.yaw_deg, pose.pitch_deg, pose.roll_deg)
-        shift = 1000 * np.array([pose.x_m, pose.y_m, pose.distance_m])
-        to_plane = np.linalg.inv(np.column_stack([turn[:, 0], turn[:, 1], shift]))  # rays to millimetres on the sheet
+        to_plane = np.linalg.inv(
+            np.column_stack([pose.rotation[:, :2], pose.shift_mm])
+        )  # rays to millimetres on the sheet
         on_sheet = cv2.transform(self._rays, to_plane.astype(np.float32))
         center = layout.patch.corners_mm.mean(axis=0)
         level = self._level(sheet, layout, pose)
@@ -261,52 +238,7 @@ class VirtualRig(FileSource):
         return sheet[min(len(sheet) - 1, int(halvings))]
 
     def _draw_pose(self, rng: np.random.Generator, layout: SheetLayout) -> RigPose:
-        """A pose as of a hand-held sheet, with the whole sheet in the frame."""
-        distance = float(rng.uniform(*_ARM_M)) * max(1.0, _longest_mm(layout) / _ARM_SHEET_MM)
-        turns = {f"{name}_deg": float(rng.uniform(-most, most)) for name, most in _TURN_DEG.items()}
-        # Classifiers look at the central square of a frame, so a person would hold the sheet there.
-        half_frame = min(self.intrinsics.width, self.intrinsics.height) / 2 * distance / self.intrinsics.fx
-        half_sheet = np.array([layout.cut.width_mm, layout.cut.height_mm]) / 2000
-        room = np.clip(half_frame - 1.15 * half_sheet, 0, 2 * _REACH * half_frame)
-        x, y = rng.uniform(-room, room)
-        return RigPose(distance, float(x), float(y), **turns)
-
-
-def _jittered(pose: RigPose, rng: np.random.Generator) -> RigPose:
-    turn, shift = rng.normal(0, _JITTER_DEG, 3), rng.normal(0, _JITTER_MM / 1000, 3)
-    return RigPose(
-        pose.distance_m + shift[2],
-        pose.x_m + shift[0],
-        pose.y_m + shift[1],
-        pose.yaw_deg + turn[0],
-        pose.pitch_deg + turn[1],
-        pose.roll_deg + turn[2],
-    )
-
-
-def _scan(pdf: Path, layout: SheetLayout, first_page: int) -> NDArray[np.uint8]:
-    """The raster inside the cut line; coarser for a large sheet, which is farther away."""
-    dpi = _SCAN_DPI / max(1.0, _longest_mm(layout) / _ARM_SHEET_MM)
-    raster = rasterise_sheet(pdf, layout, first_page, dpi)
-    per_mm = dpi / 25.4
-    left, right, top, bottom = (
-        round(at * per_mm) for at in (layout.cut.x_mm, layout.cut.right_mm, layout.cut.y_mm, layout.cut.bottom_mm)
-    )
-    return raster[top:bottom, left:right]
-
-
-def _longest_mm(layout: SheetLayout) -> float:
-    return max(layout.cut.width_mm, layout.cut.height_mm)
-
-
-def _cut_out(printed: NDArray[np.float64], layout: SheetLayout) -> NDArray[np.float32]:
-    """Light and coverage (H, W, 4) of the cut-out: the whole scan, or a circle."""
-    height, width = printed.shape[:2]
-    cover = np.ones((height, width))
-    if layout.cut_shape == "circle":
-        y, x = np.indices((height, width)) + 0.5
-        cover = (np.hypot(y - height / 2, x - width / 2) <= min(height, width) / 2).astype(np.float64)
-    return np.dstack([printed * cover[..., None], cover]).astype(np.float32)
+        return RigPose.in_hand(rng, layout, self.intrinsics)
 
 
 def _pyramid(picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:

@@ -7,7 +7,8 @@ import pytest
 from calibration.camera.board_views import BoardFinder, BoardView, ViewCollector, coverage_picture, fit_lens
 from calibration.camera.intrinsics import Intrinsics
 from calibration.common.errors import InputError
-from captures.sources.virtual_rig import RigPose, VirtualRig
+from captures.sources.held_sheet import RigPose
+from captures.sources.virtual_rig import VirtualRig
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from calibration.colour.rig_profile import LightProfile, RigProfile
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
 from calibration.sheet.charuco_target import chart_cells
-from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from captures.sources.held_sheet import RigPose
+from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch.records.patch_file import Patch
 from printouts import print_sheets, print_targets
 

@@ -14,7 +14,8 @@ from calibration.colour.illumination import mixing
 from calibration.colour.printing_condition import PrintingCondition
 from calibration.colour.sheet_colour import observe
 from calibration.sheet.layout import SheetLayout
-from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from captures.sources.held_sheet import RigPose
+from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import Patch
 from printouts import print_sheets
 

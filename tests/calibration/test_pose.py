@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import SheetFinder, angles_deg, find_sheet, rotation_matrix
-from captures.sources.virtual_rig import RigPose, VirtualRig
+from captures.sources.held_sheet import RigPose
+from captures.sources.virtual_rig import VirtualRig
 
 
 @settings(deadline=None)

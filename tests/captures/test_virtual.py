@@ -11,7 +11,8 @@ from calibration.colour.printing_condition import PAPERS, held_back_conditions
 from calibration.common.errors import InputError
 from calibration.sheet.pdf_reader import store_measured
 from captures.inference.sheet_labels import LabelWatch
-from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from captures.sources.held_sheet import RigPose
+from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch.records.patch_file import Patch
 from printouts import print_sheets
 

@@ -23,8 +23,9 @@ from websockets.sync.client import ClientConnection, connect
 from captures.protocol.plan import Protocol
 from captures.session.live_session import SessionConfig, run_session
 from captures.sources.frame import Frame
+from captures.sources.held_sheet import RigPose
 from captures.sources.opening import FileSource
-from captures.sources.virtual_rig import RigPose, VirtualRig
+from captures.sources.virtual_rig import VirtualRig
 from captures.storage import read_events, read_rows
 from captures.web.phone import MOST_BYTES, PhoneSource, decode_jpeg
 from captures.web.server import WebPage

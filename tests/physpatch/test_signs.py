@@ -14,7 +14,8 @@ from torchvision.ops import box_iou
 
 from calibration.common.errors import InputError
 from calibration.sheet.road_signs import RED, SIGNS
-from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from captures.sources.held_sheet import RigPose
+from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch.data.photographs import list_photos, open_rgb
 from physpatch.records.patch_file import Patch
 from physpatch.training.sign_detector.scenes import NAMES, SceneMaker

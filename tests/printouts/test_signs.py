@@ -13,7 +13,8 @@ from calibration.common.errors import InputError
 from calibration.sheet.layout import layouts_from_json, layouts_to_json
 from calibration.sheet.pdf_reader import carried_layouts, rasterise
 from calibration.sheet.road_signs import SIGNS, sign
-from captures.sources.virtual_rig import RigPose, RigTruth, VirtualRig
+from captures.sources.held_sheet import RigPose
+from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import Patch
 from physpatch.attack.placement import Carrier
 from printouts import print_on_sign, print_sign

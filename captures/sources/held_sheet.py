@@ -1,0 +1,114 @@
+"""What a rig holds before its camera: the sheets of a PDF as a printer prints them, and the pose in which a hand holds one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera.intrinsics import Intrinsics
+from calibration.camera.sheet_pose import rotation_matrix
+from calibration.colour.printing_condition import PrintingCondition
+from calibration.sheet.layout import SheetLayout, first_pages
+from calibration.sheet.pdf_reader import carried_layouts, rasterise_sheet
+
+_SCAN_DPI = 120
+_ARM_M = (0.27, 0.42)  # distance from the camera of a sheet of the height below; larger sheets are farther away
+_ARM_SHEET_MM = 165.0
+_TURN_DEG = {"yaw": 25.0, "pitch": 15.0, "roll": 15.0}
+_REACH = 0.3  # largest offset of the patch from the centre, as a share of the central square
+_JITTER_DEG, _JITTER_MM = 1.0, 2.0  # of a hand between frames
+
+
+@dataclass(frozen=True)
+class RigPose:
+    """The pose of a sheet: centre of the patch in metres in front of the camera (x right, y down), and rotation."""
+
+    distance_m: float
+    x_m: float
+    y_m: float
+    yaw_deg: float
+    pitch_deg: float
+    roll_deg: float
+
+    @classmethod
+    def in_hand(cls, rng: np.random.Generator, layout: SheetLayout, lens: Intrinsics) -> "RigPose":
+        """Draw a pose as of a hand-held sheet, with the whole sheet in the central square of the frame."""
+        distance = float(rng.uniform(*_ARM_M)) * max(1.0, longest_mm(layout) / _ARM_SHEET_MM)
+        turns = {f"{name}_deg": float(rng.uniform(-most, most)) for name, most in _TURN_DEG.items()}
+        # Classifiers look at the central square of a frame, so a person would hold the sheet there.
+        half_frame = min(lens.width, lens.height) / 2 * distance / lens.fx
+        half_sheet = np.array([layout.cut.width_mm, layout.cut.height_mm]) / 2000
+        room = np.clip(half_frame - 1.15 * half_sheet, 0, 2 * _REACH * half_frame)
+        x, y = rng.uniform(-room, room)
+        return cls(distance, float(x), float(y), **turns)
+
+    def jittered(self, rng: np.random.Generator) -> "RigPose":
+        """Draw the pose a moment later, as a hand does not hold still."""
+        turn, shift = rng.normal(0, _JITTER_DEG, 3), rng.normal(0, _JITTER_MM / 1000, 3)
+        return RigPose(
+            self.distance_m + shift[2],
+            self.x_m + shift[0],
+            self.y_m + shift[1],
+            self.yaw_deg + turn[0],
+            self.pitch_deg + turn[1],
+            self.roll_deg + turn[2],
+        )
+
+    @property
+    def rotation(self) -> NDArray[np.float64]:
+        """Return the rotation from the sheet's axes to the camera's, (3, 3), as in ``calibration/camera/sheet_pose.py``."""
+        return rotation_matrix(self.yaw_deg, self.pitch_deg, self.roll_deg)
+
+    @property
+    def shift_mm(self) -> NDArray[np.float64]:
+        """Return the centre of the patch in the camera's axes, (3,) millimetres."""
+        return 1000 * np.array([self.x_m, self.y_m, self.distance_m])
+
+
+def printed_sheets(pdf: Path, printing: PrintingCondition) -> list[NDArray[np.float32]]:
+    """Print the sheets of a PDF and cut them out: reflected light (linear) times coverage, and coverage, (H, W, 4) each.
+
+    The raster of a large sheet, which is held farther away, is coarser.
+
+    Raises:
+        InputError: if the PDF is not readable, or not of physpatch.
+    """
+    planned = carried_layouts(pdf)
+    return [
+        _cut_out(printing.reflectance(_scan(pdf, layout, first) / 255), layout)
+        for layout, first in zip(planned, first_pages(planned), strict=True)
+    ]
+
+
+def longest_mm(layout: SheetLayout) -> float:
+    """Return the longer side of a cut-out sheet in millimetres."""
+    return max(layout.cut.width_mm, layout.cut.height_mm)
+
+
+def shuffled_backgrounds(backgrounds: Sequence[tuple[Path, str | None]], seed: int) -> list[tuple[Path, str | None]]:
+    """Return the photographs in the order in which a rig of this seed shows them."""
+    order = np.random.default_rng([seed, 1]).permutation(len(backgrounds))
+    return [backgrounds[i] for i in order]
+
+
+def _scan(pdf: Path, layout: SheetLayout, first_page: int) -> NDArray[np.uint8]:
+    """The raster inside the cut line."""
+    dpi = _SCAN_DPI / max(1.0, longest_mm(layout) / _ARM_SHEET_MM)
+    raster = rasterise_sheet(pdf, layout, first_page, dpi)
+    per_mm = dpi / 25.4
+    left, right, top, bottom = (
+        round(at * per_mm) for at in (layout.cut.x_mm, layout.cut.right_mm, layout.cut.y_mm, layout.cut.bottom_mm)
+    )
+    return raster[top:bottom, left:right]
+
+
+def _cut_out(printed: NDArray[np.float64], layout: SheetLayout) -> NDArray[np.float32]:
+    """Light and coverage (H, W, 4) of the cut-out: the whole scan, or a circle."""
+    height, width = printed.shape[:2]
+    cover = np.ones((height, width))
+    if layout.cut_shape == "circle":
+        y, x = np.indices((height, width)) + 0.5
+        cover = (np.hypot(y - height / 2, x - width / 2) <= min(height, width) / 2).astype(np.float64)
+    return np.dstack([printed * cover[..., None], cover]).astype(np.float32)
