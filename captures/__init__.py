@@ -8,6 +8,7 @@ _HOMES = {
     "Protocol": "captures.protocol.plan",
     "RegionRule": "captures.inference.region",
     "SessionConfig": "captures.session.live_session",
+    "RenderedRig": "captures.sources.rendered.rendered_rig",
     "VirtualRig": "captures.sources.virtual_rig",
     "open_source": "captures.sources.opening",
     "run_session": "captures.session.live_session",

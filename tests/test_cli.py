@@ -507,8 +507,22 @@ def test_live_on_the_virtual_rig_prints_its_own_sheet(demo: Path, command, monke
         "--out",
         "session",
     )
-    assert done.code == 0 and "the virtual rig shows session/sheet.pdf" in done.err
+    assert done.code == 0 and "the rig shows session/sheet.pdf" in done.err
     assert len(read_rows(Path("session"))) == 5
+
+
+def test_live_in_a_rendered_scene(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    rendered = ("live", demo / "demo/run", "--source", "rendered", "--headless", "--no-cam", "--max-frames", 2)
+    done = command(*rendered, "--scene", "mug", "--out", "session")
+    assert done.code == 0 and len(read_rows(Path("session"))) == 2
+    record = json.loads(Path("session/session.json").read_text())
+    assert_follows_schema(record, "session")
+    assert record["scene"] == "mug" and record["virtual"]
+    assert command("report", "session").code == 0
+    assert "rendered rig" in Path("session/report.html").read_text()
+    command(*rendered, "--scene", "mugg").assert_refused("unknown scene 'mugg'", "mug")
+    command("live", "--source", "virtual", "--scene", "mug").assert_refused("--scene mug is for --source rendered")
 
 
 def test_no_camera_is_one_line_within_five_seconds_of_trying(tmp_path: Path, command, monkeypatch) -> None:

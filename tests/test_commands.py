@@ -99,6 +99,7 @@ def completions(*words: str) -> list[str]:
         (("train", "--grid", "ten", "--goal", "re"), ["relabel"]),  # a word before that is refused is no hindrance
         (("print", "--paper", "le"), ["letter", "legal"]),
         (("live", "--source", "v"), ["virtual"]),
+        (("live", "--scene", "st"), ["stand", "street"]),
         (("train", "--from-s"), ["--from-session"]),
     ],
     ids=lambda value: " ".join(value),

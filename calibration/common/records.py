@@ -95,7 +95,7 @@ class Record(RecordPart):
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         except ValidationError as error:
-            raise InputError(f"{path} is not a valid {cls.what}: {_in_words(error)}; {cls.cure}") from error
+            raise InputError(f"{path} is not a valid {cls.what}: {invalid_in_words(error)}; {cls.cure}") from error
 
     def save(self, path: Path) -> None:
         """Write the file atomically."""
@@ -111,7 +111,7 @@ class Record(RecordPart):
         return json_schema
 
 
-def _in_words(error: ValidationError) -> str:
+def invalid_in_words(error: ValidationError) -> str:
     """Describe the first error: the field, the expected value and the actual one."""
     first, *others = error.errors(include_url=False)
     field = ".".join(map(str, first["loc"])) or "the file"

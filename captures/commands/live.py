@@ -1,5 +1,6 @@
 """The command ``physpatch live``."""
 
+from collections.abc import Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,9 @@ import click
 
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, TextType
 from calibration.common.console import say
+from calibration.common.errors import InputError
 from captures.commands.session_output import record_session, show_session
+from captures.sources.rendered import DEFAULT_SCENE, scene_names
 from physpatch.commands.options import DEFENCE_OPTION, DEVICE_OPTION, RUN_ARGUMENT, TRUST_OPTION
 from physpatch.commands.workflows import Workflows
 from physpatch.records.run_paths import LATEST, find_run
@@ -33,11 +36,18 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
 @RUN_ARGUMENT
 @click.option(
     "--source",
-    type=TextType("source", suggest=lambda: ("0", "phone", "virtual"), files=True),
+    type=TextType("source", suggest=lambda: ("0", "phone", "virtual", "rendered"), files=True),
     default="0",
     show_default=True,
-    metavar="0|NAME|FILE|DIR|URL|phone|virtual",
-    help="A camera by index or name, a video, a folder of stills, a stream, a phone's browser, or the virtual rig.",
+    metavar="0|NAME|FILE|DIR|URL|phone|virtual|rendered",
+    help="A camera by index or name, a video, a folder of stills, a stream, a phone's browser, the virtual rig, or "
+    "the rendered one (pip install 'physpatch[render]').",
+)
+@click.option(
+    "--scene",
+    type=TextType("scene", suggest=scene_names, files=True),
+    metavar="NAME|FILE.toml",
+    help=f"The scene of --source rendered: {', '.join(scene_names())}, or a file. Default: {DEFAULT_SCENE}.",
 )
 @click.option(
     "--camera",
@@ -102,7 +112,7 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
     metavar="key|all|N|none",
     help="Which original frames to keep: key frames, all, every Nth or none.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the virtual rig.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the rig.")
 @DEVICE_OPTION
 @click.option("--headless", is_flag=True, help="Record without a window.")
 @click.option(
@@ -129,6 +139,7 @@ def live(
     web: bool,
     lan: bool,
     port: int,
+    scene: str | None,
     json_out: str | None,
     out: Path | None,
     **asked: Any,
@@ -143,9 +154,12 @@ def live(
     physpatch live --source phone
     physpatch live runs/latest --source clip.mp4 --detector yolov8n --headless
     physpatch live --source virtual --headless
+    physpatch live --source rendered --scene mug --headless
     """
-    from captures.workflows.live_inputs import PHONE, open_session_source, open_viewers
+    from captures.workflows.live_inputs import PHONE, RENDERED, open_session_source, open_viewers
 
+    if scene is not None and source != RENDERED:
+        raise InputError(f"--scene {scene} is for --source {RENDERED}; pass both")
     folder = find_run(run) if run or LATEST.exists() else None
     lan = lan or source == PHONE
     with (
@@ -154,12 +168,11 @@ def live(
     ):
         # Torch is imported after the camera opens, so that a missing camera is reported at once.
         from captures.session.live_session import new_session_folder
-        from captures.sources.virtual_rig import VirtualRig
         from captures.workflows.session_start import SessionRequest, prepare_session
 
         session = out or new_session_folder()
         shown, config = prepare_session(
-            SessionRequest(run=folder, **asked),
+            SessionRequest(run=folder, scene=scene or (DEFAULT_SCENE if source == RENDERED else None), **asked),
             session,
             frames,
             attended=bool(viewers),
@@ -168,6 +181,6 @@ def live(
             source=source,
             camera=camera.asked,
         )
-        total = len(shown) if isinstance(shown, VirtualRig) else config.max_frames
+        total = len(shown) if isinstance(shown, Sized) else config.max_frames
         record_session(shown, config, session, total, viewers)
     show_session(session, json_out)

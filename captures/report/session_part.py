@@ -12,14 +12,19 @@ from captures.report.wording import UNITS, measures_of, rate_words
 from captures.results.aggregation import Tally
 from captures.results.recorded_session import RecordedSession
 
+_SIMULATED = "These frames come from the virtual rig, a simulation of printer and camera, not from a camera."
+_RENDERED = (
+    "These frames come from the rendered rig: Mitsuba computed the light of a scene and what a camera's pixels record of it. "
+    "No printer and no camera took part."
+)
+
 
 def lead_blocks(session: RecordedSession, gaps: Sequence[Gap]) -> list[Block]:
     """Build the summary at the beginning of a session's report."""
     sentences = [*_plain_words(session.tally, session.target), *(f"{gap.model}: {gap.sentence}" for gap in gaps)]
     blocks: list[Block] = [Heading("Summary")]
     if session.record.virtual:
-        simulated = "These frames come from the virtual rig, a simulation of printer and camera, not from a camera."
-        blocks.append(Text(simulated, "lead"))
+        blocks.append(Text(_RENDERED if session.record.scene else _SIMULATED, "lead"))
     if not sentences:
         blocks.append(
             Text(

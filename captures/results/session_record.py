@@ -114,7 +114,8 @@ class SessionRecord(Record):
         plan: the conditions to show, step by step; None without a plan.
         source: of the frames, as the user gave it.
         camera: settings requested from the camera.
-        virtual: whether the virtual rig rendered the frames.
+        virtual: whether a rig computed the frames: the rendered one if there is a ``scene``, or else the virtual one.
+        scene: the scene of the rendered rig, by name or file.
         scenes: the number of each clip's scene, if the source chose them; empty if each clip shows its own.
         run, sheet: the run's folder, or its patch.json, and the printed PDF.
         status: ``recording``, ``ended``, ``stopped by the person``, ``interrupted`` or ``failed``; empty without a record.
@@ -152,6 +153,7 @@ class SessionRecord(Record):
     source: str | None = None
     camera: dict[str, str] = Field(default_factory=dict)
     virtual: bool = False
+    scene: str = ""
     scenes: list[int] = Field(default_factory=list)
     run: str | None = None
     sheet: str | None = None

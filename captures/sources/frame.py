@@ -5,7 +5,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from captures.sources.held_sheet import RigPose
+
 NO_SHEET = "none"  # the condition of a frame without a recognised sheet
+
+
+@dataclass(frozen=True, eq=False)
+class FrameTruth:
+    """What a rendered frame shows, as it was planned.
+
+    Attributes:
+        pose: of the sheet, a bent one's where the patch has its centre.
+        light: the illuminant of the strongest light.
+        patch: (H, W) bool: the pixels whose centre shows the patch.
+    """
+
+    pose: RigPose
+    light: str
+    patch: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +35,7 @@ class Frame:
         number: counts the captured frames from 1; missing numbers were dropped.
         captured: time of capture on the monotonic clock; None for sources that are not live.
         condition, clip, label: kind of sheet, clip and true class, if the source knows them, as the virtual rig does.
+        truth: for rendered frames.
     """
 
     image: NDArray[np.uint8]
@@ -27,6 +45,7 @@ class Frame:
     condition: str | None = None
     clip: int | None = None
     label: str | None = None
+    truth: FrameTruth | None = None
 
 
 @dataclass(frozen=True)

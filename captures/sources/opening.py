@@ -13,9 +13,11 @@ from typing import ClassVar, Protocol, Self, runtime_checkable
 import cv2
 import numpy as np
 
+from calibration.camera.intrinsics import Intrinsics
 from calibration.common.errors import InputError, UnavailableError
 from calibration.common.files import PICTURE_SUFFIXES
 from calibration.common.registry import Registry
+from calibration.sheet.layout import SheetLayout
 from captures.sources.camera_settings import CameraSettings
 from captures.sources.cameras import CameraSource, find_camera
 from captures.sources.frame import Event, Frame
@@ -74,6 +76,25 @@ class StagedScenes(Protocol):
 
     @property
     def scenes(self) -> Sequence[int]: ...
+
+
+class Rig(Source, StagedScenes, Protocol):
+    """A source that shows printed sheets to a camera which is computed.
+
+    Attributes:
+        layouts: the sheets that it shows.
+        intrinsics: of its camera.
+    """
+
+    @property
+    def layouts(self) -> Sequence[SheetLayout]: ...
+
+    @property
+    def intrinsics(self) -> Intrinsics: ...
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        ...
 
 
 class FileSource:
@@ -151,7 +172,7 @@ def open_source(spec: str, settings: CameraSettings | None = None) -> Source:
         )
     raise InputError(
         f"no source {spec!r}; expected the index (0) or name of a camera, a video file, a folder of stills, "
-        "an http/rtsp URL, phone or virtual"
+        "an http/rtsp URL, phone, virtual or rendered"
     )
 
 

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import Intrinsics
-from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb
+from calibration.colour.colour_space import linear_to_srgb
 from calibration.colour.printing_condition import PAPERS, PrintingCondition, held_back_conditions
 from calibration.common.errors import InputError, unknown_name
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.sources.frame import Frame
-from captures.sources.held_sheet import RigPose, longest_mm, printed_sheets, shuffled_backgrounds
+from captures.sources.held_sheet import RigPose, framed_background, longest_mm, printed_sheets, shuffled_backgrounds
 from captures.sources.opening import FileSource
 
 FRAME_WH = (640, 480)
@@ -173,18 +173,7 @@ class VirtualRig(FileSource):
         Raises:
             InputError: if it is not readable.
         """
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise InputError(f"{path} is not a readable image; remove or replace it")
-        width, height = self.intrinsics.width, self.intrinsics.height
-        factor = max(width / picture.shape[1], height / picture.shape[0])
-        size = (max(width, round(picture.shape[1] * factor)), max(height, round(picture.shape[0] * factor)))
-        picture = cv2.cvtColor(
-            cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC),
-            cv2.COLOR_BGR2RGB,
-        )
-        left, top = (size[0] - width) // 2, (size[1] - height) // 2
-        return LINEAR_LEVELS.astype(np.float32)[picture[top : top + height, left : left + width]]
+        return framed_background(path, self.intrinsics)
 
     def render(
         self, page: int, pose: RigPose, behind: NDArray[np.floating], rng: np.random.Generator

@@ -7,7 +7,7 @@ from captures.sources.camera_settings import CameraSettings
 from captures.sources.opening import Source, open_source
 from captures.viewers.controls import Viewer
 
-VIRTUAL, PHONE = "virtual", "phone"  # sources other than cameras of this machine
+VIRTUAL, RENDERED, PHONE = "virtual", "rendered", "phone"  # sources other than cameras of this machine
 
 
 @contextmanager
@@ -43,13 +43,13 @@ def open_viewers(
 def open_session_source(
     source: str, settings: CameraSettings, viewers: Sequence[Viewer]
 ) -> AbstractContextManager[Source | None]:
-    """Open a source of frames; None stands for the virtual rig, which is created once the sheet is known.
+    """Open a source of frames; None stands for a rig, which is created once the sheet is known.
 
     Raises:
         InputError: if there is no such source, or settings are given for a source that is not a camera.
         UnavailableError: if the camera does not respond.
     """
-    if source == VIRTUAL:
+    if source in (VIRTUAL, RENDERED):
         return nullcontext()
     if source == PHONE:
         from captures.web.server import WebPage

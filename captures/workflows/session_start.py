@@ -20,10 +20,10 @@ from captures.session.session_setup import (
     session_notes,
     session_sheet,
 )
-from captures.sources.opening import Source
-from captures.sources.virtual_rig import VirtualRig
+from captures.sources.opening import Rig, Source
+from captures.sources.rendered.scene_file import Scene
 from captures.viewers.controls import check_condition
-from captures.workflows.virtual_session import print_for_rig, virtual_rig
+from captures.workflows.virtual_session import print_for_rig, rendered_rig, virtual_rig
 from physpatch.commands.workflows import PrintRun
 from physpatch.defences import defended, named_defences
 from physpatch.records.config import TrainConfig
@@ -50,7 +50,8 @@ class SessionRequest:
         hfov_deg, profile: the camera's field of view, or its rig profile.
         grad_cam: whether to compute Grad-CAM.
         keep: which original frames are kept; see :meth:`KeepRule.parse`.
-        seed: for the virtual rig.
+        seed: for the rig.
+        scene: of the rendered rig, by name or file; None for the virtual rig.
     """
 
     run: Path | None
@@ -74,6 +75,7 @@ class SessionRequest:
     max_frames: int | None
     keep: str
     seed: int
+    scene: str | None = None
 
 
 def prepare_session(
@@ -91,7 +93,7 @@ def prepare_session(
     Args:
         request: the user's settings.
         session: the future folder of the session.
-        frames: an open source; None uses the virtual rig.
+        frames: an open source; None uses a rig.
         attended: whether the user can confirm steps of the plan, in a window or on a page.
         print_run: prints a sheet for the rig if there is none.
         say: receives messages about choices that were made.
@@ -105,6 +107,7 @@ def prepare_session(
     """
     if request.condition is not None:
         check_condition(request.condition)
+    scene = None if request.scene is None else Scene.read(request.scene)
     keep, protocol = KeepRule.parse(request.keep), _protocol(request.protocol, attended)
     config, patch = load_run_config(request.run), Patch.load(request.run) if request.run else None
     classifier, detector = session_models(
@@ -121,7 +124,7 @@ def prepare_session(
     rig = None
     if frames is None:
         sheet = sheet or print_for_rig(patch, config, session, print_run, say)
-        frames = rig = _rig(sheet, request, config, classifier, detector)
+        frames = rig = _rig(sheet, request, scene, config, classifier, detector)
     elif sheet is None:
         say("there is no printed sheet, so none will be recognised: print one with `physpatch print`, or pass --sheet")
     layouts = session_layouts(sheet, request.profile) if sheet else ()
@@ -148,7 +151,7 @@ def prepare_session(
         max_fps=request.max_fps,
         max_frames=request.max_frames,
         keep=keep,
-        notes=session_notes(session, request.run, sheet, virtual=rig is not None, **notes),
+        notes=session_notes(session, request.run, sheet, virtual=rig is not None, scene=request.scene or "", **notes),
     )
     return frames, session_config
 
@@ -165,11 +168,15 @@ def _protocol(file: Path | None, attended: bool) -> Protocol | None:
 def _rig(
     sheet: Path,
     request: SessionRequest,
+    scene: Scene | None,
     config: TrainConfig | None,
     classifier: Victim,
     detector: Detector | None,
-) -> VirtualRig:
+) -> Rig:
     """Build the rig, with photographs that the run held out for its own model."""
     on_detector = detector is not None and config is not None and Path(config.victim.model).stem == detector.name
     own = detector if on_detector and detector is not None else classifier
-    return virtual_rig(sheet, held_out_files(request.run, config or TrainConfig(), own), request.seed)
+    behind = held_out_files(request.run, config or TrainConfig(), own)
+    if scene is not None:
+        return rendered_rig(sheet, behind, request.seed, scene)
+    return virtual_rig(sheet, behind, request.seed)

@@ -1,4 +1,4 @@
-"""Set up the virtual rig, and print a sheet for it if there is none."""
+"""Set up the virtual or the rendered rig, and print a sheet for it if there is none."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 from calibration.common.errors import InputError
 from calibration.common.units import parse_length_mm
 from calibration.sheet.paper_sizes import PATCH_SIZE, SIGN_SIZE
+from captures.sources.opening import Rig
+from captures.sources.rendered.scene_file import Scene
 from captures.sources.virtual_rig import VirtualRig
 from physpatch.commands.workflows import PrintRun
 from physpatch.records.config import TrainConfig
@@ -25,16 +27,29 @@ def print_for_rig(
         InputError: if there is no patch, or it does not fit its sign.
     """
     if patch is None:
-        raise InputError("the virtual rig needs a patch; train one with `physpatch train --eot`, or pass a run")
+        raise InputError("a rig needs a patch to show; train one with `physpatch train --eot`, or pass a run")
     settings, sheet = config or TrainConfig(), session / "sheet.pdf"
     size = PATCH_SIZE if settings.object.drawn_sign is None else SIGN_SIZE
     beside = settings.object.drawn_sign is not None and not all(0 <= share <= 1 for share in settings.object.at)
     paper = "a3" if beside else "a4"  # a plate beside the sign needs more room
     print_run(patch, settings, parse_length_mm(size), sheet, paper=paper, controls=CONTROLS)
-    say(f"no printed sheet yet: the virtual rig shows {sheet}, {size} with all controls")
+    say(f"no printed sheet yet: the rig shows {sheet}, {size} with all controls")
     return sheet
 
 
 def virtual_rig(sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, clips: int = 12) -> VirtualRig:
     """Build a rig that shows a PDF's sheets in front of photographs, which take turns as backgrounds of the clips."""
     return VirtualRig(sheet, photographs, seed=seed, clips=clips)
+
+
+def rendered_rig(sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, scene: Scene) -> Rig:
+    """Build a rig that shows a PDF's sheets in a rendered scene.
+
+    Raises:
+        UnavailableError: if Mitsuba or colour-science is not installed.
+    """
+    from captures.sources.rendered.engine import engine
+    from captures.sources.rendered.rendered_rig import RenderedRig
+
+    engine()  # before anything that takes long
+    return RenderedRig(sheet, scene, photographs, seed=seed)

@@ -1,0 +1,386 @@
+"""A sheet in a scene, as Mitsuba describes and renders it.
+
+Lengths are millimetres in the camera's axes: x right, y down, z forward. What a pixel records is in units of what a perfect
+diffuser gives its green pixels under lights of a total power of 1.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera.intrinsics import Intrinsics
+from calibration.sheet.layout import SheetLayout
+from captures.sources.held_sheet import RigPose
+from captures.sources.rendered.engine import engine
+from captures.sources.rendered.scene_file import Light, Scene
+from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities
+from captures.sources.rendered.surfaces import Mesh, bent, sheet_mesh, skin_of
+
+Spec = dict[str, Any]  # what Mitsuba builds an object from
+
+_PIXELS = ("red", "green", "blue")
+_DARKEST, _LIGHTEST = 0.001, 0.97  # reflectances that a spectrum can have
+_BOUNCES = 5
+_COVERAGE_SAMPLES = 16
+_PAPER_BACK = 0.8
+_BODY_GREY, _ROOM_GREY = 0.25, 0.45
+_SKIN = (0.45, 0.26, 0.19)  # linear sRGB
+_SKIN_INDEX, _SKIN_ROUGHNESS = 1.4, 0.4
+_THUMB_MM = 18.0
+_ROOM_MM = (1400.0, 900.0, 900.0)  # half width, half height, and depth behind the sheet
+_MASK_STEPS = 32  # along an edge of the patch
+_SKY_METER = 64  # samples for the strength of a sky
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """What the pixels record.
+
+    Attributes:
+        light: (H, W, 3) of the sheet and whatever lies before or around it.
+        coverage: (H, W), the share of a pixel that these cover; the rest is background.
+    """
+
+    light: NDArray[np.float32]
+    coverage: NDArray[np.float32]
+
+
+class SheetScene:
+    """One sheet in a scene. The scene is built once; poses change between shots."""
+
+    def __init__(
+        self,
+        sheet: NDArray[np.float32],
+        layout: SheetLayout,
+        scene: Scene,
+        lens: Intrinsics,
+        pose: RigPose,
+        *,
+        samples: int,
+        occluded: float = 0.0,
+        occluder_deg: float = 0.0,
+        phase: float = 0.0,
+    ) -> None:
+        """Build the scene.
+
+        Args:
+            sheet: reflected light times coverage, and coverage, (H, W, 4), see ``printed_sheets``.
+            layout: of the sheet.
+            scene: what surrounds it.
+            lens: intrinsics without distortion, centred in the frame; the scene's aperture makes it a thin lens.
+            pose: in which the lights are arranged and the camera is focused.
+            samples: a pixel.
+            occluded: the share of the patch that an occluder covers.
+            occluder_deg: the direction from which it comes, 0 from the right, 90 from below.
+            phase: of a ripple, in radians.
+
+        Raises:
+            UnavailableError: Mitsuba or colour-science is not installed.
+        """
+        self._mi = engine()
+        self._layout, self._scene, self._lens, self._phase = layout, scene, lens, phase
+        self._samples = math.ceil(math.sqrt(samples)) ** 2  # the sampler divides a pixel into as many rows as columns
+        self._occluded, self._occluder_deg = occluded, occluder_deg
+        paper = self._mesh("sheet", self._paper(sheet), self._sheet_mesh())
+        objects: dict[str, Any] = {"type": "scene", "sheet": paper, **self._lights(pose)}
+        if scene.support.shape == "cylinder":
+            objects["body"] = self._mesh("body", {"type": "twosided", "inner": _diffuse(_BODY_GREY)}, self._body_mesh())
+        if occluded:
+            skin = _plastic({"type": "rgb", "value": list(_SKIN)}, _SKIN_INDEX, _SKIN_ROUGHNESS)
+            objects["thumb"] = self._mesh("thumb", {"type": "twosided", "inner": skin}, self._thumb_mesh())
+        if scene.background == "room":
+            objects |= self._room(pose)
+        self._objects = self._mi.load_dict(objects)
+        self._sensor = self._mi.load_dict(self._optics(pose, self._pixels()))
+        self._coverage_sensor = self._mi.load_dict(
+            self._optics(pose, {"type": "hdrfilm", "pixel_format": "rgba", "component_format": "float32"})
+        )
+        self._integrator = self._mi.load_dict({"type": "path", "max_depth": _BOUNCES, "hide_emitters": True})
+        self._coverage_integrator = self._mi.load_dict({"type": "path", "max_depth": 2, "hide_emitters": True})
+
+    def shoot(self, pose: RigPose, seed: int) -> Shot:
+        """Render the sheet in a pose; ``seed`` is of the noise that the number of samples leaves."""
+        self._move(pose)
+        render, objects = self._mi.render, self._objects
+        light = render(objects, sensor=self._sensor, integrator=self._integrator, spp=self._samples, seed=seed)
+        if self._scene.background == "room":
+            coverage = np.ones((self._lens.height, self._lens.width), np.float32)
+        else:
+            seen = render(
+                objects,
+                sensor=self._coverage_sensor,
+                integrator=self._coverage_integrator,
+                spp=_COVERAGE_SAMPLES,
+                seed=seed,
+            )
+            coverage = np.array(seen)[..., 3].clip(0, 1)
+        return Shot(np.array(light, dtype=np.float32) / np.float32(STEP_NM), coverage)
+
+    def patch_mask(self, pose: RigPose) -> NDArray[np.bool_]:
+        """Find the pixels that show the patch, (H, W), those that an occluder covers left out."""
+        corners = self._layout.patch.corners_mm
+        steps = np.arange(_MASK_STEPS)[:, None] / _MASK_STEPS
+        edge = np.concatenate([a + steps * (b - a) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)])
+        mask = np.zeros((self._lens.height, self._lens.width), np.uint8)
+        _fill(mask, self._seen(bent(edge, self._layout, self._scene.support, self._phase), pose), 1)
+        if self._occluded:
+            outline = cv2.convexHull(self._seen(self._thumb_mesh().points, pose).astype(np.float32))[:, 0]
+            _fill(mask, outline, 0)
+        return mask.astype(bool)
+
+    def _seen(self, points: NDArray[np.floating], pose: RigPose) -> NDArray[np.floating]:
+        """Project points (N, 3) of the sheet's axes to pixels (N, 2)."""
+        placed = points @ pose.rotation.T + pose.shift_mm
+        across, down = placed[:, :2].T / placed[:, 2]
+        return np.stack([self._lens.fx * across + self._lens.cx, self._lens.fy * down + self._lens.cy], axis=1)
+
+    # What is seen.
+
+    def _paper(self, sheet: NDArray[np.float32]) -> Spec:
+        """The print under its dielectric surface, cut out where its coverage is 0."""
+        cover = sheet[..., 3:]
+        reflectance = np.divide(sheet[..., :3], cover, out=np.full_like(sheet[..., :3], _DARKEST), where=cover > 0)
+        paper = self._scene.paper
+        front = _plastic(self._texture(reflectance.clip(_DARKEST, _LIGHTEST)), paper.index, paper.roughness)
+        both: Spec = {"type": "twosided", "front": front, "back": _diffuse(_PAPER_BACK)}
+        if cover.all():
+            return both
+        return {"type": "mask", "opacity": self._texture(cover, raw=True), "nested": both}
+
+    def _texture(self, picture: NDArray[np.float32], *, raw: bool = False) -> Spec:
+        return {
+            "type": "bitmap",
+            "bitmap": self._mi.Bitmap(np.ascontiguousarray(picture)),
+            "raw": raw,
+            "filter_type": "bilinear",
+            "wrap_mode": "clamp",
+        }
+
+    def _mesh(self, name: str, surface: Spec, mesh: Mesh) -> Any:
+        mi = self._mi
+        properties = mi.Properties()
+        properties["mesh_bsdf"] = mi.load_dict(surface)
+        counts = len(mesh.points), len(mesh.faces)
+        built = mi.Mesh(name, *counts, properties, has_vertex_normals=True, has_vertex_texcoords=True)
+        parameters = mi.traverse(built)
+        parameters["faces"] = mesh.faces.ravel()
+        parameters["vertex_texcoords"] = mesh.uv.ravel()
+        parameters["vertex_positions"] = mesh.points.ravel()
+        parameters.update()
+        return built
+
+    def _move(self, pose: RigPose) -> None:
+        meshes = {"sheet": self._sheet_mesh()}
+        if self._scene.support.shape == "cylinder":
+            meshes["body"] = self._body_mesh()
+        if self._occluded:
+            meshes["thumb"] = self._thumb_mesh()
+        parameters = self._mi.traverse(self._objects)
+        for name, mesh in meshes.items():
+            placed = mesh.points @ pose.rotation.T + pose.shift_mm
+            parameters[f"{name}.vertex_positions"] = placed.astype(np.float32).ravel()
+        parameters.update()
+
+    def _sheet_mesh(self) -> Mesh:
+        return sheet_mesh(self._layout, self._scene.support, self._phase)
+
+    def _body_mesh(self) -> Mesh:
+        """The body of a cylinder, just inside the paper that is wrapped around it, in the sheet's axes."""
+        support, cut = self._scene.support, self._layout.cut
+        half, radius = 0.75 * max(cut.width_mm, cut.height_mm), support.radius_mm - 0.5
+        angle = np.linspace(0, 2 * np.pi, 97)
+        axis = np.deg2rad(support.axis_deg)
+        along = np.array([np.cos(axis), np.sin(axis), 0.0])
+        around = np.array([-np.sin(axis), np.cos(axis), 0.0])
+        ring = radius * np.sin(angle)[:, None] * around + (support.radius_mm - radius * np.cos(angle))[:, None] * [
+            0,
+            0,
+            1,
+        ]
+        return skin_of([ring - half * along, ring + half * along])
+
+    def _thumb_mesh(self) -> Mesh:
+        """A thumb from beyond the edge of the patch inwards, half a thickness above the paper, in the sheet's axes."""
+        side = min(self._layout.patch.width_mm, self._layout.patch.height_mm)
+        reach = self._occluded * side * side / _THUMB_MM  # how far it must come in to cover that share
+        way = np.deg2rad(self._occluder_deg)
+        inwards = -np.array([np.cos(way), np.sin(way), 0.0])
+        beside, above = np.array([-inwards[1], inwards[0], 0.0]), np.array([0.0, 0.0, -1.0])
+        angle = np.linspace(0, 2 * np.pi, 33)
+        radius = _THUMB_MM / 2
+        ring = radius * (np.cos(angle)[:, None] * beside + np.sin(angle)[:, None] * above) + 0.6 * radius * above
+        tip = (reach - side / 2) * inwards
+        stations = [(t, math.sqrt(1 - t * t)) for t in np.sin(np.linspace(0, np.pi / 2, 9))]  # a rounded tip
+        rings = [2 * ring - 4 * side * inwards + tip, ring + tip - radius * inwards]  # wider towards the hand
+        rings += [
+            ring * width + 0.6 * radius * above * (1 - width) + tip + (t - 1) * radius * inwards
+            for t, width in stations
+        ]
+        return skin_of(rings)
+
+    def _room(self, pose: RigPose) -> dict[str, Any]:
+        """Three walls and a table of grey paint behind the sheet, whose shadow and light they catch."""
+        half_width, half_height, depth = _ROOM_MM
+        back = float(pose.shift_mm[2]) + depth
+        transform = self._mi.ScalarTransform4f
+        middle = back / 2
+        walls = {
+            "wall": (transform().translate([0, 0, back]).rotate([0, 1, 0], 180), (half_width, half_height), _ROOM_GREY),
+            "left": (transform().translate([-half_width, 0, middle]).rotate([0, 1, 0], 90), (middle, half_height), 0.5),
+            "right": (
+                transform().translate([half_width, 0, middle]).rotate([0, 1, 0], -90),
+                (middle, half_height),
+                0.4,
+            ),
+            "table": (
+                transform().translate([0, half_height / 3, middle]).rotate([1, 0, 0], 90),
+                (half_width, middle),
+                0.3,
+            ),
+        }
+        return {
+            name: {
+                "type": "rectangle",
+                "to_world": place.scale([half[0], half[1], 1]),
+                "bsdf": {"type": "twosided", "inner": _diffuse(grey)},
+            }
+            for name, (place, half, grey) in walls.items()
+        }
+
+    # What lights it.
+
+    def _lights(self, pose: RigPose) -> dict[str, Any]:
+        at = pose.shift_mm
+        return {f"light_{i}": self._light(light, at) for i, light in enumerate(self._scene.lights)}
+
+    def _light(self, light: Light, sheet_at: NDArray[np.float64]) -> Spec:
+        if light.kind == "sky":
+            return self._sky(light, self._sky_factor(light))
+        power = illuminant(light.spectrum)
+        diffused = light.power / float(power @ self._green)  # the radiance of a perfect diffuser that this light faces
+        if light.kind == "ambient":
+            return {"type": "constant", "radiance": _spectrum(power * diffused)}
+        offset = 1000 * np.array(light.at_m)
+        width, height = (1000 * side for side in light.size_m)
+        radiance = math.pi * diffused * float(offset @ offset) / (width * height)
+        transform = self._mi.ScalarTransform4f
+        facing = transform().look_at((sheet_at + offset).tolist(), sheet_at.tolist(), _upright(-offset))
+        return {
+            "type": "rectangle",
+            "to_world": facing.scale([width / 2, height / 2, 1]),
+            "emitter": {"type": "area", "radiance": _spectrum(power * radiance)},
+        }
+
+    def _sky(self, light: Light, factor: float) -> Spec:
+        """A sky whose zenith is up in the picture, behind and before the camera."""
+        transform = self._mi.ScalarTransform4f
+        return {
+            "type": "sunsky",
+            "turbidity": light.turbidity,
+            "sun_direction": list(light.at_m),
+            "sun_scale": factor,
+            "sky_scale": factor,
+            "to_world": transform().rotate([1, 0, 0], 90),  # the plugin's z is up, ours is -y
+        }
+
+    def _sky_factor(self, light: Light) -> float:
+        """What makes this sky give its power to the green pixels by a diffuser that faces the camera."""
+        mi = self._mi
+        transform = mi.ScalarTransform4f
+        scene = mi.load_dict(
+            {
+                "type": "scene",
+                "sheet": {
+                    "type": "rectangle",
+                    "to_world": transform().translate([0, 0, 1]).rotate([0, 1, 0], 180),
+                    "bsdf": _diffuse(1.0),
+                },
+                "sky": self._sky(light, 1.0),
+            }
+        )
+        sensor = mi.load_dict(
+            {
+                "type": "orthographic",
+                "to_world": transform().look_at([0, 0, 0], [0, 0, 1], [0, -1, 0]),
+                "film": {**self._pixels(), "width": 8, "height": 8},
+            }
+        )
+        integrator = mi.load_dict({"type": "path", "max_depth": 2})
+        metered = np.array(mi.render(scene, sensor=sensor, integrator=integrator, spp=_SKY_METER, seed=0))
+        return light.power / float(metered[..., 1].mean() / STEP_NM)
+
+    # What sees it.
+
+    @cached_property
+    def _green(self) -> NDArray[np.float64]:
+        return sensitivities(self._scene.camera.sensitivities)[:, 1]
+
+    def _pixels(self) -> Spec:
+        curves = sensitivities(self._scene.camera.sensitivities).T
+        # Mitsuba keeps the channels in the order of their names.
+        named = {f"{i}_{name}": _spectrum(curve) for i, (name, curve) in enumerate(zip(_PIXELS, curves, strict=True))}
+        return {"type": "specfilm", "component_format": "float32", **named}
+
+    def _optics(self, pose: RigPose, film: Spec) -> Spec:
+        lens, camera = self._lens, self._scene.camera
+        sees: Spec = {
+            "type": "thinlens" if camera.aperture_mm else "perspective",
+            "fov": math.degrees(2 * math.atan(lens.width / (2 * lens.fx))),
+            "fov_axis": "x",
+            "near_clip": 10.0,
+            "far_clip": 1e6,
+            "to_world": self._mi.ScalarTransform4f().look_at([0, 0, 0], [0, 0, 1], [0, -1, 0]),
+            "sampler": {
+                "type": "multijitter",
+                "sample_count": self._samples,
+            },  # wavelengths too, which is most of the noise
+            "film": {**film, "width": lens.width, "height": lens.height, "rfilter": {"type": "box"}},
+        }
+        if camera.aperture_mm:
+            sheet = float(pose.shift_mm[2])
+            sees |= {
+                "aperture_radius": camera.aperture_mm / 2,
+                "focus_distance": sheet if camera.focus == "sheet" else 20 * sheet,
+            }
+        return sees
+
+
+def _fill(mask: NDArray[np.uint8], outline: NDArray[np.floating], value: int) -> None:
+    bits = 4
+    cv2.fillPoly(mask, [(outline * 2**bits).round().astype(np.int32)], value, shift=bits)
+
+
+def _spectrum(values: NDArray[np.float64]) -> Spec:
+    return {
+        "type": "regular",
+        "wavelength_min": float(FIRST_NM),
+        "wavelength_max": float(LAST_NM),
+        "values": ",".join(f"{value:.8g}" for value in values),
+    }
+
+
+def _diffuse(reflectance: float) -> Spec:
+    return {"type": "diffuse", "reflectance": {"type": "spectrum", "value": reflectance}}
+
+
+def _plastic(colour: Spec, index: float, roughness: float) -> Spec:
+    """A dielectric surface over a colour, which is reflected in full, as printing tables say what a print reflects.
+
+    ``roughplastic`` would lose 20 to 50 % of it, the more the rougher: light that leaves through a rough surface is lost there.
+    """
+    return {
+        "type": "principled",
+        "base_color": colour,
+        "eta": index,
+        "roughness": math.sqrt(roughness),
+    }  # it squares it
+
+
+def _upright(direction: NDArray[np.float64]) -> list[float]:
+    """Some direction that is not parallel to this one."""
+    return [0.0, 0.0, 1.0] if abs(direction[1]) > 0.9 * np.linalg.norm(direction) else [0.0, 1.0, 0.0]

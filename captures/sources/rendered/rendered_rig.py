@@ -1,0 +1,152 @@
+"""The rendered rig: a PDF's sheets in a scene that Mitsuba renders, before a camera whose pixels have spectral sensitivities.
+
+It shares with EOT neither code nor assumptions, and with the virtual rig only what is held: the printed sheets and the poses of
+a hand. Nothing in training was tuned to it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera.intrinsics import Intrinsics
+from calibration.colour.printing_condition import PrintingCondition, held_back_conditions
+from calibration.common.errors import InputError
+from calibration.sheet.pdf_reader import printed_layouts
+from captures.sources.frame import Frame, FrameTruth
+from captures.sources.held_sheet import RigPose, framed_background, printed_sheets, shuffled_backgrounds
+from captures.sources.opening import FileSource
+from captures.sources.rendered.camera import Development
+from captures.sources.rendered.mitsuba_scene import SheetScene
+from captures.sources.rendered.scene_file import Scene
+from captures.sources.rendered.spectra import recorded_from_linear, white
+
+FRAME_WH = (640, 480)
+RENDERED_HFOV_DEG = 60.0
+RENDERED_FPS = 10.0
+_STRENGTH = (0.75, 1.05)  # of what a perfect diffuser that faces all lights would make of the picture's white
+SAMPLES = 36  # a pixel, which leave a noise of 3 to 4 % of paper's brightness
+
+
+class RenderedRig(FileSource):
+    """A source that shows the sheets of a PDF in a rendered scene, in front of photographs or in a room.
+
+    Each clip has one background and one pose, at which all sheets are shown in turn, as before the virtual rig. Its frames
+    carry the truth: pose, light, and which pixels show the patch.
+    """
+
+    def __init__(
+        self,
+        pdf: Path,
+        scene: Scene,
+        backgrounds: Sequence[tuple[Path, str | None]],
+        *,
+        clips: int = 12,
+        frames_per_clip: int = 3,
+        seed: int = 0,
+        frame_wh: tuple[int, int] = FRAME_WH,
+        printing: PrintingCondition | None = None,
+        samples: int = SAMPLES,
+    ) -> None:
+        """Print the sheets.
+
+        Args:
+            pdf: written by ``physpatch print``.
+            scene: see :meth:`Scene.read`.
+            backgrounds: photographs, each with its class or None; a room needs none.
+            clips: number of clips.
+            frames_per_clip: number of frames of each sheet in a clip.
+            seed: for printing, camera, poses, light and noise.
+            frame_wh: size of the frames.
+            printing: what press and paper make of colours; by default drawn with ``seed`` from those that training leaves out.
+            samples: a pixel; more of them leave less noise and take longer.
+
+        Raises:
+            InputError: if the PDF is not readable or there are no backgrounds.
+            UnavailableError: if Mitsuba or colour-science is not installed.
+        """
+        if not backgrounds and scene.background == "photograph":
+            raise InputError("this scene needs at least one background photograph")
+        self.scene, self.layouts = scene, printed_layouts(pdf)
+        self.intrinsics = replace(Intrinsics.from_hfov(*frame_wh, RENDERED_HFOV_DEG), assumed=False)
+        self.fps = RENDERED_FPS
+        rng = np.random.default_rng(seed)
+        conditions = held_back_conditions()
+        self.printing = printing or conditions[int(rng.integers(len(conditions)))]
+        self._sheets = printed_sheets(pdf, self.printing)
+        self._backgrounds = shuffled_backgrounds(backgrounds, seed)
+        self._clips, self._frames_per_clip, self._seed, self._samples = clips, frames_per_clip, seed, samples
+
+    @property
+    def scenes(self) -> list[int]:
+        """Return the number of each clip's background; a room is one scene."""
+        return [clip % max(1, len(self._backgrounds)) for clip in range(self._clips)]
+
+    def __len__(self) -> int:
+        return self._clips * self._frames_per_clip * len(self.layouts)
+
+    def __iter__(self) -> Iterator[Frame]:
+        index = 0
+        for clip, number in enumerate(self.scenes):
+            path, label = self._backgrounds[number] if self._backgrounds else (None, None)
+            behind = None if path is None else framed_background(path, self.intrinsics)
+            for page, layout in enumerate(self.layouts):
+                hand = np.random.default_rng([self._seed, 2, clip])  # the same pose, light and noise for every sheet
+                pose = RigPose.in_hand(hand, layout, self.intrinsics)
+                development = self._development(hand)
+                stage = self._stage(page, pose, hand)
+                for _ in range(self._frames_per_clip):
+                    held = pose.jittered(hand)
+                    image = self._film(stage, held, behind, development, hand)
+                    index += 1
+                    self.captured = index
+                    truth = FrameTruth(held, self.scene.spectrum, stage.patch_mask(held))
+                    time_s = (index - 1) / self.fps
+                    yield Frame(image, time_s, index, condition=layout.kind, clip=clip, label=label, truth=truth)
+
+    def _development(self, rng: np.random.Generator) -> Development:
+        camera = self.scene.camera.sensitivities
+        return Development.draw(rng, camera, self.scene.spectrum, rng.uniform(*_STRENGTH) / self._power)
+
+    def _stage(self, page: int, pose: RigPose, rng: np.random.Generator) -> SheetScene:
+        occluder = self.scene.occluder
+        return SheetScene(
+            self._sheets[page],
+            self.layouts[page],
+            self.scene,
+            self.intrinsics,
+            pose,
+            samples=self._samples,
+            occluded=0.0 if occluder is None else rng.uniform(*occluder.covers),
+            occluder_deg=rng.uniform(0, 360),
+            phase=rng.uniform(0, 2 * np.pi),
+        )
+
+    def _film(
+        self,
+        stage: SheetScene,
+        pose: RigPose,
+        behind: NDArray[np.float32] | None,
+        development: Development,
+        rng: np.random.Generator,
+    ) -> NDArray[np.uint8]:
+        shot = stage.shoot(pose, int(rng.integers(2**31)))
+        recorded = shot.light
+        if behind is not None:
+            recorded = recorded + (1 - shot.coverage[..., None]) * self._recorded(behind)
+        return development.develop(recorded, rng)
+
+    def _recorded(self, photograph: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the pixels record of a photograph (H, W, 3), linear, that the scene's strongest light shines on."""
+        camera, light = self.scene.camera.sensitivities, self.scene.spectrum
+        diffuser = white(camera, light)
+        to_record = recorded_from_linear(camera, light) * (diffuser / diffuser[1])[:, None]
+        brightness = self.scene.background_strength * self._power
+        return cv2.transform(photograph, (brightness * to_record).astype(np.float32)).clip(0, None)
+
+    @property
+    def _power(self) -> float:
+        return sum(light.power for light in self.scene.lights)

@@ -1,0 +1,151 @@
+"""Scenes as data: what holds the sheet, the paper, the light, what lies behind and in front of it, and the camera."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from calibration.common.errors import InputError, unknown_name
+from calibration.common.records import Record, RecordPart, invalid_in_words
+from captures.sources.rendered import SCENES, scene_names
+
+Millimetres = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Support(RecordPart):
+    """What holds the sheet, and so how it is bent.
+
+    Attributes:
+        shape: ``flat``; ``curl``, around an axis and away from the camera at the edges, or towards it for a negative radius;
+            ``cylinder``, the same on a body that is seen too, such as a mug or a pole; ``ripple``, waves as of cloth.
+        axis_deg: direction of the axis, or of the crests of the waves, on the sheet: 0 across, 90 down.
+        radius_mm: of a curl or cylinder.
+        amplitude_mm, wavelength_mm: of a ripple.
+    """
+
+    shape: Literal["flat", "curl", "cylinder", "ripple"] = "flat"
+    axis_deg: float = 90.0
+    radius_mm: float = 150.0
+    amplitude_mm: float = Field(default=2.0, ge=0)
+    wavelength_mm: Millimetres = 70.0
+
+    @model_validator(mode="after")
+    def _check_radius(self) -> Self:
+        if self.shape == "cylinder" and self.radius_mm <= 0:
+            raise ValueError("a cylinder's radius must be above 0")
+        if self.shape == "curl" and abs(self.radius_mm) < 10:
+            raise ValueError("a curl's radius must be 10 mm or more")
+        return self
+
+
+class Paper(RecordPart):
+    """The surface of a print: a dielectric over the ink, rougher on matt paper.
+
+    Attributes:
+        index: of refraction.
+        roughness: alpha of the GGX distribution; 0.05 is glossy, 0.3 is satin, 0.5 is matt.
+    """
+
+    index: float = Field(default=1.5, ge=1.1, le=2.5)
+    roughness: float = Field(default=0.4, gt=0, le=1)
+
+
+class Light(RecordPart):
+    """A light.
+
+    Attributes:
+        kind: ``ambient``, alike from everywhere; ``panel``, a shining rectangle that faces the sheet: a lamp or a window;
+            ``sky``, with the sun, clear and from above, by Mitsuba's ``sunsky``, whose spectrum is its own.
+        spectrum: an illuminant of colour-science: ``A``, ``D65``, ``FL2``, ``LED-B3`` and others.
+        power: the light that it gives a sheet that faces it, relative to the other lights; of a sky, that of the whole sky.
+        at_m: centre of a panel, from the sheet (x right, y down, z away from the camera), or the direction of the sun.
+        size_m: width and height of a panel.
+        turbidity: of the sky: 2 is clear, 8 is hazy.
+    """
+
+    kind: Literal["ambient", "panel", "sky"]
+    spectrum: str = "D65"
+    power: float = Field(default=1.0, gt=0)
+    at_m: tuple[float, float, float] = (0.5, -0.8, -0.6)
+    size_m: tuple[float, float] = (0.3, 0.3)
+    turbidity: float = Field(default=3.0, ge=1, le=10)
+
+
+class Occluder(RecordPart):
+    """A thumb before the sheet, from the edge inwards.
+
+    Attributes:
+        covers: the share of the patch that it covers, at least and at most.
+    """
+
+    covers: tuple[Share, Share] = (0.05, 0.15)
+
+
+class SceneCamera(RecordPart):
+    """The optics and the pixels of the camera.
+
+    Attributes:
+        sensitivities: a camera of colour-science's data sets.
+        aperture_mm: diameter of the entrance pupil; 0 for a pinhole. 1.5 is a phone's, 20 that of a large lens.
+        focus: whether ``sheet`` or ``background`` is in focus.
+    """
+
+    sensitivities: str = "Nikon 5100 (NPL)"
+    aperture_mm: float = Field(default=1.5, ge=0)
+    focus: Literal["sheet", "background"] = "sheet"
+
+
+class Scene(Record):
+    """A scene that a rendered rig films: a TOML file.
+
+    Attributes:
+        summary: one line.
+        support, paper, lights, occluder, camera: see there.
+        background: ``photograph``, one of a session's photographs, far away and lit like the sheet; or ``room``, three walls
+            and a table of grey paint that catch the sheet's shadow and reflect its light.
+        background_strength: how bright the photograph is beside the sheet.
+    """
+
+    what: ClassVar[str] = "scene"
+    cure: ClassVar[str] = "see the scenes that `physpatch live --help` names"
+    current: ClassVar[int] = 1
+
+    summary: str = ""
+    support: Support = Support()
+    paper: Paper = Paper()
+    lights: list[Light] = Field(min_length=1)
+    occluder: Occluder | None = None
+    camera: SceneCamera = SceneCamera()
+    background: Literal["photograph", "room"] = "photograph"
+    background_strength: float = Field(default=0.9, gt=0)
+
+    @property
+    def spectrum(self) -> str:
+        """Return the illuminant of the strongest light; D65 under a sky."""
+        strongest = max(self.lights, key=lambda light: light.power)
+        return "D65" if strongest.kind == "sky" else strongest.spectrum
+
+    @classmethod
+    def read(cls, name: str) -> Self:
+        """Read a scene by the name of one that is shipped, or from a TOML file.
+
+        Raises:
+            InputError: no such scene or file, invalid TOML, or an invalid value.
+        """
+        path = Path(name)
+        if path.suffix != ".toml":
+            if name not in scene_names():
+                raise unknown_name("scene", name, scene_names())
+            path = SCENES / f"{name}.toml"
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} is not valid TOML: {error}") from error
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        except ValidationError as error:
+            raise InputError(f"{path} is not a valid {cls.what}: {invalid_in_words(error)}; {cls.cure}") from error

@@ -1,0 +1,94 @@
+"""Shapes: a held sheet, flat, curled or rippled, and bodies with a skin over rings."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.sheet.layout import SheetLayout
+from captures.sources.rendered.scene_file import Support
+
+_FACETS = 64  # along each side of a bent sheet
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A triangle mesh.
+
+    Attributes:
+        points: (V, 3) millimetres from the centre of the patch in the sheet's axes: x right, y down, z into the paper.
+        faces: (F, 3) indices, clockwise as the camera sees them.
+        uv: (V, 2) in [0, 1] across and down the cut-out sheet; 0 for other bodies.
+    """
+
+    points: NDArray[np.float32]
+    faces: NDArray[np.uint32]
+    uv: NDArray[np.float32]
+
+
+def sheet_mesh(layout: SheetLayout, support: Support, phase: float = 0.0) -> Mesh:
+    """Bend a sheet as its support does; the paper keeps its lengths along curls.
+
+    Args:
+        layout: of the sheet, whose patch stays where it is, facing the camera at its centre.
+        support: what holds it.
+        phase: of a ripple, in radians.
+    """
+    cut = layout.cut
+    facets = 1 if support.shape == "flat" else _FACETS
+    along = np.linspace(0, 1, facets + 1)
+    u, v = (a.ravel() for a in np.meshgrid(along, along))
+    points = bent(np.stack([cut.x_mm + u * cut.width_mm, cut.y_mm + v * cut.height_mm], axis=1), layout, support, phase)
+    rows = np.arange(facets)[:, None] * (facets + 1) + np.arange(facets)
+    a, b, c, d = (corner.ravel() for corner in (rows, rows + 1, rows + facets + 1, rows + facets + 2))
+    faces = np.concatenate([np.stack([a, c, b], axis=1), np.stack([b, c, d], axis=1)])
+    return Mesh(points.astype(np.float32), faces.astype(np.uint32), np.stack([u, v], axis=1).astype(np.float32))
+
+
+def skin_of(rings: Sequence[Floats]) -> Mesh:
+    """Stretch a skin over closed rings of points, (N, 3) each, the last point of a ring being its first."""
+    count = len(rings[0])
+    faces = []
+    for number in range(len(rings) - 1):
+        first = number * count + np.arange(count - 1)
+        second = first + count
+        faces += [np.stack([first, first + 1, second], axis=1), np.stack([first + 1, second + 1, second], axis=1)]
+    points = np.concatenate(rings).astype(np.float32)
+    return Mesh(points, np.concatenate(faces).astype(np.uint32), np.zeros((len(points), 2), np.float32))
+
+
+def bent(at_mm: Floats, layout: SheetLayout, support: Support, phase: float = 0.0) -> Floats:
+    """Bend places (N, 2), in millimetres on the sheet, to points (N, 3) as in :class:`Mesh`."""
+    x, y = (at_mm - layout.patch.corners_mm.mean(axis=0)).T
+    axis = np.deg2rad(support.axis_deg)
+    along, across = x * np.cos(axis) + y * np.sin(axis), y * np.cos(axis) - x * np.sin(axis)
+    way, depth = _PROFILES[support.shape](across, support, phase)
+    return np.stack(
+        [along * np.cos(axis) - way * np.sin(axis), along * np.sin(axis) + way * np.cos(axis), depth], axis=1
+    )
+
+
+def _flat(way: Floats, support: Support, phase: float) -> tuple[Floats, Floats]:
+    return way, np.zeros_like(way)
+
+
+def _rolled(way: Floats, support: Support, phase: float) -> tuple[Floats, Floats]:
+    """A way along the paper, around a cylinder: place and depth."""
+    angle = (way / support.radius_mm).clip(-np.pi, np.pi)
+    return support.radius_mm * np.sin(angle), support.radius_mm * (1 - np.cos(angle))
+
+
+def _rippled(way: Floats, support: Support, phase: float) -> tuple[Floats, Floats]:
+    turn = 2 * np.pi / support.wavelength_mm
+    return way, support.amplitude_mm * (np.sin(turn * way + phase) - np.sin(phase))
+
+
+_PROFILES: dict[str, Callable[[Floats, Support, float], tuple[Floats, Floats]]] = {
+    "flat": _flat,
+    "curl": _rolled,
+    "cylinder": _rolled,
+    "ripple": _rippled,
+}

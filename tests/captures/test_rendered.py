@@ -1,0 +1,203 @@
+"""The rendered rig: what Mitsuba renders is what was planned, under real lights' spectra, before real sensitivities."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from calibration.camera.sheet_pose import find_sheet
+from calibration.colour.colour_space import delta_e00, linear_to_srgb
+from calibration.common.errors import InputError
+from captures.sources.held_sheet import RigPose
+from captures.sources.rendered import scene_names
+from captures.sources.rendered.camera import Development
+from captures.sources.rendered.engine import engine
+from captures.sources.rendered.mitsuba_scene import SheetScene
+from captures.sources.rendered.rendered_rig import RenderedRig
+from captures.sources.rendered.scene_file import Light, Scene, Support
+from captures.sources.rendered.spectra import linear_from_recorded, recorded_from_linear, white
+from captures.sources.rendered.surfaces import bent
+
+CAMERA = "Nikon 5100 (NPL)"
+SMALL = (320, 240)
+STILL = RigPose(0.33, 0.0, 0.0, -10.0, -5.0, 4.0)  # no gloss from the light on the left
+
+
+@pytest.fixture(scope="module")
+def wall(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("wall") / "wall.png"
+    cv2.imwrite(str(path), np.full((300, 400, 3), 128, np.uint8))
+    return path
+
+
+def staged(
+    pdf: Path, wall: Path, scene: Scene, *, page: int = 0, occluded: float = 0.0, samples: int = 36
+) -> SheetScene:
+    rig = RenderedRig(pdf, scene, [(wall, None)], frame_wh=SMALL)
+    sheet, layout = rig._sheets[page], rig.layouts[page]
+    return SheetScene(sheet, layout, scene, rig.intrinsics, STILL, samples=samples, occluded=occluded)
+
+
+def evenly_lit(spectrum: str = "D65", **more: object) -> Scene:
+    """From 45 degrees and far away, as prints are measured."""
+    light = Light(kind="panel", spectrum=spectrum, at_m=(-3, 0, -3), size_m=(0.5, 0.5))
+    return Scene(lights=[light], camera={"sensitivities": CAMERA, "aperture_mm": 0}, **more)
+
+
+def test_white_paper_is_recorded_in_the_colour_of_the_light(shared_sheet_pdf: Path, wall: Path) -> None:
+    """By what illuminant and sensitivities say, without Mitsuba: a warm LED gives red and blue pixels another share."""
+    shares = {}
+    for spectrum in ("D65", "LED-B1"):
+        scene = evenly_lit(spectrum, paper={"roughness": 0.1})
+        stage = staged(shared_sheet_pdf, wall, scene)
+        rig = RenderedRig(shared_sheet_pdf, scene, [(wall, None)], frame_wh=SMALL)
+        light, mask = stage.shoot(STILL, 0).light, margin_mask(stage, rig)
+        recorded, diffuser = light[mask].mean(axis=0), white(CAMERA, spectrum)
+        expected = recorded_from_linear(CAMERA, spectrum) @ rig.printing.white * diffuser / diffuser[1]
+        np.testing.assert_allclose(recorded / recorded[1], expected / expected[1], rtol=0.04)
+        shares[spectrum] = recorded[0] / recorded[2]
+    assert shares["LED-B1"] > 2 * shares["D65"]
+
+
+def margin_mask(stage: SheetScene, rig: RenderedRig) -> np.ndarray:
+    """Bare paper: a ring just outside the patch."""
+    patch = stage.patch_mask(STILL).astype(np.uint8)
+    return (cv2.dilate(patch, np.ones((9, 9))) - cv2.dilate(patch, np.ones((5, 5)))).astype(bool)
+
+
+@pytest.mark.parametrize("spectrum", ["D65", "FL2"])
+def test_the_printed_colours_come_through_the_camera(shared_sheet_pdf: Path, wall: Path, spectrum: str) -> None:
+    scene = evenly_lit(spectrum, paper={"roughness": 0.1})
+    rig = RenderedRig(shared_sheet_pdf, scene, [(wall, None)], frame_wh=SMALL)
+    stage = staged(shared_sheet_pdf, wall, scene)
+    recorded = stage.shoot(STILL, 0).light
+    diffuser = white(CAMERA, spectrum)
+    linear = (recorded / (diffuser / diffuser[1])) @ linear_from_recorded(CAMERA, spectrum).T
+    layout = rig.layouts[0]
+    assert layout.cells is not None
+    rows, columns = layout.grid
+    places = np.array([[(c + 0.5) / columns, (r + 0.5) / rows] for r in range(rows) for c in range(columns)])
+    at_mm = np.array([layout.patch.x_mm, layout.patch.y_mm]) + places * [layout.patch.width_mm, layout.patch.height_mm]
+    pixels = stage._seen(bent(at_mm, layout, scene.support), STILL).round().astype(int)
+    seen = np.array([linear[y - 1 : y + 2, x - 1 : x + 2].mean(axis=(0, 1)) for x, y in pixels])
+    printed = rig.printing.reflectance(layout.cells.reshape(-1, 3) / 255)
+    gain = np.sum(seen * printed) / np.sum(printed**2)
+    assert gain == pytest.approx(np.cos(np.deg2rad(45 + 10)), rel=0.05)  # the sheet is turned away from the light
+    errors = delta_e00(linear_to_srgb((seen / gain).clip(0, 1)), linear_to_srgb(printed.clip(0, 1)))
+    assert np.median(errors) < 3.5, errors
+
+
+@pytest.mark.parametrize("name", scene_names())
+def test_every_scene_shows_its_sheet_where_it_says(name: str, shared_sheet_pdf: Path, wall: Path) -> None:
+    rig = RenderedRig(shared_sheet_pdf, Scene.read(name), [(wall, "wall")], clips=1, frames_per_clip=1, samples=16)
+    frame = next(iter(rig))
+    assert (frame.condition, frame.clip, frame.image.shape) == ("patch", 0, (480, 640, 3))
+    assert frame.image.std() > 15
+    found, truth = find_sheet(frame.image, rig.layouts, rig.intrinsics), frame.truth
+    assert truth is not None and found is not None and found.layout.kind == "patch"
+    bend = 1.0 if rig.scene.support.shape == "flat" else 4.0  # four markers on bent paper do not lie in a plane
+    assert found.distance_m == pytest.approx(truth.pose.distance_m, rel=0.015 * bend)
+    drawn = np.zeros(truth.patch.shape, np.uint8)
+    cv2.fillPoly(drawn, [found.patch_corners_px.round().astype(np.int32)], 1)
+    both, either = (drawn & truth.patch).sum(), (drawn | truth.patch).sum()
+    assert both / either > (0.97 if bend == 1 else 0.9) - (0.2 if rig.scene.occluder else 0)
+
+
+def test_a_thumb_covers_the_share_that_it_says(shared_sheet_pdf: Path, wall: Path) -> None:
+    scene = evenly_lit()
+    open_, covered = (staged(shared_sheet_pdf, wall, scene, occluded=share) for share in (0.0, 0.15))
+    share = 1 - covered.patch_mask(STILL).sum() / open_.patch_mask(STILL).sum()
+    assert 0.1 < share < 0.25
+    before, after = (stage.shoot(STILL, 0).light for stage in (open_, covered))
+    hidden = open_.patch_mask(STILL) & ~covered.patch_mask(STILL)
+    changed = np.abs(after - before).max(axis=2) > 0.08
+    assert changed[hidden].mean() > 0.6 and changed[covered.patch_mask(STILL)].mean() < 0.2
+
+
+def test_the_same_seed_renders_the_same_frames(shared_sheet_pdf: Path, wall: Path) -> None:
+    def first(seed: int) -> np.ndarray:
+        rig = RenderedRig(shared_sheet_pdf, evenly_lit(), [(wall, None)], seed=seed, frame_wh=SMALL, samples=4)
+        return next(iter(rig)).image
+
+    np.testing.assert_array_equal(first(1), first(1))
+    assert np.abs(first(1).astype(int) - first(2)).mean() > 1
+
+
+def test_more_samples_leave_less_noise(shared_sheet_pdf: Path, wall: Path) -> None:
+    stages = [staged(shared_sheet_pdf, wall, evenly_lit(), page=1, samples=samples) for samples in (4, 64)]
+    inside = cv2.erode(stages[0].patch_mask(STILL).astype(np.uint8), np.ones((7, 7))).astype(bool)
+    noise = [np.std(stage.shoot(STILL, 1).light[inside], axis=0).mean() for stage in stages]
+    assert noise[1] < noise[0] / 2
+
+
+def test_patch_and_controls_are_held_alike(shared_sheet_pdf: Path, wall: Path) -> None:
+    rig = RenderedRig(
+        shared_sheet_pdf, evenly_lit(), [(wall, None)], clips=2, frames_per_clip=1, samples=1, frame_wh=SMALL
+    )
+    frames = list(rig)
+    assert len(frames) == len(rig) == 6 and rig.scenes == [0, 0]
+    poses = [frame.truth.pose for frame in frames if frame.truth]
+    assert poses[0] == poses[1] == poses[2] != poses[3]
+
+
+def test_a_curl_keeps_the_lengths_of_the_paper(shared_sheet_pdf: Path) -> None:
+    layout = RenderedRig(shared_sheet_pdf, evenly_lit(background="room"), []).layouts[0]
+    line = np.stack([np.linspace(layout.cut.x_mm, layout.cut.right_mm, 500), np.full(500, layout.cut.y_mm)], axis=1)
+    for radius in (60.0, -200.0):
+        points = bent(line, layout, Support(shape="curl", axis_deg=90, radius_mm=radius))
+        length = np.linalg.norm(np.diff(points, axis=0), axis=1).sum()
+        assert length == pytest.approx(layout.cut.width_mm, rel=1e-4)
+        assert np.sign(points[0, 2]) == np.sign(radius)
+
+
+def test_noise_and_exposure_are_the_cameras(wall: Path) -> None:
+    recorded = np.full((60, 80, 3), 0.5, np.float32) * (white(CAMERA, "D65") / white(CAMERA, "D65")[1]).astype(
+        np.float32
+    )
+    plain = Development(CAMERA, "D65", exposure=1.0, read_noise=0, shot_noise=0, jpeg_quality=100)
+    still, rng = plain.develop(recorded, np.random.default_rng(0)), np.random.default_rng(0)
+    np.testing.assert_allclose(still / 255, linear_to_srgb(np.array(0.5)), atol=0.02)
+    assert replace(plain, shot_noise=0.03).develop(recorded, rng).std() > still.std() + 1
+    assert replace(plain, exposure=0.5).develop(recorded, rng).mean() < still.mean() - 40
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("version = 1", "lights is missing"),
+        ("version = 1\nlights = []", "lights should be"),
+        ('[[lights]]\nkind = "lava"', "lights.0.kind should be"),
+        ('[[lights]]\nkind = "ambient"\npower = 0', "lights.0.power"),
+        ('[support]\nshape = "curl"\nradius_mm = 1\n[[lights]]\nkind = "ambient"', "radius must be 10 mm or more"),
+        ("lights = [", "is not valid TOML"),
+        ("version = 9", "newer physpatch"),
+    ],
+)
+def test_a_scene_that_is_not_one_is_refused(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "scene.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        Scene.read(str(path))
+
+
+def test_unknown_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"stnad.*stand"):
+        Scene.read("stnad")
+    with pytest.raises(InputError, match="cannot read"):
+        Scene.read(str(tmp_path / "none.toml"))
+    with pytest.raises(InputError, match="LED-B9"):
+        white(CAMERA, "LED-B9")
+    with pytest.raises(InputError, match="Leica"):
+        white("Leica", "D65")
+
+
+def test_the_engine_is_a_spectral_one() -> None:
+    assert engine().variant().endswith("spectral") and engine() is engine()
+
+
+def test_frames_stop_when_asked(shared_sheet_pdf: Path, wall: Path) -> None:
+    rig = RenderedRig(shared_sheet_pdf, evenly_lit(), [(wall, None)], samples=1, frame_wh=SMALL)
+    assert [frame.number for frame in islice(rig, 2)] == [1, 2] and rig.captured == 2
