@@ -15,6 +15,7 @@ from physpatch.transforms import parameters
 _SPREAD = 0.1  # of the light, beyond its range in the pictures of the chart
 _COLOUR_SPREAD = 0.03
 _BLUR_SHARE = (0.5, 1.5)  # of the measured blur: hands move, and focus drifts
+_NOISE_SHARE = 1.5
 _TONE = (0.97, 1.03)  # the tone curve is in the colour maps already
 _SATURATION = (0.97, 1.03)  # and so is the camera's saturation
 
@@ -45,7 +46,10 @@ class WhiteBalance:
 
 
 def eot_for_rig(base: EotConfig, profile: RigProfile, size: int = 224) -> EotConfig:
-    """Replace colours, light, white balance, blur and noise in ``base`` by those of a rig; views and paper stay as they are.
+    """Replace colours, light and white balance in ``base`` by those of a rig; views and paper stay as they are.
+
+    Blur and noise begin where they were measured and reach as far as in ``base`` at least: pictures of a chart are taken near
+    by and held still, often in a larger format than a session's, whose pixels are averaged less in a victim's.
 
     Args:
         base: usually a preset.
@@ -70,8 +74,10 @@ def eot_for_rig(base: EotConfig, profile: RigProfile, size: int = 224) -> EotCon
         gain=ranges["gain"].clipped(dark * (1 - _SPREAD), bright * (1 + _SPREAD)),
         temperature=_spread("temperature", [white.temperature for white in balances]),
         tint=_spread("tint", [white.tint for white in balances]),
-        blur_px=ranges["blur_px"].clipped(_BLUR_SHARE[0] * min(blurs), _BLUR_SHARE[1] * max(blurs)),
-        noise=ranges["noise"].clipped(0.0, 1.5 * max(noises)),
+        blur_px=ranges["blur_px"].clipped(
+            _BLUR_SHARE[0] * min(blurs), max(_BLUR_SHARE[1] * max(blurs), base.ranges["blur_px"][1])
+        ),
+        noise=ranges["noise"].clipped(0.0, max(_NOISE_SHARE * max(noises), base.ranges["noise"][1])),
         gamma=_TONE,
         saturation=_SATURATION,
     )
