@@ -19,12 +19,14 @@ from calibration.colour.colour_chart import ChartShot, read_chart
 from calibration.colour.rig_profile import LightProfile
 from calibration.common.errors import InputError
 from calibration.sheet.pdf_reader import rasterise
-from captures import SessionConfig, VirtualRig, run_session
+from captures import RenderedRig, SessionConfig, VirtualRig, run_session
 from captures.gap.decomposition import measure_gap
 from captures.inference.analyser import Analysis
 from captures.report.figures import strip_plot
 from captures.results.recorded_session import RecordedSession
 from captures.session.live_session import film_rig
+from captures.sources.rendered import scene_names
+from captures.sources.rendered.scene_file import Scene as RenderedScene
 from captures.sources.virtual_rig import RIG_HFOV_DEG
 from physpatch import Patch, TrainConfig, Victim, load_victim
 from physpatch.attack.placement import Placement
@@ -57,6 +59,7 @@ def main(demo: Path, out: Path) -> None:
         save_training(out, work, victim, patch, TrainConfig.of(grid=patch.grid))
         save(out / "session.jpg", session_frames(learned, work))
         (out / "gap.png").write_bytes(gap_strip(demo, work, victim))
+        save(out / "rendered.jpg", rendered_scenes(learned / "sheet.pdf", work))
 
 
 def filmstrip(history: Picture, count: int, cell_px: int) -> Picture:
@@ -136,6 +139,16 @@ def session_frames(demo: Path, work: Path) -> Picture:
 
     run_session(rig, config, work / "session", on_frame=keep)
     return np.vstack([np.hstack([shown[clip, kind] for kind in ("grey", "patch")]) for clip in (0, 1)])
+
+
+def rendered_scenes(sheet: Path, work: Path) -> Picture:
+    """The sheet in every scene of the rendered rig, in the same pose, two beside each other."""
+    behind, frames = backgrounds(work)[1:], []
+    for name in scene_names():
+        rig = RenderedRig(sheet, RenderedScene.read(name), behind, clips=1, frames_per_clip=1, seed=2, samples=64)
+        frames.append(cv2.resize(next(iter(rig)).image, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA))
+    frames += [np.full_like(frames[0], 255)] * (len(frames) % 2)
+    return np.vstack([np.hstack(frames[i : i + 2]) for i in range(0, len(frames), 2)])
 
 
 def gap_strip(demo: Path, work: Path, victim: Victim) -> bytes:

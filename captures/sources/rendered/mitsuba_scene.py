@@ -31,7 +31,7 @@ _PAPER_BACK = 0.8
 _BODY_GREY, _ROOM_GREY = 0.25, 0.45
 _SKIN = (0.45, 0.26, 0.19)  # linear sRGB
 _SKIN_INDEX, _SKIN_ROUGHNESS = 1.4, 0.4
-_THUMB_MM = 18.0
+_THUMB_MM = 24.0
 _ROOM_MM = (1400.0, 900.0, 900.0)  # half width, half height, and depth behind the sheet
 _MASK_STEPS = 32  # along an edge of the patch
 _SKY_METER = 64  # samples for the strength of a sky
@@ -216,7 +216,7 @@ class SheetScene:
         ring = radius * (np.cos(angle)[:, None] * beside + np.sin(angle)[:, None] * above) + 0.6 * radius * above
         tip = (reach - side / 2) * inwards
         stations = [(t, math.sqrt(1 - t * t)) for t in np.sin(np.linspace(0, np.pi / 2, 9))]  # a rounded tip
-        rings = [2 * ring - 4 * side * inwards + tip, ring + tip - radius * inwards]  # wider towards the hand
+        rings = [2.5 * ring - 1.5 * side * inwards + tip, ring + tip - radius * inwards]  # wider towards the hand
         rings += [
             ring * width + 0.6 * radius * above * (1 - width) + tip + (t - 1) * radius * inwards
             for t, width in stations

@@ -121,7 +121,7 @@ class RenderedRig(FileSource):
             pose,
             samples=self._samples,
             occluded=0.0 if occluder is None else rng.uniform(*occluder.covers),
-            occluder_deg=rng.uniform(0, 360),
+            occluder_deg=rng.uniform(45, 135),  # a hand holds it from below
             phase=rng.uniform(0, 2 * np.pi),
         )
 

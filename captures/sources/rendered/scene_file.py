@@ -80,7 +80,7 @@ class Occluder(RecordPart):
         covers: the share of the patch that it covers, at least and at most.
     """
 
-    covers: tuple[Share, Share] = (0.05, 0.15)
+    covers: tuple[Share, Share] = (0.04, 0.12)
 
 
 class SceneCamera(RecordPart):
