@@ -6,7 +6,7 @@ diffuser gives its green pixels under lights of a total power of 1.
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import cv2
@@ -96,7 +96,7 @@ class SheetScene:
         if scene.background == "room":
             objects |= self._room(pose)
         self._objects = self._mi.load_dict(objects)
-        self._sensor = self._mi.load_dict(self._optics(pose, self._pixels()))
+        self._sensor = self._mi.load_dict(self._optics(pose, _pixels(scene.camera.sensitivities)))
         self._coverage_sensor = self._mi.load_dict(
             self._optics(pose, {"type": "hdrfilm", "pixel_format": "rgba", "component_format": "float32"})
         )
@@ -260,7 +260,7 @@ class SheetScene:
 
     def _light(self, light: Light, sheet_at: NDArray[np.float64]) -> Spec:
         if light.kind == "sky":
-            return self._sky(light, self._sky_factor(light))
+            return _sky(light, _sky_factor(light, self._scene.camera.sensitivities))
         power = illuminant(light.spectrum)
         diffused = light.power / float(power @ self._green)  # the radiance of a perfect diffuser that this light faces
         if light.kind == "ambient":
@@ -276,55 +276,11 @@ class SheetScene:
             "emitter": {"type": "area", "radiance": _spectrum(power * radiance)},
         }
 
-    def _sky(self, light: Light, factor: float) -> Spec:
-        """A sky whose zenith is up in the picture, behind and before the camera."""
-        transform = self._mi.ScalarTransform4f
-        return {
-            "type": "sunsky",
-            "turbidity": light.turbidity,
-            "sun_direction": list(light.at_m),
-            "sun_scale": factor,
-            "sky_scale": factor,
-            "to_world": transform().rotate([1, 0, 0], 90),  # the plugin's z is up, ours is -y
-        }
-
-    def _sky_factor(self, light: Light) -> float:
-        """What makes this sky give its power to the green pixels by a diffuser that faces the camera."""
-        mi = self._mi
-        transform = mi.ScalarTransform4f
-        scene = mi.load_dict(
-            {
-                "type": "scene",
-                "sheet": {
-                    "type": "rectangle",
-                    "to_world": transform().translate([0, 0, 1]).rotate([0, 1, 0], 180),
-                    "bsdf": _diffuse(1.0),
-                },
-                "sky": self._sky(light, 1.0),
-            }
-        )
-        sensor = mi.load_dict(
-            {
-                "type": "orthographic",
-                "to_world": transform().look_at([0, 0, 0], [0, 0, 1], [0, -1, 0]),
-                "film": {**self._pixels(), "width": 8, "height": 8},
-            }
-        )
-        integrator = mi.load_dict({"type": "path", "max_depth": 2})
-        metered = np.array(mi.render(scene, sensor=sensor, integrator=integrator, spp=_SKY_METER, seed=0))
-        return light.power / float(metered[..., 1].mean() / STEP_NM)
-
     # What sees it.
 
     @cached_property
     def _green(self) -> NDArray[np.float64]:
         return sensitivities(self._scene.camera.sensitivities)[:, 1]
-
-    def _pixels(self) -> Spec:
-        curves = sensitivities(self._scene.camera.sensitivities).T
-        # Mitsuba keeps the channels in the order of their names.
-        named = {f"{i}_{name}": _spectrum(curve) for i, (name, curve) in enumerate(zip(_PIXELS, curves, strict=True))}
-        return {"type": "specfilm", "component_format": "float32", **named}
 
     def _optics(self, pose: RigPose, film: Spec) -> Spec:
         lens, camera = self._lens, self._scene.camera
@@ -362,6 +318,45 @@ def _spectrum(values: NDArray[np.float64]) -> Spec:
         "wavelength_max": float(LAST_NM),
         "values": ",".join(f"{value:.8g}" for value in values),
     }
+
+
+def _pixels(camera: str) -> Spec:
+    curves = sensitivities(camera).T
+    # Mitsuba keeps the channels in the order of their names.
+    named = {f"{i}_{name}": _spectrum(curve) for i, (name, curve) in enumerate(zip(_PIXELS, curves, strict=True))}
+    return {"type": "specfilm", "component_format": "float32", **named}
+
+
+def _sky(light: Light, factor: float) -> Spec:
+    """A sky whose zenith is up in the picture."""
+    return {
+        "type": "sunsky",
+        "turbidity": light.turbidity,
+        "sun_direction": list(light.at_m),
+        "sun_scale": factor,
+        "sky_scale": factor,
+        "to_world": engine().ScalarTransform4f().rotate([1, 0, 0], 90),  # the plugin's z is up, ours is -y
+    }
+
+
+@cache
+def _sky_factor(light: Light, camera: str) -> float:
+    """Meter what makes this sky give its power to a camera's green pixels, by a diffuser that faces the camera."""
+    mi = engine()
+    transform = mi.ScalarTransform4f
+    facing = transform().translate([0, 0, 1]).rotate([0, 1, 0], 180)
+    sheet = {"type": "rectangle", "to_world": facing, "bsdf": _diffuse(1.0)}
+    scene = mi.load_dict({"type": "scene", "sheet": sheet, "sky": _sky(light, 1.0)})
+    sensor = mi.load_dict(
+        {
+            "type": "orthographic",
+            "to_world": transform().look_at([0, 0, 0], [0, 0, 1], [0, -1, 0]),
+            "film": {**_pixels(camera), "width": 8, "height": 8},
+        }
+    )
+    integrator = mi.load_dict({"type": "path", "max_depth": 2})
+    metered = np.array(mi.render(scene, sensor=sensor, integrator=integrator, spp=_SKY_METER, seed=0))
+    return light.power / float(metered[..., 1].mean() / STEP_NM)
 
 
 def _diffuse(reflectance: float) -> Spec:
