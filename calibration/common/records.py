@@ -89,13 +89,21 @@ class Record(RecordPart):
         Raises:
             InputError: no such file, invalid JSON, a newer version, or a missing or invalid field.
         """
-        value = read_json(path)
+        return cls.validated(read_json(path), path)
+
+    @classmethod
+    def validated(cls, value: Any, path: Path) -> Self:
+        """Build the record from what was read from ``path``.
+
+        Raises:
+            InputError: a newer version, or a missing or invalid field.
+        """
         try:
             return cls.model_validate(value)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         except ValidationError as error:
-            raise InputError(f"{path} is not a valid {cls.what}: {invalid_in_words(error)}; {cls.cure}") from error
+            raise InputError(f"{path} is not a valid {cls.what}: {_in_words(error)}; {cls.cure}") from error
 
     def save(self, path: Path) -> None:
         """Write the file atomically."""
@@ -111,7 +119,7 @@ class Record(RecordPart):
         return json_schema
 
 
-def invalid_in_words(error: ValidationError) -> str:
+def _in_words(error: ValidationError) -> str:
     """Describe the first error: the field, the expected value and the actual one."""
     first, *others = error.errors(include_url=False)
     field = ".".join(map(str, first["loc"])) or "the file"

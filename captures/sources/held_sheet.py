@@ -69,6 +69,10 @@ class RigPose:
         """Return the centre of the patch in the camera's axes, (3,) millimetres."""
         return 1000 * np.array([self.x_m, self.y_m, self.distance_m])
 
+    def placed(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Bring points (N, 3) in millimetres from the sheet's axes, whose origin is the patch's centre, to the camera's."""
+        return points @ self.rotation.T + self.shift_mm
+
 
 def printed_sheets(pdf: Path, printing: PrintingCondition) -> list[NDArray[np.float32]]:
     """Print the sheets of a PDF and cut them out: reflected light (linear) times coverage, and coverage, (H, W, 4) each.

@@ -206,9 +206,8 @@ class VirtualRig(FileSource):
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The cut-out sheet through the lens, supersampled: light (H, W, 3) times coverage, and coverage (H, W)."""
         width, height = self.intrinsics.width, self.intrinsics.height
-        to_plane = np.linalg.inv(
-            np.column_stack([pose.rotation[:, :2], pose.shift_mm])
-        )  # rays to millimetres on the sheet
+        # From rays to millimetres on the sheet.
+        to_plane = np.linalg.inv(np.column_stack([pose.rotation[:, :2], pose.shift_mm]))
         on_sheet = cv2.transform(self._rays, to_plane.astype(np.float32))
         center = layout.patch.corners_mm.mean(axis=0)
         level = self._level(sheet, layout, pose)

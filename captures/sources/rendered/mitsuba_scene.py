@@ -6,7 +6,7 @@ diffuser gives its green pixels under lights of a total power of 1.
 
 import math
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 import cv2
@@ -18,7 +18,7 @@ from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.engine import engine
 from captures.sources.rendered.scene_file import Light, Scene
-from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities
+from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
 from captures.sources.rendered.surfaces import Mesh, bent, sheet_mesh, skin_of
 
 Spec = dict[str, Any]  # what Mitsuba builds an object from
@@ -85,14 +85,17 @@ class SheetScene:
         self._mi = engine()
         self._layout, self._scene, self._lens, self._phase = layout, scene, lens, phase
         self._samples = math.ceil(math.sqrt(samples)) ** 2  # the sampler divides a pixel into as many rows as columns
-        self._occluded, self._occluder_deg = occluded, occluder_deg
-        paper = self._mesh("sheet", self._paper(sheet), self._sheet_mesh())
-        objects: dict[str, Any] = {"type": "scene", "sheet": paper, **self._lights(pose)}
+        self._meshes = {"sheet": sheet_mesh(layout, scene.support, phase)}  # what moves with the sheet
+        surfaces: dict[str, Spec] = {"sheet": self._paper(sheet)}
         if scene.support.shape == "cylinder":
-            objects["body"] = self._mesh("body", {"type": "twosided", "inner": _diffuse(_BODY_GREY)}, self._body_mesh())
+            self._meshes["body"] = self._body_mesh()
+            surfaces["body"] = {"type": "twosided", "inner": _diffuse(_BODY_GREY)}
         if occluded:
             skin = _plastic({"type": "rgb", "value": list(_SKIN)}, _SKIN_INDEX, _SKIN_ROUGHNESS)
-            objects["thumb"] = self._mesh("thumb", {"type": "twosided", "inner": skin}, self._thumb_mesh())
+            self._meshes["thumb"] = self._thumb_mesh(occluded, occluder_deg)
+            surfaces["thumb"] = {"type": "twosided", "inner": skin}
+        objects: dict[str, Any] = {"type": "scene", **self._lights(pose)}
+        objects |= {name: self._mesh(name, surfaces[name], mesh) for name, mesh in self._meshes.items()}
         if scene.background == "room":
             objects |= self._room(pose)
         self._objects = self._mi.load_dict(objects)
@@ -128,14 +131,14 @@ class SheetScene:
         edge = np.concatenate([a + steps * (b - a) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)])
         mask = np.zeros((self._lens.height, self._lens.width), np.uint8)
         _fill(mask, self._seen(bent(edge, self._layout, self._scene.support, self._phase), pose), 1)
-        if self._occluded:
-            outline = cv2.convexHull(self._seen(self._thumb_mesh().points, pose).astype(np.float32))[:, 0]
+        if "thumb" in self._meshes:
+            outline = cv2.convexHull(self._seen(self._meshes["thumb"].points, pose).astype(np.float32))[:, 0]
             _fill(mask, outline, 0)
         return mask.astype(bool)
 
     def _seen(self, points: NDArray[np.floating], pose: RigPose) -> NDArray[np.floating]:
         """Project points (N, 3) of the sheet's axes to pixels (N, 2)."""
-        placed = points @ pose.rotation.T + pose.shift_mm
+        placed = pose.placed(points)
         across, down = placed[:, :2].T / placed[:, 2]
         return np.stack([self._lens.fx * across + self._lens.cx, self._lens.fy * down + self._lens.cy], axis=1)
 
@@ -175,19 +178,10 @@ class SheetScene:
         return built
 
     def _move(self, pose: RigPose) -> None:
-        meshes = {"sheet": self._sheet_mesh()}
-        if self._scene.support.shape == "cylinder":
-            meshes["body"] = self._body_mesh()
-        if self._occluded:
-            meshes["thumb"] = self._thumb_mesh()
         parameters = self._mi.traverse(self._objects)
-        for name, mesh in meshes.items():
-            placed = mesh.points @ pose.rotation.T + pose.shift_mm
-            parameters[f"{name}.vertex_positions"] = placed.astype(np.float32).ravel()
+        for name, mesh in self._meshes.items():
+            parameters[f"{name}.vertex_positions"] = pose.placed(mesh.points).astype(np.float32).ravel()
         parameters.update()
-
-    def _sheet_mesh(self) -> Mesh:
-        return sheet_mesh(self._layout, self._scene.support, self._phase)
 
     def _body_mesh(self) -> Mesh:
         """The body of a cylinder, just inside the paper that is wrapped around it, in the sheet's axes."""
@@ -197,18 +191,15 @@ class SheetScene:
         axis = np.deg2rad(support.axis_deg)
         along = np.array([np.cos(axis), np.sin(axis), 0.0])
         around = np.array([-np.sin(axis), np.cos(axis), 0.0])
-        ring = radius * np.sin(angle)[:, None] * around + (support.radius_mm - radius * np.cos(angle))[:, None] * [
-            0,
-            0,
-            1,
-        ]
+        depth = support.radius_mm - radius * np.cos(angle)
+        ring = radius * np.outer(np.sin(angle), around) + np.outer(depth, [0, 0, 1])
         return skin_of([ring - half * along, ring + half * along])
 
-    def _thumb_mesh(self) -> Mesh:
+    def _thumb_mesh(self, covers: float, from_deg: float) -> Mesh:
         """A thumb from beyond the edge of the patch inwards, half a thickness above the paper, in the sheet's axes."""
         side = min(self._layout.patch.width_mm, self._layout.patch.height_mm)
-        reach = self._occluded * side * side / _THUMB_MM  # how far it must come in to cover that share
-        way = np.deg2rad(self._occluder_deg)
+        reach = covers * side * side / _THUMB_MM  # how far it must come in to cover that share
+        way = np.deg2rad(from_deg)
         inwards = -np.array([np.cos(way), np.sin(way), 0.0])
         beside, above = np.array([-inwards[1], inwards[0], 0.0]), np.array([0.0, 0.0, -1.0])
         angle = np.linspace(0, 2 * np.pi, 33)
@@ -261,8 +252,9 @@ class SheetScene:
     def _light(self, light: Light, sheet_at: NDArray[np.float64]) -> Spec:
         if light.kind == "sky":
             return _sky(light, _sky_factor(light, self._scene.camera.sensitivities))
-        power = illuminant(light.spectrum)
-        diffused = light.power / float(power @ self._green)  # the radiance of a perfect diffuser that this light faces
+        power, camera = illuminant(light.spectrum), self._scene.camera.sensitivities
+        # The radiance of a perfect diffuser that this light faces.
+        diffused = light.power / float(white(camera, light.spectrum)[1])
         if light.kind == "ambient":
             return {"type": "constant", "radiance": _spectrum(power * diffused)}
         offset = 1000 * np.array(light.at_m)
@@ -278,10 +270,6 @@ class SheetScene:
 
     # What sees it.
 
-    @cached_property
-    def _green(self) -> NDArray[np.float64]:
-        return sensitivities(self._scene.camera.sensitivities)[:, 1]
-
     def _optics(self, pose: RigPose, film: Spec) -> Spec:
         lens, camera = self._lens, self._scene.camera
         sees: Spec = {
@@ -291,10 +279,8 @@ class SheetScene:
             "near_clip": 10.0,
             "far_clip": 1e6,
             "to_world": self._mi.ScalarTransform4f().look_at([0, 0, 0], [0, 0, 1], [0, -1, 0]),
-            "sampler": {
-                "type": "multijitter",
-                "sample_count": self._samples,
-            },  # wavelengths too, which is most of the noise
+            # It stratifies wavelengths too, which are most of the noise.
+            "sampler": {"type": "multijitter", "sample_count": self._samples},
             "film": {**film, "width": lens.width, "height": lens.height, "rfilter": {"type": "box"}},
         }
         if camera.aperture_mm:
@@ -368,12 +354,8 @@ def _plastic(colour: Spec, index: float, roughness: float) -> Spec:
 
     ``roughplastic`` would lose 20 to 50 % of it, the more the rougher: light that leaves through a rough surface is lost there.
     """
-    return {
-        "type": "principled",
-        "base_color": colour,
-        "eta": index,
-        "roughness": math.sqrt(roughness),
-    }  # it squares it
+    alpha_root = math.sqrt(roughness)  # the plugin squares it
+    return {"type": "principled", "base_color": colour, "eta": index, "roughness": alpha_root}
 
 
 def _upright(direction: NDArray[np.float64]) -> list[float]:

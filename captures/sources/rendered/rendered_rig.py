@@ -92,7 +92,7 @@ class RenderedRig(FileSource):
         index = 0
         for clip, number in enumerate(self.scenes):
             path, label = self._backgrounds[number] if self._backgrounds else (None, None)
-            behind = None if path is None else framed_background(path, self.intrinsics)
+            behind = None if path is None else self._recorded(framed_background(path, self.intrinsics))
             for page, layout in enumerate(self.layouts):
                 hand = np.random.default_rng([self._seed, 2, clip])  # the same pose, light and noise for every sheet
                 pose = RigPose.in_hand(hand, layout, self.intrinsics)
@@ -136,7 +136,7 @@ class RenderedRig(FileSource):
         shot = stage.shoot(pose, int(rng.integers(2**31)))
         recorded = shot.light
         if behind is not None:
-            recorded = recorded + (1 - shot.coverage[..., None]) * self._recorded(behind)
+            recorded = recorded + (1 - shot.coverage[..., None]) * behind
         return development.develop(recorded, rng)
 
     def _recorded(self, photograph: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,10 +4,10 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from calibration.common.errors import InputError, unknown_name
-from calibration.common.records import Record, RecordPart, invalid_in_words
+from calibration.common.records import Record, RecordPart
 from captures.sources.rendered import SCENES, scene_names
 
 Millimetres = Annotated[float, Field(gt=0)]
@@ -140,12 +140,9 @@ class Scene(Record):
                 raise unknown_name("scene", name, scene_names())
             path = SCENES / f"{name}.toml"
         try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+            value = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{path} is not valid TOML: {error}") from error
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-        except ValidationError as error:
-            raise InputError(f"{path} is not a valid {cls.what}: {invalid_in_words(error)}; {cls.cure}") from error
+        return cls.validated(value, path)

@@ -3,6 +3,7 @@
 Every spectrum is sampled from 380 to 780 nm in steps of 5 nm.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -25,10 +26,7 @@ def illuminant(name: str) -> NDArray[np.float64]:
         InputError: no illuminant of that name.
         UnavailableError: colour-science is not installed.
     """
-    spectra = _colour().SDS_ILLUMINANTS
-    if name not in spectra:
-        raise unknown_name("illuminant", name, spectra)
-    power = _sampled(spectra[name])
+    power = _named("illuminant", name, _colour().SDS_ILLUMINANTS)
     return power / power.max()
 
 
@@ -40,10 +38,7 @@ def sensitivities(name: str) -> NDArray[np.float64]:
         InputError: no camera of that name.
         UnavailableError: colour-science is not installed.
     """
-    cameras = _colour().MSDS_CAMERA_SENSITIVITIES
-    if name not in cameras:
-        raise unknown_name("camera", name, cameras)
-    return _sampled(cameras[name]).clip(0, None)
+    return _named("camera", name, _colour().MSDS_CAMERA_SENSITIVITIES).clip(0, None)
 
 
 def white(camera: str, light: str) -> NDArray[np.float64]:
@@ -90,6 +85,12 @@ def _checker() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     to_linear = np.asarray(colour.RGB_COLOURSPACES["sRGB"].matrix_XYZ_to_RGB)
     linear = xyz @ to_linear.T
     return reflected, linear / (weighted.sum(axis=0) / weighted[:, 1].sum() @ to_linear.T)
+
+
+def _named(kind: str, name: str, spectra: Mapping[str, Any]) -> NDArray[np.float64]:
+    if name not in spectra:
+        raise unknown_name(kind, name, spectra)
+    return _sampled(spectra[name])
 
 
 def _sampled(spectrum: Any) -> NDArray[np.float64]:
