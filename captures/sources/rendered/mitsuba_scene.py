@@ -5,8 +5,7 @@ diffuser gives its green pixels under lights of a total power of 1.
 """
 
 import math
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, partial
 from typing import Any
 
 import cv2
@@ -18,6 +17,7 @@ from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.engine import engine
 from captures.sources.rendered.scene_file import Light, Scene
+from captures.sources.rendered.shots import Shot, ShotCache, shot_key
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
 from captures.sources.rendered.surfaces import Mesh, bent, sheet_mesh, skin_of
 
@@ -37,21 +37,8 @@ _MASK_STEPS = 32  # along an edge of the patch
 _SKY_METER = 64  # samples for the strength of a sky
 
 
-@dataclass(frozen=True, eq=False)
-class Shot:
-    """What the pixels record.
-
-    Attributes:
-        light: (H, W, 3) of the sheet and whatever lies before or around it.
-        coverage: (H, W), the share of a pixel that these cover; the rest is background.
-    """
-
-    light: NDArray[np.float32]
-    coverage: NDArray[np.float32]
-
-
 class SheetScene:
-    """One sheet in a scene. The scene is built once; poses change between shots."""
+    """One sheet in a scene. The scene is built once, when something is to be rendered; poses change between shots."""
 
     def __init__(
         self,
@@ -65,8 +52,9 @@ class SheetScene:
         occluded: float = 0.0,
         occluder_deg: float = 0.0,
         phase: float = 0.0,
+        cache: ShotCache | None = None,
     ) -> None:
-        """Build the scene.
+        """Arrange the scene.
 
         Args:
             sheet: reflected light times coverage, and coverage, (H, W, 4), see ``printed_sheets``.
@@ -78,6 +66,7 @@ class SheetScene:
             occluded: the share of the patch that an occluder covers.
             occluder_deg: the direction from which it comes, 0 from the right, 90 from below.
             phase: of a ripple, in radians.
+            cache: where shots are kept; None renders each one.
 
         Raises:
             UnavailableError: Mitsuba or colour-science is not installed.
@@ -85,29 +74,23 @@ class SheetScene:
         self._mi = engine()
         self._layout, self._scene, self._lens, self._phase = layout, scene, lens, phase
         self._samples = math.ceil(math.sqrt(samples)) ** 2  # the sampler divides a pixel into as many rows as columns
+        self._sheet, self._pose, self._cache = sheet, pose, cache
         self._meshes = {"sheet": sheet_mesh(layout, scene.support, phase)}  # what moves with the sheet
-        surfaces: dict[str, Spec] = {"sheet": self._paper(sheet)}
         if scene.support.shape == "cylinder":
             self._meshes["body"] = self._body_mesh()
-            surfaces["body"] = {"type": "twosided", "inner": _diffuse(_BODY_GREY)}
         if occluded:
-            skin = _plastic({"type": "rgb", "value": list(_SKIN)}, _SKIN_INDEX, _SKIN_ROUGHNESS)
             self._meshes["thumb"] = self._thumb_mesh(occluded, occluder_deg)
-            surfaces["thumb"] = {"type": "twosided", "inner": skin}
-        objects: dict[str, Any] = {"type": "scene", **self._lights(pose)}
-        objects |= {name: self._mesh(name, surfaces[name], mesh) for name, mesh in self._meshes.items()}
-        if scene.background == "room":
-            objects |= self._room(pose)
-        self._objects = self._mi.load_dict(objects)
-        self._sensor = self._mi.load_dict(self._optics(pose, _pixels(scene.camera.sensitivities)))
-        self._coverage_sensor = self._mi.load_dict(
-            self._optics(pose, {"type": "hdrfilm", "pixel_format": "rgba", "component_format": "float32"})
-        )
-        self._integrator = self._mi.load_dict({"type": "path", "max_depth": _BOUNCES, "hide_emitters": True})
-        self._coverage_integrator = self._mi.load_dict({"type": "path", "max_depth": 2, "hide_emitters": True})
+        variant = self._mi.variant(), self._mi.__version__
+        arrangement = layout, scene, lens, pose, self._samples, occluded, occluder_deg, phase
+        self._key = "" if cache is None else shot_key(sheet, arrangement, variant)
 
     def shoot(self, pose: RigPose, seed: int) -> Shot:
-        """Render the sheet in a pose; ``seed`` is of the noise that the number of samples leaves."""
+        """Show the sheet in a pose; ``seed`` is of the noise that the number of samples leaves."""
+        if self._cache is None:
+            return self._render(pose, seed)
+        return self._cache.shot(shot_key(self._key, pose, seed), partial(self._render, pose, seed))
+
+    def _render(self, pose: RigPose, seed: int) -> Shot:
         self._move(pose)
         render, objects = self._mi.render, self._objects
         light = render(objects, sensor=self._sensor, integrator=self._integrator, spp=self._samples, seed=seed)
@@ -122,7 +105,7 @@ class SheetScene:
                 seed=seed,
             )
             coverage = np.array(seen)[..., 3].clip(0, 1)
-        return Shot(np.array(light, dtype=np.float32) / np.float32(STEP_NM), coverage)
+        return Shot(np.array(light, dtype=np.float32) / np.float32(STEP_NM), coverage).rounded()
 
     def patch_mask(self, pose: RigPose) -> NDArray[np.bool_]:
         """Find the pixels that show the patch, (H, W), those that an occluder covers left out."""
@@ -142,11 +125,43 @@ class SheetScene:
         across, down = placed[:, :2].T / placed[:, 2]
         return np.stack([self._lens.fx * across + self._lens.cx, self._lens.fy * down + self._lens.cy], axis=1)
 
+    # The scene in Mitsuba.
+
+    @cached_property
+    def _objects(self) -> Any:
+        surfaces: dict[str, Spec] = {
+            "sheet": self._paper(),
+            "body": {"type": "twosided", "inner": _diffuse(_BODY_GREY)},
+            "thumb": {"type": "twosided", "inner": _skin()},
+        }
+        objects: dict[str, Any] = {"type": "scene", **self._lights(self._pose)}
+        objects |= {name: self._mesh(name, surfaces[name], mesh) for name, mesh in self._meshes.items()}
+        if self._scene.background == "room":
+            objects |= self._room(self._pose)
+        return self._mi.load_dict(objects)
+
+    @cached_property
+    def _sensor(self) -> Any:
+        return self._mi.load_dict(self._optics(self._pose, _pixels(self._scene.camera.sensitivities)))
+
+    @cached_property
+    def _coverage_sensor(self) -> Any:
+        film = {"type": "hdrfilm", "pixel_format": "rgba", "component_format": "float32"}
+        return self._mi.load_dict(self._optics(self._pose, film))
+
+    @cached_property
+    def _integrator(self) -> Any:
+        return self._mi.load_dict({"type": "path", "max_depth": _BOUNCES, "hide_emitters": True})
+
+    @cached_property
+    def _coverage_integrator(self) -> Any:
+        return self._mi.load_dict({"type": "path", "max_depth": 2, "hide_emitters": True})
+
     # What is seen.
 
-    def _paper(self, sheet: NDArray[np.float32]) -> Spec:
+    def _paper(self) -> Spec:
         """The print under its dielectric surface, cut out where its coverage is 0."""
-        cover = sheet[..., 3:]
+        sheet, cover = self._sheet, self._sheet[..., 3:]
         reflectance = np.divide(sheet[..., :3], cover, out=np.full_like(sheet[..., :3], _DARKEST), where=cover > 0)
         paper = self._scene.paper
         front = _plastic(self._texture(reflectance.clip(_DARKEST, _LIGHTEST)), paper.index, paper.roughness)
@@ -347,6 +362,10 @@ def _sky_factor(light: Light, camera: str) -> float:
 
 def _diffuse(reflectance: float) -> Spec:
     return {"type": "diffuse", "reflectance": {"type": "spectrum", "value": reflectance}}
+
+
+def _skin() -> Spec:
+    return _plastic({"type": "rgb", "value": list(_SKIN)}, _SKIN_INDEX, _SKIN_ROUGHNESS)
 
 
 def _plastic(colour: Spec, index: float, roughness: float) -> Spec:
