@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from calibration.camera.intrinsics import Intrinsics
 from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
+from captures.sources.rendered.camera.exposure import Rows, Shot
 from captures.sources.rendered.engine import engine
 from captures.sources.rendered.scene_file import Light, Scene
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
@@ -35,19 +36,8 @@ _THUMB_MM = 24.0
 _ROOM_MM = (1400.0, 900.0, 900.0)  # half width, half height, and depth behind the sheet
 _MASK_STEPS = 32  # along an edge of the patch
 _SKY_METER = 64  # samples for the strength of a sky
-
-
-@dataclass(frozen=True, eq=False)
-class Shot:
-    """What the pixels record.
-
-    Attributes:
-        light: (H, W, 3) of the sheet and whatever lies before or around it.
-        coverage: (H, W), the share of a pixel that these cover; the rest is background.
-    """
-
-    light: NDArray[np.float32]
-    coverage: NDArray[np.float32]
+_BEHIND = 20  # times as far away as the sheet is a background
+_FARTHEST_FOCUS_MM = 1e5
 
 
 class SheetScene:
@@ -84,7 +74,7 @@ class SheetScene:
         """
         self._mi = engine()
         self._layout, self._scene, self._lens, self._phase = layout, scene, lens, phase
-        self._samples = math.ceil(math.sqrt(samples)) ** 2  # the sampler divides a pixel into as many rows as columns
+        self._samples = _in_square(samples)
         self._meshes = {"sheet": sheet_mesh(layout, scene.support, phase)}  # what moves with the sheet
         surfaces: dict[str, Spec] = {"sheet": self._paper(sheet)}
         if scene.support.shape == "cylinder":
@@ -99,30 +89,40 @@ class SheetScene:
         if scene.background == "room":
             objects |= self._room(pose)
         self._objects = self._mi.load_dict(objects)
-        self._sensor = self._mi.load_dict(self._optics(pose, _pixels(scene.camera.sensitivities)))
-        self._coverage_sensor = self._mi.load_dict(
-            self._optics(pose, {"type": "hdrfilm", "pixel_format": "rgba", "component_format": "float32"})
-        )
+        self._focus_mm = float(pose.shift_mm[2]) * (1 if scene.camera.focus == "sheet" else _BEHIND)
+        self._sensors: dict[Rows | None, _Sensors] = {None: self._make_sensors(None)}
         self._integrator = self._mi.load_dict({"type": "path", "max_depth": _BOUNCES, "hide_emitters": True})
         self._coverage_integrator = self._mi.load_dict({"type": "path", "max_depth": 2, "hide_emitters": True})
 
-    def shoot(self, pose: RigPose, seed: int) -> Shot:
-        """Render the sheet in a pose; ``seed`` is of the noise that the number of samples leaves."""
+    def shoot(
+        self, pose: RigPose, seed: int, *, rows: Rows | None = None, share: float = 1.0, refocus_dpt: float = 0.0
+    ) -> Shot:
+        """Render the sheet in a pose.
+
+        Args:
+            pose: of the sheet.
+            seed: of the noise that the number of samples leaves.
+            rows: which to render; None for the whole frame.
+            share: of the samples a pixel.
+            refocus_dpt: dioptres by which the lens is focused nearer than the scene says.
+        """
         self._move(pose)
-        render, objects = self._mi.render, self._objects
-        light = render(objects, sensor=self._sensor, integrator=self._integrator, spp=self._samples, seed=seed)
+        if rows not in self._sensors:
+            self._sensors[rows] = self._make_sensors(rows)
+        sensors = self._sensors[rows]
+        self._refocus(sensors, refocus_dpt)
+        samples = _in_square(self._samples * share)
+        light = self._render(sensors.light, self._integrator, samples, seed)
         if self._scene.background == "room":
-            coverage = np.ones((self._lens.height, self._lens.width), np.float32)
+            coverage = np.ones(light.shape[:2], np.float32)
         else:
-            seen = render(
-                objects,
-                sensor=self._coverage_sensor,
-                integrator=self._coverage_integrator,
-                spp=_COVERAGE_SAMPLES,
-                seed=seed,
-            )
-            coverage = np.array(seen)[..., 3].clip(0, 1)
-        return Shot(np.array(light, dtype=np.float32) / np.float32(STEP_NM), coverage)
+            samples = math.ceil(_COVERAGE_SAMPLES * share)
+            coverage = self._render(sensors.coverage, self._coverage_integrator, samples, seed)[..., 3].clip(0, 1)
+        return Shot(light / np.float32(STEP_NM), coverage)
+
+    def _render(self, sensor: Any, integrator: Any, samples: int, seed: int) -> NDArray[np.float32]:
+        picture = self._mi.render(self._objects, sensor=sensor, integrator=integrator, spp=samples, seed=seed)
+        return np.array(picture, dtype=np.float32)
 
     def patch_mask(self, pose: RigPose) -> NDArray[np.bool_]:
         """Find the pixels that show the patch, (H, W), those that an occluder covers left out."""
@@ -270,8 +270,24 @@ class SheetScene:
 
     # What sees it.
 
-    def _optics(self, pose: RigPose, film: Spec) -> Spec:
+    def _make_sensors(self, rows: Rows | None) -> "_Sensors":
+        covering: Spec = {"type": "hdrfilm", "pixel_format": "rgba", "component_format": "float32"}
+        light, coverage = (
+            self._mi.load_dict(self._optics(film, rows))
+            for film in (_pixels(self._scene.camera.sensitivities), covering)
+        )
+        if rows is not None:
+            for sensor in (light, coverage):
+                # A film's offset is a constant in what Mitsuba compiles, which would take seconds for each band of rows. The
+                # sensor has read it by now, and all that is left to the film is to count from its own corner.
+                film = self._mi.traverse(sensor.film())
+                film["crop_offset"] = [0, 0]
+                film.update()
+        return _Sensors(light, coverage)
+
+    def _optics(self, film: Spec, rows: Rows | None) -> Spec:
         lens, camera = self._lens, self._scene.camera
+        top, bottom = rows or (0, lens.height)
         sees: Spec = {
             "type": "thinlens" if camera.aperture_mm else "perspective",
             "fov": math.degrees(2 * math.atan(lens.width / (2 * lens.fx))),
@@ -281,15 +297,47 @@ class SheetScene:
             "to_world": self._mi.ScalarTransform4f().look_at([0, 0, 0], [0, 0, 1], [0, -1, 0]),
             # It stratifies wavelengths too, which are most of the noise.
             "sampler": {"type": "multijitter", "sample_count": self._samples},
-            "film": {**film, "width": lens.width, "height": lens.height, "rfilter": {"type": "box"}},
+            "film": {
+                **film,
+                "width": lens.width,
+                "height": lens.height,
+                "crop_offset_y": top,
+                "crop_width": lens.width,
+                "crop_height": bottom - top,
+                "rfilter": {"type": "box"},
+            },
         }
         if camera.aperture_mm:
-            sheet = float(pose.shift_mm[2])
-            sees |= {
-                "aperture_radius": camera.aperture_mm / 2,
-                "focus_distance": sheet if camera.focus == "sheet" else 20 * sheet,
-            }
+            sees |= {"aperture_radius": camera.aperture_mm / 2, "focus_distance": self._focus_mm}
         return sees
+
+    def _refocus(self, sensors: "_Sensors", refocus_dpt: float) -> None:
+        """Focus anew where this is not where the lens is focused already, and it has an aperture."""
+        if refocus_dpt == sensors.refocused_dpt or not self._scene.camera.aperture_mm:
+            return
+        import drjit
+
+        nearness = max(1 / self._focus_mm + refocus_dpt / 1000, 1 / _FARTHEST_FOCUS_MM)
+        for sensor in (sensors.light, sensors.coverage):
+            parameters = self._mi.traverse(sensor)
+            # Opaque, as a constant would be compiled anew for each distance.
+            parameters["focus_distance"] = drjit.opaque(self._mi.Float, 1 / nearness)
+            parameters.update()
+        sensors.refocused_dpt = refocus_dpt
+
+
+@dataclass(eq=False)
+class _Sensors:
+    """What sees the light, and what sees how far the sheet and its like cover a pixel; in some rows or all."""
+
+    light: Any
+    coverage: Any
+    refocused_dpt: float = 0.0
+
+
+def _in_square(samples: float) -> int:
+    """Round up to a square number, as the sampler divides a pixel into as many rows as columns."""
+    return math.ceil(math.sqrt(samples)) ** 2
 
 
 def _fill(mask: NDArray[np.uint8], outline: NDArray[np.floating], value: int) -> None:
