@@ -74,8 +74,8 @@ class Development:
         exposed = _through(recorded * self.exposure, steps, Stage.LIGHT)
         if rng is not None:
             noise = np.sqrt(self.read_noise**2 + self.shot_noise**2 * exposed.clip(0, None))
-            exposed = (exposed + rng.standard_normal(exposed.shape, np.float32) * noise).clip(0, None)
-        exposed = _through(exposed, steps, Stage.SENSOR)
+            exposed = exposed + rng.standard_normal(exposed.shape, np.float32) * noise
+        exposed = _through(exposed, steps, Stage.SENSOR).clip(0, None)
         balanced = _through(exposed / (diffuser / diffuser[1]) * self.cast, steps, Stage.BALANCE).clip(0, 1)
         linear = balanced @ linear_from_recorded(self.camera, self.light).T
         toned = _through(linear.clip(0, 1), steps, Stage.TONE)

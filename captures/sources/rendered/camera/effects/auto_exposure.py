@@ -14,13 +14,13 @@ _DARKEST = 1e-4
 
 
 class AutoExposure(DevelopEffect):
-    """Centre-weighted metering: the mean is brought to a mid grey, more slowly than what is seen changes.
+    """Centre-weighted metering: the mean is brought to a mid grey, with inertia.
 
     The exposure of a frame comes from the frames before it, so a white sheet is too bright at first and then darkens whatever
     is behind it.
 
     Attributes:
-        target: the linear mean that is aimed at, 1 for white; 0.18 is the classical grey card.
+        target: the linear mean that is aimed at, 1 for white; saturation-based ISO speed has it at 0.128 (ISO 12232).
         time_s: time constant.
         limit_ev: the largest correction, in powers of two.
     """
@@ -29,7 +29,7 @@ class AutoExposure(DevelopEffect):
     summary: ClassVar[str] = "an exposure that reacts to the frames, and so to the sheet"
     stage: ClassVar[Stage] = Stage.LIGHT
 
-    target: float = Field(default=0.18, gt=0, lt=1)
+    target: float = Field(default=0.13, gt=0, lt=1)
     time_s: float = Field(default=0.25, ge=0)
     limit_ev: float = Field(default=2.0, ge=0)
 

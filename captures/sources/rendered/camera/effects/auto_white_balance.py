@@ -13,7 +13,7 @@ _DARKEST = 1e-4
 
 
 class AutoWhiteBalance(DevelopEffect):
-    """Shades of grey (Finlayson and Trezzi 2004): what is bright is taken for grey on average, more slowly than it changes.
+    """Shades of grey (Finlayson and Trezzi 2004): what is bright is taken for grey on average, with inertia.
 
     A coloured sheet gives everything behind it a cast of the opposite colour.
 
@@ -28,7 +28,7 @@ class AutoWhiteBalance(DevelopEffect):
     stage: ClassVar[Stage] = Stage.BALANCE
 
     norm: float = Field(default=4.0, ge=1)
-    strength: float = Field(default=0.6, ge=0, le=1)
+    strength: float = Field(default=0.35, ge=0, le=1)
     time_s: float = Field(default=0.5, ge=0)
 
     def begin(self, clip: Clip) -> Step:

@@ -22,7 +22,7 @@ class Stage(Enum):
 
     Attributes:
         LIGHT: exposed records, float, without noise: 1 is what a perfect diffuser gives green pixels in a picture's white.
-        SENSOR: the same with noise, before white balance.
+        SENSOR: the same with noise, also below 0, before white balance.
         BALANCE: balanced records, float: a perfect diffuser is grey.
         TONE: linear sRGB in [0, 1], float.
         PICTURE: sRGB in [0, 1], float.

@@ -23,9 +23,9 @@ class Denoise(DevelopEffect):
     stage: ClassVar[Stage] = Stage.PICTURE
     rank: ClassVar[int] = 10
 
-    luma: float = Field(default=0.04, gt=0)
+    luma: float = Field(default=0.03, gt=0)
     chroma: float = Field(default=0.12, gt=0)
-    radius_px: float = Field(default=1.5, gt=0)
+    radius_px: float = Field(default=1.2, gt=0)
 
     def begin(self, clip: Clip) -> Step:
         return self._denoised

@@ -13,6 +13,7 @@ from captures.sources.rendered.camera.effects.base import Clip, DevelopEffect, S
 _LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear sRGB
 _DARKEST = 1e-3
 _RADIUS = 1 / 12  # of the frame's shorter side
+_BRIGHT = 0.95  # quantile of the base that stays as bright as it is
 _EDGE = 0.25  # variance of log2 luminance from which on an edge stays in the base
 
 
@@ -20,7 +21,7 @@ class Tone(DevelopEffect):
     """Local tone mapping (Durand and Dorsey 2002), then an S-shaped curve.
 
     The logarithm of luminance is divided into a base, by a guided filter (He, Sun and Tang 2010) instead of a bilateral one,
-    and detail; the contrast of the base is reduced around its mean, detail stays. Shadows become lighter, bright parts darker.
+    and detail; the contrast of the base is reduced from its bright end down, detail stays. So shadows become lighter.
 
     Attributes:
         compression: the share of the base's contrast that is taken away.
@@ -31,7 +32,7 @@ class Tone(DevelopEffect):
     summary: ClassVar[str] = "local tone mapping and an S-shaped curve"
     stage: ClassVar[Stage] = Stage.TONE
 
-    compression: float = Field(default=0.3, ge=0, lt=1)
+    compression: float = Field(default=0.25, ge=0, lt=1)
     curve: float = Field(default=0.25, ge=0, le=0.5)
 
     def begin(self, clip: Clip) -> Step:
@@ -40,7 +41,7 @@ class Tone(DevelopEffect):
     def _mapped(self, linear: NDArray[np.floating]) -> NDArray[np.floating]:
         level = np.log2((linear @ np.array(_LUMINANCE, linear.dtype)).clip(_DARKEST, None)).astype(np.float32)
         base = guided(level, max(1, round(_RADIUS * min(level.shape))), _EDGE)
-        change = self.compression * (base.mean() - base)
+        change = self.compression * (np.quantile(base, _BRIGHT) - base)
         mapped = (linear * np.exp2(change)[..., None]).clip(0, 1)
         values = linear_to_srgb(mapped)
         curved = values + self.curve * (values**2 * (3 - 2 * values) - values) * 2
