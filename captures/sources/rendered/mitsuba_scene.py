@@ -276,14 +276,19 @@ class SheetScene:
             self._mi.load_dict(self._optics(film, rows))
             for film in (_pixels(self._scene.camera.sensitivities), covering)
         )
-        if rows is not None:
-            for sensor in (light, coverage):
-                # A film's offset is a constant in what Mitsuba compiles, which would take seconds for each band of rows. The
-                # sensor has read it by now, and all that is left to the film is to count from its own corner.
-                film = self._mi.traverse(sensor.film())
-                film["crop_offset"] = [0, 0]
-                film.update()
-        return _Sensors(light, coverage)
+        sensors = _Sensors(light, coverage, rows or (0, self._lens.height))
+        self._count_from_corner(sensors)
+        return sensors
+
+    def _count_from_corner(self, sensors: "_Sensors") -> None:
+        """Let the films of some rows count from their own corner, once the sensors have read where it lies.
+
+        A film's offset is a constant in what Mitsuba compiles, which would take seconds for each band of rows.
+        """
+        for sensor in (sensors.light, sensors.coverage) if sensors.rows[0] else ():
+            film = self._mi.traverse(sensor.film())
+            film["crop_offset"] = [0, 0]
+            film.update()
 
     def _optics(self, film: Spec, rows: Rows | None) -> Spec:
         lens, camera = self._lens, self._scene.camera
@@ -322,16 +327,19 @@ class SheetScene:
             parameters = self._mi.traverse(sensor)
             # Opaque, as a constant would be compiled anew for each distance.
             parameters["focus_distance"] = drjit.opaque(self._mi.Float, 1 / nearness)
+            parameters["film.crop_offset"] = [0, sensors.rows[0]]  # which the sensor reads again
             parameters.update()
+        self._count_from_corner(sensors)
         sensors.refocused_dpt = refocus_dpt
 
 
 @dataclass(eq=False)
 class _Sensors:
-    """What sees the light, and what sees how far the sheet and its like cover a pixel; in some rows or all."""
+    """What sees the light of some rows, and what sees how far the sheet and its like cover their pixels."""
 
     light: Any
     coverage: Any
+    rows: Rows
     refocused_dpt: float = 0.0
 
 
