@@ -87,4 +87,4 @@ class Stream:
         packets = self._encoder.encode(frame)
         self.bits += 8 * sum(packet.size for packet in packets)
         (decoded,) = (picture for packet in packets for picture in self._decoder.decode(packet))
-        return decoded.to_ndarray(format="rgb24")[:height, :width]
+        return np.asarray(decoded.to_ndarray(format="rgb24")[:height, :width], dtype=np.uint8)

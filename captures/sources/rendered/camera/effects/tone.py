@@ -56,5 +56,5 @@ def guided(level: NDArray[np.float32], radius: int, edge: float) -> NDArray[np.f
 
     average = mean(level)
     variance = (mean(level * level) - average * average).clip(0, None)
-    kept = variance / (variance + np.float32(edge))
-    return np.asarray(mean(kept) * level + mean(average - kept * average))
+    kept = np.asarray(variance / (variance + np.float32(edge)), np.float32)
+    return np.asarray(mean(kept) * level + mean((1 - kept) * average))
