@@ -14,10 +14,11 @@ from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.camera import ClipCamera, Development
 from captures.sources.rendered.camera.effects import EFFECTS, Clip, DevelopEffect, Effect, Stage, camera_effects
 from captures.sources.rendered.camera.effects.h264 import Stream
-from captures.sources.rendered.camera.exposure import Exposure, Rows, Shot
+from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Scene, SceneCamera
+from captures.sources.rendered.shots import Shot
 from captures.sources.rendered.spectra import linear_from_recorded, white
 
 CAMERA, LIGHT = "Nikon 5100 (NPL)", "LED-B1"
@@ -218,7 +219,8 @@ class Edge:
 def moving(effects: dict[str, dict[str, object]], mm_per_frame: float) -> tuple[np.ndarray, Edge]:
     stage = Edge()
     before = replace(STILL, x_m=-mm_per_frame / 1000)
-    shot = filming(effects).expose(stage, before, STILL, height=HEIGHT, seed=7)
+    exposure = filming(effects).next_exposure() or Exposure(1 / FPS)
+    shot = expose(stage, exposure, before, STILL, HEIGHT, seed=7)
     assert shot.light.shape == (HEIGHT, WIDTH, 3) and shot.coverage.shape == (HEIGHT, WIDTH)
     np.testing.assert_allclose(shot.light[..., 1], shot.coverage)
     return shot.coverage, stage
@@ -247,21 +249,24 @@ def test_shutter_effects_act_together_and_a_still_sheet_stays_sharp() -> None:
     seen, stage = moving(both, mm_per_frame=0)
     np.testing.assert_allclose(seen, moving({}, 0)[0])
     assert len(stage.seeds) == 6
-    borders = [instants[0].rows for instants in Exposure(bands=7).instants(HEIGHT)]
+    borders = [instants[0].rows for instants in Exposure(0.1, bands=7).instants(HEIGHT)]
     assert borders[0][0] == 0 and borders[-1][1] == HEIGHT
     assert [bottom for _, bottom in borders[:-1]] == [top for top, _ in borders[1:]]
 
 
 def test_focus_hunts_and_settles() -> None:
-    stage, camera = Edge(), filming({"focus_hunt": {"amplitude_dpt": 5.0, "frequency_hz": 1.5, "time_s": 0.4}})
-    for _ in range(25):
-        camera.expose(stage, STILL, STILL, height=HEIGHT, seed=0)
-    errors = np.array(stage.refocused)
+    settings = {"focus_hunt": {"amplitude_dpt": 5.0, "frequency_hz": 1.5, "time_s": 0.4}}
+    errors = np.array(refocused(settings, 25))
     assert errors[:8].min() < -0.5 and errors[:8].max() > 0.5  # to both sides
     assert np.abs(errors).max() <= 5 and np.abs(errors[-5:]).max() < 0.05
-    again = Edge()
-    filming({"focus_hunt": {"amplitude_dpt": 5.0}}).expose(again, STILL, STILL, height=HEIGHT, seed=0)
-    assert again.refocused[0] == errors[0]
+    assert refocused(settings, 3) == errors[:3].tolist()
+
+
+def refocused(effects: dict[str, dict[str, object]], frames: int) -> list[float]:
+    camera, stage = filming(effects), Edge()
+    for _ in range(frames):
+        expose(stage, camera.next_exposure(), STILL, STILL, HEIGHT, seed=0)
+    return stage.refocused
 
 
 def clip_of(count: int) -> list[np.ndarray]:
@@ -348,12 +353,12 @@ def test_rows_share_and_focus_of_a_shot(shared_sheet_pdf: Path, wall: Path) -> N
     rig = RenderedRig(shared_sheet_pdf, scene, [(wall, None)], frame_wh=(160, 120))
     stage = SheetScene(rig._sheets[0], rig.layouts[0], scene, rig.intrinsics, STILL, samples=16)
     whole = stage.shoot(STILL, 0)
-    blurred = stage.shoot(STILL, 0, refocus_dpt=8.0)
+    blurred = stage._render(STILL, 0, refocus_dpt=8.0)
     assert 0.1 < sharpness(blurred.light) / sharpness(whole.light) < 0.5
     np.testing.assert_allclose(stage.shoot(STILL, 0).light, whole.light, atol=1e-3)  # in focus again
     for refocus_dpt, expected in ((0.0, whole), (8.0, blurred)):
         shots = [
-            stage.shoot(STILL, 1, rows=rows, share=0.5, refocus_dpt=refocus_dpt)
+            stage._render(STILL, 1, rows=rows, share=0.5, refocus_dpt=refocus_dpt)
             for rows in ((0, 40), (40, 80), (80, 120))
         ]
         light, coverage = (np.concatenate([getattr(shot, name) for shot in shots]) for name in ("light", "coverage"))

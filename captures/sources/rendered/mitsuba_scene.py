@@ -5,8 +5,9 @@ diffuser gives its green pixels under lights of a total power of 1.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, partial
 from typing import Any
 
 import cv2
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 from calibration.camera.intrinsics import Intrinsics
 from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
-from captures.sources.rendered.camera.exposure import Rows, Shot
+from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
 from captures.sources.rendered.engine import engine
 from captures.sources.rendered.scene_file import Light, Scene
+from captures.sources.rendered.shots import Shot, ShotCache, shot_key
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
 from captures.sources.rendered.surfaces import Mesh, bent, sheet_mesh, skin_of
 
@@ -41,7 +43,7 @@ _FARTHEST_FOCUS_MM = 1e5
 
 
 class SheetScene:
-    """One sheet in a scene. The scene is built once; poses change between shots."""
+    """One sheet in a scene. The scene is built once, when something is to be rendered; poses change between shots."""
 
     def __init__(
         self,
@@ -55,8 +57,9 @@ class SheetScene:
         occluded: float = 0.0,
         occluder_deg: float = 0.0,
         phase: float = 0.0,
+        cache: ShotCache | None = None,
     ) -> None:
-        """Build the scene.
+        """Arrange the scene.
 
         Args:
             sheet: reflected light times coverage, and coverage, (H, W, 4), see ``printed_sheets``.
@@ -68,6 +71,7 @@ class SheetScene:
             occluded: the share of the patch that an occluder covers.
             occluder_deg: the direction from which it comes, 0 from the right, 90 from below.
             phase: of a ripple, in radians.
+            cache: where shots are kept; None renders each one.
 
         Raises:
             UnavailableError: Mitsuba or colour-science is not installed.
@@ -75,52 +79,57 @@ class SheetScene:
         self._mi = engine()
         self._layout, self._scene, self._lens, self._phase = layout, scene, lens, phase
         self._samples = _in_square(samples)
+        self._sheet, self._pose, self._cache = sheet, pose, cache
+        self._focus_mm = float(pose.shift_mm[2]) * (1 if scene.camera.focus == "sheet" else _BEHIND)
+        self._sensors: dict[Rows | None, _Sensors] = {}
         self._meshes = {"sheet": sheet_mesh(layout, scene.support, phase)}  # what moves with the sheet
-        surfaces: dict[str, Spec] = {"sheet": self._paper(sheet)}
         if scene.support.shape == "cylinder":
             self._meshes["body"] = self._body_mesh()
-            surfaces["body"] = {"type": "twosided", "inner": _diffuse(_BODY_GREY)}
         if occluded:
-            skin = _plastic({"type": "rgb", "value": list(_SKIN)}, _SKIN_INDEX, _SKIN_ROUGHNESS)
             self._meshes["thumb"] = self._thumb_mesh(occluded, occluder_deg)
-            surfaces["thumb"] = {"type": "twosided", "inner": skin}
-        objects: dict[str, Any] = {"type": "scene", **self._lights(pose)}
-        objects |= {name: self._mesh(name, surfaces[name], mesh) for name, mesh in self._meshes.items()}
-        if scene.background == "room":
-            objects |= self._room(pose)
-        self._objects = self._mi.load_dict(objects)
-        self._focus_mm = float(pose.shift_mm[2]) * (1 if scene.camera.focus == "sheet" else _BEHIND)
-        self._sensors: dict[Rows | None, _Sensors] = {None: self._make_sensors(None)}
-        self._integrator = self._mi.load_dict({"type": "path", "max_depth": _BOUNCES, "hide_emitters": True})
-        self._coverage_integrator = self._mi.load_dict({"type": "path", "max_depth": 2, "hide_emitters": True})
+        variant = self._mi.variant(), self._mi.__version__
+        rendered = scene.model_copy(update={"camera": scene.camera.model_copy(update={"effects": {}})})
+        arrangement = layout, rendered, lens, pose, self._samples, occluded, occluder_deg, phase
+        self._key = "" if cache is None else shot_key(sheet, arrangement, variant)
 
     def shoot(
-        self, pose: RigPose, seed: int, *, rows: Rows | None = None, share: float = 1.0, refocus_dpt: float = 0.0
+        self, pose: RigPose, seed: int, *, before: RigPose | None = None, exposure: Exposure | None = None
     ) -> Shot:
-        """Render the sheet in a pose.
+        """Show the sheet in a pose.
 
         Args:
             pose: of the sheet.
             seed: of the noise that the number of samples leaves.
-            rows: which to render; None for the whole frame.
-            share: of the samples a pixel.
-            refocus_dpt: dioptres by which the lens is focused nearer than the scene says.
+            before: the sheet's pose a frame earlier, from which it moves on evenly; None for a still one.
+            exposure: of the frame; None for all at once, in focus.
         """
+        moment: tuple[object, ...] = (pose, seed)
+        render: Callable[[], Shot] = partial(self._render, pose, seed)
+        if exposure is not None:
+            moment = (pose, seed, before, exposure)
+            render = partial(expose, self._render, exposure, before or pose, pose, self._lens.height, seed)
+        if self._cache is None:
+            return render()
+        return self._cache.shot(shot_key(self._key, *moment), render)
+
+    def _render(
+        self, pose: RigPose, seed: int, *, rows: Rows | None = None, share: float = 1.0, refocus_dpt: float = 0.0
+    ) -> Shot:
+        """Render some rows, or all, with a share of the samples and the lens focused nearer than the scene says."""
         self._move(pose)
         if rows not in self._sensors:
             self._sensors[rows] = self._make_sensors(rows)
         sensors = self._sensors[rows]
         self._refocus(sensors, refocus_dpt)
-        samples = _in_square(self._samples * share)
-        light = self._render(sensors.light, self._integrator, samples, seed)
+        light = self._seen_by(sensors.light, self._integrator, _in_square(self._samples * share), seed)
         if self._scene.background == "room":
             coverage = np.ones(light.shape[:2], np.float32)
         else:
             samples = math.ceil(_COVERAGE_SAMPLES * share)
-            coverage = self._render(sensors.coverage, self._coverage_integrator, samples, seed)[..., 3].clip(0, 1)
-        return Shot(light / np.float32(STEP_NM), coverage)
+            coverage = self._seen_by(sensors.coverage, self._coverage_integrator, samples, seed)[..., 3].clip(0, 1)
+        return Shot(light / np.float32(STEP_NM), coverage).rounded()
 
-    def _render(self, sensor: Any, integrator: Any, samples: int, seed: int) -> NDArray[np.float32]:
+    def _seen_by(self, sensor: Any, integrator: Any, samples: int, seed: int) -> NDArray[np.float32]:
         picture = self._mi.render(self._objects, sensor=sensor, integrator=integrator, spp=samples, seed=seed)
         return np.array(picture, dtype=np.float32)
 
@@ -142,11 +151,34 @@ class SheetScene:
         across, down = placed[:, :2].T / placed[:, 2]
         return np.stack([self._lens.fx * across + self._lens.cx, self._lens.fy * down + self._lens.cy], axis=1)
 
+    # The scene in Mitsuba.
+
+    @cached_property
+    def _objects(self) -> Any:
+        surfaces: dict[str, Spec] = {
+            "sheet": self._paper(),
+            "body": {"type": "twosided", "inner": _diffuse(_BODY_GREY)},
+            "thumb": {"type": "twosided", "inner": _skin()},
+        }
+        objects: dict[str, Any] = {"type": "scene", **self._lights(self._pose)}
+        objects |= {name: self._mesh(name, surfaces[name], mesh) for name, mesh in self._meshes.items()}
+        if self._scene.background == "room":
+            objects |= self._room(self._pose)
+        return self._mi.load_dict(objects)
+
+    @cached_property
+    def _integrator(self) -> Any:
+        return self._mi.load_dict({"type": "path", "max_depth": _BOUNCES, "hide_emitters": True})
+
+    @cached_property
+    def _coverage_integrator(self) -> Any:
+        return self._mi.load_dict({"type": "path", "max_depth": 2, "hide_emitters": True})
+
     # What is seen.
 
-    def _paper(self, sheet: NDArray[np.float32]) -> Spec:
+    def _paper(self) -> Spec:
         """The print under its dielectric surface, cut out where its coverage is 0."""
-        cover = sheet[..., 3:]
+        sheet, cover = self._sheet, self._sheet[..., 3:]
         reflectance = np.divide(sheet[..., :3], cover, out=np.full_like(sheet[..., :3], _DARKEST), where=cover > 0)
         paper = self._scene.paper
         front = _plastic(self._texture(reflectance.clip(_DARKEST, _LIGHTEST)), paper.index, paper.roughness)
@@ -403,6 +435,10 @@ def _sky_factor(light: Light, camera: str) -> float:
 
 def _diffuse(reflectance: float) -> Spec:
     return {"type": "diffuse", "reflectance": {"type": "spectrum", "value": reflectance}}
+
+
+def _skin() -> Spec:
+    return _plastic({"type": "rgb", "value": list(_SKIN)}, _SKIN_INDEX, _SKIN_ROUGHNESS)
 
 
 def _plastic(colour: Spec, index: float, roughness: float) -> Spec:

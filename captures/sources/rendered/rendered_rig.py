@@ -22,6 +22,7 @@ from captures.sources.opening import FileSource
 from captures.sources.rendered.camera import ClipCamera, Development
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.scene_file import Scene
+from captures.sources.rendered.shots import ShotCache
 from captures.sources.rendered.spectra import recorded_from_linear, white
 
 FRAME_WH = (640, 480)
@@ -50,6 +51,7 @@ class RenderedRig(FileSource):
         frame_wh: tuple[int, int] = FRAME_WH,
         printing: PrintingCondition | None = None,
         samples: int = SAMPLES,
+        cache: ShotCache | None = None,
     ) -> None:
         """Print the sheets.
 
@@ -63,6 +65,7 @@ class RenderedRig(FileSource):
             frame_wh: size of the frames.
             printing: what press and paper make of colours; by default drawn with ``seed`` from those that training leaves out.
             samples: a pixel; more of them leave less noise and take longer.
+            cache: where what Mitsuba rendered is kept; None renders all.
 
         Raises:
             InputError: if the PDF is not readable or there are no backgrounds.
@@ -78,7 +81,8 @@ class RenderedRig(FileSource):
         self.printing = printing or conditions[int(rng.integers(len(conditions)))]
         self._sheets = printed_sheets(pdf, self.printing)
         self._backgrounds = shuffled_backgrounds(backgrounds, seed)
-        self._clips, self._frames_per_clip, self._seed, self._samples = clips, frames_per_clip, seed, samples
+        self._clips, self._frames_per_clip, self._seed = clips, frames_per_clip, seed
+        self._samples, self._cache = samples, cache
 
     @property
     def scenes(self) -> list[int]:
@@ -133,6 +137,7 @@ class RenderedRig(FileSource):
             occluded=0.0 if occluder is None else rng.uniform(*occluder.covers),
             occluder_deg=rng.uniform(45, 135),  # a hand holds it from below
             phase=rng.uniform(0, 2 * np.pi),
+            cache=self._cache,
         )
 
     def _film(
@@ -144,7 +149,8 @@ class RenderedRig(FileSource):
         rng: np.random.Generator,
     ) -> NDArray[np.uint8]:
         """Film a frame at the second of two poses, a frame apart."""
-        shot = camera.expose(stage.shoot, *poses, height=self.intrinsics.height, seed=int(rng.integers(2**31)))
+        before, pose = poses
+        shot = stage.shoot(pose, int(rng.integers(2**31)), before=before, exposure=camera.next_exposure())
         recorded = shot.light
         if behind is not None:
             recorded = recorded + (1 - shot.coverage[..., None]) * behind

@@ -5,10 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.camera.development import Development
 from captures.sources.rendered.camera.effects import Clip, DevelopEffect, Effect, ShutterEffect, Stage
-from captures.sources.rendered.camera.exposure import Exposure, Shoot, Shot, expose
+from captures.sources.rendered.camera.exposure import Exposure
 
 
 class ClipCamera:
@@ -32,7 +31,7 @@ class ClipCamera:
         """
         ordered = sorted(effects, key=lambda effect: (effect.rank, effect.name))
         clip = Clip(fps, development.gains, rng or np.random.default_rng(0))
-        self._development, self._interval_s, self._filmed = development, 1 / fps, 0
+        self._development, self._interval_s, self._exposed = development, 1 / fps, 0
         self._shutter = [effect.begin(clip) for effect in ordered if isinstance(effect, ShutterEffect)]
         self._steps = {
             stage: [
@@ -49,13 +48,15 @@ class ClipCamera:
         if any(self._steps.values()):
             self.develop(recorded, None)
 
-    def expose(self, shoot: Shoot, before: RigPose, pose: RigPose, *, height: int, seed: int) -> Shot:
-        """Expose the next frame, of ``height`` rows, as the sheet moves on from ``before`` to ``pose``."""
-        exposure = Exposure()
+    def next_exposure(self) -> Exposure | None:
+        """Return how the next frame is exposed; None for all at once, in focus."""
+        if not self._shutter:
+            return None
+        exposure = Exposure(self._interval_s)
         for change in self._shutter:
-            exposure = change(exposure, self._filmed * self._interval_s)
-        self._filmed += 1
-        return expose(shoot, exposure, before, pose, interval_s=self._interval_s, height=height, seed=seed)
+            exposure = change(exposure, self._exposed * self._interval_s)
+        self._exposed += 1
+        return exposure
 
     def develop(self, recorded: NDArray[np.floating], rng: np.random.Generator | None) -> NDArray[np.uint8]:
         """Develop the next frame, (H, W, 3), into an sRGB picture, (H, W, 3) uint8; ``rng`` is for noise, None for none."""

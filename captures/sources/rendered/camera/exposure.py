@@ -11,27 +11,14 @@ from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from captures.sources.held_sheet import RigPose
+from captures.sources.rendered.shots import Shot
 
 Rows = tuple[int, int]  # the first, and the first that is not among them
 
 
-@dataclass(frozen=True, eq=False)
-class Shot:
-    """What the pixels record.
-
-    Attributes:
-        light: (H, W, 3) of the sheet and whatever lies before or around it.
-        coverage: (H, W), the share of a pixel that these cover; the rest is background.
-    """
-
-    light: NDArray[np.float32]
-    coverage: NDArray[np.float32]
-
-
-class Shoot(Protocol):
+class Render(Protocol):
     """Render a sheet in a pose, or some rows of it, with a share of the samples a pixel and the lens refocused."""
 
     def __call__(
@@ -52,6 +39,7 @@ class Exposure:
     """How one frame is exposed; by default all at once, in focus.
 
     Attributes:
+        interval_s: from one frame to the next.
         duration_s: for which each row gathers light.
         samples: instants of it that are rendered, each with that share of the samples a pixel.
         readout_s: from the first row's exposure to the last one's.
@@ -59,6 +47,7 @@ class Exposure:
         refocus_dpt: dioptres by which the lens is focused nearer than it should be.
     """
 
+    interval_s: float
     duration_s: float = 0.0
     samples: int = 1
     readout_s: float = 0.0
@@ -74,34 +63,29 @@ class Exposure:
             yield [Instant((top, bottom), late_s + float(moment)) for moment in moments]
 
 
-def expose(
-    shoot: Shoot, exposure: Exposure, before: RigPose, pose: RigPose, *, interval_s: float, height: int, seed: int
-) -> Shot:
+def expose(render: Render, exposure: Exposure, before: RigPose, pose: RigPose, height: int, seed: int) -> Shot:
     """Expose a frame while the sheet moves on evenly.
 
     Args:
-        shoot: renders it.
+        render: see :class:`Render`.
         exposure: of this frame.
-        before: the pose ``interval_s`` earlier.
+        before: the pose a frame earlier.
         pose: in the middle of the exposure.
-        interval_s: between the two.
         height: rows of the frame.
         seed: of the samples' noise.
     """
-    if exposure == Exposure():
-        return shoot(pose, seed)
     light, coverage = [], []
     for instants in exposure.instants(height):
         shots = []
         for instant in instants:
-            held = moved(before, pose, 1 + instant.at_s / interval_s)
+            held = moved(before, pose, 1 + instant.at_s / exposure.interval_s)
             shots.append(
-                shoot(held, seed, rows=instant.rows, share=1 / exposure.samples, refocus_dpt=exposure.refocus_dpt)
+                render(held, seed, rows=instant.rows, share=1 / exposure.samples, refocus_dpt=exposure.refocus_dpt)
             )
             seed = (seed + 1) % 2**31
         light.append(np.mean([shot.light for shot in shots], axis=0))
         coverage.append(np.mean([shot.coverage for shot in shots], axis=0))
-    return Shot(np.concatenate(light), np.concatenate(coverage))
+    return Shot(np.concatenate(light), np.concatenate(coverage)).rounded()
 
 
 def moved(before: RigPose, pose: RigPose, share: float) -> RigPose:
