@@ -105,7 +105,7 @@ class RenderedRig(FileSource):
                 before = pose
                 for _ in range(self._frames_per_clip):
                     held = pose.jittered(hand)
-                    image = self._film(stage, (before, held), behind, camera, hand)
+                    image = self._film(stage, held, behind, camera, hand, before=before)
                     before = held
                     index += 1
                     self.captured = index
@@ -143,13 +143,14 @@ class RenderedRig(FileSource):
     def _film(
         self,
         stage: SheetScene,
-        poses: tuple[RigPose, RigPose],
+        pose: RigPose,
         behind: NDArray[np.float32] | None,
         camera: ClipCamera,
         rng: np.random.Generator,
+        *,
+        before: RigPose | None = None,
     ) -> NDArray[np.uint8]:
-        """Film a frame at the second of two poses, a frame apart."""
-        before, pose = poses
+        """Film a frame; ``before`` is the pose a frame earlier, from which the sheet moves, or None for a still one."""
         shot = stage.shoot(pose, int(rng.integers(2**31)), before=before, exposure=camera.next_exposure())
         recorded = shot.light
         if behind is not None:
