@@ -5,6 +5,8 @@ diffuser gives its green pixels under lights of a total power of 1.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import Any
 
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from calibration.camera.intrinsics import Intrinsics
 from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
+from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
 from captures.sources.rendered.engine import engine
 from captures.sources.rendered.scene_file import Light, Scene
 from captures.sources.rendered.shots import Shot, ShotCache, shot_key
@@ -35,6 +38,8 @@ _THUMB_MM = 24.0
 _ROOM_MM = (1400.0, 900.0, 900.0)  # half width, half height, and depth behind the sheet
 _MASK_STEPS = 32  # along an edge of the patch
 _SKY_METER = 64  # samples for the strength of a sky
+_BEHIND = 20  # times as far away as the sheet is a background
+_FARTHEST_FOCUS_MM = 1e5
 
 
 class SheetScene:
@@ -73,39 +78,60 @@ class SheetScene:
         """
         self._mi = engine()
         self._layout, self._scene, self._lens, self._phase = layout, scene, lens, phase
-        self._samples = math.ceil(math.sqrt(samples)) ** 2  # the sampler divides a pixel into as many rows as columns
+        self._samples = _in_square(samples)
         self._sheet, self._pose, self._cache = sheet, pose, cache
+        self._focus_mm = float(pose.shift_mm[2]) * (1 if scene.camera.focus == "sheet" else _BEHIND)
+        self._sensors: dict[Rows | None, _Sensors] = {}
         self._meshes = {"sheet": sheet_mesh(layout, scene.support, phase)}  # what moves with the sheet
         if scene.support.shape == "cylinder":
             self._meshes["body"] = self._body_mesh()
         if occluded:
             self._meshes["thumb"] = self._thumb_mesh(occluded, occluder_deg)
         variant = self._mi.variant(), self._mi.__version__
-        arrangement = layout, scene, lens, pose, self._samples, occluded, occluder_deg, phase
+        rendered = scene.model_copy(update={"camera": scene.camera.model_copy(update={"effects": {}})})
+        arrangement = layout, rendered, lens, pose, self._samples, occluded, occluder_deg, phase
         self._key = "" if cache is None else shot_key(sheet, arrangement, variant)
 
-    def shoot(self, pose: RigPose, seed: int) -> Shot:
-        """Show the sheet in a pose; ``seed`` is of the noise that the number of samples leaves."""
-        if self._cache is None:
-            return self._render(pose, seed)
-        return self._cache.shot(shot_key(self._key, pose, seed), partial(self._render, pose, seed))
+    def shoot(
+        self, pose: RigPose, seed: int, *, before: RigPose | None = None, exposure: Exposure | None = None
+    ) -> Shot:
+        """Show the sheet in a pose.
 
-    def _render(self, pose: RigPose, seed: int) -> Shot:
+        Args:
+            pose: of the sheet.
+            seed: of the noise that the number of samples leaves.
+            before: the sheet's pose a frame earlier, from which it moves on evenly; None for a still one.
+            exposure: of the frame; None for all at once, in focus.
+        """
+        moment: tuple[object, ...] = (pose, seed)
+        render: Callable[[], Shot] = partial(self._render, pose, seed)
+        if exposure is not None:
+            moment = (pose, seed, before, exposure)
+            render = partial(expose, self._render, exposure, before or pose, pose, self._lens.height, seed)
+        if self._cache is None:
+            return render()
+        return self._cache.shot(shot_key(self._key, *moment), render)
+
+    def _render(
+        self, pose: RigPose, seed: int, *, rows: Rows | None = None, share: float = 1.0, refocus_dpt: float = 0.0
+    ) -> Shot:
+        """Render some rows, or all, with a share of the samples and the lens focused nearer than the scene says."""
         self._move(pose)
-        render, objects = self._mi.render, self._objects
-        light = render(objects, sensor=self._sensor, integrator=self._integrator, spp=self._samples, seed=seed)
+        if rows not in self._sensors:
+            self._sensors[rows] = self._make_sensors(rows)
+        sensors = self._sensors[rows]
+        self._refocus(sensors, refocus_dpt)
+        light = self._seen_by(sensors.light, self._integrator, _in_square(self._samples * share), seed)
         if self._scene.background == "room":
-            coverage = np.ones((self._lens.height, self._lens.width), np.float32)
+            coverage = np.ones(light.shape[:2], np.float32)
         else:
-            seen = render(
-                objects,
-                sensor=self._coverage_sensor,
-                integrator=self._coverage_integrator,
-                spp=_COVERAGE_SAMPLES,
-                seed=seed,
-            )
-            coverage = np.array(seen)[..., 3].clip(0, 1)
-        return Shot(np.array(light, dtype=np.float32) / np.float32(STEP_NM), coverage).rounded()
+            samples = math.ceil(_COVERAGE_SAMPLES * share)
+            coverage = self._seen_by(sensors.coverage, self._coverage_integrator, samples, seed)[..., 3].clip(0, 1)
+        return Shot(light / np.float32(STEP_NM), coverage).rounded()
+
+    def _seen_by(self, sensor: Any, integrator: Any, samples: int, seed: int) -> NDArray[np.float32]:
+        picture = self._mi.render(self._objects, sensor=sensor, integrator=integrator, spp=samples, seed=seed)
+        return np.array(picture, dtype=np.float32)
 
     def patch_mask(self, pose: RigPose) -> NDArray[np.bool_]:
         """Find the pixels that show the patch, (H, W), those that an occluder covers left out."""
@@ -139,15 +165,6 @@ class SheetScene:
         if self._scene.background == "room":
             objects |= self._room(self._pose)
         return self._mi.load_dict(objects)
-
-    @cached_property
-    def _sensor(self) -> Any:
-        return self._mi.load_dict(self._optics(self._pose, _pixels(self._scene.camera.sensitivities)))
-
-    @cached_property
-    def _coverage_sensor(self) -> Any:
-        film = {"type": "hdrfilm", "pixel_format": "rgba", "component_format": "float32"}
-        return self._mi.load_dict(self._optics(self._pose, film))
 
     @cached_property
     def _integrator(self) -> Any:
@@ -285,8 +302,29 @@ class SheetScene:
 
     # What sees it.
 
-    def _optics(self, pose: RigPose, film: Spec) -> Spec:
+    def _make_sensors(self, rows: Rows | None) -> "_Sensors":
+        covering: Spec = {"type": "hdrfilm", "pixel_format": "rgba", "component_format": "float32"}
+        light, coverage = (
+            self._mi.load_dict(self._optics(film, rows))
+            for film in (_pixels(self._scene.camera.sensitivities), covering)
+        )
+        sensors = _Sensors(light, coverage, rows or (0, self._lens.height))
+        self._count_from_corner(sensors)
+        return sensors
+
+    def _count_from_corner(self, sensors: "_Sensors") -> None:
+        """Let the films of some rows count from their own corner, once the sensors have read where it lies.
+
+        A film's offset is a constant in what Mitsuba compiles, which would take seconds for each band of rows.
+        """
+        for sensor in (sensors.light, sensors.coverage) if sensors.rows[0] else ():
+            film = self._mi.traverse(sensor.film())
+            film["crop_offset"] = [0, 0]
+            film.update()
+
+    def _optics(self, film: Spec, rows: Rows | None) -> Spec:
         lens, camera = self._lens, self._scene.camera
+        top, bottom = rows or (0, lens.height)
         sees: Spec = {
             "type": "thinlens" if camera.aperture_mm else "perspective",
             "fov": math.degrees(2 * math.atan(lens.width / (2 * lens.fx))),
@@ -296,15 +334,50 @@ class SheetScene:
             "to_world": self._mi.ScalarTransform4f().look_at([0, 0, 0], [0, 0, 1], [0, -1, 0]),
             # It stratifies wavelengths too, which are most of the noise.
             "sampler": {"type": "multijitter", "sample_count": self._samples},
-            "film": {**film, "width": lens.width, "height": lens.height, "rfilter": {"type": "box"}},
+            "film": {
+                **film,
+                "width": lens.width,
+                "height": lens.height,
+                "crop_offset_y": top,
+                "crop_width": lens.width,
+                "crop_height": bottom - top,
+                "rfilter": {"type": "box"},
+            },
         }
         if camera.aperture_mm:
-            sheet = float(pose.shift_mm[2])
-            sees |= {
-                "aperture_radius": camera.aperture_mm / 2,
-                "focus_distance": sheet if camera.focus == "sheet" else 20 * sheet,
-            }
+            sees |= {"aperture_radius": camera.aperture_mm / 2, "focus_distance": self._focus_mm}
         return sees
+
+    def _refocus(self, sensors: "_Sensors", refocus_dpt: float) -> None:
+        """Focus anew where this is not where the lens is focused already, and it has an aperture."""
+        if refocus_dpt == sensors.refocused_dpt or not self._scene.camera.aperture_mm:
+            return
+        import drjit
+
+        nearness = max(1 / self._focus_mm + refocus_dpt / 1000, 1 / _FARTHEST_FOCUS_MM)
+        for sensor in (sensors.light, sensors.coverage):
+            parameters = self._mi.traverse(sensor)
+            # Opaque, as a constant would be compiled anew for each distance.
+            parameters["focus_distance"] = drjit.opaque(self._mi.Float, 1 / nearness)
+            parameters["film.crop_offset"] = [0, sensors.rows[0]]  # which the sensor reads again
+            parameters.update()
+        self._count_from_corner(sensors)
+        sensors.refocused_dpt = refocus_dpt
+
+
+@dataclass(eq=False)
+class _Sensors:
+    """What sees the light of some rows, and what sees how far the sheet and its like cover their pixels."""
+
+    light: Any
+    coverage: Any
+    rows: Rows
+    refocused_dpt: float = 0.0
+
+
+def _in_square(samples: float) -> int:
+    """Round up to a square number, as the sampler divides a pixel into as many rows as columns."""
+    return math.ceil(math.sqrt(samples)) ** 2
 
 
 def _fill(mask: NDArray[np.uint8], outline: NDArray[np.floating], value: int) -> None:

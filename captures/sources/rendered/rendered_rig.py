@@ -19,7 +19,7 @@ from calibration.sheet.pdf_reader import printed_layouts
 from captures.sources.frame import Frame, FrameTruth
 from captures.sources.held_sheet import RigPose, framed_background, printed_sheets, shuffled_backgrounds
 from captures.sources.opening import FileSource
-from captures.sources.rendered.camera import Development
+from captures.sources.rendered.camera import ClipCamera, Development
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.scene_file import Scene
 from captures.sources.rendered.shots import ShotCache
@@ -100,11 +100,13 @@ class RenderedRig(FileSource):
             for page, layout in enumerate(self.layouts):
                 hand = np.random.default_rng([self._seed, 2, clip])  # the same pose, light and noise for every sheet
                 pose = RigPose.in_hand(hand, layout, self.intrinsics)
-                development = self._development(hand)
+                camera = self._camera(clip, self._development(hand), behind)
                 stage = self._stage(page, pose, hand)
+                before = pose
                 for _ in range(self._frames_per_clip):
                     held = pose.jittered(hand)
-                    image = self._film(stage, held, behind, development, hand)
+                    image = self._film(stage, held, behind, camera, hand, before=before)
+                    before = held
                     index += 1
                     self.captured = index
                     truth = FrameTruth(held, self.scene.spectrum, stage.patch_mask(held))
@@ -114,6 +116,14 @@ class RenderedRig(FileSource):
     def _development(self, rng: np.random.Generator) -> Development:
         camera = self.scene.camera.sensitivities
         return Development.draw(rng, camera, self.scene.spectrum, rng.uniform(*_STRENGTH) / self._power)
+
+    def _camera(self, clip: int, development: Development, behind: NDArray[np.float32] | None) -> ClipCamera:
+        """A camera that has looked at the scene for a while before the sheet is held into it."""
+        effects = self.scene.camera.effects.values()
+        camera = ClipCamera(development, effects, fps=self.fps, rng=np.random.default_rng([self._seed, 4, clip]))
+        if behind is not None:
+            camera.look(behind)
+        return camera
 
     def _stage(self, page: int, pose: RigPose, rng: np.random.Generator) -> SheetScene:
         occluder = self.scene.occluder
@@ -135,14 +145,17 @@ class RenderedRig(FileSource):
         stage: SheetScene,
         pose: RigPose,
         behind: NDArray[np.float32] | None,
-        development: Development,
+        camera: ClipCamera,
         rng: np.random.Generator,
+        *,
+        before: RigPose | None = None,
     ) -> NDArray[np.uint8]:
-        shot = stage.shoot(pose, int(rng.integers(2**31)))
+        """Film a frame; ``before`` is the pose a frame earlier, from which the sheet moves, or None for a still one."""
+        shot = stage.shoot(pose, int(rng.integers(2**31)), before=before, exposure=camera.next_exposure())
         recorded = shot.light
         if behind is not None:
             recorded = recorded + (1 - shot.coverage[..., None]) * behind
-        return development.develop(recorded, rng)
+        return camera.develop(recorded, rng)
 
     def _recorded(self, photograph: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the pixels record of a photograph (H, W, 3), linear, that the scene's strongest light shines on."""

@@ -103,6 +103,6 @@ def shot_key(*parts: object) -> str:
 def _code_digest() -> bytes:
     """Of the modules of this package, so that no shot of an earlier version is taken for one of today's."""
     digest = hashlib.sha256()
-    for module in sorted(Path(__file__).parent.glob("*.py")):
+    for module in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(module.read_bytes())
     return digest.digest()
