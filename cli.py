@@ -59,6 +59,8 @@ COMMANDS = {
         "captures.commands.report:report",
         "Write an HTML report of a run or session, or compare several.",
     ),
+    "runs": LazyCommand("captures.commands.archive:runs", "List runs and sessions; tag, remove, pack and unpack them."),
+    "gallery": LazyCommand("captures.commands.archive:gallery", "Write a page of all runs and sessions."),
     "demo": LazyCommand(
         "captures.commands.demo:demo",
         "Train, print, film, learn from it and film again, offline.",
