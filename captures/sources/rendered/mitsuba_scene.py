@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from calibration.camera.intrinsics import Intrinsics
 from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
-from captures.sources.rendered.engine import engine
+from captures.sources.rendered.engine import engine, make_opaque
 from captures.sources.rendered.scene_file import Light, Scene
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
 from captures.sources.rendered.surfaces import Mesh, bent, sheet_mesh, skin_of
@@ -73,7 +73,7 @@ class SheetScene:
             layout: of the sheet.
             scene: what surrounds it.
             lens: intrinsics without distortion, centred in the frame; the scene's aperture makes it a thin lens.
-            pose: in which the lights are arranged and the camera is focused.
+            pose: in which the scene is arranged: the lights and the room.
             samples: a pixel.
             occluded: the share of the patch that an occluder covers.
             occluder_deg: the direction from which it comes, 0 from the right, 90 from below.
@@ -84,6 +84,7 @@ class SheetScene:
         """
         self._mi = engine()
         self._layout, self._scene, self._lens, self._phase = layout, scene, lens, phase
+        self._start = pose
         self._samples = math.ceil(math.sqrt(samples)) ** 2  # the sampler divides a pixel into as many rows as columns
         self._meshes = {"sheet": sheet_mesh(layout, scene.support, phase)}  # what moves with the sheet
         surfaces: dict[str, Spec] = {"sheet": self._paper(sheet)}
@@ -103,6 +104,7 @@ class SheetScene:
         self._coverage_sensor = self._mi.load_dict(
             self._optics(pose, {"type": "hdrfilm", "pixel_format": "rgba", "component_format": "float32"})
         )
+        self._place_meshes(pose)
         self._integrator = self._mi.load_dict({"type": "path", "max_depth": _BOUNCES, "hide_emitters": True})
         self._coverage_integrator = self._mi.load_dict({"type": "path", "max_depth": 2, "hide_emitters": True})
 
@@ -178,6 +180,23 @@ class SheetScene:
         return built
 
     def _move(self, pose: RigPose) -> None:
+        """Bring the sheet to the pose, or the camera to where the sheet has it, and focus."""
+        mi = self._mi
+        changed: dict[str, Any] = {}
+        if self._scene.motion.moves_camera:
+            changed["to_world"] = mi.Transform4f(self._camera_to_world(pose))
+        else:
+            self._place_meshes(pose)
+        if self._scene.camera.aperture_mm:
+            changed["focus_distance"] = mi.Float(self._focus_mm(pose))
+        make_opaque(changed)
+        for sensor in (self._sensor, self._coverage_sensor):
+            parameters = mi.traverse(sensor)
+            for name, value in changed.items():
+                parameters[name] = value
+            parameters.update()
+
+    def _place_meshes(self, pose: RigPose) -> None:
         parameters = self._mi.traverse(self._objects)
         for name, mesh in self._meshes.items():
             parameters[f"{name}.vertex_positions"] = pose.placed(mesh.points).astype(np.float32).ravel()
@@ -278,18 +297,25 @@ class SheetScene:
             "fov_axis": "x",
             "near_clip": 10.0,
             "far_clip": 1e6,
-            "to_world": self._mi.ScalarTransform4f().look_at([0, 0, 0], [0, 0, 1], [0, -1, 0]),
+            "to_world": self._mi.ScalarTransform4f(self._camera_to_world(pose)),
             # It stratifies wavelengths too, which are most of the noise.
             "sampler": {"type": "multijitter", "sample_count": self._samples},
             "film": {**film, "width": lens.width, "height": lens.height, "rfilter": {"type": "box"}},
         }
         if camera.aperture_mm:
-            sheet = float(pose.shift_mm[2])
-            sees |= {
-                "aperture_radius": camera.aperture_mm / 2,
-                "focus_distance": sheet if camera.focus == "sheet" else 20 * sheet,
-            }
+            sees |= {"aperture_radius": camera.aperture_mm / 2, "focus_distance": self._focus_mm(pose)}
         return sees
+
+    def _focus_mm(self, pose: RigPose) -> float:
+        sheet = float(pose.shift_mm[2])
+        return sheet if self._scene.camera.focus == "sheet" else 20 * sheet
+
+    def _camera_to_world(self, pose: RigPose) -> NDArray[np.float64]:
+        """The transform (4, 4) of a camera before which the sheet has a pose; Mitsuba's x and y point left and up."""
+        at_mm, turned = self._start.camera_at(pose)
+        transform = np.eye(4)
+        transform[:3, :3], transform[:3, 3] = turned * (-1, -1, 1), at_mm
+        return transform
 
 
 def _fill(mask: NDArray[np.uint8], outline: NDArray[np.floating], value: int) -> None:
