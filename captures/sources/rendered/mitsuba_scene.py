@@ -34,6 +34,7 @@ _SKIN_INDEX, _SKIN_ROUGHNESS = 1.4, 0.4
 _THUMB_MM = 24.0
 _ROOM_MM = (1400.0, 900.0, 900.0)  # half width, half height, and depth behind the sheet
 _MASK_STEPS = 32  # along an edge of the patch
+_NEAREST_MM = 10.0  # what is nearer to the camera is not seen
 _SKY_METER = 64  # samples for the strength of a sky
 
 
@@ -139,8 +140,9 @@ class SheetScene:
         return mask.astype(bool)
 
     def _seen(self, points: NDArray[np.floating], pose: RigPose) -> NDArray[np.floating]:
-        """Project points (N, 3) of the sheet's axes to pixels (N, 2)."""
+        """Project points (N, 3) of the sheet's axes to pixels (N, 2), those behind the camera left out."""
         placed = pose.placed(points)
+        placed = placed[placed[:, 2] > _NEAREST_MM]
         across, down = placed[:, :2].T / placed[:, 2]
         return np.stack([self._lens.fx * across + self._lens.cx, self._lens.fy * down + self._lens.cy], axis=1)
 
@@ -295,7 +297,7 @@ class SheetScene:
             "type": "thinlens" if camera.aperture_mm else "perspective",
             "fov": math.degrees(2 * math.atan(lens.width / (2 * lens.fx))),
             "fov_axis": "x",
-            "near_clip": 10.0,
+            "near_clip": _NEAREST_MM,
             "far_clip": 1e6,
             "to_world": self._mi.ScalarTransform4f(self._camera_to_world(pose)),
             # It stratifies wavelengths too, which are most of the noise.
@@ -319,6 +321,8 @@ class SheetScene:
 
 
 def _fill(mask: NDArray[np.uint8], outline: NDArray[np.floating], value: int) -> None:
+    if not len(outline):
+        return
     bits = 4
     cv2.fillPoly(mask, [(outline * 2**bits).round().astype(np.int32)], value, shift=bits)
 

@@ -122,7 +122,9 @@ class Approach(Passage):
         return abs(self.from_m - self.to_m) / self.speed_m_s or 1 / _HELD_FPS
 
     def start(self, held: RigPose) -> RigPose:
-        return replace(held, distance_m=self.from_m)
+        # Towards the sheet: at the end it is no farther from the centre of the picture than in the hand.
+        aimed = min(1.0, self.from_m / held.distance_m, self.to_m / held.distance_m)
+        return replace(held, distance_m=self.from_m, x_m=aimed * held.x_m, y_m=aimed * held.y_m)
 
     def poses(self, rng: np.random.Generator, held: RigPose, frames: int) -> list[RigPose]:
         at_m = self._walked(rng, frames)
