@@ -21,6 +21,8 @@ _ARM_M = (0.27, 0.42)  # distance from the camera of a sheet of the height below
 _ARM_SHEET_MM = 165.0
 _TURN_DEG = {"yaw": 25.0, "pitch": 15.0, "roll": 15.0}
 _REACH = 0.3  # largest offset of the patch from the centre, as a share of the central square
+_STILL_ROOM = (0.95, 1.8)  # height of the picture in heights of the sheet, for calibration
+GREY_WALL = 0.3  # what is behind a sheet in stills for calibration, linear
 JITTER_DEG, JITTER_MM = 1.0, 2.0  # of a hand between frames, whether it holds the sheet or the camera
 
 
@@ -46,6 +48,15 @@ class RigPose:
         room = np.clip(half_frame - 1.15 * half_sheet, 0, 2 * _REACH * half_frame)
         x, y = rng.uniform(-room, room)
         return cls(distance, float(x), float(y), **turns)
+
+    @classmethod
+    def for_still(
+        cls, rng: np.random.Generator, layout: SheetLayout, lens: Intrinsics, *, turn_deg: float, reach: float
+    ) -> "RigPose":
+        """Draw a pose as for a still of a calibration sheet, which is large in the picture; see ``VirtualRig.film``."""
+        distance = longest_mm(layout) / 1000 * lens.fx / lens.height * float(rng.uniform(*_STILL_ROOM))
+        x, y = rng.uniform(-reach, reach, 2) * (lens.width, lens.height) * distance / (2 * lens.fx)
+        return cls(distance, float(x), float(y), *(float(turn) for turn in rng.uniform(-turn_deg, turn_deg, 3)))
 
     def jittered(self, rng: np.random.Generator) -> "RigPose":
         """Draw the pose a moment later, as a hand does not hold still."""

@@ -96,7 +96,9 @@ def test_a_turned_camera_sees_another_part_of_what_is_behind() -> None:
     little = turned_backdrop(picture, LENS, rotation_matrix(5, 0, 0))
     shift = round(LENS.fx * np.tan(np.deg2rad(5)))  # near the middle
     np.testing.assert_allclose(little[110:130, 140:160], picture[110:130, 140 + shift : 160 + shift], atol=0.02)
-    wide = turned_backdrop(picture, LENS, rotation_matrix(half, 0, 0))  # no seam where the picture meets its mirror image
+    wide = turned_backdrop(
+        picture, LENS, rotation_matrix(half, 0, 0)
+    )  # no seam where the picture meets its mirror image
     assert np.abs(np.diff(wide, axis=1)).max() < 1.5 * np.abs(np.diff(picture, axis=1)).max()
 
 

@@ -17,7 +17,7 @@ from calibration.colour.printing_condition import PrintingCondition, held_back_c
 from calibration.common.errors import InputError
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.sources.frame import Frame, FrameTruth
-from captures.sources.held_sheet import RigPose, framed_background, printed_sheets, shuffled_backgrounds
+from captures.sources.held_sheet import GREY_WALL, RigPose, framed_background, printed_sheets, shuffled_backgrounds
 from captures.sources.opening import FileSource
 from captures.sources.rendered.backdrop import turned_backdrop
 from captures.sources.rendered.camera import Development
@@ -108,6 +108,24 @@ class RenderedRig(FileSource):
                     truth = FrameTruth(pose, self.scene.spectrum, stage.patch_mask(pose))
                     time_s = (index - 1) / self.fps
                     yield Frame(image, time_s, index, condition=layout.kind, clip=clip, label=label, truth=truth)
+
+    def film(
+        self, page: int, count: int, rng: np.random.Generator, *, turn_deg: float = 35.0, reach: float = 0.7
+    ) -> Iterator[Frame]:
+        """Film stills of one sheet before grey for calibration, under one arrangement of lights and with one exposure.
+
+        For arguments see :meth:`captures.sources.virtual_rig.VirtualRig.film`.
+        """
+        lens, layout = self.intrinsics, self.layouts[page]
+        behind = self._recorded(np.full((lens.height, lens.width, 3), GREY_WALL, np.float32))
+        own = np.random.default_rng([self._seed, 3])  # the same camera for every sheet
+        development = self._development(own)
+        stage = self._stage(page, RigPose.for_still(own, layout, lens, turn_deg=0, reach=0), own)
+        for number in range(count):
+            pose = RigPose.for_still(rng, layout, lens, turn_deg=turn_deg, reach=reach)
+            truth = FrameTruth(pose, self.scene.spectrum, stage.patch_mask(pose))
+            image = self._film(stage, pose, behind, development, rng)
+            yield Frame(image, number / self.fps, number + 1, clip=number, truth=truth)
 
     def _development(self, rng: np.random.Generator) -> Development:
         camera = self.scene.camera.sensitivities
