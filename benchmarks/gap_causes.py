@@ -23,6 +23,7 @@ import json
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -40,6 +41,7 @@ from captures.results.recorded_session import RecordedSession
 from captures.results.verdict import GapStep, verdict
 from captures.session.live_session import film_rig
 from captures.sources.opencv import rgb
+from captures.sources.opening import Rig
 from physpatch import Patch, load_victim
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Difference, Rate, wilson
@@ -78,6 +80,8 @@ def steady_answer(victim: Victim, path: Path) -> str | None:
 class Bench:
     """Plants, films and replays cases of one run; what a case gave is kept in a folder."""
 
+    causes: Mapping[str, Any] = CAUSES
+
     def __init__(self, run: Path, out: Path, clips: int, seed: int) -> None:
         self._record = RunRecord.of(run)
         self._config, self._patch = self._record.train_config, Patch.load(run)
@@ -91,20 +95,12 @@ class Bench:
     def case(self, cause: str, number: int) -> dict[str, Any]:
         """What was planted and what was measured, from the folder where it is there."""
         kept = self._out / f"{cause.replace(' ', '-')}-{number}.json"
-        settings = {
-            "run": self._patch.id,
-            "clips": self._clips,
-            "seed": self._seed,
-            "strengths": list(CAUSES[cause].strength),
-        }
+        settings = self._settings(cause)
         if kept.is_file() and (earlier := read_json(kept))["settings"] == settings:
             return earlier
-        rng = np.random.default_rng([self._seed, list(CAUSES).index(cause), number])
-        strength, seed = float(rng.uniform(*CAUSES[cause].strength)), int(rng.integers(2**31))
+        strength, seed = self._draw(cause, number)
         with tempfile.TemporaryDirectory() as work:
-            rig = PlantedRig(
-                cause, strength, self._sheet, self._behind, clips=self._clips, frames_per_clip=1, seed=seed
-            )
+            rig = self._rig(cause, strength, seed)
             session = film_rig(rig, self._victim, self._patch.target, Path(work) / "film", sheet=str(self._sheet))
             gap = measure_gap(
                 labelled(RecordedSession.open(session)),
@@ -117,6 +113,19 @@ class Bench:
         measured = {"planted": cause, "strength": strength, "seed": seed, "settings": settings, "gap": gap.to_dict()}
         write_json(kept, measured)
         return measured
+
+    def _settings(self, cause: str) -> dict[str, Any]:
+        """What a kept case must agree in."""
+        strengths = list(self.causes[cause].strength)
+        return {"run": self._patch.id, "clips": self._clips, "seed": self._seed, "strengths": strengths}
+
+    def _draw(self, cause: str, number: int) -> tuple[float, int]:
+        """A case's strength and seed."""
+        rng = np.random.default_rng([self._seed, list(self.causes).index(cause), number])
+        return float(rng.uniform(*self.causes[cause].strength)), int(rng.integers(2**31))
+
+    def _rig(self, cause: str, strength: float, seed: int) -> Rig:
+        return PlantedRig(cause, strength, self._sheet, self._behind, clips=self._clips, frames_per_clip=1, seed=seed)
 
     def _backgrounds(self, run: Path) -> list[tuple[Path, str | None]]:
         """Held-out photographs that have a steady answer behind a sheet."""
@@ -136,7 +145,17 @@ def labelled(session: RecordedSession) -> RecordedSession:
 
 
 def judged(case: dict[str, Any]) -> dict[str, Any]:
-    """A case's answer, made anew from what was measured, beside the right one."""
+    """A case's answer beside the right one."""
+    answer = answered(case)
+    named, right = answer["named"], CAUSES[case["planted"]].step
+    return answer | {
+        "right": named == ([] if right is None else [right]),
+        "false_alarm": any(name != right for name in named),
+    }
+
+
+def answered(case: dict[str, Any]) -> dict[str, Any]:
+    """A case's answer, made anew from what was measured."""
     gap = case["gap"]
     steps = [
         GapStep(step["name"], step["shown"], Rate.from_dict(step["rate"]), step["loss"] and Difference(**step["loss"]))
@@ -145,14 +164,11 @@ def judged(case: dict[str, Any]) -> dict[str, Any]:
     digital = Rate.from_dict(gap["digital"]) if gap["digital"] else None
     answer = verdict(steps, Difference(**gap["total"]), gap["measure"], digital=digital)
     named = [name for name in (answer.cause, answer.second) if name is not None]
-    right = CAUSES[case["planted"]].step
     return {
         "planted": case["planted"],
         "strength": round(case["strength"], 3),
         "seed": case["seed"],
         "named": named,
-        "right": named == ([] if right is None else [right]),
-        "false_alarm": any(name != right for name in named),
         "loss": round(gap["total"]["difference"], 3),
         "n": gap["total"]["n"],
         "rates": {step.name: round(step.rate.rate or 0.0, 3) for step in steps},
@@ -163,9 +179,9 @@ def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
     """The JSON object that is printed."""
     by_cause = {cause: [case for case in cases if case["planted"] == cause] for cause in CAUSES}
     return {
-        "right": _share(cases, "right"),
-        "right_of_20_to_60": _share([case for case in cases if _in_range(case)], "right"),
-        "false_alarms": _share(cases, "false_alarm"),
+        "right": shares_of(cases, "right"),
+        "right_of_20_to_60": shares_of([case for case in cases if _in_range(case)], "right"),
+        "false_alarms": shares_of(cases, "false_alarm"),
         "by_cause": {cause: _of(some) for cause, some in by_cause.items() if some and CAUSES[cause].step is not None},
         "nulls": {cause: _of(some) for cause, some in by_cause.items() if some and CAUSES[cause].step is None},
         "cases": cases,
@@ -179,15 +195,15 @@ def _in_range(case: dict[str, Any]) -> bool:
 def _of(cases: list[dict[str, Any]]) -> dict[str, Any]:
     losses = [case["loss"] for case in cases]
     return {
-        "right": _share(cases, "right"),
-        "false_alarms": _share(cases, "false_alarm"),
+        "right": shares_of(cases, "right"),
+        "false_alarms": shares_of(cases, "false_alarm"),
         "named": Counter(" and ".join(case["named"]) or "none" for case in cases),
         "loss": {"mean": round(fmean(losses), 3), "least": min(losses), "most": max(losses)},
         "rates": {name: round(fmean(case["rates"][name] for case in cases), 3) for name in cases[0]["rates"]},
     }
 
 
-def _share(cases: list[dict[str, Any]], key: str) -> dict[str, Any]:
+def shares_of(cases: list[dict[str, Any]], key: str) -> dict[str, Any]:
     return wilson(sum(case[key] for case in cases), len(cases)).to_dict()
 
 

@@ -27,7 +27,9 @@ from captures.report.figures import strip_plot
 from captures.results.recorded_session import RecordedSession
 from captures.session.live_session import film_rig
 from captures.sources.rendered import scene_names
+from captures.sources.rendered.camera.effects import EFFECTS
 from captures.sources.rendered.scene_file import Scene as RenderedScene
+from captures.sources.rendered.shots import ShotCache
 from captures.sources.virtual_rig import RIG_HFOV_DEG
 from physpatch import Patch, TrainConfig, Victim, load_victim
 from physpatch.attack.placement import Placement
@@ -62,6 +64,7 @@ def main(demo: Path, out: Path) -> None:
         (out / "gap.png").write_bytes(gap_strip(demo, work, victim))
         save(out / "rendered.jpg", rendered_scenes(learned / "sheet.pdf", work))
         save(out / "moving.jpg", moving_scenes(learned / "sheet.pdf", work))
+        save(out / "camera.jpg", camera_effects(learned / "sheet.pdf", work))
 
 
 def filmstrip(history: Picture, count: int, cell_px: int) -> Picture:
@@ -166,6 +169,20 @@ def moving_scenes(sheet: Path, work: Path, frames: int = 5) -> Picture:
             ]
             rows.append(np.hstack(filmed))
     return np.vstack(rows)
+
+
+def camera_effects(sheet: Path, work: Path) -> Picture:
+    """The patch in a frame of a plain camera, with each effect alone, and with all of them, four beside each other."""
+    scene, shots, crops = RenderedScene.read("phone"), ShotCache(work / "shots"), []
+    every = scene.camera.effects
+    for effects in ({}, *({name: every[name]} for name in EFFECTS), every):
+        filmed = scene.changed(camera=scene.camera.to_dict() | {"effects": effects})
+        behind = backgrounds(work)[1:]
+        rig = RenderedRig(sheet, filmed, behind, clips=1, frames_per_clip=2, seed=2, samples=64, cache=shots)
+        *_, frame = islice(rig, 2)  # the second, as some effects follow from the first
+        x, y = np.argwhere(frame.truth.patch).mean(axis=0).astype(int)[::-1]
+        crops.append(frame.image[y - 75 : y + 75, x - 100 : x + 100])
+    return np.vstack([np.hstack(crops[i : i + 4]) for i in range(0, len(crops), 4)])
 
 
 def gap_strip(demo: Path, work: Path, victim: Victim) -> bytes:

@@ -518,6 +518,7 @@ def test_live_on_the_virtual_rig_prints_its_own_sheet(demo: Path, command, monke
 
 def test_live_in_a_rendered_scene(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
     rendered = ("live", demo / "demo/run", "--source", "rendered", "--headless", "--no-cam", "--max-frames", 2)
     done = command(*rendered, "--scene", "mug", "--out", "session")
     rows = read_rows(Path("session"))
@@ -526,6 +527,7 @@ def test_live_in_a_rendered_scene(demo: Path, command, monkeypatch, tmp_path: Pa
     record = json.loads(Path("session/session.json").read_text())
     assert_follows_schema(record, "session")
     assert record["scene"] == "mug" and record["virtual"]
+    assert len(list(Path("cache/shots").glob("*.npz"))) == 2
     assert command("report", "session").code == 0
     assert "rendered rig" in Path("session/report.html").read_text()
     command(*rendered, "--scene", "mugg").assert_refused("unknown scene 'mugg'", "mug")

@@ -126,6 +126,8 @@ def _in_words(error: ValidationError) -> str:
     more = f" (and {len(others)} more)" if others else ""
     if first["type"] == "missing":
         return f"{field} is missing{more}"
+    if first["type"] == "extra_forbidden":
+        return f"{field} is not known{more}"
     expected = first["msg"].removeprefix("Input should be ").partition(", unable")[0]
     if first["type"] in ("model_type", "dict_type", "dataclass_type"):
         expected = "an object"

@@ -25,8 +25,7 @@ from captures.results.session_record import SESSION_FILE, PlanRecord, SessionMod
 from captures.session.clips import FrameLabeller
 from captures.session.recorder import KeepRule, Recorder
 from captures.sources.frame import Event
-from captures.sources.opening import Source, StagedScenes
-from captures.sources.virtual_rig import VirtualRig
+from captures.sources.opening import Rig, Source, StagedScenes
 from captures.storage import SessionStore, export_csv
 from captures.viewers.controls import Command, SessionStatus, Viewer
 from captures.viewers.overlay import annotate
@@ -101,7 +100,7 @@ class SessionConfig:
 
 
 def film_rig(
-    rig: VirtualRig,
+    rig: Rig,
     victim: Victim,
     target: dict[str, Any] | None,
     out: Path,
@@ -110,7 +109,7 @@ def film_rig(
     keep: str = "all",
     **notes: Any,
 ) -> Path:
-    """Record a session of everything the virtual rig shows, without Grad-CAM; for arguments see :class:`SessionConfig`."""
+    """Record a session of everything a rig shows, without Grad-CAM; for arguments see :class:`SessionConfig`."""
     config = SessionConfig(
         victim,
         detector=detector,

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import platformdirs
+
 from calibration.common.errors import InputError
 from calibration.common.units import parse_length_mm
 from calibration.sheet.paper_sizes import PATCH_SIZE, SIGN_SIZE
@@ -50,13 +52,17 @@ def virtual_rig(sheet: Path, photographs: Sequence[tuple[Path, str | None]], see
 def rendered_rig(
     sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, scene: Scene, **extent: int
 ) -> Rig:
-    """Build a rig that shows a PDF's sheets in a rendered scene; see :func:`virtual_rig`.
+    """Build a rig that shows a PDF's sheets in a rendered scene; what it renders is kept in the user's cache folder.
+
+    For arguments see :func:`virtual_rig`.
 
     Raises:
         UnavailableError: if Mitsuba or colour-science is not installed.
     """
     from captures.sources.rendered.engine import engine
     from captures.sources.rendered.rendered_rig import RenderedRig
+    from captures.sources.rendered.shots import ShotCache
 
     engine()  # before anything that takes long
-    return RenderedRig(sheet, scene, photographs, seed=seed, **extent)
+    cache = ShotCache(platformdirs.user_cache_path("physpatch") / "shots")
+    return RenderedRig(sheet, scene, photographs, seed=seed, cache=cache, **extent)

@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 from planted_rig import CAUSES, planted, shaken, sharpened
+from rendered_causes import EFFECTS as RENDERED_CAUSES
+from rendered_causes import judged as judged_rendered
 from session_gain import ARMS, BEFORE, NULL, _arm
 
 from captures.gap.session_eot import PARTS
+from captures.results.verdict import REAL, WAY
+from captures.sources.rendered.camera.effects import EFFECTS, camera_effects
 
 
 def test_every_arm_is_compared_with_the_null_by_clip() -> None:
@@ -38,3 +42,50 @@ def test_sharpening_overshoots_at_an_edge_and_a_rolling_shutter_bends_it() -> No
     layer = np.tile((np.arange(64) >= 32).astype(float)[None, :, None], (64, 1, 2))
     edges = (shaken(layer, 4.0, 2.0, 0.0)[..., 0] > 0.5).argmax(axis=1)
     assert edges.max() - edges.min() == 8 and edges.mean() == pytest.approx(32, abs=0.5)
+
+
+def test_every_effect_of_a_rendered_camera_is_planted_with_settings_that_it_has() -> None:
+    assert set(RENDERED_CAUSES) == {"nothing", *EFFECTS}
+    for name, planted_effect in RENDERED_CAUSES.items():
+        assert set(planted_effect.names) <= {step.name for step in WAY}
+        if name != "nothing":
+            weak, strong = (camera_effects({name: planted_effect.settings(share)})[name] for share in (0.0, 1.0))
+            assert weak != strong or name == "mosaic"
+            assert strong != EFFECTS[name]()
+
+
+def rendered_case(planted_effect: str, lost_at: str, captured: float) -> dict[str, object]:
+    """Thirty clips in which everything is lost at one step."""
+    rates, steps = 0.9, []
+    for step in WAY:
+        loss = None
+        if step.name != "trained":
+            lost = 0.9 - captured if step.name == lost_at else 0.0
+            rates -= lost
+            loss = {"difference": lost, "ci95": [lost - 0.1, lost + 0.1], "n": 30}
+        rate = {"rate": rates, "ci95": [rates - 0.1, rates + 0.1], "n": 30}
+        steps.append({"name": step.name, "shown": step.shown, "rate": rate, "loss": loss})
+    total = {"difference": 0.9 - captured, "ci95": [0.8 - captured, 1.0 - captured], "n": 30}
+    gap = {"digital": None, "steps": steps, "total": total, "measure": "target"}
+    return {"planted": planted_effect, "strength": 0.5, "seed": 1, "gap": gap}
+
+
+@pytest.mark.parametrize(
+    ("planted_effect", "lost_at", "captured", "right", "false_alarm"),
+    [
+        ("h264", REAL, 0.3, True, False),
+        ("h264", "blurred", 0.3, True, False),
+        ("h264", "coloured", 0.3, False, True),
+        ("tone", "coloured", 0.3, True, False),
+        ("rolling_shutter", REAL, 0.88, True, False),  # costs nothing, and nothing is named
+        ("nothing", "posed", 0.3, False, True),
+        ("nothing", REAL, 0.89, True, False),
+    ],
+)
+def test_an_effect_is_right_where_a_fair_step_is_named(
+    planted_effect: str, lost_at: str, captured: float, right: bool, false_alarm: bool
+) -> None:
+    null = rendered_case("nothing", REAL, 0.89)
+    answer = judged_rendered(rendered_case(planted_effect, lost_at, captured), null)
+    assert (answer["right"], answer["false_alarm"]) == (right, false_alarm), answer
+    assert answer["cost"] == pytest.approx(0.89 - captured, abs=1e-3)

@@ -5,8 +5,9 @@ diffuser gives its green pixels under lights of a total power of 1.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, partial
 from typing import Any
 
 import cv2
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from calibration.camera.intrinsics import Intrinsics
 from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
+from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
 from captures.sources.rendered.engine import engine, make_opaque
 from captures.sources.rendered.scene_file import Light, Scene
+from captures.sources.rendered.shots import Shot, ShotCache, shot_key
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
 from captures.sources.rendered.surfaces import Mesh, bent, sheet_mesh, skin_of
 
@@ -36,23 +39,12 @@ _ROOM_MM = (1400.0, 900.0, 900.0)  # half width, half height, and depth behind t
 _MASK_STEPS = 32  # along an edge of the patch
 _NEAREST_MM = 10.0  # what is nearer to the camera is not seen
 _SKY_METER = 64  # samples for the strength of a sky
-
-
-@dataclass(frozen=True, eq=False)
-class Shot:
-    """What the pixels record.
-
-    Attributes:
-        light: (H, W, 3) of the sheet and whatever lies before or around it.
-        coverage: (H, W), the share of a pixel that these cover; the rest is background.
-    """
-
-    light: NDArray[np.float32]
-    coverage: NDArray[np.float32]
+_BEHIND = 20  # times as far away as the sheet is a background
+_FARTHEST_FOCUS_MM = 1e5
 
 
 class SheetScene:
-    """One sheet in a scene. The scene is built once; poses change between shots."""
+    """One sheet in a scene. The scene is built once, when something is to be rendered; poses change between shots."""
 
     def __init__(
         self,
@@ -66,8 +58,9 @@ class SheetScene:
         occluded: float = 0.0,
         occluder_deg: float = 0.0,
         phase: float = 0.0,
+        cache: ShotCache | None = None,
     ) -> None:
-        """Build the scene.
+        """Arrange the scene.
 
         Args:
             sheet: reflected light times coverage, and coverage, (H, W, 4), see ``printed_sheets``.
@@ -79,53 +72,66 @@ class SheetScene:
             occluded: the share of the patch that an occluder covers.
             occluder_deg: the direction from which it comes, 0 from the right, 90 from below.
             phase: of a ripple, in radians.
+            cache: where shots are kept; None renders each one.
 
         Raises:
             UnavailableError: Mitsuba or colour-science is not installed.
         """
         self._mi = engine()
         self._layout, self._scene, self._lens, self._phase = layout, scene, lens, phase
-        self._start = pose
-        self._samples = math.ceil(math.sqrt(samples)) ** 2  # the sampler divides a pixel into as many rows as columns
+        self._samples = _in_square(samples)
+        self._sheet, self._pose, self._cache = sheet, pose, cache
+        self._sensors: dict[Rows | None, _Sensors] = {}
         self._meshes = {"sheet": sheet_mesh(layout, scene.support, phase)}  # what moves with the sheet
-        surfaces: dict[str, Spec] = {"sheet": self._paper(sheet)}
         if scene.support.shape == "cylinder":
             self._meshes["body"] = self._body_mesh()
-            surfaces["body"] = {"type": "twosided", "inner": _diffuse(_BODY_GREY)}
         if occluded:
-            skin = _plastic({"type": "rgb", "value": list(_SKIN)}, _SKIN_INDEX, _SKIN_ROUGHNESS)
             self._meshes["thumb"] = self._thumb_mesh(occluded, occluder_deg)
-            surfaces["thumb"] = {"type": "twosided", "inner": skin}
-        objects: dict[str, Any] = {"type": "scene", **self._lights(pose)}
-        objects |= {name: self._mesh(name, surfaces[name], mesh) for name, mesh in self._meshes.items()}
-        if scene.background == "room":
-            objects |= self._room(pose)
-        self._objects = self._mi.load_dict(objects)
-        self._sensor = self._mi.load_dict(self._optics(pose, _pixels(scene.camera.sensitivities)))
-        self._coverage_sensor = self._mi.load_dict(
-            self._optics(pose, {"type": "hdrfilm", "pixel_format": "rgba", "component_format": "float32"})
-        )
-        self._place_meshes(pose)
-        self._integrator = self._mi.load_dict({"type": "path", "max_depth": _BOUNCES, "hide_emitters": True})
-        self._coverage_integrator = self._mi.load_dict({"type": "path", "max_depth": 2, "hide_emitters": True})
+        variant = self._mi.variant(), self._mi.__version__
+        rendered = scene.model_copy(update={"camera": scene.camera.model_copy(update={"effects": {}})})
+        arrangement = layout, rendered, lens, pose, self._samples, occluded, occluder_deg, phase
+        self._key = "" if cache is None else shot_key(sheet, arrangement, variant)
 
-    def shoot(self, pose: RigPose, seed: int) -> Shot:
-        """Render the sheet in a pose; ``seed`` is of the noise that the number of samples leaves."""
-        self._move(pose)
-        render, objects = self._mi.render, self._objects
-        light = render(objects, sensor=self._sensor, integrator=self._integrator, spp=self._samples, seed=seed)
+    def shoot(
+        self, pose: RigPose, seed: int, *, before: RigPose | None = None, exposure: Exposure | None = None
+    ) -> Shot:
+        """Show the sheet in a pose.
+
+        Args:
+            pose: of the sheet.
+            seed: of the noise that the number of samples leaves.
+            before: the sheet's pose a frame earlier, from which it moves on evenly; None for a still one.
+            exposure: of the frame; None for all at once, in focus.
+        """
+        moment: tuple[object, ...] = (pose, seed)
+        render: Callable[[], Shot] = partial(self._render, pose, seed)
+        if exposure is not None:
+            moment = (pose, seed, before, exposure)
+            render = partial(expose, self._render, exposure, before or pose, pose, self._lens.height, seed)
+        if self._cache is None:
+            return render()
+        return self._cache.shot(shot_key(self._key, *moment), render)
+
+    def _render(
+        self, pose: RigPose, seed: int, *, rows: Rows | None = None, share: float = 1.0, refocus_dpt: float = 0.0
+    ) -> Shot:
+        """Render some rows, or all, with a share of the samples and the lens focused nearer than the scene says."""
+        self._move(self._pose if self._scene.motion.moves_camera else pose)
+        if rows not in self._sensors:
+            self._sensors[rows] = self._make_sensors(rows)
+        sensors = self._sensors[rows]
+        self._aim(sensors, pose, refocus_dpt)
+        light = self._seen_by(sensors.light, self._integrator, _in_square(self._samples * share), seed)
         if self._scene.background == "room":
-            coverage = np.ones((self._lens.height, self._lens.width), np.float32)
+            coverage = np.ones(light.shape[:2], np.float32)
         else:
-            seen = render(
-                objects,
-                sensor=self._coverage_sensor,
-                integrator=self._coverage_integrator,
-                spp=_COVERAGE_SAMPLES,
-                seed=seed,
-            )
-            coverage = np.array(seen)[..., 3].clip(0, 1)
-        return Shot(np.array(light, dtype=np.float32) / np.float32(STEP_NM), coverage)
+            samples = math.ceil(_COVERAGE_SAMPLES * share)
+            coverage = self._seen_by(sensors.coverage, self._coverage_integrator, samples, seed)[..., 3].clip(0, 1)
+        return Shot(light / np.float32(STEP_NM), coverage).rounded()
+
+    def _seen_by(self, sensor: Any, integrator: Any, samples: int, seed: int) -> NDArray[np.float32]:
+        picture = self._mi.render(self._objects, sensor=sensor, integrator=integrator, spp=samples, seed=seed)
+        return np.array(picture, dtype=np.float32)
 
     def patch_mask(self, pose: RigPose) -> NDArray[np.bool_]:
         """Find the pixels that show the patch, (H, W), those that an occluder covers left out."""
@@ -146,11 +152,34 @@ class SheetScene:
         across, down = placed[:, :2].T / placed[:, 2]
         return np.stack([self._lens.fx * across + self._lens.cx, self._lens.fy * down + self._lens.cy], axis=1)
 
+    # The scene in Mitsuba.
+
+    @cached_property
+    def _objects(self) -> Any:
+        surfaces: dict[str, Spec] = {
+            "sheet": self._paper(),
+            "body": {"type": "twosided", "inner": _diffuse(_BODY_GREY)},
+            "thumb": {"type": "twosided", "inner": _skin()},
+        }
+        objects: dict[str, Any] = {"type": "scene", **self._lights(self._pose)}
+        objects |= {name: self._mesh(name, surfaces[name], mesh) for name, mesh in self._meshes.items()}
+        if self._scene.background == "room":
+            objects |= self._room(self._pose)
+        return self._mi.load_dict(objects)
+
+    @cached_property
+    def _integrator(self) -> Any:
+        return self._mi.load_dict({"type": "path", "max_depth": _BOUNCES, "hide_emitters": True})
+
+    @cached_property
+    def _coverage_integrator(self) -> Any:
+        return self._mi.load_dict({"type": "path", "max_depth": 2, "hide_emitters": True})
+
     # What is seen.
 
-    def _paper(self, sheet: NDArray[np.float32]) -> Spec:
+    def _paper(self) -> Spec:
         """The print under its dielectric surface, cut out where its coverage is 0."""
-        cover = sheet[..., 3:]
+        sheet, cover = self._sheet, self._sheet[..., 3:]
         reflectance = np.divide(sheet[..., :3], cover, out=np.full_like(sheet[..., :3], _DARKEST), where=cover > 0)
         paper = self._scene.paper
         front = _plastic(self._texture(reflectance.clip(_DARKEST, _LIGHTEST)), paper.index, paper.roughness)
@@ -182,23 +211,6 @@ class SheetScene:
         return built
 
     def _move(self, pose: RigPose) -> None:
-        """Bring the sheet to the pose, or the camera to where the sheet has it, and focus."""
-        mi = self._mi
-        changed: dict[str, Any] = {}
-        if self._scene.motion.moves_camera:
-            changed["to_world"] = mi.Transform4f(self._camera_to_world(pose))
-        else:
-            self._place_meshes(pose)
-        if self._scene.camera.aperture_mm:
-            changed["focus_distance"] = mi.Float(self._focus_mm(pose))
-        make_opaque(changed)
-        for sensor in (self._sensor, self._coverage_sensor):
-            parameters = mi.traverse(sensor)
-            for name, value in changed.items():
-                parameters[name] = value
-            parameters.update()
-
-    def _place_meshes(self, pose: RigPose) -> None:
         parameters = self._mi.traverse(self._objects)
         for name, mesh in self._meshes.items():
             parameters[f"{name}.vertex_positions"] = pose.placed(mesh.points).astype(np.float32).ravel()
@@ -291,33 +303,98 @@ class SheetScene:
 
     # What sees it.
 
-    def _optics(self, pose: RigPose, film: Spec) -> Spec:
+    def _make_sensors(self, rows: Rows | None) -> "_Sensors":
+        covering: Spec = {"type": "hdrfilm", "pixel_format": "rgba", "component_format": "float32"}
+        light, coverage = (
+            self._mi.load_dict(self._optics(film, rows))
+            for film in (_pixels(self._scene.camera.sensitivities), covering)
+        )
+        sensors = _Sensors(light, coverage, rows or (0, self._lens.height))
+        self._count_from_corner(sensors)
+        return sensors
+
+    def _count_from_corner(self, sensors: "_Sensors") -> None:
+        """Let the films of some rows count from their own corner, once the sensors have read where it lies.
+
+        A film's offset is a constant in what Mitsuba compiles, which would take seconds for each band of rows.
+        """
+        for sensor in (sensors.light, sensors.coverage) if sensors.rows[0] else ():
+            film = self._mi.traverse(sensor.film())
+            film["crop_offset"] = [0, 0]
+            film.update()
+
+    def _optics(self, film: Spec, rows: Rows | None) -> Spec:
         lens, camera = self._lens, self._scene.camera
+        top, bottom = rows or (0, lens.height)
         sees: Spec = {
             "type": "thinlens" if camera.aperture_mm else "perspective",
             "fov": math.degrees(2 * math.atan(lens.width / (2 * lens.fx))),
             "fov_axis": "x",
             "near_clip": _NEAREST_MM,
             "far_clip": 1e6,
-            "to_world": self._mi.ScalarTransform4f(self._camera_to_world(pose)),
+            "to_world": self._mi.ScalarTransform4f(self._camera_to_world(self._pose)),
             # It stratifies wavelengths too, which are most of the noise.
             "sampler": {"type": "multijitter", "sample_count": self._samples},
-            "film": {**film, "width": lens.width, "height": lens.height, "rfilter": {"type": "box"}},
+            "film": {
+                **film,
+                "width": lens.width,
+                "height": lens.height,
+                "crop_offset_y": top,
+                "crop_width": lens.width,
+                "crop_height": bottom - top,
+                "rfilter": {"type": "box"},
+            },
         }
         if camera.aperture_mm:
-            sees |= {"aperture_radius": camera.aperture_mm / 2, "focus_distance": self._focus_mm(pose)}
+            sees |= {"aperture_radius": camera.aperture_mm / 2, "focus_distance": self._focus_mm(self._pose)}
         return sees
 
+    def _aim(self, sensors: "_Sensors", pose: RigPose, refocus_dpt: float) -> None:
+        """Bring the camera to where the sheet has a pose, if it is what moves, and focus."""
+        mi, moves_camera = self._mi, self._scene.motion.moves_camera
+        changed: dict[str, Any] = {}
+        if moves_camera:
+            changed["to_world"] = mi.Transform4f(self._camera_to_world(pose))
+        if self._scene.camera.aperture_mm and (moves_camera or refocus_dpt != sensors.refocused_dpt):
+            focus_mm = self._focus_mm(pose if moves_camera else self._pose)
+            nearness = max(1 / focus_mm + refocus_dpt / 1000, 1 / _FARTHEST_FOCUS_MM)
+            changed["focus_distance"] = mi.Float(1 / nearness)
+            sensors.refocused_dpt = refocus_dpt
+        if not changed:
+            return
+        make_opaque(changed)
+        for sensor in (sensors.light, sensors.coverage):
+            parameters = mi.traverse(sensor)
+            for name, value in changed.items():
+                parameters[name] = value
+            parameters["film.crop_offset"] = [0, sensors.rows[0]]  # which the sensor reads again
+            parameters.update()
+        self._count_from_corner(sensors)
+
     def _focus_mm(self, pose: RigPose) -> float:
-        sheet = float(pose.shift_mm[2])
-        return sheet if self._scene.camera.focus == "sheet" else 20 * sheet
+        return float(pose.shift_mm[2]) * (1 if self._scene.camera.focus == "sheet" else _BEHIND)
 
     def _camera_to_world(self, pose: RigPose) -> NDArray[np.float64]:
         """The transform (4, 4) of a camera before which the sheet has a pose; Mitsuba's x and y point left and up."""
-        at_mm, turned = self._start.camera_at(pose)
+        at_mm, turned = self._pose.camera_at(pose)
         transform = np.eye(4)
         transform[:3, :3], transform[:3, 3] = turned * (-1, -1, 1), at_mm
         return transform
+
+
+@dataclass(eq=False)
+class _Sensors:
+    """What sees the light of some rows, and what sees how far the sheet and its like cover their pixels."""
+
+    light: Any
+    coverage: Any
+    rows: Rows
+    refocused_dpt: float = 0.0
+
+
+def _in_square(samples: float) -> int:
+    """Round up to a square number, as the sampler divides a pixel into as many rows as columns."""
+    return math.ceil(math.sqrt(samples)) ** 2
 
 
 def _fill(mask: NDArray[np.uint8], outline: NDArray[np.floating], value: int) -> None:
@@ -377,6 +454,10 @@ def _sky_factor(light: Light, camera: str) -> float:
 
 def _diffuse(reflectance: float) -> Spec:
     return {"type": "diffuse", "reflectance": {"type": "spectrum", "value": reflectance}}
+
+
+def _skin() -> Spec:
+    return _plastic({"type": "rgb", "value": list(_SKIN)}, _SKIN_INDEX, _SKIN_ROUGHNESS)
 
 
 def _plastic(colour: Spec, index: float, roughness: float) -> Spec:

@@ -6,6 +6,7 @@ a hand. Nothing in training was tuned to it.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -20,9 +21,10 @@ from captures.sources.frame import Frame, FrameTruth
 from captures.sources.held_sheet import GREY_WALL, RigPose, framed_background, printed_sheets, shuffled_backgrounds
 from captures.sources.opening import FileSource
 from captures.sources.rendered.backdrop import turned_backdrop
-from captures.sources.rendered.camera import Development
+from captures.sources.rendered.camera import ClipCamera, Development
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.scene_file import Scene
+from captures.sources.rendered.shots import ShotCache
 from captures.sources.rendered.spectra import recorded_from_linear, white
 
 FRAME_WH = (640, 480)
@@ -50,6 +52,7 @@ class RenderedRig(FileSource):
         frame_wh: tuple[int, int] = FRAME_WH,
         printing: PrintingCondition | None = None,
         samples: int = SAMPLES,
+        cache: ShotCache | None = None,
     ) -> None:
         """Print the sheets.
 
@@ -63,6 +66,7 @@ class RenderedRig(FileSource):
             frame_wh: size of the frames.
             printing: what press and paper make of colours; by default drawn with ``seed`` from those that training leaves out.
             samples: a pixel; more of them leave less noise and take longer.
+            cache: where what Mitsuba rendered is kept; None renders all.
 
         Raises:
             InputError: if the PDF is not readable or there are no backgrounds.
@@ -79,7 +83,7 @@ class RenderedRig(FileSource):
         self.printing = printing or conditions[int(rng.integers(len(conditions)))]
         self._sheets = printed_sheets(pdf, self.printing)
         self._backgrounds = shuffled_backgrounds(backgrounds, seed)
-        self._clips, self._seed, self._samples = clips, seed, samples
+        self._clips, self._seed, self._samples, self._cache = clips, seed, samples, cache
 
     @property
     def scenes(self) -> list[int]:
@@ -97,12 +101,12 @@ class RenderedRig(FileSource):
             for page, layout in enumerate(self.layouts):
                 hand = np.random.default_rng([self._seed, 2, clip])  # the same poses, light and noise for every sheet
                 held = RigPose.in_hand(hand, layout, self.intrinsics)
-                development = self._development(hand)
+                camera = self._camera(clip, self._development(hand), behind)
                 start, poses = motion.start(held), motion.poses(hand, held, self._frames_per_clip)
                 stage = self._stage(page, start, hand)
-                for pose in poses:
+                for before, pose in pairwise([poses[0], *poses]):
                     seen = None if behind is None else self._seen_behind(behind, start, pose)
-                    image = self._film(stage, pose, seen, development, hand)
+                    image = self._film(stage, pose, seen, camera, hand, before=before)
                     index += 1
                     self.captured = index
                     truth = FrameTruth(pose, self.scene.spectrum, stage.patch_mask(pose))
@@ -119,17 +123,25 @@ class RenderedRig(FileSource):
         lens, layout = self.intrinsics, self.layouts[page]
         behind = self._recorded(np.full((lens.height, lens.width, 3), GREY_WALL, np.float32))
         own = np.random.default_rng([self._seed, 3])  # the same camera for every sheet
-        development = self._development(own)
+        camera = self._camera(0, self._development(own), behind)
         stage = self._stage(page, RigPose.for_still(own, layout, lens, turn_deg=0, reach=0), own)
         for number in range(count):
             pose = RigPose.for_still(rng, layout, lens, turn_deg=turn_deg, reach=reach)
             truth = FrameTruth(pose, self.scene.spectrum, stage.patch_mask(pose))
-            image = self._film(stage, pose, behind, development, rng)
+            image = self._film(stage, pose, behind, camera, rng)
             yield Frame(image, number / self.fps, number + 1, clip=number, truth=truth)
 
     def _development(self, rng: np.random.Generator) -> Development:
         camera = self.scene.camera.sensitivities
         return Development.draw(rng, camera, self.scene.spectrum, rng.uniform(*_STRENGTH) / self._power)
+
+    def _camera(self, clip: int, development: Development, behind: NDArray[np.float32] | None) -> ClipCamera:
+        """A camera that has looked at the scene for a while before the sheet is held into it."""
+        effects = self.scene.camera.effects.values()
+        camera = ClipCamera(development, effects, fps=self.fps, rng=np.random.default_rng([self._seed, 4, clip]))
+        if behind is not None:
+            camera.look(behind)
+        return camera
 
     def _stage(self, page: int, pose: RigPose, rng: np.random.Generator) -> SheetScene:
         occluder = self.scene.occluder
@@ -143,6 +155,7 @@ class RenderedRig(FileSource):
             occluded=0.0 if occluder is None else rng.uniform(*occluder.covers),
             occluder_deg=rng.uniform(45, 135),  # a hand holds it from below
             phase=rng.uniform(0, 2 * np.pi),
+            cache=self._cache,
         )
 
     def _film(
@@ -150,14 +163,17 @@ class RenderedRig(FileSource):
         stage: SheetScene,
         pose: RigPose,
         behind: NDArray[np.float32] | None,
-        development: Development,
+        camera: ClipCamera,
         rng: np.random.Generator,
+        *,
+        before: RigPose | None = None,
     ) -> NDArray[np.uint8]:
-        shot = stage.shoot(pose, int(rng.integers(2**31)))
+        """Film a frame; ``before`` is the pose a frame earlier, from which the sheet moves, or None for a still one."""
+        shot = stage.shoot(pose, int(rng.integers(2**31)), before=before, exposure=camera.next_exposure())
         recorded = shot.light
         if behind is not None:
             recorded = recorded + (1 - shot.coverage[..., None]) * behind
-        return development.develop(recorded, rng)
+        return camera.develop(recorded, rng)
 
     def _seen_behind(self, behind: NDArray[np.float32], start: RigPose, pose: RigPose) -> NDArray[np.float32]:
         """The background before the camera of a pose; it is so far away that only turns change it."""

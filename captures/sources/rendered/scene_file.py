@@ -4,11 +4,12 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from calibration.common.errors import InputError, unknown_name
 from calibration.common.records import Record, RecordPart
 from captures.sources.rendered import SCENES, scene_names
+from captures.sources.rendered.camera.effects import Effect, camera_effects
 from captures.sources.rendered.motion import Hold, Motion
 
 Millimetres = Annotated[float, Field(gt=0)]
@@ -91,11 +92,20 @@ class SceneCamera(RecordPart):
         sensitivities: a camera of colour-science's data sets.
         aperture_mm: diameter of the entrance pupil; 0 for a pinhole. 1.5 is a phone's, 20 that of a large lens.
         focus: whether ``sheet`` or ``background`` is in focus.
+        effects: what it does beyond a plain camera: settings by the effects' names, see
+            :data:`captures.sources.rendered.camera.effects.EFFECTS`.
     """
 
     sensitivities: str = "Nikon 5100 (NPL)"
     aperture_mm: float = Field(default=1.5, ge=0)
     focus: Literal["sheet", "background"] = "sheet"
+    effects: Annotated[dict[str, SerializeAsAny[Effect]], BeforeValidator(camera_effects)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_lens(self) -> Self:
+        if "focus_hunt" in self.effects and not self.aperture_mm:
+            raise ValueError("a pinhole has no focus to hunt for; give it an aperture_mm above 0")
+        return self
 
 
 class Scene(Record):

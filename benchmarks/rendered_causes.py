@@ -1,0 +1,182 @@
+"""Does the replay name what a rendered camera does to a patch, or say "something that is not modelled"?
+
+    python benchmarks/rendered_causes.py --run RUN --data DIR --out DIR [--cases 4] [--nulls 8] [--clips 20] [--only h264]
+
+Each sheet is printed in true colours and held before photographs of DIR (``labels.csv``) in the scene ``stand``, filmed by a
+plain camera but for one effect a case, which is stronger than a phone's (:data:`EFFECTS` says how strong, between its two
+ends). The replay is not told. It has no step of its own for any effect; :data:`EFFECTS` says which of its steps would be a fair
+name, such as "blur and noise" for a focus that hunts, beside "something that the replay does not model". Where nothing is
+planted, nothing is to be named.
+
+All cases of one number have their backgrounds, poses, light and noise in common with that number's null, so that ``cost`` is
+what the effect costs the patch: the captured rate of the null less that of the case. Shots are kept in DIR/shots, so that
+effects after the render cost no rendering of their own; cases are kept in DIR, so that a killed run goes on.
+
+Prints one JSON object. "right": where the effect costs 20 points or more, it is named, and nothing else; where it costs less,
+nothing else is named. "right_of_20": the share of the former. "false_alarms": the share of cases, nulls among them, in which
+something is named that was not planted. RUN is a targeted patch of a classifier.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gap_causes import Bench, answered, shares_of
+from rendered_panel import known_photographs
+
+from calibration.colour.printing_condition import PrintingCondition
+from captures.results.verdict import REAL
+from captures.sources.opening import Rig
+from captures.sources.rendered.rendered_rig import RenderedRig
+from captures.sources.rendered.scene_file import Scene
+from captures.sources.rendered.shots import ShotCache
+
+_NULL = "nothing"
+_FRAMES = 2  # of each sheet in a clip: some effects follow from the frames before
+_COSTLY = 0.2
+_SHOTS_BYTES = 20 * 2**30
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """An effect of a rendered camera.
+
+    Attributes:
+        names: steps of the replay that are a fair name of it.
+        weakest, strongest: settings between whose numbers a case draws evenly; others are the same in both.
+    """
+
+    names: tuple[str, ...]
+    weakest: Settings
+    strongest: Settings
+    strength: tuple[float, float] = (0.0, 1.0)
+
+    def settings(self, strength: float) -> Settings:
+        """Return the settings at a share of the way from the weakest to the strongest."""
+        return {
+            name: low + strength * (self.strongest[name] - low) if isinstance(low, float) else low
+            for name, low in self.weakest.items()
+        }
+
+
+_LENS, _COLOURS = ("blurred", REAL), ("coloured", REAL)
+EFFECTS = {
+    _NULL: Planted((), {}, {}),
+    "mosaic": Planted(_LENS, {"method": "bilinear"}, {"method": "bilinear"}),
+    "auto_exposure": Planted(_COLOURS, {"target": 0.35, "limit_ev": 3.0}, {"target": 0.6, "limit_ev": 3.0}),
+    "auto_white_balance": Planted(_COLOURS, {"norm": 1.0, "strength": 0.8}, {"norm": 1.0, "strength": 1.0}),
+    "tone": Planted(_COLOURS, {"compression": 0.5, "curve": 0.4}, {"compression": 0.8, "curve": 0.5}),
+    "denoise": Planted(
+        _LENS, {"luma": 0.1, "chroma": 0.3, "radius_px": 2.0}, {"luma": 0.3, "chroma": 0.6, "radius_px": 3.0}
+    ),
+    "sharpen": Planted((REAL,), {"amount": 4.0}, {"amount": 8.0}),
+    "focus_hunt": Planted(
+        _LENS,
+        {"amplitude_dpt": 8.0, "frequency_hz": 0.5, "time_s": 5.0},
+        {"amplitude_dpt": 16.0, "frequency_hz": 0.5, "time_s": 5.0},
+    ),
+    "motion_blur": Planted(_LENS, {"exposure_s": 0.05, "samples": 9}, {"exposure_s": 0.1, "samples": 9}),
+    "rolling_shutter": Planted((REAL,), {"readout_s": 0.05, "bands": 16}, {"readout_s": 0.1, "bands": 16}),
+    "h264": Planted(_LENS, {"mbit_s": 2.0}, {"mbit_s": 0.5}),
+}
+
+
+class RenderedBench(Bench):
+    """Plants effects of a rendered camera."""
+
+    causes = EFFECTS
+
+    def __init__(self, run: Path, data: str, out: Path, clips: int, seed: int) -> None:
+        self._data = data
+        super().__init__(run, out, clips, seed)
+        self._shots = ShotCache(out / "shots", limit_bytes=_SHOTS_BYTES)
+
+    def _draw(self, cause: str, number: int) -> tuple[float, int]:
+        strength, _ = super()._draw(cause, number)
+        return strength, int(np.random.default_rng([self._seed, number]).integers(2**31))  # the null's, too
+
+    def _settings(self, cause: str) -> dict[str, Any]:
+        return super()._settings(cause) | {"planted": [EFFECTS[cause].weakest, EFFECTS[cause].strongest]}
+
+    def _rig(self, cause: str, strength: float, seed: int) -> Rig:
+        scene = Scene.read("stand")
+        planted = {} if cause == _NULL else {cause: EFFECTS[cause].settings(strength)}
+        return RenderedRig(
+            self._sheet,
+            scene.changed(camera=scene.camera.to_dict() | {"effects": planted}),
+            self._behind,
+            clips=self._clips,
+            frames_per_clip=_FRAMES,
+            seed=seed,
+            printing=PrintingCondition.identity(0.93, 0.01),
+            cache=self._shots,
+        )
+
+    def _backgrounds(self, run: Path) -> list[tuple[Path, str | None]]:
+        photographs = known_photographs(self._victim, self._data, self._clips, self._seed)
+        return [(photograph.path, None) for photograph in photographs]
+
+
+def judged(case: dict[str, Any], null: dict[str, Any]) -> dict[str, Any]:
+    """A case's answer beside what is fair, and what the effect cost."""
+    answer, plain = answered(case), answered(null)
+    fair = EFFECTS[case["planted"]].names
+    cost = plain["rates"][REAL] - answer["rates"][REAL]
+    false_alarm = any(name not in fair for name in answer["named"])
+    found = bool(answer["named"]) or cost < _COSTLY
+    return answer | {"cost": round(cost, 3), "right": found and not false_alarm, "false_alarm": false_alarm}
+
+
+def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
+    """The JSON object that is printed."""
+    planted = [case for case in cases if case["planted"] != _NULL]
+    nulls = [case for case in cases if case["planted"] == _NULL]
+    return {
+        "right": shares_of(planted, "right"),
+        "right_of_20": shares_of([case for case in planted if case["cost"] >= _COSTLY], "right"),
+        "false_alarms": shares_of(cases, "false_alarm"),
+        "false_alarms_of_nulls": shares_of(nulls, "false_alarm"),
+        "by_effect": {
+            effect: {
+                "right": sum(case["right"] for case in some),
+                "cases": len(some),
+                "cost": [case["cost"] for case in some],
+                "named": [" and ".join(case["named"]) or "none" for case in some],
+            }
+            for effect in EFFECTS
+            if (some := [case for case in cases if case["planted"] == effect])
+        },
+        "cases": cases,
+    }
+
+
+def main() -> None:
+    """Print the count and the cases."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--data", required=True, help="a folder with labels.csv")
+    parser.add_argument("--out", type=Path, required=True, help="where cases and shots are kept")
+    parser.add_argument("--cases", type=int, default=4, help="of each effect")
+    parser.add_argument("--nulls", type=int, default=8, help="cases in which nothing is planted, --cases at least")
+    parser.add_argument("--clips", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=[effect for effect in EFFECTS if effect != _NULL])
+    options = parser.parse_args()
+    bench = RenderedBench(options.run, options.data, options.out, options.clips, options.seed)
+    effects = [options.only] if options.only else [effect for effect in EFFECTS if effect != _NULL]
+    cases = []
+    for number in range(max(options.cases, options.nulls)):
+        null = bench.case(_NULL, number)
+        for effect in [_NULL, *(effects if number < options.cases else [])]:
+            cases.append(judged(null if effect == _NULL else bench.case(effect, number), null))
+            print(json.dumps(cases[-1]), file=sys.stderr, flush=True)  # noqa: T201
+    print(json.dumps(summary(cases)))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

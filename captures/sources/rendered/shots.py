@@ -1,0 +1,108 @@
+"""What the pixels record of a scene, and a folder in which it is kept: the same scene is not rendered twice."""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.common.files import atomic_path
+
+_LIMIT_BYTES = 2 * 2**30  # some 900 shots of 640×480
+_BRIGHTEST = float(np.finfo(np.float16).max)  # a picture of the sun itself may be brighter
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """What the pixels record.
+
+    Attributes:
+        light: (H, W, 3) of the sheet and whatever lies before or around it.
+        coverage: (H, W), the share of a pixel that these cover; the rest is background.
+    """
+
+    light: NDArray[np.float32]
+    coverage: NDArray[np.float32]
+
+    def rounded(self) -> "Shot":
+        """Round to half precision, whose steps of 0.05 % are far below the noise: as it is kept, and so as it always is."""
+        light, coverage = self._halved()
+        return Shot(light.astype(np.float32), coverage.astype(np.float32))
+
+    def save(self, path: Path) -> None:
+        """Write atomically, in half precision."""
+        light, coverage = self._halved()
+        with atomic_path(path) as temporary:
+            np.savez(temporary, light=light, coverage=coverage)
+
+    def _halved(self) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+        return self.light.clip(0, _BRIGHTEST).astype(np.float16), self.coverage.astype(np.float16)
+
+    @classmethod
+    def load(cls, path: Path) -> "Shot | None":
+        """Read what :meth:`save` wrote; None if it is not there or damaged."""
+        try:
+            with np.load(path) as arrays:
+                return cls(arrays["light"].astype(np.float32), arrays["coverage"].astype(np.float32))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+
+class ShotCache:
+    """Keeps shots in a folder under the hash of what they show; those not used for longest go when it grows too large."""
+
+    def __init__(self, folder: Path, *, limit_bytes: int = _LIMIT_BYTES) -> None:
+        self._folder, self._limit_bytes = folder, limit_bytes
+
+    def shot(self, key: str, render: Callable[[], Shot]) -> Shot:
+        """Return the shot of this key, rendered if it is not kept yet.
+
+        A folder that cannot be written to, or a full disk, only costs the time to render again.
+        """
+        path = self._folder / f"{key}.npz"
+        if (kept := Shot.load(path)) is not None:
+            with suppress(OSError):  # another session removed it, or the disk is read-only
+                os.utime(path)
+            return kept
+        shot = render()
+        with suppress(OSError):
+            shot.save(path)
+            self._forget()
+        return shot
+
+    def _forget(self) -> None:
+        kept = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in self._folder.glob("*.npz"))
+        excess = sum(size for _, size, _ in kept) - self._limit_bytes
+        for _, size, file in kept:
+            if excess <= 0:
+                return
+            file.unlink(missing_ok=True)
+            excess -= size
+
+
+def shot_key(*parts: object) -> str:
+    """Hash whatever decides what a shot shows: arrays by their values, all else by its ``repr``, and the code that renders."""
+    digest = hashlib.sha256(_code_digest())
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(repr((part.shape, part.dtype)).encode())
+            digest.update(part.tobytes())
+        else:
+            digest.update(repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+@cache
+def _code_digest() -> bytes:
+    """Of the modules of this package, so that no shot of an earlier version is taken for one of today's."""
+    digest = hashlib.sha256()
+    for module in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(module.read_bytes())
+    return digest.digest()
