@@ -10,8 +10,10 @@ median error over the seeds.
 import argparse
 import json
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -22,13 +24,27 @@ from calibration.colour.colour_chart import ChartShot, read_chart
 from calibration.colour.colour_space import delta_e00
 from calibration.colour.rig_profile import LightProfile
 from calibration.common.errors import InputError
+from calibration.sheet.layout import SheetLayout
+from captures.sources.frame import Frame
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch.records.patch_file import Patch
 from printouts import print_sheets, print_targets
 
 _SIZE = (1280, 960)
-_SHOTS = 4
-_TRIES = 40
+_VIEWS, _SHOTS, _TRIES = 30, 4, 40
+
+
+class FilmingRig(Protocol):
+    """A rig that films stills of its sheets."""
+
+    layouts: tuple[SheetLayout, ...]
+    intrinsics: Intrinsics
+
+    def film(
+        self, page: int, count: int, rng: np.random.Generator, *, turn_deg: float = ..., reach: float = ...
+    ) -> Iterator[Frame]:
+        """Film stills of one sheet."""
+        ...
 
 
 def main() -> None:
@@ -39,12 +55,16 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         results = [one_rig(seed, options.paper, Path(folder)) for seed in range(options.seeds)]
+    print(json.dumps({"seeds": options.seeds, "paper": options.paper} | seed_summary(results)))  # noqa: T201
+
+
+def seed_summary(results: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Give the median and the worst of each error over the seeds."""
     columns = {name: np.array([result[name] for result in results]) for name in results[0]}
-    summary = {
+    return {
         name: {"median": round(float(np.median(v)), 4), "worst": round(float(v.max()), 4)}
         for name, v in columns.items()
     }
-    print(json.dumps({"seeds": options.seeds, "paper": options.paper} | summary))  # noqa: T201
 
 
 def one_rig(seed: int, paper: str, folder: Path) -> dict[str, float]:
@@ -54,18 +74,48 @@ def one_rig(seed: int, paper: str, folder: Path) -> dict[str, float]:
     cv2.imwrite(str(wall), np.full((10, 10, 3), 128, np.uint8))
     print_targets(sheets)
     truth, lens = RigTruth.draw(seed, paper), hidden_lens(rng)
-    rig = VirtualRig(sheets, [(wall, None)], truth=truth, lens=lens)
+    unseen = print_unseen(seed, colours)
+    rig, tested = (VirtualRig(pdf, [(wall, None)], truth=truth, lens=lens) for pdf in (sheets, colours))
+    return calibration_errors(rig, tested, unseen, rng)
+
+
+def print_unseen(seed: int, pdf: Path) -> Patch:
+    """Print a sheet of 100 random colours that no fit sees."""
+    unseen = Patch(np.random.default_rng([seed, 2]).integers(0, 256, (10, 10, 3), dtype=np.uint8))
+    print_sheets(unseen, 170, pdf)
+    return unseen
+
+
+def calibration_errors(
+    rig: FilmingRig,
+    tested: FilmingRig,
+    unseen: Patch,
+    rng: np.random.Generator,
+    *,
+    views: int = _VIEWS,
+    shown: int = _SHOTS,
+    tries: int = _TRIES,
+) -> dict[str, float]:
+    """Calibrate lens and colours on stills, and compare with the truth.
+
+    Args:
+        rig: shows the calibration sheets.
+        tested: shows the sheet of :func:`print_unseen` to the same camera.
+        unseen: its colours.
+        rng: for the stills.
+        views: stills of the board.
+        shown, tries: pictures of a colour sheet that are used, and how many are taken at most.
+    """
+    lens = rig.intrinsics
     finder = BoardFinder(rig.layouts[0])
     collector = ViewCollector(finder)
-    for frame in rig.film(0, 30, rng):
+    for frame in rig.film(0, views, rng):
         collector.offer(frame.image)
     fit = fit_lens(finder, collector.views)
     fitted = fit.intrinsics
-    light = LightProfile.fit("lamp", rig.layouts[1].cells, shots(rig, 1, fitted, rng))
-    unseen = Patch(np.random.default_rng([seed, 2]).integers(0, 256, (10, 10, 3), dtype=np.uint8))
-    print_sheets(unseen, 170, colours)
-    tested = VirtualRig(colours, [(wall, None)], truth=truth, lens=lens)
-    colours_seen = [shot.srgb for shot in shots(tested, 0, fitted, rng)]
+    chart = shots(rig, 1, fitted, rng, shown, tries)
+    light = LightProfile.fit("lamp", rig.layouts[1].cells, chart)
+    colours_seen = [shot.srgb for shot in shots(tested, 0, fitted, rng, shown, tries)]
     errors = np.concatenate([delta_e00(srgb, light.map.apply(unseen.cells / 255)).ravel() for srgb in colours_seen])
     before = np.concatenate([delta_e00(srgb, unseen.cells / 255).ravel() for srgb in colours_seen])
     return {
@@ -73,6 +123,8 @@ def one_rig(seed: int, paper: str, folder: Path) -> dict[str, float]:
         "centre_percent": 100 * max(abs(fitted.cx - lens.cx) / lens.width, abs(fitted.cy - lens.cy) / lens.height),
         "reprojection_px": fit.rms_px,
         "views": len(fit.views),
+        "chart_pictures": len(chart),
+        "test_pictures": len(colours_seen),
         "de00_median_before": float(np.median(before)),
         "de00_median": float(np.median(errors)),
         "de00_p95": float(np.percentile(errors, 95)),
@@ -94,15 +146,17 @@ def hidden_lens(rng: np.random.Generator) -> Intrinsics:
     )
 
 
-def shots(rig: VirtualRig, page: int, lens: Intrinsics, rng: np.random.Generator) -> list[ChartShot]:
+def shots(
+    rig: FilmingRig, page: int, lens: Intrinsics, rng: np.random.Generator, shown: int, tries: int
+) -> list[ChartShot]:
     """Usable pictures of a sheet; what is refused is taken again, as a person would."""
     taken: list[ChartShot] = []
-    for frame in rig.film(page, _TRIES, rng, turn_deg=15, reach=0.15):
+    for frame in rig.film(page, tries, rng, turn_deg=15, reach=0.15):
         try:
             taken.append(read_chart(frame.image, rig.layouts[page], lens))
         except InputError:
             continue
-        if len(taken) == _SHOTS:
+        if len(taken) == shown:
             break
     return taken
 

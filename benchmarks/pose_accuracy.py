@@ -10,6 +10,7 @@ degrees off), of those that were found.
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 
 from calibration.camera.intrinsics import Intrinsics
-from calibration.camera.sheet_pose import find_sheet, make_detector, rotation_matrix
+from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector, rotation_matrix
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import VirtualRig
 from physpatch.records.patch_file import Patch
@@ -56,26 +57,30 @@ def main() -> None:
             x, y = rng.uniform(-1, 1, 2) * np.clip(half - 0.55 * size_m, 0, None)
             pose = RigPose(distance, float(x), float(y), yaw, pitch, float(rng.uniform(-20, 20)))
             measured = find_sheet(rig.render(0, pose, behind, rng), rig.layouts, lens, detector)
-            rows.append(_compare(pose, measured))
+            rows.append(pose_errors(pose, measured))
+    print(json.dumps(pose_summary(rows)))  # noqa: T201
+
+
+def pose_summary(rows: Sequence[dict[str, float | None] | None]) -> dict[str, object]:
+    """Summarise :func:`pose_errors` of all frames."""
     found_rows = [row for row in rows if row]
     tilts = [row for row in found_rows if row["angle_deg"] is not None]
     distances = np.array([row["distance_percent"] for row in found_rows])
     angles = np.array([row["angle_deg"] for row in tilts])
-    result = {
-        "frames": options.frames,
+    return {
+        "frames": len(rows),
         "found": len(found_rows),
-        "distance_percent": _spread(distances),
-        "angle_deg": _spread(angles),
+        "distance_percent": spread(distances),
+        "angle_deg": spread(angles),
         "tilt_unknown": len(found_rows) - len(tilts),
         "wrong_branch_percent": round(100 * float((angles > _WRONG_DEG).sum()) / len(found_rows), 2),
     }
-    print(json.dumps(result))  # noqa: T201
 
 
-def _compare(truth: RigPose, measured):  # type: ignore[no-untyped-def]
+def pose_errors(truth: RigPose, measured: SheetPose | None) -> dict[str, float | None] | None:
+    """Compare a measured pose with the true one; None if no sheet was found."""
     if measured is None:
         return None
-    distance = float(np.linalg.norm([truth.x_m, truth.y_m, truth.distance_m]))
     angle = None
     if measured.yaw_deg is not None:
         turns = [
@@ -83,10 +88,11 @@ def _compare(truth: RigPose, measured):  # type: ignore[no-untyped-def]
         ]  # the angle of the turn that leads from one to the other
         cosine = (np.trace(turns[0].T @ turns[1]) - 1) / 2
         angle = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-    return {"distance_percent": 100 * abs(measured.distance_m / distance - 1), "angle_deg": angle}
+    return {"distance_percent": 100 * abs(measured.distance_m / truth.range_m - 1), "angle_deg": angle}
 
 
-def _spread(values: np.ndarray) -> dict[str, float]:
+def spread(values: np.ndarray) -> dict[str, float]:
+    """Give the median and the 95th percentile."""
     return {"median": round(float(np.median(values)), 3), "p95": round(float(np.percentile(values, 95)), 3)}
 
 

@@ -1,6 +1,6 @@
 """A session's database: SQLite in WAL mode, written while the session runs.
 
-Schema 3, in ``PRAGMA user_version``:
+Schema 4, in ``PRAGMA user_version``:
 
 ``frames``: one row per frame and model, with the columns of :class:`FrameRow`; the primary key is (frame, model).
 ``events``: one row per event: ``number`` (in order), ``time_s``, ``kind``, ``words``. The kinds are ``lost`` and ``back``
@@ -8,7 +8,8 @@ Schema 3, in ``PRAGMA user_version``:
 is complete), and the user's commands: ``mark``, ``pause``, ``resume``, ``region`` and the others of
 :data:`captures.viewers.controls.COMMANDS`.
 
-Schema 1 had no events and no columns from ``top5`` on, schema 2 no ``object_xyxy``; these are empty when read.
+Schema 1 had no events and no columns from ``top5`` on, schema 2 no ``object_xyxy``, schema 3 no ``true_distance_m``; these are
+empty when read.
 """
 
 import csv
@@ -23,7 +24,7 @@ from calibration.common.errors import InputError, PhyspatchError
 from calibration.common.files import atomic_path
 from captures.sources.frame import Event
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class FrameRow:
         step: number of the plan's step.
         delay_s: time from capture to result.
         object_xyxy: box of the sign that carries the patch, as JSON, [left, top, right, bottom].
+        true_distance_m: the sheet's distance as a rig planned it, not as markers measure it; None for cameras.
     """
 
     frame: int
@@ -79,6 +81,7 @@ class FrameRow:
     step: int | None = None
     delay_s: float | None = None
     object_xyxy: str | None = None
+    true_distance_m: float | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(FrameRow))

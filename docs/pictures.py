@@ -63,6 +63,7 @@ def main(demo: Path, out: Path) -> None:
         save(out / "session.jpg", session_frames(learned, work))
         (out / "gap.png").write_bytes(gap_strip(demo, work, victim))
         save(out / "rendered.jpg", rendered_scenes(learned / "sheet.pdf", work))
+        save(out / "moving.jpg", moving_scenes(learned / "sheet.pdf", work))
         save(out / "camera.jpg", camera_effects(learned / "sheet.pdf", work))
 
 
@@ -148,11 +149,26 @@ def session_frames(demo: Path, work: Path) -> Picture:
 def rendered_scenes(sheet: Path, work: Path) -> Picture:
     """The sheet in every scene of the rendered rig, in the same pose, two beside each other."""
     behind, frames = backgrounds(work)[1:], []
-    for name in scene_names():
-        rig = RenderedRig(sheet, RenderedScene.read(name), behind, clips=1, frames_per_clip=1, seed=2, samples=64)
+    for scene in map(RenderedScene.read, scene_names()):
+        if scene.motion.moves_camera:
+            continue
+        rig = RenderedRig(sheet, scene, behind, clips=1, frames_per_clip=1, seed=2, samples=64)
         frames.append(cv2.resize(next(iter(rig)).image, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA))
     frames += [np.full_like(frames[0], 255)] * (len(frames) % 2)
     return np.vstack([np.hstack(frames[i : i + 2]) for i in range(0, len(frames), 2)])
+
+
+def moving_scenes(sheet: Path, work: Path, frames: int = 5) -> Picture:
+    """A few frames of every scene in which the camera moves, one scene a row."""
+    rows = []
+    for scene in map(RenderedScene.read, scene_names()):
+        if scene.motion.moves_camera:
+            rig = RenderedRig(sheet, scene, backgrounds(work)[1:], clips=1, frames_per_clip=frames, seed=2, samples=64)
+            filmed = [
+                cv2.resize(frame.image, (256, 192), interpolation=cv2.INTER_AREA) for frame in islice(rig, frames)
+            ]
+            rows.append(np.hstack(filmed))
+    return np.vstack(rows)
 
 
 def camera_effects(sheet: Path, work: Path) -> Picture:

@@ -501,14 +501,19 @@ def test_live_on_the_virtual_rig_prints_its_own_sheet(demo: Path, command, monke
         "--source",
         "virtual",
         "--headless",
-        "--max-frames",
-        5,
+        "--clips",
+        2,
+        "--frames-per-clip",
+        1,
         "--no-cam",
         "--out",
         "session",
     )
     assert done.code == 0 and "the rig shows session/sheet.pdf" in done.err
-    assert len(read_rows(Path("session"))) == 5
+    assert [(row.clip, row.condition) for row in read_rows(Path("session"))] == [
+        (clip, kind) for clip in (0, 1) for kind in ("patch", "grey", "random", "shuffled")
+    ]
+    command("live", "--source", "97", "--clips", 2).assert_refused("--clips is for --source virtual or rendered")
 
 
 def test_live_in_a_rendered_scene(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
@@ -516,7 +521,9 @@ def test_live_in_a_rendered_scene(demo: Path, command, monkeypatch, tmp_path: Pa
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
     rendered = ("live", demo / "demo/run", "--source", "rendered", "--headless", "--no-cam", "--max-frames", 2)
     done = command(*rendered, "--scene", "mug", "--out", "session")
-    assert done.code == 0 and len(read_rows(Path("session"))) == 2
+    rows = read_rows(Path("session"))
+    assert done.code == 0 and len(rows) == 2
+    assert all(row.true_distance_m == pytest.approx(row.distance_m or row.true_distance_m, rel=0.1) for row in rows)
     record = json.loads(Path("session/session.json").read_text())
     assert_follows_schema(record, "session")
     assert record["scene"] == "mug" and record["virtual"]

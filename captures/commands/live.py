@@ -113,6 +113,12 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
     help="Which original frames to keep: key frames, all, every Nth or none.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the rig.")
+@click.option("--clips", type=click.IntRange(min=1), help="Number of clips of the rig. Default: 12.")
+@click.option(
+    "--frames-per-clip",
+    type=click.IntRange(min=1),
+    help="Number of frames of each sheet in a clip of the rig. Default: 3, or that of the scene's motion.",
+)
 @DEVICE_OPTION
 @click.option("--headless", is_flag=True, help="Record without a window.")
 @click.option(
@@ -155,11 +161,15 @@ def live(
     physpatch live runs/latest --source clip.mp4 --detector yolov8n --headless
     physpatch live --source virtual --headless
     physpatch live --source rendered --scene mug --headless
+    physpatch live --source rendered --scene approach --clips 4 --headless
     """
-    from captures.workflows.live_inputs import PHONE, RENDERED, open_session_source, open_viewers
+    from captures.workflows.live_inputs import PHONE, RENDERED, VIRTUAL, open_session_source, open_viewers
 
     if scene is not None and source != RENDERED:
         raise InputError(f"--scene {scene} is for --source {RENDERED}; pass both")
+    for option in ("clips", "frames_per_clip"):
+        if asked[option] is not None and source not in (VIRTUAL, RENDERED):
+            raise InputError(f"--{option.replace('_', '-')} is for --source {VIRTUAL} or {RENDERED}; omit it")
     folder = find_run(run) if run or LATEST.exists() else None
     lan = lan or source == PHONE
     with (

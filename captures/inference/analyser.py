@@ -252,6 +252,7 @@ class Analyser:
             px_per_cell=_rounded(pose.px_per_cell if pose else None, 2),
             label=label,
             patch_xy=json.dumps(pose.patch_corners_px.round(1).astype(float).tolist()) if pose else None,
+            true_distance_m=_rounded(frame.truth.pose.range_m if frame.truth else None, 4),
             **columns,
         )
 

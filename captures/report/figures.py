@@ -15,6 +15,7 @@ from captures.gap.decomposition import Gap
 from captures.protocol.plan import PoseGrid
 from captures.report.blocks import PLOT_DPI
 from captures.results.aggregation import MapCell
+from captures.results.sequence_summary import distance_middle_m
 from physpatch.evaluation.figures.plots import AIM, BAD, GOOD
 from physpatch.stats.intervals import Rate
 
@@ -25,6 +26,7 @@ _MARKS = {
     "shuffled": ("D", "0.25"),
     "none": ("x", "0.4"),
 }
+_DISTANCE_TICKS_M = (0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 10)
 
 
 def effect_plot(rates: Mapping[str, Mapping[str, Rate]]) -> bytes:
@@ -111,6 +113,36 @@ def bins_plot(bins: Mapping[str, Mapping[str, MapCell]], label: str, words: str)
     axis.set_title(words, fontsize=9)
     axis.grid(axis="y", alpha=0.3)
     axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _png(figure)
+
+
+def distance_plot(bins: Mapping[str, Mapping[int, MapCell]], words: str) -> bytes:
+    """Plot rates against the sheet's distance, one line per sheet, as PNG.
+
+    Args:
+        bins: rates by sheet and number of the bin, see ``success_by_distance``.
+        words: the title.
+    """
+    figure = Figure(figsize=(5.0, 3.4), layout="constrained")
+    axis = figure.add_subplot()
+    for i, (condition, cells) in enumerate(bins.items()):
+        mark, color = _MARKS.get(condition, ("x", AIM))
+        # Beside the middle of the bin, so that intervals of several sheets can be told apart.
+        at = {place: distance_middle_m(place) * 1.03 ** (i - (len(bins) - 1) / 2) for place in cells}
+        shares = [100 * cell.rate.rate for cell in cells.values() if cell.rate.rate is not None]
+        label = "the patch" if condition == "patch" else condition
+        axis.plot(list(at.values()), shares, f"-{mark}", color=color, linewidth=1, markersize=5, label=label)
+        for place, cell in cells.items():
+            _point(axis, cell.rate, at[place], mark, color)
+    middles = [distance_middle_m(place) for cells in bins.values() for place in cells]
+    axis.set_xscale("log")
+    ticks = [tick for tick in _DISTANCE_TICKS_M if 0.8 * min(middles) <= tick <= 1.25 * max(middles)]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_xticks([], minor=True)
+    axis.set(ylim=(-3, 103), xlabel="distance, m", ylabel="% of the frames (95 % interval)")
+    axis.set_title(textwrap.fill(words, 48), fontsize=9)
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=len(bins), frameon=False, fontsize=9)
     return _png(figure)
 
 

@@ -15,6 +15,7 @@ from captures.report.pdf import write_pdf
 from captures.report.run_part import run_blocks
 from captures.report.session_part import session_blocks
 from captures.results.recorded_session import RecordedSession
+from captures.results.sequences import export_sequences
 from captures.storage import export_csv, export_parquet
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_record import RunRecord
@@ -50,7 +51,8 @@ def write_report(
     """Write the report of a run or a session; that of a session includes its run, if the run still exists.
 
     Args:
-        folder: of the run or the session; for a session, ``frames.csv`` and ``frames.parquet`` are written there too.
+        folder: of the run or the session; a session's ``frames.csv``, ``frames.parquet`` and ``sequences.csv`` are written
+            there too.
         out: the HTML file; default ``report.html`` in the folder.
         pdf: file for the same report as PDF; None for no PDF.
         replay: options for replaying a session to find where the effect is lost; None for no replay.
@@ -96,6 +98,7 @@ def _document(
         session = RecordedSession.open(folder)
         export_csv(folder)
         export_parquet(folder)
+        export_sequences(session.sequences, folder)
         gaps, troubles = _gaps(session, replay, progress) if replay else ([], [])
         for gap in gaps:
             say(f"{gap.model}: {gap.sentence}")

@@ -16,6 +16,7 @@ from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.inference.region import CropRegion
 from captures.results.aggregation import Tally, tally_of
+from captures.results.sequences import ClipSequence, sequences_of
 from captures.results.session_record import SessionRecord
 from captures.sources.opencv import rgb
 from captures.storage import FrameRow, read_rows
@@ -77,6 +78,11 @@ class RecordedSession:
     def tally(self) -> Tally:
         """Return the counts of all rows."""
         return tally_of(self.rows, self.target, self.record.protocol, self.record.scenes)
+
+    @cached_property
+    def sequences(self) -> list[ClipSequence]:
+        """Return the frames of each clip and sheet in order of time, for each model and measure."""
+        return sequences_of(self.rows, self.target, self.record.protocol)
 
     @cached_property
     def layouts(self) -> tuple[SheetLayout, ...]:

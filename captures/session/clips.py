@@ -4,9 +4,8 @@ from dataclasses import replace
 
 from captures.inference.analyser import Analysis
 from captures.protocol.plan import Director
+from captures.results.sequences import GAP_S
 from captures.sources.frame import NO_SHEET
-
-_CLIP_GAP_S = 1.0
 
 
 class ClipCutter:
@@ -20,7 +19,7 @@ class ClipCutter:
 
     def number(self, condition: str, time_s: float) -> int:
         """Return the clip of a frame that shows ``condition``; pass frames in order of time."""
-        gone = time_s - self._last_s > _CLIP_GAP_S
+        gone = time_s - self._last_s > GAP_S
         if self._kind != NO_SHEET and (gone or condition not in (self._kind, NO_SHEET)):
             self.cut()
         if condition != NO_SHEET:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import Intrinsics
-from calibration.camera.sheet_pose import rotation_matrix
+from calibration.camera.sheet_pose import angles_deg, rotation_matrix
 from calibration.colour.colour_space import LINEAR_LEVELS
 from calibration.colour.printing_condition import PrintingCondition
 from calibration.common.errors import InputError
@@ -21,7 +21,9 @@ _ARM_M = (0.27, 0.42)  # distance from the camera of a sheet of the height below
 _ARM_SHEET_MM = 165.0
 _TURN_DEG = {"yaw": 25.0, "pitch": 15.0, "roll": 15.0}
 _REACH = 0.3  # largest offset of the patch from the centre, as a share of the central square
-_JITTER_DEG, _JITTER_MM = 1.0, 2.0  # of a hand between frames
+_STILL_ROOM = (0.95, 1.8)  # height of the picture in heights of the sheet, for calibration
+GREY_WALL = 0.3  # what is behind a sheet in stills for calibration, linear
+JITTER_DEG, JITTER_MM = 1.0, 2.0  # of a hand between frames, whether it holds the sheet or the camera
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,18 @@ class RigPose:
         x, y = rng.uniform(-room, room)
         return cls(distance, float(x), float(y), **turns)
 
+    @classmethod
+    def for_still(
+        cls, rng: np.random.Generator, layout: SheetLayout, lens: Intrinsics, *, turn_deg: float, reach: float
+    ) -> "RigPose":
+        """Draw a pose as for a still of a calibration sheet, which is large in the picture; see ``VirtualRig.film``."""
+        distance = longest_mm(layout) / 1000 * lens.fx / lens.height * float(rng.uniform(*_STILL_ROOM))
+        x, y = rng.uniform(-reach, reach, 2) * (lens.width, lens.height) * distance / (2 * lens.fx)
+        return cls(distance, float(x), float(y), *(float(turn) for turn in rng.uniform(-turn_deg, turn_deg, 3)))
+
     def jittered(self, rng: np.random.Generator) -> "RigPose":
         """Draw the pose a moment later, as a hand does not hold still."""
-        turn, shift = rng.normal(0, _JITTER_DEG, 3), rng.normal(0, _JITTER_MM / 1000, 3)
+        turn, shift = rng.normal(0, JITTER_DEG, 3), rng.normal(0, JITTER_MM / 1000, 3)
         return RigPose(
             self.distance_m + shift[2],
             self.x_m + shift[0],
@@ -58,6 +69,30 @@ class RigPose:
             self.pitch_deg + turn[1],
             self.roll_deg + turn[2],
         )
+
+    def from_camera(self, at_m: NDArray[np.floating], turned: NDArray[np.floating]) -> "RigPose":
+        """Return the pose of the sheet, which stays, before another camera.
+
+        Args:
+            at_m: (3,) where the other camera is, in metres in the axes of this pose's camera.
+            turned: (3, 3) rotation from the other camera's axes to these.
+        """
+        x, y, z = turned.T @ (self.shift_mm / 1000 - at_m)
+        return RigPose(float(z), float(x), float(y), *angles_deg(turned.T @ self.rotation))
+
+    def camera_at(self, later: "RigPose") -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Find the camera before which the sheet, which stays, has the pose ``later``; the inverse of :meth:`from_camera`.
+
+        Returns:
+            Where it is, (3,) millimetres, and the rotation from its axes, (3, 3), in the axes of this pose's camera.
+        """
+        turned = self.rotation @ later.rotation.T
+        return self.shift_mm - turned @ later.shift_mm, turned
+
+    @property
+    def range_m(self) -> float:
+        """Return the distance from the camera to the centre of the patch, as a sheet's markers measure it."""
+        return float(np.linalg.norm(self.shift_mm)) / 1000
 
     @property
     def rotation(self) -> NDArray[np.float64]:

@@ -20,15 +20,13 @@ from calibration.common.errors import InputError, unknown_name
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.sources.frame import Frame
-from captures.sources.held_sheet import RigPose, framed_background, longest_mm, printed_sheets, shuffled_backgrounds
+from captures.sources.held_sheet import GREY_WALL, RigPose, framed_background, printed_sheets, shuffled_backgrounds
 from captures.sources.opening import FileSource
 
 FRAME_WH = (640, 480)
 RIG_HFOV_DEG = 60.0
 RIG_FPS = 10.0
 _SUPERSAMPLE = 2
-_FILM_ROOM = (0.95, 1.8)  # height of the picture in heights of the sheet, for calibration
-_GREY_WALL = 0.3
 _SHARPENING_PX = 1.0
 
 
@@ -159,12 +157,10 @@ class VirtualRig(FileSource):
             turn_deg: largest rotation about each axis.
             reach: largest distance from the centre of the picture, as a share of half its size.
         """
-        lens, size_m = self.intrinsics, longest_mm(self.layouts[page]) / 1000
-        behind = np.full((lens.height, lens.width, 3), _GREY_WALL)
+        lens, layout = self.intrinsics, self.layouts[page]
+        behind = np.full((lens.height, lens.width, 3), GREY_WALL)
         for number in range(count):
-            distance = size_m * lens.fx / lens.height * float(rng.uniform(*_FILM_ROOM))
-            x, y = rng.uniform(-reach, reach, 2) * (lens.width, lens.height) * distance / (2 * lens.fx)
-            pose = RigPose(distance, float(x), float(y), *(float(turn) for turn in rng.uniform(-turn_deg, turn_deg, 3)))
+            pose = RigPose.for_still(rng, layout, lens, turn_deg=turn_deg, reach=reach)
             yield Frame(self.render(page, pose, behind, rng), number / self.fps, number + 1, clip=number)
 
     def background(self, path: Path) -> NDArray[np.floating]:

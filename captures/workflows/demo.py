@@ -39,7 +39,7 @@ def demo_session(
         The virtual rig, and the settings of the session.
     """
     classifier = load_victim(config.victim.model)
-    rig = virtual_rig(sheet, held_out_files(run, config, classifier), seed, clips)
+    rig = virtual_rig(sheet, held_out_files(run, config, classifier), seed, clips=clips)
     notes = session_notes(session, run, sheet, virtual=True)
     target = Patch.load(run).target
     return rig, SessionConfig(classifier, layouts=layouts, intrinsics=rig.intrinsics, target=target, notes=notes)

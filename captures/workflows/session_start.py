@@ -50,7 +50,7 @@ class SessionRequest:
         hfov_deg, profile: the camera's field of view, or its rig profile.
         grad_cam: whether to compute Grad-CAM.
         keep: which original frames are kept; see :meth:`KeepRule.parse`.
-        seed: for the rig.
+        seed, clips, frames_per_clip: of the rig.
         scene: of the rendered rig, by name or file; None for the virtual rig.
     """
 
@@ -75,6 +75,8 @@ class SessionRequest:
     max_frames: int | None
     keep: str
     seed: int
+    clips: int | None
+    frames_per_clip: int | None
     scene: str | None = None
 
 
@@ -177,6 +179,8 @@ def _rig(
     on_detector = detector is not None and config is not None and Path(config.victim.model).stem == detector.name
     own = detector if on_detector and detector is not None else classifier
     behind = held_out_files(request.run, config or TrainConfig(), own)
+    asked = {"clips": request.clips, "frames_per_clip": request.frames_per_clip}
+    extent = {name: number for name, number in asked.items() if number is not None}
     if scene is not None:
-        return rendered_rig(sheet, behind, request.seed, scene)
-    return virtual_rig(sheet, behind, request.seed)
+        return rendered_rig(sheet, behind, request.seed, scene, **extent)
+    return virtual_rig(sheet, behind, request.seed, **extent)

@@ -39,13 +39,22 @@ def print_for_rig(
     return sheet
 
 
-def virtual_rig(sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, clips: int = 12) -> VirtualRig:
-    """Build a rig that shows a PDF's sheets in front of photographs, which take turns as backgrounds of the clips."""
-    return VirtualRig(sheet, photographs, seed=seed, clips=clips)
+def virtual_rig(sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, **extent: int) -> VirtualRig:
+    """Build a rig that shows a PDF's sheets in front of photographs, which take turns as backgrounds of the clips.
+
+    Args:
+        sheet, photographs, seed: see the rig.
+        extent: ``clips`` and ``frames_per_clip``, where they are not the rig's own.
+    """
+    return VirtualRig(sheet, photographs, seed=seed, **extent)
 
 
-def rendered_rig(sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, scene: Scene) -> Rig:
+def rendered_rig(
+    sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, scene: Scene, **extent: int
+) -> Rig:
     """Build a rig that shows a PDF's sheets in a rendered scene; what it renders is kept in the user's cache folder.
+
+    For arguments see :func:`virtual_rig`.
 
     Raises:
         UnavailableError: if Mitsuba or colour-science is not installed.
@@ -56,4 +65,4 @@ def rendered_rig(sheet: Path, photographs: Sequence[tuple[Path, str | None]], se
 
     engine()  # before anything that takes long
     cache = ShotCache(platformdirs.user_cache_path("physpatch") / "shots")
-    return RenderedRig(sheet, scene, photographs, seed=seed, cache=cache)
+    return RenderedRig(sheet, scene, photographs, seed=seed, cache=cache, **extent)

@@ -68,6 +68,15 @@ class Difference:
         return f"{100 * self.difference:+.1f} points [{low:+.1f}, {high:+.1f}], n = {self.n}"
 
 
+@dataclass(frozen=True)
+class Median:
+    """A median with its 95 % interval; ``median`` is None without values, ``ci95`` for fewer than six."""
+
+    median: float | None
+    ci95: Interval | None
+    n: int
+
+
 def percent(share: float | None) -> str:
     """Format a share in [0, 1] such as ``41.0 %``; None becomes a dash."""
     return "–" if share is None else f"{100 * share:.1f} %"

@@ -32,6 +32,7 @@ def _files(folder: Path, report: Path) -> list[tuple[str, str]]:
         "frames.csv": "one row per frame and model",
         "frames.parquet": "the same for pandas and polars",
         "session.db": "the same as SQLite, with the events",
+        "sequences.csv": "one row per clip, sheet, model and outcome",
         "session.json": "the session's record",
         "video.mp4": "the annotated video",
         "raw": "the original frames",

@@ -47,6 +47,13 @@ def engine(variant: str | None = None) -> ModuleType:
     return mitsuba
 
 
+def make_opaque(values: Any) -> None:
+    """Keep values out of compiled code, so that others in their place do not make Dr.Jit compile it anew, for seconds."""
+    import drjit
+
+    drjit.make_opaque(values)
+
+
 def newest_llvm() -> Path | None:
     """Find the system's newest LLVM library that is new enough; None if there is none."""
     libraries = {version: file for version, file in _llvm_libraries() if version >= _LEAST_LLVM}

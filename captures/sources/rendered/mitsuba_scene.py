@@ -18,7 +18,7 @@ from calibration.camera.intrinsics import Intrinsics
 from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
-from captures.sources.rendered.engine import engine
+from captures.sources.rendered.engine import engine, make_opaque
 from captures.sources.rendered.scene_file import Light, Scene
 from captures.sources.rendered.shots import Shot, ShotCache, shot_key
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
@@ -37,6 +37,7 @@ _SKIN_INDEX, _SKIN_ROUGHNESS = 1.4, 0.4
 _THUMB_MM = 24.0
 _ROOM_MM = (1400.0, 900.0, 900.0)  # half width, half height, and depth behind the sheet
 _MASK_STEPS = 32  # along an edge of the patch
+_NEAREST_MM = 10.0  # what is nearer to the camera is not seen
 _SKY_METER = 64  # samples for the strength of a sky
 _BEHIND = 20  # times as far away as the sheet is a background
 _FARTHEST_FOCUS_MM = 1e5
@@ -66,7 +67,7 @@ class SheetScene:
             layout: of the sheet.
             scene: what surrounds it.
             lens: intrinsics without distortion, centred in the frame; the scene's aperture makes it a thin lens.
-            pose: in which the lights are arranged and the camera is focused.
+            pose: in which the scene is arranged: the lights and the room.
             samples: a pixel.
             occluded: the share of the patch that an occluder covers.
             occluder_deg: the direction from which it comes, 0 from the right, 90 from below.
@@ -80,7 +81,6 @@ class SheetScene:
         self._layout, self._scene, self._lens, self._phase = layout, scene, lens, phase
         self._samples = _in_square(samples)
         self._sheet, self._pose, self._cache = sheet, pose, cache
-        self._focus_mm = float(pose.shift_mm[2]) * (1 if scene.camera.focus == "sheet" else _BEHIND)
         self._sensors: dict[Rows | None, _Sensors] = {}
         self._meshes = {"sheet": sheet_mesh(layout, scene.support, phase)}  # what moves with the sheet
         if scene.support.shape == "cylinder":
@@ -116,11 +116,11 @@ class SheetScene:
         self, pose: RigPose, seed: int, *, rows: Rows | None = None, share: float = 1.0, refocus_dpt: float = 0.0
     ) -> Shot:
         """Render some rows, or all, with a share of the samples and the lens focused nearer than the scene says."""
-        self._move(pose)
+        self._move(self._pose if self._scene.motion.moves_camera else pose)
         if rows not in self._sensors:
             self._sensors[rows] = self._make_sensors(rows)
         sensors = self._sensors[rows]
-        self._refocus(sensors, refocus_dpt)
+        self._aim(sensors, pose, refocus_dpt)
         light = self._seen_by(sensors.light, self._integrator, _in_square(self._samples * share), seed)
         if self._scene.background == "room":
             coverage = np.ones(light.shape[:2], np.float32)
@@ -146,8 +146,9 @@ class SheetScene:
         return mask.astype(bool)
 
     def _seen(self, points: NDArray[np.floating], pose: RigPose) -> NDArray[np.floating]:
-        """Project points (N, 3) of the sheet's axes to pixels (N, 2)."""
+        """Project points (N, 3) of the sheet's axes to pixels (N, 2), those behind the camera left out."""
         placed = pose.placed(points)
+        placed = placed[placed[:, 2] > _NEAREST_MM]
         across, down = placed[:, :2].T / placed[:, 2]
         return np.stack([self._lens.fx * across + self._lens.cx, self._lens.fy * down + self._lens.cy], axis=1)
 
@@ -329,9 +330,9 @@ class SheetScene:
             "type": "thinlens" if camera.aperture_mm else "perspective",
             "fov": math.degrees(2 * math.atan(lens.width / (2 * lens.fx))),
             "fov_axis": "x",
-            "near_clip": 10.0,
+            "near_clip": _NEAREST_MM,
             "far_clip": 1e6,
-            "to_world": self._mi.ScalarTransform4f().look_at([0, 0, 0], [0, 0, 1], [0, -1, 0]),
+            "to_world": self._mi.ScalarTransform4f(self._camera_to_world(self._pose)),
             # It stratifies wavelengths too, which are most of the noise.
             "sampler": {"type": "multijitter", "sample_count": self._samples},
             "film": {
@@ -345,24 +346,40 @@ class SheetScene:
             },
         }
         if camera.aperture_mm:
-            sees |= {"aperture_radius": camera.aperture_mm / 2, "focus_distance": self._focus_mm}
+            sees |= {"aperture_radius": camera.aperture_mm / 2, "focus_distance": self._focus_mm(self._pose)}
         return sees
 
-    def _refocus(self, sensors: "_Sensors", refocus_dpt: float) -> None:
-        """Focus anew where this is not where the lens is focused already, and it has an aperture."""
-        if refocus_dpt == sensors.refocused_dpt or not self._scene.camera.aperture_mm:
+    def _aim(self, sensors: "_Sensors", pose: RigPose, refocus_dpt: float) -> None:
+        """Bring the camera to where the sheet has a pose, if it is what moves, and focus."""
+        mi, moves_camera = self._mi, self._scene.motion.moves_camera
+        changed: dict[str, Any] = {}
+        if moves_camera:
+            changed["to_world"] = mi.Transform4f(self._camera_to_world(pose))
+        if self._scene.camera.aperture_mm and (moves_camera or refocus_dpt != sensors.refocused_dpt):
+            focus_mm = self._focus_mm(pose if moves_camera else self._pose)
+            nearness = max(1 / focus_mm + refocus_dpt / 1000, 1 / _FARTHEST_FOCUS_MM)
+            changed["focus_distance"] = mi.Float(1 / nearness)
+            sensors.refocused_dpt = refocus_dpt
+        if not changed:
             return
-        import drjit
-
-        nearness = max(1 / self._focus_mm + refocus_dpt / 1000, 1 / _FARTHEST_FOCUS_MM)
+        make_opaque(changed)
         for sensor in (sensors.light, sensors.coverage):
-            parameters = self._mi.traverse(sensor)
-            # Opaque, as a constant would be compiled anew for each distance.
-            parameters["focus_distance"] = drjit.opaque(self._mi.Float, 1 / nearness)
+            parameters = mi.traverse(sensor)
+            for name, value in changed.items():
+                parameters[name] = value
             parameters["film.crop_offset"] = [0, sensors.rows[0]]  # which the sensor reads again
             parameters.update()
         self._count_from_corner(sensors)
-        sensors.refocused_dpt = refocus_dpt
+
+    def _focus_mm(self, pose: RigPose) -> float:
+        return float(pose.shift_mm[2]) * (1 if self._scene.camera.focus == "sheet" else _BEHIND)
+
+    def _camera_to_world(self, pose: RigPose) -> NDArray[np.float64]:
+        """The transform (4, 4) of a camera before which the sheet has a pose; Mitsuba's x and y point left and up."""
+        at_mm, turned = self._pose.camera_at(pose)
+        transform = np.eye(4)
+        transform[:3, :3], transform[:3, 3] = turned * (-1, -1, 1), at_mm
+        return transform
 
 
 @dataclass(eq=False)
@@ -381,6 +398,8 @@ def _in_square(samples: float) -> int:
 
 
 def _fill(mask: NDArray[np.uint8], outline: NDArray[np.floating], value: int) -> None:
+    if not len(outline):
+        return
     bits = 4
     cv2.fillPoly(mask, [(outline * 2**bits).round().astype(np.int32)], value, shift=bits)
 

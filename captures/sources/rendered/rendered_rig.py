@@ -6,6 +6,7 @@ a hand. Nothing in training was tuned to it.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -17,8 +18,9 @@ from calibration.colour.printing_condition import PrintingCondition, held_back_c
 from calibration.common.errors import InputError
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.sources.frame import Frame, FrameTruth
-from captures.sources.held_sheet import RigPose, framed_background, printed_sheets, shuffled_backgrounds
+from captures.sources.held_sheet import GREY_WALL, RigPose, framed_background, printed_sheets, shuffled_backgrounds
 from captures.sources.opening import FileSource
+from captures.sources.rendered.backdrop import turned_backdrop
 from captures.sources.rendered.camera import ClipCamera, Development
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.scene_file import Scene
@@ -27,7 +29,6 @@ from captures.sources.rendered.spectra import recorded_from_linear, white
 
 FRAME_WH = (640, 480)
 RENDERED_HFOV_DEG = 60.0
-RENDERED_FPS = 10.0
 _STRENGTH = (0.75, 1.05)  # of what a perfect diffuser that faces all lights would make of the picture's white
 SAMPLES = 36  # a pixel, which leave a noise of 3 to 4 % of paper's brightness
 
@@ -35,8 +36,8 @@ SAMPLES = 36  # a pixel, which leave a noise of 3 to 4 % of paper's brightness
 class RenderedRig(FileSource):
     """A source that shows the sheets of a PDF in a rendered scene, in front of photographs or in a room.
 
-    Each clip has one background and one pose, at which all sheets are shown in turn, as before the virtual rig. Its frames
-    carry the truth: pose, light, and which pixels show the patch.
+    Each clip has one background and the poses of one motion, in which all sheets are shown in turn. Its frames carry the truth:
+    pose, light, and which pixels show the patch.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class RenderedRig(FileSource):
         backgrounds: Sequence[tuple[Path, str | None]],
         *,
         clips: int = 12,
-        frames_per_clip: int = 3,
+        frames_per_clip: int | None = None,
         seed: int = 0,
         frame_wh: tuple[int, int] = FRAME_WH,
         printing: PrintingCondition | None = None,
@@ -60,7 +61,7 @@ class RenderedRig(FileSource):
             scene: see :meth:`Scene.read`.
             backgrounds: photographs, each with its class or None; a room needs none.
             clips: number of clips.
-            frames_per_clip: number of frames of each sheet in a clip.
+            frames_per_clip: number of frames of each sheet in a clip; None for that of the scene's motion.
             seed: for printing, camera, poses, light and noise.
             frame_wh: size of the frames.
             printing: what press and paper make of colours; by default drawn with ``seed`` from those that training leaves out.
@@ -75,14 +76,14 @@ class RenderedRig(FileSource):
             raise InputError("this scene needs at least one background photograph")
         self.scene, self.layouts = scene, printed_layouts(pdf)
         self.intrinsics = replace(Intrinsics.from_hfov(*frame_wh, RENDERED_HFOV_DEG), assumed=False)
-        self.fps = RENDERED_FPS
+        self._frames_per_clip = frames_per_clip or scene.motion.frames
+        self.fps = scene.motion.fps(self._frames_per_clip)
         rng = np.random.default_rng(seed)
         conditions = held_back_conditions()
         self.printing = printing or conditions[int(rng.integers(len(conditions)))]
         self._sheets = printed_sheets(pdf, self.printing)
         self._backgrounds = shuffled_backgrounds(backgrounds, seed)
-        self._clips, self._frames_per_clip, self._seed = clips, frames_per_clip, seed
-        self._samples, self._cache = samples, cache
+        self._clips, self._seed, self._samples, self._cache = clips, seed, samples, cache
 
     @property
     def scenes(self) -> list[int]:
@@ -93,25 +94,42 @@ class RenderedRig(FileSource):
         return self._clips * self._frames_per_clip * len(self.layouts)
 
     def __iter__(self) -> Iterator[Frame]:
-        index = 0
+        index, motion = 0, self.scene.motion
         for clip, number in enumerate(self.scenes):
             path, label = self._backgrounds[number] if self._backgrounds else (None, None)
             behind = None if path is None else self._recorded(framed_background(path, self.intrinsics))
             for page, layout in enumerate(self.layouts):
-                hand = np.random.default_rng([self._seed, 2, clip])  # the same pose, light and noise for every sheet
-                pose = RigPose.in_hand(hand, layout, self.intrinsics)
+                hand = np.random.default_rng([self._seed, 2, clip])  # the same poses, light and noise for every sheet
+                held = RigPose.in_hand(hand, layout, self.intrinsics)
                 camera = self._camera(clip, self._development(hand), behind)
-                stage = self._stage(page, pose, hand)
-                before = pose
-                for _ in range(self._frames_per_clip):
-                    held = pose.jittered(hand)
-                    image = self._film(stage, held, behind, camera, hand, before=before)
-                    before = held
+                start, poses = motion.start(held), motion.poses(hand, held, self._frames_per_clip)
+                stage = self._stage(page, start, hand)
+                for before, pose in pairwise([poses[0], *poses]):
+                    seen = None if behind is None else self._seen_behind(behind, start, pose)
+                    image = self._film(stage, pose, seen, camera, hand, before=before)
                     index += 1
                     self.captured = index
-                    truth = FrameTruth(held, self.scene.spectrum, stage.patch_mask(held))
+                    truth = FrameTruth(pose, self.scene.spectrum, stage.patch_mask(pose))
                     time_s = (index - 1) / self.fps
                     yield Frame(image, time_s, index, condition=layout.kind, clip=clip, label=label, truth=truth)
+
+    def film(
+        self, page: int, count: int, rng: np.random.Generator, *, turn_deg: float = 35.0, reach: float = 0.7
+    ) -> Iterator[Frame]:
+        """Film stills of one sheet before grey for calibration, under one arrangement of lights and with one exposure.
+
+        For arguments see :meth:`captures.sources.virtual_rig.VirtualRig.film`.
+        """
+        lens, layout = self.intrinsics, self.layouts[page]
+        behind = self._recorded(np.full((lens.height, lens.width, 3), GREY_WALL, np.float32))
+        own = np.random.default_rng([self._seed, 3])  # the same camera for every sheet
+        camera = self._camera(0, self._development(own), behind)
+        stage = self._stage(page, RigPose.for_still(own, layout, lens, turn_deg=0, reach=0), own)
+        for number in range(count):
+            pose = RigPose.for_still(rng, layout, lens, turn_deg=turn_deg, reach=reach)
+            truth = FrameTruth(pose, self.scene.spectrum, stage.patch_mask(pose))
+            image = self._film(stage, pose, behind, camera, rng)
+            yield Frame(image, number / self.fps, number + 1, clip=number, truth=truth)
 
     def _development(self, rng: np.random.Generator) -> Development:
         camera = self.scene.camera.sensitivities
@@ -156,6 +174,13 @@ class RenderedRig(FileSource):
         if behind is not None:
             recorded = recorded + (1 - shot.coverage[..., None]) * behind
         return camera.develop(recorded, rng)
+
+    def _seen_behind(self, behind: NDArray[np.float32], start: RigPose, pose: RigPose) -> NDArray[np.float32]:
+        """The background before the camera of a pose; it is so far away that only turns change it."""
+        if not self.scene.motion.moves_camera:
+            return behind
+        _, turned = start.camera_at(pose)
+        return turned_backdrop(behind, self.intrinsics, turned)
 
     def _recorded(self, photograph: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the pixels record of a photograph (H, W, 3), linear, that the scene's strongest light shines on."""

@@ -1,4 +1,4 @@
-"""Scenes as data: what holds the sheet, the paper, the light, what lies behind and in front of it, and the camera."""
+"""Scenes as data: what holds the sheet, the paper, the light, what lies behind and before it, the camera, and what moves."""
 
 import tomllib
 from pathlib import Path
@@ -10,6 +10,7 @@ from calibration.common.errors import InputError, unknown_name
 from calibration.common.records import Record, RecordPart
 from captures.sources.rendered import SCENES, scene_names
 from captures.sources.rendered.camera.effects import Effect, camera_effects
+from captures.sources.rendered.motion import Hold, Motion
 
 Millimetres = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -112,7 +113,7 @@ class Scene(Record):
 
     Attributes:
         summary: one line.
-        support, paper, lights, occluder, camera: see there.
+        support, paper, lights, occluder, camera, motion: see there.
         background: ``photograph``, one of a session's photographs, far away and lit like the sheet; or ``room``, three walls
             and a table of grey paint that catch the sheet's shadow and reflect its light.
         background_strength: how bright the photograph is beside the sheet.
@@ -128,6 +129,7 @@ class Scene(Record):
     lights: list[Light] = Field(min_length=1)
     occluder: Occluder | None = None
     camera: SceneCamera = SceneCamera()
+    motion: Motion = Hold()
     background: Literal["photograph", "room"] = "photograph"
     background_strength: float = Field(default=0.9, gt=0)
 

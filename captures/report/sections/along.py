@@ -1,0 +1,118 @@
+"""Success along clips in which sheet or camera move."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+
+from captures.report.blocks import Block, Picture, Table, Text
+from captures.report.figures import distance_plot
+from captures.report.sections.base import Material, ReportSection
+from captures.report.wording import SHORT, UNITS, measures_of, rate_words
+from captures.results.aggregation import CONTROL, MapCell, Tally
+from captures.results.sequence_summary import SequenceSummary, success_by_distance, summaries_of
+from captures.results.sequences import GAP_S, LEAST_FRAMES, ClipSequence, Origin
+from physpatch.stats.intervals import Median, percent
+
+_ORIGINS: dict[Origin, str] = {
+    "measured": "measured by the markers",
+    "planned": "planned by the rig, where the markers were not read",
+    "interpolated": "interpolated in time",
+    "unknown": "unknown",
+}
+
+
+class Along(ReportSection):
+    """Where along a walk or a pan the patch works, and for how long without a break."""
+
+    name: ClassVar[str] = "along"
+    summary: ClassVar[str] = "success along clips in which sheet or camera move"
+    heading: ClassVar[str] = "Along the way"
+    rank: ClassVar[int] = 35
+
+    def blocks(self, material: Material) -> Iterator[Block]:
+        session = material.session
+        moving = [sequence for sequence in session.sequences if sequence.moves]
+        if moving:
+            yield from _along(moving, session.tally)
+
+
+def _along(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
+    unit = UNITS[tally.independent_kind]
+    yield Text(
+        f"In {len({sequence.clip for sequence in sequences})} clips the sheet came closer, went away or turned, over "
+        f"{LEAST_FRAMES} consecutive frames or more. All their frames count here, also those that the model gets wrong without "
+        f"the patch, so compare the patch with the {CONTROL} control."
+    )
+    for model in tally.models:
+        for measure in measures_of(tally, model)[:2]:
+            compared = [s for s in sequences if s.model == model and s.measure == measure and s.comes_closer]
+            bins = {
+                condition: success_by_distance([s for s in compared if s.condition == condition], tally)
+                for condition in tally.conditions(model)
+                if condition in ("patch", CONTROL)
+            }
+            bins = {condition: cells for condition, cells in bins.items() if cells}
+            if bins:
+                title = f"{model}: {SHORT[measure]}, by distance"
+                yield Picture(
+                    distance_plot(bins, title),
+                    f"{title}: shares of the frames with 95 % intervals over {_counted_words(bins)} {unit} each. "
+                    f"{_origin_words(compared)}",
+                )
+    summaries = summaries_of(sequences, tally)
+    yield Table(
+        [
+            "model",
+            "outcome",
+            "sheet",
+            "clips with success",
+            "frames with success",
+            "first success",
+            "last success",
+            "farthest success",
+            "longest run",
+            "longest run without",
+        ],
+        [_row(summary) for summary in summaries],
+        frozenset(i for i, summary in enumerate(summaries) if summary.condition == "patch"),
+    )
+    yield Text(  # no caption, of which a phone would show the beginning alone beside so wide a table
+        f"First and last are in time. Distances are medians over the {unit} with a success at a known distance; runs are "
+        f"medians over all {unit} and count consecutive frames, and a gap of more than {GAP_S:g} s ends one. Intervals are "
+        f"95 %; a median of fewer than six {unit} has none. The file sequences.csv has a row for each clip.",
+        "soft",
+    )
+
+
+def _row(summary: SequenceSummary) -> list[str]:
+    return [
+        summary.model,
+        SHORT[summary.measure],
+        summary.condition,
+        f"{summary.succeeded} of {summary.clips}",
+        rate_words(summary.share),
+        *(_median_words(m, "{:.2f}", " m") for m in (summary.first_m, summary.last_m, summary.farthest_m)),
+        *(_median_words(m, "{:g}", "") for m in (summary.longest_run, summary.longest_miss)),
+    ]
+
+
+def _median_words(median: Median, form: str, unit: str) -> str:
+    if median.median is None:
+        return "–"
+    words = form.format(median.median) + unit
+    if median.ci95 is not None:
+        words += f"|({form.format(median.ci95[0])} to {form.format(median.ci95[1])})"
+    return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")  # lines break only before the interval
+
+
+def _counted_words(bins: Mapping[str, Mapping[int, MapCell]]) -> str:
+    counts = sorted({cell.rate.n for cells in bins.values() for cell in cells.values()})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _origin_words(sequences: Sequence[ClipSequence]) -> str:
+    origins: Counter[Origin] = sum((sequence.origins for sequence in sequences), Counter())
+    shares = [
+        f"{percent(origins[origin] / origins.total())} {words}" for origin, words in _ORIGINS.items() if origins[origin]
+    ]
+    return f"Distances of frames: {', '.join(shares)}."
