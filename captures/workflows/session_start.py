@@ -23,7 +23,7 @@ from captures.session.session_setup import (
 from captures.sources.opening import Rig, Source
 from captures.sources.rendered.scene_file import Scene
 from captures.viewers.controls import check_condition
-from captures.workflows.virtual_session import print_for_rig, rendered_rig, virtual_rig
+from captures.workflows.virtual_session import Extent, print_for_rig, rendered_rig, virtual_rig
 from physpatch.commands.workflows import PrintRun
 from physpatch.defences import defended, named_defences
 from physpatch.records.config import TrainConfig
@@ -179,8 +179,11 @@ def _rig(
     on_detector = detector is not None and config is not None and Path(config.victim.model).stem == detector.name
     own = detector if on_detector and detector is not None else classifier
     behind = held_out_files(request.run, config or TrainConfig(), own)
-    asked = {"clips": request.clips, "frames_per_clip": request.frames_per_clip}
-    extent = {name: number for name, number in asked.items() if number is not None}
+    extent = Extent()
+    if request.clips is not None:
+        extent["clips"] = request.clips
+    if request.frames_per_clip is not None:
+        extent["frames_per_clip"] = request.frames_per_clip
     if scene is not None:
         return rendered_rig(sheet, behind, request.seed, scene, **extent)
     return virtual_rig(sheet, behind, request.seed, **extent)

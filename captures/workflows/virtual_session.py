@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import platformdirs
 
@@ -14,6 +15,13 @@ from captures.sources.virtual_rig import VirtualRig
 from physpatch.commands.workflows import PrintRun
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import CONTROLS, Patch
+
+
+class Extent(TypedDict, total=False):
+    """How much a rig shows, where it is not the rig's own."""
+
+    clips: int
+    frames_per_clip: int
 
 
 def print_for_rig(
@@ -39,18 +47,20 @@ def print_for_rig(
     return sheet
 
 
-def virtual_rig(sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, **extent: int) -> VirtualRig:
+def virtual_rig(
+    sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, **extent: Unpack[Extent]
+) -> VirtualRig:
     """Build a rig that shows a PDF's sheets in front of photographs, which take turns as backgrounds of the clips.
 
     Args:
         sheet, photographs, seed: see the rig.
-        extent: ``clips`` and ``frames_per_clip``, where they are not the rig's own.
+        extent: how much it shows.
     """
     return VirtualRig(sheet, photographs, seed=seed, **extent)
 
 
 def rendered_rig(
-    sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, scene: Scene, **extent: int
+    sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, scene: Scene, **extent: Unpack[Extent]
 ) -> Rig:
     """Build a rig that shows a PDF's sheets in a rendered scene; what it renders is kept in the user's cache folder.
 
