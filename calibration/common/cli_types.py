@@ -64,6 +64,19 @@ def run_argument(runs_folder: Path) -> Callable[[Any], Any]:
     )
 
 
+def _writable_json(_context: click.Context, _: click.Parameter, target: str | None) -> str | None:
+    """Refuse a file that cannot be written before the numbers for it are worked out."""
+    from calibration.common.files import require_writable_file
+
+    if target and target != "-":
+        require_writable_file(Path(target))
+    return target
+
+
 JSON_OPTION = click.option(
-    "--json", "json_out", metavar="FILE|-", help="Write the numbers as JSON to FILE, or - for standard output."
+    "--json",
+    "json_out",
+    metavar="FILE|-",
+    callback=_writable_json,
+    help="Write the numbers as JSON to FILE, or - for standard output.",
 )

@@ -89,7 +89,7 @@ class Record(RecordPart):
         Raises:
             InputError: no such file, invalid JSON, a newer version, or a missing or invalid field.
         """
-        return cls.validated(read_json(path), path)
+        return cls.validated(read_json(path, cls.cure), path)
 
     @classmethod
     def validated(cls, value: Any, path: Path) -> Self:

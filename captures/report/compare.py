@@ -11,6 +11,7 @@ from captures.report.blocks import Block, Document, Heading, Picture, Table, Tex
 from captures.report.figures import effect_plot
 from captures.report.wording import rate_words
 from captures.results.recorded_session import RecordedSession
+from captures.storage import SESSION_DATABASE
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Rate, independent_difference
 
@@ -24,7 +25,7 @@ def comparison(folders: Sequence[Path]) -> Document:
         raise InputError("a comparison needs at least two runs or sessions")
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise InputError("the same folder was given twice; a comparison needs different folders")
-    sessions = [(folder / "session.db").is_file() for folder in folders]
+    sessions = [(folder / SESSION_DATABASE).is_file() for folder in folders]
     for folder, is_session in zip(folders, sessions, strict=True):
         if not is_session and not (folder / "run.json").is_file():
             raise InputError(f"{folder} is neither a run (run.json) nor a session (session.db)")

@@ -14,7 +14,7 @@ from captures.report.pdf import write_pdf
 from captures.report.run_part import run_blocks
 from captures.report.session_part import lead_blocks, session_blocks
 from captures.results.recorded_session import RecordedSession
-from captures.storage import export_csv, export_parquet
+from captures.storage import SESSION_DATABASE, export_csv, export_parquet
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_record import RunRecord
 from physpatch.victims.registry import load_victim
@@ -91,7 +91,7 @@ def _document(
     say: Callable[[str], None],
 ) -> Document:
     name = folder.resolve().name
-    if (folder / "session.db").is_file():
+    if (folder / SESSION_DATABASE).is_file():
         session = RecordedSession.open(folder)
         export_csv(folder)
         export_parquet(folder)

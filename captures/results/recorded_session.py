@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector
+from calibration.common.errors import InputError
+from calibration.common.pictures import read_picture
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.inference.region import CropRegion
 from captures.results.aggregation import Tally, tally_of
 from captures.results.session_record import SessionRecord
-from captures.sources.opencv import rgb
 from captures.storage import FrameRow, read_rows
 from physpatch.records.run_record import RUN_FILE
 
@@ -98,9 +99,11 @@ class RecordedSession:
         return self._raw(row).is_file()
 
     def frame(self, row: FrameRow) -> NDArray[np.uint8] | None:
-        """Load the original frame of a row, (H, W, 3) RGB uint8; return None if it was not kept."""
-        picture = cv2.imread(str(self._raw(row))) if self.keeps(row) else None
-        return None if picture is None else rgb(picture)
+        """Load the original frame of a row, (H, W, 3) RGB uint8; return None if it was not kept or is damaged."""
+        try:
+            return read_picture(self._raw(row))
+        except InputError:
+            return None
 
     def pose(self, frame: NDArray[np.uint8]) -> SheetPose | None:
         """Find the pose of the sheet in a frame, (H, W, 3) RGB uint8; return None if there is none."""

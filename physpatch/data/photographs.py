@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from calibration.common.errors import InputError, UnavailableError, unknown_name
-from calibration.common.files import PICTURE_SUFFIXES
+from calibration.common.pictures import PICTURE_SUFFIXES, open_picture
 from physpatch.data.annotations import Annotation, Box, objects_of, read_annotations
 from physpatch.data.splits import TEST_BELOW, content_id, is_held_out, refuse_overlap
+from physpatch.records.config import require_data
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.imagenet import imagenet_categories
 from physpatch.victims.protocol import Preprocessing, Victim, normal_name
@@ -156,11 +157,10 @@ def list_photos(data: str, categories: Sequence[str] | None) -> list[Photo]:
         InputError: no such folder, no images in it, or labels that cannot be read.
         UnavailableError: imagenette is not cached and cannot be downloaded.
     """
+    require_data(data)
     if data == "samples":
         return _samples(categories or ())
     folder = _imagenette() if data == "imagenette" else Path(data)
-    if not folder.is_dir():
-        raise InputError(f"no data folder {data!r}; expected samples, imagenette or a folder of images")
     if categories is None:
         photos = [Photo(path, UNLABELLED) for path in _images_in(folder)]
     elif (folder / "labels.csv").is_file():
@@ -280,23 +280,8 @@ def load_photographs(
     return load_photos(train, victim.preprocessing, whole=True), load_photos(kept_apart, victim.preprocessing)
 
 
-def open_rgb(path: Path) -> Image.Image:
-    """Open a picture as RGB, rotated as its EXIF data say.
-
-    Raises:
-        InputError: the file is missing or broken.
-    """
-    try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")  # phones store the rotation in EXIF data
-    except FileNotFoundError as error:
-        raise InputError(f"no image {path}") from error
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"broken image {path} ({error}); remove or replace it") from error
-
-
 def _square(path: Path, resize: int, size: int) -> np.ndarray:
-    image = open_rgb(path)
+    image = open_picture(path)
     factor = resize / min(image.size)
     image = image.resize(
         (max(size, round(image.width * factor)), max(size, round(image.height * factor))), Image.Resampling.BICUBIC
@@ -307,7 +292,7 @@ def _square(path: Path, resize: int, size: int) -> np.ndarray:
 
 def _letterboxed(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
     """Letterbox a photograph into a grey square; also return where it lies there: left, top, width, height."""
-    image = open_rgb(path)
+    image = open_picture(path)
     factor = size / max(image.size)
     width, height = (max(1, round(side * factor)) for side in image.size)
     left, top = (size - width) // 2, (size - height) // 2

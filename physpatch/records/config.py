@@ -413,6 +413,16 @@ def _check_image_share(name: str, value: float) -> None:
         raise InputError(f"{name} {value} out of range; expected a share of the image, 0.001 to 0.9")
 
 
+def require_data(source: str) -> None:
+    """Check that a source of photographs is ``samples``, ``imagenette`` or an existing folder.
+
+    Raises:
+        InputError: it is not.
+    """
+    if source not in ("samples", "imagenette") and not Path(source).is_dir():
+        raise InputError(f"no data folder {source!r}; expected samples, imagenette or a folder of images")
+
+
 def parse_place(text: str) -> tuple[float, float]:
     """Parse ``0.5,0.6`` into shares of an object's width and height; below 0 or above 1 lies beside the object.
 

@@ -48,12 +48,26 @@ def load_victim(
     path = Path(weights) if weights is not None else None
     if path is not None and not path.is_file():
         raise InputError(f"no weights file {path}")
+    victim = _family(name).load(name, path, trust)
+    victim.module.to(choose_device(device))
+    return victim
+
+
+def require_known(name: str) -> None:
+    """Check that some family knows a name or file, without loading it.
+
+    Raises:
+        InputError: none does; the message suggests similar names.
+    """
+    if name != "auto":
+        _family(name)
+
+
+def _family(name: str) -> VictimFamily:
     family = next((family for family in _families() if family.knows(name)), None)
     if family is None:
         raise unknown_name("model", name, all_names())
-    victim = family.load(name, path, trust)
-    victim.module.to(choose_device(device))
-    return victim
+    return family
 
 
 def load_detector(name: str, *, device: str = "auto", trust: bool = False) -> Detector:

@@ -3,6 +3,8 @@
 import importlib
 import json
 import shutil
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +87,18 @@ def colour_photographs(count: int, side: int, seed: int = 0) -> Photographs:
     images[np.arange(count), labels] += 150
     names = tuple(f"{i}.png" for i in range(count))
     return Photographs(torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(labels), names)
+
+
+def write_huge_png(path: Path, side: int) -> None:
+    """Write a black picture of so many pixels a side in a small file."""
+    row = bytes(1 + -(-side // 8))
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0),
+        b"IDAT": zlib.compress(row * side),
+        b"IEND": b"",
+    }
+    packed = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts.items())
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
 
 
 class CommandResult:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from calibration.common.errors import InputError, UnavailableError
+from calibration.common.pictures import open_picture
 from physpatch.data import photographs as data
 from physpatch.data.photographs import UNLABELLED, Photo, limited, list_photos, load_photographs, load_photos, split
 from physpatch.victims.families.ultralytics_detectors import import_ultralytics
@@ -99,7 +100,7 @@ def test_a_phones_turn_is_undone(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn right by a quarter
     Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif)
-    assert data.open_rgb(tmp_path / "a.jpg").size == (40, 80)
+    assert open_picture(tmp_path / "a.jpg").size == (40, 80)
 
 
 def test_folders_named_by_index_are_not_sorted_as_words(tmp_path: Path) -> None:

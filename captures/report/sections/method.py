@@ -9,6 +9,15 @@ from captures.results.recorded_session import RecordedSession
 from captures.storage import read_events
 
 
+_ENDS = {  # by the status in session.json
+    "": "it was killed",
+    "recording": "it was killed, or still runs",
+    "ended": "the source ended",
+    "interrupted": "it was interrupted",
+    "failed": "an error ended it",
+}
+
+
 class Method(ReportSection):
     """Models, sheets, settings and events."""
 
@@ -27,7 +36,9 @@ def _method(session: RecordedSession) -> Iterator[Block]:
     facts = {
         "frames analysed": str(len({row.frame for row in session.rows})),
         "captured, dropped": f"{record.captured}, {record.dropped}" if record.captured is not None else "",
-        "ended": record.status or "killed",
+        "unreadable stills": str(record.unreadable or ""),
+        "gaps": f"{record.gaps}, {record.gap_seconds or 0:.1f} s in total" if record.gaps else "",
+        "how it ended": _ENDS.get(record.status, record.status),
         "source": record.source or ("virtual rig" if record.virtual else ""),
         "rendered scene": record.scene,
         "region that the classifier saw": record.region,

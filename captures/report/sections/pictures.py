@@ -6,12 +6,13 @@ from typing import ClassVar
 
 import cv2
 
+from calibration.common.errors import InputError
+from calibration.common.pictures import read_picture
 from calibration.sheet.pdf_reader import rasterise
 from captures.report.blocks import Block, Gallery, Picture
 from captures.report.sections.base import Material, ReportSection
 from captures.report.wording import SHEET_DPI, packed
 from captures.results.recorded_session import RecordedSession
-from captures.sources.opencv import rgb
 
 _MOST_FRAMES = 12
 _FRAME_WIDTH_PX = 480
@@ -44,10 +45,11 @@ def _frames(session: Path) -> Iterator[Picture]:
         by_condition.setdefault(file.stem.partition("-")[2], []).append(file)
     each = max(1, _MOST_FRAMES // max(1, len(by_condition)))
     for file in sorted(file for files in by_condition.values() for file in files[:: -(-len(files) // each)]):
-        picture = cv2.imread(str(file))
-        if picture is None:
+        try:
+            picture = read_picture(file)
+        except InputError:  # a key frame that was being written when the session was killed
             continue
         height = round(picture.shape[0] * _FRAME_WIDTH_PX / picture.shape[1])
         small = cv2.resize(picture, (_FRAME_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
         number, _, condition = file.stem.partition("-")
-        yield Picture(packed(rgb(small), ".jpg"), f"frame {int(number)}: {condition}")
+        yield Picture(packed(small, ".jpg"), f"frame {int(number)}: {condition}")
