@@ -28,7 +28,7 @@ from physpatch.techniques import TECHNIQUES
 from physpatch.training.run import measure_patch, poses_for, split_photographs
 from physpatch.training.targets import resolve_target
 from physpatch.training.trainer import Trainer
-from physpatch.victims.registry import load_victim, require_known
+from physpatch.victims.registry import load_victim
 
 _HEAT_SCENES = 2  # of 32 photographs; the deletion test runs the network forty times for each
 
@@ -133,8 +133,6 @@ def run_bench(
     """
     require_writable(folder)
     require_data(plan.base.data.source)
-    for model in plan.models:
-        require_known(model)
     cells = plan.cells()
     paths = {cell.name: folder / "cells" / f"{cell.name}.json" for cell in cells}
     missing = [cell for cell in cells if not paths[cell.name].is_file()]

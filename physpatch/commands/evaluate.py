@@ -85,7 +85,9 @@ def evaluate(
 
     from physpatch.records.evaluation_record import measured_by_model  # after the options are checked: it imports torch
     from physpatch.training.run_evaluation import evaluate_run
+    from physpatch.victims.registry import require_known
 
+    require_known(models)
     with progress_bar("measuring") as bar:
         results = evaluate_run(
             folder,

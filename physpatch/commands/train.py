@@ -146,7 +146,9 @@ def train(
             _refuse_area_on_sign(config, given)
             require_data(config.data.source)
             from physpatch.training.run import train_run
+            from physpatch.victims.registry import require_known
 
+            require_known((config.victim.model, *config.victim.ensemble))
             folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
     if folder is not None:  # otherwise this is one of several processes, of which the first shows the results
         _show_run(folder, json_out)

@@ -52,7 +52,7 @@ from physpatch.training.distributed import Processes
 from physpatch.training.targets import TargetChoice, resolve_target
 from physpatch.training.trainer import StepRecord, Trainer, describe_target
 from physpatch.victims.protocol import Victim
-from physpatch.victims.registry import load_victim, require_known
+from physpatch.victims.registry import load_victim
 
 _CHECKPOINT = Path("checkpoint/state.safetensors")
 _CHECKPOINT_SECONDS = 10.0
@@ -305,8 +305,6 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
         say = _silent
     device = processes.device or config.victim.device
     require_data(config.data.source)  # before what takes long
-    for name in (config.victim.model, *config.victim.ensemble):
-        require_known(name)
     victim = load_victim(
         config.victim.model, weights=config.victim.weights, device=device, trust=config.victim.trust_weights, say=say
     )

@@ -13,7 +13,7 @@ from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
 from physpatch.training.run import held_out_photographs, measure_patch, poses_for
-from physpatch.victims.registry import load_victim, require_known
+from physpatch.victims.registry import load_victim
 
 Progress = Callable[[str, int, int], None]
 
@@ -57,8 +57,6 @@ def evaluate_run(
         InputError: nothing to measure on, photographs that were trained on, or an unavailable model or defence.
     """
     named_defences(defences, "classify")  # before what takes long
-    for name in models:
-        require_known(name)
     patch, config = Patch.load(folder), load_run_config(folder) or TrainConfig()
     ranges = config.eot if eot is None else eot
     if printing is not None:

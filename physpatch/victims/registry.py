@@ -1,6 +1,6 @@
 """Victims by name or file. A family is a module of ``families``, or comes from an entry point ``physpatch.victims``."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -53,14 +53,15 @@ def load_victim(
     return victim
 
 
-def require_known(name: str) -> None:
-    """Check that some family knows a name or file, without loading it.
+def require_known(names: Iterable[str]) -> None:
+    """Check that some family knows each name or file, without loading any.
 
     Raises:
         InputError: none does; the message suggests similar names.
     """
-    if name != "auto":
-        _family(name)
+    for name in names:
+        if name != "auto":
+            _family(name)
 
 
 def _family(name: str) -> VictimFamily:

@@ -8,7 +8,6 @@ from captures.report.sections.base import Material, ReportSection
 from captures.results.recorded_session import RecordedSession
 from captures.storage import read_events
 
-
 _ENDS = {  # by the status in session.json
     "": "it was killed",
     "recording": "it was killed, or still runs",
