@@ -13,6 +13,7 @@ Schema 1 had no events and no columns from ``top5`` on, schema 2 no ``object_xyx
 """
 
 import csv
+import io
 import shutil
 import sqlite3
 import tempfile
@@ -226,9 +227,10 @@ def export_parquet(session: Path) -> Path:
         name: {int: polars.Int64, float: polars.Float64, str: polars.String}[kind] for name, kind in kinds.items()
     }
     table = polars.DataFrame([astuple(row) for row in rows], schema=schema, orient="row", strict=False)
-    path = session / "frames.parquet"
+    path, packed = session / "frames.parquet", io.BytesIO()
+    table.write_parquet(packed)
     with atomic_path(path) as temporary:
-        table.write_parquet(temporary)
+        temporary.write_bytes(packed.getbuffer())
     return path
 
 
@@ -236,6 +238,19 @@ def _kind(column: "Field[Any]") -> type:
     """The type of a column, without None."""
     named = column.type if isinstance(column.type, type) else get_args(column.type)[0]
     return named if isinstance(named, type) else str
+
+
+def read_exported_rows(session: Path) -> list[FrameRow]:
+    """Read the rows back from ``frames.csv``, for a session whose database is damaged; none if that file is not whole."""
+    kinds = {field.name: _kind(field) for field in fields(FrameRow)}
+    try:
+        with open(session / "frames.csv", newline="", encoding="utf-8") as stream:
+            return [
+                FrameRow(**{name: kind(row[name]) if row[name] else None for name, kind in kinds.items()})
+                for row in csv.DictReader(stream)
+            ]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return []
 
 
 def export_csv(session: Path) -> Path:

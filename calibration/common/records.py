@@ -92,6 +92,38 @@ class Record(RecordPart):
         return cls.validated(read_json(path, cls.cure), path)
 
     @classmethod
+    def salvaged(cls, path: Path) -> tuple[Self, str]:
+        """Read what is valid in the file of a record that has no required fields.
+
+        Returns:
+            The record, without the fields that are not valid, and the error in words; "" for a whole file.
+
+        Raises:
+            InputError: a newer version.
+        """
+        try:
+            return cls.load(path), ""
+        except InputError as error:
+            words = str(error)
+        try:
+            value = read_json(path)
+        except InputError:
+            return cls(), words
+        if not isinstance(value, dict):
+            return cls(), words
+        version = {"version": value["version"]} if isinstance(value.get("version"), int) else {}
+        cls.model_validate(version)  # raises for a newer one
+        return cls.model_validate({k: v for k, v in value.items() if cls._accepts({k: v} | version)}), words
+
+    @classmethod
+    def _accepts(cls, value: dict[str, Any]) -> bool:
+        try:
+            cls.model_validate(value)
+        except (InputError, ValidationError):
+            return False
+        return True
+
+    @classmethod
     def validated(cls, value: Any, path: Path) -> Self:
         """Build the record from what was read from ``path``.
 

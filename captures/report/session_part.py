@@ -19,6 +19,13 @@ _RENDERED = (
 )
 
 
+def damage_blocks(damaged: Sequence[str]) -> list[Block]:
+    """Name the files of a session that are not whole, if any."""
+    if not damaged:
+        return []
+    return [Heading("Not whole"), Text("These files are damaged; the report uses what is left."), Bullets(damaged)]
+
+
 def lead_blocks(session: RecordedSession, gaps: Sequence[Gap]) -> list[Block]:
     """Build the summary at the beginning of a session's report."""
     sentences = [*_plain_words(session.tally, session.target), *(f"{gap.model}: {gap.sentence}" for gap in gaps)]
@@ -26,6 +33,8 @@ def lead_blocks(session: RecordedSession, gaps: Sequence[Gap]) -> list[Block]:
     if session.record.virtual:
         blocks.append(Text(_RENDERED if session.record.scene else _SIMULATED, "lead"))
     if not sentences:
+        if not session.rows:
+            return [*blocks, Text("The session has no frames: it ended before the first one was analysed.")]
         blocks.append(
             Text(
                 "No patch effect can be measured in this session: either no patch sheet was recognised, or there is "

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from calibration.colour.rig_profile import RigProfile
 from calibration.common.errors import InputError, PhyspatchError
+from calibration.common.files import require_writable_file
 from captures.gap.decomposition import Gap, measure_gap
 from captures.report.blocks import Document
 from captures.report.compare import comparison
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
 from captures.report.run_part import run_blocks
-from captures.report.session_part import lead_blocks, session_blocks
+from captures.report.session_part import damage_blocks, lead_blocks, session_blocks
 from captures.results.recorded_session import RecordedSession
 from captures.storage import SESSION_DATABASE, export_csv, export_parquet
 from physpatch.records.patch_file import Patch
@@ -60,9 +61,12 @@ def write_report(
         The HTML file.
 
     Raises:
-        InputError: if the folder is neither a run nor a session.
+        InputError: if the folder is neither a run nor a session, or the report cannot be written. Damaged files are named in
+            the report, which uses the rest.
     """
     path = out or folder / "report.html"
+    for file in filter(None, (path, pdf)):
+        require_writable_file(file)
     document = _document(folder, path, replay, progress, say)
     write_html(document, path)
     if pdf is not None:
@@ -92,15 +96,16 @@ def _document(
 ) -> Document:
     name = folder.resolve().name
     if (folder / SESSION_DATABASE).is_file():
-        session = RecordedSession.open(folder)
-        export_csv(folder)
-        export_parquet(folder)
+        session, damaged = RecordedSession.salvaged(folder)
+        for words in damaged:
+            say(f"not whole: {words}")
+        _export(folder, say)
         gaps, troubles = _gaps(session, replay, progress) if replay else ([], [])
         for gap in gaps:
             say(f"{gap.model}: {gap.sentence}")
         for trouble in troubles:
             say(f"not replayed: {trouble}")
-        blocks = [*lead_blocks(session, gaps), *session_blocks(session, gaps, troubles, path)]
+        blocks = [*damage_blocks(damaged), *lead_blocks(session, gaps), *session_blocks(session, gaps, troubles, path)]
         if session.run is not None:
             blocks += run_blocks(session.run)
         begun = session.record.begun or "at an unknown time"
@@ -110,15 +115,27 @@ def _document(
     raise InputError(f"{folder} is neither a run (run.json) nor a session (session.db)")
 
 
+def _export(folder: Path, say: Callable[[str], None]) -> None:
+    """Write the rows as CSV and Parquet beside the database, where that is possible: a report does not need them."""
+    for export in (export_csv, export_parquet):
+        try:
+            export(folder)
+        except (OSError, InputError) as error:
+            say(f"{export.__name__.partition('_')[2]} file not written: {error}")
+
+
 def _gaps(
     session: RecordedSession, options: ReplayOptions, progress: Callable[[int, int], None]
 ) -> tuple[list[Gap], list[str]]:
     """The replays of all models that are available unchanged, and the reasons for the others."""
     if session.run is None or not (session.run / "patch.json").is_file():
         return [], ["the run that trained the patch was moved or deleted, so its training settings are unknown"]
-    patch, run = Patch.load(session.run), RunRecord.of(session.run)
-    config = run.train_config
     profile = RigProfile.load(options.profile) if options.profile else None
+    try:
+        patch, run = Patch.load(session.run), RunRecord.of(session.run)
+        config = run.train_config
+    except InputError as error:
+        return [], [str(error)]
     gaps, troubles = [], []
     for noted in session.record.models:
         if noted.defence:

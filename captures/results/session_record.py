@@ -133,7 +133,7 @@ class SessionRecord(Record):
     """
 
     what: ClassVar[str] = "record of a session"
-    cure: ClassVar[str] = "restore it from a backup, or delete it: the rows are in session.db"
+    cure: ClassVar[str] = "restore it from a backup, or correct or delete it: the rows are in session.db"
     current: ClassVar[int] = 3
 
     physpatch_session: Literal[1, 2] = 2

@@ -300,7 +300,7 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: Path) -> "TrainConfig":
-        """Read settings from a TOML file, or the config of a ``run.json``.
+        """Read settings from a TOML file, or those in a ``run.json`` or a run's ``patch.json``.
 
         A TOML file may leave out settings that keep their defaults. Its table ``[eot]`` may have ``preset``, the name of a
         preset or none, besides ranges; missing ranges are the preset's.
@@ -311,6 +311,8 @@ class TrainConfig:
         if path.suffix.lower() == ".toml":
             return cls._from_toml(path)
         value = read_json(path)
+        if isinstance(value, dict) and isinstance(value.get("provenance"), dict):
+            value = value["provenance"]
         if isinstance(value, dict) and isinstance(value.get("config"), dict):
             value = value["config"]
         return _of_file(path, value)

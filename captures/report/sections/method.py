@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from captures.report.blocks import Block, Details, Heading, Table
+from calibration.common.errors import InputError
+from captures.report.blocks import Block, Details, Heading, Table, Text
 from captures.report.sections.base import Material, ReportSection
 from captures.results.recorded_session import RecordedSession
 from captures.storage import read_events
@@ -60,6 +61,10 @@ def _method(session: RecordedSession) -> Iterator[Block]:
         yield Table(
             ["sheet", "id", "width of the patch"], [[s.kind, s.id, f"{s.size_mm:.1f} mm"] for s in record.sheets]
         )
-    events = [event for event in read_events(session.folder) if event.kind not in ("step", "done")]
+    try:
+        events = [event for event in read_events(session.folder) if event.kind not in ("step", "done")]
+    except InputError as error:
+        yield Text(f"The events are lost: {error}.")
+        return
     if events:
         yield Details("Events", "\n".join(f"{e.time_s:9.2f} s  {e.kind:10} {e.words}" for e in events))
