@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,6 +117,7 @@ def _print_run(
     return print_run(patch, config, size_mm, out, paper=paper, controls=controls)
 
 
+_OTHERS = r"(?!(calibration|captures|cli|physpatch|printouts)\b)"  # modules, by regular expression
 _CURES = {
     (errno.ENOSPC, errno.EDQUOT): "free some space, or write elsewhere (--out); files written before are kept",
     (errno.EACCES, errno.EPERM, errno.EROFS): "choose a place where you can write (--out), or can read",
@@ -128,7 +130,9 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
     try:
-        with ended_in_order():
+        with ended_in_order(), warnings.catch_warnings():
+            if not sys.warnoptions:  # advice of other packages to their own users
+                warnings.filterwarnings("ignore", module=_OTHERS)
             sys.exit(cli.main(standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())

@@ -14,6 +14,7 @@ Schema 1 had no events and no columns from ``top5`` on, schema 2 no ``object_xyx
 
 import csv
 import io
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -103,17 +104,9 @@ class SessionStore(AbstractContextManager["SessionStore"]):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         try:
-            with open(path, "xb"):  # of two sessions that begin at once, one is refused here
-                pass
+            _create(path)
             self._connection = sqlite3.connect(path)
-            self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
-            with self._connection:
-                self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-                self._connection.execute(
-                    f"CREATE TABLE frames ({', '.join(COLUMNS)}, PRIMARY KEY (frame, model)) WITHOUT ROWID"
-                )
-                self._connection.execute("CREATE TABLE events (number INTEGER PRIMARY KEY, time_s, kind, words)")
         except FileExistsError as error:
             raise refused_folder(path.parent) from error
         except sqlite3.OperationalError as error:
@@ -141,6 +134,29 @@ class SessionStore(AbstractContextManager["SessionStore"]):
                 f"{self._path} can no longer be written ({error}); earlier frames are kept. Free some space, or film into "
                 "another --out"
             ) from error
+
+
+def _create(path: Path) -> None:
+    """Create an empty database, which appears in its folder as a whole.
+
+    Raises:
+        FileExistsError: if there is one already; of two sessions that begin at once, one is refused here.
+    """
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        with closing(sqlite3.connect(temporary)) as connection, connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            connection.execute(f"CREATE TABLE frames ({', '.join(COLUMNS)}, PRIMARY KEY (frame, model)) WITHOUT ROWID")
+            connection.execute("CREATE TABLE events (number INTEGER PRIMARY KEY, time_s, kind, words)")
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _storable(record: FrameRow | Event) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Types of command-line values, with parsing and shell completion."""
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,17 @@ class TextType(click.ParamType):
 def folders_in(root: Path) -> Callable[[], list[str]]:
     """Return a function that lists the folders in ``root``, for completion; ``root`` may not exist yet."""
     return lambda: sorted(str(folder) for folder in root.glob("*") if folder.is_dir())
+
+
+class FiniteFloat(click.FloatRange):
+    """A number in a range, of which NaN and infinity are no part."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert to a number; refuse one that is not finite."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 LENGTH_MM = TextType("length", parse_length_mm)
