@@ -75,7 +75,7 @@ def test_detectors_are_measured_on_their_objects(few_views: int, tmp_path: Path)
 
 def test_a_bench_checks_its_folder_and_data_first(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="bench cannot be written .*use another --out"):
+    with pytest.raises(InputError, match=r"bench cannot be written .*use another --out"):
         run_bench(PLAN, tmp_path / "file/bench")
     with pytest.raises(InputError, match="no data folder 'nowhere'"):
         run_bench(replace(PLAN, base=TINY.changed(data="nowhere")), tmp_path / "bench")
