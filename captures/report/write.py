@@ -120,8 +120,10 @@ def _export(folder: Path, say: Callable[[str], None]) -> None:
     for export in (export_csv, export_parquet):
         try:
             export(folder)
-        except (OSError, InputError) as error:
-            say(f"{export.__name__.partition('_')[2]} file not written: {error}")
+        except OSError as error:
+            say(f"not written, and not needed for the report: {error.filename} ({error.strerror})")
+        except InputError:  # a damaged database, which was named already
+            continue
 
 
 def _gaps(
