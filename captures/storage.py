@@ -261,10 +261,11 @@ def read_exported_rows(session: Path) -> list[FrameRow]:
     kinds = {field.name: _kind(field) for field in fields(FrameRow)}
     try:
         with open(session / "frames.csv", newline="", encoding="utf-8") as stream:
-            return [
-                FrameRow(**{name: kind(row[name]) if row[name] else None for name, kind in kinds.items()})
+            values: Iterator[list[Any]] = (
+                [kind(row[name]) if row[name] else None for name, kind in kinds.items()]
                 for row in csv.DictReader(stream)
-            ]
+            )
+            return [FrameRow(*row) for row in values]
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return []
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from calibration.common.errors import InputError
 
@@ -67,7 +67,7 @@ def _decoded(file: BinaryIO, formats: Sequence[str], sides_px: tuple[int, int] =
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is another
-            opened = Image.open(file, formats=formats)
+            opened = Image.open(file, formats=list(formats))
         with opened:
             least, most = sides_px
             if not all(least <= side <= most for side in opened.size):
@@ -78,7 +78,7 @@ def _decoded(file: BinaryIO, formats: Sequence[str], sides_px: tuple[int, int] =
         raise
     except Image.DecompressionBombError as error:
         raise InputError(f"it has too many pixels; expected at most {MOST_PIXELS / 1e6:.0f} megapixels") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise InputError(f"it is not a {formats[0] if len(formats) == 1 else 'known kind of'} picture") from error
     except Exception as error:  # decoders raise many kinds for damaged files, also from within their tables of tags
         raise InputError(f"it is damaged or cut off: {error}") from error

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -25,19 +26,21 @@ _PICTURES = {
 
 
 def run_blocks(run: Path) -> list[Block]:
-    """Build the chapters about a run; a file of it that is damaged is named instead of shown."""
-    pictures = chain.from_iterable(
-        _or_damage(lambda file=run / f"{name}.png", words=words: _picture(file, words))
-        for name, words in _PICTURES.items()
-        if (run / f"{name}.png").is_file()
-    )
+    """Build the chapters about a run; a file of it that is damaged is named instead of shown.
+
+    Raises:
+        InputError: nothing but damaged files.
+    """
+    shown, pictures = list(_shown(run)), list(_pictures(run))
     try:
         record = RunRecord.of(run)
         numbers = list(_recorded(run, record))
         details = [Details("The run's record", json.dumps(record.to_dict(), indent=2, ensure_ascii=False))]
     except InputError as error:
+        if not any(isinstance(block, Picture) for block in (*shown, *pictures)):
+            raise  # nothing is left to report
         numbers, details = [_damage(error)], []
-    return [Heading("The patch"), *_shown(run), *numbers, *pictures, *details]
+    return [Heading("The patch"), *shown, *numbers, *pictures, *details]
 
 
 def _or_damage(build: Callable[[], Iterable[Block]]) -> list[Block]:
@@ -50,6 +53,13 @@ def _or_damage(build: Callable[[], Iterable[Block]]) -> list[Block]:
 
 def _damage(error: InputError) -> Block:
     return Text(f"Not shown: {error}.")
+
+
+def _pictures(run: Path) -> Iterator[Block]:
+    for name, words in _PICTURES.items():
+        file = run / f"{name}.png"
+        if file.is_file():
+            yield from _or_damage(partial(_picture, file, words))
 
 
 def _picture(file: Path, words: str) -> list[Block]:

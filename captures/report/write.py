@@ -8,7 +8,7 @@ from calibration.colour.rig_profile import RigProfile
 from calibration.common.errors import InputError, PhyspatchError
 from calibration.common.files import require_writable_file
 from captures.gap.decomposition import Gap, measure_gap
-from captures.report.blocks import Document
+from captures.report.blocks import Document, Heading, Text
 from captures.report.compare import comparison
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
@@ -107,7 +107,10 @@ def _document(
             say(f"not replayed: {trouble}")
         blocks = [*damage_blocks(damaged), *lead_blocks(session, gaps), *session_blocks(session, gaps, troubles, path)]
         if session.run is not None:
-            blocks += run_blocks(session.run)
+            try:
+                blocks += run_blocks(session.run)
+            except InputError as error:
+                blocks += [Heading("The patch"), Text(f"Not shown: {error}.")]
         begun = session.record.begun or "at an unknown time"
         return Document(_TITLE, f"physpatch report of the session {name}, begun {begun}", blocks)
     if (folder / "run.json").is_file():
