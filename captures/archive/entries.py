@@ -13,12 +13,12 @@ from captures.report.answer import answer_of
 from captures.report.sections.pictures import key_frames
 from captures.results.recorded_session import RecordedSession
 from captures.session.live_session import SESSIONS_FOLDER
+from captures.storage import SESSION_DATABASE
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_paths import RUNS_FOLDER
 from physpatch.records.run_record import RUN_FILE, RunRecord
 from physpatch.stats.intervals import Rate
 
-DATABASE = "session.db"
 TAGS_FILE = "tags.txt"
 REPORT_FILE = "report.html"
 _DEEPEST = 3  # folders below those that are listed
@@ -107,7 +107,7 @@ def list_entries(folders: Iterable[Path] = ()) -> list[Entry]:
 
 def kind_of(folder: Path) -> Literal["run", "session"] | None:
     """Tell a run from a session; None for neither."""
-    if (folder / DATABASE).is_file():
+    if (folder / SESSION_DATABASE).is_file():
         return "session"
     return "run" if (folder / RUN_FILE).is_file() else None
 
@@ -120,9 +120,9 @@ def read_entry(folder: Path) -> Entry:
     """
     kind = kind_of(folder)
     if kind is None:
-        raise InputError(f"{folder} is neither a run ({RUN_FILE}) nor a session ({DATABASE})")
+        raise InputError(f"{folder} is neither a run ({RUN_FILE}) nor a session ({SESSION_DATABASE})")
     common: dict[str, Any] = {"tags": read_tags(folder), "size_bytes": _size(folder)}
-    marker = folder / (RUN_FILE if kind == "run" else DATABASE)
+    marker = folder / (RUN_FILE if kind == "run" else SESSION_DATABASE)
     changed = datetime.fromtimestamp(marker.stat().st_mtime, UTC)
     try:
         read = _run(folder) if kind == "run" else _session(folder)

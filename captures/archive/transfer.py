@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
@@ -68,8 +68,12 @@ def unpack(file: Path, into: Path) -> list[Path]:
         raise InputError(f"no file {file}") from error
 
 
-def remove(folder: Path) -> None:
+def remove(folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
     """Delete a run or session with all its files; ``runs/latest`` then leads to the newest run that is left, if any.
+
+    Args:
+        folder: of the run or session.
+        say: receives why ``runs/latest`` could not be changed.
 
     Raises:
         InputError: the folder is neither.
@@ -85,7 +89,7 @@ def remove(folder: Path) -> None:
         LATEST.unlink(missing_ok=True)
         runs = [run for run in RUNS_FOLDER.iterdir() if kind_of(run) == "run"]
         if runs:
-            mark_as_latest(max(runs, key=lambda run: (run / RUN_FILE).stat().st_mtime))
+            mark_as_latest(max(runs, key=lambda run: (run / RUN_FILE).stat().st_mtime), say)
 
 
 def _pack(folder: Path, archive: zipfile.ZipFile, packed: dict[str, Path]) -> str:

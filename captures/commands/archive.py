@@ -80,7 +80,7 @@ def remove(folders: tuple[Path, ...], yes: bool) -> None:
     entries = [read_entry(folder) for folder in folders]  # before any is deleted
     for entry in entries:
         if yes or click.confirm(f"delete {entry.kind} {entry.folder} ({size_words(entry.size_bytes)})?"):
-            delete(entry.folder)
+            delete(entry.folder, say)
             click.echo(f"deleted {entry.folder}")
 
 

@@ -36,8 +36,7 @@ def print_for_rig(
     Raises:
         InputError: if there is no patch, or it does not fit its sign.
     """
-    if patch is None:
-        raise InputError("a rig needs a patch to show; train one with `physpatch train --eot`, or pass a run")
+    patch = require_patch(patch)
     settings, sheet = config or TrainConfig(), session / "sheet.pdf"
     size = PATCH_SIZE if settings.object.drawn_sign is None else SIGN_SIZE
     beside = settings.object.drawn_sign is not None and not all(0 <= share <= 1 for share in settings.object.at)
@@ -45,6 +44,17 @@ def print_for_rig(
     print_run(patch, settings, parse_length_mm(size), sheet, paper=paper, controls=CONTROLS)
     say(f"no printed sheet yet: the rig shows {sheet}, {size} with all controls")
     return sheet
+
+
+def require_patch(patch: Patch | None) -> Patch:
+    """Return the patch.
+
+    Raises:
+        InputError: if there is none, so that a rig has nothing to show.
+    """
+    if patch is None:
+        raise InputError("a rig needs a patch to show; train one with `physpatch train --eot`, or pass a run")
+    return patch
 
 
 def virtual_rig(

@@ -52,7 +52,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a run and a session of it, in which the user is."""
     monkeypatch.chdir(tmp_path)
     make_run(tmp_path / "runs/a")
-    mark_as_latest(Path("runs/a"))
+    mark_as_latest(Path("runs/a"), print)
     make_session(tmp_path / "sessions/s")
     return tmp_path
 
