@@ -19,6 +19,7 @@ _RENDERED = (
     "These frames come from the rendered rig: Mitsuba computed the light of a scene and what a camera's pixels record of it. "
     "No printer and no camera took part."
 )
+_EMPTY = "The session has no frames: it ended before the first one was analysed."
 _NOTHING = (
     "No patch effect can be measured in this session: either no patch sheet was recognised, or there is no target and the true "
     "class is unknown (--label)."
@@ -35,7 +36,7 @@ def first_screen(session: RecordedSession, gaps: Sequence[Gap]) -> Iterator[Bloc
     answer = answer_of(session)
     if answer is None:
         yield Text("Nothing to answer from", "verdict")
-        yield Text(_NOTHING, "lead")
+        yield Text(_NOTHING if session.rows else _EMPTY, "lead")
     else:
         yield Text(answer.question, "question")
         yield Text(answer.verdict, "verdict")

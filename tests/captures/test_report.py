@@ -207,7 +207,13 @@ def test_links_lead_to_the_raw_data(tmp_path: Path, page: Page) -> None:
     read(page, write_report(session, tmp_path / "elsewhere.html"))
     links = [link for link in page.locator("main details li a").all() if link.is_visible()]
     targets = [link.evaluate("a => decodeURI(new URL(a.href).pathname)") for link in links]
-    assert {Path(target).name for target in targets} == {"frames.csv", "frames.parquet", "session.db", "session.json"}
+    assert {Path(target).name for target in targets} == {
+        "frames.csv",
+        "frames.parquet",
+        "sequences.csv",
+        "session.db",
+        "session.json",
+    }
     assert all(Path(target).is_file() for target in targets)
 
 
