@@ -152,9 +152,9 @@ def measure_gap(
     replayed = {drawn.cell for drawn in shares[STEPS[0]]}
     shares[REAL] = [filmed for filmed in captured if filmed.cell in replayed]
     steps = _steps(shares, tally)
-    digital_rate = _digital(digital, measure)
+    on_photographs = digital_rate(digital, measure)
     total = tally.difference_over(shares[STEPS[0]], shares[REAL])
-    result = verdict(steps, total, MEASURES[measure], digital=digital_rate, conditional=weights is not None)
+    result = verdict(steps, total, MEASURES[measure], digital=on_photographs, conditional=weights is not None)
     predicted_by_unit, captured_by_unit = _by_unit(shares[STEPS[-1]]), _by_unit(shares[REAL])
     predicted, real_shares = (
         tuple(values[unit] for unit in predicted_by_unit) for values in (predicted_by_unit, captured_by_unit)
@@ -165,7 +165,7 @@ def measure_gap(
         unit=session.tally.unit_kind,
         counted=session.tally.independent_kind,
         background=background,
-        digital=digital_rate,
+        digital=on_photographs,
         steps=steps,
         total=total,
         views=len(views),
@@ -293,7 +293,8 @@ def _steps(shares: dict[str, list[Observation]], tally: Tally) -> tuple[GapStep,
     return tuple(steps)
 
 
-def _digital(results: EvaluationRecord | None, measure: str) -> Rate | None:
+def digital_rate(results: EvaluationRecord | None, measure: str) -> Rate | None:
+    """Return the rate of an outcome on held-out photographs; None without results."""
     if results is None:
         return None
     return results.targeted_success if measure == "target" else results.untargeted_success

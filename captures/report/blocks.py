@@ -11,7 +11,7 @@ PLOT_DPI = 130  # of pictures without a relative width
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading: level 1 for a chapter, level 2 for a section of it."""
+    """A heading: level 1 for a chapter, which HTML folds if the document says so, level 2 for a section of it."""
 
     text: str
     level: int = 1
@@ -19,7 +19,11 @@ class Heading:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph. ``kind`` is ``plain``, ``soft`` for explanations, or ``lead`` for key statements."""
+    """A paragraph.
+
+    ``kind`` is ``plain``, ``soft`` for explanations, or ``lead`` for key statements; on the first screen also ``question`` and
+    ``verdict``.
+    """
 
     text: str
     kind: str = "plain"
@@ -85,13 +89,56 @@ class Links:
     files: Sequence[tuple[str, str]]
 
 
-Block = Heading | Text | Bullets | Table | Picture | Gallery | Details | Links
+@dataclass(frozen=True)
+class Number:
+    """A number in large type: its value, its interval, and what it is."""
+
+    value: str
+    certainty: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers side by side."""
+
+    items: Sequence[Number]
+
+
+@dataclass(frozen=True)
+class NextSteps:
+    """What to do next: why, and the command for it."""
+
+    steps: Sequence[tuple[str, str]]
+
+
+Block = Heading | Text | Bullets | Table | Picture | Gallery | Details | Links | Numbers | NextSteps
 
 
 @dataclass(frozen=True)
 class Document:
-    """A whole report."""
+    """A whole report.
+
+    Attributes:
+        title, subtitle: at its top.
+        blocks: of all chapters.
+        lead: the first screen, before the chapters; with one, HTML folds the chapters.
+    """
 
     title: str
     subtitle: str
     blocks: Sequence[Block] = field(default_factory=tuple)
+    lead: Sequence[Block] = field(default_factory=tuple)
+
+    @property
+    def chapters(self) -> list[tuple[str, list[Block]]]:
+        """Return the blocks under each heading of level 1; the first title is empty if blocks precede all headings."""
+        chapters: list[tuple[str, list[Block]]] = []
+        for block in self.blocks:
+            if isinstance(block, Heading) and block.level == 1:
+                chapters.append((block.text, []))
+            else:
+                if not chapters:
+                    chapters.append(("", []))
+                chapters[-1][1].append(block)
+        return chapters

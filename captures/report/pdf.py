@@ -18,7 +18,20 @@ from reportlab.platypus import CondPageBreak, Flowable, Image, ListFlowable, Par
 from reportlab.platypus import Table as Grid
 
 from calibration.common.files import atomic_path
-from captures.report.blocks import PLOT_DPI, Block, Bullets, Document, Gallery, Heading, Links, Picture, Table, Text
+from captures.report.blocks import (
+    PLOT_DPI,
+    Block,
+    Bullets,
+    Document,
+    Gallery,
+    Heading,
+    Links,
+    NextSteps,
+    Numbers,
+    Picture,
+    Table,
+    Text,
+)
 
 _FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"  # from matplotlib; the standard PDF fonts lack many characters
 _MARGIN_MM = 18.0
@@ -38,7 +51,7 @@ def write_pdf(document: Document, path: Path) -> None:
         words = f"{document.title} {document.subtitle}"
         template = SimpleDocTemplate(str(temporary), pagesize=A4, title=words, author="physpatch", **sides)
         story = [_words(document.title, "title"), _words(document.subtitle, "soft")]
-        for block in document.blocks:
+        for block in (*document.lead, *document.blocks):
             story += _flowables(block, template.width, template.height)
         template.build(story, onFirstPage=_number_page, onLaterPages=_number_page)
 
@@ -49,6 +62,20 @@ def _flowables(block: Block, width: float, height: float) -> list[Flowable]:
             return [CondPageBreak(40 * mm), _words(text, f"heading {level}")]
         case Text(text, kind):
             return [_words(text, kind)]
+        case Numbers(items):
+            shown = [[_words(n.value, "value"), _words(n.certainty, "soft"), _words(n.label, "plain")] for n in items]
+            return [
+                Grid(
+                    [shown],
+                    colWidths=[width / max(1, len(items))] * len(items),
+                    style=[("VALIGN", (0, 0), (-1, -1), "TOP")],
+                )
+            ]
+        case NextSteps(steps):
+            return [
+                _words("What to do next", "heading 2"),
+                _list(_words(f"{why}: {command}", "plain") for why, command in steps),
+            ]
         case Bullets(items):
             return [_list(_words(item, "plain") for item in items)]
         case Links(files):
@@ -134,8 +161,11 @@ _STYLES: dict[str, ParagraphStyle] = {
     style.name: style
     for style in (
         _style("title", 18, fontName=_BOLD),
-        _style("heading 1", 13, fontName=_BOLD, spaceBefore=14, spaceAfter=4, textColor=_MARK),
-        _style("heading 2", 10.5, fontName=_BOLD, spaceBefore=8, spaceAfter=3),
+        _style("heading 1", 13, fontName=_BOLD, spaceBefore=14, spaceAfter=4, textColor=_MARK, keepWithNext=1),
+        _style("heading 2", 10.5, fontName=_BOLD, spaceBefore=8, spaceAfter=3, keepWithNext=1),
+        _style("question", 10.5, spaceBefore=6, textColor=_SOFT),
+        _style("verdict", 20, fontName=_BOLD, spaceAfter=4),
+        _style("value", 18, fontName=_BOLD, textColor=_MARK),
         _style("lead", 10.5, fontName=_BOLD, spaceAfter=4),
         _style("plain", 9.5, spaceAfter=4),
         _style("soft", 8, spaceAfter=5, textColor=_SOFT),

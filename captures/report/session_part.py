@@ -1,4 +1,4 @@
-"""A session's report: the summary and all registered sections."""
+"""The chapters of a session's report: the result in words, and all registered sections."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -6,33 +6,11 @@ from pathlib import Path
 
 from calibration.common.success import MEASURES
 from captures.gap.decomposition import Gap
-from captures.report.blocks import Block, Bullets, Heading, Text
+from captures.report.blocks import Block, Bullets, Heading
 from captures.report.sections import SECTIONS, Material
 from captures.report.wording import UNITS, measures_of, rate_words
 from captures.results.aggregation import Tally
 from captures.results.recorded_session import RecordedSession
-
-_SIMULATED = "These frames come from the virtual rig, a simulation of printer and camera, not from a camera."
-_RENDERED = (
-    "These frames come from the rendered rig: Mitsuba computed the light of a scene and what a camera's pixels record of it. "
-    "No printer and no camera took part."
-)
-
-
-def lead_blocks(session: RecordedSession, gaps: Sequence[Gap]) -> list[Block]:
-    """Build the summary at the beginning of a session's report."""
-    sentences = [*_plain_words(session.tally, session.target), *(f"{gap.model}: {gap.sentence}" for gap in gaps)]
-    blocks: list[Block] = [Heading("Summary")]
-    if session.record.virtual:
-        blocks.append(Text(_RENDERED if session.record.scene else _SIMULATED, "lead"))
-    if not sentences:
-        blocks.append(
-            Text(
-                "No patch effect can be measured in this session: either no patch sheet was recognised, or there is "
-                "no target and the true class is unknown (--label)."
-            )
-        )
-    return [*blocks, Bullets(sentences)] if sentences else blocks
 
 
 def session_blocks(
@@ -46,6 +24,10 @@ def session_blocks(
         troubles: reasons why models were not replayed.
         path: of the report.
     """
+    sentences = [*_plain_words(session.tally, session.target), *(f"{gap.model}: {gap.sentence}" for gap in gaps)]
+    if sentences:
+        yield Heading("In words")
+        yield Bullets(sentences)
     material = Material(session, gaps, troubles, path)
     for section in sorted((section() for section in SECTIONS.values()), key=lambda section: section.rank):
         blocks = section.blocks(material)

@@ -9,10 +9,11 @@ from calibration.common.errors import InputError, PhyspatchError
 from captures.gap.decomposition import Gap, measure_gap
 from captures.report.blocks import Document
 from captures.report.compare import comparison
+from captures.report.first_screen import first_screen
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
 from captures.report.run_part import run_blocks
-from captures.report.session_part import lead_blocks, session_blocks
+from captures.report.session_part import session_blocks
 from captures.results.recorded_session import RecordedSession
 from captures.storage import export_csv, export_parquet
 from physpatch.records.patch_file import Patch
@@ -100,11 +101,13 @@ def _document(
             say(f"{gap.model}: {gap.sentence}")
         for trouble in troubles:
             say(f"not replayed: {trouble}")
-        blocks = [*lead_blocks(session, gaps), *session_blocks(session, gaps, troubles, path)]
+        blocks = list(session_blocks(session, gaps, troubles, path))
         if session.run is not None:
             blocks += run_blocks(session.run)
         begun = session.record.begun or "at an unknown time"
-        return Document(_TITLE, f"physpatch report of the session {name}, begun {begun}", blocks)
+        return Document(
+            _TITLE, f"physpatch report of the session {name}, begun {begun}", blocks, list(first_screen(session, gaps))
+        )
     if (folder / "run.json").is_file():
         return Document(_TITLE, f"physpatch report of the run {name}", run_blocks(folder))
     raise InputError(f"{folder} is neither a run (run.json) nor a session (session.db)")

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from calibration.sheet.pdf_reader import rasterise
 from captures.report.blocks import Block, Gallery, Picture
@@ -37,17 +39,30 @@ def _pictures(session: RecordedSession) -> Iterator[Block]:
         yield Gallery(frames)
 
 
+def key_frames(session: Path) -> dict[tuple[int, str], Path]:
+    """List a session's key frames in order, by number and kind of sheet."""
+    named = ((*file.stem.partition("-"), file) for file in sorted((session / "frames").glob("*.jpg")))
+    return {(int(number), condition): file for number, _, condition, file in named}
+
+
+def small_frame(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Shrink a frame, (H, W, 3) uint8, to the width that a report shows."""
+    height = round(picture.shape[0] * _FRAME_WIDTH_PX / picture.shape[1])
+    return np.asarray(cv2.resize(picture, (_FRAME_WIDTH_PX, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def _frames(session: Path) -> Iterator[Picture]:
     """Key frames from the whole session, equally many of each kind of sheet."""
-    by_condition: dict[str, list[Path]] = {}
-    for file in sorted((session / "frames").glob("*.jpg")):
-        by_condition.setdefault(file.stem.partition("-")[2], []).append(file)
+    by_condition: dict[str, list[tuple[int, Path]]] = {}
+    for (number, condition), file in key_frames(session).items():
+        by_condition.setdefault(condition, []).append((number, file))
     each = max(1, _MOST_FRAMES // max(1, len(by_condition)))
-    for file in sorted(file for files in by_condition.values() for file in files[:: -(-len(files) // each)]):
+    chosen = [
+        (number, condition, file)
+        for condition, files in by_condition.items()
+        for number, file in files[:: -(-len(files) // each)]
+    ]
+    for number, condition, file in sorted(chosen):
         picture = cv2.imread(str(file))
-        if picture is None:
-            continue
-        height = round(picture.shape[0] * _FRAME_WIDTH_PX / picture.shape[1])
-        small = cv2.resize(picture, (_FRAME_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
-        number, _, condition = file.stem.partition("-")
-        yield Picture(packed(rgb(small), ".jpg"), f"frame {int(number)}: {condition}")
+        if picture is not None:
+            yield Picture(packed(small_frame(rgb(picture)), ".jpg"), f"frame {number}: {condition}")

@@ -1,0 +1,187 @@
+"""The answer of a session: what was shown of the patch, how sure that is, and what to do next."""
+
+import os.path
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from calibration.common.success import MEASURES
+from captures.gap.decomposition import Gap
+from captures.report.wording import UNITS, measures_of
+from captures.results.aggregation import CONTROL, Tally
+from captures.results.recorded_session import RecordedSession
+from physpatch.stats.intervals import Rate, clips_needed
+
+WIDE = 0.10  # the half width of an interval from which on more clips are advised
+_COARSE_PX = 4.0  # a side of a cell, in pixels, below which a larger sheet is advised
+_MOST_STEPS = 4
+_BY_STEP = {
+    "posed": "Hold the sheet as it was trained for, or train for the angles of this session",
+    "sized": "Print it larger, or train for the distances of this session",
+    "coloured": "Measure what printer and camera make of colours, then train with it",
+    "blurred": "Train for the blur of this session, or focus nearer",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a session says about its patch, for one model and one outcome.
+
+    Attributes:
+        question: in one sentence.
+        verdict: in a few words.
+        sentence: the numbers behind it, with their certainty.
+        model, measure: of the outcome, one of ``calibration.common.success.MEASURES``.
+        rate: on camera, with the patch.
+        controls: the same with each harmless sheet that was filmed.
+        needed: units of the kind that the rate counts, in all, to know the rate to ± 10 points; None if it is known so well.
+    """
+
+    question: str
+    verdict: str
+    sentence: str
+    model: str
+    measure: str
+    rate: Rate
+    controls: Mapping[str, Rate]
+    needed: int | None
+
+
+def answer_of(session: RecordedSession) -> Answer | None:
+    """Answer for the first model of a session and its most telling outcome; None if nothing can be counted."""
+    tally = session.tally
+    for model in tally.models:
+        summaries = {s.condition: s for s in tally.summaries() if s.model == model}
+        for measure in measures_of(tally, model):
+            counted = "patch" in summaries and summaries["patch"].rate(measure).rate is not None
+            if counted and (measure != "target" or session.target):
+                rates = {condition: summary.rate(measure) for condition, summary in summaries.items()}
+                return _answer(session, model, measure, rates)
+    return None
+
+
+def _answer(session: RecordedSession, model: str, measure: str, rates: Mapping[str, Rate]) -> Answer:
+    tally, rate = session.tally, rates["patch"]
+    controls = {
+        condition: control
+        for condition, control in rates.items()
+        if condition not in ("patch", "none") and control.rate is not None
+    }
+    needed = None
+    if rate.ci95 is None:
+        needed = clips_needed(WIDE)
+    elif (rate.ci95[1] - rate.ci95[0]) / 2 > WIDE:
+        needed = clips_needed(WIDE, rate=sum(rate.ci95) / 2)
+    verdict, sentence = _judged(tally, model, measure, rate, controls)
+    if needed is not None:
+        sentence += f" {needed} {UNITS[tally.independent_kind]} would tell it to ± {100 * WIDE:.0f} points."
+    question = f"Does this patch, printed and filmed, still {_effect(measure, session.target, model)}?"
+    return Answer(question, verdict, sentence, model, measure, rate, controls, needed)
+
+
+def _effect(measure: str, target: str | None, model: str) -> str:
+    return {
+        "target": f"make {model} see “{target}”",
+        "wrong": f"mislead {model}",
+        "hidden": f"hide the object from {model}",
+        "relabelled": f"make {model} take the object for something else",
+        "false_boxes": f"make {model} see what is not there",
+    }[measure]
+
+
+def _judged(tally: Tally, model: str, measure: str, rate: Rate, controls: Mapping[str, Rate]) -> tuple[str, str]:
+    """The verdict and the sentence of its numbers."""
+    units = UNITS[tally.independent_kind]
+    happened = f"With the patch, {MEASURES[measure]} in {_share(rate, units)}"
+    others = ", ".join(f"with the {name} control in {_share(control, units)}" for name, control in controls.items())
+    if rate.ci95 is None:
+        return "One clip tells little", f"{happened}; other clips may differ."
+    possible = f"{100 * rate.ci95[0]:.0f} to {100 * rate.ci95[1]:.0f} %"
+    if rate.rate == 0:
+        return "Not shown", f"{happened}; with so few, up to {100 * rate.ci95[1]:.0f} % is possible."
+    if not controls:
+        return "Seen, but not against a harmless sheet", (
+            f"{happened} ({possible} in others like these). No control was filmed, so that the sheet covers a part of the "
+            "picture may be the whole cause."
+        )
+    sure = f"{happened} ({possible} in others like these); {others}."
+    if _clear(tally, model, measure):
+        return "Yes" if rate.ci95[0] >= 0.5 else "Yes, at times", sure
+    return "Not clear", f"{sure} That is no more than chance may give."
+
+
+def _clear(tally: Tally, model: str, measure: str) -> bool:
+    """Whether the intervals of all differences from controls lie above 0."""
+    differences = [
+        comparison.difference
+        for comparison in tally.comparisons()
+        if (comparison.model, comparison.measure) == (model, measure)
+    ]
+    return bool(differences) and all(d.ci95 is not None and d.ci95[0] > 0 for d in differences)
+
+
+def _share(rate: Rate, units: str) -> str:
+    """Words such as ``3 of 7 clips``, or ``41 % of 7 clips`` where clips are counted in part."""
+    if rate.rate is None:
+        return "–"
+    count = rate.rate * rate.n
+    whole = abs(count - round(count)) < 1e-6
+    return f"{round(count)} of {rate.n} {units}" if whole else f"{100 * rate.rate:.0f} % of {rate.n} {units}"
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """Something to do next: why, and the command."""
+
+    why: str
+    command: str
+
+
+def next_steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap]) -> list[NextStep]:
+    """List what helps most after this session, at most four steps."""
+    return list(_steps(session, answer, gaps))[:_MOST_STEPS]
+
+
+def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap]) -> Iterator[NextStep]:
+    folder, run = shlex.quote(str(session.folder)), _run(session)
+    if answer is None:
+        yield NextStep("Print the sheet with its controls and markers", f"physpatch print {run} --size 10cm --controls")
+        yield NextStep("Film it, and say what is behind it", f"physpatch live {run} {_source(session)} --label NAME")
+        return
+    if CONTROL not in answer.controls:
+        yield NextStep("Print harmless sheets to compare with", f"physpatch print {run} --size 10cm --controls")
+    if answer.needed is not None:
+        units = UNITS[session.tally.independent_kind]
+        number = f" --clips {answer.needed}" if session.record.virtual else ""
+        yield NextStep(f"Film {answer.needed} {units}", f"physpatch live {run} {_source(session)}{number}")
+    summaries = session.tally.summaries()
+    cell_px = next((s.px_per_cell for s in summaries if s.condition == "patch" and s.px_per_cell is not None), None)
+    if cell_px is not None and cell_px < _COARSE_PX:
+        yield NextStep(
+            f"Print it larger: a cell is {cell_px:.1f} pixels wide here",
+            f"physpatch print {run} --size 20cm --controls",
+        )
+    cause = next((gap.cause for gap in gaps if gap.model == answer.model), None)
+    if cause == "coloured":
+        yield NextStep(_BY_STEP[cause], f"physpatch calibrate colour --from-session {folder}")
+    learn = _BY_STEP.get(cause or "", "Train again for the angles, sizes, colours and scenes of this session")
+    if cause != "coloured":
+        yield NextStep(learn, f"physpatch train --from-session {folder}")
+    else:
+        yield NextStep("Train for the conditions of this session", f"physpatch train --from-session {folder}")
+    yield NextStep("Compare with what you film next", f"physpatch report {folder} sessions/NEXT")
+
+
+def _run(session: RecordedSession) -> str:
+    """The run's folder as the user can type it where the session's folder is right."""
+    if session.run is None:
+        return "RUN"
+    return shlex.quote(str(Path(os.path.normpath(session.run))))
+
+
+def _source(session: RecordedSession) -> str:
+    record = session.record
+    if record.virtual:
+        return f"--source rendered --scene {shlex.quote(record.scene)}" if record.scene else "--source virtual"
+    return f"--source {shlex.quote(record.source or '0')}"

@@ -1,0 +1,113 @@
+"""The first screen of a session's report: question, answer, pictures, numbers, where it was lost, and what to do next."""
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+
+from captures.gap.decomposition import Gap, digital_rate
+from captures.report.answer import Answer, answer_of, next_steps
+from captures.report.blocks import Block, Gallery, NextSteps, Number, Numbers, Picture, Text
+from captures.report.sections.pictures import key_frames, small_frame
+from captures.report.wording import packed
+from captures.results.aggregation import CONTROL
+from captures.results.recorded_session import RecordedSession
+from captures.results.success import frame_success
+from captures.sources.opencv import rgb
+from physpatch.records.run_record import RunRecord
+from physpatch.stats.intervals import Rate
+
+_SIMULATED = "These frames come from the virtual rig, a simulation of printer and camera, not from a camera."
+_RENDERED = (
+    "These frames come from the rendered rig: Mitsuba computed the light of a scene and what a camera's pixels record of it. "
+    "No printer and no camera took part."
+)
+_NOTHING = (
+    "No patch effect can be measured in this session: either no patch sheet was recognised, or there is no target and the true "
+    "class is unknown (--label)."
+)
+
+
+def first_screen(session: RecordedSession, gaps: Sequence[Gap]) -> Iterator[Block]:
+    """Yield the blocks that a person sees first.
+
+    Args:
+        session: to report on.
+        gaps: results of the replay.
+    """
+    answer = answer_of(session)
+    if answer is None:
+        yield Text("Nothing to answer from", "verdict")
+        yield Text(_NOTHING, "lead")
+    else:
+        yield Text(answer.question, "question")
+        yield Text(answer.verdict, "verdict")
+        yield Text(answer.sentence, "lead")
+    if session.record.virtual:
+        yield Text(_RENDERED if session.record.scene else _SIMULATED, "soft")
+    pictures = list(_pictures(session, answer))
+    if pictures:
+        yield Gallery(pictures)
+    if answer is not None:
+        yield Numbers(list(_numbers(session, answer)))
+        yield from (Text(gap.sentence) for gap in gaps if (gap.model, gap.measure) == (answer.model, answer.measure))
+    yield NextSteps([(step.why, step.command) for step in next_steps(session, answer, gaps)])
+
+
+def _pictures(session: RecordedSession, answer: Answer | None) -> Iterator[Picture]:
+    """The patch, a frame with it, and a frame of the same clip with the grey control."""
+    cells = None if session.run is None else session.run / "patch.png"
+    if cells is not None and cells.is_file():
+        yield Picture(cells.read_bytes(), "the patch, as designed", pixelated=True)
+    frames = key_frames(session.folder)
+    rows = {row.frame: row for row in session.rows if answer is None or row.model == answer.model}
+    patched = [number for number, condition in frames if condition == "patch" and number in rows]
+    if not patched:
+        return
+
+    def telling(number: int) -> tuple[bool, bool]:
+        """Prefer a success, and a clip in which the control was filmed too."""
+        success = answer is not None and frame_success(rows[number], session.target).get(answer.measure, False)
+        return success, _same_clip(number) is not None
+
+    def _same_clip(number: int) -> int | None:
+        clip = rows[number].clip
+        return next((n for n, c in frames if c == CONTROL and n in rows and rows[n].clip == clip), None)
+
+    shown = max(patched, key=telling)
+    for number, what in ((shown, "the printed patch in a frame"), (_same_clip(shown), "the same with a grey sheet")):
+        if number is None:
+            continue
+        picture = cv2.imread(str(frames[number, rows[number].condition]))
+        if picture is not None:
+            said = f": {rows[number].top1}" if rows[number].top1 else ""
+            yield Picture(packed(small_frame(rgb(picture)), ".jpg"), f"{what}{said}")
+
+
+def _numbers(session: RecordedSession, answer: Answer) -> Iterator[Number]:
+    digital = _digital(session, answer)
+    if digital is not None and digital.rate is not None:
+        yield _number(digital, "digitally, on held-out photographs")
+    yield _number(answer.rate, "printed, on camera")
+    if answer.controls:
+        worst = max(answer.controls, key=lambda name: answer.controls[name].rate or 0.0)
+        differ = len({control.rate for control in answer.controls.values()}) > 1
+        shown = "the most harmful control" if differ else "harmless controls"
+        yield _number(answer.controls[worst], f"{shown}: {worst if differ else ', '.join(answer.controls)}")
+
+
+def _digital(session: RecordedSession, answer: Answer) -> Rate | None:
+    if session.run is None:
+        return None
+    run = RunRecord.of(session.run)
+    own = run.results if answer.model == run.weights.model else run.measured.get(answer.model)
+    return digital_rate(own, answer.measure)
+
+
+def _number(rate: Rate, label: str) -> Number:
+    share = 100 * (rate.rate or 0.0)
+    certainty = (
+        f"n = {rate.n}"
+        if rate.ci95 is None
+        else f"{100 * rate.ci95[0]:.0f} to {100 * rate.ci95[1]:.0f} %, n = {rate.n}"
+    )
+    return Number(f"{share:.0f} %", certainty, label)

@@ -1,0 +1,96 @@
+"""The first screen: its answer follows from the numbers, and its commands fit the session."""
+
+from pathlib import Path
+
+import pytest
+from support import frame_row
+
+from captures.report.answer import answer_of, next_steps
+from captures.report.blocks import NextSteps, Numbers, Text
+from captures.report.first_screen import first_screen
+from captures.results.recorded_session import RecordedSession
+from captures.results.session_record import SessionRecord
+
+
+def session(
+    clips: int, hits: dict[str, int], *, px_per_cell: float = 8.0, folder: Path = Path("sessions/a"), **record: object
+) -> RecordedSession:
+    """One frame of each sheet in each clip; the first ``hits`` clips of a sheet reach the target."""
+    rows, frame = [], 0
+    for clip in range(clips):
+        for condition, successes in hits.items():
+            frame += 1
+            said = "horn" if clip < successes else "cat"
+            rows.append(
+                frame_row(
+                    frame=frame,
+                    clip=clip,
+                    condition=condition,
+                    top1=said,
+                    label="cat",
+                    target_score=0.5,
+                    px_per_cell=px_per_cell,
+                    success=int(said == "horn"),
+                )
+            )
+    return RecordedSession(folder, SessionRecord(target="horn", **record), rows)
+
+
+@pytest.mark.parametrize(
+    ("clips", "hits", "verdict", "words"),
+    [
+        (7, {"patch": 0, "grey": 0}, "Not shown", "0 of 7 clips; with so few, up to 35 % is possible"),
+        (40, {"patch": 36, "grey": 0, "random": 0}, "Yes", "36 of 40 clips (77 to 96 % in others like these)"),
+        (40, {"patch": 16, "grey": 0}, "Yes, at times", "with the grey control in 0 of 40 clips"),
+        (8, {"patch": 2, "grey": 0}, "Not clear", "no more than chance may give"),
+        (40, {"patch": 30, "random": 30}, "Not clear", "with the random control in 30 of 40 clips"),
+        (40, {"patch": 30}, "Seen, but not against a harmless sheet", "No control was filmed"),
+        (1, {"patch": 1, "grey": 0}, "One clip tells little", "other clips may differ"),
+    ],
+)
+def test_the_verdict_follows_from_the_numbers(clips: int, hits: dict[str, int], verdict: str, words: str) -> None:
+    answer = answer_of(session(clips, hits))
+    assert answer is not None and answer.verdict == verdict and words in answer.sentence
+    assert answer.measure == "target" and answer.question.endswith("still make m see “horn”?")
+
+
+def test_a_wide_interval_says_how_many_clips_would_do() -> None:
+    few, many = answer_of(session(10, {"patch": 4, "grey": 0})), answer_of(session(200, {"patch": 80, "grey": 0}))
+    assert few is not None and many is not None and few.needed is not None and many.needed is None
+    enough = answer_of(session(few.needed, {"patch": round(0.4 * few.needed), "grey": 0}))
+    assert enough is not None and enough.needed is None
+    assert f"{few.needed} clips would tell it to ± 10 points" in few.sentence
+
+
+def commands(recorded: RecordedSession) -> list[str]:
+    return [step.command for step in next_steps(recorded, answer_of(recorded), [])]
+
+
+def test_commands_fit_the_session() -> None:
+    virtual = commands(session(6, {"patch": 3, "grey": 0}, virtual=True))
+    assert virtual[0].startswith("physpatch live RUN --source virtual --clips ")
+    rendered = commands(session(6, {"patch": 3, "grey": 0}, virtual=True, scene="my room.toml"))
+    assert "--source rendered --scene 'my room.toml'" in rendered[0]
+    bare = commands(session(60, {"patch": 30}, source="1"))
+    assert bare[0] == "physpatch print RUN --size 10cm --controls"
+    coarse = commands(session(100, {"patch": 30, "grey": 0}, px_per_cell=2.5, folder=Path("my sessions/b")))
+    assert coarse[0] == "physpatch print RUN --size 20cm --controls"
+    assert "physpatch train --from-session 'my sessions/b'" in coarse
+
+
+def test_a_session_without_an_answer_says_why_and_what_to_do(tmp_path: Path) -> None:
+    nothing = RecordedSession(tmp_path, SessionRecord(), [frame_row(1, "none", 0, "cat", None)])
+    assert answer_of(nothing) is None
+    blocks = list(first_screen(nothing, []))
+    assert blocks[0] == Text("Nothing to answer from", "verdict")
+    (steps,) = (block for block in blocks if isinstance(block, NextSteps))
+    assert steps.steps[0][1] == "physpatch print RUN --size 10cm --controls"
+
+
+def test_numbers_stand_beside_their_null(tmp_path: Path) -> None:
+    blocks = list(first_screen(session(20, {"patch": 10, "grey": 0, "random": 2}, folder=tmp_path), []))
+    (numbers,) = (block for block in blocks if isinstance(block, Numbers))
+    assert [(n.value, n.label) for n in numbers.items] == [
+        ("50 %", "printed, on camera"),
+        ("10 %", "the most harmful control: random"),
+    ]
