@@ -68,13 +68,13 @@ _LENS, _COLOURS = ("blurred", REAL), ("coloured", REAL)
 EFFECTS = {
     _NULL: Planted((), {}, {}),
     "mosaic": Planted(_LENS, {"method": "bilinear"}, {"method": "bilinear"}),
-    "auto_exposure": Planted(_COLOURS, {"target": 0.35, "limit_ev": 3.0}, {"target": 0.6, "limit_ev": 3.0}),
+    "auto_exposure": Planted(_COLOURS, {"target": 0.45, "limit_ev": 3.0}, {"target": 0.6, "limit_ev": 3.0}),
     "auto_white_balance": Planted(_COLOURS, {"norm": 1.0, "strength": 0.8}, {"norm": 1.0, "strength": 1.0}),
-    "tone": Planted(_COLOURS, {"compression": 0.5, "curve": 0.4}, {"compression": 0.8, "curve": 0.5}),
+    "tone": Planted(_COLOURS, {"compression": 0.7, "curve": 0.5}, {"compression": 0.9, "curve": 0.5}),
     "denoise": Planted(
-        _LENS, {"luma": 0.1, "chroma": 0.3, "radius_px": 2.0}, {"luma": 0.3, "chroma": 0.6, "radius_px": 3.0}
+        _LENS, {"luma": 0.4, "chroma": 0.6, "radius_px": 4.0}, {"luma": 0.8, "chroma": 1.2, "radius_px": 6.0}
     ),
-    "sharpen": Planted((REAL,), {"amount": 4.0}, {"amount": 8.0}),
+    "sharpen": Planted((REAL,), {"amount": 10.0, "radius_px": 3.0}, {"amount": 20.0, "radius_px": 3.0}),
     "focus_hunt": Planted(
         _LENS,
         {"amplitude_dpt": 8.0, "frequency_hz": 0.5, "time_s": 5.0},
@@ -82,7 +82,7 @@ EFFECTS = {
     ),
     "motion_blur": Planted(_LENS, {"exposure_s": 0.05, "samples": 9}, {"exposure_s": 0.1, "samples": 9}),
     "rolling_shutter": Planted((REAL,), {"readout_s": 0.05, "bands": 16}, {"readout_s": 0.1, "bands": 16}),
-    "h264": Planted(_LENS, {"mbit_s": 2.0}, {"mbit_s": 0.5}),
+    "h264": Planted(_LENS, {"mbit_s": 0.4}, {"mbit_s": 0.25}),
 }
 
 

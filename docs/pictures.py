@@ -172,7 +172,7 @@ def moving_scenes(sheet: Path, work: Path, frames: int = 5) -> Picture:
 
 
 def camera_effects(sheet: Path, work: Path) -> Picture:
-    """The patch in a frame of a plain camera, with each effect alone, and with all of them, four beside each other."""
+    """A corner of the patch before a plain camera, with each effect alone, and with all of them, four beside each other."""
     scene, shots, crops = RenderedScene.read("phone"), ShotCache(work / "shots"), []
     every = scene.camera.effects
     for effects in ({}, *({name: every[name]} for name in EFFECTS), every):
@@ -180,8 +180,10 @@ def camera_effects(sheet: Path, work: Path) -> Picture:
         behind = backgrounds(work)[1:]
         rig = RenderedRig(sheet, filmed, behind, clips=1, frames_per_clip=2, seed=2, samples=64, cache=shots)
         *_, frame = islice(rig, 2)  # the second, as some effects follow from the first
-        x, y = np.argwhere(frame.truth.patch).mean(axis=0).astype(int)[::-1]
-        crops.append(frame.image[y - 75 : y + 75, x - 100 : x + 100])
+        bottom, right = np.argwhere(frame.truth.patch).max(axis=0)
+        corner = frame.image[bottom - 65 : bottom + 10, right - 85 : right + 15]
+        enlarged = cv2.resize(corner, None, fx=2.5, fy=2.5, interpolation=cv2.INTER_NEAREST)
+        crops.append(cv2.copyMakeBorder(enlarged, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255,) * 3))
     return np.vstack([np.hstack(crops[i : i + 4]) for i in range(0, len(crops), 4)])
 
 

@@ -18,7 +18,7 @@ from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Scene, SceneCamera
-from captures.sources.rendered.shots import Shot
+from captures.sources.rendered.shots import Shot, ShotCache
 from captures.sources.rendered.spectra import linear_from_recorded, white
 
 CAMERA, LIGHT = "Nikon 5100 (NPL)", "LED-B1"
@@ -385,3 +385,21 @@ def test_a_phone_films(shared_sheet_pdf: Path, wall: Path) -> None:
     assert first.shape == (120, 160, 3) and first.std() > 15
     assert np.abs(first.astype(int) - second).mean() > 0.5
     np.testing.assert_array_equal(frames(), [first, second])
+
+
+def test_what_is_done_after_the_render_needs_no_rendering(
+    shared_sheet_pdf: Path, wall: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def film(effects: dict[str, dict[str, object]]) -> np.ndarray:
+        scene = Scene(lights=[{"kind": "ambient"}], camera={"effects": effects})
+        rig = RenderedRig(
+            shared_sheet_pdf, scene, [(wall, None)], frame_wh=(160, 120), samples=4, cache=ShotCache(tmp_path)
+        )
+        return next(iter(rig)).image
+
+    plain = film({})
+    monkeypatch.setattr(SheetScene, "_render", lambda *_, **__: pytest.fail("rendered again"))
+    after = {name: {} for name, kind in EFFECTS.items() if issubclass(kind, DevelopEffect)}
+    assert np.abs(film(after).astype(int) - plain).mean() > 0.5
+    with pytest.raises(pytest.fail.Exception):
+        film({"motion_blur": {}})

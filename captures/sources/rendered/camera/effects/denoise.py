@@ -24,7 +24,7 @@ class Denoise(DevelopEffect):
     rank: ClassVar[int] = 10
 
     luma: float = Field(default=0.03, gt=0)
-    chroma: float = Field(default=0.12, gt=0)
+    chroma: float = Field(default=0.08, gt=0)
     radius_px: float = Field(default=1.2, gt=0)
 
     def begin(self, clip: Clip) -> Step:
