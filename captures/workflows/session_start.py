@@ -179,8 +179,7 @@ def _rig(
     on_detector = detector is not None and config is not None and Path(config.victim.model).stem == detector.name
     own = detector if on_detector and detector is not None else classifier
     behind = held_out_files(request.run, config or TrainConfig(), own)
-    asked = {"clips": request.clips, "frames_per_clip": request.frames_per_clip}
-    extent = {name: number for name, number in asked.items() if number is not None}
+    extent = {"clips": request.clips, "frames_per_clip": request.frames_per_clip}
     if scene is not None:
         return rendered_rig(sheet, behind, request.seed, scene, **extent)
     return virtual_rig(sheet, behind, request.seed, **extent)

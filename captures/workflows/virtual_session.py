@@ -8,6 +8,7 @@ import platformdirs
 from calibration.common.errors import InputError
 from calibration.common.units import parse_length_mm
 from calibration.sheet.paper_sizes import PATCH_SIZE, SIGN_SIZE
+from captures.sources.held_sheet import CLIPS, FRAMES_PER_CLIP
 from captures.sources.opening import Rig
 from captures.sources.rendered.scene_file import Scene
 from captures.sources.virtual_rig import VirtualRig
@@ -39,18 +40,33 @@ def print_for_rig(
     return sheet
 
 
-def virtual_rig(sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, **extent: int) -> VirtualRig:
+def virtual_rig(
+    sheet: Path,
+    photographs: Sequence[tuple[Path, str | None]],
+    seed: int,
+    *,
+    clips: int | None = None,
+    frames_per_clip: int | None = None,
+) -> VirtualRig:
     """Build a rig that shows a PDF's sheets in front of photographs, which take turns as backgrounds of the clips.
 
     Args:
         sheet, photographs, seed: see the rig.
-        extent: ``clips`` and ``frames_per_clip``, where they are not the rig's own.
+        clips, frames_per_clip: see the rig; None for its own.
     """
-    return VirtualRig(sheet, photographs, seed=seed, **extent)
+    return VirtualRig(
+        sheet, photographs, seed=seed, clips=clips or CLIPS, frames_per_clip=frames_per_clip or FRAMES_PER_CLIP
+    )
 
 
 def rendered_rig(
-    sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, scene: Scene, **extent: int
+    sheet: Path,
+    photographs: Sequence[tuple[Path, str | None]],
+    seed: int,
+    scene: Scene,
+    *,
+    clips: int | None = None,
+    frames_per_clip: int | None = None,
 ) -> Rig:
     """Build a rig that shows a PDF's sheets in a rendered scene; what it renders is kept in the user's cache folder.
 
@@ -65,4 +81,6 @@ def rendered_rig(
 
     engine()  # before anything that takes long
     cache = ShotCache(platformdirs.user_cache_path("physpatch") / "shots")
-    return RenderedRig(sheet, scene, photographs, seed=seed, cache=cache, **extent)
+    return RenderedRig(
+        sheet, scene, photographs, seed=seed, clips=clips or CLIPS, frames_per_clip=frames_per_clip, cache=cache
+    )
