@@ -4,8 +4,10 @@ Commands are imported when they run, because importing torch takes seconds and `
 """
 
 import errno
+import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ import click
 import physpatch
 from calibration.common.errors import PhyspatchError
 from calibration.common.lazy_group import LazyCommand, LazyGroup
+from calibration.common.signals import ended_in_order, exit_code
 
 if TYPE_CHECKING:
     from calibration.sheet.layout import SheetLayout
@@ -59,6 +62,8 @@ COMMANDS = {
         "captures.commands.report:report",
         "Write an HTML report of a run or session, or compare several.",
     ),
+    "runs": LazyCommand("captures.commands.archive:runs", "List runs and sessions; tag, remove, pack and unpack them."),
+    "gallery": LazyCommand("captures.commands.archive:gallery", "Write a page of all runs and sessions."),
     "demo": LazyCommand(
         "captures.commands.demo:demo",
         "Train, print, film, learn from it and film again, offline.",
@@ -114,18 +119,31 @@ def _print_run(
     return print_run(patch, config, size_mm, out, paper=paper, controls=controls)
 
 
+_OTHERS = r"(?!(calibration|captures|cli|physpatch|printouts)\b)"  # modules, by regular expression
+_CURES = {
+    (errno.ENOSPC, errno.EDQUOT): "free some space, or write elsewhere (--out); files written before are kept",
+    (errno.EACCES, errno.EPERM, errno.EROFS): "choose a place where you can write (--out), or can read",
+}
+
+
 def main() -> None:
     """Run the command line; print each expected error as one line on standard error and exit with code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
     try:
-        sys.exit(cli.main(standalone_mode=False))
+        with ended_in_order(), warnings.catch_warnings():
+            if not sys.warnoptions:  # advice of other packages to their own users
+                warnings.filterwarnings("ignore", module=_OTHERS)
+            sys.exit(cli.main(standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(0)
     except click.ClickException as error:
         _fail(error.format_message())
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
         click.echo("interrupted", err=True)
-        sys.exit(130)
+        sys.exit(exit_code(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
         sys.exit(0)
@@ -133,13 +151,12 @@ def main() -> None:
         _fail(str(error))
     except OSError as error:
         reason = error.strerror or str(error)
-        if error.errno == errno.ENOSPC:
-            reason += "; files written before are kept"
-        _fail(f"{error.filename}: {reason}" if error.filename else reason)
+        cure = next((f"; {cure}" for numbers, cure in _CURES.items() if error.errno in numbers), "")
+        _fail(f"{error.filename}: {reason}{cure}" if error.filename else f"{reason}{cure}")
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
-        _fail(f"not enough memory ({str(error).splitlines()[0] if str(error) else 'none left'}); lower --batch")
+        _fail("not enough memory; lower --batch, or use a smaller model or fewer photographs")
 
 
 def _fail(message: str) -> None:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
-from physpatch.data.photographs import list_photos, open_rgb
+from calibration.common.pictures import read_picture
+from physpatch.data.photographs import list_photos
 from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 from physpatch.victims.registry import load_detector
 
@@ -87,7 +88,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=640, help="the networks' input, in pixels")
     parser.add_argument("--file", type=Path, action="append", help="a checkpoint; may be repeated")
     options = parser.parse_args()
-    pictures = [np.asarray(open_rgb(photo.path)) for photo in list_photos(options.data, None)[: options.limit]]
+    pictures = [read_picture(photo.path) for photo in list_photos(options.data, None)[: options.limit]]
     click.echo(f"{'network':15} {'boxes':>6} {'ours':>6}  {'same':>6}   on {len(pictures)} photographs")
     with tempfile.TemporaryDirectory() as folder:
         files = options.file or [Path(folder) / f"{name}_random.pt" for name in ARCHITECTURES]

@@ -74,7 +74,9 @@ def main() -> None:
 def still_scenes() -> list[str]:
     """Name the scenes before photographs in which a hand holds the sheet."""
     scenes = {name: Scene.read(name) for name in scene_names()}
-    return [name for name, scene in scenes.items() if scene.background == "photograph"]
+    return [
+        name for name, scene in scenes.items() if scene.background == "photograph" and not scene.motion.moves_camera
+    ]
 
 
 def known_photographs(victim: Victim, data: str, count: int, seed: int) -> list[Photo]:

@@ -4,7 +4,8 @@ Schema 4, in ``PRAGMA user_version``:
 
 ``frames``: one row per frame and model, with the columns of :class:`FrameRow`; the primary key is (frame, model).
 ``events``: one row per event: ``number`` (in order), ``time_s``, ``kind``, ``words``. The kinds are ``lost`` and ``back``
-(the camera; the time between them is a gap), ``refused`` (a setting), ``step`` and ``done`` (a step of the plan starts or
+(the camera, or what a video file can still be decoded to; the time between them is a gap), ``unreadable`` (a still that was
+left out), ``refused`` (a setting), ``step`` and ``done`` (a step of the plan starts or
 is complete), and the user's commands: ``mark``, ``pause``, ``resume``, ``region`` and the others of
 :data:`captures.viewers.controls.COMMANDS`.
 
@@ -13,17 +14,23 @@ empty when read.
 """
 
 import csv
+import io
+import os
+import shutil
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, closing
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import Field, asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
 from calibration.common.errors import InputError, PhyspatchError
-from calibration.common.files import atomic_path
+from calibration.common.files import atomic_path, require_writable
+from calibration.common.text import cleaned
 from captures.sources.frame import Event
 
+SESSION_DATABASE = "session.db"
 SCHEMA_VERSION = 4
 
 
@@ -91,19 +98,22 @@ class SessionStore(AbstractContextManager["SessionStore"]):
     """Write ``session.db``; committed rows survive a crash of the process."""
 
     def __init__(self, path: Path) -> None:
+        """Create the database.
+
+        Raises:
+            InputError: if the folder has one already, or cannot be written.
+        """
+        require_writable(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         try:
+            _create(path)
             self._connection = sqlite3.connect(path)
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+        except FileExistsError as error:
+            raise refused_folder(path.parent) from error
         except sqlite3.OperationalError as error:
-            raise InputError(f"{path} cannot be written ({error}); give another --out") from error
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        with self._connection:
-            self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            self._connection.execute(
-                f"CREATE TABLE frames ({', '.join(COLUMNS)}, PRIMARY KEY (frame, model)) WITHOUT ROWID"
-            )
-            self._connection.execute("CREATE TABLE events (number INTEGER PRIMARY KEY, time_s, kind, words)")
+            raise InputError(f"{path} cannot be written ({error}); use another --out") from error
 
     def __exit__(self, *exception: object) -> None:
         self._connection.close()
@@ -117,13 +127,44 @@ class SessionStore(AbstractContextManager["SessionStore"]):
         places = ", ".join(f":{name}" for name in COLUMNS)
         try:
             with self._connection:
-                self._connection.executemany(f"INSERT INTO frames VALUES ({places})", [asdict(row) for row in rows])
+                self._connection.executemany(f"INSERT INTO frames VALUES ({places})", [_storable(row) for row in rows])
                 self._connection.executemany(
                     "INSERT INTO events (time_s, kind, words) VALUES (:time_s, :kind, :words)",
-                    [asdict(event) for event in events],
+                    [_storable(event) for event in events],
                 )
         except sqlite3.OperationalError as error:  # a full disk, above all
-            raise PhyspatchError(f"the session can no longer be written ({error}); earlier frames are kept") from error
+            raise PhyspatchError(
+                f"{self._path} can no longer be written ({error}); earlier frames are kept. Free some space, or film into "
+                "another --out"
+            ) from error
+
+
+def _create(path: Path) -> None:
+    """Create an empty database, which appears in its folder as a whole.
+
+    Raises:
+        FileExistsError: if there is one already; of two sessions that begin at once, one is refused here.
+    """
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        with closing(sqlite3.connect(temporary)) as connection, connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            connection.execute(f"CREATE TABLE frames ({', '.join(COLUMNS)}, PRIMARY KEY (frame, model)) WITHOUT ROWID")
+            connection.execute("CREATE TABLE events (number INTEGER PRIMARY KEY, time_s, kind, words)")
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _storable(record: FrameRow | Event) -> dict[str, Any]:
+    """The values of a row; text is cleaned, because sources and files give it too."""
+    return {name: cleaned(value) if isinstance(value, str) else value for name, value in asdict(record).items()}
 
 
 def read_rows(session: Path) -> list[FrameRow]:
@@ -141,21 +182,58 @@ def read_events(session: Path) -> list[Event]:
 
 
 def _read(session: Path, table: str, columns: Sequence[str], order: str) -> list[tuple]:
-    path = session / "session.db"
+    path = session / SESSION_DATABASE
     if not path.is_file():
         raise InputError(f"{session} is not a session: it has no session.db")
     try:
-        with closing(sqlite3.connect(path)) as connection:
+        with _open_to_read(path) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 raise InputError(f"{path} was written by a newer physpatch (schema {version}); update physpatch")
-            existing = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
-            if not existing:  # the table was added by a later schema
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            if "frames" not in tables:
+                raise InputError(f"{path} is empty: the session was ended before it began; film it again")
+            if table not in tables:  # it was added by a later schema
                 return []
+            existing = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
             selected = ", ".join(name if name in existing else f"NULL AS {name}" for name in columns)
             return connection.execute(f"SELECT {selected} FROM {table} ORDER BY {order}").fetchall()
     except sqlite3.DatabaseError as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+        raise InputError(
+            f"{path} is damaged ({error}); restore it from a backup, or save what is left with "
+            "`sqlite3 session.db .recover`"
+        ) from error
+
+
+@contextmanager
+def _open_to_read(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database without writing, on a read-only disk too.
+
+    For a database in WAL mode, SQLite makes files beside it, unless it is told that nothing changes it. With commits in the
+    log, of a session that runs or was killed, the log has to be read; where SQLite cannot make its files, it reads a copy.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    with ExitStack() as stack:
+        if not log.is_file() or log.stat().st_size == 0:
+            yield stack.enter_context(_connected(path, "mode=ro&immutable=1"))
+            return
+        try:
+            connection = stack.enter_context(_connected(path, "mode=ro"))
+            connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+        except sqlite3.OperationalError:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="physpatch-")))
+            shutil.copy(log, folder)
+            connection = stack.enter_context(_connected(Path(shutil.copy(path, folder)), "mode=rw"))
+        yield connection
+
+
+def _connected(path: Path, options: str) -> "closing[sqlite3.Connection]":
+    return closing(sqlite3.connect(f"{path.resolve().as_uri()}?{options}", uri=True))
+
+
+def refused_folder(folder: Path) -> InputError:
+    """Build the error for a folder that already has a session."""
+    return InputError(f"{folder} already contains a session; use another --out")
 
 
 def export_parquet(session: Path) -> Path:
@@ -168,9 +246,10 @@ def export_parquet(session: Path) -> Path:
         name: {int: polars.Int64, float: polars.Float64, str: polars.String}[kind] for name, kind in kinds.items()
     }
     table = polars.DataFrame([astuple(row) for row in rows], schema=schema, orient="row", strict=False)
-    path = session / "frames.parquet"
+    path, packed = session / "frames.parquet", io.BytesIO()
+    table.write_parquet(packed)
     with atomic_path(path) as temporary:
-        table.write_parquet(temporary)
+        temporary.write_bytes(packed.getbuffer())
     return path
 
 
@@ -178,6 +257,20 @@ def _kind(column: "Field[Any]") -> type:
     """The type of a column, without None."""
     named = column.type if isinstance(column.type, type) else get_args(column.type)[0]
     return named if isinstance(named, type) else str
+
+
+def read_exported_rows(session: Path) -> list[FrameRow]:
+    """Read the rows back from ``frames.csv``, for a session whose database is damaged; none if that file is not whole."""
+    kinds = {field.name: _kind(field) for field in fields(FrameRow)}
+    try:
+        with open(session / "frames.csv", newline="", encoding="utf-8") as stream:
+            values: Iterator[list[Any]] = (
+                [kind(row[name]) if row[name] else None for name, kind in kinds.items()]
+                for row in csv.DictReader(stream)
+            )
+            return [FrameRow(*row) for row in values]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return []
 
 
 def export_csv(session: Path) -> Path:

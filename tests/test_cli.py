@@ -601,8 +601,9 @@ def test_keys_and_mouse_steer_the_session_in_its_window(demo: Path, tmp_path: Pa
     assert events[6].kind == "region" and re.fullmatch(r"\d+,\d+,\d+", events[6].words) and events[-1].kind == "stop"
 
 
-def test_control_c_ends_a_session_and_keeps_it(demo: Path, tmp_path: Path) -> None:
-    """A real SIGINT to a real process."""
+@pytest.mark.parametrize(("asked", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_control_c_ends_a_session_and_keeps_it(asked: int, code: int, demo: Path, tmp_path: Path) -> None:
+    """A real signal to a real process; with the system's, as of `docker stop`, no results are printed."""
     write_long_video(tmp_path / "long.mp4")
     arguments = ["live", demo / "demo/run", "--source", "long.mp4", "--headless", "--no-cam", "--out", "session"]
     command = [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)]
@@ -613,11 +614,12 @@ def test_control_c_ends_a_session_and_keeps_it(demo: Path, tmp_path: Path) -> No
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not list((tmp_path / "session/frames").glob("*.jpg")):
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(asked)
         out, err = process.communicate(timeout=60)
-    assert process.returncode == 0 and "Traceback" not in err
+    assert process.returncode == code and "Traceback" not in err
     record = json.loads((tmp_path / "session/session.json").read_text())
-    assert record["status"] == "interrupted" and f"{record['frames']} frames" in out
+    assert record["status"] == "interrupted" and (f"{record['frames']} frames" in out) == (code == 0)
+    assert (tmp_path / "session/frames.csv").read_text().count("\n") == record["frames"] + 1
     assert len(read_rows(tmp_path / "session")) == record["frames"] < 3000
 
 
@@ -764,6 +766,9 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
         ((*TRAIN, "--data", "BROKEN"), ["broken image", "half.jpg"]),
         (("train", "--resume", "--out", "nowhere"), ["no run nowhere"]),
         (("train", "--resume", "--grid", "5x5"), ["--grid cannot be changed"]),
+        (("train", "--resume", "--model", "resnet50"), ["--model cannot be changed"]),
+        (("evaluate", "RUN", "--json", "RUN"), ["is a folder; give the name of a file"]),
+        (("evaluate", "RUN", "--json", "file/numbers.json"), ["cannot be written"]),
         (("evaluate",), ["no run yet"]),
         (("evaluate", "RUN", "--weights", "x.pth"), ["exactly one --model"]),
         (("evaluate", "RUN", "--model", "resnet51"), ["unknown model 'resnet51'"]),
@@ -786,6 +791,7 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
         ),
         (("live", "--source", "0", "--camera", "fps"), ["expected NAME=VALUE"]),
         (("live", "--source", "0", "--max-fps", "0"), ["is not in the range"]),
+        (("live", "--source", "0", "--max-fps", "nan"), ["nan is not a finite number"]),
         (("report", "nowhere"), ["nowhere is neither a run"]),
         (("repport",), ["No such command 'repport'"]),
     ],
@@ -801,6 +807,7 @@ def test_bad_input_is_one_clear_line(arguments, words, command, monkeypatch, tmp
         for i in range(4):
             cv2.imwrite(str(tmp_path / folder / f"{i}.jpg"), np.full((300, 300, 3), 100 + i, np.uint8))
     (tmp_path / "broken/half.jpg").write_bytes((tmp_path / "stills/0.jpg").read_bytes()[:300])
+    (tmp_path / "file").touch()
     places = {
         "RUN": tmp_path / "run",
         "CUT": tmp_path / "cut",
@@ -809,6 +816,43 @@ def test_bad_input_is_one_clear_line(arguments, words, command, monkeypatch, tmp
     }
     command(*(places.get(a, a) for a in arguments)).assert_refused(*words)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train", "--out", "file/run"), ["cannot be written"]),
+        (("train", "--out", "old"), ["already holds a run"]),
+        (("train", "--model", "efficientnet_lite0", "--model", "resnet51"), ["unknown model 'resnet51'"]),
+        (("bench", "--out", "file/bench"), ["cannot be written"]),
+        (("evaluate", "run", "--data", "nowhere"), ["no data folder 'nowhere'"]),
+        (("evaluate", "run", "--defence", "prayer"), ["unknown defence 'prayer'"]),
+        (("live", "run", "--sheet", "no.pdf"), ["no file no.pdf"]),
+        (("live", "run", "--profile", "no.json"), ["no file no.json"]),
+        (("live", "run", "--defence", "prayer"), ["unknown defence 'prayer'"]),
+        (("live", "run", "--hfov", "nan"), ["field of view nan"]),
+        (("live", "run", "--out", "old"), ["already contains a session"]),
+        (("live", "run", "--out", "file/session"), ["cannot be written"]),
+        (("report", "old", "--out", "file/report.html"), ["cannot be written"]),
+    ],
+    ids=lambda value: " ".join(value[:4]) if isinstance(value, tuple) else "",
+)
+def test_what_needs_no_model_is_checked_before_one_is_loaded(
+    arguments, words, command, monkeypatch, tmp_path: Path, patch: Patch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for module in ("captures.session.session_setup", "physpatch.training.run", "physpatch.training.run_evaluation"):
+        monkeypatch.setattr(f"{module}.load_victim", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("physpatch.benchmark.runner.load_victim", lambda *_, **__: pytest.fail("a model was loaded"))
+    patch.save(Path("run"))
+    Path("file").touch()
+    Path("old").mkdir()
+    Path("old/run.json").touch()
+    Path("old/session.db").touch()
+    Path("stills").mkdir()
+    cv2.imwrite("stills/0.png", np.zeros((48, 64, 3), np.uint8))
+    source = ("--source", "stills", "--headless") if arguments[0] == "live" else ()
+    command(*arguments, *source).assert_refused(*words)
 
 
 def test_a_write_that_finds_the_disk_full_is_one_clear_line(command, monkeypatch, tmp_path: Path, patch: Patch) -> None:

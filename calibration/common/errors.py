@@ -12,6 +12,10 @@ class InputError(PhyspatchError):
     """A value, file or folder that the user gave cannot be used."""
 
 
+class NewerVersionError(InputError):
+    """A file that a newer physpatch wrote: nothing of it can be trusted to mean what it seems to."""
+
+
 class UnavailableError(PhyspatchError):
     """A resource is not available: weights without a network connection, a camera, a display."""
 

@@ -1,10 +1,12 @@
-"""Atomic file writes, checksums and JSON."""
+"""Atomic file writes, folders to write in, checksums and JSON."""
 
+import fcntl
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +16,112 @@ from PIL import Image
 
 from calibration.common.errors import InputError
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+_LEAST_BYTES = 4096  # an empty file needs no space on a full disk
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; rename it to ``path`` if the block succeeds, else delete it.
 
-    The temporary name keeps the suffix, from which image and video writers choose their format.
+    The temporary name keeps the suffix, from which image and video writers choose their format. A device or pipe, such as
+    ``/dev/stdout``, is written directly.
+
+    Raises:
+        OSError: what prevented it; it names ``path``.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with naming(path):
+            yield path
+        return
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    with naming(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            if not temporary.is_symlink():
+                with open(temporary, "rb") as written:  # a rename may reach the disk before what it names
+                    os.fsync(written.fileno())
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, stand_in: Path | None = None) -> Iterator[None]:
+    """Name ``path`` in errors of the block that name no file, as those of a full disk, or that name ``stand_in``."""
     try:
-        yield temporary
-        if not temporary.is_symlink():
-            with open(temporary, "rb") as written:  # a rename may reach the disk before what it names
-                os.fsync(written.fileno())
-        temporary.replace(path)
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, stand_in, str(stand_in)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def require_writable(folder: Path) -> None:
+    """Check that files can be written in a folder, or that it can be made where it does not exist; nothing is left there.
+
+    Raises:
+        InputError: if they cannot; the message says why.
+    """
+    existing = next(place for place in (folder, *folder.parents, Path()) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing) as file:
+            file.write(bytes(_LEAST_BYTES))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}); use another --out") from error
+
+
+def require_writable_file(path: Path) -> None:
+    """Check that a file can be written or replaced; see :func:`require_writable`."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file")
+    if path.exists() and not path.is_file():
+        if not os.access(path, os.W_OK):  # a device or a pipe, which cannot be tried
+            raise InputError(f"{path} cannot be written; give another file")
+        return
+    try:
+        require_writable(path.parent)
+    except InputError as error:
+        raise InputError(f"{path} cannot be written: {error}") from error
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder while the block writes there; create the folder, if it does not exist.
+
+    The claim ends with the process, however it ends, and leaves nothing behind. An empty folder that the block was the first
+    to need is removed. On file systems without locks, nobody is kept out.
+
+    Raises:
+        InputError: if another process has claimed the folder, or it cannot be written.
+    """
+    require_writable(folder)
+    existed = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another physpatch is writing in {folder}; wait until it has ended, or use another --out"
+            ) from error
+        except OSError:
+            pass  # as on some network file systems
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
+        if not existed:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))  # names of files may not be UTF-8
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -59,8 +141,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path, cure: str = "restore it from a backup, or create it again") -> Any:
+    """Read a JSON file; ``cure`` says what to do if it is damaged.
 
     Raises:
         InputError: if the file is missing, unreadable or not valid JSON.
@@ -69,9 +151,9 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"no file {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
     except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path} is not valid JSON (line {error.lineno}: {error.msg}); restore it or create it again"
-        ) from error
+        raise InputError(f"{path} is not valid JSON (line {error.lineno}: {error.msg}); {cure}") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, deep nesting
+        raise InputError(f"{path} is not valid JSON; {cure}") from error

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema
 
-from calibration.common.errors import InputError
+from calibration.common.errors import InputError, NewerVersionError
 from calibration.common.files import read_json, write_json
 
 _LONGEST_SHOWN = 40  # characters of an invalid value in a message
@@ -75,7 +75,7 @@ class Record(RecordPart):
         if not isinstance(version, int):
             return value  # refused like any other invalid value
         if version > cls.current:
-            raise InputError(
+            raise NewerVersionError(
                 f"this {cls.what} was written by a newer physpatch (version {version}; this one reads up to {cls.current}); "
                 "update physpatch"
             )
@@ -89,7 +89,40 @@ class Record(RecordPart):
         Raises:
             InputError: no such file, invalid JSON, a newer version, or a missing or invalid field.
         """
-        return cls.validated(read_json(path), path)
+        return cls.validated(read_json(path, cls.cure), path)
+
+    @classmethod
+    def salvaged(cls, path: Path) -> tuple[Self, str]:
+        """Read what is valid in the file of a record that has no required fields.
+
+        Returns:
+            The record, without the fields that are not valid, and the error in words; "" for a whole file.
+
+        Raises:
+            NewerVersionError: a newer version.
+        """
+        try:
+            return cls.load(path), ""
+        except NewerVersionError:
+            raise
+        except InputError as error:
+            words = str(error)
+        try:
+            value = read_json(path)
+        except InputError:
+            return cls(), words
+        if not isinstance(value, dict):
+            return cls(), words
+        version = {"version": value["version"]} if isinstance(value.get("version"), int) else {}
+        return cls.model_validate({k: v for k, v in value.items() if cls._accepts({k: v} | version)}), words
+
+    @classmethod
+    def _accepts(cls, value: dict[str, Any]) -> bool:
+        try:
+            cls.model_validate(value)
+        except (InputError, ValidationError):
+            return False
+        return True
 
     @classmethod
     def validated(cls, value: Any, path: Path) -> Self:
@@ -101,7 +134,7 @@ class Record(RecordPart):
         try:
             return cls.model_validate(value)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+            raise type(error)(f"{path}: {error}") from error
         except ValidationError as error:
             raise InputError(f"{path} is not a valid {cls.what}: {_in_words(error)}; {cls.cure}") from error
 

@@ -147,4 +147,6 @@ def _open(path: Path):  # type: ignore[no-untyped-def]  # pypdfium2 carries no t
     try:
         return pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
-        raise InputError(f"{path} is not a readable PDF: {error}") from error
+        raise InputError(
+            f"{path} is not a readable PDF; restore it from a backup, or print it again with `physpatch print`"
+        ) from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, TextType
+from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, FiniteFloat, TextType
 from calibration.common.console import say
 from calibration.common.errors import InputError
 from captures.commands.session_output import record_session, show_session
@@ -103,7 +103,7 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
 )
 @click.option("--cam/--no-cam", "grad_cam", default=True, help="Show Grad-CAM heat. Default: --cam.")
 @click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Analyse every Nth frame.")
-@click.option("--max-fps", type=click.FloatRange(min=0, min_open=True), help="Analyse at most N frames per second.")
+@click.option("--max-fps", type=FiniteFloat(min=0, min_open=True), help="Analyse at most N frames per second.")
 @click.option("--max-frames", type=click.IntRange(min=1), help="End after N frames.")
 @click.option(
     "--keep",

@@ -9,8 +9,10 @@ from calibration.common.success import MEASURES
 from calibration.sheet.layout import SHEET_KINDS
 from captures.report.blocks import Block, Document, Heading, Picture, Table, Text
 from captures.report.figures import effect_plot
+from captures.report.session_part import damage_blocks
 from captures.report.wording import rate_words
 from captures.results.recorded_session import RecordedSession
+from captures.storage import SESSION_DATABASE
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Rate, independent_difference
 
@@ -24,18 +26,21 @@ def comparison(folders: Sequence[Path]) -> Document:
         raise InputError("a comparison needs at least two runs or sessions")
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise InputError("the same folder was given twice; a comparison needs different folders")
-    sessions = [(folder / "session.db").is_file() for folder in folders]
+    sessions = [(folder / SESSION_DATABASE).is_file() for folder in folders]
     for folder, is_session in zip(folders, sessions, strict=True):
         if not is_session and not (folder / "run.json").is_file():
             raise InputError(f"{folder} is neither a run (run.json) nor a session (session.db)")
     if len(set(sessions)) > 1:
         raise InputError("runs and sessions measure different things and cannot be compared; give only one kind")
     names = _names(folders)
+    damaged: list[str] = []
     rates = {
-        name: (_of_session if sessions[0] else _of_run)(folder) for name, folder in zip(names, folders, strict=True)
+        name: _of_session(folder, damaged) if sessions[0] else _of_run(folder)
+        for name, folder in zip(names, folders, strict=True)
     }
     kind = "sessions" if sessions[0] else "runs"
-    return Document("Comparison", f"physpatch report of the {kind} {', '.join(names)}", list(_blocks(rates)))
+    blocks = [*damage_blocks(damaged), *_blocks(rates)]
+    return Document("Comparison", f"physpatch report of the {kind} {', '.join(names)}", blocks)
 
 
 def _blocks(rates: dict[str, _Rates]) -> list[Block]:
@@ -84,8 +89,9 @@ def _blocks(rates: dict[str, _Rates]) -> list[Block]:
     ]
 
 
-def _of_session(folder: Path) -> _Rates:
-    session = RecordedSession.open(folder)
+def _of_session(folder: Path, damaged: list[str]) -> _Rates:
+    session, words = RecordedSession.salvaged(folder)
+    damaged += words
     rates = {(s.model, m, s.condition): s.rate(m) for s in session.tally.summaries() for m in MEASURES}
     return {key: rate for key, rate in rates.items() if rate.rate is not None}
 

@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
-import cv2
-
+from calibration.common.errors import InputError
 from captures.gap.decomposition import Gap, digital_rate
 from captures.report.answer import Answer, answer_of, next_steps
 from captures.report.blocks import Block, Gallery, NextSteps, Number, Numbers, Picture, Text
-from captures.report.sections.pictures import key_frames, small_frame
+from captures.report.sections.pictures import key_frames, read_key_frame
 from captures.report.wording import packed
 from captures.results.aggregation import CONTROL
 from captures.results.recorded_session import RecordedSession
 from captures.results.success import frame_success
-from captures.sources.opencv import rgb
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Rate
 
@@ -21,6 +19,7 @@ _RENDERED = (
     "These frames come from the rendered rig: Mitsuba computed the light of a scene and what a camera's pixels record of it. "
     "No printer and no camera took part."
 )
+_EMPTY = "The session has no frames: it ended before the first one was analysed."
 _NOTHING = (
     "No patch effect can be measured in this session: either no patch sheet was recognised, or there is no target and the true "
     "class is unknown (--label)."
@@ -37,7 +36,7 @@ def first_screen(session: RecordedSession, gaps: Sequence[Gap]) -> Iterator[Bloc
     answer = answer_of(session)
     if answer is None:
         yield Text("Nothing to answer from", "verdict")
-        yield Text(_NOTHING, "lead")
+        yield Text(_NOTHING if session.rows else _EMPTY, "lead")
     else:
         yield Text(answer.question, "question")
         yield Text(answer.verdict, "verdict")
@@ -77,10 +76,10 @@ def _pictures(session: RecordedSession, answer: Answer | None) -> Iterator[Pictu
     for number, what in ((shown, "the printed patch in a frame"), (_same_clip(shown), "the same with a grey sheet")):
         if number is None:
             continue
-        picture = cv2.imread(str(frames[number, rows[number].condition]))
+        picture = read_key_frame(frames[number, rows[number].condition])
         if picture is not None:
             said = f": {rows[number].top1}" if rows[number].top1 else ""
-            yield Picture(packed(small_frame(rgb(picture)), ".jpg"), f"{what}{said}")
+            yield Picture(packed(picture, ".jpg"), f"{what}{said}")
 
 
 def _numbers(session: RecordedSession, answer: Answer) -> Iterator[Number]:
@@ -98,7 +97,10 @@ def _numbers(session: RecordedSession, answer: Answer) -> Iterator[Number]:
 def _digital(session: RecordedSession, answer: Answer) -> Rate | None:
     if session.run is None:
         return None
-    run = RunRecord.of(session.run)
+    try:
+        run = RunRecord.of(session.run)
+    except InputError:  # damaged, which the report says where it would show the run
+        return None
     own = run.results if answer.model == run.weights.model else run.measured.get(answer.model)
     return digital_rate(own, answer.measure)
 

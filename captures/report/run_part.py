@@ -1,10 +1,13 @@
 """The chapters about a run, in its own report and in those of its sessions."""
 
-import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
+from calibration.common.errors import InputError
+from calibration.common.pictures import open_picture
 from calibration.sheet.pdf_reader import rasterise
 from captures.report.blocks import Block, Details, Heading, Picture, Table, Text
 from captures.report.wording import SHEET_DPI, packed, rate_words
@@ -23,31 +26,73 @@ _PICTURES = {
 
 
 def run_blocks(run: Path) -> list[Block]:
-    """Build the chapters about a run."""
-    record = RunRecord.of(run)
-    results = record.results
-    measured = [] if results is None else [*_held_out(results), *_on_object(results), *_explained(results)]
-    return [
-        Heading("The patch"),
-        *_patch(run, record),
-        *measured,
-        *(
-            Picture((run / f"{name}.png").read_bytes(), words)
-            for name, words in _PICTURES.items()
-            if (run / f"{name}.png").is_file()
-        ),
-        Details("The run's record", json.dumps(record.to_dict(), indent=2, ensure_ascii=False)),
-    ]
+    """Build the chapters about a run; a file of it that is damaged is named instead of shown.
+
+    Raises:
+        InputError: nothing but damaged files.
+    """
+    shown, pictures = list(_shown(run)), list(_pictures(run))
+    try:
+        record = RunRecord.of(run)
+        numbers = list(_recorded(run, record))
+        details = [Details("The run's record", json.dumps(record.to_dict(), indent=2, ensure_ascii=False))]
+    except InputError as error:
+        if not any(isinstance(block, Picture) for block in (*shown, *pictures)):
+            raise  # nothing is left to report
+        numbers, details = [_damage(error)], []
+    return [Heading("The patch"), *shown, *numbers, *pictures, *details]
 
 
-def _patch(run: Path, record: RunRecord) -> Iterator[Block]:
-    config, weights, data = record.train_config, record.weights, record.data
+def _or_damage(build: Callable[[], Iterable[Block]]) -> list[Block]:
+    """Build blocks from a file; if it is damaged, say so."""
+    try:
+        return list(build())
+    except InputError as error:
+        return [_damage(error)]
+
+
+def _damage(error: InputError) -> Block:
+    return Text(f"Not shown: {error}.")
+
+
+def _pictures(run: Path) -> Iterator[Block]:
+    for name, words in _PICTURES.items():
+        file = run / f"{name}.png"
+        if file.is_file():
+            yield from _or_damage(partial(_picture, file, words))
+
+
+def _picture(file: Path, words: str) -> list[Block]:
+    open_picture(file)  # raises for a damaged one
+    return [Picture(file.read_bytes(), words)]
+
+
+def _shown(run: Path) -> Iterator[Block]:
+    """The patch and its sheet."""
+
+    def patch() -> Iterator[Block]:
+        loaded = Patch.load(run)
+        rows, columns = loaded.grid
+        words = f"{rows} × {columns} cells, id {loaded.id}"
+        yield Picture(packed(loaded.picture(), ".png"), words, 0.3, pixelated=True)
+
     if (run / "patch.json").is_file():
-        patch = Patch.load(run)
-        rows, columns = patch.grid
-        yield Picture((run / "patch.png").read_bytes(), f"{rows} × {columns} cells, id {patch.id}", 0.3, pixelated=True)
+        yield from _or_damage(patch)
     if (run / "sheet.pdf").is_file():
-        yield Picture(packed(rasterise(run / "sheet.pdf", SHEET_DPI), ".png"), "its sheet", 0.3)
+        yield from _or_damage(
+            lambda: [Picture(packed(rasterise(run / "sheet.pdf", SHEET_DPI), ".png"), "its sheet", 0.3)]
+        )
+
+
+def _recorded(run: Path, record: RunRecord) -> Iterator[Block]:
+    """Settings and results, from the run's record."""
+    yield from _trained(run, record)
+    if record.results is not None:
+        yield from chain(_held_out(record.results), _on_object(record.results), _explained(record.results))
+
+
+def _trained(run: Path, record: RunRecord) -> Iterator[Block]:
+    config, weights, data = record.train_config, record.weights, record.data
     aim = f"target {record.target.name}" if record.target else "untargeted"
     yield Text(
         f"Trained against {weights.model}, {aim}, by {config.optimisation.technique} for "
@@ -202,5 +247,5 @@ def _explained(results: EvaluationRecord) -> Iterator[Block]:
 def _count_rows(path: Path) -> int:
     if not path.is_file():
         return 0
-    with open(path, newline="", encoding="utf-8") as stream:
-        return sum(1 for _ in csv.reader(stream)) - 1
+    with open(path, "rb") as stream:
+        return sum(1 for _ in stream) - 1

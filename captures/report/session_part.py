@@ -6,11 +6,18 @@ from pathlib import Path
 
 from calibration.common.success import MEASURES
 from captures.gap.decomposition import Gap
-from captures.report.blocks import Block, Bullets, Heading
+from captures.report.blocks import Block, Bullets, Heading, Text
 from captures.report.sections import SECTIONS, Material
 from captures.report.wording import UNITS, measures_of, rate_words
 from captures.results.aggregation import Tally
 from captures.results.recorded_session import RecordedSession
+
+
+def damage_blocks(damaged: Sequence[str]) -> list[Block]:
+    """Name the files of a session that are not whole, if any."""
+    if not damaged:
+        return []
+    return [Heading("Not whole"), Text("These files are damaged; the report uses what is left."), Bullets(damaged)]
 
 
 def session_blocks(

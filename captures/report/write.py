@@ -2,21 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from calibration.colour.rig_profile import RigProfile
 from calibration.common.errors import InputError, PhyspatchError
+from calibration.common.files import require_writable_file
 from captures.gap.decomposition import Gap, measure_gap
-from captures.report.blocks import Document
+from captures.report.blocks import Document, Heading, Text
 from captures.report.compare import comparison
 from captures.report.first_screen import first_screen
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
 from captures.report.run_part import run_blocks
-from captures.report.session_part import session_blocks
+from captures.report.session_part import damage_blocks, session_blocks
 from captures.results.recorded_session import RecordedSession
 from captures.results.sequences import export_sequences
-from captures.storage import export_csv, export_parquet
+from captures.storage import SESSION_DATABASE, export_csv, export_parquet
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_record import RunRecord
 from physpatch.victims.registry import load_victim
@@ -63,9 +65,12 @@ def write_report(
         The HTML file.
 
     Raises:
-        InputError: if the folder is neither a run nor a session.
+        InputError: if the folder is neither a run nor a session, or the report cannot be written. Damaged files are named in
+            the report, which uses the rest.
     """
     path = out or folder / "report.html"
+    for file in filter(None, (path, pdf)):
+        require_writable_file(file)
     document = _document(folder, path, replay, progress, say)
     write_html(document, path)
     if pdf is not None:
@@ -94,11 +99,11 @@ def _document(
     say: Callable[[str], None],
 ) -> Document:
     name = folder.resolve().name
-    if (folder / "session.db").is_file():
-        session = RecordedSession.open(folder)
-        export_csv(folder)
-        export_parquet(folder)
-        export_sequences(session.sequences, folder)
+    if (folder / SESSION_DATABASE).is_file():
+        session, damaged = RecordedSession.salvaged(folder)
+        for words in damaged:
+            say(f"not whole: {words}")
+        _export(session, say)
         gaps, troubles = _gaps(session, replay, progress) if replay else ([], [])
         for gap in gaps:
             say(f"{gap.model}: {gap.sentence}")
@@ -106,14 +111,26 @@ def _document(
             say(f"not replayed: {trouble}")
         blocks = list(session_blocks(session, gaps, troubles, path))
         if session.run is not None:
-            blocks += run_blocks(session.run)
-        begun = session.record.begun or "at an unknown time"
-        return Document(
-            _TITLE, f"physpatch report of the session {name}, begun {begun}", blocks, list(first_screen(session, gaps))
-        )
+            try:
+                blocks += run_blocks(session.run)
+            except InputError as error:
+                blocks += [Heading("The patch"), Text(f"Not shown: {error}.")]
+        subtitle = f"physpatch report of the session {name}, begun {session.record.begun or 'at an unknown time'}"
+        return Document(_TITLE, subtitle, blocks, [*first_screen(session, gaps), *damage_blocks(damaged)])
     if (folder / "run.json").is_file():
         return Document(_TITLE, f"physpatch report of the run {name}", run_blocks(folder))
     raise InputError(f"{folder} is neither a run (run.json) nor a session (session.db)")
+
+
+def _export(session: RecordedSession, say: Callable[[str], None]) -> None:
+    """Write rows and sequences beside the database, where that is possible: a report does not need them."""
+    for export in (export_csv, export_parquet, partial(export_sequences, session.sequences)):
+        try:
+            export(session.folder)
+        except OSError as error:
+            say(f"not written, and not needed for the report: {error.filename} ({error.strerror})")
+        except InputError:  # a damaged database, which was named already
+            continue
 
 
 def _gaps(
@@ -122,9 +139,12 @@ def _gaps(
     """The replays of all models that are available unchanged, and the reasons for the others."""
     if session.run is None or not (session.run / "patch.json").is_file():
         return [], ["the run that trained the patch was moved or deleted, so its training settings are unknown"]
-    patch, run = Patch.load(session.run), RunRecord.of(session.run)
-    config = run.train_config
     profile = RigProfile.load(options.profile) if options.profile else None
+    try:
+        patch, run = Patch.load(session.run), RunRecord.of(session.run)
+        config = run.train_config
+    except InputError as error:
+        return [], [str(error)]
     gaps, troubles = [], []
     for noted in session.record.models:
         if noted.defence:

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector
+from calibration.common.errors import InputError
+from calibration.common.pictures import read_picture
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.inference.region import CropRegion
 from captures.results.aggregation import Tally, tally_of
 from captures.results.sequences import ClipSequence, sequences_of
-from captures.results.session_record import SessionRecord
-from captures.sources.opencv import rgb
-from captures.storage import FrameRow, read_rows
+from captures.results.session_record import SESSION_FILE, SessionRecord
+from captures.storage import FrameRow, read_exported_rows, read_rows
 from physpatch.records.run_record import RUN_FILE
 
 
@@ -56,6 +57,38 @@ class RecordedSession:
         """
         rows = read_rows(folder)
         return cls(folder, SessionRecord.of(folder), rows)
+
+    @classmethod
+    def salvaged(cls, folder: Path) -> "tuple[RecordedSession, list[str]]":
+        """Open what is whole of the session in ``folder``: rows also from ``frames.csv``, and the valid part of its record.
+
+        Returns:
+            The session, without its sheet if that is damaged, and what is not whole, in words.
+
+        Raises:
+            InputError: if there is no session, it is of a newer version, or all its rows are lost.
+        """
+        troubles = []
+        try:
+            rows = read_rows(folder)
+        except InputError as error:
+            rows = read_exported_rows(folder)
+            if not rows:
+                raise
+            troubles.append(f"{error}; this uses frames.csv instead")
+        path = folder / SESSION_FILE
+        record, trouble = SessionRecord.salvaged(path) if path.is_file() else (SessionRecord(), "")
+        try:
+            _ = record.protocol
+        except InputError as error:
+            record, trouble = record.changed(plan=None), trouble or f"{path}: {error}"
+        session = cls(folder, record, rows)
+        try:
+            _ = session.layouts
+        except InputError as error:
+            session = cls(folder, record.changed(sheet=None), rows)
+            troubles.append(str(error))
+        return session, [*troubles, *filter(None, [trouble])]
 
     @property
     def target(self) -> str | None:
@@ -104,9 +137,11 @@ class RecordedSession:
         return self._raw(row).is_file()
 
     def frame(self, row: FrameRow) -> NDArray[np.uint8] | None:
-        """Load the original frame of a row, (H, W, 3) RGB uint8; return None if it was not kept."""
-        picture = cv2.imread(str(self._raw(row))) if self.keeps(row) else None
-        return None if picture is None else rgb(picture)
+        """Load the original frame of a row, (H, W, 3) RGB uint8; return None if it was not kept or is damaged."""
+        try:
+            return read_picture(self._raw(row))
+        except InputError:
+            return None
 
     def pose(self, frame: NDArray[np.uint8]) -> SheetPose | None:
         """Find the pose of the sheet in a frame, (H, W, 3) RGB uint8; return None if there is none."""

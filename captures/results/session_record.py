@@ -124,14 +124,16 @@ class SessionRecord(Record):
         frames_while_paused: number of frames during pauses.
         dropped: number of frames during which the models were busy.
         passed_over: number of frames left out by ``every`` and ``max_fps``.
+        unreadable: number of stills that could not be read.
         seconds: duration of the session.
-        gaps, gap_seconds: how often the camera was lost, and for how long in total.
+        gaps, gap_seconds: how often the camera was lost, or a stretch of a video could not be decoded, and for how long in
+            total.
         delay_s: from capture to result; None if the frames have no capture times.
         steps_done, steps_skipped: numbers of these steps of the plan; None without a plan.
     """
 
     what: ClassVar[str] = "record of a session"
-    cure: ClassVar[str] = "restore it from a backup, or delete it: the rows are in session.db"
+    cure: ClassVar[str] = "restore it from a backup, or correct or delete it: the rows are in session.db"
     current: ClassVar[int] = 3
 
     physpatch_session: Literal[1, 2] = 2
@@ -163,6 +165,7 @@ class SessionRecord(Record):
     frames_while_paused: int | None = None
     dropped: int | None = None
     passed_over: int | None = None
+    unreadable: int | None = None
     seconds: float | None = None
     gaps: int | None = None
     gap_seconds: float | None = None

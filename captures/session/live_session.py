@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import DEFAULT_HFOV_DEG, Intrinsics
 from calibration.common.errors import InputError, PhyspatchError
+from calibration.common.signals import Terminated
 from calibration.sheet.layout import SheetLayout
 from captures.inference.analyser import Analyser, Analysis, open_analyser
 from captures.inference.pipeline import Pipeline
@@ -24,9 +25,9 @@ from captures.results.aggregation import Tally
 from captures.results.session_record import SESSION_FILE, PlanRecord, SessionModel, SessionRecord, SessionSheet
 from captures.session.clips import FrameLabeller
 from captures.session.recorder import KeepRule, Recorder
-from captures.sources.frame import Event
+from captures.sources.frame import UNREADABLE, Event
 from captures.sources.opening import Rig, Source, StagedScenes
-from captures.storage import SessionStore, export_csv
+from captures.storage import SESSION_DATABASE, SessionStore, export_csv, refused_folder
 from captures.viewers.controls import Command, SessionStatus, Viewer
 from captures.viewers.overlay import annotate
 from physpatch.records.environment import device_name, versions
@@ -147,26 +148,32 @@ def run_session(
         InputError: if ``out`` already contains a session.
         PhyspatchError: if the source fails or the disk is full; everything recorded until then is kept and readable.
     """
-    if (out / "session.db").exists():
-        raise InputError(f"{out} already contains a session; use another --out")
+    if (out / SESSION_DATABASE).exists():
+        raise refused_folder(out)
     record = _describe(config).changed(scenes=_scenes(source))
     session = _Session(source, config, viewers, on_frame)
     status = "ended"
-    with SessionStore(out / "session.db") as store, Recorder(out, source.fps, config.keep) as recorder:
+    with SessionStore(out / SESSION_DATABASE) as store, Recorder(out, source.fps, config.keep) as recorder:
         record.changed(status="recording").save(out / SESSION_FILE)
         try:
             if not session.run(store, recorder):
                 status = "stopped by the person"
+        except Terminated:
+            status = "interrupted"
+            raise
         except KeyboardInterrupt:
             status = "interrupted"
         except BaseException:
             status = "failed"
             raise
         finally:
-            with suppress(PhyspatchError):  # a full disk was already reported
+            failed = status == "failed"  # what then goes wrong with the files follows from what was reported already
+            with suppress(*(PhyspatchError, OSError) if failed else ()):
                 store.add([], session.events())
-            export_csv(out)
-            record.changed(status=status, **session.account()).save(out / SESSION_FILE)
+            with suppress(*(OSError,) if failed else ()):
+                record.changed(status=status, **session.account()).save(out / SESSION_FILE)
+            with suppress(*(OSError,) if failed else ()):
+                export_csv(out)
     return out
 
 
@@ -191,6 +198,7 @@ class _Session:
         self._finished: deque[float] = deque(maxlen=_FPS_WINDOW)
         self._paused_frames = 0
         self._gaps: list[float] = []
+        self._unreadable = 0
         self._lost_at: float | None = None
         self._delays = (0, 0.0, 0.0)  # number, sum, longest
         self._time_s = 0.0
@@ -319,6 +327,7 @@ class _Session:
             elif event.kind == "back" and self._lost_at is not None:
                 self._gaps.append(event.time_s - self._lost_at)
                 self._lost_at = None
+            self._unreadable += event.kind == UNREADABLE
         own, self._events = self._events, []
         return of_source + own
 
@@ -332,7 +341,7 @@ class _Session:
         """Return the frame counts and times for ``session.json``.
 
         ``dropped`` frames arrived while the models were busy; ``passed_over`` frames were skipped by ``every`` and
-        ``max_fps``. One or two frames may have been in progress when the session ended.
+        ``max_fps``, and ``unreadable`` ones were damaged. One or two frames may have been in progress when the session ended.
         """
         n, total, longest = self._delays
         director = self._director
@@ -344,6 +353,7 @@ class _Session:
             "dropped": self._source.dropped,
             "passed_over": self._pipeline.passed_over if self._pipeline else 0,
             "seconds": round(time.monotonic() - self._begun, 2),
+            "unreadable": self._unreadable,
             "gaps": len(self._gaps) + (self._lost_at is not None),
             "gap_seconds": round(sum(self._gaps), 2),
             "delay_s": {"mean": round(total / n, 4), "longest": round(longest, 4)} if n else None,

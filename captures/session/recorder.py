@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.common.errors import InputError, PhyspatchError
+from calibration.common.files import naming
 from captures.inference.analyser import Analysis
 from captures.sources.opencv import KEPT_JPEG, rgb
 from physpatch.evaluation.figures.pictures import VideoFile
@@ -66,8 +67,11 @@ class Recorder(AbstractContextManager["Recorder"]):
             PhyspatchError: if the disk is full or nearly full; the remaining space suffices to finish the files.
         """
         free = shutil.disk_usage(self._out).free
-        if free < _RESERVE_BYTES:  # picture writers do not report a full disk, they only damage the file
-            raise PhyspatchError(f"only {free / 1e6:.0f} MB left on the disk of {self._out}; earlier frames are kept")
+        if free < _RESERVE_BYTES:
+            raise PhyspatchError(
+                f"only {free / 1e6:.0f} MB left on the disk of {self._out}; earlier frames are kept. Free some space, or film "
+                "into another --out"
+            )
         row = analysis.rows[0]
         if self._video is None:
             self._video = VideoFile(self._out / "video.mp4", picture.shape[1::-1], self._fps, fast=True)
@@ -82,7 +86,7 @@ class Recorder(AbstractContextManager["Recorder"]):
             self._save("raw", f"{row.frame:06d}.jpg", analysis.frame.image)
 
     def _save(self, folder: str, name: str, picture: NDArray[np.uint8]) -> None:
-        (self._out / folder).mkdir(exist_ok=True)
         path = self._out / folder / name
-        if not cv2.imwrite(str(path), rgb(picture), KEPT_JPEG):
-            raise PhyspatchError(f"{path} cannot be written; check whether the disk is full. Earlier frames are kept")
+        with naming(path):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(cv2.imencode(".jpg", rgb(picture), KEPT_JPEG)[1].tobytes())

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from captures.sources.held_sheet import RigPose
 
 NO_SHEET = "none"  # the condition of a frame without a recognised sheet
+UNREADABLE = "unreadable"  # the kind of event of a still that cannot be read
 
 
 @dataclass(frozen=True, eq=False)

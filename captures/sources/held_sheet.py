@@ -12,7 +12,7 @@ from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import angles_deg, rotation_matrix
 from calibration.colour.colour_space import LINEAR_LEVELS
 from calibration.colour.printing_condition import PrintingCondition
-from calibration.common.errors import InputError
+from calibration.common.pictures import read_picture
 from calibration.sheet.layout import SheetLayout, first_pages
 from calibration.sheet.pdf_reader import carried_layouts, rasterise_sheet
 
@@ -142,16 +142,11 @@ def framed_background(path: Path, lens: Intrinsics) -> NDArray[np.float32]:
     Raises:
         InputError: if it is not readable.
     """
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise InputError(f"{path} is not a readable image; remove or replace it")
+    picture = read_picture(path)
     width, height = lens.width, lens.height
     factor = max(width / picture.shape[1], height / picture.shape[0])
     size = (max(width, round(picture.shape[1] * factor)), max(height, round(picture.shape[0] * factor)))
-    picture = cv2.cvtColor(
-        cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC),
-        cv2.COLOR_BGR2RGB,
-    )
+    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return LINEAR_LEVELS.astype(np.float32)[picture[top : top + height, left : left + width]]
 

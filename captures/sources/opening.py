@@ -6,6 +6,7 @@ A kind of source is a ``SourceKind`` in a module of this package or behind an en
 
 import re
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
@@ -15,15 +16,17 @@ import numpy as np
 
 from calibration.camera.intrinsics import Intrinsics
 from calibration.common.errors import InputError, UnavailableError
-from calibration.common.files import PICTURE_SUFFIXES
+from calibration.common.pictures import PICTURE_SUFFIXES, check_size, read_picture
 from calibration.common.registry import Registry
+from calibration.common.text import cleaned
 from calibration.sheet.layout import SheetLayout
 from captures.sources.camera_settings import CameraSettings
 from captures.sources.cameras import CameraSource, find_camera
-from captures.sources.frame import Event, Frame
+from captures.sources.frame import UNREADABLE, Event, Frame
 from captures.sources.opencv import plausible_fps, quietly, rgb
 
 _VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".mjpeg", ".mjpg", ".m4v"}
+_TAIL_S = 0.5  # a container may announce a little more than it holds
 _URL = re.compile(r"(https?|rtsps?|rtmp|udp|tcp)://", re.IGNORECASE)
 
 
@@ -115,6 +118,16 @@ class FileSource:
         return ""
 
     def close(self) -> None: ...
+
+
+class _Losses(FileSource):
+    """A source that notes what it could not read; it goes on with the next frame."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()  # filled and emptied by different threads
+
+    def take_events(self) -> list[Event]:
+        return [self._events.popleft() for _ in range(len(self._events))]
 
 
 class SourceKind(ABC):
@@ -255,44 +268,79 @@ class CameraName(SourceKind):
         return CameraSource.camera(index, settings)
 
 
-class StillsSource(FileSource):
-    """A source of still pictures, each shown once and a clip by itself."""
+class StillsSource(_Losses):
+    """A source of still pictures, each shown once and a clip by itself; damaged ones are left out with an event."""
 
     fps = 5.0
 
     def __init__(self, paths: Sequence[Path], origin: Path) -> None:
         if not paths:
             raise InputError(f"{origin} contains no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
+        super().__init__()
         self._paths = paths
 
     def __iter__(self) -> Iterator[Frame]:
+        refusal: InputError | None = None
         for index, path in enumerate(self._paths):
-            picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if picture is None:
-                raise InputError(f"{path} is not a readable picture; remove it and start again")
             self.captured = index + 1
-            yield Frame(rgb(picture), index / self.fps, index + 1, clip=index)
+            try:
+                picture = read_picture(path)
+            except InputError as error:
+                refusal = refusal or error
+                self._events.append(Event(round(index / self.fps, 3), UNREADABLE, str(error)))
+                continue
+            yield Frame(picture, index / self.fps, index + 1, clip=index)
+        if refusal is not None and len(self._events) == len(self._paths):
+            raise refusal  # there was no other
 
 
-class VideoSource(FileSource):
-    """A source of all frames of a video file."""
+class VideoSource(_Losses):
+    """A source of all frames of a video file. A stretch that cannot be decoded is a gap, like that of a lost camera."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
+        if cleaned(str(path)) != str(path):  # or OpenCV crashes
+            raise InputError(f"{path}: OpenCV opens no video with such a name; rename it")
         with quietly():
             self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
             raise InputError(f"{path} cannot be decoded as a video")
+        self._path = path
         self.fps = plausible_fps(self._capture)
+        self._length = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))  # of some containers an estimate, or below 0
+        try:
+            check_size(
+                *(int(self._capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+            )
+        except InputError as error:
+            raise InputError(f"{path} has frames of {error}") from error
 
     def __exit__(self, *exception: object) -> None:
         self._capture.release()
 
     def __iter__(self) -> Iterator[Frame]:
-        index = 0
-        while True:
+        index = lost = 0  # decoded or not; not decoded since the last that was
+        while index < self._length or not lost:
             ok, picture = self._capture.read()
-            if not ok:
-                return
             index += 1
+            if not ok:
+                lost += 1
+                continue
+            if lost:
+                self._note_lost(index - 1, lost)
+                self._events.append(Event(self._time_s(index), "back"))
+                lost = 0
             self.captured = index
-            yield Frame(rgb(np.asarray(picture, dtype=np.uint8)), (index - 1) / self.fps, index)
+            yield Frame(rgb(np.asarray(picture, dtype=np.uint8)), self._time_s(index), index)
+        if lost > max(1, _TAIL_S * self.fps) and index == self._length:
+            self.captured = index
+            self._note_lost(index, lost)
+
+    def _note_lost(self, last: int, number: int) -> None:
+        """Note that ``number`` frames up to the frame ``last`` could not be decoded."""
+        first = last - number + 1
+        frames = f"frame {last}" if number == 1 else f"frames {first} to {last}"
+        self._events.append(Event(self._time_s(first), "lost", f"{frames} of {self._path.name} cannot be decoded"))
+
+    def _time_s(self, number: int) -> float:
+        return (number - 1) / self.fps

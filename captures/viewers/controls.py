@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.common.errors import InputError, unknown_name
+from calibration.common.text import cleaned
 from calibration.sheet.layout import SHEET_KINDS
 from captures.inference.region import RegionRule
 from captures.sources.frame import NO_SHEET
@@ -35,13 +36,13 @@ COMMANDS = {
 
 @dataclass(frozen=True)
 class Command:
-    """One of :data:`COMMANDS`, with a value if it takes one."""
+    """One of :data:`COMMANDS`, with a value if it takes one, from which what cannot be stored is removed."""
 
     do: str
     value: str = ""
 
     def __post_init__(self) -> None:
-        """Check command and value.
+        """Clean the value, and check command and value.
 
         Raises:
             InputError: if the command is unknown or its value invalid.
@@ -50,6 +51,7 @@ class Command:
             raise unknown_name("command", self.do, COMMANDS)
         if len(self.value) > _MOST_WORDS:
             raise InputError(f"{self.do}: {len(self.value)} characters are too many; expected at most {_MOST_WORDS}")
+        object.__setattr__(self, "value", cleaned(self.value))
         if self.do == "condition":
             check_condition(self.value)
         if self.do == "region":

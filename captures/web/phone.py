@@ -1,14 +1,12 @@
 """Frames from a phone: untrusted JPEGs, validated before they are decoded."""
 
-import io
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from calibration.common.errors import InputError
+from calibration.common.pictures import decode_picture
 from captures.sources.latest_frame import LiveFrames
+from captures.sources.opencv import rgb
 
 MOST_BYTES = 4_000_000
 _MOST_SIDE, _LEAST_SIDE = 4096, 16
@@ -33,13 +31,6 @@ def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
     if len(data) > MOST_BYTES:
         raise InputError(f"the frame has {len(data)} bytes; expected at most {MOST_BYTES}")
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as header:
-            width, height = header.size
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise InputError("the frame is not a JPEG") from error
-    if not (_LEAST_SIDE <= width <= _MOST_SIDE and _LEAST_SIDE <= height <= _MOST_SIDE):
-        raise InputError(f"the frame has {width}x{height} pixels; expected {_LEAST_SIDE} to {_MOST_SIDE} per side")
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise InputError("the JPEG cannot be decoded")
-    return np.asarray(picture, dtype=np.uint8)
+        return rgb(decode_picture(data, ["JPEG"], (_LEAST_SIDE, _MOST_SIDE)))
+    except InputError as error:
+        raise InputError(f"the frame cannot be used: {error}") from error

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from calibration.camera.intrinsics import Intrinsics
 from calibration.common.errors import InputError
+from calibration.common.files import require_writable
 from captures.inference.region import RegionRule
 from captures.protocol.plan import Protocol
 from captures.session.live_session import SessionConfig
@@ -22,8 +24,9 @@ from captures.session.session_setup import (
 )
 from captures.sources.opening import Rig, Source
 from captures.sources.rendered.scene_file import Scene
+from captures.storage import SESSION_DATABASE, refused_folder
 from captures.viewers.controls import check_condition
-from captures.workflows.virtual_session import print_for_rig, rendered_rig, virtual_rig
+from captures.workflows.virtual_session import Extent, print_for_rig, rendered_rig, require_patch, virtual_rig
 from physpatch.commands.workflows import PrintRun
 from physpatch.defences import defended, named_defences
 from physpatch.records.config import TrainConfig
@@ -105,13 +108,29 @@ def prepare_session(
         The source of frames, and the settings of the session.
 
     Raises:
-        InputError: if a setting is invalid or a file is missing.
+        InputError: if a setting is invalid or a file is missing; what needs no model is checked before one is loaded.
     """
+    if (session / SESSION_DATABASE).exists():
+        raise refused_folder(session)
+    require_writable(session)
     if request.condition is not None:
         check_condition(request.condition)
     scene = None if request.scene is None else Scene.read(request.scene)
     keep, protocol = KeepRule.parse(request.keep), _protocol(request.protocol, attended)
     config, patch = load_run_config(request.run), Patch.load(request.run) if request.run else None
+    beside_run = sheet_of(request.run) if request.run else None
+    sheet = session_sheet(beside_run, request.run, patch, request.sheet)
+    layouts = session_layouts(sheet, request.profile) if sheet else ()
+    if frames is None and sheet is None:
+        require_patch(patch)
+    elif protocol is not None:
+        refuse_unprinted(protocol, layouts)
+    if frames is not None and sheet is None:
+        say("there is no printed sheet, so none will be recognised: print one with `physpatch print`, or pass --sheet")
+    lens = measured_lens(request.profile)
+    if request.hfov_deg is not None:
+        Intrinsics.from_hfov(1, 1, request.hfov_deg)  # refuses one that is impossible
+    named_defences(request.defences, "classify")
     classifier, detector = session_models(
         config,
         classifier=request.classifier,
@@ -121,24 +140,19 @@ def prepare_session(
         trust=request.trust_weights,
         say=say,
     )
-    beside_run = sheet_of(request.run) if request.run else None
-    sheet = session_sheet(beside_run, request.run, patch, request.sheet)
     rig = None
     if frames is None:
-        sheet = sheet or print_for_rig(patch, config, session, print_run, say)
+        if sheet is None:
+            sheet = print_for_rig(patch, config, session, print_run, say)
+            layouts = session_layouts(sheet, request.profile)
         frames = rig = _rig(sheet, request, scene, config, classifier, detector)
-    elif sheet is None:
-        say("there is no printed sheet, so none will be recognised: print one with `physpatch print`, or pass --sheet")
-    layouts = session_layouts(sheet, request.profile) if sheet else ()
-    if protocol is not None:
-        refuse_unprinted(protocol, layouts)
     settings = config or TrainConfig()
     session_config = SessionConfig(
         classifier=classifier,
         detector=detector,
         defended=[defended(classifier, name) for name in named_defences(request.defences, classifier.task)],
         layouts=layouts,
-        intrinsics=rig.intrinsics if rig else measured_lens(request.profile),
+        intrinsics=rig.intrinsics if rig else lens,
         hfov_deg=request.hfov_deg,
         target=patch.target if patch else None,
         goal=settings.objective.goal if config is None else detector_goal(config, patch),
@@ -179,7 +193,11 @@ def _rig(
     on_detector = detector is not None and config is not None and Path(config.victim.model).stem == detector.name
     own = detector if on_detector and detector is not None else classifier
     behind = held_out_files(request.run, config or TrainConfig(), own)
-    extent = {"clips": request.clips, "frames_per_clip": request.frames_per_clip}
+    extent = Extent()
+    if request.clips is not None:
+        extent["clips"] = request.clips
+    if request.frames_per_clip is not None:
+        extent["frames_per_clip"] = request.frames_per_clip
     if scene is not None:
         return rendered_rig(sheet, behind, request.seed, scene, **extent)
     return virtual_rig(sheet, behind, request.seed, **extent)

@@ -2,19 +2,26 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import platformdirs
 
 from calibration.common.errors import InputError
 from calibration.common.units import parse_length_mm
 from calibration.sheet.paper_sizes import PATCH_SIZE, SIGN_SIZE
-from captures.sources.held_sheet import CLIPS, FRAMES_PER_CLIP
 from captures.sources.opening import Rig
 from captures.sources.rendered.scene_file import Scene
 from captures.sources.virtual_rig import VirtualRig
 from physpatch.commands.workflows import PrintRun
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import CONTROLS, Patch
+
+
+class Extent(TypedDict, total=False):
+    """How much a rig shows, where it is not the rig's own."""
+
+    clips: int
+    frames_per_clip: int
 
 
 def print_for_rig(
@@ -29,8 +36,7 @@ def print_for_rig(
     Raises:
         InputError: if there is no patch, or it does not fit its sign.
     """
-    if patch is None:
-        raise InputError("a rig needs a patch to show; train one with `physpatch train --eot`, or pass a run")
+    patch = require_patch(patch)
     settings, sheet = config or TrainConfig(), session / "sheet.pdf"
     size = PATCH_SIZE if settings.object.drawn_sign is None else SIGN_SIZE
     beside = settings.object.drawn_sign is not None and not all(0 <= share <= 1 for share in settings.object.at)
@@ -40,33 +46,31 @@ def print_for_rig(
     return sheet
 
 
+def require_patch(patch: Patch | None) -> Patch:
+    """Return the patch.
+
+    Raises:
+        InputError: if there is none, so that a rig has nothing to show.
+    """
+    if patch is None:
+        raise InputError("a rig needs a patch to show; train one with `physpatch train --eot`, or pass a run")
+    return patch
+
+
 def virtual_rig(
-    sheet: Path,
-    photographs: Sequence[tuple[Path, str | None]],
-    seed: int,
-    *,
-    clips: int | None = None,
-    frames_per_clip: int | None = None,
+    sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, **extent: Unpack[Extent]
 ) -> VirtualRig:
     """Build a rig that shows a PDF's sheets in front of photographs, which take turns as backgrounds of the clips.
 
     Args:
         sheet, photographs, seed: see the rig.
-        clips, frames_per_clip: see the rig; None for its own.
+        extent: how much it shows.
     """
-    return VirtualRig(
-        sheet, photographs, seed=seed, clips=clips or CLIPS, frames_per_clip=frames_per_clip or FRAMES_PER_CLIP
-    )
+    return VirtualRig(sheet, photographs, seed=seed, **extent)
 
 
 def rendered_rig(
-    sheet: Path,
-    photographs: Sequence[tuple[Path, str | None]],
-    seed: int,
-    scene: Scene,
-    *,
-    clips: int | None = None,
-    frames_per_clip: int | None = None,
+    sheet: Path, photographs: Sequence[tuple[Path, str | None]], seed: int, scene: Scene, **extent: Unpack[Extent]
 ) -> Rig:
     """Build a rig that shows a PDF's sheets in a rendered scene; what it renders is kept in the user's cache folder.
 
@@ -81,6 +85,4 @@ def rendered_rig(
 
     engine()  # before anything that takes long
     cache = ShotCache(platformdirs.user_cache_path("physpatch") / "shots")
-    return RenderedRig(
-        sheet, scene, photographs, seed=seed, clips=clips or CLIPS, frames_per_clip=frames_per_clip, cache=cache
-    )
+    return RenderedRig(sheet, scene, photographs, seed=seed, cache=cache, **extent)

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from calibration.common.errors import InputError
+from calibration.common.files import require_writable
 from physpatch.attack.placement import Placement
 from physpatch.benchmark.bench_row import BenchRow, BenchSeconds
 from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, scenes
 from physpatch.evaluation.figures.examples import measure_heat
-from physpatch.records.config import ObjectiveConfig, OptimisationConfig, PatchConfig, TrainConfig
+from physpatch.records.config import ObjectiveConfig, OptimisationConfig, PatchConfig, TrainConfig, require_data
 from physpatch.records.environment import device_name, versions
 from physpatch.records.evaluation_record import HeatRecord, TargetClass
 from physpatch.records.patch_file import PIXEL, check_grid_name, parse_grid
@@ -128,8 +129,10 @@ def run_bench(
         say: receives one line at a time.
 
     Raises:
-        InputError: an unusable model, target or data.
+        InputError: an unusable model, target or data, or a folder that cannot be written.
     """
+    require_writable(folder)
+    require_data(plan.base.data.source)
     cells = plan.cells()
     paths = {cell.name: folder / "cells" / f"{cell.name}.json" for cell in cells}
     missing = [cell for cell in cells if not paths[cell.name].is_file()]
@@ -137,10 +140,14 @@ def run_bench(
         say(f"{len(cells) - len(missing)} of {len(cells)} cells are already done")
     show = progress or (lambda *_: None)
     done = len(cells) - len(missing)
-    for cell, result in _results(missing, ray_address, say):
-        result.save(paths[cell.name])
-        done += 1
-        show(done, len(cells), cell.name)
+    try:
+        for cell, result in _results(missing, ray_address, say):
+            result.save(paths[cell.name])
+            done += 1
+            show(done, len(cells), cell.name)
+    except KeyboardInterrupt:
+        say(f"stopped with {done} of {len(cells)} cells done; the same command goes on from there")
+        raise
     return [BenchRow.load(paths[cell.name]) for cell in cells]
 
 

@@ -88,7 +88,9 @@ def bench(
     """
     from physpatch.benchmark.report import markdown, save_bench_report
     from physpatch.benchmark.runner import BenchPlan, run_bench
+    from physpatch.victims.registry import require_known
 
+    require_known(models)
     if Path(fields["data"]).is_dir():
         fields["data"] = str(Path(fields["data"]).resolve())
     base = DEFAULT.changed(eot=eot_config(True, preset), **fields)

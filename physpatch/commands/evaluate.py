@@ -18,6 +18,7 @@ from physpatch.commands.options import (
     eot_config,
 )
 from physpatch.commands.results import show_defences, show_results
+from physpatch.records.config import require_data
 from physpatch.records.run_paths import find_run
 
 
@@ -74,12 +75,19 @@ def evaluate(
     physpatch evaluate --condition newspaper
     physpatch evaluate --defence all
     """
-    from physpatch.records.evaluation_record import measured_by_model
-    from physpatch.training.run_evaluation import evaluate_run
-
     if weights and len(models) != 1:
         raise InputError("--weights needs exactly one --model")
     folder = find_run(run)
+    if data is not None:
+        require_data(data)
+    ranges = None if eot is None and preset is None else eot_config(eot is not False, preset)
+    printing = chosen_prints(conditions, icc)
+
+    from physpatch.records.evaluation_record import measured_by_model  # after the options are checked: it imports torch
+    from physpatch.training.run_evaluation import evaluate_run
+    from physpatch.victims.registry import require_known
+
+    require_known(models)
     with progress_bar("measuring") as bar:
         results = evaluate_run(
             folder,
@@ -87,8 +95,8 @@ def evaluate(
             models=models,
             weights=weights,
             trust=trust_weights,
-            eot=None if eot is None and preset is None else eot_config(eot is not False, preset),
-            printing=chosen_prints(conditions, icc),
+            eot=ranges,
+            printing=printing,
             defences=defences,
             device=device,
             seed=seed,

@@ -21,7 +21,7 @@ from physpatch.commands.options import (
 )
 from physpatch.commands.results import show_results, training_progress
 from physpatch.commands.workflows import Workflows
-from physpatch.records.config import TrainConfig
+from physpatch.records.config import TrainConfig, require_data
 from physpatch.records.run_paths import find_run
 from physpatch.transforms import Range
 
@@ -118,13 +118,13 @@ def train(
     physpatch train --from-session sessions/20260101-120000
     physpatch train --config runs/latest/run.json --steps 500
     """
-    from physpatch.training.run import resume_run, train_run
-
     with progress_bar("training") as bar:
         progress = training_progress(bar)
         if resume:
-            steps = _only_steps_given(context)
-            folder = resume_run(find_run(str(out) if out else None), steps=steps, progress=progress, say=bar.say)
+            steps, resumed = _only_steps_given(context), find_run(str(out) if out else None)
+            from physpatch.training.run import resume_run  # after the options are checked: it imports torch
+
+            folder = resume_run(resumed, steps=steps, progress=progress, say=bar.say)
         else:
             printing = chosen_prints(conditions, icc)
             settings |= {"model": models[0], "ensemble": models[1:]}
@@ -144,6 +144,11 @@ def train(
                 config = Workflows.of(context).config_from_session(from_session, given, preset, bar.say)
                 config = config.changed(eot=config.eot.with_ranges(ranges))
             _refuse_area_on_sign(config, given)
+            require_data(config.data.source)
+            from physpatch.training.run import train_run
+            from physpatch.victims.registry import require_known
+
+            require_known((config.victim.model, *config.victim.ensemble))
             folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
     if folder is not None:  # otherwise this is one of several processes, of which the first shows the results
         _show_run(folder, json_out)

@@ -3,19 +3,21 @@
 import csv
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from calibration.common.console import say
 from calibration.common.errors import InputError, UnavailableError, unknown_name
-from calibration.common.files import PICTURE_SUFFIXES
+from calibration.common.pictures import PICTURE_SUFFIXES, open_picture
 from physpatch.data.annotations import Annotation, Box, objects_of, read_annotations
 from physpatch.data.splits import TEST_BELOW, content_id, is_held_out, refuse_overlap
+from physpatch.records.config import require_data
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.imagenet import imagenet_categories
 from physpatch.victims.protocol import Preprocessing, Victim, normal_name
@@ -156,17 +158,16 @@ def list_photos(data: str, categories: Sequence[str] | None) -> list[Photo]:
         InputError: no such folder, no images in it, or labels that cannot be read.
         UnavailableError: imagenette is not cached and cannot be downloaded.
     """
+    require_data(data)
     if data == "samples":
         return _samples(categories or ())
     folder = _imagenette() if data == "imagenette" else Path(data)
-    if not folder.is_dir():
-        raise InputError(f"no data folder {data!r}; expected samples, imagenette or a folder of images")
     if categories is None:
         photos = [Photo(path, UNLABELLED) for path in _images_in(folder)]
     elif (folder / "labels.csv").is_file():
         photos = _from_csv(folder / "labels.csv", len(categories))
-    elif any(p.is_dir() and not p.name.startswith(".") for p in folder.iterdir()):
-        photos = _from_subfolders(folder, categories)
+    elif classes := _class_folders(folder, categories):
+        photos = [Photo(path, label) for sub, label in classes.items() for path in _images_in(sub)]
     else:
         photos = [Photo(path, UNLABELLED) for path in _images_in(folder)]
     if not photos:
@@ -280,23 +281,8 @@ def load_photographs(
     return load_photos(train, victim.preprocessing, whole=True), load_photos(kept_apart, victim.preprocessing)
 
 
-def open_rgb(path: Path) -> Image.Image:
-    """Open a picture as RGB, rotated as its EXIF data say.
-
-    Raises:
-        InputError: the file is missing or broken.
-    """
-    try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")  # phones store the rotation in EXIF data
-    except FileNotFoundError as error:
-        raise InputError(f"no image {path}") from error
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"broken image {path} ({error}); remove or replace it") from error
-
-
 def _square(path: Path, resize: int, size: int) -> np.ndarray:
-    image = open_rgb(path)
+    image = open_picture(path)
     factor = resize / min(image.size)
     image = image.resize(
         (max(size, round(image.width * factor)), max(size, round(image.height * factor))), Image.Resampling.BICUBIC
@@ -307,7 +293,7 @@ def _square(path: Path, resize: int, size: int) -> np.ndarray:
 
 def _letterboxed(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
     """Letterbox a photograph into a grey square; also return where it lies there: left, top, width, height."""
-    image = open_rgb(path)
+    image = open_picture(path)
     factor = size / max(image.size)
     width, height = (max(1, round(side * factor)) for side in image.size)
     left, top = (size - width) // 2, (size - height) // 2
@@ -404,25 +390,47 @@ def _from_csv(file: Path, classes: int) -> list[Photo]:
         if not row["file"]:
             raise InputError(f"{file} line {line}: the column file is empty")
         photos.append(Photo(file.parent / row["file"], label))
+    outside = [photo.path for photo in photos if not photo.path.resolve().is_relative_to(file.parent.resolve())]
+    if outside:
+        say(f"{file} names {len(outside)} photographs outside of its folder, such as {outside[0]}")
     return photos
 
 
-def _from_subfolders(folder: Path, categories: Sequence[str]) -> list[Photo]:
-    """List one folder per class, named by class or index; else as many folders as classes, in sorted order (ImageFolder)."""
-    folders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+def _class_folders(folder: Path, categories: Sequence[str]) -> dict[Path, int]:
+    """Find one folder per class, named by class or index; else as many folders as classes, in sorted order (ImageFolder).
+
+    Other folders beside them are left out with a warning. Without any, all pictures are unlabelled, and a warning says so.
+
+    Raises:
+        InputError: no folder is of a class, and the pictures lie in such folders only.
+    """
+    folders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and not _leads_back(p))
     by_name = {normal_name(name): i for i, name in reversed(list(enumerate(categories)))}
     by_name = {str(i): i for i in range(len(categories))} | by_name
     indices = [by_name.get(normal_name(_WNIDS.get(sub.name, sub.name))) for sub in folders]
     if None in indices and len(folders) == len(categories):
         indices = list(range(len(folders)))
-    labels = dict(zip(folders, indices, strict=True))
-    for sub, label in labels.items():
-        if label is None:
-            raise InputError(
-                f"folder {sub.name!r} in {folder} is not a class of this model; use class names or indices, or a labels.csv"
-            )
-    return [Photo(path, label) for sub, label in labels.items() if label is not None for path in _images_in(sub)]
+    labels = {sub: label for sub, label in zip(folders, indices, strict=True) if label is not None}
+    others = ", ".join(sub.name for sub in folders if sub not in labels)
+    if others and labels:
+        say(f"{folder}: {others} are left out, because they are not classes of this model")
+    elif others and _pictures(folder.iterdir()):
+        say(f"{folder}: {others} are not classes of this model, so all pictures there are unlabelled")
+    elif others:
+        raise InputError(
+            f"{folder}: {others} are not classes of this model; use class names or indices, or a labels.csv"
+        )
+    return labels
+
+
+def _leads_back(folder: Path) -> bool:
+    """Tell whether a folder is a link to one that holds it."""
+    return folder.is_symlink() and folder.resolve() in (folder.absolute().parent.resolve() / folder.name).parents
 
 
 def _images_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    return _pictures(folder.rglob("*"))
+
+
+def _pictures(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir())

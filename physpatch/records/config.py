@@ -300,7 +300,7 @@ class TrainConfig:
 
     @classmethod
     def load(cls, path: Path) -> "TrainConfig":
-        """Read settings from a TOML file, or the config of a ``run.json``.
+        """Read settings from a TOML file, or those in a ``run.json`` or a run's ``patch.json``.
 
         A TOML file may leave out settings that keep their defaults. Its table ``[eot]`` may have ``preset``, the name of a
         preset or none, besides ranges; missing ranges are the preset's.
@@ -311,6 +311,8 @@ class TrainConfig:
         if path.suffix.lower() == ".toml":
             return cls._from_toml(path)
         value = read_json(path)
+        if isinstance(value, dict) and isinstance(value.get("provenance"), dict):
+            value = value["provenance"]
         if isinstance(value, dict) and isinstance(value.get("config"), dict):
             value = value["config"]
         return _of_file(path, value)
@@ -411,6 +413,16 @@ def _check_at_least_1(name: str, value: int) -> None:
 def _check_image_share(name: str, value: float) -> None:
     if not 0.001 <= value <= 0.9:
         raise InputError(f"{name} {value} out of range; expected a share of the image, 0.001 to 0.9")
+
+
+def require_data(source: str) -> None:
+    """Check that a source of photographs is ``samples``, ``imagenette`` or an existing folder.
+
+    Raises:
+        InputError: it is not.
+    """
+    if source not in ("samples", "imagenette") and not Path(source).is_dir():
+        raise InputError(f"no data folder {source!r}; expected samples, imagenette or a folder of images")
 
 
 def parse_place(text: str) -> tuple[float, float]:

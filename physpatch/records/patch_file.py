@@ -93,7 +93,10 @@ class Patch:
         """
         path = Path(path)
         path = path / "patch.json" if path.is_dir() else path
-        record = read_json(path)
+        again = f"physpatch train --resume --out {path.parent}"
+        made = (path.parent / "run.json").is_file()
+        cure = f"restore it from a backup{f', or have it written again: `{again}`' if made else ''}"
+        record = read_json(path, cure)
         try:
             grid = np.array(record["grid"])
             if grid.dtype.kind not in "iu" or grid.min(initial=0) < 0 or grid.max(initial=0) > 255:
@@ -101,7 +104,7 @@ class Patch:
             return cls(grid.astype(np.uint8), record.get("target"), record.get("provenance") or {})
         except (InputError, KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"{path} is not a patch file: expected a grid of rows x columns x 3 sRGB integers ({error})"
+                f"{path} is not a patch file: expected a grid of rows x columns x 3 sRGB integers ({error}); {cure}"
             ) from error
 
     def _repr_png_(self) -> bytes:

@@ -1,6 +1,7 @@
 """The locations of runs. Torch-free, so that every command finds them the same way."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from calibration.common.errors import InputError
@@ -10,10 +11,13 @@ RUNS_FOLDER = Path("runs")
 LATEST = RUNS_FOLDER / "latest"
 
 
-def mark_as_latest(folder: Path) -> None:
-    """Make ``runs/latest`` a link to a run folder."""
-    with atomic_path(LATEST) as temporary:
-        temporary.symlink_to(os.path.relpath(folder, LATEST.parent), target_is_directory=True)
+def mark_as_latest(folder: Path, say: Callable[[str], None]) -> None:
+    """Make ``runs/latest`` a link to a run folder; say so if that is not possible, as in a folder that is read-only."""
+    try:
+        with atomic_path(LATEST) as temporary:
+            temporary.symlink_to(os.path.relpath(folder, LATEST.parent), target_is_directory=True)
+    except OSError as error:
+        say(f"{LATEST} cannot be linked to this run ({error.strerror}); name it in further commands: {folder}")
 
 
 def find_run(run: str | None) -> Path:

@@ -107,7 +107,9 @@ class RunRecord(Record):
     """
 
     what: ClassVar[str] = "record of a run"
-    cure: ClassVar[str] = "restore it from a backup, or train again"
+    cure: ClassVar[str] = (
+        "restore it from a backup, or train again: `physpatch train --config` reads the run's patch.json too"
+    )
     current: ClassVar[int] = 2
 
     physpatch_run: Literal[1] = 1

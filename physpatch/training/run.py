@@ -4,6 +4,7 @@ import csv
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save
 
 import physpatch
 from calibration.common.errors import InputError
-from calibration.common.files import atomic_path
+from calibration.common.files import atomic_path, claimed, naming, require_writable
 from physpatch.attack.placement import AttackRegion, Placement, object_class
 from physpatch.data.photographs import (
     UNLABELLED,
@@ -33,7 +34,7 @@ from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, Evaluati
 from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
 from physpatch.evaluation.figures.plots import save_evolution, save_loss_plot
-from physpatch.records.config import TrainConfig
+from physpatch.records.config import TrainConfig, require_data
 from physpatch.records.environment import device_name, versions
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
 from physpatch.records.patch_file import Patch
@@ -108,23 +109,26 @@ def train_run(
         The run folder; None in all but the first of several processes, because the first one writes the files.
 
     Raises:
-        InputError: the folder already holds a run, or ``config`` is unusable.
+        InputError: the folder already holds a run, another process writes there, or ``config`` is unusable.
     """
     if out is not None and (out / RUN_FILE).exists():
         raise InputError(f"{out} already holds a run; give another --out, or --resume to continue it")
+    if out is None:
+        require_writable(RUNS_FOLDER)
     processes = Processes.launched(config.victim.device)
-    materials, config = _prepare(config, processes, say)
-    trainer = _trainer(materials, config, processes)
-    processes.wait()  # all must have checked the folder before the first writes there
-    if not processes.first:
-        _follow(trainer)
-        return None
-    folder = out or _new_folder(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    _describe(config, materials).save(folder / RUN_FILE)
-    if out is None or mark_latest:
-        mark_as_latest(folder)
-    return _train(folder, config, materials, trainer, progress, say)
+    with _claimed(out, processes):
+        materials, config = _prepare(config, processes, say)
+        trainer = _trainer(materials, config, processes)
+        processes.wait()  # all must have checked the folder before the first writes there
+        if not processes.first:
+            _follow(trainer)
+            return None
+        folder = out or _new_folder(config)
+        with _claimed(None if out else folder, processes):
+            _describe(config, materials).save(folder / RUN_FILE)
+            if out is None or mark_latest:
+                mark_as_latest(folder, say)
+            return _train(folder, config, materials, trainer, progress, say)
 
 
 def resume_run(
@@ -133,14 +137,21 @@ def resume_run(
     """Resume an interrupted run from its last checkpoint; ``steps`` can lengthen it. See :func:`train_run`.
 
     Raises:
-        InputError: no run there, or its data or weights have changed.
+        InputError: no run there, another process writes there, or its data or weights have changed.
     """
     record = RunRecord.of(folder)
     config = record.train_config
     if steps is not None:
         config = config.changed(steps=steps)
-    state = _read_checkpoint(folder)
     processes = Processes.launched(config.victim.device)
+    with _claimed(folder, processes):
+        return _resume(folder, record, config, processes, progress, say)
+
+
+def _resume(
+    folder: Path, record: RunRecord, config: TrainConfig, processes: Processes, progress: Progress, say: Say
+) -> Path | None:
+    state = _read_checkpoint(folder)
     materials, config = _prepare(config, processes, say)
     trainer = _trainer(materials, config, processes)
     if state is not None and int(state["step"]) > trainer.total_steps:
@@ -283,11 +294,17 @@ def poses_for(photographs: Photographs) -> int:
     return max(1, round(_VIEWS_WANTED / len(photographs)))
 
 
+def _claimed(folder: Path | None, processes: Processes) -> AbstractContextManager[None]:
+    """Keep other trainings out of a folder; of several processes, the first does so."""
+    return claimed(folder) if folder is not None and processes.first else nullcontext()
+
+
 def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Materials, TrainConfig]:
     """Load all inputs; the returned config has ``auto`` replaced by the choice made."""
     if not processes.first:
         say = _silent
     device = processes.device or config.victim.device
+    require_data(config.data.source)  # before what takes long
     victim = load_victim(
         config.victim.model, weights=config.victim.weights, device=device, trust=config.victim.trust_weights, say=say
     )
@@ -352,10 +369,11 @@ def _train(
 ) -> Path:
     rows = _read_metrics(folder / "metrics.csv", trainer.step)
     try:
-        save_eot_samples(folder / "eot.png", materials.victim, materials.train, trainer.patch, config)
-        _run_steps(folder, trainer, rows, trainer.total_steps, progress)
-        say("measuring on held-out photographs")
-        _finish(folder, config, materials, trainer, rows)
+        with naming(folder):
+            save_eot_samples(folder / "eot.png", materials.victim, materials.train, trainer.patch, config)
+            _run_steps(folder, trainer, rows, trainer.total_steps, progress)
+            say("measuring on held-out photographs")
+            _finish(folder, config, materials, trainer, rows)
     except KeyboardInterrupt:
         say(f"stopped after step {trainer.step}; continue with `physpatch train --resume --out {folder}`")
         raise

@@ -56,6 +56,7 @@ def evaluate_run(
     Raises:
         InputError: nothing to measure on, photographs that were trained on, or an unavailable model or defence.
     """
+    named_defences(defences, "classify")  # before what takes long
     patch, config = Patch.load(folder), load_run_config(folder) or TrainConfig()
     ranges = config.eot if eot is None else eot
     if printing is not None:

@@ -1,6 +1,6 @@
 """Victims by name or file. A family is a module of ``families``, or comes from an entry point ``physpatch.victims``."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -48,12 +48,27 @@ def load_victim(
     path = Path(weights) if weights is not None else None
     if path is not None and not path.is_file():
         raise InputError(f"no weights file {path}")
+    victim = _family(name).load(name, path, trust)
+    victim.module.to(choose_device(device))
+    return victim
+
+
+def require_known(names: Iterable[str]) -> None:
+    """Check that some family knows each name or file, without loading any.
+
+    Raises:
+        InputError: none does; the message suggests similar names.
+    """
+    for name in names:
+        if name != "auto":
+            _family(name)
+
+
+def _family(name: str) -> VictimFamily:
     family = next((family for family in _families() if family.knows(name)), None)
     if family is None:
         raise unknown_name("model", name, all_names())
-    victim = family.load(name, path, trust)
-    victim.module.to(choose_device(device))
-    return victim
+    return family
 
 
 def load_detector(name: str, *, device: str = "auto", trust: bool = False) -> Detector:

@@ -1,5 +1,6 @@
 """Reports: what they say, as HTML in a real browser, as PDF, and of several folders side by side."""
 
+import html
 import json
 import re
 import shutil
@@ -16,7 +17,7 @@ import pypdfium2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
-from support import BLUE, CHROMIUM, frame_row, make_tiny_victim
+from support import BLUE, CHROMIUM, FIRST_RUN, frame_row, make_tiny_victim, vivid_patch
 
 from calibration.common.errors import InputError
 from captures.report import ReplayOptions, write_comparison, write_report
@@ -206,7 +207,13 @@ def test_links_lead_to_the_raw_data(tmp_path: Path, page: Page) -> None:
     read(page, write_report(session, tmp_path / "elsewhere.html"))
     links = [link for link in page.locator("main details li a").all() if link.is_visible()]
     targets = [link.evaluate("a => decodeURI(new URL(a.href).pathname)") for link in links]
-    assert {Path(target).name for target in targets} == {"frames.csv", "frames.parquet", "session.db", "session.json"}
+    assert {Path(target).name for target in targets} == {
+        "frames.csv",
+        "frames.parquet",
+        "sequences.csv",
+        "session.db",
+        "session.json",
+    }
     assert all(Path(target).is_file() for target in targets)
 
 
@@ -299,3 +306,94 @@ def test_parquet_holds_the_rows_with_their_types(session: Path) -> None:
     assert table["frame"].dtype == "int64" and table["distance_m"].dtype == "float64"
     assert table["success"].tolist() == [row.success for row in rows] and table["step"].isna().all()
     assert table["yaw_deg"].tolist() == pytest.approx([row.yaw_deg for row in rows], nan_ok=True)
+
+
+@pytest.fixture
+def whole(session: Path, tmp_path: Path) -> Path:
+    """The session of a run that has the patch's files."""
+    run = tmp_path / "run"
+    vivid_patch().save(run)
+    record = json.loads((session / "session.json").read_text()) | {"run": "../run"}
+    (session / "session.json").write_text(json.dumps(record))
+    (run / "run.json").write_text(json.dumps(FIRST_RUN))
+    shutil.copy(tmp_path / "sheet.pdf", run)
+    shutil.copy(run / "patch.png", run / "examples.png")
+    return session
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("session/session.json", "[]", "session.json is not a valid record of a session: the file should be an object"),
+        ("session/session.json", '{"version": 3, "frames": ', "session.json is not valid JSON"),
+        ("session/session.json", '{"target": "blue thing", "intrinsics": {"fx": -1}}', "intrinsics"),
+        ("session/session.json", '{"target": "blue thing", "plan": {"conditions": []}}', "session.json"),
+        ("run/run.json", "{}", "run.json is not a valid record of a run"),
+        ("run/patch.json", '{"grid": 3}', "patch.json is not a patch file"),
+        ("sheet.pdf", "%PDF-1.4 cut off", "sheet.pdf is not a readable PDF"),
+        ("session/session.db", "not a database " * 300, "session.db is damaged"),
+    ],
+)
+def test_a_damaged_file_is_named_and_the_rest_is_reported(
+    file: str, content: str, words: str, whole: Path, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text(content)
+    said: list[str] = []
+    report = write_report(whole, say=said.append)
+    text = html.unescape(report.read_text())
+    assert words in text
+    assert ("not whole" in " ".join(said)) == (not file.startswith("run/"))
+    assert "What the camera saw" in text and "patch minus" in text.lower()
+    if file == "session/session.db":
+        assert "this uses frames.csv instead" in text
+    (whole / "session.db").write_bytes(b"")
+    (whole / "frames.csv").unlink()
+    with pytest.raises(InputError, match=r"session\.db is empty: the session was ended before it began"):
+        write_report(whole)
+
+
+def test_a_session_without_frames_says_so(tmp_path: Path) -> None:
+    with SessionStore(tmp_path / "session.db"):
+        pass
+    assert "The session has no frames" in write_report(tmp_path).read_text()
+
+
+@pytest.mark.parametrize("name", ["patch.json", "examples.png", "sheet.pdf", "run.json"])
+def test_a_damaged_file_of_a_run_is_named_and_the_rest_is_reported(name: str, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / name).write_bytes(b"\x00")
+    text = html.unescape(write_report(run).read_text())
+    assert text.count("Not shown: ") == 1 and f"{name}" in text
+    assert ("Digitally on held-out photographs" in text) == (name != "run.json")
+
+
+def test_a_session_is_read_where_nothing_can_be_written(session: Path) -> None:
+    """A folder in place of SQLite's own file has the effect of a read-only disk, for root too."""
+    rows = read_rows(session)
+    before = {path.name: path.read_bytes() for path in session.glob("session.db*")}
+    (session / "session.db-shm").mkdir()
+    assert read_rows(session) == rows
+    (session / "session.db-shm").rmdir()
+    assert {path.name: path.read_bytes() for path in session.glob("session.db*")} == before
+    with closing(sqlite3.connect(session / "session.db")) as killed:
+        with killed:
+            killed.execute("UPDATE frames SET light = 'lamp'")
+        log = (session / "session.db-wal").read_bytes()
+    (session / "session.db-wal").write_bytes(log)
+    (session / "session.db").write_bytes(before["session.db"])
+    (session / "session.db-shm").mkdir()
+    assert {row.light for row in read_rows(session)} == {"lamp"}  # of a session that was killed, too
+
+
+def test_a_report_goes_elsewhere_if_the_session_cannot_be_written(session: Path, tmp_path: Path) -> None:
+    for name in ("frames.csv", "frames.parquet", "report.html"):
+        (session / name).unlink(missing_ok=True)
+        (session / name).mkdir()
+    with pytest.raises(InputError, match=r"report\.html is a folder"):
+        write_report(session)
+    said: list[str] = []
+    assert write_report(session, tmp_path / "elsewhere/report.html", say=said.append).is_file()
+    assert len(said) == 2 and re.search(r"not written, and not needed .*frames\.csv \(Is a directory\)", said[0])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"report\.html cannot be written: .*use another --out"):
+        write_report(session, tmp_path / "file/report.html")

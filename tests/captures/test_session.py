@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -16,12 +18,13 @@ import torch
 from support import BLUE, ColourDetector, assert_follows_schema, colour_detector, frame_row
 
 from calibration.common.errors import InputError, PhyspatchError
+from calibration.common.signals import Terminated, ended_in_order, exit_code
 from captures.inference.region import RegionRule
 from captures.report import write_report
 from captures.session.clips import ClipCutter
 from captures.session.live_session import SessionConfig, run_session
 from captures.session.recorder import KeepRule
-from captures.sources.frame import Frame
+from captures.sources.frame import Event, Frame
 from captures.sources.opening import FileSource, open_source
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import COLUMNS, FrameRow, SessionStore, export_csv, read_events, read_rows
@@ -215,6 +218,56 @@ def test_a_live_video_keeps_time(plan: SessionConfig, tmp_path: Path) -> None:
     """Each frame of the video has the time at which it was captured."""
     run_session(Pictures([np.zeros((48, 64, 3), np.uint8)] * 3, apart_s=0.5), plan, tmp_path / "session")
     assert video_times(tmp_path / "session") == [0.0, 0.5, 1.0]
+
+
+def test_what_cannot_be_read_is_left_out_and_counted(plan: SessionConfig, tmp_path: Path) -> None:
+    stills = tmp_path / "stills"
+    stills.mkdir()
+    for i in range(4):
+        cv2.imwrite(str(stills / f"{i}.jpg"), np.full((48, 64, 3), (200, 20, 20), np.uint8))
+    (stills / "1.jpg").write_bytes((stills / "1.jpg").read_bytes()[:-300])
+    with open_source(str(stills)) as source:
+        session = run_session(source, plan, tmp_path / "session")
+    assert [row.frame for row in read_rows(session)] == [1, 3, 4]
+    (event,) = read_events(session)
+    assert event.kind == "unreadable" and "1.jpg (it is damaged or cut off" in event.words
+    record = json.loads((session / "session.json").read_text())
+    assert_follows_schema(record, "session")
+    assert (record["status"], record["captured"], record["frames"], record["unreadable"]) == ("ended", 4, 3, 1)
+    assert "unreadable stills" in write_report(session).read_text()
+
+
+def test_files_say_nothing_that_cannot_be_stored(tmp_path: Path) -> None:
+    with SessionStore(tmp_path / "session.db") as store:
+        store.add([frame_row(0, "patch", 0, "a\ud800b")], [Event(0.0, "lost", "of \udcff.mp4")])
+    assert read_rows(tmp_path)[0].top1 == "a\ufffdb" and read_events(tmp_path)[0].words == "of \ufffd.mp4"
+
+
+def test_of_two_sessions_in_one_folder_one_is_refused(tmp_path: Path) -> None:
+    with (
+        SessionStore(tmp_path / "session.db"),
+        pytest.raises(InputError, match="already contains a session; use another --out"),
+    ):
+        SessionStore(tmp_path / "session.db")
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGHUP])
+def test_a_session_that_the_system_ends_is_whole(
+    asked: signal.Signals, rig: VirtualRig, plan: SessionConfig, tmp_path: Path
+) -> None:
+    def on_frame(analysis, _picture) -> bool:
+        if analysis.frame.number == 3:
+            os.kill(os.getpid(), asked)
+            os.kill(os.getpid(), signal.SIGTERM)  # impatient
+        return True
+
+    before = signal.getsignal(asked)
+    with pytest.raises(Terminated) as ended, ended_in_order():
+        run_session(rig, plan, tmp_path / "session", on_frame=on_frame)
+    assert exit_code(ended.value) == 128 + asked and signal.getsignal(asked) is before
+    assert json.loads((tmp_path / "session/session.json").read_text())["status"] == "interrupted"
+    assert (tmp_path / "session/frames.csv").read_text().count("\n") == 4
+    assert len(video_times(tmp_path / "session")) == 3
 
 
 def test_sessions_are_not_overwritten(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Sources: files in full, live ones never behind, failures in words and in time."""
 
 import json
+import os
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,11 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support import write_huge_png
 
 from calibration.common.errors import InputError, UnavailableError
 from captures.session.live_session import SessionConfig, run_session
 from captures.sources import cameras, opencv
 from captures.sources.cameras import CameraSource
+from captures.sources.frame import UNREADABLE
 from captures.sources.opening import StillsSource, VideoSource, open_source
 from captures.storage import read_events, read_rows
 from captures.viewers.controls import Command
@@ -30,6 +33,16 @@ def write_video(path: Path, frames: int = 12) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20, (64, 48))
     for i in range(frames):
         writer.write(np.full((48, 64, 3), (0, 0, 20 * i), np.uint8))
+    writer.release()
+    return path
+
+
+def write_lively_video(path: Path, frames: int, codec: str = "mp4v") -> Path:
+    """A texture that moves, so that each frame takes about the same room in the file."""
+    texture = cv2.resize(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8), (240, 160))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 20, (240, 160))
+    for i in range(frames):
+        writer.write(np.roll(texture, 4 * i, axis=1))
     writer.release()
     return path
 
@@ -98,8 +111,67 @@ def test_empty_and_broken_stills(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="contains no pictures"):
         open_source(str(tmp_path))
     (tmp_path / "a.jpg").write_bytes(b"no")
-    with pytest.raises(InputError, match=r"a\.jpg is not a readable picture"):
+    with pytest.raises(InputError, match=r"broken image .*a\.jpg .*remove or replace it"):
         list(open_source(str(tmp_path)))
+
+
+def test_damaged_stills_are_left_out_and_noted(tmp_path: Path) -> None:
+    """A cut-off JPEG, an empty file and one that is too large: each is an event, and the others are shown."""
+    stills = write_stills(tmp_path / "stills")
+    whole = (stills / "000.png").read_bytes()
+    (stills / "0.png").write_bytes(b"")
+    (stills / "2.png").write_bytes(whole[: len(whole) // 2])
+    cv2.imwrite(str(stills / "3.jpg"), np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8))
+    jpeg = (stills / "3.jpg").read_bytes()
+    (stills / "3.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    write_huge_png(stills / "4.png", 20_000)
+    with open_source(str(stills)) as source:
+        frames = list(source)
+        events = source.take_events()
+    assert [frame.number for frame in frames] == [2, 3, 4] and source.captured == 7
+    assert [event.kind for event in events] == [UNREADABLE] * 4
+    assert ["0.png" in events[0].words, "2.png" in events[1].words, "3.jpg" in events[2].words] == [True] * 3
+    assert "at most 120 megapixels" in events[3].words
+
+
+def test_a_still_may_have_any_name(tmp_path: Path) -> None:
+    """A name that is not UTF-8 made OpenCV crash."""
+    stills = write_stills(tmp_path / "stills")
+    odd = (stills / "001.png").rename(stills / os.fsdecode(b"\xff.png"))
+    with open_source(str(stills)) as source:
+        assert len(list(source)) == 3
+    with pytest.raises(InputError, match="OpenCV opens no video with such a name; rename it"):
+        open_source(str(odd.rename(odd.with_suffix(".mp4"))))
+
+
+def test_a_video_with_noise_in_its_middle_loses_only_that(tmp_path: Path) -> None:
+    video = write_lively_video(tmp_path / "clip.mp4", 30)
+    data = bytearray(video.read_bytes())
+    third = len(data) // 3
+    data[third : 2 * third] = np.random.default_rng(0).bytes(third)
+    video.write_bytes(data)
+    with open_source(str(video)) as source:
+        frames = list(source)
+        events = source.take_events()
+    assert 6 < len(frames) < 30 and source.captured == 30
+    numbers = [frame.number for frame in frames]
+    assert numbers[:3] == [1, 2, 3] and numbers[-1] == 30
+    assert [frame.time_s for frame in frames] == pytest.approx([(number - 1) / 20 for number in numbers])
+    kinds = [event.kind for event in events]
+    assert kinds == ["lost", "back"] * (len(kinds) // 2) and kinds
+    assert "of clip.mp4 cannot be decoded" in events[0].words
+    lost = sum(back.time_s - gone.time_s for gone, back in zip(events[::2], events[1::2], strict=True))
+    assert lost == pytest.approx((30 - len(frames)) / 20)
+
+
+def test_a_video_that_ends_too_early_says_so(tmp_path: Path) -> None:
+    video = write_lively_video(tmp_path / "clip.avi", 40, "MJPG")
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    with open_source(str(video)) as source:
+        frames = list(source)
+        (event,) = source.take_events()
+    assert len(frames) < 30 and source.captured == 40
+    assert event.words == f"frames {len(frames) + 1} to 40 of clip.avi cannot be decoded" and event.kind == "lost"
 
 
 def test_a_missing_camera_is_said_within_five_seconds(capfd) -> None:

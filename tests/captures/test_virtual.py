@@ -87,7 +87,7 @@ def test_guards(sheet_pdf: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one background"):
         VirtualRig(sheet_pdf, [])
     (tmp_path / "broken.jpg").write_bytes(b"no")
-    with pytest.raises(InputError, match=r"broken\.jpg is not a readable image"):
+    with pytest.raises(InputError, match=r"broken image .*broken\.jpg .*remove or replace it"):
         list(VirtualRig(sheet_pdf, [(tmp_path / "broken.jpg", None)]))
 
 

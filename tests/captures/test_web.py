@@ -369,7 +369,8 @@ def test_malformed_frames_end_in_4xx_and_the_session_goes_on(running) -> None:
     _, good = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))
     _, bomb = cv2.imencode(".jpg", np.zeros((4100, 4100, 3), np.uint8))
     with socket_to(session, "/ws/camera", cookie) as socket:
-        for bad in (b"", b"no jpeg", good.tobytes()[:200], bomb.tobytes(), "text", b"\xff\xd8\xff" + bytes(5000)):
+        wide = good.tobytes().replace(b"\x00\x30\x00\x40", b"\xfd\xe8\xfd\xe8", 1)  # 65,000 pixels a side in its header
+        for bad in (b"", b"no jpeg", good.tobytes()[:200], bomb.tobytes(), wide, "text", b"\xff\xd8\xff" + bytes(5000)):
             socket.send(bad)
             answer = json.loads(socket.recv(10))
             assert answer["error"] == 400, bad[:10]
@@ -417,6 +418,19 @@ def test_ten_thousand_malformed_messages_crash_nothing(running) -> None:
     session.wait_rows(before + 5)
     assert get(session.origin + "/", Cookie=cookie)[0] == 200
     assert len(session.said) < 100  # the log is not flooded
+
+
+def test_no_text_of_a_browser_ends_a_session(running) -> None:
+    """A lone surrogate cannot be stored, a terminal's escape sequence must not be."""
+    session = running()
+    with socket_to(session, "/ws/view", cookie_for(session.page.url)) as socket:
+        socket.send(r'{"do": "light", "value": "\ud800"}')
+        socket.send(r'{"do": "mark", "value": "\u001b[2J\u0000 lamp"}')
+        socket.send(r'{"do": "light", "value": "\ud83d\udca1 Lampe"}')
+        time.sleep(0.5)
+    session.wait_rows(len(read_rows(session.out)) + 5)
+    assert [event.words for event in read_events(session.out)] == ["\ufffd", " [2J  lamp", "\U0001f4a1 Lampe"]
+    assert read_rows(session.out)[-1].light == "\U0001f4a1 Lampe"
 
 
 def test_a_frame_is_looked_at_before_it_is_decoded() -> None:

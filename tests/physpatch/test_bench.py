@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ray_tasks import die_once, measure_in_few_views, refuse
 from support import HELPERS, ROOT, assert_follows_schema
 
 from calibration.common.errors import InputError
+from calibration.common.signals import Terminated, ended_in_order
 from physpatch.benchmark.bench_row import BenchRow
 from physpatch.benchmark.report import conclusion, save_bench_report
 from physpatch.benchmark.runner import BenchPlan, run_bench
@@ -69,6 +71,30 @@ def test_detectors_are_measured_on_their_objects(few_views: int, tmp_path: Path)
     save_bench_report(tmp_path / "bench", [row])
     table = (tmp_path / "bench/table.md").read_text()
     assert "### Objects" in table and "| stop | " in table and row.heat.n > 0
+
+
+def test_a_bench_checks_its_folder_and_data_first(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"bench cannot be written .*use another --out"):
+        run_bench(PLAN, tmp_path / "file/bench")
+    with pytest.raises(InputError, match="no data folder 'nowhere'"):
+        run_bench(replace(PLAN, base=TINY.changed(data="nowhere")), tmp_path / "bench")
+
+
+def test_a_bench_that_the_system_ends_says_where_it_goes_on(measured, monkeypatch, tmp_path: Path) -> None:
+    rows, said = iter(measured[1]), []
+
+    def measure(_cell, _say) -> BenchRow:
+        row = next(rows)
+        if row is measured[1][1]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return row
+
+    monkeypatch.setattr("physpatch.benchmark.runner.measure_cell", measure)
+    with pytest.raises(Terminated), ended_in_order():
+        run_bench(PLAN, tmp_path, say=said.append)
+    assert said[-1] == "stopped with 1 of 2 cells done; the same command goes on from there"
+    assert len(list((tmp_path / "cells").glob("*.json"))) == 1
 
 
 @pytest.mark.parametrize(

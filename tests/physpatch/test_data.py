@@ -1,13 +1,16 @@
 """Photographs: what is listed, how it is split, what is refused."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from support import write_huge_png
 
 from calibration.common.errors import InputError, UnavailableError
+from calibration.common.pictures import open_picture
 from physpatch.data import photographs as data
 from physpatch.data.photographs import UNLABELLED, Photo, limited, list_photos, load_photographs, load_photos, split
 from physpatch.victims.families.ultralytics_detectors import import_ultralytics
@@ -99,7 +102,7 @@ def test_a_phones_turn_is_undone(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn right by a quarter
     Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif)
-    assert data.open_rgb(tmp_path / "a.jpg").size == (40, 80)
+    assert open_picture(tmp_path / "a.jpg").size == (40, 80)
 
 
 def test_folders_named_by_index_are_not_sorted_as_words(tmp_path: Path) -> None:
@@ -121,8 +124,47 @@ def test_as_many_folders_as_classes_are_taken_in_order(tmp_path: Path) -> None:
         picture(tmp_path / name / "x.png")
     assert [p.label for p in list_photos(str(tmp_path), NAMES)] == [0, 1, 2]
     picture(tmp_path / "n04/x.png")
-    with pytest.raises(InputError, match=r"folder 'n01' .* is not a class of this model"):
+    with pytest.raises(InputError, match=r"n01, n02, n03, n04 are not classes of this model; use class names"):
         list_photos(str(tmp_path), NAMES)
+
+
+def test_a_link_to_its_own_folder_is_no_class(tmp_path: Path, capsys) -> None:
+    picture(tmp_path / "photos/a.png")
+    (tmp_path / "photos/loop").symlink_to(tmp_path / "photos", target_is_directory=True)
+    (tmp_path / "photos/up").symlink_to("..", target_is_directory=True)
+    assert list_photos(str(tmp_path / "photos"), NAMES) == [Photo(tmp_path / "photos/a.png", UNLABELLED)]
+    assert capsys.readouterr().err == ""
+
+
+def test_folders_that_are_no_classes_are_left_out_with_a_warning(tmp_path: Path, capsys) -> None:
+    picture(tmp_path / "blue thing/x.png")
+    picture(tmp_path / "thumbnails/y.png")
+    assert [p.label for p in list_photos(str(tmp_path), NAMES)] == [2]
+    assert "thumbnails are left out, because they are not classes of this model" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "blue thing")
+    picture(tmp_path / "z.png")
+    assert [(p.path.name, p.label) for p in list_photos(str(tmp_path), NAMES)] == [("y.png", -1), ("z.png", -1)]
+    assert "thumbnails are not classes of this model, so all pictures there are unlabelled" in capsys.readouterr().err
+
+
+def test_labels_of_photographs_elsewhere_are_mentioned(tmp_path: Path, capsys) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/labels.csv").write_text("file,class_index\n../a.png,1\n")
+    (photo,) = list_photos(str(tmp_path / "labels"), NAMES)
+    assert photo.path.samefile(tmp_path / "a.png") and photo.label == 1
+    assert "names 1 photographs outside of its folder, such as" in capsys.readouterr().err
+
+
+def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path) -> None:
+    write_huge_png(tmp_path / "huge.png", 12_000)  # below Pillow's own limit
+    with pytest.raises(InputError, match=r"broken image .*12000x12000 pixels; expected at most 120 megapixels"):
+        load_photos([Photo(tmp_path / "huge.png", 0)], SMALL)
+
+
+def test_sixteen_bits_of_grey_keep_their_shades(tmp_path: Path) -> None:
+    Image.fromarray(np.full((40, 40), 0x8040, np.uint16)).save(tmp_path / "deep.png")
+    assert np.asarray(open_picture(tmp_path / "deep.png")).tolist() == np.full((40, 40, 3), 0x80).tolist()
 
 
 def test_imagenettes_folders_have_imagenets_classes(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from support import CATEGORIES, ROOT, assert_follows_schema, colour_photographs, make_tiny_victim
 
 from calibration.common.errors import InputError
+from calibration.common.files import claimed
 from physpatch.commands.train import _finer_grid_advice
 from physpatch.data.photographs import load_photographs
 from physpatch.records.config import TrainConfig
@@ -30,7 +31,7 @@ from physpatch.records.run_record import RunRecord
 from physpatch.stats.rates import Rate
 from physpatch.training import run as runs
 from physpatch.training.run import held_out_files, held_out_photographs, poses_for, resume_run, train_run
-from physpatch.training.trainer import Trainer
+from physpatch.training.trainer import StepRecord, Trainer
 from physpatch.victims.families import ultralytics_detectors
 from physpatch.victims.registry import load_victim
 
@@ -225,6 +226,57 @@ def test_kill_minus_nine_and_resume(few_views, command, tmp_path: Path, monkeypa
     whole = Trainer(victim, train, TrainConfig.of(steps=6, batch=2), 566)
     list(whole)
     assert Patch.load(tmp_path / "run").id == whole.patch.id
+
+
+def test_two_trainings_in_one_folder(tiny_run: TrainConfig, tmp_path: Path) -> None:
+    """The second is refused, and may go on when the first has been killed."""
+    refused: list[str] = []
+
+    def meanwhile(record: StepRecord, _steps: int) -> None:
+        for second in (lambda: train_run(tiny_run, tmp_path / "run"), lambda: resume_run(tmp_path / "run")):
+            with pytest.raises(InputError, match=r"holds a run|another physpatch is writing in .*run") as error:
+                second()
+            refused.append(str(error.value))
+        if record.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(tiny_run, tmp_path / "run", progress=meanwhile, say=lambda _: None)
+    assert len(refused) == 4 and "another physpatch is writing" in refused[1]
+    assert resume_run(tmp_path / "run", say=lambda _: None) == tmp_path / "run"
+
+
+def test_a_folder_is_claimed_before_anything_is_loaded(tiny_run: TrainConfig, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(runs, "load_victim", lambda *_, **__: pytest.fail("a model was loaded"))
+    with claimed(tmp_path / "run"), pytest.raises(InputError, match="another physpatch is writing"):
+        train_run(tiny_run, tmp_path / "run")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        train_run(tiny_run, tmp_path / "file/run")
+    with pytest.raises(InputError, match="no data folder 'nowhere'"):
+        train_run(tiny_run.changed(data="nowhere"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "runs").touch()
+    with pytest.raises(InputError, match="runs cannot be written"):
+        train_run(tiny_run)
+
+
+def test_a_run_elsewhere_needs_no_link_to_it(tiny_run: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()  # as a folder that is read-only, also for root
+    said: list[str] = []
+    train_run(tiny_run, tmp_path / "run", mark_latest=True, say=said.append)
+    assert RunRecord.of(tmp_path / "run").status == "finished"
+    assert any(line.startswith("runs/latest cannot be linked to this run (") for line in said)
+
+
+def test_a_damaged_patch_is_written_again_by_resuming(run: Path, tiny_run: TrainConfig) -> None:
+    before = Patch.load(run).id
+    (run / "patch.json").write_text("{")
+    with pytest.raises(InputError, match=r"have it written again: `physpatch train --resume --out .*run`"):
+        Patch.load(run)
+    resume_run(run, say=lambda _: None)
+    assert Patch.load(run).id == before
+    assert TrainConfig.load(run / "patch.json") == TrainConfig.load(run / "run.json")
 
 
 def test_a_run_whose_network_recognises_nothing_still_finishes(tiny_run: TrainConfig, tiny_victim) -> None:

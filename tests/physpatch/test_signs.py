@@ -13,10 +13,11 @@ from safetensors import safe_open
 from torchvision.ops import box_iou
 
 from calibration.common.errors import InputError
+from calibration.common.pictures import read_picture
 from calibration.sheet.road_signs import RED, SIGNS
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
-from physpatch.data.photographs import list_photos, open_rgb
+from physpatch.data.photographs import list_photos
 from physpatch.records.patch_file import Patch
 from physpatch.training.sign_detector.scenes import NAMES, SceneMaker
 from physpatch.training.sign_detector.train import load, mean_precision, training_loss
@@ -141,7 +142,7 @@ def test_boxes_are_those_of_ultralytics_own_prediction(detector, photographs: li
 @pytest.mark.parametrize("architecture", ["yolov8n", "yolo11n", "yolo26n"])
 def test_every_generation_of_yolo_gives_the_boxes_of_its_own_prediction(architecture: str, tmp_path: Path) -> None:
     """On photographs of many shapes, with random weights that find much; benchmarks/detector_parity.py does it on coco128."""
-    pictures = [np.asarray(open_rgb(photo.path)) for photo in list_photos("samples", None)[-7:]]
+    pictures = [read_picture(photo.path) for photo in list_photos("samples", None)[-7:]]
     file = tmp_path / f"{architecture}_random.pt"
     lively_checkpoint(architecture, pictures[:4], 160, file)
     theirs, ours, same = compare(file, pictures, 160)

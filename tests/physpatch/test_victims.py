@@ -110,14 +110,18 @@ def test_unusable_weight_files_are_refused_and_never_run(tmp_path: Path, resnet5
     torch.save({"weights": Hostile(witness)}, tmp_path / "hostile.pth")
     (tmp_path / "text.pth").write_text("hello")
     torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({"weights": torch.zeros(9)}, tmp_path / "cut.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "cut.pth").read_bytes()[:300])
     for name, words in {
+        "cut.pth": "not a plain weights file: it is damaged, or of another kind; download or save it again",
         "hostile.pth": "not a plain weights file.* if it contains code and you trust its author, add --trust-weights",
         "text.pth": "not a plain weights file",
         "list.pth": "holds no state dict",
         "none.pth": "no weights file",
     }.items():
-        with pytest.raises(InputError, match=words):
+        with pytest.raises(InputError, match=words) as refusal:
             load_victim("resnet50", weights=tmp_path / name)
+        assert len(str(refusal.value)) < 200 + len(str(tmp_path)) and "weights_only" not in str(refusal.value)
     for model in ("signs", "ssdlite320_mobilenet_v3_large", "efficientnet_lite0"):
         with pytest.raises(InputError, match="not a plain weights file"):
             load_victim(model, weights=tmp_path / "hostile.pth")

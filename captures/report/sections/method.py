@@ -3,10 +3,19 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from captures.report.blocks import Block, Details, Heading, Table
+from calibration.common.errors import InputError
+from captures.report.blocks import Block, Details, Heading, Table, Text
 from captures.report.sections.base import Material, ReportSection
 from captures.results.recorded_session import RecordedSession
 from captures.storage import read_events
+
+_ENDS = {  # by the status in session.json
+    "": "it was killed",
+    "recording": "it was killed, or still runs",
+    "ended": "the source ended",
+    "interrupted": "it was interrupted",
+    "failed": "an error ended it",
+}
 
 
 class Method(ReportSection):
@@ -27,7 +36,9 @@ def _method(session: RecordedSession) -> Iterator[Block]:
     facts = {
         "frames analysed": str(len({row.frame for row in session.rows})),
         "captured, dropped": f"{record.captured}, {record.dropped}" if record.captured is not None else "",
-        "ended": record.status or "killed",
+        "unreadable stills": str(record.unreadable or ""),
+        "gaps": f"{record.gaps}, {record.gap_seconds or 0:.1f} s in total" if record.gaps else "",
+        "how it ended": _ENDS.get(record.status, record.status),
         "source": record.source or ("virtual rig" if record.virtual else ""),
         "rendered scene": record.scene,
         "region that the classifier saw": record.region,
@@ -50,6 +61,10 @@ def _method(session: RecordedSession) -> Iterator[Block]:
         yield Table(
             ["sheet", "id", "width of the patch"], [[s.kind, s.id, f"{s.size_mm:.1f} mm"] for s in record.sheets]
         )
-    events = [event for event in read_events(session.folder) if event.kind not in ("step", "done")]
+    try:
+        events = [event for event in read_events(session.folder) if event.kind not in ("step", "done")]
+    except InputError as error:
+        yield Text(f"The events are lost: {error}.")
+        return
     if events:
         yield Details("Events", "\n".join(f"{e.time_s:9.2f} s  {e.kind:10} {e.words}" for e in events))

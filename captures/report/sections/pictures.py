@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.common.errors import InputError
+from calibration.common.pictures import read_picture
 from calibration.sheet.pdf_reader import rasterise
 from captures.report.blocks import Block, Gallery, Picture
 from captures.report.sections.base import Material, ReportSection
 from captures.report.wording import SHEET_DPI, packed
 from captures.results.recorded_session import RecordedSession
-from captures.sources.opencv import rgb
 
 _MOST_FRAMES = 12
 _FRAME_WIDTH_PX = 480
@@ -45,8 +46,12 @@ def key_frames(session: Path) -> dict[tuple[int, str], Path]:
     return {(int(number), condition): file for number, _, condition, file in named}
 
 
-def small_frame(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Shrink a frame, (H, W, 3) uint8, to the width that a report shows."""
+def read_key_frame(file: Path) -> NDArray[np.uint8] | None:
+    """Read a key frame at the width that a report shows, (H, W, 3) RGB uint8; None if it is not whole."""
+    try:
+        picture = read_picture(file)
+    except InputError:  # it was being written when the session was killed
+        return None
     height = round(picture.shape[0] * _FRAME_WIDTH_PX / picture.shape[1])
     return np.asarray(cv2.resize(picture, (_FRAME_WIDTH_PX, height), interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -63,6 +68,6 @@ def _frames(session: Path) -> Iterator[Picture]:
         for number, file in files[:: -(-len(files) // each)]
     ]
     for number, condition, file in sorted(chosen):
-        picture = cv2.imread(str(file))
+        picture = read_key_frame(file)
         if picture is not None:
-            yield Picture(packed(small_frame(rgb(picture)), ".jpg"), f"frame {number}: {condition}")
+            yield Picture(packed(picture, ".jpg"), f"frame {number}: {condition}")

@@ -24,7 +24,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from calibration.common.files import atomic_path
-from physpatch.data.photographs import list_photos, open_rgb
+from calibration.common.pictures import read_picture
+from physpatch.data.photographs import list_photos
 from physpatch.data.splits import content_id, detector_parts
 from physpatch.training.sign_detector.scenes import NAMES, SceneMaker, Truth
 from physpatch.victims.boxes import Detection
@@ -178,7 +179,7 @@ def boxes_of(network: Any, images: Tensor, least: float = 0.01) -> list[list[Det
 
 def load(path: Path) -> NDArray[np.uint8]:
     """Load a photograph (H, W, 3), RGB, scaled down to a shorter side of at most 400 pixels."""
-    picture = np.asarray(open_rgb(path))
+    picture = read_picture(path)
     share = _SHORT_SIDE / min(picture.shape[:2])
     return cv2.resize(picture, None, fx=share, fy=share, interpolation=cv2.INTER_AREA) if share < 1 else picture
 

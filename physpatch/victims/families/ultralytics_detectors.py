@@ -163,8 +163,8 @@ def _read_network(file: Path, trust: bool) -> Any:
         checkpoint, _ = torch_safe_load(file, safe_only=not trust)
     except Exception as error:  # TypeError, UnpicklingError, RuntimeError …: each means the same to the user
         raise InputError(
-            f"{file} is not an ultralytics checkpoint that can be loaded{'' if trust else ' safely'} ({_first_words(error)})"
-            + ("" if trust else f"; {TRUST_CURE}")
+            f"{file} is not an ultralytics checkpoint that can be loaded{'' if trust else ' safely'}: it is damaged, of "
+            f"another kind, or holds more than a known network{'' if trust else f'; {TRUST_CURE}'}"
         ) from error
     network: Any = checkpoint.get("ema") or checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if type(network) is not DetectionModel:  # the models of other tasks, and RT-DETR's, derive from it
@@ -175,8 +175,3 @@ def _read_network(file: Path, trust: bool) -> Any:
     network = network.float()
     network.args = checkpoint.get("train_args") or {}
     return network
-
-
-def _first_words(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0][:120] if text else type(error).__name__

@@ -1,0 +1,90 @@
+"""Read pictures, with one limit of their size and one way to tell a damaged one, for files and for what clients send."""
+
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from calibration.common.errors import InputError
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+MOST_PIXELS = 120_000_000  # above the 108 megapixels of phones; 360 MB in memory
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")  # not EPS, which Pillow has another program run
+
+
+def check_size(width: int, height: int) -> None:
+    """Check that a picture is not too large to be handled.
+
+    Raises:
+        InputError: if it has more than :data:`MOST_PIXELS`.
+    """
+    if width * height > MOST_PIXELS:
+        raise InputError(f"{width}x{height} pixels; expected at most {MOST_PIXELS / 1e6:.0f} megapixels")
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Open a picture as 8-bit RGB, rotated as its EXIF data say.
+
+    Raises:
+        InputError: if the file is missing, damaged, cut off or too large.
+    """
+    try:
+        with open(path, "rb") as file:
+            return _decoded(file, _FORMATS)
+    except FileNotFoundError as error:
+        raise InputError(f"no image {path}") from error
+    except InputError as error:
+        raise InputError(f"broken image {path} ({error}); remove or replace it") from error
+    except OSError as error:
+        raise InputError(f"cannot read the image {path} ({error.strerror}); remove or replace it") from error
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Read a picture, (H, W, 3) RGB uint8; see :func:`open_picture`."""
+    return np.array(open_picture(path))
+
+
+def decode_picture(data: bytes, formats: Sequence[str], sides_px: tuple[int, int]) -> NDArray[np.uint8]:
+    """Decode a picture, (H, W, 3) RGB uint8, after checking the size in its header.
+
+    Args:
+        data: of a stranger.
+        formats: accepted, by Pillow's names.
+        sides_px: least and largest side.
+
+    Raises:
+        InputError: if it is not a whole picture of such a format and size.
+    """
+    return np.array(_decoded(io.BytesIO(data), formats, sides_px))
+
+
+def _decoded(file: BinaryIO, formats: Sequence[str], sides_px: tuple[int, int] = (1, MOST_PIXELS)) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is another
+            opened = Image.open(file, formats=list(formats))
+        with opened:
+            least, most = sides_px
+            if not all(least <= side <= most for side in opened.size):
+                raise InputError(f"{opened.width}x{opened.height} pixels; expected {least} to {most} per side")
+            check_size(*opened.size)
+            return _rgb(ImageOps.exif_transpose(opened))
+    except (InputError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise InputError(f"it has too many pixels; expected at most {MOST_PIXELS / 1e6:.0f} megapixels") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"it is not a {formats[0] if len(formats) == 1 else 'known kind of'} picture") from error
+    except Exception as error:  # decoders raise many kinds for damaged files, also from within their tables of tags
+        raise InputError(f"it is damaged or cut off: {error}") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # Pillow would clip what is brighter than 255 of 65535
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert("RGB")

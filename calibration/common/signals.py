@@ -1,0 +1,60 @@
+"""End the program in order when the system asks for it, as Ctrl-C does."""
+
+import errno
+import os
+import signal
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+_ASKED = (signal.SIGTERM, signal.SIGHUP)  # by `kill`, `docker stop` or a shutdown; by a terminal that is closed
+
+
+class Terminated(KeyboardInterrupt):
+    """The system asked the program to end, with the signal ``number``."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Raise :class:`Terminated` in the block for SIGTERM or SIGHUP; a second one does not interrupt what the first began.
+
+    A signal that is ignored, as SIGHUP under ``nohup``, stays ignored.
+    """
+    before = {number: signal.getsignal(number) for number in _ASKED}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of a program that ``error``, an interruption, ended: 128 plus the number of the signal."""
+    cause = error if isinstance(error, Terminated) else error.__cause__
+    return 128 + (cause.number if isinstance(cause, Terminated) else signal.SIGINT)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    for other in _ASKED:
+        signal.signal(other, signal.SIG_IGN)
+    _leave_closed_terminal()
+    raise Terminated(number)
+
+
+def _leave_closed_terminal() -> None:
+    """Send output nowhere if its terminal is gone, because an error from writing to it would end what still has to be done."""
+    for stream in (1, 2):
+        try:
+            termios.tcgetattr(stream)
+        except termios.error as error:
+            if error.args[0] == errno.EIO:
+                with suppress(OSError):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream)

@@ -1,0 +1,15 @@
+"""Text that strangers give: from clients, names of files and the command line."""
+
+_UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
+
+def cleaned(text: str) -> str:
+    """Replace what cannot be stored or shown: lone surrogates by U+FFFD, other unprintable characters by spaces.
+
+    A lone surrogate comes from JSON's escapes, and from names of files that are not UTF-8. It cannot be encoded.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else _UNKNOWN if "\ud800" <= letter <= "\udfff" else " " for letter in text
+    )

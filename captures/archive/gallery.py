@@ -1,0 +1,101 @@
+"""A page of all runs and sessions: thumbnails, numbers and tags, sorted and filtered in the browser."""
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from PIL import Image, UnidentifiedImageError
+
+from calibration.common.files import write_text
+from calibration.common.success import MEASURES
+from captures.archive.entries import Entry
+from physpatch.stats.intervals import Rate
+
+_SIDE_PX = 240
+
+
+def write_gallery(entries: Sequence[Entry], path: Path) -> Path:
+    """Write one self-contained HTML file, atomically; return it.
+
+    Args:
+        entries: see ``list_entries``.
+        path: of the page; links to reports are relative to its folder.
+    """
+    environment = Environment(
+        loader=PackageLoader("captures", "archive"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    cards = [_card(entry, path.parent) for entry in entries]
+    tags = sorted({tag for entry in entries for tag in (*entry.tags, entry.kind)})
+    write_text(path, environment.get_template("gallery.html.jinja").render(cards=cards, tags=tags))
+    return path
+
+
+def size_words(size_bytes: int) -> str:
+    """Format a size for people, such as ``3.4 MB``."""
+    size, unit = float(size_bytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+
+
+def short_rate(rate: Rate | None) -> str:
+    """Format a rate for a table, such as ``41 % (30–53)``; a dash without one."""
+    if rate is None or rate.rate is None:
+        return "–"
+    ends = "" if rate.ci95 is None else f" ({100 * rate.ci95[0]:.0f}–{100 * rate.ci95[1]:.0f})"
+    return f"{100 * rate.rate:.0f} %{ends}"
+
+
+def _card(entry: Entry, base: Path) -> dict[str, Any]:
+    """What the page shows of an entry, and sorts by."""
+    digital, camera, control = (rate.rate if rate else None for rate in (entry.digital, entry.camera, entry.control))
+    aim = f"“{entry.target}” first" if entry.measure == "target" else MEASURES.get(entry.measure, "")
+    return {
+        "entry": entry,
+        "name": entry.folder.name,
+        "aim": aim,
+        "rates": [
+            (label, short_rate(rate))
+            for label, rate in (("digital", entry.digital), ("on camera", entry.camera), ("grey", entry.control))
+            if rate is not None
+        ],
+        "size": size_words(entry.size_bytes),
+        "changed": entry.changed.strftime("%Y-%m-%d %H:%M"),
+        "picture": _thumbnail(entry.picture),
+        "pixelated": entry.kind == "run",
+        "report": None if entry.report is None else Path(os.path.relpath(entry.report, base)).as_posix(),
+        "tags": " ".join((*entry.tags, entry.kind)),
+        "sorted": {
+            "changed": entry.changed.timestamp(),
+            "digital": -1.0 if digital is None else digital,
+            "camera": -1.0 if camera is None else camera,
+            "control": -1.0 if control is None else control,
+            "size": entry.size_bytes,
+        },
+    }
+
+
+def _thumbnail(picture: Path | None) -> str | None:
+    """A data URL of at most ``_SIDE_PX`` a side; None if there is no readable picture."""
+    if picture is None:
+        return None
+    try:
+        with Image.open(picture) as opened:
+            small = opened.convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+        return None
+    packed = io.BytesIO()
+    if max(small.size) <= _SIDE_PX:  # cells, a few pixels each
+        small.save(packed, "PNG")
+        kind = "png"
+    else:
+        small.thumbnail((_SIDE_PX, _SIDE_PX))
+        small.save(packed, "JPEG", quality=82)
+        kind = "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(packed.getvalue()).decode()}"

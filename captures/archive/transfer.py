@@ -1,0 +1,150 @@
+"""Move runs and sessions between machines: packed with what they need, unpacked with care, and removed."""
+
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from calibration.common.errors import InputError
+from calibration.common.files import atomic_path
+from captures.archive.entries import kind_of
+from captures.results.session_record import SESSION_FILE, SessionRecord
+from captures.session.live_session import SESSIONS_FOLDER
+from physpatch.records.run_paths import LATEST, RUNS_FOLDER, mark_as_latest
+from physpatch.records.run_record import RUN_FILE
+
+_LARGEST_BYTES = 32 * 2**30  # of what a zip says that it holds
+_STORED = frozenset({".jpg", ".jpeg", ".png", ".mp4", ".pdf", ".safetensors", ".parquet"})  # hardly become smaller
+
+
+def export(folders: list[Path], out: Path) -> Path:
+    """Pack runs and sessions into a zip, each session with its run and its sheet, as ``runs/…`` and ``sessions/…``.
+
+    Links are followed only inside a folder; a session's paths in the zip lead to what lies beside it there.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        InputError: a folder that is neither a run nor a session, or two of the same name.
+    """
+    with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        packed: dict[str, Path] = {}
+        for folder in folders:
+            _pack(folder.resolve(), archive, packed)
+    return out
+
+
+def unpack(file: Path, into: Path) -> list[Path]:
+    """Unpack what :func:`export` packed into a folder, beside what is there; return the new runs and sessions.
+
+    Raises:
+        InputError: not such a zip, too large, a path that leads elsewhere, or a run or session that is there already. Nothing
+            is written then.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive, TemporaryDirectory(dir=into, prefix=".unpacking-") as temporary:
+            names = [_checked(info, file) for info in archive.infolist()]
+            if sum(info.file_size for info in archive.infolist()) > _LARGEST_BYTES:
+                raise InputError(f"{file} holds more than {_LARGEST_BYTES // 2**30} GiB; unpack it by hand")
+            tops = sorted({PurePosixPath(*name.parts[:2]) for name in names})
+            for top in tops:
+                if (into / top).exists():
+                    raise InputError(f"{into / top} exists already; move it away, or unpack into another folder")
+            archive.extractall(temporary)
+            for top in tops:
+                if kind_of(Path(temporary) / top) is None:
+                    raise InputError(f"{file} was not written by `physpatch runs export`: {top} is no run or session")
+            for top in tops:
+                (into / top).parent.mkdir(parents=True, exist_ok=True)
+                (Path(temporary) / top).rename(into / top)
+            return [into / top for top in tops]
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{file} is not a zip that can be read ({error}); export it again") from error
+    except FileNotFoundError as error:
+        raise InputError(f"no file {file}") from error
+
+
+def remove(folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
+    """Delete a run or session with all its files; ``runs/latest`` then leads to the newest run that is left, if any.
+
+    Args:
+        folder: of the run or session.
+        say: receives why ``runs/latest`` could not be changed.
+
+    Raises:
+        InputError: the folder is neither.
+    """
+    if kind_of(folder) is None:
+        raise InputError(f"{folder} is neither a run nor a session, so it is left as it is")
+    whole = folder.resolve()
+    was_latest = LATEST.is_symlink() and LATEST.resolve() == whole
+    shutil.rmtree(whole)
+    if folder.is_symlink():
+        folder.unlink()
+    if was_latest:
+        LATEST.unlink(missing_ok=True)
+        runs = [run for run in RUNS_FOLDER.iterdir() if kind_of(run) == "run"]
+        if runs:
+            mark_as_latest(max(runs, key=lambda run: (run / RUN_FILE).stat().st_mtime), say)
+
+
+def _pack(folder: Path, archive: zipfile.ZipFile, packed: dict[str, Path]) -> str:
+    """Add a run or session; return its name in the zip."""
+    kind = kind_of(folder)
+    if kind is None:
+        raise InputError(f"{folder} is neither a run nor a session; give the folder of one")
+    name = f"{RUNS_FOLDER if kind == 'run' else SESSIONS_FOLDER}/{folder.name}"
+    if packed.setdefault(name, folder) != folder:
+        raise InputError(f"{folder} and {packed[name]} have the same name; export them one by one")
+    if f"{name}/{RUN_FILE if kind == 'run' else SESSION_FILE}" in archive.namelist():
+        return name
+    record = _record_in_zip(folder, name, archive, packed) if kind == "session" else None
+    for file in _files(folder):
+        if record is not None and file == folder / SESSION_FILE:
+            archive.writestr(f"{name}/{SESSION_FILE}", record)
+        else:
+            how = zipfile.ZIP_STORED if file.suffix.lower() in _STORED else zipfile.ZIP_DEFLATED
+            archive.write(file, f"{name}/{file.relative_to(folder).as_posix()}", how)
+    return name
+
+
+def _record_in_zip(folder: Path, name: str, archive: zipfile.ZipFile, packed: dict[str, Path]) -> str | None:
+    """Pack what a session names, and return its record with the paths to it there; None without a record."""
+    if not (folder / SESSION_FILE).is_file():
+        return None
+    record = SessionRecord.of(folder)
+    changes: dict[str, str] = {}
+    if record.run is not None:
+        run = Path(os.path.normpath(folder / record.run))
+        owner = run if run.is_dir() else run.parent
+        if kind_of(owner) == "run":
+            there = _pack(owner, archive, packed)
+            changes["run"] = os.path.relpath(f"{there}/{run.relative_to(owner).as_posix()}", name)
+    if record.sheet is not None:
+        sheet = Path(os.path.normpath(folder / record.sheet))
+        if sheet.is_file():
+            home = next((place for place, packed_folder in packed.items() if sheet.is_relative_to(packed_folder)), None)
+            if home is None:
+                archive.write(sheet, f"{name}/{sheet.name}")
+                changes["sheet"] = sheet.name
+            else:
+                changes["sheet"] = os.path.relpath(f"{home}/{sheet.relative_to(packed[home]).as_posix()}", name)
+    return json.dumps(record.changed(**changes).to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent) / name for name in sorted(names) if (Path(parent) / name).is_file())
+
+
+def _checked(info: zipfile.ZipInfo, file: Path) -> PurePosixPath:
+    """The path of a member, which must be that of a file in ``runs/NAME`` or ``sessions/NAME``."""
+    path = PurePosixPath(info.filename)
+    tops = (RUNS_FOLDER.name, SESSIONS_FOLDER.name)
+    if path.is_absolute() or ".." in path.parts or len(path.parts) < 3 or path.parts[0] not in tops:
+        raise InputError(f"{file} was not written by `physpatch runs export`: it holds {info.filename!r}")
+    return path

@@ -1,0 +1,182 @@
+"""Runs and sessions are listed, tagged, shown, packed, unpacked and removed."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+from support import BLUE, CHROMIUM, frame_row
+
+from calibration.common.errors import InputError
+from captures.archive.entries import list_entries, read_tags, write_tags
+from captures.archive.gallery import size_words, write_gallery
+from captures.archive.transfer import export, remove, unpack
+from captures.results.recorded_session import RecordedSession
+from captures.storage import SessionStore
+from physpatch.records.config import TrainConfig
+from physpatch.records.patch_file import Patch
+from physpatch.records.run_paths import mark_as_latest
+from physpatch.records.run_record import RunData, RunRecord, WeightsRecord
+
+
+def make_run(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    data = RunData(source="samples", train=1, held_out=1, train_fingerprint="a", held_out_fingerprint="b")
+    weights = WeightsRecord(model="tiny", task="classify", source="file", sha256="c")
+    config = TrainConfig().to_dict()
+    RunRecord(config=config, seed=0, device="cpu", weights=weights, data=data, status="finished").save(
+        folder / "run.json"
+    )
+    Patch(np.zeros((10, 10, 3), np.uint8), BLUE).save(folder)
+    (folder / "sheet.pdf").write_bytes(b"%PDF-1.4 sheet")
+    return folder
+
+
+def make_session(folder: Path, run: str = "../../runs/a", hits: int = 9) -> Path:
+    with SessionStore(folder / "session.db") as store:
+        for clip in range(20):
+            for at, (condition, top) in enumerate(
+                [("grey", "red thing"), ("patch", "blue thing" if clip < hits else "red thing")]
+            ):
+                store.add([frame_row(2 * clip + at + 1, condition, clip, top)])
+    record = {"target": "blue thing", "begun": "2026-01-02T03:04:05+0000", "run": run, "sheet": f"{run}/sheet.pdf"}
+    (folder / "session.json").write_text(json.dumps(record))
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a run and a session of it, in which the user is."""
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "runs/a")
+    mark_as_latest(Path("runs/a"), print)
+    make_session(tmp_path / "sessions/s")
+    return tmp_path
+
+
+def test_every_run_and_session_is_listed_once_with_its_numbers(home: Path) -> None:
+    session, run = sorted(list_entries(), key=lambda entry: entry.kind, reverse=True)
+    assert (run.kind, run.model, run.facts) == ("run", "tiny", ("10 × 10 cells", "pgd"))
+    assert session.kind == "session" and session.verdict == "Yes, at times"
+    assert session.camera is not None and session.camera.rate == pytest.approx(0.45)
+    assert session.control is not None and session.control.rate == 0
+    assert session.changed.isoformat() == "2026-01-02T03:04:05+00:00" and session.facts == ("camera", "20 clips")
+    assert {entry.folder.name for entry in list_entries([home])} == {"a", "s"}
+    with pytest.raises(InputError, match="no folder nowhere"):
+        list_entries([Path("nowhere")])
+
+
+def test_a_damaged_one_is_listed_with_its_trouble(home: Path) -> None:
+    (home / "runs/a/run.json").write_text("{")
+    (home / "sessions/s/session.db").write_bytes(b"no database at all, but long enough to be one" * 99)
+    assert all(entry.trouble for entry in list_entries())
+
+
+def test_tags_stay(home: Path) -> None:
+    folder = home / "runs/a"
+    assert write_tags(folder, ["paper", "blue"]) == ("blue", "paper")
+    assert write_tags(folder, ["third"], ["blue"]) == read_tags(folder) == ("paper", "third")
+    assert next(entry for entry in list_entries() if entry.kind == "run").tags == ("paper", "third")
+    for bad in ("", "two\nlines", "x" * 41):
+        with pytest.raises(InputError, match="is no tag"):
+            write_tags(folder, [bad])
+    with pytest.raises(InputError, match="neither a run nor a session"):
+        write_tags(home, ["x"])
+
+
+def test_a_session_takes_its_run_and_sheet_to_another_machine(
+    home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    there = tmp_path_factory.mktemp("there")
+    unpacked = unpack(export([home / "sessions/s"], home / "s.zip"), there)
+    assert [path.relative_to(there).as_posix() for path in unpacked] == ["runs/a", "sessions/s"]
+    session = RecordedSession.open(there / "sessions/s")
+    assert session.run is not None and session.run.resolve() == there / "runs/a"
+    assert session.sheet is not None and session.sheet.read_bytes() == b"%PDF-1.4 sheet"
+    assert len(session.rows) == 40
+    with pytest.raises(InputError, match="exists already"):
+        unpack(home / "s.zip", there)
+
+
+def test_a_run_and_a_sheet_from_elsewhere_come_along(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    there = tmp_path_factory.mktemp("there")
+    elsewhere = make_run(tmp_path_factory.mktemp("other") / "deep/b")
+    loose = elsewhere.parent / "loose.pdf"
+    loose.write_bytes(b"%PDF-1.4 loose")
+    session = make_session(home / "film", run=str(elsewhere / "patch.json"))
+    record = json.loads((session / "session.json").read_text()) | {"sheet": str(loose)}
+    (session / "session.json").write_text(json.dumps(record))
+    unpack(export([session, home / "runs/a"], home / "all.zip"), there)
+    moved = json.loads((there / "sessions/film/session.json").read_text())
+    assert moved["run"] == "../../runs/b/patch.json" and moved["sheet"] == "loose.pdf"
+    assert (there / "sessions/film/loose.pdf").read_bytes() == b"%PDF-1.4 loose" and (there / "runs/a").is_dir()
+    assert json.loads((session / "session.json").read_text()) == record  # the original is as it was
+
+
+@pytest.mark.parametrize("name", ["../evil/run.json", "/tmp/evil/run.json", "runs/../../evil", "notes.txt", "runs/a"])
+def test_a_zip_that_leads_elsewhere_writes_nothing(name: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("runs/good/run.json", "{}")
+        archive.writestr(name, "{}")
+    into = tmp_path / "into"
+    into.mkdir()
+    with pytest.raises(InputError, match="was not written by"):
+        unpack(tmp_path / "x.zip", into)
+    assert list(into.iterdir()) == []
+
+
+def test_what_is_no_zip_is_refused_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 rubbish")
+    for name, words in (("x.zip", "not a zip that can be read"), ("y.zip", "no file")):
+        with pytest.raises(InputError, match=words):
+            unpack(tmp_path / name, tmp_path)
+
+
+def test_removing_the_latest_run_leaves_the_newest(home: Path) -> None:
+    make_run(home / "runs/b")
+    remove(Path("runs/latest"))
+    assert not (home / "runs/a").exists() and (home / "runs/latest").resolve() == home / "runs/b"
+    with pytest.raises(InputError, match="left as it is"):
+        remove(home)
+    remove(home / "runs/b")
+    assert not (home / "runs/latest").is_symlink()
+
+
+def test_sizes_are_for_people() -> None:
+    assert [size_words(size) for size in (0, 999, 1500, 123_456_789, 2**40)] == [
+        "0 B",
+        "999 B",
+        "1.5 kB",
+        "123 MB",
+        "1.1 TB",
+    ]
+
+
+def test_the_gallery_sorts_filters_and_can_be_read_aloud(home: Path) -> None:
+    if CHROMIUM is None:
+        pytest.skip("no chromium here: install Debian's chromium to test the gallery in a browser")
+    make_session(home / "sessions/<b>t", hits=19)
+    write_tags(home / "sessions/s", ['odd "tag"'])
+    (home / "sessions/s/report.html").write_text("report")
+    path = write_gallery(list_entries(), home / "gallery.html")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for scheme in ("light", "dark"):
+            page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+            page.on("pageerror", lambda error: pytest.fail(str(error)))
+            page.goto(path.as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            assert Axe().run(page).response["violations"] == []
+        shown = page.locator(".card:visible h2")
+        page.select_option("#order", "camera")
+        assert shown.all_inner_texts() == ["<b>t", "s", "a"]
+        page.select_option("#tag", 'odd "tag"')
+        assert shown.all_inner_texts() == ["s"] and page.inner_text("#count") == "1 shown"
+        assert page.locator(".card:visible a").get_attribute("href") == "sessions/s/report.html"
+        page.select_option("#tag", "")
+        page.fill("#words", "TINY")
+        assert shown.all_inner_texts() == ["a"]
+        browser.close()
