@@ -106,7 +106,7 @@ def _median_words(median: Median, form: str, unit: str) -> str:
     return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")  # lines break only before the interval
 
 
-def _comparable(cells: Mapping[int, MapCell]) -> Mapping[int, MapCell]:
+def _comparable(cells: dict[int, MapCell]) -> dict[int, MapCell]:
     """Leave out single clips, which say nothing about others, unless there are no others."""
     return {place: cell for place, cell in cells.items() if cell.rate.ci95 is not None} or cells
 
