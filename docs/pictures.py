@@ -158,14 +158,14 @@ def rendered_scenes(sheet: Path, work: Path) -> Picture:
     return np.vstack([np.hstack(frames[i : i + 2]) for i in range(0, len(frames), 2)])
 
 
-def moving_scenes(sheet: Path, work: Path, frames: int = 5) -> Picture:
+def moving_scenes(sheet: Path, work: Path, frames: int = 4) -> Picture:
     """A few frames of every scene in which the camera moves, one scene a row."""
     rows = []
     for scene in map(RenderedScene.read, scene_names()):
         if scene.motion.moves_camera:
-            rig = RenderedRig(sheet, scene, backgrounds(work)[1:], clips=1, frames_per_clip=frames, seed=2, samples=64)
+            rig = RenderedRig(sheet, scene, backgrounds(work)[1:], clips=1, frames_per_clip=frames, seed=2)
             filmed = [
-                cv2.resize(frame.image, (256, 192), interpolation=cv2.INTER_AREA) for frame in islice(rig, frames)
+                cv2.resize(frame.image, (320, 240), interpolation=cv2.INTER_AREA) for frame in islice(rig, frames)
             ]
             rows.append(np.hstack(filmed))
     return np.vstack(rows)

@@ -16,6 +16,7 @@ from calibration.common.pictures import read_picture
 from calibration.sheet.layout import SheetLayout, first_pages
 from calibration.sheet.pdf_reader import carried_layouts, rasterise_sheet
 
+CLIPS, FRAMES_PER_CLIP = 12, 3  # of a rig, with so many frames of each sheet in a clip
 _SCAN_DPI = 120
 _ARM_M = (0.27, 0.42)  # distance from the camera of a sheet of the height below; larger sheets are farther away
 _ARM_SHEET_MM = 165.0

@@ -20,7 +20,15 @@ from calibration.common.errors import InputError, unknown_name
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.sources.frame import Frame
-from captures.sources.held_sheet import GREY_WALL, RigPose, framed_background, printed_sheets, shuffled_backgrounds
+from captures.sources.held_sheet import (
+    CLIPS,
+    FRAMES_PER_CLIP,
+    GREY_WALL,
+    RigPose,
+    framed_background,
+    printed_sheets,
+    shuffled_backgrounds,
+)
 from captures.sources.opening import FileSource
 
 FRAME_WH = (640, 480)
@@ -90,8 +98,8 @@ class VirtualRig(FileSource):
         pdf: Path,
         backgrounds: Sequence[tuple[Path, str | None]],
         *,
-        clips: int = 12,
-        frames_per_clip: int = 3,
+        clips: int = CLIPS,
+        frames_per_clip: int = FRAMES_PER_CLIP,
         seed: int = 0,
         frame_wh: tuple[int, int] = FRAME_WH,
         lens: Intrinsics | None = None,

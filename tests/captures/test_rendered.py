@@ -101,9 +101,7 @@ def test_every_scene_shows_its_sheet_where_it_says(name: str, shared_sheet_pdf: 
     found, truth = find_sheet(frame.image, rig.layouts, rig.intrinsics), frame.truth
     assert truth is not None and found is not None and found.layout.kind == "patch"
     bend = 1.0 if rig.scene.support.shape == "flat" else 4.0  # four markers on bent paper do not lie in a plane
-    assert found.distance_m == pytest.approx(
-        np.linalg.norm(truth.pose.shift_mm) / 1000, rel=0.005 if bend == 1 else 0.06
-    )
+    assert found.distance_m == pytest.approx(truth.pose.range_m, rel=0.005 if bend == 1 else 0.06)
     drawn = np.zeros(truth.patch.shape, np.uint8)
     cv2.fillPoly(drawn, [found.patch_corners_px.round().astype(np.int32)], 1)
     both, either = (drawn & truth.patch).sum(), (drawn | truth.patch).sum()

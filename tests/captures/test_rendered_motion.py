@@ -131,7 +131,7 @@ def test_the_camera_films_what_the_motion_says(shared_sheet_pdf: Path, wall: Pat
 class Unfilmed(RenderedRig):
     """A rig that renders nothing."""
 
-    def _film(self, *_: object) -> NDArray[np.uint8]:
+    def _film(self, *_: object, **__: object) -> NDArray[np.uint8]:
         return np.zeros((2, 2, 3), np.uint8)
 
 
@@ -167,6 +167,21 @@ def test_a_moving_cameras_lights_and_room_stay(shared_sheet_pdf: Path) -> None:
         greys.append(np.median(frame.image[inside]))
     assert np.ptp(greys) < 0.08 * np.mean(greys), greys
     assert all(np.abs(a.image.astype(int) - b.image).mean() > 3 for a, b in pairwise(shown))
+
+
+def test_rows_that_are_exposed_apart_show_what_the_moved_camera_sees(shared_sheet_pdf: Path, wall: Path) -> None:
+    rig = RenderedRig(
+        shared_sheet_pdf, scene(motion=Pan(from_deg=-20, to_deg=0)), [(wall, None)], frame_wh=(80, 60), samples=1
+    )
+    first, then = rig.scene.motion.poses(np.random.default_rng(3), HELD, 2)
+    stage = rig._stage(0, HELD, np.random.default_rng(0))
+    bands = [(0, 25), (25, 60)]
+    for rows in bands:
+        stage._render(first, 0, rows=rows)
+    moved = np.concatenate([stage._render(then, 0, rows=rows).coverage for rows in bands])
+    whole = stage._render(then, 0).coverage
+    assert whole.mean() > 0.1 and np.abs(moved - whole).mean() < 0.02
+    assert np.abs(stage._render(first, 0).coverage - whole).mean() > 0.1
 
 
 def test_a_sheet_beyond_the_picture_is_filmed_all_the_same(shared_sheet_pdf: Path, wall: Path) -> None:

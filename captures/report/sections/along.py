@@ -51,12 +51,13 @@ def _along(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
                 for condition in tally.conditions(model)
                 if condition in ("patch", CONTROL)
             }
-            bins = {condition: cells for condition, cells in bins.items() if cells}
+            bins = {condition: _comparable(cells) for condition, cells in bins.items() if cells}
             if bins:
                 title = f"{model}: {SHORT[measure]}, by distance"
                 yield Picture(
                     distance_plot(bins, title),
-                    f"{title}: shares of the frames with 95 % intervals over {_counted_words(bins)} {unit} each. "
+                    f"{title}: shares of the frames with 95 % intervals over {_counted_words(bins)} {unit} each; what a single "
+                    f"clip shows is left out where there are several. "
                     f"{_origin_words(compared)}",
                 )
     summaries = summaries_of(sequences, tally)
@@ -103,6 +104,11 @@ def _median_words(median: Median, form: str, unit: str) -> str:
     if median.ci95 is not None:
         words += f"|({form.format(median.ci95[0])} to {form.format(median.ci95[1])})"
     return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")  # lines break only before the interval
+
+
+def _comparable(cells: dict[int, MapCell]) -> dict[int, MapCell]:
+    """Leave out single clips, which say nothing about others, unless there are no others."""
+    return {place: cell for place, cell in cells.items() if cell.rate.ci95 is not None} or cells
 
 
 def _counted_words(bins: Mapping[str, Mapping[int, MapCell]]) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from calibration.camera.sheet_pose import rotation_matrix
 from calibration.common.records import RecordPart
-from captures.sources.held_sheet import JITTER_DEG, JITTER_MM, RigPose
+from captures.sources.held_sheet import FRAMES_PER_CLIP, JITTER_DEG, JITTER_MM, RigPose
 
 Metres = Annotated[float, Field(gt=0)]
 Speed = Annotated[float, Field(gt=0)]
@@ -65,7 +65,7 @@ class Hold(ClipMotion):
     moves_camera: ClassVar[bool] = False
 
     kind: Literal["hold"] = "hold"
-    frames: int = Field(default=3, ge=1)
+    frames: int = Field(default=FRAMES_PER_CLIP, ge=1)
 
     def fps(self, frames: int) -> float:
         return _HELD_FPS

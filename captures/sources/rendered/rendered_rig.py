@@ -18,7 +18,14 @@ from calibration.colour.printing_condition import PrintingCondition, held_back_c
 from calibration.common.errors import InputError
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.sources.frame import Frame, FrameTruth
-from captures.sources.held_sheet import GREY_WALL, RigPose, framed_background, printed_sheets, shuffled_backgrounds
+from captures.sources.held_sheet import (
+    CLIPS,
+    GREY_WALL,
+    RigPose,
+    framed_background,
+    printed_sheets,
+    shuffled_backgrounds,
+)
 from captures.sources.opening import FileSource
 from captures.sources.rendered.backdrop import turned_backdrop
 from captures.sources.rendered.camera import ClipCamera, Development
@@ -46,7 +53,7 @@ class RenderedRig(FileSource):
         scene: Scene,
         backgrounds: Sequence[tuple[Path, str | None]],
         *,
-        clips: int = 12,
+        clips: int = CLIPS,
         frames_per_clip: int | None = None,
         seed: int = 0,
         frame_wh: tuple[int, int] = FRAME_WH,
