@@ -49,8 +49,8 @@ from physpatch.records.run_record import (
 )
 from physpatch.training.counted_photographs import counted_photographs
 from physpatch.training.distributed import Processes
-from physpatch.training.targets import Progress as Choosing
 from physpatch.training.targets import TargetChoice, resolve_target
+from physpatch.training.targets.base import Progress as Choosing
 from physpatch.training.trainer import StepRecord, Trainer, describe_target
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
