@@ -13,7 +13,7 @@ from calibration.common.console import output_json, print_table, progress_bar, s
 from calibration.common.errors import InputError
 from calibration.sheet.layout import CUTS, SheetLayout
 from calibration.sheet.paper_sizes import PAGES_MM, PATCH_SIZE, page_size_mm, parse_extent_mm
-from calibration.sheet.road_signs import SIGNS
+from calibration.sheet.road_signs import SIGNS, sign_name
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.records.run_config import load_run_config
@@ -124,7 +124,7 @@ def print_(
     """
     printing = load_conditions(conditions, icc)
     path = verify or out
-    if carrier is not None and verify is None and measured_mm is None and run is None and not LATEST.exists():
+    if carrier is not None and verify is None and measured_mm is None and run is None and not _latest_is_for(carrier):
         path = path or Path(f"{carrier.replace(' ', '-')}.pdf")
         _print_bare_sign(carrier, size_mm, path, paper)
     else:
@@ -190,6 +190,20 @@ def _print_run(
         _print_bare_sign(sign, size_mm, path.with_name(f"{path.stem}-bare.pdf"), paper)
 
 
+def _latest_is_for(carrier: str) -> bool:
+    """Tell whether the latest run was trained on a sign, so that its patch belongs there."""
+    if not LATEST.exists():
+        return False
+    config = load_run_config(LATEST)
+    drawn = None if config is None else config.object.drawn_sign
+    if drawn is not None and sign_name(drawn) == sign_name(carrier):
+        return True
+    say(
+        f"{LATEST} was not trained on the {carrier} sign, so the sign is printed alone; to print a patch on it, name its run"
+    )
+    return False
+
+
 def _print_bare_sign(carrier: str, size_mm: float, path: Path, paper: str) -> None:
     from printouts.sheet_pdf import print_sign
 
@@ -222,8 +236,10 @@ def _show_printed(path: Path, paper: str, layouts: Sequence[SheetLayout], json_o
     forgotten = forget_measured(path)
     if json_out != "-":
         patch, pages = layouts[0].patch, sum(layout.pages for layout in layouts)
+        sign = f" on the {layouts[0].carrier} sign," if layouts[0].carrier else ""
+        size = f"{round(patch.width_mm, 1):g} x {round(patch.height_mm, 1):g} mm{sign}"
         click.echo(
-            f"{path}: {patch.width_mm:g} x {patch.height_mm:g} mm on {paper.upper()}, {pages} page{'s' * (pages > 1)}"
+            f"{path}: {size} on {paper.upper()}, {pages} page{'s' * (pages > 1)}"
             f"{', to assemble as page 1 shows' if layouts[0].tiles else ''}; preview in {picture.name}"
         )
         click.echo(

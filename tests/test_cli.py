@@ -205,8 +205,14 @@ def test_a_sign_is_printed_alone_and_with_a_runs_patch(demo: Path, command, monk
     monkeypatch.chdir(tmp_path)
     done = command("print", "--object", "stop", "--size", "15cm")
     assert done.code == 0 and "stop.pdf: the stop sign alone, 150 mm wide" in done.err and Path("stop.pdf").is_file()
+    Path("runs").mkdir()
+    Path("runs/latest").symlink_to(demo / "demo/run")  # it has nothing to do with signs
+    done = command("print", "--object", "stop", "--size", "15cm")
+    assert "runs/latest was not trained on the stop sign, so the sign is printed alone" in done.err
+    assert not Path("runs/latest/sheet-bare.pdf").exists()
     done = command("print", demo / "demo/run", "--object", "stop", "--size", "15cm", "--controls", "--out", "on.pdf")
     assert done.code == 0 and Path("on-bare.pdf").is_file()
+    assert "on.pdf: 61.1 x 61.1 mm on the stop sign, on A4" in done.out
     layouts = carried_layouts(Path("on.pdf"))
     assert [layout.kind for layout in layouts] == ["patch", "grey", "random", "shuffled"]
     assert {layout.carrier for layout in layouts} == {"stop"}

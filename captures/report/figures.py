@@ -18,6 +18,7 @@ from captures.results.aggregation import MapCell
 from captures.results.sequence_summary import distance_middle_m
 from physpatch.evaluation.figures.plots import AIM, BAD, GOOD
 from physpatch.stats.intervals import Rate
+from physpatch.stats.rates import points
 
 _MARKS = {
     "patch": ("o", BAD),
@@ -158,9 +159,8 @@ def gap_plot(gap: Gap) -> bytes:
             axis.plot(
                 [x - 1, x], [100 * before, 100 * here], "-", color=BAD if named else "0.6", linewidth=3 if named else 1
             )
-            points = f"{-100 * step.loss.difference:+.0f}"
             axis.annotate(
-                points,
+                points(-step.loss.difference, 0),
                 (x - 0.5, 50 * (before + here)),
                 (0, 7),
                 textcoords="offset points",

@@ -98,7 +98,7 @@ def _document(
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
 ) -> Document:
-    name = folder.resolve().name
+    name = _called(folder.resolve())
     if (folder / SESSION_DATABASE).is_file():
         session, damaged = RecordedSession.salvaged(folder)
         for words in damaged:
@@ -120,6 +120,11 @@ def _document(
     if (folder / "run.json").is_file():
         return Document(_TITLE, f"physpatch report of the run {name}", run_blocks(folder))
     raise InputError(f"{folder} is neither a run (run.json) nor a session (session.db)")
+
+
+def _called(folder: Path) -> str:
+    """The name of a folder, with its parent's if it says only what the folder is."""
+    return f"{folder.parent.name}/{folder.name}" if folder.name in ("session", "run") else folder.name
 
 
 def _export(session: RecordedSession, say: Callable[[str], None]) -> None:

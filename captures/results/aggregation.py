@@ -26,6 +26,7 @@ from physpatch.stats.intervals import (
     Interval,
     Rate,
     clip_bootstrap,
+    clip_correlation,
     clip_rate,
     clip_t,
     clips_needed,
@@ -627,15 +628,12 @@ def _phantoms(bins: Sequence[_Bin], control: Sequence[_Bin]) -> tuple[float, int
 
 
 def _spread(shares: Sequence[float], correlation: Correlation) -> Spread:
-    center = min(0.95, max(0.05, math.fsum(shares) / len(shares)))
-    variance = math.fsum((share - center) ** 2 for share in shares) / len(shares)
-    between = min(1.0, variance / (center * (1 - center)))
     return Spread(
         correlation.icc,
         correlation.effective_n,
         clip_t(shares),
         clip_bootstrap(shares),
-        clips_needed(MARGIN, rate=center, correlation=max(between, 0.1)),
+        clips_needed(MARGIN, rate=math.fsum(shares) / len(shares), correlation=clip_correlation(shares)),
     )
 
 

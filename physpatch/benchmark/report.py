@@ -14,6 +14,7 @@ from physpatch.benchmark.seeds import grouped, leading, numbers_of, spread_words
 from physpatch.evaluation.figures.plots import BAD, GOOD, save_figure
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord
 from physpatch.stats.rates import Rate, percent
+from physpatch.stats.rates import points as in_points
 
 
 def save_bench_report(folder: Path, rows: Sequence[BenchRow]) -> None:
@@ -96,7 +97,7 @@ def conclusion(row: BenchRow) -> str:
         effect = f"does less harm than random colours of its size, by {-100 * beyond:.0f} points of accuracy"
     else:
         effect = (
-            f"does not differ significantly from random colours of its size ({100 * beyond:+.0f} points of accuracy)"
+            f"does not differ significantly from random colours of its size ({in_points(beyond, 0)} points of accuracy)"
         )
     if row.target is not None:
         effect += f"; {row.target.name!r} comes first in {_interval(own.targeted_success)}"
@@ -314,7 +315,8 @@ def _save_transfer_plot(path: Path, rows: Sequence[BenchRow]) -> None:
         for x, value in enumerate(line):
             bold = "bold" if models[x] == groups[y][0].model else "normal"
             several = points[y][x][1:]
-            words = f"{value:+.0f} ± {stdev(points[y][x]):.0f}" if several else f"{value:+.0f}"
+            shown = in_points(value / 100, 0)
+            words = f"{shown} ± {stdev(points[y][x]):.0f}" if several else shown
             color = "white" if value < 0.2 * most else "black"
             axis.text(x, y, words, ha="center", va="center", fontsize=8, color=color, fontweight=bold)
     axis.set_xticks(range(len(models)), models, fontsize=8, rotation=20)

@@ -7,6 +7,7 @@ from typing import Any
 
 from physpatch.benchmark.bench_row import BenchRow
 from physpatch.stats.intervals import mean_interval
+from physpatch.stats.rates import points
 
 _COMPARED = ("technique", "model", "grid", "area", "target_asked")
 LEAST_SEEDS = 5  # trainings of each that are needed to say that one leads
@@ -60,7 +61,7 @@ def _compared(first: Sequence[BenchRow], second: Sequence[BenchRow]) -> Iterator
         yield f"{names[0]} and {names[1]}: undecided by {seeds}; {LEAST_SEEDS} are needed."
         return
     mean, (low, high) = estimate
-    words = f"{100 * mean:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] over {len(differences)} seeds"
+    words = f"{points(mean)} points [{points(low)}, {points(high)}] over {len(differences)} seeds"
     if low <= 0 <= high:
         yield f"{names[0]} and {names[1]} do not differ significantly: {words}."
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from calibration.common.console import ProgressBar, print_table
-from physpatch.stats.rates import Rate
+from physpatch.stats.rates import Rate, points
 
 if TYPE_CHECKING:
     from physpatch.records.evaluation_record import EvaluationRecord
@@ -120,7 +120,7 @@ def show_defences(results: Results) -> None:
                 _describe_change(change)
                 for change in (effect.targeted_success_change, effect.untargeted_success_change)
             )
-            rows.append((name, f"{-100 * effect.clean_accuracy_paid:+.1f} points", *changes))
+            rows.append((name, f"{points(-effect.clean_accuracy_paid)} points", *changes))
     if rows:
         print_table(("behind a defence", "clean accuracy", "target first", "made wrong"), rows)
 

@@ -149,7 +149,7 @@ def train(
             from physpatch.victims.registry import require_known
 
             require_known((config.victim.model, *config.victim.ensemble))
-            folder = train_run(config, out, mark_latest=True, progress=progress, say=bar.say)
+            folder = train_run(config, out, mark_latest=True, progress=progress, choosing=bar.show, say=bar.say)
     if folder is not None:  # otherwise this is one of several processes, of which the first shows the results
         _show_run(folder, json_out)
 

@@ -50,14 +50,22 @@ def clip_rate(rates: Sequence[float], weights: Sequence[float] | None = None) ->
     if len(rates) == 0:
         return Rate(None, None, 0)
     shares = _normalised(weights, len(rates))
-    values = np.asarray(rates, dtype=float)
-    mean, n = math.fsum(shares * values), 1 / math.fsum(shares**2)
+    mean, n = math.fsum(shares * np.asarray(rates, dtype=float)), 1 / math.fsum(shares**2)
     if len(rates) == 1:
         return Rate(mean, (0.0, 1.0), 1)
+    return Rate(mean, score_interval(mean, n / clip_correlation(rates, weights)), len(rates))
+
+
+def clip_correlation(rates: Sequence[float], weights: Sequence[float] | None = None) -> float:
+    """Estimate the intra-class correlation behind :func:`clip_rate`'s interval, at most 1; 1 for a single clip."""
+    if len(rates) < 2:
+        return 1.0
+    shares = _normalised(weights, len(rates))
+    values = np.asarray(rates, dtype=float)
+    mean, n = math.fsum(shares * values), 1 / math.fsum(shares**2)
     center = (n * mean + _PRIOR_CLIPS) / (n + 2 * _PRIOR_CLIPS)
     spread = n**2 * math.fsum((shares * (values - center)) ** 2) + _PRIOR_CLIPS * (center**2 + (1 - center) ** 2)
-    correlation = spread / (n + 2 * _PRIOR_CLIPS - 1) / (center * (1 - center))
-    return Rate(mean, score_interval(mean, n / min(1.0, correlation)), len(rates))
+    return min(1.0, spread / (n + 2 * _PRIOR_CLIPS - 1) / (center * (1 - center)))
 
 
 def _normalised(weights: Sequence[float] | None, n: int) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Rates and differences with their intervals, as plain values; ``physpatch.stats.intervals`` computes them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 Interval = tuple[float, float]
@@ -63,9 +63,20 @@ class Difference:
         if self.difference is None:
             return "not measured"
         if self.ci95 is None:
-            return f"{100 * self.difference:+.1f} points between two clips, which say nothing about others"
-        low, high = (100 * end for end in self.ci95)
-        return f"{100 * self.difference:+.1f} points [{low:+.1f}, {high:+.1f}], n = {self.n}"
+            return f"{points(self.difference)} points between two clips, which say nothing about others"
+        low, high = map(points, self.ci95)
+        return f"{points(self.difference)} points [{low}, {high}], n = {self.n}"
+
+    def __neg__(self) -> "Difference":
+        """Return the difference in the other direction."""
+        ci95 = None if self.ci95 is None else (-self.ci95[1], -self.ci95[0])
+        return replace(self, difference=None if self.difference is None else -self.difference, ci95=ci95)
+
+
+def points(change: float, digits: int = 1) -> str:
+    """Format a change of a share in points, with its sign, such as ``+7.1``; what rounds to zero has none."""
+    text = f"{100 * change:+.{digits}f}"
+    return text if float(text) else text[1:]
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ from physpatch.records.run_record import (
 from physpatch.training.counted_photographs import counted_photographs
 from physpatch.training.distributed import Processes
 from physpatch.training.targets import TargetChoice, resolve_target
+from physpatch.training.targets.base import Progress as Choosing
 from physpatch.training.trainer import StepRecord, Trainer, describe_target
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
@@ -94,6 +95,7 @@ def train_run(
     *,
     mark_latest: bool = False,
     progress: Progress = lambda *_: None,
+    choosing: Choosing | None = None,
     say: Say = print,
 ) -> Path | None:
     """Train a patch and write a run folder: patch, curves, video, pictures, results on held-out photographs.
@@ -103,6 +105,7 @@ def train_run(
         out: the run folder; None to create one under ``runs/`` and link ``runs/latest`` to it.
         mark_latest: link ``runs/latest`` to ``out``, too.
         progress: called after each step with its record and the number of steps.
+        choosing: shows how far the choice of a target is: called with the work done, all of it, and the stage in words.
         say: receives lines about the progress.
 
     Returns:
@@ -117,7 +120,7 @@ def train_run(
         require_writable(RUNS_FOLDER)
     processes = Processes.launched(config.victim.device)
     with _claimed(out, processes):
-        materials, config = _prepare(config, processes, say)
+        materials, config = _prepare(config, processes, say, choosing)
         trainer = _trainer(materials, config, processes)
         processes.wait()  # all must have checked the folder before the first writes there
         if not processes.first:
@@ -299,10 +302,12 @@ def _claimed(folder: Path | None, processes: Processes) -> AbstractContextManage
     return claimed(folder) if folder is not None and processes.first else nullcontext()
 
 
-def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Materials, TrainConfig]:
+def _prepare(
+    config: TrainConfig, processes: Processes, say: Say, choosing: Choosing | None = None
+) -> tuple[Materials, TrainConfig]:
     """Load all inputs; the returned config has ``auto`` replaced by the choice made."""
     if not processes.first:
-        say = _silent
+        say, choosing = _silent, None
     device = processes.device or config.victim.device
     require_data(config.data.source)  # before what takes long
     victim = load_victim(
@@ -332,7 +337,7 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
             )
         filmed = load_photos(photos_for(victim, config.data.backgrounds), victim.preprocessing, whole=True)
         train, counted = _with_scenes(train, filmed), _with_scenes(counted, filmed)
-    choice = resolve_target(config.objective.target, victim, counted, config, say)
+    choice = resolve_target(config.objective.target, victim, counted, config, say, choosing)
     model = config.victim.model if config.victim.model.endswith(".pt") else victim.name
     named = "none" if choice.index is None else str(choice.index)
     return Materials(victim, others, choice, train, counted, held_out), config.changed(model=model, target=named)

@@ -10,6 +10,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 from physpatch.stats.intervals import (
     Rate,
     clip_bootstrap,
+    clip_correlation,
     clip_rate,
     clip_t,
     clips_needed,
@@ -22,6 +23,7 @@ from physpatch.stats.intervals import (
     paired_difference,
     wilson,
 )
+from physpatch.stats.rates import Difference, points
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (56, 100), (300, 300), (1, 2)])
@@ -117,6 +119,13 @@ def test_the_correlation_of_frames_is_found_again(correlation: float) -> None:
     assert found.effective_n == pytest.approx(2000 * 50 / (1 + 49 * correlation), rel=0.1)
 
 
+def test_what_rounds_to_zero_has_no_sign() -> None:
+    assert [points(change) for change in (0.0712, -0.0712, 0.0004, -0.0004)] == ["+7.1", "-7.1", "0.0", "0.0"]
+    assert points(-0.004, 0) == "0"
+    lost = Difference(0.0712, (-0.01, 0.15), 9)
+    assert str(lost) == "+7.1 points [-1.0, +15.0], n = 9" and str(-lost) == "-7.1 points [-15.0, +1.0], n = 9"
+
+
 def test_a_correlation_that_cannot_be_told_is_not_made_up() -> None:
     assert frame_correlation([5, 5], [5, 5]).icc is None  # nothing varies
     assert frame_correlation([1, 0, 1], [1, 1, 1]).icc is None  # a frame each
@@ -132,6 +141,11 @@ def test_enough_clips_are_asked_for_and_not_more() -> None:
         ]
         assert half[1] <= margin < half[0]
         assert n == pytest.approx(samplesize_confint_proportion(rate, margin), rel=0.06)
+    nothing = [0.0] * 7  # reaches up to 35 %, so many more are needed
+    n = clips_needed(0.05, rate=0.0, correlation=clip_correlation(nothing))
+    assert n == pytest.approx(35, abs=1)
+    low, high = clip_rate([0.0] * n).ci95
+    assert (high - low) / 2 <= 0.05
     assert clips_needed(0.05, correlation=0.5) == pytest.approx(clips_needed(0.05) / 2, abs=1)
     with pytest.raises(ValueError, match="margin must lie between"):
         clips_needed(0.0)

@@ -146,7 +146,11 @@ def test_a_step_cut_short_is_made_again(tiny_victim, photographs, monkeypatch) -
 def test_auto_target_wins_a_race_of_trainings(tiny_victim, photographs) -> None:
     """The class that auto takes is the one on which whole trainings end lowest."""
     said: list[str] = []
-    choice = resolve_target("auto", tiny_victim, photographs, CONFIG, said.append)
+    shown: list[tuple[int, int, str]] = []
+    choice = resolve_target("auto", tiny_victim, photographs, CONFIG, said.append, lambda *args: shown.append(args))
+    assert [done for done, *_ in shown] == sorted(done for done, *_ in shown)
+    assert shown[-1][0] == shown[-1][1] and {total for _, total, _ in shown} == {shown[0][1]}
+    assert shown[0][2] == "choosing a target: round 1, 4 classes"
     ends = {}
     for target in range(4):
         losses = [r.loss for r in Trainer(tiny_victim, photographs, CONFIG.changed(technique="pgd"), target)]

@@ -40,17 +40,19 @@ def _way(gaps: Sequence[Gap], troubles: Sequence[str]) -> Iterator[Block]:
             gap_plot(gap),
             "The rate at each step, and the change between steps in points. The largest significant loss is drawn thick.",
         )
-        rows = [[step.shown, rate_words(step.rate), "–" if step.loss is None else str(step.loss)] for step in gap.steps]
+        rows = [
+            [step.shown, rate_words(step.rate), "–" if step.loss is None else str(-step.loss)] for step in gap.steps
+        ]
         named = {i for i, step in enumerate(gap.steps) if step.name in (gap.cause, gap.second)}
         if gap.digital is not None:
             rows.insert(0, ["on held-out photographs, after training", rate_words(gap.digital), "–"])
         yield Table(
-            ["step", MEASURES[gap.measure], "loss since the previous step"],
+            ["step", MEASURES[gap.measure], "change since the previous step"],
             rows,
             frozenset(i + (gap.digital is not None) for i in named),
             f"In {gap.views} frames with the {gap.background} sheet, the digital patch is drawn in place of the sheet, "
             f"{gap.draws} times each. Properties that are not yet measured at a step are sampled as in training. n counts "
-            f"{UNITS[gap.counted]}; losses are paired by {gap.unit}. Colours are from {gap.colours}.",
+            f"{UNITS[gap.counted]}; changes are paired by {gap.unit}. Colours are from {gap.colours}.",
         )
         if gap.example:
             yield Picture(strip_plot(gap.example), "One frame at each step, as the network sees it")

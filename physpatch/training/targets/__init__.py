@@ -8,7 +8,7 @@ from collections.abc import Callable
 from calibration.common.registry import Registry
 from physpatch.data.photographs import Photographs
 from physpatch.records.config import TrainConfig
-from physpatch.training.targets.base import TargetChoice, TargetRule
+from physpatch.training.targets.base import Progress, TargetChoice, TargetRule
 from physpatch.victims.protocol import Victim
 
 TARGETS = Registry("way of choosing a target", TargetRule, __name__, "physpatch.targets")
@@ -22,12 +22,18 @@ def resolve_target(
     photographs: Photographs,
     config: TrainConfig,
     say: Callable[[str], None] = lambda _: None,
+    progress: Progress | None = None,
 ) -> TargetChoice:
     """Resolve ``--target`` by the rule of that name, or else as the name or index of a class.
+
+    ``progress`` is :attr:`TargetRule.progress`.
 
     Raises:
         InputError: no rule and no class of ``victim`` has that name.
     """
     if text in TARGETS:
-        return TARGETS[text]().choose(victim, photographs, config, say)
+        rule = TARGETS[text]()
+        if progress is not None:
+            rule.progress = progress
+        return rule.choose(victim, photographs, config, say)
     return TargetChoice(victim.category_index(text), "named")

@@ -23,16 +23,21 @@ class TargetChoice:
         return asdict(self)
 
 
+Progress = Callable[[int, int, str], None]
+
+
 class TargetRule(ABC):
     """A rule that chooses the target class, where ``--target`` gives its name instead of a class.
 
     Attributes:
         name: as in ``--target NAME``.
         summary: one line.
+        progress: called by rules that take long, with the work done, all of it, and the stage in words.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    progress: Progress = staticmethod(lambda done, total, words: None)
 
     @abstractmethod
     def choose(

@@ -1,6 +1,7 @@
 """A race of classes: short parallel trainings with successive halving by their losses."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -56,10 +57,16 @@ class Race(TargetRule):
                 f"target auto: {len(classes)} classes race, {listed} of them from a hand-made list of mosaic-like classes"
             )
             tried: list[dict[str, Any]] = []
+            racing = [len(classes), *(min(len(classes), remaining) for *_, remaining in _ROUNDS)]
+            total = sum(steps * images * n for (steps, images, _), n in zip(_ROUNDS, racing, strict=False) if n > 1)
+            before = 0  # images of earlier rounds
             for number, (steps, images, remaining) in enumerate(_ROUNDS):
                 if len(classes) == 1:
                     break
-                losses = race.round(classes, steps, images)
+                words = f"choosing a target: round {number + 1}, {len(classes)} classes"
+                show = partial(self._show, before=before, total=total, words=words)
+                losses = race.round(classes, steps, images, on_step=show)
+                before += steps * images * len(classes)
                 order = losses.argsort()
                 tried += [
                     {
@@ -85,6 +92,9 @@ class Race(TargetRule):
         )
         how = f"won a race of short trainings among {len(origins)} classes, halved by their losses; {origins[index]}"
         return TargetChoice(index, how, tuple(tried))
+
+    def _show(self, done: int, *, before: int, total: int, words: str) -> None:
+        self.progress(before + done, total, words)
 
 
 def _first_list(victim: Victim, favour: Tensor) -> dict[int, str]:
@@ -133,13 +143,16 @@ class TargetRace:
             count += (~shown).sum(dim=0)
         return (total / count.clamp(min=1)).masked_fill(count == 0, -torch.inf)
 
-    def round(self, classes: Tensor, steps: int, images: int) -> Tensor:
+    def round(
+        self, classes: Tensor, steps: int, images: int, *, on_step: Callable[[int], None] = lambda _: None
+    ) -> Tensor:
         """Train the patch of each class (N,), and return their mean losses (N,) over the last steps.
 
         Args:
             classes: (N,) class indices.
             steps: number of steps.
             images: number of images per step.
+            on_step: called after each part of a step with the number of images seen so far.
         """
         if self._cells is None or self._momentum is None:
             self._cells = self._start.repeat(len(classes), 1, 1, 1).to(self.victim.device)
@@ -152,6 +165,7 @@ class TargetRace:
             params = sample(self.config.eot, images, self._generator)
             for rows in torch.arange(len(classes)).split(at_once):
                 losses[step, rows] = self._step(rows, classes[rows], pictures, params)
+                on_step(images * (step * len(classes) + int(rows[-1]) + 1))
         return losses[int(steps * (1 - _SCORED)) :].mean(dim=0)
 
     def keep(self, rows: Tensor) -> None:
