@@ -17,7 +17,7 @@ from calibration.common.files import PICTURE_SUFFIXES
 from physpatch.data.annotations import Annotation, Box, objects_of, read_annotations
 from physpatch.data.splits import TEST_BELOW, content_id, is_held_out, refuse_overlap
 from physpatch.victims.download import reachable, stall_limit
-from physpatch.victims.imagenet import imagenet_categories
+from physpatch.victims.labels import imagenet_categories
 from physpatch.victims.protocol import Preprocessing, Victim, normal_name
 
 UNLABELLED = -1

@@ -11,6 +11,7 @@ from kornia.filters import gaussian_blur2d
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from calibration.common.errors import InputError
 from physpatch.victims.boxes import Detection, best_scores, select_boxes
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
@@ -101,15 +102,19 @@ def grad_cam(victim: Victim) -> Iterator[HeatMapper]:
 
     The backward pass stops at the target layer, because the victim's parameters are frozen and the layer's output is made
     the leaf of the graph.
+
+    Raises:
+        InputError: a victim without gradients, or without a layer for heat.
     """
     from pytorch_grad_cam import GradCAM
 
+    layer = victim.cam_layer
+    if layer is None or not victim.differentiable:
+        raise InputError(f"{victim.name} shows no heat: Grad-CAM needs gradients and a layer with a spatial map")
     with untouched(victim):
         # The copy is for networks that continue in place (DenseNet), which is forbidden on a leaf.
-        cut = victim.cam_layer.register_forward_hook(
-            lambda _layer, _in, output: output.detach().requires_grad_().clone()
-        )
-        cam = GradCAM(_Output(victim), [victim.cam_layer])
+        cut = layer.register_forward_hook(lambda _layer, _in, output: output.detach().requires_grad_().clone())
+        cam = GradCAM(_Output(victim), [layer], reshape_transform=victim.cam_reshape)
         try:
             yield HeatMapper(cam, victim)
         finally:  # not `with GradCAM(...)`: it swallows every IndexError of the block

@@ -1,6 +1,7 @@
 """Victims by name or file. A family is a module of ``families``, or comes from an entry point ``physpatch.victims``."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from calibration.common.errors import InputError, UnavailableError, unknown_name
 from calibration.common.registry import Registry
 from physpatch.victims.detector import Detector
 from physpatch.victims.families.torchvision_classifiers import TorchvisionClassifiers
+from physpatch.victims.preprocessing import Adaptation
 from physpatch.victims.protocol import CatalogueEntry, Victim, VictimFamily
 
 FAMILIES = Registry("family of victims", VictimFamily, "physpatch.victims.families", "physpatch.victims")
@@ -26,24 +28,29 @@ def load_victim(
     weights: Path | str | None = None,
     device: str = "auto",
     trust: bool = False,
+    labels: Path | str | None = None,
+    cam_layer: str | None = None,
     say: Callable[[str], None] = _say,
 ) -> Victim:
     """Load a victim, frozen and in eval mode.
 
     Args:
-        name: a name from ``physpatch models``, any torchvision classifier, an ultralytics detector, a detector's FILE.pt,
-            or ``auto``: resnet50 where its weights are cached or can be downloaded, else the embedded efficientnet_lite0.
+        name: a name, file or address in one of the forms that ``physpatch models`` lists, or ``auto``: resnet50 where its
+            weights are cached or can be downloaded, else the embedded efficientnet_lite0.
         weights: a weights file for that architecture, instead of the published weights.
         device: ``auto``, ``cpu``, ``cuda``, or one of several such as ``cuda:1``.
         trust: let a file run the code in its pickle: use it only for your own files.
-        say: receives one line that says what ``auto`` chose.
+        labels: names of the classes: a file, imagenet or coco; see :func:`physpatch.victims.labels.read_labels`.
+        cam_layer: name of the layer for Grad-CAM, instead of the one that is found.
+        say: receives a line that says what ``auto`` chose, or what loading the model does.
 
     Raises:
         InputError: unknown name or unusable file.
         UnavailableError: the weights are missing and cannot be downloaded; the message says what to do.
     """
+    said = Adaptation(labels=labels, cam_layer=cam_layer)
     if name == "auto" and weights is None:
-        return _load_auto(device, say)
+        return _load_auto(device, say).adapted(said)
     name = PREFERRED if name == "auto" else name
     path = Path(weights) if weights is not None else None
     if path is not None and not path.is_file():
@@ -51,9 +58,11 @@ def load_victim(
     family = next((family for family in _families() if family.knows(name)), None)
     if family is None:
         raise unknown_name("model", name, all_names())
-    victim = family.load(name, path, trust)
+    if family.caution:
+        say(family.caution.format(name=name))
+    victim = family.load_adapted(name, path, trust, said)
     victim.module.to(choose_device(device))
-    return victim
+    return replace(victim, loaded_as=str(Path(name).resolve()) if Path(name).is_file() else name)
 
 
 def load_detector(name: str, *, device: str = "auto", trust: bool = False) -> Detector:
