@@ -126,8 +126,8 @@ def _gaps(
         try:
             own = noted.name == run.weights.model
             victim = load_victim(
-                config.victim.model if own else noted.name,
-                weights=config.victim.weights if own else None,
+                config.victim.model if own else noted.loaded_as or noted.name,
+                **(config.victim.model_options if own else {}),
                 device=options.device,
                 trust=options.trust,
             )

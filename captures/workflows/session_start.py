@@ -41,7 +41,7 @@ class SessionRequest:
 
     Attributes:
         run: a run folder or a patch.json.
-        classifier, weights, detector, device, trust_weights, defences: the models.
+        classifier, weights, labels, detector, device, trust_weights, defences: the models.
         sheet: the printed PDF.
         region: the part of a frame that the classifier sees.
         protocol: TOML file of the plan.
@@ -57,6 +57,7 @@ class SessionRequest:
     run: Path | None
     classifier: str | None
     weights: str | None
+    labels: str | None
     detector: str | None
     device: str
     trust_weights: bool
@@ -114,6 +115,7 @@ def prepare_session(
         config,
         classifier=request.classifier,
         weights=request.weights,
+        labels=request.labels,
         detector=request.detector,
         device=request.device,
         trust=request.trust_weights,
@@ -134,7 +136,7 @@ def prepare_session(
     session_config = SessionConfig(
         classifier=classifier,
         detector=detector,
-        defended=[defended(classifier, name) for name in named_defences(request.defences, classifier.task)],
+        defended=[defended(classifier, name) for name in named_defences(request.defences, classifier)],
         layouts=layouts,
         intrinsics=rig.intrinsics if rig else measured_lens(request.profile),
         hfov_deg=request.hfov_deg,

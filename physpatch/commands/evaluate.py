@@ -36,6 +36,7 @@ from physpatch.records.run_paths import find_run
     help="Victim to measure on. Can be repeated. Default: the run's own.",
 )
 @config_option("weights", help="Weights file for the one model given.")
+@config_option("labels", help="Class names of the one model given, or of the run's own: text, JSON or YAML.")
 @TRUST_OPTION
 @click.option(
     "--eot/--no-eot",
@@ -54,6 +55,7 @@ def evaluate(
     data: str | None,
     models: tuple[str, ...],
     weights: str | None,
+    labels: str | None,
     trust_weights: bool,
     eot: bool | None,
     preset: str | None,
@@ -79,6 +81,8 @@ def evaluate(
 
     if weights and len(models) != 1:
         raise InputError("--weights needs exactly one --model")
+    if labels and len(models) > 1:
+        raise InputError("--labels needs exactly one --model")
     folder = find_run(run)
     with progress_bar("measuring") as bar:
         results = evaluate_run(
@@ -86,6 +90,7 @@ def evaluate(
             data=data,
             models=models,
             weights=weights,
+            labels=labels,
             trust=trust_weights,
             eot=None if eot is None and preset is None else eot_config(eot is not False, preset),
             printing=chosen_prints(conditions, icc),

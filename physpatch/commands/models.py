@@ -16,7 +16,7 @@ def models(json_out: str | None) -> None:
     \b
     physpatch models
     """
-    from physpatch.victims.registry import catalogue
+    from physpatch.victims.families import catalogue
 
     entries = catalogue()
     if json_out != "-":

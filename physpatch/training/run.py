@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -49,7 +50,7 @@ from physpatch.records.run_record import (
 from physpatch.training.counted_photographs import counted_photographs
 from physpatch.training.distributed import Processes
 from physpatch.training.targets import TargetChoice, resolve_target
-from physpatch.training.trainer import StepRecord, Trainer, describe_target
+from physpatch.training.trainer import StepRecord, Trainer, describe_target, refuse_without_gradients
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
 
@@ -289,7 +290,11 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
         say = _silent
     device = processes.device or config.victim.device
     victim = load_victim(
-        config.victim.model, weights=config.victim.weights, device=device, trust=config.victim.trust_weights, say=say
+        config.victim.model,
+        **config.victim.model_options,
+        device=device,
+        trust=config.victim.trust_weights,
+        say=say,
     )
     others = tuple(
         load_victim(name, device=device, trust=config.victim.trust_weights, say=say) for name in config.victim.ensemble
@@ -299,6 +304,9 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
             raise InputError(
                 f"{other.name} and {victim.name} do not have the same classes, so one patch cannot aim at both"
             )
+    for network in (victim, *others):
+        if not network.differentiable:  # before a target is chosen, which may take long
+            refuse_without_gradients(network, config.optimisation.technique)
     if config.object.name is not None:
         for network in (victim, *others):
             object_class(network, config.object.name)  # refuses an unknown object before anything slow begins
@@ -316,7 +324,7 @@ def _prepare(config: TrainConfig, processes: Processes, say: Say) -> tuple[Mater
         filmed = load_photos(photos_for(victim, config.data.backgrounds), victim.preprocessing, whole=True)
         train, counted = _with_scenes(train, filmed), _with_scenes(counted, filmed)
     choice = resolve_target(config.objective.target, victim, counted, config, say)
-    model = config.victim.model if config.victim.model.endswith(".pt") else victim.name
+    model = victim.loaded_as or victim.name
     named = "none" if choice.index is None else str(choice.index)
     return Materials(victim, others, choice, train, counted, held_out), config.changed(model=model, target=named)
 
@@ -477,7 +485,8 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
 
 def _new_folder(config: TrainConfig) -> Path:
     """Create a new folder under ``runs/``, named by time, model and technique, and unique also among parallel runs."""
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(config.victim.model).stem}-{config.optimisation.technique}"
+    model = re.sub(r"[^\w.]+", "-", Path(config.victim.model).stem)  # it may be an address
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{model}-{config.optimisation.technique}"
     RUNS_FOLDER.mkdir(exist_ok=True)
     for name in chain([stem], (f"{stem}-{n}" for n in count(2))):
         try:

@@ -24,6 +24,7 @@ def evaluate_run(
     data: str | None = None,
     models: Sequence[str] = (),
     weights: str | None = None,
+    labels: str | None = None,
     trust: bool = False,
     eot: EotConfig | None = None,
     printing: tuple[Print, ...] | None = None,
@@ -40,6 +41,7 @@ def evaluate_run(
         data: photographs, all of which are used; None for the held-out part of the run's own.
         models: names or files of the victims; empty for the run's own model.
         weights: a weights file for the one model given.
+        labels: the class names of the one model given, or of the run's own; see ``load_victim``.
         trust: whether weights files may run code.
         eot: ranges of the poses; None for those of the run's training.
         printing: the conditions of which each view has one, as it is; empty for the colours of a screen; None for those of the
@@ -63,8 +65,9 @@ def evaluate_run(
     measured_as = config.changed(eot=ranges)
     results: dict[str, EvaluationRecord] = {}
     for name in models or (config.victim.model,):
-        file = weights or (None if models else config.victim.weights)
-        victim = load_victim(name, weights=file, device=device, trust=trust, say=say)
+        options = {} if models else config.victim.model_options
+        options |= {key: value for key, value in (("weights", weights), ("labels", labels)) if value is not None}
+        victim = load_victim(name, **options, device=device, trust=trust, say=say)
         photographs = held_out_photographs(folder, config, data, victim)
         evaluations = {
             variant: measure_patch(
@@ -76,7 +79,7 @@ def evaluate_run(
                 poses=poses_for(photographs),
                 progress=partial(progress, variant.name),
             )
-            for variant in (victim, *(defended(victim, defence) for defence in named_defences(defences, victim.task)))
+            for variant in (victim, *(defended(victim, defence) for defence in named_defences(defences, victim)))
         }
         bare = evaluations.pop(victim)
         results[name if victim.name in results else victim.name] = bare.to_record()

@@ -1,6 +1,6 @@
-"""Victims by name or file. A family is a module of ``families``, or comes from an entry point ``physpatch.victims``."""
+"""Victims by name or file, on their device."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +8,12 @@ import torch
 from rich.console import Console
 
 from calibration.common.errors import InputError, UnavailableError, unknown_name
-from calibration.common.registry import Registry
 from physpatch.victims.detector import Detector
+from physpatch.victims.families import family_of
 from physpatch.victims.families.torchvision_classifiers import TorchvisionClassifiers
 from physpatch.victims.preprocessing import Adaptation
-from physpatch.victims.protocol import CatalogueEntry, Victim, VictimFamily
+from physpatch.victims.protocol import Victim
 
-FAMILIES = Registry("family of victims", VictimFamily, "physpatch.victims.families", "physpatch.victims")
 PREFERRED, EMBEDDED = "resnet50", "efficientnet_lite0"
 
 
@@ -55,9 +54,7 @@ def load_victim(
     path = Path(weights) if weights is not None else None
     if path is not None and not path.is_file():
         raise InputError(f"no weights file {path}")
-    family = next((family for family in _families() if family.knows(name)), None)
-    if family is None:
-        raise unknown_name("model", name, all_names())
+    family = family_of(name)
     if family.caution:
         say(family.caution.format(name=name))
     victim = family.load_adapted(name, path, trust, said)
@@ -103,19 +100,3 @@ def choose_device(device: str) -> torch.device:
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError("torch sees no CUDA device; use --device cpu or auto")
     return torch.device(device)
-
-
-def _families() -> Iterator[VictimFamily]:
-    return (family() for family in FAMILIES.values())
-
-
-def catalogue() -> list[CatalogueEntry]:
-    """List the rows of ``physpatch models``."""
-    return [entry for family in _families() for entry in family.catalogue()]
-
-
-def all_names() -> list[str]:
-    """List every name that can be given, for suggestions."""
-    from torchvision import models
-
-    return [entry.name for entry in catalogue()] + models.list_models(module=models)

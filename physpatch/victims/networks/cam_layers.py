@@ -143,6 +143,7 @@ def _with_gradient(module: nn.Module, size: int, candidates: list[CamLayer]) -> 
 def _hooked(module: nn.Module, hook: Callable[..., None], layers: list[nn.Module] | None = None) -> Iterator[None]:
     """Call ``hook`` after layers run, by default all inside the module; the hooks are removed when the block ends."""
     chosen = [layer for layer in module.modules() if layer is not module] if layers is None else layers
+    chosen = [layer for layer in chosen if not isinstance(layer, torch.jit.ScriptModule)]  # whose layers take no hooks
     handles = [layer.register_forward_hook(hook) for layer in chosen]
     try:
         yield

@@ -1,7 +1,7 @@
 """Networks whose answers take other forms than a batch of logits, or that accept only so many images at once."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -66,6 +66,13 @@ def _logits_in(output: Any) -> Any:
     return found
 
 
+class QueryCount(Protocol):
+    """Counts what was sent to a model elsewhere: requests, and images in them."""
+
+    requests: int
+    images: int
+
+
 class FixedBatch(nn.Module):
     """A network for batches of exactly ``size`` images: others are divided, and the last part is filled up."""
 
@@ -83,12 +90,18 @@ class FixedBatch(nn.Module):
 class Predictions(nn.Module):
     """A function outside of torch as a network without gradients.
 
-    ``predict`` maps (b, 3, H, W) float32 to (b, K) with b up to ``most``; the batch is divided.
+    ``predict`` maps (b, 3, H, W) float32 to (b, K) with b up to ``most``; the batch is divided. ``client`` counts what is
+    sent elsewhere for it, if anything is.
     """
 
-    def __init__(self, predict: Callable[[NDArray[np.float32]], NDArray[np.float32]], most: int) -> None:
+    def __init__(
+        self,
+        predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+        most: int,
+        client: QueryCount | None = None,
+    ) -> None:
         super().__init__()
-        self.predict, self.most = predict, most
+        self.predict, self.most, self.client = predict, most, client
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
