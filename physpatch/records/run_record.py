@@ -86,6 +86,13 @@ class RunData(RecordPart):
     learned_from: list[str] | None = None
 
 
+class QueriesRecord(RecordPart):
+    """What was sent to an endpoint: requests, and pictures in them, repeated attempts not counted."""
+
+    requests: int
+    images: int
+
+
 class RunRecord(Record):
     """The content of ``run.json``.
 
@@ -102,6 +109,8 @@ class RunRecord(Record):
         versions: of physpatch and of the packages that affect its results.
         status: ``training`` or ``finished``.
         training_seconds: duration of all steps.
+        queries: what was sent to an endpoint, from loading it to the end of the evaluation; None for a network on this
+            machine.
         results: on the held-out photographs; None before the evaluation, and without labelled photographs, for which the
             file has ``{}``.
     """
@@ -122,6 +131,7 @@ class RunRecord(Record):
     versions: dict[str, str] = Field(default_factory=dict)
     status: str = ""
     training_seconds: float | None = None
+    queries: QueriesRecord | None = None
     results: Annotated[
         EvaluationRecord | None, BeforeValidator(_none_if_empty), WrapSerializer(_empty_if_none), _OrEmpty()
     ] = None

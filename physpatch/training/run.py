@@ -5,7 +5,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -426,6 +426,9 @@ def _finish(
         scene = next(scenes(victim, held_out, Placement.of(config), config.eot, seed))
         heat = HeatRecord.model_validate(save_pictures(folder, victim, scene, patch))
         results = results.changed(grad_cam=heat)
+    sent = victim.queries
+    if sent is not None:
+        record = record.changed(queries=asdict(sent))
     record.changed(status="finished", results=results).save(folder / RUN_FILE)
 
 

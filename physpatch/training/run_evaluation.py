@@ -81,6 +81,9 @@ def evaluate_run(
             )
             for variant in (victim, *(defended(victim, defence) for defence in named_defences(defences, victim)))
         }
+        sent = victim.queries
+        if sent is not None:
+            say(f"{sent.images} pictures were sent to {victim.name} in {sent.requests} requests")
         bare = evaluations.pop(victim)
         results[name if victim.name in results else victim.name] = bare.to_record()
         for variant, evaluation in evaluations.items():

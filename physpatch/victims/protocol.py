@@ -16,7 +16,7 @@ from calibration.common.errors import InputError, unknown_name
 from physpatch.victims.freezing import freeze
 from physpatch.victims.labels import numbered_categories, read_labels
 from physpatch.victims.networks.cam_layers import Reshape, find_cam_layer, named_cam_layer
-from physpatch.victims.networks.outputs import with_logits
+from physpatch.victims.networks.outputs import Predictions, Queries, with_logits
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Adaptation
 from physpatch.victims.preprocessing import Preprocessing as Preprocessing
 from physpatch.victims.weights import state_sha256
@@ -157,6 +157,13 @@ class Victim:
     def explains(self) -> bool:
         """Tell whether Grad-CAM can show the heat of its answers."""
         return self.differentiable and self.cam_layer is not None
+
+    @property
+    def queries(self) -> Queries | None:
+        """Return what was sent so far to a model elsewhere; None for a model on this machine."""
+        clients = (part.client for part in self.module.modules() if isinstance(part, Predictions))
+        counts = [client.queries for client in clients if client is not None]
+        return Queries(sum(c.requests for c in counts), sum(c.images for c in counts)) if counts else None
 
     @property
     def device(self) -> torch.device:

@@ -19,7 +19,7 @@ from urllib3.util import Retry
 
 from calibration.common.errors import InputError, UnavailableError
 from physpatch.victims.labels import read_labels
-from physpatch.victims.networks.outputs import Predictions
+from physpatch.victims.networks.outputs import Predictions, Queries
 from physpatch.victims.preprocessing import Adaptation, Preprocessing
 from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo, wrapped
 
@@ -120,13 +120,13 @@ class Client:
 
     Attributes:
         labels: names of the classes; from the first answer, where they are not given.
-        requests, images: the numbers of requests and of pictures sent so far, without repeated attempts.
+        queries: the numbers of requests and of pictures sent so far, without repeated attempts.
     """
 
     def __init__(self, endpoint: Endpoint, labels: tuple[str, ...] | None) -> None:
         self._endpoint = endpoint
         self.labels: tuple[str, ...] = labels or ()
-        self.requests = self.images = 0
+        self.queries = Queries(0, 0)
         self._next_s = 0.0
         retry = Retry(
             total=endpoint.retries,
@@ -156,7 +156,7 @@ class Client:
         if rate is not None:
             time.sleep(max(0.0, self._next_s - time.monotonic()))
             self._next_s = time.monotonic() + 1 / rate
-        self.requests, self.images = self.requests + 1, self.images + len(pictures)
+        self.queries = Queries(self.queries.requests + 1, self.queries.images + len(pictures))
         if self._endpoint.encoding == "json":
             content: dict[str, Any] = {"json": {"images": [base64.b64encode(p).decode("ascii") for p in pictures]}}
         else:

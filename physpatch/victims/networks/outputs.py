@@ -1,6 +1,7 @@
 """Networks whose answers take other forms than a batch of logits, or that accept only so many images at once."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,11 +67,20 @@ def _logits_in(output: Any) -> Any:
     return found
 
 
-class QueryCount(Protocol):
-    """Counts what was sent to a model elsewhere: requests, and images in them."""
+@dataclass(frozen=True)
+class Queries:
+    """What was sent to a model elsewhere: requests, and images in them."""
 
     requests: int
     images: int
+
+
+class CountsQueries(Protocol):
+    """Counts what it sends to a model elsewhere."""
+
+    @property
+    def queries(self) -> Queries:
+        """Return what was sent so far."""
 
 
 class FixedBatch(nn.Module):
@@ -98,7 +108,7 @@ class Predictions(nn.Module):
         self,
         predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
         most: int,
-        client: QueryCount | None = None,
+        client: CountsQueries | None = None,
     ) -> None:
         super().__init__()
         self.predict, self.most, self.client = predict, most, client
