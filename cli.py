@@ -49,6 +49,11 @@ COMMANDS = {
         "physpatch.commands.evaluate:evaluate",
         "Measure a patch against grey and random-colour controls.",
     ),
+    "import": LazyCommand(
+        "physpatch.commands.import_:import_",
+        "Make a run of a patch that was made elsewhere.",
+    ),
+    "export": LazyCommand("physpatch.commands.export:export", "Write a patch for other tools."),
     "models": LazyCommand("physpatch.commands.models:models", "List the models that can be loaded, and their weights."),
     "print": LazyCommand("printouts.commands:print_", "Print a patch to scale as a PDF."),
     "live": LazyCommand(

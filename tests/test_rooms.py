@@ -107,6 +107,8 @@ COMMANDS = (
     "bench",
     "evaluate",
     "models",
+    "import",
+    "export",
     "print",
     "live",
     "report",

@@ -124,7 +124,7 @@ def _gaps(
         if noted.defence:
             continue  # the gap is the camera's, not the defence's
         try:
-            own = noted.name == run.weights.model
+            own = run.weights is not None and noted.name == run.weights.model
             victim = load_victim(
                 config.victim.model if own else noted.loaded_as or noted.name,
                 **(config.victim.model_options if own else {}),

@@ -49,6 +49,7 @@ from physpatch.records.run_paths import find_run
 @DEFENCE_OPTION
 @DEVICE_OPTION
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the poses.")
+@click.option("--save", is_flag=True, help="Keep the results in an imported patch's run, for its report and `gate`.")
 @JSON_OPTION
 def evaluate(
     run: str | None,
@@ -64,6 +65,7 @@ def evaluate(
     defences: tuple[str, ...],
     device: str,
     seed: int,
+    save: bool,
     json_out: str | None,
 ) -> None:
     """Measure a patch against grey and random-colour controls.
@@ -97,6 +99,7 @@ def evaluate(
             defences=defences,
             device=device,
             seed=seed,
+            save=save,
             progress=lambda name, done, total: bar.show(done, total, name),
             say=bar.say,
         )

@@ -60,6 +60,7 @@ TARGET = TextType("target", suggest=lambda: _declared("training.targets"))
 
 # click's arguments for each setting, except for its name and default.
 _SETTINGS: dict[str, dict[str, Any]] = {
+    "model": {},
     "weights": {
         "type": click.Path(dir_okay=False),
         "help": "Weights file for that model, instead of the published weights.",

@@ -137,6 +137,8 @@ def resume_run(
         InputError: no run there, or its data or weights have changed.
     """
     record = RunRecord.of(folder)
+    if record.weights is None or record.data is None:
+        raise InputError(f"the patch of {folder} was imported, so there is no training to resume")
     config = record.train_config
     if steps is not None:
         config = config.changed(steps=steps)
@@ -146,10 +148,9 @@ def resume_run(
     trainer = _trainer(materials, config, processes)
     if state is not None and int(state["step"]) > trainer.total_steps:
         raise InputError(f"{folder} already has {int(state['step'])} steps; give more --steps to lengthen it")
-    described = _describe(config, materials)
     for what, before, now in (
-        ("weights", record.weights.sha256, described.weights.sha256),
-        ("training data", record.data.train_fingerprint, described.data.train_fingerprint),
+        ("weights", record.weights.sha256, materials.victim.weights.sha256),
+        ("training data", record.data.train_fingerprint, materials.train.fingerprint),
     ):
         if before != now:
             raise InputError(
@@ -250,7 +251,11 @@ def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> 
 
 def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
     before = _run_data(folder)
-    if before is not None and before.learned_from is None:
+    if folder is not None and before is None and (folder / RUN_FILE).is_file():  # imported: nothing was trained on here
+        everything = photos_for(victim, config.data.source, config.object.labelled)
+        judged = [photo for photo in everything if victim.task == "detect" or photo.label != UNLABELLED]
+        held_out = limited(judged, config.data.limit, config.optimisation.seed)
+    elif before is not None and before.learned_from is None:
         # The run is from before photographs were split by content, so only names tell what it held out.
         photos = limited(
             photos_for(victim, config.data.source, config.object.labelled), config.data.limit, config.optimisation.seed
@@ -462,12 +467,7 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
         target_choice=TargetChoiceRecord.model_validate(materials.choice.to_dict()),
         seed=config.optimisation.seed,
         device=device_name(victim.device),
-        weights=WeightsRecord(
-            model=victim.name,
-            task=victim.task,
-            source=victim.weights.source,
-            sha256=victim.weights.sha256,
-        ),
+        weights=weights_record(victim),
         data=RunData(
             source=config.data.source,
             train=len(materials.train),
@@ -483,6 +483,13 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
         },
         versions=versions(),
         status="training",
+    )
+
+
+def weights_record(victim: Victim) -> WeightsRecord:
+    """Describe a victim and its weights, as ``run.json`` has them."""
+    return WeightsRecord(
+        model=victim.name, task=victim.task, source=victim.weights.source, sha256=victim.weights.sha256
     )
 
 

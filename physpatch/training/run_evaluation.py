@@ -10,9 +10,11 @@ from physpatch.evaluation.classification import defence_effect
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.evaluation_record import EvaluationRecord
+from physpatch.records.imported_run import save_results
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
-from physpatch.training.run import held_out_photographs, measure_patch, poses_for
+from physpatch.training.run import held_out_photographs, measure_patch, poses_for, weights_record
+from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
 
 Progress = Callable[[str, int, int], None]
@@ -31,6 +33,7 @@ def evaluate_run(
     defences: tuple[str, ...] = (),
     device: str = "auto",
     seed: int = 1,
+    save: bool = False,
     progress: Progress = lambda name, done, total: None,
     say: Callable[[str], None] = print,
 ) -> dict[str, EvaluationRecord]:
@@ -49,6 +52,7 @@ def evaluate_run(
         defences: names, or ``all``; each victim is also measured behind them.
         device: for the victims.
         seed: of the poses.
+        save: keep the results in the record of an imported run.
         progress: called with the victim's name, the number of views measured and their total.
         say: receives a line about the loaded model.
 
@@ -64,10 +68,12 @@ def evaluate_run(
         ranges = ranges.changed(prints=printing, print_mix=(0.0, 0.0), print_fade=(0.0, 0.0))
     measured_as = config.changed(eot=ranges)
     results: dict[str, EvaluationRecord] = {}
+    first: Victim | None = None
     for name in models or (config.victim.model,):
         options = {} if models else config.victim.model_options
         options |= {key: value for key, value in (("weights", weights), ("labels", labels)) if value is not None}
         victim = load_victim(name, **options, device=device, trust=trust, say=say)
+        first = first or victim
         photographs = held_out_photographs(folder, config, data, victim)
         evaluations = {
             variant: measure_patch(
@@ -88,4 +94,6 @@ def evaluate_run(
         results[name if victim.name in results else victim.name] = bare.to_record()
         for variant, evaluation in evaluations.items():
             results[variant.name] = evaluation.to_record().changed(defence=defence_effect(bare, evaluation))
+    if save and first is not None:
+        save_results(folder, results, weights_record(first))
     return results

@@ -1,14 +1,15 @@
 """Class names: those of ImageNet and COCO, and those in a file of labels."""
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from calibration.common.errors import InputError
+from calibration.common.errors import InputError, unknown_name
 
 NAMED = ("imagenet", "coco")  # what can be given instead of a file
 _COCO_NUMBERS = 91  # classes as COCO numbers them, from 0 for the background on, with gaps
@@ -60,6 +61,28 @@ def read_labels(source: str | Path, count: int | None = None) -> tuple[str, ...]
     if count is not None and len(names) != count:
         raise InputError(f"{source} names {len(names)} classes, but the model has {count}")
     return names
+
+
+def find_category(text: str, names: Sequence[str], owner: str) -> int:
+    """Find a class by index or by name among ``names``; ``owner`` has them, for messages.
+
+    Raises:
+        InputError: no such class; the message suggests similar names.
+    """
+    if re.fullmatch(r"-?\d+", text):
+        if not 0 <= int(text) < len(names):
+            raise InputError(f"class index {text} out of range; {owner} has classes 0 to {len(names) - 1}")
+        return int(text)
+    wanted = normal_name(text)
+    for index, name in enumerate(names):
+        if wanted == normal_name(name):
+            return index
+    raise unknown_name("class", text, names)
+
+
+def normal_name(name: str) -> str:
+    """Normalise a class name for comparison: lower case, with spaces for underscores and hyphens."""
+    return name.lower().replace("_", " ").replace("-", " ").strip()
 
 
 def _from_file(file: Path) -> tuple[str, ...]:

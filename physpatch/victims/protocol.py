@@ -1,7 +1,6 @@
 """The interface of every victim, whichever library it came from."""
 
 import copy
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +11,10 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from calibration.common.errors import InputError, unknown_name
+from calibration.common.errors import InputError
 from physpatch.victims.freezing import freeze
-from physpatch.victims.labels import numbered_categories, read_labels
+from physpatch.victims.labels import find_category, numbered_categories, read_labels
+from physpatch.victims.labels import normal_name as normal_name
 from physpatch.victims.networks.cam_layers import Reshape, find_cam_layer, named_cam_layer
 from physpatch.victims.networks.outputs import Predictions, Queries, with_logits
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Adaptation
@@ -198,17 +198,7 @@ class Victim:
         Raises:
             InputError: no such class; the message suggests similar names.
         """
-        if re.fullmatch(r"-?\d+", name):
-            if not 0 <= int(name) < len(self.categories):
-                raise InputError(
-                    f"class index {name} out of range; {self.name} has classes 0 to {len(self.categories) - 1}"
-                )
-            return int(name)
-        wanted = normal_name(name)
-        for index, category in enumerate(self.categories):
-            if wanted == normal_name(category):
-                return index
-        raise unknown_name("class", name, self.categories)
+        return find_category(name, self.categories, self.name)
 
     def target_index(self, target: dict[str, Any]) -> int | None:
         """Find a patch's target class on this victim, by name; None where the victim has no such class.
@@ -319,8 +309,3 @@ def wrapped(
         )
     except InputError as error:
         raise InputError(f"{name}: {error}; a model.toml says what its input is like") from error
-
-
-def normal_name(name: str) -> str:
-    """Normalise a class name for comparison: lower case, with spaces for underscores and hyphens."""
-    return name.lower().replace("_", " ").replace("-", " ").strip()
