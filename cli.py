@@ -64,6 +64,7 @@ COMMANDS = {
         "captures.commands.report:report",
         "Write an HTML report of a run or session, or compare several.",
     ),
+    "gate": LazyCommand("captures.commands.gate:gate", "Fail a build in which a patch works too well."),
     "demo": LazyCommand(
         "captures.commands.demo:demo",
         "Train, print, film, learn from it and film again, offline.",

@@ -112,6 +112,7 @@ COMMANDS = (
     "print",
     "live",
     "report",
+    "gate",
     "demo",
     "calibrate sheet",
     "calibrate show",

@@ -6,14 +6,17 @@ from pathlib import Path
 
 from calibration.colour.rig_profile import RigProfile
 from calibration.common.errors import InputError, PhyspatchError
+from calibration.common.files import write_text
 from captures.gap.decomposition import Gap, measure_gap
 from captures.report.blocks import Document
+from captures.report.card import model_card
 from captures.report.compare import comparison
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
 from captures.report.run_part import run_blocks
 from captures.report.session_part import lead_blocks, session_blocks
 from captures.results.recorded_session import RecordedSession
+from captures.results.result_record import RESULT_FILE, result_of
 from captures.storage import export_csv, export_parquet
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_record import RunRecord
@@ -42,6 +45,7 @@ def write_report(
     out: Path | None = None,
     *,
     pdf: Path | None = None,
+    card: bool = False,
     replay: ReplayOptions | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
@@ -52,6 +56,7 @@ def write_report(
         folder: of the run or the session; for a session, ``frames.csv`` and ``frames.parquet`` are written there too.
         out: the HTML file; default ``report.html`` in the folder.
         pdf: file for the same report as PDF; None for no PDF.
+        card: whether to write ``card.md``, a section for a model card, beside it; ``result.json`` is written in any case.
         replay: options for replaying a session to find where the effect is lost; None for no replay.
         progress: called with the number of replayed frames and their total.
         say: receives the result of each replay in a sentence, and the reasons why a model could not be replayed.
@@ -67,6 +72,10 @@ def write_report(
     write_html(document, path)
     if pdf is not None:
         write_pdf(document, pdf)
+    result = result_of(folder)
+    result.save(path.with_name(RESULT_FILE))
+    if card:
+        write_text(path.with_name("card.md"), model_card(result))
     return path
 
 

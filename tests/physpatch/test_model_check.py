@@ -38,7 +38,8 @@ def noisy(): return wrap(Changed(lambda x: x + torch.rand_like(x)))
 def neighbours(): return wrap(Changed(lambda x: x - x.mean(dim=0, keepdim=True)))
 def flat(): return wrap(Changed(lambda x: x.detach() + 0 * x))
 def constant(): return wrap(Changed(lambda x: 0 * x + torch.arange(4.0)))
-def blind(): return wrap(Predictions(lambda x: ColourNet().eval()(torch.from_numpy(x)).detach().numpy(), 8), differentiable=False)
+def predict(images): return ColourNet().eval()(torch.from_numpy(images)).detach().numpy()
+def blind(): return wrap(Predictions(predict, 8), differentiable=False)
 """
 
 
