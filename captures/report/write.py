@@ -104,7 +104,7 @@ def _document(
         session = RecordedSession.open(folder)
         export_csv(folder)
         export_parquet(folder)
-        gaps, troubles = _gaps(session, replay, progress) if replay else ([], [])
+        gaps, troubles = _gaps(session, replay, progress, say) if replay else ([], [])
         for gap in gaps:
             say(f"{gap.model}: {gap.sentence}")
         for trouble in troubles:
@@ -120,7 +120,10 @@ def _document(
 
 
 def _gaps(
-    session: RecordedSession, options: ReplayOptions, progress: Callable[[int, int], None]
+    session: RecordedSession,
+    options: ReplayOptions,
+    progress: Callable[[int, int], None],
+    say: Callable[[str], None],
 ) -> tuple[list[Gap], list[str]]:
     """The replays of all models that are available unchanged, and the reasons for the others."""
     if session.run is None or not (session.run / "patch.json").is_file():
@@ -139,6 +142,7 @@ def _gaps(
                 **(config.victim.model_options if own else {}),
                 device=options.device,
                 trust=options.trust,
+                say=say,
             )
             if victim.weights.sha256 != noted.sha256:
                 raise InputError("its weights differ from those of the session")

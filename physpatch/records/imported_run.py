@@ -6,11 +6,11 @@ from typing import Any
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
 from physpatch.records.config import TrainConfig
-from physpatch.records.evaluation_record import EvaluationRecord
+from physpatch.records.evaluation_record import EvaluationRecord, TargetClass
 from physpatch.records.patch_exchange import read_pixels, to_cells
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_paths import mark_as_latest
-from physpatch.records.run_record import RUN_FILE, ImportRecord, RunRecord, TargetClass, WeightsRecord
+from physpatch.records.run_record import RUN_FILE, ImportRecord, RunRecord, WeightsRecord
 
 IMPORTED = "imported"  # status of such a run
 _UNCLAIMED = ("optimisation",)  # settings that say how a patch was trained

@@ -40,8 +40,8 @@ class _PreprocessingTable(_Strict):
         colours: the order of the channels.
     """
 
-    size: int | None = Field(None, ge=1, le=4096)
-    resize: int | None = Field(None, ge=1, le=8192)
+    size: int | None = Field(default=None, ge=1, le=4096)
+    resize: int | None = Field(default=None, ge=1, le=8192)
     mean: Three | None = None
     std: Three | None = None
     range: Literal[1, 255] = 1

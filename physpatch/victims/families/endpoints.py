@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import json
 import os
 import time
 from dataclasses import dataclass
@@ -177,7 +178,7 @@ class Client:
         if response.status_code != requests.codes.ok:
             raise UnavailableError(f"{name} answers with status {response.status_code} ({response.reason})")
         try:
-            return requests.models.complexjson.loads(body) if len(body) <= _LARGEST_ANSWER else None
+            return json.loads(body) if len(body) <= _LARGEST_ANSWER else None
         except ValueError as error:
             raise InputError(f"the answer of {name} is not JSON ({error})") from error
 
