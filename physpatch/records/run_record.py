@@ -3,8 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler, WrapSerializer
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    WrapSerializer,
+    model_validator,
+)
 
+from calibration.common.errors import InputError
 from calibration.common.records import Record, RecordPart
 from physpatch.records.config import TrainConfig
 from physpatch.records.evaluation_record import EvaluationRecord, TargetClass
@@ -153,6 +161,13 @@ class RunRecord(Record):
     results: Annotated[
         EvaluationRecord | None, BeforeValidator(_none_if_empty), WrapSerializer(_empty_if_none), _OrEmpty()
     ] = None
+
+    @model_validator(mode="after")
+    def _only_imports_lack_a_training(self) -> Self:
+        for name in ("weights", "data"):
+            if self.imported is None and getattr(self, name) is None:
+                raise InputError(f"{name} should be an object, got None, unless the patch was imported; {self.cure}")
+        return self
 
     @property
     def train_config(self) -> TrainConfig:

@@ -9,12 +9,14 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from support import CATEGORIES, HELPERS, assert_follows_schema, vivid_patch
+from support import CATEGORIES, HELPERS, assert_follows_schema, make_tiny_victim, vivid_patch
 
 from calibration.common.errors import InputError
+from physpatch.records.imported_run import save_results
 from physpatch.records.patch_exchange import enlarged, read_pixels, to_cells, write_art, write_png, write_tensor
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_record import RunRecord
+from physpatch.training.run import weights_record
 
 CELLS = vivid_patch().cells
 
@@ -173,11 +175,6 @@ def test_an_imported_patch_goes_all_the_way(command, tmp_path: Path, monkeypatch
 
 
 def test_results_of_a_training_are_not_replaced(command, tmp_path: Path, monkeypatch) -> None:
-    from support import make_tiny_victim
-
-    from physpatch.records.imported_run import save_results
-    from physpatch.training.run import weights_record
-
     monkeypatch.chdir(tmp_path)
     Path("labels.txt").write_text("\n".join(CATEGORIES))
     save_as(tmp_path / "theirs.png")
@@ -185,8 +182,14 @@ def test_results_of_a_training_are_not_replaced(command, tmp_path: Path, monkeyp
         "unknown class"
     )
     assert command("import", "theirs.png", "--target", "2", "--labels", "labels.txt").code == 0
-    own = json.loads(Path("runs/theirs/run.json").read_text())
-    del own["imported"]
-    Path("runs/theirs/run.json").write_text(json.dumps(own))
+    written = json.loads(Path("runs/theirs/run.json").read_text())
+    measured = weights_record(make_tiny_victim())
+    data = {"source": "", "train": 1, "held_out": 1, "train_fingerprint": "", "held_out_fingerprint": ""}
+    trained = {k: v for k, v in written.items() if k != "imported"} | {"weights": measured.to_dict(), "data": data}
+    Path("runs/theirs/run.json").write_text(json.dumps(trained))
     with pytest.raises(InputError, match="keeps the results of its training"):
-        save_results(Path("runs/theirs"), {}, weights_record(make_tiny_victim()))
+        save_results(Path("runs/theirs"), {}, measured)
+    Path("runs/theirs/run.json").write_text(json.dumps(trained | {"weights": None}))
+    command("report", "runs/theirs").assert_refused(
+        "weights should be an object, got None, unless the patch was imported"
+    )
