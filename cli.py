@@ -54,7 +54,10 @@ COMMANDS = {
         "Make a run of a patch that was made elsewhere.",
     ),
     "export": LazyCommand("physpatch.commands.export:export", "Write a patch for other tools."),
-    "models": LazyCommand("physpatch.commands.models:models", "List the models that can be loaded, and their weights."),
+    "models": LazyCommand(
+        "physpatch.commands.models:models",
+        "List the models that can be loaded, and what each can do; or check one.",
+    ),
     "print": LazyCommand("printouts.commands:print_", "Print a patch to scale as a PDF."),
     "live": LazyCommand(
         "captures.commands.live:live",

@@ -1,7 +1,7 @@
 """Checks of a model before anything is measured with it: what works, and the usual mistakes in its preprocessing."""
 
-import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -171,15 +171,21 @@ def _speed(victim: Victim, images: Tensor) -> Iterator[Finding]:
     weights = sum(t.numel() * t.element_size() for t in victim.module.state_dict().values() if isinstance(t, Tensor))
     peak = torch.cuda.max_memory_allocated(victim.device) if on_gpu else _resident_bytes()
     place = "on the GPU" if on_gpu else "of this process, all told"
+    most = "" if peak is None else f", at most {peak / 2**20:.0f} MiB {place}"
     yield Finding(
         "memory",
-        f"weights {weights / 2**20:.1f} MiB, at most {peak / 2**20:.0f} MiB {place}",
+        f"weights {weights / 2**20:.1f} MiB{most}",
         numbers={"weights_bytes": weights, "peak_bytes": peak},
     )
 
 
-def _resident_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts it in KiB
+def _resident_bytes() -> int | None:
+    """Return the largest memory of this process so far; None on systems that do not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _seconds(run: Callable[[], object], on_gpu: bool) -> float:
