@@ -231,7 +231,7 @@ class VictimFamily(ABC):
     Attributes:
         name: of the family; it is not a name to load.
         summary: one line that says what it loads, and by which names.
-        caution: said before a victim is loaded, with ``{name}`` in it; empty for nothing.
+        caution: what loading does that a user must know, with ``{name}`` in it; empty for nothing.
     """
 
     name: ClassVar[str]
@@ -259,6 +259,10 @@ class VictimFamily(ABC):
             InputError: an unusable file.
             UnavailableError: the weights are missing and cannot be downloaded.
         """
+
+    def caution_for(self, name: str) -> str:
+        """Return what is said before this victim is loaded; empty for nothing."""
+        return self.caution.format(name=name)
 
     def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
         """Load a victim as :meth:`load` does, with what a user says about it; see :meth:`Victim.adapted`."""

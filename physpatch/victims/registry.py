@@ -55,8 +55,9 @@ def load_victim(
     if path is not None and not path.is_file():
         raise InputError(f"no weights file {path}")
     family = family_of(name)
-    if family.caution:
-        say(family.caution.format(name=name))
+    caution = family.caution_for(name)
+    if caution:
+        say(caution)
     victim = family.load_adapted(name, path, trust, said)
     victim.module.to(choose_device(device))
     return replace(victim, loaded_as=str(Path(name).resolve()) if Path(name).is_file() else name)

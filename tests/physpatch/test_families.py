@@ -270,6 +270,29 @@ def test_colours_and_ranges_are_as_described(files: Path) -> None:
     assert victim.preprocessing.normalise(image)[0, :, 0, 0].tolist() == pytest.approx([0.5, 1.0, 1.0])
 
 
+def test_descriptions_that_name_one_another_end(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('model = "b.toml"\n')
+    (tmp_path / "b.toml").write_text('members = ["a.toml"]\n')
+    with pytest.raises(InputError, match="names itself, directly or through other files"):
+        load_victim(str(tmp_path / "a.toml"))
+
+
+def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, tmp_path: Path, monkeypatch) -> None:
+    """It may be a stranger's: its endpoint is named before pictures are sent, and a function needs --trust-weights."""
+    monkeypatch.chdir(tmp_path)
+    Path("told.toml").write_text(f'[preprocessing]\nsize = 32\n[endpoint]\nurl = "{product}/logits"\n')
+    said: list[str] = []
+    load_victim("told.toml", say=said.append)
+    assert said == [f"model {product}/logits: photographs are sent to this host"]
+    Path("theirs.py").write_text("from pathlib import Path\nPath('was_run').touch()\ndef make(): return 3\n")
+    Path("code.toml").write_text('model = "theirs:make"\n')
+    with pytest.raises(InputError, match=r"names theirs:make, whose code would run; .*--trust-weights"):
+        load_victim("code.toml", say=said.append)
+    assert not Path("was_run").exists()
+    with pytest.raises(InputError, match="returned int"):
+        load_victim("code.toml", trust=True, say=said.append)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

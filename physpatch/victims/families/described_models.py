@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from calibration.common.errors import InputError
 from physpatch.victims.families import family_of
-from physpatch.victims.families.endpoints import Endpoint, load_endpoint
+from physpatch.victims.families.endpoints import Endpoint, Endpoints, load_endpoint
+from physpatch.victims.families.python_callables import PythonCallables
 from physpatch.victims.labels import NAMED
 from physpatch.victims.preprocessing import Adaptation, Preprocessing
 from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
+from physpatch.victims.weights import TRUST_CURE
 
 SUFFIX = ".toml"
 _SAME = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -86,6 +88,17 @@ class DescribedModels(BareFamily):
 
     def knows(self, name: str) -> bool:
         return name.endswith(SUFFIX)
+
+    def caution_for(self, name: str) -> str:
+        """Return what the family says of the endpoint or model that the file names: it may be a stranger's file."""
+        description = _read(Path(name))
+        if description.endpoint is not None:
+            return Endpoints().caution_for(description.endpoint.url)
+        named = [_beside(e, Path(name).parent) for e in (description.model, *description.members) if e]
+        try:
+            return "; ".join(filter(None, (family_of(e).caution_for(e) for e in named)))
+        except RecursionError:
+            return ""  # loading it says why
 
     def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
         file = Path(name)
@@ -163,7 +176,10 @@ def _load(name: str, weights: str | None, trust: bool, said: Adaptation) -> Vict
     file = None if weights is None else Path(weights)
     if file is not None and not file.is_file():
         raise InputError(f"no weights file {file}")
-    return family_of(name).load_adapted(name, file, trust, said)
+    family = family_of(name)
+    if isinstance(family, PythonCallables) and not trust:
+        raise InputError(f"a description names {name}, whose code would run; {TRUST_CURE}")
+    return family.load_adapted(name, file, trust, said)
 
 
 def _read(file: Path) -> _Description:
