@@ -52,7 +52,15 @@ COMMANDS = {
         "physpatch.commands.evaluate:evaluate",
         "Measure a patch against grey and random-colour controls.",
     ),
-    "models": LazyCommand("physpatch.commands.models:models", "List the models that can be loaded, and their weights."),
+    "import": LazyCommand(
+        "physpatch.commands.import_:import_",
+        "Make a run of a patch that was made elsewhere.",
+    ),
+    "export": LazyCommand("physpatch.commands.export:export", "Write a patch for other tools."),
+    "models": LazyCommand(
+        "physpatch.commands.models:models",
+        "List the models that can be loaded, and what each can do; or check one.",
+    ),
     "print": LazyCommand("printouts.commands:print_", "Print a patch to scale as a PDF."),
     "live": LazyCommand(
         "captures.commands.live:live",
@@ -64,6 +72,7 @@ COMMANDS = {
     ),
     "runs": LazyCommand("captures.commands.archive:runs", "List runs and sessions; tag, remove, pack and unpack them."),
     "gallery": LazyCommand("captures.commands.archive:gallery", "Write a page of all runs and sessions."),
+    "gate": LazyCommand("captures.commands.gate:gate", "Fail a build in which a patch works too well."),
     "demo": LazyCommand(
         "captures.commands.demo:demo",
         "Train, print, film, learn from it and film again, offline.",

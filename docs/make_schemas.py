@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from calibration.common.files import write_json
 from captures.results.aggregation import ConditionSummary
+from captures.results.result_record import ResultRecord
 from captures.results.session_record import SessionRecord
 from physpatch.benchmark.bench_row import BenchRow
 from physpatch.records.evaluation_record import EvaluationRecord
@@ -25,6 +26,7 @@ SCHEMAS = {
     "bench-row": BenchRow,
     "evaluation": EvaluationRecord,
     "condition-summary": ConditionSummary,
+    "result": ResultRecord,
 }
 _ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.+(?:\n {6,}.+)*)", re.MULTILINE)
 

@@ -4,7 +4,8 @@ import re
 
 from calibration.common.errors import InputError
 
-_MM_PER_UNIT = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4, '"': 25.4}
+MM_PER_INCH = 25.4
+_MM_PER_UNIT = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": MM_PER_INCH, '"': MM_PER_INCH}
 _LENGTH = re.compile(r'\s*(\d+(?:\.\d+)?|\.\d+)\s*(mm|cm|m|in|")\s*', re.IGNORECASE)
 
 

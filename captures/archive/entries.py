@@ -175,7 +175,10 @@ def _run(folder: Path) -> dict[str, Any]:
         facts.append(f"{rows} × {columns} cells")
     technique = record.config.get("optimisation", {}).get("technique")
     facts += [technique] if isinstance(technique, str) else []
-    read: dict[str, Any] = {"model": record.weights.model, "target": record.target.name if record.target else None}
+    read: dict[str, Any] = {
+        "model": "" if record.weights is None else record.weights.model,
+        "target": record.target.name if record.target else None,
+    }
     if results is not None:
         measure = "target" if record.target else "wrong"
         controls = results.control_targeted_success if record.target else results.control_untargeted_success

@@ -11,7 +11,7 @@ from calibration.common.console import say
 from calibration.common.errors import InputError
 from captures.commands.session_output import record_session, show_session
 from captures.sources.rendered import DEFAULT_SCENE, scene_names
-from physpatch.commands.options import DEFENCE_OPTION, DEVICE_OPTION, RUN_ARGUMENT, TRUST_OPTION
+from physpatch.commands.options import DEFENCE_OPTION, DEVICE_OPTION, RUN_ARGUMENT, TRUST_OPTION, config_option
 from physpatch.commands.workflows import Workflows
 from physpatch.records.run_paths import LATEST, find_run
 
@@ -59,10 +59,11 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
 )
 @click.option(
     "--classifier",
-    metavar="NAME",
-    help="The classifier. Default: the run's model, or else auto (resnet50 if it is available).",
+    metavar="NAME|FILE|URL",
+    help="The classifier, see `physpatch models`. Default: the run's model, or else auto (resnet50 if it is available).",
 )
 @click.option("--weights", type=click.Path(dir_okay=False), help="A file of weights for the classifier.")
+@config_option("labels", help="Class names of the classifier: text, JSON or YAML.")
 @click.option("--detector", metavar="NAME|FILE", help="An ultralytics detector such as yolov8n, or a FILE.pt.")
 @DEFENCE_OPTION
 @TRUST_OPTION

@@ -6,6 +6,7 @@ import click
 
 from calibration.common.cli_types import FILE
 from calibration.common.console import progress_bar
+from calibration.common.errors import InputError
 from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION
 
 
@@ -25,6 +26,7 @@ from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION
     metavar="RIG.json",
     help="Rig profile with the colours for the replay. Default: measured on the session's sheets.",
 )
+@click.option("--card", is_flag=True, help="Also write card.md, a section for a model card in Markdown.")
 @click.option("--pdf", is_flag=True, help="Also write the report as a PDF beside the HTML file.")
 @DEVICE_OPTION
 @TRUST_OPTION
@@ -39,6 +41,7 @@ def report(
     folders: tuple[Path, ...],
     replayed: bool,
     profile: Path | None,
+    card: bool,
     pdf: bool,
     device: str,
     trust_weights: bool,
@@ -46,7 +49,8 @@ def report(
 ) -> None:
     """Write an HTML report of a run or session, or compare several.
 
-    A report is one self-contained HTML file with numbers, intervals and pictures.
+    A report is one self-contained HTML file with numbers, intervals and pictures. Beside it, result.json has the rates of each
+    model for other tools.
 
     \b
     physpatch report sessions/20260101-120000 --pdf
@@ -56,10 +60,13 @@ def report(
 
     path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("comparison.html"))
     paper = path.with_suffix(".pdf") if pdf else None
+    if card and len(folders) > 1:
+        raise InputError("--card is for one run or session")
     if len(folders) > 1:
         write_comparison(folders, path, pdf=paper)
     else:
         options = ReplayOptions(profile, device, trust_weights) if replayed else None
         with progress_bar("replaying") as bar:
-            write_report(folders[0], path, pdf=paper, replay=options, progress=bar.show, say=bar.say)
-    click.echo(f"report: {path}" + (f", {paper}" if paper else ""))
+            write_report(folders[0], path, pdf=paper, card=card, replay=options, progress=bar.show, say=bar.say)
+    beside = [paper, path.with_name("card.md") if card else None]
+    click.echo(", ".join([f"report: {path}", *(str(file) for file in beside if file is not None)]))

@@ -280,15 +280,17 @@ def open_analyser(
         layouts: the printed sheets to look for.
         lens: gives the intrinsics for the shape of a frame.
         target: the target class, as in a patch file; None for an untargeted patch.
-        with_cam: whether to compute Grad-CAM.
+        with_cam: whether to compute Grad-CAM, of the models that have it.
         rule: how the region is chosen; default the central square.
         label: the true class, if the source does not give it.
         further: more classifiers with the same input, such as the same network behind a defence.
         goal, scope: the intended effect on a detector, see ``calibration.common.success.Aim``.
     """
     with (
-        grad_cam(classifier) if with_cam else nullcontext() as cam,
-        grad_cam(detector) if with_cam and detector is not None else nullcontext() as detector_cam,
+        grad_cam(classifier) if with_cam and classifier.explains else nullcontext() as cam,
+        grad_cam(detector)
+        if with_cam and detector is not None and detector.explains
+        else nullcontext() as detector_cam,
     ):
         yield Analyser(
             classifier,

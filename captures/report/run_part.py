@@ -94,6 +94,9 @@ def _recorded(run: Path, record: RunRecord) -> Iterator[Block]:
 def _trained(run: Path, record: RunRecord) -> Iterator[Block]:
     config, weights, data = record.train_config, record.weights, record.data
     aim = f"target {record.target.name}" if record.target else "untargeted"
+    if weights is None or data is None:
+        yield from _imported(record, aim)
+        return
     yield Text(
         f"Trained against {weights.model}, {aim}, by {config.optimisation.technique} for "
         f"{_count_rows(run / 'metrics.csv')} steps of "
@@ -106,6 +109,17 @@ def _trained(run: Path, record: RunRecord) -> Iterator[Block]:
         f"{record.device}.",
         "soft",
     )
+
+
+def _imported(record: RunRecord, aim: str) -> Iterator[Block]:
+    origin = record.imported
+    if origin is None:
+        return
+    yield Text(f"Imported from “{origin.file}”, {aim}; who trained it, and how, is not recorded. {origin.note}".strip())
+    measured = (
+        "" if record.weights is None else f" Measured on {record.weights.model}, weights {record.weights.sha256[:16]}…."
+    )
+    yield Text(f"SHA-256 of the file {origin.sha256[:16]}…; {origin.read}.{measured}", "soft")
 
 
 def _placed(config: TrainConfig) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from calibration.colour.rig_profile import RigProfile
 from calibration.common.errors import InputError, PhyspatchError
-from calibration.common.files import require_writable_file
+from calibration.common.files import require_writable_file, write_text
 from captures.gap.decomposition import Gap, measure_gap
 from captures.report.blocks import Document, Heading, Text
+from captures.report.card import model_card
 from captures.report.compare import comparison
 from captures.report.first_screen import first_screen
 from captures.report.html import write_html
@@ -17,6 +18,7 @@ from captures.report.pdf import write_pdf
 from captures.report.run_part import run_blocks
 from captures.report.session_part import damage_blocks, session_blocks
 from captures.results.recorded_session import RecordedSession
+from captures.results.result_record import RESULT_FILE, result_of
 from captures.results.sequences import export_sequences
 from captures.storage import SESSION_DATABASE, export_csv, export_parquet
 from physpatch.records.patch_file import Patch
@@ -46,6 +48,7 @@ def write_report(
     out: Path | None = None,
     *,
     pdf: Path | None = None,
+    card: bool = False,
     replay: ReplayOptions | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
@@ -57,6 +60,7 @@ def write_report(
             there too.
         out: the HTML file; default ``report.html`` in the folder.
         pdf: file for the same report as PDF; None for no PDF.
+        card: whether to write ``card.md``, a section for a model card, beside it; ``result.json`` is written in any case.
         replay: options for replaying a session to find where the effect is lost; None for no replay.
         progress: called with the number of replayed frames and their total.
         say: receives the result of each replay in a sentence, and the reasons why a model could not be replayed.
@@ -75,6 +79,10 @@ def write_report(
     write_html(document, path)
     if pdf is not None:
         write_pdf(document, pdf)
+    result = result_of(folder)
+    result.save(path.with_name(RESULT_FILE))
+    if card:
+        write_text(path.with_name("card.md"), model_card(result))
     return path
 
 
@@ -104,7 +112,7 @@ def _document(
         for words in damaged:
             say(f"not whole: {words}")
         _export(session, say)
-        gaps, troubles = _gaps(session, replay, progress) if replay else ([], [])
+        gaps, troubles = _gaps(session, replay, progress, say) if replay else ([], [])
         for gap in gaps:
             say(f"{gap.model}: {gap.sentence}")
         for trouble in troubles:
@@ -139,7 +147,10 @@ def _export(session: RecordedSession, say: Callable[[str], None]) -> None:
 
 
 def _gaps(
-    session: RecordedSession, options: ReplayOptions, progress: Callable[[int, int], None]
+    session: RecordedSession,
+    options: ReplayOptions,
+    progress: Callable[[int, int], None],
+    say: Callable[[str], None],
 ) -> tuple[list[Gap], list[str]]:
     """The replays of all models that are available unchanged, and the reasons for the others."""
     if session.run is None or not (session.run / "patch.json").is_file():
@@ -155,12 +166,13 @@ def _gaps(
         if noted.defence:
             continue  # the gap is the camera's, not the defence's
         try:
-            own = noted.name == run.weights.model
+            own = run.weights is not None and noted.name == run.weights.model
             victim = load_victim(
-                config.victim.model if own else noted.name,
-                weights=config.victim.weights if own else None,
+                config.victim.model if own else noted.loaded_as or noted.name,
+                **(config.victim.model_options if own else {}),
                 device=options.device,
                 trust=options.trust,
+                say=say,
             )
             if victim.weights.sha256 != noted.sha256:
                 raise InputError("its weights differ from those of the session")

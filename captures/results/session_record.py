@@ -21,6 +21,7 @@ class SessionModel(RecordPart):
         source: of the weights.
         sha256: of the weights.
         defence: in front of the model; None for none.
+        loaded_as: the name, file or address by which it was loaded; empty in sessions that do not record it.
     """
 
     name: str
@@ -28,6 +29,7 @@ class SessionModel(RecordPart):
     source: str
     sha256: str
     defence: str | None = None
+    loaded_as: str = ""
 
 
 class SessionSheet(RecordPart):

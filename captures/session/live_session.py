@@ -387,7 +387,13 @@ def _scenes(source: Source) -> list[int]:
 
 
 def _describe_model(model: Victim, *, defended: bool) -> SessionModel:
-    described = SessionModel(name=model.name, task=model.task, source=model.weights.source, sha256=model.weights.sha256)
+    described = SessionModel(
+        name=model.name,
+        task=model.task,
+        source=model.weights.source,
+        sha256=model.weights.sha256,
+        loaded_as=model.loaded_as,
+    )
     return described.changed(defence=model.name.rpartition("+")[2]) if defended else described
 
 

@@ -24,6 +24,7 @@ def session_models(
     *,
     classifier: str | None,
     weights: str | None,
+    labels: str | None,
     detector: str | None,
     device: str,
     trust: bool,
@@ -33,7 +34,7 @@ def session_models(
 
     Args:
         config: of the run; None without a run.
-        classifier, weights: name and weights of the classifier; None for the default.
+        classifier, weights, labels: name, weights and class names of the classifier; None for the default.
         detector: name or file of the detector; None for the default.
         device: ``auto``, ``cpu`` or ``cuda``.
         trust: whether to load files of weights that can run code.
@@ -47,11 +48,12 @@ def session_models(
     """
     boxes = load_detector(detector, device=device, trust=trust) if detector else None
     if classifier is None and weights is None and config is not None:
-        own = load_victim(config.victim.model, weights=config.victim.weights, device=device, trust=trust, say=say)
+        options = config.victim.model_options | ({} if labels is None else {"labels": labels})
+        own = load_victim(config.victim.model, **options, device=device, trust=trust, say=say)
         if not isinstance(own, Detector):
             return own, boxes
         boxes = boxes or own
-    victim = load_victim(classifier or "auto", weights=weights, device=device, trust=trust, say=say)
+    victim = load_victim(classifier or "auto", weights=weights, labels=labels, device=device, trust=trust, say=say)
     if victim.task == "detect":
         raise InputError(f"{victim.name} is a detector; pass it to --detector, and a classifier to --classifier")
     return victim, boxes

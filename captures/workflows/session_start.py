@@ -28,7 +28,7 @@ from captures.storage import SESSION_DATABASE, refused_folder
 from captures.viewers.controls import check_condition
 from captures.workflows.virtual_session import Extent, print_for_rig, rendered_rig, require_patch, virtual_rig
 from physpatch.commands.workflows import PrintRun
-from physpatch.defences import defended, named_defences
+from physpatch.defences import defended, named_defences, require_defences
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
@@ -44,7 +44,7 @@ class SessionRequest:
 
     Attributes:
         run: a run folder or a patch.json.
-        classifier, weights, detector, device, trust_weights, defences: the models.
+        classifier, weights, labels, detector, device, trust_weights, defences: the models.
         sheet: the printed PDF.
         region: the part of a frame that the classifier sees.
         protocol: TOML file of the plan.
@@ -60,6 +60,7 @@ class SessionRequest:
     run: Path | None
     classifier: str | None
     weights: str | None
+    labels: str | None
     detector: str | None
     device: str
     trust_weights: bool
@@ -130,11 +131,12 @@ def prepare_session(
     lens = measured_lens(request.profile)
     if request.hfov_deg is not None:
         Intrinsics.from_hfov(1, 1, request.hfov_deg)  # refuses one that is impossible
-    named_defences(request.defences, "classify")
+    require_defences(request.defences)
     classifier, detector = session_models(
         config,
         classifier=request.classifier,
         weights=request.weights,
+        labels=request.labels,
         detector=request.detector,
         device=request.device,
         trust=request.trust_weights,
@@ -150,7 +152,7 @@ def prepare_session(
     session_config = SessionConfig(
         classifier=classifier,
         detector=detector,
-        defended=[defended(classifier, name) for name in named_defences(request.defences, classifier.task)],
+        defended=[defended(classifier, name) for name in named_defences(request.defences, classifier)],
         layouts=layouts,
         intrinsics=rig.intrinsics if rig else lens,
         hfov_deg=request.hfov_deg,

@@ -33,7 +33,7 @@ def config_from_session(
     config = before.changed(**given)
     victim = load_victim(
         config.victim.model,
-        weights=config.victim.weights,
+        **config.victim.model_options,
         device=config.victim.device,
         trust=config.victim.trust_weights,
         say=say,

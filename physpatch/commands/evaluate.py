@@ -37,6 +37,7 @@ from physpatch.records.run_paths import find_run
     help="Victim to measure on. Can be repeated. Default: the run's own.",
 )
 @config_option("weights", help="Weights file for the one model given.")
+@config_option("labels", help="Class names of the one model given, or of the run's own: text, JSON or YAML.")
 @TRUST_OPTION
 @click.option(
     "--eot/--no-eot",
@@ -49,12 +50,14 @@ from physpatch.records.run_paths import find_run
 @DEFENCE_OPTION
 @DEVICE_OPTION
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the poses.")
+@click.option("--save", is_flag=True, help="Keep the results in an imported patch's run, for its report and `gate`.")
 @JSON_OPTION
 def evaluate(
     run: str | None,
     data: str | None,
     models: tuple[str, ...],
     weights: str | None,
+    labels: str | None,
     trust_weights: bool,
     eot: bool | None,
     preset: str | None,
@@ -63,6 +66,7 @@ def evaluate(
     defences: tuple[str, ...],
     device: str,
     seed: int,
+    save: bool,
     json_out: str | None,
 ) -> None:
     """Measure a patch against grey and random-colour controls.
@@ -77,6 +81,8 @@ def evaluate(
     """
     if weights and len(models) != 1:
         raise InputError("--weights needs exactly one --model")
+    if labels and len(models) > 1:
+        raise InputError("--labels needs exactly one --model")
     folder = find_run(run)
     if data is not None:
         require_data(data)
@@ -94,12 +100,14 @@ def evaluate(
             data=data,
             models=models,
             weights=weights,
+            labels=labels,
             trust=trust_weights,
             eot=ranges,
             printing=printing,
             defences=defences,
             device=device,
             seed=seed,
+            save=save,
             progress=lambda name, done, total: bar.show(done, total, name),
             say=bar.say,
         )

@@ -5,24 +5,71 @@ from dataclasses import asdict
 import click
 
 from calibration.common.cli_types import JSON_OPTION
-from calibration.common.console import output_json, print_table
+from calibration.common.console import output_json, print_table, progress_bar
+from calibration.common.errors import InputError
+from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION, config_options
 
 
 @click.command()
+@click.option(
+    "--check", metavar="NAME|FILE", help="Load this model and say what works; exit code 2 if it cannot be trusted."
+)
+@config_options("data", "weights", "labels", "cam_layer")
+@TRUST_OPTION
+@DEVICE_OPTION
 @JSON_OPTION
-def models(json_out: str | None) -> None:
-    """List the models that can be loaded, and their weights.
+def models(
+    check: str | None,
+    data: str,
+    weights: str | None,
+    labels: str | None,
+    cam_layer: str | None,
+    trust_weights: bool,
+    device: str,
+    json_out: str | None,
+) -> None:
+    """List the models that can be loaded, and what each can do; or check one.
+
+    A check measures clean accuracy on labelled photographs, names the likely mistake where another preprocessing does better,
+    and tests time, memory, gradients, determinism, batches and the faithfulness of the heat.
 
     \b
     physpatch models
+    physpatch models --check model.onnx --labels classes.txt --data photos/
     """
-    from physpatch.victims.registry import catalogue
+    if check is None:
+        _list_models(json_out)
+        return
+    from physpatch.evaluation.model_check import check_model
+    from physpatch.victims.registry import load_victim
+
+    with progress_bar("checking") as bar:
+        victim = load_victim(
+            check, weights=weights, labels=labels, cam_layer=cam_layer, trust=trust_weights, device=device, say=bar.say
+        )
+        findings = check_model(victim, data, progress=bar.show)
+    if json_out != "-":
+        print_table(("check", "outcome", "found"), [(f.what, f.outcome, f.words) for f in findings])
+    output_json(json_out, {"model": victim.name, "findings": [asdict(finding) for finding in findings]})
+    failed = [finding for finding in findings if finding.outcome == "fails"]
+    if failed:
+        reasons = "; ".join(f"{finding.what}: {finding.words}" for finding in failed)
+        raise InputError(f"{check} cannot be trusted yet: {reasons}")
+
+
+def _list_models(json_out: str | None) -> None:
+    from physpatch.victims.families import catalogue
 
     entries = catalogue()
     if json_out != "-":
-        rows = [(e.name, e.task, e.source, "yes" if e.ready else "no") for e in entries]
-        print_table(("name", "task", "weights", "ready"), rows)
+        rows = [(e.name, e.task, *map(_yes_or_no, (e.ready, e.gradients, e.heat)), e.source) for e in entries]
+        print_table(("name", "task", "ready", "gradients", "heat", "weights"), rows)
         click.echo(
-            "Any other torchvision classifier or ultralytics detector can be loaded by name, and a detector's FILE.pt by path."
+            "Words in capitals stand for your own. Any other torchvision classifier or ultralytics detector can be loaded by "
+            "name, and a detector's FILE.pt by path. Without gradients, train by --technique black-box."
         )
     output_json(json_out, [asdict(entry) for entry in entries])
+
+
+def _yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"

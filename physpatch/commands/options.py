@@ -60,9 +60,19 @@ TARGET = TextType("target", suggest=lambda: _declared("training.targets"))
 
 # click's arguments for each setting, except for its name and default.
 _SETTINGS: dict[str, dict[str, Any]] = {
+    "model": {},
     "weights": {
         "type": click.Path(dir_okay=False),
         "help": "Weights file for that model, instead of the published weights.",
+    },
+    "labels": {
+        "type": TextType("labels", suggest=lambda: ("imagenet", "coco"), files=True),
+        "metavar": "FILE|imagenet|coco",
+        "help": "Names of the model's classes, in order: text, JSON or YAML.",
+    },
+    "cam_layer": {
+        "metavar": "NAME",
+        "help": "Layer for Grad-CAM; `physpatch models --check` lists those that a model has.",
     },
     "trust_weights": {
         "is_flag": True,

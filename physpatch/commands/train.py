@@ -52,6 +52,8 @@ _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, 
 )
 @config_options(
     "weights",
+    "labels",
+    "cam_layer",
     "trust_weights",
     "data",
     "recognised",

@@ -19,7 +19,7 @@ from physpatch.data.annotations import Annotation, Box, objects_of, read_annotat
 from physpatch.data.splits import TEST_BELOW, content_id, is_held_out, refuse_overlap
 from physpatch.records.config import require_data
 from physpatch.victims.download import reachable, stall_limit
-from physpatch.victims.imagenet import imagenet_categories
+from physpatch.victims.labels import imagenet_categories
 from physpatch.victims.protocol import Preprocessing, Victim, normal_name
 
 UNLABELLED = -1

@@ -9,7 +9,7 @@ from physpatch.victims.protocol import Victim
 
 DEFENCES = Registry("defence", Defence, __name__, "physpatch.defences")
 
-__all__ = ["DEFENCES", "Defence", "defended", "named_defences"]
+__all__ = ["DEFENCES", "Defence", "defended", "named_defences", "require_defences"]
 
 
 def defended(victim: Victim, name: str) -> Victim:
@@ -21,11 +21,13 @@ def defended(victim: Victim, name: str) -> Victim:
     defence = DEFENCES.find(name)
     if victim.task not in defence.tasks:
         raise InputError(f"the defence {name} needs a classifier; {victim.name} is a detector")
+    if defence.needs_heat and not victim.explains:
+        raise InputError(f"the defence {name} needs Grad-CAM; {victim.name} shows no heat")
     return replace(victim, name=f"{victim.name}+{name}", guard=defence(victim))
 
 
-def named_defences(names: tuple[str, ...], task: str) -> tuple[str, ...]:
-    """List the defences asked for, each once; ``all`` stands for all those for the task.
+def require_defences(names: tuple[str, ...]) -> None:
+    """Check the names of defences, before what takes long.
 
     Raises:
         InputError: no such defence.
@@ -33,6 +35,15 @@ def named_defences(names: tuple[str, ...], task: str) -> tuple[str, ...]:
     for name in names:
         if name != "all":
             DEFENCES.find(name)
+
+
+def named_defences(names: tuple[str, ...], victim: Victim) -> tuple[str, ...]:
+    """List the defences asked for, each once; ``all`` stands for all those that the victim can have.
+
+    Raises:
+        InputError: no such defence.
+    """
+    require_defences(names)
     if "all" in names:
-        return tuple(name for name, defence in DEFENCES.items() if task in defence.tasks)
+        return tuple(name for name, defence in DEFENCES.items() if defence.fits(victim))
     return tuple(dict.fromkeys(names))

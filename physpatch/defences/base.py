@@ -15,15 +15,22 @@ class Defence(ABC):
         name: as in ``--defence NAME``.
         summary: one line for ``--defence list``, with its source.
         tasks: the tasks of victims that it can defend.
+        needs_heat: whether it looks at the victim's Grad-CAM.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     tasks: ClassVar[tuple[Task, ...]] = ("classify", "detect")
+    needs_heat: ClassVar[bool] = False
 
     def __init__(self, victim: Victim) -> None:
         """Prepare to defend ``victim``."""
         self.victim = victim
+
+    @classmethod
+    def fits(cls, victim: Victim) -> bool:
+        """Tell whether this defence can defend a victim."""
+        return victim.task in cls.tasks and (victim.explains or not cls.needs_heat)
 
     @abstractmethod
     def __call__(self, images: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ class CoverHeat(Defence):
     name: ClassVar[str] = "heat"
     summary: ClassVar[str] = "cover the window that draws most of the Grad-CAM heat (after Hayes 2018)"
     tasks: ClassVar[tuple[Task, ...]] = ("classify",)
+    needs_heat: ClassVar[bool] = True
 
     def __call__(self, images: Tensor) -> Tensor:
         with grad_cam(self.victim) as mapper:

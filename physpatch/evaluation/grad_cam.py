@@ -11,9 +11,11 @@ from kornia.filters import gaussian_blur2d
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from calibration.common.errors import InputError
 from physpatch.victims.boxes import Detection, best_scores, select_boxes
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
+from physpatch.victims.networks.outputs import FixedBatch
 from physpatch.victims.protocol import Victim
 
 if TYPE_CHECKING:  # importing it takes seconds
@@ -34,6 +36,8 @@ class HeatMapper:
 
     def __init__(self, cam: "GradCAM", victim: Victim) -> None:
         self._cam, self._victim = cam, victim
+        # A program for a fixed number of images fills its batch up, and runs several times for more: one image at a time then.
+        self._singly = any(isinstance(part, FixedBatch) for part in victim.module.modules())
 
     def __call__(self, images: Tensor, classes: Sequence[int], about: Tensor | None = None) -> NDArray[np.float32]:
         """Compute heat maps (B, H, W) in [0, 1] of images (B, 3, H, W) for B class indices.
@@ -46,9 +50,12 @@ class HeatMapper:
 
     def top(self, images: Tensor) -> tuple[Tensor, NDArray[np.float32]]:
         """Compute the victim's scores (B, C) and the heat maps (B, H, W) of its answers, in one forward pass."""
+        if self._singly and len(images) > 1:
+            scores, heat = zip(*(self.top(image) for image in images.split(1)), strict=True)
+            return torch.cat(scores), np.concatenate(heat)
         with torch.enable_grad():
             maps = self._cam(input_tensor=images, targets=None)
-        return self._cam.outputs.detach(), np.asarray(maps, dtype=np.float32)
+        return self._cam.outputs.detach(), np.asarray(maps, dtype=np.float32)[: len(images)]
 
     def found(self, images: Tensor, aim: Aim) -> tuple[list[Detection], NDArray[np.float32]]:
         """Detect boxes in one image (1, 3, H, W), and compute the heat (H, W) of the one that ``aim`` chooses.
@@ -71,9 +78,12 @@ class HeatMapper:
         return lambda output: best_scores(_apart(output[None]), None if about is None else about[None])[0, index]
 
     def _maps(self, images: Tensor, targets: list[Target]) -> NDArray[np.float32]:
+        if self._singly and len(images) > 1:
+            pairs = zip(images.split(1), targets, strict=True)
+            return np.concatenate([self._maps(image, [target]) for image, target in pairs])
         with torch.enable_grad():
             maps = self._cam(input_tensor=images, targets=targets)
-        return np.asarray(maps, dtype=np.float32)
+        return np.asarray(maps, dtype=np.float32)[: len(images)]
 
 
 def _apart(joined: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,15 +111,19 @@ def grad_cam(victim: Victim) -> Iterator[HeatMapper]:
 
     The backward pass stops at the target layer, because the victim's parameters are frozen and the layer's output is made
     the leaf of the graph.
+
+    Raises:
+        InputError: a victim without gradients, or without a layer for heat.
     """
     from pytorch_grad_cam import GradCAM
 
+    layer = victim.cam_layer
+    if layer is None or not victim.differentiable:
+        raise InputError(f"{victim.name} shows no heat: Grad-CAM needs gradients and a layer with a spatial map")
     with untouched(victim):
         # The copy is for networks that continue in place (DenseNet), which is forbidden on a leaf.
-        cut = victim.cam_layer.register_forward_hook(
-            lambda _layer, _in, output: output.detach().requires_grad_().clone()
-        )
-        cam = GradCAM(_Output(victim), [victim.cam_layer])
+        cut = layer.register_forward_hook(lambda _layer, _in, output: output.detach().requires_grad_().clone())
+        cam = GradCAM(_Output(victim), [layer], reshape_transform=victim.cam_reshape)
         try:
             yield HeatMapper(cam, victim)
         finally:  # not `with GradCAM(...)`: it swallows every IndexError of the block

@@ -44,6 +44,8 @@ class VictimConfig:
         model: a name from ``physpatch models``, or a file.
         ensemble: further models, to fool at the same time.
         weights: a weights file for ``model``, instead of the published weights.
+        labels: the class names of ``model``: a file, imagenet or coco.
+        cam_layer: name of the layer of ``model`` for Grad-CAM; None for the one that is found.
         trust_weights: let weights files run the code in them.
         precision: of :data:`PRECISIONS`; auto is bfloat16 on a GPU, and float32 on the CPU, where bfloat16 is slower.
         device: auto, cpu or cuda.
@@ -52,12 +54,19 @@ class VictimConfig:
     model: str = "auto"
     ensemble: tuple[str, ...] = ()
     weights: str | None = None
+    labels: str | None = None
+    cam_layer: str | None = None
     trust_weights: bool = False
     precision: str = "auto"
     device: str = "auto"
 
     def __post_init__(self) -> None:
         _check_name("precision", self.precision, PRECISIONS)
+
+    @property
+    def model_options(self) -> dict[str, str | None]:
+        """Return what loading ``model`` takes beside its name, as for :func:`physpatch.victims.registry.load_victim`."""
+        return {"weights": self.weights, "labels": self.labels, "cam_layer": self.cam_layer}
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler, WrapSerializer
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    WrapSerializer,
+    model_validator,
+)
 
+from calibration.common.errors import InputError
 from calibration.common.records import Record, RecordPart
 from physpatch.records.config import TrainConfig
 from physpatch.records.evaluation_record import EvaluationRecord, TargetClass
@@ -86,6 +94,29 @@ class RunData(RecordPart):
     learned_from: list[str] | None = None
 
 
+class ImportRecord(RecordPart):
+    """Where an imported patch came from. Who trained it, and how, is not known here.
+
+    Attributes:
+        file: name of the picture, array or tensor.
+        sha256: of that file.
+        read: how its values became cells, in words.
+        note: of the user, such as where it was published.
+    """
+
+    file: str
+    sha256: str
+    read: str
+    note: str = ""
+
+
+class QueriesRecord(RecordPart):
+    """What was sent to an endpoint: requests, and pictures in them, repeated attempts not counted."""
+
+    requests: int
+    images: int
+
+
 class RunRecord(Record):
     """The content of ``run.json``.
 
@@ -96,12 +127,15 @@ class RunRecord(Record):
         target_choice: how the target was chosen.
         seed: of all random numbers.
         device: description of the device.
-        weights: of the attacked network.
-        data: the photographs.
+        weights: of the attacked network; of an imported patch, those that it was first measured on, None before.
+        data: the photographs; None for an imported patch.
+        imported: where an imported patch came from; None for one that was trained here.
         also: the weights of the other attacked networks, by name.
         versions: of physpatch and of the packages that affect its results.
-        status: ``training`` or ``finished``.
+        status: ``training``, ``finished`` or ``imported``.
         training_seconds: duration of all steps.
+        queries: what was sent to an endpoint, from loading it to the end of the evaluation; None for a network on this
+            machine.
         results: on the held-out photographs; None before the evaluation, and without labelled photographs, for which the
             file has ``{}``.
     """
@@ -118,15 +152,24 @@ class RunRecord(Record):
     target_choice: TargetChoiceRecord | None = None
     seed: int
     device: str
-    weights: WeightsRecord
-    data: RunData
+    weights: WeightsRecord | None
+    data: RunData | None
+    imported: ImportRecord | None = None
     also: dict[str, EnsembleWeights] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     status: str = ""
     training_seconds: float | None = None
+    queries: QueriesRecord | None = None
     results: Annotated[
         EvaluationRecord | None, BeforeValidator(_none_if_empty), WrapSerializer(_empty_if_none), _OrEmpty()
     ] = None
+
+    @model_validator(mode="after")
+    def _only_imports_lack_a_training(self) -> Self:
+        for name in ("weights", "data"):
+            if self.imported is None and getattr(self, name) is None:
+                raise InputError(f"{name} should be an object, got None, unless the patch was imported; {self.cure}")
+        return self
 
     @property
     def train_config(self) -> TrainConfig:
@@ -140,6 +183,8 @@ class RunRecord(Record):
     @property
     def measured(self) -> dict[str, EvaluationRecord | None]:
         """Return the results by network, starting with the run's own."""
+        if self.weights is None:
+            return {}
         return {self.weights.model: self.results, **({} if self.results is None else self.results.others)}
 
     @classmethod

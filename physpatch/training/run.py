@@ -2,10 +2,11 @@
 
 import csv
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ from physpatch.training.counted_photographs import counted_photographs
 from physpatch.training.distributed import Processes
 from physpatch.training.targets import TargetChoice, resolve_target
 from physpatch.training.targets.base import Progress as Choosing
-from physpatch.training.trainer import StepRecord, Trainer, describe_target
+from physpatch.training.trainer import StepRecord, Trainer, describe_target, refuse_without_gradients
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
 
@@ -154,15 +155,16 @@ def resume_run(
 def _resume(
     folder: Path, record: RunRecord, config: TrainConfig, processes: Processes, progress: Progress, say: Say
 ) -> Path | None:
+    if record.weights is None or record.data is None:
+        raise InputError(f"the patch of {folder} was imported, so there is no training to resume")
     state = _read_checkpoint(folder)
     materials, config = _prepare(config, processes, say)
     trainer = _trainer(materials, config, processes)
     if state is not None and int(state["step"]) > trainer.total_steps:
         raise InputError(f"{folder} already has {int(state['step'])} steps; give more --steps to lengthen it")
-    described = _describe(config, materials)
     for what, before, now in (
-        ("weights", record.weights.sha256, described.weights.sha256),
-        ("training data", record.data.train_fingerprint, described.data.train_fingerprint),
+        ("weights", record.weights.sha256, materials.victim.weights.sha256),
+        ("training data", record.data.train_fingerprint, materials.train.fingerprint),
     ):
         if before != now:
             raise InputError(
@@ -263,7 +265,11 @@ def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> 
 
 def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
     before = _run_data(folder)
-    if before is not None and before.learned_from is None:
+    if folder is not None and before is None and (folder / RUN_FILE).is_file():  # imported: nothing was trained on here
+        everything = photos_for(victim, config.data.source, config.object.labelled)
+        judged = [photo for photo in everything if victim.task == "detect" or photo.label != UNLABELLED]
+        held_out = limited(judged, config.data.limit, config.optimisation.seed)
+    elif before is not None and before.learned_from is None:
         # The run is from before photographs were split by content, so only names tell what it held out.
         photos = limited(
             photos_for(victim, config.data.source, config.object.labelled), config.data.limit, config.optimisation.seed
@@ -311,7 +317,11 @@ def _prepare(
     device = processes.device or config.victim.device
     require_data(config.data.source)  # before what takes long
     victim = load_victim(
-        config.victim.model, weights=config.victim.weights, device=device, trust=config.victim.trust_weights, say=say
+        config.victim.model,
+        **config.victim.model_options,
+        device=device,
+        trust=config.victim.trust_weights,
+        say=say,
     )
     others = tuple(
         load_victim(name, device=device, trust=config.victim.trust_weights, say=say) for name in config.victim.ensemble
@@ -321,6 +331,9 @@ def _prepare(
             raise InputError(
                 f"{other.name} and {victim.name} do not have the same classes, so one patch cannot aim at both"
             )
+    for network in (victim, *others):
+        if not network.differentiable:  # before a target is chosen, which may take long
+            refuse_without_gradients(network, config.optimisation.technique)
     if config.object.name is not None:
         for network in (victim, *others):
             object_class(network, config.object.name)  # refuses an unknown object before anything slow begins
@@ -338,7 +351,7 @@ def _prepare(
         filmed = load_photos(photos_for(victim, config.data.backgrounds), victim.preprocessing, whole=True)
         train, counted = _with_scenes(train, filmed), _with_scenes(counted, filmed)
     choice = resolve_target(config.objective.target, victim, counted, config, say, choosing)
-    model = config.victim.model if config.victim.model.endswith(".pt") else victim.name
+    model = victim.loaded_as or victim.name
     named = "none" if choice.index is None else str(choice.index)
     return Materials(victim, others, choice, train, counted, held_out), config.changed(model=model, target=named)
 
@@ -441,6 +454,9 @@ def _finish(
         scene = next(scenes(victim, held_out, Placement.of(config), config.eot, seed))
         heat = HeatRecord.model_validate(save_pictures(folder, victim, scene, patch))
         results = results.changed(grad_cam=heat)
+    sent = victim.queries
+    if sent is not None:
+        record = record.changed(queries=asdict(sent))
     record.changed(status="finished", results=results).save(folder / RUN_FILE)
 
 
@@ -474,12 +490,7 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
         target_choice=TargetChoiceRecord.model_validate(materials.choice.to_dict()),
         seed=config.optimisation.seed,
         device=device_name(victim.device),
-        weights=WeightsRecord(
-            model=victim.name,
-            task=victim.task,
-            source=victim.weights.source,
-            sha256=victim.weights.sha256,
-        ),
+        weights=weights_record(victim),
         data=RunData(
             source=config.data.source,
             train=len(materials.train),
@@ -498,9 +509,17 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
     )
 
 
+def weights_record(victim: Victim) -> WeightsRecord:
+    """Describe a victim and its weights, as ``run.json`` has them."""
+    return WeightsRecord(
+        model=victim.name, task=victim.task, source=victim.weights.source, sha256=victim.weights.sha256
+    )
+
+
 def _new_folder(config: TrainConfig) -> Path:
     """Create a new folder under ``runs/``, named by time, model and technique, and unique also among parallel runs."""
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{Path(config.victim.model).stem}-{config.optimisation.technique}"
+    model = re.sub(r"[^\w.]+", "-", Path(config.victim.model).stem)  # it may be an address
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{model}-{config.optimisation.technique}"
     RUNS_FOLDER.mkdir(exist_ok=True)
     for name in chain([stem], (f"{stem}-{n}" for n in count(2))):
         try:

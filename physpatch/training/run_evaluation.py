@@ -5,14 +5,16 @@ from functools import partial
 from pathlib import Path
 
 from calibration.colour.colour_map import Print
-from physpatch.defences import defended, named_defences
+from physpatch.defences import defended, named_defences, require_defences
 from physpatch.evaluation.classification import defence_effect
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.evaluation_record import EvaluationRecord
+from physpatch.records.imported_run import save_results
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
-from physpatch.training.run import held_out_photographs, measure_patch, poses_for
+from physpatch.training.run import held_out_photographs, measure_patch, poses_for, weights_record
+from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
 
 Progress = Callable[[str, int, int], None]
@@ -24,12 +26,14 @@ def evaluate_run(
     data: str | None = None,
     models: Sequence[str] = (),
     weights: str | None = None,
+    labels: str | None = None,
     trust: bool = False,
     eot: EotConfig | None = None,
     printing: tuple[Print, ...] | None = None,
     defences: tuple[str, ...] = (),
     device: str = "auto",
     seed: int = 1,
+    save: bool = False,
     progress: Progress = lambda name, done, total: None,
     say: Callable[[str], None] = print,
 ) -> dict[str, EvaluationRecord]:
@@ -40,6 +44,7 @@ def evaluate_run(
         data: photographs, all of which are used; None for the held-out part of the run's own.
         models: names or files of the victims; empty for the run's own model.
         weights: a weights file for the one model given.
+        labels: the class names of the one model given, or of the run's own; see ``load_victim``.
         trust: whether weights files may run code.
         eot: ranges of the poses; None for those of the run's training.
         printing: the conditions of which each view has one, as it is; empty for the colours of a screen; None for those of the
@@ -47,6 +52,7 @@ def evaluate_run(
         defences: names, or ``all``; each victim is also measured behind them.
         device: for the victims.
         seed: of the poses.
+        save: keep the results in the record of an imported run.
         progress: called with the victim's name, the number of views measured and their total.
         say: receives a line about the loaded model.
 
@@ -56,16 +62,19 @@ def evaluate_run(
     Raises:
         InputError: nothing to measure on, photographs that were trained on, or an unavailable model or defence.
     """
-    named_defences(defences, "classify")  # before what takes long
+    require_defences(defences)
     patch, config = Patch.load(folder), load_run_config(folder) or TrainConfig()
     ranges = config.eot if eot is None else eot
     if printing is not None:
         ranges = ranges.changed(prints=printing, print_mix=(0.0, 0.0), print_fade=(0.0, 0.0))
     measured_as = config.changed(eot=ranges)
     results: dict[str, EvaluationRecord] = {}
+    first: Victim | None = None
     for name in models or (config.victim.model,):
-        file = weights or (None if models else config.victim.weights)
-        victim = load_victim(name, weights=file, device=device, trust=trust, say=say)
+        options = {} if models else config.victim.model_options
+        options |= {key: value for key, value in (("weights", weights), ("labels", labels)) if value is not None}
+        victim = load_victim(name, **options, device=device, trust=trust, say=say)
+        first = first or victim
         photographs = held_out_photographs(folder, config, data, victim)
         evaluations = {
             variant: measure_patch(
@@ -77,10 +86,15 @@ def evaluate_run(
                 poses=poses_for(photographs),
                 progress=partial(progress, variant.name),
             )
-            for variant in (victim, *(defended(victim, defence) for defence in named_defences(defences, victim.task)))
+            for variant in (victim, *(defended(victim, defence) for defence in named_defences(defences, victim)))
         }
+        sent = victim.queries
+        if sent is not None:
+            say(f"{sent.images} pictures were sent to {victim.name} in {sent.requests} requests")
         bare = evaluations.pop(victim)
         results[name if victim.name in results else victim.name] = bare.to_record()
         for variant, evaluation in evaluations.items():
             results[variant.name] = evaluation.to_record().changed(defence=defence_effect(bare, evaluation))
+    if save and first is not None:
+        save_results(folder, results, weights_record(first))
     return results

@@ -89,6 +89,8 @@ class Trainer:
             raise InputError(
                 f"technique {config.optimisation.technique} needs several victims; give --model more than once"
             )
+        for blind in (v for v in (victim, *others) if not v.differentiable):
+            refuse_without_gradients(blind, config.optimisation.technique)
         self.victim, self.config, self.target = victim, config, target
         self._victims = [victim, *others]
         self._processes = processes or Processes.alone()
@@ -288,6 +290,20 @@ class Trainer:
         for victim in self._victims:
             stack.enter_context(untouched(victim))
         return stack
+
+
+def refuse_without_gradients(victim: Victim, technique: str) -> None:
+    """Refuse a technique that needs gradients, for a victim that gives predictions only.
+
+    Raises:
+        InputError: such a technique; the message names those that work.
+    """
+    if not issubclass(TECHNIQUES.find(technique), GradientFree):
+        free = [name for name, kind in TECHNIQUES.items() if issubclass(kind, GradientFree)]
+        raise InputError(
+            f"{victim.name} gives predictions only, and technique {technique} needs gradients; use --technique "
+            f"{' or '.join(free)}"
+        )
 
 
 def target_on(victim: Victim, first: Victim, target: int | None) -> int | None:

@@ -2,12 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 from torch import nn
 
-from physpatch.victims.batch_norm_folding import fold_batch_norms
-from physpatch.victims.protocol import Victim
+from physpatch.victims.networks.batch_norm_folding import fold_batch_norms
+
+
+class HasModule(Protocol):
+    """What is frozen: a victim, of which only the network matters here."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Return the network."""
 
 
 def freeze(module: nn.Module, size: int) -> nn.Module:
@@ -21,7 +29,7 @@ def freeze(module: nn.Module, size: int) -> nn.Module:
 
 
 @contextmanager
-def untouched(victim: Victim) -> Iterator[None]:
+def untouched(victim: HasModule) -> Iterator[None]:
     """Freeze a victim inside the block; mode, ``requires_grad`` and ``grad`` of every part are restored afterwards."""
     modes = [(m, m.training) for m in victim.module.modules()]
     parameters = [(p, p.requires_grad, p.grad) for p in victim.module.parameters()]

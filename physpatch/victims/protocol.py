@@ -1,32 +1,28 @@
 """The interface of every victim, whichever library it came from."""
 
-import re
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from calibration.common.errors import InputError, unknown_name
+from calibration.common.errors import InputError
+from physpatch.victims.freezing import freeze
+from physpatch.victims.labels import find_category, numbered_categories, read_labels
+from physpatch.victims.labels import normal_name as normal_name
+from physpatch.victims.networks.cam_layers import Reshape, find_cam_layer, named_cam_layer
+from physpatch.victims.networks.outputs import Predictions, Queries, with_logits
+from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Adaptation
+from physpatch.victims.preprocessing import Preprocessing as Preprocessing
+from physpatch.victims.weights import state_sha256
 
 Task = Literal["classify", "detect"]
 Guard = Callable[[Tensor], Tensor]  # (B, 3, H, W) RGB in [0, 1] to the same
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """From photograph to input: resize the shorter side, crop the central square, normalise as (x - mean) / std.
-
-    ``resize`` and ``size`` are in pixels.
-    """
-
-    size: int
-    resize: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -43,12 +39,16 @@ class Victim:
 
     Attributes:
         module: maps a normalised batch to its raw output.
-        cam_layer: the layer whose activations Grad-CAM weighs; its output is (B, C, h, w).
+        cam_layer: the layer whose activations Grad-CAM weighs; its output is (B, C, h, w). None for a network without heat.
         guard: the defence that images pass first, see :func:`physpatch.defences.defended`; None for an undefended network.
         learned_from: the photographs that the network was trained on, by :func:`physpatch.data.splits.content_id`, as far as
             its weights record them: no patch is measured on these.
         published_accuracy: the published share of ILSVRC's validation photographs that these weights classify correctly;
             None where it is unknown.
+        cam_reshape: turns the output of ``cam_layer`` into (B, C, h, w); None where it is that already.
+        differentiable: whether gradients flow from the scores to the images; techniques that need them are refused else.
+        loaded_as: the name or file by which :func:`physpatch.victims.registry.load_victim` loads it again; empty for a victim
+            that was not loaded by it.
     """
 
     name: str
@@ -56,16 +56,120 @@ class Victim:
     categories: tuple[str, ...]
     preprocessing: Preprocessing
     module: nn.Module
-    cam_layer: nn.Module
+    cam_layer: nn.Module | None
     weights: WeightsInfo
     guard: Guard | None = None
     learned_from: frozenset[str] = frozenset()
     published_accuracy: float | None = None
+    cam_reshape: Reshape | None = None
+    differentiable: bool = True
+    loaded_as: str = ""
+
+    @classmethod
+    def wrap(
+        cls,
+        module: nn.Module,
+        *,
+        categories: Sequence[str] | str | Path | None = None,
+        size: int = 224,
+        resize: int | None = None,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+        bgr: bool = False,
+        name: str | None = None,
+        weights: WeightsInfo | None = None,
+        cam_layer: str | None = None,
+        differentiable: bool = True,
+        copied: bool = True,
+    ) -> "Victim":
+        """Make a victim from any classifier: ``Victim.wrap(module, categories=("cat", "dog"), size=224)``.
+
+        Args:
+            module: maps a normalised batch (B, 3, size, size) to logits (B, K), to an object with ``logits``, or to a tuple
+                that begins with one of these.
+            categories: the K names of the classes, in order; ``imagenet``, ``coco``, or a file of labels, see
+                :func:`physpatch.victims.labels.read_labels`. None for ImageNet's names where K is 1000, or else numbers.
+            size: side of the network's input, in pixels.
+            resize: length of a photograph's shorter side before the central crop, in pixels; None for ``size``.
+            mean, std: of RGB in [0, 1]; the default is ImageNet's.
+            bgr: the network expects blue, green, red.
+            name: in tables and records; None for the name of the module's class.
+            weights: where the weights came from; None for the SHA-256 of the module's state.
+            cam_layer: name of the layer for Grad-CAM; None to choose it, and to do without heat where there is none.
+            differentiable: whether gradients flow from the output to the images.
+            copied: freeze a copy, so that ``module`` stays as it is. False freezes ``module`` itself, which saves its memory.
+
+        Raises:
+            InputError: the module does not accept such images, gives no logits, or does not have these classes.
+        """
+        network, classes = with_logits((copy.deepcopy(module) if copied else module).eval(), size)
+        network = freeze(network, size)
+        if categories is None:
+            names = numbered_categories(classes)
+        elif isinstance(categories, (str, Path)):
+            names = read_labels(categories, classes)
+        else:
+            names = tuple(categories)
+        title = name or type(module).__name__
+        if len(names) != classes:
+            raise InputError(f"{len(names)} categories given, but {title} answers with {classes} classes")
+        victim = Victim(
+            title,
+            "classify",
+            names,
+            Preprocessing(size, resize or size, mean, std, bgr),
+            network,
+            None,
+            weights or WeightsInfo("made in Python", state_sha256(module.state_dict())),
+            differentiable=differentiable,
+        )
+        return victim.with_cam_layer(cam_layer) if differentiable else victim
+
+    def with_cam_layer(self, name: str | None) -> Self:
+        """Choose the layer for Grad-CAM by name; None for the usual one, or for no heat where the network has no map.
+
+        Raises:
+            InputError: no such layer, or its output is no map.
+        """
+        size = self.preprocessing.size
+        if name is not None:
+            if not self.differentiable:
+                raise InputError(f"{self.name} gives predictions only, so there is no Grad-CAM of layer {name!r}")
+            chosen = named_cam_layer(self.module, size, name)
+        else:
+            try:
+                chosen = find_cam_layer(self.module, size)
+            except InputError:
+                return self
+        return replace(self, cam_layer=chosen.layer, cam_reshape=chosen.reshape)
+
+    def adapted(self, said: Adaptation) -> Self:
+        """Apply what a user says about the model.
+
+        Raises:
+            InputError: labels of another number of classes, or no such layer.
+        """
+        names = self.categories if said.labels is None else read_labels(said.labels, len(self.categories))
+        adapted = replace(self, categories=names, preprocessing=said.preprocessing(self.preprocessing))
+        return adapted if said.cam_layer is None else adapted.with_cam_layer(said.cam_layer)
+
+    @property
+    def explains(self) -> bool:
+        """Tell whether Grad-CAM can show the heat of its answers."""
+        return self.differentiable and self.cam_layer is not None
+
+    @property
+    def queries(self) -> Queries | None:
+        """Return what was sent so far to a model elsewhere; None for a model on this machine."""
+        clients = (part.client for part in self.module.modules() if isinstance(part, Predictions))
+        counts = [client.queries for client in clients if client is not None]
+        return Queries(sum(c.requests for c in counts), sum(c.images for c in counts)) if counts else None
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the parameters."""
-        return next(self.module.parameters()).device
+        """Return the device of the parameters; the CPU for a network that has none here."""
+        tensors = chain(self.module.parameters(), self.module.buffers())
+        return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
     def raw(self, images: Tensor) -> Tensor:
         """Normalise (B, 3, H, W) RGB in [0, 1] and run the module.
@@ -74,9 +178,7 @@ class Victim:
         """
         if self.guard is not None:
             images = self.guard(images.detach()) + (images - images.detach())
-        mean = torch.tensor(self.preprocessing.mean, device=images.device)[:, None, None]
-        std = torch.tensor(self.preprocessing.std, device=images.device)[:, None, None]
-        return self.module(((images - mean) / std).contiguous(memory_format=torch.channels_last))
+        return self.module(self.preprocessing.normalise(images))
 
     def scores(self, images: Tensor) -> Tensor:
         """Compute one logit per class: (B, 3, H, W) RGB in [0, 1] to (B, K).
@@ -96,17 +198,7 @@ class Victim:
         Raises:
             InputError: no such class; the message suggests similar names.
         """
-        if re.fullmatch(r"-?\d+", name):
-            if not 0 <= int(name) < len(self.categories):
-                raise InputError(
-                    f"class index {name} out of range; {self.name} has classes 0 to {len(self.categories) - 1}"
-                )
-            return int(name)
-        wanted = normal_name(name)
-        for index, category in enumerate(self.categories):
-            if wanted == normal_name(category):
-                return index
-        raise unknown_name("class", name, self.categories)
+        return find_category(name, self.categories, self.name)
 
     def target_index(self, target: dict[str, Any]) -> int | None:
         """Find a patch's target class on this victim, by name; None where the victim has no such class.
@@ -120,12 +212,17 @@ class Victim:
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One row of ``physpatch models``."""
+    """One row of ``physpatch models``: a name, or in capitals what stands for many.
+
+    ``gradients``: whether techniques that need them can train against it. ``heat``: whether Grad-CAM shows its answers.
+    """
 
     name: str
     task: Task
     source: str
     ready: bool
+    gradients: bool = True
+    heat: bool = True
 
 
 class VictimFamily(ABC):
@@ -134,10 +231,12 @@ class VictimFamily(ABC):
     Attributes:
         name: of the family; it is not a name to load.
         summary: one line that says what it loads, and by which names.
+        caution: what loading does that a user must know, with ``{name}`` in it; empty for nothing.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    caution: ClassVar[str] = ""
 
     @abstractmethod
     def catalogue(self) -> list[CatalogueEntry]:
@@ -161,7 +260,56 @@ class VictimFamily(ABC):
             UnavailableError: the weights are missing and cannot be downloaded.
         """
 
+    def caution_for(self, name: str) -> str:
+        """Return what is said before this victim is loaded; empty for nothing."""
+        return self.caution.format(name=name)
 
-def normal_name(name: str) -> str:
-    """Normalise a class name for comparison: lower case, with spaces for underscores and hyphens."""
-    return name.lower().replace("_", " ").replace("-", " ").strip()
+    def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
+        """Load a victim as :meth:`load` does, with what a user says about it; see :meth:`Victim.adapted`."""
+        return self.load(name, weights, trust).adapted(said)
+
+
+class BareFamily(VictimFamily):
+    """A family of networks without all that a victim needs, such as its input size, which a user may have to say."""
+
+    def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
+        return self.load_adapted(name, weights, trust, Adaptation())
+
+    @abstractmethod
+    def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
+        """Load a victim as :meth:`load` does, as the user says."""
+
+
+def wrapped(
+    network: nn.Module,
+    name: str,
+    weights: WeightsInfo,
+    said: Adaptation,
+    usual: Preprocessing,
+    *,
+    categories: Sequence[str] | None = None,
+    differentiable: bool = True,
+) -> Victim:
+    """Make a victim of a network that a family loaded: :meth:`Victim.wrap`, as the user says.
+
+    Raises:
+        InputError: see :meth:`Victim.wrap`; the message names a ``model.toml`` as the place to say more.
+    """
+    given = said.preprocessing(usual)
+    try:
+        return Victim.wrap(
+            network,
+            categories=categories if said.labels is None else str(said.labels),
+            size=given.size,
+            resize=given.resize,
+            mean=given.mean,
+            std=given.std,
+            bgr=given.bgr,
+            name=name,
+            weights=weights,
+            cam_layer=said.cam_layer,
+            differentiable=differentiable,
+            copied=False,
+        )
+    except InputError as error:
+        raise InputError(f"{name}: {error}; a model.toml says what its input is like") from error

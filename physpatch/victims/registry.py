@@ -1,18 +1,19 @@
-"""Victims by name or file. A family is a module of ``families``, or comes from an entry point ``physpatch.victims``."""
+"""Victims by name or file, on their device."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from calibration.common.errors import InputError, UnavailableError, unknown_name
-from calibration.common.registry import Registry
 from physpatch.victims.detector import Detector
+from physpatch.victims.families import family_of
 from physpatch.victims.families.torchvision_classifiers import TorchvisionClassifiers
-from physpatch.victims.protocol import CatalogueEntry, Victim, VictimFamily
+from physpatch.victims.preprocessing import Adaptation
+from physpatch.victims.protocol import Victim
 
-FAMILIES = Registry("family of victims", VictimFamily, "physpatch.victims.families", "physpatch.victims")
 PREFERRED, EMBEDDED = "resnet50", "efficientnet_lite0"
 
 
@@ -26,31 +27,40 @@ def load_victim(
     weights: Path | str | None = None,
     device: str = "auto",
     trust: bool = False,
+    labels: Path | str | None = None,
+    cam_layer: str | None = None,
     say: Callable[[str], None] = _say,
 ) -> Victim:
     """Load a victim, frozen and in eval mode.
 
     Args:
-        name: a name from ``physpatch models``, any torchvision classifier, an ultralytics detector, a detector's FILE.pt,
-            or ``auto``: resnet50 where its weights are cached or can be downloaded, else the embedded efficientnet_lite0.
+        name: a name, file or address in one of the forms that ``physpatch models`` lists, or ``auto``: resnet50 where its
+            weights are cached or can be downloaded, else the embedded efficientnet_lite0.
         weights: a weights file for that architecture, instead of the published weights.
         device: ``auto``, ``cpu``, ``cuda``, or one of several such as ``cuda:1``.
         trust: let a file run the code in its pickle: use it only for your own files.
-        say: receives one line that says what ``auto`` chose.
+        labels: names of the classes: a file, imagenet or coco; see :func:`physpatch.victims.labels.read_labels`.
+        cam_layer: name of the layer for Grad-CAM, instead of the one that is found.
+        say: receives a line that says what ``auto`` chose, or what loading the model does.
 
     Raises:
         InputError: unknown name or unusable file.
         UnavailableError: the weights are missing and cannot be downloaded; the message says what to do.
     """
+    said = Adaptation(labels=labels, cam_layer=cam_layer)
     if name == "auto" and weights is None:
-        return _load_auto(device, say)
+        return _load_auto(device, say).adapted(said)
     name = PREFERRED if name == "auto" else name
     path = Path(weights) if weights is not None else None
     if path is not None and not path.is_file():
         raise InputError(f"no weights file {path}")
-    victim = _family(name).load(name, path, trust)
+    family = family_of(name)
+    caution = family.caution_for(name)
+    if caution:
+        say(caution)
+    victim = family.load_adapted(name, path, trust, said)
     victim.module.to(choose_device(device))
-    return victim
+    return replace(victim, loaded_as=str(Path(name).resolve()) if Path(name).is_file() else name)
 
 
 def require_known(names: Iterable[str]) -> None:
@@ -61,14 +71,7 @@ def require_known(names: Iterable[str]) -> None:
     """
     for name in names:
         if name != "auto":
-            _family(name)
-
-
-def _family(name: str) -> VictimFamily:
-    family = next((family for family in _families() if family.knows(name)), None)
-    if family is None:
-        raise unknown_name("model", name, all_names())
-    return family
+            family_of(name)
 
 
 def load_detector(name: str, *, device: str = "auto", trust: bool = False) -> Detector:
@@ -109,19 +112,3 @@ def choose_device(device: str) -> torch.device:
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError("torch sees no CUDA device; use --device cpu or auto")
     return torch.device(device)
-
-
-def _families() -> Iterator[VictimFamily]:
-    return (family() for family in FAMILIES.values())
-
-
-def catalogue() -> list[CatalogueEntry]:
-    """List the rows of ``physpatch models``."""
-    return [entry for family in _families() for entry in family.catalogue()]
-
-
-def all_names() -> list[str]:
-    """List every name that can be given, for suggestions."""
-    from torchvision import models
-
-    return [entry.name for entry in catalogue()] + models.list_models(module=models)

@@ -1,6 +1,8 @@
 """State dicts from files. Code in a pickle runs only where the user trusts the file."""
 
+import hashlib
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +48,12 @@ def read_state(file: Path, trust: bool = False) -> dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise InputError(f"{file} holds no state dict; save one with torch.save(model.state_dict(), FILE)")
     return state
+
+
+def state_sha256(state: Mapping[str, torch.Tensor]) -> str:
+    """Compute the SHA-256, in hexadecimal, of a state dict's names, types, shapes and values, in the order of the names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

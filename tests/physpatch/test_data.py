@@ -14,7 +14,7 @@ from calibration.common.pictures import open_picture
 from physpatch.data import photographs as data
 from physpatch.data.photographs import UNLABELLED, Photo, limited, list_photos, load_photographs, load_photos, split
 from physpatch.victims.families.ultralytics_detectors import import_ultralytics
-from physpatch.victims.imagenet import imagenet_categories
+from physpatch.victims.labels import imagenet_categories
 from physpatch.victims.protocol import Preprocessing
 
 NAMES = ("red thing", "green thing", "blue_thing")

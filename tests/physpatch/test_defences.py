@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from support import CATEGORIES, HORN, ON_SCREEN
+from support import CATEGORIES, HORN, ON_SCREEN, colour_detector
 
 from calibration.common.errors import InputError
 from physpatch.data.photographs import Photographs
@@ -135,12 +135,12 @@ def test_defences_are_named(tiny_victim: Victim) -> None:
     with pytest.raises(InputError, match=r"unknown defence 'jpge'.*jpeg"):
         defended(tiny_victim, "jpge")
     with pytest.raises(InputError, match="unknown defence 'medain'"):
-        named_defences(("medain",), "classify")
+        named_defences(("medain",), tiny_victim)
     with pytest.raises(InputError, match="heat needs a classifier; boxes is a detector"):
         defended(replace(tiny_victim, name="boxes", task="detect"), "heat")
-    assert named_defences(("all",), "classify") == tuple(DEFENCES)
-    assert named_defences(("all",), "detect") == tuple(name for name in DEFENCES if name != "heat")
-    assert named_defences(("lgs", "jpeg", "lgs"), "classify") == ("lgs", "jpeg")
+    assert named_defences(("all",), tiny_victim) == tuple(DEFENCES)
+    assert named_defences(("all",), colour_detector()) == tuple(name for name in DEFENCES if name != "heat")
+    assert named_defences(("lgs", "jpeg", "lgs"), tiny_victim) == ("lgs", "jpeg")
 
 
 def test_evaluate_measures_with_and_without(few_views, command, tmp_path: Path, monkeypatch) -> None:

@@ -20,7 +20,8 @@ from physpatch.records.patch_file import Patch
 from physpatch.training.trainer import Trainer
 from physpatch.victims.boxes import box_overlap
 from physpatch.victims.detector import Detector
-from physpatch.victims.registry import catalogue, load_detector, load_victim
+from physpatch.victims.families import catalogue
+from physpatch.victims.registry import load_detector, load_victim
 
 CONFIG = TrainConfig.of(
     object="stop",

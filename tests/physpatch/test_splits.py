@@ -15,7 +15,7 @@ from physpatch.data.splits import content_id, detector_parts, is_held_out, posit
 from physpatch.records.config import TrainConfig
 from physpatch.training.run import held_out_files, held_out_photographs, train_run
 from physpatch.victims.families.signs.network import WEIGHTS, learned_from
-from physpatch.victims.imagenet import imagenet_categories
+from physpatch.victims.labels import imagenet_categories
 
 
 @pytest.fixture

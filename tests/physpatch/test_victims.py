@@ -24,10 +24,10 @@ from physpatch.evaluation.grad_cam import grad_cam
 from physpatch.records.config import TrainConfig
 from physpatch.training.trainer import Trainer
 from physpatch.victims import download
-from physpatch.victims.batch_norm_folding import fold_batch_norms
-from physpatch.victims.families import torchvision_classifiers, ultralytics_detectors
+from physpatch.victims.families import catalogue, torchvision_classifiers, ultralytics_detectors
+from physpatch.victims.networks.batch_norm_folding import fold_batch_norms
 from physpatch.victims.protocol import Victim
-from physpatch.victims.registry import catalogue, choose_device, load_detector, load_victim
+from physpatch.victims.registry import choose_device, load_detector, load_victim
 
 
 class Hostile:

@@ -85,14 +85,17 @@ def save_pictures(folder: Path, victim: Victim, scene: Scene, patch: Patch) -> d
 
     Returns:
         The result of :func:`measure_heat` without the deletion test, which would take longest.
+
+    A victim without heat has no second panel.
     """
     views = _look(victim, scene, patch)
-    heat = _heat(victim, views) if len(views) else {}
+    heat = _heat(victim, views) if len(views) and victim.explains else {}
     rows = [[_tile(victim, views, c, i) for c in _SHOWN_CONDITIONS] for i in range(len(views))[:_SHOWN]]
     save_panel(folder / "examples.png", rows, headings=("clean", "grey control", "random control", "patch"))
     steady = views.right("patch")
     chosen = [i for kind in (steady, ~steady) for i in kind.nonzero()[: _SHOWN // 2, 0].tolist()]
-    _save_heat_panel(folder / "gradcam.png", victim, views, heat, chosen)
+    if victim.explains:
+        _save_heat_panel(folder / "gradcam.png", victim, views, heat, chosen)
     return _heat_numbers([_heat_values(views, heat)] if heat else [])
 
 
@@ -121,7 +124,7 @@ def measure_heat(victim: Victim, scenes: Iterable[Scene], patch: Patch) -> dict[
     """
     generator = torch.Generator().manual_seed(_ORDER_SEED)
     batches = []
-    for scene in scenes:
+    for scene in scenes if victim.explains else ():
         if len(views := _look(victim, scene, patch)):
             heat = _heat(victim, views)
             batches.append(_heat_values(views, heat) | _deletion_values(victim, views, heat, generator))

@@ -36,7 +36,8 @@ class Race(TargetRule):
     """Rule that chooses the winner of a :class:`TargetRace`.
 
     Not all classes race: only those that random patches favour and those on a hand-made list. The record says which, for
-    each class. For a detector, the rule chooses no class, which means hiding.
+    each class. For a detector, the rule chooses no class, which means hiding. For a network without gradients, no training
+    is short: it takes the class that random patches favour most.
     """
 
     name: ClassVar[str] = "auto"
@@ -50,6 +51,8 @@ class Race(TargetRule):
         race = TargetRace(victim, photographs, config)
         with untouched(victim):
             favour = race.favour()
+            if not victim.differentiable:
+                return _most_favoured(victim, favour, say)
             origins = _first_list(victim, favour)
             classes = torch.tensor(list(origins))
             listed = sum(origin != FAVOURED for origin in origins.values())
@@ -95,6 +98,14 @@ class Race(TargetRule):
 
     def _show(self, done: int, *, before: int, total: int, words: str) -> None:
         self.progress(before + done, total, words)
+
+
+def _most_favoured(victim: Victim, favour: Tensor, say: Callable[[str], None]) -> TargetChoice:
+    index = int(favour.argmax())
+    say(
+        f"target auto: {victim.categories[index]!r} ({index}), which random patches favour most; no gradients to race with"
+    )
+    return TargetChoice(index, f"{FAVOURED} most, among all classes; the network gives no gradients")
 
 
 def _first_list(victim: Victim, favour: Tensor) -> dict[int, str]:

@@ -1,0 +1,37 @@
+"""The families of victims: one per module here, or behind an entry point ``physpatch.victims``."""
+
+from collections.abc import Iterator
+
+from calibration.common.errors import unknown_name
+from calibration.common.registry import Registry
+from physpatch.victims.protocol import CatalogueEntry, VictimFamily
+
+FAMILIES = Registry("family of victims", VictimFamily, __name__, "physpatch.victims")
+
+
+def family_of(name: str) -> VictimFamily:
+    """Find the family that loads a name, file or address.
+
+    Raises:
+        InputError: none does; the message suggests similar names.
+    """
+    family = next((family for family in _families() if family.knows(name)), None)
+    if family is None:
+        raise unknown_name("model", name, all_names())
+    return family
+
+
+def catalogue() -> list[CatalogueEntry]:
+    """List the rows of ``physpatch models``."""
+    return [entry for family in _families() for entry in family.catalogue()]
+
+
+def all_names() -> list[str]:
+    """List every name that can be given, for suggestions."""
+    from torchvision import models
+
+    return [entry.name for entry in catalogue()] + models.list_models(module=models)
+
+
+def _families() -> Iterator[VictimFamily]:
+    return (family() for family in FAMILIES.values())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
 from physpatch.victims.freezing import freeze
-from physpatch.victims.imagenet import imagenet_categories
+from physpatch.victims.labels import imagenet_categories
 from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import read_state
 

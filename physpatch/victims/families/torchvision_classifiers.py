@@ -11,10 +11,10 @@ from torchvision import models
 
 from calibration.common.errors import InputError, UnavailableError
 from calibration.common.files import file_sha256
-from physpatch.victims.cam_layers import find_cam_layer
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.freezing import freeze
-from physpatch.victims.imagenet import imagenet_categories
+from physpatch.victims.labels import numbered_categories
+from physpatch.victims.networks.cam_layers import find_cam_layer
 from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import read_state
 
@@ -38,7 +38,6 @@ class TorchvisionClassifiers(VictimFamily):
         file = weights or download_weights(name, preset)
         state = read_state(file, trust)
         network, classes = _build(name, file, state, preset.transforms().crop_size[0])
-        categories = imagenet_categories() if classes == 1000 else tuple(f"class {i}" for i in range(classes))
         transform = preset.transforms()
         preprocessing = Preprocessing(
             transform.crop_size[0], transform.resize_size[0], tuple(transform.mean), tuple(transform.std)
@@ -47,15 +46,17 @@ class TorchvisionClassifiers(VictimFamily):
         source = f"torchvision {preset}" if weights is None else str(weights)
         info = WeightsInfo(source, file_sha256(file))
         published = preset.meta.get("_metrics", {}).get("ImageNet-1K", {}).get("acc@1") if weights is None else None
+        cam = find_cam_layer(network, preprocessing.size)
         return Victim(
             name,
             "classify",
-            categories,
+            numbered_categories(classes),
             preprocessing,
             network,
-            find_cam_layer(network, preprocessing.size),
+            cam.layer,
             info,
             published_accuracy=None if published is None else published / 100,
+            cam_reshape=cam.reshape,
         )
 
     def cached(self, name: str) -> bool:

@@ -12,9 +12,9 @@ from torchvision.models import detection
 
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
-from physpatch.victims.cam_layers import find_cam_layer
 from physpatch.victims.detector import Detector
 from physpatch.victims.families.torchvision_classifiers import cache_file, default_weights, download_weights
+from physpatch.victims.networks.cam_layers import find_cam_layer
 from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import read_state
 
@@ -64,7 +64,7 @@ class TorchvisionDetectors(VictimFamily):
             size, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
         )  # these networks normalise their input themselves
         source = f"torchvision {preset}" if weights is None else str(weights)
-        cam_layer = find_cam_layer(network.backbone, size)
+        cam_layer = find_cam_layer(network.backbone, size).layer
         return TorchvisionDetector(
             name, "detect", categories, plain, network, cam_layer, WeightsInfo(source, file_sha256(file))
         )

@@ -54,6 +54,8 @@ def _pairs(module: nn.Module, probe: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNo
             pairs.append((made.pop(id(inputs[0])), layer))
 
     layers = [layer for layer in module.modules() if type(layer) is nn.BatchNorm2d or isinstance(layer, nn.Conv2d)]
+    if not any(isinstance(layer, nn.BatchNorm2d) for layer in layers):
+        return []
     handles = [layer.register_forward_hook(note) for layer in layers]
     try:
         _run(module, probe)

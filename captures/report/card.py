@@ -1,0 +1,43 @@
+"""A section for a model card, in Markdown: what a printed patch does to the model."""
+
+import textwrap
+
+from captures.results.result_record import ModelResult, ResultRecord
+from physpatch import __version__
+
+_WIDTH = 100
+_WAYS = {
+    "run": "composited into held-out photographs, varied in view, light and print",
+    "session": "printed and filmed",
+}
+
+
+def model_card(result: ResultRecord) -> str:
+    """Write the section: how it was measured, and a row per model."""
+    way = "on a virtual rig" if result.kind == "session" and result.virtual else _WAYS[result.kind]
+    origin = ", made elsewhere" if result.imported else ""
+    aim = f"towards “{result.target}”" if result.target else "without a target"
+    lines = [
+        "## Robustness to an adversarial patch",
+        "",
+        textwrap.fill(
+            f"One patch ({result.patch or 'id unknown'}{origin}, {aim}), {way}. Rates are of the views that are right with a "
+            "plain grey patch of the same size at the same pose; intervals are 95 %. They hold for this patch and these "
+            "conditions: a stronger patch may exist.",
+            _WIDTH,
+        ),
+        "",
+        "| Model | Target first | Target first, random colours | Made wrong | Accuracy lost |",
+        "|---|---|---|---|---|",
+        *(_row(model) for model in result.models),
+        "",
+        f"Measured with physpatch {__version__}, {result.kind} `{result.name}`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(model: ModelResult) -> str:
+    random = model.controls.get("random")
+    cells = (model.target_first, random or "not measured", model.made_wrong, model.accuracy_drop)
+    return f"| {' | '.join([model.model, *map(str, cells)])} |"

@@ -1,0 +1,142 @@
+"""``result.json``: what a run or a session says about each model, in one form for other tools."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from calibration.common.errors import InputError
+from calibration.common.records import Record, RecordPart
+from captures.results.aggregation import CONTROL, Tally
+from captures.results.recorded_session import RecordedSession
+from physpatch.records.evaluation_record import DifferenceValue, EvaluationRecord, RateValue
+from physpatch.records.patch_file import Patch
+from physpatch.records.run_record import RUN_FILE, RunRecord
+from physpatch.stats.intervals import Difference, Rate, independent_difference, wilson
+
+RESULT_FILE = "result.json"
+_NOTHING = Rate(None, None, 0)
+_NO_CHANGE = Difference(None, None, 0)
+
+
+class ModelResult(RecordPart):
+    """The effect of the patch on one model, with 95 % intervals.
+
+    Attributes:
+        model: its name.
+        sha256: of its weights; empty where it is not recorded.
+        target_first: how often the target came first; not measured without a target.
+        made_wrong: how often the answer was wrong. Both are of the views that are right with the grey control.
+        accuracy_drop: how much accuracy the patch costs: in a run, of clean photographs, with an interval that does not pair
+            them; in a session, beside the grey control, paired.
+        controls: ``target_first`` of each harmless control.
+    """
+
+    model: str
+    sha256: str = ""
+    target_first: RateValue
+    made_wrong: RateValue
+    accuracy_drop: DifferenceValue
+    controls: dict[str, RateValue] = Field(default_factory=dict)
+
+
+class ResultRecord(Record):
+    """The content of ``result.json``.
+
+    Attributes:
+        kind: ``run``: composited into held-out photographs; ``session``: filmed.
+        name: of the folder.
+        patch: id of the patch; empty where it is not recorded.
+        target: name of the target class; None for an untargeted patch.
+        imported: whether the patch was made elsewhere.
+        virtual: whether a rig computed a session's frames.
+        models: the results by model.
+    """
+
+    what: ClassVar[str] = "result of a run or a session"
+    cure: ClassVar[str] = "write it again with `physpatch report`"
+    current: ClassVar[int] = 1
+
+    kind: Literal["run", "session"]
+    name: str
+    patch: str = ""
+    target: str | None = None
+    imported: bool = False
+    virtual: bool = False
+    models: list[ModelResult] = Field(default_factory=list)
+
+
+def result_of(folder: Path) -> ResultRecord:
+    """Summarise a run or a session.
+
+    Raises:
+        InputError: the folder is neither.
+    """
+    if (folder / "session.db").is_file():
+        return _of_session(RecordedSession.open(folder), folder.resolve().name)
+    if (folder / RUN_FILE).is_file():
+        return _of_run(folder)
+    raise InputError(f"{folder} is neither a run (run.json) nor a session (session.db)")
+
+
+def _of_run(folder: Path) -> ResultRecord:
+    record = RunRecord.of(folder)
+    hashes = {name: weights.sha256 for name, weights in record.also.items()}
+    if record.weights is not None:
+        hashes[record.weights.model] = record.weights.sha256
+    return ResultRecord(
+        kind="run",
+        name=folder.resolve().name,
+        patch=Patch.load(folder).id if (folder / "patch.json").is_file() else "",
+        target=record.target.name if record.target else None,
+        imported=record.imported is not None,
+        models=[
+            ModelResult(
+                model=name,
+                sha256=hashes.get(name, ""),
+                target_first=measured.targeted_success,
+                made_wrong=measured.untargeted_success,
+                accuracy_drop=_drop(measured),
+                controls=measured.control_targeted_success,
+            )
+            for name, measured in record.measured.items()
+            if measured is not None
+        ],
+    )
+
+
+def _drop(measured: EvaluationRecord) -> Difference:
+    """Compute clean accuracy minus that with the patch, as if they were of different photographs: a wide interval."""
+    wrong = measured.success_of_all("untargeted")
+    if wrong.rate is None:
+        return _NO_CHANGE
+    return independent_difference(wrong, wilson(round((1 - measured.clean_accuracy) * measured.n), measured.n))
+
+
+def _of_session(session: RecordedSession, name: str) -> ResultRecord:
+    tally, record = session.tally, session.record
+    sheet = next((sheet.id for sheet in record.sheets if sheet.kind == "patch"), "")
+    hashes = {model.name: model.sha256 for model in record.models}
+    return ResultRecord(
+        kind="session",
+        name=name,
+        patch=sheet,
+        target=session.target,
+        imported=session.run is not None and RunRecord.of(session.run).imported is not None,
+        virtual=record.virtual,
+        models=[_model_of_session(tally, model, hashes.get(model, "")) for model in tally.models],
+    )
+
+
+def _model_of_session(tally: Tally, model: str, sha256: str) -> ModelResult:
+    by_sheet = {summary.condition: summary for summary in tally.summaries() if summary.model == model}
+    drops = [c.difference for c in tally.comparisons() if (c.model, c.measure, c.control) == (model, "wrong", CONTROL)]
+    patch = by_sheet.get("patch")
+    return ModelResult(
+        model=model,
+        sha256=sha256,
+        target_first=_NOTHING if patch is None else patch.target,
+        made_wrong=_NOTHING if patch is None else patch.wrong,
+        accuracy_drop=drops[0] if drops else _NO_CHANGE,
+        controls={condition: s.target for condition, s in by_sheet.items() if condition not in ("patch", "none")},
+    )

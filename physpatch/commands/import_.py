@@ -1,0 +1,65 @@
+"""``physpatch import``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from calibration.common.cli_types import FOLDER, TextType
+from calibration.common.console import say
+from physpatch.commands.options import DEFAULT, PRESET_OPTION, config_option, config_options, eot_config
+from physpatch.records.patch_file import PIXEL, check_grid_name, parse_grid
+from physpatch.records.run_paths import RUNS_FOLDER
+
+
+@click.command("import")
+@click.argument("picture", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--grid",
+    type=TextType("grid", check_grid_name, lambda: (PIXEL,)),
+    default=PIXEL,
+    show_default=True,
+    metavar="RxC|pixel",
+    help="Rows and columns of cells, each the mean of its pixels; pixel makes a cell of each pixel.",
+)
+@click.option("--target", default="none", show_default=True, metavar="NAME|INDEX|none", help="Class that it aims at.")
+@config_option("labels", default="imagenet", help="Names of the classes that --target is one of.")
+@config_option("model", default=DEFAULT.victim.model, metavar="NAME|FILE", help="Victim to measure it on.")
+@config_options("data", "area", "cut")
+@PRESET_OPTION
+@click.option("--note", default="", help="Where it comes from, for the record and the report.")
+@click.option("--out", type=FOLDER, metavar="RUN", help="Folder of the run. Default: runs/ and the picture's name.")
+def import_(
+    picture: Path, grid: str, target: str, labels: str, preset: str | None, note: str, out: Path | None, **settings: Any
+) -> None:
+    """Make a run of a patch that was made elsewhere.
+
+    PICTURE is a PNG, JPEG or other picture, a NumPy array (.npy), or a file with one tensor (.pt, .safetensors). The run can
+    be evaluated, printed, filmed and reported like one of your own; it claims nothing about a training.
+
+    \b
+    physpatch import their-patch.png --target "soap dispenser"
+    physpatch import patch.npy --grid 20x20 --target 859 --note "from the paper's repository"
+    physpatch evaluate --save && physpatch report runs/latest
+    """
+    from physpatch.records.imported_run import import_run
+
+    config = DEFAULT.changed(eot=eot_config(True, preset), **settings)
+    cells = None if grid == PIXEL else parse_grid(grid)
+    folder = out or RUNS_FOLDER / picture.stem
+    patch = import_run(picture, folder, config, grid=cells, target=_target(target, labels), note=note, say=say)
+    rows, columns = patch.grid
+    aim = "untargeted" if patch.target is None else f"target {patch.target['name']}"
+    click.echo(f"{rows}x{columns} cells, {aim}, id {patch.id}")
+    click.echo(f"run: {folder}")
+
+
+def _target(text: str, labels: str) -> dict[str, Any] | None:
+    """Find the target's index and name among the class names."""
+    if text == "none":
+        return None
+    from physpatch.victims.labels import find_category, read_labels
+
+    names = read_labels(labels)
+    index = find_category(text, names, labels)
+    return {"index": index, "name": names[index]}

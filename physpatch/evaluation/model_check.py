@@ -1,0 +1,280 @@
+"""Checks of a model before anything is measured with it: what works, and the usual mistakes in its preprocessing."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from physpatch.data.photographs import UNLABELLED, Photo, limited, load_photos, photos_for
+from physpatch.evaluation.grad_cam import deletion_auc, grad_cam, random_heat
+from physpatch.stats.intervals import mean_interval, paired_difference, wilson
+from physpatch.victims.detector import Detector
+from physpatch.victims.freezing import untouched
+from physpatch.victims.networks.cam_layers import list_cam_layers
+from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from physpatch.victims.protocol import Victim
+
+Outcome = Literal["works", "note", "fails"]
+
+_MOST_PHOTOGRAPHS = 200
+_BATCH = 16
+_TIMED, _TIMED_IMAGES = 3, 4
+_HEAT_PHOTOGRAPHS, _HEAT_LAYERS = 8, 4
+_USUAL_CROP = 0.875  # of the resized side, for most networks trained on ImageNet
+_WORTH_SAYING = 0.03  # gain of accuracy by another preprocessing, several of which are tried
+_ALIKE = 1e-3  # difference of confidences that counts as the same answer, as on another device or in another batch
+_NORMALISATIONS = {
+    "ImageNet's mean and standard deviation": (IMAGENET_MEAN, IMAGENET_STD),
+    "mean 0.5 and standard deviation 0.5": ((0.5,) * 3, (0.5,) * 3),
+    "pixels from 0 to 1": ((0.0,) * 3, (1.0,) * 3),
+    "pixels from 0 to 255": ((0.0,) * 3, (1 / 255,) * 3),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a check: what was checked, what was found in words, the outcome, and the numbers behind it."""
+
+    what: str
+    words: str
+    outcome: Outcome = "works"
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+def check_model(
+    victim: Victim,
+    data: str,
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Finding]:
+    """Check a victim: accuracy and preprocessing, time and memory, gradients, determinism, batches, and heat.
+
+    Args:
+        victim: the model.
+        data: labelled photographs, see :func:`physpatch.data.photographs.list_photos`.
+        seed: of the choice among many photographs.
+        progress: called with the number of checks done and their total.
+
+    Raises:
+        InputError: no such data.
+    """
+    photos = photos_for(victim, data)
+    labelled = [photo for photo in photos if photo.label != UNLABELLED]
+    chosen = limited(labelled or photos, _MOST_PHOTOGRAPHS, seed)
+    images = _images(victim, chosen[: max(_HEAT_PHOTOGRAPHS, _TIMED_IMAGES)])
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        lambda: _inputs(victim),
+        lambda: _accuracy(victim, chosen) if labelled else _unlabelled(victim, data, images),
+        lambda: _speed(victim, images[:_TIMED_IMAGES]),
+        lambda: _gradient(victim, images[:_TIMED_IMAGES]),
+        lambda: _steadiness(victim, images[:_TIMED_IMAGES]),
+        lambda: _heat(victim, images[:_HEAT_PHOTOGRAPHS]),
+    ]
+    findings: list[Finding] = []
+    with untouched(victim):
+        for number, check in enumerate(checks, start=1):
+            findings += check()
+            progress(number, len(checks))
+    return findings
+
+
+def _images(victim: Victim, photos: Sequence[Photo]) -> Tensor:
+    return load_photos(photos, victim.preprocessing).images.to(victim.device).float() / 255
+
+
+def _inputs(victim: Victim) -> Iterator[Finding]:
+    given = victim.preprocessing
+    colours = "BGR" if given.bgr else "RGB"
+    mean, std = (", ".join(f"{value:.3g}" for value in values) for values in (given.mean, given.std))
+    yield Finding(
+        "input",
+        f"{given.size} px square of a shorter side of {given.resize} px, {colours}, mean {mean}, standard deviation {std}",
+        numbers={"size": given.size, "resize": given.resize, "mean": given.mean, "std": given.std, "bgr": given.bgr},
+    )
+    yield Finding("classes", f"{len(victim.categories)}: {', '.join(victim.categories[:4])}, …")
+
+
+def _unlabelled(victim: Victim, data: str, images: Tensor) -> Iterator[Finding]:
+    if isinstance(victim, Detector):
+        boxes = sum(map(len, victim.find(images)))
+        words = f"{boxes} boxes in {len(images)} photographs; a detector's accuracy is measured by `physpatch evaluate`"
+        yield Finding("boxes", words, "works" if boxes else "note", {"boxes": boxes, "n": len(images)})
+        return
+    words = f"{data} has no photographs labelled with this model's classes; give some with --data"
+    yield Finding("clean accuracy", words, "note")
+
+
+def _accuracy(victim: Victim, photos: Sequence[Photo]) -> Iterator[Finding]:
+    """Measure clean accuracy, and whether the usual other preprocessings would do better."""
+    right = _right(victim, photos)
+    rate, chance = wilson(sum(right), len(right)), 1 / len(victim.categories)
+    lucky = rate.ci95 is not None and rate.ci95[0] <= chance
+    words = f"{rate}" + (", which may be chance: check labels and preprocessing" if lucky else "")
+    yield Finding("clean accuracy", words, "fails" if lucky else "works", {"clean_accuracy": rate.to_dict()})
+    better = []
+    for mistake, other in _likely_mistakes(victim.preprocessing):
+        changed = _right(replace(victim, preprocessing=other), photos)
+        gain = paired_difference([float(hit) for hit in changed], [float(hit) for hit in right])
+        if gain.is_significant and gain.difference is not None and gain.difference >= _WORTH_SAYING:
+            better.append((gain.difference, f"{mistake} gives {str(gain).replace('points', 'points more')}", mistake))
+    if better:
+        _, words, mistake = max(better)
+        yield Finding("preprocessing", f"likely wrong: {words}", "fails", {"likely": mistake})
+    else:
+        yield Finding("preprocessing", "no usual alternative does better (colour order, mean and deviation, crop)")
+
+
+def _likely_mistakes(given: Preprocessing) -> Iterator[tuple[str, Preprocessing]]:
+    yield (
+        ("RGB" if given.bgr else "BGR") + " in place of " + ("BGR" if given.bgr else "RGB"),
+        replace(given, bgr=not given.bgr),
+    )
+    for words, (mean, std) in _NORMALISATIONS.items():
+        if (mean, std) != (given.mean, given.std):
+            yield words, replace(given, mean=mean, std=std)
+    whole, cropped = given.size, round(given.size / _USUAL_CROP)
+    if given.resize != whole:
+        yield f"no crop (resize = {whole})", replace(given, resize=whole)
+    if given.resize < cropped:
+        yield f"a central crop (resize = {cropped})", replace(given, resize=cropped)
+
+
+@torch.no_grad()
+def _right(victim: Victim, photos: Sequence[Photo]) -> list[bool]:
+    loaded = load_photos(photos, victim.preprocessing)
+    found: list[bool] = []
+    for rows in torch.arange(len(photos)).split(_BATCH):
+        answers = victim.scores(loaded.images[rows].to(victim.device).float() / 255).argmax(dim=1).cpu()
+        found += (answers == loaded.labels[rows]).tolist()
+    return found
+
+
+def _speed(victim: Victim, images: Tensor) -> Iterator[Finding]:
+    on_gpu = victim.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(victim.device)
+    with torch.no_grad():
+        forward = _seconds(lambda: victim.scores(images), on_gpu) / len(images)
+    numbers: dict[str, Any] = {"forward_ms": round(1000 * forward, 2)}
+    words = f"{1000 * forward:.1f} ms a picture forward"
+    if victim.differentiable:
+        both = _seconds(lambda: _input_gradient(victim, images), on_gpu) / len(images)
+        numbers["forward_and_backward_ms"] = round(1000 * both, 2)
+        words += f", {1000 * both:.1f} ms with the backward pass"
+    yield Finding("time", f"{words}, {len(images)} at once", numbers=numbers)
+    weights = sum(t.numel() * t.element_size() for t in victim.module.state_dict().values() if isinstance(t, Tensor))
+    peak = torch.cuda.max_memory_allocated(victim.device) if on_gpu else _resident_bytes()
+    place = "on the GPU" if on_gpu else "of this process, all told"
+    most = "" if peak is None else f", at most {peak / 2**20:.0f} MiB {place}"
+    yield Finding(
+        "memory",
+        f"weights {weights / 2**20:.1f} MiB{most}",
+        numbers={"weights_bytes": weights, "peak_bytes": peak},
+    )
+
+
+def _resident_bytes() -> int | None:
+    """Return the largest memory of this process so far; None on systems that do not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _seconds(run: Callable[[], object], on_gpu: bool) -> float:
+    run()  # the first pass also allocates and chooses algorithms
+    taken = []
+    for _ in range(_TIMED):
+        started = time.perf_counter()
+        run()
+        if on_gpu:
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+def _input_gradient(victim: Victim, images: Tensor) -> Tensor:
+    wanted = images.clone().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(victim.scores(wanted).amax(dim=1).sum(), wanted)
+    return gradient
+
+
+def _gradient(victim: Victim, images: Tensor) -> Iterator[Finding]:
+    if not victim.differentiable:
+        yield Finding("gradient", "none: predictions only; train by --technique black-box", "note")
+        return
+    size = _input_gradient(victim, images).flatten(1).abs()
+    finite, nonzero = bool(size.isfinite().all()), bool((size.amax(dim=1) > 0).all())
+    words = "finite and not zero" if finite and nonzero else "zero" if finite else "not finite"
+    yield Finding("gradient", words, "works" if finite and nonzero else "fails", {"finite": finite, "nonzero": nonzero})
+
+
+@torch.no_grad()
+def _steadiness(victim: Victim, images: Tensor) -> Iterator[Finding]:
+    """Check that an image has the same answer again, and alone."""
+    first, again = (victim.confidences(victim.scores(images)) for _ in range(2))
+    alone = torch.cat([victim.confidences(victim.scores(image[None])) for image in images])
+    for what, other, cure in (
+        ("determinism", again, "something in it is random, such as dropout"),
+        ("batch invariance", alone, "an answer depends on its neighbours, as in batch norm that still learns"),
+    ):
+        apart = float((first - other).abs().max())
+        finite = bool(first.isfinite().all())
+        outcome: Outcome = "fails"
+        if not finite:
+            words = "its scores are not finite"
+        elif apart > _ALIKE:
+            words = f"confidences differ by up to {apart:.2g}: {cure}"
+        else:
+            words, outcome = "the same bit for bit" if apart == 0 else f"the same up to {apart:.1g}", "works"
+        yield Finding(what, words, outcome, {"difference": apart})
+
+
+def _heat(victim: Victim, images: Tensor) -> Iterator[Finding]:
+    """Name the layer for heat, and measure by deletion how faithful it is and whether others are more so."""
+    if not victim.explains or isinstance(victim, Detector):
+        words = "not tested for detectors" if victim.explains else "none: no gradients, or no layer with a spatial map"
+        yield Finding("heat", words, "note")
+        return
+    names = {layer: name for name, layer in victim.module.named_modules()}
+    own = names.get(victim.cam_layer, "") if victim.cam_layer is not None else ""
+    layers = list_cam_layers(victim.module, victim.preprocessing.size)
+    tried = list(dict.fromkeys([own, *list(layers)[-_HEAT_LAYERS:]]))
+    gaps = {
+        name: _faithfulness(replace(victim, cam_layer=layers[name].layer, cam_reshape=layers[name].reshape), images)
+        for name in tried
+        if name in layers
+    }
+    if own not in gaps:
+        yield Finding("heat", f"layer {own}", "note")
+        return
+    described = {name: mean_interval(values) for name, values in gaps.items()}
+    rows = {name: sum(values) / len(values) for name, values in gaps.items()}
+    best = max(rows, key=lambda name: rows[name])
+    estimate = described[own]
+    faithful = estimate is not None and estimate[1][0] > 0
+    words = f"layer {own}; removing what it marks costs {100 * rows[own]:+.1f} points of confidence more than at random"
+    if best != own:
+        words += f"; most by layer {best}, {100 * rows[best]:+.1f} (--cam-layer {best})"
+    if not faithful:
+        words += "; not told from chance on these photographs"
+    yield Finding("heat", words, "works" if faithful else "note", {"layer": own, "deletion_gap": rows})
+
+
+def _faithfulness(victim: Victim, images: Tensor) -> list[float]:
+    """Compute by how much the deletion curve lies below that of a random order, for each image."""
+    with torch.no_grad():
+        classes = victim.scores(images).argmax(dim=1)
+    with grad_cam(victim) as cam:
+        heat = cam(images, classes.tolist())
+    baseline = random_heat(heat.shape, torch.Generator().manual_seed(0))
+    by_heat, at_random = (deletion_auc(victim, images, h, classes) for h in (heat, baseline))
+    return (at_random - by_heat).tolist()

@@ -1,0 +1,173 @@
+"""Patches as others have them: pictures, NumPy arrays and tensors, read into cells and written from them."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb
+from calibration.common.errors import InputError
+from calibration.common.files import PICTURE_SUFFIXES, atomic_path
+from calibration.common.units import MM_PER_INCH
+from physpatch.records.patch_file import MAX_CELLS, Patch
+
+TENSORS = frozenset({".pt", ".pth", ".safetensors"})
+_BEHIND = 128  # grey that shows through where a picture is transparent
+_LEAST_OPAQUE = 250
+
+
+def read_pixels(path: Path) -> tuple[NDArray[np.uint8], str]:
+    """Read a patch as (H, W, 3) sRGB, from a picture, ``.npy``, or a file with one tensor; no pickles are run.
+
+    Arrays may be (H, W, 3) or (3, H, W), alone in a batch, as integers to 255 or as floats to 1 or 255.
+
+    Returns:
+        The pixels, and in words how they were read, for the record.
+
+    Raises:
+        InputError: no such file, or one that holds no patch.
+    """
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise InputError(f"no picture {path}")
+    if suffix == ".npy":
+        try:
+            return _from_array(np.load(path, allow_pickle=False), path)
+        except (ValueError, OSError, EOFError) as error:
+            raise InputError(f"{path} is no array of numbers that can be read ({error})") from error
+    if suffix in TENSORS:
+        return _from_array(_tensor(path), path)
+    if suffix not in PICTURE_SUFFIXES:
+        known = ", ".join(sorted({*PICTURE_SUFFIXES, *TENSORS, ".npy"}))
+        raise InputError(f"{path} is no picture, array or tensor; expected one of {known}")
+    return _from_picture(path)
+
+
+def _from_picture(path: Path) -> tuple[NDArray[np.uint8], str]:
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("RGBA")
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"broken picture {path} ({error})") from error
+    opaque = Image.new("RGBA", picture.size, (_BEHIND, _BEHIND, _BEHIND, 255))
+    clear = float((np.asarray(picture)[..., 3] < _LEAST_OPAQUE).mean())
+    words = f"{picture.width} x {picture.height} pixels"
+    if clear:
+        words += f", of which {100 * clear:.0f} % are transparent and grey here"
+    return np.asarray(Image.alpha_composite(opaque, picture).convert("RGB")), words
+
+
+def _tensor(path: Path) -> NDArray[Any]:
+    """Read the only tensor of a file; pickles of more than tensors are refused."""
+    import torch
+
+    try:
+        if path.suffix.lower() == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, pickle and safetensors each raise their own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} holds no plain tensor ({reason[:160]})") from error
+    if isinstance(content, dict):
+        content = next(iter(content.values())) if len(content) == 1 else content.get("patch")
+    if not isinstance(content, torch.Tensor):
+        raise InputError(f"{path} holds no patch; expected one tensor, or one called patch")
+    return content.detach().float().numpy() if content.is_floating_point() else content.detach().numpy()
+
+
+def _from_array(array: NDArray[Any], path: Path) -> tuple[NDArray[np.uint8], str]:
+    shape = array.shape
+    if array.ndim == 4 and len(array) == 1:
+        array = array[0]
+    if array.ndim == 3 and array.shape[2] != 3 and array.shape[0] == 3:
+        array = array.transpose(1, 2, 0)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind not in "fiu" or not array.size:
+        raise InputError(f"{path} is no patch: expected (H, W, 3) or (3, H, W) numbers, got {shape} {array.dtype}")
+    least, most = float(array.min()), float(array.max())
+    if not (np.isfinite([least, most]).all() and least >= 0 and most <= 255):
+        raise InputError(
+            f"{path} is no patch: its values reach from {least:.4g} to {most:.4g}; expected 0 to 1, or 0 to 255"
+        )
+    unit = array.dtype.kind == "f" and most <= 1
+    pixels = np.round(array.astype(np.float64) * (255 if unit else 1)).astype(np.uint8)
+    return np.ascontiguousarray(pixels), f"an array {shape} of {array.dtype}, read as 0 to {1 if unit else 255}"
+
+
+def to_cells(pixels: NDArray[np.uint8], grid: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Turn pixels (H, W, 3) into cells (rows, columns, 3); a cell is the mean of its pixels in linear light.
+
+    ``grid`` None makes a cell of each pixel.
+
+    Raises:
+        InputError: more pixels than a patch can have cells.
+    """
+    rows, columns = grid or pixels.shape[:2]
+    if max(rows, columns) > MAX_CELLS:
+        raise InputError(
+            f"{columns} x {rows} pixels are more than a patch's {MAX_CELLS} cells a side; give --grid RxC, such as --grid 50x50"
+        )
+    if (rows, columns) == pixels.shape[:2]:
+        return pixels.copy()
+    shrinks = rows <= pixels.shape[0] and columns <= pixels.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+    light = cv2.resize(LINEAR_LEVELS[pixels].astype(np.float32), (columns, rows), interpolation=how)
+    return (linear_to_srgb(light.clip(0, 1)) * 255).round().astype(np.uint8)
+
+
+def enlarged(patch: Patch, width_px: int) -> NDArray[np.uint8]:
+    """Draw a patch's flat cells (H, W, 3) at a width in pixels, with square cells where they divide it evenly."""
+    rows, columns = patch.grid
+    height_px = max(1, round(width_px * rows / columns))
+    down, across = (
+        ((np.arange(pixels) + 0.5) * cells / pixels).astype(int)
+        for pixels, cells in ((height_px, rows), (width_px, columns))
+    )
+    return patch.cells[np.ix_(down, across)]
+
+
+def write_png(patch: Patch, path: Path, width_mm: float, dpi: float, *, circle: bool = False) -> tuple[int, int]:
+    """Write a PNG with alpha at a print size; outside of a ``circle`` it is transparent.
+
+    Returns:
+        Its width and height in pixels.
+    """
+    pixels = enlarged(patch, max(1, round(width_mm / MM_PER_INCH * dpi)))
+    height, width = pixels.shape[:2]
+    alpha = np.full((height, width), 255, np.uint8)
+    if circle:
+        y, x = (np.abs(2 * (np.arange(side) + 0.5) / side - 1) for side in (height, width))
+        alpha[np.hypot(y[:, None], x[None]) > 1] = 0
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.dstack([pixels, alpha])).save(temporary, format="png", dpi=(dpi, dpi))
+    return width, height
+
+
+def write_art(patch: Patch, path: Path, width_px: int) -> tuple[int, ...]:
+    """Write ``patch`` and ``patch_mask`` as ART's ``AdversarialPatchPyTorch`` has them, (3, H, W) float32 in [0, 1], as npz."""
+    array = _channels_first(patch, width_px)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, patch=array, patch_mask=np.ones_like(array))
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(stream.getvalue())
+    return array.shape
+
+
+def write_tensor(patch: Patch, path: Path, width_px: int) -> tuple[int, ...]:
+    """Write a tensor (1, 3, H, W) float32 in [0, 1], as torchattacks has its images; it loads with ``weights_only``."""
+    import torch
+
+    array = _channels_first(patch, width_px)[None]
+    with atomic_path(path) as temporary:
+        torch.save(torch.from_numpy(array), temporary)
+    return array.shape
+
+
+def _channels_first(patch: Patch, width_px: int) -> NDArray[np.float32]:
+    return np.ascontiguousarray(enlarged(patch, width_px).transpose(2, 0, 1), np.float32) / np.float32(255)

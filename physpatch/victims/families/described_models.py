@@ -1,0 +1,231 @@
+"""``model.toml``: a model with what its file does not say, an endpoint with its settings, or an ensemble as one model."""
+
+import hashlib
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from calibration.common.errors import InputError
+from physpatch.victims.families import family_of
+from physpatch.victims.families.endpoints import Endpoint, Endpoints, load_endpoint
+from physpatch.victims.families.python_callables import PythonCallables
+from physpatch.victims.labels import NAMED
+from physpatch.victims.preprocessing import Adaptation, Preprocessing
+from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
+from physpatch.victims.weights import TRUST_CURE
+
+SUFFIX = ".toml"
+_SAME = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+_LEAST = 1e-12
+
+Three = tuple[float, float, float]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _PreprocessingTable(_Strict):
+    """``[preprocessing]``: from a photograph to the network's input.
+
+    Attributes:
+        size: side of the input, in pixels.
+        resize: the shorter side before the central crop, in pixels.
+        mean, std: of the channels, in the order and range that the network expects.
+        range: the highest value of a pixel that mean and std are for.
+        colours: the order of the channels.
+    """
+
+    size: int | None = Field(default=None, ge=1, le=4096)
+    resize: int | None = Field(default=None, ge=1, le=8192)
+    mean: Three | None = None
+    std: Three | None = None
+    range: Literal[1, 255] = 1
+    colours: Literal["rgb", "bgr"] = "rgb"
+
+
+class _EndpointTable(_Strict):
+    """``[endpoint]``; see :class:`physpatch.victims.families.endpoints.Endpoint`."""
+
+    url: str
+    encoding: str = Endpoint.encoding
+    batch: int = Endpoint.batch
+    timeout_s: float = Endpoint.timeout_s
+    retries: int = Endpoint.retries
+    requests_per_s: float | None = None
+    token_env: str | None = None
+
+
+class _Description(_Strict):
+    """The content of ``model.toml``: one of ``model``, ``members`` and ``[endpoint]``, and what is said about it."""
+
+    model: str | None = None
+    members: tuple[str, ...] = ()
+    endpoint: _EndpointTable | None = None
+    name: str | None = None
+    task: Literal["classify", "detect"] | None = None
+    weights: str | None = None
+    labels: str | None = None
+    cam_layer: str | None = None
+    prompts: tuple[str, ...] = ()
+    preprocessing: _PreprocessingTable = _PreprocessingTable()
+
+
+class DescribedModels(BareFamily):
+    """Models described in a file; names of files in it are relative to its folder."""
+
+    name: ClassVar[str] = "described"
+    summary: ClassVar[str] = "model.toml: input, colours, labels of a model; settings of an endpoint; an ensemble"
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        return [CatalogueEntry(f"FILE{SUFFIX}", "classify", "what the file names", True)]
+
+    def knows(self, name: str) -> bool:
+        return name.endswith(SUFFIX)
+
+    def caution_for(self, name: str) -> str:
+        """Return what the family says of the endpoint or model that the file names: it may be a stranger's file."""
+        description = _read(Path(name))
+        if description.endpoint is not None:
+            return Endpoints().caution_for(description.endpoint.url)
+        named = [_beside(e, Path(name).parent) for e in (description.model, *description.members) if e]
+        try:
+            return "; ".join(filter(None, (family_of(e).caution_for(e) for e in named)))
+        except RecursionError:
+            return ""  # loading it says why
+
+    def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
+        file = Path(name)
+        if weights is not None:
+            raise InputError(f"{name} names the weights; leave out --weights")
+        try:
+            return self._load(file, trust, said)
+        except RecursionError as error:
+            raise InputError(f"{file} names itself, directly or through other files") from error
+
+    def _load(self, file: Path, trust: bool, said: Adaptation) -> Victim:
+        description = _read(file)
+        adaptation = _combined(description, file.parent, said)
+        if description.endpoint is not None:
+            victim = load_endpoint(Endpoint(**description.endpoint.model_dump()), adaptation)
+        elif description.members:
+            members = [_load(_beside(member, file.parent), None, trust, Adaptation()) for member in description.members]
+            victim = _ensemble(members).adapted(adaptation)
+        else:
+            own = None if description.weights is None else _beside(description.weights, file.parent)
+            victim = _load(_beside(str(description.model), file.parent), own, trust, adaptation)
+        if description.task not in (None, victim.task):
+            raise InputError(f"{file} says task {description.task}, but {victim.name} is there to {victim.task}")
+        content = hashlib.sha256(f"{victim.weights.sha256} {file.read_text(encoding='utf-8')}".encode()).hexdigest()
+        info = WeightsInfo(f"{victim.weights.source}, as {file} describes it", content)
+        return replace(victim, name=description.name or file.stem, weights=info)
+
+
+class _Members(nn.Module):
+    """The mean of the members' probabilities, as logits; images are RGB in [0, 1] at the first member's size."""
+
+    def __init__(self, members: list[Victim]) -> None:
+        super().__init__()
+        self.victims = members
+        self.networks = nn.ModuleList(member.module for member in members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        total = torch.zeros((), device=images.device)
+        for member in self.victims:
+            size = member.preprocessing.size
+            fitted = images
+            if images.shape[-1] != size:
+                fitted = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+            total = total + member.confidences(member.scores(fitted))
+        return (total / len(self.victims)).clamp(min=_LEAST).log()
+
+
+def _ensemble(members: list[Victim]) -> Victim:
+    """Make one victim of several; its heat is that of the first member's layer.
+
+    Raises:
+        InputError: members with other classes, or detectors.
+    """
+    first, *others = members
+    if any(member.task == "detect" for member in members):
+        raise InputError("the members of an ensemble must be classifiers")
+    for other in others:
+        if other.categories != first.categories:
+            raise InputError(f"{other.name} and {first.name} do not have the same classes, so they are no ensemble")
+    digest = hashlib.sha256(" ".join(member.weights.sha256 for member in members).encode()).hexdigest()
+    preprocessing = Preprocessing(first.preprocessing.size, first.preprocessing.resize, *_SAME)
+    source = "ensemble of " + ", ".join(member.weights.source for member in members)
+    return replace(
+        first,
+        preprocessing=preprocessing,
+        module=_Members(members),
+        weights=WeightsInfo(source, digest),
+        differentiable=all(member.differentiable for member in members),
+        published_accuracy=None,
+        learned_from=frozenset().union(*(member.learned_from for member in members)),
+    )
+
+
+def _load(name: str, weights: str | None, trust: bool, said: Adaptation) -> Victim:
+    file = None if weights is None else Path(weights)
+    if file is not None and not file.is_file():
+        raise InputError(f"no weights file {file}")
+    family = family_of(name)
+    if isinstance(family, PythonCallables) and not trust:
+        raise InputError(f"a description names {name}, whose code would run; {TRUST_CURE}")
+    return family.load_adapted(name, file, trust, said)
+
+
+def _read(file: Path) -> _Description:
+    try:
+        description = _Description.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise InputError(f"no model file {file}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {file}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{file} is not TOML ({error})") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if sum(given not in (None, ()) for given in (description.model, description.members, description.endpoint)) != 1:
+        raise InputError(f"{file} must have one of model, members and [endpoint]")
+    return description
+
+
+def _combined(description: _Description, folder: Path, said: Adaptation) -> Adaptation:
+    """What the file says, and what the user says beside it, which wins."""
+    table = description.preprocessing
+    labels = description.labels
+    if labels is not None and labels not in NAMED:
+        labels = _beside(labels, folder)
+    mean, std = (_in_rgb(values, table) for values in (table.mean, table.std))
+    return Adaptation(
+        labels=said.labels or labels,
+        size=table.size,
+        resize=table.resize,
+        mean=mean,
+        std=std,
+        bgr=table.colours == "bgr" if "colours" in table.model_fields_set else None,
+        cam_layer=said.cam_layer or description.cam_layer,
+        prompts=description.prompts,
+    )
+
+
+def _in_rgb(values: Three | None, table: _PreprocessingTable) -> Three | None:
+    """Turn numbers for the network's order and range into those for RGB in [0, 1]."""
+    if values is None:
+        return None
+    first, second, third = (value / table.range for value in values)
+    return (third, second, first) if table.colours == "bgr" else (first, second, third)
+
+
+def _beside(name: str, folder: Path) -> str:
+    """Find a file relative to the description; other names stay as they are."""
+    return str(folder / name) if (folder / name).is_file() else name

@@ -1,0 +1,139 @@
+"""Programs of ``torch.export``, ``FILE.pt2``. What could run code is refused before torch reads the file."""
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from calibration.common.errors import InputError
+from calibration.common.files import file_sha256
+from physpatch.victims.networks.outputs import FixedBatch
+from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Adaptation, Preprocessing
+from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo, wrapped
+from physpatch.victims.weights import TRUST_CURE
+
+SUFFIX = ".pt2"
+_USUAL_SIZE = 224  # where the program accepts any
+# What torch looks up by name and calls, or evaluates, when it reads a program.
+_OPERATORS = re.compile(r"torch\.ops\.(aten|torchvision|prims?)\.\w+(\.\w+)?|_operator\.\w+|math\.\w+|torch\.sym_\w+")
+_OF_FILES = re.compile(r"torch\.ops\.aten\.(from_file|save|load)\b")
+_SYMBOL = r"Symbol\('[su]\d+'(, (positive|integer|nonnegative|real)=(True|False))*\)|[su]\d+"
+_EXPRESSION = re.compile(
+    rf"({_SYMBOL}|\d+(\.\d+)?|Max|Min|FloorDiv|CleanDiv|CeilDiv|Mod|PythonMod|True|False|[-+*/(),<>=&|~ ])*"
+)
+_IMPORTING = ("__enum__", "default_factory_module", "\\u")  # in the description of a program's arguments
+_OTHER_FORMATS = ("aotinductor", "executorch", "mtia")  # compiled code
+
+
+class ExportedPrograms(BareFamily):
+    """Programs saved by ``torch.export.save``."""
+
+    name: ClassVar[str] = "torch-export"
+    summary: ClassVar[str] = "a program of torch.export, FILE.pt2"
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        return [CatalogueEntry(f"FILE{SUFFIX}", "classify", "the file itself, by torch.export.save", True)]
+
+    def knows(self, name: str) -> bool:
+        return name.endswith(SUFFIX)
+
+    def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
+        file = Path(name)
+        if weights is not None:
+            raise InputError(f"{name} holds its own weights; leave out --weights")
+        if not file.is_file():
+            raise InputError(f"no model file {name}")
+        try:
+            if not trust:
+                _refuse_code(file)
+            program = torch.export.load(file)
+            batch, size = _input_of(program)
+            network: nn.Module = torch.export.unflatten(program)
+        except InputError:
+            raise
+        except Exception as error:  # torch raises its own, those of its reader, and of what it reads
+            raise InputError(f"{file} is no program of torch.export that can be read ({_first(error)})") from error
+        network = FixedBatch(network, batch) if batch else network
+        side = size or said.size or _USUAL_SIZE
+        usual = Preprocessing(side, side, IMAGENET_MEAN, IMAGENET_STD)
+        return wrapped(network, file.stem, WeightsInfo(str(file), file_sha256(file)), said, usual)
+
+
+def _input_of(program: torch.export.ExportedProgram) -> tuple[int | None, int | None]:
+    """Read the batch and the side of the image that a program accepts; None for any.
+
+    Raises:
+        InputError: it takes something else than one batch of square images (B, 3, S, S).
+    """
+    names = program.graph_signature.user_inputs
+    shapes = [tuple(node.meta["val"].shape) for node in program.graph.nodes if node.name in names]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 3 or str(shapes[0][2]) != str(shapes[0][3]):
+        raise InputError(f"expected a program of one batch of images (B, 3, S, S), got inputs {shapes}")
+    batch, _, side, _ = shapes[0]
+    return (batch if isinstance(batch, int) else None), (side if isinstance(side, int) else None)
+
+
+def _refuse_code(file: Path) -> None:
+    """Refuse whatever makes ``torch.export.load`` unpickle, import, evaluate or call what the file names.
+
+    Raises:
+        InputError: the file holds such a thing.
+    """
+    archive = torch._C.PyTorchFileReader(str(file))  # as torch itself reads it; another reader might see other files
+    for name in archive.get_all_records():
+        reason = _code_in(name, archive.get_record(name))
+        if reason:
+            raise InputError(f"{file} could run code: {reason}; {TRUST_CURE}")
+
+
+def _code_in(name: str, content: bytes) -> str | None:
+    if any(f"data/{kind}/" in name for kind in _OTHER_FORMATS):
+        return f"{name} is compiled"
+    if name.startswith("data/sample_inputs/"):
+        try:
+            torch.load(io.BytesIO(content), weights_only=True)
+        except Exception as error:
+            return f"{name} is a pickle of more than tensors ({_first(error)})"
+        return None
+    if name.startswith(("data/weights/", "data/constants/")):
+        if name.endswith(".json"):
+            entries = json.loads(content)["config"].values()
+            plain = all(e["path_name"].startswith(("weight_", "tensor_")) and not e["use_pickle"] for e in entries)
+            return None if plain else f"{name} has pickles among the weights"
+        return f"{name} is a pickle" if name.endswith(".pt") else None
+    return _code_in_program(content) if name.startswith("models/") else None
+
+
+def _code_in_program(content: bytes) -> str | None:
+    text = content.decode("utf-8")
+    program = json.loads(text)
+    for key, value in _strings(program):
+        if key in ("target", "as_operator") and (not _OPERATORS.fullmatch(value) or _OF_FILES.match(value)):
+            return f"it calls {value[:60]}"
+        if key == "expr_str" and not _EXPRESSION.fullmatch(value):
+            return f"it evaluates {value[:60]!r}"
+    graph = program["graph_module"]
+    specifications = json.dumps([graph.get("module_call_graph"), graph.get("treespec_namedtuple_fields")])
+    found = [word for word in _IMPORTING if word in specifications]
+    return f"its arguments name {found[0]}" if found else None
+
+
+def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield all strings in a JSON value, each with the key under which it is."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _strings(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner, key)
+    elif isinstance(value, str):
+        yield key, value
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -1,0 +1,119 @@
+"""CLIP by open_clip: classes by the user's own names, compared as texts with the picture (Radford et al. 2021, section 3.1)."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from calibration.common.errors import InputError, UnavailableError, unknown_name
+from calibration.common.files import file_sha256
+from physpatch.victims.download import reachable, stall_limit
+from physpatch.victims.extras import import_extra
+from physpatch.victims.labels import imagenet_categories, read_labels
+from physpatch.victims.preprocessing import Adaptation, Preprocessing
+from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo, wrapped
+from physpatch.victims.weights import read_state
+
+PREFIX = "clip:"
+_PROMPTS = ("a photo of a {}.",)
+_HUB_URL = "https://huggingface.co"
+_TEXTS_AT_ONCE = 64
+
+
+class OpenClipModels(BareFamily):
+    """CLIP models of open_clip: ``clip:ViT-B-32`` with ``--weights``, or ``clip:ViT-B-32/laion2b_s34b_b79k``."""
+
+    name: ClassVar[str] = "open-clip"
+    summary: ClassVar[str] = "CLIP by open_clip, with your own class names by --labels"
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        source = "--weights FILE, or NAME/TAG by open_clip (pip install 'physpatch[clip]')"
+        return [CatalogueEntry(f"{PREFIX}NAME", "classify", source, find_spec("open_clip") is not None)]
+
+    def knows(self, name: str) -> bool:
+        return name.startswith(PREFIX)
+
+    def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
+        clip = import_extra("open_clip", "clip")
+        architecture, _, tag = name.removeprefix(PREFIX).partition("/")
+        if architecture not in clip.list_models():
+            raise unknown_name("CLIP model", architecture, clip.list_models())
+        file = weights or _published(clip, architecture, tag)
+        network = clip.create_model(architecture, pretrained=None).eval().requires_grad_(False)
+        try:
+            network.load_state_dict(read_state(file, trust))
+        except RuntimeError as error:
+            raise InputError(
+                f"{file} does not hold weights for {architecture}: {str(error).splitlines()[0]}"
+            ) from error
+        names = imagenet_categories() if said.labels is None else read_labels(said.labels)
+        texts = _embedded(network, clip.get_tokenizer(architecture), names, said.prompts or _PROMPTS)
+        info = WeightsInfo(name if weights is None else str(weights), file_sha256(file))
+        picture: dict[str, Any] = network.visual.preprocess_cfg
+        size = network.visual.image_size
+        side = size if isinstance(size, int) else size[0]
+        usual = Preprocessing(side, side, tuple(picture["mean"]), tuple(picture["std"]))
+        judge = _ZeroShot(network.visual, texts, float(network.logit_scale.exp()))
+        return wrapped(judge, name, info, said, usual, categories=names)
+
+
+class _ZeroShot(nn.Module):
+    """The picture's part of a CLIP model: logits (B, K) are its likeness to the embedded texts (K, D) of the classes."""
+
+    def __init__(self, visual: nn.Module, texts: Tensor, scale: float) -> None:
+        super().__init__()
+        self.visual, self.scale = visual, scale
+        self.register_buffer("texts", texts)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scale * F.normalize(self.visual(images), dim=-1) @ self.get_buffer("texts").T
+
+
+@torch.no_grad()
+def _embedded(network: Any, tokenise: Any, names: tuple[str, ...], prompts: tuple[str, ...]) -> Tensor:
+    """Embed each class as the mean over its prompts: (K, D), of length 1."""
+    for prompt in prompts:
+        if "{}" not in prompt:
+            raise InputError(f"the prompt {prompt!r} has no place for the class; write {{}} there")
+    total = torch.zeros(())
+    for prompt in prompts:
+        texts = [prompt.replace("{}", name) for name in names]
+        parts = [texts[i : i + _TEXTS_AT_ONCE] for i in range(0, len(texts), _TEXTS_AT_ONCE)]
+        total = total + torch.cat([F.normalize(network.encode_text(tokenise(part)), dim=-1) for part in parts])
+    return F.normalize(total, dim=-1)
+
+
+def _published(clip: Any, architecture: str, tag: str) -> Path:
+    """Find published weights in the hub's cache, or download them into it.
+
+    Raises:
+        InputError: no tag, or one that open_clip does not publish.
+        UnavailableError: the download is impossible or failed.
+    """
+    tags = clip.list_pretrained_tags_by_model(architecture)
+    if not tag:
+        raise InputError(
+            f"which weights of {architecture}? give --weights FILE, or one of {', '.join(tags[:6])} after /"
+        )
+    if tag not in tags:
+        raise unknown_name(f"tag of {architecture}", tag, tags)
+    import huggingface_hub
+
+    repository, _, file = str(clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "")).rpartition("/")
+    file = file or "open_clip_model.safetensors"
+    cure = "download it on another machine, and give it as --weights FILE"
+    if not repository:
+        raise InputError(f"{architecture}/{tag} is not on the hub of open_clip; {cure}")
+    cached = huggingface_hub.try_to_load_from_cache(repository, file)
+    if isinstance(cached, str):
+        return Path(cached)
+    if not reachable(_HUB_URL):
+        raise UnavailableError(f"{file} of {repository} is not cached and its host does not answer; {cure}")
+    try:
+        with stall_limit():
+            return Path(huggingface_hub.hf_hub_download(repository, file))
+    except Exception as error:  # the hub's library raises its own, and those of its HTTP client
+        raise UnavailableError(f"the download of {repository} failed ({error}); {cure}") from error

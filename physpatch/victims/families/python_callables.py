@@ -1,0 +1,74 @@
+"""``package.module:function``: a function of the user's that returns a network or a victim. Its code is run."""
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import nn
+
+from calibration.common.errors import InputError, PhyspatchError
+from physpatch.victims.families.open_clip_models import PREFIX as CLIP
+from physpatch.victims.families.timm_classifiers import PREFIX as TIMM
+from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Adaptation, Preprocessing
+from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo, wrapped
+from physpatch.victims.weights import state_sha256
+
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_USUAL = Preprocessing(224, 224, IMAGENET_MEAN, IMAGENET_STD)
+
+
+class PythonCallables(BareFamily):
+    """Functions without arguments, in an installed package or in a module of the working folder."""
+
+    name: ClassVar[str] = "python"
+    summary: ClassVar[str] = "your own function package.module:function that returns an nn.Module or a Victim"
+    caution: ClassVar[str] = "model {name}: runs your own code"
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        return [CatalogueEntry("PACKAGE.MODULE:FUNCTION", "classify", "your own code, which is run", True)]
+
+    def knows(self, name: str) -> bool:
+        return _NAME.fullmatch(name) is not None and not name.startswith((TIMM, CLIP))
+
+    def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
+        if weights is not None:
+            raise InputError(f"{name} loads its own weights; leave out --weights")
+        made = _call(*name.split(":"))
+        if isinstance(made, Victim):
+            return replace(made, name=name).adapted(said)
+        if not isinstance(made, nn.Module):
+            raise InputError(f"{name} returned {type(made).__name__}; expected an nn.Module or a physpatch Victim")
+        info = WeightsInfo(f"made by {name}", state_sha256(made.state_dict()))
+        return wrapped(made, name, info, said, _USUAL)
+
+
+def _call(module: str, function: str) -> Any:
+    with _working_folder_importable():
+        try:
+            found = importlib.import_module(module)
+        except ImportError as error:
+            raise InputError(f"{module} cannot be imported ({error}); install it, or run in its folder") from error
+        make = getattr(found, function, None)
+        if not callable(make):
+            raise InputError(f"{module} has no function {function}")
+        try:
+            return make()
+        except PhyspatchError:
+            raise
+        except Exception as error:  # the user's code may raise anything
+            raise InputError(f"{module}:{function} failed: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _working_folder_importable() -> Iterator[None]:
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

@@ -1,0 +1,152 @@
+"""The choice of a layer for Grad-CAM, and the form of its output as a map, for convolutions and for transformers."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from calibration.common.errors import InputError, unknown_name
+
+Reshape = Callable[[Tensor], Tensor]  # a layer's output to (B, C, h, w)
+_MOST_PREFIXES = 5  # class token and up to four registers before those of an image's patches
+
+
+@dataclass(frozen=True)
+class CamLayer:
+    """A layer for Grad-CAM; ``reshape`` turns its output into (B, C, h, w), None where it is that already."""
+
+    layer: nn.Module
+    reshape: Reshape | None = None
+
+
+def channels_first(output: Tensor) -> Tensor:
+    """Turn (B, h, w, C), as in Swin, into (B, C, h, w)."""
+    return output.permute(0, 3, 1, 2)
+
+
+def map_of_tokens(output: Tensor) -> Tensor:
+    """Turn tokens (B, N, C), as in ViT, into (B, C, h, w), without those that come before the tokens of the patches."""
+    side = isqrt(output.shape[1])
+    patches = output[:, output.shape[1] - side * side :]
+    return patches.transpose(1, 2).unflatten(2, (side, side))
+
+
+def find_cam_layer(module: nn.Module, size: int) -> CamLayer:
+    """Find the layer that Grad-CAM is usually run on: the last one used exactly once whose output is a spatial map.
+
+    Tokens of a transformer count as a map where the answer depends on those of the patches. Behind the last attention of a
+    network that reads its class token it does not, so the layer before that attention is found, as pytorch-grad-cam
+    recommends for ViT.
+
+    Args:
+        module: the network.
+        size: side, in pixels, of an image that it accepts.
+
+    Raises:
+        InputError: no such layer.
+    """
+    candidates = list(_candidates(module, size))
+    if not candidates:
+        raise InputError("this network has no spatial feature map for Grad-CAM")
+    if candidates[-1].reshape is not map_of_tokens:
+        return candidates[-1]
+    moving = _with_gradient(module, size, candidates)
+    return moving[-1] if moving else candidates[-1]
+
+
+def list_cam_layers(module: nn.Module, size: int) -> dict[str, CamLayer]:
+    """List the layers that :func:`named_cam_layer` accepts, by name, in the order in which they run."""
+    names = {layer: name for name, layer in module.named_modules()}
+    return {names[candidate.layer]: candidate for candidate in _candidates(module, size)}
+
+
+def named_cam_layer(module: nn.Module, size: int, name: str) -> CamLayer:
+    """Find a layer by its name in ``module.named_modules()``.
+
+    Raises:
+        InputError: no such layer, or its output is no spatial map.
+    """
+    layers = list_cam_layers(module, size)
+    if name in layers:
+        return layers[name]
+    if name in dict(module.named_modules()):
+        raise InputError(f"the output of layer {name!r} is no spatial map; among those that have one: {_last(layers)}")
+    raise unknown_name("layer", name, layers)
+
+
+def _last(names: Iterable[str]) -> str:
+    return ", ".join(list(names)[-5:])
+
+
+def _candidates(module: nn.Module, size: int) -> Iterator[CamLayer]:
+    """Yield the layers that ran once and gave a map, in the order in which they ran."""
+    shapes: list[tuple[nn.Module, torch.Size]] = []
+    calls: Counter[nn.Module] = Counter()
+
+    def note(layer: nn.Module, _inputs: object, output: object) -> None:
+        calls[layer] += 1
+        if isinstance(output, Tensor):
+            shapes.append((layer, output.shape))
+
+    with _hooked(module, note), torch.no_grad():
+        module(torch.zeros(1, 3, size, size))
+    tokens = [shape for _, shape in shapes if _are_tokens(shape)]
+    numbers = {shape[1] for shape in tokens}
+    width = Counter(shape[2] for shape in tokens).most_common(1)  # without queries, keys and hidden layers
+    for layer, shape in shapes:
+        if calls[layer] != 1:
+            continue
+        if len(shape) == 4 and shape[2] == shape[3] > 1 and shape[3] not in numbers:  # or it is a table of attention
+            yield CamLayer(layer)
+        elif len(shape) == 4 and shape[1] == shape[2] > 1:
+            yield CamLayer(layer, channels_first)
+        elif _are_tokens(shape) and shape[2] == width[0][0]:
+            yield CamLayer(layer, map_of_tokens)
+
+
+def _are_tokens(shape: torch.Size) -> bool:
+    if len(shape) != 3:
+        return False
+    side = isqrt(shape[1])
+    return side > 1 and shape[1] - side * side <= _MOST_PREFIXES
+
+
+def _with_gradient(module: nn.Module, size: int, candidates: list[CamLayer]) -> list[CamLayer]:
+    """Select the layers on whose map the network's first answer depends."""
+    outputs: dict[nn.Module, Tensor] = {}
+
+    def keep(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        output.retain_grad()
+        outputs[layer] = output
+
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    layers = [candidate.layer for candidate in candidates]
+    with _hooked(module, keep, layers), torch.enable_grad():
+        answer: Any = module(image)
+        answer = answer if isinstance(answer, Tensor) else answer[0]
+        answer.float().amax(dim=-1).sum().backward()
+
+    def moves(candidate: CamLayer) -> bool:
+        gradient = outputs[candidate.layer].grad
+        shaped = gradient if gradient is None or candidate.reshape is None else candidate.reshape(gradient)
+        return shaped is not None and bool(shaped.abs().max() > 0)
+
+    return [candidate for candidate in candidates if moves(candidate)]
+
+
+@contextmanager
+def _hooked(module: nn.Module, hook: Callable[..., None], layers: list[nn.Module] | None = None) -> Iterator[None]:
+    """Call ``hook`` after layers run, by default all inside the module; the hooks are removed when the block ends."""
+    chosen = [layer for layer in module.modules() if layer is not module] if layers is None else layers
+    chosen = [layer for layer in chosen if not isinstance(layer, torch.jit.ScriptModule)]  # whose layers take no hooks
+    handles = [layer.register_forward_hook(hook) for layer in chosen]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,610 @@
+"""Models as people have them: each family with a real file, program or server made on the spot, and hostile ones refused."""
+
+import base64
+import io
+import json
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from support import CATEGORIES, HELPERS, ColourNet
+from torch import nn
+
+from calibration.common.errors import InputError, UnavailableError
+from physpatch.evaluation.grad_cam import grad_cam
+from physpatch.records.run_record import RunRecord
+from physpatch.victims import extras
+from physpatch.victims.families import catalogue, endpoints
+from physpatch.victims.networks.outputs import Queries
+from physpatch.victims.protocol import Victim
+from physpatch.victims.registry import load_victim
+
+PLAIN = "[preprocessing]\nsize = 32\nmean = [0, 0, 0]\nstd = [1, 1, 1]\n"
+RED = torch.zeros(1, 3, 32, 32)
+RED[:, 0] = 0.8
+
+
+class Witness:
+    """A pickle that leaves a file behind when it is loaded."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return (Path.touch, (self.file,))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The colour network in every form, for batches of any size and of one image."""
+    folder, network = tmp_path_factory.mktemp("models"), ColourNet().eval()
+    one, two = (torch.rand(n, 3, 32, 32) for n in (1, 2))
+    any_batch = ({0: torch.export.Dim("batch", min=1, max=64)},)
+    torch.export.save(torch.export.export(network, (two,), dynamic_shapes=any_batch), folder / "any.pt2")
+    torch.export.save(torch.export.export(network, (one,)), folder / "one.pt2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(network).save(folder / "script.pt")
+        torch.jit.trace(network, one).save(folder / "traced.torchscript")
+        for name, images, shapes in (("any", two, any_batch), ("one", one, None)):
+            torch.onnx.export(
+                network,
+                (images,),
+                folder / f"{name}.onnx",
+                dynamic_shapes=shapes,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    for name in ("any.pt2", "one.pt2", "script.pt", "traced.torchscript", "any.onnx", "one.onnx"):
+        (folder / f"{name}.toml").write_text(f'model = "{name}"\nlabels = "labels.txt"\n{PLAIN}')
+    (folder / "labels.txt").write_text("\n".join(CATEGORIES))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Coloured squares in a folder, one class each."""
+    folder, rng = tmp_path_factory.mktemp("squares"), np.random.default_rng(0)
+    for label, name in enumerate(CATEGORIES[:3]):
+        (folder / name).mkdir()
+        for i in range(8):
+            picture = rng.integers(0, 90, (40, 40, 3), dtype=np.uint8)
+            picture[..., label] += 150
+            Image.fromarray(picture).save(folder / name / f"{i}.png")
+    return folder
+
+
+def answers(victim: Victim, count: int = 5) -> torch.Tensor:
+    """The confidences (N, 4) for images that are the same for every victim."""
+    images = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        return victim.confidences(victim.scores(images))
+
+
+@pytest.fixture(scope="module")
+def truth() -> torch.Tensor:
+    """The confidences of the network itself."""
+    return answers(Victim.wrap(ColourNet(), size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))
+
+
+@pytest.mark.parametrize(
+    ("name", "gradients", "heat"),
+    [
+        ("any.pt2", True, True),
+        ("one.pt2", True, True),
+        ("script.pt", True, False),
+        ("traced.torchscript", True, False),
+        ("any.onnx", False, False),
+        ("one.onnx", False, False),
+    ],
+)
+def test_each_kind_of_file_answers_as_the_network_did(
+    name: str, gradients: bool, heat: bool, files: Path, truth: torch.Tensor
+) -> None:
+    victim = load_victim(str(files / f"{name}.toml"))
+    assert (victim.categories, victim.differentiable, victim.explains) == (CATEGORIES, gradients, heat)
+    assert victim.loaded_as == str(files / f"{name}.toml") and len(victim.weights.sha256) == 64
+    torch.testing.assert_close(answers(victim), truth, atol=1e-4, rtol=1e-3)
+    if gradients:
+        images = RED.clone().requires_grad_()
+        victim.scores(images)[0, 0].backward()
+        assert images.grad is not None and float(images.grad.abs().sum()) > 0
+    if heat:
+        with grad_cam(victim) as cam:
+            both = cam(torch.cat([RED, RED.flip(1)]), [0, 2])
+            assert both.shape == (2, 32, 32)
+            np.testing.assert_allclose(both[1:], cam(RED.flip(1), [2]), atol=1e-5)
+
+
+def test_a_file_without_a_description_says_its_size_and_labels_can_be_given(files: Path) -> None:
+    victim = load_victim(str(files / "any.onnx"), labels=files / "labels.txt")
+    assert victim.preprocessing.size == 32 and victim.categories == CATEGORIES
+    assert load_victim(str(files / "any.onnx")).categories == ("class 0", "class 1", "class 2", "class 3")
+    with pytest.raises(InputError, match="imagenet names 1000 classes, but the model has 4"):
+        load_victim(str(files / "any.pt2"), labels="imagenet")
+    with pytest.raises(InputError, match="leave out --weights"):
+        load_victim(str(files / "any.onnx"), weights=files / "labels.txt")
+
+
+# --- timm and CLIP ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("architecture", "layer"),
+    [("test_vit", "blocks.5.norm1"), ("test_resnet", "layer4"), ("test_convnext", "norm_pre")],
+)
+def test_any_network_of_timm_trains_and_shows_heat(architecture: str, layer: str, tmp_path: Path) -> None:
+    import timm
+
+    torch.manual_seed(0)
+    network = timm.create_model(architecture, num_classes=5)
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, tmp_path / "w.safetensors")
+    victim = load_victim(f"timm:{architecture}", weights=tmp_path / "w.safetensors")
+    size = victim.preprocessing.size
+    assert size == 160 and len(victim.categories) == 5
+    assert victim.cam_layer is dict(victim.module.named_modules())[layer]
+    images = torch.rand(1, 3, size, size)
+    mean, std = (torch.tensor(v)[:, None, None] for v in (victim.preprocessing.mean, victim.preprocessing.std))
+    with torch.no_grad():
+        torch.testing.assert_close(victim.scores(images), network.eval()((images - mean) / std), atol=1e-4, rtol=1e-3)
+    with grad_cam(victim) as cam:
+        assert cam(images, [1]).shape == (1, size, size)
+    other = load_victim(f"timm:{architecture}", weights=tmp_path / "w.safetensors", cam_layer=layer)
+    assert other.cam_layer is dict(other.module.named_modules())[layer]
+
+
+def test_tokens_become_a_map_in_their_order() -> None:
+    """A class token first, then the patches row by row."""
+    from physpatch.victims.networks.cam_layers import map_of_tokens
+
+    tokens = torch.arange(5.0)[None, :, None].repeat(1, 1, 2)
+    assert map_of_tokens(tokens)[0, 0].tolist() == [[1, 2], [3, 4]]
+
+
+def test_timm_names_near_ones_and_the_cure(tmp_path: Path, monkeypatch) -> None:
+    from physpatch.victims.families import timm_classifiers
+
+    monkeypatch.setattr(timm_classifiers, "reachable", lambda url: False)
+    with pytest.raises(InputError, match="unknown model of timm 'resnet5'; did you mean"):
+        load_victim("timm:resnet5")
+    with pytest.raises(UnavailableError, match=r"download model\.safetensors of timm/resnet10t\.c3_in1k on another"):
+        load_victim("timm:resnet10t")
+    save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match=r"does not hold weights for resnet10t: it has no fc\.weight"):
+        load_victim("timm:resnet10t", weights=tmp_path / "a.safetensors")
+    torch.save({"fc.weight": Witness(tmp_path / "was_run")}, tmp_path / "hostile.pth")
+    with pytest.raises(InputError, match="not a plain weights file"):
+        load_victim("timm:resnet10t", weights=tmp_path / "hostile.pth")
+    assert not (tmp_path / "was_run").exists()
+
+
+def test_clip_answers_with_the_users_own_classes(tmp_path: Path) -> None:
+    """Random weights of a small CLIP; two prompts whose texts are equal weigh as one."""
+    import open_clip
+
+    torch.manual_seed(0)
+    name = "ViT-S-32-alt"
+    network = open_clip.create_model(name, pretrained=None).eval()
+    save_file(network.state_dict(), tmp_path / "clip.safetensors")
+    (tmp_path / "names.txt").write_text("cat\ndog\nred car")
+    victim = load_victim(f"clip:{name}", weights=tmp_path / "clip.safetensors", labels=tmp_path / "names.txt")
+    assert victim.categories == ("cat", "dog", "red car") and victim.explains
+    size = victim.preprocessing.size
+    images = torch.rand(1, 3, size, size)
+    with torch.no_grad():
+        texts = network.encode_text(
+            open_clip.get_tokenizer(name)([f"a photo of a {c}." for c in victim.categories]), normalize=True
+        )
+        picture = network.encode_image(victim.preprocessing.normalise(images), normalize=True)
+        expected = network.logit_scale.exp() * picture @ texts.T
+        torch.testing.assert_close(victim.scores(images), expected, atol=1e-3, rtol=1e-3)
+    described = 'weights = "clip.safetensors"\nlabels = "names.txt"\nprompts = ["{}", "no place"]\n'
+    (tmp_path / "clip.toml").write_text(f'model = "clip:{name}"\n{described}')
+    with pytest.raises(InputError, match="has no place for the class"):
+        load_victim(str(tmp_path / "clip.toml"))
+    with pytest.raises(InputError, match=r"which weights of RN50\? give --weights FILE, or one of openai"):
+        load_victim("clip:RN50")
+
+
+# --- your own function ------------------------------------------------------------------------------------------------
+
+
+def test_a_function_of_the_users_gives_the_network(tmp_path: Path, monkeypatch, truth: torch.Tensor) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(HELPERS)])
+    Path("own_models.py").write_text(
+        "from support import CATEGORIES, ColourNet\nfrom physpatch import Victim\n"
+        "def plain():\n    return ColourNet()\n"
+        "def victim():\n    return Victim.wrap(ColourNet(), categories=CATEGORIES, size=32, mean=(0, 0, 0), std=(1, 1, 1))\n"
+        "def number():\n    return 3\n"
+        "def broken():\n    raise ValueError('no disk')\n"
+    )
+    said: list[str] = []
+    victim = load_victim("own_models:victim", say=said.append)
+    assert said == ["model own_models:victim: runs your own code"]
+    assert victim.name == "own_models:victim" and victim.categories == CATEGORIES
+    torch.testing.assert_close(answers(victim), truth)
+    assert load_victim("own_models:plain", say=said.append).preprocessing.size == 224
+    assert str(tmp_path) not in sys.path
+    for name, words in {
+        "own_models:number": "returned int; expected an nn.Module",
+        "own_models:broken": "failed: ValueError: no disk",
+        "own_models:gone": "has no function gone",
+        "gone_models:f": "cannot be imported",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            load_victim(name, say=said.append)
+
+
+# --- descriptions -----------------------------------------------------------------------------------------------------
+
+
+def test_an_ensemble_is_the_mean_of_its_members(files: Path, truth: torch.Tensor) -> None:
+    (files / "both.toml").write_text('members = ["any.pt2.toml", "one.onnx.toml"]\n')
+    victim = load_victim(str(files / "both.toml"))
+    assert not victim.differentiable
+    torch.testing.assert_close(answers(victim), truth, atol=1e-4, rtol=1e-3)
+
+
+def test_colours_and_ranges_are_as_described(files: Path) -> None:
+    """Blue, green, red in 0 to 255, with numbers in that order, are the same input as red, green, blue in 0 to 1."""
+    (files / "bgr.toml").write_text(
+        'model = "any.pt2"\n[preprocessing]\nsize = 32\ncolours = "bgr"\nrange = 255\n'
+        "mean = [102, 51, 25.5]\nstd = [255, 127.5, 51]\n"
+    )
+    victim = load_victim(str(files / "bgr.toml"))
+    assert victim.preprocessing.mean == pytest.approx((0.1, 0.2, 0.4))
+    assert victim.preprocessing.std == pytest.approx((0.2, 0.5, 1.0))
+    image = torch.tensor([0.3, 0.7, 0.9])[None, :, None, None].expand(1, 3, 2, 2)
+    assert victim.preprocessing.normalise(image)[0, :, 0, 0].tolist() == pytest.approx([0.5, 1.0, 1.0])
+
+
+def test_descriptions_that_name_one_another_end(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('model = "b.toml"\n')
+    (tmp_path / "b.toml").write_text('members = ["a.toml"]\n')
+    with pytest.raises(InputError, match="names itself, directly or through other files"):
+        load_victim(str(tmp_path / "a.toml"))
+
+
+def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, tmp_path: Path, monkeypatch) -> None:
+    """It may be a stranger's: its endpoint is named before pictures are sent, and a function needs --trust-weights."""
+    monkeypatch.chdir(tmp_path)
+    Path("told.toml").write_text(f'[preprocessing]\nsize = 32\n[endpoint]\nurl = "{product}/logits"\n')
+    said: list[str] = []
+    load_victim("told.toml", say=said.append)
+    assert said == [f"model {product}/logits: photographs are sent to this host"]
+    Path("theirs.py").write_text("from pathlib import Path\nPath('was_run').touch()\ndef make(): return 3\n")
+    Path("code.toml").write_text('model = "theirs:make"\n')
+    with pytest.raises(InputError, match=r"names theirs:make, whose code would run; .*--trust-weights"):
+        load_victim("code.toml", say=said.append)
+    assert not Path("was_run").exists()
+    with pytest.raises(InputError, match="returned int"):
+        load_victim("code.toml", trust=True, say=said.append)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model = 3", "model: Input should be a valid string"),
+        ('modle = "a"', "modle: Extra inputs are not permitted"),
+        ("", "must have one of model, members"),
+        ('model = "any.pt2"\nmembers = ["any.pt2"]', "must have one of"),
+        ('model = "any.pt2"\n[preprocessing]\nrange = 7', r"preprocessing\.range"),
+        ('model = "any.pt2"\ntask = "detect"', "says task detect"),
+        ('model = "loop.toml"', "names itself"),
+        ("model = [", "is not TOML"),
+        ('[endpoint]\nurl = "ftp://host/x"', "no address of an endpoint"),
+        ('[endpoint]\nurl = "http://me:secret@host/x"', "leave the password out"),
+        ('[endpoint]\nurl = "http://host/x"\ntoken_env = "PHYSPATCH_NO_SUCH_TOKEN"', "is not set"),
+    ],
+)
+def test_descriptions_that_cannot_be_used_are_refused(text: str, words: str, files: Path, tmp_path: Path) -> None:
+    (tmp_path / "any.pt2").write_bytes((files / "any.pt2").read_bytes())
+    (tmp_path / "loop.toml").write_text(text)
+    with pytest.raises(InputError, match=words):
+        load_victim(str(tmp_path / "loop.toml"))
+
+
+# --- endpoints --------------------------------------------------------------------------------------------------------
+
+
+class Product(BaseHTTPRequestHandler):
+    """A small product: the colour network behind HTTP, in each form of answer, sometimes busy or broken."""
+
+    network: ClassVar[nn.Module] = ColourNet().eval()
+    busy: ClassVar[int] = 0
+    sizes: ClassVar[list[int]] = []
+    tokens: ClassVar[list[str | None]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.path = self.path.partition("?")[0]
+        type(self).tokens.append(self.headers["Authorization"])
+        if type(self).busy:
+            type(self).busy -= 1
+            return self._send(503, b"busy")
+        if self.path == "/slow":
+            time.sleep(3)
+        if self.path == "/text":
+            return self._send(200, b"hello")
+        if self.path == "/away":
+            self.send_response(302)
+            self.send_header("Location", "/logits")
+            return self.end_headers()
+        pictures = self._pictures(body)
+        type(self).sizes.append(len(pictures))
+        images = torch.stack([torch.from_numpy(np.asarray(p).copy()).permute(2, 0, 1) / 255 for p in pictures])
+        with torch.no_grad():
+            logits = self.network(images)
+        self._send(200, json.dumps(self._answer(logits)).encode())
+
+    def _pictures(self, body: bytes) -> list[Image.Image]:
+        if "json" in self.headers["Content-Type"]:
+            found = [base64.b64decode(text) for text in json.loads(body)["images"]]
+        else:
+            boundary = self.headers["Content-Type"].partition("boundary=")[2].encode()
+            parts = [part for part in body.split(b"--" + boundary) if b'name="images"' in part]
+            found = [part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for part in parts]
+        return [Image.open(io.BytesIO(content)) for content in found]
+
+    def _answer(self, logits: torch.Tensor) -> object:
+        shares = logits.softmax(dim=1)
+        if self.path == "/logits":
+            return {"labels": CATEGORIES, "logits": logits.tolist()}
+        if self.path == "/probabilities":
+            return {"labels": CATEGORIES, "probabilities": shares.tolist()}
+        if self.path == "/short":
+            return {"labels": CATEGORIES, "logits": logits[:, :2].tolist()}
+        best = [[{"label": CATEGORIES[i], "score": float(row[i])} for i in row.topk(3).indices] for row in shares]
+        return {"predictions": best}
+
+    def _send(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def product(monkeypatch) -> Iterator[str]:
+    """The address of the product, on loopback."""
+    monkeypatch.setattr(endpoints, "_BACKOFF_S", 0.01)
+    Product.busy, Product.sizes, Product.tokens = 0, [], []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Product) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def quantised(victim: Victim) -> torch.Tensor:
+    """The network's own confidences for the 8-bit pictures that an endpoint receives."""
+    images = (torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(3)) * 255).round() / 255
+    with torch.no_grad():
+        return victim.confidences(victim.scores(images))
+
+
+@pytest.mark.parametrize("path", ["logits", "probabilities", "best"])
+@pytest.mark.parametrize("encoding", ["json", "multipart"])
+def test_an_endpoint_answers_as_the_network_behind_it(
+    path: str, encoding: str, product: str, files: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("PRODUCT_TOKEN", "s3cret")
+    own = Victim.wrap(ColourNet(), size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    labels = 'labels = "labels.txt"\n' if path == "best" else ""
+    (files / "product.toml").write_text(
+        f'{labels}[preprocessing]\nsize = 32\n[endpoint]\nurl = "{product}/{path}?key=hidden"\nencoding = "{encoding}"\n'
+        'batch = 2\ntoken_env = "PRODUCT_TOKEN"\n'
+    )
+    victim = load_victim(str(files / "product.toml"))
+    assert victim.categories == CATEGORIES and not victim.differentiable
+    Product.sizes.clear()
+    torch.testing.assert_close(answers(victim), quantised(own), atol=1e-3, rtol=1e-2)
+    assert Product.sizes == [2, 2, 1] and set(Product.tokens) == {"Bearer s3cret"}
+    assert "s3cret" not in repr(victim) and "hidden" not in victim.weights.source
+
+
+def test_a_busy_endpoint_is_asked_again_and_the_queries_are_counted(product: str) -> None:
+    victim = load_victim(f"{product}/logits", say=lambda _: None)
+    before = victim.queries
+    assert before == Queries(2, 3)  # one picture to ask for labels, two to see the form of its answers
+    Product.busy = 2
+    with torch.no_grad():
+        assert victim.scores(torch.rand(3, 3, 32, 32)).shape == (3, 4)
+    assert victim.queries == Queries(3, 6)
+
+
+def test_the_rate_of_requests_is_kept(product: str) -> None:
+    client = endpoints.Client(endpoints.Endpoint(f"{product}/logits", requests_per_s=20), None)
+    started = time.monotonic()
+    for _ in range(4):
+        client.predict(np.zeros((1, 3, 32, 32), np.float32))
+    assert time.monotonic() - started >= 0.15
+
+
+def test_endpoints_that_do_not_answer_as_documented(product: str) -> None:
+    quiet = {"say": lambda _: None}
+    for path, words in {
+        "text": "is not JSON",
+        "short": r"not as documented: scores of shape \(1, 2\)",
+        "best": "names only its best classes; give all of them with --labels",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            load_victim(f"{product}/{path}", **quiet)
+    with pytest.raises(UnavailableError, match="answers with status 302"):
+        load_victim(f"{product}/away", **quiet)
+    Product.busy = 100
+    with pytest.raises(UnavailableError, match="answers with status 503"):
+        load_victim(f"{product}/logits", **quiet)
+    Product.busy = 0
+    slow = endpoints.Client(endpoints.Endpoint(f"{product}/slow", timeout_s=0.2, retries=0), None)
+    with pytest.raises(UnavailableError, match="does not answer"):
+        slow.predict(np.zeros((1, 3, 32, 32), np.float32))
+    with pytest.raises(UnavailableError, match="does not answer"):
+        load_victim("http://127.0.0.1:9/predict", **quiet)
+
+
+# --- hostile files ----------------------------------------------------------------------------------------------------
+
+
+def rewritten(file: Path, out: Path, change) -> Path:
+    """Copy the archive of torch, with ``change(name, content)`` for each record; None leaves one out."""
+    archive = torch._C.PyTorchFileReader(str(file))
+    writer = torch._C.PyTorchFileWriter(str(out))
+    for name in archive.get_all_records():
+        if name.startswith(".data/") or name in ("byteorder", "version"):
+            continue
+        content = change(name, archive.get_record(name))
+        if content is not None:
+            writer.write_record(name, content, len(content))
+    writer.write_end_of_file()
+    return out
+
+
+def pickled(value: object) -> bytes:
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    return stream.getvalue()
+
+
+def test_hostile_programs_of_torch_export_are_refused(files: Path, tmp_path: Path) -> None:
+    witness = tmp_path / "was_run"
+    call = f"__import__('pathlib').Path('{witness}').touch()"
+
+    def in_json(where: str, old: str, new: str):
+        return lambda name, content: content.replace(old.encode(), new.encode()) if name.startswith(where) else content
+
+    def sample(name: str, content: bytes) -> bytes:
+        return pickled((Witness(witness),)) if name.startswith("data/sample_inputs") else content
+
+    def weights(name: str, content: bytes) -> bytes:
+        if name.endswith("weights/model_weights_config.json"):
+            return content.replace(b'"use_pickle":false', b'"use_pickle":true').replace(
+                b'"use_pickle": false', b'"use_pickle": true'
+            )
+        return pickled(Witness(witness)) if "weights/weight_" in name else content
+
+    for name, change, words in (
+        ("sample", sample, "pickle of more than tensors"),
+        ("weights", weights, "pickles among the weights"),
+        ("call", in_json("models/", "torch.ops.aten.relu.default", "torch.os.system"), r"calls torch\.os\.system"),
+        ("evaluate", in_json("models/", "integer=True)", f"integer=True) + {call}"), "it evaluates"),
+    ):
+        hostile = rewritten(files / "any.pt2", tmp_path / f"{name}.pt2", change)
+        with pytest.raises(InputError, match=f"could run code: .*{words}.*--trust-weights"):
+            load_victim(str(hostile))
+    assert not witness.exists()
+    same = rewritten(files / "any.pt2", tmp_path / "same.pt2", lambda _, content: content)
+    assert len(load_victim(str(same)).categories) == 4  # the copy itself is no obstacle
+
+
+def test_torchscript_that_reaches_files_is_refused(files: Path, tmp_path: Path) -> None:
+    class Writes(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.from_file("/etc/hostname", False, 1) + images.mean(dim=(2, 3))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(Writes()).save(tmp_path / "writes.pt")
+    with pytest.raises(InputError, match=r"calls torch\.from_file, which may reach files; .*--trust-weights"):
+        load_victim(str(tmp_path / "writes.pt"))
+
+
+@pytest.mark.parametrize("suffix", ["pt2", "torchscript", "onnx", "toml"])
+def test_files_that_are_something_else_are_refused(suffix: str, tmp_path: Path) -> None:
+    witness = tmp_path / "was_run"
+    torch.save(Witness(witness), tmp_path / f"pickle.{suffix}")
+    (tmp_path / f"text.{suffix}").write_text("hello")
+    (tmp_path / f"empty.{suffix}").touch()
+    for name in ("pickle", "text", "empty", "gone"):
+        with pytest.raises(InputError, match=rf"{name}\.{suffix}"):
+            load_victim(str(tmp_path / f"{name}.{suffix}"))
+    assert not witness.exists()
+
+
+def test_a_package_that_is_missing_names_its_extra() -> None:
+    with pytest.raises(UnavailableError, match=r"needs no_such_package .*pip install 'physpatch\[timm\]'"):
+        extras.import_extra("no_such_package", "timm")
+
+
+# --- through the commands ---------------------------------------------------------------------------------------------
+
+
+def test_the_catalogue_says_what_each_can_do(command) -> None:
+    shown = {entry.name: (entry.gradients, entry.heat) for entry in catalogue()}
+    assert shown["FILE.onnx"] == (False, False) and shown["FILE.torchscript"] == (True, False)
+    assert shown["timm:NAME"] == shown["FILE.pt2"] == shown["clip:NAME"] == (True, True)
+    assert {"HTTP(S)://HOST/PATH", "PACKAGE.MODULE:FUNCTION", "FILE.toml"} <= shown.keys()
+    out = command("models").out
+    assert "gradients" in out and "heat" in out and "FILE.onnx" in out
+
+
+TRAINING = ("--steps", "1", "--batch", "2", "--grid", "3x3", "--area", "0.3", "--target", "blue thing", "--no-eot")
+
+
+def test_an_onnx_file_goes_all_the_way(
+    files: Path, data: Path, command, tmp_path: Path, monkeypatch, few_views
+) -> None:
+    """Gradients are refused before anything is written; black-box, evaluation, a session and its report are not."""
+    monkeypatch.chdir(tmp_path)
+    model = files / "any.onnx.toml"
+    training = ("train", "--model", model, "--data", data, *TRAINING, "--out", "run")
+    command(*training).assert_refused(
+        "any.onnx gives predictions only, and technique pgd needs gradients; use --technique black-box"
+    )
+    assert not Path("run").exists()
+    assert command(*training, "--technique", "black-box").code == 0
+    record = RunRecord.of(Path("run"))
+    assert record.config["victim"]["model"] == str(model) and record.weights.model == "any.onnx"
+    assert Path("run/examples.png").is_file() and not Path("run/gradcam.png").exists()
+    assert command("evaluate", "run", "--json", "-").code == 0
+    live = ("live", "run", "--source", "virtual", "--headless", "--max-frames", "3", "--hfov", "60", "--out", "session")
+    assert command(*live).code == 0
+    assert command("report", "session").code == 0
+    assert Path("session/report.html").is_file()
+
+
+def test_an_endpoint_is_attacked_in_the_field(
+    product: str, data: Path, command, tmp_path: Path, monkeypatch, few_views
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "product.toml").write_text(f'[preprocessing]\nsize = 32\n[endpoint]\nurl = "{product}/logits"\n')
+    training = (
+        "train",
+        "--model",
+        "product.toml",
+        "--data",
+        data,
+        *TRAINING,
+        "--technique",
+        "black-box",
+        "--out",
+        "run",
+    )
+    result = command(*training)
+    assert result.code == 0, result.err
+    queries = RunRecord.of(tmp_path / "run").queries
+    assert queries is not None and queries.images == sum(Product.sizes)
+    result = command("evaluate", "run", "--json", "-")
+    assert result.code == 0 and "pictures were sent" in result.err
+
+
+def test_an_exported_program_trains_by_gradients(files: Path, data: Path, command, tmp_path, monkeypatch, few_views):
+    monkeypatch.chdir(tmp_path)
+    model = files / "one.pt2.toml"
+    result = command("train", "--model", model, "--data", data, *TRAINING, "--out", "run")
+    assert result.code == 0, result.err
+    assert Path("run/gradcam.png").is_file()
+    assert command("train", "--resume", "--out", "run", "--steps", "2").code == 0

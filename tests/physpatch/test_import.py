@@ -1,0 +1,195 @@
+"""Patches made elsewhere become runs that claim no training; patches made here leave in others' formats."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from support import CATEGORIES, HELPERS, assert_follows_schema, make_tiny_victim, vivid_patch
+
+from calibration.common.errors import InputError
+from physpatch.records.imported_run import save_results
+from physpatch.records.patch_exchange import enlarged, read_pixels, to_cells, write_art, write_png, write_tensor
+from physpatch.records.patch_file import Patch
+from physpatch.records.run_record import RunRecord
+from physpatch.training.run import weights_record
+
+CELLS = vivid_patch().cells
+
+
+class Witness:
+    """A pickle that leaves a file behind when it is loaded."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return (Path.touch, (self.file,))
+
+
+def save_as(path: Path) -> Path:
+    """Save the cells, one per pixel, in the format of a name."""
+    name, floats = path.name, CELLS.astype(np.float32) / 255
+    first = np.ascontiguousarray(floats.transpose(2, 0, 1))
+    if name.endswith(".png"):
+        Image.fromarray(CELLS).save(path)
+    elif name == "last.npy":
+        np.save(path, floats)
+    elif name == "first.npy":
+        np.save(path, first)
+    elif name == "bytes.npy":
+        np.save(path, CELLS)
+    elif name == "to255.npy":
+        np.save(path, first[None] * 255)
+    elif name == "plain.pt":
+        torch.save(torch.from_numpy(first)[None], path)
+    elif name == "named.pt":
+        torch.save({"patch": torch.from_numpy(first), "loss": torch.zeros(3)}, path)
+    else:
+        save_file({"anything": torch.from_numpy(first)}, path)
+    return path
+
+
+NAMES = ("a.png", "last.npy", "first.npy", "bytes.npy", "to255.npy", "plain.pt", "named.pt", "one.safetensors")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_cells_come_from_every_format(name: str, tmp_path: Path) -> None:
+    pixels, words = read_pixels(save_as(tmp_path / name))
+    np.testing.assert_array_equal(to_cells(pixels, None), CELLS)
+    assert "10" in words
+
+
+def test_a_cell_is_the_mean_of_its_pixels_in_linear_light() -> None:
+    """Half black and half white is 50 % of the light, which is 188 in sRGB; flat squares stay what they are."""
+    stripes = np.zeros((4, 4, 3), np.uint8)
+    stripes[:, ::2] = 255
+    assert (to_cells(stripes, (2, 2)) == 188).all()
+    np.testing.assert_array_equal(to_cells(vivid_patch().picture(16), (10, 10)), CELLS)
+
+
+def test_transparent_corners_are_grey_and_said(tmp_path: Path) -> None:
+    clear = np.full((4, 4, 4), 255, np.uint8)
+    clear[0, 0, 3] = 0
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    pixels, words = read_pixels(tmp_path / "clear.png")
+    assert pixels[0, 0].tolist() == [128] * 3 and "6 % are transparent" in words
+
+
+def test_what_is_no_patch_is_refused(tmp_path: Path) -> None:
+    witness = tmp_path / "was_run"
+    torch.save(Witness(witness), tmp_path / "hostile.pt")
+    np.save(tmp_path / "hostile.npy", np.array([Witness(witness)], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "flat.npy", np.zeros((5, 5)))
+    np.save(tmp_path / "negative.npy", np.full((5, 5, 3), -1.0))
+    torch.save({"a": torch.zeros(2), "b": torch.zeros(2)}, tmp_path / "several.pt")
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "words.txt").write_text("hello")
+    for name, words in {
+        "hostile.pt": "holds no plain tensor",
+        "hostile.npy": "no array of numbers that can be read",
+        "flat.npy": r"expected \(H, W, 3\) or \(3, H, W\) numbers, got \(5, 5\)",
+        "negative.npy": "reach from -1 to -1",
+        "several.pt": "expected one tensor, or one called patch",
+        "text.png": "broken picture",
+        "words.txt": "no picture, array or tensor",
+        "gone.png": "no picture",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            read_pixels(tmp_path / name)
+    assert not witness.exists()
+    with pytest.raises(InputError, match=r"600 x 600 pixels are more .* give --grid RxC"):
+        to_cells(np.zeros((600, 600, 3), np.uint8), None)
+
+
+def test_what_is_exported_comes_back(tmp_path: Path) -> None:
+    patch = vivid_patch()
+    assert write_png(patch, tmp_path / "p.png", 50.8, 300) == (600, 600)
+    with Image.open(tmp_path / "p.png") as picture:
+        assert picture.mode == "RGBA" and picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    assert write_art(patch, tmp_path / "p.npz", 50) == (3, 50, 50)
+    with np.load(tmp_path / "p.npz") as arrays:
+        assert arrays["patch"].dtype == np.float32 and (arrays["patch_mask"] == 1).all()
+        np.save(tmp_path / "art.npy", arrays["patch"])
+    assert write_tensor(patch, tmp_path / "p.pt", 50) == (1, 3, 50, 50)
+    for name in ("p.png", "art.npy", "p.pt"):
+        np.testing.assert_array_equal(to_cells(read_pixels(tmp_path / name)[0], (10, 10)), CELLS)
+
+
+def test_a_circle_is_transparent_around_it(tmp_path: Path) -> None:
+    write_png(vivid_patch(), tmp_path / "p.png", 25.4, 100, circle=True)
+    alpha = np.asarray(Image.open(tmp_path / "p.png"))[..., 3]
+    assert alpha[0, 0] == 0 and alpha[50, 50] == 255 and (alpha > 0).mean() == pytest.approx(np.pi / 4, abs=0.01)
+
+
+def test_cells_keep_their_shape_on_oblong_grids() -> None:
+    assert enlarged(Patch(np.zeros((5, 10, 3), np.uint8)), 100).shape == (50, 100, 3)
+
+
+def test_an_imported_patch_goes_all_the_way(command, tmp_path: Path, monkeypatch) -> None:
+    """Evaluated, printed, filmed and reported, with its origin and without a claim of a training."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(HELPERS)])
+    Path("their_model.py").write_text(
+        "from support import CATEGORIES, ColourNet\nfrom physpatch import Victim\n"
+        "def make():\n"
+        "    return Victim.wrap(ColourNet(), categories=CATEGORIES, size=64, mean=(0, 0, 0), std=(1, 1, 1))\n"
+    )
+    Path("labels.txt").write_text("\n".join(CATEGORIES))
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        picture = rng.integers(0, 90, (70, 70, 3), dtype=np.uint8)
+        picture[..., i % 2] += 150
+        Path(f"data/{CATEGORIES[i % 2]}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(f"data/{CATEGORIES[i % 2]}/{i}.png")
+    save_as(tmp_path / "theirs.png")
+    options = ("--target", "blue-thing", "--labels", "labels.txt", "--model", "their_model:make", "--data", "data")
+    done = command("import", "theirs.png", *options, "--note", "Published with a paper.")
+    assert done.code == 0, done.err
+    assert "10x10 cells, target blue thing" in done.out and Path("runs/latest").resolve() == tmp_path / "runs/theirs"
+    written = json.loads(Path("runs/theirs/run.json").read_text())
+    assert_follows_schema(written, "run")
+    assert written["status"] == "imported" and written["weights"] is None and written["data"] is None
+    assert "optimisation" not in written["config"] and "loss" not in written["config"]["objective"]
+    command("import", "theirs.png").assert_refused("already holds a run")
+    command("train", "--resume").assert_refused("was imported, so there is no training to resume")
+    assert command("report", "runs/theirs").code == 0  # before it was measured
+    done = command("evaluate", "--save", "--eot", "--data", "data")
+    assert done.code == 0, done.err
+    record = RunRecord.of(Path("runs/theirs"))
+    assert list(record.measured) == ["their_model:make"] and record.results is not None and record.results.n == 8
+    assert command("print", "--size", "10cm").code == 0
+    live = ("live", "--source", "virtual", "--headless", "--max-frames", "3", "--out", "session")
+    assert command(*live).code == 0
+    for folder in ("runs/theirs", "session"):
+        assert command("report", folder).code == 0
+        page = Path(folder, "report.html").read_text()
+        assert "Imported from “theirs.png”" in page and "Published with a paper." in page
+        assert "Trained against" not in page
+    assert command("export", "--as", "torchattacks", "--px", "40").code == 0
+    assert read_pixels(Path("runs/theirs/export.pt"))[0].shape == (40, 40, 3)
+
+
+def test_results_of_a_training_are_not_replaced(command, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("labels.txt").write_text("\n".join(CATEGORIES))
+    save_as(tmp_path / "theirs.png")
+    command("import", "theirs.png", "--target", "purple thing", "--labels", "labels.txt").assert_refused(
+        "unknown class"
+    )
+    assert command("import", "theirs.png", "--target", "2", "--labels", "labels.txt").code == 0
+    written = json.loads(Path("runs/theirs/run.json").read_text())
+    measured = weights_record(make_tiny_victim())
+    data = {"source": "", "train": 1, "held_out": 1, "train_fingerprint": "", "held_out_fingerprint": ""}
+    trained = {k: v for k, v in written.items() if k != "imported"} | {"weights": measured.to_dict(), "data": data}
+    Path("runs/theirs/run.json").write_text(json.dumps(trained))
+    with pytest.raises(InputError, match="keeps the results of its training"):
+        save_results(Path("runs/theirs"), {}, measured)
+    Path("runs/theirs/run.json").write_text(json.dumps(trained | {"weights": None}))
+    command("report", "runs/theirs").assert_refused(
+        "weights should be an object, got None, unless the patch was imported"
+    )

@@ -1,0 +1,104 @@
+"""A model is checked before anything is measured with it: what works, and which mistake is likely."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import CATEGORIES, HELPERS
+
+OWN_MODELS = """
+import torch
+from torch import nn
+from support import CATEGORIES, ColourNet
+from physpatch import Victim
+from physpatch.victims.networks.outputs import Predictions
+
+
+class Changed(nn.Module):
+    def __init__(self, change):
+        super().__init__()
+        self.inner, self.change = ColourNet(), change
+
+    def forward(self, images):
+        return self.change(self.inner(images))
+
+
+def wrap(network, **more):
+    settings = {"mean": (0, 0, 0), "std": (1, 1, 1)} | more
+    return Victim.wrap(network, categories=CATEGORIES, size=32, **settings)
+
+
+def sound(): return wrap(ColourNet())
+def swapped(): return wrap(ColourNet(), bgr=True)
+def scaled(): return wrap(ColourNet(), std=(1000.0, 1000.0, 1000.0), mean=(0.5, 0.5, 0.5))
+def noisy(): return wrap(Changed(lambda x: x + torch.rand_like(x)))
+def neighbours(): return wrap(Changed(lambda x: x - x.mean(dim=0, keepdim=True)))
+def flat(): return wrap(Changed(lambda x: x.detach() + 0 * x))
+def constant(): return wrap(Changed(lambda x: 0 * x + torch.arange(4.0)))
+def predict(images): return ColourNet().eval()(torch.from_numpy(images)).detach().numpy()
+def blind(): return wrap(Predictions(predict, 8), differentiable=False)
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with photographs and models of one's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(HELPERS)])
+    monkeypatch.delitem(sys.modules, "checked_models", raising=False)
+    Path("checked_models.py").write_text(OWN_MODELS)
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        picture = rng.integers(0, 90, (40, 40, 3), dtype=np.uint8)
+        picture[..., i % 3] += 150
+        Path(f"data/{CATEGORIES[i % 3]}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(f"data/{CATEGORIES[i % 3]}/{i}.png")
+    return tmp_path
+
+
+def findings(folder: Path) -> dict[str, dict]:
+    return {finding["what"]: finding for finding in json.loads((folder / "found.json").read_text())["findings"]}
+
+
+def test_a_sound_model_passes_with_numbers(command, folder: Path) -> None:
+    done = command("models", "--check", "checked_models:sound", "--data", "data", "--json", "found.json")
+    assert done.code == 0, done.err
+    found = findings(folder)
+    assert {f["outcome"] for f in found.values()} <= {"works", "note"}
+    assert found["clean accuracy"]["numbers"]["clean_accuracy"]["rate"] == 1.0
+    assert found["gradient"]["numbers"] == {"finite": True, "nonzero": True}
+    assert found["time"]["numbers"]["forward_and_backward_ms"] > 0 and found["memory"]["numbers"]["weights_bytes"] > 0
+    assert found["heat"]["numbers"]["layer"] == "norm" and "conv" in found["heat"]["numbers"]["deletion_gap"]
+    assert "determinism" in done.out and "bit for bit" in done.out
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("swapped", "preprocessing: likely wrong: RGB in place of BGR gives"),
+        ("noisy", "determinism: confidences differ by up to"),
+        ("neighbours", "batch invariance: confidences differ by up to"),
+        ("flat", "gradient: zero"),
+        ("constant", "which may be chance"),
+    ],
+)
+def test_a_model_that_cannot_be_trusted_says_why(name: str, words: str, command) -> None:
+    command("models", "--check", f"checked_models:{name}", "--data", "data").assert_refused(
+        "cannot be trusted yet", words
+    )
+
+
+def test_predictions_only_and_no_labels_are_notes(command, folder: Path) -> None:
+    done = command("models", "--check", "checked_models:blind", "--json", "found.json")  # ImageNet's photographs
+    assert done.code == 0, done.err
+    found = findings(folder)
+    assert [found[what]["outcome"] for what in ("clean accuracy", "gradient", "heat")] == ["note"] * 3
+    assert "--technique black-box" in found["gradient"]["words"]
+
+
+def test_what_cannot_be_loaded_is_refused(command) -> None:
+    command("models", "--check", "gone.onnx").assert_refused("no model file gone.onnx")
+    command("models", "--check", "checked_models:sound", "--data", "gone").assert_refused("no data folder")

@@ -1,0 +1,134 @@
+"""Any nn.Module as a victim, and the names of its classes."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from support import CATEGORIES, ColourNet, colour_photographs
+from torch import nn
+
+from calibration.common.errors import InputError
+from physpatch import EotConfig, TrainConfig, Trainer, Victim, evaluate_patch
+from physpatch.evaluation.grad_cam import grad_cam
+from physpatch.victims.labels import read_labels
+
+PLAIN = {"size": 32, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+
+class Ends(nn.Module):
+    """The colour network with its answer in another form."""
+
+    def __init__(self, end) -> None:
+        super().__init__()
+        self.inner, self.end = ColourNet(), end
+
+    def forward(self, images: torch.Tensor) -> object:
+        return self.end(self.inner(images))
+
+
+def test_a_module_becomes_a_victim_in_one_line_and_stays_as_it_was() -> None:
+    network = ColourNet().train()
+    victim = Victim.wrap(network, categories=CATEGORIES, **PLAIN)
+    assert network.training and all(p.requires_grad for p in network.parameters())
+    assert isinstance(network.norm, nn.BatchNorm2d)
+    assert victim.name == "ColourNet" and len(victim.weights.sha256) == 64 and victim.explains
+    photographs = colour_photographs(12, 32)
+    config = TrainConfig.of(steps=2, batch=4, grid=(4, 4), technique="pgd", area=0.3, eot=EotConfig.none())
+    trainer = Trainer(victim, photographs, config, target=2)
+    assert [record.step for record in trainer] == [1, 2]
+    assert evaluate_patch(victim, photographs, trainer.patch, eot=EotConfig.none()).clean_accuracy == 1.0
+    with grad_cam(victim) as cam:
+        assert cam(torch.rand(1, 3, 32, 32), [0]).shape == (1, 32, 32)
+
+
+def test_the_hash_follows_the_weights() -> None:
+    first, second = ColourNet(), ColourNet()
+    hashes = [Victim.wrap(network, **PLAIN).weights.sha256 for network in (first, second)]
+    assert hashes[0] == hashes[1]
+    with torch.no_grad():
+        second.head.bias[0] += 1
+    assert Victim.wrap(second, **PLAIN).weights.sha256 != hashes[0]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [lambda x: SimpleNamespace(logits=x), lambda x: (x, None), lambda x: x.softmax(dim=1)],
+    ids=["object with logits", "tuple", "probabilities"],
+)
+def test_answers_of_other_forms_give_the_same_confidences(end) -> None:
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain, other = Victim.wrap(ColourNet(), **PLAIN), Victim.wrap(Ends(end), **PLAIN)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            other.confidences(other.scores(images)), plain.confidences(plain.scores(images)), atol=1e-6, rtol=1e-4
+        )
+
+
+def test_blue_green_red_is_turned_round() -> None:
+    red = torch.zeros(1, 3, 32, 32)
+    red[:, 0] = 1
+    with torch.no_grad():
+        assert Victim.wrap(ColourNet(), **PLAIN).scores(red).argmax() == 0
+        assert Victim.wrap(ColourNet(), **PLAIN, bgr=True).scores(red).argmax() == 2
+
+
+def test_what_is_no_classifier_of_these_classes_is_refused() -> None:
+    with pytest.raises(InputError, match="3 categories given, but ColourNet answers with 4 classes"):
+        Victim.wrap(ColourNet(), categories=("a", "b", "c"), **PLAIN)
+    with pytest.raises(InputError, match="must answer with logits"):
+        Victim.wrap(nn.Conv2d(3, 3, 1), **PLAIN)
+    with pytest.raises(InputError, match=r"does not accept images \(B, 3, 32, 32\)"):
+        Victim.wrap(nn.Sequential(nn.Flatten(), nn.Linear(5, 2)), **PLAIN)
+    with pytest.raises(InputError, match="unknown layer 'nrom'; did you mean 'norm'"):
+        Victim.wrap(ColourNet(), cam_layer="nrom", **PLAIN)
+    with pytest.raises(InputError, match=r"'head' is no spatial map; among those that have one: conv"):
+        Victim.wrap(ColourNet(), cam_layer="head", **PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("plain.txt", "cat\n dog \n\nowl\n"),
+        ("list.json", json.dumps(["cat", "dog", "owl"])),
+        ("keras.json", json.dumps({"2": ["n3", "owl"], "0": ["n1", "cat"], "1": ["n2", "dog"]})),
+        ("config.json", json.dumps({"id2label": {"0": "cat", "1": "dog", "2": "owl"}})),
+        ("data.yaml", "names: {0: cat, 1: dog, 2: owl}\nnc: 3\n"),
+        ("names.yml", "- cat\n- dog\n- owl\n"),
+    ],
+)
+def test_class_names_come_from_files_of_any_kind(name: str, text: str, tmp_path) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_labels(tmp_path / name, 3) == ("cat", "dog", "owl")
+
+
+def test_known_sets_of_names() -> None:
+    assert read_labels("imagenet", 1000)[566] == "French horn"
+    assert read_labels("coco")[:2] == ("person", "bicycle") and len(read_labels("coco", 80)) == 80
+    assert read_labels("coco", 91)[0] == "__background__"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.txt", "", "holds no class names"),
+        ("a.json", "{", "holds no class names that can be read"),
+        ("a.json", '{"cat": 0}', "keys are not class indices"),
+        ("a.json", '{"0": "cat", "2": "dog"}', "leaves out class indices"),
+        ("a.json", "3", "neither a list"),
+        ("a.json", '[{"a": 1}]', "something else than class names"),
+        ("a.yaml", "!!python/object/apply:os.system ['touch was_run']", "holds no class names that can be read"),
+        ("a.txt", "cat\ndog", "names 2 classes, but the model has 3"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_refused(name: str, text: str, words: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=words):
+        read_labels(tmp_path / name, 3)
+    assert not (tmp_path / "was_run").exists()
+
+
+def test_a_file_that_is_not_there_names_the_sets() -> None:
+    with pytest.raises(InputError, match=r"no file of labels gone\.txt; give a file, or imagenet or coco"):
+        read_labels("gone.txt")
