@@ -790,7 +790,7 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
         ),
         (("live", "--source", "STILLS", "--headless", "--roi", "left"), ["unknown region 'left'", "expected center"]),
         (("live", "--source", "STILLS", "--headless", "--keep", "some"), ["--keep some: expected all, key, none"]),
-        (("live", "--source", "STILLS", "--headless", "--plan", "no.toml"), ["no plan no.toml"]),
+        (("live", "--source", "STILLS", "--headless", "--plan", "no.toml"), ["no file no.toml"]),
         (
             ("live", "--source", "STILLS", "--camera", "fps=30", "--headless"),
             ["is not a camera, so fps cannot be set"],

@@ -1,10 +1,11 @@
-"""Atomic file writes, folders to write in, checksums and JSON."""
+"""Atomic file writes, folders to write in, checksums, JSON and TOML."""
 
 import fcntl
 import hashlib
 import json
 import os
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -157,3 +158,19 @@ def read_json(path: Path, cure: str = "restore it from a backup, or create it ag
         raise InputError(f"{path} is not valid JSON (line {error.lineno}: {error.msg}); {cure}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, a number of thousands of digits, deep nesting
         raise InputError(f"{path} is not valid JSON; {cure}") from error
+
+
+def read_toml(path: Path, cure: str = "see the documentation for an example") -> dict[str, Any]:
+    """Read a TOML file; ``cure`` says what to do if it is missing or damaged.
+
+    Raises:
+        InputError: if the file is missing, unreadable or not valid TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"no file {path}; {cure}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # also of what is not UTF-8
+        raise InputError(f"{path} is not valid TOML ({error}); {cure}") from error

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
-from PIL import Image, UnidentifiedImageError
 
+from calibration.common.errors import InputError
 from calibration.common.files import write_text
+from calibration.common.pictures import open_picture
 from calibration.common.success import MEASURES
 from captures.archive.entries import Entry
 from physpatch.stats.intervals import Rate
@@ -86,9 +87,8 @@ def _thumbnail(picture: Path | None) -> str | None:
     if picture is None:
         return None
     try:
-        with Image.open(picture) as opened:
-            small = opened.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+        small = open_picture(picture)
+    except InputError:
         return None
     packed = io.BytesIO()
     if max(small.size) <= _SIDE_PX:  # cells, a few pixels each

@@ -14,7 +14,6 @@
 """
 
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from itertools import product
@@ -25,6 +24,7 @@ import numpy as np
 
 from calibration.camera.sheet_pose import SheetPose
 from calibration.common.errors import InputError, unknown_name
+from calibration.common.files import read_toml
 from calibration.sheet.layout import SHEET_KINDS
 
 _MOST_STEPS = 2000
@@ -107,13 +107,7 @@ class Protocol:
         Raises:
             InputError: if the file is missing or not TOML, an entry is unknown or missing, or a value is invalid.
         """
-        try:
-            with open(path, "rb") as file:
-                entries = tomllib.load(file)
-        except FileNotFoundError as error:
-            raise InputError(f"no plan {path}; docs/howto/film.md has an example") from error
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f"{path} is not readable TOML: {error}") from error
+        entries = read_toml(path, "docs/howto/film.md has an example of a plan")
         names = [field.name for field in fields(cls)]
         for name in entries:
             if name not in names:

@@ -5,7 +5,6 @@ Each setting also has a short name, that of its command-line option: ``--object-
 """
 
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calibration.common.errors import InputError, unknown_name
-from calibration.common.files import read_json
+from calibration.common.files import read_json, read_toml
 from calibration.common.success import GOALS, SCOPES
 from calibration.sheet.layout import CUTS
 from calibration.sheet.road_signs import sign_name
@@ -328,14 +327,7 @@ class TrainConfig:
 
     @classmethod
     def _from_toml(cls, path: Path) -> "TrainConfig":
-        try:
-            value = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"no file {path}") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read {path}: {error}") from error
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{path} is not TOML ({error}); see “Settings in a file” in the documentation") from error
+        value = read_toml(path, "see “Settings in a file” in the documentation")
         ranges = value.pop("eot", {})
         if not isinstance(ranges, dict):
             raise InputError(f"{path}: eot must be a table, [eot], with a preset and ranges")

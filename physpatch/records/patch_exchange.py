@@ -11,7 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb
 from calibration.common.errors import InputError
-from calibration.common.files import PICTURE_SUFFIXES, atomic_path
+from calibration.common.files import atomic_path
+from calibration.common.pictures import PICTURE_SUFFIXES, check_size
 from calibration.common.units import MM_PER_INCH
 from physpatch.records.patch_file import MAX_CELLS, Patch
 
@@ -50,6 +51,7 @@ def read_pixels(path: Path) -> tuple[NDArray[np.uint8], str]:
 def _from_picture(path: Path) -> tuple[NDArray[np.uint8], str]:
     try:
         with Image.open(path) as opened:
+            check_size(*opened.size)
             picture = ImageOps.exif_transpose(opened).convert("RGBA")
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"broken picture {path} ({error})") from error

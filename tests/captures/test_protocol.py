@@ -55,7 +55,7 @@ def test_every_combination_comes_once_a_repeat_in_an_order_drawn_by_seed(protoco
         ("seconds = 0", "seconds = 0; expected"),
         ("lights = [1]", "lights = \\[1\\]; expected a list of different names"),
         ("light = 3", "unknown entry of .*'light'; did you mean 'lights'"),
-        ("conditions = [", "is not readable TOML"),
+        ("conditions = [", "is not valid TOML"),
     ],
 )
 def test_plans_are_read_strictly(change: str, words: str, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_plans_are_read_strictly(change: str, words: str, tmp_path: Path) -> Non
 
 
 def test_a_plan_that_is_not_there_or_not_whole(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no plan .*plan\.toml; docs/howto/film\.md has an example"):
+    with pytest.raises(InputError, match=r"no file .*plan\.toml; docs/howto/film\.md has an example"):
         Protocol.load(tmp_path / "plan.toml")
     (tmp_path / "plan.toml").write_text('conditions = ["patch"]')
     with pytest.raises(InputError, match="lacks distances_m, yaws_deg"):

@@ -106,7 +106,7 @@ def test_a_run_gives_its_settings_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.toml", "[victim", "a.toml is not TOML"),
+        ("a.toml", "[victim", "a.toml is not valid TOML"),
         ("a.toml", "[victim]\nmodle = 'x'", "a.toml: unknown key 'modle' in the VictimConfig"),
         ("a.toml", "[optimisation]\nsteps = 0", "a.toml: steps must be at least 1, got 0"),
         ("a.toml", "eot = 3", "eot must be a table"),

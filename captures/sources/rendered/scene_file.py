@@ -1,12 +1,12 @@
 """Scenes as data: what holds the sheet, the paper, the light, what lies behind and before it, the camera, and what moves."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from calibration.common.errors import InputError, unknown_name
+from calibration.common.errors import unknown_name
+from calibration.common.files import read_toml
 from calibration.common.records import Record, RecordPart
 from captures.sources.rendered import SCENES, scene_names
 from captures.sources.rendered.camera.effects import Effect, camera_effects
@@ -151,10 +151,4 @@ class Scene(Record):
             if name not in scene_names():
                 raise unknown_name("scene", name, scene_names())
             path = SCENES / f"{name}.toml"
-        try:
-            value = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is not valid TOML: {error}") from error
-        return cls.validated(value, path)
+        return cls.validated(read_toml(path, cls.cure), path)

@@ -1,7 +1,6 @@
 """``model.toml``: a model with what its file does not say, an endpoint with its settings, or an ensemble as one model."""
 
 import hashlib
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError
+from calibration.common.files import read_toml
 from physpatch.victims.families import family_of
 from physpatch.victims.families.endpoints import Endpoint, Endpoints, load_endpoint
 from physpatch.victims.families.python_callables import PythonCallables
@@ -184,13 +184,7 @@ def _load(name: str, weights: str | None, trust: bool, said: Adaptation) -> Vict
 
 def _read(file: Path) -> _Description:
     try:
-        description = _Description.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise InputError(f"no model file {file}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {file}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{file} is not TOML ({error})") from error
+        description = _Description.model_validate(read_toml(file))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InputError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
