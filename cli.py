@@ -59,7 +59,7 @@ COMMANDS = {
     "export": LazyCommand("physpatch.commands.export:export", "Write a patch for other tools."),
     "models": LazyCommand(
         "physpatch.commands.models:models",
-        "List the models that can be loaded, and what each can do; or check one.",
+        "List the models that can be loaded, or check one.",
     ),
     "print": LazyCommand("printouts.commands:print_", "Print a patch to scale as a PDF."),
     "live": LazyCommand(
@@ -70,7 +70,7 @@ COMMANDS = {
         "captures.commands.report:report",
         "Write an HTML report of a run or session, or compare several.",
     ),
-    "runs": LazyCommand("captures.commands.archive:runs", "List runs and sessions; tag, remove, pack and unpack them."),
+    "runs": LazyCommand("captures.commands.archive:runs", "List, tag, pack and remove runs and sessions."),
     "gallery": LazyCommand("captures.commands.archive:gallery", "Write a page of all runs and sessions."),
     "gate": LazyCommand("captures.commands.gate:gate", "Fail a build in which a patch works too well."),
     "demo": LazyCommand(

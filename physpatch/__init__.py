@@ -18,6 +18,7 @@ _HOMES = {
     "Trainer": "physpatch.training.trainer",
     "StepRecord": "physpatch.training.trainer",
     "evaluate_patch": "physpatch.evaluation.classification",
+    "PatchMetrics": "physpatch.evaluation.patch_metrics",
 }
 __all__ = ["__version__", *_HOMES]
 

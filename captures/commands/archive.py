@@ -17,7 +17,7 @@ _EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
 @JSON_OPTION
 @click.pass_context
 def runs(context: click.Context, folders: tuple[Path, ...], json_out: str | None) -> None:
-    """List runs and sessions, the newest first; tag, remove, pack and unpack them.
+    """List, tag, pack and remove runs and sessions.
 
     \b
     physpatch runs
@@ -112,7 +112,9 @@ def unpack(file: Path, into: Path) -> None:
 @click.argument("folders", type=FOLDER, nargs=-1, metavar="[FOLDER]...")
 @click.option("--out", type=FILE, default=Path("gallery.html"), show_default=True, help="The HTML file to write.")
 def gallery(folders: tuple[Path, ...], out: Path) -> None:
-    """Write a page of all runs and sessions, with pictures, numbers and tags, to sort and filter.
+    """Write a page of all runs and sessions.
+
+    It has pictures, numbers and tags, and can be sorted and filtered.
 
     \b
     physpatch gallery

@@ -170,7 +170,7 @@ def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap])
         yield NextStep(learn, f"physpatch train --from-session {folder}")
     else:
         yield NextStep("Train for the conditions of this session", f"physpatch train --from-session {folder}")
-    yield NextStep("Compare with what you film next", f"physpatch report {folder} sessions/NEXT")
+    yield NextStep("Compare with what you film next", f"physpatch report {folder} NEXT")
 
 
 def _run(session: RecordedSession) -> str:

@@ -11,6 +11,7 @@ from captures.report.wording import packed
 from captures.results.aggregation import CONTROL
 from captures.results.recorded_session import RecordedSession
 from captures.results.success import frame_success
+from captures.storage import FrameRow
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Rate
 
@@ -66,20 +67,27 @@ def _pictures(session: RecordedSession, answer: Answer | None) -> Iterator[Pictu
     def telling(number: int) -> tuple[bool, bool]:
         """Prefer a success, and a clip in which the control was filmed too."""
         success = answer is not None and frame_success(rows[number], session.target).get(answer.measure, False)
-        return success, _same_clip(number) is not None
+        return success, harmless(number) is not None
 
-    def _same_clip(number: int) -> int | None:
-        clip = rows[number].clip
-        return next((n for n, c in frames if c == CONTROL and n in rows and rows[n].clip == clip), None)
+    def harmless(number: int) -> int | None:
+        """Find the control in the same clip, at the nearest distance where sheet or camera move."""
+        here, clip = _distance_m(rows[number]), rows[number].clip
+        same_clip = [n for n, condition in frames if condition == CONTROL and n in rows and rows[n].clip == clip]
+        return min(same_clip, key=lambda n: abs(_distance_m(rows[n]) - here), default=None)
 
     shown = max(patched, key=telling)
-    for number, what in ((shown, "the printed patch in a frame"), (_same_clip(shown), "the same with a grey sheet")):
+    for number, what in ((shown, "the printed patch in a frame"), (harmless(shown), "the same with a grey sheet")):
         if number is None:
             continue
         picture = read_key_frame(frames[number, rows[number].condition])
         if picture is not None:
             said = f": {rows[number].top1}" if rows[number].top1 else ""
             yield Picture(packed(picture, ".jpg"), f"{what}{said}")
+
+
+def _distance_m(row: FrameRow) -> float:
+    """The sheet's distance, measured or as a rig planned it; 0 if neither is known."""
+    return row.distance_m or row.true_distance_m or 0.0
 
 
 def _numbers(session: RecordedSession, answer: Answer) -> Iterator[Number]:

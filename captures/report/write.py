@@ -60,7 +60,8 @@ def write_report(
             there too.
         out: the HTML file; default ``report.html`` in the folder.
         pdf: file for the same report as PDF; None for no PDF.
-        card: whether to write ``card.md``, a section for a model card, beside it; ``result.json`` is written in any case.
+        card: whether to write ``card.md``, a section for a model card, beside it. ``result.json`` is always written, unless a
+            file is damaged.
         replay: options for replaying a session to find where the effect is lost; None for no replay.
         progress: called with the number of replayed frames and their total.
         say: receives the result of each replay in a sentence, and the reasons why a model could not be replayed.
@@ -79,7 +80,11 @@ def write_report(
     write_html(document, path)
     if pdf is not None:
         write_pdf(document, pdf)
-    result = result_of(folder)
+    try:
+        result = result_of(folder)
+    except InputError as error:  # programs that read it cannot see what the report says of damaged files
+        say(f"not written: {RESULT_FILE}: {error}")
+        return path
     result.save(path.with_name(RESULT_FILE))
     if card:
         write_text(path.with_name("card.md"), model_card(result))

@@ -28,7 +28,7 @@ def models(
     device: str,
     json_out: str | None,
 ) -> None:
-    """List the models that can be loaded, and what each can do; or check one.
+    """List the models that can be loaded, or check one.
 
     A check measures clean accuracy on labelled photographs, names the likely mistake where another preprocessing does better,
     and tests time, memory, gradients, determinism, batches and the faithfulness of the heat.

@@ -115,10 +115,10 @@ class Evaluation:
         for control, wrong in views.control_wrong.items():
             targeted = Difference(None, None, 0)
             if views.targeted is not None and views.counts_for_target is not None:
-                targeted = _change(
+                targeted = change_over(
                     views.control_targeted[control], views.targeted, views.counts_for_target, views.units
                 )
-            untargeted = _change(wrong, views.wrong, views.right, views.units)
+            untargeted = change_over(wrong, views.wrong, views.right, views.units)
             differences[control] = {"targeted": targeted, "untargeted": untargeted}
         return differences
 
@@ -322,16 +322,16 @@ def defence_effect(bare: Evaluation, defended: Evaluation) -> DefenceEffect:
     if before.targeted is not None and after.targeted is not None:
         assert before.counts_for_target is not None and after.counts_for_target is not None
         fair = before.counts_for_target & after.counts_for_target
-        targeted = _change(before.targeted, after.targeted, fair, before.units)
+        targeted = change_over(before.targeted, after.targeted, fair, before.units)
     return DefenceEffect(
         clean_accuracy_paid=bare.clean_accuracy - defended.clean_accuracy,
         targeted_success_change=targeted,
-        untargeted_success_change=_change(before.wrong, after.wrong, before.right & after.right, before.units),
+        untargeted_success_change=change_over(before.wrong, after.wrong, before.right & after.right, before.units),
     )
 
 
-def _change(before: Tensor, after: Tensor, counted: Tensor, units: Tensor) -> Difference:
-    """Compute the success after minus before; the photograph is the unit."""
+def change_over(before: Tensor, after: Tensor, counted: Tensor, units: Tensor) -> Difference:
+    """Compute the success (V,) after minus before among ``counted`` views (V,); see :func:`rate_over`."""
     return paired_difference(*(_shares(happened, counted, units) for happened in (after, before)))
 
 

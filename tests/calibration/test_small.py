@@ -51,7 +51,7 @@ def test_json_errors_say_which_file_and_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no file"):
         read_json(tmp_path / "missing.json")
     broken.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="is not valid JSON; restore it"):
         read_json(broken)
 
 

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from support import frame_row
 
 from captures.report.answer import answer_of, next_steps
-from captures.report.blocks import NextSteps, Numbers, Text
+from captures.report.blocks import Gallery, NextSteps, Numbers, Text
 from captures.report.first_screen import first_screen
 from captures.results.recorded_session import RecordedSession
 from captures.results.session_record import SessionRecord
@@ -94,3 +96,22 @@ def test_numbers_stand_beside_their_null(tmp_path: Path) -> None:
         ("50 %", "printed, on camera"),
         ("10 %", "the most harmful control: random"),
     ]
+
+
+def test_patch_and_control_are_shown_at_like_distances(tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    rows = []
+    for number, (condition, distance) in enumerate(
+        [("patch", 3.0), ("patch", 1.0), ("grey", 3.0), ("grey", 1.1), ("grey", 0.5)], start=1
+    ):
+        top1 = "horn" if (condition, distance) == ("patch", 1.0) else "cat"
+        rows.append(frame_row(number, condition, 0, top1, "cat", success=int(top1 == "horn"), distance_m=distance))
+        cv2.imwrite(str(tmp_path / f"frames/{number:06d}-{condition}.jpg"), np.full((30, 40, 3), 40 * number, np.uint8))
+    shown = RecordedSession(tmp_path, SessionRecord(target="horn"), rows)
+    (gallery,) = (block for block in first_screen(shown, []) if isinstance(block, Gallery))
+    assert [picture.caption for picture in gallery.pictures] == [
+        "the printed patch in a frame: horn",
+        "the same with a grey sheet: cat",
+    ]
+    levels = [cv2.imdecode(np.frombuffer(p.data, np.uint8), cv2.IMREAD_GRAYSCALE).mean() for p in gallery.pictures]
+    assert levels == pytest.approx([80, 160], abs=2)  # frames 2 and 4

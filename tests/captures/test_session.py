@@ -261,10 +261,13 @@ def test_a_session_that_the_system_ends_is_whole(
             os.kill(os.getpid(), signal.SIGTERM)  # impatient
         return True
 
-    before = signal.getsignal(asked)
-    with pytest.raises(Terminated) as ended, ended_in_order():
-        run_session(rig, plan, tmp_path / "session", on_frame=on_frame)
-    assert exit_code(ended.value) == 128 + asked and signal.getsignal(asked) is before
+    inherited = signal.signal(asked, signal.SIG_DFL)  # under nohup it is ignored
+    try:
+        with pytest.raises(Terminated) as ended, ended_in_order():
+            run_session(rig, plan, tmp_path / "session", on_frame=on_frame)
+        assert exit_code(ended.value) == 128 + asked and signal.getsignal(asked) is signal.SIG_DFL
+    finally:
+        signal.signal(asked, inherited)
     assert json.loads((tmp_path / "session/session.json").read_text())["status"] == "interrupted"
     assert (tmp_path / "session/frames.csv").read_text().count("\n") == 4
     assert len(video_times(tmp_path / "session")) == 3

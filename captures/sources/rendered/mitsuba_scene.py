@@ -19,23 +19,21 @@ from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
 from captures.sources.rendered.engine import engine, make_opaque
+from captures.sources.rendered.room import furnished_room
 from captures.sources.rendered.scene_file import Light, Scene
 from captures.sources.rendered.shots import Shot, ShotCache, shot_key
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
-from captures.sources.rendered.surfaces import Mesh, bent, sheet_mesh, skin_of
-
-Spec = dict[str, Any]  # what Mitsuba builds an object from
+from captures.sources.rendered.surfaces import Mesh, Spec, bent, diffuse, plastic, sheet_mesh, skin_of
 
 _PIXELS = ("red", "green", "blue")
 _DARKEST, _LIGHTEST = 0.001, 0.97  # reflectances that a spectrum can have
 _BOUNCES = 5
 _COVERAGE_SAMPLES = 16
 _PAPER_BACK = 0.8
-_BODY_GREY, _ROOM_GREY = 0.25, 0.45
+_BODY_GREY = 0.25
 _SKIN = (0.45, 0.26, 0.19)  # linear sRGB
 _SKIN_INDEX, _SKIN_ROUGHNESS = 1.4, 0.4
 _THUMB_MM = 24.0
-_ROOM_MM = (1400.0, 900.0, 900.0)  # half width, half height, and depth behind the sheet
 _MASK_STEPS = 32  # along an edge of the patch
 _NEAREST_MM = 10.0  # what is nearer to the camera is not seen
 _SKY_METER = 64  # samples for the strength of a sky
@@ -158,13 +156,13 @@ class SheetScene:
     def _objects(self) -> Any:
         surfaces: dict[str, Spec] = {
             "sheet": self._paper(),
-            "body": {"type": "twosided", "inner": _diffuse(_BODY_GREY)},
+            "body": {"type": "twosided", "inner": diffuse(_BODY_GREY)},
             "thumb": {"type": "twosided", "inner": _skin()},
         }
         objects: dict[str, Any] = {"type": "scene", **self._lights(self._pose)}
         objects |= {name: self._mesh(name, surfaces[name], mesh) for name, mesh in self._meshes.items()}
         if self._scene.background == "room":
-            objects |= self._room(self._pose)
+            objects |= furnished_room(self._mi, float(self._pose.shift_mm[2]))
         return self._mi.load_dict(objects)
 
     @cached_property
@@ -182,8 +180,8 @@ class SheetScene:
         sheet, cover = self._sheet, self._sheet[..., 3:]
         reflectance = np.divide(sheet[..., :3], cover, out=np.full_like(sheet[..., :3], _DARKEST), where=cover > 0)
         paper = self._scene.paper
-        front = _plastic(self._texture(reflectance.clip(_DARKEST, _LIGHTEST)), paper.index, paper.roughness)
-        both: Spec = {"type": "twosided", "front": front, "back": _diffuse(_PAPER_BACK)}
+        front = plastic(self._texture(reflectance.clip(_DARKEST, _LIGHTEST)), paper.index, paper.roughness)
+        both: Spec = {"type": "twosided", "front": front, "back": diffuse(_PAPER_BACK)}
         if cover.all():
             return both
         return {"type": "mask", "opacity": self._texture(cover, raw=True), "nested": both}
@@ -246,35 +244,6 @@ class SheetScene:
             for t, width in stations
         ]
         return skin_of(rings)
-
-    def _room(self, pose: RigPose) -> dict[str, Any]:
-        """Three walls and a table of grey paint behind the sheet, whose shadow and light they catch."""
-        half_width, half_height, depth = _ROOM_MM
-        back = float(pose.shift_mm[2]) + depth
-        transform = self._mi.ScalarTransform4f
-        middle = back / 2
-        walls = {
-            "wall": (transform().translate([0, 0, back]).rotate([0, 1, 0], 180), (half_width, half_height), _ROOM_GREY),
-            "left": (transform().translate([-half_width, 0, middle]).rotate([0, 1, 0], 90), (middle, half_height), 0.5),
-            "right": (
-                transform().translate([half_width, 0, middle]).rotate([0, 1, 0], -90),
-                (middle, half_height),
-                0.4,
-            ),
-            "table": (
-                transform().translate([0, half_height / 3, middle]).rotate([1, 0, 0], 90),
-                (half_width, middle),
-                0.3,
-            ),
-        }
-        return {
-            name: {
-                "type": "rectangle",
-                "to_world": place.scale([half[0], half[1], 1]),
-                "bsdf": {"type": "twosided", "inner": _diffuse(grey)},
-            }
-            for name, (place, half, grey) in walls.items()
-        }
 
     # What lights it.
 
@@ -438,7 +407,7 @@ def _sky_factor(light: Light, camera: str) -> float:
     mi = engine()
     transform = mi.ScalarTransform4f
     facing = transform().translate([0, 0, 1]).rotate([0, 1, 0], 180)
-    sheet = {"type": "rectangle", "to_world": facing, "bsdf": _diffuse(1.0)}
+    sheet = {"type": "rectangle", "to_world": facing, "bsdf": diffuse(1.0)}
     scene = mi.load_dict({"type": "scene", "sheet": sheet, "sky": _sky(light, 1.0)})
     sensor = mi.load_dict(
         {
@@ -452,21 +421,8 @@ def _sky_factor(light: Light, camera: str) -> float:
     return light.power / float(metered[..., 1].mean() / STEP_NM)
 
 
-def _diffuse(reflectance: float) -> Spec:
-    return {"type": "diffuse", "reflectance": {"type": "spectrum", "value": reflectance}}
-
-
 def _skin() -> Spec:
-    return _plastic({"type": "rgb", "value": list(_SKIN)}, _SKIN_INDEX, _SKIN_ROUGHNESS)
-
-
-def _plastic(colour: Spec, index: float, roughness: float) -> Spec:
-    """A dielectric surface over a colour, which is reflected in full, as printing tables say what a print reflects.
-
-    ``roughplastic`` would lose 20 to 50 % of it, the more the rougher: light that leaves through a rough surface is lost there.
-    """
-    alpha_root = math.sqrt(roughness)  # the plugin squares it
-    return {"type": "principled", "base_color": colour, "eta": index, "roughness": alpha_root}
+    return plastic({"type": "rgb", "value": list(_SKIN)}, _SKIN_INDEX, _SKIN_ROUGHNESS)
 
 
 def _upright(direction: NDArray[np.float64]) -> list[float]:

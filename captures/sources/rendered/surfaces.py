@@ -1,7 +1,9 @@
-"""Shapes: a held sheet, flat, curled or rippled, and bodies with a skin over rings."""
+"""Shapes: a held sheet, flat, curled or rippled, and bodies with a skin over rings. And what they are made of."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from captures.sources.rendered.scene_file import Support
 _FACETS = 64  # along each side of a bent sheet
 
 Floats = NDArray[np.floating]
+Spec = dict[str, Any]  # what Mitsuba builds an object from
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,3 +95,17 @@ _PROFILES: dict[str, Callable[[Floats, Support, float], tuple[Floats, Floats]]] 
     "cylinder": _rolled,
     "ripple": _rippled,
 }
+
+
+def diffuse(reflectance: float) -> Spec:
+    """Describe a grey paint."""
+    return {"type": "diffuse", "reflectance": {"type": "spectrum", "value": reflectance}}
+
+
+def plastic(colour: Spec, index: float, roughness: float) -> Spec:
+    """Describe a dielectric surface over a colour, which is reflected in full, as printing tables say what a print reflects.
+
+    ``roughplastic`` would lose 20 to 50 % of it, the more the rougher: light that leaves through a rough surface is lost there.
+    """
+    alpha_root = math.sqrt(roughness)  # the plugin squares it
+    return {"type": "principled", "base_color": colour, "eta": index, "roughness": alpha_root}

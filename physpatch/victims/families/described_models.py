@@ -1,6 +1,9 @@
 """``model.toml``: a model with what its file does not say, an endpoint with its settings, or an ensemble as one model."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -21,6 +24,7 @@ from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, Weigh
 from physpatch.victims.weights import TRUST_CURE
 
 SUFFIX = ".toml"
+_ENTERED: ContextVar[tuple[Path, ...]] = ContextVar("descriptions that are being read", default=())
 _SAME = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 _LEAST = 1e-12
 
@@ -91,23 +95,19 @@ class DescribedModels(BareFamily):
 
     def caution_for(self, name: str) -> str:
         """Return what the family says of the endpoint or model that the file names: it may be a stranger's file."""
-        description = _read(Path(name))
-        if description.endpoint is not None:
-            return Endpoints().caution_for(description.endpoint.url)
-        named = [_beside(e, Path(name).parent) for e in (description.model, *description.members) if e]
-        try:
+        with _entered(Path(name)):
+            description = _read(Path(name))
+            if description.endpoint is not None:
+                return Endpoints().caution_for(description.endpoint.url)
+            named = [_beside(e, Path(name).parent) for e in (description.model, *description.members) if e]
             return "; ".join(filter(None, (family_of(e).caution_for(e) for e in named)))
-        except RecursionError:
-            return ""  # loading it says why
 
     def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
         file = Path(name)
         if weights is not None:
             raise InputError(f"{name} names the weights; leave out --weights")
-        try:
+        with _entered(file):
             return self._load(file, trust, said)
-        except RecursionError as error:
-            raise InputError(f"{file} names itself, directly or through other files") from error
 
     def _load(self, file: Path, trust: bool, said: Adaptation) -> Victim:
         description = _read(file)
@@ -125,6 +125,23 @@ class DescribedModels(BareFamily):
         content = hashlib.sha256(f"{victim.weights.sha256} {file.read_text(encoding='utf-8')}".encode()).hexdigest()
         info = WeightsInfo(f"{victim.weights.source}, as {file} describes it", content)
         return replace(victim, name=description.name or file.stem, weights=info)
+
+
+@contextmanager
+def _entered(file: Path) -> Iterator[None]:
+    """Read a description, and what it names, in the block.
+
+    Raises:
+        InputError: it is being read already.
+    """
+    outer = _ENTERED.get()
+    if file.resolve() in outer:
+        raise InputError(f"{file} names itself, directly or through other files")
+    token = _ENTERED.set((*outer, file.resolve()))
+    try:
+        yield
+    finally:
+        _ENTERED.reset(token)
 
 
 class _Members(nn.Module):

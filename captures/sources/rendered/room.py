@@ -1,0 +1,63 @@
+"""A room behind a sheet: walls and a table that catch its shadow and reflect its light, and things that stand there."""
+
+from types import ModuleType
+from typing import Any
+
+from captures.sources.rendered.surfaces import Spec, diffuse, plastic
+
+_HALF_WIDTH_MM, _HALF_HEIGHT_MM, _BEHIND_MM = 1400.0, 900.0, 900.0  # of the room; of the sheet's distance to its wall
+_TABLE_MM = 300.0  # below the camera
+_WALL, _LEFT, _RIGHT, _TABLE = 0.45, 0.5, 0.4, 0.3  # reflectances of their paint
+_INDEX, _GLOSSY = 1.5, 0.1
+_CARDBOARD, _BOOK, _BALL = (0.46, 0.32, 0.19), (0.07, 0.2, 0.11), (0.55, 0.06, 0.05)  # linear sRGB
+
+
+def furnished_room(mitsuba: ModuleType, sheet_mm: float) -> dict[str, Any]:
+    """Describe three walls, a table, and on it a cardboard box, two books and a glossy ball, by name.
+
+    Args:
+        mitsuba: see ``engine``.
+        sheet_mm: distance of the sheet from the camera.
+    """
+    back = sheet_mm + _BEHIND_MM
+    middle = back / 2
+    place = mitsuba.ScalarTransform4f
+
+    def wall(at: list[float], axis: list[float], angle_deg: float, half: tuple[float, float], paint: float) -> Spec:
+        return {
+            "type": "rectangle",
+            "to_world": place().translate(at).rotate(axis, angle_deg).scale([*half, 1]),
+            "bsdf": {"type": "twosided", "inner": diffuse(paint)},
+        }
+
+    def box(
+        at: tuple[float, float], half: tuple[float, float, float], turn_deg: float, colour: Any, base: float
+    ) -> Spec:
+        """A box that stands ``base`` above the table, ``at`` so far to the right and before the wall."""
+        centre = [at[0], _TABLE_MM - base - half[1], back - at[1]]
+        return {
+            "type": "cube",
+            "to_world": place().translate(centre).rotate([0, 1, 0], turn_deg).scale(list(half)),
+            "bsdf": {"type": "diffuse", "reflectance": _rgb(colour)},
+        }
+
+    radius = 62.0
+    return {
+        "wall": wall([0, 0, back], [0, 1, 0], 180, (_HALF_WIDTH_MM, _HALF_HEIGHT_MM), _WALL),
+        "left": wall([-_HALF_WIDTH_MM, 0, middle], [0, 1, 0], 90, (middle, _HALF_HEIGHT_MM), _LEFT),
+        "right": wall([_HALF_WIDTH_MM, 0, middle], [0, 1, 0], -90, (middle, _HALF_HEIGHT_MM), _RIGHT),
+        "table": wall([0, _TABLE_MM, middle], [1, 0, 0], 90, (_HALF_WIDTH_MM, middle), _TABLE),
+        "box": box((-380, 320), (130, 110, 90), 28, _CARDBOARD, 0),
+        "lower book": box((250, 260), (115, 18, 80), -14, _BOOK, 0),
+        "upper book": box((262, 268), (100, 14, 70), 9, _CARDBOARD, 36),
+        "ball": {
+            "type": "sphere",
+            "center": [500, _TABLE_MM - radius, back - 330],
+            "radius": radius,
+            "bsdf": plastic(_rgb(_BALL), _INDEX, _GLOSSY),
+        },
+    }
+
+
+def _rgb(colour: tuple[float, float, float]) -> Spec:
+    return {"type": "rgb", "value": list(colour)}
