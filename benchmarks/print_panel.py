@@ -125,12 +125,16 @@ def by_photograph(rows: list[Row], kind: str = "patch") -> Rate:
     return clip_rate([float(np.mean(values)) for values in hits.values()], [len(values) for values in hits.values()])
 
 
-def digital(victim: Victim, photos: list[Photo], patch: Patch, config: TrainConfig, cut: str, seed: int) -> Rate:
+def digital(
+    victim: Victim, photos: list[Photo], patch: Patch, config: TrainConfig, cut: str, seed: int, poses: int = 1
+) -> Rate:
     """Measure the patch in the same photographs in the colours of a screen, at the panel's sizes."""
     photographs = load_photos(photos, victim.preprocessing)
     ends = tuple(float(np.sqrt(share / config.patch.area)) for share in _SHARES)
     eot = EotConfig(scale=ends)
-    evaluation = evaluate_patch(victim, photographs, patch, area=config.patch.area, cut=cut, eot=eot, seed=seed)
+    evaluation = evaluate_patch(
+        victim, photographs, patch, area=config.patch.area, cut=cut, eot=eot, seed=seed, poses=poses
+    )
     return evaluation.targeted["patch"]
 
 

@@ -6,8 +6,8 @@ Each run's sheet of 10 cm is held before photographs of DIR (``labels.csv``) tha
 by the virtual rig and in each scene that Mitsuba renders (``physpatch live --help`` names them; without ``--scene``, all with a
 photograph behind a sheet that a hand holds). Every clip shows the patch once, and the grey control at the same pose. Counted is
 the target where the network is right with grey; the unit is the clip. ``digital`` is the patch composited by the preset
-``desk`` into the same photographs. With three runs and more, ``rank_correlation`` is Spearman's, with an interval by bootstrap
-over patches. One JSON line is printed. What is in --work already is not rendered again.
+``desk`` into the same photographs, in ten poses each. With three runs and more, ``rank_correlation`` is Spearman's, with an
+interval by bootstrap over patches. One JSON line is printed. What is in --work already is not rendered again.
 """
 
 import argparse
@@ -44,6 +44,7 @@ from printouts.sheet_pdf import print_sheets
 _SIZE_MM = 100.0
 _VIRTUAL = "virtual"
 _RESAMPLES = 4000
+_DIGITAL_POSES = 10  # of each photograph, as many views as rigs show and more
 Answers = dict[str, list[int]]  # of each kind of sheet, by clip
 Backgrounds = list[tuple[Path, str | None]]
 Stage = Callable[[Path], Rig]  # a rig that shows a PDF's sheets
@@ -130,7 +131,7 @@ def measured(
         print(f"{run.name}, {name}: {_rate(hits[name])}", file=sys.stderr, flush=True)  # noqa: T201
     rendered = [hit for name, scene_hits in hits.items() if name != _VIRTUAL for hit in scene_hits]
     return {
-        "digital": digital(victim, photos, patch, config, config.patch.cut, seed).to_dict(),
+        "digital": digital(victim, photos, patch, config, config.patch.cut, seed, _DIGITAL_POSES).to_dict(),
         "virtual": _rate(hits[_VIRTUAL]).to_dict(),
         "rendered": _rate(rendered).to_dict(),
         "by_scene": {name: _rate(scene_hits).to_dict() for name, scene_hits in hits.items() if name != _VIRTUAL},
