@@ -197,7 +197,7 @@ def _measured(rows: Sequence[FrameRow], target: str | None) -> Iterator[tuple[st
 def _distances(rows: Sequence[FrameRow]) -> list[tuple[float | None, Origin]]:
     """The distance in each frame and where it is from."""
     known = [(row.time_s, row.distance_m) for row in rows if row.distance_m is not None]
-    times = [time_s for time_s, _ in known]
+    times, metres = [time_s for time_s, _ in known], [distance_m for _, distance_m in known]
     found: list[tuple[float | None, Origin]] = []
     for row in rows:
         after = int(np.searchsorted(times, row.time_s))
@@ -206,7 +206,7 @@ def _distances(rows: Sequence[FrameRow]) -> list[tuple[float | None, Origin]]:
         elif row.true_distance_m is not None:
             found.append((row.true_distance_m, "planned"))
         elif 0 < after < len(known) and times[after] - times[after - 1] <= GAP_S:
-            found.append((float(np.interp(row.time_s, times, [m for _, m in known])), "interpolated"))
+            found.append((float(np.interp(row.time_s, times, metres)), "interpolated"))
         else:
             found.append((None, "unknown"))
     return found

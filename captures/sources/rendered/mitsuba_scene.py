@@ -80,6 +80,7 @@ class SheetScene:
         self._samples = _in_square(samples)
         self._sheet, self._pose, self._cache = sheet, pose, cache
         self._sensors: dict[Rows | None, _Sensors] = {}
+        self._placed: RigPose | None = None
         self._meshes = {"sheet": sheet_mesh(layout, scene.support, phase)}  # what moves with the sheet
         if scene.support.shape == "cylinder":
             self._meshes["body"] = self._body_mesh()
@@ -209,6 +210,9 @@ class SheetScene:
         return built
 
     def _move(self, pose: RigPose) -> None:
+        if pose == self._placed:  # what sees it moves: nothing has to be traced anew
+            return
+        self._placed = pose
         parameters = self._mi.traverse(self._objects)
         for name, mesh in self._meshes.items():
             parameters[f"{name}.vertex_positions"] = pose.placed(mesh.points).astype(np.float32).ravel()

@@ -103,23 +103,30 @@ class Passage(ClipMotion):
             for place, yaw, turn in zip(shaken_m, yaw_deg, shaken_deg, strict=True)
         ]
 
+
+class Walk(Passage):
+    """Base class of motions of a person who walks with the camera, at ``speed_m_s`` from one place to another."""
+
+    from_m: float
+    to_m: float
+    speed_m_s: Speed = 1.2
+
+    @property
+    def seconds(self) -> float:
+        return _lasting(self.to_m - self.from_m, self.speed_m_s)
+
     def _walked(self, rng: np.random.Generator, frames: int) -> NDArray[np.float64]:
         """How a walk swings the camera, (N, 3) metres: to the side with every other step, up and down with each."""
         phase = np.linspace(0, self.seconds, frames) * _STEPS_HZ * np.pi + rng.uniform(0, 2 * np.pi)
         return np.stack([_SWAY_M * np.sin(phase), _BOB_M * np.sin(2 * phase), np.zeros(frames)], axis=1)
 
 
-class Approach(Passage):
+class Approach(Walk):
     """A person walks towards the sheet with the camera, from ``from_m`` to ``to_m`` before it."""
 
     kind: Literal["approach"] = "approach"
     from_m: Metres = 4.0
     to_m: Metres = 0.5
-    speed_m_s: Speed = 1.2
-
-    @property
-    def seconds(self) -> float:
-        return abs(self.from_m - self.to_m) / self.speed_m_s or 1 / _HELD_FPS
 
     def start(self, held: RigPose) -> RigPose:
         # Towards the sheet: at the end it is no farther from the centre of the picture than in the hand.
@@ -142,13 +149,13 @@ class Pan(Passage):
 
     @property
     def seconds(self) -> float:
-        return abs(self.to_deg - self.from_deg) / self.speed_deg_s or 1 / _HELD_FPS
+        return _lasting(self.to_deg - self.from_deg, self.speed_deg_s)
 
     def poses(self, rng: np.random.Generator, held: RigPose, frames: int) -> list[RigPose]:
         return self._filmed(rng, held, np.zeros((frames, 3)), np.linspace(self.from_deg, self.to_deg, frames))
 
 
-class WalkPast(Passage):
+class WalkPast(Walk):
     """A person walks past the sheet, ``distance_m`` before it, and keeps the camera on it, which so turns away.
 
     Attributes:
@@ -161,11 +168,6 @@ class WalkPast(Passage):
     from_m: float = -1.2
     to_m: float = 1.2
     distance_m: Metres = 1.0
-    speed_m_s: Speed = 1.2
-
-    @property
-    def seconds(self) -> float:
-        return abs(self.to_m - self.from_m) / self.speed_m_s or 1 / _HELD_FPS
 
     def start(self, held: RigPose) -> RigPose:
         return replace(held, distance_m=self.distance_m)
@@ -175,6 +177,11 @@ class WalkPast(Passage):
         at_m[:, 0] += np.linspace(self.from_m, self.to_m, frames)
         yaw_deg = np.degrees(np.arctan2(-at_m[:, 0], self.distance_m))
         return self._filmed(rng, self.start(held), at_m, yaw_deg)
+
+
+def _lasting(way: float, speed: float) -> float:
+    """How long a way takes in seconds; none at all takes as long as one frame."""
+    return abs(way) / speed or 1 / _HELD_FPS
 
 
 Motion = Annotated[Hold | Approach | Pan | WalkPast, Field(discriminator="kind")]

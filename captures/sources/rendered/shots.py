@@ -48,7 +48,7 @@ class Shot:
     def load(cls, path: Path) -> "Shot | None":
         """Read what :meth:`save` wrote; None if it is not there or damaged."""
         try:
-            with np.load(path) as arrays:
+            with open(path, "rb") as file, np.load(file) as arrays:  # NumPy leaves a damaged one open
                 return cls(arrays["light"].astype(np.float32), arrays["coverage"].astype(np.float32))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
