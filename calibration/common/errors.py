@@ -35,3 +35,8 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InputError:
     else:
         hint = f"known: {', '.join(list(spelled.values())[:8])}"
     return InputError(f"unknown {kind} {name!r}; {hint}")
+
+
+def first_line(error: Exception, most: int = 160) -> str:
+    """Return the beginning of the first line of an error's words, or its kind if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]

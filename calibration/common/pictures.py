@@ -4,7 +4,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ def open_picture(path: Path) -> Image.Image:
     """
     try:
         with open(path, "rb") as file:
-            return _decoded(file, _FORMATS)
+            return decoded(file)
     except FileNotFoundError as error:
         raise InputError(f"no image {path}") from error
     except InputError as error:
@@ -60,10 +60,21 @@ def decode_picture(data: bytes, formats: Sequence[str], sides_px: tuple[int, int
     Raises:
         InputError: if it is not a whole picture of such a format and size.
     """
-    return np.array(_decoded(io.BytesIO(data), formats, sides_px))
+    return np.array(decoded(io.BytesIO(data), formats, sides_px))
 
 
-def _decoded(file: BinaryIO, formats: Sequence[str], sides_px: tuple[int, int] = (1, MOST_PIXELS)) -> Image.Image:
+def decoded(
+    file: BinaryIO,
+    formats: Sequence[str] = _FORMATS,
+    sides_px: tuple[int, int] = (1, MOST_PIXELS),
+    *,
+    mode: Literal["RGB", "RGBA"] = "RGB",
+) -> Image.Image:
+    """Decode a picture, rotated as its EXIF data say; for the other arguments see :func:`decode_picture`.
+
+    Raises:
+        InputError: if it is not a whole picture of such a format and size.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is another
@@ -73,7 +84,7 @@ def _decoded(file: BinaryIO, formats: Sequence[str], sides_px: tuple[int, int] =
             if not all(least <= side <= most for side in opened.size):
                 raise InputError(f"{opened.width}x{opened.height} pixels; expected {least} to {most} per side")
             check_size(*opened.size)
-            return _rgb(ImageOps.exif_transpose(opened))
+            return _eight_bit(ImageOps.exif_transpose(opened)).convert(mode)
     except (InputError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -84,7 +95,7 @@ def _decoded(file: BinaryIO, formats: Sequence[str], sides_px: tuple[int, int] =
         raise InputError(f"it is damaged or cut off: {error}") from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow would clip what is brighter than 255 of 65535
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("RGB")
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image

@@ -7,12 +7,12 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb
-from calibration.common.errors import InputError
+from calibration.common.errors import InputError, first_line
 from calibration.common.files import atomic_path
-from calibration.common.pictures import PICTURE_SUFFIXES, check_size
+from calibration.common.pictures import PICTURE_SUFFIXES, decoded
 from calibration.common.units import MM_PER_INCH
 from physpatch.records.patch_file import MAX_CELLS, Patch
 
@@ -50,10 +50,9 @@ def read_pixels(path: Path) -> tuple[NDArray[np.uint8], str]:
 
 def _from_picture(path: Path) -> tuple[NDArray[np.uint8], str]:
     try:
-        with Image.open(path) as opened:
-            check_size(*opened.size)
-            picture = ImageOps.exif_transpose(opened).convert("RGBA")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        with open(path, "rb") as file:
+            picture = decoded(file, mode="RGBA")
+    except (InputError, OSError) as error:
         raise InputError(f"broken picture {path} ({error})") from error
     opaque = Image.new("RGBA", picture.size, (_BEHIND, _BEHIND, _BEHIND, 255))
     clear = float((np.asarray(picture)[..., 3] < _LEAST_OPAQUE).mean())
@@ -75,8 +74,7 @@ def _tensor(path: Path) -> NDArray[Any]:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch, pickle and safetensors each raise their own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} holds no plain tensor ({reason[:160]})") from error
+        raise InputError(f"{path} holds no plain tensor ({first_line(error)})") from error
     if isinstance(content, dict):
         content = next(iter(content.values())) if len(content) == 1 else content.get("patch")
     if not isinstance(content, torch.Tensor):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError
+from calibration.common.files import file_sha256
 from physpatch.victims.freezing import freeze
 from physpatch.victims.labels import find_category, numbered_categories, read_labels
 from physpatch.victims.labels import normal_name as normal_name
@@ -22,6 +23,8 @@ from physpatch.victims.preprocessing import Preprocessing as Preprocessing
 from physpatch.victims.weights import state_sha256
 
 Task = Literal["classify", "detect"]
+_USUAL_SIZE = 224  # of a network that does not say
+
 Guard = Callable[[Tensor], Tensor]  # (B, 3, H, W) RGB in [0, 1] to the same
 
 
@@ -278,6 +281,31 @@ class BareFamily(VictimFamily):
     @abstractmethod
     def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
         """Load a victim as :meth:`load` does, as the user says."""
+
+
+class FileFamily(BareFamily):
+    """A family of files that hold a network with its weights, and at most the size of its input."""
+
+    def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
+        file = Path(name)
+        if weights is not None:
+            raise InputError(f"{name} holds its own weights; leave out --weights")
+        if not file.is_file():
+            raise InputError(f"no model file {name}")
+        network, size = self.read(file, trust)
+        side = size or said.size or _USUAL_SIZE
+        usual = Preprocessing(side, side, IMAGENET_MEAN, IMAGENET_STD)
+        info = WeightsInfo(str(file), file_sha256(file))
+        gradients = all(entry.gradients for entry in self.catalogue())
+        return wrapped(network, file.stem, info, said, usual, differentiable=gradients)
+
+    @abstractmethod
+    def read(self, file: Path, trust: bool) -> tuple[nn.Module, int | None]:
+        """Read a network, and the side in pixels of the images that it accepts; None for any, or where it does not say.
+
+        Raises:
+            InputError: the file cannot be read, holds code that is not trusted, or takes something else than images.
+        """
 
 
 def wrapped(

@@ -7,10 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from calibration.common.errors import InputError
 
 TRUST_CURE = "if it contains code and you trust its author, add --trust-weights"
+
+
+def fill_network(network: nn.Module, state: Mapping[str, torch.Tensor], file: Path, what: str) -> None:
+    """Load a state dict, read from ``file``, into a network; ``what`` names the network.
+
+    Raises:
+        InputError: it is that of another network.
+    """
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{file} does not hold weights for {what}: {str(error).splitlines()[0]}") from error
 
 
 def why_unreadable(error: Exception, trust: bool) -> str:

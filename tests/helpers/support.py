@@ -13,6 +13,7 @@ import jsonschema
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 from captures.storage import COLUMNS, FrameRow
@@ -122,6 +123,18 @@ def colour_photographs(count: int, side: int, seed: int = 0) -> Photographs:
     images[np.arange(count), labels] += 150
     names = tuple(f"{i}.png" for i in range(count))
     return Photographs(torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(labels), names)
+
+
+def save_squares(folder: Path) -> Path:
+    """Write coloured squares, eight of each of the first three classes, a folder for each class."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(CATEGORIES[:3]):
+        (folder / name).mkdir()
+        for i in range(8):
+            picture = rng.integers(0, 90, (40, 40, 3), dtype=np.uint8)
+            picture[..., label] += 150
+            Image.fromarray(picture).save(folder / name / f"{i}.png")
+    return folder
 
 
 def write_huge_png(path: Path, side: int) -> None:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from support import CATEGORIES, HELPERS, ColourNet
+from support import CATEGORIES, HELPERS, ColourNet, save_squares
 from torch import nn
 
 from calibration.common.errors import InputError, UnavailableError
@@ -75,14 +75,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Coloured squares in a folder, one class each."""
-    folder, rng = tmp_path_factory.mktemp("squares"), np.random.default_rng(0)
-    for label, name in enumerate(CATEGORIES[:3]):
-        (folder / name).mkdir()
-        for i in range(8):
-            picture = rng.integers(0, 90, (40, 40, 3), dtype=np.uint8)
-            picture[..., label] += 150
-            Image.fromarray(picture).save(folder / name / f"{i}.png")
-    return folder
+    return save_squares(tmp_path_factory.mktemp("squares"))
 
 
 def answers(victim: Victim, count: int = 5) -> torch.Tensor:

@@ -17,7 +17,13 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from support import CATEGORIES, ROOT, assert_follows_schema, colour_photographs, make_tiny_victim
+from support import (
+    ROOT,
+    assert_follows_schema,
+    colour_photographs,
+    make_tiny_victim,
+    save_squares,
+)
 
 from calibration.common.errors import InputError
 from calibration.common.files import claimed
@@ -41,14 +47,7 @@ CONFIG = TrainConfig.of(steps=4, batch=4, area=0.3, grid=(4, 4), target="blue th
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Coloured squares in a folder."""
-    folder, rng = tmp_path_factory.mktemp("squares"), np.random.default_rng(0)
-    for label, name in enumerate(CATEGORIES[:3]):
-        (folder / name).mkdir()
-        for i in range(8):
-            picture = rng.integers(0, 90, (40, 40, 3), dtype=np.uint8)
-            picture[..., label] += 150
-            Image.fromarray(picture).save(folder / name / f"{i}.png")
-    return folder
+    return save_squares(tmp_path_factory.mktemp("squares"))
 
 
 @pytest.fixture(scope="module")

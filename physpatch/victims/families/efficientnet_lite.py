@@ -4,12 +4,11 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
 from physpatch.victims.freezing import freeze
 from physpatch.victims.labels import imagenet_categories
 from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
-from physpatch.victims.weights import read_state
+from physpatch.victims.weights import fill_network, read_state
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,10 +38,7 @@ class EfficientNetLite(VictimFamily):
 
         file = weights or _weights_file(name)
         network = EfficientNet.from_name(name.replace("_lite", "-lite"))
-        try:
-            network.load_state_dict(read_state(file, trust))
-        except RuntimeError as error:
-            raise InputError(f"{file} does not hold weights for {name}: {str(error).splitlines()[0]}") from error
+        fill_network(network, read_state(file, trust), file, name)
         blocks = network._blocks
         size = _SIZES[name]
         freeze(network, size)

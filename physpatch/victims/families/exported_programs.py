@@ -10,15 +10,12 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from calibration.common.errors import InputError
-from calibration.common.files import file_sha256
+from calibration.common.errors import InputError, first_line
 from physpatch.victims.networks.outputs import FixedBatch
-from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Adaptation, Preprocessing
-from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo, wrapped
+from physpatch.victims.protocol import CatalogueEntry, FileFamily
 from physpatch.victims.weights import TRUST_CURE
 
 SUFFIX = ".pt2"
-_USUAL_SIZE = 224  # where the program accepts any
 # What torch looks up by name and calls, or evaluates, when it reads a program.
 _OPERATORS = re.compile(r"torch\.ops\.(aten|torchvision|prims?)\.\w+(\.\w+)?|_operator\.\w+|math\.\w+|torch\.sym_\w+")
 _OF_FILES = re.compile(r"torch\.ops\.aten\.(from_file|save|load)\b")
@@ -30,7 +27,7 @@ _IMPORTING = ("__enum__", "default_factory_module", "\\u")  # in the description
 _OTHER_FORMATS = ("aotinductor", "executorch", "mtia")  # compiled code
 
 
-class ExportedPrograms(BareFamily):
+class ExportedPrograms(FileFamily):
     """Programs saved by ``torch.export.save``."""
 
     name: ClassVar[str] = "torch-export"
@@ -42,12 +39,7 @@ class ExportedPrograms(BareFamily):
     def knows(self, name: str) -> bool:
         return name.endswith(SUFFIX)
 
-    def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
-        file = Path(name)
-        if weights is not None:
-            raise InputError(f"{name} holds its own weights; leave out --weights")
-        if not file.is_file():
-            raise InputError(f"no model file {name}")
+    def read(self, file: Path, trust: bool) -> tuple[nn.Module, int | None]:
         try:
             if not trust:
                 _refuse_code(file)
@@ -57,11 +49,8 @@ class ExportedPrograms(BareFamily):
         except InputError:
             raise
         except Exception as error:  # torch raises its own, those of its reader, and of what it reads
-            raise InputError(f"{file} is no program of torch.export that can be read ({_first(error)})") from error
-        network = FixedBatch(network, batch) if batch else network
-        side = size or said.size or _USUAL_SIZE
-        usual = Preprocessing(side, side, IMAGENET_MEAN, IMAGENET_STD)
-        return wrapped(network, file.stem, WeightsInfo(str(file), file_sha256(file)), said, usual)
+            raise InputError(f"{file} is no program of torch.export that can be read ({first_line(error)})") from error
+        return (FixedBatch(network, batch) if batch else network), size
 
 
 def _input_of(program: torch.export.ExportedProgram) -> tuple[int | None, int | None]:
@@ -98,7 +87,7 @@ def _code_in(name: str, content: bytes) -> str | None:
         try:
             torch.load(io.BytesIO(content), weights_only=True)
         except Exception as error:
-            return f"{name} is a pickle of more than tensors ({_first(error)})"
+            return f"{name} is a pickle of more than tensors ({first_line(error)})"
         return None
     if name.startswith(("data/weights/", "data/constants/")):
         if name.endswith(".json"):
@@ -133,7 +122,3 @@ def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
             yield from _strings(inner, key)
     elif isinstance(value, str):
         yield key, value
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -9,19 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from calibration.common.errors import InputError
-from calibration.common.files import file_sha256
+from calibration.common.errors import InputError, first_line
 from physpatch.victims.extras import import_extra
 from physpatch.victims.networks.outputs import FixedBatch, Predictions
-from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Adaptation, Preprocessing
-from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo, wrapped
+from physpatch.victims.protocol import CatalogueEntry, FileFamily
 
 SUFFIX = ".onnx"
-_USUAL_SIZE, _MOST_IMAGES = 224, 32
+_MOST_IMAGES = 32
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
-class OnnxModels(BareFamily):
+class OnnxModels(FileFamily):
     """Classifiers as ONNX files, images first or channels last."""
 
     name: ClassVar[str] = "onnx"
@@ -35,18 +33,8 @@ class OnnxModels(BareFamily):
     def knows(self, name: str) -> bool:
         return name.endswith(SUFFIX)
 
-    def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
-        file = Path(name)
-        if weights is not None:
-            raise InputError(f"{name} holds its own weights; leave out --weights")
-        if not file.is_file():
-            raise InputError(f"no model file {name}")
-        session = _session(file)
-        network, size = _network(session, file)
-        side = size or said.size or _USUAL_SIZE
-        usual = Preprocessing(side, side, IMAGENET_MEAN, IMAGENET_STD)
-        info = WeightsInfo(str(file), file_sha256(file))
-        return wrapped(network, file.stem, info, said, usual, differentiable=False)
+    def read(self, file: Path, trust: bool) -> tuple[nn.Module, int | None]:
+        return _network(_session(file), file)
 
 
 def _session(file: Path) -> Any:
@@ -57,8 +45,7 @@ def _session(file: Path) -> Any:
     try:
         return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has an exception per status, without a common base of its own
-        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{file} is no ONNX model that can be loaded ({words[:200]})") from error
+        raise InputError(f"{file} is no ONNX model that can be loaded ({first_line(error, 200)})") from error
 
 
 def _network(session: Any, file: Path) -> tuple[nn.Module, int | None]:

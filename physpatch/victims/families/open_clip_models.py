@@ -15,7 +15,7 @@ from physpatch.victims.extras import import_extra
 from physpatch.victims.labels import imagenet_categories, read_labels
 from physpatch.victims.preprocessing import Adaptation, Preprocessing
 from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo, wrapped
-from physpatch.victims.weights import read_state
+from physpatch.victims.weights import fill_network, read_state
 
 PREFIX = "clip:"
 _PROMPTS = ("a photo of a {}.",)
@@ -43,12 +43,7 @@ class OpenClipModels(BareFamily):
             raise unknown_name("CLIP model", architecture, clip.list_models())
         file = weights or _published(clip, architecture, tag)
         network = clip.create_model(architecture, pretrained=None).eval().requires_grad_(False)
-        try:
-            network.load_state_dict(read_state(file, trust))
-        except RuntimeError as error:
-            raise InputError(
-                f"{file} does not hold weights for {architecture}: {str(error).splitlines()[0]}"
-            ) from error
+        fill_network(network, read_state(file, trust), file, architecture)
         names = imagenet_categories() if said.labels is None else read_labels(said.labels)
         texts = _embedded(network, clip.get_tokenizer(architecture), names, said.prompts or _PROMPTS)
         info = WeightsInfo(name if weights is None else str(weights), file_sha256(file))

@@ -15,7 +15,7 @@ from physpatch.victims.extras import import_extra
 from physpatch.victims.labels import numbered_categories
 from physpatch.victims.preprocessing import Adaptation, Preprocessing
 from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo, wrapped
-from physpatch.victims.weights import read_state
+from physpatch.victims.weights import fill_network, read_state
 
 PREFIX = "timm:"
 _HUB_URL = "https://huggingface.co"
@@ -81,10 +81,7 @@ def _build(timm: Any, architecture: str, file: Path, state: dict[str, torch.Tens
     if head not in state:
         raise InputError(f"{file} does not hold weights for {architecture}: it has no {head}")
     network: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=len(state[head]))
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(f"{file} does not hold weights for {architecture}: {str(error).splitlines()[0]}") from error
+    fill_network(network, state, file, architecture)
     return network
 
 

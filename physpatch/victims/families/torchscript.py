@@ -9,20 +9,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from calibration.common.errors import InputError
-from calibration.common.files import file_sha256
-from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Adaptation, Preprocessing
-from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo, wrapped
+from calibration.common.errors import InputError, first_line
+from physpatch.victims.protocol import CatalogueEntry, FileFamily
 from physpatch.victims.weights import TRUST_CURE
 
 _SUFFIX = ".torchscript"
-_USUAL_SIZE = 224  # TorchScript does not record its input
 # TorchScript runs no Python, but some of its operators read and write files, and others come from libraries.
 _OF_FILES = re.compile(r"\b(?:torch|ops\.aten)\.(?:save|load|from_file)\b")
 _LIBRARY = re.compile(r"\bops\.(?!aten\.|prim\.|prims\.|quantized\.|torchvision\.)\w+")
 
 
-class TorchScript(BareFamily):
+class TorchScript(FileFamily):
     """Programs saved by ``torch.jit.save``."""
 
     name: ClassVar[str] = "torchscript"
@@ -35,12 +32,7 @@ class TorchScript(BareFamily):
     def knows(self, name: str) -> bool:
         return name.endswith(_SUFFIX) or (name.endswith(".pt") and _is_torchscript(Path(name)))
 
-    def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
-        file = Path(name)
-        if weights is not None:
-            raise InputError(f"{name} holds its own weights; leave out --weights")
-        if not file.is_file():
-            raise InputError(f"no model file {name}")
+    def read(self, file: Path, trust: bool) -> tuple[nn.Module, int | None]:
         try:
             if not trust:
                 _refuse_file_access(file)
@@ -50,11 +42,8 @@ class TorchScript(BareFamily):
         except InputError:
             raise
         except Exception as error:  # torch raises RuntimeError and those of its reader
-            words = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{file} is no TorchScript that can be read ({words[:160]})") from error
-        side = said.size or _USUAL_SIZE
-        usual = Preprocessing(side, side, IMAGENET_MEAN, IMAGENET_STD)
-        return wrapped(network, file.stem, WeightsInfo(str(file), file_sha256(file)), said, usual)
+            raise InputError(f"{file} is no TorchScript that can be read ({first_line(error)})") from error
+        return network, None  # TorchScript does not record its input
 
 
 class _Program(nn.Module):

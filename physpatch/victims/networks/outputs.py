@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from calibration.common.errors import InputError
+from calibration.common.errors import InputError, first_line
 
 _LEAST_PROBABILITY = 1e-12
 _SUM_TOLERANCE = 1e-3  # by which the probabilities of all classes may miss 1, such as in half precision
@@ -48,8 +48,7 @@ def with_logits(network: nn.Module, size: int) -> tuple[nn.Module, int]:
         with torch.no_grad():
             output: Any = network(probes)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        words = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"the network does not accept images (B, 3, {size}, {size}): {words[0][:160]}") from error
+        raise InputError(f"the network does not accept images (B, 3, {size}, {size}): {first_line(error)}") from error
     if not isinstance(output, Tensor):
         network, output = _Logits(network), _logits_in(output)
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(probes) or output.shape[1] < 2:

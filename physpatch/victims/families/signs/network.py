@@ -6,10 +6,9 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from calibration.common.errors import InputError
 from calibration.sheet.road_signs import SIGNS
 from physpatch.victims.families.ultralytics_detectors import import_ultralytics
-from physpatch.victims.weights import read_state
+from physpatch.victims.weights import fill_network, read_state
 
 ARCHITECTURE = "yolov8n.yaml"
 WEIGHTS = Path(__file__).parent / "signs.safetensors"
@@ -39,12 +38,7 @@ def trained_network(file: Path = WEIGHTS, trust: bool = False) -> Any:
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in read_state(file, trust).items()
     }
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(
-            f"{file} does not hold weights for the detector of signs: {str(error).splitlines()[0]}"
-        ) from error
+    fill_network(network, state, file, "the detector of signs")
     return network
 
 
