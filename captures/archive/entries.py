@@ -5,13 +5,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from calibration.common.errors import InputError, PhyspatchError
 from calibration.common.files import write_text
+from captures.gap.decomposition import digital_rate
 from captures.report.answer import answer_of
 from captures.report.sections.pictures import key_frames
-from captures.results.recorded_session import RecordedSession
+from captures.results.aggregation import CONTROL
+from captures.results.recorded_session import Kind, RecordedSession, kind_of, require_kind
 from captures.session.live_session import SESSIONS_FOLDER
 from captures.storage import SESSION_DATABASE
 from physpatch.records.patch_file import Patch
@@ -48,7 +50,7 @@ class Entry:
     """
 
     folder: Path
-    kind: Literal["run", "session"]
+    kind: Kind
     changed: datetime
     model: str = ""
     target: str | None = None
@@ -105,22 +107,13 @@ def list_entries(folders: Iterable[Path] = ()) -> list[Entry]:
     return sorted((read_entry(folder) for folder in found.values()), key=lambda entry: entry.changed, reverse=True)
 
 
-def kind_of(folder: Path) -> Literal["run", "session"] | None:
-    """Tell a run from a session; None for neither."""
-    if (folder / SESSION_DATABASE).is_file():
-        return "session"
-    return "run" if (folder / RUN_FILE).is_file() else None
-
-
 def read_entry(folder: Path) -> Entry:
     """Read one run or session.
 
     Raises:
         InputError: the folder is neither.
     """
-    kind = kind_of(folder)
-    if kind is None:
-        raise InputError(f"{folder} is neither a run ({RUN_FILE}) nor a session ({SESSION_DATABASE})")
+    kind = require_kind(folder)
     common: dict[str, Any] = {"tags": read_tags(folder), "size_bytes": _size(folder)}
     marker = folder / (RUN_FILE if kind == "run" else SESSION_DATABASE)
     changed = datetime.fromtimestamp(marker.stat().st_mtime, UTC)
@@ -182,8 +175,7 @@ def _run(folder: Path) -> dict[str, Any]:
     if results is not None:
         measure = "target" if record.target else "wrong"
         controls = results.control_targeted_success if record.target else results.control_untargeted_success
-        success = results.targeted_success if record.target else results.untargeted_success
-        read |= {"measure": measure, "digital": success, "control": controls.get("grey")}
+        read |= {"measure": measure, "digital": digital_rate(results, measure), "control": controls.get(CONTROL)}
     picture = folder / "patch.png"
     return read | {"facts": tuple(facts), "picture": picture if picture.is_file() else None}
 
@@ -202,7 +194,7 @@ def _session(folder: Path) -> dict[str, Any]:
         "picture": next(iter(patched or frames.values()), None),
     }
     if answer is not None:
-        control = answer.controls.get("grey")
+        control = answer.controls.get(CONTROL)
         read |= {"measure": answer.measure, "camera": answer.rate, "control": control, "verdict": answer.verdict}
     try:
         begun = datetime.fromisoformat(record.begun)

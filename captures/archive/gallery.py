@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
-
 from calibration.common.errors import InputError
-from calibration.common.files import write_text
 from calibration.common.pictures import open_picture
 from calibration.common.success import MEASURES
 from captures.archive.entries import Entry
+from captures.report.html import write_page
 from physpatch.stats.intervals import Rate
 
 _SIDE_PX = 240
@@ -26,12 +24,9 @@ def write_gallery(entries: Sequence[Entry], path: Path) -> Path:
         entries: see ``list_entries``.
         path: of the page; links to reports are relative to its folder.
     """
-    environment = Environment(
-        loader=PackageLoader("captures", "archive"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     cards = [_card(entry, path.parent) for entry in entries]
     tags = sorted({tag for entry in entries for tag in (*entry.tags, entry.kind)})
-    write_text(path, environment.get_template("gallery.html.jinja").render(cards=cards, tags=tags))
+    write_page(path, "archive/gallery.html.jinja", cards=cards, tags=tags)
     return path
 
 

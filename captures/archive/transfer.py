@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from calibration.common.errors import InputError
 from calibration.common.files import atomic_path
-from captures.archive.entries import kind_of
+from captures.results.recorded_session import kind_of
 from captures.results.session_record import SESSION_FILE, SessionRecord
 from captures.session.live_session import SESSIONS_FOLDER
 from physpatch.records.run_paths import LATEST, RUNS_FOLDER, mark_as_latest

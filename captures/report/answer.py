@@ -16,10 +16,11 @@ from physpatch.stats.intervals import Rate, clips_needed
 WIDE = 0.10  # the half width of an interval from which on more clips are advised
 _COARSE_PX = 4.0  # a side of a cell, in pixels, below which a larger sheet is advised
 _MOST_STEPS = 4
-_BY_STEP = {
+_LEARN = "Train again for the angles, sizes, colours and scenes of this session"
+_LEARN_BY_CAUSE = {  # by the step at which most was lost
     "posed": "Hold the sheet as it was trained for, or train for the angles of this session",
     "sized": "Print it larger, or train for the distances of this session",
-    "coloured": "Measure what printer and camera make of colours, then train with it",
+    "coloured": "Train for the conditions of this session",
     "blurred": "Train for the blur of this session, or focus nearer",
 }
 
@@ -50,9 +51,9 @@ class Answer:
 
 def answer_of(session: RecordedSession) -> Answer | None:
     """Answer for the first model of a session and its most telling outcome; None if nothing can be counted."""
-    tally = session.tally
+    tally, every = session.tally, session.tally.summaries()
     for model in tally.models:
-        summaries = {s.condition: s for s in tally.summaries() if s.model == model}
+        summaries = {s.condition: s for s in every if s.model == model}
         for measure in measures_of(tally, model):
             counted = "patch" in summaries and summaries["patch"].rate(measure).rate is not None
             if counted and (measure != "target" or session.target):
@@ -164,12 +165,11 @@ def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap])
         )
     cause = next((gap.cause for gap in gaps if gap.model == answer.model), None)
     if cause == "coloured":
-        yield NextStep(_BY_STEP[cause], f"physpatch calibrate colour --from-session {folder}")
-    learn = _BY_STEP.get(cause or "", "Train again for the angles, sizes, colours and scenes of this session")
-    if cause != "coloured":
-        yield NextStep(learn, f"physpatch train --from-session {folder}")
-    else:
-        yield NextStep("Train for the conditions of this session", f"physpatch train --from-session {folder}")
+        yield NextStep(
+            "Measure what printer and camera make of colours, then train with it",
+            f"physpatch calibrate colour --from-session {folder}",
+        )
+    yield NextStep(_LEARN_BY_CAUSE.get(cause or "", _LEARN), f"physpatch train --from-session {folder}")
     yield NextStep("Compare with what you film next", f"physpatch report {folder} NEXT")
 
 

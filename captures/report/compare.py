@@ -11,8 +11,7 @@ from captures.report.blocks import Block, Document, Heading, Picture, Table, Tex
 from captures.report.figures import effect_plot
 from captures.report.session_part import damage_blocks
 from captures.report.wording import rate_words
-from captures.results.recorded_session import RecordedSession
-from captures.storage import SESSION_DATABASE
+from captures.results.recorded_session import RecordedSession, require_kind
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Rate, independent_difference
 
@@ -26,21 +25,18 @@ def comparison(folders: Sequence[Path]) -> Document:
         raise InputError("a comparison needs at least two runs or sessions")
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise InputError("the same folder was given twice; a comparison needs different folders")
-    sessions = [(folder / SESSION_DATABASE).is_file() for folder in folders]
-    for folder, is_session in zip(folders, sessions, strict=True):
-        if not is_session and not (folder / "run.json").is_file():
-            raise InputError(f"{folder} is neither a run (run.json) nor a session (session.db)")
-    if len(set(sessions)) > 1:
+    kinds = {require_kind(folder) for folder in folders}
+    if len(kinds) > 1:
         raise InputError("runs and sessions measure different things and cannot be compared; give only one kind")
+    (kind,) = kinds
     names = _names(folders)
     damaged: list[str] = []
     rates = {
-        name: _of_session(folder, damaged) if sessions[0] else _of_run(folder)
+        name: _of_session(folder, damaged) if kind == "session" else _of_run(folder)
         for name, folder in zip(names, folders, strict=True)
     }
-    kind = "sessions" if sessions[0] else "runs"
     blocks = [*damage_blocks(damaged), *_blocks(rates)]
-    return Document("Comparison", f"physpatch report of the {kind} {', '.join(names)}", blocks)
+    return Document("Comparison", f"physpatch report of the {kind}s {', '.join(names)}", blocks)
 
 
 def _blocks(rates: dict[str, _Rates]) -> list[Block]:

@@ -109,8 +109,7 @@ def _digital(session: RecordedSession, answer: Answer) -> Rate | None:
         run = RunRecord.of(session.run)
     except InputError:  # damaged, which the report says where it would show the run
         return None
-    trained_against = run.weights is not None and answer.model == run.weights.model
-    return digital_rate(run.results if trained_against else run.measured.get(answer.model), answer.measure)
+    return digital_rate(run.measured.get(answer.model), answer.measure)
 
 
 def _number(rate: Rate, label: str) -> Number:

@@ -17,10 +17,10 @@ from captures.report.html import write_html
 from captures.report.pdf import write_pdf
 from captures.report.run_part import run_blocks
 from captures.report.session_part import damage_blocks, session_blocks
-from captures.results.recorded_session import RecordedSession
-from captures.results.result_record import RESULT_FILE, result_of
+from captures.results.recorded_session import RecordedSession, require_kind
+from captures.results.result_record import RESULT_FILE, result_of, result_of_session
 from captures.results.sequences import export_sequences
-from captures.storage import SESSION_DATABASE, export_csv, export_parquet
+from captures.storage import export_csv, export_parquet
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_record import RunRecord
 from physpatch.victims.registry import load_victim
@@ -76,12 +76,16 @@ def write_report(
     path = out or folder / "report.html"
     for file in filter(None, (path, pdf)):
         require_writable_file(file)
-    document = _document(folder, path, replay, progress, say)
+    session, damaged = RecordedSession.salvaged(folder) if require_kind(folder) == "session" else (None, [])
+    if session is None:
+        document = Document(_TITLE, f"physpatch report of the run {_called(folder)}", run_blocks(folder))
+    else:
+        document = _of_session(session, damaged, path, replay, progress, say)
     write_html(document, path)
     if pdf is not None:
         write_pdf(document, pdf)
     try:
-        result = result_of(folder)
+        result = result_of(folder) if session is None or damaged else result_of_session(session)
     except InputError as error:  # programs that read it cannot see what the report says of damaged files
         say(f"not written: {RESULT_FILE}: {error}")
         return path
@@ -104,39 +108,36 @@ def write_comparison(folders: Sequence[Path], out: Path, *, pdf: Path | None = N
     return out
 
 
-def _document(
-    folder: Path,
+def _of_session(
+    session: RecordedSession,
+    damaged: Sequence[str],
     path: Path,
     replay: ReplayOptions | None,
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
 ) -> Document:
-    name = _called(folder.resolve())
-    if (folder / SESSION_DATABASE).is_file():
-        session, damaged = RecordedSession.salvaged(folder)
-        for words in damaged:
-            say(f"not whole: {words}")
-        _export(session, say)
-        gaps, troubles = _gaps(session, replay, progress, say) if replay else ([], [])
-        for gap in gaps:
-            say(f"{gap.model}: {gap.sentence}")
-        for trouble in troubles:
-            say(f"not replayed: {trouble}")
-        blocks = list(session_blocks(session, gaps, troubles, path))
-        if session.run is not None:
-            try:
-                blocks += run_blocks(session.run)
-            except InputError as error:
-                blocks += [Heading("The patch"), Text(f"Not shown: {error}.")]
-        subtitle = f"physpatch report of the session {name}, begun {session.record.begun or 'at an unknown time'}"
-        return Document(_TITLE, subtitle, blocks, [*first_screen(session, gaps), *damage_blocks(damaged)])
-    if (folder / "run.json").is_file():
-        return Document(_TITLE, f"physpatch report of the run {name}", run_blocks(folder))
-    raise InputError(f"{folder} is neither a run (run.json) nor a session (session.db)")
+    for words in damaged:
+        say(f"not whole: {words}")
+    _export(session, say)
+    gaps, troubles = _gaps(session, replay, progress, say) if replay else ([], [])
+    for gap in gaps:
+        say(f"{gap.model}: {gap.sentence}")
+    for trouble in troubles:
+        say(f"not replayed: {trouble}")
+    blocks = list(session_blocks(session, gaps, troubles, path))
+    if session.run is not None:
+        try:
+            blocks += run_blocks(session.run)
+        except InputError as error:
+            blocks += [Heading("The patch"), Text(f"Not shown: {error}.")]
+    begun = session.record.begun or "at an unknown time"
+    subtitle = f"physpatch report of the session {_called(session.folder)}, begun {begun}"
+    return Document(_TITLE, subtitle, blocks, [*first_screen(session, gaps), *damage_blocks(damaged)])
 
 
 def _called(folder: Path) -> str:
     """The name of a folder, with its parent's if it says only what the folder is."""
+    folder = folder.resolve()
     return f"{folder.parent.name}/{folder.name}" if folder.name in ("session", "run") else folder.name
 
 

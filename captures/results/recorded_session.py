@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -20,8 +21,29 @@ from captures.inference.region import CropRegion
 from captures.results.aggregation import Tally, tally_of
 from captures.results.sequences import ClipSequence, sequences_of
 from captures.results.session_record import SESSION_FILE, SessionRecord
-from captures.storage import FrameRow, read_exported_rows, read_rows
+from captures.storage import SESSION_DATABASE, FrameRow, read_exported_rows, read_rows
 from physpatch.records.run_record import RUN_FILE
+
+Kind = Literal["run", "session"]
+
+
+def kind_of(folder: Path) -> Kind | None:
+    """Tell a run from a session; None for neither."""
+    if (folder / SESSION_DATABASE).is_file():
+        return "session"
+    return "run" if (folder / RUN_FILE).is_file() else None
+
+
+def require_kind(folder: Path) -> Kind:
+    """Tell a run from a session.
+
+    Raises:
+        InputError: the folder is neither.
+    """
+    kind = kind_of(folder)
+    if kind is None:
+        raise InputError(f"{folder} is neither a run ({RUN_FILE}) nor a session ({SESSION_DATABASE})")
+    return kind
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,13 +5,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from calibration.common.errors import InputError
 from calibration.common.records import Record, RecordPart
 from captures.results.aggregation import CONTROL, Tally
-from captures.results.recorded_session import RecordedSession
+from captures.results.recorded_session import RecordedSession, require_kind
 from physpatch.records.evaluation_record import DifferenceValue, EvaluationRecord, RateValue
 from physpatch.records.patch_file import Patch
-from physpatch.records.run_record import RUN_FILE, RunRecord
+from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Difference, Rate, independent_difference, wilson
 
 RESULT_FILE = "result.json"
@@ -72,14 +71,15 @@ def result_of(folder: Path) -> ResultRecord:
     Raises:
         InputError: the folder is neither.
     """
-    if (folder / "session.db").is_file():
-        return _of_session(RecordedSession.open(folder), folder.resolve().name)
-    if (folder / RUN_FILE).is_file():
-        return _of_run(folder)
-    raise InputError(f"{folder} is neither a run (run.json) nor a session (session.db)")
+    return result_of_run(folder) if require_kind(folder) == "run" else result_of_session(RecordedSession.open(folder))
 
 
-def _of_run(folder: Path) -> ResultRecord:
+def result_of_run(folder: Path) -> ResultRecord:
+    """Summarise a run.
+
+    Raises:
+        InputError: a file of it is damaged.
+    """
     record = RunRecord.of(folder)
     hashes = {name: weights.sha256 for name, weights in record.also.items()}
     if record.weights is not None:
@@ -113,13 +113,18 @@ def _drop(measured: EvaluationRecord) -> Difference:
     return independent_difference(wrong, wilson(round((1 - measured.clean_accuracy) * measured.n), measured.n))
 
 
-def _of_session(session: RecordedSession, name: str) -> ResultRecord:
+def result_of_session(session: RecordedSession) -> ResultRecord:
+    """Summarise a session that was opened.
+
+    Raises:
+        InputError: the record of its run is damaged.
+    """
     tally, record = session.tally, session.record
     sheet = next((sheet.id for sheet in record.sheets if sheet.kind == "patch"), "")
     hashes = {model.name: model.sha256 for model in record.models}
     return ResultRecord(
         kind="session",
-        name=name,
+        name=session.folder.resolve().name,
         patch=sheet,
         target=session.target,
         imported=session.run is not None and RunRecord.of(session.run).imported is not None,
