@@ -89,6 +89,7 @@ def test_what_is_no_patch_is_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(2), "b": torch.zeros(2)}, tmp_path / "several.pt")
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "words.txt").write_text("hello")
+    Image.new("RGB", (8, 8)).save(tmp_path / "program.png", format="EPS")  # which Pillow would have another program run
     for name, words in {
         "hostile.pt": "holds no plain tensor",
         "hostile.npy": "no array of numbers that can be read",
@@ -96,6 +97,7 @@ def test_what_is_no_patch_is_refused(tmp_path: Path) -> None:
         "negative.npy": "reach from -1 to -1",
         "several.pt": "expected one tensor, or one called patch",
         "text.png": "broken picture",
+        "program.png": "broken picture .*not a known kind",
         "words.txt": "no picture, array or tensor",
         "gone.png": "no picture",
     }.items():
