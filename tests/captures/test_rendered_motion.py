@@ -2,6 +2,7 @@
 
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,9 +15,11 @@ from calibration.common.errors import InputError
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.backdrop import turned_backdrop
+from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.motion import Approach, ClipMotion, Hold, Pan, WalkPast
 from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Light, Scene
+from captures.sources.rendered.shots import Shot
 
 HELD = RigPose(0.4, 0.02, -0.01, 12.0, -6.0, 4.0)
 LENS = Intrinsics.from_hfov(320, 240, 60)
@@ -131,8 +134,11 @@ def test_the_camera_films_what_the_motion_says(shared_sheet_pdf: Path, wall: Pat
 class Unfilmed(RenderedRig):
     """A rig that renders nothing."""
 
-    def _film(self, *_: object, **__: object) -> NDArray[np.uint8]:
-        return np.zeros((2, 2, 3), np.uint8)
+    def _stage(self, *arguments: Any) -> SheetScene:
+        stage = super()._stage(*arguments)
+        wide, high = self.intrinsics.width, self.intrinsics.height
+        stage.shoot = lambda *_, **__: Shot(np.zeros((high, wide, 3), np.float32), np.zeros((high, wide), np.float32))  # type: ignore[method-assign]
+        return stage
 
 
 def test_all_sheets_of_a_clip_are_filmed_alike(shared_sheet_pdf: Path, wall: Path) -> None:
@@ -143,6 +149,27 @@ def test_all_sheets_of_a_clip_are_filmed_alike(shared_sheet_pdf: Path, wall: Pat
     assert len(frames) == len(rig) == len(poses) == 2 * 3 * 2 and rig.fps == pytest.approx(1 / 2)
     assert poses[:2] == poses[2:4] == poses[4:6] != poses[6:8] and poses[0] != poses[1]
     assert [frame.time_s for frame in frames[:3]] == pytest.approx([0, 2, 4])
+
+
+def test_motion_blurs_the_photograph_behind_too(shared_sheet_pdf: Path, wall: Path) -> None:
+    """A camera that turns by a degree while the shutter is open smears edges sideways; rows exposed later are shifted."""
+
+    def filmed(**effects: object) -> NDArray[np.float64]:
+        pan = Pan(from_deg=-10, to_deg=10, speed_deg_s=20)
+        moving = scene(motion=pan)
+        moving = moving.changed(camera={"aperture_mm": 0, "effects": effects})
+        rig = Unfilmed(shared_sheet_pdf, moving, [(wall, None)], clips=1, frames_per_clip=3, frame_wh=(320, 240))
+        *_, last = islice(rig, 3)
+        return np.asarray(cv2.GaussianBlur(last.image.mean(axis=2), (0, 0), 3), dtype=np.float64)  # without noise
+
+    still, blurred = filmed(), filmed(motion_blur={"exposure_s": 0.5, "samples": 16})
+    across, down = (
+        np.abs(np.diff(blurred, axis=axis)).mean() / np.abs(np.diff(still, axis=axis)).mean() for axis in (1, 0)
+    )
+    assert across < 0.7 * down
+    rolled = filmed(rolling_shutter={"readout_s": 0.5, "bands": 8})
+    middle, top = (np.abs(rolled[rows] - still[rows]).mean() for rows in (slice(105, 135), slice(0, 30)))
+    assert middle < 0.5 * top
 
 
 def test_a_moving_cameras_lights_and_room_stay(shared_sheet_pdf: Path) -> None:
@@ -200,6 +227,8 @@ def test_shipped_scenes_move_as_their_names_say() -> None:
         assert motion.kind == name and motion.moves_camera and motion.frames >= 20
         assert 5 < motion.fps(motion.frames) < 20
     assert Scene.read("stand").motion == Hold() and Hold().fps(3) == 10
+    turning = scene(motion=Pan(to_deg=20))
+    assert Scene.model_validate(turning.to_dict()).motion == turning.motion
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ the same poses, because the generator that draws them is seeded by the clip.
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,10 @@ class ClipMotion(RecordPart):
 
     kind: str
     frames: int = Field(default=30, ge=1)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Have the kind written even if it was not given: without it, the motion could not be read again."""
+        self.model_fields_set.add("kind")
 
     def start(self, held: RigPose) -> RigPose:
         """Return the pose in which the scene is arranged, before anything moves."""

@@ -29,9 +29,10 @@ from captures.sources.held_sheet import (
 from captures.sources.opening import FileSource
 from captures.sources.rendered.backdrop import turned_backdrop
 from captures.sources.rendered.camera import ClipCamera, Development
+from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.scene_file import Scene
-from captures.sources.rendered.shots import ShotCache
+from captures.sources.rendered.shots import Shot, ShotCache
 from captures.sources.rendered.spectra import recorded_from_linear, white
 
 FRAME_WH = (640, 480)
@@ -112,8 +113,10 @@ class RenderedRig(FileSource):
                 start, poses = motion.start(held), motion.poses(hand, held, self._frames_per_clip)
                 stage = self._stage(page, start, hand)
                 for before, pose in pairwise([poses[0], *poses]):
-                    seen = None if behind is None else self._seen_behind(behind, start, pose)
-                    image = self._film(stage, pose, seen, camera, hand, before=before)
+                    exposure, seed = camera.next_exposure(), int(hand.integers(2**31))
+                    shot = stage.shoot(pose, seed, before=before, exposure=exposure)
+                    seen = None if behind is None else self._seen_behind(behind, start, before, pose, exposure)
+                    image = camera.develop(shot.before(seen), hand)
                     index += 1
                     self.captured = index
                     truth = FrameTruth(pose, self.scene.spectrum, stage.patch_mask(pose))
@@ -135,7 +138,8 @@ class RenderedRig(FileSource):
         for number in range(count):
             pose = RigPose.for_still(rng, layout, lens, turn_deg=turn_deg, reach=reach)
             truth = FrameTruth(pose, self.scene.spectrum, stage.patch_mask(pose))
-            image = self._film(stage, pose, behind, camera, rng)
+            shot = stage.shoot(pose, int(rng.integers(2**31)), exposure=camera.next_exposure())
+            image = camera.develop(shot.before(behind), rng)
             yield Frame(image, number / self.fps, number + 1, clip=number, truth=truth)
 
     def _development(self, rng: np.random.Generator) -> Development:
@@ -165,29 +169,29 @@ class RenderedRig(FileSource):
             cache=self._cache,
         )
 
-    def _film(
-        self,
-        stage: SheetScene,
-        pose: RigPose,
-        behind: NDArray[np.float32] | None,
-        camera: ClipCamera,
-        rng: np.random.Generator,
-        *,
-        before: RigPose | None = None,
-    ) -> NDArray[np.uint8]:
-        """Film a frame; ``before`` is the pose a frame earlier, from which the sheet moves, or None for a still one."""
-        shot = stage.shoot(pose, int(rng.integers(2**31)), before=before, exposure=camera.next_exposure())
-        recorded = shot.light
-        if behind is not None:
-            recorded = recorded + (1 - shot.coverage[..., None]) * behind
-        return camera.develop(recorded, rng)
+    def _seen_behind(
+        self, behind: NDArray[np.float32], start: RigPose, before: RigPose, pose: RigPose, exposure: Exposure | None
+    ) -> NDArray[np.float32]:
+        """The background while a frame is exposed; it is so far away that only the camera's turns change it.
 
-    def _seen_behind(self, behind: NDArray[np.float32], start: RigPose, pose: RigPose) -> NDArray[np.float32]:
-        """The background before the camera of a pose; it is so far away that only turns change it."""
+        Args:
+            behind: the background before the camera of ``start``.
+            start: the sheet's pose that the photograph was placed for.
+            before: the sheet's pose a frame earlier.
+            pose: the sheet's pose.
+            exposure: of the frame; None for all at once.
+        """
         if not self.scene.motion.moves_camera:
             return behind
-        _, turned = start.camera_at(pose)
-        return turned_backdrop(behind, self.intrinsics, turned)
+
+        def turned(held: RigPose, seed: int, *, rows: Rows | None = None, **_: float) -> Shot:
+            _, camera_turned = start.camera_at(held)
+            seen = turned_backdrop(behind, self.intrinsics, camera_turned, rows)
+            return Shot(seen, np.zeros(seen.shape[:2], np.float32))
+
+        if exposure is None:
+            return turned(pose, 0).light
+        return expose(turned, exposure, before, pose, self.intrinsics.height, 0).light
 
     def _recorded(self, photograph: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the pixels record of a photograph (H, W, 3), linear, that the scene's strongest light shines on."""

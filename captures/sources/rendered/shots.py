@@ -30,6 +30,10 @@ class Shot:
     light: NDArray[np.float32]
     coverage: NDArray[np.float32]
 
+    def before(self, background: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """Return what the pixels record, (H, W, 3), with a background where nothing covers it; None for a dark one."""
+        return self.light if background is None else self.light + (1 - self.coverage[..., None]) * background
+
     def rounded(self) -> "Shot":
         """Round to half precision, whose steps of 0.05 % are far below the noise: as it is kept, and so as it always is."""
         light, coverage = self._halved()
