@@ -1,11 +1,13 @@
 """The loss of an attack as one module: the patch, the victims and their objectives. Several processes can wrap it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from physpatch.attack.known_defence import Attacked, KnownDefence
 from physpatch.attack.objectives import Objective
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
 from physpatch.attack.placement import AttackRegion
@@ -15,6 +17,8 @@ from physpatch.techniques import Technique
 from physpatch.victims.boxes import best_scores, judged_scores
 from physpatch.victims.detector import Detector
 from physpatch.victims.protocol import Victim
+
+_UNSUSPICIOUS = -0.1  # a tenth below the threshold, because other views are above those of a batch
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,24 @@ class Penalties:
         return tuple(name for name in ("nps", "tv") if getattr(self, name))
 
 
+@dataclass(frozen=True)
+class _Judge:
+    """A victim, what is wanted of it, and the defence in front of it that the attacker knows."""
+
+    victim: Victim
+    objective: Objective
+    defence: KnownDefence | None = None
+
+    @property
+    def name(self) -> str:
+        return self.victim.name if self.defence is None else f"{self.victim.name}+{self.defence.name}"
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        suspicious = self.defence is not None and self.defence.suspects
+        return (*self.objective.term_names, "suspicion") if suspicious else tuple(self.objective.term_names)
+
+
 class AttackLoss(nn.Module):
     """Compute the loss terms from a batch of photographs and a draw of transformations.
 
@@ -41,13 +63,14 @@ class AttackLoss(nn.Module):
     def __init__(
         self,
         technique: Technique,
-        victims: list[Victim],
-        objectives: list[Objective],
+        victims: Sequence[Victim],
+        objectives: Sequence[Objective],
         region: AttackRegion,
         penalties: Penalties = Penalties(),
         half_precision: bool = False,
         palette: Tensor | None = None,
         worst: float = 1.0,
+        defences: Sequence[KnownDefence | None] | None = None,
     ) -> None:
         """Pair each victim with its objective.
 
@@ -60,10 +83,13 @@ class AttackLoss(nn.Module):
             half_precision: run the victims in bfloat16.
             palette: (N, 3) printable colours in sRGB; None for those of coated offset printing.
             worst: the share of a batch, with the highest losses, whose mean is minimised.
+            defences: that the attacker knows, one for each victim, or None where there is none; None for no victim.
         """
         super().__init__()
         self.technique = technique
-        self._judges = tuple(zip(victims, objectives, strict=True))
+        self._judges = [
+            _Judge(*judge) for judge in zip(victims, objectives, defences or [None] * len(victims), strict=True)
+        ]
         self._region, self._penalties, self._half, self._worst = region, penalties, half_precision, worst
         colors = offset_palette() if palette is None else palette
         self._palette = colors.to(victims[0].device) if penalties.nps else None
@@ -71,9 +97,9 @@ class AttackLoss(nn.Module):
     @property
     def term_names(self) -> tuple[str, ...]:
         """List the names of the loss terms, in the order of :meth:`forward`'s first result."""
-        names = [f"{name}.{victim.name}" for victim, objective in self._judges for name in objective.term_names]
+        names = [f"{name}.{judge.name}" for judge in self._judges for name in judge.term_names]
         if len(self._judges) == 1:
-            names = list(self._judges[0][1].term_names)
+            names = list(self._judges[0].term_names)
         return (*names, *self._penalties.names)
 
     def forward(
@@ -94,7 +120,7 @@ class AttackLoss(nn.Module):
             objects: (B, 4) left, top, right, bottom in pixels: the labelled objects that carry the patch, if any.
 
         Returns:
-            The loss terms (T,), which sum to the loss, and which images fool every victim (B,), as float.
+            The loss terms (T,), which sum to the loss, and which images fool every victim unsuspected (B,), as float.
         """
         if cells is None:
             cells = self.technique.cells()
@@ -104,32 +130,48 @@ class AttackLoss(nn.Module):
         boxes = self._region.boxes(params, objects, size)
         losses: list[dict[str, Tensor]] = []
         fooled = torch.ones(len(images), device=images.device)
-        for victim, objective in self._judges:
-            scores, judged = self._scores(victim, composite, boxes)
+        for judge in self._judges:
+            objective, attacked = judge.objective, self._attacked(judge, composite)
+            scores, judged = self._scores(judge.victim, attacked.images, boxes, size)
             counted = slice(None) if self._worst == 1 else worst_views(objective, scores, labels, self._worst)
-            losses.append(objective.terms(scores[counted], labels[counted]))
+            terms = objective.terms(scores[counted], labels[counted])
             fooled = fooled * objective.success(judged, labels).float()
+            if attacked.suspicion is not None:
+                terms = terms | {"suspicion": (attacked.suspicion[counted] - _UNSUSPICIOUS).relu().mean()}
+                fooled = fooled * (attacked.suspicion <= 0)
+            losses.append(terms)
         sums = torch.stack([torch.stack(list(terms.values())).sum() for terms in losses])
         weights = self.technique.weigh(sums)
-        terms = [
+        weighed = [
             weight * value
             for weight, victim_terms in zip(weights, losses, strict=True)
             for value in victim_terms.values()
         ]
-        return torch.stack(terms + self._penalty_terms(cells)), fooled
+        return torch.stack(weighed + self._penalty_terms(cells)), fooled
 
-    def _scores(self, victim: Victim, composite: Tensor, boxes: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Score the composites (or a detector's boxes at (B, 4)) twice: for the loss, and to judge success."""
-        size, given = victim.preprocessing.size, composite.shape[-1]
+    def _attacked(self, judge: _Judge, composite: Tensor) -> Attacked:
+        """Bring the composites to a victim's size, and through its defence as an attacker sees it."""
+        size = judge.victim.preprocessing.size
         if composite.shape[-1] != size:
             composite = F.interpolate(composite, size=(size, size), mode="bilinear", antialias=True)
+        if judge.defence is None:
+            return Attacked(composite)
         with torch.autocast(composite.device.type, torch.bfloat16, enabled=self._half):
+            return judge.defence.attacked(composite)
+
+    def _scores(self, victim: Victim, images: Tensor, boxes: Tensor | None, given: int) -> tuple[Tensor, Tensor]:
+        """Score images twice: for the loss, and to judge success.
+
+        ``boxes`` (B, 4) are where a detector's boxes count, in images of ``given`` pixels.
+        """
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._half):
             if not isinstance(victim, Detector):
-                scores = victim.scores(composite).float()
+                scores = victim.scores(images).float()
                 return scores, scores.detach()
-            predicted, probabilities = victim.predictions(composite)
+            predicted, probabilities = victim.predictions(images)
         predictions = predicted, probabilities.float()
-        places, centred = None if boxes is None else boxes * size / given, self._region.kind == "patch"
+        places = None if boxes is None else boxes * images.shape[-1] / given
+        centred = self._region.kind == "patch"
         with torch.no_grad():
             judged = judged_scores(predictions, places, centred=centred)
         return best_scores(predictions, places, centred=centred), judged

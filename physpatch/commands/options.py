@@ -200,6 +200,15 @@ DEFENCE_OPTION = click.option(
     help="Also measure the victim behind a defence; list shows all. Can be repeated.",
     callback=_defences_or_list,
 )
+KNOWN_DEFENCE_OPTION = click.option(
+    "--defence",
+    "defences",
+    multiple=True,
+    type=TextType("defence", suggest=lambda: (*_declared("defences"), "none", "list")),
+    metavar="NAME|none|list",
+    help="Attack the victim behind a defence; list shows all. Repeated, behind each; none stands for no defence.",
+    callback=_defences_or_list,
+)
 PRESET_OPTION = click.option(
     "--preset",
     type=TextType("preset", suggest=lambda: PRESETS),

@@ -120,9 +120,13 @@ def show_defences(results: Results) -> None:
                 _describe_change(change)
                 for change in (effect.targeted_success_change, effect.untargeted_success_change)
             )
-            rows.append((name, f"{points(-effect.clean_accuracy_paid)} points", *changes))
+            certified = "" if effect.certified_accuracy is None else str(effect.certified_accuracy)
+            rows.append((name, f"{points(-effect.clean_accuracy_paid)} points", *changes, certified))
     if rows:
-        print_table(("behind a defence", "clean accuracy", "target first", "made wrong"), rows)
+        headings = ("behind a defence", "clean accuracy", "target first", "made wrong", "certified")
+        if not any(row[-1] for row in rows):
+            headings, rows = headings[:-1], [row[:-1] for row in rows]
+        print_table(headings, rows)
 
 
 def describe_rate(rate: "Rate") -> str:

@@ -13,6 +13,7 @@ from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
 from physpatch.commands.options import (
     DEFAULT,
+    KNOWN_DEFENCE_OPTION,
     OBJECT_SETTINGS,
     PRESET_OPTION,
     RANGE_OPTION,
@@ -68,6 +69,7 @@ _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, 
 @config_options(
     "precision", "learning_rate", "grid", "area", "cut", *OBJECT_SETTINGS, "steps", "batch", "seed", "device"
 )
+@KNOWN_DEFENCE_OPTION
 @click.option("--out", type=FOLDER, metavar="RUN", help="Folder of the run. Default: a new one under runs/.")
 @click.option(
     "--config",

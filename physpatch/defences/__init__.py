@@ -1,5 +1,6 @@
 """Defences that clean a network's input: one per module here, or behind an entry point ``physpatch.defences``."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from calibration.common.errors import InputError
@@ -7,13 +8,23 @@ from calibration.common.registry import Registry
 from physpatch.defences.base import Defence
 from physpatch.victims.protocol import Victim
 
+UNDEFENDED = "none"
 DEFENCES = Registry("defence", Defence, __name__, "physpatch.defences")
 
-__all__ = ["DEFENCES", "Defence", "defended", "named_defences", "require_defences"]
+__all__ = ["DEFENCES", "Defence", "defence_for", "defended", "known_defences", "named_defences", "require_defences"]
 
 
 def defended(victim: Victim, name: str) -> Victim:
     """Put a victim behind a defence, as a new victim called ``model+defence``.
+
+    Raises:
+        InputError: no such defence, or one for another kind of victim.
+    """
+    return replace(victim, name=f"{victim.name}+{name}", guard=defence_for(victim, name).guard)
+
+
+def defence_for(victim: Victim, name: str) -> Defence:
+    """Create a defence for a victim.
 
     Raises:
         InputError: no such defence, or one for another kind of victim.
@@ -23,17 +34,29 @@ def defended(victim: Victim, name: str) -> Victim:
         raise InputError(f"the defence {name} needs a classifier; {victim.name} is a detector")
     if defence.needs_heat and not victim.explains:
         raise InputError(f"the defence {name} needs Grad-CAM; {victim.name} shows no heat")
-    return replace(victim, name=f"{victim.name}+{name}", guard=defence(victim))
+    return defence(victim)
+
+
+def known_defences(names: tuple[str, ...], victims: Sequence[Victim]) -> list[list[Defence | None]]:
+    """Create the defences that an attacker knows, for each victim; None for attacking it undefended, as without names.
+
+    Raises:
+        InputError: no such defence, or one for another kind of victim.
+    """
+    return [
+        [None if name == UNDEFENDED else defence_for(victim, name) for name in dict.fromkeys(names or (UNDEFENDED,))]
+        for victim in victims
+    ]
 
 
 def require_defences(names: tuple[str, ...]) -> None:
-    """Check the names of defences, before what takes long.
+    """Check the names of defences, before what takes long; ``all`` and ``none`` stand for others.
 
     Raises:
         InputError: no such defence.
     """
     for name in names:
-        if name != "all":
+        if name not in ("all", UNDEFENDED):
             DEFENCES.find(name)
 
 

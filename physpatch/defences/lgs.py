@@ -2,17 +2,18 @@
 
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from kornia.color import rgb_to_grayscale
 from torch import Tensor
 
+from physpatch.attack.known_defence import Attacked
 from physpatch.defences.base import Defence
 
 # The paper's values, for inputs of 299 pixels.
 BLOCK, OVERLAP = 15, 5  # pixels
 THRESHOLD = 0.1  # the mean normalised gradient above which a block counts as noise
 STRENGTH = 2.3  # lambda
+_NONE = 1e-12
 _FAINTEST = 1 / 255  # a picture with no step above one grey level counts as free of gradients
 
 
@@ -35,7 +36,7 @@ def _gradients(images: Tensor) -> Tensor:
     """Compute the lengths of the first differences of luma, (B, 1, H, W); the last row and column have no successor."""
     grey = rgb_to_grayscale(images)
     down, across = F.pad(grey.diff(dim=2), (0, 0, 0, 1)), F.pad(grey.diff(dim=3), (0, 1))
-    return torch.hypot(down, across)
+    return (down.square() + across.square()).clamp(min=_NONE).sqrt()  # which has a slope where there is no step
 
 
 def _normalised(gradients: Tensor) -> Tensor:
@@ -51,3 +52,7 @@ class LocalGradientsSmoothing(Defence):
 
     def __call__(self, images: Tensor) -> Tensor:
         return smooth(images)
+
+    def attacked(self, images: Tensor) -> Attacked:
+        """Darken: the gradient says how much darker each step of brightness makes its pixel, which blocks are crowded fixed."""
+        return Attacked(smooth(images))

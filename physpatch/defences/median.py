@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from kornia.filters import median_blur
 from torch import Tensor
 
+from physpatch.attack.known_defence import Attacked
 from physpatch.defences.base import Defence
 
 WINDOW = 5  # pixels, odd
@@ -26,3 +27,7 @@ class MedianBlur(Defence):
 
     def __call__(self, images: Tensor) -> Tensor:
         return blur(images)
+
+    def attacked(self, images: Tensor) -> Attacked:
+        """Blur: the gradient goes to the pixel that is the median."""
+        return Attacked(blur(images))

@@ -131,6 +131,37 @@ def grad_cam(victim: Victim) -> Iterator[HeatMapper]:
             cut.remove()
 
 
+def differentiable_heat(victim: Victim, images: Tensor) -> Tensor:
+    """Compute Grad-CAM of a classifier's own answers so that it can itself be differentiated, for attacks on it.
+
+    Args:
+        victim: a classifier with heat.
+        images: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B, H, W), at least 0, with a gradient to ``images`` if they have one.
+    """
+    layer, outputs = victim.cam_layer, []
+    if layer is None:
+        raise InputError(f"{victim.name} shows no heat: Grad-CAM needs a layer with a spatial map")
+
+    def keep(_layer: nn.Module, _in: object, output: Tensor) -> Tensor:
+        outputs.append(output)
+        return output.clone()  # for networks that continue in place
+
+    with torch.enable_grad():
+        hook = layer.register_forward_hook(keep)
+        try:
+            scores = victim.scores(images if images.requires_grad else images.detach().requires_grad_())
+        finally:
+            hook.remove()
+        (slopes,) = torch.autograd.grad(scores.amax(dim=1).sum(), outputs[-1], create_graph=True)
+        reshape = victim.cam_reshape or (lambda values: values)
+        weights = reshape(slopes).mean(dim=(2, 3), keepdim=True)
+        heat = (weights * reshape(outputs[-1])).sum(dim=1, keepdim=True).relu()
+        return F.interpolate(heat, size=images.shape[-2:], mode="bilinear")[:, 0]
+
+
 def heat_share(heat: NDArray[np.float32], coverage: NDArray[np.float32]) -> float:
     """Compute the share of a heat map (H, W) that lies inside a mask (H, W) in [0, 1]; 0 for a map without heat."""
     total = float(heat.sum())

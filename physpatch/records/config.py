@@ -45,6 +45,8 @@ class VictimConfig:
         weights: a weights file for ``model``, instead of the published weights.
         labels: the class names of ``model``: a file, imagenet or coco.
         cam_layer: name of the layer of ``model`` for Grad-CAM; None for the one that is found.
+        defences: that the attacker knows; the networks are attacked behind each of them. ``none`` stands for no defence,
+            to attack the bare networks as well.
         trust_weights: let weights files run the code in them.
         precision: of :data:`PRECISIONS`; auto is bfloat16 on a GPU, and float32 on the CPU, where bfloat16 is slower.
         device: auto, cpu or cuda.
@@ -55,6 +57,7 @@ class VictimConfig:
     weights: str | None = None
     labels: str | None = None
     cam_layer: str | None = None
+    defences: tuple[str, ...] = ()
     trust_weights: bool = False
     precision: str = "auto"
     device: str = "auto"

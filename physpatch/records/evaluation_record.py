@@ -45,10 +45,13 @@ class DefenceEffect(RecordPart):
 
     Attributes:
         clean_accuracy_paid: accuracy on clean photographs without the defence minus that with it.
+        certified_accuracy: the share of clean photographs that no patch of the defence's size can have answered wrongly; None
+            for a defence without a certificate.
         targeted_success_change, untargeted_success_change: success with the defence minus without, paired by photograph.
     """
 
     clean_accuracy_paid: float
+    certified_accuracy: RateValue | None = None
     targeted_success_change: DifferenceValue | None = None
     untargeted_success_change: DifferenceValue
 

@@ -31,6 +31,7 @@ from physpatch.data.photographs import (
     split_photos,
 )
 from physpatch.data.splits import refuse_overlap
+from physpatch.defences import known_defences, require_defences
 from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, Evaluation, evaluate_patch, scenes
 from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
@@ -316,6 +317,7 @@ def _prepare(
         say, choosing = _silent, None
     device = processes.device or config.victim.device
     require_data(config.data.source)  # before what takes long
+    require_defences(config.victim.defences)
     victim = load_victim(
         config.victim.model,
         **config.victim.model_options,
@@ -331,6 +333,7 @@ def _prepare(
             raise InputError(
                 f"{other.name} and {victim.name} do not have the same classes, so one patch cannot aim at both"
             )
+    known_defences(config.victim.defences, (victim, *others))
     for network in (victim, *others):
         if not network.differentiable:  # before a target is chosen, which may take long
             refuse_without_gradients(network, config.optimisation.technique)

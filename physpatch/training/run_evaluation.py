@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from calibration.colour.colour_map import Print
-from physpatch.defences import defended, named_defences, require_defences
+from physpatch.defences import defence_for, defended, named_defences, require_defences
+from physpatch.defences.certification import certified_accuracy
 from physpatch.evaluation.classification import defence_effect
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
@@ -76,25 +77,26 @@ def evaluate_run(
         victim = load_victim(name, **options, device=device, trust=trust, say=say)
         first = first or victim
         photographs = held_out_photographs(folder, config, data, victim)
-        evaluations = {
-            variant: measure_patch(
-                variant,
-                photographs,
-                patch,
-                measured_as,
-                seed=seed,
-                poses=poses_for(photographs),
-                progress=partial(progress, variant.name),
-            )
-            for variant in (victim, *(defended(victim, defence) for defence in named_defences(defences, victim)))
-        }
+        measure = partial(
+            measure_patch,
+            photographs=photographs,
+            patch=patch,
+            config=measured_as,
+            seed=seed,
+            poses=poses_for(photographs),
+        )
+        bare = measure(victim, progress=partial(progress, victim.name))
+        results[name if victim.name in results else victim.name] = bare.to_record()
+        for defence_name in named_defences(defences, victim):
+            variant = defended(victim, defence_name)
+            behind = measure(variant, progress=partial(progress, variant.name))
+            certifying = partial(progress, f"{variant.name}, certifying")
+            certified = certified_accuracy(defence_for(victim, defence_name), photographs, seed, certifying)
+            effect = defence_effect(bare, behind).changed(certified_accuracy=certified)
+            results[variant.name] = behind.to_record().changed(defence=effect)
         sent = victim.queries
         if sent is not None:
             say(f"{sent.images} pictures were sent to {victim.name} in {sent.requests} requests")
-        bare = evaluations.pop(victim)
-        results[name if victim.name in results else victim.name] = bare.to_record()
-        for variant, evaluation in evaluations.items():
-            results[variant.name] = evaluation.to_record().changed(defence=defence_effect(bare, evaluation))
     if save and first is not None:
         save_results(folder, results, weights_record(first))
     return results

@@ -16,6 +16,7 @@ from physpatch.attack.objectives import choose_objective
 from physpatch.attack.placement import AttackRegion, object_class
 from physpatch.data.batch_sampler import BatchSource, completed_labels
 from physpatch.data.photographs import Photographs
+from physpatch.defences import known_defences
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.rendering.cells import printable_cells
@@ -93,6 +94,7 @@ class Trainer:
             refuse_without_gradients(blind, config.optimisation.technique)
         self.victim, self.config, self.target = victim, config, target
         self._victims = [victim, *others]
+        self._known_defences = known_defences(config.victim.defences, self._victims)
         self._processes = processes or Processes.alone()
         self._region = AttackRegion.of(config, victim.task, target)
         self._rows = self._processes.rows(config.optimisation.batch)
@@ -206,15 +208,21 @@ class Trainer:
         half = config.victim.precision == "bfloat16" or (
             config.victim.precision == "auto" and self.victim.device.type == "cuda"
         )
+        of_each = range(len(self._victims))
+        judges = [
+            (self._victims[i], self._objectives[i], defence) for i in of_each for defence in self._known_defences[i]
+        ]
+        victims, objectives, defences = zip(*judges, strict=True)
         self._attack_loss = AttackLoss(
             self._technique,
-            self._victims,
-            self._objectives,
+            victims,
+            objectives,
             self._region,
             Penalties(config.objective.nps, config.objective.tv),
             half,
             printed_palette(config.eot.prints) if config.eot.prints else None,
             config.objective.worst,
+            defences,
         )
         self._shared = self._processes.wrap(self._attack_loss)
 

@@ -175,12 +175,9 @@ class Victim:
         return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
     def raw(self, images: Tensor) -> Tensor:
-        """Normalise (B, 3, H, W) RGB in [0, 1] and run the module.
-
-        The backward pass treats a guard as the identity (BPDA, Athalye et al. 2018), because most have no useful gradient.
-        """
+        """Normalise (B, 3, H, W) RGB in [0, 1] and run the module."""
         if self.guard is not None:
-            images = self.guard(images.detach()) + (images - images.detach())
+            images = self.guard(images)
         return self.module(self.preprocessing.normalise(images))
 
     def scores(self, images: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from support import CATEGORIES, HORN, ON_SCREEN, colour_detector
 
 from calibration.common.errors import InputError
 from physpatch.data.photographs import Photographs
-from physpatch.defences import DEFENCES, defended, named_defences
+from physpatch.defences import DEFENCES, defence_for, defended, named_defences
+from physpatch.defences.certification import certified_accuracy
 from physpatch.defences.frequency import cover_detail
 from physpatch.defences.jpeg import QUALITY, squeeze
 from physpatch.defences.lgs import smooth
@@ -22,6 +23,7 @@ from physpatch.defences.median import blur
 from physpatch.evaluation.classification import defence_effect, evaluate_patch
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
+from physpatch.training.trainer import Trainer
 from physpatch.victims.protocol import Victim
 
 SIZE = 96
@@ -115,6 +117,117 @@ def test_a_defended_victim_is_a_victim_whose_gradient_passes(tiny_victim: Victim
     assert picture.grad is not None and picture.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("name", ["median", "lgs"])
+def test_an_attacker_sees_what_the_defence_does_and_its_slope(name: str, tiny_victim: Victim) -> None:
+    defence = defence_for(tiny_victim, name)
+    pictures = (
+        (0.9 * patched() + 0.1 * torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(3)))
+        .double()
+        .requires_grad_()
+    )  # no two steps alike
+    seen, suspicion = defence.attacked(pictures)
+    assert suspicion is None and torch.equal(seen, defence(pictures.detach()))
+    weights = torch.rand(seen.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    (slope,) = torch.autograd.grad((seen * weights).sum(), pictures)
+    step = 1e-8 * torch.randn(seen.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    step = step.clamp(-pictures.detach(), 1 - pictures.detach())
+    change = ((defence(pictures.detach() + step) - seen.detach()) * weights).sum()
+    assert change == pytest.approx(float((slope * step).sum()), abs=0.02 * float(slope.norm() * step.std()))
+
+
+@pytest.mark.parametrize("name", ["frequency", "heat"])
+def test_what_is_suspicious_is_what_is_covered(name: str, tiny_victim: Victim) -> None:
+    defence = defence_for(tiny_victim, name)
+    if name == "frequency":
+        pictures = torch.cat([patched(1), landscape(1)])
+    else:
+        pictures = torch.zeros(2, 3, 32, 32)
+        pictures[0, 2] = 0.05
+        pictures[0, 2, 4:14, 16:26] = 0.9
+        pictures[1, 2] = 0.6
+    pictures.requires_grad_()
+    seen, suspicion = defence.attacked(pictures)
+    assert seen is pictures and suspicion is not None
+    interferes = [
+        not torch.equal(after, before) for after, before in zip(defence(pictures.detach()), pictures, strict=True)
+    ]
+    assert (suspicion > 0).tolist() == interferes == [True, False]
+    (slope,) = torch.autograd.grad(suspicion[0], pictures)
+    less = defence.attacked((pictures - 0.02 * slope.sign()).clamp(0, 1).detach()).suspicion
+    assert less is not None and less[0] < suspicion[0]
+
+
+class Detail(torch.nn.Module):
+    """Answers with its third class where a picture has much fine detail, and else with its second for green."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        detail = images.mean(dim=1).diff(dim=-1).abs().mean(dim=(1, 2))
+        return torch.stack([torch.full_like(detail, 0.5), 4 * images[:, 1].mean(dim=(1, 2)), 18 * detail], dim=1)
+
+
+def test_a_patch_trained_with_a_defence_in_mind_is_covered_less_often() -> None:
+    victim = Victim.wrap(Detail(), categories=CATEGORIES[:3], size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    noise = torch.randint(40, 90, (12, 3, 36, 36), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    squares = Photographs(noise, torch.ones(12, dtype=torch.int64), tuple(f"{i}.png" for i in range(12)))
+    shown = replace(squares, images=noise[..., :32, :32].clone())
+
+    def success(*known: str) -> list[float]:
+        config = TrainConfig.of(
+            steps=40, batch=8, area=0.3, cut="square", grid=(8, 8), seed=3, eot=ON_SCREEN, defences=known
+        )
+        trainer = Trainer(victim, squares, config, 2)
+        assert {name for record in trainer for name in record.terms} == ({"ce", "suspicion"} if known else {"ce"})
+        return [
+            float(evaluate(seen, shown, trainer.patch, area=0.3, poses=4).targeted["patch"].rate or 0)
+            for seen in (victim, defended(victim, "frequency"))
+        ]
+
+    (static, static_behind), (knowing, knowing_behind) = success(), success("frequency")
+    assert static > 0.7 and knowing > 0.7 and static_behind < 0.4 and knowing_behind > static_behind + 0.2
+
+
+def test_several_defences_are_attacked_at_once(tiny_victim: Victim, photographs) -> None:
+    config = TrainConfig.of(
+        steps=2, batch=4, area=0.3, cut="square", grid=(4, 4), eot=ON_SCREEN, defences=("none", "jpeg", "heat")
+    )
+    (record, _) = Trainer(tiny_victim, photographs, config, 2)
+    assert set(record.terms) == {"ce.tiny", "ce.tiny+jpeg", "ce.tiny+heat", "suspicion.tiny+heat"}
+    with pytest.raises(InputError, match="unknown defence 'medain'"):
+        Trainer(tiny_victim, photographs, config.changed(defences=("medain",)), 2)
+
+
+class BrightestSpot(torch.nn.Module):
+    """Answers with the colour of the brightest spot, which any patch can be."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return 10 * torch.nn.functional.avg_pool2d(images, 5, 1).amax(dim=(2, 3))
+
+
+def test_no_patch_changes_a_certified_answer(held_out: Photographs) -> None:
+    """Theorem 1 of PatchCleanser, tried: two hundred strong patches each, wherever they lie."""
+    spot = Victim.wrap(BrightestSpot(), categories=CATEGORIES[:3], size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    defence = defence_for(spot, "patch-cleanser")
+    images, labels = held_out.images[:12].float() / 255, held_out.labels[:12]
+    certified = defence.certified(images, labels)
+    assert int(certified.sum()) >= 2
+    behind = defended(spot, "patch-cleanser")
+    side = round(SIDE * 32)
+    generator = torch.Generator().manual_seed(0)
+    changed = 0
+    for image, label in zip(images[certified], labels[certified], strict=True):
+        attacked = image.repeat(200, 1, 1, 1)
+        corners = torch.randint(0, 32 - side + 1, (200, 2), generator=generator).tolist()
+        colours = torch.randint(0, 2, (200, 3, 1, 1), generator=generator).float()
+        for picture, (top, left), colour in zip(attacked, corners, colours, strict=True):
+            picture[:, top : top + side, left : left + side] = colour
+        changed += int((spot.scores(attacked).argmax(dim=1) != label).sum())
+        assert (behind.scores(attacked).argmax(dim=1) == label).all()
+    assert changed > 20  # without the defence, these patches are strong
+    share = certified_accuracy(defence, held_out)
+    assert share is not None and share.n == 40 and share.rate is not None and share.rate > 0.1
+    assert certified_accuracy(defence_for(spot, "jpeg"), held_out) is None
+
+
 def test_what_a_defence_is_worth_is_paired_by_photograph(tiny_victim: Victim, held_out: Photographs) -> None:
     blue = Patch(np.full((4, 4, 3), (20, 20, 255), np.uint8), {"index": 2, "name": CATEGORIES[2]}, {})
     bare = evaluate(tiny_victim, held_out, blue, area=0.5)
@@ -139,7 +252,8 @@ def test_defences_are_named(tiny_victim: Victim) -> None:
     with pytest.raises(InputError, match="heat needs a classifier; boxes is a detector"):
         defended(replace(tiny_victim, name="boxes", task="detect"), "heat")
     assert named_defences(("all",), tiny_victim) == tuple(DEFENCES)
-    assert named_defences(("all",), colour_detector()) == tuple(name for name in DEFENCES if name != "heat")
+    for_all = tuple(name for name in DEFENCES if name not in ("heat", "patch-cleanser"))
+    assert named_defences(("all",), colour_detector()) == for_all
     assert named_defences(("lgs", "jpeg", "lgs"), tiny_victim) == ("lgs", "jpeg")
 
 

@@ -1,0 +1,96 @@
+"""PatchCleanser (Xiang et al. 2022, "PatchCleanser", USENIX Security): two rounds of masks, with a certificate."""
+
+from functools import cached_property
+from itertools import combinations_with_replacement
+from math import ceil
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from physpatch.attack.known_defence import Attacked
+from physpatch.defences.base import Defence
+from physpatch.defences.masking import SIDE
+from physpatch.victims.protocol import Task
+
+MASKS = 4  # places of a mask along a side; the paper has six, for patches of a hundredth of the picture
+_FILL = 0.5
+_AT_ONCE = 64  # masked pictures
+
+
+class PatchCleanser(Defence):
+    """Mask the picture in every place in turn, and believe the answer that a second mask does not change.
+
+    Whatever square of :data:`SIDE` of the picture's side a patch fills, one of the masks covers all of it (section 3.2). Where
+    the answers under single masks disagree, an answer of the minority counts if every second mask leaves it (algorithm 1);
+    if there is none, the majority's does.
+    """
+
+    name: ClassVar[str] = "patch-cleanser"
+    summary: ClassVar[str] = (
+        f"two rounds of {MASKS}x{MASKS} masks, with a certificate: PatchCleanser (Xiang et al. 2022)"
+    )
+    tasks: ClassVar[tuple[Task, ...]] = ("classify",)
+    certifies: ClassVar[bool] = True
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Mask each image (B, 3, H, W) so that the victim's own answer is the defence's."""
+        return torch.cat([self._cleansed(image) for image in images.split(1)])
+
+    def attacked(self, images: Tensor) -> Attacked:
+        """Mask each image in one of the places: an attacker has to succeed under the masks of the first round.
+
+        The image itself chooses the place, by the last digits of its sum, so that the same image is always masked alike.
+        """
+        masks = self._masks(images)
+        chosen = (images.detach().double().sum(dim=(1, 2, 3)) * 1e4).long() % len(masks)
+        return Attacked(_masked(images, masks[chosen]))
+
+    @torch.no_grad()
+    def certified(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Tell which clean images (B, 3, H, W) all pairs of masks leave the right answer of, (B,) bool (theorem 1)."""
+        return torch.stack(
+            [self._certified(image, label) for image, label in zip(images.split(1), labels, strict=True)]
+        )
+
+    def _cleansed(self, image: Tensor) -> Tensor:
+        masks = self._masks(image)
+        answers = self._answers(image, masks)
+        majority = answers.mode().values
+        for number in (answers != majority).nonzero()[:, 0]:
+            once = _masked(image, masks[number])
+            if (self._answers(once, masks) == answers[number]).all():
+                return once
+        return _masked(image, masks[(answers == majority).nonzero()[0, 0]])
+
+    def _certified(self, image: Tensor, label: Tensor) -> Tensor:
+        masks = self._masks(image)
+        pairs = torch.tensor(list(combinations_with_replacement(range(len(masks)), 2)), device=image.device)
+        both = torch.maximum(masks[pairs[:, 0]], masks[pairs[:, 1]])
+        return (self._answers(image, both) == label.to(image.device)).all()
+
+    def _answers(self, image: Tensor, masks: Tensor) -> Tensor:
+        """Return the victim's answers (M,) to an image (1, 3, H, W) under each of the masks (M, 1, H, W)."""
+        parts = [self.victim.scores(_masked(image, part)).argmax(dim=1) for part in masks.split(_AT_ONCE)]
+        return torch.cat(parts)
+
+    def _masks(self, images: Tensor) -> Tensor:
+        return self._covering_masks.to(images)
+
+    @cached_property
+    def _covering_masks(self) -> Tensor:
+        """The masks (M, 1, H, W), 1 where they cover, of which one covers any patch (section 3.2, equations 1 and 2)."""
+        size = self.victim.preprocessing.size
+        patch = round(SIDE * size)
+        stride = ceil((size - patch + 1) / MASKS)
+        side = patch + stride - 1
+        starts = [min(number * stride, size - side) for number in range(MASKS)]
+        masks = torch.zeros(MASKS * MASKS, 1, size, size)
+        for mask, (top, left) in zip(masks, [(top, left) for top in starts for left in starts], strict=True):
+            mask[:, top : top + side, left : left + side] = 1
+        return masks
+
+
+def _masked(images: Tensor, masks: Tensor) -> Tensor:
+    return images * (1 - masks) + _FILL * masks
