@@ -126,12 +126,12 @@ class AttackLoss(nn.Module):
         with torch.autocast(composite.device.type, torch.bfloat16, enabled=self._half):
             if not isinstance(victim, Detector):
                 scores = victim.scores(composite).float()
-                return scores, scores.detach()
+                return scores, victim.judged(scores.detach())
             predicted, probabilities = victim.predictions(composite)
         predictions = predicted, probabilities.float()
         places, centred = None if boxes is None else boxes * size / given, self._region.kind == "patch"
         with torch.no_grad():
-            judged = judged_scores(predictions, places, centred=centred)
+            judged = victim.judged(judged_scores(predictions, places, centred=centred))
         return best_scores(predictions, places, centred=centred), judged
 
     def _penalty_terms(self, cells: Tensor) -> list[Tensor]:
