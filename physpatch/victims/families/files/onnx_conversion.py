@@ -69,7 +69,8 @@ def converted(runtime: Any, file: Path, takes: OnnxInput, original: nn.Module, s
             found = [probe(module, side, count, seed) for seed in _SEEDS]
             moved = _gradient(module, side, count)
         except InputError as error:
-            raise UnfaithfulError(f"its conversion to torch does not run ({error})") from error
+            why = first_line(error.__cause__) if isinstance(error.__cause__, Exception) else error
+            raise UnfaithfulError(f"its conversion to torch does not run ({why})") from error
         except Exception as error:  # onnx2pytorch raises whatever torch does, for operators that it lacks
             raise UnfaithfulError(f"it does not convert to torch ({first_line(error)})") from error
     if not all(_same(own, other) for own, other in zip(expected, found, strict=True)):
