@@ -29,9 +29,13 @@ HELPERS = ROOT / "tests/helpers"
 HORN = ROOT / "tests/data/horn.json"  # a patch that works: its provenance says how it was made
 BLUE = {"index": 2, "name": "blue thing"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# How little is measured where it matters that it is, not what comes out: views of held-out photographs (60), and points of
-# each deletion curve (10).
-FEW_VIEWS = {"physpatch.training.run._VIEWS_WANTED": 12, "physpatch.evaluation.grad_cam._DELETION_STEPS": 3}
+# How little is measured where it matters that it is, not what comes out: views of held-out photographs (60), points of
+# each deletion curve (10), and samples of the transformations that are drawn (16).
+FEW_VIEWS = {
+    "physpatch.training.run._VIEWS_WANTED": 12,
+    "physpatch.evaluation.grad_cam._DELETION_STEPS": 3,
+    "physpatch.evaluation.figures.examples._EOT_SHOWN": 4,
+}
 # The preset `desk` without a print and without what cameras add: a tiny victim's patch is tried on what it can learn.
 ON_SCREEN = EotConfig(scale=(0.85, 1.15), saturation=(1.0, 1.0), sharpening=(0.0, 0.0), print_fade=(0.0, 0.0))
 NOTHING = {"rate": None, "ci95": None, "n": 0}

@@ -14,7 +14,6 @@ from model_files import (
     AllBoxes,
     ChosenBoxes,
     ColourNet,
-    OneApart,
     save_clip,
     save_program,
     save_timm,
@@ -28,7 +27,6 @@ from physpatch.records.run_record import RunRecord
 
 BLIND = ("--technique", "black-box")
 TINY = ("--steps", "2", "--batch", "2", "--grid", "3x3", "--no-eot", "--recognised", "0")
-OWN_MODELS = "from model_files import BoxesApart, ColourNet\ndef colours():\n    return ColourNet()\n"
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +49,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     save_program(AllBoxes(), folder / "all.pt2", DETECTOR_PX)
     save_program(AllBoxes(), folder / "all.onnx", DETECTOR_PX, 1, dynamic=False)
     save_program(ChosenBoxes(), folder / "chosen.torchscript", DETECTOR_PX)
-    save_program(OneApart(), folder / "apart.onnx", DETECTOR_PX, 1, dynamic=False)
-    (folder / "own_models.py").write_text(
-        "from model_files import BoxesApart, ColourNet\n"
-        "def colours():\n    return ColourNet()\n"
-        "def boxes():\n    return BoxesApart()\n"
-    )
-    sized = f"labels = \"detected.txt\"\n[preprocessing]\nsize = {DETECTOR_PX}\n"
+    (folder / "own_models.py").write_text("from model_files import ColourNet\ndef colours():\n    return ColourNet()\n")
+    sized = f'labels = "detected.txt"\n[preprocessing]\nsize = {DETECTOR_PX}\n'
     with served() as address:
         described = {
             "pt2": f'model = "colours.pt2"\nlabels = "labels.txt"\n{PLAIN}',
@@ -68,9 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "endpoint": f'[preprocessing]\nsize = 32\n[endpoint]\nurl = "{address}/logits"\n',
             "boxes-pt2": 'model = "all.pt2"\nlabels = "detected.txt"\ntask = "detect"\nthreshold = 0.4\n',
             "boxes-onnx": 'model = "all.onnx"\nlabels = "detected.txt"\n',
-            "boxes-torchscript": f"model = \"chosen.torchscript\"\n{sized}",
-            "boxes-apart": 'model = "apart.onnx"\nlabels = "detected.txt"\n',
-            "boxes-callable": f"model = \"own_models:boxes\"\n{sized}",
+            "boxes-torchscript": f'model = "chosen.torchscript"\n{sized}',
             "boxes-endpoint": f'[preprocessing]\nsize = {DETECTOR_PX}\n[endpoint]\nurl = "{address}/boxes"\n',
         }
         for name, text in described.items():
@@ -103,8 +94,6 @@ DETECTORS = {
     "torch.export": Case("boxes-pt2.toml"),
     "TorchScript": Case("boxes-torchscript.toml"),
     "ONNX": Case("boxes-onnx.toml"),
-    "ONNX, apart": Case("boxes-apart.toml"),
-    "callable": Case("boxes-callable.toml", ("--trust-weights",)),
     "HTTP": Case("boxes-endpoint.toml", gradients=False),
 }
 

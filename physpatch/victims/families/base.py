@@ -49,6 +49,8 @@ class FoundNetwork:
         Raises:
             InputError: it does not accept the images, has other classes than were named, or answers with neither.
         """
+        if self.size and said.size not in (None, self.size):
+            raise InputError(f"{name} takes images of {self.size} pixels, not of {said.size}")
         side = self.size or said.size or (_USUAL_DETECTOR_SIZE if said.task == "detect" else _USUAL_SIZE)
         try:
             output = probe(self.network.eval(), said.size or side, self.batch or 1)

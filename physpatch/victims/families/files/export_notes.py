@@ -1,11 +1,10 @@
 """What ultralytics writes into the files that it exports: class names, side of the input, images at once, task."""
 
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from calibration.common.errors import InputError
 from physpatch.victims.labels import names_in
@@ -52,10 +51,10 @@ def _count(value: Any) -> int | None:
 
 
 def _value(noted: Any) -> Any:
-    """Read a note that may be the text of a value; None where it is not."""
-    if not isinstance(noted, str):
+    """Read a note that may be the text of a value, as Python writes it."""
+    if not isinstance(noted, str) or len(noted) > _LONGEST:
         return noted
     try:
-        return yaml.safe_load(noted) if len(noted) <= _LONGEST else None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return None
+        return ast.literal_eval(noted)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return noted

@@ -34,7 +34,9 @@ class _Converted(nn.Module):
         ordered = images.permute(0, 2, 3, 1) if self.takes.channels_last else images
         half = self.takes.kind is np.float16
         given = (ordered[0] if self.takes.single else ordered).to(torch.float16 if half else torch.float32)
-        answers = self.module(given.contiguous())
+        with warnings.catch_warnings():  # onnx2pytorch indexes as torch will no longer let it, which would fail visibly
+            warnings.simplefilter("ignore", UserWarning)
+            answers = self.module(given.contiguous())
         listed = [*answers] if isinstance(answers, (list, tuple)) else [answers]
         plain = [answer.float() if answer.is_floating_point() else answer for answer in listed]
         return plain[0] if len(plain) == 1 else dict(zip(self.outputs, plain, strict=True))
