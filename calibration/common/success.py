@@ -8,7 +8,8 @@ compared. Plain Python only, because printing and calibration load this module t
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-DETECTION_THRESHOLD = 0.25  # lowest confidence at which a box counts, ultralytics' default for prediction
+# The lowest confidence at which a box counts, unless a model has its own threshold: ultralytics' default for prediction.
+DETECTION_THRESHOLD = 0.25
 ON_OBJECT = 0.5  # lowest IoU at which a box is on an object, as in COCO's mAP50
 GOALS = (
     "auto",
@@ -90,18 +91,20 @@ def judge(
     object_xyxy: Edges | None = None,
     patch_xyxy: Edges | None = None,
     on_object: bool | None = None,
+    least: float = DETECTION_THRESHOLD,
 ) -> Outcome:
     """Judge the boxes that a detector found in one view.
 
     Args:
-        boxes: of any confidence; those below :data:`DETECTION_THRESHOLD` do not count.
+        boxes: of any confidence; those below ``least`` do not count.
         aim: the intended effect. With the scope ``image``, the true class and the target count anywhere.
         object_xyxy: the box of the object. If None, a box anywhere counts as the object's.
         patch_xyxy: the upright box around the patch, which must contain the centre of a phantom detection; None accepts
             a phantom anywhere.
         on_object: whether the patch is on an object; by default, whether ``object_xyxy`` is given.
+        least: the threshold of the detector.
     """
-    sure = [box for box in boxes if box.score >= DETECTION_THRESHOLD]
+    sure = [box for box in boxes if box.score >= least]
     there = sure if object_xyxy is None else [box for box in sure if is_on(box.xyxy, object_xyxy)]
     counted = {box.label for box in (sure if aim.scope == "image" else there)}
     lost = None if aim.own is None else aim.own not in counted
@@ -125,7 +128,12 @@ def judge_answer(answer: Hashable, own: Hashable | None, target: Hashable | None
     return Outcome(wrong, None, None, None if target is None else answer == target)
 
 
-def false_boxes(boxes: Iterable[FoundBox], harmless: Sequence[FoundBox], own: Edges | None = None) -> list[FoundBox]:
+def false_boxes(
+    boxes: Iterable[FoundBox],
+    harmless: Sequence[FoundBox],
+    own: Edges | None = None,
+    least: float = DETECTION_THRESHOLD,
+) -> list[FoundBox]:
     """List the boxes that the patch causes: neither on the object nor present without the patch.
 
     Args:
@@ -133,9 +141,10 @@ def false_boxes(boxes: Iterable[FoundBox], harmless: Sequence[FoundBox], own: Ed
         harmless: detected in the same view without a patch or with the grey control. A box of the same class at the same
             place, by :func:`is_on`, is not counted: an unlabelled person is not a phantom.
         own: the box of the object; None without one.
+        least: the lowest confidence at which a box counts.
     """
-    sure = [box for box in boxes if box.score >= DETECTION_THRESHOLD]
-    expected = [box for box in harmless if box.score >= DETECTION_THRESHOLD]
+    sure = [box for box in boxes if box.score >= least]
+    expected = [box for box in harmless if box.score >= least]
     return [
         box
         for box in sure

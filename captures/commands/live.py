@@ -64,7 +64,14 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
 )
 @click.option("--weights", type=click.Path(dir_okay=False), help="A file of weights for the classifier.")
 @config_option("labels", help="Class names of the classifier: text, JSON or YAML.")
-@click.option("--detector", metavar="NAME|FILE", help="An ultralytics detector such as yolov8n, or a FILE.pt.")
+@click.option(
+    "--detector",
+    metavar="NAME|FILE|URL",
+    help="A detector such as yolov8n, FILE.pt or FILE.onnx, see `physpatch models`.",
+)
+@config_option(
+    "threshold", help="Lowest confidence at which a box of the detector counts. Default: its own, or else 0.25."
+)
 @DEFENCE_OPTION
 @TRUST_OPTION
 @click.option(

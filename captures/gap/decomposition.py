@@ -219,11 +219,12 @@ def _judge(victim: Victim, measure: str, patch: Patch, config: TrainConfig) -> J
     if not isinstance(victim, Detector):
 
         def of_answers(inputs: Tensor, view: ReplayView) -> Tensor:
-            answers = victim.scores(inputs.to(victim.device)).argmax(dim=1).tolist()
+            answers = victim.judged(victim.scores(inputs.to(victim.device))).argmax(dim=1).tolist()
             if measure == "target":
                 outcomes = [judge_answer(answer, None, target) for answer in answers]
             else:
-                outcomes = [judge_answer(victim.categories[answer], view.label, None) for answer in answers]
+                names = (*victim.categories, "")  # the last one where no class reaches the threshold
+                outcomes = [judge_answer(names[answer], view.label, None) for answer in answers]
             return _as_tensor(outcomes, measure)
 
         return of_answers
@@ -235,7 +236,14 @@ def _judge(victim: Victim, measure: str, patch: Patch, config: TrainConfig) -> J
         sign, at_patch = view.places(victim.preprocessing.size)
         aim = Aim(goal, config.objective.scope, own, target)
         outcomes = [
-            judge(to_found_boxes(detections), aim, object_xyxy=sign, patch_xyxy=at_patch, on_object=on_object)
+            judge(
+                to_found_boxes(detections),
+                aim,
+                object_xyxy=sign,
+                patch_xyxy=at_patch,
+                on_object=on_object,
+                least=victim.threshold,
+            )
             for detections in victim.find(inputs.to(victim.device))
         ]
         return _as_tensor(outcomes, measure)

@@ -26,7 +26,6 @@ from physpatch.attack.placement import known_object
 from physpatch.evaluation.grad_cam import HeatMapper, grad_cam, heat_share
 from physpatch.victims.boxes import Detection, to_found_boxes
 from physpatch.victims.detector import Detector
-from physpatch.victims.letterbox import Letterbox
 from physpatch.victims.protocol import Preprocessing, Victim
 
 Lens = Callable[[tuple[int, ...]], Intrinsics]  # from a frame's (height, width, ...) to its intrinsics
@@ -171,7 +170,7 @@ class Analyser:
         frame = located.frame
         if self._detector_cam is None:
             return detector.detect(frame.image), None
-        boxed = Letterbox.of(frame.image, detector.preprocessing.size)
+        boxed = detector.fitted(frame.image)
         truth, sign = self._truth(frame, detector), _carrier_xyxy(located)
         place = None if sign is None else torch.tensor(boxed.into(np.reshape(sign, (2, 2))).ravel())
 
@@ -199,6 +198,7 @@ class Analyser:
             object_xyxy=_carrier_xyxy(located),
             patch_xyxy=None if located.pose is None else around(located.pose.patch_corners_px.tolist()),
             on_object=bool(self._carrier) and truth is not None,
+            least=detector.threshold,
         )
         return None if outcome.success is None else int(outcome.success)
 
@@ -225,7 +225,7 @@ class Analyser:
         frame, pose = located.frame, located.pose
         label = self._truth(frame, model)
         score, top = confidence.max(dim=0)
-        has_answer = float(score) > 0
+        has_answer = float(score) > 0 and float(score) >= model.threshold
         name = model.categories[int(top)] if has_answer else ""
         aim = None if self.target is None else model.target_index(self.target)
         truth = label if label in model.categories else None  # a model cannot answer with a class that it lacks

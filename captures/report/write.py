@@ -1,7 +1,7 @@
 """Write the report of a run or a session."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -182,6 +182,8 @@ def _gaps(
             )
             if victim.weights.sha256 != noted.sha256:
                 raise InputError("its weights differ from those of the session")
+            if noted.threshold is not None:
+                victim = replace(victim, threshold=noted.threshold)
             digital = run.results if own else run.measured.get(victim.name)
             gaps.append(
                 measure_gap(session, victim, patch, config, profile=profile, digital=digital, progress=progress)

@@ -22,6 +22,8 @@ class SessionModel(RecordPart):
         sha256: of the weights.
         defence: in front of the model; None for none.
         loaded_as: the name, file or address by which it was loaded; empty in sessions that do not record it.
+        threshold: the lowest confidence at which its answers counted; None for a classifier whose top class always did, and in
+            sessions that do not record it.
     """
 
     name: str
@@ -30,6 +32,7 @@ class SessionModel(RecordPart):
     sha256: str
     defence: str | None = None
     loaded_as: str = ""
+    threshold: float | None = None
 
 
 class SessionSheet(RecordPart):

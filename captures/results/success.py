@@ -37,7 +37,7 @@ def frame_success(row: FrameRow, target: str | None) -> dict[str, bool]:
 
 def on_object(boxes: Iterable[FoundBox], label: str, place: Edges | None) -> dict[str, bool]:
     """Determine whether an object of class ``label`` is missed and, if its place is given, whether hidden or relabelled."""
-    outcome = judge(boxes, Aim("hide", own=label), object_xyxy=place)
+    outcome = judge(boxes, Aim("hide", own=label), object_xyxy=place, least=0.0)  # only boxes that count are recorded
     said = {"wrong": outcome.wrong, "hidden": outcome.hidden, "relabelled": outcome.relabelled}
     return {name: happened for name, happened in said.items() if happened is not None}
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def session_models(
     weights: str | None,
     labels: str | None,
     detector: str | None,
+    threshold: float | None,
     device: str,
     trust: bool,
     say: Callable[[str], None],
@@ -36,6 +38,7 @@ def session_models(
         config: of the run; None without a run.
         classifier, weights, labels: name, weights and class names of the classifier; None for the default.
         detector: name or file of the detector; None for the default.
+        threshold: lowest confidence at which a box of the detector counts; None for its own.
         device: ``auto``, ``cpu`` or ``cuda``.
         trust: whether to load files of weights that can run code.
         say: receives messages about the choice of a model.
@@ -46,13 +49,13 @@ def session_models(
     Raises:
         InputError: if the classifier is a detector, or a model cannot be loaded.
     """
-    boxes = load_detector(detector, device=device, trust=trust) if detector else None
+    boxes = load_detector(detector, device=device, trust=trust, threshold=threshold, say=say) if detector else None
     if classifier is None and weights is None and config is not None:
         options = config.victim.model_options | ({} if labels is None else {"labels": labels})
         own = load_victim(config.victim.model, **options, device=device, trust=trust, say=say)
         if not isinstance(own, Detector):
             return own, boxes
-        boxes = boxes or own
+        boxes = boxes or (own if threshold is None else replace(own, threshold=threshold))
     victim = load_victim(classifier or "auto", weights=weights, labels=labels, device=device, trust=trust, say=say)
     if victim.task == "detect":
         raise InputError(f"{victim.name} is a detector; pass it to --detector, and a classifier to --classifier")

@@ -44,7 +44,7 @@ class SessionRequest:
 
     Attributes:
         run: a run folder or a patch.json.
-        classifier, weights, labels, detector, device, trust_weights, defences: the models.
+        classifier, weights, labels, detector, threshold, device, trust_weights, defences: the models.
         sheet: the printed PDF.
         region: the part of a frame that the classifier sees.
         protocol: TOML file of the plan.
@@ -62,6 +62,7 @@ class SessionRequest:
     weights: str | None
     labels: str | None
     detector: str | None
+    threshold: float | None
     device: str
     trust_weights: bool
     defences: tuple[str, ...]
@@ -138,6 +139,7 @@ def prepare_session(
         weights=request.weights,
         labels=request.labels,
         detector=request.detector,
+        threshold=request.threshold,
         device=request.device,
         trust=request.trust_weights,
         say=say,

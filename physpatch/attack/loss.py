@@ -167,13 +167,13 @@ class AttackLoss(nn.Module):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._half):
             if not isinstance(victim, Detector):
                 scores = victim.scores(images).float()
-                return scores, scores.detach()
+                return scores, victim.judged(scores.detach())
             predicted, probabilities = victim.predictions(images)
         predictions = predicted, probabilities.float()
         places = None if boxes is None else boxes * images.shape[-1] / given
         centred = self._region.kind == "patch"
         with torch.no_grad():
-            judged = judged_scores(predictions, places, centred=centred)
+            judged = victim.judged(judged_scores(predictions, places, centred=centred))
         return best_scores(predictions, places, centred=centred), judged
 
     def _penalty_terms(self, cells: Tensor) -> list[Tensor]:

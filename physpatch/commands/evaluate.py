@@ -38,6 +38,7 @@ from physpatch.records.run_paths import find_run
 )
 @config_option("weights", help="Weights file for the one model given.")
 @config_option("labels", help="Class names of the one model given, or of the run's own: text, JSON or YAML.")
+@config_option("threshold")
 @TRUST_OPTION
 @click.option(
     "--eot/--no-eot",
@@ -58,6 +59,7 @@ def evaluate(
     models: tuple[str, ...],
     weights: str | None,
     labels: str | None,
+    threshold: float | None,
     trust_weights: bool,
     eot: bool | None,
     preset: str | None,
@@ -101,6 +103,7 @@ def evaluate(
             models=models,
             weights=weights,
             labels=labels,
+            threshold=threshold,
             trust=trust_weights,
             eot=ranges,
             printing=printing,

@@ -14,7 +14,7 @@ from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION, config_optio
 @click.option(
     "--check", metavar="NAME|FILE", help="Load this model and say what works; exit code 2 if it cannot be trusted."
 )
-@config_options("data", "weights", "labels", "cam_layer")
+@config_options("data", "weights", "labels", "cam_layer", "threshold")
 @TRUST_OPTION
 @DEVICE_OPTION
 @JSON_OPTION
@@ -24,6 +24,7 @@ def models(
     weights: str | None,
     labels: str | None,
     cam_layer: str | None,
+    threshold: float | None,
     trust_weights: bool,
     device: str,
     json_out: str | None,
@@ -45,7 +46,14 @@ def models(
 
     with progress_bar("checking") as bar:
         victim = load_victim(
-            check, weights=weights, labels=labels, cam_layer=cam_layer, trust=trust_weights, device=device, say=bar.say
+            check,
+            weights=weights,
+            labels=labels,
+            cam_layer=cam_layer,
+            threshold=threshold,
+            trust=trust_weights,
+            device=device,
+            say=bar.say,
         )
         findings = check_model(victim, data, progress=bar.show)
     if json_out != "-":
@@ -66,7 +74,8 @@ def _list_models(json_out: str | None) -> None:
         print_table(("name", "task", "ready", "gradients", "heat", "weights"), rows)
         click.echo(
             "Words in capitals stand for your own. Any other torchvision classifier or ultralytics detector can be loaded by "
-            "name, and a detector's FILE.pt by path. Without gradients, train by --technique black-box."
+            "name, and a detector's FILE.pt by path. Without gradients, train by --technique black-box. Whether "
+            "a model of either task classifies or detects, its answers tell."
         )
     output_json(json_out, [asdict(entry) for entry in entries])
 

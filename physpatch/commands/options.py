@@ -74,6 +74,12 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "metavar": "NAME",
         "help": "Layer for Grad-CAM; `physpatch models --check` lists those that a model has.",
     },
+    "threshold": {
+        "type": click.FloatRange(0, 1, min_open=True, max_open=True),
+        "metavar": "CONFIDENCE",
+        "help": "Lowest confidence at which an answer counts: a detector's boxes (default 0.25), or a classifier's top class "
+        "(default: always).",
+    },
     "trust_weights": {
         "is_flag": True,
         "show_default": False,

@@ -205,13 +205,15 @@ def evaluate_patch(
 
 
 def _scores(victim: Victim, images: Tensor, patch_boxes: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Score images twice: by all of a detector's boxes, and by those centred in ``patch_boxes`` (B, 4)."""
+    """Compute scores to judge, twice: by all of a detector's boxes, and by those centred in ``patch_boxes`` (B, 4)."""
     if not isinstance(victim, Detector):
-        scores = victim.scores(images)
+        scores = victim.judged(victim.scores(images))
         return scores, scores
     predictions = victim.predictions(images)
-    scores = judged_scores(predictions)
-    return scores, scores if patch_boxes is None else judged_scores(predictions, patch_boxes, centred=True)
+    scores = victim.judged(judged_scores(predictions))
+    if patch_boxes is None:
+        return scores, scores
+    return scores, victim.judged(judged_scores(predictions, patch_boxes, centred=True))
 
 
 def scenes(

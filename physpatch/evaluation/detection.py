@@ -119,6 +119,7 @@ def evaluate_on_object(
     judged: dict[str, _Judged] = defaultdict(_Judged)
     precision = {name: MeanAveragePrecision() for name in shown}
     sides: list[float] = []
+    least = victim.threshold
     with untouched(victim), torch.no_grad():
         for scene in scenes(victim, photographs, placement, eot or EotConfig.preset(DEFAULT_PRESET), seed, poses):
             size = scene.images.shape[-1]
@@ -134,8 +135,10 @@ def evaluate_on_object(
                     detections, harmless, own.tolist(), at_patch, strict=True
                 ):
                     boxes = to_found_boxes(view)
-                    judged[name].outcomes.append(judge(boxes, aim, object_xyxy=object_xyxy, patch_xyxy=patch_xyxy))
-                    judged[name].false_boxes += len(false_boxes(boxes, expected, object_xyxy))
+                    judged[name].outcomes.append(
+                        judge(boxes, aim, object_xyxy=object_xyxy, patch_xyxy=patch_xyxy, least=least)
+                    )
+                    judged[name].false_boxes += len(false_boxes(boxes, expected, object_xyxy, least))
                     if name in ("clean", "grey"):
                         expected += boxes
             progress(len(sides), len(photographs) * poses)

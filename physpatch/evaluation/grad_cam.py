@@ -65,7 +65,7 @@ class HeatMapper:
         detections: list[Detection] = []
 
         def target(output: Tensor) -> Tensor:
-            detections.extend(select_boxes(_apart(output.detach()[None]))[0])
+            detections.extend(select_boxes(_apart(output.detach()[None]), self._victim.threshold)[0])
             chosen = aim(detections)
             return output.sum() * 0 if chosen is None else self._target(*chosen)(output)
 

@@ -98,6 +98,11 @@ def _inputs(victim: Victim) -> Iterator[Finding]:
         numbers={"size": given.size, "resize": given.resize, "mean": given.mean, "std": given.std, "bgr": given.bgr},
     )
     yield Finding("classes", f"{len(victim.categories)}: {', '.join(victim.categories[:4])}, …")
+    if victim.threshold:
+        what = "boxes count" if isinstance(victim, Detector) else "the top class counts"
+        yield Finding(
+            "threshold", f"{what} from {100 * victim.threshold:.3g} % confidence", numbers={"least": victim.threshold}
+        )
 
 
 def _unlabelled(victim: Victim, data: str, images: Tensor) -> Iterator[Finding]:
@@ -150,7 +155,8 @@ def _right(victim: Victim, photos: Sequence[Photo]) -> list[bool]:
     loaded = load_photos(photos, victim.preprocessing)
     found: list[bool] = []
     for rows in torch.arange(len(photos)).split(_BATCH):
-        answers = victim.scores(loaded.images[rows].to(victim.device).float() / 255).argmax(dim=1).cpu()
+        scores = victim.scores(loaded.images[rows].to(victim.device).float() / 255)
+        answers = victim.judged(scores).argmax(dim=1).cpu()
         found += (answers == loaded.labels[rows]).tolist()
     return found
 
@@ -209,7 +215,9 @@ def _input_gradient(victim: Victim, images: Tensor) -> Tensor:
 
 def _gradient(victim: Victim, images: Tensor) -> Iterator[Finding]:
     if not victim.differentiable:
-        yield Finding("gradient", "none: predictions only; train by --technique black-box", "note")
+        yield Finding(
+            "gradient", f"none: {victim.remark or 'predictions only'}; train by --technique black-box", "note"
+        )
         return
     size = _input_gradient(victim, images).flatten(1).abs()
     finite, nonzero = bool(size.isfinite().all()), bool((size.amax(dim=1) > 0).all())

@@ -47,6 +47,7 @@ class VictimConfig:
         cam_layer: name of the layer of ``model`` for Grad-CAM; None for the one that is found.
         defences: that the attacker knows; the networks are attacked behind each of them. ``none`` stands for no defence,
             to attack the bare networks as well.
+        threshold: the lowest confidence, between 0 and 1, at which an answer of ``model`` counts; None for its own.
         trust_weights: let weights files run the code in them.
         precision: of :data:`PRECISIONS`; auto is bfloat16 on a GPU, and float32 on the CPU, where bfloat16 is slower.
         device: auto, cpu or cuda.
@@ -58,17 +59,20 @@ class VictimConfig:
     labels: str | None = None
     cam_layer: str | None = None
     defences: tuple[str, ...] = ()
+    threshold: float | None = None
     trust_weights: bool = False
     precision: str = "auto"
     device: str = "auto"
 
     def __post_init__(self) -> None:
         _check_name("precision", self.precision, PRECISIONS)
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise InputError(f"threshold {self.threshold} out of range; expected a confidence, above 0 and below 1")
 
     @property
-    def model_options(self) -> dict[str, str | None]:
+    def model_options(self) -> dict[str, Any]:
         """Return what loading ``model`` takes beside its name, as for :func:`physpatch.victims.registry.load_victim`."""
-        return {"weights": self.weights, "labels": self.labels, "cam_layer": self.cam_layer}
+        return {name: getattr(self, name) for name in ("weights", "labels", "cam_layer", "threshold")}
 
 
 @dataclass(frozen=True)

@@ -46,5 +46,6 @@ def recognised_share(victim: Victim, photographs: Photographs, config: TrainConf
         for rows in torch.arange(len(photographs)).repeat(_DRAWS).split(_BATCH):
             pictures = images[rows].to(victim.device).float() / 255
             shown = placement.compose(pictures, grey, sample(config.eot, len(rows), generator))
-            right.index_add_(0, rows, (victim.scores(shown).argmax(dim=1).cpu() == labels[rows]).float())
+            answers = victim.judged(victim.scores(shown)).argmax(dim=1).cpu()
+            right.index_add_(0, rows, (answers == labels[rows]).float())
     return right / _DRAWS

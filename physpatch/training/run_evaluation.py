@@ -28,6 +28,7 @@ def evaluate_run(
     models: Sequence[str] = (),
     weights: str | None = None,
     labels: str | None = None,
+    threshold: float | None = None,
     trust: bool = False,
     eot: EotConfig | None = None,
     printing: tuple[Print, ...] | None = None,
@@ -46,6 +47,7 @@ def evaluate_run(
         models: names or files of the victims; empty for the run's own model.
         weights: a weights file for the one model given.
         labels: the class names of the one model given, or of the run's own; see ``load_victim``.
+        threshold: the lowest confidence at which an answer of the models counts; None for their own.
         trust: whether weights files may run code.
         eot: ranges of the poses; None for those of the run's training.
         printing: the conditions of which each view has one, as it is; empty for the colours of a screen; None for those of the
@@ -73,7 +75,8 @@ def evaluate_run(
     first: Victim | None = None
     for name in models or (config.victim.model,):
         options = {} if models else config.victim.model_options
-        options |= {key: value for key, value in (("weights", weights), ("labels", labels)) if value is not None}
+        given = {"weights": weights, "labels": labels, "threshold": threshold}
+        options |= {key: value for key, value in given.items() if value is not None}
         victim = load_victim(name, **options, device=device, trust=trust, say=say)
         first = first or victim
         photographs = held_out_photographs(folder, config, data, victim)

@@ -1,5 +1,6 @@
 """The interface of victims that find boxes."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from physpatch.victims.protocol import Victim
 @dataclass(frozen=True, eq=False)
 class Detector(Victim):
     """A victim that finds boxes, whichever library it came from; a subclass implements :meth:`predictions`."""
+
+    threshold: float = DETECTION_THRESHOLD
 
     def predictions(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Predict boxes, before suppression; gradients flow to the images.
@@ -39,12 +42,42 @@ class Detector(Victim):
         """
         return best_scores(self.predictions(images), places, centred=centred)
 
+    def judged(self, scores: Tensor) -> Tensor:
+        """Turn logits into those by which success is judged: where the threshold lies at :data:`DETECTION_THRESHOLD`.
+
+        Objectives may so have one threshold for all detectors.
+        """
+        return scores + _logit(DETECTION_THRESHOLD) - _logit(self.threshold)
+
     @torch.no_grad()
-    def find(self, images: Tensor, least: float = DETECTION_THRESHOLD) -> list[list[Detection]]:
-        """Find boxes of confidence ``least`` or more in images (B, 3, H, W), see :func:`select_boxes`."""
-        return select_boxes(self.predictions(images), least)
+    def find(self, images: Tensor, least: float | None = None) -> list[list[Detection]]:
+        """Find boxes of confidence ``least`` or more, by default the threshold, in images (B, 3, H, W).
+
+        See :func:`select_boxes`.
+        """
+        return select_boxes(self.predictions(images), self.threshold if least is None else least)
+
+    def fitted(self, frame: NDArray[np.uint8]) -> Letterbox:
+        """Fit a frame (H, W, 3) of any size, RGB uint8, into the network's input."""
+        return Letterbox.of(frame, self.preprocessing.size)
 
     def detect(self, frame: NDArray[np.uint8]) -> list[Detection]:
-        """Find boxes in a frame (H, W, 3) of any size, RGB uint8, the most confident first; see :class:`Letterbox`."""
-        letterbox = Letterbox.of(frame, self.preprocessing.size)
+        """Find boxes in a frame (H, W, 3) of any size, RGB uint8, the most confident first; see :meth:`fitted`."""
+        letterbox = self.fitted(frame)
         return [letterbox.back(box) for box in self.find(letterbox.images.to(self.device))[0]]
+
+
+def _logit(confidence: float) -> float:
+    return math.log(confidence / (1 - confidence))
+
+
+@dataclass(frozen=True, eq=False)
+class TableDetector(Detector):
+    """A detector whose module answers with a :class:`physpatch.victims.networks.box_tables.BoxTable`, for square input only."""
+
+    def predictions(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        table = self.raw(images)
+        return table[..., :4], table[..., 4:]
+
+    def fitted(self, frame: NDArray[np.uint8]) -> Letterbox:
+        return Letterbox.of(frame, self.preprocessing.size, square=True)

@@ -95,6 +95,15 @@ def _from_file(file: Path) -> tuple[str, ...]:
         raise InputError(f"no file of labels {file}; give a file, or {' or '.join(NAMED)}") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{file} holds no class names that can be read: {' '.join(str(error).split())}") from error
+    return names_in(value, file)
+
+
+def names_in(value: Any, file: Path) -> tuple[str, ...]:
+    """Read class names in a value of JSON or YAML, as in :func:`read_labels`; ``file`` is where it was found.
+
+    Raises:
+        InputError: the value holds none.
+    """
     names = tuple(_in_order(value, file))
     if not names or not all(names):
         raise InputError(f"{file} holds no class names; expected one per line, or a list or an object by index")

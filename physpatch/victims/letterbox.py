@@ -17,7 +17,8 @@ _GREY, _STRIDE = 114, 32
 class Letterbox:
     """A frame prepared for a detector, as ultralytics does for prediction.
 
-    The frame is scaled to fit the input's side, centred, and padded with grey to the next multiple of the stride.
+    The frame is scaled to fit the input's side, centred, and padded with grey to the next multiple of the stride, or to a
+    square for a network that takes nothing else.
 
     Attributes:
         images: (1, 3, h, w) in [0, 1].
@@ -33,13 +34,13 @@ class Letterbox:
     frame_wh: tuple[int, int]
 
     @classmethod
-    def of(cls, frame: NDArray[np.uint8], size: int) -> "Letterbox":
+    def of(cls, frame: NDArray[np.uint8], size: int, *, square: bool = False) -> "Letterbox":
         """Fit a frame (H, W, 3), RGB uint8, into an input of side ``size`` in pixels."""
         height, width = frame.shape[:2]
         scale = size / max(height, width)
         inner = (round(width * scale), round(height * scale))
         small = frame if inner == (width, height) else cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
-        short = [-side % _STRIDE for side in inner]
+        short = [size - side if square else -side % _STRIDE for side in inner]
         left, top = (round(missing / 2 - 0.1) for missing in short)
         boxed = np.full((inner[1] + short[1], inner[0] + short[0], 3), _GREY, np.uint8)
         boxed[top : top + inner[1], left : left + inner[0]] = small

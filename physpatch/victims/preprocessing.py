@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from calibration.common.errors import InputError
+
+Task = Literal["classify", "detect"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Preprocessing:
         return ordered.contiguous(memory_format=torch.channels_last)
 
 
+PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std of a network that takes RGB in [0, 1] as it is
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -41,6 +47,8 @@ class Adaptation:
         size, resize, mean, std, bgr: of its :class:`Preprocessing`. A size alone is that of the shorter side, too.
         cam_layer: name of the layer for Grad-CAM.
         prompts: texts with ``{}`` for the class, for a model that compares pictures with texts.
+        threshold: the lowest confidence, between 0 and 1, at which its answers count.
+        task: what it is there for, which only a model that could be either needs to be told.
     """
 
     labels: str | Path | None = None
@@ -51,6 +59,12 @@ class Adaptation:
     bgr: bool | None = None
     cam_layer: str | None = None
     prompts: tuple[str, ...] = ()
+    threshold: float | None = None
+    task: Task | None = None
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise InputError(f"threshold {self.threshold} out of range; expected a confidence, above 0 and below 1")
 
     def preprocessing(self, usual: Preprocessing) -> Preprocessing:
         """Replace what was said in the preprocessing that the model has otherwise."""

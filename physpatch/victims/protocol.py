@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError
-from calibration.common.files import file_sha256
 from physpatch.victims.freezing import freeze
 from physpatch.victims.labels import find_category, numbered_categories, read_labels
 from physpatch.victims.labels import normal_name as normal_name
@@ -20,10 +19,8 @@ from physpatch.victims.networks.cam_layers import Reshape, find_cam_layer, named
 from physpatch.victims.networks.outputs import Predictions, Queries, with_logits
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Adaptation
 from physpatch.victims.preprocessing import Preprocessing as Preprocessing
+from physpatch.victims.preprocessing import Task as Task
 from physpatch.victims.weights import state_sha256
-
-Task = Literal["classify", "detect"]
-_USUAL_SIZE = 224  # of a network that does not say
 
 Guard = Callable[[Tensor], Tensor]  # (B, 3, H, W) RGB in [0, 1] to the same
 
@@ -52,6 +49,8 @@ class Victim:
         differentiable: whether gradients flow from the scores to the images; techniques that need them are refused else.
         loaded_as: the name or file by which :func:`physpatch.victims.registry.load_victim` loads it again; empty for a victim
             that was not loaded by it.
+        threshold: the lowest confidence at which an answer counts; 0 where a classifier's top class always does.
+        remark: what a user must know about how it was loaded; empty for nothing.
     """
 
     name: str
@@ -67,6 +66,8 @@ class Victim:
     cam_reshape: Reshape | None = None
     differentiable: bool = True
     loaded_as: str = ""
+    threshold: float = 0.0
+    remark: str = ""
 
     @classmethod
     def wrap(
@@ -153,7 +154,12 @@ class Victim:
             InputError: labels of another number of classes, or no such layer.
         """
         names = self.categories if said.labels is None else read_labels(said.labels, len(self.categories))
-        adapted = replace(self, categories=names, preprocessing=said.preprocessing(self.preprocessing))
+        adapted = replace(
+            self,
+            categories=names,
+            preprocessing=said.preprocessing(self.preprocessing),
+            threshold=self.threshold if said.threshold is None else said.threshold,
+        )
         return adapted if said.cam_layer is None else adapted.with_cam_layer(said.cam_layer)
 
     @property
@@ -192,6 +198,17 @@ class Victim:
         """Turn :meth:`scores` into probabilities in [0, 1]."""
         return scores.sigmoid() if self.task == "detect" else scores.softmax(dim=-1)
 
+    def judged(self, scores: Tensor) -> Tensor:
+        """Turn a classifier's scores (B, K) into those by which success is judged.
+
+        With a threshold, the answer of an image whose top class does not reach it is a further class, (B, K + 1): it is wrong,
+        and not the target.
+        """
+        if not self.threshold:
+            return scores
+        unsure = self.confidences(scores).amax(dim=1) < self.threshold
+        return torch.cat([scores, torch.where(unsure, torch.inf, -torch.inf).to(scores)[:, None]], dim=1)
+
     def category_index(self, name: str) -> int:
         """Find a class by index or by name.
 
@@ -214,11 +231,12 @@ class Victim:
 class CatalogueEntry:
     """One row of ``physpatch models``: a name, or in capitals what stands for many.
 
-    ``gradients``: whether techniques that need them can train against it. ``heat``: whether Grad-CAM shows its answers.
+    ``task``: ``either`` where the file decides. ``gradients``: whether techniques that need them can train against it.
+    ``heat``: whether Grad-CAM shows its answers.
     """
 
     name: str
-    task: Task
+    task: Task | Literal["either"]
     source: str
     ready: bool
     gradients: bool = True
@@ -278,63 +296,3 @@ class BareFamily(VictimFamily):
     @abstractmethod
     def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
         """Load a victim as :meth:`load` does, as the user says."""
-
-
-class FileFamily(BareFamily):
-    """A family of files that hold a network with its weights, and at most the size of its input."""
-
-    def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
-        file = Path(name)
-        if weights is not None:
-            raise InputError(f"{name} holds its own weights; leave out --weights")
-        if not file.is_file():
-            raise InputError(f"no model file {name}")
-        network, size = self.read(file, trust)
-        side = size or said.size or _USUAL_SIZE
-        usual = Preprocessing(side, side, IMAGENET_MEAN, IMAGENET_STD)
-        info = WeightsInfo(str(file), file_sha256(file))
-        gradients = all(entry.gradients for entry in self.catalogue())
-        return wrapped(network, file.stem, info, said, usual, differentiable=gradients)
-
-    @abstractmethod
-    def read(self, file: Path, trust: bool) -> tuple[nn.Module, int | None]:
-        """Read a network, and the side in pixels of the images that it accepts; None for any, or where it does not say.
-
-        Raises:
-            InputError: the file cannot be read, holds code that is not trusted, or takes something else than images.
-        """
-
-
-def wrapped(
-    network: nn.Module,
-    name: str,
-    weights: WeightsInfo,
-    said: Adaptation,
-    usual: Preprocessing,
-    *,
-    categories: Sequence[str] | None = None,
-    differentiable: bool = True,
-) -> Victim:
-    """Make a victim of a network that a family loaded: :meth:`Victim.wrap`, as the user says.
-
-    Raises:
-        InputError: see :meth:`Victim.wrap`; the message names a ``model.toml`` as the place to say more.
-    """
-    given = said.preprocessing(usual)
-    try:
-        return Victim.wrap(
-            network,
-            categories=categories if said.labels is None else str(said.labels),
-            size=given.size,
-            resize=given.resize,
-            mean=given.mean,
-            std=given.std,
-            bgr=given.bgr,
-            name=name,
-            weights=weights,
-            cam_layer=said.cam_layer,
-            differentiable=differentiable,
-            copied=False,
-        )
-    except InputError as error:
-        raise InputError(f"{name}: {error}; a model.toml says what its input is like") from error

@@ -29,6 +29,7 @@ def load_victim(
     trust: bool = False,
     labels: Path | str | None = None,
     cam_layer: str | None = None,
+    threshold: float | None = None,
     say: Callable[[str], None] = _say,
 ) -> Victim:
     """Load a victim, frozen and in eval mode.
@@ -41,13 +42,15 @@ def load_victim(
         trust: let a file run the code in its pickle: use it only for your own files.
         labels: names of the classes: a file, imagenet or coco; see :func:`physpatch.victims.labels.read_labels`.
         cam_layer: name of the layer for Grad-CAM, instead of the one that is found.
-        say: receives a line that says what ``auto`` chose, or what loading the model does.
+        threshold: the lowest confidence at which its answers count, above 0 and below 1; by default, 0.25 for a detector's
+            boxes, and none for a classifier, whose top class always counts.
+        say: receives a line that says what ``auto`` chose, what loading the model does, or why it has no gradients.
 
     Raises:
         InputError: unknown name or unusable file.
         UnavailableError: the weights are missing and cannot be downloaded; the message says what to do.
     """
-    said = Adaptation(labels=labels, cam_layer=cam_layer)
+    said = Adaptation(labels=labels, cam_layer=cam_layer, threshold=threshold)
     if name == "auto" and weights is None:
         return _load_auto(device, say).adapted(said)
     name = PREFERRED if name == "auto" else name
@@ -59,6 +62,8 @@ def load_victim(
     if caution:
         say(caution)
     victim = family.load_adapted(name, path, trust, said)
+    if victim.remark:
+        say(f"model {name}: {victim.remark}")
     victim.module.to(choose_device(device))
     return replace(victim, loaded_as=str(Path(name).resolve()) if Path(name).is_file() else name)
 
@@ -74,15 +79,24 @@ def require_known(names: Iterable[str]) -> None:
             family_of(name)
 
 
-def load_detector(name: str, *, device: str = "auto", trust: bool = False) -> Detector:
-    """Load a detector that finds boxes in frames.
+def load_detector(
+    name: str,
+    *,
+    device: str = "auto",
+    trust: bool = False,
+    threshold: float | None = None,
+    say: Callable[[str], None] = _say,
+) -> Detector:
+    """Load a detector that finds boxes in frames; see :func:`load_victim`.
 
     Raises:
         InputError: the name is a classifier's, or the detector cannot be loaded.
     """
-    victim = load_victim(name, device=device, trust=trust)
+    victim = load_victim(name, device=device, trust=trust, threshold=threshold, say=say)
     if not isinstance(victim, Detector):
-        raise InputError(f"{name} is a classifier; give a detector, such as signs, yolov8n or a FILE.pt of ultralytics")
+        raise InputError(
+            f"{name} is a classifier; give a detector, such as signs, yolov8n or a FILE.pt or FILE.onnx of ultralytics"
+        )
     return victim
 
 

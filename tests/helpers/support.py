@@ -29,9 +29,13 @@ HELPERS = ROOT / "tests/helpers"
 HORN = ROOT / "tests/data/horn.json"  # a patch that works: its provenance says how it was made
 BLUE = {"index": 2, "name": "blue thing"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# How little is measured where it matters that it is, not what comes out: views of held-out photographs (60), and points of
-# each deletion curve (10).
-FEW_VIEWS = {"physpatch.training.run._VIEWS_WANTED": 12, "physpatch.evaluation.grad_cam._DELETION_STEPS": 3}
+# How little is measured where it matters that it is, not what comes out: views of held-out photographs (60), points of
+# each deletion curve (10), and samples of the transformations that are drawn (16).
+FEW_VIEWS = {
+    "physpatch.training.run._VIEWS_WANTED": 12,
+    "physpatch.evaluation.grad_cam._DELETION_STEPS": 3,
+    "physpatch.evaluation.figures.examples._EOT_SHOWN": 4,
+}
 # The preset `desk` without a print and without what cameras add: a tiny victim's patch is tried on what it can learn.
 ON_SCREEN = EotConfig(scale=(0.85, 1.15), saturation=(1.0, 1.0), sharpening=(0.0, 0.0), print_fade=(0.0, 0.0))
 NOTHING = {"rate": None, "ci95": None, "n": 0}
@@ -69,6 +73,7 @@ FIRST_RUN: dict[str, Any] = {
     "results": FIRST_EVALUATION,
 }
 CATEGORIES = ("red thing", "green thing", "blue thing", "bright thing")
+DETECTED = ("stop", "pedestrian crossing")
 
 
 def measure_briefly() -> None:
@@ -190,16 +195,21 @@ class ColourDetector(Detector):
     """Finds red squares as stop signs and blue ones as crossings, in windows of two sizes every 8 pixels."""
 
     def predictions(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        red, green, blue = self.raw(images).unbind(dim=1)
-        likeness = torch.stack([red - (green + blue) / 2, blue - (red + green) / 2], dim=1)
-        boxes, found = [], []
-        for side in (24, 48):
-            means = F.avg_pool2d(likeness, side, 8)
-            y, x = torch.meshgrid(*(8.0 * torch.arange(n) for n in means.shape[-2:]), indexing="ij")
-            boxes.append(torch.stack([x, y, x + side, y + side], dim=-1).reshape(-1, 4))
-            found.append(means.flatten(2).transpose(1, 2))
-        windows = torch.cat(boxes).to(images)
-        return windows.expand(len(images), -1, -1), (30 * (torch.cat(found, dim=1) - 0.2)).sigmoid()
+        return colour_boxes(self.raw(images))
+
+
+def colour_boxes(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The windows (B, A, 4) in images (B, 3, S, S) in [0, 1], and how red and how blue they are (B, A, 2)."""
+    red, green, blue = images.unbind(dim=1)
+    likeness = torch.stack([red - (green + blue) / 2, blue - (red + green) / 2], dim=1)
+    boxes, found = [], []
+    for side in (24, 48):
+        means = F.avg_pool2d(likeness, side, 8)
+        y, x = torch.meshgrid(*(8.0 * torch.arange(n) for n in means.shape[-2:]), indexing="ij")
+        boxes.append(torch.stack([x, y, x + side, y + side], dim=-1).reshape(-1, 4))
+        found.append(means.flatten(2).transpose(1, 2))
+    windows = torch.cat(boxes).to(images)
+    return windows.expand(images.shape[0], -1, -1), (30 * (torch.cat(found, dim=1) - 0.2)).sigmoid()
 
 
 def colour_detector() -> ColourDetector:
@@ -210,4 +220,4 @@ def colour_detector() -> ColourDetector:
         network.bias.zero_()
     plain = Preprocessing(96, 96, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     info = WeightsInfo("made here", "0" * 64)
-    return ColourDetector("colours", "detect", ("stop", "pedestrian crossing"), plain, network, network, info)
+    return ColourDetector("colours", "detect", DETECTED, plain, network, network, info)

@@ -1,35 +1,28 @@
 """Models as people have them: each family with a real file, program or server made on the spot, and hostile ones refused."""
 
-import base64
 import io
-import json
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from model_files import PLAIN, Product, save_clip, save_program, save_timm, served
 from safetensors.torch import save_file
-from support import CATEGORIES, HELPERS, ColourNet, save_squares
+from support import CATEGORIES, HELPERS, ColourNet
 from torch import nn
 
 from calibration.common.errors import InputError, UnavailableError
 from physpatch.evaluation.grad_cam import grad_cam
-from physpatch.records.run_record import RunRecord
 from physpatch.victims import extras
 from physpatch.victims.families import catalogue, endpoints
 from physpatch.victims.networks.outputs import Queries
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
 
-PLAIN = "[preprocessing]\nsize = 32\nmean = [0, 0, 0]\nstd = [1, 1, 1]\n"
 RED = torch.zeros(1, 3, 32, 32)
 RED[:, 0] = 0.8
 
@@ -48,34 +41,26 @@ class Witness:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The colour network in every form, for batches of any size and of one image."""
     folder, network = tmp_path_factory.mktemp("models"), ColourNet().eval()
-    one, two = (torch.rand(n, 3, 32, 32) for n in (1, 2))
-    any_batch = ({0: torch.export.Dim("batch", min=1, max=64)},)
-    torch.export.save(torch.export.export(network, (two,), dynamic_shapes=any_batch), folder / "any.pt2")
-    torch.export.save(torch.export.export(network, (one,)), folder / "one.pt2")
+    save_program(network, folder / "any.pt2", 32)
+    save_program(network, folder / "one.pt2", 32, 1, dynamic=False)
+    save_program(network, folder / "traced.torchscript", 32, 1)
+    save_program(network, folder / "one.onnx", 32, 1, dynamic=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.script(network).save(folder / "script.pt")
-        torch.jit.trace(network, one).save(folder / "traced.torchscript")
-        for name, images, shapes in (("any", two, any_batch), ("one", one, None)):
-            torch.onnx.export(
-                network,
-                (images,),
-                folder / f"{name}.onnx",
-                dynamic_shapes=shapes,
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
+        torch.onnx.export(  # by the other exporter
+            network,
+            (torch.rand(2, 3, 32, 32),),
+            folder / "any.onnx",
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     for name in ("any.pt2", "one.pt2", "script.pt", "traced.torchscript", "any.onnx", "one.onnx"):
         (folder / f"{name}.toml").write_text(f'model = "{name}"\nlabels = "labels.txt"\n{PLAIN}')
     (folder / "labels.txt").write_text("\n".join(CATEGORIES))
     return folder
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Coloured squares in a folder, one class each."""
-    return save_squares(tmp_path_factory.mktemp("squares"))
 
 
 def answers(victim: Victim, count: int = 5) -> torch.Tensor:
@@ -98,8 +83,8 @@ def truth() -> torch.Tensor:
         ("one.pt2", True, True),
         ("script.pt", True, False),
         ("traced.torchscript", True, False),
-        ("any.onnx", False, False),
-        ("one.onnx", False, False),
+        ("any.onnx", True, True),
+        ("one.onnx", True, True),
     ],
 )
 def test_each_kind_of_file_answers_as_the_network_did(
@@ -138,22 +123,18 @@ def test_a_file_without_a_description_says_its_size_and_labels_can_be_given(file
     [("test_vit", "blocks.5.norm1"), ("test_resnet", "layer4"), ("test_convnext", "norm_pre")],
 )
 def test_any_network_of_timm_trains_and_shows_heat(architecture: str, layer: str, tmp_path: Path) -> None:
-    import timm
-
-    torch.manual_seed(0)
-    network = timm.create_model(architecture, num_classes=5)
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, tmp_path / "w.safetensors")
-    victim = load_victim(f"timm:{architecture}", weights=tmp_path / "w.safetensors")
+    network = save_timm(tmp_path, architecture, 5)
+    victim = load_victim(f"timm:{architecture}", weights=tmp_path / "timm.safetensors")
     size = victim.preprocessing.size
     assert size == 160 and len(victim.categories) == 5
     assert victim.cam_layer is dict(victim.module.named_modules())[layer]
     images = torch.rand(1, 3, size, size)
     mean, std = (torch.tensor(v)[:, None, None] for v in (victim.preprocessing.mean, victim.preprocessing.std))
     with torch.no_grad():
-        torch.testing.assert_close(victim.scores(images), network.eval()((images - mean) / std), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(victim.scores(images), network((images - mean) / std), atol=1e-4, rtol=1e-3)
     with grad_cam(victim) as cam:
         assert cam(images, [1]).shape == (1, size, size)
-    other = load_victim(f"timm:{architecture}", weights=tmp_path / "w.safetensors", cam_layer=layer)
+    other = load_victim(f"timm:{architecture}", weights=tmp_path / "timm.safetensors", cam_layer=layer)
     assert other.cam_layer is dict(other.module.named_modules())[layer]
 
 
@@ -186,10 +167,8 @@ def test_clip_answers_with_the_users_own_classes(tmp_path: Path) -> None:
     """Random weights of a small CLIP; two prompts whose texts are equal weigh as one."""
     import open_clip
 
-    torch.manual_seed(0)
-    name = "ViT-S-32-alt"
-    network = open_clip.create_model(name, pretrained=None).eval()
-    save_file(network.state_dict(), tmp_path / "clip.safetensors")
+    name = "physpatch-tiny"
+    network = save_clip(tmp_path)
     (tmp_path / "names.txt").write_text("cat\ndog\nred car")
     victim = load_victim(f"clip:{name}", weights=tmp_path / "clip.safetensors", labels=tmp_path / "names.txt")
     assert victim.categories == ("cat", "dog", "red car") and victim.explains
@@ -312,74 +291,12 @@ def test_descriptions_that_cannot_be_used_are_refused(text: str, words: str, fil
 # --- endpoints --------------------------------------------------------------------------------------------------------
 
 
-class Product(BaseHTTPRequestHandler):
-    """A small product: the colour network behind HTTP, in each form of answer, sometimes busy or broken."""
-
-    network: ClassVar[nn.Module] = ColourNet().eval()
-    busy: ClassVar[int] = 0
-    sizes: ClassVar[list[int]] = []
-    tokens: ClassVar[list[str | None]] = []
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.path = self.path.partition("?")[0]
-        type(self).tokens.append(self.headers["Authorization"])
-        if type(self).busy:
-            type(self).busy -= 1
-            return self._send(503, b"busy")
-        if self.path == "/slow":
-            time.sleep(3)
-        if self.path == "/text":
-            return self._send(200, b"hello")
-        if self.path == "/away":
-            self.send_response(302)
-            self.send_header("Location", "/logits")
-            return self.end_headers()
-        pictures = self._pictures(body)
-        type(self).sizes.append(len(pictures))
-        images = torch.stack([torch.from_numpy(np.asarray(p).copy()).permute(2, 0, 1) / 255 for p in pictures])
-        with torch.no_grad():
-            logits = self.network(images)
-        self._send(200, json.dumps(self._answer(logits)).encode())
-
-    def _pictures(self, body: bytes) -> list[Image.Image]:
-        if "json" in self.headers["Content-Type"]:
-            found = [base64.b64decode(text) for text in json.loads(body)["images"]]
-        else:
-            boundary = self.headers["Content-Type"].partition("boundary=")[2].encode()
-            parts = [part for part in body.split(b"--" + boundary) if b'name="images"' in part]
-            found = [part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for part in parts]
-        return [Image.open(io.BytesIO(content)) for content in found]
-
-    def _answer(self, logits: torch.Tensor) -> object:
-        shares = logits.softmax(dim=1)
-        if self.path == "/logits":
-            return {"labels": CATEGORIES, "logits": logits.tolist()}
-        if self.path == "/probabilities":
-            return {"labels": CATEGORIES, "probabilities": shares.tolist()}
-        if self.path == "/short":
-            return {"labels": CATEGORIES, "logits": logits[:, :2].tolist()}
-        best = [[{"label": CATEGORIES[i], "score": float(row[i])} for i in row.topk(3).indices] for row in shares]
-        return {"predictions": best}
-
-    def _send(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None: ...
-
-
 @pytest.fixture
 def product(monkeypatch) -> Iterator[str]:
     """The address of the product, on loopback."""
     monkeypatch.setattr(endpoints, "_BACKOFF_S", 0.01)
-    Product.busy, Product.sizes, Product.tokens = 0, [], []
-    with ThreadingHTTPServer(("127.0.0.1", 0), Product) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with served() as address:
+        yield address
 
 
 def quantised(victim: Victim) -> torch.Tensor:
@@ -432,7 +349,7 @@ def test_endpoints_that_do_not_answer_as_documented(product: str) -> None:
     for path, words in {
         "text": "is not JSON",
         "short": r"not as documented: scores of shape \(1, 2\)",
-        "best": "names only its best classes; give all of them with --labels",
+        "best": "names only its best classes; give all classes with --labels",
     }.items():
         with pytest.raises(InputError, match=words):
             load_victim(f"{product}/{path}", **quiet)
@@ -537,67 +454,8 @@ def test_a_package_that_is_missing_names_its_extra() -> None:
 
 def test_the_catalogue_says_what_each_can_do(command) -> None:
     shown = {entry.name: (entry.gradients, entry.heat) for entry in catalogue()}
-    assert shown["FILE.onnx"] == (False, False) and shown["FILE.torchscript"] == (True, False)
-    assert shown["timm:NAME"] == shown["FILE.pt2"] == shown["clip:NAME"] == (True, True)
-    assert {"HTTP(S)://HOST/PATH", "PACKAGE.MODULE:FUNCTION", "FILE.toml"} <= shown.keys()
+    assert shown["HTTP(S)://HOST/PATH"] == (False, False) and shown["FILE.torchscript"] == (True, False)
+    assert shown["timm:NAME"] == shown["FILE.pt2"] == shown["FILE.onnx"] == shown["clip:NAME"] == (True, True)
+    assert {"PACKAGE.MODULE:FUNCTION", "FILE.toml"} <= shown.keys()
     out = command("models").out
     assert "gradients" in out and "heat" in out and "FILE.onnx" in out
-
-
-TRAINING = ("--steps", "1", "--batch", "2", "--grid", "3x3", "--area", "0.3", "--target", "blue thing", "--no-eot")
-
-
-def test_an_onnx_file_goes_all_the_way(
-    files: Path, data: Path, command, tmp_path: Path, monkeypatch, few_views
-) -> None:
-    """Gradients are refused before anything is written; black-box, evaluation, a session and its report are not."""
-    monkeypatch.chdir(tmp_path)
-    model = files / "any.onnx.toml"
-    training = ("train", "--model", model, "--data", data, *TRAINING, "--out", "run")
-    command(*training).assert_refused(
-        "any.onnx gives predictions only, and technique pgd needs gradients; use --technique black-box"
-    )
-    assert not Path("run").exists()
-    assert command(*training, "--technique", "black-box").code == 0
-    record = RunRecord.of(Path("run"))
-    assert record.config["victim"]["model"] == str(model) and record.weights.model == "any.onnx"
-    assert Path("run/examples.png").is_file() and not Path("run/gradcam.png").exists()
-    assert command("evaluate", "run", "--json", "-").code == 0
-    live = ("live", "run", "--source", "virtual", "--headless", "--max-frames", "3", "--hfov", "60", "--out", "session")
-    assert command(*live).code == 0
-    assert command("report", "session").code == 0
-    assert Path("session/report.html").is_file()
-
-
-def test_an_endpoint_is_attacked_in_the_field(
-    product: str, data: Path, command, tmp_path: Path, monkeypatch, few_views
-):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "product.toml").write_text(f'[preprocessing]\nsize = 32\n[endpoint]\nurl = "{product}/logits"\n')
-    training = (
-        "train",
-        "--model",
-        "product.toml",
-        "--data",
-        data,
-        *TRAINING,
-        "--technique",
-        "black-box",
-        "--out",
-        "run",
-    )
-    result = command(*training)
-    assert result.code == 0, result.err
-    queries = RunRecord.of(tmp_path / "run").queries
-    assert queries is not None and queries.images == sum(Product.sizes)
-    result = command("evaluate", "run", "--json", "-")
-    assert result.code == 0 and "pictures were sent" in result.err
-
-
-def test_an_exported_program_trains_by_gradients(files: Path, data: Path, command, tmp_path, monkeypatch, few_views):
-    monkeypatch.chdir(tmp_path)
-    model = files / "one.pt2.toml"
-    result = command("train", "--model", model, "--data", data, *TRAINING, "--out", "run")
-    assert result.code == 0, result.err
-    assert Path("run/gradcam.png").is_file()
-    assert command("train", "--resume", "--out", "run", "--steps", "2").code == 0

@@ -20,7 +20,9 @@ class Objective(Protocol):
     def success(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Tell which images of the batch fool the victim, as ``calibration.common.success`` defines it: (B,) bool.
 
-        A detector's scores are those of the boxes that count, see ``physpatch.victims.boxes.judged_scores``.
+        The scores are those by which success is judged, see ``physpatch.victims.protocol.Victim.judged``: a detector's are of
+        the boxes that count, see ``physpatch.victims.boxes.judged_scores``; a classifier that is not sure of any class has a
+        further one for that.
         """
         ...
 

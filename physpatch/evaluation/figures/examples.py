@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from calibration.common.success import DETECTION_THRESHOLD
 from physpatch.attack.placement import Placement, object_class
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import Scene
@@ -59,6 +58,7 @@ class _Views:
     labels: Tensor
     target: int | None
     about: Tensor | None = None
+    least: float = 0.0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,9 +71,13 @@ class _Views:
     def top(self, condition: str) -> Tensor:
         return self.confidences[condition].argmax(dim=1)
 
+    def reaches(self, condition: str, classes: Tensor | int) -> Tensor:
+        """Tell where the answer is this class, with sufficient confidence."""
+        return _answers(self.confidences[condition], classes, self.least)
+
     def right(self, condition: str) -> Tensor:
-        """Tell where the answer is the true class; for a detector, with sufficient confidence."""
-        return _right(self.confidences[condition], self.labels, self.about is not None)
+        """Tell where the answer is the true class, with sufficient confidence."""
+        return self.reaches(condition, self.labels)
 
 
 def save_pictures(folder: Path, victim: Victim, scene: Scene, patch: Patch) -> dict[str, Any]:
@@ -179,7 +183,7 @@ def _look(victim: Victim, scene: Scene, patch: Patch) -> _Views:
         }
     fair = torch.ones(len(labels), dtype=torch.bool)  # a detector's answer is not a single class
     if victim.task == "classify" or objects is not None:
-        fair = _right(confidences["grey"], labels, objects is not None)
+        fair = _answers(confidences["grey"], labels, victim.threshold)
     return _Views(
         {name: batch[fair] for name, batch in images.items()},
         {name: values[fair] for name, values in confidences.items()},
@@ -187,12 +191,13 @@ def _look(victim: Victim, scene: Scene, patch: Patch) -> _Views:
         labels[fair],
         None if patch.target is None else victim.target_index(patch.target),
         None if objects is None else objects[fair],
+        victim.threshold,
     )
 
 
-def _right(confidences: Tensor, labels: Tensor, on_object: bool) -> Tensor:
+def _answers(confidences: Tensor, classes: Tensor | int, least: float) -> Tensor:
     best, top = confidences.max(dim=1)
-    return (top == labels) & (best >= DETECTION_THRESHOLD) if on_object else top == labels
+    return (top == classes) & (best >= least)
 
 
 def _heat(victim: Victim, views: _Views) -> dict[str, NDArray[np.float32]]:
@@ -217,8 +222,8 @@ def _heat_values(views: _Views, heat: dict[str, NDArray[np.float32]]) -> _Values
         for c in ("grey", "patch"):
             values["target_heat_in_patch", c] = np.array(list(map(heat_share, heat[f"target {c}"], views.mask)))
         similarity = np.array(list(map(heat_similarity, heat["patch"], heat["target grey"])))
-        reached = (views.top("patch") == views.target).numpy()
-        tried = (views.top("grey") != views.target).numpy()
+        reached = views.reaches("patch", views.target).numpy()
+        tried = ~views.reaches("grey", views.target).numpy()
         values["similarity_to_target",] = similarity
         for name, c in (("similarity_to_target_null", "random"), ("similarity_to_target_same_class", "patch")):
             values[name,] = _similarities(heat[f"target {c}"], heat["target grey"])
@@ -301,7 +306,7 @@ def _tile(victim: Victim, views: _Views, condition: str, i: int) -> Tile:
     top, confidence = int(views.top(condition)[i]), float(views.confidences[condition][i].max())
     picture = (views.images[condition][i].permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
     words = f"{victim.categories[top]} {100 * confidence:.0f} %"
-    if views.about is not None and confidence < DETECTION_THRESHOLD:
-        words = f"not detected ({words})"
+    if confidence < views.least and (views.about is not None or victim.task == "classify"):
+        words = f"{'not sure' if victim.task == 'classify' else 'not detected'} ({words})"
     judged = victim.task == "classify" or views.about is not None
     return Tile(np.ascontiguousarray(picture), words, judged and not bool(views.right(condition)[i]))

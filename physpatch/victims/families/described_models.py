@@ -19,13 +19,12 @@ from physpatch.victims.families import family_of
 from physpatch.victims.families.endpoints import Endpoint, Endpoints, load_endpoint
 from physpatch.victims.families.python_callables import PythonCallables
 from physpatch.victims.labels import NAMED
-from physpatch.victims.preprocessing import Adaptation, Preprocessing
+from physpatch.victims.preprocessing import PLAIN, Adaptation, Preprocessing, Task
 from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
 from physpatch.victims.weights import TRUST_CURE
 
 SUFFIX = ".toml"
 _ENTERED: ContextVar[tuple[Path, ...]] = ContextVar("descriptions that are being read", default=())
-_SAME = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 _LEAST = 1e-12
 
 Three = tuple[float, float, float]
@@ -73,7 +72,8 @@ class _Description(_Strict):
     members: tuple[str, ...] = ()
     endpoint: _EndpointTable | None = None
     name: str | None = None
-    task: Literal["classify", "detect"] | None = None
+    task: Task | None = None
+    threshold: float | None = Field(default=None, gt=0, lt=1)
     weights: str | None = None
     labels: str | None = None
     cam_layer: str | None = None
@@ -85,7 +85,9 @@ class DescribedModels(BareFamily):
     """Models described in a file; names of files in it are relative to its folder."""
 
     name: ClassVar[str] = "described"
-    summary: ClassVar[str] = "model.toml: input, colours, labels of a model; settings of an endpoint; an ensemble"
+    summary: ClassVar[str] = (
+        "model.toml: input, colours, labels, threshold of a model; settings of an endpoint; an ensemble"
+    )
 
     def catalogue(self) -> list[CatalogueEntry]:
         return [CatalogueEntry(f"FILE{SUFFIX}", "classify", "what the file names", True)]
@@ -176,7 +178,7 @@ def _ensemble(members: list[Victim]) -> Victim:
         if other.categories != first.categories:
             raise InputError(f"{other.name} and {first.name} do not have the same classes, so they are no ensemble")
     digest = hashlib.sha256(" ".join(member.weights.sha256 for member in members).encode()).hexdigest()
-    preprocessing = Preprocessing(first.preprocessing.size, first.preprocessing.resize, *_SAME)
+    preprocessing = Preprocessing(first.preprocessing.size, first.preprocessing.resize, *PLAIN)
     source = "ensemble of " + ", ".join(member.weights.source for member in members)
     return replace(
         first,
@@ -185,6 +187,8 @@ def _ensemble(members: list[Victim]) -> Victim:
         weights=WeightsInfo(source, digest),
         differentiable=all(member.differentiable for member in members),
         published_accuracy=None,
+        threshold=0.0,
+        remark="; ".join(f"{member.name}: {member.remark}" for member in members if member.remark),
         learned_from=frozenset().union(*(member.learned_from for member in members)),
     )
 
@@ -226,6 +230,8 @@ def _combined(description: _Description, folder: Path, said: Adaptation) -> Adap
         bgr=table.colours == "bgr" if "colours" in table.model_fields_set else None,
         cam_layer=said.cam_layer or description.cam_layer,
         prompts=description.prompts,
+        threshold=description.threshold if said.threshold is None else said.threshold,
+        task=description.task,
     )
 
 

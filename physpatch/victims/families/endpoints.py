@@ -19,13 +19,15 @@ from torch import nn
 from urllib3.util import Retry
 
 from calibration.common.errors import InputError, UnavailableError
+from physpatch.victims.detector import TableDetector
+from physpatch.victims.families.base import wrapped
 from physpatch.victims.labels import read_labels
 from physpatch.victims.networks.outputs import Predictions, Queries
-from physpatch.victims.preprocessing import Adaptation, Preprocessing
-from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo, wrapped
+from physpatch.victims.preprocessing import PLAIN, Adaptation, Preprocessing
+from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
 
 ENCODINGS = ("json", "multipart")
-_USUAL = Preprocessing(224, 224, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # pictures are sent as they are
+_SIZE, _DETECTOR_SIZE = 224, 640  # sides of the pictures that are sent, where nothing else is said
 _CONNECT_S = 4.0
 _RETRIED = (429, 500, 502, 503, 504)
 _BACKOFF_S = 0.5  # before the second attempt, doubled each time, unless the host says Retry-After
@@ -82,12 +84,12 @@ class Endpoints(BareFamily):
     """Endpoints over HTTP. Pictures leave this machine for the host that the user names."""
 
     name: ClassVar[str] = "endpoint"
-    summary: ClassVar[str] = "an endpoint http(s)://host/path: predictions only"
+    summary: ClassVar[str] = "an endpoint http(s)://host/path that classifies or detects: predictions only"
     caution: ClassVar[str] = "model {name}: photographs are sent to this host"
 
     def catalogue(self) -> list[CatalogueEntry]:
-        source = "an endpoint that answers with scores"
-        return [CatalogueEntry("HTTP(S)://HOST/PATH", "classify", source, True, gradients=False, heat=False)]
+        source = "an endpoint that answers with scores or boxes"
+        return [CatalogueEntry("HTTP(S)://HOST/PATH", "either", source, True, gradients=False, heat=False)]
 
     def knows(self, name: str) -> bool:
         return name.startswith(("http://", "https://"))
@@ -106,14 +108,28 @@ def load_endpoint(endpoint: Endpoint, said: Adaptation) -> Victim:
         UnavailableError: no answer.
     """
     client = Client(endpoint, None if said.labels is None else read_labels(said.labels))
-    side = said.preprocessing(_USUAL).size
-    client.predict(np.full((1, 3, side, side), 0.5, np.float32))
+    usual = _DETECTOR_SIZE if said.task == "detect" else _SIZE
+    given = said.preprocessing(Preprocessing(usual, usual, *PLAIN))  # pictures are sent as they are
+    client.predict(np.full((1, 3, given.size, given.size), 0.5, np.float32))
     identity = hashlib.sha256("\n".join([endpoint.name, *client.labels]).encode()).hexdigest()
     info = WeightsInfo(
         f"endpoint {endpoint.name}, whose weights are unknown; the hash is of its address and labels", identity
     )
     network: nn.Module = Predictions(client.predict, endpoint.batch, client)
-    return wrapped(network, endpoint.name, info, said, _USUAL, categories=client.labels, differentiable=False)
+    if not client.finds_boxes:
+        return wrapped(network, endpoint.name, info, said, given, categories=client.labels, differentiable=False)
+    threshold = TableDetector.threshold if said.threshold is None else said.threshold
+    return TableDetector(
+        endpoint.name,
+        "detect",
+        client.labels,
+        given,
+        network,
+        None,
+        info,
+        differentiable=False,
+        threshold=threshold,
+    )
 
 
 class Client:
@@ -121,12 +137,14 @@ class Client:
 
     Attributes:
         labels: names of the classes; from the first answer, where they are not given.
+        finds_boxes: whether the last answer was of boxes.
         queries: the numbers of requests and of pictures sent so far, without repeated attempts.
     """
 
     def __init__(self, endpoint: Endpoint, labels: tuple[str, ...] | None) -> None:
         self._endpoint = endpoint
         self.labels: tuple[str, ...] = labels or ()
+        self.finds_boxes = False
         self.queries = Queries(0, 0)
         self._next_s = 0.0
         retry = Retry(
@@ -143,14 +161,21 @@ class Client:
             self._session.headers["Authorization"] = f"Bearer {os.environ[endpoint.token_env]}"
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Ask for the logits (B, K) of images (B, 3, H, W) in [0, 1].
+        """Ask about images (B, 3, H, W) in [0, 1]: for logits (B, K), or a table of boxes (B, A, 4 + K).
+
+        A row of the table is a box: left, top, right, bottom in pixels, and a probability of each class.
 
         Raises:
             InputError: an answer that is not as documented.
             UnavailableError: no answer within the time and attempts allowed.
         """
         answer = self._ask([_png(image) for image in images])
-        return self._logits(answer, len(images))
+        if not isinstance(answer, dict):
+            raise self._unexpected("no object")
+        if not self.labels:
+            self.labels = tuple(map(str, answer.get("labels") or ()))
+        self.finds_boxes = "boxes" in answer
+        return self._table(answer["boxes"], len(images)) if self.finds_boxes else self._logits(answer, len(images))
 
     def _ask(self, pictures: list[bytes]) -> Any:
         rate = self._endpoint.requests_per_s
@@ -182,11 +207,7 @@ class Client:
         except ValueError as error:
             raise InputError(f"the answer of {name} is not JSON ({error})") from error
 
-    def _logits(self, answer: Any, count: int) -> NDArray[np.float32]:
-        if not isinstance(answer, dict):
-            raise self._unexpected("no object")
-        if not self.labels:
-            self.labels = tuple(map(str, answer.get("labels") or ()))
+    def _logits(self, answer: dict[str, Any], count: int) -> NDArray[np.float32]:
         if "predictions" in answer:
             scores = self._logits_of_best(answer["predictions"], count)
         elif "logits" in answer or "probabilities" in answer:
@@ -197,18 +218,46 @@ class Client:
             if "logits" not in answer:
                 scores = np.log(np.clip(scores, _LEAST, None))
         else:
-            raise self._unexpected("none of logits, probabilities and predictions")
+            raise self._unexpected("none of logits, probabilities, predictions and boxes")
         if not self.labels and scores.ndim == 2:
             self.labels = tuple(f"class {i}" for i in range(scores.shape[1]))
         if scores.shape != (count, len(self.labels)) or not np.isfinite(scores).all():
             raise self._unexpected(f"scores of shape {scores.shape} for {count} pictures and {len(self.labels)} labels")
         return scores.astype(np.float32)
 
+    def _table(self, boxes: Any, count: int) -> NDArray[np.float32]:
+        """Turn the boxes of each picture into a table, in which those of shorter lists have the probability 0."""
+        index = self._index("boxes")
+        if not isinstance(boxes, list) or len(boxes) != count or not all(isinstance(found, list) for found in boxes):
+            raise self._unexpected("not one list of boxes for each picture")
+        table = np.zeros((count, max(1, *map(len, boxes)), 4 + len(self.labels)), np.float32)
+        for rows, found in zip(table, boxes, strict=True):
+            for row, entry in zip(rows, found, strict=False):
+                try:
+                    row[:4] = entry["box"]
+                    row[4 + index[str(entry["label"])]] = float(entry["score"])
+                except (KeyError, TypeError, ValueError) as error:
+                    what = (
+                        f"a box that is not {{label, score, box: [left, top, right, bottom]}} of a known label: {error}"
+                    )
+                    raise self._unexpected(what) from error
+        if not np.isfinite(table).all():
+            raise self._unexpected("numbers that are not finite")
+        return table
+
+    def _index(self, what: str) -> dict[str, int]:
+        """Number the labels.
+
+        Raises:
+            InputError: they are not known; the answer has ``what`` of some classes only.
+        """
+        if not self.labels:
+            raise InputError(f"{self._endpoint.name} names only {what}; give all classes with --labels")
+        return {name: i for i, name in enumerate(self.labels)}
+
     def _logits_of_best(self, predictions: Any, count: int) -> NDArray[np.float32]:
         """Turn the best classes of each picture into logits; what their scores leave is spread over the others."""
-        if not self.labels:
-            raise InputError(f"{self._endpoint.name} names only its best classes; give all of them with --labels")
-        index = {name: i for i, name in enumerate(self.labels)}
+        index = self._index("its best classes")
         if not isinstance(predictions, list) or len(predictions) != count:
             raise self._unexpected("not one list of predictions for each picture")
         rows = np.zeros((count, len(self.labels)))

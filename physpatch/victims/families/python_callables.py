@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 from torch import nn
 
 from calibration.common.errors import InputError, PhyspatchError
+from physpatch.victims.families.base import FoundNetwork
 from physpatch.victims.families.open_clip_models import PREFIX as CLIP
 from physpatch.victims.families.timm_classifiers import PREFIX as TIMM
-from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Adaptation, Preprocessing
-from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo, wrapped
+from physpatch.victims.preprocessing import Adaptation
+from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
 from physpatch.victims.weights import state_sha256
 
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-_USUAL = Preprocessing(224, 224, IMAGENET_MEAN, IMAGENET_STD)
 
 
 class PythonCallables(BareFamily):
@@ -44,7 +44,7 @@ class PythonCallables(BareFamily):
         if not isinstance(made, nn.Module):
             raise InputError(f"{name} returned {type(made).__name__}; expected an nn.Module or a physpatch Victim")
         info = WeightsInfo(f"made by {name}", state_sha256(made.state_dict()))
-        return wrapped(made, name, info, said, _USUAL)
+        return FoundNetwork(made).victim(name, info, said)
 
 
 def _call(module: str, function: str) -> Any:

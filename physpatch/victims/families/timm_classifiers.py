@@ -12,9 +12,10 @@ from calibration.common.errors import InputError, UnavailableError, unknown_name
 from calibration.common.files import file_sha256
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.extras import import_extra
+from physpatch.victims.families.base import wrapped
 from physpatch.victims.labels import numbered_categories
 from physpatch.victims.preprocessing import Adaptation, Preprocessing
-from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo, wrapped
+from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
 from physpatch.victims.weights import fill_network, read_state
 
 PREFIX = "timm:"

@@ -1,17 +1,19 @@
 """Networks whose answers take other forms than a batch of logits, or that accept only so many images at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError, first_line
 
 _LEAST_PROBABILITY = 1e-12
+_PROBES = 2  # images on which a network is tried: more than one, so that their answers can be told apart
 _SUM_TOLERANCE = 1e-3  # by which the probabilities of all classes may miss 1, such as in half precision
 
 
@@ -37,21 +39,30 @@ class _LogProbabilities(nn.Module):
         return self.network(images).clamp(min=_LEAST_PROBABILITY).log()
 
 
+@torch.no_grad()
+def probe(network: nn.Module, size: int, count: int = _PROBES, seed: int = 0) -> Any:
+    """Run a network on ``count`` random images of this side, uniform in [0, 1], and return whatever it answers.
+
+    Raises:
+        InputError: it does not accept them.
+    """
+    images = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+    try:
+        return network(images)
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        raise InputError(f"the network does not accept images (B, 3, {size}, {size}): {first_line(error)}") from error
+
+
 def with_logits(network: nn.Module, size: int) -> tuple[nn.Module, int]:
     """Let a network answer with logits, whatever its output; also return its number of classes.
 
     Raises:
         InputError: the network does not accept an image of this size, or its output is no batch of logits.
     """
-    probes = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    try:
-        with torch.no_grad():
-            output: Any = network(probes)
-    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        raise InputError(f"the network does not accept images (B, 3, {size}, {size}): {first_line(error)}") from error
+    output = probe(network, size)
     if not isinstance(output, Tensor):
         network, output = _Logits(network), _logits_in(output)
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(probes) or output.shape[1] < 2:
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != _PROBES or output.shape[1] < 2:
         form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise InputError(f"a classifier must answer with logits (B, K) for images (B, 3, {size}, {size}), got {form}")
     if bool((output >= 0).all()) and bool(((output.double().sum(dim=1) - 1).abs() < _SUM_TOLERANCE).all()):
@@ -61,6 +72,8 @@ def with_logits(network: nn.Module, size: int) -> tuple[nn.Module, int]:
 
 def _logits_in(output: Any) -> Any:
     found = getattr(output, "logits", output)
+    if isinstance(found, Mapping) and found:
+        return _logits_in(found.get("logits", next(iter(found.values()))))
     if isinstance(found, (tuple, list)) and found:
         return _logits_in(found[0])
     return found
@@ -92,20 +105,28 @@ class FixedBatch(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         missing = -len(images) % self.size
         filled = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing else images
-        answers = torch.cat([_logits_in(self.network(part)) for part in filled.split(self.size)])
-        return answers[: len(images)]
+        return joined([_logits_in(self.network(part)) for part in filled.split(self.size)])[: len(images)]
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Join logits (b, K), or tables of boxes (b, A, 4 + K); shorter tables are filled up with boxes of probability 0."""
+    if parts[0].ndim == 3:
+        most = max(part.shape[1] for part in parts)
+        parts = [F.pad(part, (0, 0, 0, most - part.shape[1])) for part in parts]
+    return torch.cat(list(parts))
 
 
 class Predictions(nn.Module):
     """A function outside of torch as a network without gradients.
 
-    ``predict`` maps (b, 3, H, W) float32 to (b, K) with b up to ``most``; the batch is divided. ``client`` counts what is
-    sent elsewhere for it, if anything is.
+    ``predict`` maps (b, 3, H, W) float32, with b up to ``most``, to logits (b, K) or a table of boxes (b, A, 4 + K); the batch
+    is divided. It may also answer with several arrays by name, for up to ``most`` images. ``client`` counts what is sent
+    elsewhere for it, if anything is.
     """
 
     def __init__(
         self,
-        predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+        predict: Callable[[NDArray[np.float32]], NDArray[Any] | dict[str, NDArray[Any]]],
         most: int,
         client: CountsQueries | None = None,
     ) -> None:
@@ -113,7 +134,9 @@ class Predictions(nn.Module):
         self.predict, self.most, self.client = predict, most, client
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Any:
         parts = images.float().cpu().contiguous().split(self.most)
-        answers = [torch.from_numpy(self.predict(part.numpy())) for part in parts]
-        return torch.cat(answers).to(images.device)
+        answers = [self.predict(part.numpy()) for part in parts]
+        if isinstance(answers[0], dict):
+            return {name: torch.from_numpy(values).to(images.device) for name, values in answers[0].items()}
+        return joined([torch.from_numpy(answer) for answer in answers]).to(images.device)

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from calibration.common.errors import InputError, first_line
-from physpatch.victims.networks.outputs import FixedBatch
-from physpatch.victims.protocol import CatalogueEntry, FileFamily
+from physpatch.victims.families.base import FileFamily, FoundNetwork
+from physpatch.victims.protocol import CatalogueEntry
 from physpatch.victims.weights import TRUST_CURE
 
 SUFFIX = ".pt2"
@@ -34,12 +34,12 @@ class ExportedPrograms(FileFamily):
     summary: ClassVar[str] = "a program of torch.export, FILE.pt2"
 
     def catalogue(self) -> list[CatalogueEntry]:
-        return [CatalogueEntry(f"FILE{SUFFIX}", "classify", "the file itself, by torch.export.save", True)]
+        return [CatalogueEntry(f"FILE{SUFFIX}", "either", "the file itself, by torch.export.save", True)]
 
     def knows(self, name: str) -> bool:
         return name.endswith(SUFFIX)
 
-    def read(self, file: Path, trust: bool) -> tuple[nn.Module, int | None]:
+    def read(self, file: Path, trust: bool) -> FoundNetwork:
         try:
             if not trust:
                 _refuse_code(file)
@@ -50,7 +50,7 @@ class ExportedPrograms(FileFamily):
             raise
         except Exception as error:  # torch raises its own, those of its reader, and of what it reads
             raise InputError(f"{file} is no program of torch.export that can be read ({first_line(error)})") from error
-        return (FixedBatch(network, batch) if batch else network), size
+        return FoundNetwork(network, size, batch)
 
 
 def _input_of(program: torch.export.ExportedProgram) -> tuple[int | None, int | None]:

@@ -1,5 +1,6 @@
 """TorchScript, ``FILE.torchscript`` or a ``FILE.pt`` that is TorchScript inside. It has gradients, but no layer for heat."""
 
+import json
 import re
 import warnings
 import zipfile
@@ -10,10 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError, first_line
-from physpatch.victims.protocol import CatalogueEntry, FileFamily
+from physpatch.victims.families.base import FileFamily, FoundNetwork
+from physpatch.victims.families.files.export_notes import ExportNotes
+from physpatch.victims.protocol import CatalogueEntry
 from physpatch.victims.weights import TRUST_CURE
 
 _SUFFIX = ".torchscript"
+_NOTES = "config.txt"  # of ultralytics, as JSON
 # TorchScript runs no Python, but some of its operators read and write files, and others come from libraries.
 _OF_FILES = re.compile(r"\b(?:torch|ops\.aten)\.(?:save|load|from_file)\b")
 _LIBRARY = re.compile(r"\bops\.(?!aten\.|prim\.|prims\.|quantized\.|torchvision\.)\w+")
@@ -27,23 +31,26 @@ class TorchScript(FileFamily):
 
     def catalogue(self) -> list[CatalogueEntry]:
         source = "the file itself, by torch.jit.save; also FILE.pt"
-        return [CatalogueEntry(f"FILE{_SUFFIX}", "classify", source, True, heat=False)]
+        return [CatalogueEntry(f"FILE{_SUFFIX}", "either", source, True, heat=False)]
 
     def knows(self, name: str) -> bool:
         return name.endswith(_SUFFIX) or (name.endswith(".pt") and _is_torchscript(Path(name)))
 
-    def read(self, file: Path, trust: bool) -> tuple[nn.Module, int | None]:
+    def read(self, file: Path, trust: bool) -> FoundNetwork:
+        beside = {_NOTES: ""}
         try:
             if not trust:
                 _refuse_file_access(file)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # the format is old, not wrong
-                network = _Program(torch.jit.load(file, map_location="cpu"))
+                program = torch.jit.load(file, map_location="cpu", _extra_files=beside)
         except InputError:
             raise
         except Exception as error:  # torch raises RuntimeError and those of its reader
             raise InputError(f"{file} is no TorchScript that can be read ({first_line(error)})") from error
-        return network, None  # TorchScript does not record its input
+        notes = ExportNotes.of(_parsed(beside[_NOTES]), file)  # TorchScript itself does not record its input
+        categories = notes.categories
+        return FoundNetwork(_Program(program), notes.size, notes.batch, categories, plain=bool(categories))
 
 
 class _Program(nn.Module):
@@ -52,9 +59,20 @@ class _Program(nn.Module):
     def __init__(self, program: torch.jit.ScriptModule) -> None:
         super().__init__()
         self.program = program
+        _, images, *_ = program.forward.schema.arguments  # after the program itself
+        self._takes_a_list = str(images.type) == "List[Tensor]"  # as torchvision's detectors do
 
     def forward(self, images: Tensor) -> Any:
-        return self.program(images)
+        return self.program([*images] if self._takes_a_list else images)
+
+
+def _parsed(notes: bytes | str) -> dict[str, Any]:
+    """Read the notes, which are no obstacle where they are something else."""
+    try:
+        value = json.loads(notes)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _is_torchscript(file: Path) -> bool:

@@ -1,0 +1,173 @@
+"""Victims of networks that come without all that one needs: what the user says, and what the network answers, decide."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from calibration.common.errors import InputError
+from calibration.common.files import file_sha256
+from physpatch.victims.detector import TableDetector
+from physpatch.victims.freezing import freeze
+from physpatch.victims.labels import numbered_categories, read_labels
+from physpatch.victims.networks.box_tables import BoxTable, box_table, count_classes, finds_boxes, has_labels_apart
+from physpatch.victims.networks.outputs import FixedBatch, probe
+from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PLAIN, Adaptation, Preprocessing
+from physpatch.victims.protocol import BareFamily, Victim, WeightsInfo
+
+_USUAL_SIZE, _USUAL_DETECTOR_SIZE = 224, 640  # of a network that does not say
+_ALL_OF_COCO = 91  # classes of a network that counts the background and COCO's gaps
+
+
+@dataclass(frozen=True, eq=False)
+class FoundNetwork:
+    """A network, and what its file says about it.
+
+    Attributes:
+        network: maps a normalised batch to its answer, in any form that a classifier or a detector may have.
+        size: side of its input, in pixels; None for any, or where the file does not say.
+        batch: the images that it takes at once, no more and no less; None for any number.
+        categories: names of its classes; empty where the file does not say.
+        plain: whether it takes RGB in [0, 1] as it is; otherwise a classifier gets ImageNet's mean and standard deviation.
+        differentiable: whether gradients flow from its answer to the images.
+        remark: see :class:`physpatch.victims.protocol.Victim`.
+    """
+
+    network: nn.Module
+    size: int | None = None
+    batch: int | None = None
+    categories: tuple[str, ...] = ()
+    plain: bool = False
+    differentiable: bool = True
+    remark: str = ""
+
+    def victim(self, name: str, weights: WeightsInfo, said: Adaptation) -> Victim:
+        """Make a victim as the user says: a detector if the network answers with boxes, or else a classifier.
+
+        Raises:
+            InputError: it does not accept the images, has other classes than were named, or answers with neither.
+        """
+        if self.size and said.size not in (None, self.size):
+            raise InputError(f"{name} takes images of {self.size} pixels, not of {said.size}")
+        side = self.size or said.size or (_USUAL_DETECTOR_SIZE if said.task == "detect" else _USUAL_SIZE)
+        try:
+            output = probe(self.network.eval(), said.size or side, self.batch or 1)
+        except InputError as error:
+            raise _with_cure(error, name) from error
+        plain = Preprocessing(side, side, *PLAIN)
+        if finds_boxes(output):
+            return replace(self._detector(name, weights, said, plain, output), remark=self.remark)
+        usual = plain if self.plain else Preprocessing(side, side, IMAGENET_MEAN, IMAGENET_STD)
+        classifier = wrapped(
+            FixedBatch(self.network, self.batch) if self.batch else self.network,
+            name,
+            weights,
+            said,
+            usual,
+            categories=self.categories or None,
+            differentiable=self.differentiable,
+        )
+        return replace(classifier, remark=self.remark)
+
+    def _detector(
+        self, name: str, weights: WeightsInfo, said: Adaptation, plain: Preprocessing, output: object
+    ) -> TableDetector:
+        given = said.preprocessing(plain)
+        try:
+            names = self._names(said, output)
+            box_table(output, len(names))
+            network: nn.Module = BoxTable(self.network, len(names))
+            if self.batch:
+                network = FixedBatch(network, self.batch)
+            network = freeze(network, given.size)
+        except InputError as error:
+            raise _with_cure(error, name) from error
+        threshold = TableDetector.threshold if said.threshold is None else said.threshold
+        victim = TableDetector(
+            name,
+            "detect",
+            names,
+            given,
+            network,
+            None,
+            weights,
+            differentiable=self.differentiable,
+            threshold=threshold,
+        )
+        return victim if said.cam_layer is None else victim.with_cam_layer(said.cam_layer)
+
+    def _names(self, said: Adaptation, output: object) -> tuple[str, ...]:
+        """Name a detector's classes: as the user says, as the file says, or by number where the output tells how many."""
+        count = count_classes(output)
+        if said.labels is not None:
+            all_numbers = said.labels == "coco" and has_labels_apart(output)
+            return read_labels(said.labels, _ALL_OF_COCO if all_numbers else count)
+        if self.categories:
+            return self.categories
+        if count is None:
+            raise InputError(
+                "it finds boxes, but does not say of which classes; name them all, in order, with --labels"
+            )
+        return numbered_categories(count)
+
+
+class FileFamily(BareFamily):
+    """A family of files that hold a network with its weights."""
+
+    def load_adapted(self, name: str, weights: Path | None, trust: bool, said: Adaptation) -> Victim:
+        file = Path(name)
+        if weights is not None:
+            raise InputError(f"{name} holds its own weights; leave out --weights")
+        if not file.is_file():
+            raise InputError(f"no model file {name}")
+        return self.read(file, trust).victim(file.stem, WeightsInfo(str(file), file_sha256(file)), said)
+
+    @abstractmethod
+    def read(self, file: Path, trust: bool) -> FoundNetwork:
+        """Read a network.
+
+        Raises:
+            InputError: the file cannot be read, holds code that is not trusted, or takes something else than images.
+        """
+
+
+def wrapped(
+    network: nn.Module,
+    name: str,
+    weights: WeightsInfo,
+    said: Adaptation,
+    usual: Preprocessing,
+    *,
+    categories: Sequence[str] | None = None,
+    differentiable: bool = True,
+) -> Victim:
+    """Make a victim of a classifier that a family loaded: :meth:`Victim.wrap`, as the user says.
+
+    Raises:
+        InputError: see :meth:`Victim.wrap`; the message names a ``model.toml`` as the place to say more.
+    """
+    given = said.preprocessing(usual)
+    try:
+        victim = Victim.wrap(
+            network,
+            categories=categories if said.labels is None else str(said.labels),
+            size=given.size,
+            resize=given.resize,
+            mean=given.mean,
+            std=given.std,
+            bgr=given.bgr,
+            name=name,
+            weights=weights,
+            cam_layer=said.cam_layer,
+            differentiable=differentiable,
+            copied=False,
+        )
+    except InputError as error:
+        raise _with_cure(error, name) from error
+    return victim if said.threshold is None else replace(victim, threshold=said.threshold)
+
+
+def _with_cure(error: InputError, name: str) -> InputError:
+    return InputError(f"{name}: {error}; a model.toml says what its input is like")

@@ -1,0 +1,70 @@
+"""``FILE.onnx``: with gradients where it converts to torch faithfully, or else predictions by ONNX Runtime, on the CPU."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from calibration.common.errors import InputError, first_line
+from physpatch.victims.extras import import_extra
+from physpatch.victims.families.base import FileFamily, FoundNetwork
+from physpatch.victims.families.files.export_notes import ExportNotes
+from physpatch.victims.families.files.onnx_conversion import UnfaithfulError, converted
+from physpatch.victims.families.files.onnx_input import OnnxInput
+from physpatch.victims.networks.outputs import Predictions
+from physpatch.victims.protocol import CatalogueEntry
+
+SUFFIX = ".onnx"
+_MOST_IMAGES = 32
+
+
+class OnnxModels(FileFamily):
+    """Classifiers and detectors as ONNX files, images first or channels last."""
+
+    name: ClassVar[str] = "onnx"
+    summary: ClassVar[str] = "a classifier or detector FILE.onnx: gradients where it converts, or else predictions only"
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        source = "the file itself; gradients and heat where it converts to torch (pip install 'physpatch[onnx]')"
+        return [CatalogueEntry(f"FILE{SUFFIX}", "either", source, find_spec("onnxruntime") is not None)]
+
+    def knows(self, name: str) -> bool:
+        return name.endswith(SUFFIX)
+
+    def read(self, file: Path, trust: bool) -> FoundNetwork:
+        runtime = import_extra("onnxruntime", "onnx")
+        session = _session(runtime, file)
+        takes = OnnxInput.of(session, file)
+        notes = ExportNotes.of(session.get_modelmeta().custom_metadata_map, file)
+        network = Predictions(lambda images: _predict(session, takes, images), takes.batch or _MOST_IMAGES)
+        categories, plain = notes.categories, bool(notes.categories)
+        size = takes.size or notes.size
+        try:
+            module = converted(runtime, file, takes, network, size)
+        except UnfaithfulError as why:
+            remark = f"predictions only, without gradients, because {why}"
+            return FoundNetwork(network, size, takes.batch, categories, plain, differentiable=False, remark=remark)
+        return FoundNetwork(module, size, takes.batch, categories, plain)
+
+
+def _session(runtime: Any, file: Path) -> Any:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors, which are raised, too
+    try:
+        return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has an exception per status, without a common base of its own
+        raise InputError(f"{file} is no ONNX model that can be loaded ({first_line(error, 200)})") from error
+
+
+def _predict(session: Any, takes: OnnxInput, images: NDArray[np.float32]) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    ordered = images.transpose(0, 2, 3, 1) if takes.channels_last else images
+    given = np.ascontiguousarray((ordered[0] if takes.single else ordered).astype(takes.kind, copy=False))
+    answers = session.run(None, {takes.name: given})
+    plain = [answer.astype(np.float32) if answer.dtype == np.float16 else answer for answer in answers]
+    if len(plain) == 1:
+        return np.asarray(plain[0])
+    return {output.name: answer for output, answer in zip(session.get_outputs(), plain, strict=True)}

@@ -1,0 +1,265 @@
+"""Detectors in the forms in which they are exported: each file, function and endpoint finds the boxes of its network."""
+
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from model_files import DETECTOR_PX, AllBoxes, BoxesApart, ChosenBoxes, OneApart, Product, save_program, served
+from support import DETECTED, HELPERS
+from torch import nn
+
+from calibration.common.errors import InputError
+from calibration.sheet.road_signs import stop
+from physpatch.victims.boxes import Detection
+from physpatch.victims.detector import Detector, TableDetector
+from physpatch.victims.families.files.export_notes import ExportNotes
+from physpatch.victims.families.signs.network import trained_network
+from physpatch.victims.families.ultralytics_detectors import import_ultralytics
+from physpatch.victims.networks.box_tables import BoxTable, box_table, count_classes, finds_boxes
+from physpatch.victims.registry import load_detector, load_victim
+
+
+@pytest.fixture(scope="module")
+def scenes() -> torch.Tensor:
+    """Three pictures (3, 3, S, S): a red square, a blue one, and neither; their values are those of 8-bit pictures."""
+    images = torch.full((3, 3, DETECTOR_PX, DETECTOR_PX), 128 / 255)
+    images[0, :, 24:48, 40:64] = torch.tensor([166, 102, 102])[:, None, None] / 255
+    images[1, :, 56:80, 8:32] = torch.tensor([102, 102, 166])[:, None, None] / 255
+    return images
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("detectors")
+    (folder / "labels.txt").write_text("\n".join(DETECTED))
+    save_program(AllBoxes(), folder / "all.onnx", DETECTOR_PX)
+    save_program(AllBoxes(), folder / "all.pt2", DETECTOR_PX)
+    save_program(AllBoxes(), folder / "all.torchscript", DETECTOR_PX, 1)
+    save_program(ChosenBoxes(), folder / "chosen.onnx", DETECTOR_PX, 1, dynamic=False)
+    save_program(ChosenBoxes(), folder / "chosen.torchscript", DETECTOR_PX)
+    save_program(OneApart(), folder / "apart.onnx", DETECTOR_PX, 1, dynamic=False)
+    save_program(OneApart(), folder / "apart.pt2", DETECTOR_PX, 1, dynamic=False)
+    (folder / "own_detectors.py").write_text(
+        "from model_files import BoxesApart\ndef apart():\n    return BoxesApart()\n"
+    )
+    return folder
+
+
+@pytest.fixture
+def product() -> Iterator[str]:
+    with served() as address:
+        yield address
+
+
+def found(victim: Detector, images: torch.Tensor) -> list[tuple[int, list[int]]]:
+    """The most confident box of each image, or none: its class, and its edges."""
+    best = [view[0] if view else Detection(-1, 0.0, (0, 0, 0, 0)) for view in victim.find(images)]
+    return [(box.index, [round(edge) for edge in box.xyxy]) for box in best]
+
+
+TRUTH = [(0, [40, 24, 64, 48]), (1, [8, 56, 32, 80]), (-1, [0, 0, 0, 0])]
+
+
+@pytest.mark.parametrize(
+    "file", ["all.onnx", "all.pt2", "all.torchscript", "chosen.onnx", "chosen.torchscript", "apart.onnx", "apart.pt2"]
+)
+def test_each_form_of_file_finds_the_boxes(file: str, files: Path, scenes: torch.Tensor) -> None:
+    (files / "model.toml").write_text(
+        f'model = "{file}"\nlabels = "labels.txt"\ntask = "detect"\n[preprocessing]\nsize = {DETECTOR_PX}\n'
+    )
+    victim = load_victim(str(files / "model.toml"))
+    assert isinstance(victim, TableDetector) and victim.categories == DETECTED and victim.threshold == 0.25
+    assert found(victim, scenes) == TRUTH
+    assert victim.differentiable, victim.remark
+    images = scenes.clone().requires_grad_()
+    victim.scores(images)[0, 0].backward()
+    assert images.grad is not None and float(images.grad[0].abs().sum()) > 0 and not images.grad[1:].any()
+
+
+def test_a_function_and_an_endpoint_find_the_boxes(
+    files: Path, product: str, scenes: torch.Tensor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(files)
+    monkeypatch.syspath_prepend(str(HELPERS))
+    Path("function.toml").write_text(
+        f'model = "own_detectors:apart"\nlabels = "labels.txt"\n[preprocessing]\nsize = {DETECTOR_PX}\n'
+    )
+    assert found(load_victim("function.toml", trust=True, say=lambda _: None), scenes) == TRUTH
+    for path, labels in (("boxes", ""), ("boxes-only", 'labels = "labels.txt"\n')):
+        Path("product.toml").write_text(
+            f'{labels}threshold = 0.5\n[preprocessing]\nsize = {DETECTOR_PX}\n[endpoint]\nurl = "{product}/{path}"\nbatch = 2\n'
+        )
+        victim = load_victim("product.toml", say=lambda _: None)
+        Product.sizes.clear()
+        assert found(victim, scenes) == TRUTH and Product.sizes == [2, 1]
+        assert victim.categories == DETECTED and victim.threshold == 0.5 and not victim.differentiable
+    with pytest.raises(InputError, match="names only boxes; give all classes with --labels"):
+        load_victim(f"{product}/boxes-only", say=lambda _: None)
+    with pytest.raises(InputError, match=r"not as documented: a box that is not \{label, score, box"):
+        load_victim(f"{product}/wrong-boxes", say=lambda _: None).find(scenes)
+
+
+def test_frames_of_any_shape_become_squares(files: Path) -> None:
+    """A file for squares of one size gets nothing else; boxes come back in pixels of the frame."""
+    victim = load_detector(str(files / "all.onnx"))
+    assert victim.categories == ("class 0", "class 1")
+    frame = np.full((96, 192, 3), 128, np.uint8)
+    frame[16:64, 32:80] = (255, 0, 0)
+    assert victim.fitted(frame).images.shape == (1, 3, DETECTOR_PX, DETECTOR_PX)
+    (best, *_) = victim.detect(frame)
+    assert best.index == 0 and best.xyxy == pytest.approx((32, 16, 80, 64), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("chosen.onnx", "", "does not say of which classes; name them all, in order, with --labels"),
+        ("all.onnx", 'labels = "imagenet"\n', "imagenet names 1000 classes, but the model has 2"),
+        ("all.onnx", 'task = "classify"\n', "says task classify, but all is there to detect"),
+        ("all.onnx", "[preprocessing]\nsize = 64\n", "takes images of 96 pixels, not of 64"),
+        ("all.onnx", "threshold = 1.5\n", "threshold: Input should be less than 1"),
+    ],
+)
+def test_detectors_that_were_described_wrongly(file: str, text: str, words: str, files: Path) -> None:
+    (files / "wrong.toml").write_text(f'model = "{file}"\n{text}')
+    with pytest.raises(InputError, match=words):
+        load_victim(str(files / "wrong.toml"))
+
+
+# --- forms of output --------------------------------------------------------------------------------------------------
+
+
+def test_forms_that_mean_the_same_become_the_same_table() -> None:
+    boxes = torch.tensor([[[1.0, 2, 3, 6]], [[2, 2, 8, 4]]])
+    scores, labels = torch.tensor([[0.75], [0.5]]), torch.tensor([[1], [0]])
+    expected = torch.cat([boxes, torch.tensor([[[0.0, 0.75]], [[0.5, 0.0]]])], dim=2)
+    middles = torch.tensor([[[2.0], [4], [2], [4], [0], [0.75]], [[5], [3], [6], [2], [0.5], [0]]])
+    padded = torch.cat([middles, torch.zeros(2, 6, 6)], dim=2)
+    assert torch.equal(box_table(padded, 2)[:, :1], expected)
+    chosen = torch.cat([boxes, scores[..., None], labels[..., None].float()], dim=2).repeat(1, 7, 1)
+    assert torch.equal(box_table(chosen, 2)[:, :1], expected)
+    assert torch.equal(box_table((labels, boxes, scores), 2), expected)  # told apart by shapes and types
+    assert torch.equal(box_table({"scores": scores, "boxes": boxes, "labels": labels}, 2), expected)
+    pictures = [{"boxes": b, "scores": s, "labels": n} for b, s, n in zip(boxes, scores, labels, strict=True)]
+    assert torch.equal(box_table(({}, pictures), 2), expected)  # torchvision's TorchScript has its losses first
+    pictures[1] = {name: values[:0] for name, values in pictures[1].items()}
+    assert torch.equal(box_table(pictures, 2)[1], torch.zeros(1, 6))  # one row, of no box
+    with pytest.raises(InputError, match="found class 1, but 1 classes are named"):
+        box_table(chosen, 1)
+    with pytest.raises(InputError, match=r"must answer with boxes \(B, 9, A\) or \(B, A, 6\), got \(2, 7, 8\)"):
+        box_table(torch.zeros(2, 7, 8), 5)
+
+
+def test_what_is_no_form_of_boxes() -> None:
+    assert count_classes(torch.zeros(1, 84, 8400)) == 80 and count_classes(torch.zeros(1, 300, 6)) is None
+    tokens = (torch.zeros(1, 10), torch.zeros(1, 50, 64))  # logits, and what led to them
+    for output in (torch.zeros(2, 10), torch.zeros(2, 3, 8, 8), tokens, {"logits": torch.zeros(2, 10)}, [], "text"):
+        assert not finds_boxes(output)
+
+
+def test_a_network_for_one_image_is_not_asked_about_two() -> None:
+    class First(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return AllBoxes()(images[:1])
+
+    with pytest.raises(InputError, match="answers about 1 of 2 images"):
+        BoxTable(First(), 2)(torch.rand(2, 3, DETECTOR_PX, DETECTOR_PX))
+    table = BoxTable(BoxesApart(), 2, most=1)(torch.rand(2, 3, DETECTOR_PX, DETECTOR_PX))
+    assert table.shape == (2, 8, 6)
+
+
+# --- ultralytics' own exports -----------------------------------------------------------------------------------------
+
+SIDE = 160
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded detector of signs, exported by ultralytics: every box, and with suppression inside."""
+    folder = tmp_path_factory.mktemp("exports")
+    torch.save({"model": trained_network(), "train_args": {"imgsz": SIDE}}, folder / "own.pt")
+    ultralytics = import_ultralytics()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for form, suppressed in (("onnx", False), ("onnx", True), ("torchscript", True)):
+            network = ultralytics.YOLO(folder / "own.pt")
+            settings = {"simplify": False} if form == "onnx" else {}  # which needs another package
+            written = network.export(format=form, imgsz=SIDE, nms=suppressed, verbose=False, **settings)
+            Path(written).rename(folder / f"{'nms' if suppressed else 'all'}.{form}")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_exports_of_ultralytics_find_what_the_checkpoint_finds(exports: Path) -> None:
+    """Class names, size and batch are in the files; what does not convert to torch says so."""
+    own = load_detector(str(exports / "own.pt"))
+    frame = np.full((120, SIDE, 3), 120, np.uint8)
+    drawn = stop().draw(90)
+    frame[15:105, 40:130] = np.where(drawn[..., 3:] > 127, drawn[..., :3], 120)
+    images = own.fitted(frame).images
+    square = torch.nn.functional.pad(images, (0, 0, 0, SIDE - images.shape[2]), value=114 / 255)
+    (expected,) = own.find(square)
+    assert own.categories[expected[0].index] == "stop" and expected[0].score > 0.5
+    said: list[str] = []
+    for name, gradients in (("all.onnx", True), ("nms.onnx", False), ("nms.torchscript", True)):
+        victim = load_victim(str(exports / name), say=said.append)
+        assert isinstance(victim, TableDetector) and victim.categories == own.categories
+        assert victim.preprocessing == own.preprocessing and victim.differentiable == gradients
+        both = victim.find(square.repeat(2, 1, 1, 1))
+        for best, *others in both:
+            assert best.index == expected[0].index and len(others) == len(expected) - 1
+            assert best.score == pytest.approx(expected[0].score, abs=1e-3)
+            assert best.xyxy == pytest.approx(expected[0].xyxy, abs=0.5)
+    assert len(said) == 1 and "nms.onnx: predictions only, without gradients, because" in said[0]
+
+
+def test_notes_of_an_export(tmp_path: Path) -> None:
+    """They come as texts in ONNX, and as JSON in TorchScript; those of other programs are no obstacle."""
+    texts = {"task": "detect", "names": "{0: 'a', 1: \"b's\"}", "imgsz": "[64, 64]", "batch": "1"}
+    values = {"task": "detect", "names": {"0": "a", "1": "b's"}, "imgsz": [64, 64], "batch": 1}
+    for noted in (texts, json.loads(json.dumps(values))):
+        assert ExportNotes.of(noted, tmp_path) == ExportNotes(("a", "b's"), 64, 1)
+    assert ExportNotes.of(texts | {"args": "{'dynamic': True}"}, tmp_path).batch is None
+    for noted in ({}, {"names": "{0: 'a'}"}, texts | {"names": "[" * 5000}, texts | {"names": "3"}):
+        assert ExportNotes.of(noted, tmp_path) == ExportNotes()
+    with pytest.raises(InputError, match="is there to segment; expected a model that classifies"):
+        ExportNotes.of(texts | {"task": "segment"}, tmp_path)
+    with pytest.raises(InputError, match=r"takes images of \[64, 96\] pixels; expected square ones"):
+        ExportNotes.of(texts | {"imgsz": "[64, 96]"}, tmp_path)
+
+
+# --- conversion of ONNX -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ("Round", "its conversion to torch has no gradient"),
+        ("Bernoulli", "its conversion to torch answers otherwise than ONNX Runtime|does not convert to torch"),
+    ],
+)
+def test_onnx_without_a_faithful_conversion_says_so(last: str, words: str, tmp_path: Path) -> None:
+    """A model whose last operator has no gradient, or is random, is asked for predictions only."""
+    from onnx import TensorProto, checker, helper, save
+
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node(last, ["mean"], ["scores"]),
+    ]
+    shapes = {"images": ["b", 3, 16, 16], "scores": ["b", 3]}
+    given, answered = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items())
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [given], [answered]), opset_imports=[helper.make_opsetid("", 17)], ir_version=9
+    )
+    checker.check_model(model)
+    save(model, tmp_path / "model.onnx")
+    said: list[str] = []
+    victim = load_victim(str(tmp_path / "model.onnx"), say=said.append)
+    assert not victim.differentiable and not victim.explains
+    assert len(said) == 1
+    assert re.search(f"predictions only, without gradients, because .*({words})", said[0])
