@@ -1,5 +1,7 @@
 """The loss of an attack as one module: the patch, the victims and their objectives. Several processes can wrap it."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -9,12 +11,15 @@ from torch import Tensor, nn
 from physpatch.attack.objectives import Objective
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
 from physpatch.attack.placement import AttackRegion
+from physpatch.attack.transfer import TransferMethod
 from physpatch.attack.worst_case import worst_views
 from physpatch.rendering.eot import EotParams
 from physpatch.techniques import Technique
 from physpatch.victims.boxes import best_scores, judged_scores
 from physpatch.victims.detector import Detector
 from physpatch.victims.protocol import Victim
+
+_TRANSFER_SEED_OFFSET = 1  # added to a draw's seed of grain, so that the numbers differ
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class AttackLoss(nn.Module):
         half_precision: bool = False,
         palette: Tensor | None = None,
         worst: float = 1.0,
+        transfers: Sequence[TransferMethod] = (),
     ) -> None:
         """Pair each victim with its objective.
 
@@ -60,11 +66,13 @@ class AttackLoss(nn.Module):
             half_precision: run the victims in bfloat16.
             palette: (N, 3) printable colours in sRGB; None for those of coated offset printing.
             worst: the share of a batch, with the highest losses, whose mean is minimised.
+            transfers: what disturbs scenes and victims where gradients are computed.
         """
         super().__init__()
         self.technique = technique
         self._judges = tuple(zip(victims, objectives, strict=True))
         self._region, self._penalties, self._half, self._worst = region, penalties, half_precision, worst
+        self._transfers = tuple(transfers)
         colors = offset_palette() if palette is None else palette
         self._palette = colors.to(victims[0].device) if penalties.nps else None
 
@@ -101,11 +109,18 @@ class AttackLoss(nn.Module):
         placement, size = self._region.placement, images.shape[-1]
         params = placement.aimed(params, objects, size)
         composite = placement.compose(images, cells, params)
+        transfers = self._transfers if torch.is_grad_enabled() else ()
+        generator = torch.Generator().manual_seed(params.grain_seed + _TRANSFER_SEED_OFFSET)
+        for method in transfers:
+            composite = method.scenes(composite, images, generator)
         boxes = self._region.boxes(params, objects, size)
         losses: list[dict[str, Tensor]] = []
         fooled = torch.ones(len(images), device=images.device)
         for victim, objective in self._judges:
-            scores, judged = self._scores(victim, composite, boxes)
+            with ExitStack() as disturbances:
+                for method in transfers:
+                    disturbances.enter_context(method.inside(victim, _fitted(images, victim), generator))
+                scores, judged = self._scores(victim, composite, boxes)
             counted = slice(None) if self._worst == 1 else worst_views(objective, scores, labels, self._worst)
             losses.append(objective.terms(scores[counted], labels[counted]))
             fooled = fooled * objective.success(judged, labels).float()
@@ -121,8 +136,7 @@ class AttackLoss(nn.Module):
     def _scores(self, victim: Victim, composite: Tensor, boxes: Tensor | None) -> tuple[Tensor, Tensor]:
         """Score the composites (or a detector's boxes at (B, 4)) twice: for the loss, and to judge success."""
         size, given = victim.preprocessing.size, composite.shape[-1]
-        if composite.shape[-1] != size:
-            composite = F.interpolate(composite, size=(size, size), mode="bilinear", antialias=True)
+        composite = _fitted(composite, victim)
         with torch.autocast(composite.device.type, torch.bfloat16, enabled=self._half):
             if not isinstance(victim, Detector):
                 scores = victim.scores(composite).float()
@@ -141,3 +155,11 @@ class AttackLoss(nn.Module):
         if self._penalties.tv:
             terms.append(self._penalties.tv * total_variation(cells))
         return terms
+
+
+def _fitted(images: Tensor, victim: Victim) -> Tensor:
+    """Resize square images (B, 3, S, S) to the victim's input."""
+    size = victim.preprocessing.size
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)

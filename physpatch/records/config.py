@@ -191,6 +191,8 @@ class OptimisationConfig:
 
     Attributes:
         technique: name of the technique that updates the cells.
+        transfer: names of the methods that disturb scenes and networks, so that the patch fools other networks as well.
+        start: a run's folder or a patch file, whose cells the training begins with; None for random cells.
         learning_rate: the step size; None for the technique's default.
         steps, batch: number of steps, and of photographs per step.
         restarts: number of starts to try, each for a share of the steps, before the best one continues.
@@ -198,6 +200,8 @@ class OptimisationConfig:
     """
 
     technique: str = "pgd"
+    transfer: tuple[str, ...] = ()
+    start: str | None = None
     learning_rate: float | None = None
     steps: int = 500
     batch: int = 16

@@ -7,13 +7,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.common.errors import InputError, PhyspatchError
 from physpatch.attack.loss import AttackLoss, Penalties
 from physpatch.attack.objectives import choose_objective
 from physpatch.attack.placement import AttackRegion, object_class
+from physpatch.attack.transfer import TRANSFERS, TransferMethod
 from physpatch.data.batch_sampler import BatchSource, completed_labels
 from physpatch.data.photographs import Photographs
 from physpatch.records.config import TrainConfig
@@ -91,6 +94,7 @@ class Trainer:
             )
         for blind in (v for v in (victim, *others) if not v.differentiable):
             refuse_without_gradients(blind, config.optimisation.technique)
+        self._transfers = _transfer_methods(config, victim)
         self.victim, self.config, self.target = victim, config, target
         self._victims = [victim, *others]
         self._processes = processes or Processes.alone()
@@ -140,7 +144,7 @@ class Trainer:
                 if self.step <= trial_steps * self.config.optimisation.restarts and self.step % trial_steps == 0:
                     self._end_restart_trial()
                 if self.step % self._every == 0:
-                    self._history.append(printable_cells(self._technique.cells()))
+                    self._history.append(self._printable())
                 yield record
 
     @property
@@ -151,9 +155,7 @@ class Trainer:
     @property
     def patch(self) -> Patch:
         """Return the patch in its current state, rounded for printing."""
-        return Patch(
-            printable_cells(self._technique.cells()), describe_target(self.victim, self.target), {"step": self.step}
-        )
+        return Patch(self._printable(), describe_target(self.victim, self.target), {"step": self.step})
 
     @property
     def term_names(self) -> tuple[str, ...]:
@@ -190,6 +192,11 @@ class Trainer:
         self._begin(min(self.step // self._restart_trial_steps, self.config.optimisation.restarts - 1))
         self._technique.restore(part("technique."))
 
+    @torch.no_grad()
+    def _printable(self) -> NDArray[np.uint8]:
+        """Round the technique's cells; without gradients, these are the patch and not where its gradient is taken."""
+        return printable_cells(self._technique.cells())
+
     @property
     def _restart_trial_steps(self) -> int:
         return max(1, round(_TRIAL_SHARE * self.config.optimisation.steps))
@@ -215,6 +222,7 @@ class Trainer:
             half,
             printed_palette(config.eot.prints) if config.eot.prints else None,
             config.objective.worst,
+            self._transfers,
         )
         self._shared = self._processes.wrap(self._attack_loss)
 
@@ -290,6 +298,23 @@ class Trainer:
         for victim in self._victims:
             stack.enter_context(untouched(victim))
         return stack
+
+
+def _transfer_methods(config: TrainConfig, victim: Victim) -> list[TransferMethod]:
+    """Create the transfer methods of a run.
+
+    Raises:
+        InputError: an unknown one, a detector, or a technique that uses no gradients.
+    """
+    methods = [TRANSFERS.find(name)() for name in config.optimisation.transfer]
+    if methods and victim.task == "detect":
+        raise InputError("transfer methods move parts of the scene, so they are for classifiers; leave out --transfer")
+    if methods and issubclass(TECHNIQUES.find(config.optimisation.technique), GradientFree):
+        raise InputError(
+            f"technique {config.optimisation.technique} uses predictions alone, and transfer methods disturb gradients; "
+            "leave out --transfer"
+        )
+    return methods
 
 
 def refuse_without_gradients(victim: Victim, technique: str) -> None:
