@@ -1,6 +1,6 @@
 """The loss of an attack as one module: the patch, the victims and their objectives. Several processes can wrap it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from physpatch.attack.objectives import Objective
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
 from physpatch.attack.placement import AttackRegion
 from physpatch.attack.transfer import TransferMethod
-from physpatch.attack.worst_case import worst_views
+from physpatch.attack.worst_case import terms_by_view, worst_views
 from physpatch.rendering.eot import EotParams
 from physpatch.techniques import Technique
 from physpatch.victims.boxes import best_scores, judged_scores
@@ -106,21 +106,9 @@ class AttackLoss(nn.Module):
         """
         if cells is None:
             cells = self.technique.cells()
-        placement, size = self._region.placement, images.shape[-1]
-        params = placement.aimed(params, objects, size)
-        composite = placement.compose(images, cells, params)
-        transfers = self._transfers if torch.is_grad_enabled() else ()
-        generator = torch.Generator().manual_seed(params.grain_seed + _TRANSFER_SEED_OFFSET)
-        for method in transfers:
-            composite = method.scenes(composite, images, generator)
-        boxes = self._region.boxes(params, objects, size)
         losses: list[dict[str, Tensor]] = []
         fooled = torch.ones(len(images), device=images.device)
-        for victim, objective in self._judges:
-            with ExitStack() as disturbances:
-                for method in transfers:
-                    disturbances.enter_context(method.inside(victim, _fitted(images, victim), generator))
-                scores, judged = self._scores(victim, composite, boxes)
+        for objective, scores, judged in self._judged(images, cells, params, objects):
             counted = slice(None) if self._worst == 1 else worst_views(objective, scores, labels, self._worst)
             losses.append(objective.terms(scores[counted], labels[counted]))
             fooled = fooled * objective.success(judged, labels).float()
@@ -132,6 +120,47 @@ class AttackLoss(nn.Module):
             for value in victim_terms.values()
         ]
         return torch.stack(terms + self._penalty_terms(cells)), fooled
+
+    @torch.no_grad()
+    def each(
+        self, images: Tensor, labels: Tensor, params: EotParams, cells: Tensor, objects: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the loss of a patch of its own for each image, without gradients.
+
+        Args:
+            images, labels, params, objects: see :meth:`forward`.
+            cells: (B, 3, rows, columns).
+
+        Returns:
+            The loss terms (B, T), and which images fool every victim (B,), as float.
+        """
+        columns: list[Tensor] = []
+        fooled = torch.ones(len(images), device=images.device)
+        for objective, scores, judged in self._judged(images, cells, params, objects):
+            columns.append(terms_by_view(objective, scores, labels) / len(self._judges))
+            fooled = fooled * objective.success(judged, labels).float()
+        if self._penalties.names:
+            columns.append(torch.stack([torch.stack(self._penalty_terms(own)) for own in cells]))
+        return torch.cat(columns, dim=1), fooled
+
+    def _judged(
+        self, images: Tensor, cells: Tensor, params: EotParams, objects: Tensor | None
+    ) -> Iterator[tuple[Objective, Tensor, Tensor]]:
+        """Yield each victim's objective with the scores of the composites: for the loss, and to judge success."""
+        placement, size = self._region.placement, images.shape[-1]
+        params = placement.aimed(params, objects, size)
+        composite = placement.compose(images, cells, params)
+        transfers = self._transfers if torch.is_grad_enabled() else ()
+        generator = torch.Generator().manual_seed(params.grain_seed + _TRANSFER_SEED_OFFSET)
+        for method in transfers:
+            composite = method.scenes(composite, images, generator)
+        boxes = self._region.boxes(params, objects, size)
+        for victim, objective in self._judges:
+            with ExitStack() as disturbances:
+                for method in transfers:
+                    disturbances.enter_context(method.inside(victim, _fitted(images, victim), generator))
+                scores, judged = self._scores(victim, composite, boxes)
+            yield objective, scores, judged
 
     def _scores(self, victim: Victim, composite: Tensor, boxes: Tensor | None) -> tuple[Tensor, Tensor]:
         """Score the composites (or a detector's boxes at (B, 4)) twice: for the loss, and to judge success."""
