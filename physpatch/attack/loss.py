@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from physpatch.attack.objectives import Objective
@@ -158,14 +157,14 @@ class AttackLoss(nn.Module):
         for victim, objective in self._judges:
             with ExitStack() as disturbances:
                 for method in transfers:
-                    disturbances.enter_context(method.inside(victim, _fitted(images, victim), generator))
+                    disturbances.enter_context(method.inside(victim, victim.fitted(images), generator))
                 scores, judged = self._scores(victim, composite, boxes)
             yield objective, scores, judged
 
     def _scores(self, victim: Victim, composite: Tensor, boxes: Tensor | None) -> tuple[Tensor, Tensor]:
         """Score the composites (or a detector's boxes at (B, 4)) twice: for the loss, and to judge success."""
         size, given = victim.preprocessing.size, composite.shape[-1]
-        composite = _fitted(composite, victim)
+        composite = victim.fitted(composite)
         with torch.autocast(composite.device.type, torch.bfloat16, enabled=self._half):
             if not isinstance(victim, Detector):
                 scores = victim.scores(composite).float()
@@ -184,11 +183,3 @@ class AttackLoss(nn.Module):
         if self._penalties.tv:
             terms.append(self._penalties.tv * total_variation(cells))
         return terms
-
-
-def _fitted(images: Tensor, victim: Victim) -> Tensor:
-    """Resize square images (B, 3, S, S) to the victim's input."""
-    size = victim.preprocessing.size
-    if images.shape[-1] == size:
-        return images
-    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)

@@ -352,7 +352,7 @@ def _prepare(
             )
         filmed = load_photos(photos_for(victim, config.data.backgrounds), victim.preprocessing, whole=True)
         train, counted = _with_scenes(train, filmed), _with_scenes(counted, filmed)
-    choice = resolve_target(config.objective.target, victim, counted, config, say, choosing)
+    choice = resolve_target(config.objective.target, victim, counted, config, say, choosing, others)
     model = victim.loaded_as or victim.name
     named = "none" if choice.index is None else str(choice.index)
     return Materials(victim, others, choice, train, counted, held_out), config.changed(model=model, target=named)

@@ -140,3 +140,9 @@ def test_the_logit_goes_on_where_cross_entropy_fades() -> None:
         sum(objective.terms(scores, labels).values()).backward()
         torch.testing.assert_close(scores.grad[:, 3], torch.full((2,), -0.5))
     assert choose_objective("classify", None, "logit").terms(scores.detach(), labels)["logit"] == 0
+
+
+def test_the_answer_is_all_that_its_objective_sees() -> None:
+    scores, labels = torch.eye(4), torch.tensor([0, 1, 1, 3])
+    assert choose_objective("classify", 3, "answer").terms(scores, labels)["failed"] == 0.75
+    assert choose_objective("classify", None, "answer").terms(100 * scores, labels)["failed"] == 0.75
