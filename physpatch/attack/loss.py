@@ -1,17 +1,18 @@
 """The loss of an attack as one module: the patch, the victims and their objectives. Several processes can wrap it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from physpatch.attack.known_defence import Attacked, KnownDefence
 from physpatch.attack.objectives import Objective
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
 from physpatch.attack.placement import AttackRegion
-from physpatch.attack.worst_case import worst_views
+from physpatch.attack.transfer import TransferMethod
+from physpatch.attack.worst_case import terms_by_view, worst_views
 from physpatch.rendering.eot import EotParams
 from physpatch.techniques import Technique
 from physpatch.victims.boxes import best_scores, judged_scores
@@ -19,6 +20,7 @@ from physpatch.victims.detector import Detector
 from physpatch.victims.protocol import Victim
 
 _UNSUSPICIOUS = -0.1  # a tenth below the threshold, because other views are above those of a batch
+_TRANSFER_SEED_OFFSET = 1  # added to a draw's seed of grain, so that the numbers differ
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,27 @@ class _Judge:
         return (*self.objective.term_names, "suspicion") if suspicious else tuple(self.objective.term_names)
 
 
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """A judge's answers to composites: scores for the loss, scores to judge success by, and a defence's suspicion (B,)."""
+
+    objective: Objective
+    scores: Tensor
+    judged: Tensor
+    suspicion: Tensor | None
+
+    @property
+    def suspicion_term(self) -> Tensor:
+        """Return what the suspicion adds to the loss of each view, (B,)."""
+        assert self.suspicion is not None
+        return (self.suspicion - _UNSUSPICIOUS).relu()
+
+    def success(self, labels: Tensor) -> Tensor:
+        """Tell which views succeed unsuspected, (B,), as float."""
+        success = self.objective.success(self.judged, labels).float()
+        return success if self.suspicion is None else success * (self.suspicion <= 0)
+
+
 class AttackLoss(nn.Module):
     """Compute the loss terms from a batch of photographs and a draw of transformations.
 
@@ -71,6 +94,7 @@ class AttackLoss(nn.Module):
         palette: Tensor | None = None,
         worst: float = 1.0,
         defences: Sequence[KnownDefence | None] | None = None,
+        transfers: Sequence[TransferMethod] = (),
     ) -> None:
         """Pair each victim with its objective.
 
@@ -84,6 +108,7 @@ class AttackLoss(nn.Module):
             palette: (N, 3) printable colours in sRGB; None for those of coated offset printing.
             worst: the share of a batch, with the highest losses, whose mean is minimised.
             defences: that the attacker knows, one for each victim, or None where there is none; None for no victim.
+            transfers: what disturbs scenes and victims where gradients are computed.
         """
         super().__init__()
         self.technique = technique
@@ -91,6 +116,7 @@ class AttackLoss(nn.Module):
             _Judge(*judge) for judge in zip(victims, objectives, defences or [None] * len(victims), strict=True)
         ]
         self._region, self._penalties, self._half, self._worst = region, penalties, half_precision, worst
+        self._transfers = tuple(transfers)
         colors = offset_palette() if palette is None else palette
         self._palette = colors.to(victims[0].device) if penalties.nps else None
 
@@ -124,22 +150,16 @@ class AttackLoss(nn.Module):
         """
         if cells is None:
             cells = self.technique.cells()
-        placement, size = self._region.placement, images.shape[-1]
-        params = placement.aimed(params, objects, size)
-        composite = placement.compose(images, cells, params)
-        boxes = self._region.boxes(params, objects, size)
         losses: list[dict[str, Tensor]] = []
         fooled = torch.ones(len(images), device=images.device)
-        for judge in self._judges:
-            objective, attacked = judge.objective, self._attacked(judge, composite)
-            scores, judged = self._scores(judge.victim, attacked.images, boxes, size)
+        for answers in self._answers(images, cells, params, objects):
+            objective, scores = answers.objective, answers.scores
             counted = slice(None) if self._worst == 1 else worst_views(objective, scores, labels, self._worst)
             terms = objective.terms(scores[counted], labels[counted])
-            fooled = fooled * objective.success(judged, labels).float()
-            if attacked.suspicion is not None:
-                terms = terms | {"suspicion": (attacked.suspicion[counted] - _UNSUSPICIOUS).relu().mean()}
-                fooled = fooled * (attacked.suspicion <= 0)
+            if answers.suspicion is not None:
+                terms = terms | {"suspicion": answers.suspicion_term[counted].mean()}
             losses.append(terms)
+            fooled = fooled * answers.success(labels)
         sums = torch.stack([torch.stack(list(terms.values())).sum() for terms in losses])
         weights = self.technique.weigh(sums)
         weighed = [
@@ -149,11 +169,51 @@ class AttackLoss(nn.Module):
         ]
         return torch.stack(weighed + self._penalty_terms(cells)), fooled
 
+    @torch.no_grad()
+    def each(
+        self, images: Tensor, labels: Tensor, params: EotParams, cells: Tensor, objects: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the loss of a patch of its own for each image, without gradients.
+
+        Args:
+            images, labels, params, objects: see :meth:`forward`.
+            cells: (B, 3, rows, columns).
+
+        Returns:
+            The loss terms (B, T), and which images fool every victim unsuspected (B,), as float.
+        """
+        columns: list[Tensor] = []
+        fooled = torch.ones(len(images), device=images.device)
+        for answers in self._answers(images, cells, params, objects):
+            columns.append(terms_by_view(answers.objective, answers.scores, labels) / len(self._judges))
+            if answers.suspicion is not None:
+                columns.append(answers.suspicion_term[:, None] / len(self._judges))
+            fooled = fooled * answers.success(labels)
+        if self._penalties.names:
+            columns.append(torch.stack([torch.stack(self._penalty_terms(own)) for own in cells]))
+        return torch.cat(columns, dim=1), fooled
+
+    def _answers(self, images: Tensor, cells: Tensor, params: EotParams, objects: Tensor | None) -> Iterator[_Answers]:
+        """Yield each judge's answers to the composites."""
+        placement, size = self._region.placement, images.shape[-1]
+        params = placement.aimed(params, objects, size)
+        composite = placement.compose(images, cells, params)
+        transfers = self._transfers if torch.is_grad_enabled() else ()
+        generator = torch.Generator().manual_seed(params.grain_seed + _TRANSFER_SEED_OFFSET)
+        for method in transfers:
+            composite = method.scenes(composite, images, generator)
+        boxes = self._region.boxes(params, objects, size)
+        for judge in self._judges:
+            with ExitStack() as disturbances:
+                for method in transfers:
+                    disturbances.enter_context(method.inside(judge.victim, judge.victim.fitted(images), generator))
+                attacked = self._attacked(judge, composite)
+                scores, judged = self._scores(judge.victim, attacked.images, boxes, size)
+            yield _Answers(judge.objective, scores, judged, attacked.suspicion)
+
     def _attacked(self, judge: _Judge, composite: Tensor) -> Attacked:
         """Bring the composites to a victim's size, and through its defence as an attacker sees it."""
-        size = judge.victim.preprocessing.size
-        if composite.shape[-1] != size:
-            composite = F.interpolate(composite, size=(size, size), mode="bilinear", antialias=True)
+        composite = judge.victim.fitted(composite)
         if judge.defence is None:
             return Attacked(composite)
         with torch.autocast(composite.device.type, torch.bfloat16, enabled=self._half):

@@ -9,6 +9,17 @@ from physpatch.attack.objectives import Objective
 
 
 @torch.no_grad()
+def terms_by_view(objective: Objective, scores: Tensor, labels: Tensor) -> Tensor:
+    """Compute the terms of an objective for each view by itself: (B, T), for scores (B, K) and true labels (B,)."""
+
+    def terms(own_scores: Tensor, label: Tensor) -> Tensor:
+        return torch.stack(list(objective.terms(own_scores[None], label[None]).values()))
+
+    by_view: Tensor = torch.func.vmap(terms)(scores.detach(), labels)
+    return by_view
+
+
+@torch.no_grad()
 def worst_views(objective: Objective, scores: Tensor, labels: Tensor, share: float) -> Tensor:
     """Select the views with the highest losses, whose mean is the conditional value at risk (Rockafellar and Uryasev 2000).
 
@@ -21,9 +32,5 @@ def worst_views(objective: Objective, scores: Tensor, labels: Tensor, share: flo
     Returns:
         Their rows (N,), in the order of the batch.
     """
-
-    def loss(own_scores: Tensor, label: Tensor) -> Tensor:
-        return torch.stack(list(objective.terms(own_scores[None], label[None]).values())).sum()
-
-    losses = torch.func.vmap(loss)(scores.detach(), labels)
+    losses = terms_by_view(objective, scores, labels).sum(dim=1)
     return losses.topk(math.ceil(share * len(losses))).indices.sort().values

@@ -177,8 +177,9 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
         train, held_out[name] = split_photographs(config, judge)
         if judge is victim:
             training = train
-    choice = resolve_target(config.objective.target, victim, training, config, say)
-    trainer = Trainer(victim, training, config, choice.index, others=[victims[name] for name in config.victim.ensemble])
+    others = [victims[name] for name in config.victim.ensemble]
+    choice = resolve_target(config.objective.target, victim, training, config, say, others=others)
+    trainer = Trainer(victim, training, config, choice.index, others=others)
     seconds = sum(record.seconds for record in trainer)
     seed, patch, measured = config.optimisation.seed + EVALUATION_SEED_OFFSET, trainer.patch, {}
     for name, judge in victims.items():

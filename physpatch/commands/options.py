@@ -47,6 +47,14 @@ def _techniques_or_list(context: click.Context, _: click.Parameter, given: Any) 
     return given
 
 
+def _transfers_or_list(context: click.Context, _: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    if "list" in names:
+        from physpatch.attack.transfer import TRANSFERS
+
+        _list_names(context, (f"{name:15} {method.summary}" for name, method in TRANSFERS.items()))
+    return names
+
+
 def _defences_or_list(context: click.Context, _: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
     if "list" in names:
         from physpatch.defences import DEFENCES
@@ -105,10 +113,28 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "help": "How the cells are optimised; list shows all techniques.",
         "callback": _techniques_or_list,
     },
+    "transfer": {
+        "type": TextType("transfer method", suggest=lambda: (*_declared("attack.transfer"), "list")),
+        "multiple": True,
+        "metavar": "NAME|list",
+        "show_default": False,
+        "help": "Disturb scenes or networks while training, so that the patch fools other networks too; list shows all "
+        "methods. Can be repeated.",
+        "callback": _transfers_or_list,
+    },
+    "start": {
+        "metavar": "RUN|PATCH",
+        "help": "Begin with the cells of a run or patch file, such as one for a similar network, instead of random ones.",
+    },
+    "queries": {
+        "type": int,
+        "metavar": "N",
+        "help": "For techniques without gradients: the number of images to show to the victim, instead of --steps.",
+    },
     "objective": {
         "type": TextType("objective", suggest=lambda: _declared("attack.objectives")),
-        "metavar": "cross-entropy|margin",
-        "help": "Loss to minimise; margin is Carlini and Wagner's.",
+        "metavar": "cross-entropy|margin|logit|answer",
+        "help": "Loss to minimise; margin is Carlini and Wagner's, answer is for models that say nothing but their answer.",
     },
     "worst": {
         "help": "Share of each batch, with the highest losses, that is minimised (CVaR), so that no printing condition or view "

@@ -61,6 +61,7 @@ _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, 
     "recognised",
     "target",
     "technique",
+    "transfer",
     "objective",
     "worst",
     "nps",
@@ -68,7 +69,18 @@ _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, 
     "restarts",
 )
 @config_options(
-    "precision", "learning_rate", "grid", "area", "cut", *OBJECT_SETTINGS, "steps", "batch", "seed", "device"
+    "precision",
+    "learning_rate",
+    "grid",
+    "area",
+    "cut",
+    *OBJECT_SETTINGS,
+    "start",
+    "steps",
+    "batch",
+    "queries",
+    "seed",
+    "device",
 )
 @KNOWN_DEFENCE_OPTION
 @click.option("--out", type=FOLDER, metavar="RUN", help="Folder of the run. Default: a new one under runs/.")

@@ -198,22 +198,32 @@ class OptimisationConfig:
 
     Attributes:
         technique: name of the technique that updates the cells.
+        transfer: names of the methods that disturb scenes and networks, so that the patch fools other networks as well.
+        start: a run's folder or a patch file, whose cells the training begins with; None for random cells.
         learning_rate: the step size; None for the technique's default.
         steps, batch: number of steps, and of photographs per step.
+        queries: for techniques without gradients, the number of images that each victim may be shown; it replaces ``steps``.
         restarts: number of starts to try, each for a share of the steps, before the best one continues.
         seed: of all random numbers.
     """
 
     technique: str = "pgd"
+    transfer: tuple[str, ...] = ()
+    start: str | None = None
     learning_rate: float | None = None
     steps: int = 500
     batch: int = 16
+    queries: int | None = None
     restarts: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "restarts"):
             _check_at_least_1(name, getattr(self, name))
+        if self.queries is not None:
+            _check_at_least_1("queries", self.queries)
+            if self.restarts > 1:
+                raise InputError("queries are a budget for one start; leave out restarts")
         if self.seed < 0:
             raise InputError(f"seed must not be negative, got {self.seed}")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:

@@ -99,6 +99,18 @@ class GradientFree(Technique):
     def candidates(self) -> Tensor:
         """Propose patches for the next batch: (P, 3, rows, columns), sRGB in [0, 1]."""
 
+    def judged_on(self, batch: int) -> Tensor:
+        """Choose the images of a batch on which each candidate is judged: (P, n) rows of it. Default: all, in order.
+
+        Every image of every candidate is one query.
+        """
+        return torch.arange(batch).expand(len(self.candidates()), batch)
+
+    @classmethod
+    def steps_within(cls, queries: int, batch: int) -> int:
+        """Compute how many steps of ``batch`` images need no more than this number of queries."""
+        return queries // cls(torch.zeros(3, 1, 1)).judged_on(batch).numel()
+
     @abstractmethod
     def tell(self, losses: Tensor) -> None:
         """Receive the candidates' losses (P,) on that batch."""

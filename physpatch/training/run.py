@@ -40,7 +40,7 @@ from physpatch.records.config import TrainConfig, require_data
 from physpatch.records.environment import device_name, versions
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
 from physpatch.records.patch_file import Patch
-from physpatch.records.run_paths import RUNS_FOLDER, mark_as_latest
+from physpatch.records.run_paths import RUNS_FOLDER, find_run, mark_as_latest
 from physpatch.records.run_record import (
     RUN_FILE,
     EnsembleWeights,
@@ -147,7 +147,7 @@ def resume_run(
     record = RunRecord.of(folder)
     config = record.train_config
     if steps is not None:
-        config = config.changed(steps=steps)
+        config = config.changed(steps=steps, queries=None)
     processes = Processes.launched(config.victim.device)
     with _claimed(folder, processes):
         return _resume(folder, record, config, processes, progress, say)
@@ -342,6 +342,8 @@ def _prepare(
             object_class(network, config.object.name)  # refuses an unknown object before anything slow begins
     if Path(config.data.source).is_dir():
         config = config.changed(data=str(Path(config.data.source).resolve()))  # so that it is found from other folders
+    if config.optimisation.start is not None:
+        config = config.changed(start=str(find_run(config.optimisation.start).resolve()))
     train, held_out = split_photographs(config, victim)
     counted = counted_photographs(victim, train, config)
     if len(counted) < len(train):
@@ -353,7 +355,7 @@ def _prepare(
             )
         filmed = load_photos(photos_for(victim, config.data.backgrounds), victim.preprocessing, whole=True)
         train, counted = _with_scenes(train, filmed), _with_scenes(counted, filmed)
-    choice = resolve_target(config.objective.target, victim, counted, config, say, choosing)
+    choice = resolve_target(config.objective.target, victim, counted, config, say, choosing, others)
     model = victim.loaded_as or victim.name
     named = "none" if choice.index is None else str(choice.index)
     return Materials(victim, others, choice, train, counted, held_out), config.changed(model=model, target=named)
@@ -406,7 +408,8 @@ def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps
     from torch.utils.tensorboard import SummaryWriter
 
     saved = -math.inf  # so that the first step writes a checkpoint
-    columns = ["step", "loss", *trainer.term_names, "success", "seconds"]
+    counted = ["queries"] if trainer.counts_queries else []
+    columns = ["step", "loss", *trainer.term_names, "success", "seconds", *counted]
     # Without rows that a killed process wrote after its checkpoint.
     _write_metrics(folder / "metrics.csv", columns, rows)
     with (
@@ -422,7 +425,7 @@ def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps
                     **record.terms,
                     "success": record.success,
                     "seconds": record.seconds,
-                }
+                } | dict.fromkeys(counted, record.queries)
                 writer.writerow(row)
                 stream.flush()
                 rows.append(row)

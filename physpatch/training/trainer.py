@@ -7,19 +7,24 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.common.errors import InputError, PhyspatchError
 from physpatch.attack.loss import AttackLoss, Penalties
-from physpatch.attack.objectives import choose_objective
+from physpatch.attack.objectives import OBJECTIVES, choose_objective
 from physpatch.attack.placement import AttackRegion, object_class
+from physpatch.attack.transfer import TRANSFERS, TransferMethod
 from physpatch.data.batch_sampler import BatchSource, completed_labels
 from physpatch.data.photographs import Photographs
 from physpatch.defences import known_defences
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
-from physpatch.rendering.cells import printable_cells
+from physpatch.records.run_paths import find_run
+from physpatch.rendering.cells import cells_from_patch, printable_cells
 from physpatch.rendering.eot import sample
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
 from physpatch.training.distributed import Processes
@@ -41,6 +46,7 @@ class StepRecord:
     Attributes:
         success: the share of the batch, of training photographs, that fooled every victim.
         printed: whether the patch was shown as a print, not in the colours of a screen.
+        queries: the images that each victim was shown so far, for techniques without gradients.
     """
 
     step: int
@@ -49,6 +55,7 @@ class StepRecord:
     success: float
     seconds: float
     printed: bool = False
+    queries: int | None = None
 
 
 class Trainer:
@@ -92,6 +99,8 @@ class Trainer:
             )
         for blind in (v for v in (victim, *others) if not v.differentiable):
             refuse_without_gradients(blind, config.optimisation.technique)
+        self._transfers = _transfer_methods(config, victim)
+        config = _within_queries(config)
         self.victim, self.config, self.target = victim, config, target
         self._victims = [victim, *others]
         self._known_defences = known_defences(config.victim.defences, self._victims)
@@ -117,10 +126,13 @@ class Trainer:
         else:
             self._labels = training.labels if target is not None else self._own_labels()
         self.step = 0
+        self._queries = 0
         self._generator = torch.Generator().manual_seed(config.optimisation.seed)
         self._starts = [
             torch.rand(3, *config.patch.grid, generator=self._generator) for _ in range(config.optimisation.restarts)
         ]
+        if config.optimisation.start is not None:
+            self._starts[0] = _start_cells(config)
         self._leader: tuple[float, dict[str, Tensor]] | None = None
         self._begin(0)
         self._every = math.ceil(self.total_steps / _MOST_SNAPSHOTS)
@@ -129,12 +141,13 @@ class Trainer:
     def __iter__(self) -> Iterator[StepRecord]:
         with self._all_untouched():
             while self.step < self.total_steps:
-                drawn, moved = self._generator.get_state(), self._technique.state()
+                drawn, moved, sent = self._generator.get_state(), self._technique.state(), self._queries
                 try:
                     record = self._advance()
                 except BaseException:  # a step that is cut short, such as by Ctrl-C, is repeated when the run resumes
                     self._generator.set_state(drawn)
                     self._technique.restore(moved)
+                    self._queries = sent
                     self._technique.zero_grad(set_to_none=True)  # otherwise the next step would add to its gradient
                     raise
                 self.step = record.step
@@ -142,7 +155,7 @@ class Trainer:
                 if self.step <= trial_steps * self.config.optimisation.restarts and self.step % trial_steps == 0:
                     self._end_restart_trial()
                 if self.step % self._every == 0:
-                    self._history.append(printable_cells(self._technique.cells()))
+                    self._history.append(self._printable())
                 yield record
 
     @property
@@ -153,9 +166,12 @@ class Trainer:
     @property
     def patch(self) -> Patch:
         """Return the patch in its current state, rounded for printing."""
-        return Patch(
-            printable_cells(self._technique.cells()), describe_target(self.victim, self.target), {"step": self.step}
-        )
+        return Patch(self._printable(), describe_target(self.victim, self.target), {"step": self.step})
+
+    @property
+    def counts_queries(self) -> bool:
+        """Tell whether the technique uses predictions alone, whose number counts."""
+        return isinstance(self._technique, GradientFree)
 
     @property
     def term_names(self) -> tuple[str, ...]:
@@ -175,6 +191,7 @@ class Trainer:
             kept["leader_loss"] = torch.tensor(self._leader[0], dtype=torch.float64)
         return kept | {
             "step": torch.tensor(self.step),
+            "queries": torch.tensor(self._queries),
             "generator": self._generator.get_state(),
             "history": torch.stack([torch.from_numpy(cells) for cells in self._history]),
         }
@@ -186,11 +203,17 @@ class Trainer:
             return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
         self.step = int(state["step"])
+        self._queries = int(state["queries"]) if "queries" in state else 0
         self._generator.set_state(state["generator"])
         self._history = [cells.numpy() for cells in state["history"]]
         self._leader = (float(state["leader_loss"]), part("leader.")) if "leader_loss" in state else None
         self._begin(min(self.step // self._restart_trial_steps, self.config.optimisation.restarts - 1))
         self._technique.restore(part("technique."))
+
+    @torch.no_grad()
+    def _printable(self) -> NDArray[np.uint8]:
+        """Round the technique's cells; without gradients, these are the patch and not where its gradient is taken."""
+        return printable_cells(self._technique.cells())
 
     @property
     def _restart_trial_steps(self) -> int:
@@ -223,6 +246,7 @@ class Trainer:
             printed_palette(config.eot.prints) if config.eot.prints else None,
             config.objective.worst,
             defences,
+            self._transfers,
         )
         self._shared = self._processes.wrap(self._attack_loss)
 
@@ -278,26 +302,111 @@ class Trainer:
             self._technique.step()
         self._technique.observe(success)
         return StepRecord(
-            self.step + 1, loss, values, success, time.perf_counter() - started, bool(self.config.eot.prints)
+            self.step + 1,
+            loss,
+            values,
+            success,
+            time.perf_counter() - started,
+            bool(self.config.eot.prints),
+            self._queries if self.counts_queries else None,
         )
 
     @torch.no_grad()
     def _judge_candidates(
         self, technique: GradientFree, images: Tensor, labels: Tensor, params: Any, objects: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Evaluate all candidates on the same batch, so that only they differ, and return the means over them."""
-        judged = [self._attack_loss(images, labels, params, cells, objects) for cells in technique.candidates()]
-        terms = torch.stack([terms for terms, _ in judged])
-        losses = self._processes.mean(terms.sum(dim=1))
+        """Evaluate each candidate on its images of the batch, and return the means over all."""
+        candidates = technique.candidates()
+        rows = technique.judged_on(self.config.optimisation.batch)
+        number = torch.arange(len(rows)).repeat_interleave(rows.shape[1])  # of the candidate, for each image
+        own = rows.flatten() - (self._rows.start or 0)
+        mine = (own >= 0) & (own < len(images))  # the others are evaluated by other processes
+        terms = torch.zeros(len(own), len(self.term_names), device=images.device)
+        fooled = torch.zeros(len(own), device=images.device)
+        for part in mine.nonzero()[:, 0].split(self.config.optimisation.batch):
+            at = own[part].to(images.device)
+            terms[part], fooled[part] = self._attack_loss.each(
+                images[at],
+                labels[at],
+                params.part(own[part]),
+                candidates[number[part].to(candidates.device)],
+                None if objects is None else objects[at],
+            )
+        terms, fooled = (self._processes.mean(values) * self._processes.count for values in (terms, fooled))
+        losses = terms.sum(dim=1).view(rows.shape)
+        counted = math.ceil(self.config.objective.worst * rows.shape[1])
+        losses = losses.topk(counted, dim=1).values.mean(dim=1)
         if torch.isfinite(losses).all():
             technique.tell(losses)
-        return terms.mean(dim=0), torch.stack([fooled for _, fooled in judged]).mean(dim=0)
+        self._queries += len(own)
+        return terms.mean(dim=0), fooled
 
     def _all_untouched(self) -> ExitStack:
         stack = ExitStack()
         for victim in self._victims:
             stack.enter_context(untouched(victim))
         return stack
+
+
+def _transfer_methods(config: TrainConfig, victim: Victim) -> list[TransferMethod]:
+    """Create the transfer methods of a run.
+
+    Raises:
+        InputError: an unknown one, a detector, or a technique that uses no gradients.
+    """
+    methods = [TRANSFERS.find(name)() for name in config.optimisation.transfer]
+    if methods and victim.task == "detect":
+        raise InputError("transfer methods move parts of the scene, so they are for classifiers; leave out --transfer")
+    if methods and issubclass(TECHNIQUES.find(config.optimisation.technique), GradientFree):
+        raise InputError(
+            f"technique {config.optimisation.technique} uses predictions alone, and transfer methods disturb gradients; "
+            "leave out --transfer"
+        )
+    return methods
+
+
+def _within_queries(config: TrainConfig) -> TrainConfig:
+    """Replace the steps of a config by those that its budget of queries allows.
+
+    Raises:
+        InputError: queries for a technique that uses gradients, or an objective without gradients for it; or too few queries.
+    """
+    optimisation = config.optimisation
+    technique = TECHNIQUES.find(optimisation.technique)
+    if not issubclass(technique, GradientFree):
+        if not OBJECTIVES.find(config.objective.loss).has_gradient:
+            raise InputError(
+                f"objective {config.objective.loss} has no gradient, which technique {optimisation.technique} needs; use "
+                f"--technique {_gradient_free()}"
+            )
+        if optimisation.queries is not None:
+            raise InputError(
+                f"--queries counts predictions, and technique {optimisation.technique} uses gradients; give --steps, or "
+                f"--technique {_gradient_free()}"
+            )
+    elif optimisation.queries is not None:
+        steps = technique.steps_within(optimisation.queries, optimisation.batch)
+        if steps < 1:
+            raise InputError(
+                f"{optimisation.queries} queries are fewer than one step of {optimisation.technique} takes; give more "
+                "--queries, or a smaller --batch"
+            )
+        return config.changed(steps=steps)
+    return config
+
+
+def _gradient_free() -> str:
+    return " or ".join(name for name, kind in TECHNIQUES.items() if issubclass(kind, GradientFree))
+
+
+def _start_cells(config: TrainConfig) -> Tensor:
+    """Load the cells (3, rows, columns) that a run begins with; those of another grid are averaged or repeated.
+
+    Raises:
+        InputError: no such patch.
+    """
+    given = cells_from_patch(Patch.load(find_run(config.optimisation.start)))
+    return F.adaptive_avg_pool2d(given, config.patch.grid)
 
 
 def refuse_without_gradients(victim: Victim, technique: str) -> None:
@@ -307,10 +416,9 @@ def refuse_without_gradients(victim: Victim, technique: str) -> None:
         InputError: such a technique; the message names those that work.
     """
     if not issubclass(TECHNIQUES.find(technique), GradientFree):
-        free = [name for name, kind in TECHNIQUES.items() if issubclass(kind, GradientFree)]
         raise InputError(
             f"{victim.name} gives predictions only, and technique {technique} needs gradients; use --technique "
-            f"{' or '.join(free)}"
+            f"{_gradient_free()}"
         )
 
 

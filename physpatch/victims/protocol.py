@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError
@@ -179,6 +180,13 @@ class Victim:
         """Return the device of the parameters; the CPU for a network that has none here."""
         tensors = chain(self.module.parameters(), self.module.buffers())
         return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+    def fitted(self, images: Tensor) -> Tensor:
+        """Resize square images (B, 3, S, S) to the network's input, where they do not have that size."""
+        size = self.preprocessing.size
+        if images.shape[-1] == size:
+            return images
+        return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
     def raw(self, images: Tensor) -> Tensor:
         """Normalise (B, 3, H, W) RGB in [0, 1] and run the module."""

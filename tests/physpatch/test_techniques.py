@@ -9,6 +9,7 @@ from physpatch.techniques.black_box import BlackBox
 from physpatch.techniques.coarse_to_fine import CoarseToFine
 from physpatch.techniques.curriculum import Curriculum
 from physpatch.techniques.ensemble import Ensemble
+from physpatch.techniques.evolution import Evolution
 from physpatch.techniques.pgd import Pgd
 
 START = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
@@ -105,3 +106,42 @@ def test_black_box_needs_losses_alone_and_replays_them() -> None:
     np.testing.assert_array_equal(again.cells().numpy(), technique.cells().numpy())
     with pytest.raises(TypeError, match="losses, not gradients"):
         technique.step()
+
+
+def test_evolution_takes_the_best_start_then_steps_by_mirrored_probes() -> None:
+    technique = Evolution(START, 0.05, steps=100, seed=2)
+    for number, images in ((64, 4), (16, 8), (4, 16)):
+        candidates = technique.candidates()
+        assert candidates.shape == (number, *START.shape)
+        assert torch.equal(technique.judged_on(16), torch.arange(images).expand(number, -1))
+        technique.tell((candidates - 1.0).square().flatten(1).mean(dim=1))  # the brightest is the best
+    start = technique.cells().clone()
+    assert float(start.mean()) > 0.9 and len(start.flatten(1).unique(dim=1).T) <= 2  # a patch of two colours
+    probes = technique.candidates()
+    assert probes.shape == (32, *START.shape) and probes.min() >= 0 and probes.max() <= 1
+    assert technique.judged_on(16).flatten().tolist() == [row for row in range(16) for _ in range(2)]
+    assert set(technique.judged_on(5).flatten().tolist()) == set(range(5))
+    for _ in range(150):
+        technique.tell(technique.candidates().flatten(1).sum(dim=1))
+    assert float(technique.cells().mean()) < 0.25 < float(start.mean())
+
+
+def test_evolution_keeps_a_start_that_is_better_than_two_colours() -> None:
+    technique = Evolution(START, seed=1)
+    for _ in range(3):
+        technique.tell((technique.candidates() - START).square().flatten(1).sum(dim=1))
+    assert torch.equal(technique.cells(), START)
+
+
+@pytest.mark.parametrize(
+    ("kind", "batch", "queries", "steps"),
+    [
+        (BlackBox, 16, 400, 2),
+        (BlackBox, 16, 100, 0),
+        (Evolution, 16, 20_000, 614),
+        (Evolution, 16, 447, 2),
+        (Evolution, 16, 100, 0),
+    ],
+)
+def test_a_budget_of_queries_gives_steps(kind, batch: int, queries: int, steps: int) -> None:
+    assert kind.steps_within(queries, batch) == steps

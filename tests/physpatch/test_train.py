@@ -279,3 +279,60 @@ def test_only_photographs_that_are_recognised_behind_a_grey_patch_are_trained_on
 def test_the_share_that_must_be_recognised_is_a_share() -> None:
     with pytest.raises(InputError, match="recognised 2 out of range"):
         CONFIG.changed(recognised=2)
+
+
+def test_queries_are_a_budget_that_is_counted_and_resumed(tiny_victim, photographs) -> None:
+    config = CONFIG.changed(technique="evolution", queries=600)
+    whole = Trainer(tiny_victim, photographs, config, 2)
+    records = list(whole)
+    assert [r.queries for r in records] == [256, 384, 448, 480, 512, 544, 576]
+    first = Trainer(tiny_victim, photographs, config, 2)
+    next(iter(first))
+    second = Trainer(tiny_victim, photographs, config, 2)
+    second.restore(copy.deepcopy(first.state()))
+    assert [r.queries for r in second] == [r.queries for r in records[1:]]
+    np.testing.assert_array_equal(second.patch.cells, whole.patch.cells)
+    assert next(iter(Trainer(tiny_victim, photographs, CONFIG, 2))).queries is None
+
+
+def test_the_answer_alone_trains_a_patch(tiny_victim, photographs) -> None:
+    config = CONFIG.changed(technique="evolution", objective="answer", queries=1000)
+    records = list(Trainer(tiny_victim, photographs, config, 2))
+    assert all(r.loss == pytest.approx(1 - r.success) for r in records)
+    assert np.mean([r.success for r in records[-5:]]) > records[0].success + 0.2
+
+
+def test_a_training_begins_with_a_given_patch(tiny_victim, photographs, patch, tmp_path) -> None:
+    patch.save(tmp_path)
+    for start in (tmp_path, tmp_path / "patch.json"):
+        config = CONFIG.changed(grid=patch.grid, start=str(start))
+        np.testing.assert_array_equal(Trainer(tiny_victim, photographs, config, 2).patch.cells, patch.cells)
+    finer = Trainer(tiny_victim, photographs, CONFIG.changed(grid=(20, 20), start=str(tmp_path)), 2).patch.cells
+    np.testing.assert_array_equal(finer[::2, ::2], patch.cells)
+    np.testing.assert_array_equal(finer[1::2, 1::2], patch.cells)
+    with pytest.raises(InputError, match="no run gone"):
+        Trainer(tiny_victim, photographs, CONFIG.changed(start="gone"), 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"queries": 500}, "pgd uses gradients"),
+        ({"objective": "answer"}, "answer has no gradient"),
+        ({"technique": "evolution", "queries": 100}, "fewer than one step of evolution"),
+    ],
+)
+def test_queries_and_answers_are_for_techniques_without_gradients(settings, words, tiny_victim, photographs) -> None:
+    with pytest.raises(InputError, match=words):
+        Trainer(tiny_victim, photographs, CONFIG.changed(**settings), 2)
+    with pytest.raises(InputError, match="one start"):
+        CONFIG.changed(technique="evolution", queries=500, restarts=2)
+
+
+def test_the_race_of_several_networks_takes_turns(tiny_victim, photographs) -> None:
+    """A class that the second network never answers loses the race, though the first is led to it best."""
+    alone = resolve_target("auto", tiny_victim, photographs, CONFIG).index
+    module = copy.deepcopy(tiny_victim.module)
+    module.head.bias.data[alone] = -30.0
+    other = replace(tiny_victim, name="other", module=module)
+    assert resolve_target("auto", tiny_victim, photographs, CONFIG, others=[other]).index != alone

@@ -33,10 +33,12 @@ class ObjectiveFamily(ABC):
     Attributes:
         name: as in ``--objective NAME``.
         summary: one line, with its source.
+        has_gradient: whether the scores get a gradient; techniques that need one are refused else.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    has_gradient: ClassVar[bool] = True
 
     @abstractmethod
     def for_classifier(self, target: int | None) -> Objective:

@@ -3,7 +3,7 @@
 A rule is a module here with a ``TargetRule``, or a class behind an entry point ``physpatch.targets``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from calibration.common.registry import Registry
 from physpatch.data.photographs import Photographs
@@ -23,16 +23,18 @@ def resolve_target(
     config: TrainConfig,
     say: Callable[[str], None] = lambda _: None,
     progress: Progress | None = None,
+    others: Sequence[Victim] = (),
 ) -> TargetChoice:
     """Resolve ``--target`` by the rule of that name, or else as the name or index of a class.
 
-    ``progress`` is :attr:`TargetRule.progress`.
+    ``progress`` is :attr:`TargetRule.progress`, and ``others`` :attr:`TargetRule.others`.
 
     Raises:
         InputError: no rule and no class of ``victim`` has that name.
     """
     if text in TARGETS:
         rule = TARGETS[text]()
+        rule.others = tuple(others)
         if progress is not None:
             rule.progress = progress
         return rule.choose(victim, photographs, config, say)

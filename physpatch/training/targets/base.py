@@ -32,11 +32,13 @@ class TargetRule(ABC):
     Attributes:
         name: as in ``--target NAME``.
         summary: one line.
+        others: further victims to fool at the same time, with the same classes.
         progress: called by rules that take long, with the work done, all of it, and the stage in words.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    others: tuple[Victim, ...] = ()
     progress: Progress = staticmethod(lambda done, total, words: None)
 
     @abstractmethod

@@ -1,6 +1,7 @@
 """A race of classes: short parallel trainings with successive halving by their losses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, ClassVar
 
@@ -48,10 +49,12 @@ class Race(TargetRule):
     ) -> TargetChoice:
         if victim.task == "detect":
             return TargetChoice(None, "untargeted")
-        race = TargetRace(victim, photographs, config)
-        with untouched(victim):
+        race = TargetRace(victim, photographs, config, self.others)
+        with ExitStack() as stack:
+            for network in (victim, *self.others):
+                stack.enter_context(untouched(network))
             favour = race.favour()
-            if not victim.differentiable:
+            if not all(network.differentiable for network in (victim, *self.others)):
                 return _most_favoured(victim, favour, say)
             origins = _first_list(victim, favour)
             classes = torch.tensor(list(origins))
@@ -124,11 +127,16 @@ class TargetRace:
     EfficientNet-Lite0, the best two were 44th and 96th. So random patches only preselect classes, and training decides, with
     successive halving (Jamieson and Talwalkar 2016): many classes for a few steps, then fewer for more. All patches are
     trained on the same photographs in the same poses, so that differences do not come from the draw.
+
+    Several victims take turns, step by step, so that the winner is a class that all of them are led to, at no more cost.
     """
 
-    def __init__(self, victim: Victim, photographs: Photographs, config: TrainConfig) -> None:
+    def __init__(
+        self, victim: Victim, photographs: Photographs, config: TrainConfig, others: Sequence[Victim] = ()
+    ) -> None:
         """Prepare a race, with its own generator seeded by ``config.optimisation.seed``."""
         self.victim, self.photographs, self.config = victim, photographs, config
+        self._victims = (victim, *others)
         self._generator = torch.Generator().manual_seed(config.optimisation.seed)
         self._labels = completed_labels(victim, photographs)
         self._placement = Placement.of(config)
@@ -144,11 +152,11 @@ class TargetRace:
         """
         source = BatchSource(self.victim, self.photographs, self.config.optimisation.batch)
         total, count = torch.zeros(2, len(self.victim.categories))
-        for _ in range(_FAVOUR_DRAWS):
+        for turn in range(_FAVOUR_DRAWS):
             images, chosen, _ = source.draw(self._generator)
             cells = torch.rand(len(images), 3, *self.config.patch.grid, generator=self._generator).to(images)
             params = sample(self.config.eot, len(images), self._generator)
-            scores = self.victim.scores(self._placement.compose(images, cells, params)).float()
+            scores = self._scores(turn, self._placement.compose(images, cells, params))
             shown = F.one_hot(self._labels[chosen], len(total)).bool()
             total += scores.log_softmax(dim=1).cpu().masked_fill(shown, 0).sum(dim=0)
             count += (~shown).sum(dim=0)
@@ -175,7 +183,7 @@ class TargetRace:
             pictures, _, _ = source.draw(self._generator)
             params = sample(self.config.eot, images, self._generator)
             for rows in torch.arange(len(classes)).split(at_once):
-                losses[step, rows] = self._step(rows, classes[rows], pictures, params)
+                losses[step, rows] = self._step(step, rows, classes[rows], pictures, params)
                 on_step(images * (step * len(classes) + int(rows[-1]) + 1))
         return losses[int(steps * (1 - _SCORED)) :].mean(dim=0)
 
@@ -184,7 +192,12 @@ class TargetRace:
         if self._cells is not None and self._momentum is not None:
             self._cells, self._momentum = self._cells[rows], self._momentum[rows]
 
-    def _step(self, rows: Tensor, classes: Tensor, pictures: Tensor, params: EotParams) -> Tensor:
+    def _scores(self, turn: int, composite: Tensor) -> Tensor:
+        """Score composites by the victim whose turn it is."""
+        victim = self._victims[turn % len(self._victims)]
+        return victim.scores(victim.fitted(composite)).float()
+
+    def _step(self, turn: int, rows: Tensor, classes: Tensor, pictures: Tensor, params: EotParams) -> Tensor:
         """Take a sign step with momentum for the patches of ``rows``; return their losses before it."""
         assert self._cells is not None and self._momentum is not None
         images = len(pictures)
@@ -192,7 +205,7 @@ class TargetRace:
         composite = self._placement.compose(
             pictures.repeat(len(rows), 1, 1, 1), cells.repeat_interleave(images, dim=0), params.repeated(len(rows))
         )
-        scores = self.victim.scores(composite).float()
+        scores = self._scores(turn, composite)
         targets = classes.repeat_interleave(images).to(scores.device)
         losses = F.cross_entropy(scores, targets, reduction="none").view(len(rows), images).mean(dim=1)
         (gradient,) = torch.autograd.grad(losses.sum(), cells)

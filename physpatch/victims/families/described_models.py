@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
@@ -157,11 +156,7 @@ class _Members(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         total = torch.zeros((), device=images.device)
         for member in self.victims:
-            size = member.preprocessing.size
-            fitted = images
-            if images.shape[-1] != size:
-                fitted = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-            total = total + member.confidences(member.scores(fitted))
+            total = total + member.confidences(member.scores(member.fitted(images)))
         return (total / len(self.victims)).clamp(min=_LEAST).log()
 
 

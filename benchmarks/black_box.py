@@ -1,0 +1,81 @@
+"""How far does a number of queries reach, without gradients? Success on held-out photographs along the way.
+
+    python benchmarks/black_box.py --data DATA --held HELD [--model efficientnet_lite0] [--technique evolution] \
+        [--objective cross-entropy] [--start PATCH] [--queries 20000] [--marks 8] [--seed 0]
+
+Trains on all photographs of DATA and judges on those of HELD, in the colours of a screen and cut out, with the preset ``desk``.
+Prints one JSON line for each mark: the queries so far, the loss and success of the latest steps' candidates, and target first
+on the photographs that are right with grey at the same pose, with its interval over photographs.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import fmean
+
+from transfer import Judge
+
+from physpatch import EotConfig, TrainConfig, load_victim
+from physpatch.data.photographs import load_photos, photos_for
+from physpatch.records.patch_file import parse_grid
+from physpatch.training.trainer import Trainer
+
+_LATEST = 20  # steps
+
+
+def main() -> None:
+    """Print one JSON line for each mark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--held", required=True)
+    parser.add_argument("--model", default="efficientnet_lite0")
+    parser.add_argument("--technique", default="evolution")
+    parser.add_argument("--objective", default="cross-entropy")
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--start")
+    parser.add_argument("--target", default="digital clock")
+    parser.add_argument("--grid", default="10x10")
+    parser.add_argument("--queries", type=int, default=20_000)
+    parser.add_argument("--marks", type=int, default=8, help="how often the patch is judged on the way")
+    parser.add_argument("--poses", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="a folder for the patch")
+    options = parser.parse_args()
+    config = TrainConfig.of(
+        technique=options.technique,
+        objective=options.objective,
+        learning_rate=options.learning_rate,
+        start=options.start,
+        queries=options.queries,
+        grid=parse_grid(options.grid),
+        cut="square",
+        seed=options.seed,
+        eot=EotConfig.preset("desk").changed(prints=()),
+    )
+    victim = load_victim(options.model)
+    photographs = load_photos(photos_for(victim, options.data), victim.preprocessing, whole=True)
+    judge = Judge(victim, options.held, config, options.poses)
+    trainer = Trainer(victim, photographs, config, victim.category_index(options.target))
+    marks = {round(trainer.total_steps * number / options.marks) for number in range(1, options.marks + 1)}
+    records = []
+    for record in trainer:
+        records.append(record)
+        if record.step in marks:
+            latest = records[-_LATEST:]
+            line = {
+                "technique": options.technique,
+                "objective": options.objective,
+                "seed": options.seed,
+                "queries": record.queries,
+                "loss": round(fmean(step.loss for step in latest), 3),
+                "success_of_candidates": round(fmean(step.success for step in latest), 3),
+                "seconds": round(sum(step.seconds for step in records), 1),
+                "judged": judge.judged(trainer.patch),
+            }
+            print(json.dumps(line), flush=True)  # noqa: T201
+            if options.out:
+                trainer.patch.save(options.out)
+
+
+if __name__ == "__main__":
+    main()

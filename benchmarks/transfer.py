@@ -1,0 +1,136 @@
+"""Does a patch fool a network that it was not trained on? Ways of training, several seeds, judged on held-out photographs.
+
+    python benchmarks/transfer.py --data DATA --held HELD --train efficientnet_lite0 --train efficientnet_lite1 \
+        --on efficientnet_lite2 [--way pgd:logit:feature-mixup+ghost]... [--grid 10x10] [--steps 100] [--seeds 3]
+
+Trains on all photographs of DATA and judges on those of HELD, in the colours of a screen and cut out, with the preset ``desk``.
+A way of training is a technique, an objective and transfer methods. Prints one JSON line for each way and seed: target first on
+the photographs that are right with grey at the same pose, with its interval over photographs, and the accuracy beside that with
+random cells, for each network of ``--on``; and the gradient evaluations, which are images times networks. Ways of training
+compare where these are equal.
+"""
+
+import argparse
+import json
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+
+from physpatch import EotConfig, TrainConfig, load_victim
+from physpatch.attack.placement import Placement
+from physpatch.data.photographs import Photographs, load_photos, photos_for
+from physpatch.evaluation.classification import rate_over, scenes
+from physpatch.records.patch_file import Patch, parse_grid
+from physpatch.rendering.cells import cells_from_patch
+from physpatch.training.trainer import Trainer
+from physpatch.victims.freezing import untouched
+from physpatch.victims.protocol import Victim
+
+_LAST_STEPS = 20
+_VIEW_SEED = 99  # the same views for every way of training
+
+
+def main() -> None:
+    """Print one JSON line a seed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--held", required=True)
+    parser.add_argument("--train", action="append", required=True)
+    parser.add_argument("--on", action="append", required=True)
+    parser.add_argument("--way", action="append", metavar="TECHNIQUE[:OBJECTIVE[:TRANSFER+…]]", help="default: pgd")
+    parser.add_argument("--target", default="digital clock")
+    parser.add_argument("--grid", default="10x10")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--poses", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="a folder for the patches")
+    options = parser.parse_args()
+    base = TrainConfig.of(
+        grid=parse_grid(options.grid),
+        cut="square",
+        steps=options.steps,
+        batch=options.batch,
+        eot=EotConfig.preset("desk").changed(prints=()),
+    )
+    victims = [load_victim(name) for name in options.train]
+    first, *others = victims
+    training = load_photos(photos_for(first, options.data), first.preprocessing, whole=True)
+    judges = [Judge(load_victim(name), options.held, base, options.poses) for name in options.on]
+    target = first.category_index(options.target)
+    for way in options.way or ["pgd"]:
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
+            config = _with_way(base, way).changed(seed=seed)
+            trainer = Trainer(first, training, config, target, others=others)
+            records = list(trainer)
+            if options.out:
+                trainer.patch.save(options.out / f"{way.replace(':', '-')}-{options.grid}-seed{seed}")
+            line = {
+                "way": way,
+                "grid": options.grid,
+                "trained_on": options.train,
+                "seed": seed,
+                "gradient_evaluations": options.steps * options.batch * len(victims),
+                "seconds": round(sum(record.seconds for record in records), 1),
+                "success_in_training": round(fmean(record.success for record in records[-_LAST_STEPS:]), 3),
+                "judged": {judge.victim.name: judge.judged(trainer.patch) for judge in judges},
+            }
+            print(json.dumps(line), flush=True)  # noqa: T201
+
+
+def _with_way(config: TrainConfig, way: str) -> TrainConfig:
+    """Apply ``TECHNIQUE[:OBJECTIVE[:TRANSFER+…]]``."""
+    technique, objective, transfer = (*way.split(":"), "", "")[:3]
+    methods = tuple(transfer.split("+")) if transfer else ()
+    return config.changed(technique=technique, objective=objective or config.objective.loss, transfer=methods)
+
+
+class Judge:
+    """A network and the views in which it judges every patch; the controls are judged once."""
+
+    def __init__(self, victim: Victim, held: str, config: TrainConfig, poses: int) -> None:
+        """Load the photographs of ``held`` at the network's size."""
+        self.victim, self._poses = victim, poses
+        self._photographs: Photographs = load_photos(photos_for(victim, held), victim.preprocessing)
+        self._placement, self._eot, self._grid = Placement.of(config), config.eot, config.patch.grid
+        self._labels = self._photographs.labels.repeat(poses)
+        self._units = self._photographs.units.repeat(poses)
+
+    def judged(self, patch: Patch) -> dict[str, Any]:
+        """Judge a patch: rates with their intervals over photographs."""
+        assert patch.target is not None
+        target = self.victim.target_index(patch.target)
+        answers, grey = self._answers(patch), self._grey
+        counted = (grey == self._labels) & (self._labels != target)
+        return {
+            "targeted": rate_over(answers == target, counted, self._units).to_dict(),
+            "accuracy": round(float((answers == self._labels).float().mean()), 3),
+            "random": round(float((self._random == self._labels).float().mean()), 3),
+        }
+
+    @cached_property
+    def _grey(self) -> torch.Tensor:
+        return self._answers(Patch(np.zeros((*self._grid, 3), np.uint8)).control("grey"))
+
+    @cached_property
+    def _random(self) -> torch.Tensor:
+        return self._answers(Patch(np.zeros((*self._grid, 3), np.uint8)).control("random"))
+
+    @torch.no_grad()
+    def _answers(self, patch: Patch) -> torch.Tensor:
+        """Return the network's answer in each view (poses * N,)."""
+        cells, answers = cells_from_patch(patch, self.victim.device), []
+        with untouched(self.victim):
+            for scene in scenes(self.victim, self._photographs, self._placement, self._eot, _VIEW_SEED, self._poses):
+                shown = self._placement.compose(scene.images, cells, scene.params)
+                answers.append(self.victim.scores(shown).argmax(dim=1).cpu())
+        return torch.cat(answers)
+
+
+if __name__ == "__main__":
+    main()

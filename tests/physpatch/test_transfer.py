@@ -1,0 +1,148 @@
+"""Transfer methods: what each does to scenes and networks, and that the patch is trained through them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support import ON_SCREEN
+
+from calibration.common.errors import InputError
+from physpatch.attack.objectives import choose_objective
+from physpatch.attack.transfer import TRANSFERS
+from physpatch.attack.transfer.base import layers_of
+from physpatch.records.config import TrainConfig
+from physpatch.techniques.flat_minimum import FlatMinimum
+from physpatch.training.trainer import Trainer
+
+CONFIG = TrainConfig.of(steps=30, batch=8, area=0.6, cut="square", grid=(4, 4), seed=3, eot=ON_SCREEN)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def disturbed(name: str, scenes: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    return TRANSFERS[name]().scenes(scenes, torch.rand(scenes.shape, generator=seeded(9)), seeded(seed))
+
+
+@pytest.mark.parametrize("name", ["admix", "block-shuffle", "structure"])
+def test_scenes_change_by_seed_and_gradients_flow_back(name: str) -> None:
+    scenes = torch.rand(3, 3, 32, 32, generator=seeded(1)).requires_grad_()
+    shown = disturbed(name, scenes)
+    assert shown.shape == scenes.shape and torch.isfinite(shown).all()
+    assert torch.equal(shown, disturbed(name, scenes)) and not torch.equal(shown, disturbed(name, scenes, 1))
+    shown.sum().backward()
+    assert scenes.grad is not None and float((scenes.grad != 0).float().mean()) > 0.8
+
+
+def test_shuffled_blocks_are_those_of_the_scene() -> None:
+    """A scene of four flat quarters keeps its four colours, and each about its area."""
+    scene = torch.zeros(1, 1, 64, 64)
+    scene[..., 32:, :] += 0.25
+    scene[..., 32:] += 0.5
+    moved = 0
+    for seed in range(8):
+        shown = disturbed("block-shuffle", scene, seed)
+        for colour in (0.25, 0.5, 0.75):
+            assert 0.05 < float((shown - colour).abs().lt(0.05).float().mean()) < 0.6
+        moved += bool(shown[..., :16, :16].mean() > 0.2)
+    assert moved >= 3  # the dark quarter, the first, is often elsewhere
+
+
+def test_structure_keeps_each_block_in_its_place() -> None:
+    scene = torch.zeros(1, 3, 30, 30)
+    scene[..., 10:20, 10:20] = 0.8
+    for seed in range(6):
+        shown = disturbed("structure", scene, seed)
+        assert float(shown[..., 10:20, 10:20].mean()) > 0.3
+        assert float(shown[..., :10, :].mean()) < 0.1
+
+
+@pytest.mark.parametrize("name", ["feature-mixup", "ghost"])
+def test_networks_are_other_ones_inside_and_the_same_afterwards(name: str, tiny_victim, photographs) -> None:
+    images = photographs.central(tiny_victim.preprocessing.size)[:8].float() / 255
+    plain = tiny_victim.scores(images)
+    seen = []
+    for seed in range(12):  # a draw may mix no layer
+        with TRANSFERS[name]().inside(tiny_victim, images.flip(0), seeded(seed)):
+            seen.append(tiny_victim.scores(images))
+    assert any(not torch.allclose(scores, plain) for scores in seen)
+    assert torch.equal(tiny_victim.scores(images), plain)
+    with TRANSFERS[name]().inside(tiny_victim, images.flip(0), seeded(2)):
+        assert torch.equal(tiny_victim.scores(images).argmax(1), seen[2].argmax(1)) or name == "ghost"
+    assert all(not layer._forward_hooks for layer in layers_of(tiny_victim))
+
+
+def test_hooks_are_removed_when_a_pass_fails(tiny_victim, photographs) -> None:
+    images = photographs.central(tiny_victim.preprocessing.size)[:4].float() / 255
+    with pytest.raises(RuntimeError), TRANSFERS["ghost"]().inside(tiny_victim, images, seeded()):
+        tiny_victim.module(torch.zeros(1))
+    assert all(not layer._forward_hooks for layer in layers_of(tiny_victim))
+
+
+@pytest.mark.parametrize("names", [*((name,) for name in sorted(TRANSFERS)), ("ghost", "block-shuffle")], ids="+".join)
+def test_training_through_them_works_and_repeats(names: tuple[str, ...], tiny_victim, photographs) -> None:
+    def trained() -> tuple[np.ndarray, list[float]]:
+        trainer = Trainer(tiny_victim, photographs, CONFIG.changed(transfer=names), 2)
+        losses = [record.loss for record in trainer]
+        return trainer.patch.cells, losses
+
+    cells, losses = trained()
+    assert np.mean(losses[-8:]) < 0.9 * losses[0]
+    red, green, blue = cells.reshape(-1, 3).mean(axis=0)  # blue things are brought about by blue cells
+    assert blue > 1.5 * max(red, green)
+    np.testing.assert_array_equal(cells, trained()[0])
+
+
+def test_each_network_of_several_is_disturbed(tiny_victim, photographs) -> None:
+    twin = replace(tiny_victim, name="second")
+    alone = Trainer(tiny_victim, photographs, CONFIG.changed(steps=2), 2, others=[twin])
+    mixed = Trainer(tiny_victim, photographs, CONFIG.changed(steps=2, transfer=("ghost",)), 2, others=[twin])
+    plain, other = (next(iter(trainer)).terms for trainer in (alone, mixed))
+    assert len(set(plain.values())) == 1 and len(set(other.values())) == 2
+
+
+def test_those_that_cannot_work_are_refused(tiny_victim, photographs) -> None:
+    for settings, words in (
+        ({"transfer": ("ghosts",)}, "ghost"),
+        ({"transfer": ("ghost",), "technique": "black-box"}, "predictions alone"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Trainer(tiny_victim, photographs, CONFIG.changed(**settings), 2)
+    detector = replace(tiny_victim, task="detect")
+    with pytest.raises(InputError, match="for classifiers"):
+        Trainer(detector, photographs, CONFIG.changed(transfer=("ghost",)), 2)
+
+
+def test_a_flat_minimum_takes_two_gradients_a_move_off_the_patch() -> None:
+    start = torch.full((3, 4, 4), 0.5)
+    technique = FlatMinimum(start, 0.1, steps=100)
+    weights = torch.randn(start.shape, generator=seeded(4))
+    probes = []
+    for _ in range(2):
+        assert torch.equal(technique._cells, start)
+        probes.append(technique.cells().detach().clone())
+        (technique.cells() * weights).sum().backward()
+        technique.step()
+    assert all(0 < float((probe - start).abs().max()) <= 0.3 for probe in probes) and not torch.equal(*probes)
+    with torch.no_grad():
+        torch.testing.assert_close(technique.cells(), start - 0.1 * weights.sign())
+
+
+def test_the_logit_goes_on_where_cross_entropy_fades() -> None:
+    labels = torch.tensor([0, 1])
+    for sure in (0.0, 20.0):
+        scores = torch.zeros(2, 5)
+        scores[:, 3] = sure
+        scores.requires_grad_()
+        objective = choose_objective("classify", 3, "logit")
+        sum(objective.terms(scores, labels).values()).backward()
+        torch.testing.assert_close(scores.grad[:, 3], torch.full((2,), -0.5))
+    assert choose_objective("classify", None, "logit").terms(scores.detach(), labels)["logit"] == 0
+
+
+def test_the_answer_is_all_that_its_objective_sees() -> None:
+    scores, labels = torch.eye(4), torch.tensor([0, 1, 1, 3])
+    assert choose_objective("classify", 3, "answer").terms(scores, labels)["failed"] == 0.75
+    assert choose_objective("classify", None, "answer").terms(100 * scores, labels)["failed"] == 0.75
