@@ -29,6 +29,7 @@ from physpatch.records.run_paths import find_run
     default=None,
     help="Photographs, all of which are used. Default: the held-out part of the run's own data.",
 )
+@config_option("columns")
 @click.option(
     "--model",
     "models",
@@ -55,6 +56,7 @@ from physpatch.records.run_paths import find_run
 def evaluate(
     run: str | None,
     data: str | None,
+    columns: str | None,
     models: tuple[str, ...],
     weights: str | None,
     labels: str | None,
@@ -86,6 +88,8 @@ def evaluate(
     folder = find_run(run)
     if data is not None:
         require_data(data)
+    elif columns is not None:
+        raise InputError("--columns are those of other photographs; give these with --data")
     ranges = None if eot is None and preset is None else eot_config(eot is not False, preset)
     printing = chosen_prints(conditions, icc)
 
@@ -98,6 +102,7 @@ def evaluate(
         results = evaluate_run(
             folder,
             data=data,
+            columns=columns,
             models=models,
             weights=weights,
             labels=labels,

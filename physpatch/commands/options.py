@@ -13,6 +13,7 @@ from calibration.common.success import GOALS, SCOPES
 from calibration.sheet.layout import CUTS
 from calibration.sheet.road_signs import SIGNS
 from physpatch.records.config import OBJECT_SOURCES, PRECISIONS, TrainConfig, parse_place
+from physpatch.records.data_columns import Columns
 from physpatch.records.eot_config import EotConfig, parse_range
 from physpatch.records.patch_file import parse_grid
 from physpatch.records.run_paths import RUNS_FOLDER
@@ -55,6 +56,11 @@ def _defences_or_list(context: click.Context, _: click.Parameter, names: tuple[s
     return names
 
 
+def _checked_columns(text: str) -> str:
+    Columns.parse(text)
+    return text
+
+
 DATA = TextType("data", suggest=lambda: ("samples", "imagenette"), files=True)
 TARGET = TextType("target", suggest=lambda: _declared("training.targets"))
 
@@ -81,8 +87,13 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     },
     "data": {
         "type": DATA,
-        "metavar": "samples|imagenette|DIR",
-        "help": "Photographs for training and evaluation.",
+        "metavar": "samples|imagenette|DIR|FILE",
+        "help": "Photographs for training and evaluation: folders and tables in many formats, see the documentation.",
+    },
+    "columns": {
+        "type": TextType("columns", _checked_columns, lambda: ("file=", "label=", "clip=", "folder=")),
+        "metavar": "file=NAME,label=NAME",
+        "help": "Columns of --data, if it is a table; also clip=NAME, and folder=DIR that its paths start from.",
     },
     "recognised": {
         "help": "Share of views in which the victim must recognise a training photograph behind a grey patch; others are left "

@@ -23,6 +23,7 @@ from physpatch.data.photographs import (
     UNLABELLED,
     Photo,
     Photographs,
+    files_of,
     limited,
     load_photographs,
     load_photos,
@@ -36,6 +37,7 @@ from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
 from physpatch.evaluation.figures.plots import save_evolution, save_loss_plot
 from physpatch.records.config import TrainConfig, require_data
+from physpatch.records.data_columns import Columns
 from physpatch.records.environment import device_name, versions
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
 from physpatch.records.patch_file import Patch
@@ -233,11 +235,16 @@ def _split_options(config: TrainConfig) -> dict[str, Any]:
         "limit": config.data.limit,
         "seed": config.optimisation.seed,
         "labelled": config.object.labelled,
+        "columns": config.data.columns,
     }
 
 
-def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, victim: Victim) -> Photographs:
+def held_out_photographs(
+    folder: Path, config: TrainConfig, data: str | None, victim: Victim, columns: str | None = None
+) -> Photographs:
     """Load photographs to measure a run's patch on: the held-out part of its own data, or all of other data.
+
+    ``columns`` are those of other data; see :func:`physpatch.data.photographs.list_photos`.
 
     Raises:
         InputError: nothing to measure on, or photographs that the run or the victim was trained on.
@@ -245,7 +252,9 @@ def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, vi
     if data is None or _same_data(data, config.data.source):
         photos = _held_out(folder, config, victim)
     else:
-        photos = limited(photos_for(victim, data, config.object.labelled), config.data.limit, config.optimisation.seed)
+        photos = limited(
+            photos_for(victim, data, config.object.labelled, columns), config.data.limit, config.optimisation.seed
+        )
         _refuse_overlap(folder, photos, victim, "measure on others, or leave out --data to use the held-out ones")
     if not photos:
         raise InputError("this run held out no labelled photographs; measure it on others with --data")
@@ -266,14 +275,12 @@ def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> 
 def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
     before = _run_data(folder)
     if folder is not None and before is None and (folder / RUN_FILE).is_file():  # imported: nothing was trained on here
-        everything = photos_for(victim, config.data.source, config.object.labelled)
+        everything = _own_photos(config, victim)
         judged = [photo for photo in everything if victim.task == "detect" or photo.label != UNLABELLED]
         held_out = limited(judged, config.data.limit, config.optimisation.seed)
     elif before is not None and before.learned_from is None:
         # The run is from before photographs were split by content, so only names tell what it held out.
-        photos = limited(
-            photos_for(victim, config.data.source, config.object.labelled), config.data.limit, config.optimisation.seed
-        )
+        photos = limited(_own_photos(config, victim), config.data.limit, config.optimisation.seed)
         names = set(before.held_out_names)
         held_out = [photo for photo in photos if photo.path.name in names]
     else:
@@ -282,11 +289,15 @@ def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[
     return held_out
 
 
+def _own_photos(config: TrainConfig, victim: Victim) -> list[Photo]:
+    return photos_for(victim, config.data.source, config.object.labelled, config.data.columns)
+
+
 def _refuse_overlap(folder: Path | None, photos: Sequence[Photo], victim: Victim, cure: str) -> None:
     """Refuse photographs that the run, or the victim that its patch is measured on, was trained on."""
     before = _run_data(folder)
     learned_from = (before.learned_from if before else None) or ()
-    refuse_overlap([photo.path for photo in photos], learned_from, "this run", cure)
+    refuse_overlap(files_of(photos), learned_from, "this run", cure)
     refuse_learned(photos, victim, cure)
 
 
@@ -337,8 +348,11 @@ def _prepare(
     if config.object.name is not None:
         for network in (victim, *others):
             object_class(network, config.object.name)  # refuses an unknown object before anything slow begins
-    if Path(config.data.source).is_dir():
-        config = config.changed(data=str(Path(config.data.source).resolve()))  # so that it is found from other folders
+    if Path(config.data.source).exists():
+        # So that it is found from other folders.
+        config = config.changed(
+            data=str(Path(config.data.source).resolve()), columns=Columns.absolute(config.data.columns)
+        )
     train, held_out = split_photographs(config, victim)
     counted = counted_photographs(victim, train, config)
     if len(counted) < len(train):
@@ -498,7 +512,7 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
             train_fingerprint=materials.train.fingerprint,
             held_out_fingerprint=materials.held_out.fingerprint,
             held_out_names=list(materials.held_out.names),
-            learned_from=sorted(set(materials.train.contents)),
+            learned_from=sorted(materials.train.content_ids),
         ),
         also={
             other.name: EnsembleWeights(source=other.weights.source, sha256=other.weights.sha256)

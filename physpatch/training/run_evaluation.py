@@ -24,6 +24,7 @@ def evaluate_run(
     folder: Path,
     *,
     data: str | None = None,
+    columns: str | None = None,
     models: Sequence[str] = (),
     weights: str | None = None,
     labels: str | None = None,
@@ -42,6 +43,7 @@ def evaluate_run(
     Args:
         folder: the run's, or its ``patch.json``.
         data: photographs, all of which are used; None for the held-out part of the run's own.
+        columns: of these data, if they are a table.
         models: names or files of the victims; empty for the run's own model.
         weights: a weights file for the one model given.
         labels: the class names of the one model given, or of the run's own; see ``load_victim``.
@@ -75,7 +77,7 @@ def evaluate_run(
         options |= {key: value for key, value in (("weights", weights), ("labels", labels)) if value is not None}
         victim = load_victim(name, **options, device=device, trust=trust, say=say)
         first = first or victim
-        photographs = held_out_photographs(folder, config, data, victim)
+        photographs = held_out_photographs(folder, config, data, victim, columns)
         evaluations = {
             variant: measure_patch(
                 variant,

@@ -1,4 +1,4 @@
-"""Packages that only some models need, which are installed by an extra of physpatch."""
+"""Packages that only some models, data sets or logs need, which are installed by an extra of physpatch."""
 
 from importlib import import_module
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from calibration.common.errors import UnavailableError
 
 
-def import_extra(package: str, extra: str) -> Any:
-    """Import a package of an extra.
+def import_extra(package: str, extra: str, needed_by: str = "this model") -> Any:
+    """Import a package of an extra; ``needed_by`` says what needs it.
 
     Raises:
         UnavailableError: it is not installed; the message names the extra.
@@ -16,5 +16,5 @@ def import_extra(package: str, extra: str) -> Any:
         return import_module(package)
     except ImportError as error:
         raise UnavailableError(
-            f"this model needs {package.partition('.')[0]} ({error}); pip install 'physpatch[{extra}]'"
+            f"{needed_by} needs {package.partition('.')[0]} ({error}); pip install 'physpatch[{extra}]'"
         ) from error
