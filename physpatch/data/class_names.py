@@ -1,6 +1,7 @@
 """Classes of a data set as classes of a model: by name, WordNet id, spelling or synonym, with a report of each."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +19,7 @@ from physpatch.victims.protocol import normal_name
 _WNID = re.compile(r"n\d{8}")
 _SAME_ORDER = 0.9  # share of a thousand classes that must have ImageNet's names for its WordNet ids to be theirs
 _MOST_LISTED = 20
-_LABEL_WIDTH, _CLASS_WIDTH = 26, 26
+_LABEL_WIDTH, _CLASS_WIDTH = 22, 24
 
 
 class Match(NamedTuple):
@@ -54,19 +55,22 @@ def match_classes(labels: Iterable[Label], categories: Sequence[str], declared: 
         declared: the data set's own list of classes, whose places decide if it has as many as the model.
     """
     book = _ModelClasses(categories)
+    times = Counter(declared)
     place = {label: i for i, label in enumerate(declared)} if len(declared) == len(categories) else {}
     found: dict[Label, Match] = {}
     reasons: dict[Label, str] = {}
     for label in dict.fromkeys(labels):
         fitting, how = book.look_up(label)
-        if len(fitting) == 1:
+        if times[label] > 1:
+            reasons[label] = "has another meaning too"
+        elif len(fitting) == 1:
             found[label] = Match(next(iter(fitting)), how)
         elif place.get(label) in fitting:
             found[label] = Match(place[label], f"{how} and place")
         elif fitting:
-            reasons[label] = f"{len(fitting)} classes fit: {', '.join(map(str, sorted(fitting)[:4]))}"
+            reasons[label] = f"fits {' and '.join(map(str, sorted(fitting)[:3]))}"
         else:
-            reasons[label] = "no class fits"
+            reasons[label] = "fits none"
     return Matches(found, reasons)
 
 

@@ -141,12 +141,12 @@ def test_folders_that_are_no_classes_are_left_out_with_a_warning(tmp_path: Path,
     picture(tmp_path / "thumbnails/y.png")
     assert [p.label for p in list_photos(str(tmp_path), NAMES)] == [2]
     said = capsys.readouterr().err.splitlines()
-    assert said[1].split() == ["thumbnails", "-", "no", "class", "fits;", "1", "left", "out"]
+    assert said[1].split() == ["thumbnails", "-", "fits", "none;", "1", "left", "out"]
     assert said[2].strip() == "and 1 by the model's own names or indices"
     shutil.rmtree(tmp_path / "blue thing")
     picture(tmp_path / "z.png")
     assert [(p.path.name, p.label) for p in list_photos(str(tmp_path), NAMES)] == [("y.png", -1), ("z.png", -1)]
-    assert "no class fits; 1 unlabelled" in capsys.readouterr().err
+    assert "fits none; 1 unlabelled" in capsys.readouterr().err
 
 
 def test_labels_of_photographs_elsewhere_need_their_folder(tmp_path: Path) -> None:

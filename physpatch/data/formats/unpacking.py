@@ -4,16 +4,13 @@ So a photograph is on the same side of the split whether it lies in a folder or 
 """
 
 import hashlib
-from io import BytesIO
 from pathlib import Path
 
 import platformdirs
-from PIL import Image
 
 from calibration.common.errors import InputError
 from calibration.common.files import atomic_path
-
-_SUFFIXES = {"JPEG": "jpg", "PNG": "png", "BMP": "bmp", "WEBP": "webp", "TIFF": "tif", "PPM": "ppm"}
+from calibration.common.pictures import picture_format
 
 
 def cache_folder() -> Path:
@@ -29,13 +26,12 @@ def unpacked(data: bytes, where: str) -> Path:
         where: it is, for messages.
 
     Raises:
-        InputError: it does not begin like a picture.
+        InputError: it does not begin like a picture, or is too large.
     """
     try:
-        with Image.open(BytesIO(data), formats=list(_SUFFIXES)) as picture:
-            suffix = _SUFFIXES[picture.format or ""]
-    except Exception as error:  # decoders raise many kinds; the picture is opened again, with care, when it is needed
-        raise InputError(f"{where}: no picture that can be read") from error
+        suffix = picture_format(data).lower()
+    except InputError as error:
+        raise InputError(f"broken picture in {where} ({error}); leave it out") from error
     digest = hashlib.sha256(data).hexdigest()
     path = cache_folder() / "pictures" / digest[:2] / f"{digest[2:]}.{suffix}"
     if not path.is_file() or path.stat().st_size != len(data):
