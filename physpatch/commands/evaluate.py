@@ -11,6 +11,7 @@ from calibration.common.errors import InputError
 from physpatch.commands.options import (
     DEFENCE_OPTION,
     DEVICE_OPTION,
+    LOG_OPTION,
     PRESET_OPTION,
     RUN_ARGUMENT,
     TRUST_OPTION,
@@ -52,6 +53,7 @@ from physpatch.records.run_paths import find_run
 @DEVICE_OPTION
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the poses.")
 @click.option("--save", is_flag=True, help="Keep the results in an imported patch's run, for its report and `gate`.")
+@LOG_OPTION
 @JSON_OPTION
 def evaluate(
     run: str | None,
@@ -69,6 +71,7 @@ def evaluate(
     device: str,
     seed: int,
     save: bool,
+    logs: tuple[str, ...],
     json_out: str | None,
 ) -> None:
     """Measure a patch against grey and random-colour controls.
@@ -116,6 +119,11 @@ def evaluate(
             progress=lambda name, done, total: bar.show(done, total, name),
             say=bar.say,
         )
+    if logs:
+        from physpatch.training.run_evaluation import log_evaluation
+
+        settings = {"data": data or "the run's own", "seed": seed, "defences": list(defences)}
+        log_evaluation(folder, results, logs, settings)
     if json_out != "-":
         show_results(results)
         show_defences(results)

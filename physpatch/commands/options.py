@@ -48,6 +48,14 @@ def _techniques_or_list(context: click.Context, _: click.Parameter, given: Any) 
     return given
 
 
+def _known_logs(_context: click.Context, _: click.Parameter, asked: tuple[str, ...]) -> tuple[str, ...]:
+    if asked:
+        from physpatch.records.run_logs import require_logs
+
+        require_logs(asked)
+    return asked
+
+
 def _defences_or_list(context: click.Context, _: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
     if "list" in names:
         from physpatch.defences import DEFENCES
@@ -202,6 +210,16 @@ def config_options(*names: str) -> Decorator:
 RUN_ARGUMENT = run_argument(RUNS_FOLDER)
 DEVICE_OPTION = config_option("device")
 TRUST_OPTION = config_option("trust_weights")
+LOG_OPTION = click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    type=TextType("log", suggest=lambda: _declared("records.run_logs")),
+    metavar="mlflow|wandb|tensorboard[=DIR]",
+    help="Also log for this tool, in files here (nothing is uploaded): in the run's or session's folder, or in DIR. Can be "
+    "repeated.",
+    callback=_known_logs,
+)
 DEFENCE_OPTION = click.option(
     "--defence",
     "defences",

@@ -41,6 +41,8 @@ from physpatch.records.data_columns import Columns
 from physpatch.records.environment import device_name, versions
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
 from physpatch.records.patch_file import Patch
+from physpatch.records.run_logs import RunLogs, open_logs
+from physpatch.records.run_logs.values import flat_settings, result_values
 from physpatch.records.run_paths import RUNS_FOLDER, mark_as_latest
 from physpatch.records.run_record import (
     RUN_FILE,
@@ -60,6 +62,7 @@ from physpatch.victims.registry import load_victim
 
 _CHECKPOINT = Path("checkpoint/state.safetensors")
 _CHECKPOINT_SECONDS = 10.0
+_ALWAYS_LOGGED = "tensorboard"
 _VIEWS_WANTED = 60  # fewer photographs are each measured in several poses
 
 Progress = Callable[[StepRecord, int], None]
@@ -100,6 +103,7 @@ def train_run(
     progress: Progress = lambda *_: None,
     choosing: Choosing | None = None,
     say: Say = print,
+    logs: Sequence[str] = (),
 ) -> Path | None:
     """Train a patch and write a run folder: patch, curves, video, pictures, results on held-out photographs.
 
@@ -110,6 +114,7 @@ def train_run(
         progress: called after each step with its record and the number of steps.
         choosing: shows how far the choice of a target is: called with the work done, all of it, and the stage in words.
         say: receives lines about the progress.
+        logs: for other tools beside TensorBoard, see :func:`physpatch.records.run_logs.open_logs`.
 
     Returns:
         The run folder; None in all but the first of several processes, because the first one writes the files.
@@ -134,11 +139,16 @@ def train_run(
             _describe(config, materials).save(folder / RUN_FILE)
             if out is None or mark_latest:
                 mark_as_latest(folder, say)
-            return _train(folder, config, materials, trainer, progress, say)
+            return _train(folder, config, materials, trainer, progress, say, logs)
 
 
 def resume_run(
-    folder: Path, *, steps: int | None = None, progress: Progress = lambda *_: None, say: Say = print
+    folder: Path,
+    *,
+    steps: int | None = None,
+    progress: Progress = lambda *_: None,
+    say: Say = print,
+    logs: Sequence[str] = (),
 ) -> Path | None:
     """Resume an interrupted run from its last checkpoint; ``steps`` can lengthen it. See :func:`train_run`.
 
@@ -151,11 +161,17 @@ def resume_run(
         config = config.changed(steps=steps)
     processes = Processes.launched(config.victim.device)
     with _claimed(folder, processes):
-        return _resume(folder, record, config, processes, progress, say)
+        return _resume(folder, record, config, processes, progress, say, logs)
 
 
 def _resume(
-    folder: Path, record: RunRecord, config: TrainConfig, processes: Processes, progress: Progress, say: Say
+    folder: Path,
+    record: RunRecord,
+    config: TrainConfig,
+    processes: Processes,
+    progress: Progress,
+    say: Say,
+    logs: Sequence[str],
 ) -> Path | None:
     if record.weights is None or record.data is None:
         raise InputError(f"the patch of {folder} was imported, so there is no training to resume")
@@ -180,7 +196,7 @@ def _resume(
         _follow(trainer)
         return None
     record.changed(config=config.to_dict(), status="training").save(folder / RUN_FILE)
-    return _train(folder, config, materials, trainer, progress, say)
+    return _train(folder, config, materials, trainer, progress, say, logs)
 
 
 def measure_patch(
@@ -397,33 +413,44 @@ def _silent(_line: str) -> None:
 
 
 def _train(
-    folder: Path, config: TrainConfig, materials: Materials, trainer: Trainer, progress: Progress, say: Say
+    folder: Path,
+    config: TrainConfig,
+    materials: Materials,
+    trainer: Trainer,
+    progress: Progress,
+    say: Say,
+    logs: Sequence[str],
 ) -> Path:
     rows = _read_metrics(folder / "metrics.csv", trainer.step)
     try:
-        with naming(folder):
+        with (
+            naming(folder),
+            open_logs((_ALWAYS_LOGGED, *logs), folder, folder.resolve().name, trainer.step) as log,
+        ):
+            log.parameters(flat_settings(config.to_dict()))
             save_eot_samples(folder / "eot.png", materials.victim, materials.train, trainer.patch, config)
-            _run_steps(folder, trainer, rows, trainer.total_steps, progress)
+            _run_steps(folder, trainer, rows, trainer.total_steps, progress, log)
             say("measuring on held-out photographs")
             _finish(folder, config, materials, trainer, rows)
+            for name, result in RunRecord.of(folder).measured.items():
+                if result is not None:
+                    log.results(result_values(result, f"{name}/"))
+            log.picture("patch", folder / "patch.png")
     except KeyboardInterrupt:
         say(f"stopped after step {trainer.step}; continue with `physpatch train --resume --out {folder}`")
         raise
     return folder
 
 
-def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps: int, progress: Progress) -> None:
+def _run_steps(
+    folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps: int, progress: Progress, log: RunLogs
+) -> None:
     """Train to the end. Write a row of ``metrics.csv`` per step, and checkpoints every few seconds and at any stop."""
-    from torch.utils.tensorboard import SummaryWriter
-
     saved = -math.inf  # so that the first step writes a checkpoint
     columns = ["step", "loss", *trainer.term_names, "success", "seconds"]
     # Without rows that a killed process wrote after its checkpoint.
     _write_metrics(folder / "metrics.csv", columns, rows)
-    with (
-        open(folder / "metrics.csv", "a", newline="", encoding="utf-8") as stream,
-        SummaryWriter(folder / "tensorboard", purge_step=trainer.step + 1) as board,
-    ):
+    with open(folder / "metrics.csv", "a", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns)
         try:
             for record in trainer:
@@ -437,8 +464,7 @@ def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps
                 writer.writerow(row)
                 stream.flush()
                 rows.append(row)
-                for name in ("loss", "success", *record.terms):
-                    board.add_scalar(name, row[name], record.step)
+                log.metrics({name: row[name] for name in ("loss", "success", *record.terms)}, record.step)
                 progress(record, steps)
                 if time.monotonic() - saved > _CHECKPOINT_SECONDS:
                     _write_checkpoint(folder, trainer)

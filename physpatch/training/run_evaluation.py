@@ -1,8 +1,9 @@
 """Evaluation of a run's patch on other photographs, on other models and behind defences."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from calibration.colour.colour_map import Print
 from physpatch.defences import defended, named_defences, require_defences
@@ -13,6 +14,8 @@ from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.imported_run import save_results
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
+from physpatch.records.run_logs import open_logs
+from physpatch.records.run_logs.values import flat_settings, result_values
 from physpatch.training.run import held_out_photographs, measure_patch, poses_for, weights_record
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
@@ -100,3 +103,22 @@ def evaluate_run(
     if save and first is not None:
         save_results(folder, results, weights_record(first))
     return results
+
+
+def log_evaluation(
+    folder: Path, results: Mapping[str, EvaluationRecord], logs: Sequence[str], settings: Mapping[str, Any]
+) -> None:
+    """Log an evaluation for other tools: what was measured on, the rates with their intervals, and the patch.
+
+    Args:
+        folder: the run's, or its ``patch.json``.
+        results: by the victim's name.
+        logs: see :func:`physpatch.records.run_logs.open_logs`.
+        settings: of the evaluation.
+    """
+    run = folder if folder.is_dir() else folder.parent
+    with open_logs(logs, run, f"{run.resolve().name} evaluation") as log:
+        log.parameters(flat_settings({**settings, "models": ", ".join(results), "patch": Patch.load(folder).id}))
+        for name, result in results.items():
+            log.results(result_values(result, f"{name}/"))
+        log.picture("patch", run / "patch.png")

@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 from support import CATEGORIES, HELPERS, ColourNet, save_squares
 from torch import nn
 
+from calibration.common import extras
 from calibration.common.errors import InputError, UnavailableError
 from physpatch.evaluation.grad_cam import grad_cam
 from physpatch.records.run_record import RunRecord
-from physpatch.victims import extras
 from physpatch.victims.families import catalogue, endpoints
 from physpatch.victims.networks.outputs import Queries
 from physpatch.victims.protocol import Victim

@@ -185,7 +185,7 @@ def test_a_saved_dataset_is_read_without_its_library(tmp_path: Path, theirs, cap
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, theirs, monkeypatch) -> None:
     theirs["train"].to_parquet(tmp_path / "a.parquet")
     monkeypatch.setattr(
-        "physpatch.victims.extras.import_module", lambda name: (_ for _ in ()).throw(ImportError(f"No module {name}"))
+        "calibration.common.extras.import_module", lambda name: (_ for _ in ()).throw(ImportError(f"No module {name}"))
     )
     with pytest.raises(UnavailableError, match=r"this data set needs pyarrow .*pip install 'physpatch\[parquet\]'"):
         list_photos(str(tmp_path / "a.parquet"), NAMES)

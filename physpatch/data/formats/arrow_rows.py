@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from calibration.common.errors import InputError, first_line
+from calibration.common.extras import import_extra
 from physpatch.data.formats.base import Item, Label, member
 from physpatch.data.formats.tables import checked_label, say_unlabelled
 from physpatch.data.formats.unpacking import unpacked
 from physpatch.records.data_columns import Columns
-from physpatch.victims.extras import import_extra
 
 ROWS_AT_ONCE = 64
 

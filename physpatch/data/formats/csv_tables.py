@@ -2,7 +2,7 @@
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from calibration.common.errors import InputError
 from physpatch.data.formats.base import DataFormat, Item
@@ -15,8 +15,8 @@ _MOST_IN_FIRST_LINE = 2**16
 class CsvTable(DataFormat):
     """A table of photographs with a line each: ``FILE.csv``, or a folder with ``labels.csv``."""
 
-    name = "csv"
-    summary = "FILE.csv, or a folder with labels.csv; --columns names its columns"
+    name: ClassVar[str] = "csv"
+    summary: ClassVar[str] = "FILE.csv, or a folder with labels.csv; --columns names its columns"
 
     @classmethod
     def recognises(cls, source: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from calibration.common.errors import InputError
 from calibration.common.files import read_json
@@ -17,8 +17,8 @@ _SAMPLES, _LABELS = "samples.json", "labels.json"
 class FiftyOne(DataFormat):
     """A folder with ``data/`` and ``samples.json`` (FiftyOneDataset) or ``labels.json`` (FiftyOneImage…Dataset)."""
 
-    name = "fiftyone"
-    summary = "exports of FiftyOne: samples.json or labels.json, and data/; --columns label=FIELD"
+    name: ClassVar[str] = "fiftyone"
+    summary: ClassVar[str] = "exports of FiftyOne: samples.json or labels.json, and data/; --columns label=FIELD"
 
     @classmethod
     def recognises(cls, source: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 from calibration.common.console import say
 from calibration.common.pictures import PICTURE_SUFFIXES
@@ -12,8 +13,8 @@ from physpatch.data.formats.videos import videos_in
 class Folders(DataFormat):
     """A folder whose sub-folders are classes, as torchvision's ImageFolder reads it, or a folder of pictures."""
 
-    name = "folders"
-    summary = "one sub-folder for each class, or pictures without classes"
+    name: ClassVar[str] = "folders"
+    summary: ClassVar[str] = "one sub-folder for each class, or pictures without classes"
     has_columns, in_order, fallback = False, True, True
 
     @classmethod

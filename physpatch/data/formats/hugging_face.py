@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from calibration.common.errors import InputError
 from physpatch.data.formats.base import DataFormat, Item, say_splits
@@ -15,8 +15,8 @@ _NAMES = ("metadata.csv", "metadata.jsonl")
 class ImageFolderWithMetadata(DataFormat):
     """Pictures beside a table that names them in ``file_name``, also with a table in each split's sub-folder."""
 
-    name = "imagefolder"
-    summary = "Hugging Face's imagefolder with metadata.csv or metadata.jsonl"
+    name: ClassVar[str] = "imagefolder"
+    summary: ClassVar[str] = "Hugging Face's imagefolder with metadata.csv or metadata.jsonl"
 
     @classmethod
     def recognises(cls, source: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from physpatch.data.formats.arrow_rows import ROWS_AT_ONCE, ArrowColumns, damaged, pyarrow_module
 from physpatch.data.formats.base import DataFormat, Item, Label, say_splits
@@ -14,8 +14,8 @@ _MOST_ENTRIES = 100_000  # columns or row groups that a file may declare
 class Parquet(DataFormat):
     """A Parquet file, or a folder of them, also one folder deeper."""
 
-    name = "parquet"
-    summary = "FILE.parquet or a folder of them, with the pictures in a column (extra parquet)"
+    name: ClassVar[str] = "parquet"
+    summary: ClassVar[str] = "FILE.parquet or a folder of them, with the pictures in a column (extra parquet)"
 
     @classmethod
     def recognises(cls, source: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from calibration.common.errors import InputError
 from calibration.common.files import read_json
@@ -16,8 +16,8 @@ _STATE, _SPLITS, _INFO = "state.json", "dataset_dict.json", "dataset_info.json"
 class SavedDataset(DataFormat):
     """A ``Dataset`` on disk, or a ``DatasetDict`` with one in a sub-folder for each split."""
 
-    name = "saved-dataset"
-    summary = "what Hugging Face's Dataset.save_to_disk wrote (extra parquet)"
+    name: ClassVar[str] = "saved-dataset"
+    summary: ClassVar[str] = "what Hugging Face's Dataset.save_to_disk wrote (extra parquet)"
 
     @classmethod
     def recognises(cls, source: Path) -> bool:

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import av
 import numpy as np
@@ -24,8 +25,10 @@ _DEMUXERS = {".mp4": "mov", ".mov": "mov", ".m4v": "mov", ".avi": "avi", ".mkv":
 class Videos(DataFormat):
     """A folder of videos and no pictures, whose sub-folders, if any, are classes."""
 
-    name = "videos"
-    summary = f"videos in a sub-folder for each class: {FRAMES_PER_CLIP} frames of each, which stay together"
+    name: ClassVar[str] = "videos"
+    summary: ClassVar[str] = (
+        f"videos in a sub-folder for each class: {FRAMES_PER_CLIP} frames of each, which stay together"
+    )
     has_columns, in_order = False, True
 
     @classmethod

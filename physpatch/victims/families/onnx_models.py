@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from calibration.common.errors import InputError, first_line
-from physpatch.victims.extras import import_extra
+from calibration.common.extras import import_extra
 from physpatch.victims.networks.outputs import FixedBatch, Predictions
 from physpatch.victims.protocol import CatalogueEntry, FileFamily
 
