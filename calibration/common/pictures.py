@@ -2,7 +2,8 @@
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -75,16 +76,36 @@ def decoded(
     Raises:
         InputError: if it is not a whole picture of such a format and size.
     """
+    with _in_words(formats), _opened(file, formats) as opened:
+        least, most = sides_px
+        if not all(least <= side <= most for side in opened.size):
+            raise InputError(f"{opened.width}x{opened.height} pixels; expected {least} to {most} per side")
+        check_size(*opened.size)
+        return _eight_bit(ImageOps.exif_transpose(opened)).convert(mode)
+
+
+def picture_format(data: bytes) -> str:
+    """Name the format of a picture by Pillow's name, such as JPEG, after checking the size in its header.
+
+    Raises:
+        InputError: if it does not begin like a picture, or is too large.
+    """
+    with _in_words(_FORMATS), _opened(io.BytesIO(data), _FORMATS) as opened:
+        check_size(*opened.size)
+        return str(opened.format)
+
+
+def _opened(file: BinaryIO, formats: Sequence[str]) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is another
+        return Image.open(file, formats=list(formats))
+
+
+@contextmanager
+def _in_words(formats: Sequence[str]) -> Iterator[None]:
+    """Turn what decoders raise in the block into one kind of error."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is another
-            opened = Image.open(file, formats=list(formats))
-        with opened:
-            least, most = sides_px
-            if not all(least <= side <= most for side in opened.size):
-                raise InputError(f"{opened.width}x{opened.height} pixels; expected {least} to {most} per side")
-            check_size(*opened.size)
-            return _eight_bit(ImageOps.exif_transpose(opened)).convert(mode)
+        yield
     except (InputError, MemoryError):
         raise
     except Image.DecompressionBombError as error:

@@ -11,7 +11,14 @@ from calibration.common.console import say
 from calibration.common.errors import InputError
 from captures.commands.session_output import record_session, show_session
 from captures.sources.rendered import DEFAULT_SCENE, scene_names
-from physpatch.commands.options import DEFENCE_OPTION, DEVICE_OPTION, RUN_ARGUMENT, TRUST_OPTION, config_option
+from physpatch.commands.options import (
+    DEFENCE_OPTION,
+    DEVICE_OPTION,
+    LOG_OPTION,
+    RUN_ARGUMENT,
+    TRUST_OPTION,
+    config_option,
+)
 from physpatch.commands.workflows import Workflows
 from physpatch.records.run_paths import LATEST, find_run
 
@@ -138,6 +145,7 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Port of the web page; 0 for any."
 )
+@LOG_OPTION
 @JSON_OPTION
 @click.option(
     "--out", type=FOLDER, metavar="SESSION", help="Folder of the session. Default: a new folder under sessions/."
@@ -154,6 +162,7 @@ def live(
     lan: bool,
     port: int,
     scene: str | None,
+    logs: tuple[str, ...],
     json_out: str | None,
     out: Path | None,
     **asked: Any,
@@ -201,4 +210,8 @@ def live(
         )
         total = len(shown) if isinstance(shown, Sized) else config.max_frames
         record_session(shown, config, session, total, viewers)
+    if logs:
+        from captures.results.session_log import log_session
+
+        log_session(session, logs)
     show_session(session, json_out)

@@ -44,7 +44,7 @@ from physpatch.records.patch_file import check_grid_name
     is_flag=True,
     help="Train every combination. Default: the first value of each axis, and each axis varied alone.",
 )
-@config_options("data", "limit")
+@config_options("data", "columns", "limit")
 @PRESET_OPTION
 @config_options("steps", "batch", "restarts", "seed", "device")
 @click.option(
@@ -91,7 +91,7 @@ def bench(
     from physpatch.victims.registry import require_known
 
     require_known(models)
-    if Path(fields["data"]).is_dir():
+    if Path(fields["data"]).exists():
         fields["data"] = str(Path(fields["data"]).resolve())
     base = DEFAULT.changed(eot=eot_config(True, preset), **fields)
     plan = BenchPlan(techniques, models, grids, areas, targets, full, seeds, base)

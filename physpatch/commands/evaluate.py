@@ -11,6 +11,7 @@ from calibration.common.errors import InputError
 from physpatch.commands.options import (
     DEFENCE_OPTION,
     DEVICE_OPTION,
+    LOG_OPTION,
     PRESET_OPTION,
     RUN_ARGUMENT,
     TRUST_OPTION,
@@ -29,6 +30,7 @@ from physpatch.records.run_paths import find_run
     default=None,
     help="Photographs, all of which are used. Default: the held-out part of the run's own data.",
 )
+@config_option("columns")
 @click.option(
     "--model",
     "models",
@@ -52,10 +54,12 @@ from physpatch.records.run_paths import find_run
 @DEVICE_OPTION
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the poses.")
 @click.option("--save", is_flag=True, help="Keep the results in an imported patch's run, for its report and `gate`.")
+@LOG_OPTION
 @JSON_OPTION
 def evaluate(
     run: str | None,
     data: str | None,
+    columns: str | None,
     models: tuple[str, ...],
     weights: str | None,
     labels: str | None,
@@ -69,6 +73,7 @@ def evaluate(
     device: str,
     seed: int,
     save: bool,
+    logs: tuple[str, ...],
     json_out: str | None,
 ) -> None:
     """Measure a patch against grey and random-colour controls.
@@ -88,6 +93,8 @@ def evaluate(
     folder = find_run(run)
     if data is not None:
         require_data(data)
+    elif columns is not None:
+        raise InputError("--columns are those of other photographs; give these with --data")
     ranges = None if eot is None and preset is None else eot_config(eot is not False, preset)
     printing = chosen_prints(conditions, icc)
 
@@ -100,6 +107,7 @@ def evaluate(
         results = evaluate_run(
             folder,
             data=data,
+            columns=columns,
             models=models,
             weights=weights,
             labels=labels,
@@ -114,6 +122,11 @@ def evaluate(
             progress=lambda name, done, total: bar.show(done, total, name),
             say=bar.say,
         )
+    if logs:
+        from physpatch.training.run_evaluation import log_evaluation
+
+        settings = {"data": data or "the run's own", "seed": seed, "defences": list(defences)}
+        log_evaluation(folder, results, logs, settings)
     if json_out != "-":
         show_results(results)
         show_defences(results)

@@ -25,7 +25,7 @@ from physpatch.records.run_paths import RUNS_FOLDER
 @click.option("--target", default="none", show_default=True, metavar="NAME|INDEX|none", help="Class that it aims at.")
 @config_option("labels", default="imagenet", help="Names of the classes that --target is one of.")
 @config_option("model", default=DEFAULT.victim.model, metavar="NAME|FILE", help="Victim to measure it on.")
-@config_options("data", "area", "cut")
+@config_options("data", "columns", "area", "cut")
 @PRESET_OPTION
 @click.option("--note", default="", help="Where it comes from, for the record and the report.")
 @click.option("--out", type=FOLDER, metavar="RUN", help="Folder of the run. Default: runs/ and the picture's name.")

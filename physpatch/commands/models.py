@@ -14,13 +14,14 @@ from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION, config_optio
 @click.option(
     "--check", metavar="NAME|FILE", help="Load this model and say what works; exit code 2 if it cannot be trusted."
 )
-@config_options("data", "weights", "labels", "cam_layer", "threshold")
+@config_options("data", "columns", "weights", "labels", "cam_layer", "threshold")
 @TRUST_OPTION
 @DEVICE_OPTION
 @JSON_OPTION
 def models(
     check: str | None,
     data: str,
+    columns: str | None,
     weights: str | None,
     labels: str | None,
     cam_layer: str | None,
@@ -55,7 +56,7 @@ def models(
             device=device,
             say=bar.say,
         )
-        findings = check_model(victim, data, progress=bar.show)
+        findings = check_model(victim, data, columns=columns, progress=bar.show)
     if json_out != "-":
         print_table(("check", "outcome", "found"), [(f.what, f.outcome, f.words) for f in findings])
     output_json(json_out, {"model": victim.name, "findings": [asdict(finding) for finding in findings]})

@@ -13,6 +13,7 @@ from calibration.common.success import GOALS, SCOPES
 from calibration.sheet.layout import CUTS
 from calibration.sheet.road_signs import SIGNS
 from physpatch.records.config import OBJECT_SOURCES, PRECISIONS, TrainConfig, parse_place
+from physpatch.records.data_columns import Columns
 from physpatch.records.eot_config import EotConfig, parse_range
 from physpatch.records.patch_file import parse_grid
 from physpatch.records.run_paths import RUNS_FOLDER
@@ -55,12 +56,25 @@ def _transfers_or_list(context: click.Context, _: click.Parameter, names: tuple[
     return names
 
 
+def _known_logs(_context: click.Context, _: click.Parameter, asked: tuple[str, ...]) -> tuple[str, ...]:
+    if asked:
+        from physpatch.records.run_logs import require_logs
+
+        require_logs(asked)
+    return asked
+
+
 def _defences_or_list(context: click.Context, _: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
     if "list" in names:
         from physpatch.defences import DEFENCES
 
         _list_names(context, (f"{name:10} {defence.summary}" for name, defence in DEFENCES.items()))
     return names
+
+
+def _checked_columns(text: str) -> str:
+    Columns.parse(text)
+    return text
 
 
 DATA = TextType("data", suggest=lambda: ("samples", "imagenette"), files=True)
@@ -95,8 +109,13 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     },
     "data": {
         "type": DATA,
-        "metavar": "samples|imagenette|DIR",
-        "help": "Photographs for training and evaluation.",
+        "metavar": "samples|imagenette|DIR|FILE",
+        "help": "Photographs for training and evaluation: folders and tables in many formats, see the documentation.",
+    },
+    "columns": {
+        "type": TextType("columns", _checked_columns, lambda: ("file=", "label=", "clip=", "folder=")),
+        "metavar": "file=NAME,label=NAME",
+        "help": "Columns of --data, if it is a table; also clip=NAME, and folder=DIR that its paths start from.",
     },
     "recognised": {
         "help": "Share of views in which the victim must recognise a training photograph behind a grey patch; others are left "
@@ -223,6 +242,16 @@ def config_options(*names: str) -> Decorator:
 RUN_ARGUMENT = run_argument(RUNS_FOLDER)
 DEVICE_OPTION = config_option("device")
 TRUST_OPTION = config_option("trust_weights")
+LOG_OPTION = click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    type=TextType("log", suggest=lambda: _declared("records.run_logs")),
+    metavar="mlflow|wandb|tensorboard[=DIR]",
+    help="Also log for this tool, in files here (nothing is uploaded): in the run's or session's folder, or in DIR. Can be "
+    "repeated.",
+    callback=_known_logs,
+)
 DEFENCE_OPTION = click.option(
     "--defence",
     "defences",

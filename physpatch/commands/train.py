@@ -14,6 +14,7 @@ from calibration.common.files import file_sha256
 from physpatch.commands.options import (
     DEFAULT,
     KNOWN_DEFENCE_OPTION,
+    LOG_OPTION,
     OBJECT_SETTINGS,
     PRESET_OPTION,
     RANGE_OPTION,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _ENOUGH_ON_PAPER = 0.5
 _FINER_GRID = 20  # docs/results.md: success on paper by grid
-_BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, besides --steps
+_BESIDE_RESUME = {"resume", "out", "logs", "json_out"}  # options that --resume allows, besides --steps
 
 
 @click.command()
@@ -58,6 +59,7 @@ _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, 
     "threshold",
     "trust_weights",
     "data",
+    "columns",
     "recognised",
     "target",
     "technique",
@@ -107,6 +109,7 @@ _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, 
     "of the run shown there, unless given here.",
 )
 @click.option("--resume", is_flag=True, help="Resume an interrupted run: the one given by --out, or the latest.")
+@LOG_OPTION
 @JSON_OPTION
 @click.pass_context
 def train(
@@ -123,6 +126,7 @@ def train(
     from_session: Path | None,
     out: Path | None,
     resume: bool,
+    logs: tuple[str, ...],
     json_out: str | None,
     **settings: Any,
 ) -> None:
@@ -141,7 +145,7 @@ def train(
             steps, resumed = _only_steps_given(context), find_run(str(out) if out else None)
             from physpatch.training.run import resume_run  # after the options are checked: it imports torch
 
-            folder = resume_run(resumed, steps=steps, progress=progress, say=bar.say)
+            folder = resume_run(resumed, steps=steps, logs=logs, progress=progress, say=bar.say)
         else:
             printing = chosen_prints(conditions, icc)
             settings |= {"model": models[0], "ensemble": models[1:]}
@@ -166,7 +170,9 @@ def train(
             from physpatch.victims.registry import require_known
 
             require_known((config.victim.model, *config.victim.ensemble))
-            folder = train_run(config, out, mark_latest=True, progress=progress, choosing=bar.show, say=bar.say)
+            folder = train_run(
+                config, out, mark_latest=True, logs=logs, progress=progress, choosing=bar.show, say=bar.say
+            )
     if folder is not None:  # otherwise this is one of several processes, of which the first shows the results
         _show_run(folder, json_out)
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from physpatch.data.photographs import UNLABELLED, Photo, limited, load_photos, photos_for
+from physpatch.evaluation.classification import change_over, rate_over
 from physpatch.evaluation.grad_cam import deletion_auc, grad_cam, random_heat
-from physpatch.stats.intervals import mean_interval, paired_difference, wilson
+from physpatch.stats.intervals import mean_interval
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.networks.cam_layers import list_cam_layers
@@ -50,6 +51,7 @@ def check_model(
     victim: Victim,
     data: str,
     *,
+    columns: str | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Finding]:
@@ -58,13 +60,14 @@ def check_model(
     Args:
         victim: the model.
         data: labelled photographs, see :func:`physpatch.data.photographs.list_photos`.
+        columns: of these data, if they are a table.
         seed: of the choice among many photographs.
         progress: called with the number of checks done and their total.
 
     Raises:
         InputError: no such data.
     """
-    photos = photos_for(victim, data)
+    photos = photos_for(victim, data, columns=columns)
     labelled = [photo for photo in photos if photo.label != UNLABELLED]
     chosen = limited(labelled or photos, _MOST_PHOTOGRAPHS, seed)
     images = _images(victim, chosen[: max(_HEAT_PHOTOGRAPHS, _TIMED_IMAGES)])
@@ -117,15 +120,15 @@ def _unlabelled(victim: Victim, data: str, images: Tensor) -> Iterator[Finding]:
 
 def _accuracy(victim: Victim, photos: Sequence[Photo]) -> Iterator[Finding]:
     """Measure clean accuracy, and whether the usual other preprocessings would do better."""
-    right = _right(victim, photos)
-    rate, chance = wilson(sum(right), len(right)), 1 / len(victim.categories)
+    right, units, everything = _right(victim, photos), _units(photos), torch.ones(len(photos), dtype=torch.bool)
+    rate, chance = rate_over(right, everything, units), 1 / len(victim.categories)
     lucky = rate.ci95 is not None and rate.ci95[0] <= chance
     words = f"{rate}" + (", which may be chance: check labels and preprocessing" if lucky else "")
     yield Finding("clean accuracy", words, "fails" if lucky else "works", {"clean_accuracy": rate.to_dict()})
     better = []
     for mistake, other in _likely_mistakes(victim.preprocessing):
         changed = _right(replace(victim, preprocessing=other), photos)
-        gain = paired_difference([float(hit) for hit in changed], [float(hit) for hit in right])
+        gain = change_over(right, changed, everything, units)
         if gain.is_significant and gain.difference is not None and gain.difference >= _WORTH_SAYING:
             better.append((gain.difference, f"{mistake} gives {str(gain).replace('points', 'points more')}", mistake))
     if better:
@@ -151,14 +154,21 @@ def _likely_mistakes(given: Preprocessing) -> Iterator[tuple[str, Preprocessing]
 
 
 @torch.no_grad()
-def _right(victim: Victim, photos: Sequence[Photo]) -> list[bool]:
+def _right(victim: Victim, photos: Sequence[Photo]) -> Tensor:
+    """Tell which photographs (N,) a victim recognises."""
     loaded = load_photos(photos, victim.preprocessing)
-    found: list[bool] = []
+    found: list[Tensor] = []
     for rows in torch.arange(len(photos)).split(_BATCH):
         scores = victim.scores(loaded.images[rows].to(victim.device).float() / 255)
         answers = victim.judged(scores).argmax(dim=1).cpu()
-        found += (answers == loaded.labels[rows]).tolist()
-    return found
+        found.append(answers == loaded.labels[rows])
+    return torch.cat(found)
+
+
+def _units(photos: Sequence[Photo]) -> Tensor:
+    """Number the photographs (N,); frames of one clip, which are not independent, have equal numbers."""
+    numbers: dict[Any, int] = {}
+    return torch.tensor([numbers.setdefault(photo.origin, len(numbers)) for photo in photos])
 
 
 def _speed(victim: Victim, images: Tensor) -> Iterator[Finding]:

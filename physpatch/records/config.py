@@ -16,6 +16,7 @@ from calibration.common.files import read_json, read_toml
 from calibration.common.success import GOALS, SCOPES
 from calibration.sheet.layout import CUTS
 from calibration.sheet.road_signs import sign_name
+from physpatch.records.data_columns import Columns
 from physpatch.records.eot_config import EotConfig, newer_key
 from physpatch.records.patch_file import check_grid
 from physpatch.transforms import DEFAULT_PRESET
@@ -80,7 +81,8 @@ class DataConfig:
     """The photographs for training and evaluation.
 
     Attributes:
-        source: samples, imagenette, or a folder.
+        source: samples, imagenette, a folder or a table.
+        columns: names of a table's columns, see :class:`physpatch.records.data_columns.Columns`; None for the usual ones.
         limit: the largest number of photographs.
         held_out: the share that is held out for evaluation, between 0 and 1.
         recognised: the share of views in which a classifier must recognise a training photograph behind a grey patch, 0 to 1;
@@ -89,12 +91,14 @@ class DataConfig:
     """
 
     source: str = _named("data", "samples")
+    columns: str | None = None
     limit: int = 2000
     held_out: float = 0.5
     recognised: float = 0.5
     backgrounds: str | None = None
 
     def __post_init__(self) -> None:
+        Columns.parse(self.columns)
         _check_at_least_1("limit", self.limit)
         if not 0 < self.held_out < 1:
             raise InputError(f"held_out {self.held_out} out of range; expected a share between 0 and 1")
@@ -434,13 +438,15 @@ def _check_image_share(name: str, value: float) -> None:
 
 
 def require_data(source: str) -> None:
-    """Check that a source of photographs is ``samples``, ``imagenette`` or an existing folder.
+    """Check that a source of photographs is ``samples``, ``imagenette`` or an existing folder or file.
 
     Raises:
         InputError: it is not.
     """
-    if source not in ("samples", "imagenette") and not Path(source).is_dir():
-        raise InputError(f"no data folder {source!r}; expected samples, imagenette or a folder of images")
+    if source not in ("samples", "imagenette") and not Path(source).exists():
+        raise InputError(
+            f"no data folder {source!r}; expected samples, imagenette, a folder of images or a table of them"
+        )
 
 
 def parse_place(text: str) -> tuple[float, float]:

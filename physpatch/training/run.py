@@ -23,6 +23,7 @@ from physpatch.data.photographs import (
     UNLABELLED,
     Photo,
     Photographs,
+    files_of,
     limited,
     load_photographs,
     load_photos,
@@ -37,9 +38,12 @@ from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
 from physpatch.evaluation.figures.plots import save_evolution, save_loss_plot
 from physpatch.records.config import TrainConfig, require_data
+from physpatch.records.data_columns import Columns
 from physpatch.records.environment import device_name, versions
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
 from physpatch.records.patch_file import Patch
+from physpatch.records.run_logs import RunLogs, open_logs
+from physpatch.records.run_logs.values import flat_settings, result_values
 from physpatch.records.run_paths import RUNS_FOLDER, find_run, mark_as_latest
 from physpatch.records.run_record import (
     RUN_FILE,
@@ -59,6 +63,7 @@ from physpatch.victims.registry import load_victim
 
 _CHECKPOINT = Path("checkpoint/state.safetensors")
 _CHECKPOINT_SECONDS = 10.0
+_ALWAYS_LOGGED = "tensorboard"
 _VIEWS_WANTED = 60  # fewer photographs are each measured in several poses
 
 Progress = Callable[[StepRecord, int], None]
@@ -99,6 +104,7 @@ def train_run(
     progress: Progress = lambda *_: None,
     choosing: Choosing | None = None,
     say: Say = print,
+    logs: Sequence[str] = (),
 ) -> Path | None:
     """Train a patch and write a run folder: patch, curves, video, pictures, results on held-out photographs.
 
@@ -109,6 +115,7 @@ def train_run(
         progress: called after each step with its record and the number of steps.
         choosing: shows how far the choice of a target is: called with the work done, all of it, and the stage in words.
         say: receives lines about the progress.
+        logs: for other tools beside TensorBoard, see :func:`physpatch.records.run_logs.open_logs`.
 
     Returns:
         The run folder; None in all but the first of several processes, because the first one writes the files.
@@ -133,11 +140,16 @@ def train_run(
             _describe(config, materials).save(folder / RUN_FILE)
             if out is None or mark_latest:
                 mark_as_latest(folder, say)
-            return _train(folder, config, materials, trainer, progress, say)
+            return _train(folder, config, materials, trainer, progress, say, logs)
 
 
 def resume_run(
-    folder: Path, *, steps: int | None = None, progress: Progress = lambda *_: None, say: Say = print
+    folder: Path,
+    *,
+    steps: int | None = None,
+    progress: Progress = lambda *_: None,
+    say: Say = print,
+    logs: Sequence[str] = (),
 ) -> Path | None:
     """Resume an interrupted run from its last checkpoint; ``steps`` can lengthen it. See :func:`train_run`.
 
@@ -150,11 +162,17 @@ def resume_run(
         config = config.changed(steps=steps, queries=None)
     processes = Processes.launched(config.victim.device)
     with _claimed(folder, processes):
-        return _resume(folder, record, config, processes, progress, say)
+        return _resume(folder, record, config, processes, progress, say, logs)
 
 
 def _resume(
-    folder: Path, record: RunRecord, config: TrainConfig, processes: Processes, progress: Progress, say: Say
+    folder: Path,
+    record: RunRecord,
+    config: TrainConfig,
+    processes: Processes,
+    progress: Progress,
+    say: Say,
+    logs: Sequence[str],
 ) -> Path | None:
     if record.weights is None or record.data is None:
         raise InputError(f"the patch of {folder} was imported, so there is no training to resume")
@@ -179,7 +197,7 @@ def _resume(
         _follow(trainer)
         return None
     record.changed(config=config.to_dict(), status="training").save(folder / RUN_FILE)
-    return _train(folder, config, materials, trainer, progress, say)
+    return _train(folder, config, materials, trainer, progress, say, logs)
 
 
 def measure_patch(
@@ -234,11 +252,16 @@ def _split_options(config: TrainConfig) -> dict[str, Any]:
         "limit": config.data.limit,
         "seed": config.optimisation.seed,
         "labelled": config.object.labelled,
+        "columns": config.data.columns,
     }
 
 
-def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, victim: Victim) -> Photographs:
+def held_out_photographs(
+    folder: Path, config: TrainConfig, data: str | None, victim: Victim, columns: str | None = None
+) -> Photographs:
     """Load photographs to measure a run's patch on: the held-out part of its own data, or all of other data.
+
+    ``columns`` are those of other data; see :func:`physpatch.data.photographs.list_photos`.
 
     Raises:
         InputError: nothing to measure on, or photographs that the run or the victim was trained on.
@@ -246,7 +269,9 @@ def held_out_photographs(folder: Path, config: TrainConfig, data: str | None, vi
     if data is None or _same_data(data, config.data.source):
         photos = _held_out(folder, config, victim)
     else:
-        photos = limited(photos_for(victim, data, config.object.labelled), config.data.limit, config.optimisation.seed)
+        photos = limited(
+            photos_for(victim, data, config.object.labelled, columns), config.data.limit, config.optimisation.seed
+        )
         _refuse_overlap(folder, photos, victim, "measure on others, or leave out --data to use the held-out ones")
     if not photos:
         raise InputError("this run held out no labelled photographs; measure it on others with --data")
@@ -267,14 +292,12 @@ def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> 
 def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
     before = _run_data(folder)
     if folder is not None and before is None and (folder / RUN_FILE).is_file():  # imported: nothing was trained on here
-        everything = photos_for(victim, config.data.source, config.object.labelled)
+        everything = _own_photos(config, victim)
         judged = [photo for photo in everything if victim.task == "detect" or photo.label != UNLABELLED]
         held_out = limited(judged, config.data.limit, config.optimisation.seed)
     elif before is not None and before.learned_from is None:
         # The run is from before photographs were split by content, so only names tell what it held out.
-        photos = limited(
-            photos_for(victim, config.data.source, config.object.labelled), config.data.limit, config.optimisation.seed
-        )
+        photos = limited(_own_photos(config, victim), config.data.limit, config.optimisation.seed)
         names = set(before.held_out_names)
         held_out = [photo for photo in photos if photo.path.name in names]
     else:
@@ -283,11 +306,15 @@ def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[
     return held_out
 
 
+def _own_photos(config: TrainConfig, victim: Victim) -> list[Photo]:
+    return photos_for(victim, config.data.source, config.object.labelled, config.data.columns)
+
+
 def _refuse_overlap(folder: Path | None, photos: Sequence[Photo], victim: Victim, cure: str) -> None:
     """Refuse photographs that the run, or the victim that its patch is measured on, was trained on."""
     before = _run_data(folder)
     learned_from = (before.learned_from if before else None) or ()
-    refuse_overlap([photo.path for photo in photos], learned_from, "this run", cure)
+    refuse_overlap(files_of(photos), learned_from, "this run", cure)
     refuse_learned(photos, victim, cure)
 
 
@@ -340,8 +367,11 @@ def _prepare(
     if config.object.name is not None:
         for network in (victim, *others):
             object_class(network, config.object.name)  # refuses an unknown object before anything slow begins
-    if Path(config.data.source).is_dir():
-        config = config.changed(data=str(Path(config.data.source).resolve()))  # so that it is found from other folders
+    if Path(config.data.source).exists():
+        # So that it is found from other folders.
+        config = config.changed(
+            data=str(Path(config.data.source).resolve()), columns=Columns.absolute(config.data.columns)
+        )
     if config.optimisation.start is not None:
         config = config.changed(start=str(find_run(config.optimisation.start).resolve()))
     train, held_out = split_photographs(config, victim)
@@ -388,34 +418,45 @@ def _silent(_line: str) -> None:
 
 
 def _train(
-    folder: Path, config: TrainConfig, materials: Materials, trainer: Trainer, progress: Progress, say: Say
+    folder: Path,
+    config: TrainConfig,
+    materials: Materials,
+    trainer: Trainer,
+    progress: Progress,
+    say: Say,
+    logs: Sequence[str],
 ) -> Path:
     rows = _read_metrics(folder / "metrics.csv", trainer.step)
     try:
-        with naming(folder):
+        with (
+            naming(folder),
+            open_logs((_ALWAYS_LOGGED, *logs), folder, folder.resolve().name, trainer.step) as log,
+        ):
+            log.parameters(flat_settings(config.to_dict()))
             save_eot_samples(folder / "eot.png", materials.victim, materials.train, trainer.patch, config)
-            _run_steps(folder, trainer, rows, trainer.total_steps, progress)
+            _run_steps(folder, trainer, rows, trainer.total_steps, progress, log)
             say("measuring on held-out photographs")
             _finish(folder, config, materials, trainer, rows)
+            for name, result in RunRecord.of(folder).measured.items():
+                if result is not None:
+                    log.results(result_values(result, f"{name}/"))
+            log.picture("patch", folder / "patch.png")
     except KeyboardInterrupt:
         say(f"stopped after step {trainer.step}; continue with `physpatch train --resume --out {folder}`")
         raise
     return folder
 
 
-def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps: int, progress: Progress) -> None:
+def _run_steps(
+    folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps: int, progress: Progress, log: RunLogs
+) -> None:
     """Train to the end. Write a row of ``metrics.csv`` per step, and checkpoints every few seconds and at any stop."""
-    from torch.utils.tensorboard import SummaryWriter
-
     saved = -math.inf  # so that the first step writes a checkpoint
     counted = ["queries"] if trainer.counts_queries else []
     columns = ["step", "loss", *trainer.term_names, "success", "seconds", *counted]
     # Without rows that a killed process wrote after its checkpoint.
     _write_metrics(folder / "metrics.csv", columns, rows)
-    with (
-        open(folder / "metrics.csv", "a", newline="", encoding="utf-8") as stream,
-        SummaryWriter(folder / "tensorboard", purge_step=trainer.step + 1) as board,
-    ):
+    with open(folder / "metrics.csv", "a", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns)
         try:
             for record in trainer:
@@ -429,8 +470,7 @@ def _run_steps(folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps
                 writer.writerow(row)
                 stream.flush()
                 rows.append(row)
-                for name in ("loss", "success", *record.terms):
-                    board.add_scalar(name, row[name], record.step)
+                log.metrics({name: row[name] for name in ("loss", "success", *record.terms)}, record.step)
                 progress(record, steps)
                 if time.monotonic() - saved > _CHECKPOINT_SECONDS:
                     _write_checkpoint(folder, trainer)
@@ -504,7 +544,7 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
             train_fingerprint=materials.train.fingerprint,
             held_out_fingerprint=materials.held_out.fingerprint,
             held_out_names=list(materials.held_out.names),
-            learned_from=sorted(set(materials.train.contents)),
+            learned_from=sorted(materials.train.content_ids),
         ),
         also={
             other.name: EnsembleWeights(source=other.weights.source, sha256=other.weights.sha256)

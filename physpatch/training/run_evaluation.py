@@ -1,8 +1,9 @@
 """Evaluation of a run's patch on other photographs, on other models and behind defences."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from calibration.colour.colour_map import Print
 from physpatch.defences import defence_for, defended, named_defences, require_defences
@@ -14,6 +15,8 @@ from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.imported_run import save_results
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
+from physpatch.records.run_logs import open_logs
+from physpatch.records.run_logs.values import flat_settings, result_values
 from physpatch.training.run import held_out_photographs, measure_patch, poses_for, weights_record
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
@@ -25,6 +28,7 @@ def evaluate_run(
     folder: Path,
     *,
     data: str | None = None,
+    columns: str | None = None,
     models: Sequence[str] = (),
     weights: str | None = None,
     labels: str | None = None,
@@ -44,6 +48,7 @@ def evaluate_run(
     Args:
         folder: the run's, or its ``patch.json``.
         data: photographs, all of which are used; None for the held-out part of the run's own.
+        columns: of these data, if they are a table.
         models: names or files of the victims; empty for the run's own model.
         weights: a weights file for the one model given.
         labels: the class names of the one model given, or of the run's own; see ``load_victim``.
@@ -79,7 +84,7 @@ def evaluate_run(
         options |= {key: value for key, value in given.items() if value is not None}
         victim = load_victim(name, **options, device=device, trust=trust, say=say)
         first = first or victim
-        photographs = held_out_photographs(folder, config, data, victim)
+        photographs = held_out_photographs(folder, config, data, victim, columns)
         measure = partial(
             measure_patch,
             photographs=photographs,
@@ -103,3 +108,22 @@ def evaluate_run(
     if save and first is not None:
         save_results(folder, results, weights_record(first))
     return results
+
+
+def log_evaluation(
+    folder: Path, results: Mapping[str, EvaluationRecord], logs: Sequence[str], settings: Mapping[str, Any]
+) -> None:
+    """Log an evaluation for other tools: what was measured on, the rates with their intervals, and the patch.
+
+    Args:
+        folder: the run's, or its ``patch.json``.
+        results: by the victim's name.
+        logs: see :func:`physpatch.records.run_logs.open_logs`.
+        settings: of the evaluation.
+    """
+    run = folder if folder.is_dir() else folder.parent
+    with open_logs(logs, run, f"{run.resolve().name} evaluation") as log:
+        log.parameters(flat_settings({**settings, "models": ", ".join(results), "patch": Patch.load(folder).id}))
+        for name, result in results.items():
+            log.results(result_values(result, f"{name}/"))
+        log.picture("patch", run / "patch.png")

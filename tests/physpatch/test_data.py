@@ -11,7 +11,7 @@ from support import write_huge_png
 
 from calibration.common.errors import InputError, UnavailableError
 from calibration.common.pictures import open_picture
-from physpatch.data import photographs as data
+from physpatch.data import named_sets
 from physpatch.data.photographs import UNLABELLED, Photo, limited, list_photos, load_photographs, load_photos, split
 from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 from physpatch.victims.labels import imagenet_categories
@@ -64,12 +64,12 @@ def test_a_labels_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("file,label\na.png,1\n", "needs the columns file and class_index"),
+        ("what,label\na.png,1\n", "needs the columns file and label, or name its own with --columns file=NAME"),
         ("", "needs the columns"),
         ("file,class_index\n,1\n", "line 2: the column file is empty"),
         ("file,class_index\na.png\n", "line 2: class_index None is not a number"),
         ("file,class_index\na.png,two\n", "line 2: class_index 'two' is not a number"),
-        ("file,class_index\na.png,1\nb.png,3\n", "line 3: class_index 3 out of range; the model has classes 0 to 2"),
+        ("file,class_index\na.png,1\nb.png,3\n", "class index 3 out of range; the model has classes 0 to 2"),
     ],
 )
 def test_broken_labels_files(tmp_path: Path, text: str, words: str) -> None:
@@ -140,20 +140,24 @@ def test_folders_that_are_no_classes_are_left_out_with_a_warning(tmp_path: Path,
     picture(tmp_path / "blue thing/x.png")
     picture(tmp_path / "thumbnails/y.png")
     assert [p.label for p in list_photos(str(tmp_path), NAMES)] == [2]
-    assert "thumbnails are left out, because they are not classes of this model" in capsys.readouterr().err
+    said = capsys.readouterr().err.splitlines()
+    assert said[1].split() == ["thumbnails", "-", "fits", "none;", "1", "left", "out"]
+    assert said[2].strip() == "and 1 by the model's own names or indices"
     shutil.rmtree(tmp_path / "blue thing")
     picture(tmp_path / "z.png")
     assert [(p.path.name, p.label) for p in list_photos(str(tmp_path), NAMES)] == [("y.png", -1), ("z.png", -1)]
-    assert "thumbnails are not classes of this model, so all pictures there are unlabelled" in capsys.readouterr().err
+    assert "fits none; 1 unlabelled" in capsys.readouterr().err
 
 
-def test_labels_of_photographs_elsewhere_are_mentioned(tmp_path: Path, capsys) -> None:
+def test_labels_of_photographs_elsewhere_need_their_folder(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels/labels.csv").write_text("file,class_index\n../a.png,1\n")
-    (photo,) = list_photos(str(tmp_path / "labels"), NAMES)
+    with pytest.raises(InputError, match=r"'../a.png' is not in .*; if that is meant, give the folder that holds it"):
+        list_photos(str(tmp_path / "labels"), NAMES)
+    (tmp_path / "labels/labels.csv").write_text(f"file,class_index\n{tmp_path}/a.png,1\n")
+    (photo,) = list_photos(str(tmp_path / "labels"), NAMES, f"folder={tmp_path}")
     assert photo.path.samefile(tmp_path / "a.png") and photo.label == 1
-    assert "names 1 photographs outside of its folder, such as" in capsys.readouterr().err
 
 
 def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path) -> None:
@@ -179,15 +183,15 @@ def test_plain_folders_are_backgrounds(tmp_path: Path) -> None:
 
 
 def test_missing_and_empty_folders(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no data folder 'nowhere'; expected samples, imagenette or a folder"):
+    with pytest.raises(InputError, match="no data folder 'nowhere'; expected samples, imagenette, a folder"):
         list_photos("nowhere", NAMES)
     with pytest.raises(InputError, match="holds no images"):
         list_photos(str(tmp_path), NAMES)
 
 
 def test_imagenette_without_a_network_fails_with_the_cure(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(data.torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(data, "reachable", lambda url: False)
+    monkeypatch.setattr(named_sets.torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(named_sets, "reachable", lambda url: False)
     with pytest.raises(UnavailableError, match="use --data samples"):
         list_photos("imagenette", NAMES)
 

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from support import CATEGORIES, HELPERS, ColourNet
 from torch import nn
 
+from calibration.common import extras
 from calibration.common.errors import InputError, UnavailableError
 from physpatch.evaluation.grad_cam import grad_cam
-from physpatch.victims import extras
 from physpatch.victims.families import catalogue, endpoints
 from physpatch.victims.networks.outputs import Queries
 from physpatch.victims.protocol import Victim

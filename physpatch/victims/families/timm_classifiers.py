@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from calibration.common.errors import InputError, UnavailableError, unknown_name
+from calibration.common.extras import import_extra
 from calibration.common.files import file_sha256
 from physpatch.victims.download import reachable, stall_limit
-from physpatch.victims.extras import import_extra
 from physpatch.victims.families.base import wrapped
 from physpatch.victims.labels import numbered_categories
 from physpatch.victims.preprocessing import Adaptation, Preprocessing

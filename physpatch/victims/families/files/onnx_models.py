@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from calibration.common.errors import InputError, first_line
-from physpatch.victims.extras import import_extra
+from calibration.common.extras import import_extra
 from physpatch.victims.families.base import FileFamily, FoundNetwork
 from physpatch.victims.families.files.export_notes import ExportNotes
 from physpatch.victims.families.files.onnx_conversion import UnfaithfulError, converted

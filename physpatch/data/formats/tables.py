@@ -1,0 +1,85 @@
+"""Photographs from the rows of tables that name their files."""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from calibration.common.console import say
+from calibration.common.errors import InputError
+from physpatch.data.formats.base import Item, Label, member
+from physpatch.records.data_columns import Columns, listed
+
+MOST_BYTES = 2**28  # of a table or JSON file, which is read as a whole
+_INDEX = "class_index"  # the column that holds nothing but indices
+
+
+def check_bytes(file: Path) -> None:
+    """Check that a file can be read as a whole.
+
+    Raises:
+        InputError: it is too large, or cannot be read.
+    """
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from error
+    if size > MOST_BYTES:
+        raise InputError(f"{file} is larger than {MOST_BYTES // 2**20} MiB; split it")
+
+
+def items_of_rows(rows: Sequence[Mapping[str, Any]], table: Path, columns: Columns) -> list[Item]:
+    """Make photographs of a table's rows, whose files lie in the table's folder or in the one that ``columns`` names.
+
+    Raises:
+        InputError: no rows, a column that is missing, or a name or label that cannot be.
+    """
+    present = [str(name) for name in rows[0]] if rows else []
+    file = columns.require("file", present, table)
+    label, clip = (columns.find(kind, present, table) for kind in ("label", "clip"))
+    if label is None:
+        say_unlabelled(table, present)
+    return in_clips(_items(rows, table, columns.folder or table.parent, file, label, clip))
+
+
+def say_unlabelled(table: Path, present: Sequence[str]) -> None:
+    """Say that a table has no labels, and which columns it has."""
+    say(f"{table} has no column of labels, so its photographs are unlabelled; it has {listed(present)}")
+
+
+def _items(
+    rows: Sequence[Mapping[str, Any]], table: Path, folder: Path, file: str, label: str | None, clip: str | None
+) -> Iterator[tuple[Item, Any]]:
+    for line, row in enumerate(rows, start=2):
+        name, where = row.get(file), f"{table} line {line}"
+        if not isinstance(name, str) or not name:
+            raise InputError(f"{where}: the column {file} is empty")
+        given = None if label is None else checked_label(row.get(label), f"{where}: {label}", index=label == _INDEX)
+        yield Item(member(folder, name, table), given), None if clip is None else row.get(clip)
+
+
+def checked_label(value: Any, where: str, *, index: bool = False) -> Label | None:
+    """Return a class as a table has it; an empty one is none, unless the column holds indices.
+
+    Raises:
+        InputError: it is something else than text and whole numbers; the message begins with ``where``.
+    """
+    if index:
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            raise InputError(f"{where} {value!r:.60} is not a number") from None
+    if value is None or value == "":
+        return None
+    if not isinstance(value, (str, int)) or isinstance(value, bool):
+        raise InputError(f"{where} {value!r:.60} is neither a name nor an index")
+    return value
+
+
+def in_clips(items: Iterable[tuple[Item, Any]]) -> list[Item]:
+    """Give photographs with equal second values the first of them as their clip; None and "" are no clip."""
+    first: dict[Hashable, Path] = {}
+    return [
+        item if clip in (None, "") else replace(item, clip=first.setdefault(str(clip), item.path))
+        for item, clip in items
+    ]

@@ -1,0 +1,95 @@
+"""The columns of a table of photographs, as ``--columns file=NAME,label=NAME`` names them. The module does not import torch."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from calibration.common.errors import InputError, unknown_name
+
+_USUAL = {  # names that tables have, the first of which is taken
+    "file": ("file", "file_name", "filename", "filepath", "file_path", "path", "image", "image_path", "img", "picture"),
+    "label": ("class_index", "label", "labels", "class", "class_name", "category", "target"),
+    "clip": ("clip",),
+}
+_MOST_COLUMNS = 1000
+_MOST_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of columns; None where the usual names are looked for.
+
+    Attributes:
+        file: of the photographs' paths, or of the pictures themselves.
+        label: of their classes, by name, WordNet id or index.
+        clip: of the clips that photographs are from: those of one clip are on the same side of the split.
+        folder: not a column, but the folder that the paths start from; None for that of the table.
+    """
+
+    file: str | None = None
+    label: str | None = None
+    clip: str | None = None
+    folder: Path | None = None
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Columns":
+        """Parse ``file=NAME,label=NAME,clip=NAME,folder=DIR``, each of which may be left out.
+
+        Raises:
+            InputError: another key, or no name.
+        """
+        keys = [field.name for field in fields(cls)]
+        given: dict[str, str] = {}
+        for part in (text or "").split(",") if text is not None else ():
+            key, _, name = (word.strip() for word in part.partition("="))
+            if key not in keys:
+                raise unknown_name("kind of column", key, keys)
+            if not name or key in given:
+                raise InputError(f"--columns {text!r} is not understood; expected file=NAME,label=NAME, each once")
+            given[key] = name
+        folder = given.pop("folder", None)
+        return cls(**given, folder=None if folder is None else Path(folder))
+
+    @staticmethod
+    def absolute(text: str | None) -> str | None:
+        """Make the folder in a text for :meth:`parse` absolute, so that it is found from elsewhere."""
+        if text is None:
+            return None
+        parts = (part.partition("=") for part in text.split(","))
+        return ",".join(
+            f"{key}={Path(name.strip()).resolve()}" if key.strip() == "folder" else f"{key}={name}"
+            for key, _, name in parts
+        )
+
+    def find(self, kind: str, present: Collection[str], where: Path) -> str | None:
+        """Find the column of a kind in a table; None if there is none of a usual name, and none was asked for.
+
+        Raises:
+            InputError: the table has not the column that was asked for, or too many columns.
+        """
+        if len(present) > _MOST_COLUMNS:
+            raise InputError(f"{where} has {len(present)} columns; expected at most {_MOST_COLUMNS}")
+        asked: str | None = getattr(self, kind)
+        if asked is not None and asked not in present:
+            raise InputError(f"{where} has no column {asked!r}; it has {listed(present)}")
+        return asked or next((name for name in _USUAL[kind] if name in present), None)
+
+    def require(self, kind: str, present: Collection[str], where: Path) -> str:
+        """Find a column like :meth:`find`; it must be there.
+
+        Raises:
+            InputError: it is not; the message says how to name it.
+        """
+        found = self.find(kind, present, where)
+        if found is None:
+            raise InputError(
+                f"{where} needs the columns file and label, or name its own with --columns {kind}=NAME,…; it has "
+                f"{listed(present)}"
+            )
+        return found
+
+
+def listed(names: Collection[str] | Mapping[str, object]) -> str:
+    """List names for a message, shortened; the word none if there are none."""
+    shown = ", ".join(str(name)[:40] for name in list(names)[:_MOST_SHOWN])
+    return (shown or "none") + (" …" if len(names) > _MOST_SHOWN else "")
