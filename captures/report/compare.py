@@ -1,17 +1,19 @@
 """Compare runs, or sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
 from calibration.common.errors import InputError
 from calibration.common.success import MEASURES
 from calibration.sheet.layout import SHEET_KINDS
-from captures.report.blocks import Block, Document, Heading, Picture, Table, Text
-from captures.report.figures import effect_plot
+from captures.report.blocks import Block, Chart, Charts, Columns, Document, Heading, Table, Text
+from captures.report.figures.charts import curve_chart, rates_chart
+from captures.report.first_screen import summary_blocks
 from captures.report.session_part import damage_blocks
-from captures.report.wording import rate_words
-from captures.results.recorded_session import RecordedSession, require_kind
+from captures.report.wording import SHORT, rate_words
+from captures.results.curves import FACTORS, Factor, curve_measures, curves_by
+from captures.results.recorded_session import Kind, RecordedSession, require_kind
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Rate, independent_difference
 
@@ -30,16 +32,19 @@ def comparison(folders: Sequence[Path]) -> Document:
         raise InputError("runs and sessions measure different things and cannot be compared; give only one kind")
     (kind,) = kinds
     names = _names(folders)
+    title, subtitle = "Comparison", f"physpatch report of the {kind}s {', '.join(names)}"
+    if kind == "run":
+        runs = {name: _of_run(folder) for name, folder in zip(names, folders, strict=True)}
+        return Document(title, subtitle, _blocks(kind, runs))
     damaged: list[str] = []
-    rates = {
-        name: _of_session(folder, damaged) if kind == "session" else _of_run(folder)
-        for name, folder in zip(names, folders, strict=True)
-    }
-    blocks = [*damage_blocks(damaged), *_blocks(rates)]
-    return Document("Comparison", f"physpatch report of the {kind}s {', '.join(names)}", blocks)
+    sessions = {name: _opened(folder, damaged) for name, folder in zip(names, folders, strict=True)}
+    rates = {name: _of_session(session) for name, session in sessions.items()}
+    beside = Columns([(name, list(summary_blocks(session))) for name, session in sessions.items()])
+    blocks = [*damage_blocks(damaged), Heading("Side by side"), beside, *_blocks(kind, rates), *_along(sessions)]
+    return Document(title, subtitle, blocks)
 
 
-def _blocks(rates: dict[str, _Rates]) -> list[Block]:
+def _blocks(kind: Kind, rates: dict[str, _Rates]) -> list[Block]:
     keys = list(dict.fromkeys(key for measured in rates.values() for key in measured))
     names = list(rates)
     blocks: list[Block] = [Heading("Rates")]
@@ -54,7 +59,7 @@ def _blocks(rates: dict[str, _Rates]) -> list[Block]:
             }
             blocks += [
                 Heading(f"{model}: {MEASURES[measure]}", 2),
-                Picture(effect_plot(shown), f"{model}: {MEASURES[measure]}, by sheet, with 95 % intervals"),
+                Charts([rates_chart(f"{model}: {SHORT[measure]}", kind, shown)], "By sheet, with 95 % intervals."),
                 Table(
                     ["sheet", *names],
                     [
@@ -85,9 +90,46 @@ def _blocks(rates: dict[str, _Rates]) -> list[Block]:
     ]
 
 
-def _of_session(folder: Path, damaged: list[str]) -> _Rates:
+def _along(sessions: dict[str, RecordedSession]) -> Iterator[Block]:
+    """The patch's success in each session along what varies between frames."""
+    models = dict.fromkeys(model for session in sessions.values() for model in session.tally.models)
+    found = []
+    for model in models:
+        measures = dict.fromkeys(m for session in sessions.values() for m in curve_measures(session, model))
+        charts = [
+            chart
+            for measure in measures
+            for factor in FACTORS
+            if (chart := _curves(sessions, factor, model, measure)) is not None
+        ]
+        if charts:
+            found.append(Charts(charts, "With the patch, of the views that are right with grey; 95 % intervals."))
+    if found:
+        yield Heading("What it depends on")
+        yield from found
+
+
+def _curves(sessions: dict[str, RecordedSession], factor: Factor, model: str, measure: str) -> Chart | None:
+    curves = {
+        name: curve
+        for name, session in sessions.items()
+        if model in session.tally.models
+        for curve in curves_by(session, factor, model, measure)
+        if curve.condition == "patch"
+    }
+    if len(curves) < 2:
+        return None
+    title = f"{model}: {SHORT[measure]}, by {factor.title}"
+    return curve_chart(title, factor, list(curves.values()), list(curves))
+
+
+def _opened(folder: Path, damaged: list[str]) -> RecordedSession:
     session, words = RecordedSession.salvaged(folder)
     damaged += words
+    return session
+
+
+def _of_session(session: RecordedSession) -> _Rates:
     rates = {(s.model, m, s.condition): s.rate(m) for s in session.tally.summaries() for m in MEASURES}
     return {key: rate for key, rate in rates.items() if rate.rate is not None}
 

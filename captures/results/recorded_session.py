@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector
 from calibration.common.errors import InputError
-from calibration.common.pictures import read_picture
+from calibration.common.pictures import open_picture, read_picture
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.inference.region import CropRegion
@@ -143,6 +144,16 @@ class RecordedSession:
     def layouts(self) -> tuple[SheetLayout, ...]:
         """Return the sheets of the session; empty if the PDF no longer exists."""
         return printed_layouts(self.sheet) if self.sheet else ()
+
+    @cached_property
+    def frame_size(self) -> tuple[int, int] | None:
+        """Return width and height of the frames, of one that was kept; None if none was."""
+        for file in chain((self.folder / "raw").glob("*.jpg"), (self.folder / "frames").glob("*.jpg")):
+            try:
+                return open_picture(file).size
+            except InputError:  # it was being written when the session was killed
+                continue
+        return None
 
     @cached_property
     def _detector(self) -> cv2.aruco.ArucoDetector:

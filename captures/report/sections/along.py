@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from captures.report.blocks import Block, Picture, Table, Text
-from captures.report.figures import distance_plot
+from captures.report.blocks import Block, Charts, Table, Text
+from captures.report.figures.charts import way_chart
 from captures.report.sections.base import Material, ReportSection
 from captures.report.wording import SHORT, UNITS, measures_of, rate_words
 from captures.results.aggregation import CONTROL, MapCell, Tally
@@ -54,11 +54,10 @@ def _along(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
             bins = {condition: _comparable(cells) for condition, cells in bins.items() if cells}
             if bins:
                 title = f"{model}: {SHORT[measure]}, by distance"
-                yield Picture(
-                    distance_plot(bins, title),
-                    f"{title}: shares of the frames with 95 % intervals over {_counted_words(bins)} {unit} each; what a single "
-                    f"clip shows is left out where there are several. "
-                    f"{_origin_words(compared)}",
+                yield Charts(
+                    [way_chart(title, bins)],
+                    f"Shares of the frames with 95 % intervals over {_counted_words(bins)} {unit} each; what a single "
+                    f"clip shows is left out where there are several. {_origin_words(compared)}",
                 )
     summaries = summaries_of(sequences, tally)
     yield Table(

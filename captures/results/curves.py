@@ -1,0 +1,238 @@
+"""Success by what varies between frames: distance, angle, size, share of the view, and the confidence that is demanded.
+
+Each rate is over clips as those of :class:`captures.results.aggregation.Tally`: of the views that are right with the grey
+control, and beside it of all views. Only measures that a frame's own row determines have curves.
+"""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from calibration.common.success import DETECTION_THRESHOLD, MEASURES
+from captures.results.aggregation import Unit
+from captures.results.recorded_session import RecordedSession
+from captures.results.sequence_summary import DISTANCE_EDGES_M
+from captures.results.success import boxes_of, frame_success, on_object, place_of
+from captures.sources.frame import NO_SHEET
+from captures.storage import FrameRow
+from physpatch.stats.clustered import Observation
+from physpatch.stats.intervals import Rate
+
+THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(20))
+THRESHOLD = "threshold"
+_LEAST_BINS = 2
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Something that varies between frames.
+
+    Attributes:
+        name: as in files, with its unit.
+        title: after "by".
+        words: on an axis, with its unit.
+        edges: of its bins: bin i extends from edge i - 1, or 0, to edge i.
+        ratios: whether bins are alike in ratio rather than in difference.
+    """
+
+    name: str
+    title: str
+    words: str
+    edges: tuple[float, ...]
+    ratios: bool = True
+
+    def bin(self, value: float) -> int:
+        """Return the number of the bin of a value."""
+        return sum(value >= edge for edge in self.edges)
+
+    def bounds(self, place: int) -> tuple[float, float | None]:
+        """Return the bounds of a bin; the last has no upper one."""
+        return (0.0, *self.edges)[place], (*self.edges, None)[place]
+
+
+DISTANCE = Factor("distance_m", "distance", "distance, m", DISTANCE_EDGES_M)
+ANGLE = Factor("angle_deg", "angle", "degrees away from facing the camera", (10, 20, 30, 40, 50, 60, 70), ratios=False)
+CELL_SIZE = Factor("px_per_cell", "size of a cell", "pixels per cell", (2, 4, 6, 8, 12, 16, 24))
+VIEW_SHARE = Factor(
+    "view_share", "share of the view", "patch, % of what the model sees", (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
+)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Success in one bin, or at one threshold.
+
+    Attributes:
+        low, high: the bin's bounds; ``high`` is None without one. Of a threshold, both are the threshold.
+        right: of the views that are right with the grey control; as ``every`` where that is unknown.
+        every: of all views.
+        frames: how many frames it is of.
+    """
+
+    low: float
+    high: float | None
+    right: Rate
+    every: Rate
+    frames: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Success of one sheet along a factor, or by threshold.
+
+    Attributes:
+        model, measure, condition: whose success, of ``MEASURES``, and with which sheet.
+        by: name of the factor, or ``threshold``.
+        points: in order; bins without frames are left out.
+    """
+
+    model: str
+    measure: str
+    condition: str
+    by: str
+    points: tuple[CurvePoint, ...]
+
+
+def curve_measures(session: RecordedSession, model: str) -> list[str]:
+    """List the measures that have curves for a model, at most two."""
+    judged = {name for row in session.rows if row.model == model for name in frame_success(row, session.target)}
+    return [measure for measure in MEASURES if measure in judged][:2]
+
+
+def curves_by(session: RecordedSession, factor: Factor, model: str, measure: str) -> list[Curve]:
+    """Compute success along a factor, for each sheet; empty unless frames of the patch fall into two bins or more."""
+    value = partial(_VALUES[factor.name], session)
+    curves = []
+    for condition, rows in _by_condition(session, model).items():
+        bins: dict[int, list[FrameRow]] = defaultdict(list)
+        for row in rows:
+            known = value(row)
+            if known is not None:
+                bins[factor.bin(known)].append(row)
+        points = [
+            CurvePoint(*factor.bounds(place), *rates)
+            for place in sorted(bins)
+            if (rates := _rates(session, bins[place], measure, condition)) is not None
+        ]
+        curves.append(Curve(model, measure, condition, factor.name, tuple(points)))
+    varies = any(curve.condition == "patch" and len(curve.points) >= _LEAST_BINS for curve in curves)
+    return [curve for curve in curves if curve.points] if varies else []
+
+
+def curves_by_threshold(session: RecordedSession, model: str, measure: str) -> list[Curve]:
+    """Compute success where only answers of at least some confidence count, for each sheet.
+
+    A classifier's answer below the threshold is no answer, so neither the target nor a wrong class. A detector's box below it
+    does not count, so an object is lost more easily; boxes below ``DETECTION_THRESHOLD`` are not recorded. The views are those
+    that are right with the grey control at any confidence, and at the detector's own threshold.
+    """
+    curves = []
+    for condition, rows in _by_condition(session, model).items():
+        detects = any(row.boxes is not None for row in rows)
+        points = [
+            CurvePoint(threshold, threshold, *rates)
+            for threshold in THRESHOLDS
+            if not detects or threshold >= DETECTION_THRESHOLD
+            if (rates := _rates(session, rows, measure, condition, threshold)) is not None
+        ]
+        if points:
+            curves.append(Curve(model, measure, condition, THRESHOLD, tuple(points)))
+    return curves if any(curve.condition == "patch" for curve in curves) else []
+
+
+def all_curves(session: RecordedSession) -> Iterator[Curve]:
+    """Compute the curves of each model and measure along every factor, and by threshold."""
+    for model in session.tally.models:
+        for measure in curve_measures(session, model):
+            for factor in FACTORS:
+                yield from curves_by(session, factor, model, measure)
+            yield from curves_by_threshold(session, model, measure)
+
+
+def every_view(session: RecordedSession, model: str, measure: str, condition: str) -> Rate:
+    """Estimate success in all views, whether or not they are right with the grey control."""
+    rates = _rates(session, _by_condition(session, model).get(condition, []), measure, condition)
+    return Rate(None, None, 0) if rates is None else rates[1]
+
+
+def _by_condition(session: RecordedSession, model: str) -> dict[str, list[FrameRow]]:
+    rows: dict[str, list[FrameRow]] = {c: [] for c in session.tally.conditions(model) if c != NO_SHEET}
+    for row in session.rows:
+        if row.model == model and row.condition in rows:
+            rows[row.condition].append(row)
+    return rows
+
+
+def _rates(
+    session: RecordedSession, rows: Sequence[FrameRow], measure: str, condition: str, threshold: float = 0.0
+) -> tuple[Rate, Rate, int] | None:
+    """Success in the views that are right with grey, and in all, and the number of frames; None if none can be judged."""
+    tally, shares = session.tally, defaultdict[tuple[Hashable, Unit], list[bool]](list)
+    for row in rows:
+        success, unit = _success(row, session.target, measure, threshold), tally.unit(row)
+        if success is not None and unit is not None:
+            shares[tally.clip(row), unit].append(success)
+    if not shares:
+        return None
+    model = rows[0].model
+    every = [Observation(clip, unit, sum(happened) / len(happened)) for (clip, unit), happened in shares.items()]
+    stricter = rows[0].boxes is not None and threshold > DETECTION_THRESHOLD  # true of frames that were right, too
+    again = {} if stricter else tally.again(model, measure, condition)
+    right = _weighted(every, tally.weights(model, measure), again)
+    return tally.rate_over(right), tally.rate_over(every), sum(map(len, shares.values()))
+
+
+def _weighted(
+    every: Sequence[Observation], weights: Mapping[Unit, float] | None, again: Mapping[Unit, float]
+) -> Sequence[Observation]:
+    if weights is None:
+        return every
+    return [
+        replace(one, share=min(1.0, again.get(one.cell, 1.0) * one.share), weight=weights.get(one.cell, 0.0))
+        for one in every
+        if weights.get(one.cell, 0.0) > 0
+    ]
+
+
+def _success(row: FrameRow, target: str | None, measure: str, threshold: float) -> bool | None:
+    """Whether a measure is true of a row if only answers of that confidence count; None if the row does not determine it."""
+    happened = frame_success(row, target).get(measure)
+    if happened is None or threshold == 0.0:
+        return happened
+    score = (row.target_score if measure == "target" else row.top1_score) or 0.0
+    if row.boxes is None or measure == "target":
+        return happened and score >= threshold
+    sure = [box for box in boxes_of(row) if box.score >= threshold]
+    return None if row.label is None else on_object(sure, row.label, place_of(row)).get(measure)
+
+
+def _distance_m(_: RecordedSession, row: FrameRow) -> float | None:
+    return row.true_distance_m if row.distance_m is None else row.distance_m
+
+
+def _angle_deg(_: RecordedSession, row: FrameRow) -> float | None:
+    if row.yaw_deg is None or row.pitch_deg is None:
+        return None
+    return math.degrees(math.acos(math.cos(math.radians(row.yaw_deg)) * math.cos(math.radians(row.pitch_deg))))
+
+
+def _px_per_cell(_: RecordedSession, row: FrameRow) -> float | None:
+    return row.px_per_cell
+
+
+def _view_share(session: RecordedSession, row: FrameRow) -> float | None:
+    """The patch's share of what the model sees: of a classifier's region, or of a detector's frame."""
+    size = json.loads(row.region)[2:] if row.region else session.frame_size
+    return None if row.patch_px is None or size is None else row.patch_px / (size[0] * size[1])
+
+
+FACTORS = (DISTANCE, ANGLE, CELL_SIZE, VIEW_SHARE)
+_VALUES: dict[str, Callable[[RecordedSession, FrameRow], float | None]] = {
+    DISTANCE.name: _distance_m,
+    ANGLE.name: _angle_deg,
+    CELL_SIZE.name: _px_per_cell,
+    VIEW_SHARE.name: _view_share,
+}
