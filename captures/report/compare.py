@@ -12,7 +12,7 @@ from captures.report.figures.charts import curve_chart, rates_chart
 from captures.report.first_screen import summary_blocks
 from captures.report.session_part import damage_blocks
 from captures.report.wording import SHORT, rate_words
-from captures.results.curves import FACTORS, Factor, curve_measures, curves_by
+from captures.results.curves import FACTORS, Curve, Factor, curve_measures, curves_of
 from captures.results.recorded_session import Kind, RecordedSession, require_kind
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Rate, independent_difference
@@ -92,35 +92,30 @@ def _blocks(kind: Kind, rates: dict[str, _Rates]) -> list[Block]:
 
 def _along(sessions: dict[str, RecordedSession]) -> Iterator[Block]:
     """The patch's success in each session along what varies between frames."""
-    models = dict.fromkeys(model for session in sessions.values() for model in session.tally.models)
-    found = []
-    for model in models:
-        measures = dict.fromkeys(m for session in sessions.values() for m in curve_measures(session, model))
-        charts = [
-            chart
-            for measure in measures
-            for factor in FACTORS
-            if (chart := _curves(sessions, factor, model, measure)) is not None
-        ]
-        if charts:
-            found.append(Charts(charts, "With the patch, of the views that are right with grey; 95 % intervals."))
-    if found:
+    found: dict[tuple[str, str], dict[str, dict[str, list[Curve]]]] = {}  # by model and measure, then by session
+    for name, session in sessions.items():
+        for model in session.tally.models:
+            for measure in curve_measures(session, model):
+                found.setdefault((model, measure), {})[name] = curves_of(session, model, measure)
+    charts = [
+        chart
+        for (model, measure), by_session in found.items()
+        for factor in FACTORS
+        if (chart := _chart(f"{model}: {SHORT[measure]}, by {factor.title}", factor, by_session)) is not None
+    ]
+    if charts:
         yield Heading("What it depends on")
-        yield from found
+        yield Charts(charts, "With the patch, of the views that are right with grey; 95 % intervals.")
 
 
-def _curves(sessions: dict[str, RecordedSession], factor: Factor, model: str, measure: str) -> Chart | None:
+def _chart(title: str, factor: Factor, by_session: dict[str, dict[str, list[Curve]]]) -> Chart | None:
     curves = {
         name: curve
-        for name, session in sessions.items()
-        if model in session.tally.models
-        for curve in curves_by(session, factor, model, measure)
+        for name, found in by_session.items()
+        for curve in found.get(factor.name, ())
         if curve.condition == "patch"
     }
-    if len(curves) < 2:
-        return None
-    title = f"{model}: {SHORT[measure]}, by {factor.title}"
-    return curve_chart(title, factor, list(curves.values()), list(curves))
+    return curve_chart(title, factor, list(curves.values()), list(curves)) if len(curves) > 1 else None
 
 
 def _opened(folder: Path, damaged: list[str]) -> RecordedSession:

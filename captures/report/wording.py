@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from calibration.common.success import MEASURES
 from captures.results.aggregation import Tally
 from captures.sources.opencv import rgb
-from physpatch.stats.intervals import Rate, percent
+from physpatch.stats.intervals import Interval, Rate, percent
 
 SHEET_DPI = 60
 UNITS = {"step": "steps of the plan", "clip": "clips", "scene": "scenes"}  # by Tally.independent_kind
@@ -33,6 +33,13 @@ def rate_words(rate: Rate) -> str:
         return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")
     words = f"{percent(rate.rate)}|({100 * rate.ci95[0]:.1f} to {100 * rate.ci95[1]:.1f},|n = {rate.n})"
     return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")  # lines break only between its parts
+
+
+def precision_words(ap: float | None, ci95: Interval | None) -> str:
+    """Format an average precision, such as ``0.41 (0.30 to 0.53)``; a dash without one."""
+    if ap is None:
+        return "–"
+    return f"{ap:.2f}" if ci95 is None else f"{ap:.2f} ({ci95[0]:.2f} to {ci95[1]:.2f})"
 
 
 def short_interval(rate: Rate) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from calibration.common.success import MEASURES, FoundBox
 from calibration.sheet.layout import SHEET_KINDS
 from captures.protocol.plan import EVERYWHERE, Protocol
-from captures.results.success import at_patch, boxes_of, frame_success, on_object
+from captures.results.success import at_patch, boxes_of, frame_success, middle_place, on_object
 from captures.storage import FrameRow
 from physpatch.stats.clustered import Observation, clustered_change, clustered_difference, clustered_rate
 from physpatch.stats.intervals import (
@@ -594,10 +594,9 @@ def _on_object(measure: str, bins: Sequence[_Bin], control: Sequence[_Bin]) -> t
 
     The place of the object is that in the control's frames; None if it is unknown.
     """
-    places = [box.xyxy for pose_bin in control for box in pose_bin.object_boxes]
-    if not places or not _pooled(bins, "wrong"):
+    place = middle_place([box.xyxy for pose_bin in control for box in pose_bin.object_boxes])
+    if place is None or not _pooled(bins, "wrong"):
         return None
-    place = [median(edges) for edges in zip(*places, strict=True)]
     missed = (pair for pose_bin in bins for pair in pose_bin.missed)
     return sum(on_object(boxes, label, place)[measure] for label, boxes in missed), sum(
         pose_bin.frames for pose_bin in bins

@@ -7,17 +7,17 @@ control, and beside it of all views. Only measures that a frame's own row determ
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
-from calibration.common.success import DETECTION_THRESHOLD, MEASURES
+from calibration.common.success import DETECTION_THRESHOLD, MEASURES, FoundBox, around
 from captures.results.aggregation import Unit
 from captures.results.recorded_session import RecordedSession
 from captures.results.sequence_summary import DISTANCE_EDGES_M
 from captures.results.success import boxes_of, frame_success, on_object, place_of
 from captures.sources.frame import NO_SHEET
 from captures.storage import FrameRow
+from physpatch.evaluation.precision import GAP_EDGES, gap_in_sides
 from physpatch.stats.clustered import Observation
 from physpatch.stats.intervals import Rate
 
@@ -60,6 +60,14 @@ VIEW_SHARE = Factor(
     "view_share", "share of the view", "patch, % of what the model sees", (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 )
 
+OBJECT_DISTANCE = Factor(
+    "object_distance",
+    "distance of the object from the patch",
+    "distance, in sides of the patch",
+    GAP_EDGES,
+    ratios=False,
+)
+
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -96,93 +104,110 @@ class Curve:
     points: tuple[CurvePoint, ...]
 
 
+@dataclass(frozen=True)
+class _View:
+    """A frame that can be judged, its clip and unit, and a detector's boxes."""
+
+    row: FrameRow
+    clip: Hashable
+    unit: Unit
+    happened: bool
+    boxes: Sequence[FoundBox] | None
+
+
 def curve_measures(session: RecordedSession, model: str) -> list[str]:
     """List the measures that have curves for a model, at most two."""
     judged = {name for row in session.rows if row.model == model for name in frame_success(row, session.target)}
     return [measure for measure in MEASURES if measure in judged][:2]
 
 
-def curves_by(session: RecordedSession, factor: Factor, model: str, measure: str) -> list[Curve]:
-    """Compute success along a factor, for each sheet; empty unless frames of the patch fall into two bins or more."""
-    value = partial(_VALUES[factor.name], session)
+def curves_of(session: RecordedSession, model: str, measure: str) -> dict[str, list[Curve]]:
+    """Compute success of each sheet along each factor and by threshold, by the factor's name and ``threshold``.
+
+    A factor is left out unless frames of the patch fall into two bins or more. By threshold, only answers of at least some
+    confidence count: a classifier's answer below it is no answer, so neither the target nor a wrong class. A detector's box
+    below it does not count, so an object is lost more easily; boxes below ``DETECTION_THRESHOLD`` are not recorded. The views
+    are those that are right with the grey control at any confidence, and at the detector's own threshold.
+    """
+    views = _views(session, model, measure)
+    along = {factor.name: _along(session, factor, model, measure, views) for factor in FACTORS}
+    along[THRESHOLD] = _by_threshold(session, model, measure, views)
+    return {name: curves for name, curves in along.items() if curves}
+
+
+def every_view(session: RecordedSession, model: str, measure: str) -> dict[str, Rate]:
+    """Estimate success in all views with each sheet, whether or not they are right with the grey control."""
+    return {
+        condition: rates[1]
+        for condition, views in _views(session, model, measure).items()
+        if (rates := _rates(session, views, measure)) is not None
+    }
+
+
+def _views(session: RecordedSession, model: str, measure: str) -> dict[str, list[_View]]:
+    """The frames of each sheet that can be judged, by sheet."""
+    tally = session.tally
+    views: dict[str, list[_View]] = {c: [] for c in tally.conditions(model) if c != NO_SHEET}
+    for row in session.rows:
+        if row.model == model and row.condition in views:
+            happened, unit = frame_success(row, session.target).get(measure), tally.unit(row)
+            if happened is not None and unit is not None:
+                boxes = None if row.boxes is None else boxes_of(row)
+                views[row.condition].append(_View(row, tally.clip(row), unit, happened, boxes))
+    return views
+
+
+def _along(
+    session: RecordedSession, factor: Factor, model: str, measure: str, views: Mapping[str, Sequence[_View]]
+) -> list[Curve]:
     curves = []
-    for condition, rows in _by_condition(session, model).items():
-        bins: dict[int, list[FrameRow]] = defaultdict(list)
-        for row in rows:
-            known = value(row)
-            if known is not None:
-                bins[factor.bin(known)].append(row)
+    for condition, shown in views.items():
+        bins: dict[int, list[_View]] = defaultdict(list)
+        for view in shown:
+            value = _VALUES[factor.name](session, view.row)
+            if value is not None:
+                bins[factor.bin(value)].append(view)
         points = [
             CurvePoint(*factor.bounds(place), *rates)
             for place in sorted(bins)
-            if (rates := _rates(session, bins[place], measure, condition)) is not None
+            if (rates := _rates(session, bins[place], measure)) is not None
         ]
         curves.append(Curve(model, measure, condition, factor.name, tuple(points)))
     varies = any(curve.condition == "patch" and len(curve.points) >= _LEAST_BINS for curve in curves)
     return [curve for curve in curves if curve.points] if varies else []
 
 
-def curves_by_threshold(session: RecordedSession, model: str, measure: str) -> list[Curve]:
-    """Compute success where only answers of at least some confidence count, for each sheet.
-
-    A classifier's answer below the threshold is no answer, so neither the target nor a wrong class. A detector's box below it
-    does not count, so an object is lost more easily; boxes below ``DETECTION_THRESHOLD`` are not recorded. The views are those
-    that are right with the grey control at any confidence, and at the detector's own threshold.
-    """
+def _by_threshold(
+    session: RecordedSession, model: str, measure: str, views: Mapping[str, Sequence[_View]]
+) -> list[Curve]:
     curves = []
-    for condition, rows in _by_condition(session, model).items():
-        detects = any(row.boxes is not None for row in rows)
+    for condition, shown in views.items():
+        least = DETECTION_THRESHOLD if any(view.boxes is not None for view in shown) else 0.0
         points = [
             CurvePoint(threshold, threshold, *rates)
             for threshold in THRESHOLDS
-            if not detects or threshold >= DETECTION_THRESHOLD
-            if (rates := _rates(session, rows, measure, condition, threshold)) is not None
+            if threshold >= least and (rates := _rates(session, shown, measure, threshold)) is not None
         ]
         if points:
             curves.append(Curve(model, measure, condition, THRESHOLD, tuple(points)))
     return curves if any(curve.condition == "patch" for curve in curves) else []
 
 
-def all_curves(session: RecordedSession) -> Iterator[Curve]:
-    """Compute the curves of each model and measure along every factor, and by threshold."""
-    for model in session.tally.models:
-        for measure in curve_measures(session, model):
-            for factor in FACTORS:
-                yield from curves_by(session, factor, model, measure)
-            yield from curves_by_threshold(session, model, measure)
-
-
-def every_view(session: RecordedSession, model: str, measure: str, condition: str) -> Rate:
-    """Estimate success in all views, whether or not they are right with the grey control."""
-    rates = _rates(session, _by_condition(session, model).get(condition, []), measure, condition)
-    return Rate(None, None, 0) if rates is None else rates[1]
-
-
-def _by_condition(session: RecordedSession, model: str) -> dict[str, list[FrameRow]]:
-    rows: dict[str, list[FrameRow]] = {c: [] for c in session.tally.conditions(model) if c != NO_SHEET}
-    for row in session.rows:
-        if row.model == model and row.condition in rows:
-            rows[row.condition].append(row)
-    return rows
-
-
 def _rates(
-    session: RecordedSession, rows: Sequence[FrameRow], measure: str, condition: str, threshold: float = 0.0
+    session: RecordedSession, views: Sequence[_View], measure: str, threshold: float = 0.0
 ) -> tuple[Rate, Rate, int] | None:
-    """Success in the views that are right with grey, and in all, and the number of frames; None if none can be judged."""
-    tally, shares = session.tally, defaultdict[tuple[Hashable, Unit], list[bool]](list)
-    for row in rows:
-        success, unit = _success(row, session.target, measure, threshold), tally.unit(row)
-        if success is not None and unit is not None:
-            shares[tally.clip(row), unit].append(success)
-    if not shares:
+    """Success in the views that are right with grey, and in all, and the number of frames; None without any."""
+    if not views:
         return None
-    model = rows[0].model
+    tally, first = session.tally, views[0].row
+    shares: dict[tuple[Hashable, Unit], list[bool]] = defaultdict(list)
+    for view in views:
+        shares[view.clip, view.unit].append(_success(view, measure, threshold))
     every = [Observation(clip, unit, sum(happened) / len(happened)) for (clip, unit), happened in shares.items()]
-    stricter = rows[0].boxes is not None and threshold > DETECTION_THRESHOLD  # true of frames that were right, too
-    again = {} if stricter else tally.again(model, measure, condition)
-    right = _weighted(every, tally.weights(model, measure), again)
-    return tally.rate_over(right), tally.rate_over(every), sum(map(len, shares.values()))
+    stricter = first.boxes is not None and threshold > DETECTION_THRESHOLD  # true of frames that were right, too
+    again = {} if stricter else tally.again(first.model, measure, first.condition)
+    right = _weighted(every, tally.weights(first.model, measure), again)
+    return tally.rate_over(right), tally.rate_over(every), len(views)
 
 
 def _weighted(
@@ -197,16 +222,16 @@ def _weighted(
     ]
 
 
-def _success(row: FrameRow, target: str | None, measure: str, threshold: float) -> bool | None:
-    """Whether a measure is true of a row if only answers of that confidence count; None if the row does not determine it."""
-    happened = frame_success(row, target).get(measure)
-    if happened is None or threshold == 0.0:
-        return happened
-    score = (row.target_score if measure == "target" else row.top1_score) or 0.0
-    if row.boxes is None or measure == "target":
-        return happened and score >= threshold
-    sure = [box for box in boxes_of(row) if box.score >= threshold]
-    return None if row.label is None else on_object(sure, row.label, place_of(row)).get(measure)
+def _success(view: _View, measure: str, threshold: float) -> bool:
+    """Whether a measure is true of a frame if only answers of that confidence count."""
+    row = view.row
+    if threshold == 0.0:
+        return view.happened
+    if view.boxes is None or measure == "target":
+        score = row.target_score if measure == "target" else row.top1_score
+        return view.happened and (score or 0.0) >= threshold
+    sure = [box for box in view.boxes if box.score >= threshold]
+    return on_object(sure, row.label or "", place_of(row))[measure]
 
 
 def _distance_m(_: RecordedSession, row: FrameRow) -> float | None:
@@ -229,10 +254,17 @@ def _view_share(session: RecordedSession, row: FrameRow) -> float | None:
     return None if row.patch_px is None or size is None else row.patch_px / (size[0] * size[1])
 
 
-FACTORS = (DISTANCE, ANGLE, CELL_SIZE, VIEW_SHARE)
+def object_distance(session: RecordedSession, row: FrameRow) -> float | None:
+    """Compute how far a detector's object is from the patch, in the patch's sides; None if either is unknown."""
+    place = None if row.boxes is None or row.patch_xy is None else session.object_place(row)
+    return None if place is None else gap_in_sides(place, around(json.loads(row.patch_xy or "[]")))
+
+
+FACTORS = (DISTANCE, ANGLE, CELL_SIZE, VIEW_SHARE, OBJECT_DISTANCE)
 _VALUES: dict[str, Callable[[RecordedSession, FrameRow], float | None]] = {
     DISTANCE.name: _distance_m,
     ANGLE.name: _angle_deg,
     CELL_SIZE.name: _px_per_cell,
     VIEW_SHARE.name: _view_share,
+    OBJECT_DISTANCE.name: object_distance,
 }

@@ -11,7 +11,7 @@ from physpatch.stats.intervals import Rate
 
 _TICKS_M = (0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 10)
 _MOST_TICKS = 7
-_UNITS = {"distance_m": "m", "angle_deg": "degrees", "px_per_cell": "pixels"}
+_UNITS = {"distance_m": "m", "angle_deg": "degrees", "px_per_cell": "pixels", "object_distance": "sides"}
 _LOOKS = 4
 _MARGIN = 0.06  # of the axis, beyond the outermost marks
 
@@ -82,20 +82,18 @@ def curve_chart(title: str, factor: Factor, curves: Sequence[Curve], names: Sequ
         curves: of one model and measure; those of one sheet each, or, with names, of one sheet in several sessions.
         names: of the curves in the legend, if not those of their sheets.
     """
-    series = []
+    series, ends = [], list[float]()
     for i, curve in enumerate(curves, 1):
         look = str((i - 1) % _LOOKS + 1) if names else curve.condition
         name = names[i - 1] if names else sheet_name(curve.condition)
-        marks = [_mark(factor, point, point.right) for point in curve.points]
+        points = _comparable(curve.points)
+        ends += [end for point in points for end in _ends(factor, point)]
+        marks = [_mark(factor, point, point.right) for point in points]
         series.append(Series(name, marks, look, "solid"))
-        if (
-            not names
-            and curve.condition in ("patch", CONTROL)
-            and any(point.right != point.every for point in curve.points)
-        ):
-            marks = [_mark(factor, point, point.every) for point in curve.points]
+        if not names and curve.condition in ("patch", CONTROL) and any(point.right != point.every for point in points):
+            marks = [_mark(factor, point, point.every) for point in points]
             series.append(Series(f"{name}, all views", marks, look, "dashed"))
-    span = _span(mark.at for one in series for mark in one.marks)
+    span = _span(ends, margin=0.02)
     return Chart(title, factor.words, span, _ticks(factor.edges, span, ratios=factor.ratios), series)
 
 
@@ -123,21 +121,25 @@ def sheet_name(sheet: str) -> str:
     return "the patch" if sheet == "patch" else sheet
 
 
+def _comparable(points: Sequence[CurvePoint]) -> Sequence[CurvePoint]:
+    """Leave out what a single clip shows, which says nothing about others, unless there are no others."""
+    return [point for point in points if point.every.ci95 is not None] or points
+
+
 def _mark(factor: Factor, point: CurvePoint, rate: Rate) -> Mark:
     scale, unit = (100, "%") if max(factor.edges) < 1 else (1, _UNITS.get(factor.name, ""))
     low, high = scale * point.low, None if point.high is None else scale * point.high
     words = f"{low:g} {unit} and more" if high is None else f"{low:g} to {high:g} {unit}"
-    return Mark(_middle(factor, point), words, rate, point.frames)
+    return Mark(sum(_ends(factor, point)) / 2, words, rate, point.frames)
 
 
-def _middle(factor: Factor, point: CurvePoint) -> float:
-    """The middle of a bin on the axis; of one without a lower or an upper end in ratios, as wide as its neighbour."""
+def _ends(factor: Factor, point: CurvePoint) -> tuple[float, float]:
+    """A bin's ends on the axis; one without a lower or an upper end, in ratios, is as wide as its neighbour."""
     edges = factor.edges
     if not factor.ratios:
-        return (point.low + (2 * point.low - edges[-2] if point.high is None else point.high)) / 2
+        return point.low, 2 * point.low - edges[-2] if point.high is None else point.high
     high = point.low * edges[-1] / edges[-2] if point.high is None else point.high
-    low = point.low or high * edges[0] / edges[1]
-    return math.log(low * high) / 2
+    return math.log(point.low or high * edges[0] / edges[1]), math.log(high)
 
 
 def _span(places: Iterable[float], margin: float = _MARGIN) -> tuple[float, float]:
