@@ -36,7 +36,8 @@ from captures.report.blocks import (
     Table,
     Text,
 )
-from captures.report.figures.plots import chart_plot, pose_plot
+from captures.report.figures.paper import paper_chart
+from captures.report.figures.plots import pose_plot
 
 _FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"  # from matplotlib; the standard PDF fonts lack many characters
 _MARGIN_MM = 18.0
@@ -93,11 +94,9 @@ def _flowables(block: Block, width: float, height: float) -> list[Flowable]:
         case Gallery(pictures):
             return _gallery(pictures, width, height)
         case Charts(charts, caption):
-            drawn = [Picture(chart_plot(chart), "") for chart in charts]
-            plots = (
-                _gallery(drawn, width, height, _CHARTS_ACROSS) if len(drawn) > 1 else [_plot(drawn[0], width, height)]
-            )
-            return [*plots, _words(caption, "soft")]
+            across = width / _CHARTS_ACROSS
+            drawn: list[list[Flowable]] = [[paper_chart(chart, across - 10, _FONT)] for chart in charts]
+            return [*_side_by_side(drawn, width, _CHARTS_ACROSS), _words(caption, "soft")]
         case PoseTables(tables, caption):
             plots = [_plot(Picture(pose_plot(table), ""), width, height) for table in tables]
             return [*plots, _words(caption, "soft")]
@@ -151,13 +150,17 @@ def _plot(picture: Picture, width: float, height: float) -> Flowable:
     return _image(picture, width, _TALLEST * height)
 
 
-def _gallery(pictures: Sequence[Picture], width: float, height: float, columns: int = _ACROSS) -> list[Flowable]:
-    across = width / columns
+def _gallery(pictures: Sequence[Picture], width: float, height: float) -> list[Flowable]:
+    across = width / _ACROSS
     cells = [[_image(shown, across - 6, _TALLEST * height), _words(shown.caption, "soft")] for shown in pictures]
-    rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
-    rows = [row + [""] * (columns - len(row)) for row in rows]  # type: ignore[list-item]
+    return _side_by_side(cells, width, _ACROSS)
+
+
+def _side_by_side(cells: Sequence[list[Flowable]], width: float, columns: int) -> list[Flowable]:
+    rows: list[list[Any]] = [list(cells[i : i + columns]) for i in range(0, len(cells), columns)]
+    rows = [row + [""] * (columns - len(row)) for row in rows]
     lines = [("LEFTPADDING", (0, 0), (-1, -1), 0), ("VALIGN", (0, 0), (-1, -1), "TOP")]
-    return [Grid(rows, colWidths=[across] * columns, style=lines)] if rows else []
+    return [Grid(rows, colWidths=[width / columns] * columns, style=lines)] if rows else []
 
 
 def _image(picture: Picture, width: float, tallest: float) -> Flowable:

@@ -103,6 +103,11 @@ class Curve:
     by: str
     points: tuple[CurvePoint, ...]
 
+    @property
+    def comparable(self) -> tuple[CurvePoint, ...]:
+        """Return the points of several clips; what one clip shows says nothing about others. All, if none has several."""
+        return tuple(point for point in self.points if point.every.ci95 is not None) or self.points
+
 
 @dataclass(frozen=True)
 class _View:
@@ -173,7 +178,7 @@ def _along(
             if (rates := _rates(session, bins[place], measure)) is not None
         ]
         curves.append(Curve(model, measure, condition, factor.name, tuple(points)))
-    varies = any(curve.condition == "patch" and len(curve.points) >= _LEAST_BINS for curve in curves)
+    varies = any(curve.condition == "patch" and len(curve.comparable) >= _LEAST_BINS for curve in curves)
     return [curve for curve in curves if curve.points] if varies else []
 
 

@@ -86,7 +86,7 @@ def curve_chart(title: str, factor: Factor, curves: Sequence[Curve], names: Sequ
     for i, curve in enumerate(curves, 1):
         look = str((i - 1) % _LOOKS + 1) if names else curve.condition
         name = names[i - 1] if names else sheet_name(curve.condition)
-        points = _comparable(curve.points)
+        points = curve.comparable
         ends += [end for point in points for end in _ends(factor, point)]
         marks = [_mark(factor, point, point.right) for point in points]
         series.append(Series(name, marks, look, "solid"))
@@ -119,11 +119,6 @@ def threshold_chart(title: str, curves: Sequence[Curve]) -> Chart:
 def sheet_name(sheet: str) -> str:
     """Return the name of a sheet in a legend."""
     return "the patch" if sheet == "patch" else sheet
-
-
-def _comparable(points: Sequence[CurvePoint]) -> Sequence[CurvePoint]:
-    """Leave out what a single clip shows, which says nothing about others, unless there are no others."""
-    return [point for point in points if point.every.ci95 is not None] or points
 
 
 def _mark(factor: Factor, point: CurvePoint, rate: Rate) -> Mark:

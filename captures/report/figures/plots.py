@@ -1,4 +1,4 @@
-"""The plots of a report as pictures. Sheets differ in shape and line, so that plots can be printed in black and white."""
+"""The plots of a report that are pictures."""
 
 import io
 import textwrap
@@ -12,54 +12,11 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from captures.gap.decomposition import Gap
-from captures.report.blocks import PLOT_DPI, Chart, PoseTable
+from captures.report.blocks import PLOT_DPI, PoseTable
 from captures.report.wording import short_interval
-from physpatch.evaluation.figures.plots import AIM, BAD, GOOD
+from physpatch.evaluation.figures.plots import AIM, BAD
 from physpatch.stats.intervals import Rate
 from physpatch.stats.rates import points
-
-_MARKS = {
-    "patch": ("o", BAD),
-    "grey": ("s", "0.55"),
-    "random": ("^", GOOD),
-    "shuffled": ("D", "0.25"),
-    "none": ("x", "0.4"),
-    "1": ("o", BAD),  # what is not a sheet
-    "2": ("s", GOOD),
-    "3": ("^", "0.25"),
-    "4": ("D", "0.55"),
-}
-_LINES = {"none": "", "solid": "-", "dashed": "--"}
-
-
-def chart_plot(chart: Chart) -> bytes:
-    """Plot a chart for paper, as PNG."""
-    rows = len(chart.ticks)
-    size = (6.4, 1.1 + 0.62 * rows) if chart.across else (max(4.6, 1.5 + 0.5 * rows), 3.4)
-    figure = Figure(figsize=size, layout="constrained")
-    axis = figure.add_subplot()
-    apart = 0.17 if chart.across else 0.012 * (chart.span[1] - chart.span[0])
-    for i, series in enumerate(chart.series):
-        mark, color = _MARKS.get(series.look, ("x", AIM))
-        aside = apart * (i - (len(chart.series) - 1) / 2)
-        shown = [(point.at + aside, point.rate) for point in series.marks if point.rate.rate is not None]
-        line = _LINES[series.line]
-        places, shares = [at for at, _ in shown], [100 * (rate.rate or 0.0) for _, rate in shown]
-        along = (shares, places) if chart.across else (places, shares)
-        axis.plot(*along, line, marker=mark, color=color, linewidth=1, markersize=4, label=series.name)
-        for at, rate in shown:
-            _point(axis, rate, at, mark, color, across=chart.across)
-    places, labels = [at for at, _ in chart.ticks], [label for _, label in chart.ticks]
-    if chart.across:
-        axis.set_yticks(places, labels, fontsize=8)
-        axis.set(xlim=(-2, 102), xlabel="% (95 % interval)", ylim=chart.span[::-1])
-    else:
-        axis.set_xticks(places, labels, fontsize=8)
-        axis.set(ylim=(-3, 103), ylabel="% (95 % interval)", xlim=chart.span, xlabel=chart.axis)
-    axis.set_title(textwrap.fill(chart.title, 60), fontsize=9)
-    axis.grid(axis="x" if chart.across else "y", alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=min(3, len(chart.series)), frameon=False, fontsize=8)
-    return _png(figure)
 
 
 def pose_plot(table: PoseTable) -> bytes:
@@ -142,16 +99,14 @@ def strip_plot(pictures: Sequence[tuple[str, NDArray[np.uint8]]]) -> bytes:
     return _png(figure)
 
 
-def _point(axis: Axes, rate: Rate, at: float, mark: str, color: str, *, across: bool = False) -> None:
+def _point(axis: Axes, rate: Rate, x: float, mark: str, color: str) -> None:
     """Draw a rate with its interval, if it has one."""
     if rate.rate is None:
         return
     value = 100 * rate.rate
     low, high = (value, value) if rate.ci95 is None else (100 * end for end in rate.ci95)
     spread = [[max(0.0, value - low)], [max(0.0, high - value)]]
-    x, y = (value, at) if across else (at, value)
-    errors = {"xerr" if across else "yerr": spread}
-    axis.errorbar(x, y, fmt=mark, color=color, markersize=5, capsize=2, elinewidth=1, **errors)  # type: ignore[arg-type]
+    axis.errorbar(x, value, yerr=spread, fmt=mark, color=color, markersize=5, capsize=2, elinewidth=1)
 
 
 def _folded(words: str, width: int = 17) -> str:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from calibration.common.files import write_text
 from captures.report.blocks import PLOT_DPI, Block, Document
-from captures.report.html.charts import draw, values_table
+from captures.report.figures.geometry import draw, values_table
 from captures.report.wording import short_interval
 
 

@@ -1,4 +1,4 @@
-"""Place the parts of a chart, in the units of its SVG, which a page scales."""
+"""Place the parts of a chart, in units that a page or a sheet of paper scales."""
 
 import textwrap
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Placed:
-    """A series in place; ``line`` holds the points of an SVG polyline, empty without one."""
+    """A series in place; ``line`` holds the points of its line, empty without one."""
 
     name: str
     look: str
@@ -52,7 +52,7 @@ class Drawing:
     """A chart in place.
 
     Attributes:
-        width, height: of the SVG.
+        width, height: of the whole.
         frame: the plot's left, top, right and bottom.
         grid: straight lines of round per cents, as x1, y1, x2, y2.
         labels: of both axes.
