@@ -50,16 +50,17 @@ def _blocks(kind: Kind, rates: dict[str, _Rates]) -> list[Block]:
     blocks: list[Block] = [Heading("Rates")]
     if not keys:
         return [*blocks, Text("Nothing was measured in any of them.")]
+    charts, tables = [], list[Block]()
     for measure in MEASURES:
-        models = dict.fromkeys(key[0] for key in keys if key[1] == measure)
-        for model in models:
+        for model in dict.fromkeys(key[0] for key in keys if key[1] == measure):
             shown = {
                 name: {condition: rate for (*key, condition), rate in measured.items() if key == [model, measure]}
                 for name, measured in rates.items()
             }
-            blocks += [
+            known = {name: by_sheet for name, by_sheet in shown.items() if by_sheet}
+            charts.append(rates_chart(f"{model}: {SHORT[measure]}", kind, known))
+            tables += [
                 Heading(f"{model}: {MEASURES[measure]}", 2),
-                Charts([rates_chart(f"{model}: {SHORT[measure]}", kind, shown)], "By sheet, with 95 % intervals."),
                 Table(
                     ["sheet", *names],
                     [
@@ -70,6 +71,7 @@ def _blocks(kind: Kind, rates: dict[str, _Rates]) -> list[Block]:
                     frozenset({0}),
                 ),
             ]
+    blocks += [Charts(charts, "By sheet, with 95 % intervals."), *tables]
     rows = []
     for first, second in combinations(names, 2):
         for key in keys:

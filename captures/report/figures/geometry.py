@@ -11,6 +11,7 @@ _WIDTH, _HEIGHT = 440, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 12, 12, 44
 _ROW, _ROW_LABEL, _LINE = 15, 15, 13  # heights of a series in a row, of a line of the row's label, of a line of text
 _APART, _APART_ON_LINES = 7, 4  # series at one place of the axis
+_BANDS = 2
 _FOLD, _MOST_LINES = 12, 3  # characters of a label that fit, and lines
 
 
@@ -28,12 +29,23 @@ class Point:
 
 @dataclass(frozen=True)
 class Placed:
-    """A series in place; ``line`` holds the points of its line, empty without one."""
+    """A series in place.
+
+    Attributes:
+        name, look: as the series'.
+        dashed: whether its line is.
+        line: the ends of its line; empty without one.
+        band: the corners of the band of its intervals; empty without one.
+        whiskers: whether each mark shows its interval.
+        points: its marks.
+    """
 
     name: str
     look: str
     dashed: bool
-    line: str
+    line: Sequence[tuple[float, float]]
+    band: Sequence[tuple[float, float]]
+    whiskers: bool
     points: Sequence[Point]
 
 
@@ -101,13 +113,14 @@ def _upright(chart: Chart) -> Drawing:
     named.append(Label((left + right) / 2, bottom + 12 + (deepest + 1) * _LINE, [chart.axis], "middle"))
     placed = []
     for i, series in enumerate(chart.series):
-        apart = _APART if series.line == "none" else _APART_ON_LINES
+        apart = 0 if chart.slider else _APART if series.line == "none" else _APART_ON_LINES
         aside = apart * (i - (len(chart.series) - 1) / 2)
         points = [
             Point(x(mark.at) + aside, y(share), *((x(mark.at) + aside, y(end)) for end in _ends(mark)), *said)
             for mark, share, said in _shown(series)
         ]
-        placed.append(_placed(series, points))
+        band = bool(chart.slider) and i < _BANDS  # of patch and grey: more cover one another
+        placed.append(_placed(series, points, band=band, whiskers=not chart.slider and series.line != "dashed"))
     grid = [(left, y(share / 100), right, y(share / 100)) for share in (0, 25, 50, 75, 100)]
     return Drawing(
         _WIDTH,
@@ -167,9 +180,10 @@ def _ends(mark: Mark) -> tuple[float, float]:
     return mark.rate.ci95 or (mark.rate.rate or 0.0, mark.rate.rate or 0.0)
 
 
-def _placed(series: Series, points: Sequence[Point]) -> Placed:
-    line = " ".join(f"{point.x:.1f},{point.y:.1f}" for point in points) if series.line != "none" else ""
-    return Placed(series.name, series.look, series.line == "dashed", line, points)
+def _placed(series: Series, points: Sequence[Point], *, band: bool = False, whiskers: bool = True) -> Placed:
+    line = [(point.x, point.y) for point in points] if series.line != "none" else []
+    around = [*(point.low for point in points), *(point.high for point in reversed(points))] if band else []
+    return Placed(series.name, series.look, series.line == "dashed", line, around, whiskers, points)
 
 
 def _folded(label: str) -> list[str]:

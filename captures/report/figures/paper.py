@@ -1,6 +1,6 @@
 """Draw charts on paper, as vectors of reportlab."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from reportlab.graphics.shapes import Circle, Group, Line, Polygon, PolyLine, Rect, Shape, String
 from reportlab.graphics.shapes import Drawing as Canvas
@@ -49,14 +49,20 @@ def paper_chart(chart: Chart, width: float, font: str) -> Canvas:
 def _series(series: Placed) -> Iterator[Shape]:
     color = _color(series)
     dashes = [5, 4] if series.dashed else None
-    if series.line and len(series.points) > 1:
-        line = [end for point in series.points for end in (point.x, point.y + _TITLE)]
-        yield PolyLine(line, strokeColor=color, strokeWidth=1.2, strokeDashArray=dashes)
+    if series.band:
+        yield Polygon(_lowered(series.band), strokeColor=None, fillColor=color.clone(alpha=0.12))
+    if len(series.line) > 1:
+        yield PolyLine(_lowered(series.line), strokeColor=color, strokeWidth=1.2, strokeDashArray=dashes)
     for point in series.points:
-        if not series.dashed:
+        if series.whiskers:
             ends = (point.low[0], point.low[1] + _TITLE, point.high[0], point.high[1] + _TITLE)
             yield Line(*ends, strokeColor=color, strokeWidth=1.2)
         yield _dot(series, point.x, point.y + _TITLE)
+
+
+def _lowered(ends: Sequence[tuple[float, float]]) -> list[float]:
+    """Places below the title, as one list."""
+    return [at for x, y in ends for at in (x, y + _TITLE)]
 
 
 def _dot(series: Placed, x: float, y: float) -> Shape:
