@@ -23,7 +23,7 @@ from calibration.sheet.pdf_reader import rasterise
 from captures import RenderedRig, SessionConfig, VirtualRig, run_session
 from captures.gap.decomposition import measure_gap
 from captures.inference.analyser import Analysis
-from captures.report.figures import strip_plot
+from captures.report.figures.plots import strip_plot
 from captures.results.recorded_session import RecordedSession
 from captures.session.live_session import film_rig
 from captures.sources.rendered import scene_names

@@ -1,17 +1,19 @@
 """Compare runs, or sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
 from calibration.common.errors import InputError
 from calibration.common.success import MEASURES
 from calibration.sheet.layout import SHEET_KINDS
-from captures.report.blocks import Block, Document, Heading, Picture, Table, Text
-from captures.report.figures import effect_plot
+from captures.report.blocks import Block, Chart, Charts, Columns, Document, Heading, Table, Text
+from captures.report.figures.charts import curve_chart, rates_chart
+from captures.report.first_screen import summary_blocks
 from captures.report.session_part import damage_blocks
-from captures.report.wording import rate_words
-from captures.results.recorded_session import RecordedSession, require_kind
+from captures.report.wording import SHORT, rate_words
+from captures.results.curves import FACTORS, Curve, Factor, curve_measures, curves_of
+from captures.results.recorded_session import Kind, RecordedSession, require_kind
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Rate, independent_difference
 
@@ -30,31 +32,35 @@ def comparison(folders: Sequence[Path]) -> Document:
         raise InputError("runs and sessions measure different things and cannot be compared; give only one kind")
     (kind,) = kinds
     names = _names(folders)
+    title, subtitle = "Comparison", f"physpatch report of the {kind}s {', '.join(names)}"
+    if kind == "run":
+        runs = {name: _of_run(folder) for name, folder in zip(names, folders, strict=True)}
+        return Document(title, subtitle, _blocks(kind, runs))
     damaged: list[str] = []
-    rates = {
-        name: _of_session(folder, damaged) if kind == "session" else _of_run(folder)
-        for name, folder in zip(names, folders, strict=True)
-    }
-    blocks = [*damage_blocks(damaged), *_blocks(rates)]
-    return Document("Comparison", f"physpatch report of the {kind}s {', '.join(names)}", blocks)
+    sessions = {name: _opened(folder, damaged) for name, folder in zip(names, folders, strict=True)}
+    rates = {name: _of_session(session) for name, session in sessions.items()}
+    beside = Columns([(name, list(summary_blocks(session))) for name, session in sessions.items()])
+    blocks = [*damage_blocks(damaged), Heading("Side by side"), beside, *_blocks(kind, rates), *_along(sessions)]
+    return Document(title, subtitle, blocks)
 
 
-def _blocks(rates: dict[str, _Rates]) -> list[Block]:
+def _blocks(kind: Kind, rates: dict[str, _Rates]) -> list[Block]:
     keys = list(dict.fromkeys(key for measured in rates.values() for key in measured))
     names = list(rates)
     blocks: list[Block] = [Heading("Rates")]
     if not keys:
         return [*blocks, Text("Nothing was measured in any of them.")]
+    charts, tables = [], list[Block]()
     for measure in MEASURES:
-        models = dict.fromkeys(key[0] for key in keys if key[1] == measure)
-        for model in models:
+        for model in dict.fromkeys(key[0] for key in keys if key[1] == measure):
             shown = {
                 name: {condition: rate for (*key, condition), rate in measured.items() if key == [model, measure]}
                 for name, measured in rates.items()
             }
-            blocks += [
+            known = {name: by_sheet for name, by_sheet in shown.items() if by_sheet}
+            charts.append(rates_chart(f"{model}: {SHORT[measure]}", kind, known))
+            tables += [
                 Heading(f"{model}: {MEASURES[measure]}", 2),
-                Picture(effect_plot(shown), f"{model}: {MEASURES[measure]}, by sheet, with 95 % intervals"),
                 Table(
                     ["sheet", *names],
                     [
@@ -65,6 +71,7 @@ def _blocks(rates: dict[str, _Rates]) -> list[Block]:
                     frozenset({0}),
                 ),
             ]
+    blocks += [Charts(charts, "By sheet, with 95 % intervals."), *tables]
     rows = []
     for first, second in combinations(names, 2):
         for key in keys:
@@ -85,9 +92,41 @@ def _blocks(rates: dict[str, _Rates]) -> list[Block]:
     ]
 
 
-def _of_session(folder: Path, damaged: list[str]) -> _Rates:
+def _along(sessions: dict[str, RecordedSession]) -> Iterator[Block]:
+    """The patch's success in each session along what varies between frames."""
+    found: dict[tuple[str, str], dict[str, dict[str, list[Curve]]]] = {}  # by model and measure, then by session
+    for name, session in sessions.items():
+        for model in session.tally.models:
+            for measure in curve_measures(session, model):
+                found.setdefault((model, measure), {})[name] = curves_of(session, model, measure)
+    charts = [
+        chart
+        for (model, measure), by_session in found.items()
+        for factor in FACTORS
+        if (chart := _chart(f"{model}: {SHORT[measure]}, by {factor.title}", factor, by_session)) is not None
+    ]
+    if charts:
+        yield Heading("What it depends on")
+        yield Charts(charts, "With the patch, of the views that are right with grey; 95 % intervals.")
+
+
+def _chart(title: str, factor: Factor, by_session: dict[str, dict[str, list[Curve]]]) -> Chart | None:
+    curves = {
+        name: curve
+        for name, found in by_session.items()
+        for curve in found.get(factor.name, ())
+        if curve.condition == "patch"
+    }
+    return curve_chart(title, factor, list(curves.values()), list(curves)) if len(curves) > 1 else None
+
+
+def _opened(folder: Path, damaged: list[str]) -> RecordedSession:
     session, words = RecordedSession.salvaged(folder)
     damaged += words
+    return session
+
+
+def _of_session(session: RecordedSession) -> _Rates:
     rates = {(s.model, m, s.condition): s.rate(m) for s in session.tally.summaries() for m in MEASURES}
     return {key: rate for key, rate in rates.items() if rate.rate is not None}
 

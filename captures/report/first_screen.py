@@ -53,6 +53,21 @@ def first_screen(session: RecordedSession, gaps: Sequence[Gap]) -> Iterator[Bloc
     yield NextSteps([(step.why, step.command) for step in next_steps(session, answer, gaps)])
 
 
+def summary_blocks(session: RecordedSession) -> Iterator[Block]:
+    """Yield the answer, the pictures and the numbers of a session in short, for a comparison."""
+    answer = answer_of(session)
+    if answer is None:
+        yield Text("Nothing to answer from", "verdict")
+    else:
+        yield Text(answer.verdict, "verdict")
+        yield Text(answer.sentence)
+    pictures = list(_pictures(session, answer))
+    if pictures:
+        yield Gallery(pictures)
+    if answer is not None:
+        yield Numbers(list(_numbers(session, answer)))
+
+
 def _pictures(session: RecordedSession, answer: Answer | None) -> Iterator[Picture]:
     """The patch, a frame with it, and a frame of the same clip with the grey control."""
     cells = None if session.run is None else session.run / "patch.png"

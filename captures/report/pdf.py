@@ -1,7 +1,7 @@
 """Write a report as PDF with reportlab."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -22,20 +22,27 @@ from captures.report.blocks import (
     PLOT_DPI,
     Block,
     Bullets,
+    Charts,
+    Columns,
     Document,
+    Film,
     Gallery,
     Heading,
     Links,
     NextSteps,
     Numbers,
     Picture,
+    PoseTables,
     Table,
     Text,
 )
+from captures.report.figures.paper import paper_chart
+from captures.report.figures.plots import pose_plot
 
 _FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"  # from matplotlib; the standard PDF fonts lack many characters
 _MARGIN_MM = 18.0
-_ACROSS = 3  # pictures per row of a gallery
+_ACROSS, _CHARTS_ACROSS = 3, 2  # pictures, and charts, per row
+_MOST_SHOTS = 12
 _TALLEST = 0.55  # largest height of a picture, as a share of the page's
 _PICTURE_SIDE_PX = 1400  # sufficient for print at these sizes
 _SOFT, _MARK = colors.HexColor("#555555"), colors.HexColor("#005a91")
@@ -86,6 +93,23 @@ def _flowables(block: Block, width: float, height: float) -> list[Flowable]:
             return [_image(block, width, _TALLEST * height), _words(block.caption, "soft")]
         case Gallery(pictures):
             return _gallery(pictures, width, height)
+        case Charts(charts, caption):
+            across = width / _CHARTS_ACROSS
+            drawn: list[list[Flowable]] = [[paper_chart(chart, across - 10, _FONT)] for chart in charts]
+            return [*_side_by_side(drawn, width, _CHARTS_ACROSS), _words(caption, "soft")]
+        case PoseTables(tables, caption):
+            plots = [_plot(Picture(pose_plot(table), ""), width, height) for table in tables]
+            return [*plots, _words(caption, "soft")]
+        case Film(shots):
+            few = shots[:: -(-len(shots) // _MOST_SHOTS) or 1]
+            return _gallery([Picture(shot.annotated, shot.caption) for shot in few], width, height)
+        case Columns(items):
+            return [
+                flowable
+                for title, blocks in items
+                for inner in (Heading(title, 2), *blocks)
+                for flowable in _flowables(inner, width, height)
+            ]
         case _:
             return []
 
@@ -122,13 +146,21 @@ def _table(table: Table, width: float) -> list[Flowable]:
     return [grid, *([_words(table.caption, "soft")] if table.caption else []), Spacer(1, 3 * mm)]
 
 
-def _gallery(pictures: Any, width: float, height: float) -> list[Flowable]:
+def _plot(picture: Picture, width: float, height: float) -> Flowable:
+    return _image(picture, width, _TALLEST * height)
+
+
+def _gallery(pictures: Sequence[Picture], width: float, height: float) -> list[Flowable]:
     across = width / _ACROSS
     cells = [[_image(shown, across - 6, _TALLEST * height), _words(shown.caption, "soft")] for shown in pictures]
-    rows = [cells[i : i + _ACROSS] for i in range(0, len(cells), _ACROSS)]
-    rows = [row + [""] * (_ACROSS - len(row)) for row in rows]  # type: ignore[list-item]
+    return _side_by_side(cells, width, _ACROSS)
+
+
+def _side_by_side(cells: Sequence[list[Flowable]], width: float, columns: int) -> list[Flowable]:
+    rows: list[list[Any]] = [list(cells[i : i + columns]) for i in range(0, len(cells), columns)]
+    rows = [row + [""] * (columns - len(row)) for row in rows]
     lines = [("LEFTPADDING", (0, 0), (-1, -1), 0), ("VALIGN", (0, 0), (-1, -1), "TOP")]
-    return [Grid(rows, colWidths=[across] * _ACROSS, style=lines)] if rows else []
+    return [Grid(rows, colWidths=[width / columns] * columns, style=lines)] if rows else []
 
 
 def _image(picture: Picture, width: float, tallest: float) -> Flowable:

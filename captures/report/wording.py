@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from calibration.common.success import MEASURES
 from captures.results.aggregation import Tally
 from captures.sources.opencv import rgb
-from physpatch.stats.intervals import Rate, percent
+from physpatch.stats.intervals import Interval, Rate, percent
 
 SHEET_DPI = 60
 UNITS = {"step": "steps of the plan", "clip": "clips", "scene": "scenes"}  # by Tally.independent_kind
@@ -35,12 +35,25 @@ def rate_words(rate: Rate) -> str:
     return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")  # lines break only between its parts
 
 
+def precision_words(ap: float | None, ci95: Interval | None) -> str:
+    """Format an average precision, such as ``0.41 (0.30 to 0.53)``; a dash without one."""
+    if ap is None:
+        return "–"
+    return f"{ap:.2f}" if ci95 is None else f"{ap:.2f} ({ci95[0]:.2f} to {ci95[1]:.2f})"
+
+
+def short_interval(rate: Rate) -> str:
+    """Format the interval of a rate for a cell of a map, such as ``30 to 53``."""
+    return "one clip" if rate.ci95 is None else "{:.0f} to {:.0f}".format(*(100 * end for end in rate.ci95))
+
+
 def measures_of(tally: Tally, model: str) -> list[str]:
     """List the measures that are available for a model, in the order of ``MEASURES``."""
     return [m for m in MEASURES if any(tally.rates(model, m, c) for c in tally.conditions(model))]
 
 
-def packed(picture: NDArray[np.uint8], suffix: str) -> bytes:
-    """Encode a picture, (H, W, 3) RGB uint8, as PNG or JPEG."""
-    _, data = cv2.imencode(suffix, rgb(picture))
+def packed(picture: NDArray[np.uint8], suffix: str, quality: int = 95) -> bytes:
+    """Encode a picture, (H, W, 3) RGB uint8, as PNG, or as JPEG of a quality from 0 to 100."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else []
+    _, data = cv2.imencode(suffix, rgb(picture), options)
     return data.tobytes()

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from calibration.common.success import MEASURES, FoundBox
 from calibration.sheet.layout import SHEET_KINDS
 from captures.protocol.plan import EVERYWHERE, Protocol
-from captures.results.success import at_patch, boxes_of, frame_success, on_object
+from captures.results.success import at_patch, boxes_of, frame_success, middle_place, on_object
 from captures.storage import FrameRow
 from physpatch.stats.clustered import Observation, clustered_change, clustered_difference, clustered_rate
 from physpatch.stats.intervals import (
@@ -38,7 +38,6 @@ _CONDITION_ORDER = (*SHEET_KINDS, "none")
 CONTROL = "grey"  # the harmless patch that success is conditional on
 MARGIN = 0.05  # half width of an interval, for which the required number of clips is estimated
 _NEVER_WHEN_RIGHT = ("target", "wrong", "hidden", "relabelled")  # all false for a frame whose answer is right
-SIZE_EDGES = (2.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)  # pixels per cell
 UnitKind = Literal["step", "clip", "pose cell"]
 Unit = Hashable
 
@@ -431,9 +430,7 @@ class Tally:
         """
         weights = self.weights(model, measure)
         counts = self._counts_by_clip(model, measure, condition, only)
-        again = (
-            self._again(model) if condition == CONTROL and weights is not None and measure in _NEVER_WHEN_RIGHT else {}
-        )
+        again = self.again(model, measure, condition)
         return [
             Observation(
                 clip, unit, again.get(unit, 1.0) * hits / frames, 1.0 if weights is None else weights.get(unit, 0.0)
@@ -441,14 +438,16 @@ class Tally:
             for (clip, unit), (hits, frames) in counts.items()
         ]
 
-    def _again(self, model: str) -> dict[Unit, float]:
-        """The factor for the control's share in each unit that makes it a share of the *other* frames.
+    def again(self, model: str, measure: str, condition: str) -> dict[Unit, float]:
+        """Compute the factor for the control's share in each unit that makes it a share of the *other* frames.
 
         If k of n frames are wrong, a right frame has k wrong ones among the n - 1 others. If it were also paired with itself,
         the share would be k of n, and a harmless sheet would seem more harmless than it is, by a third for three frames. A
         single frame has no others and is left unchanged. The mean over a unit stays within 1, but that over a part of it may
-        not.
+        not. Other sheets, and measures that can be true of a right frame, have no such factor.
         """
+        if condition != CONTROL or self.weights(model, measure) is None or measure not in _NEVER_WHEN_RIGHT:
+            return {}
         frames = {
             unit: sum(pose_bin.frames for pose_bin in bins) for unit, bins in self._grouped(model, CONTROL).items()
         }
@@ -489,31 +488,22 @@ class Tally:
 
     def by_pose(self, model: str, measure: str, condition: str = "patch") -> dict[tuple[int, int], MapCell]:
         """Compute rates by pose cell, row (distance) and column (yaw) of :attr:`grid`."""
-        return self._map(model, measure, condition, lambda where, _: where.cell)
+        return self._map(model, measure, condition, lambda where: where.cell)
 
     def by_light(self, model: str, measure: str, condition: str = "patch") -> dict[str, MapCell]:
         """Compute rates by name of the light."""
-        return self._map(model, measure, condition, lambda where, _: where.light)
+        return self._map(model, measure, condition, lambda where: where.light)
 
-    def by_size(self, model: str, measure: str, condition: str = "patch") -> dict[int, MapCell]:
-        """Compute rates by size of a cell: bin i extends from edge i - 1 of ``SIZE_EDGES``, or 0, to edge i."""
-
-        def size(_: _Where, pose_bin: _Bin) -> int | None:
-            px = pose_bin.cell_px.value
-            return None if px is None else sum(px >= edge for edge in SIZE_EDGES)
-
-        return self._map(model, measure, condition, size)
-
-    def _map(self, model: str, measure: str, condition: str, key: Any) -> dict[Any, MapCell]:
+    def _map(self, model: str, measure: str, condition: str, key: Callable[[_Where], Any]) -> dict[Any, MapCell]:
         places: dict[Any, set[_Where]] = defaultdict(set)
-        for where, pose_bin in self._bins[model].get(condition, {}).items():
-            at = key(where, pose_bin)
+        for where in self._bins[model].get(condition, {}):
+            at = key(where)
             if at is not None:
                 places[at].add(where)
         cells = {}
         for at in sorted(places):
             observations = [
-                # The share is above 1 if all control frames of a part are wrong; see _again.
+                # The share is above 1 if all control frames of a part are wrong; see again.
                 replace(observation, share=min(1.0, observation.share))
                 for observation in self.observations(model, measure, condition, places[at].__contains__)
             ]
@@ -604,10 +594,9 @@ def _on_object(measure: str, bins: Sequence[_Bin], control: Sequence[_Bin]) -> t
 
     The place of the object is that in the control's frames; None if it is unknown.
     """
-    places = [box.xyxy for pose_bin in control for box in pose_bin.object_boxes]
-    if not places or not _pooled(bins, "wrong"):
+    place = middle_place([box.xyxy for pose_bin in control for box in pose_bin.object_boxes])
+    if place is None or not _pooled(bins, "wrong"):
         return None
-    place = [median(edges) for edges in zip(*places, strict=True)]
     missed = (pair for pose_bin in bins for pair in pose_bin.missed)
     return sum(on_object(boxes, label, place)[measure] for label, boxes in missed), sum(
         pose_bin.frames for pose_bin in bins

@@ -1,9 +1,11 @@
 """Read a session back from its folder: rows, record, sheets and original frames."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -14,13 +16,15 @@ from numpy.typing import NDArray
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector
 from calibration.common.errors import InputError
-from calibration.common.pictures import read_picture
+from calibration.common.pictures import open_picture, read_picture
+from calibration.common.success import Edges
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.inference.region import CropRegion
-from captures.results.aggregation import Tally, tally_of
+from captures.results.aggregation import CONTROL, Tally, Unit, tally_of
 from captures.results.sequences import ClipSequence, sequences_of
 from captures.results.session_record import SESSION_FILE, SessionRecord
+from captures.results.success import boxes_of, middle_place, place_of
 from captures.storage import SESSION_DATABASE, FrameRow, read_exported_rows, read_rows
 from physpatch.records.run_record import RUN_FILE
 
@@ -140,9 +144,34 @@ class RecordedSession:
         return sequences_of(self.rows, self.target, self.record.protocol)
 
     @cached_property
+    def _places(self) -> dict[tuple[str, Unit], Edges | None]:
+        """Where a detector finds the object with the grey control, by model and unit."""
+        found: dict[tuple[str, Unit], list[Edges]] = defaultdict(list)
+        for row in self.rows:
+            unit = self.tally.unit(row)
+            if row.condition == CONTROL and row.label is not None and unit is not None:
+                found[row.model, unit] += [box.xyxy for box in boxes_of(row) if box.label == row.label][:1]
+        return {key: middle_place(places) for key, places in found.items()}
+
+    def object_place(self, row: FrameRow) -> Edges | None:
+        """Return the box of the object in a detector's row: that of its sign, or where it is found with the grey control."""
+        unit = self.tally.unit(row)
+        return place_of(row) or (None if unit is None else self._places.get((row.model, unit)))
+
+    @cached_property
     def layouts(self) -> tuple[SheetLayout, ...]:
         """Return the sheets of the session; empty if the PDF no longer exists."""
         return printed_layouts(self.sheet) if self.sheet else ()
+
+    @cached_property
+    def frame_size(self) -> tuple[int, int] | None:
+        """Return width and height of the frames, of one that was kept; None if none was."""
+        for file in chain((self.folder / "raw").glob("*.jpg"), (self.folder / "frames").glob("*.jpg")):
+            try:
+                return open_picture(file).size
+            except InputError:  # it was being written when the session was killed
+                continue
+        return None
 
     @cached_property
     def _detector(self) -> cv2.aruco.ArucoDetector:

@@ -1,21 +1,76 @@
 """``result.json``: what a run or a session says about each model, in one form for other tools."""
 
+from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from calibration.common.records import Record, RecordPart
-from captures.results.aggregation import CONTROL, Tally
+from captures.results.aggregation import CONTROL
+from captures.results.curves import Curve, curve_measures, curves_of, every_view
+from captures.results.object_precision import object_precision
 from captures.results.recorded_session import RecordedSession, require_kind
-from physpatch.records.evaluation_record import DifferenceValue, EvaluationRecord, RateValue
+from captures.results.sequence_summary import summaries_of
+from physpatch.records.evaluation_record import (
+    DifferenceValue,
+    EvaluationRecord,
+    ObjectDistance,
+    PrecisionValue,
+    RateValue,
+)
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_record import RunRecord
-from physpatch.stats.intervals import Difference, Rate, independent_difference, wilson
+from physpatch.stats.intervals import Difference, Interval, Rate, independent_difference, wilson
 
 RESULT_FILE = "result.json"
 _NOTHING = Rate(None, None, 0)
 _NO_CHANGE = Difference(None, None, 0)
+
+
+class CurveValue(RecordPart):
+    """Success in one bin of a factor, or at one threshold.
+
+    Attributes:
+        low, high: the bounds, ``from`` and ``to`` in the file; ``to`` is None without one. At a threshold, both are it.
+        success: of the views that are right with the grey control.
+        of_all: of all views.
+        frames: number of frames.
+    """
+
+    low: float = Field(validation_alias="from", serialization_alias="from")
+    high: float | None = Field(validation_alias="to", serialization_alias="to")
+    success: RateValue
+    of_all: RateValue
+    frames: int
+
+
+class CurveResult(RecordPart):
+    """Success of one sheet along what varies.
+
+    Attributes:
+        measure: what counts, one of ``calibration.common.success.MEASURES``.
+        sheet: ``patch`` or a control.
+        by: ``distance_m``, ``angle_deg``, ``px_per_cell``, ``view_share``, ``object_distance`` (in the patch's sides), or
+            ``threshold``, the least confidence that counts.
+        points: in order.
+    """
+
+    measure: str
+    sheet: str
+    by: str
+    points: list[CurveValue]
+
+
+class LongestRun(RecordPart):
+    """The largest number of consecutive frames with success in a clip: the median over clips."""
+
+    measure: str
+    sheet: str
+    median: float | None
+    ci95: Interval | None
+    n: int
 
 
 class ModelResult(RecordPart):
@@ -29,6 +84,10 @@ class ModelResult(RecordPart):
         accuracy_drop: how much accuracy the patch costs: in a run, of clean photographs, with an interval that does not pair
             them; in a session, beside the grey control, paired.
         controls: ``target_first`` of each harmless control.
+        target_first_of_all, made_wrong_of_all: of all views, right with the grey control or not; None if not known.
+        curves: success along what varies in a session; empty for runs.
+        longest_runs: by measure and sheet, of clips with enough consecutive frames; empty for runs.
+        by_patch_distance: a detector's objects by distance from the patch. A session has no ``missed``; its curves say it.
     """
 
     model: str
@@ -37,6 +96,11 @@ class ModelResult(RecordPart):
     made_wrong: RateValue
     accuracy_drop: DifferenceValue
     controls: dict[str, RateValue] = Field(default_factory=dict)
+    target_first_of_all: RateValue | None = None
+    made_wrong_of_all: RateValue | None = None
+    curves: list[CurveResult] = Field(default_factory=list)
+    longest_runs: list[LongestRun] = Field(default_factory=list)
+    by_patch_distance: list[ObjectDistance] = Field(default_factory=list)
 
 
 class ResultRecord(Record):
@@ -98,6 +162,9 @@ def result_of_run(folder: Path) -> ResultRecord:
                 made_wrong=measured.untargeted_success,
                 accuracy_drop=_drop(measured),
                 controls=measured.control_targeted_success,
+                target_first_of_all=measured.targeted_success_of_all.get("patch"),
+                made_wrong_of_all=measured.untargeted_success_of_all.get("patch"),
+                by_patch_distance=measured.by_patch_distance,
             )
             for name, measured in record.measured.items()
             if measured is not None
@@ -129,11 +196,12 @@ def result_of_session(session: RecordedSession) -> ResultRecord:
         target=session.target,
         imported=session.run is not None and RunRecord.of(session.run).imported is not None,
         virtual=record.virtual,
-        models=[_model_of_session(tally, model, hashes.get(model, "")) for model in tally.models],
+        models=[_model_of_session(session, model, hashes.get(model, "")) for model in tally.models],
     )
 
 
-def _model_of_session(tally: Tally, model: str, sha256: str) -> ModelResult:
+def _model_of_session(session: RecordedSession, model: str, sha256: str) -> ModelResult:
+    tally = session.tally
     by_sheet = {summary.condition: summary for summary in tally.summaries() if summary.model == model}
     drops = [c.difference for c in tally.comparisons() if (c.model, c.measure, c.control) == (model, "wrong", CONTROL)]
     patch = by_sheet.get("patch")
@@ -144,4 +212,38 @@ def _model_of_session(tally: Tally, model: str, sha256: str) -> ModelResult:
         made_wrong=_NOTHING if patch is None else patch.wrong,
         accuracy_drop=drops[0] if drops else _NO_CHANGE,
         controls={condition: s.target for condition, s in by_sheet.items() if condition not in ("patch", "none")},
+        target_first_of_all=every_view(session, model, "target").get("patch"),
+        made_wrong_of_all=every_view(session, model, "wrong").get("patch"),
+        curves=[
+            _curve(curve)
+            for measure in curve_measures(session, model)
+            for curves in curves_of(session, model, measure).values()
+            for curve in curves
+        ],
+        longest_runs=[
+            LongestRun(measure=s.measure, sheet=s.condition, **asdict(s.longest_run))
+            for s in summaries_of([s for s in session.sequences if s.is_long and s.model == model], tally)
+        ],
+        by_patch_distance=_precision(session, model),
     )
+
+
+def _curve(curve: Curve) -> CurveResult:
+    points = [
+        CurveValue(low=point.low, high=point.high, success=point.right, of_all=point.every, frames=point.frames)
+        for point in curve.points
+    ]
+    return CurveResult(measure=curve.measure, sheet=curve.condition, by=curve.by, points=points)
+
+
+def _precision(session: RecordedSession, model: str) -> list[ObjectDistance]:
+    parts: dict[tuple[float, float | None], dict[str, PrecisionValue]] = defaultdict(dict)
+    for found in object_precision(session, model):
+        value = found.precision
+        parts[found.low, found.high][found.condition] = PrecisionValue(
+            ap50=value.ap, ci95=value.ci95, objects=value.objects
+        )
+    return [
+        ObjectDistance(from_sides=low, below_sides=high, missed={}, precision=precision)
+        for (low, high), precision in parts.items()
+    ]

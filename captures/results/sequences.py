@@ -106,9 +106,14 @@ class ClipSequence:
         return Counter(moment.origin for moment in self.moments)
 
     @property
+    def is_long(self) -> bool:
+        """Return whether enough frames are consecutive."""
+        return max(map(len, self._stretches())) >= LEAST_FRAMES
+
+    @property
     def moves(self) -> bool:
         """Return whether distance or yaw change along enough consecutive frames."""
-        if max(map(len, self._stretches())) < LEAST_FRAMES:
+        if not self.is_long:
             return False
         yaws = [moment.yaw_deg for moment in self.moments if moment.yaw_deg is not None]
         return self.comes_closer or (bool(yaws) and max(yaws) - min(yaws) >= _LEAST_TURN_DEG)

@@ -1,7 +1,8 @@
 """Success in one frame's row, by the definitions of ``calibration.common.success``."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from statistics import median
 
 from calibration.common.success import Aim, Edges, FoundBox, around, is_centred, judge
 from captures.storage import FrameRow
@@ -40,6 +41,11 @@ def on_object(boxes: Iterable[FoundBox], label: str, place: Edges | None) -> dic
     outcome = judge(boxes, Aim("hide", own=label), object_xyxy=place, least=0.0)  # only boxes that count are recorded
     said = {"wrong": outcome.wrong, "hidden": outcome.hidden, "relabelled": outcome.relabelled}
     return {name: happened for name, happened in said.items() if happened is not None}
+
+
+def middle_place(places: Sequence[Edges]) -> Edges | None:
+    """Compute the median of each edge of boxes; None without any."""
+    return [median(edges) for edges in zip(*places, strict=True)] if places else None
 
 
 def at_patch(row: FrameRow) -> frozenset[str] | None:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from calibration.common.success import Aim, FoundBox, Outcome, false_boxes, judg
 from physpatch.attack.placement import AttackRegion, object_class
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import CONDITIONS, Evaluation, ViewSuccess, rate_over, scenes
+from physpatch.evaluation.object_distance import DistanceResult, SeenObjects, by_distance
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.evaluation_record import EvaluationRecord, ObjectSize
 from physpatch.records.patch_file import CONTROLS, Patch
@@ -43,6 +44,7 @@ class ObjectEvaluation(Evaluation):
         false_boxes: boxes per image, by condition, that are neither on the object nor present without a patch.
         mean_precision: COCO's mAP of the object's class, at IoU 0.5 and over 0.5 to 0.95, by condition and without a patch.
         by_size: lower and upper bound of the object's side in pixels, and the patch's ``untargeted`` success at that size.
+        by_patch_distance: results on all objects of the class by their distance from the patch.
     """
 
     object: str = ""
@@ -51,6 +53,7 @@ class ObjectEvaluation(Evaluation):
     false_boxes: dict[str, float] = field(default_factory=dict)
     mean_precision: dict[str, dict[str, float]] = field(default_factory=dict)
     by_size: tuple[tuple[float, float, Rate], ...] = ()
+    by_patch_distance: tuple[DistanceResult, ...] = ()
 
     def to_record(self) -> EvaluationRecord:
         """Convert the results to a record, as files contain it."""
@@ -67,6 +70,7 @@ class ObjectEvaluation(Evaluation):
                     ObjectSize(from_px=least, below_px=None if most == float("inf") else most, success=rate)
                     for least, most, rate in self.by_size
                 ],
+                by_patch_distance=[part.to_record() for part in self.by_patch_distance],
             )
         )
 
@@ -118,6 +122,8 @@ def evaluate_on_object(
     shown = {"clean": None, **{name: patch.control(name) for name in CONTROLS}, "patch": patch}
     judged: dict[str, _Judged] = defaultdict(_Judged)
     precision = {name: MeanAveragePrecision() for name in shown}
+    seen: dict[str, list[SeenObjects]] = {name: [] for name in shown}
+    units = photographs.units.repeat(poses)
     sides: list[float] = []
     least = victim.threshold
     with untouched(victim), torch.no_grad():
@@ -131,10 +137,13 @@ def evaluate_on_object(
             for name, cells in shown.items():
                 detections = victim.find(scene.bare if cells is None else scene.showing(cells), _LEAST_SCORE)
                 precision[name].update(*_for_metric(detections, objects, index))
-                for view, expected, object_xyxy, patch_xyxy in zip(
-                    detections, harmless, own.tolist(), at_patch, strict=True
+                for view, expected, object_xyxy, patch_xyxy, there in zip(
+                    detections, harmless, own.tolist(), at_patch, objects, strict=True
                 ):
                     boxes = to_found_boxes(view)
+                    of_class = [box for box in boxes if box.label == index]
+                    photograph = int(units[len(seen[name])])
+                    seen[name].append(SeenObjects(of_class, there.tolist(), patch_xyxy, photograph))
                     judged[name].outcomes.append(
                         judge(boxes, aim, object_xyxy=object_xyxy, patch_xyxy=patch_xyxy, least=least)
                     )
@@ -142,8 +151,8 @@ def evaluate_on_object(
                     if name in ("clean", "grey"):
                         expected += boxes
             progress(len(sides), len(photographs) * poses)
-    units = photographs.units.repeat(poses)
-    return _count(victim, index, patch, judged, precision, sides, units, len(photographs))
+    told = _count(victim, index, patch, judged, precision, sides, units, len(photographs))
+    return replace(told, by_patch_distance=tuple(by_distance(seen)))
 
 
 def _for_metric(

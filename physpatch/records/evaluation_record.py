@@ -76,6 +76,30 @@ class ObjectSize(RecordPart):
     success: RateValue
 
 
+class PrecisionValue(RecordPart):
+    """Average precision at an IoU of 0.5, with its 95 % interval over photographs, and the number of objects."""
+
+    ap50: float | None
+    ci95: Interval | None
+    objects: int
+
+
+class ObjectDistance(RecordPart):
+    """Results on all objects of a class whose distance from the patch, in its sides, lies between two bounds.
+
+    Attributes:
+        from_sides, below_sides: the bounds, ``from`` and ``below`` in the file, from edge to edge; ``below`` is None without an
+            upper bound.
+        missed: rates of missed objects among those found with the grey control, by condition.
+        precision: of the class, by condition and without a patch.
+    """
+
+    from_sides: float = Field(validation_alias="from", serialization_alias="from")
+    below_sides: float | None = Field(validation_alias="below", serialization_alias="below")
+    missed: dict[str, RateValue]
+    precision: dict[str, PrecisionValue]
+
+
 class HeatRecord(RecordPart):
     """Grad-CAM statistics of :func:`physpatch.evaluation.figures.examples.measure_heat`; None if not measured.
 
@@ -133,6 +157,7 @@ class EvaluationRecord(Record):
         hidden, relabelled: rates of objects not detected, or detected as something else, by condition.
         false_boxes_per_image, mean_precision: number of boxes elsewhere, and mAP of the object's class, by condition.
         by_size_px: success by the size of the object.
+        by_patch_distance: all objects of the class by their distance from the patch.
         defence: the effect of the defence, for a defended network.
         grad_cam: Grad-CAM statistics, for a run's own network.
         others: the results on the other networks that a run was trained on, by name.
@@ -164,6 +189,7 @@ class EvaluationRecord(Record):
     false_boxes_per_image: dict[str, float] = Field(default_factory=dict)
     mean_precision: dict[str, MeanPrecision] = Field(default_factory=dict)
     by_size_px: list[ObjectSize] = Field(default_factory=list)
+    by_patch_distance: list[ObjectDistance] = Field(default_factory=list)
     defence: DefenceEffect | None = None
     grad_cam: HeatRecord | None = None
     others: dict[str, "EvaluationRecord"] = Field(default_factory=dict)

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from captures.report.blocks import Block, Picture, Table, Text
-from captures.report.figures import distance_plot
+from captures.report.blocks import Block, Charts, Table, Text
+from captures.report.figures.charts import way_chart
 from captures.report.sections.base import Material, ReportSection
 from captures.report.wording import SHORT, UNITS, measures_of, rate_words
 from captures.results.aggregation import CONTROL, MapCell, Tally
@@ -22,18 +22,21 @@ _ORIGINS: dict[Origin, str] = {
 
 
 class Along(ReportSection):
-    """Where along a walk or a pan the patch works, and for how long without a break."""
+    """Where along a walk or a pan the patch works, and in any longer clip for how long without a break."""
 
     name: ClassVar[str] = "along"
-    summary: ClassVar[str] = "success along clips in which sheet or camera move"
+    summary: ClassVar[str] = "success along clips in which sheet or camera move, and runs of frames"
     heading: ClassVar[str] = "Along the way"
     rank: ClassVar[int] = 35
 
     def blocks(self, material: Material) -> Iterator[Block]:
         session = material.session
         moving = [sequence for sequence in session.sequences if sequence.moves]
+        long = [sequence for sequence in session.sequences if sequence.is_long]
         if moving:
             yield from _along(moving, session.tally)
+        elif long:
+            yield from _runs(long, session.tally)
 
 
 def _along(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
@@ -54,11 +57,10 @@ def _along(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
             bins = {condition: _comparable(cells) for condition, cells in bins.items() if cells}
             if bins:
                 title = f"{model}: {SHORT[measure]}, by distance"
-                yield Picture(
-                    distance_plot(bins, title),
-                    f"{title}: shares of the frames with 95 % intervals over {_counted_words(bins)} {unit} each; what a single "
-                    f"clip shows is left out where there are several. "
-                    f"{_origin_words(compared)}",
+                yield Charts(
+                    [way_chart(title, bins)],
+                    f"Shares of the frames with 95 % intervals over {_counted_words(bins)} {unit} each; what a single "
+                    f"clip shows is left out where there are several. {_origin_words(compared)}",
                 )
     summaries = summaries_of(sequences, tally)
     yield Table(
@@ -82,6 +84,27 @@ def _along(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
         f"medians over all {unit} and count consecutive frames, and a gap of more than {GAP_S:g} s ends one. Intervals are "
         f"95 %; a median of fewer than six {unit} has none. The file sequences.csv has a row for each clip.",
         "soft",
+    )
+
+
+def _runs(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
+    """How long success lasts in clips in which nothing moves."""
+    unit, summaries = UNITS[tally.independent_kind], summaries_of(sequences, tally)
+    yield Table(
+        [
+            "model",
+            "outcome",
+            "sheet",
+            "clips with success",
+            "frames with success",
+            "longest run",
+            "longest run without",
+        ],
+        [[*row[:5], *row[8:]] for row in map(_row, summaries)],
+        frozenset(i for i, summary in enumerate(summaries) if summary.condition == "patch"),
+        f"Of clips with {LEAST_FRAMES} consecutive frames or more; all their frames count. Runs are medians over {unit} and "
+        f"count consecutive frames; a gap of more than {GAP_S:g} s ends one. Intervals are 95 %; a median of fewer than six "
+        f"{unit} has none.",
     )
 
 

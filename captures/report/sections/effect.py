@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from calibration.common.success import MEASURES
-from captures.report.blocks import Block, Heading, Picture, Table
-from captures.report.figures import effect_plot
+from captures.report.blocks import Block, Charts, Heading, Table
+from captures.report.figures.charts import rates_chart
 from captures.report.sections.base import Material, ReportSection
 from captures.report.wording import SHORT, UNITS, measures_of, rate_words
 from captures.results.aggregation import CONTROL, Tally
@@ -36,9 +36,9 @@ def _effect(session: RecordedSession) -> Iterator[Block]:
             }
             plotted[f"{model}\n{SHORT[measure]}"] = rates
     if plotted:
-        yield Picture(
-            effect_plot(plotted),
-            "Rates by sheet, with 95 % intervals: the patch and harmless sheets at the same poses",
+        yield Charts(
+            [rates_chart("Rates by sheet", "model and outcome", plotted)],
+            "With 95 % intervals: the patch and harmless sheets at the same poses.",
         )
     measured = [m for m in MEASURES if any(s.rate(m).rate is not None for s in summaries)]
     yield Table(

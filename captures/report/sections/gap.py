@@ -6,7 +6,7 @@ from typing import ClassVar
 from calibration.common.success import MEASURES
 from captures.gap.decomposition import Gap
 from captures.report.blocks import Block, Heading, Picture, Table, Text
-from captures.report.figures import gap_plot, prediction_plot, strip_plot
+from captures.report.figures.plots import gap_plot, prediction_plot, strip_plot
 from captures.report.sections.base import Material, ReportSection
 from captures.report.wording import CELLS, SHORT, UNITS, rate_words
 
