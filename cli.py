@@ -66,6 +66,10 @@ COMMANDS = {
         "captures.commands.live:live",
         "Run the models on camera frames and record a session.",
     ),
+    "replay": LazyCommand(
+        "captures.commands.replay:replay",
+        "Analyse a session's kept frames again, with other models.",
+    ),
     "report": LazyCommand(
         "captures.commands.report:report",
         "Write an HTML report of a run or session, or compare several.",

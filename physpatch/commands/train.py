@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from calibration.colour.options import ICC_OPTION, TRAINING_CONDITION_OPTION, chosen_prints
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
@@ -18,6 +17,7 @@ from physpatch.commands.options import (
     RANGE_OPTION,
     config_options,
     eot_config,
+    given_options,
 )
 from physpatch.commands.results import show_results, training_progress
 from physpatch.commands.workflows import Workflows
@@ -181,7 +181,7 @@ def _only_steps_given(context: click.Context) -> int | None:
 
 def _given(context: click.Context) -> set[str]:
     """Name the settings given on the command line; --model stands for two settings."""
-    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    given = given_options(context)
     return given | ({"model", "ensemble"} if "models" in given else set())
 
 
