@@ -1,6 +1,7 @@
 """The command ``physpatch live``."""
 
 from collections.abc import Sized
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, FiniteFloat, TextType
 from calibration.common.console import say
 from calibration.common.errors import InputError
+from calibration.common.lazy_group import GroupedCommand
 from captures.commands.session_output import record_session, show_session
 from captures.sources.rendered import DEFAULT_SCENE, scene_names
 from physpatch.commands.options import (
@@ -43,6 +45,29 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
     return CameraSettings.parse(pairs)
 
 
+_GROUPS = {
+    "What is filmed": ("source", "camera", "sheet", "condition", "label", "light", "protocol", "resume"),
+    "Models": (
+        "classifier",
+        "weights",
+        "labels",
+        "detector",
+        "defences",
+        "trust_weights",
+        "region",
+        "grad_cam",
+        "device",
+    ),
+    "Lens": ("profile", "hfov_deg"),
+    "Frames": ("every", "max_fps", "max_frames", "keep"),
+    "Rigs": ("scene", "clips", "frames_per_clip", "seed"),
+    "Windows and files": ("headless", "web", "lan", "port", "out", "json_out"),
+}
+
+
+_tell = partial(click.echo, err=True)  # a quiet program says it, too: without the link, nobody can connect
+
+
 def _to_resume(session: Path, given: set[str]) -> "SessionRecord":
     """Read the record of a session that is to be continued.
 
@@ -63,7 +88,7 @@ def _camera_of(record: "SessionRecord") -> "CameraSettings":
     return CameraSettings(record.camera)
 
 
-@click.command()
+@click.command(cls=GroupedCommand, groups=_GROUPS)
 @RUN_ARGUMENT
 @click.option(
     "--source",
@@ -218,7 +243,7 @@ def live(
     folder = find_run(run) if run or LATEST.exists() else None
     lan = lan or source == PHONE
     with (
-        open_viewers(headless=headless, web=web or lan, lan=lan, port=port, say=say) as viewers,
+        open_viewers(headless=headless, web=web or lan, lan=lan, port=port, say=_tell) as viewers,
         open_session_source(source, camera, viewers) as frames,
     ):
         # Torch is imported after the camera opens, so that a missing camera is reported at once.

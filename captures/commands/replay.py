@@ -40,7 +40,7 @@ from physpatch.commands.workflows import Workflows
 )
 @click.pass_context
 def replay(context: click.Context, /, session: Path, json_out: str | None, out: Path | None, **asked: Any) -> None:
-    """Analyse the kept frames of a session again, with other models.
+    """Analyse a session's kept frames again, with other models.
 
     The result is a new session with the sheets, clips, steps and times of the one that was filmed. It is exact where frames
     were kept without loss (`physpatch live --keep whole`); frames kept as JPEG differ slightly, and those not kept are left

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from calibration.common.console import output_json, print_table, progress_bar
+from calibration.common.console import output_json, print_table, progress_bar, say_next
 from physpatch.commands.results import describe_rate
 
 if TYPE_CHECKING:
@@ -62,5 +62,6 @@ def show_session(session: Path, json_out: str | None = None) -> None:
         ]
         print_table(("model", "sheet", "frames", "clips", "target first", "wrong or not detected"), rows)
         frames = len({row.frame for row in recorded.rows})
-        click.echo(f"session: {session}, {frames} frames; to write its report: physpatch report {session}")
+        click.echo(f"session: {session}, {frames} frames")
+        say_next("report", session)
     output_json(json_out, [summary.to_dict() for summary in summaries])

@@ -7,9 +7,10 @@ import click
 
 from calibration.colour.options import ICC_OPTION, TRAINING_CONDITION_OPTION, chosen_prints
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
-from calibration.common.console import output_json, progress_bar
+from calibration.common.console import output_json, progress_bar, say_next
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
+from calibration.common.lazy_group import GroupedCommand
 from physpatch.commands.options import (
     DEFAULT,
     OBJECT_SETTINGS,
@@ -31,9 +32,34 @@ if TYPE_CHECKING:
 _ENOUGH_ON_PAPER = 0.5
 _FINER_GRID = 20  # docs/results.md: success on paper by grid
 _BESIDE_RESUME = {"resume", "out", "json_out"}  # options that --resume allows, besides --steps
+_GROUPS = {
+    "What to fool": ("models", "weights", "labels", "trust_weights", "target", "data", "recognised"),
+    "The patch and its object": (
+        "grid",
+        "area",
+        "cut",
+        *OBJECT_SETTINGS,
+    ),
+    "Views, print and camera": ("eot", "preset", "ranges", "conditions", "icc", "profile", "from_session"),
+    "Optimisation": (
+        "technique",
+        "steps",
+        "batch",
+        "learning_rate",
+        "objective",
+        "worst",
+        "nps",
+        "tv",
+        "restarts",
+        "precision",
+        "seed",
+        "device",
+    ),
+    "The run and its files": ("out", "resume", "config_file", "json_out", "cam_layer"),
+}
 
 
-@click.command()
+@click.command(cls=GroupedCommand, groups=_GROUPS)
 @click.option(
     "--eot/--no-eot",
     default=True,
@@ -210,4 +236,6 @@ def _show_run(folder: Path, json_out: str | None) -> None:
         advice = _finer_grid_advice(record)
         if advice:
             click.echo(advice)
+        size = ("--size", "15cm") if record.train_config.object.drawn_sign else ("--size", "10cm", "--controls")
+        say_next("print", folder, *size)
     output_json(json_out, record.results.to_dict() if record.results else {})

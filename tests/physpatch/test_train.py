@@ -279,3 +279,17 @@ def test_only_photographs_that_are_recognised_behind_a_grey_patch_are_trained_on
 def test_the_share_that_must_be_recognised_is_a_share() -> None:
     with pytest.raises(InputError, match="recognised 2 out of range"):
         CONFIG.changed(recognised=2)
+
+
+def test_success_on_a_screen_is_shown_beside_that_on_paper_and_changes_nothing(tiny_victim, photographs) -> None:
+    config = CONFIG.changed(steps=22, eot=EotConfig.preset("desk"))
+    trainer = Trainer(tiny_victim, photographs, config, 2)
+    records = list(trainer)
+    assert [record.step for record in records if record.on_screen is not None] == [1, 21]
+    assert all(0 <= record.on_screen <= 1 for record in records if record.on_screen is not None)
+    assert np.array_equal(records[-1].cells, trainer.history[-1])
+    without = Trainer(tiny_victim, photographs, config, 2)
+    without._success_on_screen = lambda *_: None  # type: ignore[method-assign]
+    list(without)
+    assert np.array_equal(without.patch.cells, trainer.patch.cells)
+    assert all(record.on_screen is None for record in Trainer(tiny_victim, photographs, CONFIG.changed(steps=2), 2))
