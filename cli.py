@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import physpatch
+from calibration.common.console import Verbosity, set_verbosity, verbosity
 from calibration.common.errors import PhyspatchError
-from calibration.common.lazy_group import LazyCommand, LazyGroup
+from calibration.common.lazy_group import LazyCommand, LazyGroup, verbosity_options
 from calibration.common.signals import ended_in_order, exit_code
 
 if TYPE_CHECKING:
@@ -66,6 +68,10 @@ COMMANDS = {
         "captures.commands.live:live",
         "Run the models on camera frames and record a session.",
     ),
+    "replay": LazyCommand(
+        "captures.commands.replay:replay",
+        "Analyse a session's kept frames again, with other models.",
+    ),
     "report": LazyCommand(
         "captures.commands.report:report",
         "Write an HTML report of a run or session, or compare several.",
@@ -83,6 +89,7 @@ COMMANDS = {
 @click.group(
     cls=LazyGroup,
     lazy=COMMANDS,
+    params=list[click.Parameter](verbosity_options()),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(physpatch.__version__, prog_name="physpatch")
@@ -140,6 +147,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
+    set_verbosity(Verbosity.NORMAL)
     try:
         with ended_in_order(), warnings.catch_warnings():
             if not sys.warnoptions:  # advice of other packages to their own users
@@ -169,6 +177,8 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
+    if verbosity() is Verbosity.VERBOSE:
+        traceback.print_exc()
     click.echo(f"Error: {' '.join(message.split())}", err=True)
     sys.exit(2)
 

@@ -6,7 +6,8 @@ Schema 4, in ``PRAGMA user_version``:
 ``events``: one row per event: ``number`` (in order), ``time_s``, ``kind``, ``words``. The kinds are ``lost`` and ``back``
 (the camera, or what a video file can still be decoded to; the time between them is a gap), ``unreadable`` (a still that was
 left out), ``refused`` (a setting), ``step`` and ``done`` (a step of the plan starts or
-is complete), and the user's commands: ``mark``, ``pause``, ``resume``, ``region`` and the others of
+is complete), ``continued`` (a session that had ended goes on), and the user's commands: ``mark``, ``pause``, ``resume``,
+``region`` and the others of
 :data:`captures.viewers.controls.COMMANDS`.
 
 Schema 1 had no events and no columns from ``top5`` on, schema 2 no ``object_xyxy``, schema 3 no ``true_distance_m``; these are
@@ -15,6 +16,7 @@ empty when read.
 
 import csv
 import io
+import json
 import os
 import shutil
 import sqlite3
@@ -31,6 +33,8 @@ from calibration.common.text import cleaned
 from captures.sources.frame import Event
 
 SESSION_DATABASE = "session.db"
+RAW_FOLDER = "raw"  # of the original frames that are kept
+WHOLE_SUFFIX, LOSSY_SUFFIX = ".png", ".jpg"
 SCHEMA_VERSION = 4
 
 
@@ -90,6 +94,14 @@ class FrameRow:
     object_xyxy: str | None = None
     true_distance_m: float | None = None
 
+    @property
+    def region_px(self) -> tuple[int, int, int, int] | None:
+        """Return left, top, width and height of the region; None without one."""
+        if self.region is None:
+            return None
+        left, top, width, height = json.loads(self.region)
+        return left, top, width, height
+
 
 COLUMNS = tuple(field.name for field in fields(FrameRow))
 
@@ -97,17 +109,18 @@ COLUMNS = tuple(field.name for field in fields(FrameRow))
 class SessionStore(AbstractContextManager["SessionStore"]):
     """Write ``session.db``; committed rows survive a crash of the process."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the database.
+    def __init__(self, path: Path, *, resume: bool = False) -> None:
+        """Create the database, or open the one of a session that goes on.
 
         Raises:
-            InputError: if the folder has one already, or cannot be written.
+            InputError: if a new session's folder has one already, or if it cannot be written.
         """
         require_writable(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         try:
-            _create(path)
+            if not resume:
+                _create(path)
             self._connection = sqlite3.connect(path)
             self._connection.execute("PRAGMA synchronous=NORMAL")
         except FileExistsError as error:
@@ -176,28 +189,48 @@ def read_rows(session: Path) -> list[FrameRow]:
     return [FrameRow(*row) for row in _read(session, "frames", COLUMNS, "frame, model")]
 
 
+def read_schema(session: Path) -> int:
+    """Return the version of a session's database; raise as :func:`read_rows` does."""
+    with _opened(session) as connection:
+        return _schema(connection, session / SESSION_DATABASE)
+
+
 def read_events(session: Path) -> list[Event]:
     """Read the events of a session, in order; raise as :func:`read_rows` does."""
     return [Event(*row) for row in _read(session, "events", ("time_s", "kind", "words"), "number")]
 
 
 def _read(session: Path, table: str, columns: Sequence[str], order: str) -> list[tuple]:
+    with _opened(session) as connection:
+        _schema(connection, session / SESSION_DATABASE)
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if "frames" not in tables:
+            raise InputError(
+                f"{session / SESSION_DATABASE} is empty: the session was ended before it began; film it again"
+            )
+        if table not in tables:  # it was added by a later schema
+            return []
+        existing = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
+        selected = ", ".join(name if name in existing else f"NULL AS {name}" for name in columns)
+        return connection.execute(f"SELECT {selected} FROM {table} ORDER BY {order}").fetchall()
+
+
+def _schema(connection: sqlite3.Connection, path: Path) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise InputError(f"{path} was written by a newer physpatch (schema {version}); update physpatch")
+    return version
+
+
+@contextmanager
+def _opened(session: Path) -> Iterator[sqlite3.Connection]:
+    """Open a session's database to read it, with errors in words."""
     path = session / SESSION_DATABASE
     if not path.is_file():
         raise InputError(f"{session} is not a session: it has no session.db")
     try:
         with _open_to_read(path) as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                raise InputError(f"{path} was written by a newer physpatch (schema {version}); update physpatch")
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-            if "frames" not in tables:
-                raise InputError(f"{path} is empty: the session was ended before it began; film it again")
-            if table not in tables:  # it was added by a later schema
-                return []
-            existing = {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
-            selected = ", ".join(name if name in existing else f"NULL AS {name}" for name in columns)
-            return connection.execute(f"SELECT {selected} FROM {table} ORDER BY {order}").fetchall()
+            yield connection
     except sqlite3.DatabaseError as error:
         raise InputError(
             f"{path} is damaged ({error}); restore it from a backup, or save what is left with "

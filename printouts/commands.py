@@ -9,8 +9,9 @@ import click
 
 from calibration.colour.options import CONDITION_OPTION, ICC_OPTION, load_conditions
 from calibration.common.cli_types import FILE, JSON_OPTION, LENGTH_MM, TextType, run_argument
-from calibration.common.console import output_json, print_table, progress_bar, say
+from calibration.common.console import output_json, print_table, progress_bar, say, say_next
 from calibration.common.errors import InputError
+from calibration.common.lazy_group import GroupedCommand
 from calibration.sheet.layout import CUTS, SheetLayout
 from calibration.sheet.paper_sizes import PAGES_MM, PATCH_SIZE, page_size_mm, parse_extent_mm
 from calibration.sheet.road_signs import SIGNS, sign_name
@@ -40,7 +41,14 @@ _PAPER_OPTION = click.option(
 _OPEN_OPTION = click.option("--open", "open_it", is_flag=True, help="Open the PDF in the system's viewer.")
 
 
-@click.command("print")
+_GROUPS = {
+    "What is printed": ("size_mm", "carrier", "controls", "paper", "cut", "bleed_mm"),
+    "Checks": ("verify", "measured_mm", "conditions", "icc"),
+    "Files": ("out", "open_it", "json_out"),
+}
+
+
+@click.command("print", cls=GroupedCommand, groups=_GROUPS)
 @run_argument(RUNS_FOLDER)
 @click.option(
     "--size",
@@ -129,6 +137,8 @@ def print_(
         _print_bare_sign(carrier, size_mm, path, paper)
     else:
         path = path or sheet_of(find_run(run))
+        if run is None and out is None:
+            say(f"the latest run: {find_run(run).resolve().name}")
         if measured_mm is not None:
             _note_measured(path, measured_mm)
         if verify is not None:
@@ -142,6 +152,8 @@ def print_(
         _proof(path, condition)
     if open_it:
         _show_file(path)
+    if json_out != "-":
+        say_next("live", *([run] if run else []), "--source", "0", *(["--sheet", path] if out else []))
 
 
 @click.command("sheet")
@@ -174,6 +186,8 @@ def calibrate_sheet(
     _show_printed(out, paper, layouts, json_out)
     if open_it:
         _show_file(out)
+    if json_out != "-":
+        say_next("calibrate", "camera", "--source", "0", "--sheet", out)
 
 
 def _print_run(

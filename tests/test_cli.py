@@ -146,7 +146,7 @@ def test_colours_are_calibrated_on_a_sessions_own_sheets(demo: Path, command, mo
     picture = cv2.imread(str(tmp_path / "rig-desk-lamp.png"))
     assert picture is not None and picture.std() > 20
     again = command(*calibrate)
-    assert again.code == 0 and "to train with it: physpatch train --eot --profile" in again.out
+    assert again.code == 0 and "Next: physpatch train --eot --profile" in again.err
     assert [fitted.name for fitted in RigProfile.load(profile).lights] == ["desk lamp", "session"]
     command(*calibrate, "--source", "0").assert_refused("--source films a chart")
     command("calibrate", "colour", "--from-session", "none").assert_refused("none")

@@ -13,14 +13,16 @@ import click
 import cv2
 import numpy as np
 import pytest
+import torch
 from click.shell_completion import BashComplete
 from support import CommandResult, vivid_patch
 
 import cli
 from calibration.colour.printing_condition import load_condition, training_conditions
 from calibration.common.cli_types import LENGTH_MM, TextType, folders_in
+from calibration.common.console import cells_in_text, progress_bar
 from calibration.common.errors import InputError
-from calibration.common.lazy_group import LazyCommand, LazyGroup
+from calibration.common.lazy_group import GroupedCommand, LazyCommand, LazyGroup
 from calibration.common.registry import declared_names
 from physpatch.commands.options import DEFAULT
 from physpatch.commands.train import train
@@ -271,3 +273,73 @@ def test_a_sheet_is_proofed_for_a_press(command: Callable[..., CommandResult], t
 def test_what_crosses_rooms_is_handed_in_by_the_door() -> None:
     with pytest.raises(RuntimeError, match=r"run through cli\.py"):
         Workflows.of(click.Context(train))
+
+
+@pytest.mark.parametrize("name", ["train", "live", "print"])
+def test_long_help_is_in_groups_that_name_every_option(name: str) -> None:
+    command = cli.cli.get_command(click.Context(cli.cli), name)
+    assert isinstance(command, GroupedCommand)
+    grouped = [option for options in command.groups.values() for option in options]
+    options = {str(p.name) for p in command.params if isinstance(p, click.Option)} - {"quiet", "verbose"}
+    assert sorted(grouped) == sorted(options)
+    text = command.get_help(click.Context(command, terminal_width=80))
+    assert all(f"\n{title}:\n" in text for title in command.groups) and "--quiet" in text.partition("Other options:")[2]
+    assert max(map(len, text.splitlines())) <= 100  # examples are not broken
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_quiet_command_prints_results_only(place: str, tmp_path: Path, command: Callable[..., CommandResult]) -> None:
+    vivid_patch().save(tmp_path)
+    words = ("export", tmp_path, "--out", tmp_path / "patch.png")
+    loud = command(*words)
+    assert loud.err == f"Next: physpatch print {tmp_path} --size 10cm --controls\n"
+    quiet = command("-q", *words) if place == "before" else command(*words, "--quiet")
+    assert (quiet.out, quiet.err) == (loud.out, "")
+    assert command(*words).err == loud.err  # it lasts for one command
+
+
+def test_a_verbose_command_says_where_an_error_comes_from(command: Callable[..., CommandResult]) -> None:
+    done = command("export", "nowhere", "-v")
+    assert done.code == 2 and "Traceback" in done.err and done.err.splitlines()[-1].startswith("Error: no run nowhere")
+
+
+def test_the_cells_are_shown_in_colour_where_the_terminal_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = np.zeros((3, 2, 3), np.uint8)
+    cells[0, 0], cells[1, 0], cells[2, 1] = (250, 10, 20), (1, 2, 3), (9, 9, 99)
+    text = cells_in_text(cells)
+    assert text.plain == "\u2580\u2580\n\u2580\u2580"
+    styles = [str(span.style) for span in text.spans]
+    assert styles == ["#fa0a14 on #010203", "#000000 on #000000", "#000000", "#090963"]
+    assert cells_in_text(np.zeros((100, 100, 3), np.uint8)).plain.count("\u2580") == 25 * 13
+    shown = {}
+    for name, terminal in {
+        "colour": {"COLORTERM": "truecolor"},
+        "none": {"COLORTERM": "truecolor", "NO_COLOR": "1"},
+    }.items():
+        with monkeypatch.context() as patched:
+            patched.setenv("TTY_COMPATIBLE", "1")
+            patched.setenv("TERM", "xterm")
+            for key, value in terminal.items():
+                patched.setenv(key, value)
+            with progress_bar("training") as bar:
+                bar.show_cells(cells)
+                shown[name] = len(list(bar._progress.get_renderables()))
+    assert shown == {"colour": 2, "none": 1}
+
+
+def test_names_of_models_are_whole_at_80_columns_and_brackets_are_no_markup(
+    command: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calibration.common.console._PIPED_WIDTH", 80)
+    out = command("models").out
+    assert "ssdlite320_mobilenet_v3_large" in out and "PACKAGE.MODULE:FUNCTION" in out and "\u2026" not in out
+    assert "physpatch[onnx]" in out
+
+
+def test_what_torch_advises_about_pickles_is_not_for_our_users(
+    tmp_path: Path, command: Callable[..., CommandResult]
+) -> None:
+    torch.save({"patch": torch.zeros(3, 4, 4), "by": Path("a")}, tmp_path / "patch.pt")
+    done = command("import", tmp_path / "patch.pt", "--target", "none")
+    done.assert_refused("holds no plain tensor: it is damaged, or holds more than tensors")
+    assert "weights_only" not in done.err and "trust" not in done.err

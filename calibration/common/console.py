@@ -1,25 +1,56 @@
 """Terminal output: progress and messages on standard error, tables and JSON on standard output."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:  # rich takes a tenth of a second, which help and completion need not spend
+if TYPE_CHECKING:  # rich and numpy take tenths of a second, which help and completion need not spend
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.progress import Progress
+    from rich.text import Text
 
 _PIPED_WIDTH = 140
+_MOST_CELLS = 32  # that a picture in the terminal has across and down
+_HALVES = "\N{UPPER HALF BLOCK}"  # its colour is of one row of cells, its background of the next
+
+
+class Verbosity(IntEnum):
+    """How much commands say beside their results: with --quiet, by default, and with --verbose."""
+
+    QUIET = -1
+    NORMAL = 0
+    VERBOSE = 1
+
+
+class _Output:
+    """The verbosity of this program; the command line sets it, for all threads."""
+
+    verbosity = Verbosity.NORMAL
+
+
+def set_verbosity(verbosity: Verbosity) -> None:
+    """Set how much this program says."""
+    _Output.verbosity = verbosity
+
+
+def verbosity() -> Verbosity:
+    """Return how much this program says."""
+    return _Output.verbosity
 
 
 class ProgressBar:
     """A progress bar with a message and the time left; only messages if standard error is not a terminal."""
 
-    def __init__(self, progress: "Progress", description: str) -> None:
-        self._progress = progress
+    def __init__(self, progress: "Progress", description: str, shown: "list[Text]") -> None:
+        self._progress, self._shown = progress, shown
         self._task = progress.add_task(description, total=None, words="", start=False)
 
     def show(self, done: int, total: int | None, words: str = "") -> None:
@@ -27,16 +58,30 @@ class ProgressBar:
         self._progress.start_task(self._task)
         self._progress.update(self._task, completed=done, total=total, words=words)
 
+    def show_cells(self, cells: "NDArray[np.uint8]") -> None:
+        """Show the cells of a patch, (rows, columns, 3) sRGB, in colour below the bar, if the terminal has colours."""
+        console = self._progress.console
+        if console.color_system in ("256", "truecolor") and not console.no_color:
+            self._shown[:] = [cells_in_text(cells)]
+
     def say(self, line: str) -> None:
-        """Print a line above the bar."""
-        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        """Print a line above the bar, unless the program is quiet."""
+        if verbosity() is not Verbosity.QUIET:
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[ProgressBar]:
-    """Show a progress bar on standard error and remove it when the block ends."""
-    from rich.console import Console
+    """Show a progress bar on standard error and remove it when the block ends; a quiet program shows none."""
+    from rich.console import Console, RenderableType
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    shown: list[Text] = []
+
+    class WithPicture(Progress):
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield from super().get_renderables()
+            yield from shown
 
     console = Console(stderr=True)
     columns = (
@@ -46,25 +91,52 @@ def progress_bar(description: str) -> Iterator[ProgressBar]:
         TextColumn("{task.fields[words]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        yield ProgressBar(progress, description)
+    silent = not console.is_terminal or verbosity() is Verbosity.QUIET
+    with WithPicture(*columns, console=console, disable=silent, transient=True) as progress:
+        yield ProgressBar(progress, description, shown)
+
+
+def cells_in_text(cells: "NDArray[np.uint8]") -> "Text":
+    """Draw cells (rows, columns, 3) sRGB as text: half a letter for each, or for each of a coarser selection."""
+    from rich.color import Color
+    from rich.style import Style
+    from rich.text import Text
+
+    apart = -(-max(cells.shape[:2]) // _MOST_CELLS)
+    drawn = cells[::apart, ::apart]
+    text = Text()
+    for row in range(0, len(drawn), 2):
+        for column in range(drawn.shape[1]):
+            upper = Color.from_rgb(*map(int, drawn[row, column]))
+            lower = Color.from_rgb(*map(int, drawn[row + 1, column])) if row + 1 < len(drawn) else None
+            text.append(_HALVES, Style(color=upper, bgcolor=lower))
+        text.append("\n")
+    text.right_crop(1)
+    return text
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on standard output, unless it has no rows."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*headings)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # as it is: brackets are no markup
     if table.row_count:
         Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
 
 
 def say(line: str) -> None:
-    """Print a message on standard error, so that standard output holds only the requested output."""
-    click.echo(line, err=True)
+    """Print a message on standard error, so that standard output holds only what was asked for; a quiet program prints none."""
+    if verbosity() is not Verbosity.QUIET:
+        click.echo(line, err=True)
+
+
+def say_next(*words: object) -> None:
+    """Print the command that a person would most likely give next, from its words after ``physpatch``."""
+    say(f"Next: {shlex.join(['physpatch', *map(str, words)])}")
 
 
 def output_json(target: str | None, value: Any) -> None:

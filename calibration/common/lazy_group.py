@@ -1,11 +1,56 @@
-"""A click group that imports each command only when it runs, which keeps help and completion fast."""
+"""A click group that imports each command only when it runs, which keeps help and completion fast, and help in groups."""
 
-from collections.abc import Mapping
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
+
+from calibration.common.console import Verbosity, set_verbosity
+
+
+def _be(level: Verbosity) -> Any:
+    def set_level(_context: click.Context, _: click.Parameter, given: bool) -> None:
+        if not given:
+            return
+        set_verbosity(level)
+        if level is Verbosity.VERBOSE:
+            warnings.simplefilter("default")
+            logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+
+    return set_level
+
+
+def verbosity_options() -> list[click.Option]:
+    """Build the options --quiet and --verbose, which every command has."""
+    said = {Verbosity.QUIET: "Print only results and errors.", Verbosity.VERBOSE: "Also print what libraries say."}
+    names = {Verbosity.QUIET: ("-q", "--quiet"), Verbosity.VERBOSE: ("-v", "--verbose")}
+    return [
+        click.Option(names[level], is_flag=True, expose_value=False, callback=_be(level), help=words)
+        for level, words in said.items()
+    ]
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options in groups."""
+
+    def __init__(self, *arguments: Any, groups: Mapping[str, Sequence[str]], **settings: Any) -> None:
+        """Group the parameters of ``groups``, names by title; others follow under "Other options"."""
+        super().__init__(*arguments, **settings)
+        self.groups = groups
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, group by group."""
+        named = {name for names in self.groups.values() for name in names}
+        parameters = {str(parameter.name): parameter for parameter in self.get_params(ctx)}
+        others = [name for name in parameters if name not in named]
+        for title, names in {**self.groups, "Other options": others}.items():
+            records = [parameters[name].get_help_record(ctx) for name in names]
+            with formatter.section(title):
+                formatter.write_dl([record for record in records if record is not None])
 
 
 class LazyCommand(NamedTuple):
@@ -31,6 +76,8 @@ class LazyGroup(click.Group):
             return super().get_command(ctx, cmd_name)
         module, _, attribute = self._targets[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
+        if not any("--quiet" in parameter.opts for parameter in command.params):
+            command.params += verbosity_options()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
-from calibration.common.console import output_json, print_table, say
+from calibration.common.console import output_json, print_table, say, say_next
 
 _EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -53,6 +53,8 @@ def runs(context: click.Context, folders: tuple[Path, ...], json_out: str | None
                 say(entry.trouble)
         if not entries:
             click.echo("no runs or sessions here; train one with `physpatch train --eot`, or give a folder with --in")
+        else:
+            say_next("gallery")
     output_json(json_out, [entry.to_dict() for entry in entries])
 
 
@@ -93,7 +95,8 @@ def export(folders: tuple[Path, ...], out: Path) -> None:
     from captures.archive.transfer import export as pack
 
     pack(list(folders), out)
-    click.echo(f"{out}: {size_words(out.stat().st_size)}; open it there with `physpatch runs unpack {out.name}`")
+    click.echo(f"{out}: {size_words(out.stat().st_size)}; copy it to the other machine, and open it there")
+    say_next("runs", "unpack", out.name)
 
 
 @runs.command()
@@ -106,6 +109,7 @@ def unpack(file: Path, into: Path) -> None:
     into.mkdir(parents=True, exist_ok=True)
     for folder in open_zip(file, into):
         click.echo(str(folder))
+    say_next("runs", "--in", into)
 
 
 @click.command()
@@ -126,3 +130,5 @@ def gallery(folders: tuple[Path, ...], out: Path) -> None:
     entries = list_entries(folders)
     write_gallery(entries, out)
     click.echo(f"{out}: {len(entries)} runs and sessions")
+    if entries:
+        say_next("report", entries[0].folder)

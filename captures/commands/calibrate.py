@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, TextType
-from calibration.common.console import output_json, print_table, progress_bar, say
+from calibration.common.console import output_json, print_table, progress_bar, say, say_next
 from calibration.common.errors import InputError
 from calibration.common.files import write_picture
 
@@ -92,6 +92,7 @@ def calibrate_camera(source: str, sheet: Path, profile: Path, name: str, headles
         _show_lens(profile, fit, picture)
         if collector.wish:
             click.echo(f"to improve the calibration: {collector.wish}")
+        say_next("calibrate", "colour", "--source", source, "--sheet", sheet, "--profile", profile)
     output_json(json_out, fit.to_dict())
 
 
@@ -168,7 +169,7 @@ def calibrate_colour(
     if json_out != "-":
         for fitted, picture in zip(lights, pictures, strict=True):
             _show_fitted(profile, fitted, picture)
-        click.echo(f"to train with it: physpatch train --eot --profile {profile}")
+        say_next("train", "--eot", "--profile", profile)
     numbers = [light_numbers(fitted) for fitted in lights]
     output_json(json_out, numbers[0] if from_session is None else {"lights": numbers})
 
@@ -226,6 +227,8 @@ def calibrate_show(profile: Path, json_out: str | None) -> None:
         click.echo(
             "as sent / predicted: CIEDE2000, median / 95th percentile; pictures: " + ", ".join(map(str, pictures))
         )
+    if json_out != "-":
+        say_next(*(("train", "--eot", "--profile", profile) if rig.lights else ("calibrate", "colour")))
     output_json(json_out, {"camera": rig.lens, "print_scale": rig.print_scale, "lights": lights})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from calibration.common.cli_types import FOLDER
-from calibration.common.console import ProgressBar, print_table, progress_bar
+from calibration.common.console import ProgressBar, print_table, progress_bar, say_next
 from calibration.common.errors import InputError
 from calibration.common.units import parse_length_mm
 from calibration.sheet.paper_sizes import PATCH_SIZE
@@ -116,6 +116,7 @@ def demo(context: click.Context, /, out: Path, steps: int, clips: int, seed: int
     paths = (comparison, before.report, after.report, before.sheet, after.sheet, before.run / "evolution.mp4")
     for path in (*paths, before.session / "video.mp4", before.run, before.session):
         click.echo(f"  {path}")
+    say_next("train", "--eot")
 
 
 def _indented(bar: ProgressBar) -> Callable[[str], None]:

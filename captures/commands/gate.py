@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from calibration.common.cli_types import FILE, JSON_OPTION
-from calibration.common.console import output_json, print_table
+from calibration.common.console import output_json, print_table, say_next
 from calibration.common.errors import InputError
 
 _SHARE = click.FLOAT
@@ -69,5 +69,6 @@ def gate(
             (c.model, BOUNDS[c.bound], c.words, f"{100 * c.most:g} %", "passes" if c.passed else "fails") for c in cases
         ]
         print_table(("model", "bound", "measured", "allowed, at most", "outcome"), rows)
+        say_next("report", folder, "--card")
     output_json(json_out, result.to_dict())
     context.exit(0 if all(case.passed for case in cases) else 1)

@@ -1,6 +1,7 @@
 """The command ``physpatch live``."""
 
 from collections.abc import Sized
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, FiniteFloat, TextType
 from calibration.common.console import say
 from calibration.common.errors import InputError
+from calibration.common.lazy_group import GroupedCommand
 from captures.commands.session_output import record_session, show_session
 from captures.sources.rendered import DEFAULT_SCENE, scene_names
 from physpatch.commands.options import (
@@ -18,16 +20,21 @@ from physpatch.commands.options import (
     RUN_ARGUMENT,
     TRUST_OPTION,
     config_option,
+    given_options,
 )
 from physpatch.commands.workflows import Workflows
 from physpatch.records.run_paths import LATEST, find_run
 
+_NOT_TO_RESUME = {"out": "--out", "scene": "--scene", "clips": "--clips", "frames_per_clip": "--frames-per-clip"}
+
 if TYPE_CHECKING:
     from captures.inference.region import RegionRule
+    from captures.results.session_record import SessionRecord
     from captures.sources.camera_settings import CameraSettings
 
 
-def _region_rule(text: str) -> "RegionRule":
+def region_rule(text: str) -> "RegionRule":
+    """Parse the region that a classifier sees; see :meth:`RegionRule.parse`."""
     from captures.inference.region import RegionRule
 
     return RegionRule.parse(text)
@@ -39,7 +46,50 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
     return CameraSettings.parse(pairs)
 
 
-@click.command()
+_GROUPS = {
+    "What is filmed": ("source", "camera", "sheet", "condition", "label", "light", "protocol", "resume"),
+    "Models": (
+        "classifier",
+        "weights",
+        "labels",
+        "detector",
+        "defences",
+        "trust_weights",
+        "region",
+        "grad_cam",
+        "device",
+    ),
+    "Lens": ("profile", "hfov_deg"),
+    "Frames": ("every", "max_fps", "max_frames", "keep"),
+    "Rigs": ("scene", "clips", "frames_per_clip", "seed"),
+    "Windows and files": ("headless", "web", "lan", "port", "out", "json_out"),
+}
+
+
+_tell = partial(click.echo, err=True)  # a quiet program says it, too: without the link, nobody can connect
+
+
+def _to_resume(session: Path, given: set[str]) -> "SessionRecord":
+    """Read the record of a session that is to be continued.
+
+    Raises:
+        InputError: if it cannot be resumed, or an option is given that belongs to a new session.
+    """
+    for name, option in _NOT_TO_RESUME.items():
+        if name in given:
+            raise InputError(f"--resume continues {session} as it was filmed; omit {option}")
+    from captures.session.resumption import Earlier
+
+    return Earlier.read(session).record
+
+
+def _camera_of(record: "SessionRecord") -> "CameraSettings":
+    from captures.sources.camera_settings import CameraSettings
+
+    return CameraSettings(record.camera)
+
+
+@click.command(cls=GroupedCommand, groups=_GROUPS)
 @RUN_ARGUMENT
 @click.option(
     "--source",
@@ -87,7 +137,7 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
 @click.option(
     "--roi",
     "region",
-    type=TextType("region", _region_rule, lambda: ("center", "frame", "sheet")),
+    type=TextType("region", region_rule, lambda: ("center", "frame", "sheet")),
     default="center",
     show_default=True,
     metavar="center|frame|sheet[:AREA]|LEFT,TOP,SIDE",
@@ -124,8 +174,8 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
     "--keep",
     default="key",
     show_default=True,
-    metavar="key|all|N|none",
-    help="Which original frames to keep: key frames, all, every Nth or none.",
+    metavar="key|all|whole|N|none",
+    help="Which original frames to keep: key frames, all, all without loss (for exact `physpatch replay`), every Nth or none.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the rig.")
 @click.option("--clips", type=click.IntRange(min=1), help="Number of clips of the rig. Default: 12.")
@@ -150,6 +200,12 @@ def _camera_settings(_context: click.Context, _: click.Parameter, pairs: tuple[s
 @click.option(
     "--out", type=FOLDER, metavar="SESSION", help="Folder of the session. Default: a new folder under sessions/."
 )
+@click.option(
+    "--resume",
+    type=FOLDER,
+    metavar="SESSION",
+    help="Continue a session that has ended, with its settings and the steps of its plan that are open.",
+)
 @click.pass_context
 def live(
     context: click.Context,
@@ -157,6 +213,7 @@ def live(
     run: str | None,
     source: str,
     camera: "CameraSettings",
+    resume: Path | None,
     headless: bool,
     web: bool,
     lan: bool,
@@ -175,6 +232,7 @@ def live(
     physpatch live --source 0
     physpatch live --source 0 --camera exposure=lock --roi sheet:0.15 --plan plan.toml
     physpatch live --source phone
+    physpatch live --resume sessions/20260101-120000
     physpatch live runs/latest --source clip.mp4 --detector yolov8n --headless
     physpatch live --source virtual --headless
     physpatch live --source rendered --scene mug --headless
@@ -187,19 +245,30 @@ def live(
     for option in ("clips", "frames_per_clip"):
         if asked[option] is not None and source not in (VIRTUAL, RENDERED):
             raise InputError(f"--{option.replace('_', '-')} is for --source {VIRTUAL} or {RENDERED}; omit it")
+    given = given_options(context)
+    if resume is not None:
+        record = _to_resume(resume, given)
+        source = source if "source" in given else record.source or source
+        camera = camera if "camera" in given else _camera_of(record)
     folder = find_run(run) if run or LATEST.exists() else None
     lan = lan or source == PHONE
     with (
-        open_viewers(headless=headless, web=web or lan, lan=lan, port=port, say=say) as viewers,
+        open_viewers(headless=headless, web=web or lan, lan=lan, port=port, say=_tell) as viewers,
         open_session_source(source, camera, viewers) as frames,
     ):
         # Torch is imported after the camera opens, so that a missing camera is reported at once.
         from captures.session.live_session import new_session_folder
+        from captures.workflows.session_again import resumed_request
         from captures.workflows.session_start import SessionRequest, prepare_session
 
-        session = out or new_session_folder()
+        session = resume or out or new_session_folder()
+        asked |= {"run": folder, "scene": scene or (DEFAULT_SCENE if source == RENDERED else None)}
+        if resume is None:
+            request = SessionRequest(**asked)
+        else:
+            request = resumed_request(resume, record, {name: asked[name] for name in asked.keys() & given}, asked)
         shown, config = prepare_session(
-            SessionRequest(run=folder, scene=scene or (DEFAULT_SCENE if source == RENDERED else None), **asked),
+            request,
             session,
             frames,
             attended=bool(viewers),
@@ -209,7 +278,7 @@ def live(
             camera=camera.asked,
         )
         total = len(shown) if isinstance(shown, Sized) else config.max_frames
-        record_session(shown, config, session, total, viewers)
+        record_session(shown, config, session, total, viewers, resume=resume is not None)
     if logs:
         from captures.results.session_log import log_session
 

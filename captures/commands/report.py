@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from calibration.common.cli_types import FILE
-from calibration.common.console import progress_bar
+from calibration.common.console import progress_bar, say_next
 from calibration.common.errors import InputError
 from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION
 
@@ -57,6 +57,7 @@ def report(
     physpatch report sessions/before sessions/after
     """
     from captures.report import ReplayOptions, write_comparison, write_report
+    from captures.results.recorded_session import kind_of
 
     path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("comparison.html"))
     paper = path.with_suffix(".pdf") if pdf else None
@@ -70,3 +71,9 @@ def report(
             write_report(folders[0], path, pdf=paper, card=card, replay=options, progress=bar.show, say=bar.say)
     beside = [paper, path.with_name("card.md") if card else None]
     click.echo(", ".join([f"report: {path}", *(str(file) for file in beside if file is not None)]))
+    if len(folders) > 1:
+        say_next("gallery")
+    elif kind_of(folders[0]) == "session":
+        say_next("train", "--from-session", folders[0])
+    else:
+        say_next("print", folders[0], "--size", "10cm", "--controls")

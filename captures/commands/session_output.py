@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from calibration.common.console import output_json, print_table, progress_bar
+from calibration.common.console import output_json, print_table, progress_bar, say_next
 from physpatch.commands.results import describe_rate
 
 if TYPE_CHECKING:
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def record_session(
-    source: "Source", config: "SessionConfig", session: Path, total: int | None, viewers: "Sequence[Viewer]" = ()
+    source: "Source",
+    config: "SessionConfig",
+    session: Path,
+    total: int | None,
+    viewers: "Sequence[Viewer]" = (),
+    *,
+    resume: bool = False,
 ) -> None:
     """Run a session with a progress bar in the terminal, in addition to ``viewers``.
 
@@ -26,12 +32,14 @@ def record_session(
         session: folder to record in.
         total: number of frames, for the bar; None if unknown.
         viewers: further viewers.
+        resume: continue the session in the folder.
     """
     from captures.session.live_session import run_session
     from captures.viewers.terminal import TerminalViewer
 
     with progress_bar("frames") as bar:
-        run_session(source, config, session, viewers=[TerminalViewer(bar, total, alone=not viewers), *viewers])
+        shown = [TerminalViewer(bar, total, alone=not viewers), *viewers]
+        run_session(source, config, session, viewers=shown, resume=resume)
 
 
 def show_session(session: Path, json_out: str | None = None) -> None:
@@ -54,5 +62,6 @@ def show_session(session: Path, json_out: str | None = None) -> None:
         ]
         print_table(("model", "sheet", "frames", "clips", "target first", "wrong or not detected"), rows)
         frames = len({row.frame for row in recorded.rows})
-        click.echo(f"session: {session}, {frames} frames; to write its report: physpatch report {session}")
+        click.echo(f"session: {session}, {frames} frames")
+        say_next("report", session)
     output_json(json_out, [summary.to_dict() for summary in summaries])

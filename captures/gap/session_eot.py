@@ -1,6 +1,5 @@
 """Derive training ranges and backgrounds from a session, which closes the loop."""
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -97,7 +96,7 @@ def learn_from(
     profile, colours = session_lights(session, model)
     if profile.lights:
         # Blur and noise are in camera pixels, so they depend on the size of the region that the network sees.
-        sides = [json.loads(row.region)[2:] for row in rows if row.region] or [list(profile.lights[0].frame_wh)]
+        sides = [row.region_px[2:] for row in rows if row.region_px] or [profile.lights[0].frame_wh]
         region_wh = (round(median(w for w, _ in sides)), round(median(h for _, h in sides)))
         lights = tuple(replace(light, frame_wh=region_wh) for light in profile.lights)
         measured = eot_for_rig(measured, replace(profile, lights=lights), victim.preprocessing.size)
@@ -156,9 +155,7 @@ def _scenes(session: RecordedSession, model: str) -> Iterator[tuple[FrameRow, ND
             pose = session.pose(frame)
             if pose is None and row.distance_m is not None:
                 continue  # the place of the sheet is unknown
-            region = (
-                CropRegion(*json.loads(row.region)) if row.region else CropRegion(0, 0, frame.shape[1], frame.shape[0])
-            )
+            region = CropRegion(*row.region_px) if row.region_px else CropRegion(0, 0, frame.shape[1], frame.shape[0])
             yield row, _painted_out(frame, pose, region)
 
 
@@ -177,7 +174,7 @@ def _painted_out(frame: NDArray[np.uint8], pose: SheetPose | None, region: CropR
 
 def _share(row: FrameRow) -> float:
     """The share of the network's input that the patch would cover if it faced the camera."""
-    _, _, width, height = json.loads(row.region) if row.region else (0, 0, 1, 1)
+    _, _, width, height = row.region_px or (0, 0, 1, 1)
     facing = math.cos(math.radians(row.yaw_deg or 0)) * math.cos(math.radians(row.pitch_deg or 0))
     return (row.patch_px or 0.0) / (width * height) / max(0.2, facing)
 

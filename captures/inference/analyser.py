@@ -117,7 +117,9 @@ class Analyser:
         pose = self._finder.find(frame.image, self._lens(frame.image.shape)) if self._finder else None
         foreign = self._labels.foreign(frame.image, pose)
         pose = None if foreign else pose
-        return Located(frame, pose, foreign, self.rule.at(frame.image.shape, pose))
+        again = None if frame.recorded is None else frame.recorded.region
+        region = self.rule.at(frame.image.shape, pose) if again is None else CropRegion(*again)
+        return Located(frame, pose, foreign, region)
 
     def judge(self, located: Located) -> Analysis:
         """Run the models; the rows have the condition and clip that the source gives, if any."""
@@ -252,7 +254,7 @@ class Analyser:
             px_per_cell=_rounded(pose.px_per_cell if pose else None, 2),
             label=label,
             patch_xy=json.dumps(pose.patch_corners_px.round(1).astype(float).tolist()) if pose else None,
-            true_distance_m=_rounded(frame.truth.pose.range_m if frame.truth else None, 4),
+            true_distance_m=_rounded(frame.true_distance_m, 4),
             **columns,
         )
 

@@ -14,7 +14,7 @@
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
@@ -214,14 +214,20 @@ class Director:
 
     _LONGEST_FRAME_S = 1.0  # a longer pause between two matching frames does not count
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, done: Iterable[int] = (), skipped: Iterable[int] = ()) -> None:
+        """Begin with the first step that is open.
+
+        Args:
+            protocol: the plan.
+            done, skipped: numbers of the steps that are not open, of a session that goes on.
+        """
         self.protocol, self.grid, self.steps = protocol, protocol.grid(), protocol.steps()
-        self.done: set[int] = set()
-        self.skipped: set[int] = set()
-        self._at = 0
-        self._held_s = 0.0
+        self.done, self.skipped = set(done), set(skipped)
+        self._at, self._held_s = -1, 0.0
         self._last_s: float | None = None
-        self._confirmed_light = self.steps[0].light  # the session starts with it, without confirmation
+        self._advance()
+        first = self.step or self.steps[0]
+        self._confirmed_light = first.light  # the session starts with it, without confirmation
 
     @property
     def step(self) -> Step | None:
@@ -305,7 +311,10 @@ class Director:
         return cells
 
     def _advance(self) -> None:
+        """Go to the next open step."""
         self._at += 1
+        while self.step is not None and self.step.number in self.done | self.skipped:
+            self._at += 1
         self._held_s, self._last_s = 0.0, None
 
     def _correction(self, step: Step, condition: str, pose: SheetPose | None) -> str:

@@ -1,6 +1,5 @@
 """Read a session back from its folder: rows, record, sheets and original frames."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera.intrinsics import Intrinsics
+from calibration.camera.intrinsics import DEFAULT_HFOV_DEG, Intrinsics
 from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector
 from calibration.common.errors import InputError
 from calibration.common.pictures import open_picture, read_picture
@@ -25,7 +24,15 @@ from captures.results.aggregation import CONTROL, Tally, Unit, tally_of
 from captures.results.sequences import ClipSequence, sequences_of
 from captures.results.session_record import SESSION_FILE, SessionRecord
 from captures.results.success import boxes_of, middle_place, place_of
-from captures.storage import SESSION_DATABASE, FrameRow, read_exported_rows, read_rows
+from captures.storage import (
+    LOSSY_SUFFIX,
+    RAW_FOLDER,
+    SESSION_DATABASE,
+    WHOLE_SUFFIX,
+    FrameRow,
+    read_exported_rows,
+    read_rows,
+)
 from physpatch.records.run_record import RUN_FILE
 
 Kind = Literal["run", "session"]
@@ -180,17 +187,18 @@ class RecordedSession:
     def lens(self, shape: tuple[int, ...]) -> Intrinsics:
         """Return the session's intrinsics for frames of ``shape`` (height, width, ...)."""
         height, width = shape[:2]
-        noted = self.record.intrinsics
-        return noted.resized(width, height) if noted else Intrinsics.from_hfov(width, height)
+        noted, hfov_deg = self.record.intrinsics, self.record.hfov_deg or DEFAULT_HFOV_DEG
+        return noted.resized(width, height) if noted else Intrinsics.from_hfov(width, height, hfov_deg)
 
     def keeps(self, row: FrameRow) -> bool:
         """Return whether the original frame of a row was kept."""
-        return self._raw(row).is_file()
+        return self.kept(row) is not None
 
     def frame(self, row: FrameRow) -> NDArray[np.uint8] | None:
         """Load the original frame of a row, (H, W, 3) RGB uint8; return None if it was not kept or is damaged."""
+        path = self.kept(row)
         try:
-            return read_picture(self._raw(row))
+            return None if path is None else read_picture(path)
         except InputError:
             return None
 
@@ -210,8 +218,10 @@ class RecordedSession:
             if pose is None or pose.layout.kind != condition:
                 continue
             height, width = frame.shape[:2]
-            region = CropRegion(*json.loads(row.region)) if row.region else CropRegion(0, 0, width, height)
+            region = CropRegion(*row.region_px) if row.region_px else CropRegion(0, 0, width, height)
             yield Shown(row, frame, pose, region)
 
-    def _raw(self, row: FrameRow) -> Path:
-        return self.folder / "raw" / f"{row.frame:06d}.jpg"
+    def kept(self, row: FrameRow) -> Path | None:
+        """Return the file of the original frame of a row; None if it was not kept."""
+        paths = (self.folder / RAW_FOLDER / f"{row.frame:06d}{suffix}" for suffix in (WHOLE_SUFFIX, LOSSY_SUFFIX))
+        return next((path for path in paths if path.is_file()), None)

@@ -49,6 +49,47 @@ class SessionSheet(RecordPart):
     size_mm: float
 
 
+class Continuation(RecordPart):
+    """A part of a session that was filmed after the session had ended.
+
+    Attributes:
+        begun: the local time, ISO 8601.
+        after_frame: number of the last frame before it.
+        time_s: when it begins, in seconds of the session, which do not count the pause.
+    """
+
+    begun: str
+    after_frame: int
+    time_s: float
+
+
+class Reanalysis(RecordPart):
+    """Where the frames of a session come from that were not filmed, but analysed again.
+
+    Attributes:
+        session: folder of the session that was filmed, relative to this one.
+        frames: number of its frames.
+        whole: number of frames that were kept without loss.
+        lossy: number of frames that were kept as JPEG, whose results can differ slightly from those of the camera's frames.
+            The others were not kept, and so are missing here.
+    """
+
+    session: str
+    frames: int
+    whole: int
+    lossy: int
+
+    @property
+    def in_words(self) -> str:
+        """Return how many frames were analysed again, and how exactly."""
+        kept = self.whole + self.lossy
+        exact = (
+            "exactly" if kept == self.whole else f"{self.whole} exactly, {self.lossy} from JPEG, which loses a little"
+        )
+        missing = "" if kept == self.frames else f"; {self.frames - kept} were not kept"
+        return f"{kept} of {self.frames} frames of {self.session}, {exact}{missing}"
+
+
 class Delay(RecordPart):
     """Seconds from capture to result."""
 
@@ -109,12 +150,14 @@ class SessionRecord(Record):
         light: name of the light at the beginning.
         region: the part of a frame that the classifier saw.
         every, max_fps: one of ``every`` frames was analysed, and at most ``max_fps`` per second.
-        keep: the original frames that were kept: ``all``, ``none``, ``key``, or a number to keep one of so many.
+        keep: the original frames that were kept: ``all``, ``whole`` (all, without loss), ``none``, ``key``, or a number to
+            keep one of so many.
         models: the networks that analysed the frames.
         device: description of the device that ran the networks.
         sheets: the printed sheets that the session can recognise.
         intrinsics: of the camera; None if a typical field of view was assumed.
         intrinsics_assumed: whether the field of view was assumed.
+        hfov_deg: the horizontal field of view, if the user gave it.
         versions: of physpatch and of the packages that affect its results.
         plan: the conditions to show, step by step; None without a plan.
         source: of the frames, as the user gave it.
@@ -135,6 +178,8 @@ class SessionRecord(Record):
             total.
         delay_s: from capture to result; None if the frames have no capture times.
         steps_done, steps_skipped: numbers of these steps of the plan; None without a plan.
+        continued: the parts that were filmed after the session had ended.
+        reanalysis: of another session's frames; None for a session that was filmed.
     """
 
     what: ClassVar[str] = "record of a session"
@@ -155,6 +200,7 @@ class SessionRecord(Record):
     sheets: list[SessionSheet] = Field(default_factory=list)
     intrinsics: Annotated[Intrinsics, PlainSerializer(Intrinsics.to_dict)] | None = None
     intrinsics_assumed: bool = False
+    hfov_deg: float | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     plan: PlanRecord | None = None
     source: str | None = None
@@ -177,6 +223,8 @@ class SessionRecord(Record):
     delay_s: Delay | None = None
     steps_done: list[int] | None = None
     steps_skipped: list[int] | None = None
+    continued: list[Continuation] = Field(default_factory=list)
+    reanalysis: Reanalysis | None = None
 
     @property
     def protocol(self) -> Protocol | None:

@@ -14,8 +14,8 @@ class ClipCutter:
     Frames of one clip are much alike, so statistics count clips, not frames. Showing the sheet again starts a new clip.
     """
 
-    def __init__(self) -> None:
-        self._clip, self._kind, self._last_s = 0, NO_SHEET, 0.0
+    def __init__(self, first: int = 0) -> None:
+        self._clip, self._kind, self._last_s = first, NO_SHEET, 0.0
 
     def number(self, condition: str, time_s: float) -> int:
         """Return the clip of a frame that shows ``condition``; pass frames in order of time."""
@@ -36,15 +36,17 @@ class FrameLabeller:
     """Complete the rows of each analysis with what the session knows beyond the frame.
 
     Attributes:
-        director: leads through a plan; None without a plan.
+        director: leads through a plan; None without a plan, and for frames that are analysed again.
         condition: the sheet that is shown in frames in which no markers are detected.
         light: the user's name for the current light.
         clips: numbers the clips where neither source nor plan does.
     """
 
-    def __init__(self, director: Director | None, condition: str | None, light: str | None) -> None:
+    def __init__(
+        self, director: Director | None, condition: str | None, light: str | None, first_clip: int = 0
+    ) -> None:
         self.director, self.condition, self.light = director, condition or NO_SHEET, light
-        self.clips = ClipCutter()
+        self.clips = ClipCutter(first_clip)
 
     def label(self, analysis: Analysis) -> Analysis:
         """Return the analysis with the condition, clip, step and light of its rows filled in."""
@@ -59,5 +61,7 @@ class FrameLabeller:
         else:
             clip = self.clips.number(condition, frame.time_s)
         light = self.director.light if self.director else self.light
+        if frame.recorded is not None:
+            step, light = frame.recorded.step, frame.recorded.light
         rows = [replace(row, condition=condition, clip=clip, step=step, light=light) for row in analysis.rows]
         return replace(analysis, rows=rows)

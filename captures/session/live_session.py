@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import DEFAULT_HFOV_DEG, Intrinsics
 from calibration.common.errors import InputError, PhyspatchError
+from calibration.common.files import claimed
 from calibration.common.signals import Terminated
 from calibration.sheet.layout import SheetLayout
 from captures.inference.analyser import Analyser, Analysis, open_analyser
@@ -25,6 +26,7 @@ from captures.results.aggregation import Tally
 from captures.results.session_record import SESSION_FILE, PlanRecord, SessionModel, SessionRecord, SessionSheet
 from captures.session.clips import FrameLabeller
 from captures.session.recorder import KeepRule, Recorder
+from captures.session.resumption import CONTINUED, ContinuedSource, Earlier
 from captures.sources.frame import UNREADABLE, Event
 from captures.sources.opening import Rig, Source, StagedScenes
 from captures.storage import SESSION_DATABASE, SessionStore, export_csv, refused_folder
@@ -131,29 +133,50 @@ def run_session(
     *,
     viewers: Sequence[Viewer] = (),
     on_frame: OnFrame = lambda *_: True,
+    resume: bool = False,
 ) -> Path:
     """Record a session in the folder ``out``: ``session.db``, video, key frames, ``frames.csv`` and ``session.json``.
 
     Args:
         source: an open source or the virtual rig.
         config: models, sheets, target and further settings.
-        out: the session folder, which must not contain a session yet.
+        out: the session folder, which must not contain a session yet, except to resume it.
         viewers: show the session and pass on the user's commands.
         on_frame: called with each analysis and its annotated picture, (H, W, 3) RGB uint8; return False to end the session.
+        resume: continue the session in ``out`` with the steps of its plan that are open.
 
     Returns:
         ``out``.
 
     Raises:
-        InputError: if ``out`` already contains a session.
+        InputError: if ``out`` already contains a session; to resume it, if it cannot be resumed, or with other settings.
         PhyspatchError: if the source fails or the disk is full; everything recorded until then is kept and readable.
     """
+    with claimed(out):
+        earlier = _earlier(out, resume)
+        record = _describe(config).changed(scenes=_scenes(source))
+        if resume:
+            earlier.require_same(record, out)
+            record, source = earlier.continued(), ContinuedSource(source, earlier)
+        _record(_Session(source, config, viewers, on_frame, earlier), record, source.fps, out, earlier)
+    return out
+
+
+def _earlier(out: Path, resume: bool) -> Earlier:
+    if resume:
+        return Earlier.read(out)
     if (out / SESSION_DATABASE).exists():
         raise refused_folder(out)
-    record = _describe(config).changed(scenes=_scenes(source))
-    session = _Session(source, config, viewers, on_frame)
+    return Earlier()
+
+
+def _record(session: "_Session", record: SessionRecord, fps: float, out: Path, earlier: Earlier) -> None:
+    """Run the session, and finish its files however it ends."""
     status = "ended"
-    with SessionStore(out / SESSION_DATABASE) as store, Recorder(out, source.fps, config.keep) as recorder:
+    with (
+        SessionStore(out / SESSION_DATABASE, resume=not earlier.is_new) as store,
+        Recorder(out, fps, session.config.keep, earlier.part, earlier.begins_s) as recorder,
+    ):
         record.changed(status="recording").save(out / SESSION_FILE)
         try:
             if not session.run(store, recorder):
@@ -174,16 +197,23 @@ def run_session(
                 record.changed(status=status, **session.account()).save(out / SESSION_FILE)
             with suppress(*(OSError,) if failed else ()):
                 export_csv(out)
-    return out
 
 
 class _Session:
     """The state of a running session."""
 
-    def __init__(self, source: Source, config: SessionConfig, viewers: Sequence[Viewer], on_frame: OnFrame) -> None:
-        self._source, self._config, self._viewers, self._on_frame = source, config, viewers, on_frame
-        self._director = Director(config.protocol) if config.protocol else None
-        self._labeller = FrameLabeller(self._director, config.condition, config.light)
+    def __init__(
+        self,
+        source: Source,
+        config: SessionConfig,
+        viewers: Sequence[Viewer],
+        on_frame: OnFrame,
+        earlier: Earlier,
+    ) -> None:
+        self._source, self.config, self._viewers, self._on_frame = source, config, viewers, on_frame
+        self._earlier = earlier
+        self._director = Director(config.protocol, earlier.done, earlier.skipped) if config.protocol else None
+        self._labeller = FrameLabeller(self._director, config.condition, config.light, earlier.next_clip)
         target = None if config.target is None else str(config.target["name"])
         self.status = SessionStatus(
             Tally(target, config.protocol, _scenes(source)),
@@ -201,14 +231,26 @@ class _Session:
         self._unreadable = 0
         self._lost_at: float | None = None
         self._delays = (0, 0.0, 0.0)  # number, sum, longest
-        self._time_s = 0.0
+        self._time_s = earlier.begins_s
         self._shape: tuple[int, ...] | None = None
         self._begun = time.monotonic()
         self._pipeline: Pipeline | None = None
+        self._show_earlier()
+
+    def _show_earlier(self) -> None:
+        """Count what was filmed before, for viewers."""
+        earlier = self._earlier
+        if earlier.is_new:
+            return
+        self.status.tally.add(earlier.rows)
+        first = {row.frame: row for row in reversed(earlier.rows)}
+        for row in first.values():
+            self.status.poses.add(row)
+        self._note(CONTINUED, f"after frame {earlier.last_frame}, on {time.strftime('%Y-%m-%d at %H:%M')}")
 
     def run(self, store: SessionStore, recorder: Recorder) -> bool:
         """Run until the source ends (returns True) or the user stops the session (returns False)."""
-        config, status = self._config, self.status
+        config, status = self.config, self.status
         self._announce_step()
         with (
             open_analyser(
@@ -254,7 +296,7 @@ class _Session:
         status, director = self.status, self._director
         frame = analysis.frame
         if self._shape is None:
-            self._config.region.check(frame.image.shape)
+            self.config.region.check(frame.image.shape)
         self._time_s, self._shape = frame.time_s, frame.image.shape
         self._finished.append(time.monotonic())
         lasted = self._finished[-1] - self._finished[0]
@@ -346,7 +388,7 @@ class _Session:
         n, total, longest = self._delays
         director = self._director
         progress = {"steps_done": sorted(director.done), "steps_skipped": sorted(director.skipped)} if director else {}
-        return {
+        account = {
             "captured": self._source.captured,
             "frames": self.status.frames,
             "frames_while_paused": self._paused_frames,
@@ -357,7 +399,8 @@ class _Session:
             "gaps": len(self._gaps) + (self._lost_at is not None),
             "gap_seconds": round(sum(self._gaps), 2),
             "delay_s": {"mean": round(total / n, 4), "longest": round(longest, 4)} if n else None,
-        } | progress
+        }
+        return (account if self._earlier.is_new else self._earlier.added_to(account)) | progress
 
 
 def _describe(config: SessionConfig) -> SessionRecord:
@@ -377,6 +420,7 @@ def _describe(config: SessionConfig) -> SessionRecord:
         sheets=[SessionSheet(kind=s.kind, id=s.patch_id, size_mm=s.patch.width_mm) for s in config.layouts],
         intrinsics=config.intrinsics,
         intrinsics_assumed=config.intrinsics is None or config.intrinsics.assumed,
+        hfov_deg=config.hfov_deg,
         versions=versions(),
         plan=PlanRecord.of(config.protocol),
     ).changed(**(config.notes or {}))

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from calibration.common.errors import InputError, PhyspatchError
 from calibration.common.files import naming
 from captures.inference.analyser import Analysis
-from captures.sources.opencv import KEPT_JPEG, rgb
+from captures.sources.frame import Frame
+from captures.sources.opencv import KEPT_JPEG, KEPT_PNG, rgb
+from captures.storage import LOSSY_SUFFIX, RAW_FOLDER, WHOLE_SUFFIX
 from physpatch.evaluation.figures.pictures import VideoFile
 
 _RESERVE_BYTES = 20_000_000
@@ -22,36 +24,49 @@ _KEY_EVERY_S = 1.0  # one key frame per second, and the first of each clip and c
 
 @dataclass(frozen=True)
 class KeepRule:
-    """The rule for keeping original frames: ``all``, ``none``, ``key`` frames, or every Nth frame with ``every`` N."""
+    """The rule for keeping original frames: ``all``, ``none``, ``key`` frames, or every Nth frame with ``every`` N.
 
-    which: Literal["all", "none", "key", "every"] = "key"
+    They are kept as JPEG, except with ``whole``, which keeps all frames without any loss.
+    """
+
+    which: Literal["all", "whole", "none", "key", "every"] = "key"
     every: int = 1
 
     @classmethod
     def parse(cls, text: str) -> "KeepRule":
-        """Parse ``all``, ``none``, ``key`` or a whole number.
+        """Parse ``all``, ``whole``, ``none``, ``key`` or a whole number.
 
         Raises:
             InputError: if the text is none of these.
         """
         if text.isdecimal() and int(text) > 0:
             return cls("every", int(text))
-        if text not in ("all", "none", "key"):
-            raise InputError(f"--keep {text}: expected all, key, none, or a number N for every Nth frame")
+        if text not in ("all", "whole", "none", "key"):
+            raise InputError(f"--keep {text}: expected all, whole, key, none, or a number N for every Nth frame")
         return cls(text)  # type: ignore[arg-type]
 
     def keeps(self, number: int, *, key: bool) -> bool:
         """Return whether to keep the recorded frame ``number``, counted from 1; ``key`` marks a key frame."""
         if self.which == "every":
             return (number - 1) % self.every == 0
-        return self.which == "all" or (self.which == "key" and key)
+        return self.which in ("all", "whole") or (self.which == "key" and key)
 
 
 class Recorder(AbstractContextManager["Recorder"]):
     """Write ``video.mp4``, ``frames/`` and ``raw/`` of a session folder."""
 
-    def __init__(self, out: Path, fps: float, keep: KeepRule) -> None:
-        self._out, self._fps, self._keep = out, fps, keep
+    def __init__(self, out: Path, fps: float, keep: KeepRule, part: int = 1, begins_s: float = 0.0) -> None:
+        """Begin without pictures.
+
+        Args:
+            out: the session folder.
+            fps: approximate number of frames per second.
+            keep: which original frames are kept.
+            part: of the session; from the second on, it is the number of the video, too.
+            begins_s: when the part begins, in seconds from the session's start.
+        """
+        self._out, self._fps, self._keep, self._begins_s = out, fps, keep, begins_s
+        self._name = "video.mp4" if part == 1 else f"video-{part}.mp4"
         self._video: VideoFile | None = None
         self._number = 0
         self._last_key: tuple[str, int, float] | None = None
@@ -74,8 +89,8 @@ class Recorder(AbstractContextManager["Recorder"]):
             )
         row = analysis.rows[0]
         if self._video is None:
-            self._video = VideoFile(self._out / "video.mp4", picture.shape[1::-1], self._fps, fast=True)
-        self._video.add(picture, row.time_s)
+            self._video = VideoFile(self._out / self._name, picture.shape[1::-1], self._fps, fast=True)
+        self._video.add(picture, row.time_s - self._begins_s)
         self._number += 1
         last = self._last_key
         key = last is None or (row.condition, row.clip) != last[:2] or row.time_s - last[2] >= _KEY_EVERY_S
@@ -83,10 +98,21 @@ class Recorder(AbstractContextManager["Recorder"]):
             self._last_key = (row.condition, row.clip, row.time_s)
             self._save("frames", f"{row.frame:06d}-{row.condition}.jpg", picture)
         if self._keep.keeps(self._number, key=key):
-            self._save("raw", f"{row.frame:06d}.jpg", analysis.frame.image)
+            self._keep_frame(analysis.frame, row.frame)
+
+    def _keep_frame(self, frame: Frame, number: int) -> None:
+        if frame.recorded is not None:  # encoding it again would lose a little more
+            path = self._out / RAW_FOLDER / frame.recorded.file.name
+            with naming(path):
+                path.parent.mkdir(exist_ok=True)
+                shutil.copyfile(frame.recorded.file, path)
+        else:
+            suffix = WHOLE_SUFFIX if self._keep.which == "whole" else LOSSY_SUFFIX
+            self._save(RAW_FOLDER, f"{number:06d}{suffix}", frame.image)
 
     def _save(self, folder: str, name: str, picture: NDArray[np.uint8]) -> None:
         path = self._out / folder / name
+        how = KEPT_PNG if path.suffix == WHOLE_SUFFIX else KEPT_JPEG
         with naming(path):
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(cv2.imencode(".jpg", rgb(picture), KEPT_JPEG)[1].tobytes())
+            path.write_bytes(cv2.imencode(path.suffix, rgb(picture), how)[1].tobytes())

@@ -1,6 +1,7 @@
 """Frames and events of a source."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,25 @@ class FrameTruth:
     patch: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """What a session recorded of a frame that is analysed again.
+
+    Attributes:
+        file: of the kept frame.
+        region: left, top, width and height of what the classifier saw, in pixels; None to choose it again.
+        step: number of the plan's step.
+        light: the user's name for the light.
+        true_distance_m: the sheet's distance as a rig planned it.
+    """
+
+    file: Path
+    region: tuple[int, int, int, int] | None = None
+    step: int | None = None
+    light: str | None = None
+    true_distance_m: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One frame of a source.
@@ -37,6 +57,7 @@ class Frame:
         captured: time of capture on the monotonic clock; None for sources that are not live.
         condition, clip, label: kind of sheet, clip and true class, if the source knows them, as the virtual rig does.
         truth: for rendered frames.
+        recorded: for frames that are analysed again.
     """
 
     image: NDArray[np.uint8]
@@ -47,6 +68,14 @@ class Frame:
     clip: int | None = None
     label: str | None = None
     truth: FrameTruth | None = None
+    recorded: Recorded | None = None
+
+    @property
+    def true_distance_m(self) -> float | None:
+        """Return the sheet's distance as a rig planned it; None for cameras."""
+        if self.recorded is not None:
+            return self.recorded.true_distance_m
+        return None if self.truth is None else self.truth.pose.range_m
 
 
 @dataclass(frozen=True)

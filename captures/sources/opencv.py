@@ -13,6 +13,7 @@ from calibration.common.errors import UnavailableError
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: the session reports the end of a stream
 KEPT_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)  # for kept frames: as good as most cameras send
+KEPT_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # for frames kept whole: a slower one saves a tenth
 OPEN_SECONDS = 4.0  # a missing camera must be reported within five seconds
 
 

@@ -12,6 +12,7 @@ from captures.inference.region import RegionRule
 from captures.protocol.plan import Protocol
 from captures.session.live_session import SessionConfig
 from captures.session.recorder import KeepRule
+from captures.session.resumption import Earlier
 from captures.session.session_setup import (
     class_named,
     detector_goal,
@@ -47,7 +48,7 @@ class SessionRequest:
         classifier, weights, labels, detector, threshold, device, trust_weights, defences: the models.
         sheet: the printed PDF.
         region: the part of a frame that the classifier sees.
-        protocol: TOML file of the plan.
+        protocol: TOML file of the plan, or the plan itself.
         label: the true class.
         condition, light, every, max_fps, max_frames: see :class:`SessionConfig`.
         hfov_deg, profile: the camera's field of view, or its rig profile.
@@ -55,6 +56,8 @@ class SessionRequest:
         keep: which original frames are kept; see :meth:`KeepRule.parse`.
         seed, clips, frames_per_clip: of the rig.
         scene: of the rendered rig, by name or file; None for the virtual rig.
+        lens: of an earlier session, for lack of a profile.
+        resume: continue the session that is in its folder.
     """
 
     run: Path | None
@@ -68,7 +71,7 @@ class SessionRequest:
     defences: tuple[str, ...]
     sheet: Path | None
     region: RegionRule
-    protocol: Path | None
+    protocol: Path | Protocol | None
     label: str | None
     condition: str | None
     light: str | None
@@ -83,6 +86,8 @@ class SessionRequest:
     clips: int | None
     frames_per_clip: int | None
     scene: str | None = None
+    lens: Intrinsics | None = None
+    resume: bool = False
 
 
 def prepare_session(
@@ -112,7 +117,9 @@ def prepare_session(
     Raises:
         InputError: if a setting is invalid or a file is missing; what needs no model is checked before one is loaded.
     """
-    if (session / SESSION_DATABASE).exists():
+    if request.resume:
+        Earlier.read(session)
+    elif (session / SESSION_DATABASE).exists():
         raise refused_folder(session)
     require_writable(session)
     if request.condition is not None:
@@ -129,7 +136,7 @@ def prepare_session(
         refuse_unprinted(protocol, layouts)
     if frames is not None and sheet is None:
         say("there is no printed sheet, so none will be recognised: print one with `physpatch print`, or pass --sheet")
-    lens = measured_lens(request.profile)
+    lens = measured_lens(request.profile) or request.lens
     if request.hfov_deg is not None:
         Intrinsics.from_hfov(1, 1, request.hfov_deg)  # refuses one that is impossible
     require_defences(request.defences)
@@ -176,8 +183,8 @@ def prepare_session(
     return frames, session_config
 
 
-def _protocol(file: Path | None, attended: bool) -> Protocol | None:
-    protocol = Protocol.load(file) if file else None
+def _protocol(plan: Path | Protocol | None, attended: bool) -> Protocol | None:
+    protocol = Protocol.load(plan) if isinstance(plan, Path) else plan
     if protocol and len(protocol.lights) > 1 and not attended:
         raise InputError(
             "the plan changes the light, which you cannot confirm without a window or a page; omit --headless"

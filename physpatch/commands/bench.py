@@ -1,12 +1,12 @@
 """``physpatch bench``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from calibration.common.cli_types import FOLDER, JSON_OPTION, TextType
-from calibration.common.console import output_json, progress_bar
+from calibration.common.console import output_json, progress_bar, say_next
 from physpatch.commands.options import (
     DEFAULT,
     OBJECT_SETTINGS,
@@ -16,6 +16,9 @@ from physpatch.commands.options import (
     eot_config,
 )
 from physpatch.records.patch_file import check_grid_name
+
+if TYPE_CHECKING:
+    from physpatch.benchmark.bench_row import BenchRow
 
 
 @click.command()
@@ -101,4 +104,14 @@ def bench(
     if json_out != "-":
         click.echo(markdown(rows))
         click.echo(f"table: {out / 'table.md'}")
+        best = max(rows, key=_success, default=None)
+        if best is not None:
+            fields = {"technique": best.technique, "model": best.model, "grid": best.grid, "area": best.area}
+            say_next("train", *(word for name, value in fields.items() for word in (f"--{name}", value)))
     output_json(json_out, [row.to_dict() for row in rows])
+
+
+def _success(row: "BenchRow") -> float:
+    """The rate by which rows are compared: of reaching the target, or without one, of a wrong answer."""
+    result = next(iter(row.measured.values()))
+    return (result.targeted_success if row.target else result.untargeted_success).rate or 0.0

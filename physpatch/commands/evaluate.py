@@ -6,7 +6,7 @@ import click
 
 from calibration.colour.options import ICC_OPTION, MEASURING_CONDITION_OPTION, chosen_prints
 from calibration.common.cli_types import JSON_OPTION
-from calibration.common.console import output_json, progress_bar
+from calibration.common.console import output_json, progress_bar, say_next
 from calibration.common.errors import InputError
 from physpatch.commands.options import (
     DEFENCE_OPTION,
@@ -20,7 +20,7 @@ from physpatch.commands.options import (
 )
 from physpatch.commands.results import show_defences, show_results
 from physpatch.records.config import require_data
-from physpatch.records.run_paths import find_run
+from physpatch.records.run_paths import find_run, sheet_of
 
 
 @click.command()
@@ -130,4 +130,6 @@ def evaluate(
     if json_out != "-":
         show_results(results)
         show_defences(results)
+        printed = sheet_of(folder).is_file()
+        say_next(*(("live", folder) if printed else ("print", folder, "--size", "10cm", "--controls")))
     output_json(json_out, measured_by_model(results))

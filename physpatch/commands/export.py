@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from calibration.common.cli_types import FILE, LENGTH_MM
+from calibration.common.console import say_next
 from physpatch.commands.options import RUN_ARGUMENT
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
@@ -55,3 +56,4 @@ def export(run: str | None, kind: str, size_mm: float, dpi: float, px: int, out:
     else:
         shape = (write_art if kind == "art" else write_tensor)(patch, path, px)
         click.echo(f"{path}: {'patch and patch_mask' if kind == 'art' else 'a tensor'} {tuple(shape)}")
+    say_next("print", folder, "--size", "10cm", "--controls")

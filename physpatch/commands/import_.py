@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from calibration.common.cli_types import FOLDER, TextType
-from calibration.common.console import say
+from calibration.common.console import say, say_next
 from physpatch.commands.options import DEFAULT, PRESET_OPTION, config_option, config_options, eot_config
 from physpatch.records.patch_file import PIXEL, check_grid_name, parse_grid
 from physpatch.records.run_paths import RUNS_FOLDER
@@ -52,6 +52,7 @@ def import_(
     aim = "untargeted" if patch.target is None else f"target {patch.target['name']}"
     click.echo(f"{rows}x{columns} cells, {aim}, id {patch.id}")
     click.echo(f"run: {folder}")
+    say_next("evaluate", folder, "--save")
 
 
 def _target(text: str, labels: str) -> dict[str, Any] | None:

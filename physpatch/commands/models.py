@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 
 from calibration.common.cli_types import JSON_OPTION
-from calibration.common.console import output_json, print_table, progress_bar
+from calibration.common.console import output_json, print_table, progress_bar, say_next
 from calibration.common.errors import InputError
 from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION, config_options
 
@@ -61,7 +61,9 @@ def models(
         print_table(("check", "outcome", "found"), [(f.what, f.outcome, f.words) for f in findings])
     output_json(json_out, {"model": victim.name, "findings": [asdict(finding) for finding in findings]})
     failed = [finding for finding in findings if finding.outcome == "fails"]
-    if failed:
+    if not failed:
+        say_next("train", "--eot", "--model", check)
+    else:
         reasons = "; ".join(f"{finding.what}: {finding.words}" for finding in failed)
         raise InputError(f"{check} cannot be trusted yet: {reasons}")
 
@@ -71,13 +73,19 @@ def _list_models(json_out: str | None) -> None:
 
     entries = catalogue()
     if json_out != "-":
-        rows = [(e.name, e.task, *map(_yes_or_no, (e.ready, e.gradients, e.heat)), e.source) for e in entries]
-        print_table(("name", "task", "ready", "gradients", "heat", "weights"), rows)
+        rows = [(e.name, e.task, *map(_yes_or_no, (e.ready, e.gradients, e.heat))) for e in entries]
+        print_table(("name", "task", "ready", "gradients", "heat"), rows)
+        sources: dict[str, list[str]] = {}
+        for entry in entries:
+            sources.setdefault(entry.source, []).append(entry.name)
+        for source, names in sources.items():
+            click.echo(f"{', '.join(names)}: {source}.")
         click.echo(
             "Words in capitals stand for your own. Any other torchvision classifier or ultralytics detector can be loaded by "
             "name, and a detector's FILE.pt by path. Without gradients, train by --technique black-box. Whether "
             "a model of either task classifies or detects, its answers tell."
         )
+        say_next("models", "--check", "NAME")
     output_json(json_out, [asdict(entry) for entry in entries])
 
 

@@ -1,7 +1,7 @@
 """Results of training and evaluation, formatted for the terminal."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from physpatch.training.trainer import StepRecord
 
 _STEPS_AVERAGED = 10  # a batch alone says little
+_SCREENS_AVERAGED = 3
 
 Results = Mapping[str, "EvaluationRecord | None"]
 """Evaluations by model, as ``Evaluation.to_dict()``."""
@@ -23,14 +24,22 @@ Results = Mapping[str, "EvaluationRecord | None"]
 def training_progress(bar: ProgressBar) -> "Callable[[StepRecord, int], None]":
     """Create the callback that advances a bar with each training step, and says what the patch does so far."""
     latest: deque[float] = deque(maxlen=_STEPS_AVERAGED)
+    on_screen: deque[float] = deque(maxlen=_SCREENS_AVERAGED)
 
     def show(record: "StepRecord", steps: int) -> None:
         latest.append(record.success)
-        fooled = 100 * sum(latest) / len(latest)
-        where = "on paper" if record.printed else "on a screen"
-        bar.show(record.step, steps, f"loss {record.loss:.3f}, fooled {fooled:.0f} % {where}")
+        if record.on_screen is not None:
+            on_screen.append(record.on_screen)
+        words = f"fools {_average(latest)} {'on paper' if record.printed else 'on a screen'}"
+        bar.show(record.step, steps, f"{words}, {_average(on_screen)} on a screen" if on_screen else words)
+        if record.cells is not None:
+            bar.show_cells(record.cells)
 
     return show
+
+
+def _average(shares: Sequence[float]) -> str:
+    return f"{100 * sum(shares) / len(shares):.0f} %"
 
 
 def show_results(results: Results) -> None:

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from calibration.colour.options import ICC_OPTION, TRAINING_CONDITION_OPTION, chosen_prints
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
-from calibration.common.console import output_json, progress_bar
+from calibration.common.console import output_json, progress_bar, say_next
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
+from calibration.common.lazy_group import GroupedCommand
 from physpatch.commands.options import (
     DEFAULT,
     KNOWN_DEFENCE_OPTION,
@@ -20,6 +20,7 @@ from physpatch.commands.options import (
     RANGE_OPTION,
     config_options,
     eot_config,
+    given_options,
 )
 from physpatch.commands.results import show_results, training_progress
 from physpatch.commands.workflows import Workflows
@@ -33,9 +34,43 @@ if TYPE_CHECKING:
 _ENOUGH_ON_PAPER = 0.5
 _FINER_GRID = 20  # docs/results.md: success on paper by grid
 _BESIDE_RESUME = {"resume", "out", "logs", "json_out"}  # options that --resume allows, besides --steps
+_GROUPS = {
+    "What to fool": (
+        "models",
+        "weights",
+        "labels",
+        "threshold",
+        "trust_weights",
+        "defences",
+        "target",
+        "data",
+        "columns",
+        "recognised",
+    ),
+    "The patch and its object": ("grid", "area", "cut", *OBJECT_SETTINGS),
+    "Views, print and camera": ("eot", "preset", "ranges", "conditions", "icc", "profile", "from_session"),
+    "Optimisation": (
+        "technique",
+        "transfer",
+        "start",
+        "steps",
+        "queries",
+        "batch",
+        "learning_rate",
+        "objective",
+        "worst",
+        "nps",
+        "tv",
+        "restarts",
+        "precision",
+        "seed",
+        "device",
+    ),
+    "The run and its files": ("out", "resume", "config_file", "logs", "json_out", "cam_layer"),
+}
 
 
-@click.command()
+@click.command(cls=GroupedCommand, groups=_GROUPS)
 @click.option(
     "--eot/--no-eot",
     default=True,
@@ -202,7 +237,7 @@ def _only_steps_given(context: click.Context) -> int | None:
 
 def _given(context: click.Context) -> set[str]:
     """Name the settings given on the command line; --model stands for two settings."""
-    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    given = given_options(context)
     return given | ({"model", "ensemble"} if "models" in given else set())
 
 
@@ -231,4 +266,6 @@ def _show_run(folder: Path, json_out: str | None) -> None:
         advice = _finer_grid_advice(record)
         if advice:
             click.echo(advice)
+        size = ("--size", "15cm") if record.train_config.object.drawn_sign else ("--size", "10cm", "--controls")
+        say_next("print", folder, *size)
     output_json(json_out, record.results.to_dict() if record.results else {})

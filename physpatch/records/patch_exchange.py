@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb
-from calibration.common.errors import InputError, first_line
+from calibration.common.errors import InputError
 from calibration.common.files import atomic_path
 from calibration.common.pictures import PICTURE_SUFFIXES, decoded
 from calibration.common.units import MM_PER_INCH
@@ -74,7 +74,9 @@ def _tensor(path: Path) -> NDArray[Any]:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch, pickle and safetensors each raise their own
-        raise InputError(f"{path} holds no plain tensor ({first_line(error)})") from error
+        raise InputError(
+            f"{path} holds no plain tensor: it is damaged, or holds more than tensors; save one with torch.save(tensor, FILE)"
+        ) from error
     if isinstance(content, dict):
         content = next(iter(content.values())) if len(content) == 1 else content.get("patch")
     if not isinstance(content, torch.Tensor):

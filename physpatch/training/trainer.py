@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_paths import find_run
 from physpatch.rendering.cells import cells_from_patch, printable_cells
-from physpatch.rendering.eot import sample
+from physpatch.rendering.eot import EotParams, sample
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
 from physpatch.training.distributed import Processes
 from physpatch.transforms.kernels.print_colour import printed_palette
@@ -34,6 +34,7 @@ from physpatch.victims.protocol import Victim
 
 _MOST_SNAPSHOTS = 150  # frames of the evolution video
 _TRIAL_SHARE = 0.15  # of the steps: the length of a trial of one of several starts
+_ON_SCREEN_EVERY = 20  # steps: showing a batch once more costs about a third of a step
 _VALIDATION_EVERY = 5  # with several starts, one photograph in this many is kept from training
 _VALIDATION_MOST = 64
 _VALIDATION_SEED_OFFSET = 2
@@ -47,6 +48,8 @@ class StepRecord:
         success: the share of the batch, of training photographs, that fooled every victim.
         printed: whether the patch was shown as a print, not in the colours of a screen.
         queries: the images that each victim was shown so far, for techniques without gradients.
+        on_screen: the same share with the patch in the colours of a screen, measured every few steps; None at others.
+        cells: the latest snapshot, (rows, columns, 3) uint8.
     """
 
     step: int
@@ -56,6 +59,8 @@ class StepRecord:
     seconds: float
     printed: bool = False
     queries: int | None = None
+    on_screen: float | None = None
+    cells: NDArray[np.uint8] | None = None
 
 
 class Trainer:
@@ -156,7 +161,7 @@ class Trainer:
                     self._end_restart_trial()
                 if self.step % self._every == 0:
                     self._history.append(self._printable())
-                yield record
+                yield replace(record, cells=self._history[-1])
 
     @property
     def total_steps(self) -> int:
@@ -294,6 +299,7 @@ class Trainer:
             terms, fooled = self._shared(images, labels, params, objects=objects)
             self._processes.backward(terms.sum())
         numbers = self._processes.mean(torch.cat([terms.detach(), fooled.mean()[None]])).tolist()
+        on_screen = self._success_on_screen(images, labels, params, objects)
         values, success = dict(zip(self.term_names, numbers, strict=False)), numbers[-1]
         loss = sum(values.values())
         if not math.isfinite(loss):
@@ -309,7 +315,19 @@ class Trainer:
             time.perf_counter() - started,
             bool(self.config.eot.prints),
             self._queries if self.counts_queries else None,
+            on_screen,
         )
+
+    @torch.no_grad()
+    def _success_on_screen(
+        self, images: Tensor, labels: Tensor, params: EotParams, objects: Tensor | None
+    ) -> float | None:
+        """The share of the batch that the patch fools in the colours of a screen; None at most steps, and without prints."""
+        counted = self.counts_queries or any(victim.queries for victim in self._victims)
+        if self.step % _ON_SCREEN_EVERY or not self.config.eot.prints or counted:
+            return None
+        _, fooled = self._attack_loss(images, labels, params.changed(prints=()), objects=objects)
+        return float(self._processes.mean(fooled.mean()[None]))
 
     @torch.no_grad()
     def _judge_candidates(

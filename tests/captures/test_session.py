@@ -347,7 +347,7 @@ def test_frames_are_kept_as_they_came(keep: str, kept: list[int], plan: SessionC
     for file in files:  # without anything drawn on it
         picture = cv2.imread(str(file))[..., ::-1].astype(int)
         assert np.abs(picture - pictures[int(file.stem) - 1]).max() <= 4
-    with pytest.raises(InputError, match="expected all, key, none, or a number"):
+    with pytest.raises(InputError, match="expected all, whole, key, none, or a number"):
         KeepRule.parse("0")
 
 

@@ -336,3 +336,17 @@ def test_the_race_of_several_networks_takes_turns(tiny_victim, photographs) -> N
     module.head.bias.data[alone] = -30.0
     other = replace(tiny_victim, name="other", module=module)
     assert resolve_target("auto", tiny_victim, photographs, CONFIG, others=[other]).index != alone
+
+
+def test_success_on_a_screen_is_shown_beside_that_on_paper_and_changes_nothing(tiny_victim, photographs) -> None:
+    config = CONFIG.changed(steps=22, eot=EotConfig.preset("desk"))
+    trainer = Trainer(tiny_victim, photographs, config, 2)
+    records = list(trainer)
+    assert [record.step for record in records if record.on_screen is not None] == [1, 21]
+    assert all(0 <= record.on_screen <= 1 for record in records if record.on_screen is not None)
+    assert np.array_equal(records[-1].cells, trainer.history[-1])
+    without = Trainer(tiny_victim, photographs, config, 2)
+    without._success_on_screen = lambda *_: None  # type: ignore[method-assign]
+    list(without)
+    assert np.array_equal(without.patch.cells, trainer.patch.cells)
+    assert all(record.on_screen is None for record in Trainer(tiny_victim, photographs, CONFIG.changed(steps=2), 2))

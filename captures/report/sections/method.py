@@ -7,6 +7,7 @@ from calibration.common.errors import InputError
 from captures.report.blocks import Block, Details, Heading, Table, Text
 from captures.report.sections.base import Material, ReportSection
 from captures.results.recorded_session import RecordedSession
+from captures.results.session_record import SessionRecord
 from captures.storage import read_events
 
 _ENDS = {  # by the status in session.json
@@ -30,6 +31,12 @@ class Method(ReportSection):
         yield from _method(material.session)
 
 
+def _parts(record: SessionRecord) -> str:
+    """The parts of a session that was resumed; "" for one that was filmed without a pause."""
+    later = [f"from frame {part.after_frame + 1} on, {part.begun}" for part in record.continued]
+    return f"{1 + len(later)}: {record.begun}; {'; '.join(later)}" if later else ""
+
+
 def _method(session: RecordedSession) -> Iterator[Block]:
     record, tally = session.record, session.tally
     delay = record.delay_s
@@ -41,6 +48,8 @@ def _method(session: RecordedSession) -> Iterator[Block]:
         "how it ended": _ENDS.get(record.status, record.status),
         "source": record.source or ("virtual rig" if record.virtual else ""),
         "rendered scene": record.scene,
+        "filmed in parts": _parts(record),
+        "analysed again": record.reanalysis.in_words if record.reanalysis else "",
         "region that the classifier saw": record.region,
         "true class": record.label or "from the source, if known",
         "target": str(session.target or "none: untargeted"),

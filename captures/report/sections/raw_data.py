@@ -35,6 +35,7 @@ def _files(folder: Path, report: Path) -> list[tuple[str, str]]:
         "sequences.csv": "one row per clip, sheet, model and outcome",
         "session.json": "the session's record",
         "video.mp4": "the annotated video",
+        **{file.name: "the annotated video of a later part" for file in sorted(folder.glob("video-*.mp4"))},
         "raw": "the original frames",
     }
     start = report.resolve().parent
