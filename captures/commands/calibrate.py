@@ -259,7 +259,7 @@ def _light_row(light: "LightProfile") -> tuple[str, ...]:
         str(light.shots),
         f"{light.before[0]:.1f} / {light.before[1]:.1f}",
         f"{light.after[0]:.2f} / {light.after[1]:.2f}",
-        f"{light.map.domain}, degree {light.map.degree}",
+        light.map.kind,
         f"{100 * light.gamut_share:.0f} %",
         " ".join(f"{level:.2f}" for level in light.white),
         f"{light.blur_px:.2f} px",
