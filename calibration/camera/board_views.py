@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from calibration.camera.edges import BLURRED_FRAME_PX, edge_blur_px, frame_blur_px
 from calibration.camera.intrinsics import Intrinsics
+from calibration.camera.lens_uncertainty import LENS_NAMES, deviations_over_views, half_width
 from calibration.common.errors import InputError
 from calibration.sheet.charuco_target import charuco_board
 from calibration.sheet.layout import SheetLayout
@@ -23,10 +24,11 @@ _WORST_BLUR = 0.08  # as a share of a square's edge in pixels
 _NEAREST_VIEW = 0.04  # least movement between views, as a share of the frame's diagonal
 _TILT_DEG = 12.0
 _LEAST_TILT_SPREAD_DEG = 20.0
-_WORST_FOCAL_STD = 0.005
+_PRECISE_FOCAL_STD, _WORST_FOCAL_STD = 0.005, 0.02
 _WORST_RMS_PX = 1.0
 _OUTLIER = 3.0
 _BLURRED = "blurred: hold still, or use more light"
+_TILT_IT = "tilt the board by 20 to 40 degrees in all directions and move it into the corners of the picture"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +56,13 @@ class LensFit:
 
     Attributes:
         intrinsics: with five distortion coefficients (k1, k2, p1, p2, k3).
-        std: standard deviations of fx, fy, cx, cy in pixels.
+        std: standard deviations of fx, fy, cx, cy in pixels, over other views of the board.
         rms_px: reprojection error over all views.
         view_errors_px: reprojection error of each view.
         views: the views that the fit used.
         left_out: how many views were excluded as outliers.
         tilt_spread_deg: the largest angle between the board in any two views.
+        caution: what the user should know of a lens that the views determine poorly, in words; "" for a good one.
     """
 
     intrinsics: Intrinsics
@@ -69,13 +72,21 @@ class LensFit:
     views: tuple[BoardView, ...]
     left_out: int
     tilt_spread_deg: float
+    caution: str = ""
+
+    @property
+    def focal_share(self) -> float:
+        """Return the larger deviation of the two focal lengths, as a share; distances have the same."""
+        return max(self.std[0] / self.intrinsics.fx, self.std[1] / self.intrinsics.fy)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to JSON values, without the corners of the views."""
-        names = ("fx", "fy", "cx", "cy")
+        widths = (half_width(std, len(self.views)) for std in self.std)
         return {
             "intrinsics": self.intrinsics.to_dict(),
-            "std_px": dict(zip(names, (round(s, 4) for s in self.std), strict=True)),
+            "std_px": dict(zip(LENS_NAMES, (round(s, 4) for s in self.std), strict=True)),
+            "ci95_half_px": dict(zip(LENS_NAMES, (round(width, 4) for width in widths), strict=True)),
+            "caution": self.caution,
             "rms_px": round(self.rms_px, 4),
             "view_errors_px": [round(error, 4) for error in self.view_errors_px],
             "views": len(self.views),
@@ -243,8 +254,13 @@ class ViewCollector:
         return ""
 
 
-def fit_lens(finder: BoardFinder, views: Sequence[BoardView]) -> LensFit:
+def fit_lens(finder: BoardFinder, views: Sequence[BoardView], *, accept_poor: bool = False) -> LensFit:
     """Fit the intrinsics by Zhang's method (2000), as in ``cv2.calibrateCameraExtended``; exclude outliers once.
+
+    Args:
+        finder: of the printed board.
+        views: of it.
+        accept_poor: return a lens that the views determine poorly, with its ``caution``, instead of raising.
 
     Raises:
         InputError: if there are too few views, or they do not determine the lens.
@@ -260,31 +276,42 @@ def fit_lens(finder: BoardFinder, views: Sequence[BoardView]) -> LensFit:
     if not keep.all() and keep.sum() >= LEAST_VIEWS:
         kept = [view for view, good in zip(views, keep, strict=True) if good]
         fit = _fit(finder, kept, len(views) - len(kept))
-    focal = max(fit.std[0] / fit.intrinsics.fx, fit.std[1] / fit.intrinsics.fy)
-    if fit.rms_px > _WORST_RMS_PX:
-        raise InputError(
-            f"the views do not fit one lens: the error is {fit.rms_px:.1f} px; keep zoom and focus fixed and the board flat"
-        )
-    # Views at one tilt fit many lenses, and the standard deviations of a wrong fit look small.
-    flat = fit.tilt_spread_deg < _LEAST_TILT_SPREAD_DEG
-    if flat or not np.isfinite(focal) or focal > _WORST_FOCAL_STD:
-        why = (
-            "they show the board at nearly the same tilt"
-            if flat
-            else f"the focal length is only known to {100 * focal:.1f} %"
-        )
-        raise InputError(
-            f"the views do not determine the lens: {why}; tilt the board by 20 to 40 degrees in all directions and move "
-            "it into the corners of the picture"
+    focal = fit.focal_share
+    if not np.isfinite(focal):
+        raise InputError(f"the views do not determine the lens at all; {_TILT_IT}")
+    found = _poor_because(fit)
+    if found and not accept_poor:
+        raise InputError(f"{found}; or use the lens as it is, with --accept-poor")
+    if found:
+        return replace(fit, caution=found)
+    if focal > _PRECISE_FOCAL_STD:
+        return replace(
+            fit,
+            caution=f"the focal length, and with it every distance, is only known to ±{100 * focal:.1f} %; to know it "
+            f"better, {_TILT_IT}",
         )
     return fit
 
 
+def _poor_because(fit: LensFit) -> str:
+    """Say why the views determine a lens poorly, and what to do; "" if they do not."""
+    if fit.rms_px > _WORST_RMS_PX:
+        return f"the views do not fit one lens: the error is {fit.rms_px:.1f} px; keep zoom and focus fixed and the board flat"
+    # Views at one tilt fit many lenses, and the standard deviations of a wrong fit look small.
+    if fit.tilt_spread_deg < _LEAST_TILT_SPREAD_DEG:
+        return f"the views do not determine the lens: they show the board at nearly the same tilt; {_TILT_IT}"
+    if fit.focal_share > _WORST_FOCAL_STD:
+        known = f"the focal length is only known to {100 * fit.focal_share:.1f} %"
+        return f"the views do not determine the lens: {known}; {_TILT_IT}"
+    return ""
+
+
 def _fit(finder: BoardFinder, views: Sequence[BoardView], left_out: int) -> LensFit:
     size = views[0].size_wh
-    rms, matrix, distortion, turns, _, std, _, errors = cv2.calibrateCameraExtended(
-        [finder.points_mm(view.ids) for view in views],
-        [view.corners_px for view in views],
+    points, corners = [finder.points_mm(view.ids) for view in views], [view.corners_px for view in views]
+    rms, matrix, distortion, turns, shifts, std, _, errors = cv2.calibrateCameraExtended(
+        points,
+        corners,
         size,
         np.eye(3),
         np.zeros(5),
@@ -298,7 +325,9 @@ def _fit(finder: BoardFinder, views: Sequence[BoardView], left_out: int) -> Lens
         *size,
         distortion=tuple(float(k) for k in distortion.ravel()),
     )
-    deviations = std.ravel()[:4]
+    deviations = np.maximum(
+        std.ravel()[: len(LENS_NAMES)], deviations_over_views(points, corners, turns, shifts, matrix, distortion)
+    )
     return LensFit(
         replace(intrinsics, assumed=False),
         (float(deviations[0]), float(deviations[1]), float(deviations[2]), float(deviations[3])),

@@ -2,8 +2,8 @@
 
 A :class:`ColourMap` maps the sRGB colour that is sent to the printer to the sRGB colour that the camera sees, with the paper as
 white. It is a polynomial of degree one to three, on the colours sent or on those of a known printing condition, fitted by ridge
-regression and selected by its error on held-out colours. ``physpatch/transforms/kernels/print_colour.py`` implements the same
-map in torch.
+regression, or a matrix with a tone curve, as phones develop; the error on held-out colours selects one.
+``physpatch/transforms/kernels/print_colour.py`` implements the same map in torch.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,18 @@ from numpy.typing import NDArray
 
 from calibration.colour.colour_space import delta_e00, linear_to_srgb, srgb_to_linear
 from calibration.colour.printing_condition import PrintingCondition, training_conditions
+from calibration.colour.tone_mapping import TERMS, fit_toned, toned
 from calibration.common.errors import InputError
 
-DOMAINS = ("linear", "coded")
+TONED = "toned"
+_POLYNOMIALS = ("linear", "coded")
+DOMAINS = (*_POLYNOMIALS, TONED)
 _MOST_DEGREE = 3
 _MOST_DEGREE_ON_PRINT = 2  # a press's table has the curvature already
 _BASES_TRIED = 3  # the nearest printing conditions
 _RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+_LEAST_TONED = 16  # colours
+_TONED_RIDGE = 6.0  # of the change of saturation
 _FOLDS = 10
 
 
@@ -36,38 +41,54 @@ class ColourMap:
     """A map from sent sRGB to seen sRGB, both in [0, 1], with paper white at (1, 1, 1).
 
     Attributes:
-        domain: ``linear`` for a polynomial on linear light, ``coded`` for one on sRGB values.
-        degree: of the polynomial, 1 to 3.
-        coefficients: one row per monomial of ``monomials(degree)``, one column per channel.
+        domain: ``linear`` for a polynomial on linear light, ``coded`` for one on sRGB values, ``toned`` for the terms of
+            ``calibration.colour.tone_mapping`` on linear light and a tone curve after them.
+        degree: of the polynomial, 1 to 3; 1 for ``toned``.
+        coefficients: one row per monomial of ``monomials(degree)`` or per term, one column per channel.
         base: a printing condition like the printer's: the polynomial is on the light that it reflects, relative to its paper.
             None for a polynomial on the colours sent.
+        curve: the two coefficients of a toned map's curve; see ``tone_mapping.bent``.
     """
 
     domain: str
     degree: int
     coefficients: tuple[tuple[float, float, float], ...]
     base: PrintingCondition | None = None
+    curve: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        if self.domain not in DOMAINS or not 1 <= self.degree <= _MOST_DEGREE:
+        is_toned = self.domain == TONED
+        if self.domain not in DOMAINS or not 1 <= self.degree <= (1 if is_toned else _MOST_DEGREE):
             raise InputError(f"a colour map of degree {self.degree} on {self.domain!r} values is not supported")
         if self.base is not None and self.domain != "linear":
             raise InputError("a colour map on a printing condition is a polynomial on linear light")
         table = np.array(self.coefficients, dtype=np.float64)
-        if table.shape != (len(monomials(self.degree)), 3) or not np.isfinite(table).all():
-            raise InputError(f"a colour map of degree {self.degree} needs {len(monomials(self.degree))} x 3 numbers")
+        rows = TERMS if is_toned else len(monomials(self.degree))
+        if table.shape != (rows, 3) or not np.isfinite(table).all():
+            raise InputError(f"a colour map of degree {self.degree} on {self.domain} values needs {rows} x 3 numbers")
+        if len(self.curve) != 2 or not np.abs(self.curve).sum() <= 1 or (not is_toned and any(self.curve)):
+            raise InputError(f"a colour map on {self.domain} values cannot have the tone curve {self.curve}")
 
     def apply(self, srgb: NDArray[np.floating]) -> NDArray[np.float64]:
         """Map sRGB values (..., 3) in [0, 1]."""
         table = np.array(self.coefficients)
+        if self.domain == TONED:
+            return toned(srgb_to_linear(np.asarray(srgb, dtype=np.float64)), table, self.curve)
         inputs = _inputs(np.asarray(srgb, dtype=np.float64), self.domain, self.base)
         values = polynomial_terms(inputs, self.degree) @ table
         return np.clip(_out_of(self.domain, np.clip(values, 0, 1)), 0, 1)
+
+    @property
+    def kind(self) -> str:
+        """Return what the map is, for tables."""
+        return "tone curve" if self.domain == TONED else f"{self.domain}, degree {self.degree}"
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to JSON values."""
         value: dict[str, Any] = {"domain": self.domain, "degree": self.degree}
         value["coefficients"] = [list(row) for row in self.coefficients]
+        if self.domain == TONED:
+            value["curve"] = list(self.curve)
         return value if self.base is None else value | {"base": self.base.to_dict()}
 
     @classmethod
@@ -75,7 +96,8 @@ class ColourMap:
         """Build from the output of :meth:`to_dict`."""
         rows = tuple((float(r), float(g), float(b)) for r, g, b in value["coefficients"])
         base = None if value.get("base") is None else PrintingCondition.from_dict(value["base"])
-        return cls(str(value["domain"]), int(value["degree"]), rows, base)
+        first, second = value.get("curve", (0.0, 0.0))
+        return cls(str(value["domain"]), int(value["degree"]), rows, base, (float(first), float(second)))
 
 
 Print = ColourMap | PrintingCondition
@@ -112,8 +134,8 @@ def fit_colour_map(sent: NDArray[np.floating], seen: NDArray[np.floating], *, se
     """Fit the colour map of a printer and camera.
 
     Candidates are polynomials of degree 1, 2 and 3 on linear and on coded values, and of degree 1 and 2 on the light of the
-    printing conditions that are most like what was seen, each with several ridge weights. The one with the smallest sum of
-    median and 95th percentile of the error wins, in ten-fold cross-validation.
+    printing conditions that are most like what was seen, each with several ridge weights, and a matrix with a tone curve. The
+    one with the smallest sum of median and 95th percentile of the error wins, in ten-fold cross-validation.
 
     Args:
         sent: (N, 3) sRGB in [0, 1].
@@ -149,7 +171,27 @@ def fit_colour_map(sent: NDArray[np.floating], seen: NDArray[np.floating], *, se
                     rows = tuple((float(r), float(g), float(b)) for r, g, b in table)
                     best = sum(error), ColourMap(domain, degree, rows, base), name
     assert best is not None  # degree 1 is always tried
+    if len(sent) >= _LEAST_TONED:
+        error, name = _toned_error(sent, seen, folds), "tone curve"
+        scores[name] = error
+        if sum(error) < best[0]:
+            best = sum(error), _fit_toned_map(sent, seen), name
     return ColourFit(best[1], _median_p95(delta_e00(seen, sent)), scores[best[2]], scores)
+
+
+def _toned_error(
+    sent: NDArray[np.floating], seen: NDArray[np.floating], folds: NDArray[np.int64]
+) -> tuple[float, float]:
+    predicted = np.empty_like(seen, dtype=np.float64)
+    for fold in range(_FOLDS):
+        out = folds == fold
+        predicted[out] = _fit_toned_map(sent[~out], seen[~out]).apply(sent[out])
+    return _median_p95(delta_e00(seen, predicted))
+
+
+def _fit_toned_map(sent: NDArray[np.floating], seen: NDArray[np.floating]) -> ColourMap:
+    table, curve = fit_toned(srgb_to_linear(sent), seen, _TONED_RIDGE)
+    return ColourMap(TONED, 1, tuple((float(r), float(g), float(b)) for r, g, b in table), curve=curve)
 
 
 def _kinds(sent: NDArray[np.floating], seen: NDArray[np.floating]) -> list[tuple[PrintingCondition | None, str, int]]:
@@ -160,7 +202,7 @@ def _kinds(sent: NDArray[np.floating], seen: NDArray[np.floating]) -> list[tuple
         fitted = terms @ np.linalg.lstsq(terms, targets, rcond=None)[0]
         distances[condition] = sum(_median_p95(delta_e00(seen, linear_to_srgb(np.clip(fitted, 0, 1)))))
     nearest = sorted(distances, key=distances.__getitem__)[:_BASES_TRIED]
-    plain: list[tuple[PrintingCondition | None, str, int]] = [(None, domain, _MOST_DEGREE) for domain in DOMAINS]
+    plain: list[tuple[PrintingCondition | None, str, int]] = [(None, domain, _MOST_DEGREE) for domain in _POLYNOMIALS]
     return plain + [(base, "linear", _MOST_DEGREE_ON_PRINT) for base in nearest]
 
 

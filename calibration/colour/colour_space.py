@@ -20,6 +20,13 @@ LINEAR_LEVELS: NDArray[np.floating] = srgb_to_linear(np.arange(256) / 255)
 
 def delta_e00(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
     """Compute CIEDE2000 between sRGB values (..., 3) in [0, 1], with white (1, 1, 1) under D65."""
-    from skimage.color import deltaE_ciede2000, rgb2lab
+    from skimage.color import deltaE_ciede2000
 
-    return np.asarray(deltaE_ciede2000(rgb2lab(np.clip(first, 0, 1)), rgb2lab(np.clip(second, 0, 1))))
+    return np.asarray(deltaE_ciede2000(lab(np.clip(first, 0, 1)), lab(np.clip(second, 0, 1))))
+
+
+def lab(srgb: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Convert sRGB values (..., 3) to CIELAB, with white (1, 1, 1) under D65."""
+    from skimage.color import rgb2lab
+
+    return np.asarray(rgb2lab(srgb))

@@ -58,8 +58,13 @@ _SOURCE_OPTION = click.option(
 @_PROFILE_OPTION
 @click.option("--name", default="", help="Name of the camera, for the profile.")
 @click.option("--headless", is_flag=True, help="Open no window; guidance appears in the terminal.")
+@click.option(
+    "--accept-poor", is_flag=True, help="Keep a lens that the views determine poorly, and state its uncertainty."
+)
 @JSON_OPTION
-def calibrate_camera(source: str, sheet: Path, profile: Path, name: str, headless: bool, json_out: str | None) -> None:
+def calibrate_camera(
+    source: str, sheet: Path, profile: Path, name: str, headless: bool, accept_poor: bool, json_out: str | None
+) -> None:
     """Measure the lens from views of the ChArUco board.
 
     Film the ChArUco page from all sides, near and far, and in the corners of the picture.
@@ -78,7 +83,7 @@ def calibrate_camera(source: str, sheet: Path, profile: Path, name: str, headles
     with _filming(source, headless) as (frames, on_look):
         collector = collect_views(frames, finder, live=frames.live, on_look=on_look)
     _say_refused("frames", sorted(collector.refused.items(), key=lambda item: -item[1]))
-    fit = fit_lens(finder, collector.views)
+    fit = fit_lens(finder, collector.views, accept_poor=accept_poor)
     replace(
         rig,
         camera=name or rig.camera,
@@ -100,9 +105,11 @@ def _show_lens(profile: Path, fit: "LensFit", picture: Path) -> None:
     lens = fit.intrinsics
     click.echo(
         f"{profile}: focal length {lens.fx:.1f} x {lens.fy:.1f} px (±{fit.std[0]:.1f}), centre {lens.cx:.1f}, "
-        f"{lens.cy:.1f}, {len(fit.views)} views of {lens.width}x{lens.height}, reprojection {fit.rms_px:.2f} px; "
-        f"coverage in {picture.name}"
+        f"{lens.cy:.1f} (±{max(fit.std[2:]):.1f}), {len(fit.views)} views of {lens.width}x{lens.height}, reprojection "
+        f"{fit.rms_px:.2f} px; coverage in {picture.name}"
     )
+    if fit.caution:
+        say(f"careful: {fit.caution}")
 
 
 @click.command("colour")
@@ -244,6 +251,8 @@ def _show_rig(rig: "RigProfile", lights: Sequence[Mapping[str, Any]]) -> None:
             f"lens: {lens.fx:.1f} x {lens.fy:.1f} px at {lens.width}x{lens.height}, {rig.lens['views']} views, "
             f"reprojection {rig.lens['rms_px']:.2f} px"
         )
+        if rig.lens.get("caution"):
+            say(f"careful: {rig.lens['caution']}")
     else:
         click.echo("lens: not measured (`physpatch calibrate camera`)")
     headings = ("light", "shots", "as sent", "predicted", "map", "gamut", "paper level", "blur", "noise")
@@ -262,7 +271,7 @@ def _light_row(light: "LightProfile") -> tuple[str, ...]:
         str(light.shots),
         f"{light.before[0]:.1f} / {light.before[1]:.1f}",
         f"{light.after[0]:.2f} / {light.after[1]:.2f}",
-        f"{light.map.domain}, degree {light.map.degree}",
+        light.map.kind,
         f"{100 * light.gamut_share:.0f} %",
         " ".join(f"{level:.2f}" for level in light.white),
         f"{light.blur_px:.2f} px",

@@ -10,8 +10,10 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from calibration.colour.colour_chart import ChartShot, read_chart
 from calibration.colour.colour_map import ColourMap, fit_colour_map, monomials
-from calibration.colour.colour_space import delta_e00
+from calibration.colour.colour_space import delta_e00, linear_to_srgb, srgb_to_linear
+from calibration.colour.illumination import SmoothLight
 from calibration.colour.rig_profile import LightProfile, RigProfile
+from calibration.colour.tone_mapping import TERMS
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
 from calibration.sheet.charuco_target import chart_cells
@@ -147,7 +149,54 @@ def test_a_polynomial_is_recovered(degree: int) -> None:
     fit = fit_colour_map(sent, truth.apply(sent))
     assert fit.after[1] < 0.2
     assert fit.map.apply(sent) == pytest.approx(truth.apply(sent), abs=0.003)
-    assert len(fit.candidates) == 6 + 3 * 2  # on the colours sent, and on the three nearest printing conditions
+    # on the colours sent, on the three nearest printing conditions, and with a tone curve
+    assert len(fit.candidates) == 6 + 3 * 2 + 1
+
+
+def developed_by_a_phone(reflected: np.ndarray, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """8-bit sRGB of linear reflectances (..., 3) in a light (..., 1): its sensor's matrix, more saturation, an S-curve."""
+    sensor = np.array([[0.86, 0.1, 0.04], [0.06, 0.88, 0.06], [0.02, 0.14, 0.84]])
+    exposed = light * (0.01 + 0.75 * reflected @ sensor.T)
+    grey = exposed.mean(axis=-1, keepdims=True)
+    coded = np.clip(linear_to_srgb(np.clip(grey + 1.35 * (exposed - grey), 0, 1)), 0, 1)
+    contrast = 0.2 * coded + 0.8 * coded**2 * (3 - 2 * coded)  # smoothstep, which is no curve of the map's
+    return np.clip(contrast * 255 + rng.normal(0, 0.7, coded.shape), 0, 255).round() / 255
+
+
+def test_colours_of_a_phone_are_predicted_through_its_tone_curve_and_fall_off() -> None:
+    """24 colours, of which a quarter are held out, whose light falls by a fifth over the sheet."""
+    rng = np.random.default_rng(5)
+    errors: dict[str, list[float]] = {"fitted": [], "matrix": []}
+    for _ in range(3):
+        sent, place = rng.uniform(0, 1, (24, 3)), rng.uniform(-1, 1, (24, 2))
+        light = 0.9 - 0.1 * place[:, :1]
+        edge = rng.uniform(-1, 1, (60, 2))
+        paper = SmoothLight(edge, srgb_to_linear(developed_by_a_phone(np.ones((60, 3)), 0.9 - 0.1 * edge[:, :1], rng)))
+        levels = developed_by_a_phone(srgb_to_linear(sent), light, rng)
+        seen = linear_to_srgb(np.clip(srgb_to_linear(levels) / paper(place), 0, 1))
+        fit = fit_colour_map(sent[:18], seen[:18])
+        assert fit.map.domain == "toned" and fit.map.kind == "tone curve"
+        matrix = np.linalg.lstsq(srgb_to_linear(sent[:18]), srgb_to_linear(seen[:18]), rcond=None)[0]
+        plain = linear_to_srgb(np.clip(srgb_to_linear(sent[18:]) @ matrix, 0, 1))
+        errors["fitted"] += list(delta_e00(seen[18:], fit.map.apply(sent[18:])))
+        errors["matrix"] += list(delta_e00(seen[18:], plain))
+    assert np.median(errors["fitted"]) < min(1.2, 0.75 * np.median(errors["matrix"]))
+
+
+def test_a_toned_map_is_monotone_and_survives_its_record() -> None:
+    table = np.zeros((TERMS, 3))
+    table[1:4] = np.eye(3)
+    greys = np.linspace(0, 1, 201)[:, None].repeat(3, axis=1)
+    for curve in ((0.5, 0.5), (-0.5, 0.5), (0.5, -0.5), (-0.5, -0.5)):
+        one = ColourMap("toned", 1, tuple(map(tuple, table)), curve=curve)
+        seen = one.apply(greys)
+        assert (np.diff(seen, axis=0) >= -1e-12).all() and seen[0].max() < 1e-9 and seen[-1] == pytest.approx(1)
+        assert ColourMap.from_dict(one.to_dict()) == one
+    for broken in ((0.8, 0.4), (float("nan"), 0.0)):
+        with pytest.raises(InputError, match="cannot have the tone curve"):
+            ColourMap("toned", 1, tuple(map(tuple, table)), curve=broken)
+    with pytest.raises(InputError, match="cannot have the tone curve"):
+        ColourMap("linear", 1, tuple(map(tuple, table[:4])), curve=(0.1, 0.0))
 
 
 def test_too_few_colours() -> None:
@@ -155,7 +204,9 @@ def test_too_few_colours() -> None:
         fit_colour_map(np.zeros((5, 3)), np.zeros((5, 3)))
 
 
-@pytest.mark.parametrize(("domain", "degree", "rows"), [("log", 1, 4), ("coded", 4, 4), ("coded", 2, 4)])
+@pytest.mark.parametrize(
+    ("domain", "degree", "rows"), [("log", 1, 4), ("coded", 4, 4), ("coded", 2, 4), ("toned", 2, 7), ("toned", 1, 4)]
+)
 def test_maps_that_cannot_be(domain: str, degree: int, rows: int) -> None:
     with pytest.raises(InputError, match="colour map"):
         ColourMap(domain, degree, ((0.0, 0.0, 0.0),) * rows)

@@ -13,6 +13,7 @@ from calibration.colour.colour_map import ColourMap, monomials, print_from_dict
 from calibration.colour.colour_space import linear_to_srgb
 from calibration.colour.printing_condition import load_condition
 from calibration.colour.rig_profile import LightProfile, RigProfile
+from calibration.colour.tone_mapping import TERMS
 from calibration.common.errors import InputError
 from physpatch.attack.penalties import non_printability
 from physpatch.records.config import TrainConfig
@@ -28,6 +29,12 @@ def some_map(domain: str, degree: int, seed: int = 0) -> ColourMap:
     table[0] += 0.08
     table[1:4] += 0.6 * np.eye(3)
     return ColourMap(domain, degree, tuple(map(tuple, table)))
+
+
+def toned_map() -> ColourMap:
+    table = np.random.default_rng(0).normal(0, 0.05, (TERMS, 3))
+    table[1:4] += 0.8 * np.eye(3)
+    return ColourMap("toned", 1, tuple(map(tuple, table)), curve=(0.3, -0.4))
 
 
 def some_light(name: str = "lamp", **changes) -> LightProfile:
@@ -62,6 +69,18 @@ def test_the_twin_computes_the_same(domain: str, degree: int) -> None:
 def test_the_twin_has_the_right_gradient(domain: str) -> None:
     cells = (0.2 + 0.6 * torch.rand(1, 3, 3, 2, dtype=torch.float64)).requires_grad_()
     assert gradcheck(lambda c: apply_map(c, some_map(domain, 3)), cells, atol=1e-6)
+
+
+def test_the_twin_of_a_toned_map_computes_the_same_with_the_right_gradient() -> None:
+    one = toned_map()
+    cells = torch.rand(2, 3, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    expected = one.apply(cells.permute(0, 2, 3, 1).numpy())
+    np.testing.assert_allclose(apply_map(cells, one).permute(0, 2, 3, 1).numpy(), expected, atol=1e-9)
+    middle = (0.3 + 0.4 * cells[:1]).requires_grad_()
+    assert gradcheck(lambda c: apply_map(c, one), middle, atol=1e-6)
+    black = torch.zeros(1, 3, 2, 2, requires_grad=True)
+    gradient = torch.autograd.grad(apply_map(black, one).sum(), black)[0]
+    assert bool(torch.isfinite(gradient).all()) and float(gradient.abs().max()) < 10  # no root's at 0
 
 
 def test_printing_conditions_agree_with_their_tables_and_have_a_gradient() -> None:

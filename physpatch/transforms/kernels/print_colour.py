@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -9,8 +10,9 @@ import torch.nn.functional as F
 from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
 from torch import Tensor
 
-from calibration.colour.colour_map import ColourMap, Print, monomials
+from calibration.colour.colour_map import TONED, ColourMap, Print, monomials
 from calibration.colour.printing_condition import PrintingCondition
+from calibration.colour.tone_mapping import ROOT_OFFSET
 
 _LATTICE = 5  # levels per channel, for the palette
 
@@ -106,17 +108,35 @@ def apply_map(cells: Tensor, colour_map: ColourMap) -> Tensor:
         white = torch.from_numpy(colour_map.base.white).to(cells)
         values = _reflected(cells, table) / white[:, None, None]
     else:
-        values = rgb_to_linear_rgb(cells) if colour_map.domain == "linear" else cells
+        values = cells if colour_map.domain == "coded" else rgb_to_linear_rgb(cells)
+    terms = _toned_terms(values) if colour_map.domain == TONED else _monomials(values, colour_map.degree)
+    table = torch.tensor(colour_map.coefficients, dtype=cells.dtype, device=cells.device)
+    mapped = _Clip.apply(torch.einsum("bfrc,fk->bkrc", torch.stack(terms, dim=1), table))
+    if colour_map.domain == "coded":
+        return mapped
+    coded = _Clip.apply(linear_rgb_to_rgb(mapped))
+    if colour_map.domain == TONED:
+        first, second = colour_map.curve
+        coded = coded + coded * (1 - coded) * (first + second * (1 - 2 * coded))
+    return coded
+
+
+def _monomials(values: Tensor, degree: int) -> list[Tensor]:
     channels = values.unbind(dim=1)
     terms = []
-    for factors in monomials(colour_map.degree):
+    for factors in monomials(degree):
         term = torch.ones_like(channels[0])
         for channel in factors:
             term = term * channels[channel]
         terms.append(term)
-    table = torch.tensor(colour_map.coefficients, dtype=cells.dtype, device=cells.device)
-    mapped = _Clip.apply(torch.einsum("bfrc,fk->bkrc", torch.stack(terms, dim=1), table))
-    return _Clip.apply(linear_rgb_to_rgb(mapped)) if colour_map.domain == "linear" else mapped
+    return terms
+
+
+def _toned_terms(values: Tensor) -> list[Tensor]:
+    channels = values.unbind(dim=1)
+    shifted = [channel + ROOT_OFFSET for channel in channels]
+    roots = [(one * other).sqrt() - (one + other) / 2 for one, other in combinations(shifted, 2)]
+    return [torch.ones_like(channels[0]), *channels, *roots]
 
 
 class _Clip(torch.autograd.Function):

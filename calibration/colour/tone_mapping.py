@@ -1,0 +1,77 @@
+"""The colours of a camera that develops for the eye, as phones do: a matrix, a change of saturation, and a tone curve.
+
+The matrix is on linear light. The change of saturation is a matrix too, on the three differences between the geometric and the
+arithmetic mean of two channels, which are 0 for greys and proportional to the light, as the terms of root-polynomial colour
+correction are (Finlayson, Mackiewicz and Hurlbert 2015, section III). The tone curve is monotone, on sRGB values, and the same
+for the three channels; black and white stay.
+"""
+
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+from calibration.colour.colour_space import lab, linear_to_srgb, srgb_to_linear
+
+TERMS = 7
+ROOT_OFFSET = 0.005  # of full scale: keeps the roots' gradient finite at black
+STEEPEST_BEND = 0.5  # of each coefficient of the curve; the curve is monotone while the two add up to at most 1
+_CHROMA_WEIGHTS = (
+    0.045,
+    0.0315,
+)  # CIE94's, for its chroma and, less, for its hue: a saturated colour's errors are seen less
+_OFFSET_SPREAD, _BEND_SPREAD = 0.02, 0.2  # usual sizes, for the penalties: of the matrix's constants, and of the curve
+_DARKEST = 1e-4  # linear: below it the sRGB curve has no use for a fit
+_STEPS = 30
+
+
+def toned_terms(linear: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Compute the terms (..., 7) of linear colours (..., 3): a constant, the channels, and the mixed roots."""
+    shifted = np.asarray(linear, dtype=np.float64) + ROOT_OFFSET
+    roots = [
+        np.sqrt(shifted[..., i] * shifted[..., j]) - (shifted[..., i] + shifted[..., j]) / 2
+        for i, j in combinations(range(3), 2)
+    ]
+    channels = np.moveaxis(np.asarray(linear, dtype=np.float64), -1, 0)
+    return np.stack([np.ones_like(channels[0]), *channels, *roots], axis=-1)
+
+
+def bent(srgb: NDArray[np.floating], curve: tuple[float, float]) -> NDArray[np.float64]:
+    """Apply the tone curve to sRGB values in [0, 1]: x + a x (1 - x) + b x (1 - x) (1 - 2 x)."""
+    first, second = curve
+    return np.asarray(srgb + srgb * (1 - srgb) * (first + second * (1 - 2 * srgb)))
+
+
+def toned(linear: NDArray[np.floating], table: NDArray[np.floating], curve: tuple[float, float]) -> NDArray[np.float64]:
+    """Predict sRGB values (..., 3) from linear colours (..., 3), with coefficients (7, 3) and the curve's."""
+    return bent(linear_to_srgb(np.clip(toned_terms(linear) @ table, 0, 1)), curve)
+
+
+def fit_toned(
+    linear: NDArray[np.floating], seen: NDArray[np.floating], ridge: float
+) -> tuple[NDArray[np.float64], tuple[float, float]]:
+    """Fit coefficients (7, 3) and the curve's to colours sent (N, 3), linear, and seen (N, 3), sRGB.
+
+    The errors are differences in CIELAB, weighted as in CIE94 by the colour seen, whose minimum is close to CIEDE2000's; the
+    larger ``ridge`` is, the less saturation changes.
+    """
+    terms, wanted = toned_terms(linear), lab(seen)
+    chroma = np.hypot(wanted[:, 1], wanted[:, 2])
+    weights = 1 / (1 + chroma[:, None] * np.array([0.0, *_CHROMA_WEIGHTS]))
+    start = np.zeros((TERMS, 3))
+    start[1:4] = np.linalg.lstsq(terms[:, 1:4], srgb_to_linear(seen), rcond=None)[0]
+    penalties = np.zeros((TERMS, 3))
+    penalties[0], penalties[4:] = 1 / _OFFSET_SPREAD, ridge
+
+    def errors(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        table, bends = numbers[:-2].reshape(TERMS, 3), numbers[-2:]
+        # Not clipped at white, where a colour that is too light would have no gradient.
+        predicted = bent(linear_to_srgb(np.maximum(terms @ table, _DARKEST)), (bends[0], bends[1]))
+        off = (lab(predicted) - wanted) * weights
+        return np.concatenate([off.ravel(), bends / _BEND_SPREAD, (penalties * table).ravel()])
+
+    limits = np.r_[np.full(start.size, np.inf), np.full(2, STEEPEST_BEND)]
+    first = np.r_[start.ravel(), np.zeros(2)]
+    found = least_squares(errors, first, bounds=(-limits, limits), x_scale=0.1, max_nfev=_STEPS).x
+    return found[:-2].reshape(TERMS, 3), (float(found[-2]), float(found[-1]))
