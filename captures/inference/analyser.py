@@ -172,7 +172,7 @@ class Analyser:
         frame = located.frame
         if self._detector_cam is None:
             return detector.detect(frame.image), None
-        boxed = detector.fitted(frame.image)
+        boxed = detector.letterboxed(frame.image)
         truth, sign = self._truth(frame, detector), _carrier_xyxy(located)
         place = None if sign is None else torch.tensor(boxed.into(np.reshape(sign, (2, 2))).ravel())
 

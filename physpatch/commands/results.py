@@ -133,9 +133,8 @@ def show_defences(results: Results) -> None:
             rows.append((name, f"{points(-effect.clean_accuracy_paid)} points", *changes, certified))
     if rows:
         headings = ("behind a defence", "clean accuracy", "target first", "made wrong", "certified")
-        if not any(row[-1] for row in rows):
-            headings, rows = headings[:-1], [row[:-1] for row in rows]
-        print_table(headings, rows)
+        shown = len(headings) if any(row[-1] for row in rows) else -1
+        print_table(headings[:shown], [row[:shown] for row in rows])
 
 
 def describe_rate(rate: "Rate") -> str:

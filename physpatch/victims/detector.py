@@ -57,13 +57,13 @@ class Detector(Victim):
         """
         return select_boxes(self.predictions(images), self.threshold if least is None else least)
 
-    def fitted(self, frame: NDArray[np.uint8]) -> Letterbox:
+    def letterboxed(self, frame: NDArray[np.uint8]) -> Letterbox:
         """Fit a frame (H, W, 3) of any size, RGB uint8, into the network's input."""
         return Letterbox.of(frame, self.preprocessing.size)
 
     def detect(self, frame: NDArray[np.uint8]) -> list[Detection]:
-        """Find boxes in a frame (H, W, 3) of any size, RGB uint8, the most confident first; see :meth:`fitted`."""
-        letterbox = self.fitted(frame)
+        """Find boxes in a frame (H, W, 3) of any size, RGB uint8, the most confident first; see :meth:`letterboxed`."""
+        letterbox = self.letterboxed(frame)
         return [letterbox.back(box) for box in self.find(letterbox.images.to(self.device))[0]]
 
 
@@ -79,5 +79,5 @@ class TableDetector(Detector):
         table = self.raw(images)
         return table[..., :4], table[..., 4:]
 
-    def fitted(self, frame: NDArray[np.uint8]) -> Letterbox:
+    def letterboxed(self, frame: NDArray[np.uint8]) -> Letterbox:
         return Letterbox.of(frame, self.preprocessing.size, square=True)

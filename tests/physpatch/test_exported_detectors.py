@@ -110,7 +110,7 @@ def test_frames_of_any_shape_become_squares(files: Path) -> None:
     assert victim.categories == ("class 0", "class 1")
     frame = np.full((96, 192, 3), 128, np.uint8)
     frame[16:64, 32:80] = (255, 0, 0)
-    assert victim.fitted(frame).images.shape == (1, 3, DETECTOR_PX, DETECTOR_PX)
+    assert victim.letterboxed(frame).images.shape == (1, 3, DETECTOR_PX, DETECTOR_PX)
     (best, *_) = victim.detect(frame)
     assert best.index == 0 and best.xyxy == pytest.approx((32, 16, 80, 64), abs=1)
 
@@ -201,7 +201,7 @@ def test_exports_of_ultralytics_find_what_the_checkpoint_finds(exports: Path) ->
     frame = np.full((120, SIDE, 3), 120, np.uint8)
     drawn = stop().draw(90)
     frame[15:105, 40:130] = np.where(drawn[..., 3:] > 127, drawn[..., :3], 120)
-    images = own.fitted(frame).images
+    images = own.letterboxed(frame).images
     square = torch.nn.functional.pad(images, (0, 0, 0, SIDE - images.shape[2]), value=114 / 255)
     (expected,) = own.find(square)
     assert own.categories[expected[0].index] == "stop" and expected[0].score > 0.5

@@ -184,9 +184,10 @@ class RenderedRig(FileSource):
         if not self.scene.motion.moves_camera:
             return behind
 
-        def turned(held: RigPose, seed: int, *, rows: Rows | None = None, **_: float) -> Shot:
-            _, camera_turned = start.camera_at(held)
-            seen = turned_backdrop(behind, self.intrinsics, camera_turned, rows)
+        def turned(
+            held: RigPose, seed: int, *, rows: Rows | None = None, share: float = 1.0, refocus_dpt: float = 0.0
+        ) -> Shot:
+            seen = turned_backdrop(behind, self.intrinsics, start.camera_at(held)[1], rows)
             return Shot(seen, np.zeros(seen.shape[:2], np.float32))
 
         if exposure is None:
