@@ -143,7 +143,7 @@ def evaluate_on_object(
                     boxes = to_found_boxes(view)
                     of_class = [box for box in boxes if box.label == index]
                     photograph = int(units[len(seen[name])])
-                    seen[name].append(SeenObjects(of_class, there.tolist(), patch_xyxy, photograph))
+                    seen[name].append(SeenObjects(of_class, there.tolist(), patch_xyxy, photograph, least))
                     judged[name].outcomes.append(
                         judge(boxes, aim, object_xyxy=object_xyxy, patch_xyxy=patch_xyxy, least=least)
                     )

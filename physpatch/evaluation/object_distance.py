@@ -23,17 +23,19 @@ class SeenObjects:
         objects: all of the class that are there.
         patch: the upright box around the patch.
         photograph: its number.
+        least: the confidence at which a box counts.
     """
 
     boxes: Sequence[FoundBox]
     objects: Sequence[Edges]
     patch: Edges
     photograph: int
+    least: float = DETECTION_THRESHOLD
 
     @property
     def missed(self) -> list[bool]:
         """Return for each object whether no box of enough confidence is on it."""
-        sure = [box for box in self.boxes if box.score >= DETECTION_THRESHOLD]
+        sure = [box for box in self.boxes if box.score >= self.least]
         return [not any(is_on(box.xyxy, one) for box in sure) for one in self.objects]
 
 

@@ -460,7 +460,7 @@ def _run_steps(
         writer = csv.DictWriter(stream, columns)
         try:
             for record in trainer:
-                row = {
+                row: dict[str, Any] = {
                     "step": record.step,
                     "loss": record.loss,
                     **record.terms,
