@@ -66,7 +66,7 @@ def _list_models(json_out: str | None) -> None:
         print_table(("name", "task", "ready", "gradients", "heat", "weights"), rows)
         click.echo(
             "Words in capitals stand for your own. Any other torchvision classifier or ultralytics detector can be loaded by "
-            "name, and a detector's FILE.pt by path. Without gradients, train by --technique black-box."
+            "name, and a detector's FILE.pt by path. Without gradients, train by --technique evolution."
         )
     output_json(json_out, [asdict(entry) for entry in entries])
 

@@ -209,7 +209,7 @@ def _input_gradient(victim: Victim, images: Tensor) -> Tensor:
 
 def _gradient(victim: Victim, images: Tensor) -> Iterator[Finding]:
     if not victim.differentiable:
-        yield Finding("gradient", "none: predictions only; train by --technique black-box", "note")
+        yield Finding("gradient", "none: predictions only; train by --technique evolution", "note")
         return
     size = _input_gradient(victim, images).flatten(1).abs()
     finite, nonzero = bool(size.isfinite().all()), bool((size.amax(dim=1) > 0).all())
