@@ -82,7 +82,7 @@ def _list_models(json_out: str | None) -> None:
             click.echo(f"{', '.join(names)}: {source}.")
         click.echo(
             "Words in capitals stand for your own. Any other torchvision classifier or ultralytics detector can be loaded by "
-            "name, and a detector's FILE.pt by path. Without gradients, train by --technique black-box. Whether "
+            "name, and a detector's FILE.pt by path. Without gradients, train by --technique evolution. Whether "
             "a model of either task classifies or detects, its answers tell."
         )
         say_next("models", "--check", "NAME")

@@ -226,7 +226,7 @@ def _input_gradient(victim: Victim, images: Tensor) -> Tensor:
 def _gradient(victim: Victim, images: Tensor) -> Iterator[Finding]:
     if not victim.differentiable:
         yield Finding(
-            "gradient", f"none: {victim.remark or 'predictions only'}; train by --technique black-box", "note"
+            "gradient", f"none: {victim.remark or 'predictions only'}; train by --technique evolution", "note"
         )
         return
     size = _input_gradient(victim, images).flatten(1).abs()

@@ -96,7 +96,7 @@ def test_predictions_only_and_no_labels_are_notes(command, folder: Path) -> None
     assert done.code == 0, done.err
     found = findings(folder)
     assert [found[what]["outcome"] for what in ("clean accuracy", "gradient", "heat")] == ["note"] * 3
-    assert "--technique black-box" in found["gradient"]["words"]
+    assert "--technique evolution" in found["gradient"]["words"]
 
 
 def test_what_cannot_be_loaded_is_refused(command) -> None:
