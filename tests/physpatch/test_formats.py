@@ -322,7 +322,9 @@ def test_imagenets_classes_by_any_of_their_names(tmp_path: Path, monkeypatch) ->
     assert all(whole.found[name].index == i for i, name in enumerate(theirs) if name != "crane")
     monkeypatch.setattr(class_names, "_synonyms", dict)  # as without timm
     class_names._meanings.cache_clear()
-    assert class_names.match_classes(["n02119789"], torchvisions).found["n02119789"] == (278, "WordNet id")
+    assert class_names.match_classes(["n02119789"], torchvisions).found["n02119789"] == class_names.Match(
+        278, "WordNet id"
+    )
     assert "fits none" in class_names.match_classes(["man-eating shark"], torchvisions).reasons["man-eating shark"]
     class_names._meanings.cache_clear()
 
