@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import yaml
 
@@ -22,7 +21,8 @@ _MOST_LISTED = 20
 _LABEL_WIDTH, _CLASS_WIDTH = 22, 24
 
 
-class Match(NamedTuple):
+@dataclass(frozen=True)
+class Match:
     """A class of the model, and how it was found."""
 
     index: int

@@ -1,6 +1,6 @@
 """The columns of a table of photographs, as ``--columns file=NAME,label=NAME`` names them. The module does not import torch."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -89,7 +89,7 @@ class Columns:
         return found
 
 
-def listed(names: Collection[str] | Mapping[str, object]) -> str:
+def listed(names: Collection[object]) -> str:
     """List names for a message, shortened; the word none if there are none."""
     shown = ", ".join(str(name)[:40] for name in list(names)[:_MOST_SHOWN])
     return (shown or "none") + (" …" if len(names) > _MOST_SHOWN else "")

@@ -457,16 +457,17 @@ def target_on(victim: Victim, first: Victim, target: int | None) -> int | None:
 
 
 def _kept_apart(photographs: Photographs) -> tuple[Photographs, Photographs]:
-    """Split photographs into those for training and for validation, interleaved.
+    """Split photographs into those for training and for validation, interleaved; clips are kept whole.
 
     Raises:
         InputError: too few photographs.
     """
-    if len(photographs) < _VALIDATION_EVERY:
+    units, number = photographs.units.unique(return_inverse=True)
+    if len(units) < _VALIDATION_EVERY:
         raise InputError(
             f"restarts need at least {_VALIDATION_EVERY} training photographs, because some are kept to compare the starts on"
         )
-    kept = torch.arange(len(photographs)) % _VALIDATION_EVERY == 0
+    kept = number % _VALIDATION_EVERY == 0
     return photographs.subset(~kept), photographs.subset(kept)
 
 

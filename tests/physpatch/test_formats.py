@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from support import write_huge_png
+from support import CATEGORIES, ColourNet, save_squares, write_huge_png
 
 from calibration.common.errors import InputError, UnavailableError
 from physpatch.data.formats import FORMATS, unpacking
@@ -27,6 +28,7 @@ from physpatch.evaluation.classification import evaluate_patch
 from physpatch.records.config import TrainConfig
 from physpatch.records.data_columns import Columns
 from physpatch.records.patch_file import Patch
+from physpatch.records.run_record import RunRecord
 from physpatch.victims.protocol import Preprocessing, Victim
 
 NAMES = ("red thing", "green thing", "blue_thing")
@@ -320,9 +322,63 @@ def test_imagenets_classes_by_any_of_their_names(tmp_path: Path, monkeypatch) ->
     assert all(whole.found[name].index == i for i, name in enumerate(theirs) if name != "crane")
     monkeypatch.setattr(class_names, "_synonyms", dict)  # as without timm
     class_names._meanings.cache_clear()
-    assert class_names.match_classes(["n02119789"], torchvisions).found["n02119789"] == (278, "WordNet id")
+    assert class_names.match_classes(["n02119789"], torchvisions).found["n02119789"] == class_names.Match(
+        278, "WordNet id"
+    )
     assert "fits none" in class_names.match_classes(["man-eating shark"], torchvisions).reasons["man-eating shark"]
     class_names._meanings.cache_clear()
+
+
+# Through the commands
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The colour network as a TorchScript file with its description."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(ColourNet().eval(), torch.rand(1, 3, 32, 32)).save(tmp_path / "colours.torchscript")
+    (tmp_path / "labels.txt").write_text("\n".join(CATEGORIES))
+    (tmp_path / "colours.toml").write_text(
+        'model = "colours.torchscript"\nlabels = "labels.txt"\n[preprocessing]\nsize = 32\nmean = [0, 0, 0]\nstd = [1, 1, 1]\n'
+    )
+    return tmp_path / "colours.toml"
+
+
+def test_a_table_is_trained_on_and_another_measured_on(
+    model: Path, tmp_path: Path, command, monkeypatch, few_views
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    squares = tmp_path / "squares"
+    squares.mkdir()
+    save_squares(squares)
+    files = sorted(squares.rglob("*.png"))
+    rows = [f"{file.relative_to(squares)},{file.parent.name.replace(' ', '_').upper()}" for file in files]
+    (tmp_path / "mine.csv").write_text("\n".join(["where,what", *rows, "none.png,gizmo"]))
+    columns = ("--data", "mine.csv", "--columns", "file=where,label=what,folder=squares")
+    logged = ("--log", "tensorboard=all")
+    training = ("--steps", "1", "--batch", "2", "--grid", "3x3", "--target", "blue thing", "--no-eot", "--out", "run")
+    done = command("train", "--model", model, *columns, *training, *logged)
+    assert done.code == 0, done.err
+    assert done.err.count("gizmo                  -                        fits none; 1 left out") == 1
+    record = RunRecord.of(tmp_path / "run")
+    assert record.data is not None and record.data.train + record.data.held_out == 24
+    assert record.config["data"]["columns"] == f"file=where,label=what,folder={squares}"
+    held_out = {content_id(file) for file in files} - set(record.data.learned_from or ())
+    assert command("evaluate", "run", "--json", "-", *logged).code == 0  # its own table again
+    assert len(list(Path("all").glob("events*"))) == 2
+
+    def parquet_of(chosen: list[Path]) -> Path:
+        pictures = [{"bytes": file.read_bytes(), "path": file.name} for file in chosen]
+        return parquet(tmp_path / "theirs.parquet", image=pictures, label=[file.parent.name for file in chosen])
+
+    parquet_of(files)
+    command("evaluate", "run", "--data", "theirs.parquet").assert_refused("this run was trained on")
+    parquet_of([file for file in files if content_id(file) in held_out])
+    done = command("evaluate", "run", "--data", "theirs.parquet", "--json", "-")
+    assert done.code == 0 and next(iter(json.loads(done.out).values()))["n"] == record.data.held_out, done.err
+    command("evaluate", "run", "--columns", "file=where").assert_refused("give these with --data")
+    command("models", "--check", model, *columns[:3], "file=wher").assert_refused("no column 'wher'")
 
 
 # What is refused

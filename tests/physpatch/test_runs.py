@@ -24,6 +24,7 @@ from support import (
     make_tiny_victim,
     save_squares,
 )
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from calibration.common.errors import InputError
 from calibration.common.files import claimed
@@ -36,7 +37,9 @@ from physpatch.records.run_paths import find_run
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.rates import Rate
 from physpatch.training import run as runs
+from physpatch.training import run_evaluation
 from physpatch.training.run import held_out_files, held_out_photographs, poses_for, resume_run, train_run
+from physpatch.training.run_evaluation import evaluate_run, log_evaluation
 from physpatch.training.trainer import StepRecord, Trainer
 from physpatch.victims.families import ultralytics_detectors
 from physpatch.victims.registry import load_victim
@@ -69,7 +72,8 @@ def run(tiny_run: TrainConfig, finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny_run(data: Path, tiny_victim, tmp_path: Path, monkeypatch) -> TrainConfig:
     """A config whose model is the tiny victim and whose data are coloured squares in a folder."""
-    monkeypatch.setattr(runs, "load_victim", lambda *_, **__: tiny_victim)
+    for module in (runs, run_evaluation):
+        monkeypatch.setattr(module, "load_victim", lambda *_, **__: tiny_victim)
     monkeypatch.chdir(tmp_path)
     return CONFIG.changed(data=str(data))
 
@@ -111,6 +115,34 @@ def test_a_run_leaves_everything_it_promises(tiny_run: TrainConfig) -> None:
     video.set(cv2.CAP_PROP_POS_FRAMES, video.get(cv2.CAP_PROP_FRAME_COUNT) - 1)
     shown = video.read()[1][60, 60, ::-1]
     assert np.abs(shown.astype(int) - last_color).max() < 25  # the video ends with the patch as saved
+
+
+def test_a_run_is_logged_with_its_results_and_its_patch(tiny_run: TrainConfig, tmp_path: Path) -> None:
+    def stop_at_three(record: StepRecord, _: int) -> None:
+        if record.step == 3:
+            raise KeyboardInterrupt
+
+    logs = (f"tensorboard={tmp_path / 'all'}",)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(tiny_run, tmp_path / "run", progress=stop_at_three, say=lambda _: None, logs=logs)
+    resume_run(tmp_path / "run", say=lambda _: None, logs=logs)
+    evaluated = evaluate_run(tmp_path / "run", seed=3, say=lambda _: None)
+    log_evaluation(tmp_path / "run", evaluated, (f"tensorboard={tmp_path / 'evaluation'}",), {"seed": 3})
+    own, shared, evaluation = (
+        EventAccumulator(str(folder)).Reload()
+        for folder in (tmp_path / "run/tensorboard", tmp_path / "all", tmp_path / "evaluation")
+    )
+    for log in (own, shared):
+        assert [scalar.step for scalar in log.Scalars("loss")] == [1, 2, 3, 4]
+        assert {"run/parameters/text_summary"} <= set(log.Tags()["tensors"])
+    results = RunRecord.of(tmp_path / "run").results
+    assert results is not None and results.targeted_success.ci95 is not None
+    (high,) = shared.Scalars("final/tiny/target_first_high")
+    assert high.step == 4 and high.value == pytest.approx(results.targeted_success.ci95[1])
+    for log in (shared, evaluation):
+        assert len(log.Images("patch")) == 1
+    (clean,) = evaluation.Scalars("final/tiny/clean_accuracy")
+    assert clean.value == pytest.approx(evaluated["tiny"].clean_accuracy)
 
 
 def test_nothing_is_left_half_written(finished: Path) -> None:

@@ -21,7 +21,7 @@ from physpatch.techniques.static import Static
 from physpatch.training.counted_photographs import counted_photographs, recognised_share
 from physpatch.training.targets import resolve_target
 from physpatch.training.targets.race import _first_list
-from physpatch.training.trainer import Trainer
+from physpatch.training.trainer import Trainer, _kept_apart
 from physpatch.victims.protocol import Victim
 
 CONFIG = TrainConfig.of(steps=40, batch=8, area=0.6, cut="square", grid=(4, 4), seed=3, eot=ON_SCREEN)
@@ -350,3 +350,11 @@ def test_success_on_a_screen_is_shown_beside_that_on_paper_and_changes_nothing(t
     list(without)
     assert np.array_equal(without.patch.cells, trainer.patch.cells)
     assert all(record.on_screen is None for record in Trainer(tiny_victim, photographs, CONFIG.changed(steps=2), 2))
+
+
+def test_starts_are_compared_on_clips_that_are_not_trained_on() -> None:
+    photographs = replace(colour_photographs(40, 36), sources=torch.arange(40) // 4)
+    training, kept = _kept_apart(photographs)
+    assert len(kept) == 8 and not set(training.units.tolist()) & set(kept.units.tolist())
+    with pytest.raises(InputError, match="at least 5 training photographs"):
+        _kept_apart(replace(photographs, sources=torch.arange(40) // 10))

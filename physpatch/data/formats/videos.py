@@ -99,7 +99,8 @@ def _decoded(video: Path, count: int) -> list[NDArray[np.uint8]]:
             for frame in container.decode(stream):
                 if len(frames) < len(wanted) and frame.time is not None and frame.time >= wanted[len(frames)] - 1e-6:
                     check_size(frame.width, frame.height)
-                    frames.append(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)).copy())
+                    pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                    frames.append(np.rot90(pixels, round(frame.rotation / 90)))
                 if len(frames) == len(wanted):
                     break
     except InputError as error:

@@ -1,6 +1,7 @@
 """Weights & Biases, in its offline mode."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,7 +27,7 @@ class WandbLog(RunLog):
         """Begin an offline run; one that goes on has the id of the earlier part, so that both are synchronised as one."""
         wandb = _wandb()
         folder.mkdir(parents=True, exist_ok=True)
-        kept = folder / "run-id"
+        kept = folder / (re.sub(r"[^-.\w]+", "-", title) + ".id")
         before = kept.read_text().strip() if step and kept.is_file() else None
         self._image = wandb.Image
         self._run = wandb.init(
