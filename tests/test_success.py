@@ -22,6 +22,7 @@ from physpatch.attack.loss import AttackLoss
 from physpatch.attack.objectives import choose_objective
 from physpatch.attack.placement import AttackRegion
 from physpatch.data.photographs import Photographs
+from physpatch.evaluation.classification import evaluate_patch
 from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
@@ -29,7 +30,7 @@ from physpatch.records.patch_file import Patch
 from physpatch.rendering.eot import sample
 from physpatch.victims.boxes import box_overlap
 from physpatch.victims.detector import Detector
-from physpatch.victims.protocol import Preprocessing, WeightsInfo
+from physpatch.victims.protocol import Preprocessing, Victim, WeightsInfo
 
 SIZE = 96
 OWN, TARGET, OTHER = 0, 1, 2
@@ -174,6 +175,38 @@ def test_all_rooms_say_the_same_of_the_same_boxes(case: str) -> None:
 
 
 PATCH = (31.0, 31.0, 49.0, 49.0)
+
+
+@pytest.mark.parametrize(("threshold", "score"), [(0.1, 0.09), (0.1, 0.11), (0.6, 0.59), (0.6, 0.61)])
+@pytest.mark.filterwarnings("ignore")
+def test_all_rooms_keep_to_the_threshold_of_the_model(threshold: float, score: float) -> None:
+    counts = score >= threshold
+    for goal, target, index, expected in (("hide", None, OWN, not counts), ("relabel", TARGET, TARGET, counts)):
+        victim = replace(detector([(index, score, OBJECT)]), threshold=threshold)
+        measure = "wrong" if target is None else "target"
+        assert in_training(victim, goal, target) is expected, goal
+        assert in_evaluation(victim, goal, target)[measure] is expected, goal
+        noted, summed = live(victim, goal, target)
+        assert (noted, summed[measure]) == (expected, expected), goal
+        assert in_replay(victim, goal, target, measure) is expected, goal
+
+
+def test_a_classifier_that_is_not_sure_has_no_answer(tiny_victim: Victim, held_out: Photographs, patch: Patch) -> None:
+    """Its top class does not reach the threshold: neither the truth nor the target, in training, evaluation and replay."""
+    images = held_out.images.float() / 255
+    with torch.no_grad():
+        scores = tiny_victim.scores(images)
+    confidence = float(scores.softmax(dim=1).amax(dim=1).median())
+    careful = replace(tiny_victim, threshold=confidence)
+    sure = scores.softmax(dim=1).amax(dim=1) >= confidence
+    assert sure.any() and not sure.all()
+    answers = careful.judged(scores).argmax(dim=1)
+    assert torch.equal(answers[sure], scores.argmax(dim=1)[sure]) and (answers[~sure] == len(careful.categories)).all()
+    for target in (0, None):
+        found = choose_objective("classify", target).success(careful.judged(scores), held_out.labels)
+        assert (found[~sure] == (target is None)).all()
+    rates = [evaluate_patch(victim, held_out, patch, eot=EotConfig.none()) for victim in (tiny_victim, careful)]
+    assert rates[0].clean_accuracy == 1.0 and rates[1].clean_accuracy == pytest.approx(float(sure.double().mean()))
 
 
 def test_where_nobody_knows_the_place_boxes_anywhere_are_taken_for_the_objects() -> None:

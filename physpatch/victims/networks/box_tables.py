@@ -101,8 +101,9 @@ def _boxes_in(output: Any) -> Tensor | list[Apart] | None:
     if isinstance(output, Tensor):
         return output if output.ndim == 3 and min(output.shape[1:]) > 4 else None
     if isinstance(output, Mapping):
-        named = [output.get(name) for name in _NAMES]
-        return [_batched(*named)] if all(isinstance(part, Tensor) for part in named) else _boxes_in([*output.values()])
+        if set(_NAMES) <= output.keys():
+            return [_batched(*(output[name] for name in _NAMES))]
+        return _boxes_in([*output.values()])
     if not isinstance(output, (list, tuple)) or not output:
         return None
     if all(isinstance(part, Mapping) and set(_NAMES) <= part.keys() for part in output):

@@ -59,7 +59,8 @@ class _Program(nn.Module):
     def __init__(self, program: torch.jit.ScriptModule) -> None:
         super().__init__()
         self.program = program
-        _, images, *_ = program.forward.schema.arguments  # after the program itself
+        forward: Any = program.forward
+        _, images, *_ = forward.schema.arguments  # after the program itself
         self._takes_a_list = str(images.type) == "List[Tensor]"  # as torchvision's detectors do
 
     def forward(self, images: Tensor) -> Any:
