@@ -9,10 +9,10 @@ from torch import Tensor
 from physpatch.techniques.base import GradientFree, OnCells, shrinking
 
 _ROUNDS = ((128, 2), (32, 4), (8, 16))  # the opening: candidates, and images for each
-_PAIRS = 16
+PAIRS = 16
 _PROBE = 0.1  # how far a pair lies from the cells, in sRGB
-_MOMENTUM = 0.97
-_OF_NOISE = (1 - _MOMENTUM**2) ** -0.5  # the momentum of gradients that have nothing in common, relative to one of them
+MOMENTUM = 0.97
+MOMENTUM_OF_NOISE = (1 - MOMENTUM**2) ** -0.5  # of gradients that have nothing in common, relative to one of them
 _MARKED = (0.15, 0.6)  # least and largest share of a two-colour patch that has the second colour
 
 
@@ -51,27 +51,27 @@ class Evolution(GradientFree, OnCells):
     def judged_on(self, batch: int) -> Tensor:
         if self._round is not None:
             return torch.arange(min(self._round[1], batch)).expand(len(self._openings), -1)
-        return torch.arange(_PAIRS).remainder(batch).repeat_interleave(2)[:, None]
+        return torch.arange(PAIRS).remainder(batch).repeat_interleave(2)[:, None]
 
     @classmethod
     def steps_within(cls, queries: int, batch: int) -> int:
         opening = [number * min(images, batch) for number, images in _ROUNDS]
         if queries < sum(opening):
             return sum(spent <= queries for spent in accumulate(opening))
-        return len(_ROUNDS) + (queries - sum(opening)) // (2 * _PAIRS)
+        return len(_ROUNDS) + (queries - sum(opening)) // (2 * PAIRS)
 
     @torch.no_grad()
     def tell(self, losses: Tensor) -> None:
         if self._round is not None:
             self._halve(losses)
         else:
-            differences = losses.to(self._cells).view(_PAIRS, 2)
+            differences = losses.to(self._cells).view(PAIRS, 2)
             differences = differences[:, 0] - differences[:, 1]
             gradient = torch.einsum("p,pcij->cij", differences, self._directions())
             scale = gradient.square().mean().sqrt().clamp(min=torch.finfo(gradient.dtype).tiny)
-            self._momentum.mul_(_MOMENTUM).add_(gradient / scale)
+            self._momentum.mul_(MOMENTUM).add_(gradient / scale)
             size = self.learning_rate * shrinking(int(self._taken), self.steps)
-            self._cells.sub_(size * self._momentum / _OF_NOISE).clamp_(0, 1)
+            self._cells.sub_(size * self._momentum / MOMENTUM_OF_NOISE).clamp_(0, 1)
         self._taken += 1
 
     def state(self) -> dict[str, Tensor]:
@@ -105,7 +105,7 @@ class Evolution(GradientFree, OnCells):
 
     def _directions(self) -> Tensor:
         """Draw the pairs' directions of this step: (pairs, 3, rows, columns), 1 or -1 each."""
-        coins = torch.randint(2, (_PAIRS, *self._cells.shape), generator=self._generator(1 + int(self._taken)))
+        coins = torch.randint(2, (PAIRS, *self._cells.shape), generator=self._generator(1 + int(self._taken)))
         return (2 * coins - 1).to(self._cells)
 
     def _two_coloured(self, start: Tensor, number: int) -> Tensor:
