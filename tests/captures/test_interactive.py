@@ -2,8 +2,11 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
@@ -62,7 +65,7 @@ def test_a_pose_in_the_map_shows_its_own_frames_only(report: Page) -> None:
     here = report.locator(f".frames li[data-cell='{cell}']").count()
     assert 0 < here < 12 and shown(report) == here and button.get_attribute("aria-pressed") == "true"
     assert status.inner_text().startswith(f"{here} of 12 frames, at ")
-    report.get_by_label("Sheet").select_option("patch")
+    report.locator(".film select").select_option("patch")
     assert shown(report) == here // 3 and status.inner_text().endswith("patch sheet")
     report.get_by_role("button", name="Show all frames").click()
     assert shown(report) == 12 and button.get_attribute("aria-pressed") == "false"
@@ -160,16 +163,19 @@ def test_a_strangers_words_never_become_markup(strange: Path, tmp_path: Path, pa
         assert "alert" not in path.read_text().partition("<script>")[2].partition("</script>")[0]
 
 
-def test_the_page_runs_its_own_script_only_and_loads_nothing(filmed: Path, page: Page) -> None:
+def test_the_page_runs_its_own_script_only_and_loads_nothing(filmed: Path, browser: Browser) -> None:
+    page, arrived = browser.new_page(), list[str]()
+    page.on("requestfinished", lambda request: arrived.append(request.url))
     report = write_report(filmed / "session")
-    smuggled = report.read_text().replace("</main>", "<script>document.title = 'taken'</script></main>")
-    smuggled = smuggled.replace(
-        "</main>", "<img src='https://example.org/x.png' onerror=\"document.title = 'x'\"></main>"
-    )
-    report.with_name("smuggled.html").write_text(smuggled)
-    page.goto(report.with_name("smuggled.html").as_uri())
-    assert page.title() == "Does the patch still work? " + page.locator("header p").inner_text()
+    smuggled = report.with_name("smuggled.html")
+    bad = "<script>document.title = 'taken'</script><img src='smuggled.png' onload=\"document.title = 'taken'\">"
+    cv2.imwrite(str(report.with_name("smuggled.png")), np.zeros((4, 4, 3), np.uint8))
+    smuggled.write_text(report.read_text().replace("</main>", f"{bad}</main>"))
+    page.goto(smuggled.as_uri())
+    assert page.title().startswith("Does the patch still work?")
+    assert [url for url in arrived if not url.startswith("data:")] == [smuggled.as_uri()]
     assert page.locator(".film.live").count() == 1  # its own script ran
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -191,11 +197,6 @@ def test_a_comparison_shows_sessions_side_by_side(
 
 def test_a_film_of_a_long_session_stays_small(filmed: Path, tmp_path: Path) -> None:
     """300 key frames of noise, which JPEG cannot make small, are thinned to what a page may hold."""
-    import shutil
-
-    import cv2
-    import numpy as np
-
     session = shutil.copytree(filmed / "session", tmp_path / "session")
     noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
     rows = [frame_row(i, "patch", i // 30, "blue thing", time_s=float(i)) for i in range(300)]
