@@ -26,7 +26,7 @@ def write_gallery(entries: Sequence[Entry], path: Path) -> Path:
     """
     cards = [_card(entry, path.parent) for entry in entries]
     tags = sorted({tag for entry in entries for tag in (*entry.tags, entry.kind)})
-    write_page(path, "archive/gallery.html.jinja", cards=cards, tags=tags)
+    write_page(path, "archive/gallery.html.jinja", script="archive/gallery.js", cards=cards, tags=tags)
     return path
 
 

@@ -14,7 +14,16 @@ from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import inch, mm
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.platypus import CondPageBreak, Flowable, Image, ListFlowable, Paragraph, SimpleDocTemplate, Spacer
+from reportlab.platypus import (
+    CondPageBreak,
+    Flowable,
+    Image,
+    KeepTogether,
+    ListFlowable,
+    Paragraph,
+    SimpleDocTemplate,
+    Spacer,
+)
 from reportlab.platypus import Table as Grid
 
 from calibration.common.files import atomic_path
@@ -96,10 +105,10 @@ def _flowables(block: Block, width: float, height: float) -> list[Flowable]:
         case Charts(charts, caption):
             across = width / _CHARTS_ACROSS
             drawn: list[list[Flowable]] = [[paper_chart(chart, across - 10, _FONT)] for chart in charts]
-            return [*_side_by_side(drawn, width, _CHARTS_ACROSS), _words(caption, "soft")]
+            return _captioned(_side_by_side(drawn, width, _CHARTS_ACROSS), caption)
         case PoseTables(tables, caption):
             plots = [_plot(Picture(pose_plot(table), ""), width, height) for table in tables]
-            return [*plots, _words(caption, "soft")]
+            return _captioned(plots, caption)
         case Film(shots):
             few = shots[:: -(-len(shots) // _MOST_SHOTS) or 1]
             return _gallery([Picture(shot.annotated, shot.caption) for shot in few], width, height)
@@ -160,7 +169,12 @@ def _side_by_side(cells: Sequence[list[Flowable]], width: float, columns: int) -
     rows: list[list[Any]] = [list(cells[i : i + columns]) for i in range(0, len(cells), columns)]
     rows = [row + [""] * (columns - len(row)) for row in rows]
     lines = [("LEFTPADDING", (0, 0), (-1, -1), 0), ("VALIGN", (0, 0), (-1, -1), "TOP")]
-    return [Grid(rows, colWidths=[width / columns] * columns, style=lines)] if rows else []
+    return [Grid([row], colWidths=[width / columns] * columns, style=lines) for row in rows]
+
+
+def _captioned(flowables: Sequence[Flowable], caption: str) -> list[Flowable]:
+    """A caption on the page of what is above it."""
+    return [*flowables[:-1], KeepTogether([*flowables[-1:], _words(caption, "soft")])]
 
 
 def _image(picture: Picture, width: float, tallest: float) -> Flowable:

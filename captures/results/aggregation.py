@@ -397,7 +397,7 @@ class Tally:
     def scene(self, unit: Unit) -> Unit:
         """Return the scene of a clip, and any other unit itself."""
         if self._scenes and isinstance(unit, int) and self.unit_kind == "clip":
-            return self._scenes[unit]
+            return self._scenes[unit] if unit < len(self._scenes) else ("clip", unit)  # of a record that is cut short
         return unit
 
     @property

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,99 +15,23 @@ import pandas
 import pypdfium2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
-from support import BLUE, CHROMIUM, FIRST_RUN, frame_row, make_tiny_victim, vivid_patch
+from playwright.sync_api import Browser, Page
+from reported import made_up, read
+from support import FIRST_RUN, frame_row, vivid_patch
 
 from calibration.common.errors import InputError
 from captures.report import ReplayOptions, write_comparison, write_report
 from captures.report.blocks import Document, Heading, Picture, Table, Text
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
-from captures.session.live_session import SessionConfig, run_session
-from captures.sources.frame import Event
-from captures.sources.virtual_rig import VirtualRig
 from captures.storage import SessionStore, export_parquet, read_rows
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium here: install Debian's chromium to test the report in a browser")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A phone's, and it tells of every error."""
-    page = browser.new_page(viewport={"width": 390, "height": 844}, is_mobile=True)
-    page.on("pageerror", lambda error: pytest.fail(str(error)))
-    page.on("request", lambda request: None if request.url.startswith(("file:", "data:")) else pytest.fail(request.url))
-    yield page
-    page.close()
-
-
-@pytest.fixture(scope="module")
-def filmed(shared_sheet_pdf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real session of the tiny victim before the virtual rig, beside its sheet."""
-    folder = tmp_path_factory.mktemp("filmed")
-    shutil.copy(shared_sheet_pdf, folder)
-    for name, color in {"red": (30, 30, 220), "green": (30, 220, 30)}.items():
-        cv2.imwrite(str(folder / f"{name}.png"), np.full((480, 640, 3), color, np.uint8))
-    behind = [(folder / "red.png", "red thing"), (folder / "green.png", "green thing")]
-    rig = VirtualRig(folder / "sheet.pdf", behind, clips=4, frames_per_clip=2)
-    config = SessionConfig(
-        classifier=make_tiny_victim(),
-        layouts=rig.layouts,
-        intrinsics=rig.intrinsics,
-        target=BLUE,
-        notes={"virtual": True, "sheet": "../sheet.pdf"},
-    )
-    run_session(rig, config, folder / "session")
-    return folder
-
-
-@pytest.fixture
-def session(filmed: Path, tmp_path: Path) -> Path:
-    """A copy of it, to write into."""
-    shutil.copytree(filmed, tmp_path, dirs_exist_ok=True)
-    return tmp_path / "session"
-
-
-def made_up(folder: Path, hits: int, clips: int = 10, **more) -> Path:
-    """A session of which so many clips succeed with the patch."""
-    with SessionStore(folder / "session.db") as store:
-        number = 0
-        for clip in range(clips):
-            for condition, top in (("grey", "red thing"), ("patch", "blue thing" if clip < hits else "red thing")):
-                for _ in range(3):
-                    number += 1
-                    where = {
-                        "distance_m": 0.5 + 0.1 * clip,
-                        "yaw_deg": 5.0 * clip,
-                        "px_per_cell": 3.0 + clip,
-                        "light": "lamp",
-                    }
-                    store.add([frame_row(number, condition, clip, top, **where)])
-        store.add([], [Event(1.0, "mark", "<script>alert(1)</script>")])
-    record = {"target": "blue thing", "begun": "2026-01-01", "label": "<b>red</b>"} | more
-    (folder / "session.json").write_text(json.dumps(record))
-    return folder
-
-
-def read(page: Page, report: Path) -> None:
-    """Go to a report and open its chapters."""
-    page.goto(report.as_uri())
-    page.evaluate("document.querySelectorAll('details.chapter').forEach(chapter => { chapter.open = true; })")
 
 
 def test_the_report_is_one_file_with_the_numbers_in_it(session: Path) -> None:
     text = write_report(session).read_text()
     assert "http://" not in text and "https://" not in text and 'src="data:image/' in text
     assert "virtual rig, a simulation" in text and "grey" in text and "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}" in text
-    kinds = re.findall(r"<figcaption>frame \d+: (\w+)</figcaption>", text)
+    kinds = re.findall(r"<figcaption>frame \d+: (\w+), clip", text)
     assert len(kinds) == 12 and {kind: kinds.count(kind) for kind in kinds} == {"patch": 4, "grey": 4, "random": 4}
 
 
@@ -121,7 +44,7 @@ def test_a_report_says_what_was_measured_how_sure_and_what_does_not_count(tmp_pa
     assert re.search(r"m\s+target first\s+grey\s+\+60\.0 points \[\+[\d.]+, \+[\d.]+\], n = 10\s+0\.0312", words)
     assert re.search(r"m\s+target first\s+1\.00\s+10\s", words)  # ICC and effective n
     assert "not replayed" in words and "frames.parquet" in words
-    assert page.locator("img[alt*='by distance and yaw']").count() == 2
+    assert page.locator("table.poses").count() == 2
     assert page.locator("nav a").count() == page.locator("details.chapter > summary h2").count() > 5
 
 

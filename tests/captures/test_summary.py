@@ -210,8 +210,6 @@ def test_maps_hold_rates_counts_and_nothing_where_nothing_was_seen() -> None:
         (1, 3): (1.0, 4),
         (3, 4): (0.0, 4),
     }
-    sizes = tally.by_size("m", "target")
-    assert {edge: cell.rate.rate for edge, cell in sizes.items()} == {2: 0.0, 4: 1.0}  # 5 and 12 pixels a cell
     assert tally.by_light("m", "target") == {}
     lit = tally_of(
         [row(0, "patch", 0, "blue thing", light="lamp"), row(1, "patch", 1, "red thing", light="sun")], "blue thing"
@@ -296,15 +294,3 @@ def test_every_summary_says_what_was_fixed() -> None:
     assert_follows_schema(patch.to_dict(), "condition-summary")
     assert json.loads(json.dumps(patch.to_dict()))["design"] == patch.design.to_dict()
     assert patch.to_dict()["design"]["fixed"] == ["training seed", "print", "camera", "light", "scene"]
-
-
-def test_a_part_of_a_clip_in_which_the_control_is_always_wrong_is_at_most_all_of_it() -> None:
-    """Near it is right and far it is wrong, in one clip: by size its share far off is all, and no more."""
-    rows = [row(i, "grey", 0, "kite" if i % 2 else "red thing") for i in range(6)]
-    rows += [row(9 + i, "patch", 0, "kite") for i in range(6)]
-    rows = [
-        replace(one, px_per_cell=3.0 if one.frame % 2 else 20.0, distance_m=3.0 if one.frame % 2 else 0.5, yaw_deg=0.0)
-        for one in rows
-    ]
-    cells = tally_of(rows, None).by_size("m", "wrong", "grey")
-    assert [cell.rate.rate for cell in cells.values()] == [1.0, 0.0]

@@ -53,7 +53,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 // Charts: the values of a mark under the cursor, or where the arrow keys move.
 for (const chart of document.querySelectorAll("figure.chart")) {
   const marks = [...chart.querySelectorAll(".mark")], box = chart.querySelector(".plot");
-  const tip = make("p", { class: "tip", hidden: "" });
+  const tip = make("div", { class: "tip", hidden: "" });
   box.append(tip);
   const show = (mark) => {
     tip.textContent = mark.getAttribute("aria-label");
