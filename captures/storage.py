@@ -1,6 +1,6 @@
 """A session's database: SQLite in WAL mode, written while the session runs.
 
-Schema 4, in ``PRAGMA user_version``:
+Schema 5, in ``PRAGMA user_version``:
 
 ``frames``: one row per frame and model, with the columns of :class:`FrameRow`; the primary key is (frame, model).
 ``events``: one row per event: ``number`` (in order), ``time_s``, ``kind``, ``words``. The kinds are ``lost`` and ``back``
@@ -10,8 +10,8 @@ is complete), ``continued`` (a session that had ended goes on), and the user's c
 ``region`` and the others of
 :data:`captures.viewers.controls.COMMANDS`.
 
-Schema 1 had no events and no columns from ``top5`` on, schema 2 no ``object_xyxy``, schema 3 no ``true_distance_m``; these are
-empty when read.
+Schema 1 had no events and no columns from ``top5`` on, schema 2 no ``object_xyxy``, schema 3 no ``true_distance_m``, schema 4
+no ``camera``; these are empty when read.
 """
 
 import csv
@@ -35,7 +35,7 @@ from captures.sources.frame import Event
 SESSION_DATABASE = "session.db"
 RAW_FOLDER = "raw"  # of the original frames that are kept
 WHOLE_SUFFIX, LOSSY_SUFFIX = ".png", ".jpg"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class FrameRow:
         delay_s: time from capture to result.
         object_xyxy: box of the sign that carries the patch, as JSON, [left, top, right, bottom].
         true_distance_m: the sheet's distance as a rig planned it, not as markers measure it; None for cameras.
+        camera: exposure, gain, white balance and focus as JSON, {name: value}, as far as the driver tells, in its units.
     """
 
     frame: int
@@ -93,6 +94,7 @@ class FrameRow:
     delay_s: float | None = None
     object_xyxy: str | None = None
     true_distance_m: float | None = None
+    camera: str | None = None
 
     @property
     def region_px(self) -> tuple[int, int, int, int] | None:

@@ -120,6 +120,15 @@ def draw_ruler(canvas: Canvas, place: Rect, *, upright: bool) -> None:
         draw_text(canvas, place.x_mm + length / 2, place.y_mm + 6.6, f"{length} mm", size_mm=2.6)
 
 
+def size_words(layout: SheetLayout) -> str:
+    """Return the size of the patch, and of the sign that carries it, in words for people."""
+    size = f"{layout.patch.width_mm:.4g} x {layout.patch.height_mm:.4g} mm"
+    if layout.carrier_rect is None:
+        return size
+    where = "on" if layout.carrier_rect.overlaps(layout.patch) else "beside"
+    return f"{size} {where} a {layout.carrier} sign of {layout.carrier_rect.width_mm:g} mm"
+
+
 def ruler_words(layout: SheetLayout) -> str:
     """Return the instruction for the rulers that is printed on a sheet."""
     lengths = {f"{layout.ruler_x.width_mm:g}", f"{layout.ruler_y.height_mm:g}"}
@@ -138,16 +147,18 @@ def draw_text(
     upright: bool = False,
     room_mm: float | None = None,
     align: str = "centre",
+    bold: bool = False,
 ) -> None:
     """Draw text with its baseline at ``y_mm``, in a smaller size if it would be wider than ``room_mm``."""
+    font = "Helvetica-Bold" if bold else "Helvetica"
     canvas.saveState()
     canvas.translate(x_mm, y_mm)
     canvas.scale(1, -1)  # undo the page's mirrored y axis
     if upright:
         canvas.rotate(90)
     canvas.setFillGray(grey)
-    width = canvas.stringWidth(words, "Helvetica", size_mm)
-    canvas.setFont("Helvetica", size_mm * (1.0 if room_mm is None else min(1.0, room_mm / width)))
+    width = canvas.stringWidth(words, font, size_mm)
+    canvas.setFont(font, size_mm * (1.0 if room_mm is None else min(1.0, room_mm / width)))
     {"centre": canvas.drawCentredString, "left": canvas.drawString}[align](0, 0, words)
     canvas.restoreState()
 

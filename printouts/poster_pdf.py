@@ -6,7 +6,17 @@ from calibration.sheet.layout import Rect, SheetLayout, Tile
 from calibration.sheet.paper_sizes import MARGIN_MM
 from calibration.sheet.tiling import OVERLAP_MM
 from physpatch.records.patch_file import Patch
-from printouts.drawing import GREY, draw_line, draw_ruler, draw_sheet, draw_text, moved, page_in_mm, ruler_words
+from printouts.drawing import (
+    GREY,
+    draw_line,
+    draw_ruler,
+    draw_sheet,
+    draw_text,
+    moved,
+    page_in_mm,
+    ruler_words,
+    size_words,
+)
 
 _CROSS_MM = 5.0  # length of an arm of a registration cross
 _MAP_TOP_MM = 46.0
@@ -28,10 +38,12 @@ def draw_poster(canvas: Canvas, layout: SheetLayout, patch: Patch, title: str) -
 def _draw_map(canvas: Canvas, layout: SheetLayout, patch: Patch, title: str) -> None:
     width, _ = layout.paper_mm
     room = width - 2 * MARGIN_MM - 8
-    draw_text(canvas, width / 2, 12, title, size_mm=4, room_mm=room)
+    large = f"Print every page at 100 %: {size_words(layout)}"
+    draw_text(canvas, width / 2, 12, large, size_mm=5.2, room_mm=room, bold=True)
     whole = f"poster of {len(layout.tiles)} pages, {layout.page_mm[0]:.0f} x {layout.page_mm[1]:.0f} mm when assembled"
-    draw_text(canvas, width / 2, 18, whole, size_mm=3.2, room_mm=room)
-    for number, step in enumerate((f"Print every page at 100 % (actual size). {ruler_words(layout)}", *_STEPS)):
+    draw_text(canvas, width / 2, 17, title, size_mm=2.6, room_mm=room)
+    draw_text(canvas, width / 2, 21, whole, size_mm=2.6, room_mm=room)
+    for number, step in enumerate((f"Actual size, not fit to page. {ruler_words(layout)}", *_STEPS)):
         draw_text(canvas, width / 2, 26 + 5 * number, step, size_mm=2.6, grey=GREY, room_mm=room)
     draw_ruler(canvas, layout.ruler_x, upright=False)
     draw_ruler(canvas, layout.ruler_y, upright=True)

@@ -12,9 +12,19 @@ from calibration.sheet.planning import largest_on_page_mm, plan_on_sign, plan_sh
 from calibration.sheet.road_signs import sign
 from physpatch.records.patch_file import Patch
 from printouts.document import new_document
-from printouts.drawing import GREY, draw_ruler, draw_sheet, draw_sign, draw_text, page_in_mm, ruler_words
+from printouts.drawing import (
+    GREY,
+    draw_ruler,
+    draw_sheet,
+    draw_sign,
+    draw_text,
+    page_in_mm,
+    ruler_words,
+    size_words,
+)
 from printouts.poster_pdf import draw_poster
 
+_LARGE_MM = 5.2  # height of letters that are read before printing
 _TITLES = {"patch": "physpatch patch", "chart": "physpatch colour chart", "board": "physpatch lens board"}
 
 
@@ -88,7 +98,7 @@ def print_sign(name: str, size_mm: float, out: Path, *, paper: str = "a4") -> No
     page = plan_sheet(size_mm, (1, 1), paper, poster=False)
     with new_document(out, f"physpatch sign: {drawn.name}", ()) as canvas, page_in_mm(canvas, page.paper_mm):
         draw_sign(canvas, drawn, page.patch)
-        _draw_frame(canvas, page, f"physpatch sign: {drawn.name} - {size_mm:g} mm wide")
+        _draw_frame(canvas, page, f"{size_mm:g} mm wide", f"physpatch sign: {drawn.name}")
 
 
 def print_targets(
@@ -136,17 +146,18 @@ def _draw_page(canvas: Canvas, layout: SheetLayout, patch: Patch) -> None:
     with page_in_mm(canvas, layout.paper_mm):
         _set_boxes(canvas, layout)
         draw_sheet(canvas, layout, patch.cells)
-        _draw_frame(canvas, layout, _title(layout, patch))
+        _draw_frame(canvas, layout, size_words(layout), _title(layout, patch))
 
 
-def _draw_frame(canvas: Canvas, layout: SheetLayout, title: str) -> None:
-    """Rulers, and the text at the top."""
+def _draw_frame(canvas: Canvas, layout: SheetLayout, size: str, title: str) -> None:
+    """Rulers, and the text at the top: in large letters what must not go wrong."""
     draw_ruler(canvas, layout.ruler_x, upright=False)
     draw_ruler(canvas, layout.ruler_y, upright=True)
     middle, room = layout.page_mm[0] / 2, layout.page_mm[0] - 16
-    draw_text(canvas, middle, 9.5, title, size_mm=3.2, room_mm=room)
-    words = f"Print at 100 % (actual size, not fit to page). {ruler_words(layout)}"
-    draw_text(canvas, middle, 14.0, words, size_mm=2.6, grey=GREY, room_mm=room)
+    draw_text(canvas, middle, 10.2, f"Print at 100 %: {size}", size_mm=_LARGE_MM, room_mm=room, bold=True)
+    draw_text(canvas, middle, 13.4, title, size_mm=2.4, room_mm=room)
+    words = f"Actual size, not fit to page. {ruler_words(layout)}"
+    draw_text(canvas, middle, 16.1, words, size_mm=2.2, grey=GREY, room_mm=room)
 
 
 def _set_boxes(canvas: Canvas, layout: SheetLayout) -> None:
@@ -163,8 +174,4 @@ def _title(layout: SheetLayout, patch: Patch) -> str:
     target = f", target {patch.target['name']}" if patch.target else ""
     rows, columns = layout.grid
     cut = "" if layout.cut_shape == "sheet" else f", {layout.cut_shape} cut-out with {layout.bleed_mm:g} mm bleed"
-    size = f"{layout.patch.width_mm:.4g} x {layout.patch.height_mm:.4g} mm"
-    if layout.carrier_rect is not None:
-        where = "on" if layout.carrier_rect.overlaps(layout.patch) else "beside"
-        size += f" {where} a {layout.carrier} sign of {layout.carrier_rect.width_mm:g} mm"
-    return f"{kind} {patch.id}{target} - {size}, {rows} x {columns} cells{cut}"
+    return f"{kind} {patch.id}{target} - {size_words(layout)}, {rows} x {columns} cells{cut}"

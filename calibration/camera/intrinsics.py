@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,6 +70,29 @@ class Intrinsics:
             height=height,
         )
 
+    @property
+    def distorts(self) -> bool:
+        """Return whether the lens has a known distortion."""
+        return any(self.distortion)
+
+    @property
+    def straight(self) -> "Intrinsics":
+        """Return the camera of undistorted frames: the same without distortion."""
+        return replace(self, distortion=())
+
+    def undistorted(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Remove the distortion from a frame, (H, W, 3), of this size; a lens without distortion returns it as it is."""
+        if not self.distorts:
+            return frame
+        return np.asarray(cv2.remap(frame, *_maps(self), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+    def undistorted_px(self, points_px: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Move points (N, 2), in pixels of a frame, to where they are in the undistorted frame."""
+        if not self.distorts:
+            return points_px
+        moved = cv2.undistortPoints(points_px.reshape(-1, 1, 2), self.matrix, np.array(self.distortion), P=self.matrix)
+        return moved.reshape(-1, 2).astype(np.float32)
+
     @classmethod
     def from_hfov(cls, width: int, height: int, hfov_deg: float = DEFAULT_HFOV_DEG) -> "Intrinsics":
         """Estimate intrinsics from the horizontal field of view, with square pixels and a centred principal point."""
@@ -75,3 +100,12 @@ class Intrinsics:
             raise InputError(f"field of view {hfov_deg} degrees out of range; expected 1 to 170")
         focal_px = width / 2 / math.tan(math.radians(hfov_deg) / 2)
         return cls(focal_px, focal_px, (width - 1) / 2, (height - 1) / 2, width, height, assumed=True)
+
+
+@lru_cache(maxsize=4)
+def _maps(lens: Intrinsics) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
+    """Where each pixel of the undistorted frame lies in the distorted one, in OpenCV's fixed-point form."""
+    size = (lens.width, lens.height)
+    return cv2.initUndistortRectifyMap(
+        lens.matrix, np.array(lens.distortion), np.eye(3), lens.matrix, size, cv2.CV_16SC2
+    )

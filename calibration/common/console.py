@@ -134,6 +134,11 @@ def say(line: str) -> None:
         click.echo(line, err=True)
 
 
+def tell(line: str) -> None:
+    """Print on standard error what a person needs to go on, such as a link; a quiet program prints it, too."""
+    click.echo(line, err=True)
+
+
 def say_next(*words: object) -> None:
     """Print the command that a person would most likely give next, from its words after ``physpatch``."""
     say(f"Next: {shlex.join(['physpatch', *map(str, words)])}")

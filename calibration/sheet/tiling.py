@@ -1,5 +1,6 @@
-"""Cut a poster into pages: seams on cell borders, never across a marker, with an overlap for glue."""
+"""Cut a poster into pages with an overlap for glue: never across a marker, on cell borders unless that wastes pages."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -9,13 +10,14 @@ from calibration.sheet.paper_sizes import MARGIN_MM
 OVERLAP_MM = 10.0
 _MARK_BAND_MM = 8.0  # blank paper on the left and top for registration crosses and the page name
 _MOST_PAGES = 400
+_LEAST_PART_MM = 30.0  # of a cell through which a seam runs to save pages
 
 
 def cut_into_tiles(layout: SheetLayout, paper_mm: tuple[float, float]) -> tuple[Tile, ...]:
     """Cut the sheet ``layout``, whose page is the whole poster, into pages of ``paper_mm`` (width, height).
 
-    Uses as few pages as possible, of sizes as even as possible. A seam runs through a cell only if a cell is larger than a
-    page. Returns no tiles if the poster cannot be cut this way or would need more than 400 pages.
+    Uses as few pages as possible, of sizes as even as possible. Seams run through cells only if that saves pages. Returns no
+    tiles if the poster cannot be cut this way or would need more than 400 pages.
     """
     columns = _seams(layout, 0, paper_mm[0])
     rows = _seams(layout, 1, paper_mm[1])
@@ -46,14 +48,26 @@ def _letters(number: int) -> str:
 
 
 def _seams(layout: SheetLayout, axis: int, paper_mm: float) -> list[float]:
-    """The cut positions along one axis, including the two edges of the poster; empty if it cannot be cut."""
+    """The cut positions along one axis, including the two edges of the poster; empty if it cannot be cut.
+
+    Cells are cut into as few parts as save the most pages.
+    """
     room = paper_mm - 2 * MARGIN_MM - 2 * _MARK_BAND_MM
-    total, cell = layout.page_mm[axis], layout.cell_mm
     if room - OVERLAP_MM <= 0:
         return []
-    pieces = 1
-    while cell / pieces > room - OVERLAP_MM:
+    pieces = max(1, math.ceil(layout.cell_mm / (room - OVERLAP_MM)))
+    fewest = math.ceil((layout.page_mm[axis] - OVERLAP_MM) / (room - OVERLAP_MM))
+    best = _cut(layout, axis, room, pieces)
+    while len(best) - 1 > fewest and layout.cell_mm / (pieces + 1) >= _LEAST_PART_MM:
         pieces += 1
+        other = _cut(layout, axis, room, pieces)
+        best = other if len(other) < len(best) and other else best
+    return best
+
+
+def _cut(layout: SheetLayout, axis: int, room: float, pieces: int) -> list[float]:
+    """The cut positions along one axis for cells that may be cut into so many pieces; empty if there are none."""
+    total, cell = layout.page_mm[axis], layout.cell_mm
     start = (layout.patch.x_mm, layout.patch.y_mm)[axis]
     count = layout.grid[1 - axis] * pieces
     borders = [start + i * cell / pieces for i in range(count + 1)]

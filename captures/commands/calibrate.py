@@ -1,7 +1,7 @@
 """The commands ``physpatch calibrate camera``, ``colour`` and ``show``."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, TextType
-from calibration.common.console import output_json, print_table, progress_bar, say, say_next
+from calibration.common.console import output_json, print_table, progress_bar, say, say_next, tell
 from calibration.common.errors import InputError
 from calibration.common.files import write_picture
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from calibration.camera.board_views import LensFit
     from calibration.colour.rig_profile import LightProfile, RigProfile
+    from calibration.sheet.layout import SheetLayout
     from captures.sources.opening import Source
     from captures.workflows.calibration_views import OnLook
 
@@ -44,11 +45,19 @@ _SHEET_OPTION = click.option(
 )
 _SOURCE_OPTION = click.option(
     "--source",
-    type=TextType("source", files=True),
+    type=TextType("source", suggest=lambda: ("0", "phone", "virtual"), files=True),
     default="0",
     show_default=True,
-    metavar="0|FILE|DIR|URL",
-    help="A camera index, video, picture, folder of pictures or stream.",
+    metavar="0|NAME|FILE|DIR|URL|phone|virtual",
+    help="A camera by index or name, a video, a picture, a folder of pictures, a stream, a phone's browser, or the virtual "
+    "rig.",
+)
+_PORT_OPTION = click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Port of the phone's page; 0 for any.",
 )
 
 
@@ -61,9 +70,17 @@ _SOURCE_OPTION = click.option(
 @click.option(
     "--accept-poor", is_flag=True, help="Keep a lens that the views determine poorly, and state its uncertainty."
 )
+@_PORT_OPTION
 @JSON_OPTION
 def calibrate_camera(
-    source: str, sheet: Path, profile: Path, name: str, headless: bool, accept_poor: bool, json_out: str | None
+    source: str,
+    sheet: Path,
+    profile: Path,
+    name: str,
+    headless: bool,
+    accept_poor: bool,
+    port: int,
+    json_out: str | None,
 ) -> None:
     """Measure the lens from views of the ChArUco board.
 
@@ -71,6 +88,7 @@ def calibrate_camera(
 
     \b
     physpatch calibrate camera --source 0
+    physpatch calibrate camera --source phone
     physpatch calibrate camera --source clip.mp4 --headless
     physpatch calibrate camera --source stills/ --headless
     """
@@ -80,7 +98,7 @@ def calibrate_camera(
 
     rig, layout = open_rig(profile), calibration_layout(sheet, "board")
     finder = BoardFinder(layout)
-    with _filming(source, headless) as (frames, on_look):
+    with _filming(source, headless, port, sheet, layout) as (frames, on_look):
         collector = collect_views(frames, finder, live=frames.live, on_look=on_look)
     _say_refused("frames", sorted(collector.refused.items(), key=lambda item: -item[1]))
     fit = fit_lens(finder, collector.views, accept_poor=accept_poor)
@@ -131,6 +149,7 @@ def _show_lens(profile: Path, fit: "LensFit", picture: Path) -> None:
     "--shots", type=click.IntRange(min=1), default=5, show_default=True, help="Pictures to take from a camera."
 )
 @click.option("--headless", is_flag=True, help="Open no window.")
+@_PORT_OPTION
 @JSON_OPTION
 @click.pass_context
 def calibrate_colour(
@@ -145,6 +164,7 @@ def calibrate_colour(
     paper_name: str,
     shots: int,
     headless: bool,
+    port: int,
     json_out: str | None,
 ) -> None:
     """Measure the colours of printer and camera under one light.
@@ -167,7 +187,7 @@ def calibrate_colour(
         lights, measured_on = colours_of_session(from_session, light if _is_given(context, "light") else None)
         say(f"colours measured on {measured_on} of {from_session}")
     else:
-        lights, scale = _film_chart(source, sheet, rig, light, shots, headless)
+        lights, scale = _film_chart(source, sheet, rig, light, shots, headless, port)
         rig = replace(rig, print_scale=scale)
     for fitted in lights:
         rig = rig.with_light(fitted)
@@ -186,7 +206,7 @@ def _is_given(context: click.Context, option: str) -> bool:
 
 
 def _film_chart(
-    source: str, sheet: Path, rig: "RigProfile", light: str, shots: int, headless: bool
+    source: str, sheet: Path, rig: "RigProfile", light: str, shots: int, headless: bool, port: int
 ) -> "tuple[list[LightProfile], tuple[float, float] | None]":
     """Measure the printed chart under one light, and its print scale."""
     from calibration.colour.rig_profile import LightProfile
@@ -196,7 +216,7 @@ def _film_chart(
     layout = calibration_layout(sheet, "chart")
     if layout.cells is None:
         raise InputError(f"{sheet} contains no colours; print it again with `physpatch calibrate sheet`")
-    with _filming(source, headless) as (frames, on_look):
+    with _filming(source, headless, port, sheet, layout) as (frames, on_look):
         wanted = shots if frames.live or Path(source).suffix else None
         taken, refused = collect_shots(frames, layout, rig.intrinsics, wanted=wanted, on_look=on_look)
     _say_refused("pictures", refused.most_common())
@@ -286,19 +306,34 @@ def _say_refused(unit: str, reasons: Iterable[tuple[str, int]]) -> None:
 
 
 @contextmanager
-def _filming(source: str, headless: bool) -> "Iterator[tuple[Source, OnLook]]":
-    """Open a source, and a function that shows its frames and the progress."""
+def _filming(
+    source: str, headless: bool, port: int, sheet: Path, layout: "SheetLayout"
+) -> "Iterator[tuple[Source, OnLook]]":
+    """Open a source, and a function that shows its frames and the progress: on the phone, if that films."""
     from captures.sources.opening import open_source
     from captures.viewers.window import Window
+    from captures.workflows.calibration_views import RehearsedSheet
+    from captures.workflows.live_inputs import PHONE, VIRTUAL
 
-    with (
-        nullcontext() if headless else Window() as window,
-        open_source(source) as frames,
-        progress_bar("filming") as bar,
-    ):
+    with ExitStack() as stack:
+        page = window = None
+        frames: Source
+        if source == PHONE:
+            from captures.web.server import WebPage
+
+            page = stack.enter_context(WebPage(port=port, lan=True, say=tell))
+            frames = stack.enter_context(page.phone)
+        elif source == VIRTUAL:
+            frames = RehearsedSheet(sheet, layout)
+        else:
+            window = None if headless else stack.enter_context(Window())
+            frames = stack.enter_context(open_source(source))
+        bar = stack.enter_context(progress_bar("filming"))
 
         def on_look(picture: "NDArray[np.uint8]", kept: int, message: str) -> bool:
             bar.show(kept, None, message)
+            if page is not None:
+                return page.guide(picture, kept, message)
             return window is None or window.show(picture)
 
         yield frames, on_look

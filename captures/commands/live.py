@@ -1,14 +1,13 @@
 """The command ``physpatch live``."""
 
 from collections.abc import Sized
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, FiniteFloat, TextType
-from calibration.common.console import say
+from calibration.common.console import say, tell
 from calibration.common.errors import InputError
 from calibration.common.lazy_group import GroupedCommand
 from captures.commands.session_output import record_session, show_session
@@ -64,9 +63,6 @@ _GROUPS = {
     "Rigs": ("scene", "clips", "frames_per_clip", "seed"),
     "Windows and files": ("headless", "web", "lan", "port", "out", "json_out"),
 }
-
-
-_tell = partial(click.echo, err=True)  # a quiet program says it, too: without the link, nobody can connect
 
 
 def _to_resume(session: Path, given: set[str]) -> "SessionRecord":
@@ -253,7 +249,7 @@ def live(
     folder = find_run(run) if run or LATEST.exists() else None
     lan = lan or source == PHONE
     with (
-        open_viewers(headless=headless, web=web or lan, lan=lan, port=port, say=_tell) as viewers,
+        open_viewers(headless=headless, web=web or lan, lan=lan, port=port, say=tell) as viewers,
         open_session_source(source, camera, viewers) as frames,
     ):
         # Torch is imported after the camera opens, so that a missing camera is reported at once.

@@ -149,7 +149,7 @@ def _scenes(session: RecordedSession, model: str) -> Iterator[tuple[FrameRow, ND
     each = max(1, _MOST_BACKGROUNDS // max(1, len(clips)))
     for rows in clips.values():
         for row in rows[:: -(-len(rows) // each)]:
-            frame = session.frame(row)
+            frame = session.seen(row)
             if frame is None:
                 continue
             pose = session.pose(frame)

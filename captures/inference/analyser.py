@@ -40,13 +40,17 @@ class Located:
         frame: the frame.
         pose: of the sheet; None without a sheet of this session.
         foreign: label of a sheet of another patch; ``pose`` is then None.
-        region: the part of the frame that the classifier sees.
+        region: the part of the undistorted frame that the classifier sees.
+        seen: the undistorted frame, (H, W, 3) RGB uint8; the frame itself if the lens is not known.
+        corners_px: (4, 2) corners of the patch in it; None without a sheet.
     """
 
     frame: Frame
     pose: SheetPose | None
     foreign: SheetLabel | None
     region: CropRegion
+    seen: NDArray[np.uint8]
+    corners_px: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,17 +118,20 @@ class Analyser:
 
     def locate(self, frame: Frame) -> Located:
         """Locate the sheet in a frame, and choose the region that the classifier sees."""
-        pose = self._finder.find(frame.image, self._lens(frame.image.shape)) if self._finder else None
+        lens = self._lens(frame.image.shape)
+        pose = self._finder.find(frame.image, lens) if self._finder else None
         foreign = self._labels.foreign(frame.image, pose)
         pose = None if foreign else pose
         again = None if frame.recorded is None else frame.recorded.region
-        region = self.rule.at(frame.image.shape, pose) if again is None else CropRegion(*again)
-        return Located(frame, pose, foreign, region)
+        corners_px = None if pose is None else lens.undistorted_px(pose.patch_corners_px)
+        straight = None if pose is None or corners_px is None else replace(pose, patch_corners_px=corners_px)
+        region = self.rule.at(frame.image.shape, straight) if again is None else CropRegion(*again)
+        return Located(frame, pose, foreign, region, lens.undistorted(frame.image), corners_px)
 
     def judge(self, located: Located) -> Analysis:
         """Run the models; the rows have the condition and clip that the source gives, if any."""
         frame, pose, region = located.frame, located.pose, located.region
-        images = to_input(frame.image, self.classifier.preprocessing, region).to(self.classifier.device)
+        images = to_input(located.seen, self.classifier.preprocessing, region).to(self.classifier.device)
         scores, heat = self._classified(images)
         boxes: list[tuple[str, Detection]] = []
         detector_heat = None
@@ -133,7 +140,8 @@ class Analyser:
             boxes = [(self.detector.categories[d.index], d) for d in detections]
         confidence = self.classifier.confidences(scores)[0].cpu()
         top5 = _top5(self.classifier, confidence)
-        share = heat_share(heat, region.mask(pose.patch_corners_px, heat.shape)) if pose and heat is not None else None
+        corners = located.corners_px
+        share = None if corners is None or heat is None else heat_share(heat, region.mask(corners, heat.shape))
         delay = None if frame.captured is None else round(time.monotonic() - frame.captured, 4)
         columns = {
             "heat_in_patch": _rounded(share, 4),
@@ -255,6 +263,7 @@ class Analyser:
             label=label,
             patch_xy=json.dumps(pose.patch_corners_px.round(1).astype(float).tolist()) if pose else None,
             true_distance_m=_rounded(frame.true_distance_m, 4),
+            camera=json.dumps(dict(frame.camera)) if frame.camera else None,
             **columns,
         )
 

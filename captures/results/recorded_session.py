@@ -59,7 +59,7 @@ def require_kind(folder: Path) -> Kind:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """An original frame with its sheet located again."""
+    """An original frame, as the classifier saw it, with its sheet located again."""
 
     row: FrameRow
     picture: NDArray[np.uint8]  # (H, W, 3) RGB
@@ -202,16 +202,24 @@ class RecordedSession:
         except InputError:
             return None
 
-    def pose(self, frame: NDArray[np.uint8]) -> SheetPose | None:
-        """Find the pose of the sheet in a frame, (H, W, 3) RGB uint8; return None if there is none."""
-        return find_sheet(frame, self.layouts, self.lens(frame.shape), self._detector) if self.layouts else None
+    def seen(self, row: FrameRow) -> NDArray[np.uint8] | None:
+        """Load the frame of a row as the classifier saw it: without the lens's distortion, if it was removed."""
+        frame = self.frame(row)
+        return frame if frame is None or not self.record.undistorted else self.lens(frame.shape).undistorted(frame)
+
+    def pose(self, seen: NDArray[np.uint8]) -> SheetPose | None:
+        """Find the pose of the sheet in what :meth:`seen` returns; return None if there is none."""
+        lens = self.lens(seen.shape)
+        if self.record.undistorted:
+            lens = lens.straight
+        return find_sheet(seen, self.layouts, lens, self._detector) if self.layouts else None
 
     def shown(self, model: str, condition: str) -> Iterator[Shown]:
         """Yield the kept original frames of one model and sheet in which the sheet can be located."""
         for row in self.rows:
             if row.model != model or row.condition != condition or row.distance_m is None:
                 continue
-            frame = self.frame(row)
+            frame = self.seen(row)
             if frame is None:
                 continue
             pose = self.pose(frame)

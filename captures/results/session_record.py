@@ -158,6 +158,7 @@ class SessionRecord(Record):
         intrinsics: of the camera; None if a typical field of view was assumed.
         intrinsics_assumed: whether the field of view was assumed.
         hfov_deg: the horizontal field of view, if the user gave it.
+        undistorted: whether the classifier saw frames without the lens's distortion.
         versions: of physpatch and of the packages that affect its results.
         plan: the conditions to show, step by step; None without a plan.
         source: of the frames, as the user gave it.
@@ -201,6 +202,7 @@ class SessionRecord(Record):
     intrinsics: Annotated[Intrinsics, PlainSerializer(Intrinsics.to_dict)] | None = None
     intrinsics_assumed: bool = False
     hfov_deg: float | None = None
+    undistorted: bool = False
     versions: dict[str, str] = Field(default_factory=dict)
     plan: PlanRecord | None = None
     source: str | None = None

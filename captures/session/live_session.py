@@ -421,6 +421,7 @@ def _describe(config: SessionConfig) -> SessionRecord:
         intrinsics=config.intrinsics,
         intrinsics_assumed=config.intrinsics is None or config.intrinsics.assumed,
         hfov_deg=config.hfov_deg,
+        undistorted=config.intrinsics is not None and config.intrinsics.distorts,
         versions=versions(),
         plan=PlanRecord.of(config.protocol),
     ).changed(**(config.notes or {}))

@@ -1,5 +1,6 @@
 """The kept frames of a session as a source, so that they can be analysed again."""
 
+import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -81,6 +82,7 @@ class RecordedFrames(FileSource):
                 condition=row.condition,
                 clip=row.clip,
                 label=row.label,
+                camera=json.loads(row.camera) if row.camera else {},
                 recorded=recorded,
             )
         self._events.extend(self._earlier)

@@ -8,6 +8,13 @@ import cv2
 
 from calibration.common.errors import InputError, unknown_name
 
+_READ_BACK = {  # what a driver may tell of each frame
+    "exposure": cv2.CAP_PROP_EXPOSURE,
+    "gain": cv2.CAP_PROP_GAIN,
+    "white_balance": cv2.CAP_PROP_WB_TEMPERATURE,
+    "focus": cv2.CAP_PROP_FOCUS,
+}
+_NOT_TOLD = (-1.0, 0.0)  # OpenCV's answers for what a driver does not have
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _EXTENT = re.compile(r"(\d+)x(\d+)", re.IGNORECASE)
 _LOCKABLE = {  # settings with an automatic mode: property of the value, property of the mode
@@ -56,6 +63,12 @@ class CameraSettings:
         """Apply the settings to an open capture; return messages about those that the driver refused."""
         refused = [ask(capture, name, self.asked[name]) for name, (_, _, ask) in _KINDS.items() if name in self.asked]
         return [words for words in refused if words]
+
+
+def read_back(capture: cv2.VideoCapture) -> dict[str, float]:
+    """Return exposure, gain, white balance and focus of an open capture, in the driver's units, as far as the driver tells."""
+    told = {name: float(capture.get(number)) for name, number in _READ_BACK.items()}
+    return {name: value for name, value in told.items() if value not in _NOT_TOLD}
 
 
 def _set_resolution(capture: cv2.VideoCapture, _name: str, value: str) -> str:

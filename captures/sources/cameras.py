@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.common.errors import InputError, UnavailableError
-from captures.sources.camera_settings import CameraSettings
+from captures.sources.camera_settings import CameraSettings, read_back
 from captures.sources.latest_frame import LiveFrames
 from captures.sources.opencv import connect, plausible_fps
 
@@ -43,7 +43,11 @@ class CameraSource(LiveFrames):
     """A camera or stream that is reopened if it is unplugged, ends or stalls; the time without frames is a gap."""
 
     def __init__(
-        self, open_capture: Callable[[], cv2.VideoCapture], name: str, patience_s: float = _PATIENCE_S
+        self,
+        open_capture: Callable[[], cv2.VideoCapture],
+        name: str,
+        patience_s: float = _PATIENCE_S,
+        told: Callable[[cv2.VideoCapture], dict[str, float]] = lambda _: {},
     ) -> None:
         """Open the source.
 
@@ -51,13 +55,14 @@ class CameraSource(LiveFrames):
             open_capture: opens a new capture on each call.
             name: for messages.
             patience_s: how long to try to reopen a lost source before the session ends.
+            told: returns the settings of the camera as its driver tells them, after each frame.
 
         Raises:
             UnavailableError: if it does not open.
         """
         capture = connect(open_capture, name)
         super().__init__(name, plausible_fps(capture))
-        self._open, self._patience_s = open_capture, patience_s
+        self._open, self._patience_s, self._told = open_capture, patience_s, told
         self._closed = threading.Event()
         self._pump: _Pump | None = None
         self._keeper = threading.Thread(target=self._keep_open, args=(capture,), daemon=True, name=f"keep {name}")
@@ -74,7 +79,7 @@ class CameraSource(LiveFrames):
                 refused[:] = settings.apply(capture)
             return capture
 
-        source = cls(open_capture, f"camera {index}")
+        source = cls(open_capture, f"camera {index}", told=read_back)
         for words in refused:
             source.note("refused", words)
         return source
@@ -98,7 +103,7 @@ class CameraSource(LiveFrames):
     def _keep_open(self, capture: cv2.VideoCapture) -> None:
         wait_s, lost_at = _FIRST_WAIT_S, time.monotonic()
         while True:
-            pump = self._pump = _Pump(capture, self.put, self.name)
+            pump = self._pump = _Pump(capture, self.put, self.name, self._told)
             reason = self._follow(pump)
             if reason is None:
                 self.end()
@@ -137,8 +142,14 @@ class CameraSource(LiveFrames):
 class _Pump:
     """Read one connection until it ends. Only this thread releases the capture, because releasing during a read crashes."""
 
-    def __init__(self, capture: cv2.VideoCapture, on_picture: Callable[[NDArray[np.uint8]], None], name: str) -> None:
-        self._capture, self._on_picture = capture, on_picture
+    def __init__(
+        self,
+        capture: cv2.VideoCapture,
+        on_picture: Callable[[NDArray[np.uint8], dict[str, float]], None],
+        name: str,
+        told: Callable[[cv2.VideoCapture], dict[str, float]],
+    ) -> None:
+        self._capture, self._on_picture, self._told = capture, on_picture, told
         self.ended = threading.Event()
         self.finished = False  # the URL is of a file, which was read to its end
         self.frames = 0
@@ -165,6 +176,6 @@ class _Pump:
                 break
             self.frames += 1
             self.last_at = time.monotonic()
-            self._on_picture(picture)
+            self._on_picture(picture, self._told(self._capture))
         self._capture.release()
         self.ended.set()

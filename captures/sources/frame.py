@@ -1,6 +1,7 @@
 """Frames and events of a source."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,7 @@ class Frame:
         number: counts the captured frames from 1; missing numbers were dropped.
         captured: time of capture on the monotonic clock; None for sources that are not live.
         condition, clip, label: kind of sheet, clip and true class, if the source knows them, as the virtual rig does.
+        camera: exposure, gain, white balance and focus, as far as the camera's driver tells, in its units.
         truth: for rendered frames.
         recorded: for frames that are analysed again.
     """
@@ -67,6 +69,7 @@ class Frame:
     condition: str | None = None
     clip: int | None = None
     label: str | None = None
+    camera: Mapping[str, float] = field(default_factory=dict)
     truth: FrameTruth | None = None
     recorded: Recorded | None = None
 

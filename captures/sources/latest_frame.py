@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 import numpy as np
@@ -26,7 +26,7 @@ class LiveFrames:
         self.name, self.fps = name, fps
         self.captured = self._taken = 0
         self._changed = threading.Condition()
-        self._newest: tuple[NDArray[np.uint8], float, int] | None = None
+        self._newest: tuple[NDArray[np.uint8], float, int, Mapping[str, float]] | None = None
         self._events: list[Event] = []
         self._status = ""
         self._lost = False
@@ -48,20 +48,20 @@ class LiveFrames:
                     if self._failure:
                         raise UnavailableError(self._failure)
                     return
-                (picture, at, number), self._newest = self._newest, None
+                (picture, at, number, camera), self._newest = self._newest, None
                 if self._started is None:  # the camera may have run while the models were loading
                     self._started, self.captured, number = at, 1, 1
                 self._taken += 1
-            yield Frame(rgb(picture), at - self._started, number, captured=at)
+            yield Frame(rgb(picture), at - self._started, number, captured=at, camera=camera)
 
-    def put(self, picture: NDArray[np.uint8]) -> None:
-        """Add a picture, (H, W, 3) BGR uint8, that was captured just now."""
+    def put(self, picture: NDArray[np.uint8], camera: Mapping[str, float] | None = None) -> None:
+        """Add a picture, (H, W, 3) BGR uint8, that was captured just now, with the settings that the driver tells."""
         with self._changed:
             if self._lost:
                 self._note("back")
             self._status, self._lost = "", False
             self.captured += 1
-            self._newest = (picture, time.monotonic(), self.captured)
+            self._newest = (picture, time.monotonic(), self.captured, camera or {})
             self._changed.notify_all()
 
     def lose(self, words: str) -> None:

@@ -33,7 +33,7 @@ class Hub:
         self._commands: deque[Command] = deque(maxlen=_MOST_WAITING)
         self._picture: NDArray[np.uint8] | None = None
         self._packed: tuple[NDArray[np.uint8], bytes] | None = None
-        self._state: dict[str, Any] = {"frame": None, "trouble": "loading the models", "frames": 0}
+        self._state: dict[str, Any] = {"frame": None, "trouble": "getting ready", "frames": 0}
         self._full_at = -_FULL_EVERY_S
 
     # --- the session's side ---
@@ -46,6 +46,15 @@ class Hub:
         if status.trouble != self._state.get("trouble"):
             self._update(status)
         return [self._commands.popleft() for _ in range(len(self._commands))]
+
+    def guide(self, picture: NDArray[np.uint8], kept: int, words: str) -> bool:
+        """Show a frame of a calibration with an instruction; return False once a browser has ended it."""
+        self._picture = picture
+        self._announce(
+            self._state | {"trouble": "", "recording": True, "frames": kept, "guide": words or "Good: hold still."}
+        )
+        asked = [self._commands.popleft().do for _ in range(len(self._commands))]
+        return "stop" not in asked
 
     def end(self) -> None:
         """Notify browsers that the session has ended."""

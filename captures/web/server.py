@@ -110,6 +110,14 @@ class WebPage(AbstractContextManager["WebPage"]):
     def show(self, analysis: "Analysis", picture: NDArray[np.uint8], status: SessionStatus) -> None:
         self._hub.show(analysis, picture, status)
 
+    def guide(self, picture: NDArray[np.uint8], kept: int, words: str) -> bool:
+        """Show a frame of a calibration, (H, W, 3) RGB uint8, how many were used, and an instruction.
+
+        Returns:
+            False once the user has ended it.
+        """
+        return self._hub.guide(picture, kept, words)
+
     def poll(self, status: SessionStatus) -> list[Command]:
         return self._hub.poll(status)
 

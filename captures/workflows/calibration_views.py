@@ -1,8 +1,9 @@
 """Film the calibration sheets with feedback on each frame."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,14 +15,40 @@ from calibration.colour.colour_chart import ChartShot, read_chart
 from calibration.common.errors import InputError
 from calibration.sheet.layout import SheetLayout
 from captures.sources.frame import Frame
+from captures.sources.opening import FileSource
+from captures.sources.virtual_rig import RIG_FPS, VirtualRig
 from captures.viewers.overlay import heads_up
 
 MOST_VIEWS = 40
 _SHOT_GAP_S = 0.4  # least time between two pictures of the chart from one stream
+_REHEARSED = 24  # stills
+_REHEARSAL_WH = (960, 720)
+_FACING = {"turn_deg": 10.0, "reach": 0.1}  # how a chart is held
 _GREEN, _WHITE, _ORANGE = (0, 158, 115), (255, 255, 255), (213, 94, 0)
 
 OnLook = Callable[[NDArray[np.uint8], int, str], bool]
 """Called with the annotated frame, (H, W, 3) RGB uint8, the number of accepted frames and a message; return False to stop."""
+
+
+class RehearsedSheet(FileSource):
+    """A source that shows one calibration sheet to the virtual rig's camera, to rehearse a calibration."""
+
+    fps = RIG_FPS
+
+    def __init__(self, sheet: Path, layout: SheetLayout) -> None:
+        """Show the sheet ``layout`` of a PDF.
+
+        Raises:
+            InputError: if the PDF is not readable.
+        """
+        self._rig = VirtualRig(sheet, [(sheet, None)], frame_wh=_REHEARSAL_WH)  # stills are shown before grey
+        self._page = [each.kind for each in self._rig.layouts].index(layout.kind)
+        self._how: dict[str, float] = {} if layout.kind == "board" else _FACING
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self._rig.film(self._page, _REHEARSED, np.random.default_rng(0), **self._how):
+            self.captured = frame.number
+            yield frame
 
 
 def collect_views(

@@ -104,14 +104,16 @@ def test_the_tiles_of_a_poster_make_it_up(size: float, grid: tuple[int, int], pa
             for marker in layout.markers:
                 low = (marker.rect.x_mm, marker.rect.y_mm)[axis]
                 assert not low + 1e-6 < seam < low + marker.rect.width_mm - 1e-6
-            if cell <= min(layout.paper_mm) - 2 * MARGIN_MM - 16 - OVERLAP_MM:
+            if cell < 60:  # larger cells are cut where that saves pages
                 assert (seam - start) / cell == pytest.approx(round((seam - start) / cell), abs=1e-5)
         assert all(b > a for a, b in pairwise(seams))
 
 
 def test_a_metre_on_a4_is_fifty_pages_and_a_map() -> None:
     layout = plan_sheet(1000, (10, 10), "a4")
-    assert layout.pages == 51 and layout.tiles[0].name == "A1" and layout.tiles[-1].name == "E10"
+    assert (layout.pages, layout.tiles[0].name, layout.tiles[-1].name) == (36, "A1", "E7")
+    width = max(tile.printed.width_mm for tile in layout.tiles)
+    assert width > 0.75 * 210  # of the page, though a cell is 100 mm wide
     assert layout.markers[0].rect.width_mm >= 40  # large enough where the poster fills a frame
 
 

@@ -1,6 +1,8 @@
 """Filming the calibration sheets."""
 
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ from calibration.camera.board_views import BoardFinder
 from calibration.common.errors import InputError
 from captures.sources.frame import Frame
 from captures.sources.virtual_rig import VirtualRig
-from captures.workflows.calibration_views import collect_shots, collect_views
+from captures.workflows.calibration_views import RehearsedSheet, collect_shots, collect_views
 from printouts import print_targets
 
 
@@ -74,3 +76,14 @@ def test_without_any_usable_picture_the_commonest_reason_is_given(rig: VirtualRi
         collect_shots([blank], rig.layouts[1], None, wanted=2)
     with pytest.raises(InputError, match="before its first frame"):
         collect_shots([], rig.layouts[1], None, wanted=2)
+
+
+@pytest.mark.parametrize("kind", ["board", "chart"])
+def test_a_calibration_is_rehearsed_with_the_virtual_rig(kind: str, rig: VirtualRig, tmp_path: Path) -> None:
+    print_targets(tmp_path / "calibration.pdf")
+    layout = next(layout for layout in rig.layouts if layout.kind == kind)
+    frames = islice(RehearsedSheet(tmp_path / "calibration.pdf", layout), 3)
+    if kind == "board":
+        assert collect_views(frames, BoardFinder(layout), live=False).views
+    else:
+        assert collect_shots(frames, layout, None, wanted=2)[0]

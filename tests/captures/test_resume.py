@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from support import BLUE, assert_follows_schema, make_tiny_victim
 
+from calibration.camera.sheet_pose import find_sheet
 from calibration.common.errors import InputError
 from calibration.common.files import claimed
+from captures.inference.analyser import open_analyser
 from captures.inference.region import RegionRule
 from captures.protocol.plan import Director, Protocol
 from captures.report import write_report
@@ -21,6 +23,7 @@ from captures.session.recorded_frames import RecordedFrames
 from captures.session.recorder import KeepRule
 from captures.session.resumption import Earlier
 from captures.sources.frame import Frame
+from captures.sources.held_sheet import RigPose
 from captures.sources.opening import FileSource
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import FrameRow, read_events, read_rows
@@ -210,3 +213,34 @@ def test_both_from_the_command_line(rig: VirtualRig, shared_sheet_pdf: Path, sho
     assert record["plan"] and record["steps_done"] == [1, 2] and record["source"] == str(stills)
     assert record["reanalysis"]["session"] == "../session"
     write_report(tmp_path / "again")
+
+
+def test_a_classifier_sees_no_distortion_of_a_known_lens(
+    config: SessionConfig, rig: VirtualRig, shared_sheet_pdf: Path, tmp_path: Path
+) -> None:
+    straight = rig.intrinsics
+    barrel = replace(straight, distortion=(-0.3, 0.05, 0.0, 0.0, 0.0))
+    wall = tmp_path / "wall.png"
+    cv2.imwrite(str(wall), np.full((480, 640, 3), (30, 30, 220), np.uint8))
+    behind, pose = [(wall, None)], RigPose(0.35, 0.05, 0.02, 10, 5, 0)
+    bent, flat = (VirtualRig(shared_sheet_pdf, behind, lens=lens, truth=rig.truth) for lens in (barrel, straight))
+    images = [each.render(0, pose, each.background(wall), np.random.default_rng(0)) for each in (bent, flat)]
+    config = replace(
+        config, protocol=None, intrinsics=barrel, keep=KeepRule("whole"), region=RegionRule.parse("sheet:0.3")
+    )
+    with open_analyser(config.classifier, None, bent.layouts, config.lens, BLUE, rule=config.region) as analyser:
+        located = analyser.locate(Frame(images[0], 0.0, 1))
+    middle = np.s_[60:-60, 60:-60]
+    off = [np.abs(picture[middle].astype(float) - images[1][middle]).mean() for picture in (images[0], located.seen)]
+    assert off[1] < 0.4 * off[0]
+    found = find_sheet(images[1], flat.layouts, straight)
+    assert found is not None and located.corners_px is not None and located.pose is not None
+    assert np.abs(located.corners_px - found.patch_corners_px).max() < 0.7
+    assert np.abs(located.pose.patch_corners_px - found.patch_corners_px).max() > 3  # as the frame itself shows it
+
+    session = run_session(Again([Frame(images[0], 0.0, 1)]), config, tmp_path / "session")
+    recorded = RecordedSession.open(session)
+    seen = recorded.seen(recorded.rows[0])
+    assert recorded.record.undistorted and seen is not None and np.array_equal(seen, located.seen)
+    again = recorded.pose(seen)
+    assert again is not None and np.abs(again.patch_corners_px - located.corners_px).max() < 0.7

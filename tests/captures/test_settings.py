@@ -1,13 +1,18 @@
 """What is asked of a camera, and what drivers make of it."""
 
+import json
+
 import cv2
 import pytest
+from support import frame_row
 
 from calibration.common.errors import InputError
+from captures.results.alike import unlike_settings
 from captures.sources import cameras
-from captures.sources.camera_settings import CameraSettings
+from captures.sources.camera_settings import CameraSettings, read_back
 from captures.sources.cameras import CameraSource, find_camera
 from captures.sources.opening import open_source
+from captures.storage import FrameRow
 
 
 class Driver:
@@ -97,3 +102,24 @@ def test_cameras_are_found_by_their_names(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_the_real_list_of_cameras_can_be_asked_for() -> None:
     assert all(isinstance(index, int) and isinstance(name, str) for index, name in cameras.camera_names().items())
+
+
+def test_what_a_driver_tells_of_a_frame_is_read_back() -> None:
+    driver = Driver()
+    driver.values[cv2.CAP_PROP_GAIN] = 0.0  # OpenCV's answer for what a driver does not have
+    assert read_back(driver) == {"exposure": 157.0, "white_balance": 4600.0}  # type: ignore[arg-type]
+
+
+def test_patch_and_controls_filmed_otherwise_are_told() -> None:
+    def rows(sheet: str, clip: int, **camera: float) -> list[FrameRow]:
+        words = json.dumps(camera)
+        return [frame_row(10 * clip + i, sheet, clip, "red thing", camera=words) for i in range(5)]
+
+    patch = rows("patch", 0, exposure=157, white_balance=4600, focus=30)
+    assert unlike_settings([*patch, *rows("grey", 1, exposure=160, white_balance=4600)]) == []
+    changed = [*patch, *rows("grey", 1, exposure=300, white_balance=4600), *rows("random", 2, exposure=157, focus=60)]
+    assert unlike_settings(changed) == [
+        "exposure 157 with the patch, 300 with grey",
+        "focus 30 with the patch, 60 with random",
+    ]
+    assert unlike_settings([frame_row(1, "patch", 0, "red thing"), frame_row(2, "grey", 1, "red thing")]) == []

@@ -261,6 +261,46 @@ def test_a_plan_is_followed_on_the_page(running, browser: Browser) -> None:
     assert all(abs((row.yaw_deg or 0) - (0 if abs(row.yaw_deg or 0) < 10 else 20)) < 8 for row in filed)
 
 
+def test_on_a_phone_the_next_step_comes_before_the_buttons(running, browser: Browser) -> None:
+    protocol = Protocol(("patch",), (0.4,), (0, 20), seconds=60)
+    session = running(protocol=protocol)
+    context, wrong = open_page(browser, session.page.url)
+    page = context.pages[0]
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_selector("#plan:visible", timeout=WAIT_MS)
+    picture, plan, controls = (page.locator(name).bounding_box() for name in ("#screen", "#plan", "#controls"))
+    assert picture and plan and controls
+    assert picture["y"] < plan["y"] < controls["y"] and plan["y"] + plan["height"] < 844
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert "undefined" not in page.inner_text("body")
+    colours = {page.evaluate(f"getComputedStyle(document.querySelector('{b}')).color") for b in ("#stop", "#phone")}
+    assert len(colours) == 2 and wrong == []
+
+
+def test_a_phone_is_guided_through_a_calibration(browser: Browser) -> None:
+    said: list[str] = []
+    page, seen = WebPage(lan=True, say=said.append), []
+
+    def film() -> None:
+        for frame in page.phone:
+            seen.append(frame)
+            if not page.guide(frame.image, len(seen), "hold the board nearer"):
+                return
+
+    with page:
+        filming = threading.Thread(target=film, daemon=True)
+        filming.start()
+        link = next(line.split(": ", 1)[1] for line in said if line.startswith("phone, once"))
+        context, wrong = open_page(browser, f"https://127.0.0.1:{page.port}/?{link.split('?')[1]}")
+        phone = context.pages[0]
+        phone.locator("#instruction", has_text="hold the board nearer").wait_for(timeout=WAIT_MS)
+        phone.wait_for_selector("#picture:visible", timeout=WAIT_MS)
+        assert phone.is_hidden("#toggle") and phone.is_hidden("#mark") and phone.is_visible("#turn")
+        phone.click("#done")
+        filming.join(20)
+        assert not filming.is_alive() and seen and wrong == []
+
+
 def test_a_phone_films_a_session(running, browser: Browser) -> None:
     session = running(lan=True, phone=True)
     link = next(line.split(": ", 1)[1] for line in session.said if line.startswith("phone, once"))

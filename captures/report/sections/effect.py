@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from calibration.common.success import MEASURES
-from captures.report.blocks import Block, Charts, Heading, Table
+from captures.report.blocks import Block, Charts, Heading, Table, Text
 from captures.report.figures.charts import rates_chart
 from captures.report.sections.base import Material, ReportSection
 from captures.report.wording import SHORT, UNITS, measures_of, rate_words
 from captures.results.aggregation import CONTROL, Tally
+from captures.results.alike import unlike_settings
 from captures.results.recorded_session import RecordedSession
 from physpatch.stats.intervals import Rate, percent
 
@@ -27,6 +28,12 @@ class Effect(ReportSection):
 
 def _effect(session: RecordedSession) -> Iterator[Block]:
     tally = session.tally
+    if unlike := unlike_settings(session.rows):
+        yield Text(
+            f"Patch and controls were not filmed alike: {'; '.join(unlike)}, in the camera's units. A difference between them "
+            "may come from the camera: lock it with --camera, and film again.",
+            "lead",
+        )
     summaries = tally.summaries()
     plotted: dict[str, Mapping[str, Rate]] = {}
     for model in tally.models:

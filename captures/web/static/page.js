@@ -22,7 +22,7 @@ function render() {
   const dropped = state.dropped ? ` · ${state.dropped} dropped` : "";
   by("numbers").textContent = state.frames ? `${state.frames} frames · ${state.fps} per second${late}${dropped}` : "";
   by("toggle").textContent = state.recording === false ? "Resume" : "Pause";
-  by("region").textContent = { center: "the central square", frame: "the whole frame, squeezed" }[state.region]
+  if (state.region !== undefined) by("region").textContent = { center: "the central square", frame: "the whole frame, squeezed" }[state.region]
     || (String(state.region).startsWith("sheet") ? `a square around the sheet (patch: ${percent(Number(String(state.region).split(":")[1]))})` : `the square ${state.region}`);
   if (state.trouble && by("picture").hidden) by("waiting").textContent = state.trouble;
   for (const button of document.querySelectorAll("[data-do], #toggle, #phone, #stop")) button.disabled = Boolean(state.ended);

@@ -15,7 +15,10 @@ const view = watch({
 
 function render() {
   showPill(by("state"), state);
-  by("numbers").textContent = state.frames ? `${state.frames} frames · ${state.fps} per second` : "";
+  by("guide").hidden = !state.guide;
+  by("toggle").hidden = by("mark").hidden = by("success").hidden = Boolean(state.guide);
+  if (state.guide) by("instruction").textContent = state.guide;
+  by("numbers").textContent = state.guide ? `${state.frames} used` : state.frames ? `${state.frames} frames · ${state.fps} per second` : "";
   by("toggle").textContent = state.recording === false ? "Resume" : "Pause";
   const rates = (state.rates || []).filter((summary) => summary.condition === "patch");
   const rate = rates.length && rates[0][state.target ? "target" : "wrong"];
@@ -35,6 +38,7 @@ function render() {
 by("toggle").onclick = () => view.send(state.recording === false ? "resume" : "pause");
 by("mark").onclick = () => view.send("mark", "phone");
 by("confirm").onclick = () => view.send("confirm");
+by("done").onclick = () => view.send("stop");
 by("skip").onclick = () => view.send("skip");
 by("turn").onclick = () => { facing = facing === "environment" ? "user" : "environment"; film(); };
 
