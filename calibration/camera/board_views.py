@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -92,6 +92,14 @@ class LensFit:
             "views": len(self.views),
             "left_out": self.left_out,
         }
+
+
+class BoardPoints(Protocol):
+    """Knows where the corners of a board are."""
+
+    def points_mm(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return the positions of corners on the board, (N, 3) in mm with z = 0."""
+        ...
 
 
 class BoardFinder:
@@ -254,7 +262,7 @@ class ViewCollector:
         return ""
 
 
-def fit_lens(finder: BoardFinder, views: Sequence[BoardView], *, accept_poor: bool = False) -> LensFit:
+def fit_lens(finder: BoardPoints, views: Sequence[BoardView], *, accept_poor: bool = False) -> LensFit:
     """Fit the intrinsics by Zhang's method (2000), as in ``cv2.calibrateCameraExtended``; exclude outliers once.
 
     Args:
@@ -306,7 +314,7 @@ def _poor_because(fit: LensFit) -> str:
     return ""
 
 
-def _fit(finder: BoardFinder, views: Sequence[BoardView], left_out: int) -> LensFit:
+def _fit(finder: BoardPoints, views: Sequence[BoardView], left_out: int) -> LensFit:
     size = views[0].size_wh
     points, corners = [finder.points_mm(view.ids) for view in views], [view.corners_px for view in views]
     rms, matrix, distortion, turns, shifts, std, _, errors = cv2.calibrateCameraExtended(

@@ -7,6 +7,7 @@ for the three channels; black and white stay.
 """
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ _CHROMA_WEIGHTS = (
 )  # CIE94's, for its chroma and, less, for its hue: a saturated colour's errors are seen less
 _OFFSET_SPREAD, _BEND_SPREAD = 0.02, 0.2  # usual sizes, for the penalties: of the matrix's constants, and of the curve
 _DARKEST = 1e-4  # linear: below it the sRGB curve has no use for a fit
-_STEPS = 30
+_STEPS, _DIFFERENCE = 30, 1e-6  # of the least squares, and for its Jacobian
 
 
 def toned_terms(linear: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -37,7 +38,7 @@ def toned_terms(linear: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.stack([np.ones_like(channels[0]), *channels, *roots], axis=-1)
 
 
-def bent(srgb: NDArray[np.floating], curve: tuple[float, float]) -> NDArray[np.float64]:
+def bent(srgb: NDArray[np.floating], curve: tuple[Any, Any]) -> NDArray[np.float64]:
     """Apply the tone curve to sRGB values in [0, 1]: x + a x (1 - x) + b x (1 - x) (1 - 2 x)."""
     first, second = curve
     return np.asarray(srgb + srgb * (1 - srgb) * (first + second * (1 - 2 * srgb)))
@@ -65,13 +66,28 @@ def fit_toned(
     penalties[0], penalties[4:] = 1 / _OFFSET_SPREAD, ridge
 
     def errors(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-        table, bends = numbers[:-2].reshape(TERMS, 3), numbers[-2:]
+        """Residuals (K, R) of K sets of numbers."""
+        tables, bends = numbers[:, :-2].reshape(-1, TERMS, 3), numbers[:, -2:]
         # Not clipped at white, where a colour that is too light would have no gradient.
-        predicted = bent(linear_to_srgb(np.maximum(terms @ table, _DARKEST)), (bends[0], bends[1]))
+        coded = linear_to_srgb(np.maximum(terms @ tables, _DARKEST))
+        predicted = bent(coded, (bends[:, :1, None], bends[:, 1:, None]))
         off = (lab(predicted) - wanted) * weights
-        return np.concatenate([off.ravel(), bends / _BEND_SPREAD, (penalties * table).ravel()])
+        rows = len(numbers)
+        return np.hstack([off.reshape(rows, -1), bends / _BEND_SPREAD, (penalties * tables).reshape(rows, -1)])
+
+    def jacobian(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """All differences in one batch, many times faster than one by one."""
+        moved = errors(np.vstack([numbers, numbers + _DIFFERENCE * np.eye(numbers.size)]))
+        return np.asarray((moved[1:] - moved[0]).T / _DIFFERENCE)
 
     limits = np.r_[np.full(start.size, np.inf), np.full(2, STEEPEST_BEND)]
     first = np.r_[start.ravel(), np.zeros(2)]
-    found = least_squares(errors, first, bounds=(-limits, limits), x_scale=0.1, max_nfev=_STEPS).x
+    found = least_squares(
+        lambda numbers: errors(numbers[None])[0],
+        first,
+        jacobian,
+        bounds=(-limits, limits),
+        x_scale=0.1,
+        max_nfev=_STEPS,
+    ).x
     return found[:-2].reshape(TERMS, 3), (float(found[-2]), float(found[-1]))

@@ -63,6 +63,27 @@ class Sign:
 
 
 @dataclass(frozen=True)
+class Lettering:
+    """The word on a stop sign and the border round it; lengths are shares of the sign's width.
+
+    Attributes:
+        rim: width of the border, both sides together.
+        height, width: of a letter.
+        pitch: from a letter to the next.
+        pen: width of the strokes, as a share of a letter's box.
+    """
+
+    rim: float = 0.07
+    height: float = 0.28
+    width: float = 0.155
+    pitch: float = 0.185
+    pen: float = 0.17
+
+
+_DRAWN = Lettering()
+
+
+@dataclass(frozen=True)
 class Together:
     """A sign and a patch on it or beside it, in the smallest square that holds both.
 
@@ -128,15 +149,18 @@ def sign_name(text: str) -> str | None:
     return names.get(text.lower().replace("-", "").replace("_", "").replace(" ", ""))
 
 
-def stop() -> Sign:
+def stop(lettering: Lettering = _DRAWN) -> Sign:
     """Build the stop sign: a red octagon with a white border and white lettering."""
     octagon = _regular(8, math.pi / 8)
-    word = [_moved(part, 0.145 + 0.185 * i, 0.36, 0.155, 0.28) for i, part in enumerate(_letters("STOP"))]
+    height, width, pitch = lettering.height, lettering.width, lettering.pitch
+    left, top = 0.5 - (3 * pitch + width) / 2, 0.5 - height / 2
+    letters = _letters("STOP", lettering.pen)
+    word = [_moved(part, left + pitch * i, top, width, height) for i, part in enumerate(letters)]
     return Sign(
         "stop",
         (
             Shape(WHITE, (octagon,)),
-            Shape(RED, (_about_middle(octagon, 0.93),)),
+            Shape(RED, (_about_middle(octagon, 1 - lettering.rim),)),
             Shape(WHITE, tuple(polygon for part in word for polygon in part)),
         ),
     )
@@ -272,5 +296,5 @@ _GLYPHS: dict[str, list[list[tuple[float, float]]]] = {
 _PEN = 0.17  # stroke width, as a share of the letter's box
 
 
-def _letters(text: str) -> list[list[Points]]:
-    return [[points for line in _GLYPHS[letter] for points in _stroke(line, _PEN)] for letter in text]
+def _letters(text: str, pen: float = _PEN) -> list[list[Points]]:
+    return [[points for line in _GLYPHS[letter] for points in _stroke(line, pen)] for letter in text]

@@ -14,7 +14,7 @@ from torchvision.ops import box_iou
 
 from calibration.common.errors import InputError
 from calibration.common.pictures import read_picture
-from calibration.sheet.road_signs import RED, SIGNS
+from calibration.sheet.road_signs import RED, SIGNS, Lettering, stop
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch.data.photographs import list_photos
@@ -51,6 +51,27 @@ def test_scenes_are_the_same_for_a_seed_and_show_what_they_say(photographs: list
     assert (shown[:, 2:] > shown[:, :2]).all() and shown.min() >= 0 and shown.max() <= 160
     other, _ = SceneMaker(photographs, 4).batch(12, 160)
     assert not torch.equal(images, other)
+
+
+def test_scenes_hold_near_signs_and_signs_in_the_dark_and_in_headlights(photographs: list[np.ndarray]) -> None:
+    size = 192
+    images, truths = SceneMaker(photographs, 5).batch(40, size)
+    light, sides = [], []
+    for image, truth in zip(images, truths, strict=True):
+        for left, top, right, bottom in truth.boxes.round().long().tolist():
+            light.append(float(image[:, top : bottom + 1, left : right + 1].amax(dim=0).mean()))
+            sides.append(max(right - left, bottom - top) / size)
+    assert len(light) >= 40
+    assert min(light) < 0.2 and max(light) > 0.8 and np.median(light) > 0.35
+    assert np.mean(np.array(sides) > 0.5) > 0.1 and np.mean(np.array(sides) < 0.25) > 0.3
+    assert np.mean(images.numpy().mean(axis=(1, 2, 3)) < 0.15) > 0.05  # whole scenes at night
+
+
+def test_letters_of_stop_signs_vary_and_the_drawing_has_its_own() -> None:
+    usual, bold = stop().draw(64), stop(Lettering(height=0.4, pen=0.3)).draw(64)
+    white = [int((drawn[..., :3].min(axis=-1) > 200).sum()) for drawn in (usual, bold)]
+    assert white[1] > 1.2 * white[0]
+    assert np.array_equal(usual, SIGNS["stop"]().draw(64))
 
 
 def test_a_step_of_its_training_has_a_gradient_everywhere(photographs: list[np.ndarray]) -> None:

@@ -3,6 +3,10 @@
 Signs are drawn by ``calibration.sheet.road_signs`` and rendered into photographs by physpatch's camera model. Half of them
 carry a sticker, plain or of random cells, because a sign must be detected with a harmless control on it. A quarter are
 printed on a sheet with markers. There are also objects in the same colours that are not signs.
+
+Photographs of real signs differ from the drawings in their lettering, and in the light: signs lie in shade before a bright
+background, and at night they shine in headlights or are nearly black. So letters vary, and the light on each object and in
+each scene does.
 """
 
 from collections.abc import Sequence
@@ -15,11 +19,12 @@ from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
 from numpy.typing import NDArray
 from torch import Tensor
 
+from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
 from calibration.sheet.modules import marker_bits
-from calibration.sheet.road_signs import BLACK, BLUE, RED, SIGNS, SPEEDS, WHITE, speed_limit
+from calibration.sheet.road_signs import BLACK, BLUE, RED, SIGNS, SPEEDS, WHITE, Lettering, Sign, speed_limit, stop
 from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.compositing import place_at
-from physpatch.rendering.eot import patch_corners, sample
+from physpatch.rendering.eot import EotParams, patch_corners, sample
 
 NAMES = tuple(SIGNS)
 VIEW = EotConfig(
@@ -38,9 +43,17 @@ VIEW = EotConfig(
     gamma=(0.8, 1.25),
     jpeg=(40.0, 99.0),
 )
-_TEXELS = 96
 _GROUPS_PX = (40.0, 110.0)  # scenes are rendered in groups of objects of similar size, in windows that fit them
+_TEXELS = (96, 96, 256)  # a side of an object, in each group
 _SIZES_PX = (13.0, 0.95)  # the smallest side, and the largest as a share of the picture
+_NEAR, _NEAR_SIDE = 0.3, 0.25  # probability that an object is a near one, and the smallest side of these, as that share
+_DIM, _DIM_GAIN = 0.25, (0.02, 0.35)  # probability that an object is in shade or in the dark, and the light on it
+_LIT, _LIT_GAIN = 0.1, (1.5, 3.0)  # the same in headlights or overexposed
+_NIGHT, _NIGHT_GAIN = 0.2, (0.01, 0.4)  # the same of a whole background
+_WASHED, _WASH = 0.15, (0.02, 0.3)  # the same of light that is reflected all over a sign, or of a veil in the lens
+_WALL = 0.15  # probability that the background is a picture on a plain wall
+_OTHER_LETTERS = 0.6  # probability that a stop sign's letters are not the drawing's
+_LETTERS = 12  # other letterings of stop signs
 _STICKER, _SHEET, _NO_SIGN = 0.5, 0.25, 0.25  # probabilities
 _STICKER_SIDE = (0.15, 0.5)  # of the sign's
 # Probability that a sticker lies near the sign's centre, and its distance from there, as a share of the sign.
@@ -77,9 +90,10 @@ class SceneMaker:
         self._generator = torch.Generator().manual_seed(seed)
         kinds = {name: [maker()] for name, maker in SIGNS.items()}
         kinds["speed limit"] = [speed_limit(number) for number in SPEEDS]
-        self._signs = [
-            [(sign.draw(_TEXELS), np.concatenate(sign.shapes[0].polygons)) for sign in kind] for kind in kinds.values()
-        ]
+        kinds["stop"] += [stop(_lettering(self._rng)) for _ in range(_LETTERS)]
+        self._signs = {
+            texels: [[_drawn(sign, texels) for sign in kind] for kind in kinds.values()] for texels in set(_TEXELS)
+        }
 
     def batch(self, count: int, size: int, most: int = 4) -> tuple[Tensor, list[Truth]]:
         """Render scenes (count, 3, size, size), sRGB in [0, 1], with up to ``most`` objects each; also return their signs."""
@@ -103,11 +117,11 @@ class SceneMaker:
     ) -> Tensor:
         """Place another object in each image that has room for it."""
         count, size = len(images), images.shape[-1]
-        objects = [self._object() for _ in range(count)]
-        drawn = sample(VIEW, count, self._generator)
-        # uniform in the logarithm, so that small objects are as frequent as large ones
-        least, largest = np.log(_SIZES_PX[0]), np.log(_SIZES_PX[1] * size)
-        sides = np.exp(self._rng.uniform(least, largest, count)) / np.where([o.index >= 0 for o in objects], 1, 1.5)
+        is_sign = self._rng.random(count) >= _NO_SIGN
+        sides = self._sides(count, size) / np.where(is_sign, 1, 1.5)
+        groups = np.digitize(sides, _GROUPS_PX)
+        objects = [self._object(sign, _TEXELS[group]) for sign, group in zip(is_sign, groups, strict=True)]
+        drawn = self._in_its_light(sample(VIEW, count, self._generator))
         side = float(np.median(sides))
         drawn = drawn.changed(scale=torch.from_numpy(sides / side).float())
         drawn = drawn.changed(blur_px=drawn.blur_px * torch.from_numpy(np.clip(sides / 40, 0.4, 1)).float())
@@ -126,8 +140,8 @@ class SceneMaker:
                 taken[row].append(box)
                 classes[row].append(objects[i].index)
         images = images.clone()
-        for least, most in zip((0.0, *_GROUPS_PX), (*_GROUPS_PX, np.inf), strict=True):
-            alike = [i for i in free if least <= sides[i] < most]
+        for group_of_size in range(len(_TEXELS)):
+            alike = [i for i in free if groups[i] == group_of_size]
             if not alike:
                 continue
             texels = torch.from_numpy(np.stack([objects[i].texels for i in alike])).permute(0, 3, 1, 2)
@@ -135,10 +149,44 @@ class SceneMaker:
             chosen = drawn.part(torch.tensor(alike))
             chosen = chosen.changed(scale=chosen.scale * side / group)
             colours = self._other_inks(texels[:, :3])
+            colours = self._washed(colours)
             images[alike] = place_at(images[alike], colours, chosen, corners[alike], (group, group), texels[:, 3:])[0]
         return images
 
+    def _sides(self, count: int, size: int) -> NDArray[np.float64]:
+        """Draw sides (count,) in pixels: uniform in the logarithm, so that there are as many small as large, and near ones."""
+        sides = np.exp(self._rng.uniform(np.log(_SIZES_PX[0]), np.log(_SIZES_PX[1] * size), count))
+        near = self._rng.uniform(_NEAR_SIDE * size, _SIZES_PX[1] * size, count)
+        return np.where(self._rng.random(count) < _NEAR, near, sides)
+
+    def _in_its_light(self, drawn: EotParams) -> EotParams:
+        """Put some objects into the dark, and some into headlights."""
+        kind = self._rng.random(drawn.batch)
+        dim, lit = (np.exp(self._rng.uniform(*np.log(gains), drawn.batch)) for gains in (_DIM_GAIN, _LIT_GAIN))
+        gain = np.where(kind < _DIM, dim, np.where(kind > 1 - _LIT, lit, drawn.gain.numpy()))
+        return drawn.changed(gain=torch.from_numpy(gain).float())
+
+    def _washed(self, colours: Tensor) -> Tensor:
+        """Add white light all over some objects (B, 3, T, T), sRGB."""
+        count = len(colours)
+        light = self._rng.uniform(*_WASH, count) * (self._rng.random(count) < _WASHED)
+        added = torch.from_numpy(light).float()[:, None, None, None]
+        return linear_rgb_to_rgb(added + (1 - added) * rgb_to_linear_rgb(colours))
+
     def _background(self, size: int) -> NDArray[np.uint8]:
+        picture = self._cut(size)
+        if self._rng.random() < _WALL:
+            wall = np.full_like(picture, self._rng.integers(0, 256, 1 if self._rng.random() < 0.6 else 3))
+            side = int(self._rng.uniform(0.2, 0.9) * size)
+            left, top = self._rng.integers(size - side + 1, size=2)
+            wall[top : top + side, left : left + side] = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+            picture = wall
+        if self._rng.random() < _NIGHT:
+            light = srgb_to_linear(picture / 255) * np.exp(self._rng.uniform(*np.log(_NIGHT_GAIN)))
+            picture = (linear_to_srgb(light) * 255).round().astype(np.uint8)
+        return picture
+
+    def _cut(self, size: int) -> NDArray[np.uint8]:
         picture = self._photographs[int(self._rng.integers(len(self._photographs)))]
         height, width = picture.shape[:2]
         side = int(self._rng.uniform(0.5, 1) * min(height, width))
@@ -149,11 +197,13 @@ class SceneMaker:
         way = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
         return np.asarray(cv2.resize(np.ascontiguousarray(cut), (size, size), interpolation=way))
 
-    def _object(self) -> _Object:
-        if self._rng.random() < _NO_SIGN:
-            return _Object(self._no_sign(), -1, np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]))
-        index = int(self._rng.integers(len(self._signs)))
-        texels, outline = self._signs[index][self._rng.integers(len(self._signs[index]))]
+    def _object(self, is_sign: bool, side: int) -> _Object:
+        if not is_sign:
+            return _Object(self._no_sign(side), -1, np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]))
+        signs = self._signs[side]
+        index = int(self._rng.integers(len(signs)))
+        varied = len(signs[index]) > 1 and (NAMES[index] != "stop" or self._rng.random() < _OTHER_LETTERS)
+        texels, outline = signs[index][self._rng.integers(len(signs[index])) if varied else 0]
         if self._rng.random() < _STICKER:
             texels = self._with_sticker(texels)
         if self._rng.random() < _SHEET:
@@ -162,11 +212,12 @@ class SceneMaker:
         return _Object((texels / 255).astype(np.float32), index, outline)
 
     def _with_sticker(self, texels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        side = round(_TEXELS * self._rng.uniform(*_STICKER_SIDE))
-        left, top = self._rng.integers(_TEXELS - side + 1, size=2)
+        whole = len(texels)
+        side = round(whole * self._rng.uniform(*_STICKER_SIDE))
+        left, top = self._rng.integers(whole - side + 1, size=2)
         if self._rng.random() < _CENTRAL:
-            off = self._rng.normal(0, _OFF_CENTRE * _TEXELS, 2)
-            left, top = ((_TEXELS - side) / 2 + off).round().astype(int).clip(0, _TEXELS - side)
+            off = self._rng.normal(0, _OFF_CENTRE * whole, 2)
+            left, top = ((whole - side) / 2 + off).round().astype(int).clip(0, whole - side)
         covered = texels.copy()
         covered[top : top + side, left : left + side, :3] = self._cells(side)
         return covered
@@ -184,30 +235,31 @@ class SceneMaker:
 
     def _on_sheet(self, texels: NDArray[np.uint8], margin: float) -> NDArray[np.uint8]:
         """Draw a white sheet with markers in its corners and the sign in its centre."""
-        sheet = np.full((_TEXELS, _TEXELS, 4), 250, np.uint8)
+        whole = len(texels)
+        sheet = np.full((whole, whole, 4), 250, np.uint8)
         sheet[..., 3] = 255
-        side, first = round(_TEXELS * _ON_SHEET), round(_TEXELS * margin)
+        side, first = round(whole * _ON_SHEET), round(whole * margin)
         small = cv2.resize(texels, (side, side), interpolation=cv2.INTER_AREA)
         opacity = small[..., 3:] / 255
         middle = sheet[first : first + side, first : first + side, :3]
         middle[:] = (opacity * small[..., :3] + (1 - opacity) * middle).round()
-        mark = round(_TEXELS * margin * 0.75)
-        edge = round(_TEXELS * margin * 0.12)
-        for y in (edge, _TEXELS - edge - mark):
-            for x in (edge, _TEXELS - edge - mark):
+        mark = round(whole * margin * 0.75)
+        edge = round(whole * margin * 0.12)
+        for y in (edge, whole - edge - mark):
+            for x in (edge, whole - edge - mark):
                 picture = marker_bits(int(self._rng.integers(50))).astype(np.uint8) * 255
                 marker = cv2.resize(picture, (mark, mark), interpolation=cv2.INTER_NEAREST)
                 sheet[y : y + mark, x : x + mark, :3] = marker[..., None]
         return sheet
 
-    def _no_sign(self) -> NDArray[np.float32]:
+    def _no_sign(self, side: int) -> NDArray[np.float32]:
         """Draw a polygon, a disc or a square in the colours of signs, or a sheet of cells."""
-        texels = np.zeros((_TEXELS, _TEXELS, 4), np.uint8)
+        texels = np.zeros((side, side, 4), np.uint8)
         kind = self._rng.integers(4)
-        middle, reach = _TEXELS // 2, _TEXELS // 2 - 1
+        middle, reach = side // 2, side // 2 - 1
         shades = [_SHADES[i] for i in self._rng.permutation(len(_SHADES))[:2]]
         if kind == 0:
-            texels[..., :3], texels[..., 3] = self._cells(_TEXELS), 255
+            texels[..., :3], texels[..., 3] = self._cells(side), 255
             sheet = self._on_sheet(texels, (1 - _ON_SHEET) / 2) if self._rng.random() < 0.5 else texels
             return np.asarray((sheet / 255).astype(np.float32))
         corners = int(self._rng.integers(3, 7))  # of a polygon, fewer than a stop sign has
@@ -242,3 +294,20 @@ def _hidden(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
         return 0.0
     areas = [float(np.prod(box[2:] - box[:2])) for box in (first, second)]
     return float(width * height) / max(min(areas), 1.0)
+
+
+def _drawn(sign: Sign, texels: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Draw a sign (texels, texels, 4), and return its outline (N, 2) in the unit square."""
+    return sign.draw(texels), np.concatenate(sign.shapes[0].polygons)
+
+
+def _lettering(rng: np.random.Generator) -> Lettering:
+    """Draw a lettering like those of real stop signs, whose letters are a third of the sign high or more."""
+    pitch = rng.uniform(0.165, 0.215)
+    return Lettering(
+        rim=rng.uniform(0.03, 0.09),
+        height=rng.uniform(0.24, 0.42),
+        width=pitch * rng.uniform(0.7, 0.9),
+        pitch=pitch,
+        pen=rng.uniform(0.16, 0.34),
+    )

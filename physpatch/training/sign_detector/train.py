@@ -5,7 +5,7 @@
 Scenes are rendered as needed, and each is used about twice. The photographs are split by their content into three disjoint
 parts (``physpatch.data.splits.detector_parts``): for training, for validation, and for a single test at the end. The test's
 mAP is stored in the weights file, with the content ids of all photographs for training and validation. An interrupted
-training resumes from --work. It takes two hours on one core.
+training resumes from --work. It takes two hours on one core from random weights; --start goes on from trained ones.
 """
 
 import argparse
@@ -23,19 +23,29 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from calibration.common.files import atomic_path
+from calibration.common.files import atomic_path, file_sha256
 from calibration.common.pictures import read_picture
 from physpatch.data.photographs import list_photos
 from physpatch.data.splits import content_id, detector_parts
 from physpatch.training.sign_detector.scenes import NAMES, SceneMaker, Truth
 from physpatch.victims.boxes import Detection
-from physpatch.victims.families.signs.network import RECIPE, WEIGHTS, new_network
+from physpatch.victims.families.signs.network import RECIPE, WEIGHTS, learned_from, new_network, trained_network
 
-_SIZES = {192: 28, 256: 16, 320: 10, 384: 7}  # batch size by the scenes' side, for similar numbers of pixels
+_SIZES = {
+    192: 28,
+    256: 16,
+    320: 10,
+    384: 7,
+    512: 4,
+    640: 3,
+}  # batch size by the scenes' side, for similar numbers of pixels
 _POOL = 48  # batches kept for reuse
 _FRESH = 0.5  # share of the steps with new scenes
 _SHORT_SIDE = 400  # pixels to which photographs are scaled down
 _RATE, _LAST_RATE, _WARM_STEPS = 1.5e-3, 1.5e-5, 300
+_TUNING = 0.4  # of the rate, for weights that were trained before
+_WARM_SHARE = 0.1  # of the steps, at most
+_SAVED_EVERY, _WATCHED_EVERY = 50, 500  # steps
 _DECAY = 0.998  # of the averaged weights
 _TEST_SCENES, _TEST_SIZE, _TEST_SEED = 256, 320, 999_983
 
@@ -48,23 +58,29 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the state of the training")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=float, default=1.0, help="share of the usual batch sizes")
+    parser.add_argument(
+        "--start", type=Path, help="weights of this detector to go on from, trained on the same photographs"
+    )
     options = parser.parse_args()
     parts = detector_parts(photo.path for data in options.data for photo in list_photos(data, None))
     train, watched = ([load(path) for path in paths] for paths in (parts.train, parts.watched))
     torch.manual_seed(options.seed)
-    averaged = fit(train, watched, options.steps, options.seed, options.work)
+    before = frozenset() if options.start is None else learned_from(options.start)
+    averaged = fit(train, watched, options.steps, options.seed, options.work, options.start, options.batch)
     score = mean_precision(averaged, [load(path) for path in parts.test])
     recipe = {
         "architecture": "yolov8n",
         "classes": list(NAMES),
         "seed": options.seed,
         "steps": options.steps,
+        "started_from": None if options.start is None else file_sha256(options.start),
         "photographs": len(train),
         "watched_photographs": len(watched),
         "test_photographs": len(parts.test),
         "test_scenes": _TEST_SCENES,
         **score,
-        "learned_from": sorted({content_id(path) for path in parts.train + parts.watched}),
+        "learned_from": sorted(before | {content_id(path) for path in parts.train + parts.watched}),
     }
     state = {name: (t.half() if t.is_floating_point() else t).contiguous() for name, t in averaged.state_dict().items()}
     with atomic_path(options.out) as file:
@@ -72,12 +88,22 @@ def main() -> None:
     print(json.dumps(recipe))  # noqa: T201
 
 
-def fit(train: list[NDArray[np.uint8]], watched: list[NDArray[np.uint8]], steps: int, seed: int, work: Path) -> Any:
+def fit(
+    train: list[NDArray[np.uint8]],
+    watched: list[NDArray[np.uint8]],
+    steps: int,
+    seed: int,
+    work: Path,
+    start: Path | None = None,
+    batch_share: float = 1.0,
+) -> Any:
     """Train a network and return it with its averaged weights, which are more stable than the last ones.
 
-    ``train`` and ``watched`` (H, W, 3) RGB are for training and validation; ``work`` is the folder of the resumable state.
+    ``train`` and ``watched`` (H, W, 3) RGB are for training and validation; ``work`` is the folder of the resumable state;
+    ``start`` holds weights to go on from, at a lower rate; ``batch_share`` scales the batches.
     """
-    network = new_network().to(memory_format=torch.channels_last)
+    network = (new_network() if start is None else trained_network(start)).to(memory_format=torch.channels_last)
+    highest = _RATE if start is None else _TUNING * _RATE
     from ultralytics.utils.torch_utils import ModelEMA  # new_network has imported ultralytics quietly
 
     average = ModelEMA(network, decay=_DECAY, tau=500)
@@ -97,28 +123,28 @@ def fit(train: list[NDArray[np.uint8]], watched: list[NDArray[np.uint8]], steps:
     for step in range(first, steps):
         if len(pool) < 4 or rng.random() < _FRESH:
             size = int(rng.choice(list(_SIZES)))
-            images, truths = maker.batch(_SIZES[size], size, most=5)
+            images, truths = maker.batch(max(2, round(batch_share * _SIZES[size])), size, most=5)
             pool.append(((images * 255).round().byte(), truths))
             pool = pool[-_POOL:]
             batch = pool[-1]
         else:
             batch = pool[int(rng.integers(len(pool)))]
-        rate = _LAST_RATE + 0.5 * (_RATE - _LAST_RATE) * (1 + math.cos(math.pi * step / steps))
+        rate = _LAST_RATE + 0.5 * (highest - _LAST_RATE) * (1 + math.cos(math.pi * step / steps))
         for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / _WARM_STEPS)
+            group["lr"] = rate * min(1.0, (step + 1) / min(_WARM_STEPS, max(1.0, _WARM_SHARE * steps)))
         loss, parts = training_loss(network, *batch)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
         optimiser.step()
         average.update(network)
-        if (step + 1) % 50 == 0:
+        if (step + 1) % _SAVED_EVERY == 0 or step + 1 == steps:
             pace = (time.perf_counter() - began) / (step + 1 - first)
             print(f"step {step + 1}, {parts}, {pace:.2f} s per step", flush=True)  # noqa: T201
-        if (step + 1) % 500 == 0 or step + 1 == steps:
             state = {"network": network.state_dict(), "average": average.ema.state_dict(), "step": step + 1}
             with atomic_path(saved) as file:
                 torch.save(state | {"optimiser": optimiser.state_dict()}, file)
+        if (step + 1) % _WATCHED_EVERY == 0:
             print(step + 1, json.dumps(mean_precision(average.ema, watched)), flush=True)  # noqa: T201
             network.train()
     return average.ema
