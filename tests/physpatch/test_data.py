@@ -149,15 +149,16 @@ def test_folders_that_are_no_classes_are_left_out_with_a_warning(tmp_path: Path,
     assert "fits none; 1 unlabelled" in capsys.readouterr().err
 
 
-def test_labels_of_photographs_elsewhere_need_their_folder(tmp_path: Path) -> None:
+def test_labels_of_photographs_elsewhere_are_taken_and_it_is_said(tmp_path: Path, capsys) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels/labels.csv").write_text("file,class_index\n../a.png,1\n")
-    with pytest.raises(InputError, match=r"'../a.png' is not in .*; if that is meant, give the folder that holds it"):
-        list_photos(str(tmp_path / "labels"), NAMES)
+    (photo,) = list_photos(str(tmp_path / "labels"), NAMES)
+    assert photo.path.samefile(tmp_path / "a.png") and photo.label == 1
+    assert "names 1 photographs outside of" in capsys.readouterr().err
     (tmp_path / "labels/labels.csv").write_text(f"file,class_index\n{tmp_path}/a.png,1\n")
     (photo,) = list_photos(str(tmp_path / "labels"), NAMES, f"folder={tmp_path}")
-    assert photo.path.samefile(tmp_path / "a.png") and photo.label == 1
+    assert photo.path.samefile(tmp_path / "a.png") and photo.label == 1 and not capsys.readouterr().err
 
 
 def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path) -> None:

@@ -395,7 +395,7 @@ def _csv_of(name: str) -> Callable[[Path], Path]:
 def _link_out(folder: Path) -> Path:
     picture(folder.parent / "private.png")
     (folder / "link.png").symlink_to(folder.parent / "private.png")
-    return _csv_of("link.png")(folder)
+    return _json_of("metadata.jsonl", '{"file_name": "link.png", "label": 1}')(folder)
 
 
 def _json_of(name: str, text: str) -> Callable[[Path], Path]:
@@ -434,8 +434,7 @@ def _state_that_leads_out(folder: Path) -> Path:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "a path that climbs": (_csv_of("../../etc/passwd"), "is not in"),
-    "an absolute path": (_csv_of("/etc/passwd"), "is not in"),
+    "an absolute path": (_json_of("metadata.jsonl", '{"file_name": "/etc/passwd", "label": 1}'), "is not in"),
     "a null character": (_csv_of("a\0.png"), "is no name of a file|is not a CSV file"),
     "a link out of the folder": (_link_out, "'link.png' is not in"),
     "a million columns": (

@@ -83,16 +83,24 @@ def member(folder: Path, name: str, where: Path) -> Path:
     Raises:
         InputError: it leads out of the folder, or is no name of a file.
     """
-    try:
-        inside = (folder / name).resolve().is_relative_to(folder.resolve())
-    except (ValueError, OSError, RuntimeError) as error:  # a null character, too long, a loop of links
-        raise InputError(f"{where}: {name[:60]!r} is no name of a file ({error})") from error
-    if not name or not inside:
+    if not name or not is_inside(folder, name, where):
         raise InputError(
             f"{where}: {name[:60]!r} is not in {folder}; if that is meant, give the folder that holds it with --columns "
             "folder=DIR"
         )
     return folder / name
+
+
+def is_inside(folder: Path, name: str, where: Path) -> bool:
+    """Tell whether a file that a table names lies in a folder, also after links are followed; see :func:`member`.
+
+    Raises:
+        InputError: it is no name of a file.
+    """
+    try:
+        return (folder / name).resolve().is_relative_to(folder.resolve())
+    except (ValueError, OSError, RuntimeError) as error:  # a null character, too long, a loop of links
+        raise InputError(f"{where}: {name[:60]!r} is no name of a file ({error})") from error
 
 
 def say_splits(source: Path, names: Sequence[str]) -> None:

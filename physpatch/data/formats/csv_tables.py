@@ -26,7 +26,7 @@ class CsvTable(DataFormat):
     def items(self) -> list[Item]:
         """List the photographs by line."""
         file = self.source / _STANDARD if self.source.is_dir() else self.source
-        return items_of_rows(csv_rows(file), file, self.columns)
+        return items_of_rows(csv_rows(file), file, self.columns, anywhere=True)
 
 
 def csv_rows(file: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from calibration.common.console import say
 from calibration.common.errors import InputError
-from physpatch.data.formats.base import Item, Label, member
+from physpatch.data.formats.base import Item, Label, is_inside, member
 from physpatch.records.data_columns import Columns, listed
 
 MOST_BYTES = 2**28  # of a table or JSON file, which is read as a whole
@@ -28,8 +28,12 @@ def check_bytes(file: Path) -> None:
         raise InputError(f"{file} is larger than {MOST_BYTES // 2**20} MiB; split it")
 
 
-def items_of_rows(rows: Sequence[Mapping[str, Any]], table: Path, columns: Columns) -> list[Item]:
+def items_of_rows(
+    rows: Sequence[Mapping[str, Any]], table: Path, columns: Columns, *, anywhere: bool = False
+) -> list[Item]:
     """Make photographs of a table's rows, whose files lie in the table's folder or in the one that ``columns`` names.
+
+    With ``anywhere``, for tables that people write by hand, files elsewhere are taken, too, and it is said.
 
     Raises:
         InputError: no rows, a column that is missing, or a name or label that cannot be.
@@ -39,7 +43,12 @@ def items_of_rows(rows: Sequence[Mapping[str, Any]], table: Path, columns: Colum
     label, clip = (columns.find(kind, present, table) for kind in ("label", "clip"))
     if label is None:
         say_unlabelled(table, present)
-    return in_clips(_items(rows, table, columns.folder or table.parent, file, label, clip))
+    folder = columns.folder or table.parent
+    if anywhere:
+        outside = [name for row in rows if (name := row.get(file)) and not is_inside(folder, str(name), table)]
+        if outside:
+            say(f"{table} names {len(outside)} photographs outside of {folder}, such as {outside[0][:80]}")
+    return in_clips(_items(rows, table, folder, file, label, clip, anywhere))
 
 
 def say_unlabelled(table: Path, present: Sequence[str]) -> None:
@@ -48,14 +57,21 @@ def say_unlabelled(table: Path, present: Sequence[str]) -> None:
 
 
 def _items(
-    rows: Sequence[Mapping[str, Any]], table: Path, folder: Path, file: str, label: str | None, clip: str | None
+    rows: Sequence[Mapping[str, Any]],
+    table: Path,
+    folder: Path,
+    file: str,
+    label: str | None,
+    clip: str | None,
+    anywhere: bool,
 ) -> Iterator[tuple[Item, Any]]:
     for line, row in enumerate(rows, start=2):
         name, where = row.get(file), f"{table} line {line}"
         if not isinstance(name, str) or not name:
             raise InputError(f"{where}: the column {file} is empty")
         given = None if label is None else checked_label(row.get(label), f"{where}: {label}", index=label == _INDEX)
-        yield Item(member(folder, name, table), given), None if clip is None else row.get(clip)
+        path = folder / name if anywhere else member(folder, name, table)
+        yield Item(path, given), None if clip is None else row.get(clip)
 
 
 def checked_label(value: Any, where: str, *, index: bool = False) -> Label | None:
