@@ -185,9 +185,9 @@ class RenderedRig(FileSource):
             return behind
 
         def turned(
-            held: RigPose, seed: int, *, rows: Rows | None = None, share: float = 1.0, refocus_dpt: float = 0.0
+            pose: RigPose, seed: int, *, rows: Rows | None = None, share: float = 1.0, refocus_dpt: float = 0.0
         ) -> Shot:
-            seen = turned_backdrop(behind, self.intrinsics, start.camera_at(held)[1], rows)
+            seen = turned_backdrop(behind, self.intrinsics, start.camera_at(pose)[1], rows)
             return Shot(seen, np.zeros(seen.shape[:2], np.float32))
 
         if exposure is None:
