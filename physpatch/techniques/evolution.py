@@ -109,10 +109,11 @@ class Evolution(GradientFree, OnCells):
         return (2 * coins - 1).to(self._cells)
 
     def _two_coloured(self, start: Tensor, number: int) -> Tensor:
-        """Draw patches (number, 3, rows, columns) of a dark ground with cells of one bright colour on it."""
+        """Draw patches (number, 3, rows, columns) of a ground with cells of another colour on it."""
         generator = self._generator(0)
         least, most = _MARKED
         share = least + (most - least) * torch.rand(number, 1, 1, 1, generator=generator)
         marked = torch.rand(number, 1, *start.shape[1:], generator=generator) < share
         ground, colour = torch.randint(2, (2, number, 3, 1, 1), generator=generator).float()
+        colour = torch.where((colour == ground).all(dim=1, keepdim=True), 1 - ground, colour)
         return torch.where(marked, colour, ground).to(start)

@@ -11,6 +11,7 @@ from physpatch.techniques.curriculum import Curriculum
 from physpatch.techniques.ensemble import Ensemble
 from physpatch.techniques.evolution import Evolution
 from physpatch.techniques.pgd import Pgd
+from physpatch.techniques.two_colours import TwoColours
 
 START = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
 
@@ -145,3 +146,34 @@ def test_evolution_keeps_a_start_that_is_better_than_two_colours() -> None:
 )
 def test_a_budget_of_queries_gives_steps(kind, batch: int, queries: int, steps: int) -> None:
     assert kind.steps_within(queries, batch) == steps
+
+
+def test_two_colours_learn_a_picture_cell_by_cell() -> None:
+    picture = (torch.rand(8, 8, generator=torch.Generator().manual_seed(7)) < 0.4).float()
+    wanted = torch.stack([0 * picture, picture, 0 * picture])  # green on black
+
+    def losses(cells: torch.Tensor) -> torch.Tensor:
+        return (cells - wanted).square().flatten(1).sum(dim=1)
+
+    start = wanted.clone()
+    start[1, ::2, ::3] = 1 - start[1, ::2, ::3]  # twelve cells are wrong, so it is the best of the starts
+    technique = TwoColours(start, 0.02, steps=300, seed=1)
+    for _ in range(3):
+        technique.tell(losses(technique.candidates()))
+    assert torch.equal(technique.cells(), start)
+    for _ in range(297):
+        probes = technique.candidates()
+        assert all(len(probe.flatten(1).unique(dim=1).T) <= 2 for probe in probes[:4])
+        technique.tell(losses(probes))
+    assert torch.equal(technique.cells(), wanted)
+
+
+def test_two_colours_begin_with_those_nearest_to_a_given_patch() -> None:
+    technique = TwoColours(START, seed=1)
+    for _ in range(3):
+        technique.tell((technique.candidates() - START).square().flatten(1).sum(dim=1))
+    assert torch.equal(technique.cells(), START)
+    technique.tell(torch.zeros(32))  # nothing learnt
+    two = technique.cells()
+    assert len(two.flatten(1).unique(dim=1).T) == 2
+    assert float((two - START).square().mean()) < float((START - START.mean(dim=(1, 2), keepdim=True)).square().mean())

@@ -61,7 +61,7 @@ def test_the_same_seed_gives_the_same_patch_and_another_seed_another(technique, 
         return trainer.patch.cells
 
     np.testing.assert_array_equal(trained(3), trained(3))
-    if technique != "evolution":  # among its starts is the best patch of two colours here, whatever the seed
+    if technique not in ("evolution", "two-colours"):  # their starts hold the best patch here, whatever the seed
         assert not np.array_equal(trained(3), trained(4))
 
 
