@@ -83,8 +83,12 @@ class _Object:
 class SceneMaker:
     """Render batches of scenes, reproducibly by seed."""
 
-    def __init__(self, photographs: Sequence[NDArray[np.uint8]], seed: int) -> None:
-        """Prepare to render into photographs (H, W, 3), RGB; some should be larger than the scenes."""
+    def __init__(self, photographs: Sequence[NDArray[np.uint8]], seed: int, *, varied: bool = True) -> None:
+        """Prepare to render into photographs (H, W, 3), RGB; some should be larger than the scenes.
+
+        ``varied``: near signs, other letters, shade, headlights and nights too; without, signs as drawn in the usual light.
+        """
+        self._varied = varied
         self._photographs = photographs
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
@@ -153,35 +157,39 @@ class SceneMaker:
             images[alike] = place_at(images[alike], colours, chosen, corners[alike], (group, group), texels[:, 3:])[0]
         return images
 
+    def _share(self, probability: float) -> float:
+        return probability if self._varied else 0.0
+
     def _sides(self, count: int, size: int) -> NDArray[np.float64]:
         """Draw sides (count,) in pixels: uniform in the logarithm, so that there are as many small as large, and near ones."""
         sides = np.exp(self._rng.uniform(np.log(_SIZES_PX[0]), np.log(_SIZES_PX[1] * size), count))
         near = self._rng.uniform(_NEAR_SIDE * size, _SIZES_PX[1] * size, count)
-        return np.where(self._rng.random(count) < _NEAR, near, sides)
+        return np.where(self._rng.random(count) < self._share(_NEAR), near, sides)
 
     def _in_its_light(self, drawn: EotParams) -> EotParams:
         """Put some objects into the dark, and some into headlights."""
         kind = self._rng.random(drawn.batch)
         dim, lit = (np.exp(self._rng.uniform(*np.log(gains), drawn.batch)) for gains in (_DIM_GAIN, _LIT_GAIN))
-        gain = np.where(kind < _DIM, dim, np.where(kind > 1 - _LIT, lit, drawn.gain.numpy()))
+        usual = np.where(kind > 1 - self._share(_LIT), lit, drawn.gain.numpy())
+        gain = np.where(kind < self._share(_DIM), dim, usual)
         return drawn.changed(gain=torch.from_numpy(gain).float())
 
     def _washed(self, colours: Tensor) -> Tensor:
         """Add white light all over some objects (B, 3, T, T), sRGB."""
         count = len(colours)
-        light = self._rng.uniform(*_WASH, count) * (self._rng.random(count) < _WASHED)
+        light = self._rng.uniform(*_WASH, count) * (self._rng.random(count) < self._share(_WASHED))
         added = torch.from_numpy(light).float()[:, None, None, None]
         return linear_rgb_to_rgb(added + (1 - added) * rgb_to_linear_rgb(colours))
 
     def _background(self, size: int) -> NDArray[np.uint8]:
         picture = self._cut(size)
-        if self._rng.random() < _WALL:
+        if self._rng.random() < self._share(_WALL):
             wall = np.full_like(picture, self._rng.integers(0, 256, 1 if self._rng.random() < 0.6 else 3))
             side = int(self._rng.uniform(0.2, 0.9) * size)
             left, top = self._rng.integers(size - side + 1, size=2)
             wall[top : top + side, left : left + side] = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
             picture = wall
-        if self._rng.random() < _NIGHT:
+        if self._rng.random() < self._share(_NIGHT):
             light = srgb_to_linear(picture / 255) * np.exp(self._rng.uniform(*np.log(_NIGHT_GAIN)))
             picture = (linear_to_srgb(light) * 255).round().astype(np.uint8)
         return picture
@@ -202,7 +210,7 @@ class SceneMaker:
             return _Object(self._no_sign(side), -1, np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]))
         signs = self._signs[side]
         index = int(self._rng.integers(len(signs)))
-        varied = len(signs[index]) > 1 and (NAMES[index] != "stop" or self._rng.random() < _OTHER_LETTERS)
+        varied = len(signs[index]) > 1 and (NAMES[index] != "stop" or self._rng.random() < self._share(_OTHER_LETTERS))
         texels, outline = signs[index][self._rng.integers(len(signs[index])) if varied else 0]
         if self._rng.random() < _STICKER:
             texels = self._with_sticker(texels)

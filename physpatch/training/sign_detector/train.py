@@ -171,12 +171,17 @@ def training_loss(network: Any, images: Tensor, truths: list[Truth]) -> tuple[Te
 
 
 @torch.no_grad()
-def mean_precision(network: Any, photographs: list[NDArray[np.uint8]], scenes: int = _TEST_SCENES) -> dict[str, float]:
-    """Compute COCO's mAP over scenes rendered into photographs (H, W, 3), RGB, that were not trained on."""
+def mean_precision(
+    network: Any, photographs: list[NDArray[np.uint8]], scenes: int = _TEST_SCENES, *, varied: bool = True
+) -> dict[str, float]:
+    """Compute COCO's mAP over scenes rendered into photographs (H, W, 3), RGB, that were not trained on.
+
+    ``varied`` as for :class:`SceneMaker`.
+    """
     from torchmetrics.detection import MeanAveragePrecision
 
     network.eval()
-    maker, metric = SceneMaker(photographs, _TEST_SEED), MeanAveragePrecision()
+    maker, metric = SceneMaker(photographs, _TEST_SEED, varied=varied), MeanAveragePrecision()
     for _ in range(scenes // 16):
         images, truths = maker.batch(16, _TEST_SIZE)
         for detections, truth in zip(boxes_of(network, images), truths, strict=True):
