@@ -81,7 +81,7 @@ def average_precision(views: Sequence[Matched], units: Sequence[Hashable], *, se
     scores = np.array([score for view in views for score in view.scores])
     hits = np.array([hit for view in views for hit in view.hits], dtype=float)
     of_box = np.array([unit for unit, view in zip(of_view, views, strict=True) for _ in view.scores], dtype=int)
-    by_unit = np.bincount(of_view, [view.objects for view in views], minlength=len(names))
+    by_unit = np.bincount(of_view, [view.objects for view in views], minlength=len(names)).astype(float)
     order = np.argsort(-scores, kind="stable")
     hits, of_box = hits[order], of_box[order]
     ap = _average(hits, of_box, by_unit, np.ones(len(names)))
