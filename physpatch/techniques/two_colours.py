@@ -37,8 +37,6 @@ class TwoColours(Evolution):
     def tell(self, losses: Tensor) -> None:
         if self._round is not None:
             super().tell(losses)
-            if self._round is None:
-                self._take_colours()
             return
         pairs = losses.to(self._cells).view(PAIRS, 2)
         masks = self._masks().view(PAIRS, 2, *self._marked.shape)
@@ -60,6 +58,11 @@ class TwoColours(Evolution):
         self._marked.copy_(state["marked"])
         self._tendency.copy_(state["tendency"])
         self._colours.copy_(state["colours"])
+
+    def _halve(self, losses: Tensor) -> None:
+        super()._halve(losses)
+        if len(self._openings) == 1:
+            self._take_colours()
 
     def _take_colours(self) -> None:
         """Part the cells of the best patch in two along their principal axis, and take the means of the parts."""
