@@ -169,7 +169,9 @@ class SceneMaker:
     def _in_its_light(self, drawn: EotParams) -> EotParams:
         """Put some objects into the dark, and some into headlights."""
         kind = self._rng.random(drawn.batch)
-        dim, lit = (np.exp(self._rng.uniform(*np.log(gains), drawn.batch)) for gains in (_DIM_GAIN, _LIT_GAIN))
+        dim, lit = (
+            np.exp(self._rng.uniform(np.log(low), np.log(high), drawn.batch)) for low, high in (_DIM_GAIN, _LIT_GAIN)
+        )
         usual = np.where(kind > 1 - self._share(_LIT), lit, drawn.gain.numpy())
         gain = np.where(kind < self._share(_DIM), dim, usual)
         return drawn.changed(gain=torch.from_numpy(gain).float())
