@@ -173,7 +173,7 @@ def _along(
             if value is not None:
                 bins[factor.bin(value)].append(view)
         points = [
-            CurvePoint(*factor.bounds(place), *rates)
+            _point(factor.bounds(place), rates)
             for place in sorted(bins)
             if (rates := _rates(session, bins[place], measure)) is not None
         ]
@@ -189,13 +189,17 @@ def _by_threshold(
     for condition, shown in views.items():
         least = DETECTION_THRESHOLD if any(view.boxes is not None for view in shown) else 0.0
         points = [
-            CurvePoint(threshold, threshold, *rates)
+            _point((threshold, threshold), rates)
             for threshold in THRESHOLDS
             if threshold >= least and (rates := _rates(session, shown, measure, threshold)) is not None
         ]
         if points:
             curves.append(Curve(model, measure, condition, THRESHOLD, tuple(points)))
     return curves if any(curve.condition == "patch" for curve in curves) else []
+
+
+def _point(bounds: tuple[float, float | None], rates: tuple[Rate, Rate, int]) -> CurvePoint:
+    return CurvePoint(*bounds, *rates)
 
 
 def _rates(

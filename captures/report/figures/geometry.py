@@ -116,7 +116,7 @@ def _upright(chart: Chart) -> Drawing:
         apart = 0 if chart.slider else _APART if series.line == "none" else _APART_ON_LINES
         aside = apart * (i - (len(chart.series) - 1) / 2)
         points = [
-            Point(x(mark.at) + aside, y(share), *((x(mark.at) + aside, y(end)) for end in _ends(mark)), *said)
+            _point(x(mark.at) + aside, y(share), [(x(mark.at) + aside, y(end)) for end in _ends(mark)], said)
             for mark, share, said in _shown(series)
         ]
         band = bool(chart.slider) and i < _BANDS  # of patch and grey: more cover one another
@@ -152,7 +152,7 @@ def _across(chart: Chart) -> Drawing:
         _placed(
             series,
             [
-                Point(x(share), y(mark, i), *((x(end), y(mark, i)) for end in _ends(mark)), *said)
+                _point(x(share), y(mark, i), [(x(end), y(mark, i)) for end in _ends(mark)], said)
                 for mark, share, said in _shown(series)
             ],
         )
@@ -169,6 +169,12 @@ def _shown(series: Series) -> list[tuple[Mark, float, tuple[str, str]]]:
         for mark in series.marks
         if mark.rate.rate is not None
     ]
+
+
+def _point(x: float, y: float, ends: Sequence[tuple[float, float]], said: tuple[str, str]) -> Point:
+    low, high = ends
+    words, place = said
+    return Point(x, y, low, high, words, place)
 
 
 def _words(mark: Mark) -> str:
