@@ -15,7 +15,7 @@ from physpatch.attack.transfer import TransferMethod
 from physpatch.attack.worst_case import terms_by_view, worst_views
 from physpatch.rendering.eot import EotParams
 from physpatch.techniques import Technique
-from physpatch.victims.boxes import best_scores, judged_scores
+from physpatch.victims.boxes import best_scores
 from physpatch.victims.detector import Detector
 from physpatch.victims.protocol import Victim
 
@@ -233,7 +233,7 @@ class AttackLoss(nn.Module):
         places = None if boxes is None else boxes * images.shape[-1] / given
         centred = self._region.kind == "patch"
         with torch.no_grad():
-            judged = victim.judged(judged_scores(predictions, places, centred=centred))
+            judged = victim.judged_boxes(predictions, places, centred=centred)
         return best_scores(predictions, places, centred=centred), judged
 
     def _penalty_terms(self, cells: Tensor) -> list[Tensor]:

@@ -20,7 +20,6 @@ from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.eot import EotParams, sample
 from physpatch.stats.intervals import Difference, Rate, clip_rate, paired_difference, wilson
 from physpatch.transforms import DEFAULT_PRESET
-from physpatch.victims.boxes import judged_scores
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
@@ -210,10 +209,10 @@ def _scores(victim: Victim, images: Tensor, patch_boxes: Tensor | None) -> tuple
         scores = victim.judged(victim.scores(images))
         return scores, scores
     predictions = victim.predictions(images)
-    scores = victim.judged(judged_scores(predictions))
+    scores = victim.judged_boxes(predictions)
     if patch_boxes is None:
         return scores, scores
-    return scores, victim.judged(judged_scores(predictions, patch_boxes, centred=True))
+    return scores, victim.judged_boxes(predictions, patch_boxes, centred=True)
 
 
 def scenes(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError
-from physpatch.victims.boxes import Detection, best_scores, select_boxes
+from physpatch.victims.boxes import Detection, best_scores
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.networks.outputs import FixedBatch
@@ -62,10 +62,11 @@ class HeatMapper:
 
         One forward pass does both. The heat is 0 where ``aim`` chooses none.
         """
-        detections: list[Detection] = []
+        detector, detections = self._victim, list[Detection]()
+        assert isinstance(detector, Detector)
 
         def target(output: Tensor) -> Tensor:
-            detections.extend(select_boxes(_apart(output.detach()[None]), self._victim.threshold)[0])
+            detections.extend(detector.select(_apart(output.detach()[None]))[0])
             chosen = aim(detections)
             return output.sum() * 0 if chosen is None else self._target(*chosen)(output)
 

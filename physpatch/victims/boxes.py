@@ -14,6 +14,7 @@ _SUPPRESSED, _MOST_BOXES = 0.7, 300
 # IoU from which a box contributes to the training loss of an object. It is lower than `calibration.common.success.ON_OBJECT`,
 # from which a box counts, so that training does not leave boxes just below that threshold.
 TRAINING_OVERLAP = 0.3
+_FAINT = 0.01  # confidence below which a box counts for nothing
 _LOGIT_MARGIN = 1e-6  # probabilities are kept this far from 0 and 1 before they are turned into logits
 
 
@@ -36,12 +37,15 @@ def to_found_boxes(detections: Iterable[Detection], categories: Sequence[str] | 
     ]
 
 
-def select_boxes(predictions: tuple[Tensor, Tensor], least: float = DETECTION_THRESHOLD) -> list[list[Detection]]:
+def select_boxes(
+    predictions: tuple[Tensor, Tensor], least: float = DETECTION_THRESHOLD, *, exclusive: bool = False
+) -> list[list[Detection]]:
     """Select boxes by confidence and suppress overlapping ones of a class.
 
     Args:
         predictions: as :meth:`Detector.predictions` gives them.
         least: the lowest confidence that is kept.
+        exclusive: suppress overlapping boxes of other classes, too.
 
     Returns:
         The boxes of each image, the most confident first.
@@ -51,7 +55,8 @@ def select_boxes(predictions: tuple[Tensor, Tensor], least: float = DETECTION_TH
         scores, classes = probabilities.float().max(dim=1)
         confident = scores >= least
         boxes, scores, classes = boxes[confident].float(), scores[confident], classes[confident]
-        kept = batched_nms(boxes, scores, classes, _SUPPRESSED)[:_MOST_BOXES]
+        apart = torch.zeros_like(classes) if exclusive else classes
+        kept = batched_nms(boxes, scores, apart, _SUPPRESSED)[:_MOST_BOXES]
         rows = zip(classes[kept].tolist(), scores[kept].tolist(), boxes[kept].tolist(), strict=True)
         selected.append([Detection(index, score, tuple(box)) for index, score, box in rows])
     return selected
@@ -81,15 +86,30 @@ def best_scores(
     return torch.logit(probabilities.amax(dim=1), eps=_LOGIT_MARGIN)
 
 
-def judged_scores(predictions: tuple[Tensor, Tensor], places: Tensor | None = None, *, centred: bool = False) -> Tensor:
+def judged_scores(
+    predictions: tuple[Tensor, Tensor], places: Tensor | None = None, *, centred: bool = False, exclusive: bool = False
+) -> Tensor:
     """Compute :func:`best_scores` of the boxes by which ``calibration.common.success`` judges success.
 
     As in :func:`select_boxes`, a box has only its most probable class, and it lies on an object from an IoU of ``ON_OBJECT``.
     Boxes that another of their class would suppress still count: that one lies in the same place, with higher confidence.
+    Those that one of another class suppresses, where classes are ``exclusive``, do not.
     """
     boxes, probabilities = predictions
-    likeliest = probabilities == probabilities.amax(dim=2, keepdim=True)
-    return best_scores((boxes, probabilities * likeliest), places, centred=centred, least=ON_OBJECT)
+    counted = probabilities == probabilities.amax(dim=2, keepdim=True)
+    if exclusive:
+        counted = counted & _prevailing(boxes, probabilities)[..., None]
+    return best_scores((boxes, probabilities * counted), places, centred=centred, least=ON_OBJECT)
+
+
+def _prevailing(boxes: Tensor, probabilities: Tensor) -> Tensor:
+    """Tell which boxes (B, A) no more confident one in the same place suppresses, whatever its class."""
+    scores = probabilities.detach().float().amax(dim=2)
+    prevailing = torch.zeros_like(scores, dtype=torch.bool)
+    image, anchor = (scores >= _FAINT).nonzero(as_tuple=True)
+    kept = batched_nms(boxes.detach().float()[image, anchor], scores[image, anchor], image, _SUPPRESSED)
+    prevailing[image[kept], anchor[kept]] = True
+    return prevailing
 
 
 def is_centred(boxes: Tensor, places: Tensor) -> Tensor:

@@ -9,16 +9,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.common.success import DETECTION_THRESHOLD
-from physpatch.victims.boxes import Detection, best_scores, select_boxes
+from physpatch.victims.boxes import Detection, best_scores, judged_scores, select_boxes
 from physpatch.victims.letterbox import Letterbox
 from physpatch.victims.protocol import Victim
 
 
 @dataclass(frozen=True, eq=False)
 class Detector(Victim):
-    """A victim that finds boxes, whichever library it came from; a subclass implements :meth:`predictions`."""
+    """A victim that finds boxes, whichever library it came from; a subclass implements :meth:`predictions`.
+
+    Attributes:
+        exclusive: whether an object has one class only, such as a road sign, so that the most confident of overlapping boxes
+            suppresses those of other classes, too.
+    """
 
     threshold: float = DETECTION_THRESHOLD
+    exclusive: bool = False
 
     def predictions(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Predict boxes, before suppression; gradients flow to the images.
@@ -49,13 +55,23 @@ class Detector(Victim):
         """
         return scores + _logit(DETECTION_THRESHOLD) - _logit(self.threshold)
 
+    def judged_boxes(
+        self, predictions: tuple[Tensor, Tensor], places: Tensor | None = None, *, centred: bool = False
+    ) -> Tensor:
+        """Compute the logits (B, K) by which success is judged; see :func:`judged_scores` and :meth:`judged`."""
+        return self.judged(judged_scores(predictions, places, centred=centred, exclusive=self.exclusive))
+
     @torch.no_grad()
     def find(self, images: Tensor, least: float | None = None) -> list[list[Detection]]:
         """Find boxes of confidence ``least`` or more, by default the threshold, in images (B, 3, H, W).
 
         See :func:`select_boxes`.
         """
-        return select_boxes(self.predictions(images), self.threshold if least is None else least)
+        return self.select(self.predictions(images), least)
+
+    def select(self, predictions: tuple[Tensor, Tensor], least: float | None = None) -> list[list[Detection]]:
+        """Select boxes of confidence ``least`` or more, by default the threshold; see :func:`select_boxes`."""
+        return select_boxes(predictions, self.threshold if least is None else least, exclusive=self.exclusive)
 
     def letterboxed(self, frame: NDArray[np.uint8]) -> Letterbox:
         """Fit a frame (H, W, 3) of any size, RGB uint8, into the network's input."""

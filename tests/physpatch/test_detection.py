@@ -61,6 +61,20 @@ def test_boxes_are_found_once_each_and_the_surest_first() -> None:
     assert (overlaps - torch.eye(len(overlaps)) <= 0.7).all()
 
 
+def test_classes_that_exclude_one_another_suppress_one_another() -> None:
+    """Two boxes in one place and one elsewhere: two classes there, or the more confident one alone."""
+    boxes = torch.tensor([[[0.0, 0, 40, 40], [0, 0, 40, 42], [50, 50, 90, 90]]])
+    predictions = boxes, torch.tensor([[[0.9, 0.05], [0.1, 0.8], [0.2, 0.6]]])
+    victim = colour_detector()
+    signs = replace(victim, exclusive=True)
+    assert [box.index for box in victim.select(predictions)[0]] == [0, 1, 1]
+    assert [box.index for box in signs.select(predictions)[0]] == [0, 1]
+    assert victim.judged_boxes(predictions).sigmoid()[0].tolist() == pytest.approx([0.9, 0.8])
+    assert signs.judged_boxes(predictions).sigmoid()[0].tolist() == pytest.approx([0.9, 0.6])
+    here = signs.judged_boxes(predictions, boxes[:, 0]).sigmoid()[0]
+    assert here.tolist() == pytest.approx([0.9, 0.0], abs=1e-5)
+
+
 def test_scores_about_an_object_leave_others_out() -> None:
     victim = colour_detector()
     image = scene((0, 0, 24, (1.0, 0.0, 0.0)), (48, 40, 48, (0.0, 0.0, 1.0)))

@@ -37,5 +37,13 @@ class SignDetector(VictimFamily):
         categories = tuple(network.names.values())
         frozen = freeze(network, PROBE_PX)
         return YoloVictim(
-            NAME, "detect", categories, plain, frozen, cam_layer(network), info, learned_from=learned_from(file)
+            NAME,
+            "detect",
+            categories,
+            plain,
+            frozen,
+            cam_layer(network),
+            info,
+            learned_from=learned_from(file),
+            exclusive=True,
         )
