@@ -121,7 +121,8 @@ def test_a_patch_on_a_sign_is_trained_to_hide_it_and_measured_beside_its_control
     assert (touching["from"], touching["below"]) == (0, 0.25)
     assert touching["missed"]["patch"] == result["untargeted_success"] and touching["missed"]["grey"]["rate"] == 0
     for name, part in touching["precision"].items():
-        assert part["ap50"] == pytest.approx(precision[name]["map50"], abs=1e-4) and part["objects"] == 40
+        # Boxes on nothing, farther from the patch than any object, are not in this part.
+        assert part["ap50"] == pytest.approx(precision[name]["map50"], abs=0.003) and part["objects"] == 40
         assert part["ci95"][0] <= part["ap50"] <= part["ci95"][1]
     again = evaluate_on_object(victim, calm, trainer.patch, region, eot=CONFIG.eot, poses=2)
     assert again.to_dict() == result
