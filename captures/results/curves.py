@@ -199,7 +199,8 @@ def _by_threshold(
 
 
 def _point(bounds: tuple[float, float | None], rates: tuple[Rate, Rate, int]) -> CurvePoint:
-    return CurvePoint(*bounds, *rates)
+    (low, high), (right, every, frames) = bounds, rates
+    return CurvePoint(low, high, right, every, frames)
 
 
 def _rates(

@@ -341,7 +341,8 @@ class Trainer:
         mine = (own >= 0) & (own < len(images))  # the others are evaluated by other processes
         terms = torch.zeros(len(own), len(self.term_names), device=images.device)
         fooled = torch.zeros(len(own), device=images.device)
-        for part in mine.nonzero()[:, 0].split(self.config.optimisation.batch):
+        parts = mine.nonzero()[:, 0].split(self.config.optimisation.batch) if mine.any() else ()
+        for part in parts:
             at = own[part].to(images.device)
             terms[part], fooled[part] = self._attack_loss.each(
                 images[at],

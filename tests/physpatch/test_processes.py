@@ -63,7 +63,7 @@ def launch(script: Path, processes: int, *arguments: object) -> None:
     assert ran.returncode == 0, ran.stderr[-3000:]
 
 
-TECHNIQUES = ("adam", "coarse-to-fine", "black-box")
+TECHNIQUES = ("adam", "coarse-to-fine", "black-box", "evolution")
 
 
 @pytest.fixture(scope="module")
