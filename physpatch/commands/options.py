@@ -245,6 +245,19 @@ def given_options(context: click.Context) -> set[str]:
     return {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
 
 
+def _defence_option(special: str, description: str) -> Decorator:
+    """Declare --defence; ``special`` is a value besides the names."""
+    return click.option(
+        "--defence",
+        "defences",
+        multiple=True,
+        type=TextType("defence", suggest=lambda: (*_declared("defences"), special, "list")),
+        metavar=f"NAME|{special}|list",
+        help=description,
+        callback=_defences_or_list,
+    )
+
+
 RUN_ARGUMENT = run_argument(RUNS_FOLDER)
 DEVICE_OPTION = config_option("device")
 TRUST_OPTION = config_option("trust_weights")
@@ -258,23 +271,9 @@ LOG_OPTION = click.option(
     "repeated.",
     callback=_known_logs,
 )
-DEFENCE_OPTION = click.option(
-    "--defence",
-    "defences",
-    multiple=True,
-    type=TextType("defence", suggest=lambda: (*_declared("defences"), "all", "list")),
-    metavar="NAME|all|list",
-    help="Also measure the victim behind a defence; list shows all. Can be repeated.",
-    callback=_defences_or_list,
-)
-KNOWN_DEFENCE_OPTION = click.option(
-    "--defence",
-    "defences",
-    multiple=True,
-    type=TextType("defence", suggest=lambda: (*_declared("defences"), "none", "list")),
-    metavar="NAME|none|list",
-    help="Attack the victim behind a defence; list shows all. Repeated, behind each; none stands for no defence.",
-    callback=_defences_or_list,
+DEFENCE_OPTION = _defence_option("all", "Also measure the victim behind a defence; list shows all. Can be repeated.")
+KNOWN_DEFENCE_OPTION = _defence_option(
+    "none", "Attack the victim behind a defence; list shows all. Repeated, behind each; none stands for no defence."
 )
 PRESET_OPTION = click.option(
     "--preset",
