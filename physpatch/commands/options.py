@@ -69,7 +69,7 @@ def _defences_or_list(context: click.Context, _: click.Parameter, names: tuple[s
     if "list" in names:
         from physpatch.defences import DEFENCES
 
-        _list_names(context, (f"{name:10} {defence.summary}" for name, defence in DEFENCES.items()))
+        _list_names(context, (f"{name:15} {defence.summary}" for name, defence in DEFENCES.items()))
     return names
 
 
