@@ -91,7 +91,7 @@ def test_its_weights_are_small_plain_numbers_with_their_recipe() -> None:
         recipe = json.loads(file.metadata()["physpatch_signs"])
         kinds = {file.get_tensor(key).dtype for key in file.keys()}  # noqa: SIM118
     assert kinds <= {torch.float16, torch.int64}
-    assert recipe["classes"] == list(SIGNS) and recipe["seed"] == 0 and recipe["map50"] >= 0.9
+    assert recipe["classes"] == list(SIGNS) and recipe["seed"] == 0 and recipe["map50"] >= 0.8
     victim = load_victim("signs")
     assert (victim.task, victim.categories, victim.weights.source) == ("detect", tuple(SIGNS), "embedded")
 
@@ -105,9 +105,8 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 def test_signs_are_found_in_scenes_that_training_never_saw(photographs: list[np.ndarray]) -> None:
-    """In the usual light: the embedded weights were trained before scenes held nights and near signs."""
-    score = mean_precision(trained_network(), photographs, scenes=128, varied=False)
-    assert score["map50"] >= 0.85  # 27 photographs: it scatters
+    for varied, least in ((False, 0.8), (True, 0.7)):  # 27 photographs: it scatters
+        assert mean_precision(trained_network(), photographs, scenes=128, varied=varied)["map50"] >= least
 
 
 def test_the_stop_sign_is_found_in_the_virtual_rig_from_one_to_four_metres(detector, tmp_path: Path) -> None:
@@ -151,7 +150,8 @@ def test_boxes_are_those_of_ultralytics_own_prediction(detector, photographs: li
     ):
         frame = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
         frame = cv2.resize(frame, (width, height))
-        theirs = own.predict(frame[..., ::-1], imgsz=640, conf=0.25, verbose=False, device="cpu")[0].boxes
+        settings = {"imgsz": 640, "conf": 0.25, "agnostic_nms": True, "verbose": False, "device": "cpu"}
+        theirs = own.predict(frame[..., ::-1], **settings)[0].boxes
         ours = detector.detect(frame)
         assert [one.index for one in ours] == theirs.cls.int().tolist()
         assert [one.score for one in ours] == pytest.approx(theirs.conf.tolist(), abs=0.01)
