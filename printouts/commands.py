@@ -137,7 +137,7 @@ def print_(
         _print_bare_sign(carrier, size_mm, path, paper)
     else:
         path = path or sheet_of(find_run(run))
-        if run is None and out is None:
+        if run is None and out is None and verify is None:
             say(f"the latest run: {find_run(run).resolve().name}")
         if measured_mm is not None:
             _note_measured(path, measured_mm)

@@ -713,7 +713,7 @@ def test_a_phone_films_from_the_command_line(demo: Path, tmp_path: Path) -> None
             time.sleep(0.2)
         steering.send(json.dumps({"do": "stop"}))
         out, err = process.communicate(timeout=60)
-    assert process.returncode == 0 and "Traceback" not in err and "physpatch report session" in out
+    assert process.returncode == 0 and "Traceback" not in err and "physpatch report session" in out + err
     rows = read_rows(tmp_path / "session")
     assert len(rows) >= 3 and {row.condition for row in rows} == {"patch"} and all(row.distance_m for row in rows)
 
@@ -789,7 +789,10 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
             ["needs a patch"],
         ),
         (("live", "--source", "STILLS", "--headless", "--roi", "left"), ["unknown region 'left'", "expected center"]),
-        (("live", "--source", "STILLS", "--headless", "--keep", "some"), ["--keep some: expected all, key, none"]),
+        (
+            ("live", "--source", "STILLS", "--headless", "--keep", "some"),
+            ["--keep some: expected all, whole, key, none"],
+        ),
         (("live", "--source", "STILLS", "--headless", "--plan", "no.toml"), ["no file no.toml"]),
         (
             ("live", "--source", "STILLS", "--camera", "fps=30", "--headless"),

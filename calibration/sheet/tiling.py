@@ -8,9 +8,9 @@ from calibration.sheet.layout import Rect, SheetLayout, Tile
 from calibration.sheet.paper_sizes import MARGIN_MM
 
 OVERLAP_MM = 10.0
-_MARK_BAND_MM = 8.0  # blank paper on the left and top for registration crosses and the page name
+MARK_BAND_MM = 8.0  # blank paper on the left and top for registration crosses and the page name
 _MOST_PAGES = 400
-_LEAST_PART_MM = 30.0  # of a cell through which a seam runs to save pages
+LEAST_PART_MM = 30.0  # of a cell through which a seam runs to save pages
 
 
 def cut_into_tiles(layout: SheetLayout, paper_mm: tuple[float, float]) -> tuple[Tile, ...]:
@@ -33,7 +33,7 @@ def cut_into_tiles(layout: SheetLayout, paper_mm: tuple[float, float]) -> tuple[
                 part.width_mm + (OVERLAP_MM if right < columns[-1] else 0.0),
                 part.height_mm + (OVERLAP_MM if bottom < rows[-1] else 0.0),
             )
-            tiles.append(Tile(f"{_letters(r)}{c + 1}", part, printed, (MARGIN_MM + _MARK_BAND_MM,) * 2))
+            tiles.append(Tile(f"{_letters(r)}{c + 1}", part, printed, (MARGIN_MM + MARK_BAND_MM,) * 2))
     return tuple(tiles)
 
 
@@ -52,13 +52,13 @@ def _seams(layout: SheetLayout, axis: int, paper_mm: float) -> list[float]:
 
     Cells are cut into as few parts as save the most pages.
     """
-    room = paper_mm - 2 * MARGIN_MM - 2 * _MARK_BAND_MM
+    room = paper_mm - 2 * MARGIN_MM - 2 * MARK_BAND_MM
     if room - OVERLAP_MM <= 0:
         return []
     pieces = max(1, math.ceil(layout.cell_mm / (room - OVERLAP_MM)))
     fewest = math.ceil((layout.page_mm[axis] - OVERLAP_MM) / (room - OVERLAP_MM))
     best = _cut(layout, axis, room, pieces)
-    while len(best) - 1 > fewest and layout.cell_mm / (pieces + 1) >= _LEAST_PART_MM:
+    while len(best) - 1 > fewest and layout.cell_mm / (pieces + 1) >= LEAST_PART_MM:
         pieces += 1
         other = _cut(layout, axis, room, pieces)
         best = other if len(other) < len(best) and other else best

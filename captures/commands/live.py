@@ -51,6 +51,7 @@ _GROUPS = {
         "classifier",
         "weights",
         "labels",
+        "threshold",
         "detector",
         "defences",
         "trust_weights",
@@ -61,7 +62,7 @@ _GROUPS = {
     "Lens": ("profile", "hfov_deg"),
     "Frames": ("every", "max_fps", "max_frames", "keep"),
     "Rigs": ("scene", "clips", "frames_per_clip", "seed"),
-    "Windows and files": ("headless", "web", "lan", "port", "out", "json_out"),
+    "Windows and files": ("headless", "web", "lan", "port", "out", "logs", "json_out"),
 }
 
 

@@ -178,7 +178,10 @@ def test_other_regions_and_lost_frames(config: SessionConfig, rig: VirtualRig, t
         RecordedFrames(RecordedSession.open(session))
 
 
-def test_both_from_the_command_line(rig: VirtualRig, shared_sheet_pdf: Path, shown, tmp_path: Path, command) -> None:
+def test_both_from_the_command_line(
+    rig: VirtualRig, shared_sheet_pdf: Path, shown, tmp_path: Path, command, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # no other test's latest run
     plan = 'conditions = ["patch", "grey"]\ndistances_m = [0.4]\nyaws_deg = [0]\nseconds = 0.3\n'
     (tmp_path / "plan.toml").write_text(plan + "distance_tolerance = 0.5\nyaw_tolerance_deg = 45\n")
     steps = [step.condition for step in Director(Protocol.load(tmp_path / "plan.toml")).steps]
