@@ -50,7 +50,7 @@ def _letters(number: int) -> str:
 def _seams(layout: SheetLayout, axis: int, paper_mm: float) -> list[float]:
     """The cut positions along one axis, including the two edges of the poster; empty if it cannot be cut.
 
-    Cells are cut into as few parts as save the most pages.
+    Cells are cut into as few parts as save the most pages, or into more where seams would run through markers.
     """
     room = paper_mm - 2 * MARGIN_MM - 2 * MARK_BAND_MM
     if room - OVERLAP_MM <= 0:
@@ -58,10 +58,11 @@ def _seams(layout: SheetLayout, axis: int, paper_mm: float) -> list[float]:
     pieces = max(1, math.ceil(layout.cell_mm / (room - OVERLAP_MM)))
     fewest = math.ceil((layout.page_mm[axis] - OVERLAP_MM) / (room - OVERLAP_MM))
     best = _cut(layout, axis, room, pieces)
-    while len(best) - 1 > fewest and layout.cell_mm / (pieces + 1) >= LEAST_PART_MM:
+    while (not best or len(best) - 1 > fewest) and layout.cell_mm / (pieces + 1) >= LEAST_PART_MM:
         pieces += 1
         other = _cut(layout, axis, room, pieces)
-        best = other if len(other) < len(best) and other else best
+        if other and (not best or len(other) < len(best)):
+            best = other
     return best
 
 
