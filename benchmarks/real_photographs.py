@@ -112,7 +112,7 @@ def markers_and_colour(folder: Path) -> dict[str, object]:
             "de00_before": round(float(np.median(before)), 2),
             "de00_median": round(float(np.median(errors)), 2),
             "de00_p95": round(float(np.percentile(errors, 95)), 2),
-            "picture_median": round(middle.value, 2),
+            "picture_median": middle.median and round(middle.median, 2),
             "picture_median_ci95": None if middle.ci95 is None else [round(bound, 2) for bound in middle.ci95],
         },
     }
