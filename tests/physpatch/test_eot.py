@@ -188,8 +188,11 @@ def test_a_part_of_a_batch_is_rendered_as_within_the_whole() -> None:
     whole = place_patch(images, cells, params, 0.15)[0]
     halves = [place_patch(images[rows], cells, params.part(rows), 0.15)[0] for rows in (slice(0, 4), slice(4, 8))]
     different = (whole - torch.cat(halves)).abs()
-    assert (different > 1e-5).float().mean() < 1e-3  # a rounding of JPEG may fall to the other side
-    assert different.mean() < 1e-5
+    # A rounding of JPEG may fall to the other side, on processors that add in another order: then one of its blocks of
+    # 16 x 16 pixels differs, by little. If anything depended on the rest of the batch, most blocks would.
+    blocks = torch.nn.functional.max_pool2d(different.amax(dim=1), 16) > 1e-5
+    assert blocks.float().mean() < 0.02
+    assert different.mean() < 1e-4
 
 
 def test_a_run_from_before_the_tint_draws_as_it_did() -> None:

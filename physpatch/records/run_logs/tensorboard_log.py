@@ -1,5 +1,6 @@
 """TensorBoard's event files."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +19,10 @@ class TensorBoardLog(RunLog):
         from torch.utils.tensorboard import SummaryWriter
 
         self._title, self._last = title, step
+        # Files are read in the order of their names, which begin with the whole second: a later one of the same second
+        # could come first, and its steps would be hidden by what the earlier one hides.
+        while any(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
+            time.sleep(0.05)
         self._writer = SummaryWriter(folder, purge_step=step + 1)
 
     def parameters(self, values: Mapping[str, Parameter]) -> None:
