@@ -9,13 +9,19 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from calibration.common.errors import InputError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 MOST_PIXELS = 120_000_000  # above the 108 megapixels of phones; 360 MB in memory
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM", "GIF")  # not EPS, which Pillow has another program run
+_QUARTER_TURNS = (5, 6, 7, 8)  # values of EXIF's orientation that exchange width and height
+
+
+def is_picture(path: Path) -> bool:
+    """Tell by its name whether a path is a picture; a folder is none."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
 
 
 def check_size(width: int, height: int) -> None:
@@ -82,6 +88,23 @@ def decoded(
             raise InputError(f"{opened.width}x{opened.height} pixels; expected {least} to {most} per side")
         check_size(*opened.size)
         return _eight_bit(ImageOps.exif_transpose(opened)).convert(mode)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Read a picture's width and height from its header, rotated as its EXIF data say.
+
+    Raises:
+        InputError: if the file is missing, does not begin like a picture, or is too large.
+    """
+    try:
+        with open(path, "rb") as file, _in_words(_FORMATS), _opened(file, _FORMATS) as opened:
+            check_size(*opened.size)
+            turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in _QUARTER_TURNS
+            return (opened.height, opened.width) if turned else opened.size
+    except InputError as error:
+        raise InputError(f"broken image {path} ({error}); remove or replace it") from error
+    except OSError as error:
+        raise InputError(f"cannot read the image {path} ({error.strerror}); remove or replace it") from error
 
 
 def picture_format(data: bytes) -> str:

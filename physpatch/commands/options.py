@@ -1,6 +1,7 @@
 """Options shared by several commands. An option for a setting of ``TrainConfig`` has its default from there."""
 
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,28 +34,24 @@ def _declared(kind: str) -> tuple[str, ...]:
     return declared_names(f"physpatch.{kind}", f"physpatch.{kind.rpartition('.')[2]}")
 
 
-def _list_names(context: click.Context, lines: Iterable[str]) -> None:
-    """Print the values of an option and end the command."""
-    for line in lines:
-        click.echo(line)
-    context.exit()
+def _or_list(module: str, registry: str, more: Callable[[Any], str] = lambda _: "") -> Callable[..., Any]:
+    """Make an option's callback that prints a registry's classes for ``list``, with what ``more`` says, and ends the command.
+
+    The registry is named because importing it would load torch, which takes seconds.
+    """
+
+    def callback(context: click.Context, _: click.Parameter, given: Any) -> Any:
+        if given == "list" or (isinstance(given, tuple) and "list" in given):
+            for name, kind in getattr(import_module(module), registry).items():
+                click.echo(f"{name:15} {kind.summary}{more(kind)}")
+            context.exit()
+        return given
+
+    return callback
 
 
-def _techniques_or_list(context: click.Context, _: click.Parameter, given: Any) -> Any:
-    if given == "list" or (isinstance(given, tuple) and "list" in given):
-        from physpatch.techniques import TECHNIQUES
-
-        words = ((name, kind.summary, kind.default_learning_rate) for name, kind in TECHNIQUES.items())
-        _list_names(context, (f"{name:15} {summary} (learning rate {rate:g})" for name, summary, rate in words))
-    return given
-
-
-def _transfers_or_list(context: click.Context, _: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
-    if "list" in names:
-        from physpatch.attack.transfer import TRANSFERS
-
-        _list_names(context, (f"{name:15} {method.summary}" for name, method in TRANSFERS.items()))
-    return names
+def _learning_rate(technique: Any) -> str:
+    return f" (learning rate {technique.default_learning_rate:g})"
 
 
 def _known_logs(_context: click.Context, _: click.Parameter, asked: tuple[str, ...]) -> tuple[str, ...]:
@@ -63,14 +60,6 @@ def _known_logs(_context: click.Context, _: click.Parameter, asked: tuple[str, .
 
         require_logs(asked)
     return asked
-
-
-def _defences_or_list(context: click.Context, _: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
-    if "list" in names:
-        from physpatch.defences import DEFENCES
-
-        _list_names(context, (f"{name:15} {defence.summary}" for name, defence in DEFENCES.items()))
-    return names
 
 
 def _checked_columns(text: str) -> str:
@@ -114,9 +103,10 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "help": "Photographs for training and evaluation: folders and tables in many formats, see the documentation.",
     },
     "columns": {
-        "type": TextType("columns", _checked_columns, lambda: ("file=", "label=", "clip=", "folder=")),
+        "type": TextType("columns", _checked_columns, lambda: ("file=", "label=", "clip=", "objects=", "folder=")),
         "metavar": "file=NAME,label=NAME",
-        "help": "Columns of --data, if it is a table; also clip=NAME, and folder=DIR that its paths start from.",
+        "help": "Columns of --data, if it is a table; also clip=NAME, objects=NAME, and folder=DIR that its paths start "
+        "from.",
     },
     "recognised": {
         "help": "Share of views in which the victim must recognise a training photograph behind a grey patch; others are left "
@@ -131,7 +121,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "type": TextType("technique", suggest=lambda: (*_declared("techniques"), "list")),
         "metavar": "NAME|list",
         "help": "How the cells are optimised; list shows all techniques.",
-        "callback": _techniques_or_list,
+        "callback": _or_list("physpatch.techniques", "TECHNIQUES", _learning_rate),
     },
     "transfer": {
         "type": TextType("transfer method", suggest=lambda: (*_declared("attack.transfer"), "list")),
@@ -140,7 +130,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "show_default": False,
         "help": "Disturb scenes or networks while training, so that the patch fools other networks too; list shows all "
         "methods. Can be repeated.",
-        "callback": _transfers_or_list,
+        "callback": _or_list("physpatch.attack.transfer", "TRANSFERS"),
     },
     "start": {
         "metavar": "RUN|PATCH",
@@ -254,7 +244,7 @@ def _defence_option(special: str, description: str) -> Decorator:
         type=TextType("defence", suggest=lambda: (*_declared("defences"), special, "list")),
         metavar=f"NAME|{special}|list",
         help=description,
-        callback=_defences_or_list,
+        callback=_or_list("physpatch.defences", "DEFENCES"),
     )
 
 

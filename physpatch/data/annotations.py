@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of
 
 @dataclass(frozen=True)
 class Annotation:
-    """One object: the name of its class and its box."""
+    """One object: the name of its class, or its number among the detector's, and its box."""
 
-    name: str
+    name: str | int
     box: Box
 
 
@@ -117,8 +117,25 @@ def _from_coco(file: Path) -> dict[str, tuple[Annotation, ...]]:
     return {name: tuple(annotations) for name, annotations in labelled.items()}
 
 
+def named(annotations: Iterable[Annotation], categories: Sequence[str], where: object) -> tuple[Annotation, ...]:
+    """Name the classes that annotations have by number.
+
+    Raises:
+        InputError: a number that is no class of the detector; the message begins with ``where``.
+    """
+    try:
+        return tuple(
+            replace(annotation, name=categories[annotation.name]) if isinstance(annotation.name, int) else annotation
+            for annotation in annotations
+        )
+    except IndexError:
+        raise InputError(
+            f"{where}: an object's class is none of the detector's, 0 to {len(categories) - 1}; give names instead"
+        ) from None
+
+
 def objects_of(name: str, annotations: Iterable[Annotation]) -> list[Box]:
     """Select the boxes of one class, the largest first."""
     wanted = normal_name(name)
-    boxes = [annotation.box for annotation in annotations if normal_name(annotation.name) == wanted]
+    boxes = [annotation.box for annotation in annotations if normal_name(str(annotation.name)) == wanted]
     return sorted(boxes, key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))

@@ -14,7 +14,7 @@ from torch import Tensor
 from calibration.common.console import say
 from calibration.common.errors import InputError, unknown_name
 from calibration.common.pictures import PICTURE_SUFFIXES, open_picture
-from physpatch.data.annotations import Annotation, Box, objects_of, read_annotations
+from physpatch.data.annotations import Annotation, Box, named, objects_of, read_annotations
 from physpatch.data.class_names import Match, Matches, match_classes, report_lines
 from physpatch.data.formats import Item, Label, open_data_set
 from physpatch.data.named_sets import imagenette, samples
@@ -137,7 +137,7 @@ def photos_for(victim: Victim, data: str, labelled: str | None = None, columns: 
         return list_photos(data, victim.categories if victim.task == "classify" else None, columns)
     items = _items(data, victim.categories, columns)[0]
     annotations = read_annotations(Path(data), [item.path for item in items], victim.categories)
-    annotations |= {item.path: item.objects for item in items if item.objects}
+    annotations |= {item.path: named(item.objects, victim.categories, item.path) for item in items if item.objects}
     objects = []
     for item in items:
         boxes = objects_of(labelled, annotations.get(item.path, ()))
@@ -156,8 +156,10 @@ def _without_objects(data: str, labelled: str, annotations: Sequence[Annotation]
             "they are too small for a patch"
         )
     if not annotations:
-        return InputError(f"{data} has no labelled objects; expected YOLO's labels/*.txt or COCO's JSON")
-    return unknown_name("object", labelled, sorted({annotation.name for annotation in annotations}))
+        return InputError(
+            f"{data} has no labelled objects; expected YOLO's labels/*.txt, COCO's JSON or a table's column of objects"
+        )
+    return unknown_name("object", labelled, sorted({str(annotation.name) for annotation in annotations}))
 
 
 def list_photos(data: str, categories: Sequence[str] | None, columns: str | None = None) -> list[Photo]:
@@ -284,13 +286,12 @@ def load_photos(photos: Sequence[Photo], preprocessing: Preprocessing, *, whole:
             image[:] = _square(photo.path, preprocessing.resize, size)
     labels = torch.tensor([p.label for p in photos], dtype=torch.int64)
     clips = tuple(content_id(p.clip) if p.clip else "" for p in photos)
-    numbers = {origin: i for i, origin in enumerate(dict.fromkeys(p.origin for p in photos))}
     return Photographs(
         torch.from_numpy(images).permute(0, 3, 1, 2),
         labels,
         tuple(p.path.name for p in photos),
         tuple(boxes),
-        torch.tensor([numbers[p.origin] for p in photos]) if boxes or any(clips) else None,
+        numbered_origins(photos) if boxes or any(clips) else None,
         tuple(content_id(p.path) for p in photos),
         clips,
     )
@@ -331,6 +332,12 @@ def refuse_learned(photos: Sequence[Photo], victim: Victim, cure: str) -> None:
         InputError: there are such photographs; ``cure`` says what to do.
     """
     refuse_overlap(files_of(photos), victim.learned_from, f"the network {victim.name}", cure)
+
+
+def numbered_origins(photos: Sequence[Photo]) -> Tensor:
+    """Number the photographs (N,); frames of one clip, and objects of one photograph, have equal numbers."""
+    numbers: dict[Path, int] = {}
+    return torch.tensor([numbers.setdefault(photo.origin, len(numbers)) for photo in photos])
 
 
 def files_of(photos: Sequence[Photo]) -> list[Path]:

@@ -10,6 +10,7 @@ _USUAL = {  # names that tables have, the first of which is taken
     "file": ("file", "file_name", "filename", "filepath", "file_path", "path", "image", "image_path", "img", "picture"),
     "label": ("class_index", "label", "labels", "class", "class_name", "category", "target"),
     "clip": ("clip",),
+    "objects": ("objects",),
 }
 _MOST_COLUMNS = 1000
 _MOST_SHOWN = 8
@@ -23,24 +24,26 @@ class Columns:
         file: of the photographs' paths, or of the pictures themselves.
         label: of their classes, by name, WordNet id or index.
         clip: of the clips that photographs are from: those of one clip are on the same side of the split.
+        objects: of the labelled objects, with boxes.
         folder: not a column, but the folder that the paths start from; None for that of the table.
     """
 
     file: str | None = None
     label: str | None = None
     clip: str | None = None
+    objects: str | None = None
     folder: Path | None = None
 
     @classmethod
     def parse(cls, text: str | None) -> "Columns":
-        """Parse ``file=NAME,label=NAME,clip=NAME,folder=DIR``, each of which may be left out.
+        """Parse ``file=NAME,label=NAME,clip=NAME,objects=NAME,folder=DIR``, each of which may be left out.
 
         Raises:
             InputError: another key, or no name.
         """
         keys = [field.name for field in fields(cls)]
         given: dict[str, str] = {}
-        for part in (text or "").split(",") if text is not None else ():
+        for part in text.split(",") if text is not None else ():
             key, _, name = (word.strip() for word in part.partition("="))
             if key not in keys:
                 raise unknown_name("kind of column", key, keys)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from support import CATEGORIES, ColourNet, save_squares, write_huge_png
 
 from calibration.common.errors import InputError, UnavailableError
@@ -202,6 +202,78 @@ def test_parquet_with_names_of_files(tmp_path: Path) -> None:
     picture(tmp_path / "p/a.png", 1)
     table = parquet(tmp_path / "t.parquet", image_path=["p/a.png"], label=["green thing"])
     assert listed(table) == [("a.png", 1)]
+
+
+# Objects in Hugging Face's tables
+
+BOX, SHARES = [10.0, 5.0, 20.0, 15.0], (10 / 40, 5 / 30, 30 / 40, 20 / 30)
+FOUR = datasets.Sequence(datasets.Value("float32"), length=4)
+KINDS = datasets.ClassLabel(names=["nothing", CATEGORIES[1]])
+NUMBERS = datasets.Value("int64")  # without names: the detector's
+
+
+def framed(path: Path, orientation: int = 1) -> bytes:
+    """Write a picture that is seen as 40 pixels wide and 30 high."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.new("RGB", (40, 30) if orientation == 1 else (30, 40), "grey").save(path, exif=exif)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("feature", "value"),
+    [
+        (datasets.Sequence({"bbox": FOUR, "category": KINDS}), {"bbox": [BOX], "category": [1]}),
+        ([{"bbox": FOUR, "category": KINDS}], [{"bbox": BOX, "category": 1}]),
+        ([{"bbox": FOUR, "label": datasets.Value("string")}], [{"bbox": BOX, "label": CATEGORIES[1]}]),
+        (datasets.Sequence({"boxes": FOUR, "categories": NUMBERS}), {"boxes": [BOX], "categories": [1]}),
+    ],
+    ids=["lists", "objects", "names", "numbers"],
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_objects_of_parquet_files_carry_patches(
+    tmp_path: Path, tiny_victim: Victim, feature: Any, value: Any, orientation: int, capsys
+) -> None:
+    picture_of = {"bytes": framed(tmp_path / "a.jpg", orientation), "path": "a.jpg"}
+    features = datasets.Features({"image": datasets.Image(), "objects": feature})
+    table = datasets.Dataset.from_dict({"image": [picture_of], "objects": [value]}, features=features)
+    table.to_parquet(tmp_path / "t.parquet")
+    table.save_to_disk(tmp_path / "saved")
+    for source in ("t.parquet", "saved"):
+        (photo,) = photos_for(tiny_victim, str(tmp_path / source), CATEGORIES[1])
+        assert photo.boxes == (pytest.approx(SHARES),)
+    assert "unlabelled" not in capsys.readouterr().err
+
+
+def test_objects_of_an_imagefolder_carry_patches(tmp_path: Path, tiny_victim: Victim) -> None:
+    framed(tmp_path / "a.jpg"), framed(tmp_path / "b.jpg")
+
+    def boxes_of(*objects: Any) -> list[Any]:
+        lines = [
+            json.dumps({"file_name": name, "things": value})
+            for name, value in zip(("a.jpg", "b.jpg"), objects, strict=False)
+        ]
+        (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+        return [photo.boxes for photo in photos_for(tiny_victim, str(tmp_path), CATEGORIES[0], "objects=things")]
+
+    both = {"bbox": [BOX, [0, 0, 5, 5]], "categories": CATEGORIES[:2]}
+    assert boxes_of(both, {"bbox": [], "categories": []}) == [(pytest.approx(SHARES),)]
+    assert boxes_of(None, both) == [(pytest.approx(SHARES),)]
+    for wrong in (
+        {"bbox": [BOX], "category": []},
+        {"bbox": [[1, 2, 3]], "category": [0]},
+        {"bbox": [[1, 2, -3, 4]], "category": [0]},
+        {"bbox": [["a", 2, 3, 4]], "category": [0]},
+        {"bbox": [BOX], "category": [-1]},
+        {"bbox": [BOX], "category": [True]},
+        {"category": [0]},
+        [3],
+        "box",
+    ):
+        with pytest.raises(InputError, match=r"line 1: things holds no objects .* left, top, width, height in pixels"):
+            boxes_of(wrong)
+    with pytest.raises(InputError, match="an object's class is none of the detector's, 0 to"):
+        boxes_of({"bbox": [BOX], "category": [1000]})
 
 
 # FiftyOne

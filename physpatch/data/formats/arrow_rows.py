@@ -8,6 +8,7 @@ from typing import Any
 from calibration.common.errors import InputError, first_line
 from calibration.common.extras import import_extra
 from physpatch.data.formats.base import Item, Label, member
+from physpatch.data.formats.object_columns import annotations_of, class_names
 from physpatch.data.formats.tables import checked_label, say_unlabelled
 from physpatch.data.formats.unpacking import unpacked
 from physpatch.records.data_columns import Columns
@@ -46,18 +47,21 @@ class ArrowColumns:
         """
         present, self.file, self._folder = list(schema.names), file, columns.folder or file.parent
         self.picture = columns.require("file", present, file)
-        self.label, self.clip = (columns.find(kind, present, file) for kind in ("label", "clip"))
-        if self.label is None:
+        self.label, self.clip, self.objects = (
+            columns.find(kind, present, file) for kind in ("label", "clip", "objects")
+        )
+        if self.label is None and self.objects is None:
             say_unlabelled(file, present)
         known = features if features is not None else _features(schema.metadata or {})
-        feature = known.get(self.label or "")
-        names = feature.get("names") if isinstance(feature, Mapping) else None
-        self.classes = tuple(map(str, names)) if isinstance(names, list) else ()
+        self.classes = class_names(known.get(self.label or ""))
+        self._object_names = class_names(known.get(self.objects or ""))
 
     @property
     def names(self) -> list[str]:
         """List the columns to read."""
-        return list(dict.fromkeys(name for name in (self.picture, self.label, self.clip) if name is not None))
+        return list(
+            dict.fromkeys(name for name in (self.picture, self.label, self.clip, self.objects) if name is not None)
+        )
 
     def items(self, batches: Iterable[Any]) -> Iterator[tuple[Item, Any]]:
         """Yield the photographs of record batches, unpacked, each with its clip.
@@ -84,7 +88,11 @@ class ArrowColumns:
             raise InputError(
                 f"{where}: {self.picture} holds no picture; name the right column with --columns file=NAME"
             )
-        return Item(path, None if self.label is None else self._class(row[self.label], f"{where}: {self.label}"))
+        label = None if self.label is None else self._class(row[self.label], f"{where}: {self.label}")
+        if self.objects is None:
+            return Item(path, label)
+        objects = annotations_of(row[self.objects], self._object_names, path, f"{where}: {self.objects}")
+        return Item(path, label, objects=objects)
 
     def _class(self, value: Any, where: str) -> Label | None:
         """Return a class by its name, where the number has one; -1 is no class."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from calibration.common.errors import InputError
 from calibration.common.files import read_json
-from calibration.common.pictures import PICTURE_SUFFIXES
+from calibration.common.pictures import is_picture
 from physpatch.data.annotations import Annotation
 from physpatch.data.formats.base import DataFormat, Item, Label, member
 from physpatch.data.formats.tables import check_bytes
@@ -44,7 +44,9 @@ class FiftyOne(DataFormat):
     def _labels(self, content: Any, file: Path) -> Iterator[Item]:
         classes, folder = content.get("classes") or [], self.source / "data"
         files = {
-            str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*")) if _picture(path)
+            str(path.relative_to(folder).with_suffix("")): path
+            for path in sorted(folder.rglob("*"))
+            if is_picture(path)
         }
         for name, value in content["labels"].items():
             member(folder, name, file)
@@ -52,10 +54,6 @@ class FiftyOne(DataFormat):
                 raise InputError(f"{file} names {name[:60]!r}, but {folder} has no such picture")
             label, objects = _meaning(value, classes)
             yield Item(member(folder, str(files[name].relative_to(folder)), file), label, objects=objects)
-
-
-def _picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
 
 
 def _field(sample: dict[str, Any], asked: str | None) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from calibration.common.console import say
-from calibration.common.pictures import PICTURE_SUFFIXES
+from calibration.common.pictures import is_picture
 from physpatch.data.formats.base import DataFormat, Item, Label
 from physpatch.data.formats.videos import videos_in
 
@@ -50,4 +50,4 @@ def _leads_back(folder: Path) -> bool:
 
 
 def _pictures(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir())
+    return sorted(filter(is_picture, paths))

@@ -16,7 +16,7 @@ class ImageFolderWithMetadata(DataFormat):
     """Pictures beside a table that names them in ``file_name``, also with a table in each split's sub-folder."""
 
     name: ClassVar[str] = "imagefolder"
-    summary: ClassVar[str] = "Hugging Face's imagefolder with metadata.csv or metadata.jsonl"
+    summary: ClassVar[str] = "Hugging Face's imagefolder with metadata.csv or metadata.jsonl, also of objects"
 
     @classmethod
     def recognises(cls, source: Path) -> bool:
@@ -29,8 +29,10 @@ class ImageFolderWithMetadata(DataFormat):
         say_splits(self.source, [table.parent.name for table in tables])
         items: list[Item] = []
         for table in tables:
-            rows = csv_rows(table) if table.suffix == ".csv" else _json_lines(table)
-            items += items_of_rows(rows, table, self.columns)
+            if table.suffix == ".csv":
+                items += items_of_rows(csv_rows(table), table, self.columns)
+            else:
+                items += items_of_rows(_json_lines(table), table, self.columns, first_line=1)
         return items
 
 

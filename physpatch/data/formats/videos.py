@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calibration.common.errors import InputError, first_line
-from calibration.common.pictures import PICTURE_SUFFIXES, check_size
+from calibration.common.pictures import check_size, is_picture
 from physpatch.data.formats.base import DataFormat, Item, Label
 from physpatch.data.formats.unpacking import cache_folder
 from physpatch.data.splits import content_id
@@ -57,7 +57,7 @@ def videos_in(folder: Path) -> list[Path]:
 
 
 def _has_pictures(folder: Path) -> bool:
-    return any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.rglob("*"))
+    return any(map(is_picture, folder.rglob("*")))
 
 
 def frames_of(video: Path, count: int = FRAMES_PER_CLIP) -> list[Path]:
