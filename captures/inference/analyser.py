@@ -42,7 +42,8 @@ class Located:
         foreign: label of a sheet of another patch; ``pose`` is then None.
         region: the part of the undistorted frame that the classifier sees.
         seen: the undistorted frame, (H, W, 3) RGB uint8; the frame itself if the lens is not known.
-        corners_px: (4, 2) corners of the patch in it; None without a sheet.
+        lens: that took the frame.
+        corners_px: (4, 2) corners of the patch in ``seen``; None without a sheet.
     """
 
     frame: Frame
@@ -50,6 +51,7 @@ class Located:
     foreign: SheetLabel | None
     region: CropRegion
     seen: NDArray[np.uint8]
+    lens: Intrinsics
     corners_px: NDArray[np.float32] | None = None
 
 
@@ -126,7 +128,7 @@ class Analyser:
         corners_px = None if pose is None else lens.undistorted_px(pose.patch_corners_px)
         straight = None if pose is None or corners_px is None else replace(pose, patch_corners_px=corners_px)
         region = self.rule.at(frame.image.shape, straight) if again is None else CropRegion(*again)
-        return Located(frame, pose, foreign, region, lens.undistorted(frame.image), corners_px)
+        return Located(frame, pose, foreign, region, lens.undistorted(frame.image), lens, corners_px)
 
     def judge(self, located: Located) -> Analysis:
         """Run the models; the rows have the condition and clip that the source gives, if any."""

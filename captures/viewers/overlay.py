@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.camera.intrinsics import Intrinsics
 from captures.viewers.controls import SessionStatus
 from physpatch.evaluation.figures.pictures import heat_overlay
 
@@ -25,17 +26,20 @@ Line = tuple[str, tuple[int, int, int]]
 
 
 def annotate(analysis: "Analysis", status: SessionStatus) -> NDArray[np.uint8]:
-    """Draw all annotations on a copy of the frame, (H, W, 3) RGB uint8."""
-    canvas = analysis.frame.image.copy()
-    region = analysis.located.region
+    """Draw all annotations on a copy of the frame, (H, W, 3) RGB uint8, without the lens's distortion if it is known.
+
+    So the square shows just what the classifier sees, and its heat lies where it belongs.
+    """
+    located = analysis.located
+    canvas, region = located.seen.copy(), located.region
     if analysis.heat is not None:
         part = region.cut(canvas)
         part[:] = heat_overlay(part, analysis.heat)
     if (region.width, region.height) != (canvas.shape[1], canvas.shape[0]):
         corner = (region.left + region.width - 1, region.top + region.height - 1)
         cv2.rectangle(canvas, (region.left, region.top), corner, _WHITE, 1)
-    if analysis.pose is not None:
-        outline = analysis.pose.patch_corners_px.round().astype(np.int32)
+    if located.corners_px is not None:
+        outline = located.corners_px.round().astype(np.int32)
         cv2.polylines(canvas, [outline], isClosed=True, color=_YELLOW, thickness=2, lineType=cv2.LINE_AA)
     _boxes(canvas, analysis)
     if analysis.detector_heat is not None:
@@ -50,13 +54,22 @@ def _boxes(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
     """Draw boxes by descending confidence; a label that would cover another is moved below it."""
     labelled: list[tuple[int, int]] = []
     for name, box in analysis.boxes:
-        x1, y1, x2, y2 = (round(edge) for edge in box.xyxy)
+        x1, y1, x2, y2 = (round(edge) for edge in _straight(box.xyxy, analysis.located.lens))
         cv2.rectangle(canvas, (x1, y1), (x2, y2), _BLUE, 2)
         corner = (x1, max(y1, _LINE_PX))
         while any(abs(corner[0] - x) < _LABEL_PX and abs(corner[1] - y) < _LINE_PX for x, y in labelled):
             corner = (corner[0], corner[1] + _LINE_PX)
         labelled.append(corner)
         _label(canvas, f"{name} {box.score:.2f}", corner, _BLUE)
+
+
+def _straight(xyxy: tuple[float, float, float, float], lens: Intrinsics) -> list[float]:
+    """Return the edges of what a box in the frame covers in the undistorted frame."""
+    left, top, right, bottom = xyxy
+    middle, centre = (left + right) / 2, (top + bottom) / 2
+    edges = [(x, y) for x in (left, middle, right) for y in (top, centre, bottom)]
+    moved = lens.undistorted_px(np.array(edges, np.float32))
+    return [*moved.min(axis=0), *moved.max(axis=0)]
 
 
 def _inset(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:

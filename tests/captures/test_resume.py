@@ -13,6 +13,7 @@ from support import BLUE, assert_follows_schema, make_tiny_victim
 from calibration.camera.sheet_pose import find_sheet
 from calibration.common.errors import InputError
 from calibration.common.files import claimed
+from calibration.common.pictures import read_picture
 from captures.inference.analyser import open_analyser
 from captures.inference.region import RegionRule
 from captures.protocol.plan import Director, Protocol
@@ -245,4 +246,8 @@ def test_a_classifier_sees_no_distortion_of_a_known_lens(
     seen = recorded.seen(recorded.rows[0])
     assert recorded.record.undistorted and seen is not None and np.array_equal(seen, located.seen)
     again = recorded.pose(seen)
+    # What is drawn lies where the classifier sees it: the outline's yellow along the patch's edges without the distortion.
+    drawn = read_picture(next((session / "frames").glob("*.jpg")))
+    middles = ((located.corners_px + np.roll(located.corners_px, -1, axis=0)) / 2).round().astype(int)
+    assert all(np.abs(drawn[y, x].astype(int) - (240, 228, 66)).max() < 80 for x, y in middles)
     assert again is not None and np.abs(again.patch_corners_px - located.corners_px).max() < 0.7

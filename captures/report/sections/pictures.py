@@ -90,7 +90,7 @@ def _shots(session: RecordedSession) -> Iterator[Shot]:
     measure = _measure(session)
     for number in _spread(sorted(chosen), _MOST_SHOTS):
         condition, cell = chosen[number]
-        annotated, plain = read_key_frame(frames[number, condition]), session.frame(rows[number][0])
+        annotated, plain = read_key_frame(frames[number, condition]), session.seen(rows[number][0])
         if annotated is not None:
             first = rows[number][0]
             yield Shot(
