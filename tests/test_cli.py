@@ -519,6 +519,8 @@ def test_live_on_the_virtual_rig_prints_its_own_sheet(demo: Path, command, monke
     assert [(row.clip, row.condition) for row in read_rows(Path("session"))] == [
         (clip, kind) for clip in (0, 1) for kind in ("patch", "grey", "random", "shuffled")
     ]
+    record = json.loads(Path("session/session.json").read_text())
+    assert record["rig"] == {"seed": 1, "clips": 2, "frames_per_clip": 1}
     command("live", "--source", "97", "--clips", 2).assert_refused("--clips is for --source virtual or rendered")
 
 
@@ -833,7 +835,9 @@ def test_bad_input_is_one_clear_line(arguments, words, command, monkeypatch, tmp
         (("train", "--out", "file/run"), ["cannot be written"]),
         (("train", "--out", "old"), ["already holds a run"]),
         (("train", "--model", "efficientnet_lite0", "--model", "resnet51"), ["unknown model 'resnet51'"]),
+        (("train", "--model", "efficientnet_lite0", "--defence", "all"), ["unknown defence 'all'"]),
         (("bench", "--out", "file/bench"), ["cannot be written"]),
+        (("evaluate", "run", "--defence", "none"), ["unknown defence 'none'"]),
         (("evaluate", "run", "--data", "nowhere"), ["no data folder 'nowhere'"]),
         (("evaluate", "run", "--defence", "prayer"), ["unknown defence 'prayer'"]),
         (("live", "run", "--sheet", "no.pdf"), ["no file no.pdf"]),

@@ -137,6 +137,14 @@ class PlanRecord(RecordPart):
         return Protocol.from_dict(self.to_dict())
 
 
+class RigRecord(RecordPart):
+    """What a rig's frames can be made again from, with the scene and the version of physpatch."""
+
+    seed: int
+    clips: int
+    frames_per_clip: int
+
+
 class SessionRecord(Record):
     """The content of ``session.json``. Paths are relative to the session's folder.
 
@@ -164,6 +172,7 @@ class SessionRecord(Record):
         source: of the frames, as the user gave it.
         camera: settings requested from the camera.
         virtual: whether a rig computed the frames: the rendered one if there is a ``scene``, or else the virtual one.
+        rig: the seed of a rig, and how often and how long it showed each sheet; None for other sources.
         scene: the scene of the rendered rig, by name or file.
         scenes: the number of each clip's scene, if the source chose them; empty if each clip shows its own.
         run, sheet: the run's folder, or its patch.json, and the printed PDF.
@@ -208,6 +217,7 @@ class SessionRecord(Record):
     source: str | None = None
     camera: dict[str, str] = Field(default_factory=dict)
     virtual: bool = False
+    rig: RigRecord | None = None
     scene: str = ""
     scenes: list[int] = Field(default_factory=list)
     run: str | None = None

@@ -87,7 +87,13 @@ class Rig(Source, StagedScenes, Protocol):
     Attributes:
         layouts: the sheets that it shows.
         intrinsics: of its camera.
+        seed: of poses, lights and noise.
+        clips, frames_per_clip: how often each sheet is shown, and for how many frames each time.
     """
+
+    seed: int
+    clips: int
+    frames_per_clip: int
 
     @property
     def layouts(self) -> Sequence[SheetLayout]: ...
@@ -120,8 +126,8 @@ class FileSource:
     def close(self) -> None: ...
 
 
-class _Losses(FileSource):
-    """A source that notes what it could not read; it goes on with the next frame."""
+class EventSource(FileSource):
+    """A source that notes events, such as what it could not read; it goes on with the next frame."""
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()  # filled and emptied by different threads
@@ -268,7 +274,7 @@ class CameraName(SourceKind):
         return CameraSource.camera(index, settings)
 
 
-class StillsSource(_Losses):
+class StillsSource(EventSource):
     """A source of still pictures, each shown once and a clip by itself; damaged ones are left out with an event."""
 
     fps = 5.0
@@ -294,7 +300,7 @@ class StillsSource(_Losses):
             raise refusal  # there was no other
 
 
-class VideoSource(_Losses):
+class VideoSource(EventSource):
     """A source of all frames of a video file. A stretch that cannot be decoded is a gap, like that of a lost camera."""
 
     def __init__(self, path: Path) -> None:

@@ -129,15 +129,15 @@ class VirtualRig(FileSource):
         self.fps = RIG_FPS
         self._sheets = [_pyramid(sheet) for sheet in printed_sheets(pdf, self.truth.printing)]
         self._backgrounds = shuffled_backgrounds(backgrounds, seed)
-        self._clips, self._frames_per_clip, self._seed = clips, frames_per_clip, seed
+        self.clips, self.frames_per_clip, self.seed = clips, frames_per_clip, seed
 
     @property
     def scenes(self) -> list[int]:
         """Return the number of each clip's background."""
-        return [clip % len(self._backgrounds) for clip in range(self._clips)]
+        return [clip % len(self._backgrounds) for clip in range(self.clips)]
 
     def __len__(self) -> int:
-        return self._clips * self._frames_per_clip * len(self.layouts)
+        return self.clips * self.frames_per_clip * len(self.layouts)
 
     def __iter__(self) -> Iterator[Frame]:
         index = 0
@@ -145,9 +145,9 @@ class VirtualRig(FileSource):
             path, label = self._backgrounds[scene]
             behind = self.background(path)
             for page, layout in enumerate(self.layouts):
-                hand = np.random.default_rng([self._seed, 2, clip])  # the same pose and light for every sheet
+                hand = np.random.default_rng([self.seed, 2, clip])  # the same pose and light for every sheet
                 pose = self._draw_pose(hand, layout)
-                for _ in range(self._frames_per_clip):
+                for _ in range(self.frames_per_clip):
                     image = self.render(page, pose.jittered(hand), behind, hand)
                     index += 1
                     self.captured = index

@@ -7,7 +7,7 @@ from calibration.sheet.layout import SheetLayout
 from captures.session.live_session import SessionConfig
 from captures.session.session_setup import session_notes
 from captures.sources.virtual_rig import VirtualRig
-from captures.workflows.virtual_session import virtual_rig
+from captures.workflows.virtual_session import rig_record, virtual_rig
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.training.run import held_out_files
@@ -40,6 +40,6 @@ def demo_session(
     """
     classifier = load_victim(config.victim.model)
     rig = virtual_rig(sheet, held_out_files(run, config, classifier), seed, clips=clips)
-    notes = session_notes(session, run, sheet, virtual=True)
+    notes = session_notes(session, run, sheet, virtual=True, rig=rig_record(rig))
     target = Patch.load(run).target
     return rig, SessionConfig(classifier, layouts=layouts, intrinsics=rig.intrinsics, target=target, notes=notes)

@@ -27,9 +27,16 @@ from captures.sources.opening import Rig, Source
 from captures.sources.rendered.scene_file import Scene
 from captures.storage import SESSION_DATABASE, refused_folder
 from captures.viewers.controls import check_condition
-from captures.workflows.virtual_session import Extent, print_for_rig, rendered_rig, require_patch, virtual_rig
+from captures.workflows.virtual_session import (
+    Extent,
+    print_for_rig,
+    rendered_rig,
+    require_patch,
+    rig_record,
+    virtual_rig,
+)
 from physpatch.commands.workflows import PrintRun
-from physpatch.defences import defended, named_defences, require_defences
+from physpatch.defences import EVERY, defended, named_defences, require_defences
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
@@ -139,7 +146,7 @@ def prepare_session(
     lens = measured_lens(request.profile) or request.lens
     if request.hfov_deg is not None:
         Intrinsics.from_hfov(1, 1, request.hfov_deg)  # refuses one that is impossible
-    require_defences(request.defences)
+    require_defences(request.defences, EVERY)
     classifier, detector = session_models(
         config,
         classifier=request.classifier,
@@ -178,7 +185,15 @@ def prepare_session(
         max_fps=request.max_fps,
         max_frames=request.max_frames,
         keep=keep,
-        notes=session_notes(session, request.run, sheet, virtual=rig is not None, scene=request.scene or "", **notes),
+        notes=session_notes(
+            session,
+            request.run,
+            sheet,
+            virtual=rig is not None,
+            rig=None if rig is None else rig_record(rig),
+            scene=request.scene or "",
+            **notes,
+        ),
     )
     return frames, session_config
 

@@ -9,6 +9,7 @@ import platformdirs
 from calibration.common.errors import InputError
 from calibration.common.units import parse_length_mm
 from calibration.sheet.paper_sizes import PATCH_SIZE, SIGN_SIZE
+from captures.results.session_record import RigRecord
 from captures.sources.opening import Rig
 from captures.sources.rendered.scene_file import Scene
 from captures.sources.virtual_rig import VirtualRig
@@ -44,6 +45,11 @@ def print_for_rig(
     print_run(patch, settings, parse_length_mm(size), sheet, paper=paper, controls=CONTROLS)
     say(f"no printed sheet yet: the rig shows {sheet}, {size} with all controls")
     return sheet
+
+
+def rig_record(rig: Rig) -> RigRecord:
+    """Create the record of a rig for ``session.json``."""
+    return RigRecord(seed=rig.seed, clips=rig.clips, frames_per_clip=rig.frames_per_clip)
 
 
 def require_patch(patch: Patch | None) -> Patch:

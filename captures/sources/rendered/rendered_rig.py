@@ -84,22 +84,22 @@ class RenderedRig(FileSource):
             raise InputError("this scene needs at least one background photograph")
         self.scene, self.layouts = scene, printed_layouts(pdf)
         self.intrinsics = replace(Intrinsics.from_hfov(*frame_wh, RENDERED_HFOV_DEG), assumed=False)
-        self._frames_per_clip = frames_per_clip or scene.motion.frames
-        self.fps = scene.motion.fps(self._frames_per_clip)
+        self.frames_per_clip = frames_per_clip or scene.motion.frames
+        self.fps = scene.motion.fps(self.frames_per_clip)
         rng = np.random.default_rng(seed)
         conditions = held_back_conditions()
         self.printing = printing or conditions[int(rng.integers(len(conditions)))]
         self._sheets = printed_sheets(pdf, self.printing)
         self._backgrounds = shuffled_backgrounds(backgrounds, seed)
-        self._clips, self._seed, self._samples, self._cache = clips, seed, samples, cache
+        self.clips, self.seed, self._samples, self._cache = clips, seed, samples, cache
 
     @property
     def scenes(self) -> list[int]:
         """Return the number of each clip's background; a room is one scene."""
-        return [clip % max(1, len(self._backgrounds)) for clip in range(self._clips)]
+        return [clip % max(1, len(self._backgrounds)) for clip in range(self.clips)]
 
     def __len__(self) -> int:
-        return self._clips * self._frames_per_clip * len(self.layouts)
+        return self.clips * self.frames_per_clip * len(self.layouts)
 
     def __iter__(self) -> Iterator[Frame]:
         index, motion = 0, self.scene.motion
@@ -107,10 +107,10 @@ class RenderedRig(FileSource):
             path, label = self._backgrounds[number] if self._backgrounds else (None, None)
             behind = None if path is None else self._recorded(framed_background(path, self.intrinsics))
             for page, layout in enumerate(self.layouts):
-                hand = np.random.default_rng([self._seed, 2, clip])  # the same poses, light and noise for every sheet
+                hand = np.random.default_rng([self.seed, 2, clip])  # the same poses, light and noise for every sheet
                 held = RigPose.in_hand(hand, layout, self.intrinsics)
                 camera = self._camera(clip, self._development(hand), behind)
-                start, poses = motion.start(held), motion.poses(hand, held, self._frames_per_clip)
+                start, poses = motion.start(held), motion.poses(hand, held, self.frames_per_clip)
                 stage = self._stage(page, start, hand)
                 for before, pose in pairwise([poses[0], *poses]):
                     exposure, seed = camera.next_exposure(), int(hand.integers(2**31))
@@ -132,7 +132,7 @@ class RenderedRig(FileSource):
         """
         lens, layout = self.intrinsics, self.layouts[page]
         behind = self._recorded(np.full((lens.height, lens.width, 3), GREY_WALL, np.float32))
-        own = np.random.default_rng([self._seed, 3])  # the same camera for every sheet
+        own = np.random.default_rng([self.seed, 3])  # the same camera for every sheet
         camera = self._camera(0, self._development(own), behind)
         stage = self._stage(page, RigPose.for_still(own, layout, lens, turn_deg=0, reach=0), own)
         for number in range(count):
@@ -149,7 +149,7 @@ class RenderedRig(FileSource):
     def _camera(self, clip: int, development: Development, behind: NDArray[np.float32] | None) -> ClipCamera:
         """A camera that has looked at the scene for a while before the sheet is held into it."""
         effects = self.scene.camera.effects.values()
-        camera = ClipCamera(development, effects, fps=self.fps, rng=np.random.default_rng([self._seed, 4, clip]))
+        camera = ClipCamera(development, effects, fps=self.fps, rng=np.random.default_rng([self.seed, 4, clip]))
         if behind is not None:
             camera.look(behind)
         return camera
