@@ -276,7 +276,7 @@ def test_what_crosses_rooms_is_handed_in_by_the_door() -> None:
         Workflows.of(click.Context(train))
 
 
-@pytest.mark.parametrize("name", ["train", "live", "print"])
+@pytest.mark.parametrize("name", ["train", "live", "print", "evaluate", "bench"])
 def test_long_help_is_in_groups_that_name_every_option(name: str) -> None:
     command = cli.cli.get_command(click.Context(cli.cli), name)
     assert isinstance(command, GroupedCommand)

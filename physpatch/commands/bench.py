@@ -7,6 +7,7 @@ import click
 
 from calibration.common.cli_types import FOLDER, JSON_OPTION, TextType
 from calibration.common.console import output_json, progress_bar, say_next
+from calibration.common.lazy_group import GroupedCommand
 from physpatch.commands.options import (
     DEFAULT,
     OBJECT_SETTINGS,
@@ -20,8 +21,16 @@ from physpatch.records.patch_file import check_grid_name
 if TYPE_CHECKING:
     from physpatch.benchmark.bench_row import BenchRow
 
+_GROUPS = {
+    "What to compare": ("techniques", "models", "grids", "areas", "targets", "seeds", "full"),
+    "The object": OBJECT_SETTINGS,
+    "Photographs and views": ("data", "columns", "limit", "preset"),
+    "Optimisation": ("steps", "batch", "restarts", "seed", "device", "ray_address"),
+    "Results": ("out", "json_out"),
+}
 
-@click.command()
+
+@click.command(cls=GroupedCommand, groups=_GROUPS)
 @config_option("technique", "techniques", multiple=True, default=(DEFAULT.optimisation.technique,))
 @click.option("--model", "models", multiple=True, default=("efficientnet_lite0",), show_default=True, metavar="NAME")
 @config_option(

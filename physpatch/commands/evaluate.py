@@ -8,6 +8,7 @@ from calibration.colour.options import ICC_OPTION, MEASURING_CONDITION_OPTION, c
 from calibration.common.cli_types import JSON_OPTION
 from calibration.common.console import output_json, progress_bar, say_next
 from calibration.common.errors import InputError
+from calibration.common.lazy_group import GroupedCommand
 from physpatch.commands.options import (
     DEFENCE_OPTION,
     DEVICE_OPTION,
@@ -22,8 +23,23 @@ from physpatch.commands.results import show_defences, show_results
 from physpatch.records.config import require_data
 from physpatch.records.run_paths import find_run, sheet_of
 
+_GROUPS = {
+    "What to measure on": (
+        "data",
+        "columns",
+        "models",
+        "weights",
+        "labels",
+        "threshold",
+        "trust_weights",
+        "defences",
+    ),
+    "Views, print and camera": ("eot", "preset", "conditions", "icc", "seed", "device"),
+    "Results": ("save", "logs", "json_out"),
+}
 
-@click.command()
+
+@click.command(cls=GroupedCommand, groups=_GROUPS)
 @RUN_ARGUMENT
 @config_option(
     "data",
