@@ -285,6 +285,15 @@ def test_few_clips_ask_for_many_more(tmp_path: Path) -> None:
     assert "-0" not in re.findall(r">([+-]?[\d.]+)<", text) and "+0.0" not in text and "ended: ended" not in text
 
 
+@pytest.mark.parametrize("with_grey", [300, 160])
+def test_a_patch_filmed_otherwise_than_its_control_is_told(tmp_path: Path, page: Page, with_grey: int) -> None:
+    told = {"patch": {"exposure": 157, "white_balance": 4600}, "grey": {"exposure": with_grey, "white_balance": 4600}}
+    read(page, write_report(made_up(tmp_path / "session", 6, told=told)))
+    words = page.inner_text("body").replace("\N{NO-BREAK SPACE}", " ")
+    sentence = "were not filmed alike: exposure 157 with the patch, 300 with grey, in the camera's units."
+    assert (sentence in words) == (with_grey == 300) and ("filmed alike" in words) == (with_grey == 300)
+
+
 def test_a_session_without_frames_says_so(tmp_path: Path) -> None:
     with SessionStore(tmp_path / "session.db"):
         pass
