@@ -58,6 +58,8 @@ _STICKER, _SHEET, _NO_SIGN = 0.5, 0.25, 0.25  # probabilities
 _STICKER_SIDE = (0.15, 0.5)  # of the sign's
 # Probability that a sticker lies near the sign's centre, and its distance from there, as a share of the sign.
 _CENTRAL, _OFF_CENTRE = 0.5, 0.1
+# More and larger stickers in varied scenes: where the letters are covered, only the outline tells a stop sign from no entry.
+_MORE_STICKERS, _MORE_CENTRAL, _LARGE_SIDE = 0.7, 0.75, (0.35, 0.5)
 _ON_SHEET = 0.62  # the sign's side as a share of the sheet's
 _MOST_HIDDEN = 0.1  # share of a box that may be hidden by another
 _SHADES = (RED, WHITE, BLACK, BLUE, (230, 190, 20), (30, 120, 50), (128, 128, 128))
@@ -214,7 +216,7 @@ class SceneMaker:
         index = int(self._rng.integers(len(signs)))
         varied = len(signs[index]) > 1 and (NAMES[index] != "stop" or self._rng.random() < self._share(_OTHER_LETTERS))
         texels, outline = signs[index][self._rng.integers(len(signs[index])) if varied else 0]
-        if self._rng.random() < _STICKER:
+        if self._rng.random() < (_MORE_STICKERS if self._varied else _STICKER):
             texels = self._with_sticker(texels)
         if self._rng.random() < _SHEET:
             margin = (1 - _ON_SHEET) / 2
@@ -223,9 +225,10 @@ class SceneMaker:
 
     def _with_sticker(self, texels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         whole = len(texels)
-        side = round(whole * self._rng.uniform(*_STICKER_SIDE))
+        large = self._varied and self._rng.random() < 0.5
+        side = round(whole * self._rng.uniform(*(_LARGE_SIDE if large else _STICKER_SIDE)))
         left, top = self._rng.integers(whole - side + 1, size=2)
-        if self._rng.random() < _CENTRAL:
+        if self._rng.random() < (_MORE_CENTRAL if self._varied else _CENTRAL):
             off = self._rng.normal(0, _OFF_CENTRE * whole, 2)
             left, top = ((whole - side) / 2 + off).round().astype(int).clip(0, whole - side)
         covered = texels.copy()
