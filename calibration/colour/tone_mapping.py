@@ -18,10 +18,8 @@ from calibration.colour.colour_space import lab, linear_to_srgb, srgb_to_linear
 TERMS = 7
 ROOT_OFFSET = 0.005  # of full scale: keeps the roots' gradient finite at black
 STEEPEST_BEND = 0.5  # of each coefficient of the curve; the curve is monotone while the two add up to at most 1
-_CHROMA_WEIGHTS = (
-    0.045,
-    0.0315,
-)  # CIE94's, for its chroma and, less, for its hue: a saturated colour's errors are seen less
+# CIE94's, for its chroma and, less, for its hue: a saturated colour's errors are seen less
+_CHROMA_WEIGHTS = (0.045, 0.0315)
 _OFFSET_SPREAD, _BEND_SPREAD = 0.02, 0.2  # usual sizes, for the penalties: of the matrix's constants, and of the curve
 _DARKEST = 1e-4  # linear: below it the sRGB curve has no use for a fit
 _STEPS, _DIFFERENCE = 30, 1e-6  # of the least squares, and for its Jacobian

@@ -8,6 +8,8 @@ compared. Plain Python only, because printing and calibration load this module t
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
+from calibration.common.errors import InputError
+
 # The lowest confidence at which a box counts, unless a model has its own threshold: ultralytics' default for prediction.
 DETECTION_THRESHOLD = 0.25
 ON_OBJECT = 0.5  # lowest IoU at which a box is on an object, as in COCO's mAP50
@@ -82,6 +84,16 @@ class Outcome:
     def success(self) -> bool | None:
         """Return whether the patch succeeded: the target is reached, or, without a target, the answer is wrong."""
         return self.wrong if self.target is None else self.target
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Check the lowest confidence at which a model's answers count; None for the model's own.
+
+    Raises:
+        InputError: it is no confidence between 0 and 1.
+    """
+    if threshold is not None and not 0 < threshold < 1:
+        raise InputError(f"threshold {threshold} out of range; expected a confidence, above 0 and below 1")
 
 
 def judge(

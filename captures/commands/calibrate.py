@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, TextType
 from calibration.common.console import output_json, print_table, progress_bar, say, say_next, tell
 from calibration.common.errors import InputError
 from calibration.common.files import write_picture
+from physpatch.commands.options import given_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -181,10 +181,11 @@ def calibrate_colour(
 
     rig = open_rig(profile)
     if from_session is not None:
-        given = [name for name in ("source", "sheet", "shots") if _is_given(context, name)]
-        if given:
-            raise InputError(f"--{given[0]} films a chart, so it cannot be given with --from-session; omit one of them")
-        lights, measured_on = colours_of_session(from_session, light if _is_given(context, "light") else None)
+        given = given_options(context)
+        for name in ("source", "sheet", "shots"):
+            if name in given:
+                raise InputError(f"--{name} films a chart, so it cannot be given with --from-session; omit one of them")
+        lights, measured_on = colours_of_session(from_session, light if "light" in given else None)
         say(f"colours measured on {measured_on} of {from_session}")
     else:
         lights, scale = _film_chart(source, sheet, rig, light, shots, headless, port)
@@ -199,10 +200,6 @@ def calibrate_colour(
         say_next("train", "--eot", "--profile", profile)
     numbers = [light_numbers(fitted) for fitted in lights]
     output_json(json_out, numbers[0] if from_session is None else {"lights": numbers})
-
-
-def _is_given(context: click.Context, option: str) -> bool:
-    return context.get_parameter_source(option) is not ParameterSource.DEFAULT
 
 
 def _film_chart(

@@ -44,11 +44,8 @@ def first_screen(session: RecordedSession, gaps: Sequence[Gap]) -> Iterator[Bloc
         yield Text(answer.sentence, "lead")
     if session.record.virtual:
         yield Text(_RENDERED if session.record.scene else _SIMULATED, "soft")
-    pictures = list(_pictures(session, answer))
-    if pictures:
-        yield Gallery(pictures)
+    yield from _evidence(session, answer)
     if answer is not None:
-        yield Numbers(list(_numbers(session, answer)))
         yield from (Text(gap.sentence) for gap in gaps if (gap.model, gap.measure) == (answer.model, answer.measure))
     yield NextSteps([(step.why, step.command) for step in next_steps(session, answer, gaps)])
 
@@ -61,6 +58,10 @@ def summary_blocks(session: RecordedSession) -> Iterator[Block]:
     else:
         yield Text(answer.verdict, "verdict")
         yield Text(answer.sentence)
+    yield from _evidence(session, answer)
+
+
+def _evidence(session: RecordedSession, answer: Answer | None) -> Iterator[Block]:
     pictures = list(_pictures(session, answer))
     if pictures:
         yield Gallery(pictures)

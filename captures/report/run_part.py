@@ -11,7 +11,7 @@ from calibration.common.pictures import open_picture
 from calibration.sheet.pdf_reader import rasterise
 from captures.report.blocks import Block, Charts, Details, Heading, Picture, Table, Text
 from captures.report.figures.charts import names_chart
-from captures.report.wording import SHEET_DPI, packed, rate_words
+from captures.report.wording import SHEET_DPI, bounds_words, packed, rate_words
 from captures.results.aggregation import MapCell
 from physpatch.records.config import TrainConfig
 from physpatch.records.evaluation_record import EvaluationRecord, ObjectDistance
@@ -171,7 +171,7 @@ def _by_distance(parts: Sequence[ObjectDistance]) -> Iterator[Block]:
     """What the patch does to objects near it and far from it; nothing where all carry it."""
     if all(part.from_sides == 0 for part in parts):
         return
-    names = [_sides(part) for part in parts]
+    names = [bounds_words(part.from_sides, part.below_sides) for part in parts]
     missed = {
         name: {words: MapCell(part.missed[name], 0) for words, part in zip(names, parts, strict=True)}
         for name in ("patch", *CONTROLS)
@@ -191,11 +191,6 @@ def _by_distance(parts: Sequence[ObjectDistance]) -> Iterator[Block]:
         "it. Missed: of those found with the grey control. AP50 is COCO's, in per cent, also without a patch (“none”); n "
         "counts objects there, and photographs or objects for missed. Intervals are 95 %.",
     )
-
-
-def _sides(part: ObjectDistance) -> str:
-    low, high = part.from_sides, part.below_sides
-    return f"{low:g} and more" if high is None else f"{low:g} to {high:g}"
 
 
 def _between(least: float, most: float | None) -> str:

@@ -19,11 +19,11 @@ def unlike_settings(rows: Iterable[FrameRow]) -> list[str]:
         if row.camera is not None and row.condition != NO_SHEET:
             for name, value in json.loads(row.camera).items():
                 told[name][row.condition].append(float(value))
-    found = []
+    differences = []
     for name, by_sheet in told.items():
         middle = {sheet: median(values) for sheet, values in by_sheet.items()}
         of_patch = middle.pop(_PATCH, None)
         for sheet, value in middle.items():
             if of_patch is not None and abs(value - of_patch) > _TOLERANCE * max(abs(value), abs(of_patch)):
-                found.append(f"{name.replace('_', ' ')} {of_patch:g} with the patch, {value:g} with {sheet}")
-    return found
+                differences.append(f"{name.replace('_', ' ')} {of_patch:g} with the patch, {value:g} with {sheet}")
+    return differences

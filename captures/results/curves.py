@@ -260,7 +260,7 @@ def _px_per_cell(_: RecordedSession, row: FrameRow) -> float | None:
 
 def _view_share(session: RecordedSession, row: FrameRow) -> float | None:
     """The patch's share of what the model sees: of a classifier's region, or of a detector's frame."""
-    size = json.loads(row.region)[2:] if row.region else session.frame_size
+    size = row.region_px[2:] if row.region_px else session.frame_size
     return None if row.patch_px is None or size is None else row.patch_px / (size[0] * size[1])
 
 

@@ -173,7 +173,7 @@ class RecordedSession:
     @cached_property
     def frame_size(self) -> tuple[int, int] | None:
         """Return width and height of the frames, of one that was kept; None if none was."""
-        for file in chain((self.folder / "raw").glob("*.jpg"), (self.folder / "frames").glob("*.jpg")):
+        for file in chain((self.folder / RAW_FOLDER).glob(f"*{LOSSY_SUFFIX}"), (self.folder / "frames").glob("*.jpg")):
             try:
                 return open_picture(file).size
             except InputError:  # it was being written when the session was killed

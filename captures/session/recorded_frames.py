@@ -11,13 +11,13 @@ from calibration.common.pictures import read_picture
 from captures.results.recorded_session import RecordedSession
 from captures.results.session_record import Reanalysis
 from captures.sources.frame import UNREADABLE, Event, Frame, Recorded
-from captures.sources.opening import FileSource
+from captures.sources.opening import EventSource
 from captures.storage import WHOLE_SUFFIX, FrameRow, read_events
 
 _FPS = 10.0  # of a single frame
 
 
-class RecordedFrames(FileSource):
+class RecordedFrames(EventSource):
     """The frames that a session kept, with the times, sheets, clips, steps and lights that it recorded, and its events."""
 
     def __init__(self, session: RecordedSession, *, same_regions: bool = True) -> None:
@@ -30,6 +30,7 @@ class RecordedFrames(FileSource):
         Raises:
             InputError: if no frame was kept.
         """
+        super().__init__()
         seen: dict[int, FrameRow] = {}
         for row in session.rows:  # a detector has no region
             if row.frame not in seen or seen[row.frame].region is None:
@@ -43,7 +44,6 @@ class RecordedFrames(FileSource):
         self._same_regions = same_regions
         ignored = () if same_regions else ("region",)
         self._earlier = deque(event for event in read_events(session.folder) if event.kind not in ignored)
-        self._events: deque[Event] = deque()  # filled and emptied by different threads
         self.captured, self._all = 0, len(seen)
         times = [row.time_s for row, _ in self._kept]
         apart = [after - before for before, after in pairwise(times) if after > before]
@@ -86,7 +86,3 @@ class RecordedFrames(FileSource):
                 recorded=recorded,
             )
         self._events.extend(self._earlier)
-
-    def take_events(self) -> list[Event]:
-        """Return the recorded events up to the current frame, and what could not be read."""
-        return [self._events.popleft() for _ in range(len(self._events))]

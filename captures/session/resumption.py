@@ -184,16 +184,9 @@ def _short(value: Any) -> str:
         return ", ".join(_short(part) for part in value) or "none"
     if isinstance(value, dict):
         return ", ".join(f"{name}={part}" for name, part in value.items()) or "none"
-    name = getattr(value, "name", None) or getattr(value, "kind", None)
-    return (
-        "none"
-        if value is None
-        else str(name)
-        if name
-        else str(value)
-        if isinstance(value, (str, int, float))
-        else "set"
-    )
+    if value is None or isinstance(value, (str, int, float)):
+        return "none" if value is None else str(value)
+    return str(getattr(value, "name", None) or getattr(value, "kind", None) or "set")
 
 
 class ContinuedSource:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
@@ -19,6 +20,7 @@ _WNID = re.compile(r"n\d{8}")
 _SAME_ORDER = 0.9  # share of a thousand classes that must have ImageNet's names for its WordNet ids to be theirs
 _MOST_LISTED = 20
 _LABEL_WIDTH, _CLASS_WIDTH = 22, 24
+_Index = TypeVar("_Index")
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,12 @@ class _ModelClasses:
         return self._fitting(name for wnid in meanings for name in _names_of(wnid))
 
 
-def _indices(pairs: Iterable[tuple[str, int]]) -> dict[str, set[int]]:
-    found: dict[str, set[int]] = {}
+def _indices(pairs: Iterable[tuple[str, _Index]]) -> dict[str, set[_Index]]:
+    """Gather what has the same name."""
+    gathered: dict[str, set[_Index]] = {}
     for name, index in pairs:
-        found.setdefault(name, set()).add(index)
-    return found
+        gathered.setdefault(name, set()).add(index)
+    return gathered
 
 
 def _spelled(name: str, index: int) -> list[tuple[str, int]]:
@@ -209,10 +212,6 @@ def _names_of(wnid: str) -> tuple[str, ...]:
 
 
 @cache
-def _meanings() -> dict[str, list[str]]:
-    """List the ids of the synsets that have a name."""
-    meanings: dict[str, list[str]] = {}
-    for wnid, names in _synonyms().items():
-        for name in names:
-            meanings.setdefault(name, []).append(wnid)
-    return meanings
+def _meanings() -> dict[str, set[str]]:
+    """Gather the ids of the synsets that have a name."""
+    return _indices((name, wnid) for wnid, names in _synonyms().items() for name in names)

@@ -8,10 +8,21 @@ from calibration.common.registry import Registry
 from physpatch.defences.base import Defence
 from physpatch.victims.protocol import Victim
 
-UNDEFENDED = "none"
+UNDEFENDED = "none"  # of what an attacker knows: attack the victim as it is, too
+EVERY = "all"  # of what to measure behind: every defence that the victim can have
 DEFENCES = Registry("defence", Defence, __name__, "physpatch.defences")
 
-__all__ = ["DEFENCES", "Defence", "defence_for", "defended", "known_defences", "named_defences", "require_defences"]
+__all__ = [
+    "DEFENCES",
+    "EVERY",
+    "UNDEFENDED",
+    "Defence",
+    "defence_for",
+    "defended",
+    "known_defences",
+    "named_defences",
+    "require_defences",
+]
 
 
 def defended(victim: Victim, name: str) -> Victim:
@@ -49,14 +60,14 @@ def known_defences(names: tuple[str, ...], victims: Sequence[Victim]) -> list[li
     ]
 
 
-def require_defences(names: tuple[str, ...]) -> None:
-    """Check the names of defences, before what takes long; ``all`` and ``none`` stand for others.
+def require_defences(names: tuple[str, ...], special: str) -> None:
+    """Check the names of defences, before what takes long; ``special`` is accepted too: :data:`UNDEFENDED` or :data:`EVERY`.
 
     Raises:
         InputError: no such defence.
     """
     for name in names:
-        if name not in ("all", UNDEFENDED):
+        if name != special:
             DEFENCES.find(name)
 
 
@@ -66,7 +77,7 @@ def named_defences(names: tuple[str, ...], victim: Victim) -> tuple[str, ...]:
     Raises:
         InputError: no such defence.
     """
-    require_defences(names)
-    if "all" in names:
+    require_defences(names, EVERY)
+    if EVERY in names:
         return tuple(name for name, defence in DEFENCES.items() if defence.fits(victim))
     return tuple(dict.fromkeys(names))

@@ -50,8 +50,9 @@ class PatchCleanser(Defence):
     @torch.no_grad()
     def certified(self, images: Tensor, labels: Tensor) -> Tensor:
         """Tell which clean images (B, 3, H, W) all pairs of masks leave the right answer of, (B,) bool (theorem 1)."""
+        pairs, labels = self._pairs.to(images), labels.to(images.device)
         return torch.stack(
-            [self._certified(image, label) for image, label in zip(images.split(1), labels, strict=True)]
+            [(self._answers(image, pairs) == label).all() for image, label in zip(images.split(1), labels, strict=True)]
         )
 
     def _cleansed(self, image: Tensor) -> Tensor:
@@ -63,12 +64,6 @@ class PatchCleanser(Defence):
             if (self._answers(once, masks) == answers[number]).all():
                 return once
         return _masked(image, masks[(answers == majority).nonzero()[0, 0]])
-
-    def _certified(self, image: Tensor, label: Tensor) -> Tensor:
-        masks = self._masks(image)
-        pairs = torch.tensor(list(combinations_with_replacement(range(len(masks)), 2)), device=image.device)
-        both = torch.maximum(masks[pairs[:, 0]], masks[pairs[:, 1]])
-        return (self._answers(image, both) == label.to(image.device)).all()
 
     def _answers(self, image: Tensor, masks: Tensor) -> Tensor:
         """Return the victim's answers (M,) to an image (1, 3, H, W) under each of the masks (M, 1, H, W)."""
@@ -90,6 +85,13 @@ class PatchCleanser(Defence):
         for mask, (top, left) in zip(masks, [(top, left) for top in starts for left in starts], strict=True):
             mask[:, top : top + side, left : left + side] = 1
         return masks
+
+    @cached_property
+    def _pairs(self) -> Tensor:
+        """All pairs of the masks, each as one mask: (M * (M + 1) / 2, 1, H, W)."""
+        masks = self._covering_masks
+        first, second = torch.tensor(list(combinations_with_replacement(range(len(masks)), 2))).T
+        return torch.maximum(masks[first], masks[second])
 
 
 def _masked(images: Tensor, masks: Tensor) -> Tensor:

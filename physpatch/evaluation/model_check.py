@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from physpatch.data.photographs import UNLABELLED, Photo, limited, load_photos, photos_for
+from physpatch.data.photographs import UNLABELLED, Photo, limited, load_photos, numbered_origins, photos_for
 from physpatch.evaluation.classification import change_over, rate_over
 from physpatch.evaluation.grad_cam import deletion_auc, grad_cam, random_heat
 from physpatch.stats.intervals import mean_interval
@@ -120,7 +120,11 @@ def _unlabelled(victim: Victim, data: str, images: Tensor) -> Iterator[Finding]:
 
 def _accuracy(victim: Victim, photos: Sequence[Photo]) -> Iterator[Finding]:
     """Measure clean accuracy, and whether the usual other preprocessings would do better."""
-    right, units, everything = _right(victim, photos), _units(photos), torch.ones(len(photos), dtype=torch.bool)
+    right, units, everything = (
+        _right(victim, photos),
+        numbered_origins(photos),
+        torch.ones(len(photos), dtype=torch.bool),
+    )
     rate, chance = rate_over(right, everything, units), 1 / len(victim.categories)
     lucky = rate.ci95 is not None and rate.ci95[0] <= chance
     words = f"{rate}" + (", which may be chance: check labels and preprocessing" if lucky else "")
@@ -163,12 +167,6 @@ def _right(victim: Victim, photos: Sequence[Photo]) -> Tensor:
         answers = victim.judged(scores).argmax(dim=1).cpu()
         found.append(answers == loaded.labels[rows])
     return torch.cat(found)
-
-
-def _units(photos: Sequence[Photo]) -> Tensor:
-    """Number the photographs (N,); frames of one clip, which are not independent, have equal numbers."""
-    numbers: dict[Any, int] = {}
-    return torch.tensor([numbers.setdefault(photo.origin, len(numbers)) for photo in photos])
 
 
 def _speed(victim: Victim, images: Tensor) -> Iterator[Finding]:

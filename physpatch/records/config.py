@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from calibration.common.errors import InputError, unknown_name
 from calibration.common.files import read_json, read_toml
-from calibration.common.success import GOALS, SCOPES
+from calibration.common.success import GOALS, SCOPES, check_threshold
 from calibration.sheet.layout import CUTS
 from calibration.sheet.road_signs import sign_name
 from physpatch.records.data_columns import Columns
@@ -67,8 +67,7 @@ class VictimConfig:
 
     def __post_init__(self) -> None:
         _check_name("precision", self.precision, PRECISIONS)
-        if self.threshold is not None and not 0 < self.threshold < 1:
-            raise InputError(f"threshold {self.threshold} out of range; expected a confidence, above 0 and below 1")
+        check_threshold(self.threshold)
 
     @property
     def model_options(self) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from physpatch.techniques.base import GradientFree, OnCells, shrinking
 _ROUNDS = ((128, 2), (32, 4), (8, 16))  # the opening: candidates, and images for each
 PAIRS = 16
 _PROBE = 0.1  # how far a pair lies from the cells, in sRGB
-MOMENTUM = 0.97
-MOMENTUM_OF_NOISE = (1 - MOMENTUM**2) ** -0.5  # of gradients that have nothing in common, relative to one of them
+_MOMENTUM = 0.97
+_MOMENTUM_OF_NOISE = (1 - _MOMENTUM**2) ** -0.5  # of gradients that have nothing in common, relative to one of them
 _MARKED = (0.15, 0.6)  # least and largest share of a two-colour patch that has the second colour
 
 
@@ -65,13 +65,8 @@ class Evolution(GradientFree, OnCells):
         if self._round is not None:
             self._halve(losses)
         else:
-            differences = losses.to(self._cells).view(PAIRS, 2)
-            differences = differences[:, 0] - differences[:, 1]
-            gradient = torch.einsum("p,pcij->cij", differences, self._directions())
-            scale = gradient.square().mean().sqrt().clamp(min=torch.finfo(gradient.dtype).tiny)
-            self._momentum.mul_(MOMENTUM).add_(gradient / scale)
-            size = self.learning_rate * shrinking(int(self._taken), self.steps)
-            self._cells.sub_(size * self._momentum / MOMENTUM_OF_NOISE).clamp_(0, 1)
+            gradient = torch.einsum("p,pcij->cij", self._differences(losses), self._directions())
+            self._descend(self._cells, gradient, self._momentum)
         self._taken += 1
 
     def state(self) -> dict[str, Tensor]:
@@ -93,6 +88,18 @@ class Evolution(GradientFree, OnCells):
         """Return the current round of the opening; None after it."""
         taken = int(self._taken)
         return _ROUNDS[taken] if taken < len(_ROUNDS) else None
+
+    def _differences(self, losses: Tensor) -> Tensor:
+        """Subtract the losses (2 * pairs,) of each pair, (pairs,)."""
+        pairs = losses.to(self._cells).view(PAIRS, 2)
+        return pairs[:, 0] - pairs[:, 1]
+
+    def _descend(self, values: Tensor, gradient: Tensor, momentum: Tensor, margin: float = 0.0) -> None:
+        """Step along the average of the gradients' directions; the values stay ``margin`` away from 0 and 1."""
+        scale = gradient.square().mean().sqrt().clamp(min=torch.finfo(gradient.dtype).tiny)
+        momentum.mul_(_MOMENTUM).add_(gradient / scale)
+        size = self.learning_rate * shrinking(int(self._taken), self.steps)
+        values.sub_(size * momentum / _MOMENTUM_OF_NOISE).clamp_(margin, 1 - margin)
 
     def _halve(self, losses: Tensor) -> None:
         following = int(self._taken) + 1

@@ -5,8 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from physpatch.techniques.base import shrinking
-from physpatch.techniques.evolution import MOMENTUM, MOMENTUM_OF_NOISE, PAIRS, Evolution
+from physpatch.techniques.evolution import PAIRS, Evolution
 
 _DOUBT = 0.1  # the probability, at first and at the end, that a cell has the other colour
 
@@ -38,13 +37,9 @@ class TwoColours(Evolution):
         if self._round is not None:
             super().tell(losses)
             return
-        pairs = losses.to(self._cells).view(PAIRS, 2)
         masks = self._masks().view(PAIRS, 2, *self._marked.shape)
-        gradient = torch.einsum("p,pij->ij", pairs[:, 0] - pairs[:, 1], masks[:, 0] - masks[:, 1])
-        scale = gradient.square().mean().sqrt().clamp(min=torch.finfo(gradient.dtype).tiny)
-        self._tendency.mul_(MOMENTUM).add_(gradient / scale)
-        size = self.learning_rate * shrinking(int(self._taken), self.steps)
-        self._marked.sub_(size * self._tendency / MOMENTUM_OF_NOISE).clamp_(_DOUBT, 1 - _DOUBT)
+        gradient = torch.einsum("p,pij->ij", self._differences(losses), masks[:, 0] - masks[:, 1])
+        self._descend(self._marked, gradient, self._tendency, margin=_DOUBT)
         self._cells.copy_(self._coloured((self._marked > 0.5).to(self._cells)[None])[0])
         self._taken += 1
 

@@ -32,7 +32,7 @@ from physpatch.data.photographs import (
     split_photos,
 )
 from physpatch.data.splits import refuse_overlap
-from physpatch.defences import known_defences, require_defences
+from physpatch.defences import UNDEFENDED, known_defences, require_defences
 from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, Evaluation, evaluate_patch, scenes
 from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
@@ -344,7 +344,7 @@ def _prepare(
         say, choosing = _silent, None
     device = processes.device or config.victim.device
     require_data(config.data.source)  # before what takes long
-    require_defences(config.victim.defences)
+    require_defences(config.victim.defences, UNDEFENDED)
     victim = load_victim(
         config.victim.model,
         **config.victim.model_options,

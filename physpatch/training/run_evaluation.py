@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.colour.colour_map import Print
-from physpatch.defences import defence_for, defended, named_defences, require_defences
+from physpatch.defences import EVERY, defence_for, defended, named_defences, require_defences
 from physpatch.defences.certification import certified_accuracy
 from physpatch.evaluation.classification import defence_effect
 from physpatch.records.config import TrainConfig
@@ -70,7 +70,7 @@ def evaluate_run(
     Raises:
         InputError: nothing to measure on, photographs that were trained on, or an unavailable model or defence.
     """
-    require_defences(defences)
+    require_defences(defences, EVERY)
     patch, config = Patch.load(folder), load_run_config(folder) or TrainConfig()
     ranges = config.eot if eot is None else eot
     if printing is not None:

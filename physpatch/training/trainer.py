@@ -236,9 +236,10 @@ class Trainer:
         half = config.victim.precision == "bfloat16" or (
             config.victim.precision == "auto" and self.victim.device.type == "cuda"
         )
-        of_each = range(len(self._victims))
         judges = [
-            (self._victims[i], self._objectives[i], defence) for i in of_each for defence in self._known_defences[i]
+            (victim, objective, defence)
+            for victim, objective, known in zip(self._victims, self._objectives, self._known_defences, strict=True)
+            for defence in known
         ]
         victims, objectives, defences = zip(*judges, strict=True)
         self._attack_loss = AttackLoss(

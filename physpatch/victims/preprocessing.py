@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from calibration.common.errors import InputError
+from calibration.common.success import check_threshold
 
 Task = Literal["classify", "detect"]
 
@@ -63,8 +63,7 @@ class Adaptation:
     task: Task | None = None
 
     def __post_init__(self) -> None:
-        if self.threshold is not None and not 0 < self.threshold < 1:
-            raise InputError(f"threshold {self.threshold} out of range; expected a confidence, above 0 and below 1")
+        check_threshold(self.threshold)
 
     def preprocessing(self, usual: Preprocessing) -> Preprocessing:
         """Replace what was said in the preprocessing that the model has otherwise."""

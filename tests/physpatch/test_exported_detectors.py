@@ -100,6 +100,8 @@ def test_a_function_and_an_endpoint_find_the_boxes(
         assert victim.categories == DETECTED and victim.threshold == 0.5 and not victim.differentiable
     with pytest.raises(InputError, match="names only boxes; give all classes with --labels"):
         load_victim(f"{product}/boxes-only", say=lambda _: None)
+    with pytest.raises(InputError, match="gives predictions only, so there is no Grad-CAM of layer 'norm'"):
+        load_victim(f"{product}/boxes", cam_layer="norm", say=lambda _: None)
     with pytest.raises(InputError, match=r"not as documented: a box that is not \{label, score, box"):
         load_victim(f"{product}/wrong-boxes", say=lambda _: None).find(scenes)
 

@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from captures.report.blocks import Chart, Mark, Series
+from captures.report.wording import bounds_words
 from captures.results.aggregation import CONTROL, MapCell
-from captures.results.curves import Curve, CurvePoint, Factor
-from captures.results.sequence_summary import DISTANCE_EDGES_M, distance_middle_m
+from captures.results.curves import DISTANCE, Curve, CurvePoint, Factor
+from captures.results.sequence_summary import distance_middle_m
 from physpatch.stats.intervals import Rate
 
 _TICKS_M = (0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 10)
@@ -61,7 +62,12 @@ def way_chart(title: str, bins: Mapping[str, Mapping[int, MapCell]]) -> Chart:
         Series(
             sheet_name(sheet),
             [
-                Mark(math.log(distance_middle_m(place)), f"{_bin_words(place)} m", cell.rate, cell.frames)
+                Mark(
+                    math.log(distance_middle_m(place)),
+                    bounds_words(*DISTANCE.bounds(place), "m"),
+                    cell.rate,
+                    cell.frames,
+                )
                 for place, cell in cells.items()
             ],
             sheet,
@@ -124,8 +130,7 @@ def sheet_name(sheet: str) -> str:
 def _mark(factor: Factor, point: CurvePoint, rate: Rate) -> Mark:
     scale, unit = (100, "%") if max(factor.edges) < 1 else (1, _UNITS.get(factor.name, ""))
     low, high = scale * point.low, None if point.high is None else scale * point.high
-    words = f"{low:g} {unit} and more" if high is None else f"{low:g} to {high:g} {unit}"
-    return Mark(sum(_ends(factor, point)) / 2, words, rate, point.frames)
+    return Mark(sum(_ends(factor, point)) / 2, bounds_words(low, high, unit), rate, point.frames)
 
 
 def _ends(factor: Factor, point: CurvePoint) -> tuple[float, float]:
@@ -152,8 +157,3 @@ def _ticks(values: Sequence[float], span: tuple[float, float], *, ratios: bool) 
         if span[0] <= (at := math.log(value) if ratios else value) <= span[1]
     ]
     return ticks[:: -(-len(ticks) // _MOST_TICKS) or 1]
-
-
-def _bin_words(place: int) -> str:
-    low, high = (0, *DISTANCE_EDGES_M)[place], (*DISTANCE_EDGES_M, None)[place]
-    return f"{low:g} and more" if high is None else f"{low:g} to {high:g}"

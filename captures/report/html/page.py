@@ -58,7 +58,7 @@ def write_page(path: Path, template: str, *, script: str, **values: Any) -> None
 
 
 def _fingerprint(code: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}"
+    return f"sha256-{_base64(hashlib.sha256(code.encode()).digest())}"
 
 
 def _kind(block: Block) -> str:

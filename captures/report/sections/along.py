@@ -19,6 +19,18 @@ _ORIGINS: dict[Origin, str] = {
     "interpolated": "interpolated in time",
     "unknown": "unknown",
 }
+_HEADINGS = (
+    "model",
+    "outcome",
+    "sheet",
+    "clips with success",
+    "frames with success",
+    "first success",
+    "last success",
+    "farthest success",
+    "longest run",
+    "longest run without",
+)
 
 
 class Along(ReportSection):
@@ -64,18 +76,7 @@ def _along(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
                 )
     summaries = summaries_of(sequences, tally)
     yield Table(
-        [
-            "model",
-            "outcome",
-            "sheet",
-            "clips with success",
-            "frames with success",
-            "first success",
-            "last success",
-            "farthest success",
-            "longest run",
-            "longest run without",
-        ],
+        _HEADINGS,
         [_row(summary) for summary in summaries],
         frozenset(i for i, summary in enumerate(summaries) if summary.condition == "patch"),
     )
@@ -91,21 +92,17 @@ def _runs(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
     """How long success lasts in clips in which nothing moves."""
     unit, summaries = UNITS[tally.independent_kind], summaries_of(sequences, tally)
     yield Table(
-        [
-            "model",
-            "outcome",
-            "sheet",
-            "clips with success",
-            "frames with success",
-            "longest run",
-            "longest run without",
-        ],
-        [[*row[:5], *row[8:]] for row in map(_row, summaries)],
+        _without_places(_HEADINGS),
+        [_without_places(_row(summary)) for summary in summaries],
         frozenset(i for i, summary in enumerate(summaries) if summary.condition == "patch"),
         f"Of clips with {LEAST_FRAMES} consecutive frames or more; all their frames count. Runs are medians over {unit} and "
         f"count consecutive frames; a gap of more than {GAP_S:g} s ends one. Intervals are 95 %; a median of fewer than six "
         f"{unit} has none.",
     )
+
+
+def _without_places(row: Sequence[str]) -> list[str]:
+    return [*row[:5], *row[8:]]
 
 
 def _row(summary: SequenceSummary) -> list[str]:

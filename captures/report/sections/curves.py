@@ -7,7 +7,7 @@ from calibration.common.success import DETECTION_THRESHOLD
 from captures.report.blocks import Block, Charts, Heading, Table, Text
 from captures.report.figures.charts import curve_chart, threshold_chart
 from captures.report.sections.base import Material, ReportSection
-from captures.report.wording import SHORT, UNITS, precision_words, rate_words
+from captures.report.wording import SHORT, UNITS, bounds_words, precision_words, rate_words
 from captures.results.aggregation import CONTROL
 from captures.results.curves import FACTORS, THRESHOLD, Curve, curve_measures, curves_of, every_view
 from captures.results.object_precision import object_precision
@@ -84,7 +84,7 @@ def _precision(session: RecordedSession) -> Iterator[Block]:
             [
                 [
                     one.model,
-                    f"{one.low:g} and more" if one.high is None else f"{one.low:g} to {one.high:g}",
+                    bounds_words(one.low, one.high),
                     one.condition,
                     precision_words(one.precision.ap, one.precision.ci95),
                     str(one.frames),

@@ -306,7 +306,7 @@ def _tile(victim: Victim, views: _Views, condition: str, i: int) -> Tile:
     top, confidence = int(views.top(condition)[i]), float(views.confidences[condition][i].max())
     picture = (views.images[condition][i].permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
     words = f"{victim.categories[top]} {100 * confidence:.0f} %"
-    if confidence < views.least and (views.about is not None or victim.task == "classify"):
-        words = f"{'not sure' if victim.task == 'classify' else 'not detected'} ({words})"
     judged = victim.task == "classify" or views.about is not None
+    if judged and confidence < views.least:
+        words = f"{'not sure' if victim.task == 'classify' else 'not detected'} ({words})"
     return Tile(np.ascontiguousarray(picture), words, judged and not bool(views.right(condition)[i]))

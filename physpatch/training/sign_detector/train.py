@@ -31,14 +31,8 @@ from physpatch.training.sign_detector.scenes import NAMES, SceneMaker, Truth
 from physpatch.victims.boxes import Detection
 from physpatch.victims.families.signs.network import RECIPE, WEIGHTS, learned_from, new_network, trained_network
 
-_SIZES = {
-    192: 28,
-    256: 16,
-    320: 10,
-    384: 7,
-    512: 4,
-    640: 3,
-}  # batch size by the scenes' side, for similar numbers of pixels
+# Batch size by the scenes' side, for similar numbers of pixels.
+_SIZES = {192: 28, 256: 16, 320: 10, 384: 7, 512: 4, 640: 3}
 _POOL = 48  # batches kept for reuse
 _FRESH = 0.5  # share of the steps with new scenes
 _SHORT_SIDE = 400  # pixels to which photographs are scaled down

@@ -84,19 +84,8 @@ class FoundNetwork:
             network = freeze(network, given.size)
         except InputError as error:
             raise _with_cure(error, name) from error
-        threshold = TableDetector.threshold if said.threshold is None else said.threshold
-        victim = TableDetector(
-            name,
-            "detect",
-            names,
-            given,
-            network,
-            None,
-            weights,
-            differentiable=self.differentiable,
-            threshold=threshold,
-        )
-        return victim if said.cam_layer is None else victim.with_cam_layer(said.cam_layer)
+        victim = TableDetector(name, "detect", names, given, network, None, weights, differentiable=self.differentiable)
+        return victim.adapted(said)
 
     def _names(self, said: Adaptation, output: object) -> tuple[str, ...]:
         """Name a detector's classes: as the user says, as the file says, or by number where the output tells how many."""

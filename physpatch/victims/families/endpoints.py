@@ -118,18 +118,8 @@ def load_endpoint(endpoint: Endpoint, said: Adaptation) -> Victim:
     network: nn.Module = Predictions(client.predict, endpoint.batch, client)
     if not client.finds_boxes:
         return wrapped(network, endpoint.name, info, said, given, categories=client.labels, differentiable=False)
-    threshold = TableDetector.threshold if said.threshold is None else said.threshold
-    return TableDetector(
-        endpoint.name,
-        "detect",
-        client.labels,
-        given,
-        network,
-        None,
-        info,
-        differentiable=False,
-        threshold=threshold,
-    )
+    victim = TableDetector(endpoint.name, "detect", client.labels, given, network, None, info, differentiable=False)
+    return victim.adapted(said)
 
 
 class Client:

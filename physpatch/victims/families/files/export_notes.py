@@ -4,12 +4,12 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from calibration.common.errors import InputError
 from physpatch.victims.labels import names_in
+from physpatch.victims.preprocessing import Task
 
-_TASKS = ("classify", "detect")
 _LONGEST = 2**20  # characters of one note
 
 
@@ -37,7 +37,7 @@ class ExportNotes:
         task, names, side, batch, settings = (_value(noted.get(k)) for k in ("task", "names", "imgsz", "batch", "args"))
         if not isinstance(names, Mapping) or not isinstance(task, str):
             return cls()
-        if task not in _TASKS:
+        if task not in get_args(Task):
             raise InputError(f"{file} is there to {task}; expected a model that classifies, or one that detects boxes")
         sides = side if isinstance(side, list) else [side]
         if len(set(sides)) != 1:
