@@ -1,9 +1,12 @@
 """Models as people have them: each family with a real file, program or server made on the spot, and hostile ones refused."""
 
 import io
+import re
+import struct
 import sys
 import time
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -418,6 +421,51 @@ def test_hostile_programs_of_torch_export_are_refused(files: Path, tmp_path: Pat
     assert not witness.exists()
     same = rewritten(files / "any.pt2", tmp_path / "same.pt2", lambda _, content: content)
     assert len(load_victim(str(same)).categories) == 4  # the copy itself is no obstacle
+
+
+def test_a_program_that_is_another_to_another_reader_is_refused(files: Path, tmp_path: Path) -> None:
+    """One end of the archive for torch's reader, which begins at the offset there, and one for Python's, which goes by size."""
+    witness = tmp_path / "was_run"
+    former = {
+        "version": b"8.20",
+        "serialized_exported_program.json": b"{}",
+        "serialized_state_dict.pt": pickled(Witness(witness)),
+        "serialized_constants.pt": pickled({}),
+        "serialized_example_inputs.pt": pickled(()),
+    }
+    parts = []
+    harmless_files = {"archive_format": b"pt2", "archive_version": b"0", "byteorder": b"little", "version": b"3"}
+    padded = {f"x/{name}": content for name, content in harmless_files.items()}
+    for entries in ({**padded, "x/padding": b" " * 200_000}, former):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            for name, content in entries.items():
+                archive.writestr(name, content)
+        content = stream.getvalue()
+        size, start = struct.unpack("<II", content[-10:-2])
+        parts.append((content[:start], content[start : start + size]))
+    (harmless, listed), (hostile, other) = parts
+    most = max(len(listed), len(other))
+    listed, other = (_longer(directory, most) for directory in (listed, other))
+    moved, shift = bytearray(other), len(hostile) + len(listed)
+    for match in re.finditer(re.escape(b"PK\1\2"), other):
+        (offset,) = struct.unpack_from("<I", other, match.start() + 42)
+        struct.pack_into("<I", moved, match.start() + 42, len(harmless) + len(listed) + offset - shift)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 5, 5, most, len(harmless), 0)
+    file = tmp_path / "two.pt2"
+    file.write_bytes(harmless + listed + hostile + bytes(moved) + end)
+    assert "version" in zipfile.ZipFile(file).namelist()
+    assert "padding" in torch._C.PyTorchFileReader(str(file)).get_all_records()
+    with pytest.raises(InputError, match=r"before PyTorch 2\.8, of pickles"):
+        load_victim(str(file))
+    assert not witness.exists()
+
+
+def _longer(directory: bytes, size: int) -> bytes:
+    """Fill the comment of an archive's last entry."""
+    last = directory.rfind(b"PK\1\2")
+    more = size - len(directory)
+    return directory[: last + 32] + struct.pack("<H", more) + directory[last + 34 :] + bytes(more)
 
 
 def test_torchscript_that_reaches_files_is_refused(files: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -78,6 +79,11 @@ def _refuse_code(file: Path) -> None:
         reason = _code_in(name, archive.get_record(name))
         if reason:
             raise InputError(f"{file} could run code: {reason}; {TRUST_CURE}")
+    # Where torch's reader finds no program, or fails, torch reads the file again as its former format, by another reader,
+    # which may see other files in the same bytes. That format's tensors are pickles.
+    with zipfile.ZipFile(file) as again:
+        if "version" in again.namelist():
+            raise InputError(f"{file} could run code: it has the format before PyTorch 2.8, of pickles; {TRUST_CURE}")
 
 
 def _code_in(name: str, content: bytes) -> str | None:
