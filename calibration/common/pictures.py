@@ -142,4 +142,6 @@ def _in_words(formats: Sequence[str]) -> Iterator[None]:
 def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow would clip what is brighter than 255 of 65535
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise InputError("its pixels are floating-point numbers of an unknown range; save it with 8 bits")
     return image

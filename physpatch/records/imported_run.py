@@ -47,7 +47,12 @@ def import_run(
     pixels, words = read_pixels(picture)
     cells = to_cells(pixels, grid)
     rows, columns = cells.shape[:2]
-    how = words + ("" if grid is None else f", averaged to {rows}x{columns} cells in linear light")
+    how = words
+    if grid is not None:
+        averaged = rows <= pixels.shape[0] and columns <= pixels.shape[1]
+        how += (
+            f", averaged to {rows}x{columns} cells in linear light" if averaged else f", repeated to {rows}x{columns}"
+        )
     origin = ImportRecord(file=picture.name, sha256=file_sha256(picture), read=how, note=note)
     patch = Patch(cells, target, {"imported": origin.to_dict()})
     patch.save(out)

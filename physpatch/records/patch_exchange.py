@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb
-from calibration.common.errors import InputError
+from calibration.common.errors import InputError, first_line
 from calibration.common.files import atomic_path
 from calibration.common.pictures import PICTURE_SUFFIXES, decoded
 from calibration.common.units import MM_PER_INCH
@@ -19,6 +19,10 @@ from physpatch.records.patch_file import MAX_CELLS, Patch
 TENSORS = frozenset({".pt", ".pth", ".safetensors"})
 _BEHIND = 128  # grey that shows through where a picture is transparent
 _LEAST_OPAQUE = 250
+_ROUNDED_ONE, _LEAST_OF_255 = (
+    1.01,
+    2.0,
+)  # largest floats of 0 to 1, rounding allowed for, and the least ones of 0 to 255
 
 
 def read_pixels(path: Path) -> tuple[NDArray[np.uint8], str]:
@@ -37,9 +41,12 @@ def read_pixels(path: Path) -> tuple[NDArray[np.uint8], str]:
         raise InputError(f"no picture {path}")
     if suffix == ".npy":
         try:
-            return _from_array(np.load(path, allow_pickle=False), path)
-        except (ValueError, OSError, EOFError) as error:
-            raise InputError(f"{path} is no array of numbers that can be read ({error})") from error
+            array = np.load(path, allow_pickle=False)
+        except Exception as error:  # for damaged headers, NumPy raises what Python's tokeniser and zip raise
+            raise InputError(f"{path} is no array of numbers that can be read ({first_line(error)})") from error
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{path} holds several arrays; save the patch alone with numpy.save")
+        return _from_array(array, path)
     if suffix in TENSORS:
         return _from_array(_tensor(path), path)
     if suffix not in PICTURE_SUFFIXES:
@@ -81,7 +88,11 @@ def _tensor(path: Path) -> NDArray[Any]:
         content = next(iter(content.values())) if len(content) == 1 else content.get("patch")
     if not isinstance(content, torch.Tensor):
         raise InputError(f"{path} holds no patch; expected one tensor, or one called patch")
-    return content.detach().float().numpy() if content.is_floating_point() else content.detach().numpy()
+    try:
+        dense = content.detach().resolve_conj().resolve_neg()
+        return np.asarray((dense.float() if dense.is_floating_point() else dense).numpy())
+    except (RuntimeError, TypeError, NotImplementedError) as error:  # sparse, quantised, or without values
+        raise InputError(f"{path} holds no dense tensor ({first_line(error)}); save tensor.to_dense()") from error
 
 
 def _from_array(array: NDArray[Any], path: Path) -> tuple[NDArray[np.uint8], str]:
@@ -97,8 +108,10 @@ def _from_array(array: NDArray[Any], path: Path) -> tuple[NDArray[np.uint8], str
         raise InputError(
             f"{path} is no patch: its values reach from {least:.4g} to {most:.4g}; expected 0 to 1, or 0 to 255"
         )
-    unit = array.dtype.kind == "f" and most <= 1
-    pixels = np.round(array.astype(np.float64) * (255 if unit else 1)).astype(np.uint8)
+    unit = array.dtype.kind == "f" and most <= _ROUNDED_ONE
+    if array.dtype.kind == "f" and _ROUNDED_ONE < most < _LEAST_OF_255:
+        raise InputError(f"{path}: its largest value is {most:.4g}, which fits neither 0 to 1 nor 0 to 255; scale it")
+    pixels = np.round(array.astype(np.float64).clip(0, 1 if unit else 255) * (255 if unit else 1)).astype(np.uint8)
     return np.ascontiguousarray(pixels), f"an array {shape} of {array.dtype}, read as 0 to {1 if unit else 255}"
 
 

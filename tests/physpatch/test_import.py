@@ -86,6 +86,13 @@ def test_what_is_no_patch_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "hostile.npy", np.array([Witness(witness)], dtype=object), allow_pickle=True)
     np.save(tmp_path / "flat.npy", np.zeros((5, 5)))
     np.save(tmp_path / "negative.npy", np.full((5, 5, 3), -1.0))
+    np.save(tmp_path / "between.npy", np.full((5, 5, 3), 1.3))
+    with open(tmp_path / "archive.npy", "wb") as stream:
+        np.savez(stream, patch=CELLS)
+    (tmp_path / "header.npy").write_bytes(b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f8\n    ")
+    torch.save(torch.zeros(3, 5, 5).to_sparse(), tmp_path / "sparse.pt")
+    torch.save(torch.zeros(3, 5, 5, device="meta"), tmp_path / "meta.pt")
+    Image.fromarray(np.full((5, 5), 0.5, np.float32)).save(tmp_path / "float.tif")
     torch.save({"a": torch.zeros(2), "b": torch.zeros(2)}, tmp_path / "several.pt")
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "words.txt").write_text("hello")
@@ -95,6 +102,12 @@ def test_what_is_no_patch_is_refused(tmp_path: Path) -> None:
         "hostile.npy": "no array of numbers that can be read",
         "flat.npy": r"expected \(H, W, 3\) or \(3, H, W\) numbers, got \(5, 5\)",
         "negative.npy": "reach from -1 to -1",
+        "between.npy": r"largest value is 1\.3, which fits neither 0 to 1 nor 0 to 255",
+        "archive.npy": "holds several arrays",
+        "header.npy": "no array of numbers that can be read",
+        "sparse.pt": "holds no dense tensor",
+        "meta.pt": "holds no",
+        "float.tif": "floating-point numbers of an unknown range",
         "several.pt": "expected one tensor, or one called patch",
         "text.png": "broken picture",
         "program.png": "broken picture .*not a known kind",
@@ -106,6 +119,12 @@ def test_what_is_no_patch_is_refused(tmp_path: Path) -> None:
     assert not witness.exists()
     with pytest.raises(InputError, match=r"600 x 600 pixels are more .* give --grid RxC"):
         to_cells(np.zeros((600, 600, 3), np.uint8), None)
+
+
+def test_floats_that_rounding_took_above_one_are_still_of_0_to_1(tmp_path: Path) -> None:
+    np.save(tmp_path / "rounded.npy", np.array([[[0.0, 0.5, 1.0001]]]))
+    pixels, words = read_pixels(tmp_path / "rounded.npy")
+    assert pixels.tolist() == [[[0, 128, 255]]] and "read as 0 to 1" in words
 
 
 def test_what_is_exported_comes_back(tmp_path: Path) -> None:
