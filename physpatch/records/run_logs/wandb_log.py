@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from calibration.common.extras import import_extra
-from calibration.common.files import write_text
 from physpatch.records.run_logs.base import Parameter, RunLog
 
 _PROJECT = "physpatch"
@@ -52,7 +51,7 @@ class WandbLog(RunLog):
                 x_disable_stats=True,
             ),
         )
-        write_text(kept, self._run.id)
+        kept.write_text(self._run.id)
 
     def parameters(self, values: Mapping[str, Parameter]) -> None:
         """Log settings as the run's config."""
