@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -123,9 +124,20 @@ def wandb_records(run: Path) -> list[Any]:
         length, kind = struct.unpack("<HB", content[at + 4 : at + 7])
         whole += content[at + 7 : at + 7 + length]
         at += 7 + length
+        if len(content) < at:  # still being written
+            break
         if kind in (1, 4):  # whole, or its last part
             records.append(Record.FromString(whole))
             whole = b""
+    return records
+
+
+def finished_wandb_records(run: Path) -> list[Any]:
+    """Wait for the record of the end: wandb's process writes its file after `finish` has returned."""
+    until = time.monotonic() + 60
+    while not (records := wandb_records(run)) or records[-1].WhichOneof("record_type") != "exit":
+        assert time.monotonic() < until, "the run's file has no end"
+        time.sleep(0.05)
     return records
 
 
@@ -138,7 +150,7 @@ def test_wandb(tmp_path: Path, patch: Path, outside: list[bytes], monkeypatch) -
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     log_something("wandb", tmp_path, patch)
     (run,) = (tmp_path / "wandb/wandb").glob("offline-run-*")
-    records = wandb_records(run)
+    records = finished_wandb_records(run)
     steps = [wandb_values(record.history.item) for record in records if record.WhichOneof("record_type") == "history"]
     assert [row["loss"] for row in steps if "loss" in row] == [3, 2, 1]
     config = wandb_values(item for r in records for item in (*r.run.config.update, *r.config.update))
@@ -147,8 +159,9 @@ def test_wandb(tmp_path: Path, patch: Path, outside: list[bytes], monkeypatch) -
     assert summary["tiny/target_first"] == 0.5
     assert list(run.rglob("media/images/*.png"))
     go_on("wandb", tmp_path)
-    ids = {part.name.rpartition("-")[2] for part in (tmp_path / "wandb/wandb").glob("offline-run-*")}
-    assert len(ids) == 1  # synchronised as one
+    parts = [finished_wandb_records(part) for part in (tmp_path / "wandb/wandb").glob("offline-run-*")]
+    ids = {record.run.run_id for part in parts for record in part if record.WhichOneof("record_type") == "run"}
+    assert len(parts) == 2 and len(ids) == 1  # synchronised as one
     assert outside == []
 
 

@@ -70,7 +70,7 @@ class WandbLog(RunLog):
         self._run.log({name: self._image(str(file))})
 
     def close(self, *, finished: bool) -> None:
-        """End the run."""
+        """End the run. wandb's own process writes the last of its file a moment later, and always before this process ends."""
         self._run.finish(exit_code=0 if finished else 1)
 
 
