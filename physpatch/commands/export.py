@@ -38,7 +38,7 @@ _SUFFIXES = {"png": ".png", "art": ".npz", "torchattacks": ".pt"}
 def export(run: str | None, kind: str, size_mm: float, dpi: float, px: int, out: Path | None) -> None:
     """Write a patch for other tools.
 
-    A patch that is cut out as a circle is transparent around it in the picture.
+    A patch that is cut out as a circle is transparent around it in the picture, and outside of ART's mask there.
 
     \b
     physpatch export runs/latest --size 10cm --dpi 600
@@ -49,11 +49,11 @@ def export(run: str | None, kind: str, size_mm: float, dpi: float, px: int, out:
     folder = find_run(run)
     patch, config = Patch.load(folder), load_run_config(folder)
     path = out or (folder if folder.is_dir() else folder.parent) / f"export{_SUFFIXES[kind]}"
+    circle = config is not None and config.patch.cut == "circle"
     if kind == "png":
-        circle = config is not None and config.patch.cut == "circle"
         width, height = write_png(patch, path, size_mm, dpi, circle=circle)
         click.echo(f"{path}: {width} x {height} pixels, {dpi:g} dpi")
     else:
-        shape = (write_art if kind == "art" else write_tensor)(patch, path, px)
+        shape = write_art(patch, path, px, circle=circle) if kind == "art" else write_tensor(patch, path, px)
         click.echo(f"{path}: {'patch and patch_mask' if kind == 'art' else 'a tensor'} {tuple(shape)}")
     say_next("print", folder, "--size", "10cm", "--controls")

@@ -34,8 +34,9 @@ def import_(
 ) -> None:
     """Make a run of a patch that was made elsewhere.
 
-    PICTURE is a PNG, JPEG or other picture, a NumPy array (.npy), or a file with one tensor (.pt, .safetensors). The run can
-    be evaluated, printed, filmed and reported like one of your own; it claims nothing about a training.
+    PICTURE is a PNG, JPEG or other picture, a NumPy array (.npy, or ART's patch and patch_mask in an .npz), or a file with one
+    tensor (.pt, .safetensors). The run can be evaluated, printed, filmed and reported like one of your own; it claims nothing
+    about a training.
 
     \b
     physpatch import their-patch.png --target "soap dispenser"

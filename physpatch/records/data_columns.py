@@ -1,5 +1,7 @@
 """The columns of a table of photographs, as ``--columns file=NAME,label=NAME`` names them. The module does not import torch."""
 
+import csv
+import io
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -38,12 +40,14 @@ class Columns:
     def parse(cls, text: str | None) -> "Columns":
         """Parse ``file=NAME,label=NAME,clip=NAME,objects=NAME,folder=DIR``, each of which may be left out.
 
+        A name with commas is quoted as in a CSV file: ``"file=what, where",label=NAME``.
+
         Raises:
             InputError: another key, or no name.
         """
         keys = [field.name for field in fields(cls)]
         given: dict[str, str] = {}
-        for part in text.split(",") if text is not None else ():
+        for part in _parts(text) if text is not None else ():
             key, _, name = (word.strip() for word in part.partition("="))
             if key not in keys:
                 raise unknown_name("kind of column", key, keys)
@@ -58,11 +62,12 @@ class Columns:
         """Make the folder in a text for :meth:`parse` absolute, so that it is found from elsewhere."""
         if text is None:
             return None
-        parts = (part.partition("=") for part in text.split(","))
-        return ",".join(
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="").writerow(
             f"{key}={Path(name.strip()).resolve()}" if key.strip() == "folder" else f"{key}={name}"
-            for key, _, name in parts
+            for key, _, name in (part.partition("=") for part in _parts(text))
         )
+        return stream.getvalue()
 
     def find(self, kind: str, present: Collection[str], where: Path) -> str | None:
         """Find the column of a kind in a table; None if there is none of a usual name, and none was asked for.
@@ -90,6 +95,11 @@ class Columns:
                 f"{listed(present)}"
             )
         return found
+
+
+def _parts(text: str) -> list[str]:
+    """Split at commas, outside of quotes."""
+    return next(csv.reader([text], skipinitialspace=True), []) or [""]
 
 
 def listed(names: Collection[object]) -> str:

@@ -1,8 +1,9 @@
 """Patches as others have them: pictures, NumPy arrays and tensors, read into cells and written from them."""
 
 import io
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -12,23 +13,23 @@ from PIL import Image
 from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb
 from calibration.common.errors import InputError, first_line
 from calibration.common.files import atomic_path
-from calibration.common.pictures import PICTURE_SUFFIXES, decoded
+from calibration.common.pictures import MOST_PIXELS, PICTURE_SUFFIXES, check_size, decoded
 from calibration.common.units import MM_PER_INCH
 from physpatch.records.patch_file import MAX_CELLS, Patch
 
 TENSORS = frozenset({".pt", ".pth", ".safetensors"})
-_BEHIND = 128  # grey that shows through where a picture is transparent
+ARRAYS = frozenset({".npy", ".npz"})
+_BEHIND = 128  # grey that shows through where a picture is transparent, and where a mask covers nothing
 _LEAST_OPAQUE = 250
-_ROUNDED_ONE, _LEAST_OF_255 = (
-    1.01,
-    2.0,
-)  # largest floats of 0 to 1, rounding allowed for, and the least ones of 0 to 255
+_ROUNDED_ONE = 1.01  # the largest float of a patch from 0 to 1, with what rounding adds
+_LEAST_OF_255 = 2.0  # the smallest maximum of floats from 0 to 255
 
 
 def read_pixels(path: Path) -> tuple[NDArray[np.uint8], str]:
-    """Read a patch as (H, W, 3) sRGB, from a picture, ``.npy``, or a file with one tensor; no pickles are run.
+    """Read a patch as (H, W, 3) sRGB, from a picture, ``.npy``, ``.npz``, or a file with one tensor; no pickles are run.
 
-    Arrays may be (H, W, 3) or (3, H, W), alone in a batch, as integers to 255 or as floats to 1 or 255.
+    Arrays may be (H, W, 3) or (3, H, W), alone in a batch, as integers to 255 or as floats to 1 or 255. An ``.npz`` holds one
+    array, or one called ``patch``, with or without a ``patch_mask`` like it, as :func:`write_art` writes them.
 
     Returns:
         The pixels, and in words how they were read, for the record.
@@ -39,18 +40,12 @@ def read_pixels(path: Path) -> tuple[NDArray[np.uint8], str]:
     suffix = path.suffix.lower()
     if not path.is_file():
         raise InputError(f"no picture {path}")
-    if suffix == ".npy":
-        try:
-            array = np.load(path, allow_pickle=False)
-        except Exception as error:  # for damaged headers, NumPy raises what Python's tokeniser and zip raise
-            raise InputError(f"{path} is no array of numbers that can be read ({first_line(error)})") from error
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"{path} holds several arrays; save the patch alone with numpy.save")
-        return _from_array(array, path)
+    if suffix in ARRAYS:
+        return _from_arrays(_arrays(path), path)
     if suffix in TENSORS:
         return _from_array(_tensor(path), path)
     if suffix not in PICTURE_SUFFIXES:
-        known = ", ".join(sorted({*PICTURE_SUFFIXES, *TENSORS, ".npy"}))
+        known = ", ".join(sorted({*PICTURE_SUFFIXES, *TENSORS, *ARRAYS}))
         raise InputError(f"{path} is no picture, array or tensor; expected one of {known}")
     return _from_picture(path)
 
@@ -67,6 +62,46 @@ def _from_picture(path: Path) -> tuple[NDArray[np.uint8], str]:
     if clear:
         words += f", of which {100 * clear:.0f} % are transparent and grey here"
     return np.asarray(Image.alpha_composite(opaque, picture).convert("RGB")), words
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the array of a ``.npy`` file, called patch, or those of an ``.npz`` by their names."""
+    names = ("patch", "patch_mask")
+    try:
+        with open(path, "rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return {"patch": content}
+            if path.suffix.lower() == ".npz":
+                only = content.files[0] if len(content.files) == 1 else None
+                _check_members(file, path)
+                return {name: content[only or name] for name in names if only or name in content.files}
+    except InputError:
+        raise
+    except Exception as error:  # for damaged headers, NumPy raises what Python's tokeniser and zip raise
+        raise InputError(f"{path} is no array of numbers that can be read ({first_line(error)})") from error
+    raise InputError(f"{path} holds several arrays; save the patch alone with numpy.save")
+
+
+def _check_members(file: BinaryIO, path: Path) -> None:
+    """Check that the arrays of an archive are not too large to be unpacked."""
+    most = MOST_PIXELS * 3 * 4
+    if sum(member.file_size for member in zipfile.ZipFile(file).infolist()) > most:
+        raise InputError(f"{path} unpacks to more than {most / 1e9:.1f} GB")
+
+
+def _from_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[NDArray[np.uint8], str]:
+    if "patch" not in arrays:
+        raise InputError(f"{path} holds no patch; expected one array, or one called patch")
+    pixels, words = _from_array(arrays["patch"], path)
+    if (mask := arrays.get("patch_mask")) is None:
+        return pixels, words
+    if mask.shape != arrays["patch"].shape or mask.dtype.kind not in "bfiu":
+        raise InputError(f"{path}: patch_mask is {mask.shape} {mask.dtype}, which does not fit patch; remove it")
+    covers = _channels_last(mask).min(axis=2) > 0
+    pixels[~covers] = _BEHIND
+    clear = 100 * (1 - float(covers.mean()))
+    return pixels, words + (f", of which {clear:.0f} % are outside of patch_mask and grey here" if clear else "")
 
 
 def _tensor(path: Path) -> NDArray[Any]:
@@ -88,6 +123,10 @@ def _tensor(path: Path) -> NDArray[Any]:
         content = next(iter(content.values())) if len(content) == 1 else content.get("patch")
     if not isinstance(content, torch.Tensor):
         raise InputError(f"{path} holds no patch; expected one tensor, or one called patch")
+    if content.numel() > 3 * MOST_PIXELS:  # a view of few values can claim any number of them
+        raise InputError(
+            f"{path} claims {content.numel():.3g} numbers; expected at most {MOST_PIXELS / 1e6:.0f} megapixels"
+        )
     try:
         dense = content.detach().resolve_conj().resolve_neg()
         return np.asarray((dense.float() if dense.is_floating_point() else dense).numpy())
@@ -97,12 +136,13 @@ def _tensor(path: Path) -> NDArray[Any]:
 
 def _from_array(array: NDArray[Any], path: Path) -> tuple[NDArray[np.uint8], str]:
     shape = array.shape
-    if array.ndim == 4 and len(array) == 1:
-        array = array[0]
-    if array.ndim == 3 and array.shape[2] != 3 and array.shape[0] == 3:
-        array = array.transpose(1, 2, 0)
+    array = _channels_last(array)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind not in "fiu" or not array.size:
         raise InputError(f"{path} is no patch: expected (H, W, 3) or (3, H, W) numbers, got {shape} {array.dtype}")
+    try:
+        check_size(array.shape[1], array.shape[0])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     least, most = float(array.min()), float(array.max())
     if not (np.isfinite([least, most]).all() and least >= 0 and most <= 255):
         raise InputError(
@@ -113,6 +153,15 @@ def _from_array(array: NDArray[Any], path: Path) -> tuple[NDArray[np.uint8], str
         raise InputError(f"{path}: its largest value is {most:.4g}, which fits neither 0 to 1 nor 0 to 255; scale it")
     pixels = np.round(array.astype(np.float64).clip(0, 1 if unit else 255) * (255 if unit else 1)).astype(np.uint8)
     return np.ascontiguousarray(pixels), f"an array {shape} of {array.dtype}, read as 0 to {1 if unit else 255}"
+
+
+def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
+    """View (3, H, W), and a batch of one, as (H, W, 3); anything else stays what it is."""
+    if array.ndim == 4 and len(array) == 1:
+        array = array[0]
+    if array.ndim == 3 and array.shape[2] != 3 and array.shape[0] == 3:
+        array = array.transpose(1, 2, 0)
+    return array
 
 
 def to_cells(pixels: NDArray[np.uint8], grid: tuple[int, int] | None) -> NDArray[np.uint8]:
@@ -137,9 +186,14 @@ def to_cells(pixels: NDArray[np.uint8], grid: tuple[int, int] | None) -> NDArray
 
 
 def enlarged(patch: Patch, width_px: int) -> NDArray[np.uint8]:
-    """Draw a patch's flat cells (H, W, 3) at a width in pixels, with square cells where they divide it evenly."""
+    """Draw a patch's flat cells (H, W, 3) at a width in pixels, with square cells where they divide it evenly.
+
+    Raises:
+        InputError: more pixels than a picture may have.
+    """
     rows, columns = patch.grid
     height_px = max(1, round(width_px * rows / columns))
+    check_size(width_px, height_px)
     down, across = (
         ((np.arange(pixels) + 0.5) * cells / pixels).astype(int)
         for pixels, cells in ((height_px, rows), (width_px, columns))
@@ -157,18 +211,26 @@ def write_png(patch: Patch, path: Path, width_mm: float, dpi: float, *, circle: 
     height, width = pixels.shape[:2]
     alpha = np.full((height, width), 255, np.uint8)
     if circle:
-        y, x = (np.abs(2 * (np.arange(side) + 0.5) / side - 1) for side in (height, width))
-        alpha[np.hypot(y[:, None], x[None]) > 1] = 0
+        alpha[~_inside_circle(height, width)] = 0
     with atomic_path(path) as temporary:
         Image.fromarray(np.dstack([pixels, alpha])).save(temporary, format="png", dpi=(dpi, dpi))
     return width, height
 
 
-def write_art(patch: Patch, path: Path, width_px: int) -> tuple[int, ...]:
-    """Write ``patch`` and ``patch_mask`` as ART's ``AdversarialPatchPyTorch`` has them, (3, H, W) float32 in [0, 1], as npz."""
+def write_art(patch: Patch, path: Path, width_px: int, *, circle: bool = False) -> tuple[int, ...]:
+    """Write ``patch`` and ``patch_mask`` as ART's ``AdversarialPatchPyTorch`` has them, (3, H, W) float32 in [0, 1], as npz.
+
+    The mask is 1 where the patch is, which for one cut out as a ``circle`` is inside of it.
+
+    Returns:
+        The shape of both.
+    """
     array = _channels_first(patch, width_px)
+    mask = np.ones_like(array)
+    if circle:
+        mask *= _inside_circle(*array.shape[1:])
     stream = io.BytesIO()
-    np.savez_compressed(stream, patch=array, patch_mask=np.ones_like(array))
+    np.savez_compressed(stream, patch=array, patch_mask=mask)
     with atomic_path(path) as temporary:
         temporary.write_bytes(stream.getvalue())
     return array.shape
@@ -182,6 +244,12 @@ def write_tensor(patch: Patch, path: Path, width_px: int) -> tuple[int, ...]:
     with atomic_path(path) as temporary:
         torch.save(torch.from_numpy(array), temporary)
     return array.shape
+
+
+def _inside_circle(height: int, width: int) -> NDArray[np.bool_]:
+    """Tell which pixels (H, W) have their centre inside the circle, or ellipse, that fills a picture."""
+    y, x = (np.abs(2 * (np.arange(side) + 0.5) / side - 1) for side in (height, width))
+    return np.hypot(y[:, None], x[None]) <= 1
 
 
 def _channels_first(patch: Patch, width_px: int) -> NDArray[np.float32]:

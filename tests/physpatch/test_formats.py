@@ -93,6 +93,14 @@ def test_a_table_with_any_column_names(tmp_path: Path, capsys) -> None:
     assert "has no column of labels, so its photographs are unlabelled" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ";"), ("a.csv", "\t"), ("a.tsv", "\t"), ("a.csv", ",")])
+def test_tables_of_spreadsheets_with_semicolons_and_tabs(name: str, delimiter: str, tmp_path: Path) -> None:
+    picture(tmp_path / "a.png"), picture(tmp_path / "b, c.png", 1)
+    lines = [["the file", '"what, exactly"', "note"], ["a.png", "blue-thing", "x"], ['"b, c.png"', "1", '"1,5; 2"']]
+    (tmp_path / name).write_text("\n".join(delimiter.join(line) for line in lines), encoding="utf-8-sig")
+    assert listed(tmp_path / name, 'file=the file, "label=what, exactly"') == [("a.png", 2), ("b, c.png", 1)]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -110,6 +118,8 @@ def test_columns_that_are_not_understood(text: str, words: str) -> None:
 def test_columns_are_kept_with_an_absolute_folder(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Columns.absolute("label=a=b,folder=photos") == f"label=a=b,folder={tmp_path / 'photos'}"
+    quoted = Columns.absolute('"file=where, exactly","folder=my, photos"')
+    assert Columns.parse(quoted) == Columns("where, exactly", folder=tmp_path / "my, photos")
     assert Columns.absolute(None) is None
     with pytest.raises(InputError, match="has no table whose columns could be named"):
         picture(tmp_path / "photos/a.png")

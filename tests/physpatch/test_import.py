@@ -2,6 +2,7 @@
 
 import json
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,16 @@ def test_what_is_no_patch_is_refused(tmp_path: Path) -> None:
     torch.save(torch.zeros(3, 5, 5).to_sparse(), tmp_path / "sparse.pt")
     torch.save(torch.zeros(3, 5, 5, device="meta"), tmp_path / "meta.pt")
     Image.fromarray(np.full((5, 5), 0.5, np.float32)).save(tmp_path / "float.tif")
+    torch.save(torch.zeros(1, 3, 1, 1).expand(1, 3, 60000, 60000), tmp_path / "claims.pt")  # a kilobyte
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("patch.npy", "w") as member,
+    ):
+        for _ in range(1500):
+            member.write(bytes(2**20))
+    np.savez(tmp_path / "two.npz", a=CELLS, b=CELLS)
+    np.savez(tmp_path / "mask.npz", patch=CELLS, patch_mask=np.ones(5))
+    np.savez(tmp_path / "hostile.npz", patch=np.array([Witness(witness)], dtype=object))
     torch.save({"a": torch.zeros(2), "b": torch.zeros(2)}, tmp_path / "several.pt")
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "words.txt").write_text("hello")
@@ -109,6 +120,11 @@ def test_what_is_no_patch_is_refused(tmp_path: Path) -> None:
         "meta.pt": "holds no",
         "float.tif": "floating-point numbers of an unknown range",
         "several.pt": "expected one tensor, or one called patch",
+        "claims.pt": "claims 1.08e.10 numbers; expected at most 120 megapixels",
+        "bomb.npz": "unpacks to more than 1.4 GB",
+        "two.npz": "holds no patch; expected one array, or one called patch",
+        "mask.npz": r"patch_mask is \(5,\) float64, which does not fit",
+        "hostile.npz": "no array of numbers that can be read",
         "text.png": "broken picture",
         "program.png": "broken picture .*not a known kind",
         "words.txt": "no picture, array or tensor",
@@ -137,7 +153,7 @@ def test_what_is_exported_comes_back(tmp_path: Path) -> None:
         assert arrays["patch"].dtype == np.float32 and (arrays["patch_mask"] == 1).all()
         np.save(tmp_path / "art.npy", arrays["patch"])
     assert write_tensor(patch, tmp_path / "p.pt", 50) == (1, 3, 50, 50)
-    for name in ("p.png", "art.npy", "p.pt"):
+    for name in ("p.png", "p.npz", "art.npy", "p.pt"):
         np.testing.assert_array_equal(to_cells(read_pixels(tmp_path / name)[0], (10, 10)), CELLS)
 
 
@@ -145,6 +161,13 @@ def test_a_circle_is_transparent_around_it(tmp_path: Path) -> None:
     write_png(vivid_patch(), tmp_path / "p.png", 25.4, 100, circle=True)
     alpha = np.asarray(Image.open(tmp_path / "p.png"))[..., 3]
     assert alpha[0, 0] == 0 and alpha[50, 50] == 255 and (alpha > 0).mean() == pytest.approx(np.pi / 4, abs=0.01)
+    write_art(vivid_patch(), tmp_path / "p.npz", 100, circle=True)
+    with np.load(tmp_path / "p.npz") as arrays:
+        assert (arrays["patch_mask"] == alpha / 255).all() and arrays["patch"].min(axis=0)[0, 0] >= 0
+    pixels, words = read_pixels(tmp_path / "p.npz")
+    assert (pixels[0, 0] == 128).all() and "21 % are outside of patch_mask" in words
+    with pytest.raises(InputError, match="20000x20000 pixels; expected at most 120 megapixels"):
+        write_png(vivid_patch(), tmp_path / "huge.png", 5080, 100)
 
 
 def test_cells_keep_their_shape_on_oblong_grids() -> None:
