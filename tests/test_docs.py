@@ -1,6 +1,7 @@
 """What the pages show works: their Python, the options they name, their links, and the site that is made of them."""
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from model_files import PLAIN, save_program
+from support import CATEGORIES, ColourNet, save_squares
 
 import cli
 
@@ -43,6 +46,25 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
         printed = capsys.readouterr().out.splitlines()
         assert printed[0].startswith("1 ") and printed[-1] == "example/session/report.html"
         assert (tmp_path / "example/session/frames.csv").is_file()
+
+
+@pytest.mark.slow
+def test_the_workflow_of_the_gate_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command) -> None:
+    """On a small model that a few cells fool, so that the build fails at the gate, and the steps that run always go on."""
+    (text,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/howto/gate.md").read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "photos").mkdir()
+    save_squares(tmp_path / "photos")
+    save_program(ColourNet(), tmp_path / "model.onnx", 32)
+    (tmp_path / "model.toml").write_text(f'model = "model.onnx"\nlabels = "labels.txt"\n{PLAIN}')
+    (tmp_path / "labels.txt").write_text("\n".join(CATEGORIES))
+    monkeypatch.chdir(tmp_path)
+    codes = {}
+    for step in yaml.safe_load(text)["jobs"]["gate"]["steps"]:
+        program, *words = shlex.split(step.get("run", "uses"))
+        if program == "physpatch" and (step.get("if") == "always()" or not any(codes.values())):
+            codes[words[0]] = command(*words).code
+    assert codes == {"models": 0, "train": 0, "gate": 1, "report": 0}
+    assert "target" in (tmp_path / "gate.xml").read_text() and (tmp_path / "run/card.md").is_file()
 
 
 def commands(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
