@@ -7,12 +7,26 @@ import click
 
 from calibration.common.cli_types import FOLDER, TextType
 from calibration.common.console import say, say_next
-from physpatch.commands.options import DEFAULT, PRESET_OPTION, config_option, config_options, eot_config
+from calibration.common.lazy_group import GroupedCommand
+from physpatch.commands.options import (
+    DEFAULT,
+    OBJECT_SETTINGS,
+    PRESET_OPTION,
+    config_option,
+    config_options,
+    eot_config,
+)
 from physpatch.records.patch_file import PIXEL, check_grid_name, parse_grid
 from physpatch.records.run_paths import RUNS_FOLDER
 
+_GROUPS = {
+    "The patch": ("grid", "target", "labels", "note", "out"),
+    "What it is measured on": ("model", "data", "columns", "area", "cut", "preset"),
+    "The object": OBJECT_SETTINGS,
+}
 
-@click.command("import")
+
+@click.command("import", cls=GroupedCommand, groups=_GROUPS)
 @click.argument("picture", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--grid",
@@ -25,7 +39,7 @@ from physpatch.records.run_paths import RUNS_FOLDER
 @click.option("--target", default="none", show_default=True, metavar="NAME|INDEX|none", help="Class that it aims at.")
 @config_option("labels", default="imagenet", help="Names of the classes that --target is one of.")
 @config_option("model", default=DEFAULT.victim.model, metavar="NAME|FILE", help="Victim to measure it on.")
-@config_options("data", "columns", "area", "cut")
+@config_options("data", "columns", "area", "cut", *OBJECT_SETTINGS)
 @PRESET_OPTION
 @click.option("--note", default="", help="Where it comes from, for the record and the report.")
 @click.option("--out", type=FOLDER, metavar="RUN", help="Folder of the run. Default: runs/ and the picture's name.")
@@ -41,6 +55,7 @@ def import_(
     \b
     physpatch import their-patch.png --target "soap dispenser"
     physpatch import patch.npy --grid 20x20 --target 859 --note "from the paper's repository"
+    physpatch import sticker.png --model signs --object stop
     physpatch evaluate --save && physpatch report runs/latest
     """
     from physpatch.records.imported_run import import_run

@@ -218,6 +218,15 @@ def test_an_imported_patch_goes_all_the_way(command, tmp_path: Path, monkeypatch
     assert read_pixels(Path("runs/theirs/export.pt"))[0].shape == (40, 40, 3)
 
 
+def test_an_imported_patch_can_be_on_an_object(command, tmp_path: Path) -> None:
+    Image.fromarray(CELLS).save(tmp_path / "sticker.png")
+    sticker = ("import", tmp_path / "sticker.png", "--model", "signs", "--object", "stop", "--object-share", "0.3")
+    assert command(*sticker, "--out", tmp_path / "run").code == 0
+    config = RunRecord.of(tmp_path / "run").config
+    assert (config["object"]["name"], config["object"]["share"], config["objective"]["goal"]) == ("stop", 0.3, "auto")
+    command(*sticker, "--object-share", "3", "--out", tmp_path / "other").assert_refused("share")
+
+
 def test_results_of_a_training_are_not_replaced(command, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("labels.txt").write_text("\n".join(CATEGORIES))
