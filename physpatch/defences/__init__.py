@@ -31,7 +31,7 @@ def defended(victim: Victim, name: str) -> Victim:
     Raises:
         InputError: no such defence, or one for another kind of victim.
     """
-    return replace(victim, name=f"{victim.name}+{name}", guard=defence_for(victim, name).guard)
+    return replace(defence_for(victim, name).defended(), name=f"{victim.name}+{name}")
 
 
 def defence_for(victim: Victim, name: str) -> Defence:
@@ -42,7 +42,8 @@ def defence_for(victim: Victim, name: str) -> Defence:
     """
     defence = DEFENCES.find(name)
     if victim.task not in defence.tasks:
-        raise InputError(f"the defence {name} needs a classifier; {victim.name} is a detector")
+        needed, given = ("classifier", "detector") if victim.task == "detect" else ("detector", "classifier")
+        raise InputError(f"the defence {name} needs a {needed}; {victim.name} is a {given}")
     if defence.needs_heat and not victim.explains:
         raise InputError(f"the defence {name} needs Grad-CAM; {victim.name} shows no heat")
     return defence(victim)

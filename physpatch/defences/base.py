@@ -1,6 +1,7 @@
 """The interface of defences."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import ClassVar
 
 from torch import Tensor
@@ -40,6 +41,10 @@ class Defence(ABC):
     @abstractmethod
     def __call__(self, images: Tensor) -> Tensor:
         """Clean images (B, 3, H, W), RGB in [0, 1], each independently; return images in the same form."""
+
+    def defended(self) -> Victim:
+        """Put the victim behind this defence, as a new victim."""
+        return replace(self.victim, guard=self.guard)
 
     def guard(self, images: Tensor) -> Tensor:
         """Clean images; the backward pass treats the defence as the identity (BPDA, Athalye et al. 2018, section 4.1)."""

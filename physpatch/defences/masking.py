@@ -1,10 +1,11 @@
-"""A window that stands out in a picture: finding and covering it."""
+"""Masks over pictures: finding a window that stands out, and covering places."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 SIDE = 0.42  # of the picture's side: a little more than a patch of 15 % of its area has
+FILL = 0.5  # grey of what is masked wherever it lies
 
 
 def densest_window(energy: Tensor) -> Tensor:
@@ -25,3 +26,17 @@ def covered(images: Tensor, masks: Tensor) -> Tensor:
     outside = 1 - masks
     mean = (images * outside).sum(dim=(2, 3), keepdim=True) / outside.sum(dim=(2, 3), keepdim=True).clamp(min=1)
     return images * outside + mean * masks
+
+
+def masked(images: Tensor, masks: Tensor) -> Tensor:
+    """Fill the masks ([B,] 1, H, W) of images (B, 3, H, W) with grey."""
+    return images * (1 - masks) + FILL * masks
+
+
+def one_of(masks: Tensor, images: Tensor) -> Tensor:
+    """Choose one of masks (M, 1, H, W) for each image (B, 3, H, W): (B, 1, H, W).
+
+    The image itself chooses, by the last digits of its sum, so that the same image is always masked alike.
+    """
+    chosen = (images.detach().double().sum(dim=(1, 2, 3)) * 1e4).long() % len(masks)
+    return masks[chosen]

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from physpatch.attack.known_defence import Attacked
 from physpatch.defences.base import Defence
-from physpatch.defences.masking import SIDE
+from physpatch.defences.masking import SIDE, masked, one_of
 from physpatch.victims.protocol import Task
 
 MASKS = 4  # places of a mask along a side; the paper has six, for patches of a hundredth of the picture
-_FILL = 0.5
 _AT_ONCE = 64  # masked pictures
 
 
@@ -39,13 +38,8 @@ class PatchCleanser(Defence):
         return torch.cat([self._cleansed(image) for image in images.split(1)])
 
     def attacked(self, images: Tensor) -> Attacked:
-        """Mask each image in one of the places: an attacker has to succeed under the masks of the first round.
-
-        The image itself chooses the place, by the last digits of its sum, so that the same image is always masked alike.
-        """
-        masks = self._masks(images)
-        chosen = (images.detach().double().sum(dim=(1, 2, 3)) * 1e4).long() % len(masks)
-        return Attacked(_masked(images, masks[chosen]))
+        """Mask each image in one of the places, see :func:`one_of`: an attacker has to succeed under all of the first round."""
+        return Attacked(masked(images, one_of(self._masks(images), images)))
 
     @torch.no_grad()
     def certified(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -60,14 +54,14 @@ class PatchCleanser(Defence):
         answers = self._answers(image, masks)
         majority = answers.mode().values
         for number in (answers != majority).nonzero()[:, 0]:
-            once = _masked(image, masks[number])
+            once = masked(image, masks[number])
             if (self._answers(once, masks) == answers[number]).all():
                 return once
-        return _masked(image, masks[(answers == majority).nonzero()[0, 0]])
+        return masked(image, masks[(answers == majority).nonzero()[0, 0]])
 
     def _answers(self, image: Tensor, masks: Tensor) -> Tensor:
         """Return the victim's answers (M,) to an image (1, 3, H, W) under each of the masks (M, 1, H, W)."""
-        parts = [self.victim.scores(_masked(image, part)).argmax(dim=1) for part in masks.split(_AT_ONCE)]
+        parts = [self.victim.scores(masked(image, part)).argmax(dim=1) for part in masks.split(_AT_ONCE)]
         return torch.cat(parts)
 
     def _masks(self, images: Tensor) -> Tensor:
@@ -92,7 +86,3 @@ class PatchCleanser(Defence):
         masks = self._covering_masks
         first, second = torch.tensor(list(combinations_with_replacement(range(len(masks)), 2))).T
         return torch.maximum(masks[first], masks[second])
-
-
-def _masked(images: Tensor, masks: Tensor) -> Tensor:
-    return images * (1 - masks) + _FILL * masks

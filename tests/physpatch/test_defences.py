@@ -1,7 +1,7 @@
 """Defences: what each does to a picture, what they are worth, and how they are asked for."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from support import CATEGORIES, HORN, ON_SCREEN, colour_detector
+from support import CATEGORIES, HORN, ON_SCREEN, ColourDetector, colour_detector
 
 from calibration.common.errors import InputError
 from physpatch.data.photographs import Photographs
@@ -20,10 +20,12 @@ from physpatch.defences.jpeg import QUALITY, squeeze
 from physpatch.defences.lgs import smooth
 from physpatch.defences.masking import SIDE, covered, densest_window
 from physpatch.defences.median import blur
+from physpatch.defences.object_seeker import half_planes
 from physpatch.evaluation.classification import defence_effect, evaluate_patch
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.training.trainer import Trainer
+from physpatch.victims.detector import Detector
 from physpatch.victims.protocol import Victim
 
 SIZE = 96
@@ -228,6 +230,38 @@ def test_no_patch_changes_a_certified_answer(held_out: Photographs) -> None:
     assert certified_accuracy(defence_for(spot, "jpeg"), held_out) is None
 
 
+@dataclass(frozen=True, eq=False)
+class DazzledDetector(ColourDetector):
+    """Finds nothing at all where a white spot is in the picture."""
+
+    def predictions(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        boxes, probabilities = super().predictions(images)
+        dazzled = torch.nn.functional.avg_pool2d(images.amin(dim=1), 7, 1).amax(dim=(1, 2)) > 0.95
+        return boxes, probabilities * ~dazzled[:, None, None]
+
+
+def test_what_a_patch_hides_is_found_behind_a_mask() -> None:
+    plain = colour_detector()
+    dazzled = DazzledDetector(**{field.name: getattr(plain, field.name) for field in fields(plain)})
+    pictures = torch.full((3, 3, 96, 96), 0.2)
+    pictures[:2, 0, :24, :24] = 1.0  # red, which is a stop sign
+    pictures[1:, :, 70:80, 70:80] = 1.0
+    (found, *others) = dazzled.find(pictures)
+    assert found[0].xyxy == (0, 0, 24, 24) and others == [[], []]
+    behind = defended(dazzled, "object-seeker")
+    assert isinstance(behind, Detector) and behind.name == "colours+object-seeker" and not behind.explains
+    bare, hidden, nothing = behind.find(pictures)
+    assert bare == found and nothing == []  # behind masks, what is in plain sight is nothing new
+    assert (hidden[0].index, hidden[0].xyxy) == (0, (0, 0, 24, 24))
+    assert behind.detect((pictures[1].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))[0].index == 0
+
+
+def test_every_patch_clear_of_the_lines_is_masked_once() -> None:
+    masks = half_planes(torch.zeros(1, 3, 96, 96))
+    assert masks.shape == (12, 1, 96, 96) and ((masks == 0) | (masks == 1)).all()
+    assert all((masks[:, 0, y : y + 20, x : x + 20] == 1).all(dim=(1, 2)).any() for y in range(76) for x in range(76))
+
+
 def test_what_a_defence_is_worth_is_paired_by_photograph(tiny_victim: Victim, held_out: Photographs) -> None:
     blue = Patch(np.full((4, 4, 3), (20, 20, 255), np.uint8), {"index": 2, "name": CATEGORIES[2]}, {})
     bare = evaluate(tiny_victim, held_out, blue, area=0.5)
@@ -251,7 +285,9 @@ def test_defences_are_named(tiny_victim: Victim) -> None:
         named_defences(("medain",), tiny_victim)
     with pytest.raises(InputError, match="heat needs a classifier; boxes is a detector"):
         defended(replace(tiny_victim, name="boxes", task="detect"), "heat")
-    assert named_defences(("all",), tiny_victim) == tuple(DEFENCES)
+    with pytest.raises(InputError, match="object-seeker needs a detector; tiny is a classifier"):
+        defended(tiny_victim, "object-seeker")
+    assert named_defences(("all",), tiny_victim) == tuple(name for name in DEFENCES if name != "object-seeker")
     for_all = tuple(name for name in DEFENCES if name not in ("heat", "patch-cleanser"))
     assert named_defences(("all",), colour_detector()) == for_all
     assert named_defences(("lgs", "jpeg", "lgs"), tiny_victim) == ("lgs", "jpeg")
