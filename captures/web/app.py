@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from importlib.resources import files
 
 import segno
@@ -23,6 +24,7 @@ _STATIC = {
 }
 _MOST_TEXT = 2000
 _MOST_MISTAKES = 20  # malformed messages after which a connection is closed
+MOST_SOCKETS = 64  # at once: every further browser would take time from the session's own frames
 _BAD_REQUEST, _TOO_LARGE = 4400, 4413  # private WebSocket close codes: 4000 + the HTTP status
 
 Refused = Callable[[str], None]
@@ -111,20 +113,31 @@ def make_app(
             return PlainTextResponse("start the session with --lan to connect a phone", 404)
         return JSONResponse({"url": url, "picture": segno.make(url, error="m").svg_data_uri(scale=4, border=2)})
 
-    async def greet(websocket: WebSocket, *roles: Role) -> bool:
-        """Accept a WebSocket with one of ``roles``; refuse any other."""
+    connected = 0
+
+    @asynccontextmanager
+    async def greeted(websocket: WebSocket, *roles: Role) -> AsyncIterator[bool]:
+        """Accept a WebSocket with one of ``roles``, unless too many are open; refuse any other, and yield False."""
+        nonlocal connected
         host, origin = websocket.headers.get("host", ""), websocket.headers.get("origin", "")
         status, words = 0, ""
         if host not in hosts or origin != f"{scheme}://{host}":
             status, words = 403, "request from another page"
         elif role_of(websocket) not in roles:
             status, words = 401, "no cookie"
+        elif connected >= MOST_SOCKETS and "page" in roles:  # a phone's camera always has room
+            status, words = 503, f"{connected} pages are open already; close some"
         if status:
             refused(f"{who(websocket)}: {status}, {words}")
             await websocket.send_denial_response(PlainTextResponse(words, status))
-            return False
-        await websocket.accept()
-        return True
+            yield False
+            return
+        connected += 1
+        try:
+            await websocket.accept()
+            yield True
+        finally:
+            connected -= 1
 
     async def correct(websocket: WebSocket, mistakes: int, words: str) -> int:
         """Reject a malformed message; return the new count. Too many close the connection."""
@@ -137,8 +150,11 @@ def make_app(
 
     @app.websocket("/ws/view")
     async def view(websocket: WebSocket) -> None:
-        if not await greet(websocket, "page", "phone"):
-            return
+        async with greeted(websocket, "page", "phone") as accepted:
+            if accepted:
+                await serve_view(websocket)
+
+    async def serve_view(websocket: WebSocket) -> None:
         ready = asyncio.Event()
         sender = asyncio.create_task(_send_views(websocket, hub, ready))
         mistakes = 0
@@ -164,8 +180,11 @@ def make_app(
 
     @app.websocket("/ws/camera")
     async def camera(websocket: WebSocket) -> None:
-        if not await greet(websocket, "phone"):
-            return
+        async with greeted(websocket, "phone") as accepted:
+            if accepted:
+                await serve_camera(websocket)
+
+    async def serve_camera(websocket: WebSocket) -> None:
         mistakes = 0
         phone.connected += 1
         try:

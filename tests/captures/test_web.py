@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from captures.sources.held_sheet import RigPose
 from captures.sources.opening import FileSource
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import read_events, read_rows
+from captures.web.app import MOST_SOCKETS
 from captures.web.phone import MOST_BYTES, PhoneSource, decode_jpeg
 from captures.web.server import WebPage
 
@@ -458,6 +460,26 @@ def test_ten_thousand_malformed_messages_crash_nothing(running) -> None:
     session.wait_rows(before + 5)
     assert get(session.origin + "/", Cookie=cookie)[0] == 200
     assert len(session.said) < 100  # the log is not flooded
+
+
+def test_there_are_not_more_pages_than_a_session_can_serve(running) -> None:
+    session = running()
+    cookie = cookie_for(session.page.url)
+    with ExitStack() as stack:
+        for _ in range(MOST_SOCKETS):
+            stack.enter_context(socket_to(session, "/ws/view", cookie))
+        with pytest.raises(InvalidStatus) as refused:
+            socket_to(session, "/ws/view", cookie)
+        assert refused.value.response.status_code == 503 and b"close some" in refused.value.response.body
+    until = time.monotonic() + 20
+    while True:  # what was closed makes room, once the server has noticed
+        try:
+            with socket_to(session, "/ws/view", cookie):
+                break
+        except InvalidStatus:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+    session.wait_rows(len(read_rows(session.out)) + 2)
 
 
 def test_no_text_of_a_browser_ends_a_session(running) -> None:
