@@ -23,6 +23,7 @@ from physpatch.victims.protocol import Victim
 Outcome = Literal["works", "note", "fails"]
 
 _MOST_PHOTOGRAPHS = 200
+_SHOWN_CLASSES = 4
 _BATCH = 16
 _TIMED, _TIMED_IMAGES = 3, 4
 _HEAT_PHOTOGRAPHS, _HEAT_LAYERS = 8, 4
@@ -100,7 +101,8 @@ def _inputs(victim: Victim) -> Iterator[Finding]:
         f"{given.size} px square of a shorter side of {given.resize} px, {colours}, mean {mean}, standard deviation {std}",
         numbers={"size": given.size, "resize": given.resize, "mean": given.mean, "std": given.std, "bgr": given.bgr},
     )
-    yield Finding("classes", f"{len(victim.categories)}: {', '.join(victim.categories[:4])}, …")
+    names = ", ".join(victim.categories[:_SHOWN_CLASSES]) + (", …" if len(victim.categories) > _SHOWN_CLASSES else "")
+    yield Finding("classes", f"{len(victim.categories)}: {names}")
     if victim.threshold:
         what = "boxes count" if isinstance(victim, Detector) else "the top class counts"
         yield Finding(
