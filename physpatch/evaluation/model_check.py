@@ -17,6 +17,8 @@ from physpatch.stats.intervals import mean_interval
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.networks.cam_layers import list_cam_layers
+from physpatch.victims.networks.gradients import CUT
+from physpatch.victims.networks.outputs import Predictions
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from physpatch.victims.protocol import Victim
 
@@ -214,20 +216,26 @@ def _seconds(run: Callable[[], object], on_gpu: bool) -> float:
     return statistics.median(taken)
 
 
-def _input_gradient(victim: Victim, images: Tensor) -> Tensor:
+def _input_gradient(victim: Victim, images: Tensor) -> Tensor | None:
+    """Compute the gradient of the best scores; None where none reaches the images."""
     wanted = images.clone().requires_grad_()
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(victim.scores(wanted).amax(dim=1).sum(), wanted)
-    return gradient
+        best = victim.scores(wanted).amax(dim=1).sum()
+        return torch.autograd.grad(best, wanted, allow_unused=True)[0] if best.requires_grad else None
 
 
 def _gradient(victim: Victim, images: Tensor) -> Iterator[Finding]:
     if not victim.differentiable:
-        yield Finding(
-            "gradient", f"none: {victim.remark or 'predictions only'}; train by --technique evolution", "note"
-        )
+        # A network in torch should have one: somebody's code cuts it.
+        cut = not any(isinstance(part, Predictions) for part in victim.module.modules())
+        words = f"none: {victim.remark or 'predictions only'}; train by --technique evolution"
+        yield Finding("gradient", words, "fails" if cut else "note")
         return
-    size = _input_gradient(victim, images).flatten(1).abs()
+    gradient = _input_gradient(victim, images)
+    if gradient is None:
+        yield Finding("gradient", f"none: {CUT}", "fails", {"finite": None, "nonzero": False})
+        return
+    size = gradient.flatten(1).abs()
     finite, nonzero = bool(size.isfinite().all()), bool((size.amax(dim=1) > 0).all())
     words = "finite and not zero" if finite and nonzero else "zero" if finite else "not finite"
     yield Finding("gradient", words, "works" if finite and nonzero else "fails", {"finite": finite, "nonzero": nonzero})

@@ -17,6 +17,7 @@ from physpatch.victims.freezing import freeze
 from physpatch.victims.labels import find_category, numbered_categories, read_labels
 from physpatch.victims.labels import normal_name as normal_name
 from physpatch.victims.networks.cam_layers import Reshape, find_cam_layer, named_cam_layer
+from physpatch.victims.networks.gradients import why_no_gradient, without_gradients
 from physpatch.victims.networks.outputs import Predictions, Queries, with_logits
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Adaptation
 from physpatch.victims.preprocessing import Preprocessing as Preprocessing
@@ -101,7 +102,8 @@ class Victim:
             name: in tables and records; None for the name of the module's class.
             weights: where the weights came from; None for the SHA-256 of the module's state.
             cam_layer: name of the layer for Grad-CAM; None to choose it, and to do without heat where there is none.
-            differentiable: whether gradients flow from the output to the images.
+            differentiable: whether gradients flow from the output to the images. That they do is tried; where they do not,
+                the victim is not differentiable either, and its ``remark`` says why.
             copied: freeze a copy, so that ``module`` stays as it is. False freezes ``module`` itself, which saves its memory.
 
         Raises:
@@ -118,6 +120,7 @@ class Victim:
         title = name or type(module).__name__
         if len(names) != classes:
             raise InputError(f"{len(names)} categories given, but {title} answers with {classes} classes")
+        why_not = why_no_gradient(network, size) if differentiable else ""
         victim = Victim(
             title,
             "classify",
@@ -126,9 +129,10 @@ class Victim:
             network,
             None,
             weights or WeightsInfo("made in Python", state_sha256(module.state_dict())),
-            differentiable=differentiable,
+            differentiable=differentiable and not why_not,
+            remark=without_gradients(why_not),
         )
-        return victim.with_cam_layer(cam_layer) if differentiable else victim
+        return victim.with_cam_layer(cam_layer) if victim.differentiable or cam_layer is not None else victim
 
     def with_cam_layer(self, name: str | None) -> Self:
         """Choose the layer for Grad-CAM by name; None for the usual one, or for no heat where the network has no map.

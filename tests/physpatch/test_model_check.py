@@ -37,6 +37,8 @@ def scaled(): return wrap(ColourNet(), std=(1000.0, 1000.0, 1000.0), mean=(0.5, 
 def noisy(): return wrap(Changed(lambda x: x + torch.rand_like(x)))
 def neighbours(): return wrap(Changed(lambda x: x - x.mean(dim=0, keepdim=True)))
 def flat(): return wrap(Changed(lambda x: x.detach() + 0 * x))
+def detached(): return wrap(Changed(lambda x: x.detach()))
+def whole(): return wrap(Changed(lambda x: (1000 * x).long()))
 def constant(): return wrap(Changed(lambda x: 0 * x + torch.arange(4.0)))
 def predict(images): return ColourNet().eval()(torch.from_numpy(images)).detach().numpy()
 def blind(): return wrap(Predictions(predict, 8), differentiable=False)
@@ -82,6 +84,8 @@ def test_a_sound_model_passes_with_numbers(command, folder: Path) -> None:
         ("noisy", "determinism: confidences differ by up to"),
         ("neighbours", "batch invariance: confidences differ by up to"),
         ("flat", "gradient: zero"),
+        ("detached", "gradient: none: predictions only, without gradients, because no gradient reaches the image"),
+        ("whole", "gradient: none: predictions only, without gradients, because no gradient reaches the image"),
         ("constant", "which may be chance"),
     ],
 )
@@ -89,6 +93,13 @@ def test_a_model_that_cannot_be_trusted_says_why(name: str, words: str, command)
     command("models", "--check", f"checked_models:{name}", "--data", "data").assert_refused(
         "cannot be trusted yet", words
     )
+
+
+def test_a_training_without_gradients_is_refused_before_a_target_is_chosen(command) -> None:
+    for name in ("detached", "whole"):
+        done = command("train", "--model", f"checked_models:{name}", "--data", "data", "--target", "auto")
+        done.assert_refused("gives predictions only", "use --technique")
+        assert "target auto" not in done.err and not Path("runs").exists()
 
 
 def test_predictions_only_and_no_labels_are_notes(command, folder: Path) -> None:

@@ -65,6 +65,45 @@ def test_answers_of_other_forms_give_the_same_confidences(end) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda x: x.detach(),
+        lambda x: (1000 * x).long(),
+        lambda x: torch.from_numpy(x.detach().numpy()),
+        lambda x: x.new_tensor(x.tolist()),
+    ],
+    ids=["detached", "whole numbers", "numpy", "new"],
+)
+def test_a_module_whose_gradient_is_cut_gives_predictions_only(end) -> None:
+    """So that it is told before a training begins, and evaluated without heat."""
+    victim = Victim.wrap(Ends(end), categories=CATEGORIES, **PLAIN)
+    assert not victim.differentiable and not victim.explains
+    assert victim.remark.startswith("predictions only, without gradients, because no gradient reaches the image")
+    photographs = colour_photographs(12, 32)
+    assert victim.scores(photographs.images.float() / 255).argmax(dim=1).tolist() == photographs.labels.tolist()
+    config = TrainConfig.of(steps=2, batch=4, grid=(4, 4), technique="pgd", area=0.3, eot=EotConfig.none())
+    with pytest.raises(InputError, match="Ends gives predictions only, and technique pgd needs gradients"):
+        Trainer(victim, photographs, config, target=2)
+    with pytest.raises(InputError, match="there is no Grad-CAM of layer"):
+        Victim.wrap(Ends(end), cam_layer="inner.norm", **PLAIN)
+
+
+def test_modules_that_change_their_input_or_have_no_derivative() -> None:
+    class InPlace(ColourNet):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images.mul_(2).sub_(1))
+
+    class NoDerivative(torch.autograd.Function):
+        @staticmethod
+        def forward(_context, values: torch.Tensor) -> torch.Tensor:
+            return values * 2
+
+    assert Victim.wrap(InPlace(), **PLAIN).differentiable
+    blind = Victim.wrap(Ends(NoDerivative.apply), **PLAIN)
+    assert not blind.differentiable and "torch cannot compute them" in blind.remark
+
+
 def test_blue_green_red_is_turned_round() -> None:
     red = torch.zeros(1, 3, 32, 32)
     red[:, 0] = 1

@@ -13,6 +13,7 @@ from physpatch.victims.detector import TableDetector
 from physpatch.victims.freezing import freeze
 from physpatch.victims.labels import numbered_categories, read_labels
 from physpatch.victims.networks.box_tables import BoxTable, box_table, count_classes, finds_boxes, has_labels_apart
+from physpatch.victims.networks.gradients import why_no_gradient, without_gradients
 from physpatch.victims.networks.outputs import FixedBatch, probe
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PLAIN, Adaptation, Preprocessing
 from physpatch.victims.protocol import BareFamily, Victim, WeightsInfo
@@ -58,7 +59,8 @@ class FoundNetwork:
             raise _with_cure(error, name) from error
         plain = Preprocessing(side, side, *PLAIN)
         if finds_boxes(output):
-            return replace(self._detector(name, weights, said, plain, output), remark=self.remark)
+            detector = self._detector(name, weights, said, plain, output)
+            return replace(detector, remark=self.remark or detector.remark)
         usual = plain if self.plain else Preprocessing(side, side, IMAGENET_MEAN, IMAGENET_STD)
         classifier = wrapped(
             FixedBatch(self.network, self.batch) if self.batch else self.network,
@@ -69,7 +71,7 @@ class FoundNetwork:
             categories=self.categories or None,
             differentiable=self.differentiable,
         )
-        return replace(classifier, remark=self.remark)
+        return replace(classifier, remark=self.remark or classifier.remark)
 
     def _detector(
         self, name: str, weights: WeightsInfo, said: Adaptation, plain: Preprocessing, output: object
@@ -84,7 +86,18 @@ class FoundNetwork:
             network = freeze(network, given.size)
         except InputError as error:
             raise _with_cure(error, name) from error
-        victim = TableDetector(name, "detect", names, given, network, None, weights, differentiable=self.differentiable)
+        why_not = why_no_gradient(network, given.size) if self.differentiable else ""
+        victim = TableDetector(
+            name,
+            "detect",
+            names,
+            given,
+            network,
+            None,
+            weights,
+            differentiable=self.differentiable and not why_not,
+            remark=without_gradients(why_not),
+        )
         return victim.adapted(said)
 
     def _names(self, said: Adaptation, output: object) -> tuple[str, ...]:

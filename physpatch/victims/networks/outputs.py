@@ -28,6 +28,17 @@ class _Logits(nn.Module):
         return _logits_in(self.network(images))
 
 
+class _Floats(nn.Module):
+    """A network that answers in whole numbers, as one that gives floats."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images).float()
+
+
 class _LogProbabilities(nn.Module):
     """A network that ends in a softmax, as one that gives logits: a softmax of the logarithms gives its probabilities."""
 
@@ -62,12 +73,18 @@ def with_logits(network: nn.Module, size: int) -> tuple[nn.Module, int]:
     output = probe(network, size)
     if not isinstance(output, Tensor):
         network, output = _Logits(network), _logits_in(output)
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != _PROBES or output.shape[1] < 2:
+    if not isinstance(output, Tensor) or not _are_logits(output):
         form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise InputError(f"a classifier must answer with logits (B, K) for images (B, 3, {size}, {size}), got {form}")
+    if not output.is_floating_point():
+        network = _Floats(network)
     if bool((output >= 0).all()) and bool(((output.double().sum(dim=1) - 1).abs() < _SUM_TOLERANCE).all()):
         network = _LogProbabilities(network)
     return network, output.shape[1]
+
+
+def _are_logits(output: Tensor) -> bool:
+    return output.ndim == 2 and len(output) == _PROBES and output.shape[1] > 1 and not output.is_complex()
 
 
 def _logits_in(output: Any) -> Any:

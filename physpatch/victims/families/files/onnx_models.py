@@ -14,6 +14,7 @@ from physpatch.victims.families.base import FileFamily, FoundNetwork
 from physpatch.victims.families.files.export_notes import ExportNotes
 from physpatch.victims.families.files.onnx_conversion import UnfaithfulError, converted
 from physpatch.victims.families.files.onnx_input import OnnxInput
+from physpatch.victims.networks.gradients import without_gradients
 from physpatch.victims.networks.outputs import Predictions
 from physpatch.victims.protocol import CatalogueEntry
 
@@ -45,7 +46,7 @@ class OnnxModels(FileFamily):
         try:
             module = converted(runtime, file, takes, network, size)
         except UnfaithfulError as why:
-            remark = f"predictions only, without gradients, because {why}"
+            remark = without_gradients(str(why))
             return FoundNetwork(network, size, takes.batch, categories, plain, differentiable=False, remark=remark)
         return FoundNetwork(module, size, takes.batch, categories, plain)
 
