@@ -18,7 +18,7 @@ from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.networks.cam_layers import list_cam_layers
 from physpatch.victims.networks.gradients import CUT
-from physpatch.victims.networks.outputs import Predictions
+from physpatch.victims.networks.outputs import is_elsewhere
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from physpatch.victims.protocol import Victim
 
@@ -227,7 +227,7 @@ def _input_gradient(victim: Victim, images: Tensor) -> Tensor | None:
 def _gradient(victim: Victim, images: Tensor) -> Iterator[Finding]:
     if not victim.differentiable:
         # A network in torch should have one: somebody's code cuts it.
-        cut = not any(isinstance(part, Predictions) for part in victim.module.modules())
+        cut = not is_elsewhere(victim.module)
         words = f"none: {victim.remark or 'predictions only'}; train by --technique evolution"
         yield Finding("gradient", words, "fails" if cut else "note")
         return

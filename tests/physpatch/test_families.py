@@ -214,12 +214,70 @@ def test_a_function_of_the_users_gives_the_network(tmp_path: Path, monkeypatch, 
     assert str(tmp_path) not in sys.path
     for name, words in {
         "own_models:number": "returned int; expected an nn.Module",
-        "own_models:broken": "failed: ValueError: no disk",
+        "own_models:broken": rf"failed: ValueError: no disk \({tmp_path}/own_models\.py, line 10\)",
         "own_models:gone": "has no function gone",
         "gone_models:f": "cannot be imported",
     }.items():
         with pytest.raises(InputError, match=words):
             load_victim(name, say=said.append)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (
+            "\nimport no_such_package\n",
+            "cannot be imported: ModuleNotFoundError: No module named 'no_such_package' ({}, line 2)",
+        ),
+        ("from torch import no_such_name\n", "cannot be imported: ImportError: cannot import name"),
+        ("x = 1\n1 / 0\n", "cannot be imported: ZeroDivisionError: division by zero ({}, line 2)"),
+        ("def make(:\n", "cannot be imported: SyntaxError: invalid syntax"),
+        ("import sys\nsys.exit(3)\n", "cannot be imported: SystemExit: 3 ({}, line 2)"),
+        ("def make():\n    raise SystemExit\n", "failed: SystemExit ({}, line 2)"),
+        ("def make():\n    return {}['a']\n", "failed: KeyError: 'a' ({}, line 2)"),
+        ("def make():\n    import json\n    json.loads('[')\n", "failed: JSONDecodeError: Expecting value: "),
+        (
+            "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return self.gone\n"
+            "def make(): return Net()\n",
+            "does not accept images (B, 3, 224, 224): AttributeError: 'Net' object has no attribute 'gone' ({}, line 4)",
+        ),
+        (
+            "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return x.reshape(7, 5)\n"
+            "def make(): return Net()\n",
+            "does not accept images (B, 3, 224, 224): RuntimeError: shape '[7, 5]' is invalid for input of size",
+        ),
+        (
+            "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        raise SystemExit(1)\n"
+            "def make(): return Net()\n",
+            "SystemExit: 1 ({}, line 4)",
+        ),
+        (
+            "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n"
+            "        return x.mean((2, 3)).squeeze()\ndef make(): return Net()\n",
+            "must answer with (1, 3) for one image, got (3,)",
+        ),
+        (
+            "from dataclasses import replace\nfrom support import ColourNet, make_tiny_victim\n"
+            "def make(): return replace(make_tiny_victim(), categories=('a', 'b'))\n",
+            "scores two images as (2, 4); expected (2, 2), by its categories",
+        ),
+        (
+            "from dataclasses import replace\nfrom torch import nn\nfrom support import make_tiny_victim\n"
+            "class Net(nn.Module):\n    def forward(self, x):\n        return x[:, 9]\n"
+            "def make(): return replace(make_tiny_victim(), module=Net())\n",
+            "IndexError: index 9 is out of bounds for dimension 1 with size 3 ({}, line 6)",
+        ),
+    ],
+)
+def test_errors_of_the_users_code_name_its_line(code: str, words: str, command, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(HELPERS)])
+    monkeypatch.delitem(sys.modules, "failing_models", raising=False)
+    Path("failing_models.py").write_text(code)
+    place = str(tmp_path / "failing_models.py")
+    refused = command("models", "--check", "failing_models:make")
+    refused.assert_refused("failing_models", words.replace("{}", place, 1) if "{}," in words else words)
+    assert place in refused.err or "must answer" in words or "by its categories" in words
 
 
 # --- descriptions -----------------------------------------------------------------------------------------------------
