@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -61,6 +62,23 @@ def read_labels(source: str | Path, count: int | None = None) -> tuple[str, ...]
     if count is not None and len(names) != count:
         raise InputError(f"{source} names {len(names)} classes, but the model has {count}")
     return names
+
+
+def check_names(names: Sequence[Any], owner: str) -> tuple[str, ...]:
+    """Check the class names that a user gives in Python.
+
+    Raises:
+        InputError: none, one that is no printable text, or one that two classes have; ``owner`` has them, for the message.
+    """
+    if not names:
+        raise InputError(f"the categories of {owner} are empty; name its classes, in order")
+    for index, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise InputError(f"category {index} of {owner} is {name!r}; expected a name in printable characters")
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"the categories of {owner} name {twice!r} more than once; give each class a name of its own")
+    return tuple(names)
 
 
 def find_category(text: str, names: Sequence[str], owner: str) -> int:

@@ -1,13 +1,20 @@
 """How a photograph becomes a network's input, and what a user says about a model that its file does not."""
 
+import math
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from calibration.common.errors import InputError
 from calibration.common.success import check_threshold
+
+LARGEST_SIZE, LARGEST_RESIZE = 4096, 8192  # pixels
+LEAST_STD = 1e-9  # what is smaller is a slip, and float32 would soon divide by 0
 
 Task = Literal["classify", "detect"]
 
@@ -26,12 +33,48 @@ class Preprocessing:
     std: tuple[float, float, float]
     bgr: bool = False
 
+    def __post_init__(self) -> None:
+        for name, least, most in (("size", 1, LARGEST_SIZE), ("resize", 1, LARGEST_RESIZE)):
+            object.__setattr__(self, name, _side(name, getattr(self, name), least, most))
+        if self.resize < self.size:
+            raise InputError(
+                f"resize is {self.resize}, which leaves less than the central square of size {self.size}; expected {self.size} "
+                "or more"
+            )
+        object.__setattr__(self, "mean", _channels("mean", self.mean))
+        object.__setattr__(self, "std", _channels("std", self.std))
+        if min(self.std) < LEAST_STD:
+            raise InputError(
+                f"std is {self.std}; expected three numbers above 0, because what is normalised is divided by it"
+            )
+
     def normalise(self, images: Tensor) -> Tensor:
         """Turn (B, 3, H, W) RGB in [0, 1] into the network's input."""
         mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (self.mean, self.std))
         normalised = (images - mean) / std
         ordered = normalised.flip(1) if self.bgr else normalised
         return ordered.contiguous(memory_format=torch.channels_last)
+
+
+def _side(name: str, value: Any, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
+        raise InputError(
+            f"{name} is {value!r}; expected the side of a square in pixels, one whole number from {least} to {most}"
+        )
+    return int(value)
+
+
+def _channels(name: str, values: Any) -> tuple[float, float, float]:
+    """Check numbers for red, green and blue, in whatever sequence they are."""
+    try:
+        listed = [] if isinstance(values, str) else list(values)
+    except TypeError:
+        listed = []
+    numbers = [float(v) for v in listed if not isinstance(v, bool) and isinstance(v, Real) and math.isfinite(v)]
+    if len(listed) != 3 or len(numbers) != 3:
+        raise InputError(f"{name} is {values!r}; expected three finite numbers, for red, green and blue")
+    red, green, blue = numbers
+    return red, green, blue
 
 
 PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std of a network that takes RGB in [0, 1] as it is

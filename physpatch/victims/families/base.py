@@ -76,8 +76,8 @@ class FoundNetwork:
     def _detector(
         self, name: str, weights: WeightsInfo, said: Adaptation, plain: Preprocessing, output: object
     ) -> TableDetector:
-        given = said.preprocessing(plain)
         try:
+            given = said.preprocessing(plain)
             names = self._names(said, output)
             box_table(output, len(names))
             network: nn.Module = BoxTable(self.network, len(names))
@@ -150,11 +150,11 @@ def wrapped(
     Raises:
         InputError: see :meth:`Victim.wrap`; the message names a ``model.toml`` as the place to say more.
     """
-    given = said.preprocessing(usual)
     try:
+        given = said.preprocessing(usual)
         victim = Victim.wrap(
             network,
-            categories=categories if said.labels is None else str(said.labels),
+            categories=None if said.labels is None else str(said.labels),
             size=given.size,
             resize=given.resize,
             mean=given.mean,
@@ -166,6 +166,8 @@ def wrapped(
             differentiable=differentiable,
             copied=False,
         )
+        if said.labels is None and categories:
+            victim = victim.named(categories)  # those of large sets, such as timm's, may have the same name twice
     except InputError as error:
         raise _with_cure(error, name) from error
     return victim if said.threshold is None else replace(victim, threshold=said.threshold)
