@@ -118,6 +118,68 @@ def test_a_file_without_a_description_says_its_size_and_labels_can_be_given(file
         load_victim(str(files / "any.onnx"), weights=files / "labels.txt")
 
 
+def save_onnx(file: Path, nodes: list, inputs: list, outputs: list) -> Path:
+    """Write an ONNX model of these nodes, without weights."""
+    import onnx
+
+    graph = onnx.helper.make_graph(nodes, "graph", inputs, outputs)
+    versions = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", 3)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=versions, ir_version=8), file)
+    return file
+
+
+def test_onnx_models_that_take_or_give_something_else_are_refused(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    def tensor(name: str, shape: list, kind: int = TensorProto.FLOAT):
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    mean = helper.make_node("ReduceMean", ["images"], ["out"], axes=[2, 3], keepdims=0)
+    one = helper.make_node("Constant", [], ["out"], value_floats=[1.0, 2.0])
+    both = helper.make_node("Add", ["images", "more"], ["out"])
+    listed = helper.make_node("SequenceConstruct", ["images"], ["out"])
+    named = helper.make_node("ZipMap", ["means"], ["out"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
+    means = helper.make_node("ReduceMean", ["images"], ["means"], axes=[2, 3], keepdims=0)
+    texts = helper.make_node("Constant", [], ["out"], value_strings=[b"cat"])
+    images, answer = tensor("images", ["n", 3, 32, 32]), tensor("out", ["n", 3])
+    maps = helper.make_sequence_type_proto(
+        helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    )
+    sequence = helper.make_tensor_sequence_value_info("out", TensorProto.FLOAT, ["n", 3, 32, 32])
+    for label, nodes, inputs, outputs, words in (
+        ("no input", [one], [], [tensor("out", [2])], r"expected one input, a batch of images, got 0 \(none\)"),
+        ("two", [both], [images, tensor("more", ["n", 3, 32, 32])], [images], r"got 2 \(images, more\)"),
+        ("list", [listed], [images], [sequence], r"got out of type seq\(tensor\(float\)\)"),
+        ("map", [means, named], [images], [helper.make_value_info("out", maps)], r"type seq\(map.*zipmap=False"),
+        ("text", [texts], [images], [tensor("out", [1], TensorProto.STRING)], r"type tensor\(string\)"),
+        ("none", [mean], [tensor("images", [0, 3, 32, 32])], [answer], r"expected lengths from 1 to 4096.*got \[0, 3"),
+        ("point", [mean], [tensor("images", [1, 3, 0, 0])], [answer], "expected lengths from 1 to 4096"),
+        ("huge", [mean], [tensor("images", [1, 3, 99999, 99999])], [answer], "expected lengths from 1 to 4096"),
+        (
+            "flat",
+            [mean],
+            [tensor("images", ["n", 3, 32, 64])],
+            [answer],
+            r"expected one batch of images.*got tensor\(float\)",
+        ),
+        (
+            "double",
+            [mean],
+            [tensor("images", ["n", 3, 32, 32], TensorProto.DOUBLE)],
+            [tensor("out", ["n", 3], TensorProto.DOUBLE)],
+            r"images of floats.*got tensor\(double\)",
+        ),
+    ):
+        file = save_onnx(tmp_path / f"{label}.onnx", nodes, inputs, outputs)
+        with pytest.raises(InputError, match=words):
+            load_victim(str(file), say=lambda _: None)
+    fine = save_onnx(tmp_path / "fine.onnx", [mean], [images], [answer])
+    assert len(load_victim(str(fine), say=lambda _: None).categories) == 3
+    negative = save_onnx(tmp_path / "negative.onnx", [mean], [tensor("images", [-1, 3, -1, -1])], [answer])
+    victim = load_victim(str(negative), say=lambda _: None)  # ONNX Runtime takes these for any length, and so do we
+    assert len(victim.categories) == 3 and victim.preprocessing.size == 224
+
+
 # --- timm and CLIP ----------------------------------------------------------------------------------------------------
 
 

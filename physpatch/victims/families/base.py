@@ -54,10 +54,10 @@ class FoundNetwork:
             raise InputError(f"{name} takes images of {self.size} pixels, not of {said.size}")
         side = self.size or said.size or (_USUAL_DETECTOR_SIZE if said.task == "detect" else _USUAL_SIZE)
         try:
-            output = probe(self.network.eval(), said.size or side, self.batch or 1)
+            plain = Preprocessing(side, side, *PLAIN)
+            output = probe(self.network.eval(), side, self.batch or 1)
         except InputError as error:
             raise _with_cure(error, name) from error
-        plain = Preprocessing(side, side, *PLAIN)
         if finds_boxes(output):
             detector = self._detector(name, weights, said, plain, output)
             return replace(detector, remark=self.remark or detector.remark)
