@@ -1,6 +1,13 @@
 """Text that strangers give: from clients, names of files and the command line."""
 
+import unicodedata
+
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
+
+def has_controls(text: str) -> bool:
+    """Tell whether a text has control characters, such as line breaks and tabs, or lone surrogates."""
+    return any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
 
 
 def cleaned(text: str) -> str:

@@ -365,6 +365,17 @@ def test_colours_and_ranges_are_as_described(files: Path) -> None:
     assert victim.preprocessing.normalise(image)[0, :, 0, 0].tolist() == pytest.approx([0.5, 1.0, 1.0])
 
 
+def test_a_description_of_a_description_adds_to_it(files: Path) -> None:
+    (files / "inner.toml").write_text(
+        'model = "any.pt2"\nthreshold = 0.3\n[preprocessing]\nsize = 32\nmean = [0, 0, 0]\n'
+    )
+    (files / "outer.toml").write_text('model = "inner.toml"\n[preprocessing]\nresize = 40\nmean = [0.5, 0.5, 0.5]\n')
+    victim = load_victim(str(files / "outer.toml"))
+    assert victim.threshold == 0.3
+    assert (victim.preprocessing.size, victim.preprocessing.resize) == (32, 40)
+    assert victim.preprocessing.mean == (0.5, 0.5, 0.5)
+
+
 def test_descriptions_that_name_one_another_end(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('model = "b.toml"\n')
     (tmp_path / "b.toml").write_text('members = ["a.toml"]\n')
@@ -396,6 +407,33 @@ def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, 
         ("", "must have one of model, members"),
         ('model = "any.pt2"\nmembers = ["any.pt2"]', "must have one of"),
         ('model = "any.pt2"\n[preprocessing]\nrange = 7', r"preprocessing\.range"),
+        (
+            'model = "any.pt2"\n[preprocessing]\nstd = [0, 1, 1]',
+            r"preprocessing: std is \[0\.0, 1\.0, 1\.0\]; expected three",
+        ),
+        ('model = "any.pt2"\n[preprocessing]\nstd = [-1, 1, 1]', "preprocessing: std is"),
+        ('model = "any.pt2"\n[preprocessing]\nstd = [1, 1]', r"preprocessing\.std"),
+        ('model = "any.pt2"\n[preprocessing]\nmean = [nan, 0, 0]', r"preprocessing\.mean\.0: Input should be a finite"),
+        ('model = "any.pt2"\n[preprocessing]\nstd = [inf, 1, 1]', r"preprocessing\.std\.0: Input should be a finite"),
+        ('model = "any.pt2"\n[preprocessing]\nsize = 32\nresize = 31', "resize is 31, smaller than size, 32"),
+        ('model = "any.pt2"\n[preprocessing]\nresize = 31', "resize is 31, which leaves less than the central square"),
+        ('model = "any.pt2"\n[preprocessing]\nsize = 0', r"preprocessing\.size: Input should be greater than"),
+        *(
+            (f'model = "any.pt2"\nthreshold = {t}', "threshold: Input should be")
+            for t in ("0", "1", "-0.5", "nan", "inf")
+        ),
+        (
+            'model = "any.pt2"\nprompts = ["a {}"]',
+            r"prompts are for a model that compares pictures with texts, clip:NAME",
+        ),
+        ('members = ["any.pt2"]\nweights = "w.pth"', "weights are those of a model"),
+        ('model = "any.pt2"\nname = "two\\nlines"', "name: expected a text without control characters"),
+        ('model = "any.pt2"\nname = " "', "name: expected a text"),
+        ('model = "any.pt2"\nlabels = "\\u0000"', "labels: expected a text without control characters"),
+        (
+            'model = "any.pt2"\nlabels = "bell.txt"',
+            r"bell\.txt: the name of class 1, 'd\\x07g', has control characters",
+        ),
         ('model = "any.pt2"\ntask = "detect"', "says task detect"),
         ('model = "loop.toml"', "names itself"),
         ("model = [", "is not valid TOML"),
@@ -406,6 +444,7 @@ def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, 
 )
 def test_descriptions_that_cannot_be_used_are_refused(text: str, words: str, files: Path, tmp_path: Path) -> None:
     (tmp_path / "any.pt2").write_bytes((files / "any.pt2").read_bytes())
+    (tmp_path / "bell.txt").write_text("cat\nd\x07g\nowl\nfox\n")
     (tmp_path / "loop.toml").write_text(text)
     with pytest.raises(InputError, match=words):
         load_victim(str(tmp_path / "loop.toml"))
