@@ -39,6 +39,7 @@ def neighbours(): return wrap(Changed(lambda x: x - x.mean(dim=0, keepdim=True))
 def flat(): return wrap(Changed(lambda x: x.detach() + 0 * x))
 def detached(): return wrap(Changed(lambda x: x.detach()))
 def whole(): return wrap(Changed(lambda x: (1000 * x).long()))
+def nowhere(): return wrap(Changed(lambda x: x * float("nan")))
 def constant(): return wrap(Changed(lambda x: 0 * x + torch.arange(4.0)))
 def predict(images): return ColourNet().eval()(torch.from_numpy(images)).detach().numpy()
 def blind(): return wrap(Predictions(predict, 8), differentiable=False)
@@ -100,6 +101,18 @@ def test_a_training_without_gradients_is_refused_before_a_target_is_chosen(comma
         done = command("train", "--model", f"checked_models:{name}", "--data", "data", "--target", "auto")
         done.assert_refused("gives predictions only", "use --technique")
         assert "target auto" not in done.err and not Path("runs").exists()
+
+
+def test_numbers_that_are_none_are_null_in_json(command, folder: Path) -> None:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    for target in ("found.json", "-"):
+        done = command("models", "--check", "checked_models:nowhere", "--data", "data", "--json", target)
+        done.assert_refused("determinism: its scores are not finite")
+        text = done.out if target == "-" else (folder / target).read_text()
+        found = {f["what"]: f for f in json.loads(text, parse_constant=refuse)["findings"]}
+        assert found["determinism"]["numbers"] == {"difference": None}
 
 
 def test_predictions_only_and_no_labels_are_notes(command, folder: Path) -> None:
