@@ -127,7 +127,7 @@ class DescribedModels(BareFamily):
     )
 
     def catalogue(self) -> list[CatalogueEntry]:
-        return [CatalogueEntry(f"FILE{SUFFIX}", "classify", "what the file names", True)]
+        return [CatalogueEntry(f"FILE{SUFFIX}", "either", "what the file names", True)]
 
     def knows(self, name: str) -> bool:
         return name.endswith(SUFFIX)

@@ -32,7 +32,7 @@ class PythonCallables(BareFamily):
     caution: ClassVar[str] = "model {name}: runs your own code"
 
     def catalogue(self) -> list[CatalogueEntry]:
-        return [CatalogueEntry("PACKAGE.MODULE:FUNCTION", "classify", "your own code, which is run", True)]
+        return [CatalogueEntry("PACKAGE.MODULE:FUNCTION", "either", "your own code, which is run", True)]
 
     def knows(self, name: str) -> bool:
         return _NAME.fullmatch(name) is not None and not name.startswith((TIMM, CLIP))
