@@ -21,7 +21,7 @@ from physpatch.data.named_sets import imagenette, samples
 from physpatch.data.splits import TEST_BELOW, content_id, is_held_out, refuse_overlap
 from physpatch.records.config import require_data
 from physpatch.records.data_columns import Columns, listed
-from physpatch.victims.protocol import Preprocessing, Victim
+from physpatch.victims.protocol import Preprocessing, Victim, normal_name
 
 UNLABELLED = -1
 _LEAST_OBJECT = 0.01  # share of the photograph: smaller objects have no room for cells that a network could see
@@ -147,6 +147,31 @@ def photos_for(victim: Victim, data: str, labelled: str | None = None, columns: 
     if not objects:
         raise _without_objects(data, labelled, [annotation for labels in annotations.values() for annotation in labels])
     return objects
+
+
+def photos_with_objects(detector: Victim, data: str, columns: str | None = None) -> list[Photo]:
+    """List the photographs that are known to show an object of a detector's classes: by labelled boxes, or by their own class.
+
+    Those with boxes have these, so that all of the photograph is loaded. Empty where the data say nothing of objects.
+
+    Raises:
+        InputError: see :func:`list_photos`.
+    """
+    items = _items(data, detector.categories, columns)[0]
+    known = {normal_name(name) for name in detector.categories}
+    try:
+        annotations = read_annotations(Path(data), [item.path for item in items], detector.categories)
+        annotations |= {
+            item.path: named(item.objects, detector.categories, item.path) for item in items if item.objects
+        }
+    except InputError:
+        annotations = {}  # texts beside the photographs may be captions
+    found = []
+    for item in items:
+        boxes = [a.box for a in annotations.get(item.path, ()) if normal_name(str(a.name)) in known]
+        if boxes or (isinstance(item.label, str) and normal_name(item.label) in known):
+            found.append(Photo(item.path, UNLABELLED, tuple(boxes), item.clip))
+    return found
 
 
 def _without_objects(data: str, labelled: str, annotations: Sequence[Annotation]) -> InputError:
