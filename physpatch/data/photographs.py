@@ -25,6 +25,7 @@ from physpatch.victims.protocol import Preprocessing, Victim, normal_name
 
 UNLABELLED = -1
 _LEAST_OBJECT = 0.01  # share of the photograph: smaller objects have no room for cells that a network could see
+_RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _LETTERBOX_GREY = 114  # the padding of ultralytics
 
 
@@ -308,7 +309,7 @@ def load_photos(photos: Sequence[Photo], preprocessing: Preprocessing, *, whole:
             image[:], inner = _letterboxed(photo.path, size)
             boxes.append(_in_pixels(photo.boxes, inner))
         else:
-            image[:] = _square(photo.path, preprocessing.resize, size)
+            image[:] = _square(photo.path, preprocessing, size)
     labels = torch.tensor([p.label for p in photos], dtype=torch.int64)
     clips = tuple(content_id(p.clip) if p.clip else "" for p in photos)
     return Photographs(
@@ -391,12 +392,12 @@ def load_photographs(
     return load_photos(train, victim.preprocessing, whole=True), load_photos(kept_apart, victim.preprocessing)
 
 
-def _square(path: Path, resize: int, size: int) -> np.ndarray:
+def _square(path: Path, preprocessing: Preprocessing, size: int) -> np.ndarray:
     image = open_picture(path)
-    factor = resize / min(image.size)
-    image = image.resize(
-        (max(size, round(image.width * factor)), max(size, round(image.height * factor))), Image.Resampling.BICUBIC
-    )
+    factor = preprocessing.resize / min(image.size)
+    sides = (preprocessing.resize,) * 2 if preprocessing.squash else (round(s * factor) for s in image.size)
+    width, height = (max(size, side) for side in sides)
+    image = image.resize((width, height), _RESAMPLING[preprocessing.interpolation])
     left, top = (image.width - size) // 2, (image.height - size) // 2
     return np.asarray(image.crop((left, top, left + size, top + size)))
 

@@ -4,7 +4,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -106,11 +106,15 @@ def _inputs(victim: Victim) -> Iterator[Finding]:
     given = victim.preprocessing
     colours = "BGR" if given.bgr else "RGB"
     mean, std = (", ".join(f"{value:.3g}" for value in values) for values in (given.mean, given.std))
+    fit = "the whole squashed to" if given.squash else "a shorter side of"
     yield Finding(
         "input",
-        f"{given.size} px square of a shorter side of {given.resize} px, {colours}, mean {mean}, standard deviation {std}",
-        numbers={"size": given.size, "resize": given.resize, "mean": given.mean, "std": given.std, "bgr": given.bgr},
+        f"{given.size} px square of {fit} {given.resize} px ({given.interpolation}), {colours}, mean {mean}, standard "
+        f"deviation {std}",
+        numbers=asdict(given),
     )
+    if victim.remark and victim.differentiable:  # or the line about gradients says it
+        yield Finding("remark", victim.remark, "note")
     yield Finding("classes", f"{len(victim.categories)}: {', '.join(victim.categories[:4])}, …")
     if victim.threshold:
         what = "boxes count" if isinstance(victim, Detector) else "the top class counts"

@@ -142,6 +142,10 @@ class Victim:
         ).named(names)
         return victim.with_cam_layer(cam_layer) if victim.differentiable or cam_layer is not None else victim
 
+    def with_remark(self, remark: str) -> Self:
+        """Add what a user must know about how it was loaded; empty for nothing."""
+        return replace(self, remark="; ".join(filter(None, (self.remark, remark))))
+
     def named(self, categories: Sequence[str]) -> Self:
         """Name the classes.
 

@@ -203,6 +203,36 @@ def test_any_network_of_timm_trains_and_shows_heat(architecture: str, layer: str
     assert other.cam_layer is dict(other.module.named_modules())[layer]
 
 
+def test_photographs_are_resized_as_timm_says(tmp_path: Path, monkeypatch) -> None:
+    save_timm(tmp_path, "test_resnet", 5)
+    from timm import data
+
+    own = data.resolve_model_data_config
+    for said, interpolation, squash, remark in (
+        ({"interpolation": "bilinear", "crop_mode": "squash", "crop_pct": 1.0}, "bilinear", True, ""),
+        ({"interpolation": "bicubic", "crop_mode": "center"}, "bicubic", False, ""),
+        ({"interpolation": "lanczos", "crop_mode": "border"}, "bicubic", False, "interpolation lanczos and fit border"),
+    ):
+        monkeypatch.setattr(data, "resolve_model_data_config", lambda network, said=said: own(network) | said)
+        victim = load_victim("timm:test_resnet", weights=tmp_path / "timm.safetensors", say=lambda _: None)
+        assert (victim.preprocessing.interpolation, victim.preprocessing.squash) == (interpolation, squash)
+        assert remark in victim.remark and bool(remark) == bool(victim.remark)
+
+
+def test_clip_weights_say_what_they_want_of_a_photograph() -> None:
+    """SigLIP's are squashed and normalised otherwise than CLIP's own, which the architecture alone does not tell."""
+    import open_clip
+
+    from physpatch.victims.families.open_clip_models import _of_tag
+    from physpatch.victims.preprocessing import Preprocessing, as_published
+
+    told = _of_tag(open_clip, "ViT-B-16-SigLIP", "webli")
+    assert told["mean"] == told["std"] == (0.5, 0.5, 0.5) and _of_tag(open_clip, "ViT-B-16-SigLIP", "") == {}
+    plain = Preprocessing(32, 32, told["mean"], told["std"])
+    given, otherwise = as_published(plain, told["interpolation"], told["resize_mode"])
+    assert given.squash and given.interpolation == "bicubic" and not otherwise
+
+
 def test_tokens_become_a_map_in_their_order() -> None:
     """A class token first, then the patches row by row."""
     from physpatch.victims.networks.cam_layers import map_of_tokens

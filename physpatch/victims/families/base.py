@@ -170,6 +170,7 @@ def wrapped(
             victim = victim.named(categories)  # those of large sets, such as timm's, may have the same name twice
     except InputError as error:
         raise _with_cure(error, name) from error
+    victim = replace(victim, preprocessing=given)
     return victim if said.threshold is None else replace(victim, threshold=said.threshold)
 
 
