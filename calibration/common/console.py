@@ -1,9 +1,10 @@
 """Terminal output: progress and messages on standard error, tables and JSON on standard output."""
 
 import json
+import math
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -145,10 +146,22 @@ def say_next(*words: object) -> None:
 
 
 def output_json(target: str | None, value: Any) -> None:
-    """Write ``value`` as JSON to the file ``target``, or to standard output for ``-``; do nothing for None."""
+    """Write ``value`` as JSON to the file ``target``, or to standard output for ``-``; do nothing for None.
+
+    Numbers that are not finite become null: JSON has no others.
+    """
     from calibration.common.files import write_json
 
     if target == "-":
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False))
     elif target:
-        write_json(Path(target), value)
+        write_json(Path(target), _finite(value))
+
+
+def _finite(value: Any) -> Any:
+    """Replace numbers that are not finite by None, however deep."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, (list, tuple)) else value

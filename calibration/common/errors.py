@@ -37,6 +37,6 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InputError:
     return InputError(f"unknown {kind} {name!r}; {hint}")
 
 
-def first_line(error: Exception, most: int = 160) -> str:
+def first_line(error: BaseException, most: int = 160) -> str:
     """Return the beginning of the first line of an error's words, or its kind if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]

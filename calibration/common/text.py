@@ -1,6 +1,14 @@
-"""Text that strangers give: from clients, names of files and the command line."""
+"""Text that strangers give: from clients, names of files and models, and the command line."""
+
+import re
+import unicodedata
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
+
+def has_controls(text: str) -> bool:
+    """Tell whether a text has control characters, such as line breaks and tabs, or lone surrogates."""
+    return any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
 
 
 def cleaned(text: str) -> str:
@@ -13,3 +21,9 @@ def cleaned(text: str) -> str:
     return "".join(
         letter if letter.isprintable() else _UNKNOWN if "\ud800" <= letter <= "\udfff" else " " for letter in text
     )
+
+
+def in_markdown(text: str) -> str:
+    """Escape a text so that Markdown, also within a table, shows it as it is, in one line."""
+    plain = cleaned(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", plain)

@@ -51,6 +51,7 @@ _GROUPS = {
         "classifier",
         "weights",
         "labels",
+        "cam_layer",
         "threshold",
         "detector",
         "defences",
@@ -118,6 +119,7 @@ def _camera_of(record: "SessionRecord") -> "CameraSettings":
 )
 @click.option("--weights", type=click.Path(dir_okay=False), help="A file of weights for the classifier.")
 @config_option("labels", help="Class names of the classifier: text, JSON or YAML.")
+@config_option("cam_layer", help="The classifier's layer for Grad-CAM; see `physpatch models --check`.")
 @click.option(
     "--detector",
     metavar="NAME|FILE|URL",

@@ -18,6 +18,7 @@ from physpatch.commands.workflows import Workflows
 @click.option("--classifier", metavar="NAME|FILE|URL", help="Another classifier. Default: the session's.")
 @click.option("--weights", type=click.Path(dir_okay=False), help="A file of weights for the classifier.")
 @config_option("labels", help="Class names of the classifier: text, JSON or YAML.")
+@config_option("cam_layer", help="The classifier's layer for Grad-CAM; see `physpatch models --check`.")
 @click.option("--detector", metavar="NAME|FILE", help="Another detector. Default: the session's, if it has one.")
 @DEFENCE_OPTION
 @TRUST_OPTION

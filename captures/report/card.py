@@ -2,6 +2,7 @@
 
 import textwrap
 
+from calibration.common.text import cleaned, in_markdown
 from captures.results.result_record import ModelResult, ResultRecord
 from physpatch import __version__
 
@@ -16,12 +17,14 @@ def model_card(result: ResultRecord) -> str:
     """Write the section: how it was measured, and a row per model."""
     way = "on a virtual rig" if result.kind == "session" and result.virtual else _WAYS[result.kind]
     origin = ", made elsewhere" if result.imported else ""
-    aim = f"towards “{result.target}”" if result.target else "without a target"
+    aim = f"towards “{in_markdown(result.target)}”" if result.target else "without a target"
+    name = cleaned(result.name).replace("`", "'")  # in a code span, where nothing can be escaped
+    patch = in_markdown(result.patch or "id unknown")
     lines = [
         "## Robustness to an adversarial patch",
         "",
         textwrap.fill(
-            f"One patch ({result.patch or 'id unknown'}{origin}, {aim}), {way}. Rates are of the views that are right with a "
+            f"One patch ({patch}{origin}, {aim}), {way}. Rates are of the views that are right with a "
             "plain grey patch of the same size at the same pose; intervals are 95 %. They hold for this patch and these "
             "conditions: a stronger patch may exist.",
             _WIDTH,
@@ -31,7 +34,7 @@ def model_card(result: ResultRecord) -> str:
         "|---|---|---|---|---|",
         *(_row(model) for model in result.models),
         "",
-        f"Measured with physpatch {__version__}, {result.kind} `{result.name}`.",
+        f"Measured with physpatch {__version__}, {result.kind} `{name}`.",
         "",
     ]
     return "\n".join(lines)
@@ -40,4 +43,4 @@ def model_card(result: ResultRecord) -> str:
 def _row(model: ModelResult) -> str:
     random = model.controls.get("random")
     cells = (model.target_first, random or "not measured", model.made_wrong, model.accuracy_drop)
-    return f"| {' | '.join([model.model, *map(str, cells)])} |"
+    return f"| {' | '.join([in_markdown(model.model), *map(str, cells)])} |"

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from calibration.common.errors import InputError
 from calibration.common.files import atomic_path
+from calibration.common.text import cleaned
 from captures.results.result_record import ModelResult, ResultRecord
 from physpatch.stats.rates import Difference, Rate
 
@@ -74,9 +75,10 @@ def write_junit(path: Path, result: ResultRecord, cases: list[GateCase]) -> None
     failures = sum(not case.passed for case in cases)
     counts = {"tests": str(len(cases)), "failures": str(failures), "errors": "0", "skipped": "0"}
     suites = ElementTree.Element("testsuites", counts)
-    suite = ElementTree.SubElement(suites, "testsuite", {"name": f"physpatch {result.kind} {result.name}", **counts})
+    name = cleaned(f"physpatch {result.kind} {result.name}")  # XML 1.0 has no control characters, not even escaped ones
+    suite = ElementTree.SubElement(suites, "testsuite", {"name": name, **counts})
     for case in cases:
-        names = {"classname": f"physpatch.{case.model}", "name": case.bound, "time": "0"}
+        names = {"classname": cleaned(f"physpatch.{case.model}"), "name": case.bound, "time": "0"}
         test = ElementTree.SubElement(suite, "testcase", names)
         if case.passed:
             ElementTree.SubElement(test, "system-out").text = case.sentence

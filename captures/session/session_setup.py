@@ -28,6 +28,7 @@ def session_models(
     labels: str | None,
     detector: str | None,
     threshold: float | None,
+    cam_layer: str | None,
     device: str,
     trust: bool,
     say: Callable[[str], None],
@@ -39,6 +40,7 @@ def session_models(
         classifier, weights, labels: name, weights and class names of the classifier; None for the default.
         detector: name or file of the detector; None for the default.
         threshold: lowest confidence at which a box of the detector counts; None for its own.
+        cam_layer: name of the classifier's layer for Grad-CAM; None for its own.
         device: ``auto``, ``cpu`` or ``cuda``.
         trust: whether to load files of weights that can run code.
         say: receives messages about the choice of a model.
@@ -54,9 +56,11 @@ def session_models(
         options = config.victim.model_options | ({} if labels is None else {"labels": labels})
         own = load_victim(config.victim.model, **options, device=device, trust=trust, say=say)
         if not isinstance(own, Detector):
-            return own, boxes
+            return (own if cam_layer is None else own.with_cam_layer(cam_layer)), boxes
         boxes = boxes or (own if threshold is None else replace(own, threshold=threshold))
-    victim = load_victim(classifier or "auto", weights=weights, labels=labels, device=device, trust=trust, say=say)
+    victim = load_victim(
+        classifier or "auto", weights=weights, labels=labels, cam_layer=cam_layer, device=device, trust=trust, say=say
+    )
     if victim.task == "detect":
         raise InputError(f"{victim.name} is a detector; pass it to --detector, and a classifier to --classifier")
     return victim, boxes

@@ -52,7 +52,7 @@ class SessionRequest:
 
     Attributes:
         run: a run folder or a patch.json.
-        classifier, weights, labels, detector, threshold, device, trust_weights, defences: the models.
+        classifier, weights, labels, cam_layer, detector, threshold, device, trust_weights, defences: the models.
         sheet: the printed PDF.
         region: the part of a frame that the classifier sees.
         protocol: TOML file of the plan, or the plan itself.
@@ -71,6 +71,7 @@ class SessionRequest:
     classifier: str | None
     weights: str | None
     labels: str | None
+    cam_layer: str | None
     detector: str | None
     threshold: float | None
     device: str
@@ -154,6 +155,7 @@ def prepare_session(
         labels=request.labels,
         detector=request.detector,
         threshold=request.threshold,
+        cam_layer=request.cam_layer,
         device=request.device,
         trust=request.trust_weights,
         say=say,

@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from calibration.common.files import atomic_path, write_text
+from calibration.common.text import cleaned
 from physpatch.benchmark.bench_row import BenchRow
 from physpatch.benchmark.seeds import grouped, leading, numbers_of, spread_words
 from physpatch.evaluation.figures.plots import BAD, GOOD, save_figure
@@ -214,7 +215,8 @@ _HEAT_CSV = {
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [" | ".join(headings), " | ".join("---" for _ in headings), *(" | ".join(row) for row in rows)]
+    plain = [[cleaned(cell).replace("|", "\\|") for cell in row] for row in rows]  # names of models may be anything
+    lines = [" | ".join(headings), " | ".join("---" for _ in headings), *(" | ".join(row) for row in plain)]
     return "\n".join(f"| {line} |" for line in lines) + "\n"
 
 

@@ -68,6 +68,9 @@ class BenchPlan:
             TECHNIQUES.find(technique)
         for grid in self.grids:
             check_grid_name(grid)
+        for option in ("labels", "cam_layer"):
+            if len(self.models) > 1 and self.base.setting(option) is not None:
+                raise InputError(f"--{option.replace('_', '-')} needs exactly one --model")
         if self.base.object.drawn_sign is not None and self.areas != (PatchConfig.area,):
             raise InputError(
                 "--area is for a patch without an object; on a drawn sign, --sign-area and --object-share set its size"
@@ -169,7 +172,9 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
         InputError: an unusable model, target or data.
     """
     started = time.perf_counter()
-    victims = {name: load_victim(name, device=cell.config.victim.device, say=say) for name in cell.measured_on}
+    asked = cell.config.victim
+    shared = {"device": asked.device, "trust": asked.trust_weights, "say": say, **asked.model_options}
+    victims = {name: load_victim(name, **shared) for name in cell.measured_on}
     victim = victims[cell.measured_on[0]]
     config = cell.config.changed(grid=_grid(cell, victim.preprocessing.size))
     held_out = {}

@@ -12,6 +12,7 @@ from physpatch.commands.options import (
     DEFAULT,
     OBJECT_SETTINGS,
     PRESET_OPTION,
+    TRUST_OPTION,
     config_option,
     config_options,
     eot_config,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _GROUPS = {
     "What to compare": ("techniques", "models", "grids", "areas", "targets", "seeds", "full"),
+    "The models": ("labels", "threshold", "cam_layer", "trust_weights"),
     "The object": OBJECT_SETTINGS,
     "Photographs and views": ("data", "columns", "limit", "preset"),
     "Optimisation": ("steps", "batch", "restarts", "seed", "device", "ray_address"),
@@ -43,6 +45,10 @@ _GROUPS = {
 )
 @config_option("area", "areas", multiple=True, type=float, default=(DEFAULT.patch.area,))
 @config_option("target", "targets", multiple=True, default=(DEFAULT.objective.target,))
+@config_option("labels", help="Class names of the one model given: text, JSON or YAML.")
+@config_option("threshold")
+@config_option("cam_layer", help="Layer for Grad-CAM of the one model given; see `physpatch models --check`.")
+@TRUST_OPTION
 @config_options(*OBJECT_SETTINGS)
 @click.option(
     "--seeds",

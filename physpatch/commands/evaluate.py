@@ -31,6 +31,7 @@ _GROUPS = {
         "weights",
         "labels",
         "threshold",
+        "cam_layer",
         "trust_weights",
         "defences",
     ),
@@ -57,6 +58,9 @@ _GROUPS = {
 @config_option("weights", help="Weights file for the one model given.")
 @config_option("labels", help="Class names of the one model given, or of the run's own: text, JSON or YAML.")
 @config_option("threshold")
+@config_option(
+    "cam_layer", help="Layer for Grad-CAM of the one model given, or of the run's own; see `physpatch models --check`."
+)
 @TRUST_OPTION
 @click.option(
     "--eot/--no-eot",
@@ -80,6 +84,7 @@ def evaluate(
     weights: str | None,
     labels: str | None,
     threshold: float | None,
+    cam_layer: str | None,
     trust_weights: bool,
     eot: bool | None,
     preset: str | None,
@@ -104,8 +109,9 @@ def evaluate(
     """
     if weights and len(models) != 1:
         raise InputError("--weights needs exactly one --model")
-    if labels and len(models) > 1:
-        raise InputError("--labels needs exactly one --model")
+    for option, value in (("--labels", labels), ("--cam-layer", cam_layer)):
+        if value and len(models) > 1:
+            raise InputError(f"{option} needs exactly one --model")
     folder = find_run(run)
     if data is not None:
         require_data(data)
@@ -128,6 +134,7 @@ def evaluate(
             weights=weights,
             labels=labels,
             threshold=threshold,
+            cam_layer=cam_layer,
             trust=trust_weights,
             eot=ranges,
             printing=printing,

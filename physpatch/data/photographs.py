@@ -21,10 +21,11 @@ from physpatch.data.named_sets import imagenette, samples
 from physpatch.data.splits import TEST_BELOW, content_id, is_held_out, refuse_overlap
 from physpatch.records.config import require_data
 from physpatch.records.data_columns import Columns, listed
-from physpatch.victims.protocol import Preprocessing, Victim
+from physpatch.victims.protocol import Preprocessing, Victim, normal_name
 
 UNLABELLED = -1
 _LEAST_OBJECT = 0.01  # share of the photograph: smaller objects have no room for cells that a network could see
+_RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _LETTERBOX_GREY = 114  # the padding of ultralytics
 
 
@@ -147,6 +148,31 @@ def photos_for(victim: Victim, data: str, labelled: str | None = None, columns: 
     if not objects:
         raise _without_objects(data, labelled, [annotation for labels in annotations.values() for annotation in labels])
     return objects
+
+
+def photos_with_objects(detector: Victim, data: str, columns: str | None = None) -> list[Photo]:
+    """List the photographs that are known to show an object of a detector's classes: by labelled boxes, or by their own class.
+
+    Those with boxes have these, so that all of the photograph is loaded. Empty where the data say nothing of objects.
+
+    Raises:
+        InputError: see :func:`list_photos`.
+    """
+    items = _items(data, detector.categories, columns)[0]
+    known = {normal_name(name) for name in detector.categories}
+    try:
+        annotations = read_annotations(Path(data), [item.path for item in items], detector.categories)
+        annotations |= {
+            item.path: named(item.objects, detector.categories, item.path) for item in items if item.objects
+        }
+    except InputError:
+        annotations = {}  # texts beside the photographs may be captions
+    found = []
+    for item in items:
+        boxes = [a.box for a in annotations.get(item.path, ()) if normal_name(str(a.name)) in known]
+        if boxes or (isinstance(item.label, str) and normal_name(item.label) in known):
+            found.append(Photo(item.path, UNLABELLED, tuple(boxes), item.clip))
+    return found
 
 
 def _without_objects(data: str, labelled: str, annotations: Sequence[Annotation]) -> InputError:
@@ -283,7 +309,7 @@ def load_photos(photos: Sequence[Photo], preprocessing: Preprocessing, *, whole:
             image[:], inner = _letterboxed(photo.path, size)
             boxes.append(_in_pixels(photo.boxes, inner))
         else:
-            image[:] = _square(photo.path, preprocessing.resize, size)
+            image[:] = _square(photo.path, preprocessing, size)
     labels = torch.tensor([p.label for p in photos], dtype=torch.int64)
     clips = tuple(content_id(p.clip) if p.clip else "" for p in photos)
     return Photographs(
@@ -366,12 +392,12 @@ def load_photographs(
     return load_photos(train, victim.preprocessing, whole=True), load_photos(kept_apart, victim.preprocessing)
 
 
-def _square(path: Path, resize: int, size: int) -> np.ndarray:
+def _square(path: Path, preprocessing: Preprocessing, size: int) -> np.ndarray:
     image = open_picture(path)
-    factor = resize / min(image.size)
-    image = image.resize(
-        (max(size, round(image.width * factor)), max(size, round(image.height * factor))), Image.Resampling.BICUBIC
-    )
+    factor = preprocessing.resize / min(image.size)
+    sides = (preprocessing.resize,) * 2 if preprocessing.squash else (round(s * factor) for s in image.size)
+    width, height = (max(size, side) for side in sides)
+    image = image.resize((width, height), _RESAMPLING[preprocessing.interpolation])
     left, top = (image.width - size) // 2, (image.height - size) // 2
     return np.asarray(image.crop((left, top, left + size, top + size)))
 

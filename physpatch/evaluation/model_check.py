@@ -4,19 +4,29 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from physpatch.data.photographs import UNLABELLED, Photo, limited, load_photos, numbered_origins, photos_for
+from physpatch.data.photographs import (
+    UNLABELLED,
+    Photo,
+    limited,
+    load_photos,
+    numbered_origins,
+    photos_for,
+    photos_with_objects,
+)
 from physpatch.evaluation.classification import change_over, rate_over
 from physpatch.evaluation.grad_cam import deletion_auc, grad_cam, random_heat
 from physpatch.stats.intervals import mean_interval
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.networks.cam_layers import list_cam_layers
+from physpatch.victims.networks.gradients import CUT
+from physpatch.victims.networks.outputs import is_elsewhere
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from physpatch.victims.protocol import Victim
 
@@ -25,6 +35,7 @@ Outcome = Literal["works", "note", "fails"]
 _MOST_PHOTOGRAPHS = 200
 _SHOWN_CLASSES = 4
 _BATCH = 16
+_MOST_WITH_OBJECTS, _FEWEST_WITH_OBJECTS = 32, 3
 _TIMED, _TIMED_IMAGES = 3, 4
 _HEAT_PHOTOGRAPHS, _HEAT_LAYERS = 8, 4
 _USUAL_CROP = 0.875  # of the resized side, for most networks trained on ImageNet
@@ -74,7 +85,7 @@ def check_model(
     images = _images(victim, chosen[: max(_HEAT_PHOTOGRAPHS, _TIMED_IMAGES)])
     checks: list[Callable[[], Iterator[Finding]]] = [
         lambda: _inputs(victim),
-        lambda: _accuracy(victim, chosen) if labelled else _unlabelled(victim, data, images),
+        lambda: _answers(victim, data, columns, chosen if labelled else [], images, seed),
         lambda: _speed(victim, images[:_TIMED_IMAGES]),
         lambda: _gradient(victim, images[:_TIMED_IMAGES]),
         lambda: _steadiness(victim, images[:_TIMED_IMAGES]),
@@ -96,11 +107,15 @@ def _inputs(victim: Victim) -> Iterator[Finding]:
     given = victim.preprocessing
     colours = "BGR" if given.bgr else "RGB"
     mean, std = (", ".join(f"{value:.3g}" for value in values) for values in (given.mean, given.std))
+    fit = "the whole squashed to" if given.squash else "a shorter side of"
     yield Finding(
         "input",
-        f"{given.size} px square of a shorter side of {given.resize} px, {colours}, mean {mean}, standard deviation {std}",
-        numbers={"size": given.size, "resize": given.resize, "mean": given.mean, "std": given.std, "bgr": given.bgr},
+        f"{given.size} px square of {fit} {given.resize} px ({given.interpolation}), {colours}, mean {mean}, standard "
+        f"deviation {std}",
+        numbers=asdict(given),
     )
+    if victim.remark and victim.differentiable:  # or the line about gradients says it
+        yield Finding("remark", victim.remark, "note")
     names = ", ".join(victim.categories[:_SHOWN_CLASSES]) + (", …" if len(victim.categories) > _SHOWN_CLASSES else "")
     yield Finding("classes", f"{len(victim.categories)}: {names}")
     if victim.threshold:
@@ -110,14 +125,49 @@ def _inputs(victim: Victim) -> Iterator[Finding]:
         )
 
 
-def _unlabelled(victim: Victim, data: str, images: Tensor) -> Iterator[Finding]:
+def _answers(
+    victim: Victim, data: str, columns: str | None, labelled: Sequence[Photo], images: Tensor, seed: int
+) -> Iterator[Finding]:
     if isinstance(victim, Detector):
-        boxes = sum(map(len, victim.find(images)))
-        words = f"{boxes} boxes in {len(images)} photographs; a detector's accuracy is measured by `physpatch evaluate`"
-        yield Finding("boxes", words, "works" if boxes else "note", {"boxes": boxes, "n": len(images)})
-        return
-    words = f"{data} has no photographs labelled with this model's classes; give some with --data"
-    yield Finding("clean accuracy", words, "note")
+        shown = limited(photos_with_objects(victim, data, columns), _MOST_WITH_OBJECTS, seed)
+        yield _boxes_on_objects(victim, shown) if shown else _boxes_anywhere(victim, images)
+    elif labelled:
+        yield from _accuracy(victim, labelled)
+    else:
+        words = f"{data} has no photographs labelled with this model's classes; give some with --data"
+        yield Finding("clean accuracy", words, "note")
+
+
+def _boxes_anywhere(victim: Detector, images: Tensor) -> Finding:
+    boxes = _count_boxes(victim, images)
+    words = f"{boxes} boxes in {len(images)} photographs; give photographs with labelled objects to tell whether they are right"
+    return Finding("boxes", words, "works" if boxes else "note", {"boxes": boxes, "n": len(images)})
+
+
+def _boxes_on_objects(victim: Detector, photos: Sequence[Photo]) -> Finding:
+    """Count the boxes on photographs with objects: a detector with a wrong preprocessing usually finds none."""
+    images = load_photos(photos, victim.preprocessing).images.to(victim.device).float() / 255
+    boxes, n = _count_boxes(victim, images), len(images)
+    numbers = {"boxes": boxes, "n": n}
+    if boxes:
+        words = (
+            f"{boxes} boxes in {n} photographs with objects; a detector's accuracy is measured by `physpatch evaluate`"
+        )
+        return Finding("boxes", words, numbers=numbers)
+    words = f"no box on {n} photographs with objects: check preprocessing, labels and threshold"
+    if not is_elsewhere(victim.module):
+        finds = [
+            mistake
+            for mistake, other in _likely_mistakes(victim.preprocessing)
+            if other.resize == victim.preprocessing.resize  # photographs with boxes are not cropped
+            and _count_boxes(replace(victim, preprocessing=other), images)
+        ]
+        words += f"; it finds some with {', or '.join(finds)}" if finds else ""
+    return Finding("boxes", words, "fails" if n >= _FEWEST_WITH_OBJECTS else "note", numbers)
+
+
+def _count_boxes(victim: Detector, images: Tensor) -> int:
+    return sum(len(found) for part in images.split(_BATCH) for found in victim.find(part))
 
 
 def _accuracy(victim: Victim, photos: Sequence[Photo]) -> Iterator[Finding]:
@@ -216,20 +266,26 @@ def _seconds(run: Callable[[], object], on_gpu: bool) -> float:
     return statistics.median(taken)
 
 
-def _input_gradient(victim: Victim, images: Tensor) -> Tensor:
+def _input_gradient(victim: Victim, images: Tensor) -> Tensor | None:
+    """Compute the gradient of the best scores; None where none reaches the images."""
     wanted = images.clone().requires_grad_()
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(victim.scores(wanted).amax(dim=1).sum(), wanted)
-    return gradient
+        best = victim.scores(wanted).amax(dim=1).sum()
+        return torch.autograd.grad(best, wanted, allow_unused=True)[0] if best.requires_grad else None
 
 
 def _gradient(victim: Victim, images: Tensor) -> Iterator[Finding]:
     if not victim.differentiable:
-        yield Finding(
-            "gradient", f"none: {victim.remark or 'predictions only'}; train by --technique evolution", "note"
-        )
+        # A network in torch should have one: somebody's code cuts it.
+        cut = not is_elsewhere(victim.module)
+        words = f"none: {victim.remark or 'predictions only'}; train by --technique evolution"
+        yield Finding("gradient", words, "fails" if cut else "note")
         return
-    size = _input_gradient(victim, images).flatten(1).abs()
+    gradient = _input_gradient(victim, images)
+    if gradient is None:
+        yield Finding("gradient", f"none: {CUT}", "fails", {"finite": None, "nonzero": False})
+        return
+    size = gradient.flatten(1).abs()
     finite, nonzero = bool(size.isfinite().all()), bool((size.amax(dim=1) > 0).all())
     words = "finite and not zero" if finite and nonzero else "zero" if finite else "not finite"
     yield Finding("gradient", words, "works" if finite and nonzero else "fails", {"finite": finite, "nonzero": nonzero})

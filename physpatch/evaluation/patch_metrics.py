@@ -1,7 +1,9 @@
 """The measures of a patch as a metric of torchmetrics, for an evaluation loop of one's own."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -11,6 +13,7 @@ from calibration.common.errors import InputError
 from physpatch.evaluation.classification import CONDITIONS, change_over, rate_over
 from physpatch.records.patch_file import CONTROLS
 from physpatch.stats.intervals import Rate
+from physpatch.victims.labels import find_category
 
 _SHEETS = ("clean", *CONDITIONS)
 _REQUIRED = ("patch", "grey")
@@ -33,15 +36,21 @@ class PatchMetrics(Metric):  # type: ignore[misc]  # mypy does not follow torchm
     higher_is_better = None
     is_differentiable = False
 
-    def __init__(self, target: int | None = None, **options: Any) -> None:
+    def __init__(
+        self, target: int | str | None = None, *, categories: Sequence[str] | None = None, **options: Any
+    ) -> None:
         """Begin without views.
 
         Args:
-            target: index of the target class; None for an untargeted patch.
+            target: index of the target class, or its name among ``categories``; None for an untargeted patch.
+            categories: the names of the classes, in order; they are needed for a target by name only.
             options: of :class:`torchmetrics.Metric`.
+
+        Raises:
+            InputError: there is no such target.
         """
         super().__init__(**options)
-        self.target = target
+        self.target = _target_index(target, categories)
         for name in ("labels", "units", *_SHEETS):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
@@ -56,8 +65,20 @@ class PatchMetrics(Metric):  # type: ignore[misc]  # mypy does not follow torchm
                 ``clean``: scores (B, K), or the first class (B,) as integers. Each call has the same.
 
         Raises:
-            InputError: patch or grey missing, something else than these, or shapes that do not fit.
+            InputError: patch or grey missing, something else than these, or values that cannot be; nothing is added then.
         """
+        self._check(labels, units, scores)
+        for name, values in scores.items():
+            getattr(self, name).append(values.argmax(dim=1) if values.ndim == 2 else values.long())
+        self.labels.append(labels.long())
+        self.units.append(torch.full_like(labels, _ALONE, dtype=torch.long) if units is None else units.long())
+
+    def forward(self, labels: Tensor, *, units: Tensor | None = None, **scores: Tensor) -> Any:
+        """Add views as :meth:`update` does, and compute the numbers of these alone."""
+        self._check(labels, units, scores)  # before torchmetrics puts the former views aside, and would lose them
+        return super().forward(labels, units=units, **scores)
+
+    def _check(self, labels: Any, units: Any, scores: dict[str, Any]) -> None:
         missing = [name for name in _REQUIRED if name not in scores]
         unknown = [name for name in scores if name not in _SHEETS]
         if missing or unknown:
@@ -65,17 +86,21 @@ class PatchMetrics(Metric):  # type: ignore[misc]  # mypy does not follow torchm
                 f"PatchMetrics got scores of {', '.join(scores) or 'nothing'}; expected patch and grey, and optionally "
                 "random, shuffled and clean"
             )
+        _check_whole("labels", labels)
+        if units is not None:
+            _check_whole("units", units, len(labels))
         seen = sum(map(len, self.labels))
         if seen and {name for name in _SHEETS if getattr(self, name)} != set(scores):
             raise InputError("PatchMetrics got scores of other sheets than before; give the same in every call")
         for name, values in scores.items():
-            if len(values) != len(labels) or values.ndim not in (1, 2):
-                raise InputError(
-                    f"scores of {name} have shape {tuple(values.shape)} for {len(labels)} labels; expected (B, K) or (B,)"
-                )
-            getattr(self, name).append(values.argmax(dim=1) if values.ndim == 2 else values.long())
-        self.labels.append(labels.long())
-        self.units.append(torch.full_like(labels, _ALONE, dtype=torch.long) if units is None else units.long())
+            _check_scores(name, values, len(labels))
+        numbers = {name: values.shape[1] for name, values in scores.items() if values.ndim == 2}
+        if len(set(numbers.values())) > 1:
+            raise InputError(f"PatchMetrics got scores of different numbers of classes: {numbers}")
+        for classes in numbers.values():
+            for what, index in (("label", int(labels.max())), ("target", -1 if self.target is None else self.target)):
+                if index >= classes:
+                    raise InputError(f"PatchMetrics has the {what} {index}, but scores of classes 0 to {classes - 1}")
 
     def compute(self) -> dict[str, Any]:
         """Compute the numbers, by the names of ``physpatch evaluate --json``; a rate is ``{rate, ci95, n}``.
@@ -118,6 +143,56 @@ class PatchMetrics(Metric):  # type: ignore[misc]  # mypy does not follow torchm
                 change = change_over(reached[name], reached["patch"], fair, units)
                 values["differences"][name]["targeted"] = change.to_dict()
         return values
+
+
+def _target_index(target: Any, categories: Sequence[str] | None) -> int | None:
+    if target is None:
+        return None
+    if isinstance(target, str):
+        if categories is None:
+            raise InputError(f"PatchMetrics got the target {target!r}; give categories, too, or the index of the class")
+        return find_category(target, categories, "PatchMetrics")
+    if isinstance(target, bool) or not isinstance(target, (int, np.integer)) or target < 0:
+        raise InputError(f"PatchMetrics got the target {target!r}; expected the index of a class, or its name")
+    if categories is not None and target >= len(categories):
+        raise InputError(f"PatchMetrics got the target {target}, but has classes 0 to {len(categories) - 1}")
+    return int(target)
+
+
+def _check_whole(name: str, values: Any, count: int | None = None) -> None:
+    """Check a tensor (B,) of whole numbers from 0 on."""
+    form = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+    if not isinstance(values, Tensor) or values.ndim != 1 or not len(values) or not _is_whole(values):
+        raise InputError(f"{name} of PatchMetrics are {form}; expected a tensor (B,) of integers")
+    if count is not None and len(values) != count:
+        raise InputError(f"PatchMetrics got {len(values)} {name} for {count} labels; expected one for each")
+    if int(values.min()) < 0:
+        raise InputError(f"{name} of PatchMetrics have {int(values.min())} among them; expected 0 or more")
+
+
+def _check_scores(name: str, values: Any, count: int) -> None:
+    if not isinstance(values, Tensor):
+        raise InputError(f"scores of {name} are {type(values).__name__}; expected a tensor (B, K) or (B,)")
+    classes = values.shape[1] if values.ndim == 2 else None
+    if values.ndim not in (1, 2) or len(values) != count or classes in (0, 1):
+        raise InputError(
+            f"scores of {name} have shape {tuple(values.shape)} for {count} labels; expected (B, K) or (B,)"
+        )
+    if values.ndim == 1 and not _is_whole(values):
+        raise InputError(
+            f"scores of {name} are {values.dtype} (B,); expected scores (B, K), or the first class as integers"
+        )
+    if values.ndim == 1 and int(values.min()) < 0:
+        raise InputError(f"scores of {name} name the class {int(values.min())}; expected 0 or more")
+    odd = values.isnan().reshape(count, -1).any(dim=1).nonzero()
+    if len(odd):
+        raise InputError(
+            f"scores of {name} are not numbers (NaN) in row {int(odd[0, 0])}, so no class comes first there"
+        )
+
+
+def _is_whole(values: Tensor) -> bool:
+    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
 
 
 def _mean(right: Tensor) -> float:

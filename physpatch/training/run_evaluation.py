@@ -33,6 +33,7 @@ def evaluate_run(
     weights: str | None = None,
     labels: str | None = None,
     threshold: float | None = None,
+    cam_layer: str | None = None,
     trust: bool = False,
     eot: EotConfig | None = None,
     printing: tuple[Print, ...] | None = None,
@@ -53,6 +54,7 @@ def evaluate_run(
         weights: a weights file for the one model given.
         labels: the class names of the one model given, or of the run's own; see ``load_victim``.
         threshold: the lowest confidence at which an answer of the models counts; None for their own.
+        cam_layer: the layer for Grad-CAM of the one model given, or of the run's own; some defences use it.
         trust: whether weights files may run code.
         eot: ranges of the poses; None for those of the run's training.
         printing: the conditions of which each view has one, as it is; empty for the colours of a screen; None for those of the
@@ -80,7 +82,7 @@ def evaluate_run(
     first: Victim | None = None
     for name in models or (config.victim.model,):
         options = {} if models else config.victim.model_options
-        given = {"weights": weights, "labels": labels, "threshold": threshold}
+        given = {"weights": weights, "labels": labels, "threshold": threshold, "cam_layer": cam_layer}
         options |= {key: value for key, value in given.items() if value is not None}
         victim = load_victim(name, **options, device=device, trust=trust, say=say)
         first = first or victim

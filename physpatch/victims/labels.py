@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from calibration.common.errors import InputError, unknown_name
+from calibration.common.text import has_controls
 
 NAMED = ("imagenet", "coco")  # what can be given instead of a file
 _COCO_NUMBERS = 91  # classes as COCO numbers them, from 0 for the background on, with gaps
@@ -63,6 +65,23 @@ def read_labels(source: str | Path, count: int | None = None) -> tuple[str, ...]
     return names
 
 
+def check_names(names: Sequence[Any], owner: str) -> tuple[str, ...]:
+    """Check the class names that a user gives in Python.
+
+    Raises:
+        InputError: none, one that is no printable text, or one that two classes have; ``owner`` has them, for the message.
+    """
+    if not names:
+        raise InputError(f"the categories of {owner} are empty; name its classes, in order")
+    for index, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip() or has_controls(name):
+            raise InputError(f"category {index} of {owner} is {name!r}; expected a name without control characters")
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"the categories of {owner} name {twice!r} more than once; give each class a name of its own")
+    return tuple(names)
+
+
 def find_category(text: str, names: Sequence[str], owner: str) -> int:
     """Find a class by index or by name among ``names``; ``owner`` has them, for messages.
 
@@ -93,7 +112,7 @@ def _from_file(file: Path) -> tuple[str, ...]:
         value = _parsed(text, file.suffix.lower())
     except FileNotFoundError as error:
         raise InputError(f"no file of labels {file}; give a file, or {' or '.join(NAMED)}") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:  # ValueError of JSON, text or a path
         raise InputError(f"{file} holds no class names that can be read: {' '.join(str(error).split())}") from error
     return names_in(value, file)
 
@@ -107,6 +126,9 @@ def names_in(value: Any, file: Path) -> tuple[str, ...]:
     names = tuple(_in_order(value, file))
     if not names or not all(names):
         raise InputError(f"{file} holds no class names; expected one per line, or a list or an object by index")
+    for index, name in enumerate(names):
+        if has_controls(name):
+            raise InputError(f"{file}: the name of class {index}, {name!r}, has control characters; remove them")
     return names
 
 

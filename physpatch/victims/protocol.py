@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from calibration.common.errors import InputError
 from physpatch.victims.freezing import freeze
-from physpatch.victims.labels import find_category, numbered_categories, read_labels
+from physpatch.victims.labels import check_names, find_category, numbered_categories, read_labels
 from physpatch.victims.labels import normal_name as normal_name
 from physpatch.victims.networks.cam_layers import Reshape, find_cam_layer, named_cam_layer
+from physpatch.victims.networks.gradients import why_no_gradient, without_gradients
 from physpatch.victims.networks.outputs import Predictions, Queries, with_logits
+from physpatch.victims.own_code import in_words
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Adaptation
 from physpatch.victims.preprocessing import Preprocessing as Preprocessing
 from physpatch.victims.preprocessing import Task as Task
@@ -95,40 +97,66 @@ class Victim:
             categories: the K names of the classes, in order; ``imagenet``, ``coco``, or a file of labels, see
                 :func:`physpatch.victims.labels.read_labels`. None for ImageNet's names where K is 1000, or else numbers.
             size: side of the network's input, in pixels.
-            resize: length of a photograph's shorter side before the central crop, in pixels; None for ``size``.
+            resize: length of a photograph's shorter side before the central crop, in pixels, not below ``size``; None for
+                ``size``.
             mean, std: of RGB in [0, 1]; the default is ImageNet's.
             bgr: the network expects blue, green, red.
             name: in tables and records; None for the name of the module's class.
             weights: where the weights came from; None for the SHA-256 of the module's state.
             cam_layer: name of the layer for Grad-CAM; None to choose it, and to do without heat where there is none.
-            differentiable: whether gradients flow from the output to the images.
+            differentiable: whether gradients flow from the output to the images. That they do is tried; where they do not,
+                the victim is not differentiable either, and its ``remark`` says why.
             copied: freeze a copy, so that ``module`` stays as it is. False freezes ``module`` itself, which saves its memory.
 
         Raises:
-            InputError: the module does not accept such images, gives no logits, or does not have these classes.
+            InputError: the module does not accept such images, gives no logits, or does not have these classes; or an argument
+                is not as described.
         """
-        network, classes = with_logits((copy.deepcopy(module) if copied else module).eval(), size)
+        if not isinstance(module, nn.Module):
+            raise InputError(f"Victim.wrap got {type(module).__name__}; expected an nn.Module")
+        title = name or type(module).__name__
+        if not title.isprintable():
+            raise InputError(f"the name {title!r} of a model has characters that cannot be printed")
+        preprocessing = Preprocessing(size, size if resize is None else resize, mean, std, bgr)
+        given = None if categories is None or isinstance(categories, (str, Path)) else check_names(categories, title)
+        size = preprocessing.size
+        network, classes = with_logits((_copied(module) if copied else module).eval(), size)
         network = freeze(network, size)
         if categories is None:
             names = numbered_categories(classes)
         elif isinstance(categories, (str, Path)):
             names = read_labels(categories, classes)
         else:
-            names = tuple(categories)
-        title = name or type(module).__name__
-        if len(names) != classes:
-            raise InputError(f"{len(names)} categories given, but {title} answers with {classes} classes")
+            names = given or ()
+        why_not = why_no_gradient(network, size) if differentiable else ""
         victim = Victim(
             title,
             "classify",
-            names,
-            Preprocessing(size, resize or size, mean, std, bgr),
+            numbered_categories(classes),
+            preprocessing,
             network,
             None,
             weights or WeightsInfo("made in Python", state_sha256(module.state_dict())),
-            differentiable=differentiable,
-        )
-        return victim.with_cam_layer(cam_layer) if differentiable else victim
+            differentiable=differentiable and not why_not,
+            remark=without_gradients(why_not),
+        ).named(names)
+        return victim.with_cam_layer(cam_layer) if victim.differentiable or cam_layer is not None else victim
+
+    def with_remark(self, remark: str) -> Self:
+        """Add what a user must know about how it was loaded; empty for nothing."""
+        return replace(self, remark="; ".join(filter(None, (self.remark, remark))))
+
+    def named(self, categories: Sequence[str]) -> Self:
+        """Name the classes.
+
+        Raises:
+            InputError: another number of them.
+        """
+        if len(categories) != len(self.categories):
+            raise InputError(
+                f"{len(categories)} categories given, but {self.name} answers with {len(self.categories)} classes"
+            )
+        return replace(self, categories=tuple(categories))
 
     def with_cam_layer(self, name: str | None) -> Self:
         """Choose the layer for Grad-CAM by name; None for the usual one, or for no heat where the network has no map.
@@ -233,6 +261,13 @@ class Victim:
         wanted = normal_name(str(target["name"]))
         named = [i for i, category in enumerate(self.categories) if normal_name(category) == wanted]
         return target["index"] if target["index"] in named else next(iter(named), None)
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:  # what it holds may be anything
+        raise InputError(f"{type(module).__name__} cannot be copied ({in_words(error)}); give copied=False") from error
 
 
 @dataclass(frozen=True)

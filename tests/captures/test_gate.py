@@ -1,6 +1,7 @@
 """Bounds for builds, results for other tools: intervals against bounds, exit codes, JUnit, result.json and a model card."""
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,7 +9,8 @@ import pytest
 from support import BLUE, assert_follows_schema, frame_row, vivid_patch
 
 from calibration.common.errors import InputError
-from captures.results.gate import judge_result
+from captures.report.card import model_card
+from captures.results.gate import judge_result, write_junit
 from captures.results.result_record import result_of
 from captures.results.session_record import SessionModel, SessionRecord
 from captures.storage import SessionStore
@@ -102,6 +104,29 @@ def test_junit_tells_each_bound_on_each_model(run: Path, tmp_path: Path, command
     assert failed[("physpatch.firm", "target_first")] is False and failed[("physpatch.soft", "made_wrong")] is True
     message = suite.find("testcase/failure").get("message")
     assert message.startswith("the target came first: 31.6 % [") and message.endswith("allowed 5 %")
+
+
+@pytest.mark.parametrize(
+    ("name", "in_xml", "in_card"),
+    [
+        ("a<b>&\"c'|d", "a<b>&\"c'|d", "a&lt;b&gt;&amp;\"c'\\|d"),
+        ("two\nlines\x00\x1b[31m\ud800\uffff", "two lines  [31m\ufffd ", "two lines  \\[31m\ufffd "),
+        ("![x](http://h/`*`)", "![x](http://h/`*`)", "!\\[x\\](http://h/\\`\\*\\`)"),
+    ],
+)
+def test_names_are_escaped_for_other_tools(name: str, in_xml: str, in_card: str, run: Path, tmp_path: Path) -> None:
+    result = result_of(run)
+    models = tuple(model.model_copy(update={"model": name}) for model in result.models)
+    odd = result.model_copy(update={"name": name, "target": name, "models": models})
+    write_junit(tmp_path / "gate.xml", odd, judge_result(odd, {"target_first": 0.05}))
+    suite = ElementTree.parse(tmp_path / "gate.xml").getroot()[0]
+    assert suite.get("name") == f"physpatch run {in_xml}"
+    assert {case.get("classname") for case in suite} == {f"physpatch.{in_xml}"}
+    lines = model_card(odd).splitlines()
+    rows = [line for line in lines if line.startswith("| ") and "Model" not in line]
+    assert len(rows) == 2 and all(row.startswith(f"| {in_card} | ") for row in rows)
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 6 for row in rows) and len(lines) < 16
+    assert f"towards “{in_card}”".replace(" ", "") in "".join(lines).replace(" ", "")
 
 
 def test_a_session_is_held_to_its_clips(session: Path, command) -> None:

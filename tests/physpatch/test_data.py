@@ -234,3 +234,15 @@ def test_fingerprints_tell_data_apart(tmp_path: Path, tiny_victim) -> None:
     first, held_out = load_photographs(str(tmp_path), victim, seed=0)
     again, _ = load_photographs(str(tmp_path), victim, seed=0)
     assert first.fingerprint == again.fingerprint != held_out.fingerprint
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("squash", [False, True])
+def test_photographs_are_resized_as_the_network_wants(interpolation: str, squash: bool, tmp_path: Path) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8))
+    picture.save(tmp_path / "a.png")
+    wanted = replace(SMALL, interpolation=interpolation, squash=squash)
+    loaded = load_photos([Photo(tmp_path / "a.png", UNLABELLED)], wanted).images[0].permute(1, 2, 0).numpy()
+    resized = picture.resize((36, 36) if squash else (54, 36), Image.Resampling[interpolation.upper()])
+    left, top = (resized.width - 32) // 2, (resized.height - 32) // 2
+    np.testing.assert_array_equal(loaded, np.asarray(resized.crop((left, top, left + 32, top + 32))))

@@ -102,7 +102,7 @@ def test_a_function_and_an_endpoint_find_the_boxes(
         load_victim(f"{product}/boxes-only", say=lambda _: None)
     with pytest.raises(InputError, match="gives predictions only, so there is no Grad-CAM of layer 'norm'"):
         load_victim(f"{product}/boxes", cam_layer="norm", say=lambda _: None)
-    with pytest.raises(InputError, match=r"not as documented: a box that is not \{label, score, box"):
+    with pytest.raises(InputError, match=r"not as documented: boxes\[0\]\[0\]\.box is \[1, 2\]"):
         load_victim(f"{product}/wrong-boxes", say=lambda _: None).find(scenes)
 
 

@@ -118,6 +118,68 @@ def test_a_file_without_a_description_says_its_size_and_labels_can_be_given(file
         load_victim(str(files / "any.onnx"), weights=files / "labels.txt")
 
 
+def save_onnx(file: Path, nodes: list, inputs: list, outputs: list) -> Path:
+    """Write an ONNX model of these nodes, without weights."""
+    import onnx
+
+    graph = onnx.helper.make_graph(nodes, "graph", inputs, outputs)
+    versions = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", 3)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=versions, ir_version=8), file)
+    return file
+
+
+def test_onnx_models_that_take_or_give_something_else_are_refused(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    def tensor(name: str, shape: list, kind: int = TensorProto.FLOAT):
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    mean = helper.make_node("ReduceMean", ["images"], ["out"], axes=[2, 3], keepdims=0)
+    one = helper.make_node("Constant", [], ["out"], value_floats=[1.0, 2.0])
+    both = helper.make_node("Add", ["images", "more"], ["out"])
+    listed = helper.make_node("SequenceConstruct", ["images"], ["out"])
+    named = helper.make_node("ZipMap", ["means"], ["out"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
+    means = helper.make_node("ReduceMean", ["images"], ["means"], axes=[2, 3], keepdims=0)
+    texts = helper.make_node("Constant", [], ["out"], value_strings=[b"cat"])
+    images, answer = tensor("images", ["n", 3, 32, 32]), tensor("out", ["n", 3])
+    maps = helper.make_sequence_type_proto(
+        helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    )
+    sequence = helper.make_tensor_sequence_value_info("out", TensorProto.FLOAT, ["n", 3, 32, 32])
+    for label, nodes, inputs, outputs, words in (
+        ("no input", [one], [], [tensor("out", [2])], r"expected one input, a batch of images, got 0 \(none\)"),
+        ("two", [both], [images, tensor("more", ["n", 3, 32, 32])], [images], r"got 2 \(images, more\)"),
+        ("list", [listed], [images], [sequence], r"got out of type seq\(tensor\(float\)\)"),
+        ("map", [means, named], [images], [helper.make_value_info("out", maps)], r"type seq\(map.*zipmap=False"),
+        ("text", [texts], [images], [tensor("out", [1], TensorProto.STRING)], r"type tensor\(string\)"),
+        ("none", [mean], [tensor("images", [0, 3, 32, 32])], [answer], r"expected lengths from 1 to 4096.*got \[0, 3"),
+        ("point", [mean], [tensor("images", [1, 3, 0, 0])], [answer], "expected lengths from 1 to 4096"),
+        ("huge", [mean], [tensor("images", [1, 3, 99999, 99999])], [answer], "expected lengths from 1 to 4096"),
+        (
+            "flat",
+            [mean],
+            [tensor("images", ["n", 3, 32, 64])],
+            [answer],
+            r"expected one batch of images.*got tensor\(float\)",
+        ),
+        (
+            "double",
+            [mean],
+            [tensor("images", ["n", 3, 32, 32], TensorProto.DOUBLE)],
+            [tensor("out", ["n", 3], TensorProto.DOUBLE)],
+            r"images of floats.*got tensor\(double\)",
+        ),
+    ):
+        file = save_onnx(tmp_path / f"{label}.onnx", nodes, inputs, outputs)
+        with pytest.raises(InputError, match=words):
+            load_victim(str(file), say=lambda _: None)
+    fine = save_onnx(tmp_path / "fine.onnx", [mean], [images], [answer])
+    assert len(load_victim(str(fine), say=lambda _: None).categories) == 3
+    negative = save_onnx(tmp_path / "negative.onnx", [mean], [tensor("images", [-1, 3, -1, -1])], [answer])
+    victim = load_victim(str(negative), say=lambda _: None)  # ONNX Runtime takes these for any length, and so do we
+    assert len(victim.categories) == 3 and victim.preprocessing.size == 224
+
+
 # --- timm and CLIP ----------------------------------------------------------------------------------------------------
 
 
@@ -139,6 +201,36 @@ def test_any_network_of_timm_trains_and_shows_heat(architecture: str, layer: str
         assert cam(images, [1]).shape == (1, size, size)
     other = load_victim(f"timm:{architecture}", weights=tmp_path / "timm.safetensors", cam_layer=layer)
     assert other.cam_layer is dict(other.module.named_modules())[layer]
+
+
+def test_photographs_are_resized_as_timm_says(tmp_path: Path, monkeypatch) -> None:
+    save_timm(tmp_path, "test_resnet", 5)
+    from timm import data
+
+    own = data.resolve_model_data_config
+    for said, interpolation, squash, remark in (
+        ({"interpolation": "bilinear", "crop_mode": "squash", "crop_pct": 1.0}, "bilinear", True, ""),
+        ({"interpolation": "bicubic", "crop_mode": "center"}, "bicubic", False, ""),
+        ({"interpolation": "lanczos", "crop_mode": "border"}, "bicubic", False, "interpolation lanczos and fit border"),
+    ):
+        monkeypatch.setattr(data, "resolve_model_data_config", lambda network, said=said: own(network) | said)
+        victim = load_victim("timm:test_resnet", weights=tmp_path / "timm.safetensors", say=lambda _: None)
+        assert (victim.preprocessing.interpolation, victim.preprocessing.squash) == (interpolation, squash)
+        assert remark in victim.remark and bool(remark) == bool(victim.remark)
+
+
+def test_clip_weights_say_what_they_want_of_a_photograph() -> None:
+    """SigLIP's are squashed and normalised otherwise than CLIP's own, which the architecture alone does not tell."""
+    import open_clip
+
+    from physpatch.victims.families.open_clip_models import _of_tag
+    from physpatch.victims.preprocessing import Preprocessing, as_published
+
+    told = _of_tag(open_clip, "ViT-B-16-SigLIP", "webli")
+    assert told["mean"] == told["std"] == (0.5, 0.5, 0.5) and _of_tag(open_clip, "ViT-B-16-SigLIP", "") == {}
+    plain = Preprocessing(32, 32, told["mean"], told["std"])
+    given, otherwise = as_published(plain, told["interpolation"], told["resize_mode"])
+    assert given.squash and given.interpolation == "bicubic" and not otherwise
 
 
 def test_tokens_become_a_map_in_their_order() -> None:
@@ -214,12 +306,70 @@ def test_a_function_of_the_users_gives_the_network(tmp_path: Path, monkeypatch, 
     assert str(tmp_path) not in sys.path
     for name, words in {
         "own_models:number": "returned int; expected an nn.Module",
-        "own_models:broken": "failed: ValueError: no disk",
+        "own_models:broken": rf"failed: ValueError: no disk \({tmp_path}/own_models\.py, line 10\)",
         "own_models:gone": "has no function gone",
         "gone_models:f": "cannot be imported",
     }.items():
         with pytest.raises(InputError, match=words):
             load_victim(name, say=said.append)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (
+            "\nimport no_such_package\n",
+            "cannot be imported: ModuleNotFoundError: No module named 'no_such_package' ({}, line 2)",
+        ),
+        ("from torch import no_such_name\n", "cannot be imported: ImportError: cannot import name"),
+        ("x = 1\n1 / 0\n", "cannot be imported: ZeroDivisionError: division by zero ({}, line 2)"),
+        ("def make(:\n", "cannot be imported: SyntaxError: invalid syntax"),
+        ("import sys\nsys.exit(3)\n", "cannot be imported: SystemExit: 3 ({}, line 2)"),
+        ("def make():\n    raise SystemExit\n", "failed: SystemExit ({}, line 2)"),
+        ("def make():\n    return {}['a']\n", "failed: KeyError: 'a' ({}, line 2)"),
+        ("def make():\n    import json\n    json.loads('[')\n", "failed: JSONDecodeError: Expecting value: "),
+        (
+            "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return self.gone\n"
+            "def make(): return Net()\n",
+            "does not accept images (B, 3, 224, 224): AttributeError: 'Net' object has no attribute 'gone' ({}, line 4)",
+        ),
+        (
+            "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        return x.reshape(7, 5)\n"
+            "def make(): return Net()\n",
+            "does not accept images (B, 3, 224, 224): RuntimeError: shape '[7, 5]' is invalid for input of size",
+        ),
+        (
+            "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n        raise SystemExit(1)\n"
+            "def make(): return Net()\n",
+            "SystemExit: 1 ({}, line 4)",
+        ),
+        (
+            "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x):\n"
+            "        return x.mean((2, 3)).squeeze()\ndef make(): return Net()\n",
+            "must answer with (1, 3) for one image, got (3,)",
+        ),
+        (
+            "from dataclasses import replace\nfrom support import ColourNet, make_tiny_victim\n"
+            "def make(): return replace(make_tiny_victim(), categories=('a', 'b'))\n",
+            "scores two images as (2, 4); expected (2, 2), by its categories",
+        ),
+        (
+            "from dataclasses import replace\nfrom torch import nn\nfrom support import make_tiny_victim\n"
+            "class Net(nn.Module):\n    def forward(self, x):\n        return x[:, 9]\n"
+            "def make(): return replace(make_tiny_victim(), module=Net())\n",
+            "IndexError: index 9 is out of bounds for dimension 1 with size 3 ({}, line 6)",
+        ),
+    ],
+)
+def test_errors_of_the_users_code_name_its_line(code: str, words: str, command, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(HELPERS)])
+    monkeypatch.delitem(sys.modules, "failing_models", raising=False)
+    Path("failing_models.py").write_text(code)
+    place = str(tmp_path / "failing_models.py")
+    refused = command("models", "--check", "failing_models:make")
+    refused.assert_refused("failing_models", words.replace("{}", place, 1) if "{}," in words else words)
+    assert place in refused.err or "must answer" in words or "by its categories" in words
 
 
 # --- descriptions -----------------------------------------------------------------------------------------------------
@@ -243,6 +393,17 @@ def test_colours_and_ranges_are_as_described(files: Path) -> None:
     assert victim.preprocessing.std == pytest.approx((0.2, 0.5, 1.0))
     image = torch.tensor([0.3, 0.7, 0.9])[None, :, None, None].expand(1, 3, 2, 2)
     assert victim.preprocessing.normalise(image)[0, :, 0, 0].tolist() == pytest.approx([0.5, 1.0, 1.0])
+
+
+def test_a_description_of_a_description_adds_to_it(files: Path) -> None:
+    (files / "inner.toml").write_text(
+        'model = "any.pt2"\nthreshold = 0.3\n[preprocessing]\nsize = 32\nmean = [0, 0, 0]\n'
+    )
+    (files / "outer.toml").write_text('model = "inner.toml"\n[preprocessing]\nresize = 40\nmean = [0.5, 0.5, 0.5]\n')
+    victim = load_victim(str(files / "outer.toml"))
+    assert victim.threshold == 0.3
+    assert (victim.preprocessing.size, victim.preprocessing.resize) == (32, 40)
+    assert victim.preprocessing.mean == (0.5, 0.5, 0.5)
 
 
 def test_descriptions_that_name_one_another_end(tmp_path: Path) -> None:
@@ -276,6 +437,33 @@ def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, 
         ("", "must have one of model, members"),
         ('model = "any.pt2"\nmembers = ["any.pt2"]', "must have one of"),
         ('model = "any.pt2"\n[preprocessing]\nrange = 7', r"preprocessing\.range"),
+        (
+            'model = "any.pt2"\n[preprocessing]\nstd = [0, 1, 1]',
+            r"preprocessing: std is \[0\.0, 1\.0, 1\.0\]; expected three",
+        ),
+        ('model = "any.pt2"\n[preprocessing]\nstd = [-1, 1, 1]', "preprocessing: std is"),
+        ('model = "any.pt2"\n[preprocessing]\nstd = [1, 1]', r"preprocessing\.std"),
+        ('model = "any.pt2"\n[preprocessing]\nmean = [nan, 0, 0]', r"preprocessing\.mean\.0: Input should be a finite"),
+        ('model = "any.pt2"\n[preprocessing]\nstd = [inf, 1, 1]', r"preprocessing\.std\.0: Input should be a finite"),
+        ('model = "any.pt2"\n[preprocessing]\nsize = 32\nresize = 31', "resize is 31, smaller than size, 32"),
+        ('model = "any.pt2"\n[preprocessing]\nresize = 31', "resize is 31, which leaves less than the central square"),
+        ('model = "any.pt2"\n[preprocessing]\nsize = 0', r"preprocessing\.size: Input should be greater than"),
+        *(
+            (f'model = "any.pt2"\nthreshold = {t}', "threshold: Input should be")
+            for t in ("0", "1", "-0.5", "nan", "inf")
+        ),
+        (
+            'model = "any.pt2"\nprompts = ["a {}"]',
+            r"prompts are for a model that compares pictures with texts, clip:NAME",
+        ),
+        ('members = ["any.pt2"]\nweights = "w.pth"', "weights are those of a model"),
+        ('model = "any.pt2"\nname = "two\\nlines"', "name: expected a text without control characters"),
+        ('model = "any.pt2"\nname = " "', "name: expected a text"),
+        ('model = "any.pt2"\nlabels = "\\u0000"', "labels: expected a text without control characters"),
+        (
+            'model = "any.pt2"\nlabels = "bell.txt"',
+            r"bell\.txt: the name of class 1, 'd\\x07g', has control characters",
+        ),
         ('model = "any.pt2"\ntask = "detect"', "says task detect"),
         ('model = "loop.toml"', "names itself"),
         ("model = [", "is not valid TOML"),
@@ -286,6 +474,7 @@ def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, 
 )
 def test_descriptions_that_cannot_be_used_are_refused(text: str, words: str, files: Path, tmp_path: Path) -> None:
     (tmp_path / "any.pt2").write_bytes((files / "any.pt2").read_bytes())
+    (tmp_path / "bell.txt").write_text("cat\nd\x07g\nowl\nfox\n")
     (tmp_path / "loop.toml").write_text(text)
     with pytest.raises(InputError, match=words):
         load_victim(str(tmp_path / "loop.toml"))
@@ -297,7 +486,7 @@ def test_descriptions_that_cannot_be_used_are_refused(text: str, words: str, fil
 @pytest.fixture
 def product(monkeypatch) -> Iterator[str]:
     """The address of the product, on loopback."""
-    monkeypatch.setattr(endpoints, "_BACKOFF_S", 0.01)
+    monkeypatch.setattr(endpoints.client, "_BACKOFF_S", 0.01)
     with served() as address:
         yield address
 
@@ -336,7 +525,7 @@ def test_a_busy_endpoint_is_asked_again_and_the_queries_are_counted(product: str
     Product.busy = 2
     with torch.no_grad():
         assert victim.scores(torch.rand(3, 3, 32, 32)).shape == (3, 4)
-    assert victim.queries == Queries(3, 6)
+    assert victim.queries == Queries(5, 12)  # each of the three attempts is a request
 
 
 def test_the_rate_of_requests_is_kept(product: str) -> None:
@@ -351,7 +540,7 @@ def test_endpoints_that_do_not_answer_as_documented(product: str) -> None:
     quiet = {"say": lambda _: None}
     for path, words in {
         "text": "is not JSON",
-        "short": r"not as documented: scores of shape \(1, 2\)",
+        "short": r"not as documented: logits\[0\] has 2 numbers for 4 labels",
         "best": "names only its best classes; give all classes with --labels",
     }.items():
         with pytest.raises(InputError, match=words):
@@ -504,6 +693,8 @@ def test_the_catalogue_says_what_each_can_do(command) -> None:
     shown = {entry.name: (entry.gradients, entry.heat) for entry in catalogue()}
     assert shown["HTTP(S)://HOST/PATH"] == (False, False) and shown["FILE.torchscript"] == (True, False)
     assert shown["timm:NAME"] == shown["FILE.pt2"] == shown["FILE.onnx"] == shown["clip:NAME"] == (True, True)
-    assert {"PACKAGE.MODULE:FUNCTION", "FILE.toml"} <= shown.keys()
+    tasks = {entry.name: entry.task for entry in catalogue()}
+    for name in ("PACKAGE.MODULE:FUNCTION", "FILE.toml", "FILE.onnx", "HTTP(S)://HOST/PATH"):
+        assert tasks[name] == "either", name  # test_exported_detectors loads detectors by each
     out = command("models").out
     assert "gradients" in out and "heat" in out and "FILE.onnx" in out

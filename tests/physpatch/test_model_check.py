@@ -12,7 +12,12 @@ from support import CATEGORIES, HELPERS
 OWN_MODELS = """
 import torch
 from torch import nn
-from support import CATEGORIES, ColourNet
+from dataclasses import replace
+from model_files import AllBoxes
+from support import CATEGORIES, DETECTED, ColourNet
+from physpatch.victims.families.base import FoundNetwork
+from physpatch.victims.preprocessing import Adaptation
+from physpatch.victims.protocol import WeightsInfo
 from physpatch import Victim
 from physpatch.victims.networks.outputs import Predictions
 
@@ -31,12 +36,22 @@ def wrap(network, **more):
     return Victim.wrap(network, categories=CATEGORIES, size=32, **settings)
 
 
+def squares(**more):
+    found = FoundNetwork(AllBoxes()).victim("boxes", WeightsInfo("here", "0" * 64), Adaptation(size=96))
+    return replace(found, categories=DETECTED, preprocessing=replace(found.preprocessing, **more))
+
+
+def finds(): return squares()
+def dark(): return squares(std=(255.0,) * 3)
 def sound(): return wrap(ColourNet())
 def swapped(): return wrap(ColourNet(), bgr=True)
 def scaled(): return wrap(ColourNet(), std=(1000.0, 1000.0, 1000.0), mean=(0.5, 0.5, 0.5))
 def noisy(): return wrap(Changed(lambda x: x + torch.rand_like(x)))
 def neighbours(): return wrap(Changed(lambda x: x - x.mean(dim=0, keepdim=True)))
 def flat(): return wrap(Changed(lambda x: x.detach() + 0 * x))
+def detached(): return wrap(Changed(lambda x: x.detach()))
+def whole(): return wrap(Changed(lambda x: (1000 * x).long()))
+def nowhere(): return wrap(Changed(lambda x: x * float("nan")))
 def constant(): return wrap(Changed(lambda x: 0 * x + torch.arange(4.0)))
 def predict(images): return ColourNet().eval()(torch.from_numpy(images)).detach().numpy()
 def blind(): return wrap(Predictions(predict, 8), differentiable=False)
@@ -82,6 +97,8 @@ def test_a_sound_model_passes_with_numbers(command, folder: Path) -> None:
         ("noisy", "determinism: confidences differ by up to"),
         ("neighbours", "batch invariance: confidences differ by up to"),
         ("flat", "gradient: zero"),
+        ("detached", "gradient: none: predictions only, without gradients, because no gradient reaches the image"),
+        ("whole", "gradient: none: predictions only, without gradients, because no gradient reaches the image"),
         ("constant", "which may be chance"),
     ],
 )
@@ -89,6 +106,25 @@ def test_a_model_that_cannot_be_trusted_says_why(name: str, words: str, command)
     command("models", "--check", f"checked_models:{name}", "--data", "data").assert_refused(
         "cannot be trusted yet", words
     )
+
+
+def test_a_training_without_gradients_is_refused_before_a_target_is_chosen(command) -> None:
+    for name in ("detached", "whole"):
+        done = command("train", "--model", f"checked_models:{name}", "--data", "data", "--target", "auto")
+        done.assert_refused("gives predictions only", "use --technique")
+        assert "target auto" not in done.err and not Path("runs").exists()
+
+
+def test_numbers_that_are_none_are_null_in_json(command, folder: Path) -> None:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    for target in ("found.json", "-"):
+        done = command("models", "--check", "checked_models:nowhere", "--data", "data", "--json", target)
+        done.assert_refused("determinism: its scores are not finite")
+        text = done.out if target == "-" else (folder / target).read_text()
+        found = {f["what"]: f for f in json.loads(text, parse_constant=refuse)["findings"]}
+        assert found["determinism"]["numbers"] == {"difference": None}
 
 
 def test_predictions_only_and_no_labels_are_notes(command, folder: Path) -> None:
@@ -102,3 +138,31 @@ def test_predictions_only_and_no_labels_are_notes(command, folder: Path) -> None
 def test_what_cannot_be_loaded_is_refused(command) -> None:
     command("models", "--check", "gone.onnx").assert_refused("no model file gone.onnx")
     command("models", "--check", "checked_models:sound", "--data", "gone").assert_refused("no data folder")
+
+
+@pytest.mark.parametrize("how", ["boxes", "classes"])
+def test_a_detector_that_finds_nothing_where_objects_are_fails(how: str, command, folder: Path) -> None:
+    """YOLO's labels beside the photographs, or folders named after a class."""
+    place = Path("signs") if how == "boxes" else Path("signs/stop")
+    place.mkdir(parents=True)
+    for i in range(4):
+        picture = np.full((96, 96, 3), 128, np.uint8)
+        picture[24:48, 32:56] = (200, 60, 60)
+        Image.fromarray(picture).save(place / f"{i}.png")
+        if how == "boxes":
+            (place / f"{i}.txt").write_text("0 0.458 0.375 0.25 0.25\n")
+    done = command("models", "--check", "checked_models:finds", "--data", "signs", "--json", "found.json")
+    assert done.code == 0, done.err
+    assert "in 4 photographs with objects" in findings(folder)["boxes"]["words"]
+    refused = command("models", "--check", "checked_models:dark", "--data", "signs")
+    refused.assert_refused(
+        "cannot be trusted yet",
+        "boxes: no box on 4 photographs with objects",
+        "it finds some with",
+        "pixels from 0 to 1",
+    )
+
+
+def test_a_detector_on_photographs_without_labels_is_not_judged(command, folder: Path) -> None:
+    done = command("models", "--check", "checked_models:dark", "--data", "data", "--json", "found.json")
+    assert findings(folder)["boxes"]["outcome"] == "note" and "boxes:" not in done.err

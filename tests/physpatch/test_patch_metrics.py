@@ -63,3 +63,72 @@ def test_scores_that_do_not_fit_are_refused() -> None:
     metrics.update(labels, patch=labels, grey=labels)
     with pytest.raises(InputError, match="other sheets than before"):
         metrics.update(labels, patch=labels, grey=labels, clean=labels)
+
+
+TWO, NAN = torch.tensor([0, 1]), float("nan")
+
+
+@pytest.mark.parametrize(
+    ("labels", "more", "words"),
+    [
+        (TWO.float(), {}, r"labels of PatchMetrics are torch\.float32 \(2,\); expected a tensor \(B,\) of integers"),
+        (TWO.bool(), {}, r"labels of PatchMetrics are torch\.bool"),
+        (TWO[:, None], {}, r"labels of PatchMetrics are torch\.int64 \(2, 1\)"),
+        ([0, 1], {}, "labels of PatchMetrics are list"),
+        (TWO[:0], {}, r"labels of PatchMetrics are torch\.int64 \(0,\)"),
+        (TWO - 1, {}, "labels of PatchMetrics have -1 among them"),
+        (TWO + 9, {}, "has the label 10, but scores of classes 0 to 3"),
+        (TWO, {"units": TWO[:1]}, "got 1 units for 2 labels; expected one for each"),
+        (TWO, {"units": TWO - 1}, "units of PatchMetrics have -1"),
+        (TWO, {"units": TWO.float()}, r"units of PatchMetrics are torch\.float32"),
+        (
+            TWO,
+            {"grey": TWO.float()},
+            r"scores of grey are torch\.float32 \(B,\); expected scores \(B, K\), or the first class",
+        ),
+        (
+            TWO,
+            {"grey": torch.tensor([[0, 1.0, 2, 3], [0, NAN, 1, 2]])},
+            r"scores of grey are not numbers \(NaN\) in row 1",
+        ),
+        (TWO, {"grey": [0, 1]}, "scores of grey are list"),
+        (TWO, {"grey": TWO - 1}, "scores of grey name the class -1"),
+        (TWO, {"grey": torch.rand(2, 5)}, r"different numbers of classes: {'patch': 4, 'grey': 5}"),
+        (TWO, {"grey": torch.rand(2, 1)}, r"scores of grey have shape \(2, 1\)"),
+        (TWO, {"grey": torch.tensor(1)}, r"scores of grey have shape \(\) for 2 labels"),
+        (TWO, {"clean": TWO}, "other sheets than before"),
+    ],
+)
+def test_what_is_refused_changes_nothing(labels, more, words) -> None:
+    metrics = PatchMetrics(target=2)
+    metrics.update(TWO, patch=torch.eye(4)[:2], grey=TWO)
+    before = metrics.compute()
+    given = {"patch": torch.eye(4)[:2], "grey": TWO} | more
+    for add in (metrics.update, metrics):  # the second adds as update does, and computes
+        with pytest.raises(InputError, match=words):
+            add(labels, **given)
+        assert [len(getattr(metrics, name)) for name in ("labels", "units", "patch", "grey", "clean")] == [
+            1,
+            1,
+            1,
+            1,
+            0,
+        ]
+    assert metrics.compute() == before
+    assert metrics(TWO, patch=TWO, grey=TWO)["n"] == 2 and metrics.compute()["n"] == 4
+
+
+def test_a_target_by_name() -> None:
+    assert PatchMetrics("blue thing", categories=CATEGORIES).target == 2 == PatchMetrics(np.int64(2)).target
+    for target, categories, words in (
+        ("blue thng", CATEGORIES, "unknown class 'blue thng'; did you mean 'blue thing'"),
+        ("blue thing", None, "got the target 'blue thing'; give categories, too"),
+        (4, CATEGORIES, "got the target 4, but has classes 0 to 3"),
+        (-1, None, "got the target -1; expected the index of a class"),
+        (True, None, "got the target True"),
+        (1.0, None, "got the target 1.0"),
+    ):
+        with pytest.raises(InputError, match=words):
+            PatchMetrics(target, categories=categories)
+    with pytest.raises(InputError, match="has the target 7, but scores of classes 0 to 3"):
+        PatchMetrics(7).update(TWO, patch=torch.eye(4)[:2], grey=TWO)

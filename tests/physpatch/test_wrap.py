@@ -1,8 +1,10 @@
 """Any nn.Module as a victim, and the names of its classes."""
 
 import json
+import threading
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from support import CATEGORIES, ColourNet, colour_photographs
@@ -12,6 +14,7 @@ from calibration.common.errors import InputError
 from physpatch import EotConfig, TrainConfig, Trainer, Victim, evaluate_patch
 from physpatch.evaluation.grad_cam import grad_cam
 from physpatch.victims.labels import read_labels
+from physpatch.victims.preprocessing import Preprocessing
 
 PLAIN = {"size": 32, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
@@ -65,6 +68,45 @@ def test_answers_of_other_forms_give_the_same_confidences(end) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda x: x.detach(),
+        lambda x: (1000 * x).long(),
+        lambda x: torch.from_numpy(x.detach().numpy()),
+        lambda x: x.new_tensor(x.tolist()),
+    ],
+    ids=["detached", "whole numbers", "numpy", "new"],
+)
+def test_a_module_whose_gradient_is_cut_gives_predictions_only(end) -> None:
+    """So that it is told before a training begins, and evaluated without heat."""
+    victim = Victim.wrap(Ends(end), categories=CATEGORIES, **PLAIN)
+    assert not victim.differentiable and not victim.explains
+    assert victim.remark.startswith("predictions only, without gradients, because no gradient reaches the image")
+    photographs = colour_photographs(12, 32)
+    assert victim.scores(photographs.images.float() / 255).argmax(dim=1).tolist() == photographs.labels.tolist()
+    config = TrainConfig.of(steps=2, batch=4, grid=(4, 4), technique="pgd", area=0.3, eot=EotConfig.none())
+    with pytest.raises(InputError, match="Ends gives predictions only, and technique pgd needs gradients"):
+        Trainer(victim, photographs, config, target=2)
+    with pytest.raises(InputError, match="there is no Grad-CAM of layer"):
+        Victim.wrap(Ends(end), cam_layer="inner.norm", **PLAIN)
+
+
+def test_modules_that_change_their_input_or_have_no_derivative() -> None:
+    class InPlace(ColourNet):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images.mul_(2).sub_(1))
+
+    class NoDerivative(torch.autograd.Function):
+        @staticmethod
+        def forward(_context, values: torch.Tensor) -> torch.Tensor:
+            return values * 2
+
+    assert Victim.wrap(InPlace(), **PLAIN).differentiable
+    blind = Victim.wrap(Ends(NoDerivative.apply), **PLAIN)
+    assert not blind.differentiable and "torch cannot compute them" in blind.remark
+
+
 def test_blue_green_red_is_turned_round() -> None:
     red = torch.zeros(1, 3, 32, 32)
     red[:, 0] = 1
@@ -84,6 +126,57 @@ def test_what_is_no_classifier_of_these_classes_is_refused() -> None:
         Victim.wrap(ColourNet(), cam_layer="nrom", **PLAIN)
     with pytest.raises(InputError, match=r"'head' is no spatial map; among those that have one: conv"):
         Victim.wrap(ColourNet(), cam_layer="head", **PLAIN)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        *(
+            ({"size": size}, r"size is .*; expected the side of a square in pixels, one whole number from 1 to 4096")
+            for size in (0, -32, 32.0, (32, 48), (3, 32, 32), "32", None, True, 10**9)
+        ),
+        ({"resize": 0}, "resize is 0; expected the side of a square"),
+        ({"resize": 31}, "resize is 31, which leaves less than the central square of size 32; expected 32 or more"),
+        *(
+            ({"mean": mean}, "mean is .*; expected three finite numbers")
+            for mean in ((0, 0), (0, 0, 0, 0), (0, 0, NAN), 0.5)
+        ),
+        *(
+            ({"std": std}, "std is .*; expected three finite numbers")
+            for std in ((1, 1), (1, 1, NAN), "111", (1, 1, "1"))
+        ),
+        *(
+            ({"std": std}, "std is .*; expected three numbers above 0")
+            for std in ((0, 1, 1), (1, 1, -1), (1, 1e-300, 1))
+        ),
+        ({"categories": ()}, "categories of ColourNet are empty"),
+        ({"categories": ("a", "b", "a", "c")}, "categories of ColourNet name 'a' more than once"),
+        ({"categories": ("a", "b", "", "c")}, "category 2 of ColourNet is ''; expected a name"),
+        ({"categories": ("a", "b\n", "c", "d")}, r"category 1 of ColourNet is 'b\\n'"),
+        ({"categories": (1, 2, 3, 4)}, "category 0 of ColourNet is 1; expected a name"),
+        ({"name": "two\nlines"}, r"the name 'two\\nlines' of a model has characters that cannot be printed"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(settings: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Victim.wrap(ColourNet(), **(PLAIN | settings))
+
+
+def test_numbers_of_any_kind_are_taken_as_they_are() -> None:
+    victim = Victim.wrap(ColourNet(), size=np.int64(32), mean=torch.zeros(3).tolist(), std=np.ones(3))
+    assert victim.preprocessing == Preprocessing(32, 32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    with pytest.raises(InputError, match=r"Victim\.wrap got function; expected an nn.Module"):
+        Victim.wrap(lambda images: images)
+    locked = ColourNet()
+    locked.lock = threading.Lock()
+    with pytest.raises(
+        InputError, match=r"ColourNet cannot be copied \(TypeError: cannot pickle .*; give copied=False"
+    ):
+        Victim.wrap(locked, **PLAIN)
+    assert Victim.wrap(locked, copied=False, **PLAIN).explains
 
 
 @pytest.mark.parametrize(

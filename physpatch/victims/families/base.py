@@ -13,6 +13,7 @@ from physpatch.victims.detector import TableDetector
 from physpatch.victims.freezing import freeze
 from physpatch.victims.labels import numbered_categories, read_labels
 from physpatch.victims.networks.box_tables import BoxTable, box_table, count_classes, finds_boxes, has_labels_apart
+from physpatch.victims.networks.gradients import why_no_gradient, without_gradients
 from physpatch.victims.networks.outputs import FixedBatch, probe
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PLAIN, Adaptation, Preprocessing
 from physpatch.victims.protocol import BareFamily, Victim, WeightsInfo
@@ -53,12 +54,13 @@ class FoundNetwork:
             raise InputError(f"{name} takes images of {self.size} pixels, not of {said.size}")
         side = self.size or said.size or (_USUAL_DETECTOR_SIZE if said.task == "detect" else _USUAL_SIZE)
         try:
-            output = probe(self.network.eval(), said.size or side, self.batch or 1)
+            plain = Preprocessing(side, side, *PLAIN)
+            output = probe(self.network.eval(), side, self.batch or 1)
         except InputError as error:
             raise _with_cure(error, name) from error
-        plain = Preprocessing(side, side, *PLAIN)
         if finds_boxes(output):
-            return replace(self._detector(name, weights, said, plain, output), remark=self.remark)
+            detector = self._detector(name, weights, said, plain, output)
+            return replace(detector, remark=self.remark or detector.remark)
         usual = plain if self.plain else Preprocessing(side, side, IMAGENET_MEAN, IMAGENET_STD)
         classifier = wrapped(
             FixedBatch(self.network, self.batch) if self.batch else self.network,
@@ -69,13 +71,13 @@ class FoundNetwork:
             categories=self.categories or None,
             differentiable=self.differentiable,
         )
-        return replace(classifier, remark=self.remark)
+        return replace(classifier, remark=self.remark or classifier.remark)
 
     def _detector(
         self, name: str, weights: WeightsInfo, said: Adaptation, plain: Preprocessing, output: object
     ) -> TableDetector:
-        given = said.preprocessing(plain)
         try:
+            given = said.preprocessing(plain)
             names = self._names(said, output)
             box_table(output, len(names))
             network: nn.Module = BoxTable(self.network, len(names))
@@ -84,7 +86,18 @@ class FoundNetwork:
             network = freeze(network, given.size)
         except InputError as error:
             raise _with_cure(error, name) from error
-        victim = TableDetector(name, "detect", names, given, network, None, weights, differentiable=self.differentiable)
+        why_not = why_no_gradient(network, given.size) if self.differentiable else ""
+        victim = TableDetector(
+            name,
+            "detect",
+            names,
+            given,
+            network,
+            None,
+            weights,
+            differentiable=self.differentiable and not why_not,
+            remark=without_gradients(why_not),
+        )
         return victim.adapted(said)
 
     def _names(self, said: Adaptation, output: object) -> tuple[str, ...]:
@@ -137,11 +150,11 @@ def wrapped(
     Raises:
         InputError: see :meth:`Victim.wrap`; the message names a ``model.toml`` as the place to say more.
     """
-    given = said.preprocessing(usual)
     try:
+        given = said.preprocessing(usual)
         victim = Victim.wrap(
             network,
-            categories=categories if said.labels is None else str(said.labels),
+            categories=None if said.labels is None else str(said.labels),
             size=given.size,
             resize=given.resize,
             mean=given.mean,
@@ -153,8 +166,11 @@ def wrapped(
             differentiable=differentiable,
             copied=False,
         )
+        if said.labels is None and categories:
+            victim = victim.named(categories)  # those of large sets, such as timm's, may have the same name twice
     except InputError as error:
         raise _with_cure(error, name) from error
+    victim = replace(victim, preprocessing=given)
     return victim if said.threshold is None else replace(victim, threshold=said.threshold)
 
 

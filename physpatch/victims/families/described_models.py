@@ -6,27 +6,48 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError
 from calibration.common.files import read_toml
+from calibration.common.text import has_controls
 from physpatch.victims.families import family_of
 from physpatch.victims.families.endpoints import Endpoint, Endpoints, load_endpoint
+from physpatch.victims.families.open_clip_models import OpenClipModels
 from physpatch.victims.families.python_callables import PythonCallables
 from physpatch.victims.labels import NAMED
-from physpatch.victims.preprocessing import PLAIN, Adaptation, Preprocessing, Task
+from physpatch.victims.preprocessing import (
+    LARGEST_RESIZE,
+    LARGEST_SIZE,
+    LEAST_STD,
+    PLAIN,
+    Adaptation,
+    Preprocessing,
+    Task,
+)
 from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
 from physpatch.victims.weights import TRUST_CURE
 
 SUFFIX = ".toml"
 _ENTERED: ContextVar[tuple[Path, ...]] = ContextVar("descriptions that are being read", default=())
 _LEAST = 1e-12
+T = TypeVar("T")
 
 Three = tuple[float, float, float]
+
+
+def _plain_text(text: str) -> str:
+    if not text.strip() or has_controls(text):
+        raise ValueError("expected a text without control characters")
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_plain_text)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
@@ -44,12 +65,20 @@ class _PreprocessingTable(_Strict):
         colours: the order of the channels.
     """
 
-    size: int | None = Field(default=None, ge=1, le=4096)
-    resize: int | None = Field(default=None, ge=1, le=8192)
-    mean: Three | None = None
-    std: Three | None = None
+    size: int | None = Field(default=None, ge=1, le=LARGEST_SIZE)
+    resize: int | None = Field(default=None, ge=1, le=LARGEST_RESIZE)
+    mean: tuple[_Finite, _Finite, _Finite] | None = None
+    std: tuple[_Finite, _Finite, _Finite] | None = None
     range: Literal[1, 255] = 1
     colours: Literal["rgb", "bgr"] = "rgb"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.size is not None and self.resize is not None and self.resize < self.size:
+            raise ValueError(f"resize is {self.resize}, smaller than size, {self.size}; expected {self.size} or more")
+        if self.std is not None and min(self.std) / self.range < LEAST_STD:
+            raise ValueError(f"std is {list(self.std)}; expected three numbers above 0")
+        return self
 
 
 class _EndpointTable(_Strict):
@@ -67,17 +96,26 @@ class _EndpointTable(_Strict):
 class _Description(_Strict):
     """The content of ``model.toml``: one of ``model``, ``members`` and ``[endpoint]``, and what is said about it."""
 
-    model: str | None = None
-    members: tuple[str, ...] = ()
+    model: _Text | None = None
+    members: tuple[_Text, ...] = ()
     endpoint: _EndpointTable | None = None
-    name: str | None = None
+    name: _Text | None = None
     task: Task | None = None
     threshold: float | None = Field(default=None, gt=0, lt=1)
-    weights: str | None = None
-    labels: str | None = None
-    cam_layer: str | None = None
-    prompts: tuple[str, ...] = ()
+    weights: _Text | None = None
+    labels: _Text | None = None
+    cam_layer: _Text | None = None
+    prompts: tuple[_Text, ...] = ()
     preprocessing: _PreprocessingTable = _PreprocessingTable()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.weights is not None and self.model is None:
+            raise ValueError("weights are those of a model; each member and each endpoint has its own")
+        compares = self.model is not None and (OpenClipModels().knows(self.model) or self.model.endswith(SUFFIX))
+        if self.prompts and not compares:
+            raise ValueError("prompts are for a model that compares pictures with texts, clip:NAME; leave them out")
+        return self
 
 
 class DescribedModels(BareFamily):
@@ -89,7 +127,7 @@ class DescribedModels(BareFamily):
     )
 
     def catalogue(self) -> list[CatalogueEntry]:
-        return [CatalogueEntry(f"FILE{SUFFIX}", "classify", "what the file names", True)]
+        return [CatalogueEntry(f"FILE{SUFFIX}", "either", "what the file names", True)]
 
     def knows(self, name: str) -> bool:
         return name.endswith(SUFFIX)
@@ -203,7 +241,8 @@ def _read(file: Path) -> _Description:
         description = _Description.model_validate(read_toml(file))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise InputError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        place = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
+        raise InputError(f"{file}: {place}{first['msg'].removeprefix('Value error, ')}") from error
     if sum(given not in (None, ()) for given in (description.model, description.members, description.endpoint)) != 1:
         raise InputError(f"{file} must have one of model, members and [endpoint]")
     return description
@@ -218,16 +257,20 @@ def _combined(description: _Description, folder: Path, said: Adaptation) -> Adap
     mean, std = (_in_rgb(values, table) for values in (table.mean, table.std))
     return Adaptation(
         labels=said.labels or labels,
-        size=table.size,
-        resize=table.resize,
-        mean=mean,
-        std=std,
-        bgr=table.colours == "bgr" if "colours" in table.model_fields_set else None,
+        size=_first(said.size, table.size),
+        resize=_first(said.resize, table.resize),
+        mean=_first(said.mean, mean),
+        std=_first(said.std, std),
+        bgr=_first(said.bgr, table.colours == "bgr" if "colours" in table.model_fields_set else None),
         cam_layer=said.cam_layer or description.cam_layer,
-        prompts=description.prompts,
-        threshold=description.threshold if said.threshold is None else said.threshold,
-        task=description.task,
+        prompts=said.prompts or description.prompts,
+        threshold=_first(said.threshold, description.threshold),
+        task=_first(said.task, description.task),
     )
+
+
+def _first(said: T | None, described: T | None) -> T | None:
+    return described if said is None else said
 
 
 def _in_rgb(values: Three | None, table: _PreprocessingTable) -> Three | None:

@@ -14,7 +14,7 @@ from calibration.common.files import file_sha256
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.families.base import wrapped
 from physpatch.victims.labels import imagenet_categories, read_labels
-from physpatch.victims.preprocessing import Adaptation, Preprocessing
+from physpatch.victims.preprocessing import Adaptation, Preprocessing, as_published
 from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
 from physpatch.victims.weights import fill_network, read_state
 
@@ -48,12 +48,19 @@ class OpenClipModels(BareFamily):
         names = imagenet_categories() if said.labels is None else read_labels(said.labels)
         texts = _embedded(network, clip.get_tokenizer(architecture), names, said.prompts or _PROMPTS)
         info = WeightsInfo(name if weights is None else str(weights), file_sha256(file))
-        picture: dict[str, Any] = network.visual.preprocess_cfg
+        picture: dict[str, Any] = network.visual.preprocess_cfg | _of_tag(clip, architecture, tag)
         size = network.visual.image_size
         side = size if isinstance(size, int) else size[0]
-        usual = Preprocessing(side, side, tuple(picture["mean"]), tuple(picture["std"]))
+        plain = Preprocessing(side, side, tuple(picture["mean"]), tuple(picture["std"]))
+        usual, otherwise = as_published(plain, picture.get("interpolation"), picture.get("resize_mode"))
         judge = _ZeroShot(network.visual, texts, float(network.logit_scale.exp()))
-        return wrapped(judge, name, info, said, usual, categories=names)
+        return wrapped(judge, name, info, said, usual, categories=names).with_remark(otherwise)
+
+
+def _of_tag(clip: Any, architecture: str, tag: str) -> dict[str, Any]:
+    """Return what published weights want of a photograph, which the architecture alone does not say; empty without a tag."""
+    named = clip.get_pretrained_cfg(architecture, tag) if tag else {}
+    return {key: named[key] for key in ("mean", "std", "interpolation", "resize_mode") if named.get(key) is not None}
 
 
 class _ZeroShot(nn.Module):

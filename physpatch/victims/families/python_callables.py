@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
 from calibration.common.errors import InputError, PhyspatchError
 from physpatch.victims.families.base import FoundNetwork
 from physpatch.victims.families.open_clip_models import PREFIX as CLIP
 from physpatch.victims.families.timm_classifiers import PREFIX as TIMM
+from physpatch.victims.own_code import in_words
 from physpatch.victims.preprocessing import Adaptation
 from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
 from physpatch.victims.weights import state_sha256
@@ -30,7 +32,7 @@ class PythonCallables(BareFamily):
     caution: ClassVar[str] = "model {name}: runs your own code"
 
     def catalogue(self) -> list[CatalogueEntry]:
-        return [CatalogueEntry("PACKAGE.MODULE:FUNCTION", "classify", "your own code, which is run", True)]
+        return [CatalogueEntry("PACKAGE.MODULE:FUNCTION", "either", "your own code, which is run", True)]
 
     def knows(self, name: str) -> bool:
         return _NAME.fullmatch(name) is not None and not name.startswith((TIMM, CLIP))
@@ -40,6 +42,7 @@ class PythonCallables(BareFamily):
             raise InputError(f"{name} loads its own weights; leave out --weights")
         made = _call(*name.split(":"))
         if isinstance(made, Victim):
+            _try(made, name)
             return replace(made, name=name).adapted(said)
         if not isinstance(made, nn.Module):
             raise InputError(f"{name} returned {type(made).__name__}; expected an nn.Module or a physpatch Victim")
@@ -47,21 +50,60 @@ class PythonCallables(BareFamily):
         return FoundNetwork(made).victim(name, info, said)
 
 
+@torch.no_grad()
+def _try(victim: Victim, name: str) -> None:
+    """Show a victim a batch of two random images.
+
+    Raises:
+        InputError: its code fails on them, or it does not answer with a score per class.
+    """
+    size, classes = victim.preprocessing.size, len(victim.categories)
+    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(victim.device)
+    try:
+        scores = victim.scores(images)
+    except PhyspatchError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"{name} made a victim that fails on images (B, 3, {size}, {size}): {in_words(error)}"
+        ) from error
+    form = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+    if form != (2, classes):
+        raise InputError(
+            f"{name} made a victim that scores two images as {form}; expected (2, {classes}), by its categories"
+        )
+
+
 def _call(module: str, function: str) -> Any:
+    """Import a module of the user's and call its function.
+
+    Raises:
+        InputError: there is no such module or function, or its code raises anything; the message says where.
+    """
     with _working_folder_importable():
-        try:
-            found = importlib.import_module(module)
-        except ImportError as error:
-            raise InputError(f"{module} cannot be imported ({error}); install it, or run in its folder") from error
-        make = getattr(found, function, None)
+        make = getattr(_imported(module), function, None)
         if not callable(make):
             raise InputError(f"{module} has no function {function}")
         try:
             return make()
         except PhyspatchError:
             raise
-        except Exception as error:  # the user's code may raise anything
-            raise InputError(f"{module}:{function} failed: {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:  # the user's code may raise anything
+            raise InputError(f"{module}:{function} failed: {in_words(error)}") from error
+
+
+def _imported(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except PhyspatchError:
+        raise
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if module == missing or module.startswith(f"{missing}."):
+            raise InputError(f"{module} cannot be imported ({error}); install it, or run in its folder") from error
+        raise InputError(f"{module} cannot be imported: {in_words(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{module} cannot be imported: {in_words(error)}") from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from calibration.common.files import file_sha256
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.families.base import wrapped
 from physpatch.victims.labels import numbered_categories
-from physpatch.victims.preprocessing import Adaptation, Preprocessing
+from physpatch.victims.preprocessing import Adaptation, Preprocessing, as_published
 from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
 from physpatch.victims.weights import fill_network, read_state
 
@@ -44,8 +44,9 @@ class TimmClassifiers(BareFamily):
         file = weights or _published(timm, architecture)
         network = _build(timm, architecture, file, read_state(file, trust))
         info = WeightsInfo(f"timm {architecture}" if weights is None else str(weights), file_sha256(file))
-        usual, categories = _preprocessing(network), _categories(network)
-        return wrapped(network, name, info, said, usual, categories=categories)
+        usual, otherwise = _preprocessing(network)
+        victim = wrapped(network, name, info, said, usual, categories=_categories(network))
+        return victim.with_remark(otherwise)
 
 
 def _published(timm: Any, architecture: str) -> Path:
@@ -86,12 +87,14 @@ def _build(timm: Any, architecture: str, file: Path, state: dict[str, torch.Tens
     return network
 
 
-def _preprocessing(network: nn.Module) -> Preprocessing:
+def _preprocessing(network: nn.Module) -> tuple[Preprocessing, str]:
+    """Read how timm prepares photographs for a network, and what of it is done otherwise here."""
     from timm.data import resolve_model_data_config
 
     config = resolve_model_data_config(network)
     size = config["input_size"][1]
-    return Preprocessing(size, math.floor(size / config["crop_pct"]), tuple(config["mean"]), tuple(config["std"]))
+    usual = Preprocessing(size, math.floor(size / config["crop_pct"]), tuple(config["mean"]), tuple(config["std"]))
+    return as_published(usual, config.get("interpolation"), config.get("crop_mode"))
 
 
 def _categories(network: Any) -> tuple[str, ...]:

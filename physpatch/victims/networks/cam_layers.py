@@ -121,8 +121,9 @@ def _with_gradient(module: nn.Module, size: int, candidates: list[CamLayer]) -> 
     outputs: dict[nn.Module, Tensor] = {}
 
     def keep(layer: nn.Module, _inputs: object, output: Tensor) -> None:
-        output.retain_grad()
-        outputs[layer] = output
+        if output.requires_grad:
+            output.retain_grad()
+            outputs[layer] = output
 
     image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).requires_grad_()
     layers = [candidate.layer for candidate in candidates]
@@ -132,7 +133,7 @@ def _with_gradient(module: nn.Module, size: int, candidates: list[CamLayer]) -> 
         answer.float().amax(dim=-1).sum().backward()
 
     def moves(candidate: CamLayer) -> bool:
-        gradient = outputs[candidate.layer].grad
+        gradient = outputs[candidate.layer].grad if candidate.layer in outputs else None
         shaped = gradient if gradient is None or candidate.reshape is None else candidate.reshape(gradient)
         return shaped is not None and bool(shaped.abs().max() > 0)
 

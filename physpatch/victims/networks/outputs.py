@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from calibration.common.errors import InputError, first_line
+from calibration.common.errors import InputError, PhyspatchError
+from physpatch.victims.own_code import in_words
 
 _LEAST_PROBABILITY = 1e-12
 _PROBES = 2  # images on which a network is tried: more than one, so that their answers can be told apart
@@ -26,6 +27,17 @@ class _Logits(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return _logits_in(self.network(images))
+
+
+class _Floats(nn.Module):
+    """A network that answers in whole numbers, as one that gives floats."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images).float()
 
 
 class _LogProbabilities(nn.Module):
@@ -49,8 +61,10 @@ def probe(network: nn.Module, size: int, count: int = _PROBES, seed: int = 0) ->
     images = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
     try:
         return network(images)
-    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        raise InputError(f"the network does not accept images (B, 3, {size}, {size}): {first_line(error)}") from error
+    except (PhyspatchError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:  # it may be the user's own code, which may raise anything
+        raise InputError(f"the network does not accept images (B, 3, {size}, {size}): {in_words(error)}") from error
 
 
 def with_logits(network: nn.Module, size: int) -> tuple[nn.Module, int]:
@@ -62,12 +76,28 @@ def with_logits(network: nn.Module, size: int) -> tuple[nn.Module, int]:
     output = probe(network, size)
     if not isinstance(output, Tensor):
         network, output = _Logits(network), _logits_in(output)
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != _PROBES or output.shape[1] < 2:
+    if not isinstance(output, Tensor) or not _are_logits(output):
         form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise InputError(f"a classifier must answer with logits (B, K) for images (B, 3, {size}, {size}), got {form}")
+    if not output.is_floating_point():
+        network = _Floats(network)
+    if not is_elsewhere(network):
+        alone = probe(network, size, 1)
+        if alone.shape != (1, output.shape[1]):
+            got = tuple(alone.shape)
+            raise InputError(f"a classifier must answer with (1, {output.shape[1]}) for one image, got {got}")
     if bool((output >= 0).all()) and bool(((output.double().sum(dim=1) - 1).abs() < _SUM_TOLERANCE).all()):
         network = _LogProbabilities(network)
     return network, output.shape[1]
+
+
+def is_elsewhere(network: nn.Module) -> bool:
+    """Tell whether any part of a network is outside of torch, where each image may cost something."""
+    return any(isinstance(part, Predictions) for part in network.modules())
+
+
+def _are_logits(output: Tensor) -> bool:
+    return output.ndim == 2 and len(output) == _PROBES and output.shape[1] > 1 and not output.is_complex()
 
 
 def _logits_in(output: Any) -> Any:

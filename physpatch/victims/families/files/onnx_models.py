@@ -14,6 +14,7 @@ from physpatch.victims.families.base import FileFamily, FoundNetwork
 from physpatch.victims.families.files.export_notes import ExportNotes
 from physpatch.victims.families.files.onnx_conversion import UnfaithfulError, converted
 from physpatch.victims.families.files.onnx_input import OnnxInput
+from physpatch.victims.networks.gradients import without_gradients
 from physpatch.victims.networks.outputs import Predictions
 from physpatch.victims.protocol import CatalogueEntry
 
@@ -38,6 +39,7 @@ class OnnxModels(FileFamily):
         runtime = import_extra("onnxruntime", "onnx")
         session = _session(runtime, file)
         takes = OnnxInput.of(session, file)
+        _require_tensors(session, file)
         notes = ExportNotes.of(session.get_modelmeta().custom_metadata_map, file)
         network = Predictions(lambda images: _predict(session, takes, images), takes.batch or _MOST_IMAGES)
         categories, plain = notes.categories, bool(notes.categories)
@@ -45,7 +47,7 @@ class OnnxModels(FileFamily):
         try:
             module = converted(runtime, file, takes, network, size)
         except UnfaithfulError as why:
-            remark = f"predictions only, without gradients, because {why}"
+            remark = without_gradients(str(why))
             return FoundNetwork(network, size, takes.batch, categories, plain, differentiable=False, remark=remark)
         return FoundNetwork(module, size, takes.batch, categories, plain)
 
@@ -60,11 +62,25 @@ def _session(runtime: Any, file: Path) -> Any:
         raise InputError(f"{file} is no ONNX model that can be loaded ({first_line(error, 200)})") from error
 
 
+def _require_tensors(session: Any, file: Path) -> None:
+    """Check that a model answers with tensors of numbers.
+
+    Raises:
+        InputError: it answers with a sequence or a map, as scikit-learn's exports do, or with texts.
+    """
+    for output in session.get_outputs():
+        if not output.type.startswith("tensor(") or output.type == "tensor(string)":
+            raise InputError(
+                f"{file}: expected tensors of numbers as its answer, got {output.name} of type {output.type}; export it "
+                "without a map of names (zipmap=False)"
+            )
+
+
 def _predict(session: Any, takes: OnnxInput, images: NDArray[np.float32]) -> NDArray[Any] | dict[str, NDArray[Any]]:
     ordered = images.transpose(0, 2, 3, 1) if takes.channels_last else images
     given = np.ascontiguousarray((ordered[0] if takes.single else ordered).astype(takes.kind, copy=False))
     answers = session.run(None, {takes.name: given})
-    plain = [answer.astype(np.float32) if answer.dtype == np.float16 else answer for answer in answers]
+    plain = [answer.astype(np.float32) if answer.dtype.kind == "f" else answer for answer in answers]
     if len(plain) == 1:
         return np.asarray(plain[0])
     return {output.name: answer for output, answer in zip(session.get_outputs(), plain, strict=True)}

@@ -1,0 +1,34 @@
+"""Errors in a user's own code, in one line with its file and line."""
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+from calibration.common.errors import first_line
+
+_INSTALLED = ("site-packages", "dist-packages")
+_HOUSE = Path(__file__).parents[2]
+_OURS = tuple(_HOUSE / name for name in ("calibration", "captures", "cli.py", "physpatch", "printouts"))
+_LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+
+
+def in_words(error: BaseException, most: int = 160) -> str:
+    """Describe an error: its kind, its first line, and where in the user's own files it was raised, as far as one was."""
+    words = first_line(error, most) if str(error).strip() else ""
+    said = f"{type(error).__name__}: {words}" if words and words != type(error).__name__ else type(error).__name__
+    return f"{said}{place_of(error)}"
+
+
+def place_of(error: BaseException) -> str:
+    """Return the last place in the user's own files that an error passed, in brackets; empty where there is none."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno and _is_own(error.filename):
+        return f" ({error.filename}, line {error.lineno})"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def _is_own(file: str) -> bool:
+    path = Path(file)
+    if file.startswith("<") or any(part in _INSTALLED for part in path.parts):
+        return False
+    return not any(path.is_relative_to(folder) for folder in (*_OURS, *_LIBRARIES))

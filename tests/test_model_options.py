@@ -1,0 +1,57 @@
+"""What a model needs to be told can be told to every command that loads one."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from support import HORN
+
+from calibration.common.errors import InputError
+from captures.session.session_setup import session_models
+from physpatch.records.config import TrainConfig
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", HORN, "--model", "efficientnet_lite0"),
+        ("evaluate", HORN),
+        ("bench", "--model", "efficientnet_lite0", "--out", "bench"),
+        ("live", HORN, "--source", "virtual", "--headless", "--classifier", "efficientnet_lite0"),
+    ],
+    ids=["evaluate", "its own", "bench", "live"],
+)
+def test_the_layer_for_heat_can_be_chosen_wherever_heat_is_made(words, command, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command(*words, "--cam-layer", "no_layer").assert_refused("unknown layer 'no_layer'")
+
+
+def test_a_bench_takes_what_its_model_needs_to_be_told(command, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").write_text("cat\ndog\n")
+    command("bench", "--labels", "names.txt").assert_refused("names 2 classes, but the model has 1000")
+    command("bench", "--threshold", "1.5").assert_refused("1.5")
+    two = ("bench", "--model", "efficientnet_lite0", "--model", "efficientnet_lite1")
+    command(*two, "--labels", "names.txt").assert_refused("--labels needs exactly one --model")
+    command(*two, "--cam-layer", "head").assert_refused("--cam-layer needs exactly one --model")
+    asked: list[dict] = []
+
+    def load(_name: str, **options: object) -> None:
+        asked.append(options)
+        raise InputError("seen")
+
+    monkeypatch.setattr("physpatch.benchmark.runner.load_victim", load)
+    command("bench", "--threshold", "0.4", "--trust-weights").assert_refused("seen")
+    assert asked[0]["threshold"] == 0.4 and asked[0]["trust"] is True
+
+
+def test_the_layer_of_a_runs_own_classifier_in_a_session() -> None:
+    config = TrainConfig.of(model="efficientnet_lite0")
+    rest = dict.fromkeys(("classifier", "weights", "labels", "detector", "threshold"))
+    shared = {**rest, "device": "cpu", "trust": False, "say": lambda _: None}
+    usual, _ = session_models(config, **shared, cam_layer=None)
+    names = {layer: name for name, layer in usual.module.named_modules()}
+    earlier = next(name for name, layer in usual.module.named_modules() if isinstance(layer, torch.nn.Conv2d))
+    chosen, _ = session_models(config, **shared, cam_layer=earlier)
+    assert names[usual.cam_layer] != earlier
+    assert {layer: name for name, layer in chosen.module.named_modules()}[chosen.cam_layer] == earlier
