@@ -328,7 +328,7 @@ def test_effects_are_read_from_a_scene(tmp_path: Path) -> None:
     for text, words in (
         ("mosaik = {}", r"unknown camera effect 'mosaik'.*'mosaic'"),
         ("h264 = { mbit_s = 0 }", r"camera\.effects\.h264\.mbit_s should be greater than 0"),
-        ("h264 = { mbits = 1 }", r"camera\.effects\.h264\.mbits is not known"),
+        ("h264 = { mbits = 1 }", r"camera\.effects\.h264: unknown key 'mbits'; did you mean 'mbit_s'"),
         ("tone = 1", r"camera\.effects\.tone should be an object"),
         ("[camera]\naperture_mm = 0\neffects = { focus_hunt = {} }", "a pinhole has no focus"),
     ):

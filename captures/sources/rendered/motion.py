@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from calibration.camera.sheet_pose import rotation_matrix
-from calibration.common.records import RecordPart
 from captures.sources.held_sheet import FRAMES_PER_CLIP, JITTER_DEG, JITTER_MM, RigPose
+from captures.sources.rendered.scene_part import ScenePart
 
 Metres = Annotated[float, Field(gt=0)]
 Speed = Annotated[float, Field(gt=0)]
@@ -26,7 +26,7 @@ _STEPS_HZ = 1.9
 _SWAY_M, _BOB_M = 0.025, 0.02
 
 
-class ClipMotion(RecordPart):
+class ClipMotion(ScenePart):
     """Base class of motions.
 
     Attributes:

@@ -7,16 +7,14 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from calibration.common.errors import unknown_name
 from calibration.common.files import read_toml
-from calibration.common.records import Record, RecordPart
+from calibration.common.records import Record
 from captures.sources.rendered import SCENES, scene_names
 from captures.sources.rendered.camera.effects import Effect, camera_effects
 from captures.sources.rendered.motion import Hold, Motion
-
-Millimetres = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+from captures.sources.rendered.scene_part import Millimetres, ScenePart, Share
 
 
-class Support(RecordPart):
+class Support(ScenePart):
     """What holds the sheet, and so how it is bent.
 
     Attributes:
@@ -42,7 +40,7 @@ class Support(RecordPart):
         return self
 
 
-class Paper(RecordPart):
+class Paper(ScenePart):
     """The surface of a print: a dielectric over the ink, rougher on matt paper.
 
     Attributes:
@@ -54,7 +52,7 @@ class Paper(RecordPart):
     roughness: float = Field(default=0.4, gt=0, le=1)
 
 
-class Light(RecordPart):
+class Light(ScenePart):
     """A light.
 
     Attributes:
@@ -75,7 +73,7 @@ class Light(RecordPart):
     turbidity: float = Field(default=3.0, ge=1, le=10)
 
 
-class Occluder(RecordPart):
+class Occluder(ScenePart):
     """A thumb before the sheet, from the edge inwards.
 
     Attributes:
@@ -85,7 +83,7 @@ class Occluder(RecordPart):
     covers: tuple[Share, Share] = (0.04, 0.12)
 
 
-class SceneCamera(RecordPart):
+class SceneCamera(ScenePart):
     """The optics and the pixels of the camera.
 
     Attributes:
@@ -108,7 +106,7 @@ class SceneCamera(RecordPart):
         return self
 
 
-class Scene(Record):
+class Scene(Record, ScenePart):
     """A scene that a rendered rig films: a TOML file.
 
     Attributes:
