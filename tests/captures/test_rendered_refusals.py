@@ -1,12 +1,15 @@
 """What the rendered rig refuses, in one line and before anything is rendered or written."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from calibration.common.errors import InputError
 from captures.sources.rendered import scene_names
+from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Scene
+from captures.sources.virtual_rig import VirtualRig
 
 LIT = '[[lights]]\nkind = "ambient"\n'
 
@@ -64,3 +67,68 @@ def test_keys_are_known(text: str, words: str, tmp_path: Path) -> None:
 def test_shipped_scenes_are_read_and_read_again(name: str) -> None:
     scene = Scene.read(name)
     assert Scene.model_validate(scene.to_dict()) == scene
+
+
+PANEL = '[[lights]]\nkind = "panel"\n'
+SKY = '[[lights]]\nkind = "sky"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{PANEL}size_m = [0, 0.3]", r"lights\.0\.size_m\.0 should be greater than or equal to 0\.01, got 0"),
+        (f"{PANEL}size_m = [0.3, -1]", r"lights\.0\.size_m\.1 should be greater"),
+        (f"{PANEL}size_m = [0.3, 1e300]", r"lights\.0\.size_m\.1 should be less than or equal to 1000"),
+        (f"{PANEL}at_m = [0, 0, 0]", r"lights\.0: a panel's at_m must be a place at least 1 cm from the sheet"),
+        (f"{PANEL}at_m = [1e300, 0, -1]", r"lights\.0\.at_m\.0 should be less than or equal to 1000"),
+        (f"{PANEL}at_m = [0.5, -0.5, 0.5]", "the file: all lights are behind the sheet; give one an at_m with"),
+        (f"{SKY}at_m = [0, 0.2, -1]", r"lights\.0: the sun must be at least a degree above the horizon"),
+        (f"{SKY}at_m = [0, 0, 0]", r"lights\.0: the sun must"),
+        (f"{SKY}{LIT}", r"the file: lights\.0 \(sky\) and lights\.1 \(ambient\) both shine from everywhere"),
+        (f"{LIT}{LIT}", r"the file: lights\.0 \(ambient\) and lights\.1 \(ambient\) both"),
+        (f"{LIT}power = 1e300", r"lights\.0\.power should be less than or equal to 100"),
+        (f'{SKY}spectrum = "A"', r"lights\.0: spectrum has no effect on a light of kind 'sky'; omit it"),
+        (f"{LIT}size_m = [1, 1]", r"lights\.0: size_m has no effect on a light of kind 'ambient'"),
+        (f"{PANEL}turbidity = 4", r"lights\.0: turbidity has no effect on a light of kind 'panel'"),
+        (f"background_strength = 1e300\n{LIT}", "background_strength should be less than or equal to 100"),
+        (f"[camera]\naperture_mm = 1e300\n{LIT}", r"camera\.aperture_mm should be less"),
+        (
+            f"[occluder]\ncovers = [0.1, 0.05]\n{LIT}",
+            "occluder: covers should be the least and the most, in this order",
+        ),
+        (f'[support]\nshape = "cylinder"\nradius_mm = 0\n{LIT}', "support: a cylinder's radius must be 10 mm or more"),
+        (f'[support]\nshape = "cylinder"\nradius_mm = 1e300\n{LIT}', r"support\.radius_mm should be less"),
+        (f'[support]\nshape = "ripple"\nwavelength_mm = 0\n{LIT}', r"support\.wavelength_mm should be greater"),
+        (f"[camera.effects.motion_blur]\nexposure_s = 1e300\n{LIT}", r"motion_blur\.exposure_s should be less"),
+        (f"[camera.effects.rolling_shutter]\nbands = 1000000\n{LIT}", r"rolling_shutter\.bands should be less"),
+        (f'[motion]\nkind = "approach"\nfrom_m = 1e300\n{LIT}', r"motion\.approach\.from_m should be less"),
+        (f'[motion]\nkind = "walk_past"\nspeed_m_s = 1e-9\n{LIT}', r"motion\.walk_past\.speed_m_s should be greater"),
+    ],
+)
+def test_numbers_that_cannot_be_rendered(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=words) as refused:
+        read(tmp_path, text)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"samples": 0}, "samples of a rig should be 1 or more, got 0"),
+        ({"samples": 10**9}, r"1000000000 samples a pixel are too many for frames of 640x480; expected at most 6990"),
+        ({"clips": 0}, "clips of a rig should be 1 or more, got 0"),
+        ({"clips": -1}, "clips of a rig should be 1 or more, got -1"),
+        ({"frames_per_clip": 0}, "frames per clip of a rig should be 1 or more, got 0"),
+        ({"frame_wh": (0, 480)}, "width of a rig should be 1 or more, got 0"),
+        ({"frame_wh": (640, -1)}, "height of a rig should be 1 or more, got -1"),
+        ({"frame_wh": (10**6, 10**6)}, "expected at most 120 megapixels"),
+        ({"seed": -1}, "seed of a rig should be 0 or more, got -1"),
+    ],
+)
+def test_what_cannot_be_filmed(asked: dict[str, Any], words: str, shared_sheet_pdf: Path, tmp_path: Path) -> None:
+    behind = [(tmp_path / "not read.png", None)]
+    with pytest.raises(InputError, match=words):
+        RenderedRig(shared_sheet_pdf, Scene.read("stand"), behind, **asked)
+    if "samples" not in asked:
+        with pytest.raises(InputError, match=words):
+            VirtualRig(shared_sheet_pdf, behind, **asked)

@@ -1,5 +1,6 @@
 """Scenes as data: what holds the sheet, the paper, the light, what lies behind and before it, the camera, and what moves."""
 
+import math
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -11,7 +12,11 @@ from calibration.common.records import Record
 from captures.sources.rendered import SCENES, scene_names
 from captures.sources.rendered.camera.effects import Effect, camera_effects
 from captures.sources.rendered.motion import Hold, Motion
-from captures.sources.rendered.scene_part import Millimetres, ScenePart, Share
+from captures.sources.rendered.scene_part import Metres, Millimetres, Place, ScenePart, Share
+
+_NEAREST_PANEL_M = 0.01
+_LOWEST_SUN = math.sin(math.radians(1))
+_ONLY_OF = {"spectrum": ("ambient", "panel"), "at_m": ("panel", "sky"), "size_m": ("panel",), "turbidity": ("sky",)}
 
 
 class Support(ScenePart):
@@ -27,14 +32,14 @@ class Support(ScenePart):
 
     shape: Literal["flat", "curl", "cylinder", "ripple"] = "flat"
     axis_deg: float = 90.0
-    radius_mm: float = 150.0
-    amplitude_mm: float = Field(default=2.0, ge=0)
+    radius_mm: float = Field(default=150.0, ge=-1e5, le=1e5)
+    amplitude_mm: float = Field(default=2.0, ge=0, le=1000)
     wavelength_mm: Millimetres = 70.0
 
     @model_validator(mode="after")
     def _check_radius(self) -> Self:
-        if self.shape == "cylinder" and self.radius_mm <= 0:
-            raise ValueError("a cylinder's radius must be above 0")
+        if self.shape == "cylinder" and self.radius_mm < 10:
+            raise ValueError("a cylinder's radius must be 10 mm or more")
         if self.shape == "curl" and abs(self.radius_mm) < 10:
             raise ValueError("a curl's radius must be 10 mm or more")
         return self
@@ -49,7 +54,7 @@ class Paper(ScenePart):
     """
 
     index: float = Field(default=1.5, ge=1.1, le=2.5)
-    roughness: float = Field(default=0.4, gt=0, le=1)
+    roughness: float = Field(default=0.4, ge=0.001, le=1)
 
 
 class Light(ScenePart):
@@ -60,17 +65,42 @@ class Light(ScenePart):
             ``sky``, with the sun, clear and from above, by Mitsuba's ``sunsky``, whose spectrum is its own.
         spectrum: an illuminant of colour-science: ``A``, ``D65``, ``FL2``, ``LED-B3`` and others.
         power: the light that it gives a sheet that faces it, relative to the other lights; of a sky, that of the whole sky.
-        at_m: centre of a panel, from the sheet (x right, y down, z away from the camera), or the direction of the sun.
+        at_m: centre of a panel, from the sheet (x right, y down, z away from the camera), or the direction of the sun, which
+            is above the horizon: y below 0.
         size_m: width and height of a panel.
         turbidity: of the sky: 2 is clear, 8 is hazy.
     """
 
     kind: Literal["ambient", "panel", "sky"]
     spectrum: str = "D65"
-    power: float = Field(default=1.0, gt=0)
-    at_m: tuple[float, float, float] = (0.5, -0.8, -0.6)
-    size_m: tuple[float, float] = (0.3, 0.3)
+    power: float = Field(default=1.0, ge=0.01, le=100)
+    at_m: tuple[Place, Place, Place] = (0.5, -0.8, -0.6)
+    size_m: tuple[Metres, Metres] = (0.3, 0.3)
     turbidity: float = Field(default=3.0, ge=1, le=10)
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        if self.kind == "panel" and math.hypot(*self.at_m) < _NEAREST_PANEL_M:
+            raise ValueError("a panel's at_m must be a place at least 1 cm from the sheet")
+        if self.kind == "sky" and -self.at_m[1] <= _LOWEST_SUN * math.hypot(*self.at_m):
+            raise ValueError(
+                "the sun must be at least a degree above the horizon: at_m with its second number, y, below 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_use(self) -> Self:
+        unused = [name for name in _ONLY_OF if name in self.model_fields_set and self.kind not in _ONLY_OF[name]]
+        if unused:
+            raise ValueError(
+                f"{unused[0]} has no effect on a light of kind {self.kind!r}; omit it, or choose another kind"
+            )
+        return self
+
+    @property
+    def is_all_around(self) -> bool:
+        """Return whether it shines from everywhere, as only one light of a scene can."""
+        return self.kind != "panel"
 
 
 class Occluder(ScenePart):
@@ -81,6 +111,12 @@ class Occluder(ScenePart):
     """
 
     covers: tuple[Share, Share] = (0.04, 0.12)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.covers[0] > self.covers[1]:
+            raise ValueError("covers should be the least and the most, in this order")
+        return self
 
 
 class SceneCamera(ScenePart):
@@ -95,7 +131,7 @@ class SceneCamera(ScenePart):
     """
 
     sensitivities: str = "Nikon 5100 (NPL)"
-    aperture_mm: float = Field(default=1.5, ge=0)
+    aperture_mm: float = Field(default=1.5, ge=0, le=200)
     focus: Literal["sheet", "background"] = "sheet"
     effects: Annotated[dict[str, SerializeAsAny[Effect]], BeforeValidator(camera_effects)] = Field(default_factory=dict)
 
@@ -129,7 +165,18 @@ class Scene(Record, ScenePart):
     camera: SceneCamera = SceneCamera()
     motion: Motion = Hold()
     background: Literal["photograph", "room"] = "photograph"
-    background_strength: float = Field(default=0.9, gt=0)
+    background_strength: float = Field(default=0.9, gt=0, le=100)
+
+    @model_validator(mode="after")
+    def _check_lights(self) -> Self:
+        around = [f"lights.{i} ({light.kind})" for i, light in enumerate(self.lights) if light.is_all_around]
+        if len(around) > 1:
+            raise ValueError(
+                f"{' and '.join(around)} both shine from everywhere, as only one light can; join them in one, or use panels"
+            )
+        if not around and all(light.at_m[2] >= 0 for light in self.lights):
+            raise ValueError("all lights are behind the sheet; give one an at_m with its third number, z, below 0")
+        return self
 
     @property
     def spectrum(self) -> str:
