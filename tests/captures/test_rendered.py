@@ -7,10 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support import vivid_patch
 
 from calibration.camera.sheet_pose import find_sheet
 from calibration.colour.colour_space import delta_e00, linear_to_srgb
 from calibration.common.errors import InputError
+from calibration.sheet.pdf_reader import printed_layouts
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered import scene_names
 from captures.sources.rendered.camera import Development
@@ -21,6 +23,8 @@ from captures.sources.rendered.scene_file import Light, Scene, Support
 from captures.sources.rendered.shots import ShotCache
 from captures.sources.rendered.spectra import linear_from_recorded, recorded_from_linear, white
 from captures.sources.rendered.surfaces import bent
+from captures.sources.rendered.thumb import thumb_mesh
+from printouts import print_sheets
 
 CAMERA = "Nikon 5100 (NPL)"
 SMALL = (320, 240)
@@ -108,11 +112,29 @@ def test_every_scene_shows_its_sheet_where_it_says(name: str, shared_sheet_pdf: 
     assert both / either > (0.97 if bend == 1 else 0.9) - (0.2 if rig.scene.occluder else 0)
 
 
+@pytest.mark.parametrize("width_mm", [30, 100, 190])
+def test_a_thumb_of_any_sheet_covers_what_it_should(width_mm: int, tmp_path: Path) -> None:
+    """By counting pixels of its outline and of the patch."""
+    print_sheets(vivid_patch(), width_mm, tmp_path / "sheet.pdf", paper="a3")
+    layout = printed_layouts(tmp_path / "sheet.pdf")[0]
+    corners = (layout.patch.corners_mm - layout.patch.corners_mm.mean(axis=0)) * 800 / width_mm + 1000
+    for covers in (0.02, 0.12, 0.25):
+        for from_deg in (0, 45, 90, 120):
+            thumb, patch = np.zeros((2000, 2000), np.uint8), np.zeros((2000, 2000), np.uint8)
+            mesh = thumb_mesh(layout, covers, from_deg)
+            outline = cv2.convexHull((mesh.points[:, :2] * (800 / width_mm) + 1000).astype(np.float32))
+            cv2.fillConvexPoly(thumb, outline.round().astype(np.int32), 1)
+            cv2.fillConvexPoly(patch, corners.round().astype(np.int32), 1)
+            assert (thumb & patch).sum() / patch.sum() == pytest.approx(covers, abs=0.005)
+            tip = mesh.points @ np.array([np.cos(np.deg2rad(from_deg)), np.sin(np.deg2rad(from_deg)), 0])
+            assert tip.max() > width_mm  # it comes from there, from beyond the sheet
+
+
 def test_a_thumb_covers_the_share_that_it_says(shared_sheet_pdf: Path, wall: Path) -> None:
     scene = evenly_lit()
     open_, covered = (staged(shared_sheet_pdf, wall, scene, occluded=share) for share in (0.0, 0.15))
     share = 1 - covered.patch_mask(STILL).sum() / open_.patch_mask(STILL).sum()
-    assert 0.1 < share < 0.25
+    assert share == pytest.approx(0.15, rel=0.15)  # it is nearer to the camera than the paper
     before, after = (stage.shoot(STILL, 0).light for stage in (open_, covered))
     hidden = open_.patch_mask(STILL) & ~covered.patch_mask(STILL)
     changed = np.abs(after - before).max(axis=2) > 0.08

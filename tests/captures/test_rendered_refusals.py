@@ -96,6 +96,10 @@ SKY = '[[lights]]\nkind = "sky"\n'
             f"[occluder]\ncovers = [0.1, 0.05]\n{LIT}",
             "occluder: covers should be the least and the most, in this order",
         ),
+        (
+            f"[occluder]\ncovers = [0.1, 0.26]\n{LIT}",
+            r"occluder\.covers\.1 should be less than or equal to 0\.25, got 0\.26",
+        ),
         (f'[support]\nshape = "cylinder"\nradius_mm = 0\n{LIT}', "support: a cylinder's radius must be 10 mm or more"),
         (f'[support]\nshape = "cylinder"\nradius_mm = 1e300\n{LIT}', r"support\.radius_mm should be less"),
         (f'[support]\nshape = "ripple"\nwavelength_mm = 0\n{LIT}', r"support\.wavelength_mm should be greater"),

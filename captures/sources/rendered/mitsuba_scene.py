@@ -24,6 +24,7 @@ from captures.sources.rendered.scene_file import Light, Scene
 from captures.sources.rendered.shots import Shot, ShotCache, shot_key
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
 from captures.sources.rendered.surfaces import Mesh, Spec, bent, diffuse, plastic, sheet_mesh, skin_of
+from captures.sources.rendered.thumb import thumb_mesh
 
 _PIXELS = ("red", "green", "blue")
 _DARKEST, _LIGHTEST = 0.001, 0.97  # reflectances that a spectrum can have
@@ -33,7 +34,6 @@ _PAPER_BACK = 0.8
 _BODY_GREY = 0.25
 _SKIN = (0.45, 0.26, 0.19)  # linear sRGB
 _SKIN_INDEX, _SKIN_ROUGHNESS = 1.4, 0.4
-_THUMB_MM = 24.0
 _MASK_STEPS = 32  # along an edge of the patch
 _NEAREST_MM = 10.0  # what is nearer to the camera is not seen
 _SKY_METER = 64  # samples for the strength of a sky
@@ -85,7 +85,7 @@ class SheetScene:
         if scene.support.shape == "cylinder":
             self._meshes["body"] = self._body_mesh()
         if occluded:
-            self._meshes["thumb"] = self._thumb_mesh(occluded, occluder_deg)
+            self._meshes["thumb"] = thumb_mesh(layout, occluded, occluder_deg)
         variant = self._mi.variant(), self._mi.__version__
         rendered = scene.model_copy(update={"camera": scene.camera.model_copy(update={"effects": {}})})
         arrangement = layout, rendered, lens, pose, self._samples, occluded, occluder_deg, phase
@@ -229,25 +229,6 @@ class SheetScene:
         depth = support.radius_mm - radius * np.cos(angle)
         ring = radius * np.outer(np.sin(angle), around) + np.outer(depth, [0, 0, 1])
         return skin_of([ring - half * along, ring + half * along])
-
-    def _thumb_mesh(self, covers: float, from_deg: float) -> Mesh:
-        """A thumb from beyond the edge of the patch inwards, half a thickness above the paper, in the sheet's axes."""
-        side = min(self._layout.patch.width_mm, self._layout.patch.height_mm)
-        reach = covers * side * side / _THUMB_MM  # how far it must come in to cover that share
-        way = np.deg2rad(from_deg)
-        inwards = -np.array([np.cos(way), np.sin(way), 0.0])
-        beside, above = np.array([-inwards[1], inwards[0], 0.0]), np.array([0.0, 0.0, -1.0])
-        angle = np.linspace(0, 2 * np.pi, 33)
-        radius = _THUMB_MM / 2
-        ring = radius * (np.cos(angle)[:, None] * beside + np.sin(angle)[:, None] * above) + 0.6 * radius * above
-        tip = (reach - side / 2) * inwards
-        stations = [(t, math.sqrt(1 - t * t)) for t in np.sin(np.linspace(0, np.pi / 2, 9))]  # a rounded tip
-        rings = [2.5 * ring - 1.5 * side * inwards + tip, ring + tip - radius * inwards]  # wider towards the hand
-        rings += [
-            ring * width + 0.6 * radius * above * (1 - width) + tip + (t - 1) * radius * inwards
-            for t, width in stations
-        ]
-        return skin_of(rings)
 
     # What lights it.
 

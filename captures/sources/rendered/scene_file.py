@@ -12,8 +12,9 @@ from calibration.common.records import Record
 from captures.sources.rendered import SCENES, scene_names
 from captures.sources.rendered.camera.effects import Effect, camera_effects
 from captures.sources.rendered.motion import Hold, Motion
-from captures.sources.rendered.scene_part import Metres, Millimetres, Place, ScenePart, Share
+from captures.sources.rendered.scene_part import Metres, Millimetres, Place, ScenePart
 
+Covered = Annotated[float, Field(ge=0, le=0.25)]  # more would need a thumb that reaches across the patch and beyond
 _NEAREST_PANEL_M = 0.01
 _LOWEST_SUN = math.sin(math.radians(1))
 _ONLY_OF = {"spectrum": ("ambient", "panel"), "at_m": ("panel", "sky"), "size_m": ("panel",), "turbidity": ("sky",)}
@@ -107,10 +108,11 @@ class Occluder(ScenePart):
     """A thumb before the sheet, from the edge inwards.
 
     Attributes:
-        covers: the share of the patch that it covers, at least and at most.
+        covers: the share of the patch that it covers, at least and at most, seen from the front: 0.25 or less, which a thumb
+            can reach.
     """
 
-    covers: tuple[Share, Share] = (0.04, 0.12)
+    covers: tuple[Covered, Covered] = (0.04, 0.12)
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:

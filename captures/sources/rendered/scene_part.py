@@ -10,7 +10,6 @@ from calibration.common.records import RecordPart
 Millimetres = Annotated[float, Field(ge=1, le=1e5)]
 Metres = Annotated[float, Field(ge=0.01, le=1000)]
 Place = Annotated[float, Field(ge=-1000, le=1000)]  # along an axis, in metres
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ScenePart(RecordPart):
