@@ -540,6 +540,7 @@ def test_live_in_a_rendered_scene(demo: Path, command, monkeypatch, tmp_path: Pa
     assert "rendered rig" in Path("session/report.html").read_text()
     command(*rendered, "--scene", "mugg").assert_refused("unknown scene 'mugg'", "mug")
     command("live", "--source", "virtual", "--scene", "mug").assert_refused("--scene mug is for --source rendered")
+    command(*rendered, "--light", "sky").assert_refused("--light sky is a name for a camera's light", "--scene")
 
 
 def test_no_camera_is_one_line_within_five_seconds_of_trying(tmp_path: Path, command, monkeypatch) -> None:

@@ -244,6 +244,11 @@ def live(
         camera = camera if "camera" in given else _camera_of(record)
     if scene is not None and source != RENDERED:
         raise InputError(f"--scene {scene} is for --source {RENDERED}; pass both")
+    if source == RENDERED and asked["light"] is not None:
+        raise InputError(
+            f"--light {asked['light']} is a name for a camera's light; a rendered scene has its own: omit --light, and choose "
+            "another --scene, or write a scene's file with other lights"
+        )
     for option in ("clips", "frames_per_clip"):
         if asked[option] is not None and source not in (VIRTUAL, RENDERED):
             raise InputError(f"--{option.replace('_', '-')} is for --source {VIRTUAL} or {RENDERED}; omit it")

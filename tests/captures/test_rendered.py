@@ -67,6 +67,21 @@ def test_white_paper_is_recorded_in_the_colour_of_the_light(shared_sheet_pdf: Pa
     assert shares["LED-B1"] > 2 * shares["D65"]
 
 
+def test_a_sky_alone_gives_the_sheet_its_power(shared_sheet_pdf: Path, wall: Path) -> None:
+    """As much light as an ambient one of that power; with a sun that shines on the sheet, and with one behind it."""
+    facing = RigPose(0.33, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def brightness(**light: object) -> float:
+        scene = Scene(lights=[light], camera={"sensitivities": CAMERA, "aperture_mm": 0}, paper={"roughness": 0.9})
+        assert scene.spectrum == "D65"
+        stage = staged(shared_sheet_pdf, wall, scene, page=1)
+        return float(stage.shoot(facing, 0).light[stage.patch_mask(facing)][:, 1].mean())
+
+    even = brightness(kind="ambient", power=0.8)
+    for at_m in ((-0.6, -0.7, -0.9), (0.3, -0.8, 0.5)):
+        assert brightness(kind="sky", power=0.8, at_m=at_m) == pytest.approx(even, rel=0.12)
+
+
 def margin_mask(stage: SheetScene, rig: RenderedRig) -> np.ndarray:
     """Bare paper: a ring just outside the patch."""
     patch = stage.patch_mask(STILL).astype(np.uint8)
