@@ -802,6 +802,12 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
             ["is not a camera, so fps cannot be set"],
         ),
         (("live", "--source", "0", "--camera", "fps"), ["expected NAME=VALUE"]),
+        (("live", "--source", "rendered", "--camera", "exposure=lock"), ["--camera exposure is for cameras", "scene"]),
+        (
+            ("live", "--source", "virtual", "--camera", "fps=30"),
+            ["--camera fps is for cameras, not for --source virtual"],
+        ),
+        (("live", "--source", "phone", "--camera", "focus=lock"), ["--camera focus is for cameras", "on the phone"]),
         (("live", "--source", "0", "--max-fps", "0"), ["is not in the range"]),
         (("live", "--source", "0", "--max-fps", "nan"), ["nan is not a finite number"]),
         (("report", "nowhere"), ["nowhere is neither a run"]),

@@ -235,7 +235,14 @@ def live(
     physpatch live --source rendered --scene mug --headless
     physpatch live --source rendered --scene approach --clips 4 --headless
     """
-    from captures.workflows.live_inputs import PHONE, RENDERED, VIRTUAL, open_session_source, open_viewers
+    from captures.workflows.live_inputs import (
+        PHONE,
+        RENDERED,
+        VIRTUAL,
+        open_session_source,
+        open_viewers,
+        refuse_settings,
+    )
 
     given = given_options(context)
     if resume is not None:
@@ -244,6 +251,8 @@ def live(
         camera = camera if "camera" in given else _camera_of(record)
     if scene is not None and source != RENDERED:
         raise InputError(f"--scene {scene} is for --source {RENDERED}; pass both")
+    if "camera" in given:
+        refuse_settings(source, camera)
     if source == RENDERED and asked["light"] is not None:
         raise InputError(
             f"--light {asked['light']} is a name for a camera's light; a rendered scene has its own: omit --light, and choose "
