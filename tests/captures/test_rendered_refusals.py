@@ -1,15 +1,18 @@
 """What the rendered rig refuses, in one line and before anything is rendered or written."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import CommandResult, vivid_patch
 
-from calibration.common.errors import InputError
+from calibration.common.errors import InputError, UnavailableError
 from captures.sources.rendered import scene_names
 from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Scene
 from captures.sources.virtual_rig import VirtualRig
+from captures.workflows.virtual_session import discarded_on_failure
 
 LIT = '[[lights]]\nkind = "ambient"\n'
 
@@ -136,3 +139,48 @@ def test_what_cannot_be_filmed(asked: dict[str, Any], words: str, shared_sheet_p
     if "samples" not in asked:
         with pytest.raises(InputError, match=words):
             VirtualRig(shared_sheet_pdf, behind, **asked)
+
+
+@pytest.fixture
+def film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., CommandResult]
+) -> Callable[..., CommandResult]:
+    """Film a patch that was never printed, as far as a model would be loaded."""
+    vivid_patch().save(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+
+    def loaded(*_: object, **__: object) -> None:
+        raise InputError("a model is loaded")
+
+    monkeypatch.setattr("captures.workflows.session_start.session_models", loaded)
+    return lambda scene, *more: command("live", "run", "--source", "rendered", "--headless", "--scene", scene, *more)
+
+
+def test_what_is_missing_is_told_before_a_model_is_loaded(
+    film: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    film("stand").assert_refused("a model is loaded")
+    (tmp_path / "light.toml").write_text(f'{LIT}spectrum = "LED-B9"')
+    film("light.toml").assert_refused("unknown illuminant 'LED-B9'; did you mean 'LED-B")
+    (tmp_path / "camera.toml").write_text(f'[camera]\nsensitivities = "Nikon 51"\n{LIT}')
+    film("camera.toml").assert_refused("unknown camera 'Nikon 51'; did you mean 'Nikon 5100 (NPL)'")
+
+    def not_installed() -> None:
+        raise UnavailableError("rendered scenes need Mitsuba")
+
+    monkeypatch.setattr("captures.sources.rendered.engine.engine", not_installed)
+    film("stand").assert_refused("rendered scenes need Mitsuba")
+    assert not (tmp_path / "sessions").exists()
+
+
+def test_a_rig_that_cannot_be_built_leaves_no_session(tmp_path: Path) -> None:
+    for made in ("new", "old"):
+        session = tmp_path / made
+        if made == "old":
+            session.mkdir()
+            (session / "notes.txt").touch()
+        with pytest.raises(InputError, match="too large"), discarded_on_failure(session):
+            session.mkdir(exist_ok=True)
+            (session / "sheet.pdf").touch()
+            raise InputError("the sheet is too large")
+    assert not (tmp_path / "new").exists() and (tmp_path / "old/notes.txt").exists()
