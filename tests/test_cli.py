@@ -36,6 +36,7 @@ from calibration.common.files import file_sha256
 from calibration.sheet.pdf_reader import carried_layouts, printed_layouts
 from captures.results.success import frame_success
 from captures.sources.held_sheet import RigPose
+from captures.sources.rendered.scene_file import Scene
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from captures.storage import read_events, read_rows
 from physpatch.records.config import TrainConfig
@@ -535,6 +536,7 @@ def test_live_in_a_rendered_scene(demo: Path, command, monkeypatch, tmp_path: Pa
     record = json.loads(Path("session/session.json").read_text())
     assert_follows_schema(record, "session")
     assert record["scene"] == "mug" and record["virtual"]
+    assert Scene.validated(record["scene_settings"], Path("session.json")) == Scene.read("mug")
     assert len(list(Path("cache/shots").glob("*.npz"))) == 2
     assert command("report", "session").code == 0
     assert "rendered rig" in Path("session/report.html").read_text()

@@ -198,6 +198,7 @@ def prepare_session(
             virtual=rig is not None,
             rig=None if rig is None else rig_record(rig),
             scene=request.scene or "",
+            scene_settings={} if scene is None else scene.to_dict(),
             **notes,
         ),
     )
