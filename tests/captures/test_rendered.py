@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +29,7 @@ from printouts import print_sheets
 
 CAMERA = "Nikon 5100 (NPL)"
 SMALL = (320, 240)
+TURNED = RigPose(0.33, 0.0, 0.0, 25.0, -10.0, 5.0)
 STILL = RigPose(0.33, 0.0, 0.0, -10.0, -5.0, 4.0)  # no gloss from the light on the left
 
 
@@ -154,6 +156,38 @@ def test_a_thumb_covers_the_share_that_it_says(shared_sheet_pdf: Path, wall: Pat
     hidden = open_.patch_mask(STILL) & ~covered.patch_mask(STILL)
     changed = np.abs(after - before).max(axis=2) > 0.08
     assert changed[hidden].mean() > 0.6 and changed[covered.patch_mask(STILL)].mean() < 0.2
+
+
+@pytest.mark.parametrize(
+    "support",
+    [
+        {"shape": "cylinder", "axis_deg": 90, "radius_mm": 22},
+        {"shape": "curl", "axis_deg": 75, "radius_mm": -24},
+        {"shape": "curl", "axis_deg": 20, "radius_mm": 28},
+        {"shape": "ripple", "axis_deg": 100, "amplitude_mm": 25, "wavelength_mm": 50},
+    ],
+    ids=lambda support: f"{support['shape']} {support.get('radius_mm', '')}",
+)
+def test_the_truth_of_a_bent_patch_is_what_is_rendered(
+    support: dict[str, Any], shared_sheet_pdf: Path, wall: Path
+) -> None:
+    """A red patch on black paper: parts that turn away, or that the sheet hides, are not of the patch."""
+    scene = Scene(lights=[{"kind": "ambient"}], camera={"aperture_mm": 0}, paper={"roughness": 0.9}, support=support)
+    rig = RenderedRig(shared_sheet_pdf, scene, [(wall, None)], frame_wh=SMALL)
+    sheet, layout = np.full_like(rig._sheets[0], 0.001), rig.layouts[0]
+    sheet[..., 3] = 1
+    per_mm = sheet.shape[1] / layout.cut.width_mm
+    left, top = layout.patch.x_mm - layout.cut.x_mm, layout.patch.y_mm - layout.cut.y_mm
+    rows, columns = (
+        slice(round(at * per_mm), round((at + side) * per_mm))
+        for at, side in ((top, layout.patch.height_mm), (left, layout.patch.width_mm))
+    )
+    sheet[rows, columns, 0] = 0.9
+    stage = SheetScene(sheet, layout, scene, rig.intrinsics, TURNED, samples=16, phase=1.0)
+    light = stage.shoot(TURNED, 0).light
+    red = (light[..., 0] > 2 * light[..., 1]) & (light[..., 0] > 0.05)
+    mask = stage.patch_mask(TURNED)
+    assert mask.sum() > 1500 and (mask & red).sum() / (mask | red).sum() > 0.96
 
 
 def test_the_same_seed_renders_the_same_frames(shared_sheet_pdf: Path, wall: Path) -> None:

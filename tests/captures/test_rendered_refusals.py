@@ -141,6 +141,18 @@ def test_what_cannot_be_filmed(asked: dict[str, Any], words: str, shared_sheet_p
             VirtualRig(shared_sheet_pdf, behind, **asked)
 
 
+@pytest.mark.parametrize("shape", ["cylinder", "curl"])
+def test_a_sheet_is_not_wider_than_what_it_goes_around(shape: str, shared_sheet_pdf: Path) -> None:
+    def rig(radius_mm: float) -> RenderedRig:
+        scene = Scene(lights=[{"kind": "ambient"}], background="room", support={"shape": shape, "radius_mm": radius_mm})
+        return RenderedRig(shared_sheet_pdf, scene, [])
+
+    with pytest.raises(InputError, match=rf"mm wide around the axis of the scene's {shape}, which is 94 mm") as refused:
+        rig(15)
+    enough = int(str(refused.value).partition("radius_mm of ")[2].split()[0])
+    assert 15 < enough < 30 and rig(enough)
+
+
 @pytest.fixture
 def film(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., CommandResult]

@@ -19,6 +19,7 @@ from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
 from captures.sources.rendered.engine import engine, make_opaque
+from captures.sources.rendered.patch_view import bent_patch_mask
 from captures.sources.rendered.room import furnished_room
 from captures.sources.rendered.scene_file import Light, Scene
 from captures.sources.rendered.shots import Shot, ShotCache, shot_key
@@ -34,7 +35,6 @@ _PAPER_BACK = 0.8
 _BODY_GREY = 0.25
 _SKIN = (0.45, 0.26, 0.19)  # linear sRGB
 _SKIN_INDEX, _SKIN_ROUGHNESS = 1.4, 0.4
-_MASK_STEPS = 32  # along an edge of the patch
 _NEAREST_MM = 10.0  # what is nearer to the camera is not seen
 _SKY_METER = 64  # samples for the strength of a sky
 _BEHIND = 20  # times as far away as the sheet is a background
@@ -134,11 +134,16 @@ class SheetScene:
 
     def patch_mask(self, pose: RigPose) -> NDArray[np.bool_]:
         """Find the pixels that show the patch, (H, W), those that an occluder covers left out."""
-        corners = self._layout.patch.corners_mm
-        steps = np.arange(_MASK_STEPS)[:, None] / _MASK_STEPS
-        edge = np.concatenate([a + steps * (b - a) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)])
-        mask = np.zeros((self._lens.height, self._lens.width), np.uint8)
-        _fill(mask, self._seen(bent(edge, self._layout, self._scene.support, self._phase), pose), 1)
+        layout, support = self._layout, self._scene.support
+        size_wh = self._lens.width, self._lens.height
+        if support.shape == "flat":
+            mask = np.zeros(size_wh[::-1], np.uint8)
+            _fill(mask, self._seen(bent(layout.patch.corners_mm, layout, support), pose), 1)
+        else:
+            points = partial(bent, layout=layout, support=support, phase=self._phase)
+            mask = bent_patch_mask(
+                layout, lambda at_mm: pose.placed(points(at_mm)), self._projected, size_wh, _NEAREST_MM
+            )
         if "thumb" in self._meshes:
             outline = cv2.convexHull(self._seen(self._meshes["thumb"].points, pose).astype(np.float32))[:, 0]
             _fill(mask, outline, 0)
@@ -147,7 +152,10 @@ class SheetScene:
     def _seen(self, points: NDArray[np.floating], pose: RigPose) -> NDArray[np.floating]:
         """Project points (N, 3) of the sheet's axes to pixels (N, 2), those behind the camera left out."""
         placed = pose.placed(points)
-        placed = placed[placed[:, 2] > _NEAREST_MM]
+        return self._projected(placed[placed[:, 2] > _NEAREST_MM])
+
+    def _projected(self, placed: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Project points (N, 3) of the camera's axes, before it, to pixels (N, 2)."""
         across, down = placed[:, :2].T / placed[:, 2]
         return np.stack([self._lens.fx * across + self._lens.cx, self._lens.fy * down + self._lens.cy], axis=1)
 

@@ -35,6 +35,7 @@ from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.scene_file import Scene
 from captures.sources.rendered.shots import Shot, ShotCache
 from captures.sources.rendered.spectra import recorded_from_linear, white
+from captures.sources.rendered.surfaces import require_fit
 
 FRAME_WH = (640, 480)
 RENDERED_HFOV_DEG = 60.0
@@ -79,7 +80,8 @@ class RenderedRig(FileSource):
             cache: where what Mitsuba rendered is kept; None renders all.
 
         Raises:
-            InputError: if the PDF is not readable, there are no backgrounds, or a count is below 1 or too large.
+            InputError: if the PDF is not readable, there are no backgrounds, a count is below 1 or too large, or a sheet is
+                too wide for what it is bent around.
             UnavailableError: if Mitsuba or colour-science is not installed.
         """
         frames_per_clip = scene.motion.frames if frames_per_clip is None else frames_per_clip
@@ -92,6 +94,8 @@ class RenderedRig(FileSource):
         if not backgrounds and scene.background == "photograph":
             raise InputError("this scene needs at least one background photograph")
         self.scene, self.layouts = scene, printed_layouts(pdf)
+        for layout in self.layouts:
+            require_fit(layout, scene.support)
         self.intrinsics = replace(Intrinsics.from_hfov(*frame_wh, RENDERED_HFOV_DEG), assumed=False)
         self.frames_per_clip = frames_per_clip
         self.fps = scene.motion.fps(self.frames_per_clip)
