@@ -190,6 +190,25 @@ def test_the_truth_of_a_bent_patch_is_what_is_rendered(
     assert mask.sum() > 1500 and (mask & red).sum() / (mask | red).sum() > 0.96
 
 
+@pytest.mark.parametrize("name", ["room", "pan"])
+def test_a_room_catches_the_shadow_of_the_sheet(name: str, shared_sheet_pdf: Path) -> None:
+    """By a render without the sheet, where it does not stand before the wall itself."""
+    scene = Scene.read(name).changed(motion={"kind": "hold"})
+    rig = RenderedRig(shared_sheet_pdf, scene, [], frame_wh=(160, 120))
+    layout, held = rig.layouts[0], RigPose(0.38, 0.0, 0.0, 8.0, -4.0, 3.0)
+
+    def shown(sheet: np.ndarray) -> np.ndarray:
+        stage = SheetScene(sheet, layout, scene, rig.intrinsics, held, samples=36)
+        return cv2.blur(stage.shoot(held, 0).light[..., 1], (5, 5))
+
+    lit, stage = shown(rig._sheets[0] * 0), SheetScene(rig._sheets[0], layout, scene, rig.intrinsics, held, samples=1)
+    corners = stage._seen(bent(layout.cut.corners_mm, layout, scene.support), held)
+    sheet = np.zeros((120, 160), np.uint8)
+    cv2.fillConvexPoly(sheet, corners.round().astype(np.int32), 1)
+    beside = cv2.dilate(sheet, np.ones((11, 11))) == 0
+    assert ((shown(rig._sheets[0]) / lit < 0.8) & beside).sum() > 200
+
+
 def test_the_same_seed_renders_the_same_frames(shared_sheet_pdf: Path, wall: Path) -> None:
     def first(seed: int) -> np.ndarray:
         rig = RenderedRig(shared_sheet_pdf, evenly_lit(), [(wall, None)], seed=seed, frame_wh=SMALL, samples=4)
