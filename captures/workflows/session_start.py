@@ -164,7 +164,8 @@ def prepare_session(
     )
     rig = None
     if frames is None:
-        behind = _photographs(request, config, classifier, detector)
+        shown = scene is None or scene.background == "photograph"
+        behind = _photographs(request, config, classifier, detector) if shown else ()
         with discarded_on_failure(session):
             if sheet is None:
                 sheet = print_for_rig(patch, config, session, print_run, say)

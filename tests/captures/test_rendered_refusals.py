@@ -185,6 +185,28 @@ def test_what_is_missing_is_told_before_a_model_is_loaded(
     assert not (tmp_path / "sessions").exists()
 
 
+def test_a_room_needs_no_photographs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., CommandResult], tiny_victim: Any
+) -> None:
+    """As far as the rig is built: of what the run held out, only a scene before photographs takes some."""
+    vivid_patch().save(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+
+    def held_out(*_: object) -> None:
+        raise InputError("the photographs are missing")
+
+    def built(*_: object, **__: object) -> None:
+        raise InputError("the rig is built")
+
+    monkeypatch.setattr("captures.workflows.session_start.session_models", lambda *_, **__: (tiny_victim, None))
+    monkeypatch.setattr("captures.workflows.session_start.held_out_files", held_out)
+    monkeypatch.setattr("captures.workflows.session_start.rendered_rig", built)
+    rendered = ("live", "run", "--source", "rendered", "--headless", "--out", "session", "--scene")
+    command(*rendered, "room").assert_refused("the rig is built")
+    command(*rendered, "stand").assert_refused("the photographs are missing")
+    assert not (tmp_path / "session").exists()
+
+
 def test_a_rig_that_cannot_be_built_leaves_no_session(tmp_path: Path) -> None:
     for made in ("new", "old"):
         session = tmp_path / made
