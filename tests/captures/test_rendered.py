@@ -209,6 +209,27 @@ def test_a_room_catches_the_shadow_of_the_sheet(name: str, shared_sheet_pdf: Pat
     assert ((shown(rig._sheets[0]) / lit < 0.8) & beside).sum() > 200
 
 
+def test_a_sign_has_a_plate_and_a_post_and_a_pole_goes_on(shared_sheet_pdf: Path, wall: Path) -> None:
+    """What covers the background: a border around the sheet, the post below and not beside; the pole above and below."""
+    held = RigPose(0.6, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def covered(**more: object) -> np.ndarray:
+        scene = Scene(lights=[{"kind": "ambient"}], camera={"aperture_mm": 0}, **more)
+        rig = RenderedRig(shared_sheet_pdf, scene, [(wall, None)], frame_wh=SMALL)
+        stage = SheetScene(rig._sheets[0], rig.layouts[0], scene, rig.intrinsics, held, samples=4)
+        return stage.shoot(held, 0).coverage > 0.5
+
+    bare, sign = covered(), covered(sign={"border_mm": 20, "post_mm": 60})
+    assert not (bare & ~sign).any()
+    below, across = sign[-1], np.flatnonzero(bare.any(axis=0))
+    per_mm = np.ptp(across) / 113.3
+    assert not bare[-1].any() and below.sum() == pytest.approx(60 * per_mm, rel=0.15) and below[158:162].all()
+    assert np.ptp(np.flatnonzero(sign.any(axis=0))) == pytest.approx(153.3 * per_mm, rel=0.05)
+    pole = covered(support={"shape": "cylinder", "radius_mm": 60, "length_m": 4})
+    for row in (pole[0], pole[-1]):
+        assert row.sum() == pytest.approx(120 * per_mm, rel=0.15)
+
+
 def test_the_same_seed_renders_the_same_frames(shared_sheet_pdf: Path, wall: Path) -> None:
     def first(seed: int) -> np.ndarray:
         rig = RenderedRig(shared_sheet_pdf, evenly_lit(), [(wall, None)], seed=seed, frame_wh=SMALL, samples=4)

@@ -105,6 +105,10 @@ SKY = '[[lights]]\nkind = "sky"\n'
         ),
         (f'[support]\nshape = "cylinder"\nradius_mm = 0\n{LIT}', "support: a cylinder's radius must be 10 mm or more"),
         (f'[support]\nshape = "cylinder"\nradius_mm = 1e300\n{LIT}', r"support\.radius_mm should be less"),
+        (
+            f'[sign]\n[support]\nshape = "ripple"\n{LIT}',
+            "the file: a sign's plate is flat, not a ripple; omit sign or support",
+        ),
         (f'[support]\nshape = "ripple"\nwavelength_mm = 0\n{LIT}', r"support\.wavelength_mm should be greater"),
         (f"[camera.effects.motion_blur]\nexposure_s = 1e300\n{LIT}", r"motion_blur\.exposure_s should be less"),
         (f"[camera.effects.rolling_shutter]\nbands = 1000000\n{LIT}", r"rolling_shutter\.bands should be less"),

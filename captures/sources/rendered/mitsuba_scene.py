@@ -19,12 +19,13 @@ from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
 from captures.sources.rendered.engine import engine, make_opaque
+from captures.sources.rendered.holders import body_mesh, plate_mesh, post_mesh
 from captures.sources.rendered.patch_view import bent_patch_mask
 from captures.sources.rendered.room import furnished_room
 from captures.sources.rendered.scene_file import Light, Scene
 from captures.sources.rendered.shots import Shot, ShotCache, shot_key
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
-from captures.sources.rendered.surfaces import Mesh, Spec, bent, diffuse, plastic, sheet_mesh, skin_of
+from captures.sources.rendered.surfaces import Mesh, Spec, bent, diffuse, plastic, sheet_mesh
 from captures.sources.rendered.thumb import thumb_mesh
 
 _PIXELS = ("red", "green", "blue")
@@ -33,6 +34,7 @@ _BOUNCES = 5
 _COVERAGE_SAMPLES = 16
 _PAPER_BACK = 0.8
 _BODY_GREY = 0.25
+_PLATE_GREY = 0.4  # zinc
 _SKIN = (0.45, 0.26, 0.19)  # linear sRGB
 _SKIN_INDEX, _SKIN_ROUGHNESS = 1.4, 0.4
 _NEAREST_MM = 10.0  # what is nearer to the camera is not seen
@@ -83,7 +85,9 @@ class SheetScene:
         self._placed: RigPose | None = None
         self._meshes = {"sheet": sheet_mesh(layout, scene.support, phase)}  # what moves with the sheet
         if scene.support.shape == "cylinder":
-            self._meshes["body"] = self._body_mesh()
+            self._meshes["body"] = body_mesh(layout, scene.support)
+        if scene.sign is not None:
+            self._meshes |= {"plate": plate_mesh(layout, scene.sign), "post": post_mesh(layout, scene.sign)}
         if occluded:
             self._meshes["thumb"] = thumb_mesh(layout, occluded, occluder_deg)
         variant = self._mi.variant(), self._mi.__version__
@@ -166,6 +170,8 @@ class SheetScene:
         surfaces: dict[str, Spec] = {
             "sheet": self._paper(),
             "body": {"type": "twosided", "inner": diffuse(_BODY_GREY)},
+            "plate": {"type": "twosided", "inner": diffuse(_PLATE_GREY)},
+            "post": {"type": "twosided", "inner": diffuse(_PLATE_GREY)},
             "thumb": {"type": "twosided", "inner": _skin()},
         }
         objects: dict[str, Any] = {"type": "scene", **self._lights(self._pose)}
@@ -225,18 +231,6 @@ class SheetScene:
         for name, mesh in self._meshes.items():
             parameters[f"{name}.vertex_positions"] = pose.placed(mesh.points).astype(np.float32).ravel()
         parameters.update()
-
-    def _body_mesh(self) -> Mesh:
-        """The body of a cylinder, just inside the paper that is wrapped around it, in the sheet's axes."""
-        support, cut = self._scene.support, self._layout.cut
-        half, radius = 0.75 * max(cut.width_mm, cut.height_mm), support.radius_mm - 0.5
-        angle = np.linspace(0, 2 * np.pi, 97)
-        axis = np.deg2rad(support.axis_deg)
-        along = np.array([np.cos(axis), np.sin(axis), 0.0])
-        around = np.array([-np.sin(axis), np.cos(axis), 0.0])
-        depth = support.radius_mm - radius * np.cos(angle)
-        ring = radius * np.outer(np.sin(angle), around) + np.outer(depth, [0, 0, 1])
-        return skin_of([ring - half * along, ring + half * along])
 
     # What lights it.
 

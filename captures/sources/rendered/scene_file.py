@@ -29,6 +29,7 @@ class Support(ScenePart):
         axis_deg: direction of the axis, or of the crests of the waves, on the sheet: 0 across, 90 down.
         radius_mm: of a curl or cylinder.
         amplitude_mm, wavelength_mm: of a ripple.
+        length_m: of a cylinder's body, half of it to either side of the patch; None for one and a half times the sheet.
     """
 
     shape: Literal["flat", "curl", "cylinder", "ripple"] = "flat"
@@ -36,6 +37,7 @@ class Support(ScenePart):
     radius_mm: float = Field(default=150.0, ge=-1e5, le=1e5)
     amplitude_mm: float = Field(default=2.0, ge=0, le=1000)
     wavelength_mm: Millimetres = 70.0
+    length_m: Metres | None = None
 
     @model_validator(mode="after")
     def _check_radius(self) -> Self:
@@ -44,6 +46,20 @@ class Support(ScenePart):
         if self.shape == "curl" and abs(self.radius_mm) < 10:
             raise ValueError("a curl's radius must be 10 mm or more")
         return self
+
+
+class Sign(ScenePart):
+    """A plate behind a flat sheet, and the post that holds it.
+
+    Attributes:
+        border_mm: how far the plate reaches beyond the sheet.
+        post_mm: diameter of the post.
+        height_m: of the post.
+    """
+
+    border_mm: float = Field(default=5.0, ge=0, le=1000)
+    post_mm: Millimetres = 60.0
+    height_m: Metres = 2.5
 
 
 class Paper(ScenePart):
@@ -149,7 +165,7 @@ class Scene(Record, ScenePart):
 
     Attributes:
         summary: one line.
-        support, paper, lights, occluder, camera, motion: see there.
+        support, sign, paper, lights, occluder, camera, motion: see there.
         background: ``photograph``, one of a session's photographs, far away and lit like the sheet; or ``room``, three walls
             and a table of grey paint that catch the sheet's shadow and reflect its light.
         background_strength: how bright the photograph is beside the sheet.
@@ -161,6 +177,7 @@ class Scene(Record, ScenePart):
 
     summary: str = ""
     support: Support = Support()
+    sign: Sign | None = None
     paper: Paper = Paper()
     lights: list[Light] = Field(min_length=1)
     occluder: Occluder | None = None
@@ -168,6 +185,12 @@ class Scene(Record, ScenePart):
     motion: Motion = Hold()
     background: Literal["photograph", "room"] = "photograph"
     background_strength: float = Field(default=0.9, gt=0, le=100)
+
+    @model_validator(mode="after")
+    def _check_sign(self) -> Self:
+        if self.sign is not None and self.support.shape != "flat":
+            raise ValueError(f"a sign's plate is flat, not a {self.support.shape}; omit sign or support")
+        return self
 
     @model_validator(mode="after")
     def _check_lights(self) -> Self:
