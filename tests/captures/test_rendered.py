@@ -21,10 +21,10 @@ from captures.sources.rendered.engine import engine
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Light, Scene, Support
+from captures.sources.rendered.shapes.thumb import thumb_mesh
 from captures.sources.rendered.shots import ShotCache
 from captures.sources.rendered.spectra import linear_from_recorded, recorded_from_linear, white
 from captures.sources.rendered.surfaces import bent
-from captures.sources.rendered.thumb import thumb_mesh
 from printouts import print_sheets
 
 CAMERA = "Nikon 5100 (NPL)"

@@ -19,14 +19,14 @@ from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
 from captures.sources.rendered.engine import engine, make_opaque
-from captures.sources.rendered.holders import body_mesh, plate_mesh, post_mesh
-from captures.sources.rendered.patch_view import bent_patch_mask
 from captures.sources.rendered.room import furnished_room
 from captures.sources.rendered.scene_file import Light, Scene
+from captures.sources.rendered.shapes.holders import body_mesh, plate_mesh, post_mesh
+from captures.sources.rendered.shapes.patch_view import bent_patch_mask
+from captures.sources.rendered.shapes.thumb import thumb_mesh
 from captures.sources.rendered.shots import Shot, ShotCache, shot_key
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
 from captures.sources.rendered.surfaces import Mesh, Spec, bent, diffuse, plastic, sheet_mesh
-from captures.sources.rendered.thumb import thumb_mesh
 
 _PIXELS = ("red", "green", "blue")
 _DARKEST, _LIGHTEST = 0.001, 0.97  # reflectances that a spectrum can have
