@@ -36,6 +36,7 @@ from calibration.common.files import file_sha256
 from calibration.sheet.pdf_reader import carried_layouts, printed_layouts
 from captures.results.success import frame_success
 from captures.sources.held_sheet import RigPose
+from captures.sources.rendered.scene_file import Scene
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from captures.storage import read_events, read_rows
 from physpatch.records.config import TrainConfig
@@ -535,11 +536,13 @@ def test_live_in_a_rendered_scene(demo: Path, command, monkeypatch, tmp_path: Pa
     record = json.loads(Path("session/session.json").read_text())
     assert_follows_schema(record, "session")
     assert record["scene"] == "mug" and record["virtual"]
+    assert Scene.validated(record["scene_settings"], Path("session.json")) == Scene.read("mug")
     assert len(list(Path("cache/shots").glob("*.npz"))) == 2
     assert command("report", "session").code == 0
     assert "rendered rig" in Path("session/report.html").read_text()
     command(*rendered, "--scene", "mugg").assert_refused("unknown scene 'mugg'", "mug")
     command("live", "--source", "virtual", "--scene", "mug").assert_refused("--scene mug is for --source rendered")
+    command(*rendered, "--light", "sky").assert_refused("--light sky is a name for a camera's light", "--scene")
 
 
 def test_no_camera_is_one_line_within_five_seconds_of_trying(tmp_path: Path, command, monkeypatch) -> None:
@@ -801,6 +804,12 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
             ["is not a camera, so fps cannot be set"],
         ),
         (("live", "--source", "0", "--camera", "fps"), ["expected NAME=VALUE"]),
+        (("live", "--source", "rendered", "--camera", "exposure=lock"), ["--camera exposure is for cameras", "scene"]),
+        (
+            ("live", "--source", "virtual", "--camera", "fps=30"),
+            ["--camera fps is for cameras, not for --source virtual"],
+        ),
+        (("live", "--source", "phone", "--camera", "focus=lock"), ["--camera focus is for cameras", "on the phone"]),
         (("live", "--source", "0", "--max-fps", "0"), ["is not in the range"]),
         (("live", "--source", "0", "--max-fps", "nan"), ["nan is not a finite number"]),
         (("report", "nowhere"), ["nowhere is neither a run"]),

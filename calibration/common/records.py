@@ -161,6 +161,8 @@ def _in_words(error: ValidationError) -> str:
         return f"{field} is missing{more}"
     if first["type"] == "extra_forbidden":
         return f"{field} is not known{more}"
+    if first["type"] == "value_error":  # of a validator of physpatch, whose words are whole
+        return f"{field}: {first['msg'].removeprefix('Value error, ')}{more}"
     expected = first["msg"].removeprefix("Input should be ").partition(", unable")[0]
     if first["type"] in ("model_type", "dict_type", "dataclass_type"):
         expected = "an object"

@@ -237,18 +237,32 @@ def live(
     physpatch live --source rendered --scene mug --headless
     physpatch live --source rendered --scene approach --clips 4 --headless
     """
-    from captures.workflows.live_inputs import PHONE, RENDERED, VIRTUAL, open_session_source, open_viewers
+    from captures.workflows.live_inputs import (
+        PHONE,
+        RENDERED,
+        VIRTUAL,
+        open_session_source,
+        open_viewers,
+        refuse_settings,
+    )
 
-    if scene is not None and source != RENDERED:
-        raise InputError(f"--scene {scene} is for --source {RENDERED}; pass both")
-    for option in ("clips", "frames_per_clip"):
-        if asked[option] is not None and source not in (VIRTUAL, RENDERED):
-            raise InputError(f"--{option.replace('_', '-')} is for --source {VIRTUAL} or {RENDERED}; omit it")
     given = given_options(context)
     if resume is not None:
         record = _to_resume(resume, given)
         source = source if "source" in given else record.source or source
         camera = camera if "camera" in given else _camera_of(record)
+    if scene is not None and source != RENDERED:
+        raise InputError(f"--scene {scene} is for --source {RENDERED}; pass both")
+    if "camera" in given:
+        refuse_settings(source, camera)
+    if source == RENDERED and asked["light"] is not None:
+        raise InputError(
+            f"--light {asked['light']} is a name for a camera's light; a rendered scene has its own: omit --light, and choose "
+            "another --scene, or write a scene's file with other lights"
+        )
+    for option in ("clips", "frames_per_clip"):
+        if asked[option] is not None and source not in (VIRTUAL, RENDERED):
+            raise InputError(f"--{option.replace('_', '-')} is for --source {VIRTUAL} or {RENDERED}; omit it")
     folder = find_run(run) if run or LATEST.exists() else None
     lan = lan or source == PHONE
     with (

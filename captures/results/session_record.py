@@ -1,7 +1,7 @@
 """``session.json``: the settings of a session, and its frame counts."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PlainSerializer
 
@@ -174,6 +174,8 @@ class SessionRecord(Record):
         virtual: whether a rig computed the frames: the rendered one if there is a ``scene``, or else the virtual one.
         rig: the seed of a rig, and how often and how long it showed each sheet; None for other sources.
         scene: the scene of the rendered rig, by name or file.
+        scene_settings: what the file of that scene said, as a file may change later; entries that it left out had the defaults
+            of that version of physpatch.
         scenes: the number of each clip's scene, if the source chose them; empty if each clip shows its own.
         run, sheet: the run's folder, or its patch.json, and the printed PDF.
         status: ``recording``, ``ended``, ``stopped by the person``, ``interrupted`` or ``failed``; empty without a record.
@@ -219,6 +221,7 @@ class SessionRecord(Record):
     virtual: bool = False
     rig: RigRecord | None = None
     scene: str = ""
+    scene_settings: dict[str, Any] = Field(default_factory=dict)
     scenes: list[int] = Field(default_factory=list)
     run: str | None = None
     sheet: str | None = None

@@ -1,5 +1,7 @@
 """Continue a session that has ended: number its frames and clips on, and refuse other settings."""
 
+import os
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -72,7 +74,8 @@ class Earlier:
             raise InputError(f"{session} was filmed by an earlier physpatch and cannot be resumed; film a new session")
         if record.virtual:
             raise InputError(
-                f"a rig filmed {session}, and would film the same again; pass --clips for a longer session"
+                f"a rig filmed {session}, and its frames are computed, so only a session of a camera, a phone, a stream or "
+                f"files is resumed; film it anew with `{_command_of(record, session)}`, without --resume and with a new --out"
             )
         if record.reanalysis is not None:
             raise InputError(f"{session} was not filmed: its frames are those of {record.reanalysis.session}")
@@ -162,6 +165,20 @@ class Earlier:
     def _delays(self, account: dict[str, Any]) -> list[tuple[dict[str, Any] | None, int]]:
         own = self.record.delay_s
         return [(own and own.to_dict(), self.frames), (account["delay_s"], account["frames"])]
+
+
+def _command_of(record: SessionRecord, session: Path) -> str:
+    """The command that films a rig's session again, as far as its record has it; models and region are added by hand."""
+    words = ["physpatch", "live"]
+    if record.run:
+        words.append(os.path.normpath(session / record.run))
+    words += ["--source", record.source or ("rendered" if record.scene else "virtual")]
+    if record.scene:
+        words += ["--scene", record.scene]
+    if record.rig is not None:
+        rig = record.rig
+        words += ["--seed", str(rig.seed), "--clips", str(rig.clips), "--frames-per-clip", str(rig.frames_per_clip)]
+    return shlex.join(words)
 
 
 def _progress(events: Iterable[Event]) -> tuple[set[int], set[int]]:

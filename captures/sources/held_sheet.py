@@ -12,7 +12,8 @@ from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import angles_deg, rotation_matrix
 from calibration.colour.colour_space import LINEAR_LEVELS
 from calibration.colour.printing_condition import PrintingCondition
-from calibration.common.pictures import read_picture
+from calibration.common.errors import InputError
+from calibration.common.pictures import check_size, read_picture
 from calibration.sheet.layout import SheetLayout, first_pages
 from calibration.sheet.pdf_reader import carried_layouts, rasterise_sheet
 
@@ -108,6 +109,25 @@ class RigPose:
     def placed(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
         """Bring points (N, 3) in millimetres from the sheet's axes, whose origin is the patch's centre, to the camera's."""
         return points @ self.rotation.T + self.shift_mm
+
+
+def require_extent(frame_wh: tuple[int, int], seed: int, **counts: int) -> None:
+    """Check how much a rig is asked for.
+
+    Args:
+        frame_wh: size of its frames.
+        seed: 0 or more.
+        counts: how often something is done, at least once each.
+
+    Raises:
+        InputError: a count or a side below 1, a seed below 0, or frames too large to be handled.
+    """
+    for name, count in {**counts, "width": frame_wh[0], "height": frame_wh[1]}.items():
+        if count < 1:
+            raise InputError(f"{name.replace('_', ' ')} of a rig should be 1 or more, got {count}")
+    if seed < 0:
+        raise InputError(f"the seed of a rig should be 0 or more, got {seed}")
+    check_size(*frame_wh)
 
 
 def printed_sheets(pdf: Path, printing: PrintingCondition) -> list[NDArray[np.float32]]:

@@ -27,6 +27,7 @@ from captures.sources.held_sheet import (
     RigPose,
     framed_background,
     printed_sheets,
+    require_extent,
     shuffled_backgrounds,
 )
 from captures.sources.opening import FileSource
@@ -118,8 +119,10 @@ class VirtualRig(FileSource):
             truth: the printer and camera; by default drawn with ``seed``.
 
         Raises:
-            InputError: if the PDF is not readable or there are no backgrounds.
+            InputError: if the PDF is not readable, there are no backgrounds, or a count is below 1.
         """
+        size = frame_wh if lens is None else (lens.width, lens.height)
+        require_extent(size, seed, clips=clips, frames_per_clip=frames_per_clip)
         if not backgrounds:
             raise InputError("the virtual rig needs at least one background photograph")
         self.layouts = printed_layouts(pdf)

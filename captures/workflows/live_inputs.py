@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from calibration.common.errors import InputError
 from captures.sources.camera_settings import CameraSettings
 from captures.sources.opening import Source, open_source
 from captures.viewers.controls import Viewer
@@ -38,6 +39,23 @@ def open_viewers(
 
         with SessionWindow() as window:
             yield [window]
+
+
+def refuse_settings(source: str, settings: CameraSettings) -> None:
+    """Refuse settings for a source that has no driver of this machine, and would ignore them.
+
+    Raises:
+        InputError: if there are any.
+    """
+    where = {
+        VIRTUAL: "it has no driver",
+        RENDERED: "its camera is the table `camera` of the scene's file",
+        PHONE: "set them on the phone",
+    }
+    if settings.asked and source in where:
+        raise InputError(
+            f"--camera {next(iter(settings.asked))} is for cameras, not for --source {source}: {where[source]}"
+        )
 
 
 def open_session_source(

@@ -29,6 +29,7 @@ _NOTED = (  # what the frames have from the session that was filmed
     "camera",
     "virtual",
     "scene",
+    "scene_settings",
     "continued",
 )
 

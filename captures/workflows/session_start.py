@@ -1,6 +1,6 @@
 """Prepare a session from the user's request: models, sheet, patch and frames."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,11 @@ from captures.storage import SESSION_DATABASE, refused_folder
 from captures.viewers.controls import check_condition
 from captures.workflows.virtual_session import (
     Extent,
+    discarded_on_failure,
     print_for_rig,
     rendered_rig,
     require_patch,
+    require_renderable,
     rig_record,
     virtual_rig,
 )
@@ -133,6 +135,8 @@ def prepare_session(
     if request.condition is not None:
         check_condition(request.condition)
     scene = None if request.scene is None else Scene.read(request.scene)
+    if scene is not None:
+        require_renderable(scene)
     keep, protocol = KeepRule.parse(request.keep), _protocol(request.protocol, attended)
     config, patch = load_run_config(request.run), Patch.load(request.run) if request.run else None
     beside_run = sheet_of(request.run) if request.run else None
@@ -162,10 +166,13 @@ def prepare_session(
     )
     rig = None
     if frames is None:
-        if sheet is None:
-            sheet = print_for_rig(patch, config, session, print_run, say)
-            layouts = session_layouts(sheet, request.profile)
-        frames = rig = _rig(sheet, request, scene, config, classifier, detector)
+        shown = scene is None or scene.background == "photograph"
+        behind = _photographs(request, config, classifier, detector) if shown else ()
+        with discarded_on_failure(session):
+            if sheet is None:
+                sheet = print_for_rig(patch, config, session, print_run, say)
+                layouts = session_layouts(sheet, request.profile)
+            frames = rig = _rig(sheet, behind, request, scene)
     settings = config or TrainConfig()
     session_config = SessionConfig(
         classifier=classifier,
@@ -194,6 +201,7 @@ def prepare_session(
             virtual=rig is not None,
             rig=None if rig is None else rig_record(rig),
             scene=request.scene or "",
+            scene_settings={} if scene is None else scene.to_dict(),
             **notes,
         ),
     )
@@ -209,18 +217,16 @@ def _protocol(plan: Path | Protocol | None, attended: bool) -> Protocol | None:
     return protocol
 
 
-def _rig(
-    sheet: Path,
-    request: SessionRequest,
-    scene: Scene | None,
-    config: TrainConfig | None,
-    classifier: Victim,
-    detector: Detector | None,
-) -> Rig:
-    """Build the rig, with photographs that the run held out for its own model."""
+def _photographs(
+    request: SessionRequest, config: TrainConfig | None, classifier: Victim, detector: Detector | None
+) -> Sequence[tuple[Path, str | None]]:
+    """The photographs that the run held out for its own model, each with its class or None."""
     on_detector = detector is not None and config is not None and Path(config.victim.model).stem == detector.name
     own = detector if on_detector and detector is not None else classifier
-    behind = held_out_files(request.run, config or TrainConfig(), own)
+    return held_out_files(request.run, config or TrainConfig(), own)
+
+
+def _rig(sheet: Path, behind: Sequence[tuple[Path, str | None]], request: SessionRequest, scene: Scene | None) -> Rig:
     extent = Extent()
     if request.clips is not None:
         extent["clips"] = request.clips

@@ -1,6 +1,8 @@
 """Set up the virtual or the rendered rig, and print a sheet for it if there is none."""
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -47,6 +49,34 @@ def print_for_rig(
     return sheet
 
 
+@contextmanager
+def discarded_on_failure(session: Path) -> Iterator[None]:
+    """Remove a session's folder that the block made, with the sheet that was printed there, if the block fails."""
+    existed = session.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            shutil.rmtree(session, ignore_errors=True)
+        raise
+
+
+def require_renderable(scene: Scene) -> None:
+    """Check that this machine can render a scene, and that there are its lights and its camera, before anything takes long.
+
+    Raises:
+        InputError: no illuminant or camera of a name.
+        UnavailableError: Mitsuba or colour-science is not installed.
+    """
+    from captures.sources.rendered.engine import engine
+    from captures.sources.rendered.spectra import illuminant, sensitivities
+
+    for light in scene.lights:
+        illuminant(light.spectrum)
+    sensitivities(scene.camera.sensitivities)
+    engine()
+
+
 def rig_record(rig: Rig) -> RigRecord:
     """Create the record of a rig for ``session.json``."""
     return RigRecord(seed=rig.seed, clips=rig.clips, frames_per_clip=rig.frames_per_clip)
@@ -85,10 +115,8 @@ def rendered_rig(
     Raises:
         UnavailableError: if Mitsuba or colour-science is not installed.
     """
-    from captures.sources.rendered.engine import engine
     from captures.sources.rendered.rendered_rig import RenderedRig
     from captures.sources.rendered.shots import ShotCache
 
-    engine()  # before anything that takes long
     cache = ShotCache(platformdirs.user_cache_path("physpatch") / "shots")
     return RenderedRig(sheet, scene, photographs, seed=seed, cache=cache, **extent)

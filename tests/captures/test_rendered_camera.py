@@ -327,8 +327,8 @@ def test_effects_are_read_from_a_scene(tmp_path: Path) -> None:
     assert SceneCamera().effects == {}
     for text, words in (
         ("mosaik = {}", r"unknown camera effect 'mosaik'.*'mosaic'"),
-        ("h264 = { mbit_s = 0 }", r"camera\.effects\.h264\.mbit_s should be greater than 0"),
-        ("h264 = { mbits = 1 }", r"camera\.effects\.h264\.mbits is not known"),
+        ("h264 = { mbit_s = 0 }", r"camera\.effects\.h264\.mbit_s should be greater than or equal to 0.01"),
+        ("h264 = { mbits = 1 }", r"camera\.effects\.h264: unknown key 'mbits'; did you mean 'mbit_s'"),
         ("tone = 1", r"camera\.effects\.tone should be an object"),
         ("[camera]\naperture_mm = 0\neffects = { focus_hunt = {} }", "a pinhole has no focus"),
     ):
@@ -336,6 +336,14 @@ def test_effects_are_read_from_a_scene(tmp_path: Path) -> None:
         path.write_text(f"{lights}{table}\n")
         with pytest.raises(InputError, match=words):
             Scene.read(str(path))
+
+
+def test_video_of_any_rate_is_encoded() -> None:
+    """A walk of hours in a few frames, or of a moment in many, has a rate that no encoder plans for."""
+    frame = np.random.default_rng(0).integers(256, size=(HEIGHT, WIDTH, 3), dtype=np.uint8)
+    for fps in (1e-5, 1e6):
+        coded = camera_effects({"h264": {}})["h264"].begin(Clip(fps, np.ones(3), np.random.default_rng(0)))
+        assert coded(frame).shape == frame.shape
 
 
 # Through Mitsuba.

@@ -1,6 +1,7 @@
 """Sessions that go on after they ended, and sessions whose kept frames are analysed again."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,13 @@ from calibration.camera.sheet_pose import find_sheet
 from calibration.common.errors import InputError
 from calibration.common.files import claimed
 from calibration.common.pictures import read_picture
+from captures.commands.live import live
 from captures.inference.analyser import open_analyser
 from captures.inference.region import RegionRule
 from captures.protocol.plan import Director, Protocol
 from captures.report import write_report
 from captures.results.recorded_session import RecordedSession
+from captures.results.session_record import SessionRecord
 from captures.session.live_session import SessionConfig, film_rig, run_session
 from captures.session.recorded_frames import RecordedFrames
 from captures.session.recorder import KeepRule
@@ -139,8 +142,22 @@ def test_what_cannot_be_resumed(config: SessionConfig, rig: VirtualRig, shown, t
     with pytest.raises(InputError, match=r"has no session\.json, so its settings are unknown"):
         Earlier.read(session)
     filmed = film_rig(rig, config.classifier, BLUE, tmp_path / "rig", virtual=True)
-    with pytest.raises(InputError, match="would film the same again"):
+    with pytest.raises(InputError, match="only a session of a camera, a phone, a stream or files is resumed"):
         Earlier.read(filmed)
+
+
+def test_a_rigs_session_names_the_command_that_films_it_again(tmp_path: Path, filmed: Path) -> None:
+    record = SessionRecord.of(filmed / "session").changed(
+        source="rendered", scene="mug", rig={"seed": 7, "clips": 2, "frames_per_clip": 4}, run="../my run"
+    )
+    shutil.copytree(filmed / "session", tmp_path / "session")
+    record.save(tmp_path / "session/session.json")
+    with pytest.raises(InputError) as refused:
+        Earlier.read(tmp_path / "session")
+    _, _, *asked = shlex.split(str(refused.value).split("`")[1])
+    given = live.make_context("live", asked).params
+    assert given["run"] == str(tmp_path / "my run") and (given["source"], given["scene"]) == ("rendered", "mug")
+    assert (given["seed"], given["clips"], given["frames_per_clip"], given["resume"]) == (7, 2, 4, None)
 
 
 def again(session: Path, config: SessionConfig, out: Path, *, same_regions: bool = True) -> list[FrameRow]:

@@ -47,10 +47,13 @@ def test_a_damaged_file_is_rendered_again(tmp_path: Path, render: Renderer) -> N
     shots = ShotCache(tmp_path)
     shots.shot("a", render)
     (file,) = tmp_path.glob("*.npz")
-    file.write_bytes(file.read_bytes()[:100])
-    shots.shot("a", render)
-    shots.shot("a", render)
-    assert render.calls == 2
+    whole = file.read_bytes()
+    for damaged in (whole[:100], whole[:300] + bytes(200) + whole[500:]):
+        file.write_bytes(damaged)
+        calls = render.calls
+        shots.shot("a", render)
+        shots.shot("a", render)
+        assert render.calls == calls + 1
 
 
 def test_a_pickle_is_not_opened(tmp_path: Path, render: Renderer) -> None:
@@ -62,10 +65,35 @@ def test_a_pickle_is_not_opened(tmp_path: Path, render: Renderer) -> None:
 def test_those_not_used_for_longest_go_first(tmp_path: Path, render: Renderer) -> None:
     ShotCache(tmp_path).shot("a", render)
     size = (tmp_path / "a.npz").stat().st_size
-    shots = ShotCache(tmp_path, limit_bytes=2 * size)
-    for key in "bacad":  # what is used again stays
-        shots.shot(key, render)
+    for key in "bacad":  # each by a run of its own; what is used again stays
+        ShotCache(tmp_path, limit_bytes=round(2.5 * size)).shot(key, render)
     assert {file.stem for file in tmp_path.glob("*.npz")} == {"a", "d"}
+
+
+def test_a_run_larger_than_the_limit_keeps_its_own_shots(tmp_path: Path, render: Renderer) -> None:
+    """So that one which is interrupted does not begin anew; what others left goes first."""
+    ShotCache(tmp_path).shot("other", render)
+    for frames in ("abc", "abcdef"):  # interrupted, then again
+        run = ShotCache(tmp_path, limit_bytes=1)
+        for key in frames:
+            run.shot(key, render)
+        assert {file.stem for file in tmp_path.glob("*.npz")} == set(frames)
+    assert render.calls == 1 + len("abcdef")
+    ShotCache(tmp_path, limit_bytes=1).shot("another run", render)
+    assert [file.stem for file in tmp_path.glob("*.npz")] == ["another run"]
+
+
+def test_kept_shots_are_compressed(tmp_path: Path) -> None:
+    light = np.zeros((240, 320, 3), np.float32)
+    light[60:180, 80:240] = np.random.default_rng(0).random((120, 160, 3), np.float32)
+    shot = Shot(light, (light[..., 0] > 0).astype(np.float32)).rounded()
+    kept = ShotCache(tmp_path)
+    kept.shot("a", lambda: shot)
+    (file,) = tmp_path.glob("*.npz")
+    assert file.stat().st_size < 0.3 * (light.size + shot.coverage.size) * 2
+    again = kept.shot("a", lambda: pytest.fail("rendered again"))
+    np.testing.assert_array_equal(again.light, shot.light)
+    np.testing.assert_array_equal(again.coverage, shot.coverage)
 
 
 def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path: Path, render: Renderer) -> None:

@@ -21,9 +21,12 @@ from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
 from captures.sources.rendered.engine import engine, make_opaque
 from captures.sources.rendered.room import furnished_room
 from captures.sources.rendered.scene_file import Light, Scene
+from captures.sources.rendered.shapes.holders import body_mesh, plate_mesh, post_mesh
+from captures.sources.rendered.shapes.patch_view import bent_patch_mask
+from captures.sources.rendered.shapes.thumb import thumb_mesh
 from captures.sources.rendered.shots import Shot, ShotCache, shot_key
 from captures.sources.rendered.spectra import FIRST_NM, LAST_NM, STEP_NM, illuminant, sensitivities, white
-from captures.sources.rendered.surfaces import Mesh, Spec, bent, diffuse, plastic, sheet_mesh, skin_of
+from captures.sources.rendered.surfaces import Mesh, Spec, bent, diffuse, plastic, sheet_mesh
 
 _PIXELS = ("red", "green", "blue")
 _DARKEST, _LIGHTEST = 0.001, 0.97  # reflectances that a spectrum can have
@@ -31,10 +34,9 @@ _BOUNCES = 5
 _COVERAGE_SAMPLES = 16
 _PAPER_BACK = 0.8
 _BODY_GREY = 0.25
+_PLATE_GREY = 0.4  # zinc
 _SKIN = (0.45, 0.26, 0.19)  # linear sRGB
 _SKIN_INDEX, _SKIN_ROUGHNESS = 1.4, 0.4
-_THUMB_MM = 24.0
-_MASK_STEPS = 32  # along an edge of the patch
 _NEAREST_MM = 10.0  # what is nearer to the camera is not seen
 _SKY_METER = 64  # samples for the strength of a sky
 _BEHIND = 20  # times as far away as the sheet is a background
@@ -83,9 +85,11 @@ class SheetScene:
         self._placed: RigPose | None = None
         self._meshes = {"sheet": sheet_mesh(layout, scene.support, phase)}  # what moves with the sheet
         if scene.support.shape == "cylinder":
-            self._meshes["body"] = self._body_mesh()
+            self._meshes["body"] = body_mesh(layout, scene.support)
+        if scene.sign is not None:
+            self._meshes |= {"plate": plate_mesh(layout, scene.sign), "post": post_mesh(layout, scene.sign)}
         if occluded:
-            self._meshes["thumb"] = self._thumb_mesh(occluded, occluder_deg)
+            self._meshes["thumb"] = thumb_mesh(layout, occluded, occluder_deg)
         variant = self._mi.variant(), self._mi.__version__
         rendered = scene.model_copy(update={"camera": scene.camera.model_copy(update={"effects": {}})})
         arrangement = layout, rendered, lens, pose, self._samples, occluded, occluder_deg, phase
@@ -134,11 +138,16 @@ class SheetScene:
 
     def patch_mask(self, pose: RigPose) -> NDArray[np.bool_]:
         """Find the pixels that show the patch, (H, W), those that an occluder covers left out."""
-        corners = self._layout.patch.corners_mm
-        steps = np.arange(_MASK_STEPS)[:, None] / _MASK_STEPS
-        edge = np.concatenate([a + steps * (b - a) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)])
-        mask = np.zeros((self._lens.height, self._lens.width), np.uint8)
-        _fill(mask, self._seen(bent(edge, self._layout, self._scene.support, self._phase), pose), 1)
+        layout, support = self._layout, self._scene.support
+        size_wh = self._lens.width, self._lens.height
+        if support.shape == "flat":
+            mask = np.zeros(size_wh[::-1], np.uint8)
+            _fill(mask, self._seen(bent(layout.patch.corners_mm, layout, support), pose), 1)
+        else:
+            points = partial(bent, layout=layout, support=support, phase=self._phase)
+            mask = bent_patch_mask(
+                layout, lambda at_mm: pose.placed(points(at_mm)), self._projected, size_wh, _NEAREST_MM
+            )
         if "thumb" in self._meshes:
             outline = cv2.convexHull(self._seen(self._meshes["thumb"].points, pose).astype(np.float32))[:, 0]
             _fill(mask, outline, 0)
@@ -147,7 +156,10 @@ class SheetScene:
     def _seen(self, points: NDArray[np.floating], pose: RigPose) -> NDArray[np.floating]:
         """Project points (N, 3) of the sheet's axes to pixels (N, 2), those behind the camera left out."""
         placed = pose.placed(points)
-        placed = placed[placed[:, 2] > _NEAREST_MM]
+        return self._projected(placed[placed[:, 2] > _NEAREST_MM])
+
+    def _projected(self, placed: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Project points (N, 3) of the camera's axes, before it, to pixels (N, 2)."""
         across, down = placed[:, :2].T / placed[:, 2]
         return np.stack([self._lens.fx * across + self._lens.cx, self._lens.fy * down + self._lens.cy], axis=1)
 
@@ -158,6 +170,8 @@ class SheetScene:
         surfaces: dict[str, Spec] = {
             "sheet": self._paper(),
             "body": {"type": "twosided", "inner": diffuse(_BODY_GREY)},
+            "plate": {"type": "twosided", "inner": diffuse(_PLATE_GREY)},
+            "post": {"type": "twosided", "inner": diffuse(_PLATE_GREY)},
             "thumb": {"type": "twosided", "inner": _skin()},
         }
         objects: dict[str, Any] = {"type": "scene", **self._lights(self._pose)}
@@ -217,37 +231,6 @@ class SheetScene:
         for name, mesh in self._meshes.items():
             parameters[f"{name}.vertex_positions"] = pose.placed(mesh.points).astype(np.float32).ravel()
         parameters.update()
-
-    def _body_mesh(self) -> Mesh:
-        """The body of a cylinder, just inside the paper that is wrapped around it, in the sheet's axes."""
-        support, cut = self._scene.support, self._layout.cut
-        half, radius = 0.75 * max(cut.width_mm, cut.height_mm), support.radius_mm - 0.5
-        angle = np.linspace(0, 2 * np.pi, 97)
-        axis = np.deg2rad(support.axis_deg)
-        along = np.array([np.cos(axis), np.sin(axis), 0.0])
-        around = np.array([-np.sin(axis), np.cos(axis), 0.0])
-        depth = support.radius_mm - radius * np.cos(angle)
-        ring = radius * np.outer(np.sin(angle), around) + np.outer(depth, [0, 0, 1])
-        return skin_of([ring - half * along, ring + half * along])
-
-    def _thumb_mesh(self, covers: float, from_deg: float) -> Mesh:
-        """A thumb from beyond the edge of the patch inwards, half a thickness above the paper, in the sheet's axes."""
-        side = min(self._layout.patch.width_mm, self._layout.patch.height_mm)
-        reach = covers * side * side / _THUMB_MM  # how far it must come in to cover that share
-        way = np.deg2rad(from_deg)
-        inwards = -np.array([np.cos(way), np.sin(way), 0.0])
-        beside, above = np.array([-inwards[1], inwards[0], 0.0]), np.array([0.0, 0.0, -1.0])
-        angle = np.linspace(0, 2 * np.pi, 33)
-        radius = _THUMB_MM / 2
-        ring = radius * (np.cos(angle)[:, None] * beside + np.sin(angle)[:, None] * above) + 0.6 * radius * above
-        tip = (reach - side / 2) * inwards
-        stations = [(t, math.sqrt(1 - t * t)) for t in np.sin(np.linspace(0, np.pi / 2, 9))]  # a rounded tip
-        rings = [2.5 * ring - 1.5 * side * inwards + tip, ring + tip - radius * inwards]  # wider towards the hand
-        rings += [
-            ring * width + 0.6 * radius * above * (1 - width) + tip + (t - 1) * radius * inwards
-            for t, width in stations
-        ]
-        return skin_of(rings)
 
     # What lights it.
 

@@ -13,20 +13,21 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from calibration.camera.sheet_pose import rotation_matrix
-from calibration.common.records import RecordPart
 from captures.sources.held_sheet import FRAMES_PER_CLIP, JITTER_DEG, JITTER_MM, RigPose
+from captures.sources.rendered.scene_part import Place, ScenePart
 
-Metres = Annotated[float, Field(gt=0)]
-Speed = Annotated[float, Field(gt=0)]
+Distance = Annotated[float, Field(ge=0.05, le=1000)]  # metres before the sheet
+Speed = Annotated[float, Field(ge=0.01, le=1000)]
 Swing = Annotated[float, Field(ge=-80, le=80)]
 
+MOST_FRAMES = 100_000  # in a clip, of each sheet
 _HELD_FPS = 10.0
 _STEPS_HZ = 1.9
 # How far a walker swings to either side, and up and down, at 1.2 m/s (half the ranges of Orendurff et al. 2004).
 _SWAY_M, _BOB_M = 0.025, 0.02
 
 
-class ClipMotion(RecordPart):
+class ClipMotion(ScenePart):
     """Base class of motions.
 
     Attributes:
@@ -38,7 +39,7 @@ class ClipMotion(RecordPart):
     moves_camera: ClassVar[bool] = True
 
     kind: str
-    frames: int = Field(default=30, ge=1)
+    frames: int = Field(default=30, ge=1, le=MOST_FRAMES)
 
     def model_post_init(self, context: Any, /) -> None:
         """Have the kind written even if it was not given: without it, the motion could not be read again."""
@@ -69,7 +70,7 @@ class Hold(ClipMotion):
     moves_camera: ClassVar[bool] = False
 
     kind: Literal["hold"] = "hold"
-    frames: int = Field(default=FRAMES_PER_CLIP, ge=1)
+    frames: int = Field(default=FRAMES_PER_CLIP, ge=1, le=MOST_FRAMES)
 
     def fps(self, frames: int) -> float:
         return _HELD_FPS
@@ -111,8 +112,8 @@ class Passage(ClipMotion):
 class Walk(Passage):
     """Base class of motions of a person who walks with the camera, at ``speed_m_s`` from one place to another."""
 
-    from_m: float
-    to_m: float
+    from_m: Place
+    to_m: Place
     speed_m_s: Speed = 1.2
 
     @property
@@ -129,8 +130,8 @@ class Approach(Walk):
     """A person walks towards the sheet with the camera, from ``from_m`` to ``to_m`` before it."""
 
     kind: Literal["approach"] = "approach"
-    from_m: Metres = 4.0
-    to_m: Metres = 0.5
+    from_m: Distance = 4.0
+    to_m: Distance = 0.5
 
     def start(self, held: RigPose) -> RigPose:
         # Towards the sheet: at the end it is no farther from the centre of the picture than in the hand.
@@ -169,9 +170,9 @@ class WalkPast(Walk):
     """
 
     kind: Literal["walk_past"] = "walk_past"
-    from_m: float = -1.2
-    to_m: float = 1.2
-    distance_m: Metres = 1.0
+    from_m: Place = -1.2
+    to_m: Place = 1.2
+    distance_m: Distance = 1.0
 
     def start(self, held: RigPose) -> RigPose:
         return replace(held, distance_m=self.distance_m)

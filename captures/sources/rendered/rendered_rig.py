@@ -24,6 +24,7 @@ from captures.sources.held_sheet import (
     RigPose,
     framed_background,
     printed_sheets,
+    require_extent,
     shuffled_backgrounds,
 )
 from captures.sources.opening import FileSource
@@ -34,10 +35,12 @@ from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.scene_file import Scene
 from captures.sources.rendered.shots import Shot, ShotCache
 from captures.sources.rendered.spectra import recorded_from_linear, white
+from captures.sources.rendered.surfaces import require_fit
 
 FRAME_WH = (640, 480)
 RENDERED_HFOV_DEG = 60.0
 _STRENGTH = (0.75, 1.05)  # of what a perfect diffuser that faces all lights would make of the picture's white
+_MOST_SAMPLES = 2**31  # of a frame; Mitsuba counts up to twice as many, and a pixel's are rounded up to a square
 SAMPLES = 36  # a pixel, which leave a noise of 3 to 4 % of paper's brightness
 
 
@@ -77,14 +80,24 @@ class RenderedRig(FileSource):
             cache: where what Mitsuba rendered is kept; None renders all.
 
         Raises:
-            InputError: if the PDF is not readable or there are no backgrounds.
+            InputError: if the PDF is not readable, there are no backgrounds, a count is below 1 or too large, or a sheet is
+                too wide for what it is bent around.
             UnavailableError: if Mitsuba or colour-science is not installed.
         """
+        frames_per_clip = scene.motion.frames if frames_per_clip is None else frames_per_clip
+        require_extent(frame_wh, seed, clips=clips, frames_per_clip=frames_per_clip, samples=samples)
+        if frame_wh[0] * frame_wh[1] * samples > _MOST_SAMPLES:
+            raise InputError(
+                f"{samples} samples a pixel are too many for frames of {frame_wh[0]}x{frame_wh[1]}; "
+                f"expected at most {_MOST_SAMPLES // (frame_wh[0] * frame_wh[1])}"
+            )
         if not backgrounds and scene.background == "photograph":
             raise InputError("this scene needs at least one background photograph")
         self.scene, self.layouts = scene, printed_layouts(pdf)
+        for layout in self.layouts:
+            require_fit(layout, scene.support)
         self.intrinsics = replace(Intrinsics.from_hfov(*frame_wh, RENDERED_HFOV_DEG), assumed=False)
-        self.frames_per_clip = frames_per_clip or scene.motion.frames
+        self.frames_per_clip = frames_per_clip
         self.fps = scene.motion.fps(self.frames_per_clip)
         rng = np.random.default_rng(seed)
         conditions = held_back_conditions()

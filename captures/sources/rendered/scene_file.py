@@ -1,5 +1,6 @@
 """Scenes as data: what holds the sheet, the paper, the light, what lies behind and before it, the camera, and what moves."""
 
+import math
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -7,16 +8,19 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from calibration.common.errors import unknown_name
 from calibration.common.files import read_toml
-from calibration.common.records import Record, RecordPart
+from calibration.common.records import Record
 from captures.sources.rendered import SCENES, scene_names
 from captures.sources.rendered.camera.effects import Effect, camera_effects
 from captures.sources.rendered.motion import Hold, Motion
+from captures.sources.rendered.scene_part import Metres, Millimetres, Place, ScenePart
 
-Millimetres = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Covered = Annotated[float, Field(ge=0, le=0.25)]  # more would need a thumb that reaches across the patch and beyond
+_NEAREST_PANEL_M = 0.01
+_LOWEST_SUN = math.sin(math.radians(1))
+_ONLY_OF = {"spectrum": ("ambient", "panel"), "at_m": ("panel", "sky"), "size_m": ("panel",), "turbidity": ("sky",)}
 
 
-class Support(RecordPart):
+class Support(ScenePart):
     """What holds the sheet, and so how it is bent.
 
     Attributes:
@@ -25,24 +29,40 @@ class Support(RecordPart):
         axis_deg: direction of the axis, or of the crests of the waves, on the sheet: 0 across, 90 down.
         radius_mm: of a curl or cylinder.
         amplitude_mm, wavelength_mm: of a ripple.
+        length_m: of a cylinder's body, half of it to either side of the patch; None for one and a half times the sheet.
     """
 
     shape: Literal["flat", "curl", "cylinder", "ripple"] = "flat"
     axis_deg: float = 90.0
-    radius_mm: float = 150.0
-    amplitude_mm: float = Field(default=2.0, ge=0)
+    radius_mm: float = Field(default=150.0, ge=-1e5, le=1e5)
+    amplitude_mm: float = Field(default=2.0, ge=0, le=1000)
     wavelength_mm: Millimetres = 70.0
+    length_m: Metres | None = None
 
     @model_validator(mode="after")
     def _check_radius(self) -> Self:
-        if self.shape == "cylinder" and self.radius_mm <= 0:
-            raise ValueError("a cylinder's radius must be above 0")
+        if self.shape == "cylinder" and self.radius_mm < 10:
+            raise ValueError("a cylinder's radius must be 10 mm or more")
         if self.shape == "curl" and abs(self.radius_mm) < 10:
             raise ValueError("a curl's radius must be 10 mm or more")
         return self
 
 
-class Paper(RecordPart):
+class Sign(ScenePart):
+    """A plate behind a flat sheet, and the post that holds it.
+
+    Attributes:
+        border_mm: how far the plate reaches beyond the sheet.
+        post_mm: diameter of the post.
+        height_m: of the post.
+    """
+
+    border_mm: float = Field(default=5.0, ge=0, le=1000)
+    post_mm: Millimetres = 60.0
+    height_m: Metres = 2.5
+
+
+class Paper(ScenePart):
     """The surface of a print: a dielectric over the ink, rougher on matt paper.
 
     Attributes:
@@ -51,10 +71,10 @@ class Paper(RecordPart):
     """
 
     index: float = Field(default=1.5, ge=1.1, le=2.5)
-    roughness: float = Field(default=0.4, gt=0, le=1)
+    roughness: float = Field(default=0.4, ge=0.001, le=1)
 
 
-class Light(RecordPart):
+class Light(ScenePart):
     """A light.
 
     Attributes:
@@ -62,30 +82,62 @@ class Light(RecordPart):
             ``sky``, with the sun, clear and from above, by Mitsuba's ``sunsky``, whose spectrum is its own.
         spectrum: an illuminant of colour-science: ``A``, ``D65``, ``FL2``, ``LED-B3`` and others.
         power: the light that it gives a sheet that faces it, relative to the other lights; of a sky, that of the whole sky.
-        at_m: centre of a panel, from the sheet (x right, y down, z away from the camera), or the direction of the sun.
+        at_m: centre of a panel, from the sheet (x right, y down, z away from the camera), or the direction of the sun, which
+            is above the horizon: y below 0.
         size_m: width and height of a panel.
         turbidity: of the sky: 2 is clear, 8 is hazy.
     """
 
     kind: Literal["ambient", "panel", "sky"]
     spectrum: str = "D65"
-    power: float = Field(default=1.0, gt=0)
-    at_m: tuple[float, float, float] = (0.5, -0.8, -0.6)
-    size_m: tuple[float, float] = (0.3, 0.3)
+    power: float = Field(default=1.0, ge=0.01, le=100)
+    at_m: tuple[Place, Place, Place] = (0.5, -0.8, -0.6)
+    size_m: tuple[Metres, Metres] = (0.3, 0.3)
     turbidity: float = Field(default=3.0, ge=1, le=10)
 
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        if self.kind == "panel" and math.hypot(*self.at_m) < _NEAREST_PANEL_M:
+            raise ValueError("a panel's at_m must be a place at least 1 cm from the sheet")
+        if self.kind == "sky" and -self.at_m[1] <= _LOWEST_SUN * math.hypot(*self.at_m):
+            raise ValueError(
+                "the sun must be at least a degree above the horizon: at_m with its second number, y, below 0"
+            )
+        return self
 
-class Occluder(RecordPart):
+    @model_validator(mode="after")
+    def _check_use(self) -> Self:
+        unused = [name for name in _ONLY_OF if name in self.model_fields_set and self.kind not in _ONLY_OF[name]]
+        if unused:
+            raise ValueError(
+                f"{unused[0]} has no effect on a light of kind {self.kind!r}; omit it, or choose another kind"
+            )
+        return self
+
+    @property
+    def is_all_around(self) -> bool:
+        """Return whether it shines from everywhere, as only one light of a scene can."""
+        return self.kind != "panel"
+
+
+class Occluder(ScenePart):
     """A thumb before the sheet, from the edge inwards.
 
     Attributes:
-        covers: the share of the patch that it covers, at least and at most.
+        covers: the share of the patch that it covers, at least and at most, seen from the front: 0.25 or less, which a thumb
+            can reach.
     """
 
-    covers: tuple[Share, Share] = (0.04, 0.12)
+    covers: tuple[Covered, Covered] = (0.04, 0.12)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.covers[0] > self.covers[1]:
+            raise ValueError("covers should be the least and the most, in this order")
+        return self
 
 
-class SceneCamera(RecordPart):
+class SceneCamera(ScenePart):
     """The optics and the pixels of the camera.
 
     Attributes:
@@ -97,7 +149,7 @@ class SceneCamera(RecordPart):
     """
 
     sensitivities: str = "Nikon 5100 (NPL)"
-    aperture_mm: float = Field(default=1.5, ge=0)
+    aperture_mm: float = Field(default=1.5, ge=0, le=200)
     focus: Literal["sheet", "background"] = "sheet"
     effects: Annotated[dict[str, SerializeAsAny[Effect]], BeforeValidator(camera_effects)] = Field(default_factory=dict)
 
@@ -108,12 +160,12 @@ class SceneCamera(RecordPart):
         return self
 
 
-class Scene(Record):
+class Scene(Record, ScenePart):
     """A scene that a rendered rig films: a TOML file.
 
     Attributes:
         summary: one line.
-        support, paper, lights, occluder, camera, motion: see there.
+        support, sign, paper, lights, occluder, camera, motion: see there.
         background: ``photograph``, one of a session's photographs, far away and lit like the sheet; or ``room``, three walls
             and a table of grey paint that catch the sheet's shadow and reflect its light.
         background_strength: how bright the photograph is beside the sheet.
@@ -125,13 +177,31 @@ class Scene(Record):
 
     summary: str = ""
     support: Support = Support()
+    sign: Sign | None = None
     paper: Paper = Paper()
     lights: list[Light] = Field(min_length=1)
     occluder: Occluder | None = None
     camera: SceneCamera = SceneCamera()
     motion: Motion = Hold()
     background: Literal["photograph", "room"] = "photograph"
-    background_strength: float = Field(default=0.9, gt=0)
+    background_strength: float = Field(default=0.9, gt=0, le=100)
+
+    @model_validator(mode="after")
+    def _check_sign(self) -> Self:
+        if self.sign is not None and self.support.shape != "flat":
+            raise ValueError(f"a sign's plate is flat, not a {self.support.shape}; omit sign or support")
+        return self
+
+    @model_validator(mode="after")
+    def _check_lights(self) -> Self:
+        around = [f"lights.{i} ({light.kind})" for i, light in enumerate(self.lights) if light.is_all_around]
+        if len(around) > 1:
+            raise ValueError(
+                f"{' and '.join(around)} both shine from everywhere, as only one light can; join them in one, or use panels"
+            )
+        if not around and all(light.at_m[2] >= 0 for light in self.lights):
+            raise ValueError("all lights are behind the sheet; give one an at_m with its third number, z, below 0")
+        return self
 
     @property
     def spectrum(self) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from calibration.common.files import atomic_path
 
-_LIMIT_BYTES = 2 * 2**30  # some 900 shots of 640×480
+_LIMIT_BYTES = 2 * 2**30  # some 1400 shots of 640×480 in a room, 6000 of a sheet before a photograph
 _BRIGHTEST = float(np.finfo(np.float16).max)  # a picture of the sun itself may be brighter
 
 
@@ -40,10 +41,10 @@ class Shot:
         return Shot(light.astype(np.float32), coverage.astype(np.float32))
 
     def save(self, path: Path) -> None:
-        """Write atomically, in half precision."""
+        """Write atomically, in half precision and compressed without loss."""
         light, coverage = self._halved()
         with atomic_path(path) as temporary:
-            np.savez(temporary, light=light, coverage=coverage)
+            np.savez_compressed(temporary, light=light, coverage=coverage)
 
     def _halved(self) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
         return self.light.clip(0, _BRIGHTEST).astype(np.float16), self.coverage.astype(np.float16)
@@ -54,15 +55,20 @@ class Shot:
         try:
             with open(path, "rb") as file, np.load(file) as arrays:  # NumPy leaves a damaged one open
                 return cls(arrays["light"].astype(np.float32), arrays["coverage"].astype(np.float32))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
 
 
 class ShotCache:
-    """Keeps shots in a folder under the hash of what they show; those not used for longest go when it grows too large."""
+    """Keeps shots in a folder under the hash of what they show; those not used for longest go when it grows too large.
+
+    Those that this cache was asked for stay whatever their size, so that a scene larger than the limit is not lost again while
+    it is rendered: after an interruption it goes on from where it was. They can go once another run renders.
+    """
 
     def __init__(self, folder: Path, *, limit_bytes: int = _LIMIT_BYTES) -> None:
         self._folder, self._limit_bytes = folder, limit_bytes
+        self._in_use = set[str]()
 
     def shot(self, key: str, render: Callable[[], Shot]) -> Shot:
         """Return the shot of this key, rendered if it is not kept yet.
@@ -70,6 +76,7 @@ class ShotCache:
         A folder that cannot be written to, or a full disk, only costs the time to render again.
         """
         path = self._folder / f"{key}.npz"
+        self._in_use.add(path.name)
         if (kept := Shot.load(path)) is not None:
             with suppress(OSError):  # another session removed it, or the disk is read-only
                 os.utime(path)
@@ -86,6 +93,8 @@ class ShotCache:
         for _, size, file in kept:
             if excess <= 0:
                 return
+            if file.name in self._in_use:
+                continue
             file.unlink(missing_ok=True)
             excess -= size
 

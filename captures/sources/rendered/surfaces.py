@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.common.errors import InputError
 from calibration.sheet.layout import SheetLayout
 from captures.sources.rendered.scene_file import Support
 
@@ -30,6 +31,26 @@ class Mesh:
     points: NDArray[np.float32]
     faces: NDArray[np.uint32]
     uv: NDArray[np.float32]
+
+
+def require_fit(layout: SheetLayout, support: Support) -> None:
+    """Check that a sheet can be bent as its support does.
+
+    Raises:
+        InputError: if it would go round and overlap itself.
+    """
+    if _PROFILES[support.shape] is not _rolled:
+        return
+    axis = math.radians(support.axis_deg)
+    # The longest straight line on the sheet around the axis: paper that goes round askew passes beside itself.
+    sides = (layout.cut.width_mm, abs(math.sin(axis))), (layout.cut.height_mm, abs(math.cos(axis)))
+    across_mm = min(side / share for side, share in sides if share)
+    round_mm = 2 * math.pi * abs(support.radius_mm)
+    if across_mm > round_mm:
+        raise InputError(
+            f"the sheet is {across_mm:.0f} mm wide around the axis of the scene's {support.shape}, which is {round_mm:.0f} mm "
+            f"around; give it a radius_mm of {math.ceil(across_mm / (2 * math.pi))} or more, or print a smaller sheet"
+        )
 
 
 def sheet_mesh(layout: SheetLayout, support: Support, phase: float = 0.0) -> Mesh:
@@ -80,7 +101,7 @@ def _flat(way: Floats, support: Support, phase: float) -> tuple[Floats, Floats]:
 
 def _rolled(way: Floats, support: Support, phase: float) -> tuple[Floats, Floats]:
     """A way along the paper, around a cylinder: place and depth."""
-    angle = (way / support.radius_mm).clip(-np.pi, np.pi)
+    angle = way / support.radius_mm
     return support.radius_mm * np.sin(angle), support.radius_mm * (1 - np.cos(angle))
 
 

@@ -29,9 +29,9 @@ class AutoExposure(DevelopEffect):
     summary: ClassVar[str] = "an exposure that reacts to the frames, and so to the sheet"
     stage: ClassVar[Stage] = Stage.LIGHT
 
-    target: float = Field(default=0.13, gt=0, lt=1)
-    time_s: float = Field(default=0.25, ge=0)
-    limit_ev: float = Field(default=2.0, ge=0)
+    target: float = Field(default=0.13, ge=0.001, lt=1)
+    time_s: float = Field(default=0.25, ge=0, le=1000)
+    limit_ev: float = Field(default=2.0, ge=0, le=10)
 
     def begin(self, clip: Clip) -> Step:
         exposure_ev: float | None = None

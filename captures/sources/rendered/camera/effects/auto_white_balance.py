@@ -27,9 +27,9 @@ class AutoWhiteBalance(DevelopEffect):
     summary: ClassVar[str] = "a white balance that reacts to the frames, and so to the sheet"
     stage: ClassVar[Stage] = Stage.BALANCE
 
-    norm: float = Field(default=4.0, ge=1)
+    norm: float = Field(default=4.0, ge=1, le=100)
     strength: float = Field(default=0.35, ge=0, le=1)
-    time_s: float = Field(default=0.5, ge=0)
+    time_s: float = Field(default=0.5, ge=0, le=1000)
 
     def begin(self, clip: Clip) -> Step:
         correction: NDArray[np.floating] | None = None

@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict
 
-from calibration.common.records import RecordPart
 from captures.sources.rendered.camera.exposure import Exposure
+from captures.sources.rendered.scene_part import ScenePart
 
 Step = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -56,7 +55,7 @@ class Clip:
         return 1 - math.exp(-1 / (self.fps * time_s)) if time_s else 1.0
 
 
-class Effect(RecordPart):
+class Effect(ScenePart):
     """An effect; its fields are settings.
 
     Attributes:
@@ -64,8 +63,6 @@ class Effect(RecordPart):
         summary: one line.
         rank: the order of effects of one stage.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     name: ClassVar[str]
     summary: ClassVar[str]

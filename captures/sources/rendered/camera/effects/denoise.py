@@ -23,9 +23,9 @@ class Denoise(DevelopEffect):
     stage: ClassVar[Stage] = Stage.PICTURE
     rank: ClassVar[int] = 10
 
-    luma: float = Field(default=0.03, gt=0)
-    chroma: float = Field(default=0.08, gt=0)
-    radius_px: float = Field(default=1.2, gt=0)
+    luma: float = Field(default=0.03, ge=0.001, le=10)
+    chroma: float = Field(default=0.08, ge=0.001, le=10)
+    radius_px: float = Field(default=1.2, ge=0.1, le=20)
 
     def begin(self, clip: Clip) -> Step:
         return self._denoised

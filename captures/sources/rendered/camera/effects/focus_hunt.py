@@ -26,9 +26,9 @@ class FocusHunt(ShutterEffect):
     name: ClassVar[str] = "focus_hunt"
     summary: ClassVar[str] = "a focus that swings and settles; the lens needs an aperture"
 
-    amplitude_dpt: float = Field(default=4.0, ge=0)
-    frequency_hz: float = Field(default=1.5, gt=0)
-    time_s: float = Field(default=0.4, gt=0)
+    amplitude_dpt: float = Field(default=4.0, ge=0, le=50)
+    frequency_hz: float = Field(default=1.5, ge=0.01, le=100)
+    time_s: float = Field(default=0.4, ge=0.001, le=1000)
 
     def begin(self, clip: Clip) -> Callable[[Exposure, float], Exposure]:
         phase = clip.rng.uniform(0, 2 * math.pi)

@@ -12,6 +12,8 @@ from calibration.common.errors import UnavailableError
 from captures.sources.rendered.camera.effects.base import Clip, DevelopEffect, Stage, Step
 
 _FULL_HD = 1920 * 1080 * 30  # pixels a second
+_LEAST_BITS_S = 1000  # x264 counts thousands
+_FPS = 0.1, 1000.0  # rates that x264 plans for
 
 
 class H264(DevelopEffect):
@@ -29,8 +31,8 @@ class H264(DevelopEffect):
     summary: ClassVar[str] = "H.264 at a phone's bit rate, in place of JPEG"
     stage: ClassVar[Stage] = Stage.ENCODER
 
-    mbit_s: float = Field(default=17.0, gt=0)
-    keyframe_s: float = Field(default=1.0, gt=0)
+    mbit_s: float = Field(default=17.0, ge=0.01, le=1000)
+    keyframe_s: float = Field(default=1.0, ge=0.001, le=1000)
 
     def begin(self, clip: Clip) -> Step:
         stream: Stream | None = None
@@ -60,6 +62,7 @@ class Stream:
             UnavailableError: PyAV came without x264.
         """
         self.bits, self._number = 0, 0
+        bits_s = max(bits_s, _LEAST_BITS_S)
         try:
             self._encoder = av.CodecContext.create("libx264", "w")
         except av.error.FFmpegError as error:
@@ -69,7 +72,7 @@ class Stream:
         encoder = self._encoder
         encoder.width, encoder.height = (side + side % 2 for side in size_wh)  # 4:2:0 needs even sides
         encoder.pix_fmt = "yuv420p"
-        encoder.framerate = Fraction(fps).limit_denominator(1000)
+        encoder.framerate = Fraction(min(max(fps, _FPS[0]), _FPS[1])).limit_denominator(1000)
         encoder.time_base = 1 / encoder.framerate
         encoder.bit_rate, encoder.gop_size, encoder.thread_count = round(bits_s), keyframe_every, 1
         buffer = str(round(bits_s))  # of a second

@@ -21,8 +21,8 @@ class MotionBlur(ShutterEffect):
     name: ClassVar[str] = "motion_blur"
     summary: ClassVar[str] = "several instants in each exposure, between one pose and the next"
 
-    exposure_s: float = Field(default=0.02, ge=0)
-    samples: int = Field(default=4, ge=1)
+    exposure_s: float = Field(default=0.02, ge=0, le=1)
+    samples: int = Field(default=4, ge=1, le=64)
 
     def begin(self, clip: Clip) -> Callable[[Exposure, float], Exposure]:
         return lambda exposure, time_s: replace(exposure, duration_s=self.exposure_s, samples=self.samples)

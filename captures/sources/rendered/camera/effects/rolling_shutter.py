@@ -21,8 +21,8 @@ class RollingShutter(ShutterEffect):
     name: ClassVar[str] = "rolling_shutter"
     summary: ClassVar[str] = "rows exposed one after another, between one pose and the next"
 
-    readout_s: float = Field(default=0.02, ge=0)
-    bands: int = Field(default=8, ge=1)
+    readout_s: float = Field(default=0.02, ge=0, le=1)
+    bands: int = Field(default=8, ge=1, le=1000)
 
     def begin(self, clip: Clip) -> Callable[[Exposure, float], Exposure]:
         return lambda exposure, time_s: replace(exposure, readout_s=self.readout_s, bands=self.bands)

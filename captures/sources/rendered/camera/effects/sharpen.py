@@ -25,8 +25,8 @@ class Sharpen(DevelopEffect):
     stage: ClassVar[Stage] = Stage.PICTURE
     rank: ClassVar[int] = 20
 
-    amount: float = Field(default=0.8, ge=0)
-    radius_px: float = Field(default=1.2, gt=0)
+    amount: float = Field(default=0.8, ge=0, le=20)
+    radius_px: float = Field(default=1.2, ge=0.1, le=20)
 
     def begin(self, clip: Clip) -> Step:
         return self._sharpened
