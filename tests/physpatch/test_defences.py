@@ -99,6 +99,30 @@ def test_the_window_lies_where_most_is() -> None:
     )
 
 
+def coloured(deg: float = 12.0, side: int = 224) -> tuple[torch.Tensor, torch.Tensor]:
+    """A landscape with a turned square of 8x8 coloured cells with a plain disc in it, and its distance from the edge."""
+    scale = side / SIZE
+    pictures = torch.nn.functional.interpolate(landscape(), size=side, mode="bilinear")
+    y, x = torch.meshgrid(*2 * [torch.arange(float(side)) - side / 2], indexing="ij")
+    turn = torch.tensor(deg).deg2rad()
+    across, down = x * turn.cos() + y * turn.sin(), y * turn.cos() - x * turn.sin()
+    half = 20 * scale
+    column, row = (((along + half) / (half / 4)).long().clamp(0, 7) for along in (across, down))
+    cells = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))[:, :, row, column]
+    beyond = torch.maximum(across.abs(), down.abs()) - half
+    return torch.where((beyond < 0) & (across.hypot(down) > 3 * scale), cells, pictures), beyond / side
+
+
+def test_segments_are_completed_to_their_outlines(tiny_victim: Victim) -> None:
+    """A square at an angle, with a hole that does not look like a patch, is covered whole; the rest stays as it is."""
+    defence = defence_for(tiny_victim, "sac")
+    pictures, beyond = coloured()
+    touched = (defence(pictures) != pictures).any(dim=1)
+    assert touched[:, beyond < -0.04].float().mean() > 0.75 and touched[:, beyond > 0.08].float().mean() < 0.03
+    wide = torch.nn.functional.pad(pictures, (0, 96, 0, 0), mode="replicate")  # of a detector, and not square
+    assert (defence(wide)[..., :224] != pictures).any(dim=1)[:, beyond < -0.04].float().mean() > 0.7
+
+
 def test_heat_is_covered_where_it_crowds(tiny_victim: Victim) -> None:
     """The tiny victim's answer is drawn by blue: one blue square on black takes all of the heat, an even blue does not."""
     crowded = torch.zeros(1, 3, 32, 32)
@@ -137,11 +161,13 @@ def test_an_attacker_sees_what_the_defence_does_and_its_slope(name: str, tiny_vi
     assert change == pytest.approx(float((slope * step).sum()), abs=0.02 * float(slope.norm() * step.std()))
 
 
-@pytest.mark.parametrize("name", ["frequency", "heat"])
+@pytest.mark.parametrize("name", ["frequency", "heat", "sac"])
 def test_what_is_suspicious_is_what_is_covered(name: str, tiny_victim: Victim) -> None:
     defence = defence_for(tiny_victim, name)
     if name == "frequency":
         pictures = torch.cat([patched(1), landscape(1)])
+    elif name == "sac":
+        pictures = torch.cat([coloured(side=128)[0][:1], torch.nn.functional.interpolate(landscape(1), size=128)])
     else:
         pictures = torch.zeros(2, 3, 32, 32)
         pictures[0, 2] = 0.05
@@ -155,7 +181,7 @@ def test_what_is_suspicious_is_what_is_covered(name: str, tiny_victim: Victim) -
     ]
     assert (suspicion > 0).tolist() == interferes == [True, False]
     (slope,) = torch.autograd.grad(suspicion[0], pictures)
-    less = defence.attacked((pictures - 0.02 * slope.sign()).clamp(0, 1).detach()).suspicion
+    less = defence.attacked((pictures - 0.002 * slope.sign()).clamp(0, 1).detach()).suspicion
     assert less is not None and less[0] < suspicion[0]
 
 
