@@ -12,9 +12,24 @@ import numpy as np
 from safetensors.numpy import save_file
 
 ROOT = Path(__file__).parents[1]
-TRAIN = "--model efficientnet_lite0 --target 5 --batch 2 --grid 4x4 --seed 3 --recognised 0 --device cpu".split()
-BENCH = "--steps 1 --batch 2 --grid 4x4 --target 5 --seeds 2 --device cpu".split()
-LIVE = "--source virtual --frames-per-clip 1 --no-cam --headless --keep all --device cpu".split()
+TRAIN = [
+    "--model",
+    "efficientnet_lite0",
+    "--target",
+    "5",
+    "--batch",
+    "2",
+    "--grid",
+    "4x4",
+    "--seed",
+    "3",
+    "--recognised",
+    "0",
+    "--device",
+    "cpu",
+]
+BENCH = ["--steps", "1", "--batch", "2", "--grid", "4x4", "--target", "5", "--seeds", "2", "--device", "cpu"]
+LIVE = ["--source", "virtual", "--frames-per-clip", "1", "--no-cam", "--headless", "--keep", "all", "--device", "cpu"]
 
 _PLAN = """conditions = ["patch", "grey"]
 distances_m = [0.4, 0.8]
@@ -108,7 +123,15 @@ def make_artefacts(folder: Path) -> Path:
 def give_lens(profile: Path) -> None:
     """Add a lens to a rig profile, as ``calibrate camera`` does."""
     rig = json.loads(profile.read_text(encoding="utf-8"))
-    lens = {"width": 640, "height": 480, "fx": 600.0, "fy": 600.0, "cx": 319.5, "cy": 239.5, "distortion": [0.1, 0, 0, 0, 0]}
+    lens = {
+        "width": 640,
+        "height": 480,
+        "fx": 600.0,
+        "fy": 600.0,
+        "cx": 319.5,
+        "cy": 239.5,
+        "distortion": [0.1, 0, 0, 0, 0],
+    }
     rig |= {"intrinsics": lens, "print_scale": [0.99, 1.01], "lens": {"views": 12, "rms_px": 0.4}}
     profile.write_text(json.dumps(rig), encoding="utf-8")
 

@@ -80,7 +80,9 @@ def run_mutants(count: int, seed: int, keep: Path, tally: Tally, only: str = "")
                     if answer["kind"] != "survived":
                         tally.lost[f"{kind.file}: {answer['kind']}"] += 1
                         tally.mutants_lost.add(number)
-                        _keep(file, keep / f"{seed}-{number}", {"how": how, "file": kind.file, "reader": reader} | answer)
+                        _keep(
+                            file, keep / f"{seed}-{number}", {"how": how, "file": kind.file, "reader": reader} | answer
+                        )
                 shutil.rmtree(folder)
                 if number % _MUTANTS_PER_PROCESS == _MUTANTS_PER_PROCESS - 1:
                     worker.stop()
@@ -157,7 +159,12 @@ class Worker:
         command = [sys.executable, __file__]
         environment = surroundings() | {"PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}", "MPLBACKEND": "agg"}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
         )
         self._baseline = 0
         if self._ask("", Path(), _START_S)[0] is None:
@@ -225,8 +232,9 @@ def _serve() -> None:
 
 def _warm(readers: Any) -> dict[str, str]:
     """Load what readers share, so that it counts neither as their time nor as their memory."""
-    import captures.report  # noqa: F401
     import polars  # noqa: F401
+
+    import captures.report  # noqa: F401
 
     readers._loaded()
     return {"kind": "survived", "words": ""}

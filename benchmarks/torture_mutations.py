@@ -14,6 +14,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import load, save
+
 _EXTREMES: tuple[Any, ...] = (
     None,
     True,
@@ -244,32 +247,31 @@ def _pdf(file: Path, rng: random.Random) -> str:
     return f"pdf: {words}"
 
 
+_HUGE = {"i": 2**60, "u": 255}
+_TENSORS: dict[str, Callable[[Any], Any]] = {
+    "empty": lambda value: value.ravel()[:0],
+    "float": lambda value: value.astype("float64"),
+    "other size": lambda value: value.reshape(-1).repeat(2),
+    "huge values": lambda value: value * 0 + value.dtype.type(_HUGE.get(value.dtype.kind, "nan")),
+    "flat": lambda value: value.ravel(),
+}
+
+
 def _safetensors(file: Path, rng: random.Random) -> str:
     data = file.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header, rest = json.loads(data[8 : 8 + length]), data[8 + length :]
     if rng.random() < 0.5:
-        import numpy as np
-        from safetensors.numpy import load, save
-
         tensors = dict(load(data))
         name = rng.choice(list(tensors))
-        how = rng.choice(("remove", "empty", "float", "other size", "huge values", "rename", "flat"))
+        how = rng.choice(("remove", "rename", *_TENSORS))
         value = tensors.pop(name)
         if how == "rename":
             tensors["other"] = value
         elif how != "remove":
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                tensors[name] = {
-                    "empty": lambda: value[..., :0] if value.ndim else np.zeros(0, value.dtype),
-                    "float": lambda: value.astype(np.float64),
-                    "other size": lambda: np.concatenate([np.atleast_1d(value)] * 2),
-                    "huge values": lambda: np.full_like(
-                        value, rng.choice((2**60, -1, 255)) if value.dtype.kind == "i" else 255 if value.dtype.kind == "u" else np.nan
-                    ),
-                    "flat": lambda: value.ravel(),
-                }[how]()
+                tensors[name] = _TENSORS[how](value)
         _replace(file, save(tensors))
         return f"safetensors: {name}: {how}"
     words = change_value(header, rng)

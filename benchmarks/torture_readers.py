@@ -53,7 +53,9 @@ def read(reader: str) -> Outcome:
         frames = traceback.extract_tb(error.__traceback__)
         own = [f for f in frames if "site-packages" not in f.filename and "/lib/python" not in f.filename]
         place = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "?"
-        return Outcome("traceback", f"{type(error).__name__}: {error}"[:200] + f" at {place} {own[-1].name if own else ''}")
+        return Outcome(
+            "traceback", f"{type(error).__name__}: {error}"[:200] + f" at {place} {own[-1].name if own else ''}"
+        )
     return Outcome("survived")
 
 
@@ -222,7 +224,9 @@ def _unpack() -> None:
 
 
 def _gate(folder: str) -> Callable[[], None]:
-    return _command("gate", folder, "--max-target-first", "0.5", "--max-made-wrong", "0.5", "--max-accuracy-drop", "0.5")
+    return _command(
+        "gate", folder, "--max-target-first", "0.5", "--max-made-wrong", "0.5", "--max-accuracy-drop", "0.5"
+    )
 
 
 READERS: dict[str, Callable[[], None]] = {
