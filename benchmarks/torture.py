@@ -16,6 +16,8 @@ import torture_kills
 import torture_mutants
 import torture_page
 
+from calibration.common.signals import ended_in_order
+
 
 def main() -> None:
     """Run it."""
@@ -31,7 +33,7 @@ def main() -> None:
     options = parser.parse_args()
     numbers: dict[str, Any] = {"seed": options.seed}
     wanted = [options.only] if options.only else ["mutants", "kills", "page"]
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), ended_in_order():
         if "mutants" in wanted:
             tally = torture_mutants.Tally()
             try:

@@ -29,7 +29,7 @@ from physpatch.records.run_record import RunRecord
 _STEPS = "4"
 _TERM_SHARE = 0.25  # of the kills that ask, with SIGTERM, instead of ending at once
 _LONGEST_S = 300.0
-_TEMPORARY = re.compile(r"\..+-\d+(\.\w+)?")  # what `atomic_path` names what it writes
+_TEMPORARY = re.compile(r"\..+\.physpatch-\d+(\..*)?")  # what `atomic_path` names what it writes
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ no ``camera``; these are empty when read.
 import csv
 import io
 import json
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from calibration.common.errors import InputError, PhyspatchError
-from calibration.common.files import atomic_path, require_writable
+from calibration.common.files import atomic_path, require_writable, temporary_name
 from calibration.common.text import cleaned
 from captures.sources.frame import Event
 from captures.stored_rows import trouble_in_events, trouble_in_rows
@@ -161,7 +160,7 @@ def _create(path: Path) -> None:
     Raises:
         FileExistsError: if there is one already; of two sessions that begin at once, one is refused here.
     """
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    temporary = temporary_name(path)
     try:
         with closing(sqlite3.connect(temporary)) as connection, connection:
             connection.execute("PRAGMA journal_mode=WAL")

@@ -79,6 +79,6 @@ def test_what_is_cut_off_or_left_over_is_found(tmp_path: Path) -> None:
     (tmp_path / "run/whole.json").write_text(json.dumps({"a": 1}))
     assert not [*_damaged(tmp_path), *_left(tmp_path)]
     (tmp_path / "run/cut.json").write_text('{"a":')
-    (tmp_path / "run/.report-123.html").write_text("<html>")
+    (tmp_path / "run/.report.physpatch-123.html").write_text("<html>")
     assert [words.partition(" ")[0] for words in _damaged(tmp_path)] == ["cut.json"]
-    assert list(_left(tmp_path)) == ["left over: .report-PID.html"]
+    assert list(_left(tmp_path)) == ["left over: .report.physpatch-PID.html"]
