@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.common.errors import InputError
-from calibration.common.plain_numbers import finite, whole
+from calibration.common.units import finite, whole
 
 _LONGEST_SIDE_PX = 100_000
 _DISTORTION_TERMS = (0, 4, 5, 8, 12, 14)  # of OpenCV's models

@@ -15,7 +15,7 @@ from calibration.colour.colour_map import ColourMap, fit_colour_map
 from calibration.colour.colour_space import srgb_to_linear
 from calibration.common.errors import InputError
 from calibration.common.files import read_json, write_json
-from calibration.common.plain_numbers import finite, finite_pair, whole
+from calibration.common.units import finite, finite_pair, whole
 
 PROFILE_VERSION = 1
 _PLAUSIBLE_SCALE = (0.5, 2.0)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.common.errors import InputError, unknown_name
-from calibration.common.plain_numbers import finite, finite_pair, whole
+from calibration.common.units import finite, finite_pair, whole
 
 LAYOUT_VERSION = 2
 ARUCO_DICTIONARY = cv2.aruco.DICT_4X4_50

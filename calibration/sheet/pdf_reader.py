@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256, read_json, write_json
-from calibration.common.plain_numbers import finite_pair
+from calibration.common.units import finite_pair
 from calibration.sheet.layout import SheetLayout, layouts_from_json
 
 _PLAUSIBLE_SCALE = (0.9, 1.1)

@@ -30,7 +30,7 @@ from calibration.common.errors import InputError, PhyspatchError
 from calibration.common.files import atomic_path, require_writable, temporary_name
 from calibration.common.text import cleaned
 from captures.sources.frame import Event
-from captures.stored_rows import trouble_in_events, trouble_in_rows
+from captures.storage.stored_rows import trouble_in_events, trouble_in_rows
 
 SESSION_DATABASE = "session.db"
 RAW_FOLDER = "raw"  # of the original frames that are kept
