@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.common.errors import InputError
+from calibration.common.units import finite, whole
 
+_LONGEST_SIDE_PX = 100_000
+_DISTORTION_TERMS = (0, 4, 5, 8, 12, 14)  # of OpenCV's models
 DEFAULT_HFOV_DEG = 65.0  # typical webcam or phone main camera; without calibration, distances scale with it
 
 
@@ -45,8 +48,20 @@ class Intrinsics:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Intrinsics":
-        """Build from the output of :meth:`to_dict`."""
-        return cls(**{**value, "distortion": tuple(value["distortion"])})
+        """Build from the output of :meth:`to_dict`.
+
+        Raises:
+            ValueError: what is not a number, or one of another kind.
+            TypeError: an unknown or missing entry.
+        """
+        lens = cls(**{**value, "distortion": tuple(finite(term) for term in value["distortion"])})
+        for number in (lens.fx, lens.fy, lens.cx, lens.cy):
+            finite(number)
+        for side in (lens.width, lens.height):
+            whole(side, 1, _LONGEST_SIDE_PX)
+        if len(lens.distortion) not in _DISTORTION_TERMS or not isinstance(lens.assumed, bool):
+            raise ValueError(f"{len(lens.distortion)} terms of distortion")
+        return lens
 
     def resized(self, width: int, height: int) -> "Intrinsics":
         """Return the intrinsics for frames of another size with the same aspect ratio.

@@ -15,8 +15,13 @@ from calibration.colour.colour_map import ColourMap, fit_colour_map
 from calibration.colour.colour_space import srgb_to_linear
 from calibration.common.errors import InputError
 from calibration.common.files import read_json, write_json
+from calibration.common.units import finite, finite_pair, whole
 
 PROFILE_VERSION = 1
+_PLAUSIBLE_SCALE = (0.5, 2.0)
+_MOST_LIGHT = 1e6  # of levels, noise, blur and colour differences: far beyond what can be measured
+_LONGEST_SIDE_PX = 100_000
+_MOST_LIGHTS = 50
 
 
 @dataclass(frozen=True)
@@ -89,10 +94,25 @@ class LightProfile:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "LightProfile":
-        """Build from JSON values."""
-        pairs = {name: tuple(value[name]) for name in ("white", "white_range", "frame_wh", "before", "after")}
-        colours = {name: _triples(np.array(value[name])) for name in ("sent", "seen")}
-        return cls(**{**value, **pairs, **colours, "map": ColourMap.from_dict(value["map"])})
+        """Build from JSON values.
+
+        Raises:
+            ValueError, TypeError, KeyError, InputError: other values than :meth:`fit` gives.
+        """
+        red, green, blue = (finite(level, 0, _MOST_LIGHT) for level in value["white"])
+        width, height = (whole(side, 1, _LONGEST_SIDE_PX) for side in value["frame_wh"])
+        pairs = {name: finite_pair(value[name], 0, _MOST_LIGHT) for name in ("white_range", "before", "after")}
+        plain = {name: finite(value[name], 0, _MOST_LIGHT) for name in ("read_noise", "shot_noise", "blur_px")}
+        colours = {name: _colours(value[name]) for name in ("sent", "seen")}
+        if (
+            not isinstance(value["name"], str)
+            or len(colours["sent"]) != len(colours["seen"])
+            or min(red, green, blue) <= 0
+        ):
+            raise ValueError("a light needs a name, paper that is not black, and as many seen colours as sent ones")
+        checked = {"white": (red, green, blue), "frame_wh": (width, height), "shots": whole(value["shots"], 0, 10**9)}
+        given: dict[str, Any] = {**value, **checked, **pairs, **plain, **colours}
+        return cls(**given | {"map": ColourMap.from_dict(value["map"])})
 
     @property
     def gamut_share(self) -> float:
@@ -173,7 +193,7 @@ class RigProfile:
             raise InputError(f"{path}: {error}") from error
         except KeyError as error:
             raise InputError(f"{path} is not a complete rig profile: {error} is missing; calibrate again") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
             raise InputError(f"{path} is not a complete rig profile ({error}); calibrate again") from error
 
     @classmethod
@@ -182,14 +202,30 @@ class RigProfile:
         if plain.get("intrinsics") is not None:
             plain["intrinsics"] = Intrinsics.from_dict(plain["intrinsics"])
         if plain.get("print_scale") is not None:
-            across, down = plain["print_scale"]
-            plain["print_scale"] = (float(across), float(down))
-        plain["lights"] = tuple(LightProfile.from_dict(light) for light in plain.get("lights", ()))
+            plain["print_scale"] = finite_pair(plain["print_scale"], *_PLAUSIBLE_SCALE)
+        for name in ("printer", "paper", "camera"):
+            if not isinstance(plain.get(name, ""), str):
+                raise ValueError(f"{name} should be text, got {plain[name]!r:.40}")
+        if plain.get("lens") is not None:
+            whole(plain["lens"]["views"], 0, 10**9)
+            finite(plain["lens"]["rms_px"], 0)
+        lights = plain.get("lights", ())
+        if len(lights) > _MOST_LIGHTS:
+            raise ValueError(f"{len(lights)} lights; expected at most {_MOST_LIGHTS}")
+        plain["lights"] = tuple(LightProfile.from_dict(light) for light in lights)
         return cls(**plain)
 
 
 def _triples(colours: NDArray[Any]) -> tuple[tuple[int, int, int], ...]:
     return tuple((int(r), int(g), int(b)) for r, g, b in colours.reshape(-1, 3))
+
+
+def _colours(values: Any) -> tuple[tuple[int, int, int], ...]:
+    """Return (n, 3) sRGB integers, n above 0; raise ValueError for other values."""
+    colours = tuple((whole(r, 0, 255), whole(g, 0, 255), whole(b, 0, 255)) for r, g, b in values)
+    if not colours:
+        raise ValueError("no colours")
+    return colours
 
 
 def _plain(profile: RigProfile) -> dict[str, Any]:

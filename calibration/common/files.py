@@ -4,10 +4,13 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
+import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from PIL import Image
 
 from calibration.common.errors import InputError
 
+_TEMPORARY = re.compile(r"\..*\.physpatch-([1-9][0-9]*)(\..*)?")
+_ABANDONED_S = 2.0
 _LEAST_BYTES = 4096  # an empty file needs no space on a full disk
 
 
@@ -35,9 +40,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with naming(path):
             yield path
         return
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    temporary = temporary_name(path)
     with naming(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent.resolve())
         try:
             yield temporary
             if not temporary.is_symlink():
@@ -47,6 +53,37 @@ def atomic_path(path: Path) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a hidden name beside ``path``, of this process, with the same suffix."""
+    return path.with_name(f".{path.stem}.physpatch-{os.getpid()}{path.suffix}")
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left under temporary names, once for each folder, as scanning a large one takes time.
+
+    What was written a moment ago stays: a process in a container, or on another machine, may write it.
+    """
+    with suppress(OSError):
+        for entry in folder.iterdir():
+            named = _TEMPORARY.fullmatch(entry.name)
+            if named is None or _runs(int(named[1])):
+                continue
+            with suppress(OSError):
+                if time.time() - entry.lstat().st_mtime > _ABANDONED_S:
+                    entry.unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
 
 
 @contextmanager

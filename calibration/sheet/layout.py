@@ -6,6 +6,7 @@ the top left corner of the sheet, x to the right, y down. A sheet is one page or
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.common.errors import InputError, unknown_name
+from calibration.common.units import finite, finite_pair, whole
 
 LAYOUT_VERSION = 2
 ARUCO_DICTIONARY = cv2.aruco.DICT_4X4_50
@@ -26,6 +28,9 @@ _KINDS = SHEET_KINDS + CALIBRATION_KINDS
 BOARD_FIRST_ID = 4 * len(_KINDS)  # the ids of a ChArUco board's own markers follow those of the sheet corners
 _CROP_OFFSET_MM, _CROP_MM = 1.0, 2.5
 _MOST_CELLS_CARRIED = 4096
+_FARTHEST_MM = 100_000.0  # no poster is as large
+_MOST_COUNTED = 10_000
+_CORNERS = 4
 
 
 @dataclass(frozen=True)
@@ -272,20 +277,49 @@ def layouts_from_json(text: str) -> tuple[SheetLayout, ...]:
         if version != LAYOUT_VERSION:
             cure = "update physpatch" if version > LAYOUT_VERSION else "print it again"
             raise InputError(f"this sheet has layout version {version}, this program reads {LAYOUT_VERSION}; {cure}")
+        if not value["pages"]:
+            raise ValueError("no page")
         return tuple(_layout_from_dict(page) for page in value["pages"])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
         raise InputError("this PDF contains no physpatch layout; print it with `physpatch print`") from error
 
 
 def _layout_from_dict(page: dict[str, Any]) -> SheetLayout:
     names = ("patch", "white", "label", "cut", "ruler_x", "ruler_y")
-    rects: dict[str, Any] = {name: Rect(**page.pop(name)) for name in names}
+    rects: dict[str, Any] = {name: _rect(page.pop(name)) for name in names}
     carried = page.pop("carrier_rect", None)
-    rects["carrier_rect"] = carried and Rect(**carried)
-    markers = tuple(Marker(int(m["id"]), Rect(**m["rect"])) for m in page.pop("markers"))
+    rects["carrier_rect"] = None if carried is None else _rect(carried)
+    markers = tuple(Marker(whole(m["id"], 0, _MOST_COUNTED), _rect(m["rect"])) for m in page.pop("markers"))
     tiles = tuple(
-        Tile(str(t["name"]), Rect(**t["part"]), Rect(**t["printed"]), (t["at_mm"][0], t["at_mm"][1]))
+        Tile(
+            str(t["name"]), _rect(t["part"]), _rect(t["printed"]), finite_pair(t["at_mm"], -_FARTHEST_MM, _FARTHEST_MM)
+        )
         for t in page.pop("tiles")
     )
-    pairs: dict[str, Any] = {name: tuple(page.pop(name)) for name in ("grid", "page_mm", "paper_mm", "scale")}
-    return SheetLayout(markers=markers, tiles=tiles, **rects, **pairs, **page)
+    pairs: dict[str, Any] = {
+        name: finite_pair(page.pop(name), 0, _FARTHEST_MM) for name in ("page_mm", "paper_mm", "scale")
+    }
+    rows, columns = (whole(count, 1, _MOST_COUNTED) for count in page.pop("grid"))
+    layout = SheetLayout(markers=markers, tiles=tiles, grid=(rows, columns), **rects, **pairs, **page)
+    _check(layout)
+    return layout
+
+
+def _check(layout: SheetLayout) -> None:
+    """Raise ValueError for a sheet that cannot be."""
+    finite(layout.bleed_mm, 0, _FARTHEST_MM)
+    texts = (layout.kind, layout.patch_id, layout.cut_shape, layout.cells_hex, layout.carrier)
+    sides = (*layout.page_mm, *layout.paper_mm, *layout.scale, layout.patch.width_mm, layout.patch.height_mm)
+    if not all(isinstance(text, str) for text in texts) or min(sides) <= 0 or len(layout.markers) != _CORNERS:
+        raise ValueError("a text, a size or the markers of the sheet")
+    if layout.cells_hex and len(bytes.fromhex(layout.cells_hex)) != 3 * math.prod(layout.grid):
+        raise ValueError("the number of its colours")
+
+
+def _rect(value: dict[str, Any]) -> Rect:
+    rect = Rect(**value)
+    for at in (rect.x_mm, rect.y_mm):
+        finite(at, -_FARTHEST_MM, _FARTHEST_MM)
+    for side in (rect.width_mm, rect.height_mm):
+        finite(side, 0, _FARTHEST_MM)
+    return rect

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256, read_json, write_json
+from calibration.common.units import finite_pair
 from calibration.sheet.layout import SheetLayout, layouts_from_json
 
 _PLAUSIBLE_SCALE = (0.9, 1.1)
@@ -114,7 +115,7 @@ def measured_scale(path: Path) -> tuple[float, float] | None:
         return None
     record = read_json(note)
     try:
-        scale = float(record["scale_x"]), float(record["scale_y"])
+        scale = finite_pair((record["scale_x"], record["scale_y"]), *_PLAUSIBLE_SCALE)
         outdated = record["pdf_sha256"] != file_sha256(path)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{note} is not a measurement of printed rulers; delete it and measure again") from error
@@ -129,7 +130,10 @@ def measured_scale(path: Path) -> tuple[float, float] | None:
 def forget_measured(path: Path) -> bool:
     """Delete the saved measurement of a PDF that has since changed; return whether there was one."""
     note = _note(path)
-    if not note.is_file() or read_json(note).get("pdf_sha256") == file_sha256(path):
+    if not note.is_file():
+        return False
+    record = read_json(note)
+    if isinstance(record, dict) and record.get("pdf_sha256") == file_sha256(path):
         return False
     note.unlink()
     return True

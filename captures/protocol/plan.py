@@ -88,12 +88,12 @@ class Protocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, (words, fits) in _CHECKS.items():
+            if not fits(getattr(self, name)):
+                raise InputError(f"plan: {name} = {_shown(getattr(self, name))!s:.80}; expected {words}")
         for condition in self.conditions:
             if condition not in SHEET_KINDS:
                 raise unknown_name("condition", condition, SHEET_KINDS)
-        for name, (words, fits) in _CHECKS.items():
-            if not fits(getattr(self, name)):
-                raise InputError(f"plan: {name} = {_shown(getattr(self, name))}; expected {words}")
         steps = (
             len(self.conditions) * len(self.distances_m) * len(self.yaws_deg) * max(1, len(self.lights)) * self.repeats
         )
@@ -160,8 +160,8 @@ def _numbers(low: float, high: float) -> Callable[[Any], bool]:
     return lambda values: (
         isinstance(values, tuple)
         and len(values) > 0
-        and len(set(values)) == len(values)
         and all(isinstance(v, (int, float)) and not isinstance(v, bool) and low <= v <= high for v in values)
+        and len(set(values)) == len(values)
     )
 
 

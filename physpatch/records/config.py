@@ -319,7 +319,9 @@ class TrainConfig:
         sections: dict[str, Any] = {name: _section(name, content) for name, content in by_section.items()}
         try:
             eot = EotConfig.from_dict(own.get("eot", {}))
-        except (TypeError, AttributeError) as error:
+        except KeyError as error:
+            raise _unreadable(f"[eot]: {error} is missing in a print") from error
+        except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
             raise _unreadable(f"[eot]: {error}") from error
         profile = own.get("profile")
         if profile is not None and not isinstance(profile, str):

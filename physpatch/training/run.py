@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save
 
 import physpatch
-from calibration.common.errors import InputError
+from calibration.common.errors import InputError, first_line
 from calibration.common.files import atomic_path, claimed, naming, require_writable
 from physpatch.attack.placement import AttackRegion, Placement, object_class
 from physpatch.data.photographs import (
@@ -177,10 +177,11 @@ def _resume(
     if record.weights is None or record.data is None:
         raise InputError(f"the patch of {folder} was imported, so there is no training to resume")
     state = _read_checkpoint(folder)
+    step = 0 if state is None else _step_of(state, folder)
     materials, config = _prepare(config, processes, say)
     trainer = _trainer(materials, config, processes)
-    if state is not None and int(state["step"]) > trainer.total_steps:
-        raise InputError(f"{folder} already has {int(state['step'])} steps; give more --steps to lengthen it")
+    if step > trainer.total_steps:
+        raise InputError(f"{folder} already has {step} steps; give more --steps to lengthen it")
     for what, before, now in (
         ("weights", record.weights.sha256, materials.victim.weights.sha256),
         ("training data", record.data.train_fingerprint, materials.train.fingerprint),
@@ -191,7 +192,7 @@ def _resume(
             )
     processes.wait()
     if state is not None:
-        trainer.restore(state)
+        _restore(trainer, state, folder)
         say(f"resuming at step {trainer.step} of {trainer.total_steps}")
     if not processes.first:
         _follow(trainer)
@@ -426,7 +427,7 @@ def _train(
     say: Say,
     logs: Sequence[str],
 ) -> Path:
-    rows = _read_metrics(folder / "metrics.csv", trainer.step)
+    rows = _read_metrics(folder / "metrics.csv", trainer.step, _columns(trainer))
     try:
         with (
             naming(folder),
@@ -447,13 +448,21 @@ def _train(
     return folder
 
 
+def _counted(trainer: Trainer) -> list[str]:
+    return ["queries"] if trainer.counts_queries else []
+
+
+def _columns(trainer: Trainer) -> list[str]:
+    """List the columns of ``metrics.csv``."""
+    return ["step", "loss", *trainer.term_names, "success", "seconds", *_counted(trainer)]
+
+
 def _run_steps(
     folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps: int, progress: Progress, log: RunLogs
 ) -> None:
     """Train to the end. Write a row of ``metrics.csv`` per step, and checkpoints every few seconds and at any stop."""
     saved = -math.inf  # so that the first step writes a checkpoint
-    counted = ["queries"] if trainer.counts_queries else []
-    columns = ["step", "loss", *trainer.term_names, "success", "seconds", *counted]
+    counted, columns = _counted(trainer), _columns(trainer)
     # Without rows that a killed process wrote after its checkpoint.
     _write_metrics(folder / "metrics.csv", columns, rows)
     with open(folder / "metrics.csv", "a", newline="", encoding="utf-8") as stream:
@@ -588,16 +597,57 @@ def _read_checkpoint(folder: Path) -> dict[str, torch.Tensor] | None:
     try:
         return load_file(folder / _CHECKPOINT)
     except safetensors.SafetensorError as error:
-        raise InputError(f"{folder / _CHECKPOINT} is damaged ({error}); remove it to restart the run") from error
+        raise _damaged_checkpoint(folder, error) from error
 
 
-def _read_metrics(path: Path, last_step: int) -> list[dict[str, Any]]:
-    """Read the rows up to the checkpoint; a killed process may have written later ones, which are repeated."""
+def _damaged_checkpoint(folder: Path, why: object) -> InputError:
+    return InputError(f"{folder / _CHECKPOINT} is damaged ({why}); remove it to restart the run")
+
+
+def _step_of(state: dict[str, torch.Tensor], folder: Path) -> int:
+    """Return the step of a checkpoint; raise InputError if it has none."""
+    step = state.get("step")
+    if step is None or step.numel() != 1 or step.is_floating_point() or int(step) < 0:
+        raise _damaged_checkpoint(folder, "it has no number of its step")
+    return int(step)
+
+
+def _restore(trainer: Trainer, state: dict[str, torch.Tensor], folder: Path) -> None:
+    """Restore a trainer from a checkpoint; raise InputError if it does not fit this run."""
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all() and name != "leader_loss":
+            raise _damaged_checkpoint(folder, f"{name} has values that are no numbers")
+    try:
+        trainer.restore(state)
+    except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
+        words = f"{error} is missing" if isinstance(error, KeyError) else first_line(error)
+        raise _damaged_checkpoint(folder, words) from error
+    history = state["history"]
+    if history.dtype != torch.uint8 or history.shape[1:] != trainer.patch.cells.shape:
+        raise _damaged_checkpoint(folder, "history has another shape than in this run")
+    for name, now in trainer.state().items():  # values of another shape may have been stretched to fit
+        if name in state and (state[name].shape != now.shape or state[name].dtype != now.dtype):
+            raise _damaged_checkpoint(folder, f"{name} has another shape than in this run")
+
+
+def _read_metrics(path: Path, last_step: int, columns: list[str]) -> list[dict[str, Any]]:
+    """Read the rows up to the checkpoint; a killed process may have written later ones, which are repeated.
+
+    Raises:
+        InputError: other columns, or what is no number.
+    """
     if not path.is_file() or not last_step:
         return []
-    with open(path, newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if None not in row.values() and None not in row]
-    numbers = [{k: int(v) if k == "step" else float(v) for k, v in row.items()} for row in rows]
+    cure = "restore it from a backup, or remove it to go on without the numbers of the steps before"
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(line for line in stream if line.endswith("\n"))  # without a row that a kill cut off
+            if reader.fieldnames and sorted(reader.fieldnames) != sorted(columns):
+                raise InputError(f"{path} is damaged: expected the columns {', '.join(columns)}; {cure}")
+            rows = [row for row in reader if None not in row.values() and None not in row]
+        numbers = [{k: int(v) if k == "step" else float(v) for k, v in row.items()} for row in rows]
+    except (ValueError, csv.Error) as error:  # also what is not UTF-8
+        raise InputError(f"{path} is damaged ({first_line(error)}); {cure}") from error
     return [row for row in numbers if row["step"] <= last_step]
 
 

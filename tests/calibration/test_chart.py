@@ -231,14 +231,28 @@ def test_a_profile_survives_its_file(light: LightProfile, target_rig: VirtualRig
         (lambda r: r["lights"][0].pop("map"), "'map' is missing"),
         (lambda r: r["lights"][0]["map"].update(degree=7), "a colour map of degree 7"),
         (lambda r: r.update(print_scale=[1]), "not a complete rig profile"),
+        (lambda r: r.update(print_scale=[0.99, float("nan")]), "not a complete rig profile .nan is out of range"),
+        (lambda r: r.update(printer=7), "printer should be text, got 7"),
+        (lambda r: r.update(lens={}), "'views' is missing"),
+        (lambda r: r.update(lens={"views": 20, "rms_px": []}), r"\[\] is not a number"),
+        (lambda r: r["intrinsics"].update(fx="wide"), "rig.json"),
+        (lambda r: r["intrinsics"].update(fx=float("inf")), "inf is out of range"),
+        (lambda r: r["intrinsics"].update(distortion=[0.1]), "1 terms of distortion"),
+        (lambda r: r["lights"][0].update(white=[[], 1, 1]), r"\[\] is not a number"),
+        (lambda r: r["lights"][0].update(white=[0, 1, 1]), "paper that is not black"),
+        (lambda r: r["lights"][0].update(frame_wh=[640, True]), "True is not a whole number"),
+        (lambda r: r["lights"][0].update(before=["x", 1]), "'x' is not a number"),
+        (lambda r: r["lights"][0].update(sent=[]), "no colours"),
+        (lambda r: r["lights"][0]["seen"].pop(), "as many seen colours"),
+        (lambda r: r.update(lights=r["lights"] * 60), "60 lights; expected at most 50"),
         (lambda r: r.update(colour="blue"), "not a complete rig profile"),
     ],
 )
-def test_profiles_that_are_not(change, words: str, light: LightProfile, tmp_path: Path) -> None:
+def test_profiles_that_are_not(change, words: str, light: LightProfile, target_rig: VirtualRig, tmp_path: Path) -> None:
     import json
 
     path = tmp_path / "rig.json"
-    RigProfile(lights=(light,)).save(path)
+    RigProfile(lights=(light,), intrinsics=target_rig.intrinsics).save(path)
     record = json.loads(path.read_text())
     change(record)
     path.write_text(json.dumps(record))

@@ -107,3 +107,24 @@ def test_json_that_is_none_is_one_line_with_a_cure(content: bytes, tmp_path: Pat
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.json is not valid JSON.*; restore it from a backup, or create it again"):
         read_json(tmp_path / "a.json")
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_there(tmp_path: Path) -> None:
+    begun = "import sys, os; from pathlib import Path; from calibration.common.files import atomic_path\n"
+    killed = begun + "with atomic_path(Path(sys.argv[1])) as file: file.write_text('half'); os.kill(os.getpid(), 9)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", killed, str(tmp_path / "a.json")], env=environment, check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".a.") and left.suffix == ".json"
+    fresh = tmp_path / left.name.replace(".a.", ".b.")
+    running = tmp_path / f".c.physpatch-{os.getppid()}.json"
+    own = [
+        tmp_path / name for name in (".notes-2024.txt", ".physpatch-12", ".d.physpatch-x.json", "e.physpatch-9.json")
+    ]
+    for file in (fresh, running, *own):
+        file.write_text("")
+    for file in (left, running, *own):
+        os.utime(file, (0, 0))
+    with atomic_path(tmp_path / "f.json") as temporary:
+        temporary.write_text("{}")
+    assert {*tmp_path.iterdir()} == {fresh, running, *own, tmp_path / "f.json"}

@@ -1,5 +1,6 @@
 """Layouts in millimetres: pages, posters, cut-outs, papers."""
 
+import json
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -127,6 +128,31 @@ def test_a_layout_survives_its_json() -> None:
     np.testing.assert_array_equal(layouts[0].cells, cells)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda page: page["patch"].update(width_mm=[20.0]),
+        lambda page: page["patch"].update(width_mm=0),
+        lambda page: page["cut"].update(x_mm=float("nan")),
+        lambda page: page.update(page_mm=[210.0, 1e300]),
+        lambda page: page.update(grid=[0, 10]),
+        lambda page: page.update(grid=[10, 10.5]),
+        lambda page: page.update(patch_id=None),
+        lambda page: page.update(cells_hex="00"),
+        lambda page: page.update(bleed_mm="2"),
+        lambda page: page.update(markers=page["markers"][:3]),
+        lambda page: page["markers"][0].update(id=10**30),
+        lambda page: page.update(scale=[1.0, True]),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused(change) -> None:
+    layout = plan_sheet(100, (10, 10)).showing("patch", "0" * 12, np.zeros((10, 10, 3), np.uint8))
+    value = json.loads(layouts_to_json((layout,)))
+    change(value["pages"][0])
+    with pytest.raises(InputError, match="contains no physpatch layout"):
+        layouts_from_json(json.dumps(value))
+
+
 def test_more_cells_than_a_pdf_should_carry_are_left_out() -> None:
     layout = plan_sheet(160, (80, 80)).showing("patch", "0" * 12, np.zeros((80, 80, 3), np.uint8))
     assert layout.cells is None
@@ -172,6 +198,7 @@ def test_one_extent_for_each_axis() -> None:
         (lambda: plan_sheet(100, (10, 10), cut="circle", bleed_mm=50), "a bleed of 50 mm is too large"),
         (lambda: marker_ids("petch"), "unknown sheet kind 'petch'; did you mean 'patch'"),
         (lambda: layouts_from_json("{}"), "contains no physpatch layout"),
+        (lambda: layouts_from_json('{"physpatch_layout": 2, "pages": []}'), "contains no physpatch layout"),
         (lambda: layouts_from_json("not json"), "contains no physpatch layout"),
         (lambda: layouts_from_json('{"physpatch_layout": 99, "pages": []}'), "layout version 99.*update physpatch"),
         (lambda: layouts_from_json('{"physpatch_layout": 1, "pages": []}'), "layout version 1.*print it again"),

@@ -45,6 +45,8 @@ def test_every_combination_comes_once_a_repeat_in_an_order_drawn_by_seed(protoco
     ("change", "words"),
     [
         ('conditions = ["patch", "gray"]', "unknown condition 'gray'; did you mean 'grey'"),
+        ("conditions = [{a = 1}]", "expected a list of different sheets"),
+        ("yaws_deg = [{a = 1}]", "expected a list of different angles"),
         ("distances_m = []", "distances_m = \\[\\]; expected a list of different distances"),
         ("distances_m = [-1]", "expected a list of different distances between 0.05 and 100"),
         ("distances_m = 1.0", "expected a list of different distances"),

@@ -27,7 +27,7 @@ from captures.session.recorder import KeepRule
 from captures.sources.frame import Event, Frame
 from captures.sources.opening import FileSource, open_source
 from captures.sources.virtual_rig import VirtualRig
-from captures.storage import COLUMNS, FrameRow, SessionStore, export_csv, read_events, read_rows
+from captures.storage import COLUMNS, FrameRow, SessionStore, export_csv, read_events, read_exported_rows, read_rows
 from captures.viewers.controls import Command
 from physpatch.defences import defended
 
@@ -426,6 +426,56 @@ def test_store_guards(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(InputError, match="newer physpatch"):
         read_rows(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("top1_score", "high", "frame 2, column top1_score: expected a valid number, got 'high'"),
+        ("yaw_deg", b"5", "frame 2, column yaw_deg: expected a valid number, got b'5'"),
+        ("distance_m", float("inf"), "column distance_m: expected a finite number, got inf"),
+        ("time_s", None, "column time_s: expected a valid number, got None"),
+        ("condition", "gray", "column condition: expected 'patch', 'grey', 'random', 'shuffled' or 'none', got 'gray'"),
+        ("boxes", "[1]", r"column boxes: expected a valid tuple, got '\[1\]'"),
+        ("region", "[0, 0, 9, 0]", "column region: expected greater than 0"),
+        ("patch_xy", "inf", "column patch_xy: expected JSON, got 'inf'"),
+        ("camera", '{"gain": "x"}', "column camera: expected a valid number"),
+    ],
+)
+def test_a_value_that_its_column_cannot_hold_is_named(column: str, value: object, words: str, tmp_path: Path) -> None:
+    """SQLite itself takes any value in any column."""
+    with SessionStore(tmp_path / "session.db") as store:
+        store.add([frame_row(1, "patch", 0, "red thing"), frame_row(2, "grey", 1, "red thing")])
+    with closing(sqlite3.connect(tmp_path / "session.db")) as connection, connection:
+        connection.execute(f"UPDATE frames SET {column} = ? WHERE frame = 2", (value,))
+    with pytest.raises(InputError, match=rf"session\.db is damaged \(.*{words}.*\); restore it"):
+        read_rows(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (("soon", "mark", ""), "column time_s: expected a valid number, got 'soon'"),
+        ((1.0, None, ""), "column kind: expected a valid string"),
+        ((1.0, "done", "the third"), "event at 1 s: words should begin with the number of a step, got 'the third'"),
+    ],
+)
+def test_an_event_that_cannot_be_is_named(event: tuple[object, ...], words: str, tmp_path: Path) -> None:
+    with SessionStore(tmp_path / "session.db"):
+        pass
+    with closing(sqlite3.connect(tmp_path / "session.db")) as connection, connection:
+        connection.execute("INSERT INTO events (time_s, kind, words) VALUES (?, ?, ?)", event)
+    with pytest.raises(InputError, match=rf"is damaged \(.*{words}"):
+        read_events(tmp_path)
+
+
+def test_rows_of_a_table_are_checked_too(tmp_path: Path) -> None:
+    with SessionStore(tmp_path / "session.db") as store:
+        store.add([frame_row(1, "patch", 0, "red thing")])
+    file = export_csv(tmp_path)
+    assert read_exported_rows(tmp_path) == read_rows(tmp_path)
+    file.write_text(file.read_text().replace("patch", "gray"))
+    assert read_exported_rows(tmp_path) == []
 
 
 def test_a_full_disk_is_said_and_the_rows_before_are_kept(tmp_path: Path) -> None:

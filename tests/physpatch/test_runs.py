@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from support import (
     ROOT,
     assert_follows_schema,
@@ -218,6 +219,47 @@ def test_guards(tiny_run: TrainConfig, run: Path) -> None:
     (run / "checkpoint/state.safetensors").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"is damaged .*; remove it to restart"):
         resume_run(run, say=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text.replace("\n2,", "\nx,"), "invalid literal for int"),
+        (lambda text: text.replace("\n2,", "\n2,much"), "could not convert string to float"),
+        (lambda text: text.replace("loss", "lost"), "expected the columns step, loss"),
+        (lambda text: text + "\udcff\n", "can't decode byte"),
+    ],
+)
+def test_damaged_numbers_of_the_steps_are_refused(change: Callable[[str], str], words: str, run: Path) -> None:
+    file = run / "metrics.csv"
+    file.write_bytes(change(file.read_bytes().decode()).encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match=rf"metrics\.csv is damaged.*{words}.*remove it to go on"):
+        resume_run(run, steps=9, say=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: state.pop("step"), "no number of its step"),
+        (lambda state: state.update(step=torch.tensor(-1)), "no number of its step"),
+        (lambda state: state.pop("technique.cells"), "'cells' is missing"),
+        (lambda state: state.update({"technique.cells": torch.zeros(3, 3, 3)}), "must match"),
+        (
+            lambda state: state.update({"technique.cells": torch.full_like(state["technique.cells"], torch.nan)}),
+            "no numbers",
+        ),
+        (lambda state: state.update({"technique.cells": torch.zeros(1, dtype=torch.float64)}), "another shape"),
+        (lambda state: state.update(history=state["history"].flatten()), "another shape"),
+        (lambda state: state.update(generator=torch.zeros(5)), "ByteTensor"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(change: Callable[[dict], object], words: str, run: Path) -> None:
+    file = run / "checkpoint/state.safetensors"
+    state = load_file(file)
+    change(state)
+    save_file(state, file)
+    with pytest.raises(InputError, match=rf"state\.safetensors is damaged \(.*({words}).*; remove it to restart"):
+        resume_run(run, steps=9, say=lambda _: None)
 
 
 def test_few_photographs_are_seen_in_several_poses_each() -> None:

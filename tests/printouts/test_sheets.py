@@ -1,5 +1,6 @@
 """The PDF, measured by renderers that did not draw it."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -375,3 +376,14 @@ def test_bad_pdfs_are_named(tmp_path: Path) -> None:
 def test_a_page_that_is_not_there(sheet_pdf: Path) -> None:
     with pytest.raises(InputError, match="has 3 pages, not page 4"):
         rasterise(sheet_pdf, 50, 3)
+
+
+@pytest.mark.parametrize("scale", ['"wide"', "NaN", "true", "40.0"])
+def test_a_measurement_that_cannot_be_is_refused(scale: str, sheet_pdf: Path) -> None:
+    note = store_measured(sheet_pdf, (99.2, 99.4))
+    text = note.read_text()
+    note.write_text(re.sub(r'("scale_x": )[\d.]+', rf"\g<1>{scale}", text))
+    with pytest.raises(InputError, match="is not a measurement of printed rulers"):
+        measured_scale(sheet_pdf)
+    note.write_text("[1]")
+    assert forget_measured(sheet_pdf) and not note.exists()

@@ -17,7 +17,6 @@ no ``camera``; these are empty when read.
 import csv
 import io
 import json
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -28,9 +27,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from calibration.common.errors import InputError, PhyspatchError
-from calibration.common.files import atomic_path, require_writable
+from calibration.common.files import atomic_path, require_writable, temporary_name
 from calibration.common.text import cleaned
 from captures.sources.frame import Event
+from captures.storage.stored_rows import trouble_in_events, trouble_in_rows
 
 SESSION_DATABASE = "session.db"
 RAW_FOLDER = "raw"  # of the original frames that are kept
@@ -160,7 +160,7 @@ def _create(path: Path) -> None:
     Raises:
         FileExistsError: if there is one already; of two sessions that begin at once, one is refused here.
     """
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    temporary = temporary_name(path)
     try:
         with closing(sqlite3.connect(temporary)) as connection, connection:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -188,7 +188,9 @@ def read_rows(session: Path) -> list[FrameRow]:
     Raises:
         InputError: if there is no session, or its database is damaged or of a newer version.
     """
-    return [FrameRow(*row) for row in _read(session, "frames", COLUMNS, "frame, model")]
+    values = _read(session, "frames", COLUMNS, "frame, model")
+    _refuse(trouble_in_rows(values, COLUMNS), session)
+    return [FrameRow(*row) for row in values]
 
 
 def read_schema(session: Path) -> int:
@@ -199,7 +201,14 @@ def read_schema(session: Path) -> int:
 
 def read_events(session: Path) -> list[Event]:
     """Read the events of a session, in order; raise as :func:`read_rows` does."""
-    return [Event(*row) for row in _read(session, "events", ("time_s", "kind", "words"), "number")]
+    values = _read(session, "events", ("time_s", "kind", "words"), "number")
+    _refuse(trouble_in_events(values), session)
+    return [Event(*row) for row in values]
+
+
+def _refuse(trouble: str, session: Path) -> None:
+    if trouble:
+        raise _damaged(session / SESSION_DATABASE, trouble)
 
 
 def _read(session: Path, table: str, columns: Sequence[str], order: str) -> list[tuple]:
@@ -234,10 +243,13 @@ def _opened(session: Path) -> Iterator[sqlite3.Connection]:
         with _open_to_read(path) as connection:
             yield connection
     except sqlite3.DatabaseError as error:
-        raise InputError(
-            f"{path} is damaged ({error}); restore it from a backup, or save what is left with "
-            "`sqlite3 session.db .recover`"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, why: object) -> InputError:
+    return InputError(
+        f"{path} is damaged ({why}); restore it from a backup, or save what is left with `sqlite3 session.db .recover`"
+    )
 
 
 @contextmanager
@@ -303,7 +315,8 @@ def read_exported_rows(session: Path) -> list[FrameRow]:
                 [kind(row[name]) if row[name] else None for name, kind in kinds.items()]
                 for row in csv.DictReader(stream)
             )
-            return [FrameRow(*row) for row in values]
+            rows = [FrameRow(*row) for row in values]
+        return [] if trouble_in_rows([astuple(row) for row in rows], COLUMNS) else rows
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return []
 

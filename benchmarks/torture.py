@@ -1,0 +1,57 @@
+"""Torture the program: kill it, damage its files, crowd its page. Prints one JSON line: tried, survived, lost.
+
+python benchmarks/torture.py [--kills 20] [--mutants 500] [--page-seconds 20] [--seed 0] [--only kills|mutants|page]
+
+Interrupted, it prints what it has. What was lost is kept in --keep, with a note of how it was damaged and what read it.
+"""
+
+import argparse
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torture_kills
+import torture_mutants
+import torture_page
+
+from calibration.common.signals import ended_in_order
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="number of commands to kill")
+    parser.add_argument("--mutants", type=int, default=500, help="number of damaged artefacts")
+    parser.add_argument("--page-seconds", type=float, default=20)
+    parser.add_argument("--sockets", type=int, default=200, help="on the web page")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=["kills", "mutants", "page"])
+    parser.add_argument("--file", default="", help="part of the name of the artefacts to damage; default: all")
+    parser.add_argument("--keep", type=Path, default=Path("runs/torture"), help="folder for what was lost")
+    options = parser.parse_args()
+    numbers: dict[str, Any] = {"seed": options.seed}
+    wanted = [options.only] if options.only else ["mutants", "kills", "page"]
+    with suppress(KeyboardInterrupt), ended_in_order():
+        if "mutants" in wanted:
+            tally = torture_mutants.Tally()
+            try:
+                torture_mutants.run_mutants(options.mutants, options.seed, options.keep, tally, options.file)
+            finally:
+                numbers["mutants"] = tally.to_dict()
+        if "kills" in wanted:
+            tally = torture_mutants.Tally()
+            try:
+                torture_kills.run_kills(options.kills, options.seed, tally, lambda line: print(line, file=sys.stderr))  # noqa: T201
+            finally:
+                numbers["kills"] = tally.to_dict()
+        if "page" in wanted:
+            numbers["page"] = torture_page.run_page(options.page_seconds, options.sockets)
+    print(json.dumps(numbers))  # noqa: T201
+    lost = [part["lost"] for part in numbers.values() if isinstance(part, dict) and "lost" in part]
+    sys.exit(1 if any(lost) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What the torture bench does to files, and how it judges what reads them."""
+
+import json
+import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torture_readers
+from support import frame_row
+from torture_kills import _damaged, _left
+from torture_mutations import mutate
+
+from calibration.common.errors import InputError
+from captures.storage import SessionStore
+
+_TEXTS = {
+    "json": '{"a": {"b": [1, 2.5, "x"]}, "c": null}',
+    "toml": 'a = 1\nb = [1.5, 2]\n[c]\nd = "x"\n',
+    "csv": "step,loss\n1,0.5\n2,0.25\n",
+    "bytes": "any bytes",
+}
+
+
+@pytest.mark.parametrize("form", _TEXTS)
+def test_equal_seeds_damage_a_file_alike(form: str, tmp_path: Path) -> None:
+    damaged: list[list[bytes]] = [[], []]
+    for round_ in damaged:
+        for seed in range(30):
+            file = tmp_path / f"a.{form}"
+            file.write_text(_TEXTS[form])
+            assert mutate(file, form, random.Random(seed))
+            round_.append(file.read_bytes())
+    assert damaged[0] == damaged[1]
+    assert sum(data != _TEXTS[form].encode() for data in damaged[0]) > 20
+
+
+def test_a_damaged_link_leaves_its_original(tmp_path: Path) -> None:
+    with SessionStore(tmp_path / "whole.db") as store:
+        store.add([frame_row(number, "patch", 0, "red thing") for number in range(1, 4)])
+    whole = (tmp_path / "whole.db").read_bytes()
+    for seed in range(20):
+        file = tmp_path / "session.db"
+        file.hardlink_to(tmp_path / "whole.db")
+        mutate(file, "sqlite", random.Random(seed))
+        assert (tmp_path / "whole.db").read_bytes() == whole
+        file.unlink()
+    with closing(sqlite3.connect(tmp_path / "whole.db")) as database:
+        assert database.execute("SELECT count(*) FROM frames").fetchone() == (3,)
+
+
+def _leave(code: int | None) -> None:
+    raise SystemExit(code)
+
+
+def _refuse() -> None:
+    raise InputError("it is damaged")
+
+
+@pytest.mark.parametrize(
+    ("reader", "kind"),
+    [
+        (lambda: None, "survived"),
+        (_refuse, "survived"),
+        (lambda: _leave(1), "survived"),
+        (lambda: _leave(2), "refused without a line"),
+        (lambda: _leave(3), "exit code"),
+        (lambda: [].pop(), "traceback"),
+    ],
+)
+def test_only_what_is_said_in_words_survives(reader, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(torture_readers.READERS, "it", reader)
+    assert torture_readers.read("it").kind == kind
+
+
+def test_what_is_cut_off_or_left_over_is_found(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/whole.json").write_text(json.dumps({"a": 1}))
+    assert not [*_damaged(tmp_path), *_left(tmp_path)]
+    (tmp_path / "run/cut.json").write_text('{"a":')
+    (tmp_path / "run/.report.physpatch-123.html").write_text("<html>")
+    assert [words.partition(" ")[0] for words in _damaged(tmp_path)] == ["cut.json"]
+    assert list(_left(tmp_path)) == ["left over: .report.physpatch-PID.html"]
