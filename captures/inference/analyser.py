@@ -16,6 +16,7 @@ from torch import Tensor
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.qr_label import SheetLabel
 from calibration.camera.sheet_pose import SheetFinder, SheetPose
+from calibration.common.errors import PhyspatchError
 from calibration.common.success import Aim, around, judge, judge_answer
 from calibration.sheet.layout import SheetLayout
 from captures.inference.region import CropRegion, RegionRule
@@ -140,7 +141,7 @@ class Analyser:
         if self.detector is not None:
             detections, detector_heat = self._detected(self.detector, located)
             boxes = [(self.detector.categories[d.index], d) for d in detections]
-        confidence = self.classifier.confidences(scores)[0].cpu()
+        confidence = _confidence(self.classifier, scores)
         top5 = _top5(self.classifier, confidence)
         corners = located.corners_px
         share = None if corners is None or heat is None else heat_share(heat, region.mask(corners, heat.shape))
@@ -154,7 +155,7 @@ class Analyser:
         rows = [self._row(located, self.classifier, confidence, columns)]
         for victim in self._further:
             with torch.no_grad():
-                answer = victim.confidences(victim.scores(images))[0].cpu()
+                answer = _confidence(victim, victim.scores(images))
             own = {"heat_in_patch": None, "top5": _as_json(_top5(victim, answer))}
             rows.append(self._row(located, victim, answer, columns | own))
         if self.detector is not None:
@@ -350,6 +351,21 @@ def _carrier_xyxy(located: Located) -> tuple[float, float, float, float] | None:
 
 def _edges_as_json(edges: tuple[float, float, float, float] | None) -> str | None:
     return None if edges is None else json.dumps([round(edge, 1) for edge in edges])
+
+
+def _confidence(victim: Victim, scores: Tensor) -> Tensor:
+    """Turn a classifier's scores (1, K) into the probabilities of its classes, (K,).
+
+    Raises:
+        PhyspatchError: they are not finite, so there is no answer to record.
+    """
+    confidence = victim.confidences(scores)[0].cpu()
+    if not bool(confidence.isfinite().all()):
+        raise PhyspatchError(
+            f"{victim.name} answers with scores that are not finite, as a network may in half precision; try `physpatch "
+            "models --check`"
+        )
+    return confidence
 
 
 def _top5(victim: Victim, confidence: Tensor) -> list[tuple[str, float]]:

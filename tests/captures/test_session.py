@@ -95,6 +95,23 @@ def test_a_session_leaves_everything_it_promises(rig: VirtualRig, plan: SessionC
     assert len(list((session / "frames").glob("*.jpg"))) == 6  # the first of each clip and condition
 
 
+def test_a_network_that_answers_with_nothing_finite_ends_the_session(
+    rig: VirtualRig, plan: SessionConfig, tmp_path: Path
+) -> None:
+    """What it answered before is kept, and can be reported."""
+    seen = []
+
+    def fails(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images)
+        return images if len(seen) < 6 else images * torch.nan
+
+    with pytest.raises(PhyspatchError, match=r"tiny answers with scores that are not finite.*models --check"):
+        run_session(rig, replace(plan, classifier=replace(plan.classifier, guard=fails)), tmp_path / "session")
+    assert len(read_rows(tmp_path / "session")) == 5
+    assert json.loads((tmp_path / "session/session.json").read_text())["status"] == "failed"
+    assert write_report(tmp_path / "session").is_file()
+
+
 class OneBox(ColourDetector):
     """Sees one blue thing in every frame, at ``box`` in pixels of a frame 640 wide; surer where there is more blue."""
 
