@@ -72,7 +72,7 @@ def test_the_numbers_as_they_are_defined(tiny_victim, held_out, heat) -> None:
         assert heat[f"n_{outcome}"] == len(chosen) > 1
         assert heat[f"similarity_to_target_{outcome}"] == pytest.approx(np.mean(chosen))
     gap = heat["deletion"]["random_order"] - heat["deletion"]["patch"]
-    assert heat["deletion_gap"]["patch"] == pytest.approx(gap, abs=1e-7)  # a difference of numbers about 0.1 in float32
+    assert heat["deletion_gap"]["patch"] == pytest.approx(gap, abs=1e-6)  # a difference of means of float32
 
 
 def test_the_same_again_and_the_victim_as_it_was(tiny_victim, held_out, heat) -> None:
