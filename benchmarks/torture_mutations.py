@@ -271,7 +271,7 @@ def _safetensors(file: Path, rng: random.Random) -> str:
         elif how != "remove":
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                tensors[name] = _TENSORS[how](value)
+                tensors[name] = np.asarray(_TENSORS[how](value))  # arithmetic makes a number of an array without sides
         _replace(file, save(tensors))
         return f"safetensors: {name}: {how}"
     words = change_value(header, rng)
