@@ -1,5 +1,6 @@
 """What the columns of ``session.db`` may hold: SQLite itself lets any value into any column."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -10,8 +11,9 @@ from captures.sources.frame import NO_SHEET
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _LONGEST_SHOWN = 40  # characters of a wrong value in a message
-_NUMBERED = ("step", "done")  # kinds of events whose words begin with the number of a step
+_STEP, _DONE = "step", "done"  # kinds of events whose words begin with, and are, the number of a step
 
 
 def trouble_in_rows(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> str:
@@ -26,10 +28,10 @@ def trouble_in_events(events: Sequence[Sequence[Any]]) -> str:
     if trouble:
         return trouble
     for time_s, kind, words in events:
-        if kind in _NUMBERED and not words.partition(":")[0].isdecimal():
-            return (
-                f"event at {time_s:g} s: words should begin with the number of a step, got {words[:_LONGEST_SHOWN]!r}"
-            )
+        number = {_STEP: words.partition(":")[0], _DONE: words}.get(kind)
+        if number is not None and not _NUMBER.fullmatch(number):
+            what = "begin with" if kind == _STEP else "be"
+            return f"event at {time_s:g} s: words should {what} the number of a step, got {words[:_LONGEST_SHOWN]!r}"
     return ""
 
 

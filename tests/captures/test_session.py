@@ -474,7 +474,8 @@ def test_a_value_that_its_column_cannot_hold_is_named(column: str, value: object
     [
         (("soon", "mark", ""), "column time_s: expected a valid number, got 'soon'"),
         ((1.0, None, ""), "column kind: expected a valid string"),
-        ((1.0, "done", "the third"), "event at 1 s: words should begin with the number of a step, got 'the third'"),
+        ((1.0, "done", "1: x"), "event at 1 s: words should be the number of a step, got '1: x'"),
+        ((1.0, "step", "the third"), "event at 1 s: words should begin with the number of a step, got 'the third'"),
     ],
 )
 def test_an_event_that_cannot_be_is_named(event: tuple[object, ...], words: str, tmp_path: Path) -> None:
