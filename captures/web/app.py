@@ -25,6 +25,7 @@ _STATIC = {
 _MOST_TEXT = 2000
 _MOST_MISTAKES = 20  # malformed messages after which a connection is closed
 MOST_SOCKETS = 64  # at once: every further browser would take time from the session's own frames
+_CROWDED, _CROWD_PAUSE_S = 503, 1.0
 _BAD_REQUEST, _TOO_LARGE = 4400, 4413  # private WebSocket close codes: 4000 + the HTTP status
 
 Refused = Callable[[str], None]
@@ -126,9 +127,11 @@ def make_app(
         elif role_of(websocket) not in roles:
             status, words = 401, "no cookie"
         elif connected >= MOST_SOCKETS and "page" in roles:  # a phone's camera always has room
-            status, words = 503, f"{connected} pages are open already; close some"
+            status, words = _CROWDED, f"{connected} pages are open already; close some"
         if status:
             refused(f"{who(websocket)}: {status}, {words}")
+            if status == _CROWDED:
+                await asyncio.sleep(_CROWD_PAUSE_S)  # so that a crowd which asks again at once asks less often
             await websocket.send_denial_response(PlainTextResponse(words, status))
             yield False
             return

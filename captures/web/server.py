@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import logging
 import socket
 import sys
 import tempfile
@@ -83,6 +84,7 @@ class WebPage(AbstractContextManager["WebPage"]):
             timeout_graceful_shutdown=1,
             **options,  # type: ignore[arg-type]
         )
+        logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, args=(listening,), daemon=True, name="web page")
         self._thread.start()
@@ -154,6 +156,11 @@ class WebPage(AbstractContextManager["WebPage"]):
         )
         if not self._outside:
             self._say("this machine is not connected to a network, so a phone cannot reach it")
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """Drop the server's line about each WebSocket that was refused before it began: :meth:`WebPage._refused` counts them."""
+    return "without completing handshake" not in record.getMessage()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -462,7 +462,7 @@ def test_ten_thousand_malformed_messages_crash_nothing(running) -> None:
     assert len(session.said) < 100  # the log is not flooded
 
 
-def test_there_are_not_more_pages_than_a_session_can_serve(running) -> None:
+def test_there_are_not_more_pages_than_a_session_can_serve(running, caplog) -> None:
     session = running()
     cookie = cookie_for(session.page.url)
     with ExitStack() as stack:
@@ -480,6 +480,7 @@ def test_there_are_not_more_pages_than_a_session_can_serve(running) -> None:
             assert time.monotonic() < until
             time.sleep(0.1)
     session.wait_rows(len(read_rows(session.out)) + 2)
+    assert caplog.text == ""
 
 
 def test_no_text_of_a_browser_ends_a_session(running) -> None:
