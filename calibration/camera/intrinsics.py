@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from calibration.common.errors import InputError
 from calibration.common.units import finite, whole
 
-_LONGEST_SIDE_PX = 100_000
+LONGEST_SIDE_PX = 100_000  # of a frame; a larger number is a damaged file
 _DISTORTION_TERMS = (0, 4, 5, 8, 12, 14)  # of OpenCV's models
 DEFAULT_HFOV_DEG = 65.0  # typical webcam or phone main camera; without calibration, distances scale with it
 
@@ -58,7 +58,7 @@ class Intrinsics:
         for number in (lens.fx, lens.fy, lens.cx, lens.cy):
             finite(number)
         for side in (lens.width, lens.height):
-            whole(side, 1, _LONGEST_SIDE_PX)
+            whole(side, 1, LONGEST_SIDE_PX)
         if len(lens.distortion) not in _DISTORTION_TERMS or not isinstance(lens.assumed, bool):
             raise ValueError(f"{len(lens.distortion)} terms of distortion")
         return lens

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.camera.intrinsics import Intrinsics
+from calibration.camera.intrinsics import LONGEST_SIDE_PX, Intrinsics
 from calibration.colour.colour_chart import ChartShot, chart_picture, mean_shot
 from calibration.colour.colour_map import ColourMap, fit_colour_map
 from calibration.colour.colour_space import srgb_to_linear
@@ -20,7 +20,6 @@ from calibration.common.units import finite, finite_pair, whole
 PROFILE_VERSION = 1
 _PLAUSIBLE_SCALE = (0.5, 2.0)
 _MOST_LIGHT = 1e6  # of levels, noise, blur and colour differences: far beyond what can be measured
-_LONGEST_SIDE_PX = 100_000
 _MOST_LIGHTS = 50
 
 
@@ -100,7 +99,7 @@ class LightProfile:
             ValueError, TypeError, KeyError, InputError: other values than :meth:`fit` gives.
         """
         red, green, blue = (finite(level, 0, _MOST_LIGHT) for level in value["white"])
-        width, height = (whole(side, 1, _LONGEST_SIDE_PX) for side in value["frame_wh"])
+        width, height = (whole(side, 1, LONGEST_SIDE_PX) for side in value["frame_wh"])
         pairs = {name: finite_pair(value[name], 0, _MOST_LIGHT) for name in ("white_range", "before", "after")}
         plain = {name: finite(value[name], 0, _MOST_LIGHT) for name in ("read_noise", "shot_noise", "blur_px")}
         colours = {name: _colours(value[name]) for name in ("sent", "seen")}

@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema
 
 from calibration.common.errors import InputError, NewerVersionError
 from calibration.common.files import read_json, write_json
+from calibration.common.text import shortened
 
 _LONGEST_SHOWN = 40  # characters of an invalid value in a message
 
@@ -166,7 +167,4 @@ def _in_words(error: ValidationError) -> str:
     expected = first["msg"].removeprefix("Input should be ").partition(", unable")[0]
     if first["type"] in ("model_type", "dict_type", "dataclass_type"):
         expected = "an object"
-    shown = repr(first["input"])
-    if len(shown) > _LONGEST_SHOWN:
-        shown = f"{shown[:_LONGEST_SHOWN]}…"
-    return f"{field} should be {expected}, got {shown}{more}"
+    return f"{field} should be {expected}, got {shortened(repr(first['input']), _LONGEST_SHOWN)}{more}"

@@ -23,6 +23,11 @@ def cleaned(text: str) -> str:
     )
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most ``most`` characters as it is, and of a longer one that many and an ellipsis."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def in_markdown(text: str) -> str:
     """Escape a text so that Markdown, also within a table, shows it as it is, in one line."""
     plain = cleaned(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

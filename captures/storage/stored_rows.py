@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
+from calibration.common.text import shortened
 from calibration.sheet.layout import SHEET_KINDS
 from captures.sources.frame import NO_SHEET
 
@@ -43,8 +44,7 @@ def _trouble(check: "TypeAdapter[Any]", rows: Sequence[Sequence[Any]], names: Se
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         row, column, *_ = (*first["loc"], 0)
-        value = repr(rows[int(row)][int(column)])
-        shown = value if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]}…"
+        shown = shortened(repr(rows[int(row)][int(column)]), _LONGEST_SHOWN)
         expected = "JSON" if first["type"].startswith("json") else first["msg"].removeprefix("Input should be ")
         return f"{what} {rows[int(row)][0]!r:.20}, column {names[int(column)]}: expected {expected[:80]}, got {shown}"
     return ""

@@ -137,8 +137,7 @@ def photos_for(victim: Victim, data: str, labelled: str | None = None, columns: 
     if labelled is None:
         return list_photos(data, victim.categories if victim.task == "classify" else None, columns)
     items = _items(data, victim.categories, columns)[0]
-    annotations = read_annotations(Path(data), [item.path for item in items], victim.categories)
-    annotations |= {item.path: named(item.objects, victim.categories, item.path) for item in items if item.objects}
+    annotations = _annotations(items, data, victim.categories)
     objects = []
     for item in items:
         boxes = objects_of(labelled, annotations.get(item.path, ()))
@@ -148,6 +147,12 @@ def photos_for(victim: Victim, data: str, labelled: str | None = None, columns: 
     if not objects:
         raise _without_objects(data, labelled, [annotation for labels in annotations.values() for annotation in labels])
     return objects
+
+
+def _annotations(items: Sequence[Item], data: str, categories: Sequence[str]) -> dict[Path, tuple[Annotation, ...]]:
+    """Read the labelled objects of photographs, by file: those beside the photographs, and those that the data set lists."""
+    annotations = read_annotations(Path(data), [item.path for item in items], categories)
+    return annotations | {item.path: named(item.objects, categories, item.path) for item in items if item.objects}
 
 
 def photos_with_objects(detector: Victim, data: str, columns: str | None = None) -> list[Photo]:
@@ -161,10 +166,7 @@ def photos_with_objects(detector: Victim, data: str, columns: str | None = None)
     items = _items(data, detector.categories, columns)[0]
     known = {normal_name(name) for name in detector.categories}
     try:
-        annotations = read_annotations(Path(data), [item.path for item in items], detector.categories)
-        annotations |= {
-            item.path: named(item.objects, detector.categories, item.path) for item in items if item.objects
-        }
+        annotations = _annotations(items, data, detector.categories)
     except InputError:
         annotations = {}  # texts beside the photographs may be captions
     found = []

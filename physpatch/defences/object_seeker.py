@@ -61,12 +61,13 @@ class SeekingDetector(Detector):
     def predictions(self, images: Tensor) -> tuple[Tensor, Tensor]:
         assert self.inner is not None
         boxes, probabilities = self.inner.predictions(images)
-        found, certain = [boxes], [probabilities]
+        all_boxes, all_probabilities = [boxes], [probabilities]
+        whole = _most_certain(boxes, probabilities)
         for mask in half_planes(images):
-            seen = _most_certain(*self.inner.predictions(masked(images, mask[None])))
-            found.append(seen[0])
-            certain.append(_new(*seen, boxes, probabilities, self.threshold))
-        return torch.cat(found, dim=1), torch.cat(certain, dim=1)
+            behind, certain = _most_certain(*self.inner.predictions(masked(images, mask[None])))
+            all_boxes.append(behind)
+            all_probabilities.append(_new(behind, certain, *whole, self.threshold))
+        return torch.cat(all_boxes, dim=1), torch.cat(all_probabilities, dim=1)
 
     def letterboxed(self, frame: NDArray[np.uint8]) -> Letterbox:
         assert self.inner is not None
@@ -94,7 +95,6 @@ def _most_certain(boxes: Tensor, probabilities: Tensor) -> tuple[Tensor, Tensor]
 def _new(boxes: Tensor, probabilities: Tensor, whole: Tensor, certain: Tensor, threshold: float) -> Tensor:
     """Set the probabilities (B, M, K) of boxes to 0 where they are not confident, or lie in one of the whole picture's."""
     new = probabilities * (probabilities >= max(CONFIDENCE, threshold))
-    whole, certain = _most_certain(whole, certain)
     lies_in = _share_inside(boxes, whole) >= COVERED  # (B, M, A)
     known = torch.einsum("bma,bak->bmk", lies_in.float(), (certain >= threshold).float()) > 0
     return new * ~known

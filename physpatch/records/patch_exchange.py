@@ -3,7 +3,7 @@
 import io
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -74,7 +74,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
                 return {"patch": content}
             if path.suffix.lower() == ".npz":
                 only = content.files[0] if len(content.files) == 1 else None
-                _check_members(file, path)
+                _check_members(content.zip, path)
                 return {name: content[only or name] for name in names if only or name in content.files}
     except InputError:
         raise
@@ -83,10 +83,10 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     raise InputError(f"{path} holds several arrays; save the patch alone with numpy.save")
 
 
-def _check_members(file: BinaryIO, path: Path) -> None:
+def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
     """Check that the arrays of an archive are not too large to be unpacked."""
     most = MOST_PIXELS * 3 * 4
-    if sum(member.file_size for member in zipfile.ZipFile(file).infolist()) > most:
+    if sum(member.file_size for member in archive.infolist()) > most:
         raise InputError(f"{path} unpacks to more than {most / 1e9:.1f} GB")
 
 

@@ -64,9 +64,7 @@ class Scenes:
         shown, truth = placement.compose(images, cells, views), placement.coverage(images, cells, views)
         bare = torch.from_numpy(self._rng.random(count) < _BARE)[:, None, None, None]
         shown, truth = torch.where(bare, images, shown), torch.where(bare, 0.0, truth)
-        return tuple(
-            F.interpolate(part, size=(SIDE_PX, SIDE_PX), mode="bilinear", antialias=True) for part in (shown, truth)
-        )  # type: ignore[return-value]
+        return _shrunk(shown), _shrunk(truth)
 
     def _cells(self, side: int) -> NDArray[np.float32]:
         """Draw cells (side, side, 3): of any colour, of a palette, saturated, or around a slowly changing colour."""
@@ -83,6 +81,11 @@ class Scenes:
             slow = F.interpolate(coarse, size=(side, side), mode="bilinear")[0].permute(1, 2, 0)
             cells = slow.numpy() + self._rng.normal(0, self._rng.uniform(0.1, 0.4), whole)
         return np.asarray(cells.clip(0, 1), np.float32)
+
+
+def _shrunk(images: Tensor) -> Tensor:
+    """Resize images (N, C, H, W) to the segmenter's size."""
+    return F.interpolate(images, size=(SIDE_PX, SIDE_PX), mode="bilinear", antialias=True)
 
 
 def fit(photographs: Tensor, steps: int, seed: int) -> PatchSegmenter:

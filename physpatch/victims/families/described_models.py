@@ -241,8 +241,10 @@ def _read(file: Path) -> _Description:
         description = _Description.model_validate(read_toml(file))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
-        raise InputError(f"{file}: {place}{first['msg'].removeprefix('Value error, ')}") from error
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{file}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}"
+        ) from error
     if sum(given not in (None, ()) for given in (description.model, description.members, description.endpoint)) != 1:
         raise InputError(f"{file} must have one of model, members and [endpoint]")
     return description

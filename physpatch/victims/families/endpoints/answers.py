@@ -1,6 +1,7 @@
 """What an endpoint answered, in one of the forms in docs/howto/models.md, as numbers; impossible ones are refused."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -8,7 +9,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.common.text import cleaned
+from calibration.common.text import cleaned, shortened
 
 _LEAST = 1e-9  # probability of a class that the answer leaves out, if nothing remains for it
 _ROUNDING = 0.05  # by which rounded probabilities of many classes may miss a sum of 1
@@ -127,10 +128,11 @@ def _logits_of_best(values: Any, count: int, labels: tuple[str, ...]) -> NDArray
     """Turn the best classes of each picture into logits; what their scores leave is spread over the others."""
     _per_picture(values, count, "predictions")
     rows = np.zeros((count, len(labels)))
+    numbers = _numbers_by_label(labels)
     for i, row in enumerate(rows):
         named: dict[int, float] = {}
         for where, entry in _entries(values[i], f"predictions[{i}]"):
-            number = _index(entry, where, labels)
+            number = _index(entry, where, numbers)
             if number in named:
                 raise UnexpectedAnswerError(f"{where}.label is {_shown(entry['label'])} for the second time")
             named[number] = _score(entry, where)
@@ -146,16 +148,20 @@ def _logits_of_best(values: Any, count: int, labels: tuple[str, ...]) -> NDArray
 def _table(values: Any, count: int, labels: tuple[str, ...]) -> NDArray[np.float32]:
     """Turn the boxes of each picture into a table, in which those of shorter lists have the probability 0."""
     _per_picture(values, count, "boxes")
-    found = [[_row(entry, where, labels) for where, entry in _entries(values[i], f"boxes[{i}]")] for i in range(count)]
-    table = np.zeros((count, max(1, *map(len, found)), 4 + len(labels)), np.float32)
-    for rows, boxes in zip(table, found, strict=True):
+    numbers = _numbers_by_label(labels)
+    pictures = [
+        [_row(entry, where, numbers) for where, entry in _entries(boxes, f"boxes[{i}]")]
+        for i, boxes in enumerate(values)
+    ]
+    table = np.zeros((count, max(1, *map(len, pictures)), 4 + len(labels)), np.float32)
+    for rows, boxes in zip(table, pictures, strict=True):
         for row, (edges, number, score) in zip(rows, boxes, strict=False):
             row[:4], row[4 + number] = edges, score
     return table
 
 
-def _row(entry: dict[str, Any], where: str, labels: tuple[str, ...]) -> tuple[list[float], int, float]:
-    number, score, box = _index(entry, where, labels), _score(entry, where), entry.get("box")
+def _row(entry: dict[str, Any], where: str, numbers: dict[str, int]) -> tuple[list[float], int, float]:
+    number, score, box = _index(entry, where, numbers), _score(entry, where), entry.get("box")
     if not isinstance(box, list) or len(box) != 4:
         raise UnexpectedAnswerError(f"{where}.box is {_shown(box)}; expected [left, top, right, bottom]")
     edges = _numbers(box, f"{where}.box")
@@ -181,11 +187,17 @@ def _entries(values: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{where}[{k}]", entry
 
 
-def _index(entry: dict[str, Any], where: str, labels: tuple[str, ...]) -> int:
+def _numbers_by_label(labels: tuple[str, ...]) -> dict[str, int]:
+    """Number the labels; one that several classes share names none of them."""
+    times = Counter(labels)
+    return {label: number for number, label in enumerate(labels) if times[label] == 1}
+
+
+def _index(entry: dict[str, Any], where: str, numbers: dict[str, int]) -> int:
     label = _label(entry.get("label"), f"{where}.label")
-    if labels.count(label) != 1:
-        raise UnexpectedAnswerError(f"{where}.label is {_shown(label)}; expected one of the {len(labels)} labels")
-    return labels.index(label)
+    if label not in numbers:
+        raise UnexpectedAnswerError(f"{where}.label is {_shown(label)}; expected one of the {len(numbers)} labels")
+    return numbers[label]
 
 
 def _score(entry: dict[str, Any], where: str) -> float:
@@ -209,4 +221,4 @@ def _is_number(value: Any) -> TypeGuard[float]:
 
 def _shown(value: Any) -> str:
     text = cleaned(json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else repr(value))
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    return shortened(text, _LONGEST_SHOWN)
