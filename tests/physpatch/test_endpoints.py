@@ -295,7 +295,7 @@ def test_numbers_beyond_any_are_refused_and_rounded_ones_are_not() -> None:
 
 
 def test_a_label_that_two_classes_have_means_none() -> None:
-    with pytest.raises(UnexpectedAnswerError, match="'cat'; expected one of the 3 labels"):
+    with pytest.raises(UnexpectedAnswerError, match="'cat'; expected a label of one class only"):
         read_answer(json.dumps(scores(CAT)).encode(), 1, ("cat", "cat", "dog"))
 
 

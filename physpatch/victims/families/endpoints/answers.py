@@ -160,7 +160,7 @@ def _table(values: Any, count: int, labels: tuple[str, ...]) -> NDArray[np.float
     return table
 
 
-def _row(entry: dict[str, Any], where: str, numbers: dict[str, int]) -> tuple[list[float], int, float]:
+def _row(entry: dict[str, Any], where: str, numbers: dict[str, int | None]) -> tuple[list[float], int, float]:
     number, score, box = _index(entry, where, numbers), _score(entry, where), entry.get("box")
     if not isinstance(box, list) or len(box) != 4:
         raise UnexpectedAnswerError(f"{where}.box is {_shown(box)}; expected [left, top, right, bottom]")
@@ -187,17 +187,18 @@ def _entries(values: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{where}[{k}]", entry
 
 
-def _numbers_by_label(labels: tuple[str, ...]) -> dict[str, int]:
-    """Number the labels; one that several classes share names none of them."""
+def _numbers_by_label(labels: tuple[str, ...]) -> dict[str, int | None]:
+    """Number the classes by their labels; a label that several share names none of them."""
     times = Counter(labels)
-    return {label: number for number, label in enumerate(labels) if times[label] == 1}
+    return {label: number if times[label] == 1 else None for number, label in enumerate(labels)}
 
 
-def _index(entry: dict[str, Any], where: str, numbers: dict[str, int]) -> int:
+def _index(entry: dict[str, Any], where: str, numbers: dict[str, int | None]) -> int:
     label = _label(entry.get("label"), f"{where}.label")
-    if label not in numbers:
-        raise UnexpectedAnswerError(f"{where}.label is {_shown(label)}; expected one of the {len(numbers)} labels")
-    return numbers[label]
+    if (number := numbers.get(label)) is None:
+        expected = "a label of one class only" if label in numbers else f"one of the {len(numbers)} labels"
+        raise UnexpectedAnswerError(f"{where}.label is {_shown(label)}; expected {expected}")
+    return number
 
 
 def _score(entry: dict[str, Any], where: str) -> float:
