@@ -179,6 +179,16 @@ class SheetLayout:
         """Return the width of one cell."""
         return self.patch.width_mm / self.grid[1]
 
+    def shows_patch(self, at_mm: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Tell which places (..., 2) on the sheet, in millimetres, show the patch: of a circle, those that are cut out."""
+        patch = self.patch
+        across = (at_mm[..., 0] - patch.x_mm) / patch.width_mm - 0.5
+        down = (at_mm[..., 1] - patch.y_mm) / patch.height_mm - 0.5
+        if self.cut_shape != "circle":
+            return (np.abs(across) < 0.5) & (np.abs(down) < 0.5)
+        radius = min(patch.width_mm, patch.height_mm) / 2
+        return np.hypot(across * patch.width_mm, down * patch.height_mm) < radius
+
     @property
     def pages(self) -> int:
         """Return the number of PDF pages: one, or the assembly map and the tiles of a poster."""

@@ -190,6 +190,14 @@ def test_the_truth_of_a_bent_patch_is_what_is_rendered(
     assert mask.sum() > 1500 and (mask & red).sum() / (mask | red).sum() > 0.96
 
 
+@pytest.mark.parametrize("support", [{}, {"shape": "curl", "radius_mm": 80}])
+def test_the_mask_of_a_round_cut_out_is_round(support: dict[str, object], tmp_path: Path, wall: Path) -> None:
+    print_sheets(vivid_patch(), 100, tmp_path / "sheet.pdf", cut="circle")
+    stage = staged(tmp_path / "sheet.pdf", wall, evenly_lit(support=support), samples=16)
+    sheet, mask = stage.shoot(TURNED, 0).coverage > 0.5, stage.patch_mask(TURNED)
+    assert mask.sum() > 1000 and (mask & sheet).sum() / (mask | sheet).sum() > 0.96
+
+
 @pytest.mark.parametrize("name", ["room", "pan"])
 def test_a_room_catches_the_shadow_of_the_sheet(name: str, shared_sheet_pdf: Path) -> None:
     """By a render without the sheet, where it does not stand before the wall itself."""

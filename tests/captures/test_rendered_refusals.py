@@ -93,6 +93,14 @@ SKY = '[[lights]]\nkind = "sky"\n'
         (f'{SKY}spectrum = "A"', r"lights\.0: spectrum has no effect on a light of kind 'sky'; omit it"),
         (f"{LIT}size_m = [1, 1]", r"lights\.0: size_m has no effect on a light of kind 'ambient'"),
         (f"{PANEL}turbidity = 4", r"lights\.0: turbidity has no effect on a light of kind 'panel'"),
+        (
+            f"[support]\nradius_mm = 90\n{LIT}",
+            r"support: radius_mm has no effect on a support of shape 'flat'; omit it, or",
+        ),
+        (
+            f'[support]\nshape = "ripple"\nlength_m = 4\n{LIT}',
+            "length_m has no effect on .* 'ripple'; .* choose cylinder",
+        ),
         (f"background_strength = 1e300\n{LIT}", "background_strength should be less than or equal to 100"),
         (f"[camera]\naperture_mm = 1e300\n{LIT}", r"camera\.aperture_mm should be less"),
         (

@@ -140,7 +140,7 @@ class SheetScene:
         """Find the pixels that show the patch, (H, W), those that an occluder covers left out."""
         layout, support = self._layout, self._scene.support
         size_wh = self._lens.width, self._lens.height
-        if support.shape == "flat":
+        if support.shape == "flat" and layout.cut_shape != "circle":
             mask = np.zeros(size_wh[::-1], np.uint8)
             _fill(mask, self._seen(bent(layout.patch.corners_mm, layout, support), pose), 1)
         else:

@@ -1,6 +1,7 @@
 """Scenes as data: what holds the sheet, the paper, the light, what lies behind and before it, the camera, and what moves."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -17,7 +18,21 @@ from captures.sources.rendered.scene_part import Metres, Millimetres, Place, Sce
 Covered = Annotated[float, Field(ge=0, le=0.25)]  # more would need a thumb that reaches across the patch and beyond
 _NEAREST_PANEL_M = 0.01
 _LOWEST_SUN = math.sin(math.radians(1))
-_ONLY_OF = {"spectrum": ("ambient", "panel"), "at_m": ("panel", "sky"), "size_m": ("panel",), "turbidity": ("sky",)}
+_OF_LIGHTS = {"spectrum": ("ambient", "panel"), "at_m": ("panel", "sky"), "size_m": ("panel",), "turbidity": ("sky",)}
+_OF_SHAPES = {
+    "axis_deg": ("curl", "cylinder", "ripple"),
+    "radius_mm": ("curl", "cylinder"),
+    "amplitude_mm": ("ripple",),
+    "wavelength_mm": ("ripple",),
+    "length_m": ("cylinder",),
+}
+
+
+def _check_use(part: ScenePart, kind: str, of: str, uses: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse a setting that has no effect on a part of this kind: something else would be rendered than what was meant."""
+    for name, kinds in uses.items():
+        if name in part.model_fields_set and kind not in kinds:
+            raise ValueError(f"{name} has no effect on a {of} {kind!r}; omit it, or choose {' or '.join(kinds)}")
 
 
 class Support(ScenePart):
@@ -38,6 +53,11 @@ class Support(ScenePart):
     amplitude_mm: float = Field(default=2.0, ge=0, le=1000)
     wavelength_mm: Millimetres = 70.0
     length_m: Metres | None = None
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> Self:
+        _check_use(self, self.shape, "support of shape", _OF_SHAPES)
+        return self
 
     @model_validator(mode="after")
     def _check_radius(self) -> Self:
@@ -106,12 +126,8 @@ class Light(ScenePart):
         return self
 
     @model_validator(mode="after")
-    def _check_use(self) -> Self:
-        unused = [name for name in _ONLY_OF if name in self.model_fields_set and self.kind not in _ONLY_OF[name]]
-        if unused:
-            raise ValueError(
-                f"{unused[0]} has no effect on a light of kind {self.kind!r}; omit it, or choose another kind"
-            )
+    def _check_kind(self) -> Self:
+        _check_use(self, self.kind, "light of kind", _OF_LIGHTS)
         return self
 
     @property

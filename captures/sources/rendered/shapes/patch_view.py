@@ -44,10 +44,7 @@ def bent_patch_mask(
     first, second = corners[..., 2, :] - corners[..., 0, :], corners[..., 3, :] - corners[..., 1, :]
     faces = first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0] > 0  # corners in turn, as on the sheet
     middle_x, middle_y = (across[:-1] + across[1:]) / 2, (down[:-1] + down[1:]) / 2
-    on_patch = np.outer(
-        (middle_y > patch.y_mm) & (middle_y < patch.bottom_mm), (middle_x > patch.x_mm) & (middle_x < patch.right_mm)
-    )
-    shown = (faces & on_patch).ravel()
+    shown = (faces & layout.shows_patch(np.stack(np.meshgrid(middle_x, middle_y), axis=-1))).ravel()
     distance = (depth[:-1, :-1] + depth[1:, 1:] + depth[:-1, 1:] + depth[1:, :-1]).ravel() / 4
     outlines = (((corners + 0.5) * _FINER - 0.5) * 2**_BITS).round().astype(np.int64).reshape(-1, 4, 2)
     width, height = size_wh
