@@ -26,7 +26,7 @@ from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.networks.cam_layers import list_cam_layers
 from physpatch.victims.networks.gradients import CUT
-from physpatch.victims.networks.outputs import is_elsewhere
+from physpatch.victims.networks.outputs import FixedBatch, is_elsewhere
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from physpatch.victims.protocol import Victim
 
@@ -116,6 +116,9 @@ def _inputs(victim: Victim) -> Iterator[Finding]:
     )
     if victim.remark and victim.differentiable:  # or the line about gradients says it
         yield Finding("remark", victim.remark, "note")
+    for part in victim.module.modules():
+        if isinstance(part, FixedBatch):
+            yield Finding("batch", part.words, numbers={"images": part.size, "exactly": part.filled})
     names = ", ".join(victim.categories[:_SHOWN_CLASSES]) + (", …" if len(victim.categories) > _SHOWN_CLASSES else "")
     yield Finding("classes", f"{len(victim.categories)}: {names}")
     if victim.threshold:

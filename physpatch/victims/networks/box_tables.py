@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError
-from physpatch.victims.networks.outputs import joined
+from physpatch.victims.networks.outputs import joined, logits_in
 
 _CHOSEN = 6  # numbers per box that remained after suppression
 _NAMES = ("boxes", "scores", "labels")
@@ -60,6 +60,15 @@ def count_classes(output: Any) -> int | None:
     if not isinstance(found, Tensor) or found.shape[2] == _CHOSEN:
         return None
     return found.shape[1] - 4
+
+
+def count_images(output: Any) -> int | None:
+    """Return the number of images that a network's output is about, boxes or logits; None where its form does not say."""
+    found = _boxes_in(output)
+    if isinstance(found, list):
+        return sum(len(boxes) for boxes, _, _ in found)
+    answer = logits_in(output) if found is None else found
+    return len(answer) if isinstance(answer, Tensor) and answer.ndim > 1 else None
 
 
 def has_labels_apart(output: Any) -> bool:

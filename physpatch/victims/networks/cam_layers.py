@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError, unknown_name
+from physpatch.victims.own_code import in_one_line
 
 Reshape = Callable[[Tensor], Tensor]  # a layer's output to (B, C, h, w)
 _MOST_PREFIXES = 5  # class token and up to four registers before those of an image's patches
@@ -93,7 +94,7 @@ def _candidates(module: nn.Module, size: int) -> Iterator[CamLayer]:
         if isinstance(output, Tensor):
             shapes.append((layer, output.shape))
 
-    with _hooked(module, note), torch.no_grad():
+    with _hooked(module, note), torch.no_grad(), in_one_line(f"the network fails on a black image of {size} pixels"):
         module(torch.zeros(1, 3, size, size))
     tokens = [shape for _, shape in shapes if _are_tokens(shape)]
     numbers = {shape[1] for shape in tokens}

@@ -48,8 +48,11 @@ class OnnxModels(FileFamily):
             module = converted(runtime, file, takes, network, size)
         except UnfaithfulError as why:
             remark = without_gradients(str(why))
-            return FoundNetwork(network, size, takes.batch, categories, plain, differentiable=False, remark=remark)
-        return FoundNetwork(module, size, takes.batch, categories, plain)
+            most = None if takes.batch else _MOST_IMAGES
+            return FoundNetwork(
+                network, size, takes.batch, most, categories, plain, differentiable=False, remark=remark
+            )
+        return FoundNetwork(module, size, takes.batch, categories=categories, plain=plain)
 
 
 def _session(runtime: Any, file: Path) -> Any:
