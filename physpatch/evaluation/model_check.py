@@ -285,6 +285,10 @@ def _gradient(victim: Victim, images: Tensor) -> Iterator[Finding]:
         yield Finding("gradient", words, "fails" if cut else "note")
         return
     gradient = _input_gradient(victim, images)
+    if gradient is None and isinstance(victim, Detector) and not victim.predictions(images)[1].any():
+        words = "not tried: no box of any confidence was found; give photographs with its objects by --data"
+        yield Finding("gradient", words, "note", {"finite": None, "nonzero": None})
+        return
     if gradient is None:
         yield Finding("gradient", f"none: {CUT}", "fails", {"finite": None, "nonzero": False})
         return

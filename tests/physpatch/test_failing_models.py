@@ -150,3 +150,90 @@ def test_a_detector_for_one_image_at_once_is_shown_one(folder: Path) -> None:
     expected = OneApart()(images[1:2])[2]
     assert victim.predictions(images)[1][1].amax(dim=1).sort().values[-8:] == pytest.approx(expected.sort().values)
     assert AllBoxes()(images).shape[0] == 3
+
+
+# --- detectors that find nothing --------------------------------------------------------------------------------------
+
+SHY_DETECTORS = """
+import torch
+from model_files import BoxesApart
+
+
+class Shy(BoxesApart):
+    # Leaves out boxes below a confidence, as torchvision's detectors do: most pictures have none.
+    def __init__(self, least, cut):
+        super().__init__()
+        self.least, self.cut = least, cut
+
+    def forward(self, images):
+        answers = []
+        for boxes in super().forward(images):
+            sure = boxes["scores"] > self.least
+            answers.append({name: values[sure] for name, values in boxes.items()})
+            if self.cut or not sure.any():
+                answers[-1] = {name: values.detach() for name, values in answers[-1].items()}
+        return answers
+
+
+def open_(): return Shy(0.5, False)
+def cut(): return Shy(0.5, True)
+def blind(): return Shy(2.0, False)
+"""
+
+
+@pytest.fixture
+def shy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delitem(sys.modules, "shy_detectors", raising=False)
+    Path("shy_detectors.py").write_text(SHY_DETECTORS)
+    Path("detected.txt").write_text("\n".join(DETECTED))
+    for name in ("open_", "cut", "blind"):
+        Path(f"{name}.toml").write_text(
+            f'model = "shy_detectors:{name}"\nlabels = "detected.txt"\ntask = "detect"\n[preprocessing]\nsize = 96\n'
+        )
+    return folder
+
+
+def test_gradients_of_a_detector_are_tried_on_pictures_in_which_it_finds_something(shy: Path) -> None:
+    """Noise has no boxes here; road signs have."""
+    assert not load_victim("open_.toml", trust=True, say=lambda _: None).find(torch.rand(1, 3, 96, 96))[0]
+    differentiable = {
+        name: load_victim(f"{name}.toml", trust=True, say=lambda _: None).differentiable
+        for name in ("open_", "cut", "blind")
+    }
+    assert differentiable == {"open_": True, "cut": False, "blind": True}
+
+
+def test_a_training_that_no_gradient_reaches_ends_in_one_line(shy: Path, command, few_views: int) -> None:
+    shared = ("--data", "squares", "--trust-weights", "--grid", "3x3", "--no-eot", "--batch", "2", "--out", "run")
+    attack = ("--object", "stop", "--target", "none", "--sign-area", "0.2", *shared)
+    done = command("train", "--model", "blind.toml", *attack, "--steps", "30")
+    done.assert_refused(
+        "no gradient reached the patch from blind in 10 steps: it found no box", "use --technique black"
+    )
+    done = command("train", "--model", "cut.toml", *attack, "--steps", "3", "--out", "other")
+    done.assert_refused("gives predictions only")
+    done = command("models", "--check", "blind.toml", "--trust-weights", "--data", "squares", "--json", "found.json")
+    assert done.code == 0, done.err
+    found = {f["what"]: f for f in json.loads(Path("found.json").read_text())["findings"]}
+    assert found["gradient"]["outcome"] == "note" and "not tried: no box" in found["gradient"]["words"]
+
+
+def test_some_steps_without_a_box_are_no_obstacle(shy: Path, command, few_views: int, monkeypatch) -> None:
+    """A gradient that has reached the patch once may stay away, as where the patch hides everything."""
+    from physpatch.attack.loss import AttackLoss
+
+    forward, reached = AttackLoss.forward, []
+
+    def alternating(self, *arguments, **named):
+        answer = forward(self, *arguments, **named)
+        if torch.is_grad_enabled():
+            reached.append(self.reached)
+            self.reached = len(reached) == 4
+        return answer
+
+    monkeypatch.setattr(AttackLoss, "forward", alternating)
+    shared = ("--data", "squares", "--trust-weights", "--grid", "3x3", "--no-eot", "--batch", "2", "--out", "run")
+    attack = ("--object", "stop", "--target", "none", "--sign-area", "0.2", *shared)
+    done = command("train", "--model", "open_.toml", *attack, "--steps", "15")
+    assert done.code == 0, done.err
+    assert len(reached) == 15
