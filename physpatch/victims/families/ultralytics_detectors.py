@@ -72,7 +72,7 @@ class UltralyticsDetectors(VictimFamily):
         ]
 
     def knows(self, name: str) -> bool:
-        return name.endswith(".pt") or name.startswith(_PREFIXES)
+        return name.lower().endswith(".pt") or name.startswith(_PREFIXES)
 
     def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
         file = weights or _local_file(name) or _download(name)
@@ -128,12 +128,12 @@ def _weights_folder() -> Path:
 
 def _local_file(name: str) -> Path | None:
     """Find a checkpoint on disk: the path itself, the working folder, or the cache beside torchvision's."""
-    filename = name if name.endswith(".pt") else f"{name}.pt"
+    filename = name if name.lower().endswith(".pt") else f"{name}.pt"
     return next((p for p in (Path(filename), _weights_folder() / filename) if p.is_file()), None)
 
 
 def _download(name: str) -> Path:
-    if name.endswith(".pt"):
+    if name.lower().endswith(".pt"):
         raise InputError(f"no weights file {name}")
     file = _weights_folder() / f"{name}.pt"
     cure = f"download {name}.pt on another machine and copy it to {file}, or give its path as the model"

@@ -73,6 +73,11 @@ def named_cam_layer(module: nn.Module, size: int, name: str) -> CamLayer:
         InputError: no such layer, or its output is no spatial map.
     """
     layers = list_cam_layers(module, size)
+    if not layers:
+        raise InputError(
+            f"there is no layer {name!r} for Grad-CAM: no layer of this network can be seen to give a map, as in TorchScript; "
+            "export it as .pt2 for heat, or leave out the layer"
+        )
     if name in layers:
         return layers[name]
     if name in dict(module.named_modules()):

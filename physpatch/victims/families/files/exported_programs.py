@@ -38,7 +38,7 @@ class ExportedPrograms(FileFamily):
         return [CatalogueEntry(f"FILE{SUFFIX}", "either", "the file itself, by torch.export.save", True)]
 
     def knows(self, name: str) -> bool:
-        return name.endswith(SUFFIX)
+        return name.lower().endswith(SUFFIX)
 
     def read(self, file: Path, trust: bool) -> FoundNetwork:
         try:

@@ -33,7 +33,7 @@ class OnnxModels(FileFamily):
         return [CatalogueEntry(f"FILE{SUFFIX}", "either", source, find_spec("onnxruntime") is not None)]
 
     def knows(self, name: str) -> bool:
-        return name.endswith(SUFFIX)
+        return name.lower().endswith(SUFFIX)
 
     def read(self, file: Path, trust: bool) -> FoundNetwork:
         runtime = import_extra("onnxruntime", "onnx")

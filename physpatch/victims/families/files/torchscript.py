@@ -34,7 +34,7 @@ class TorchScript(FileFamily):
         return [CatalogueEntry(f"FILE{_SUFFIX}", "either", source, True, heat=False)]
 
     def knows(self, name: str) -> bool:
-        return name.endswith(_SUFFIX) or (name.endswith(".pt") and _is_torchscript(Path(name)))
+        return name.lower().endswith(_SUFFIX) or (name.lower().endswith(".pt") and _is_torchscript(Path(name)))
 
     def read(self, file: Path, trust: bool) -> FoundNetwork:
         beside = {_NOTES: ""}
