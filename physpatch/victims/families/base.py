@@ -155,7 +155,11 @@ class FileFamily(BareFamily):
             raise InputError(f"{name} holds its own weights; leave out --weights")
         if not file.is_file():
             raise InputError(f"no model file {name}")
-        return self.read(file, trust).victim(file.stem, WeightsInfo(str(file), file_sha256(file)), said)
+        return self.read(file, trust).victim(file.stem, WeightsInfo(str(file), self.digest(file)), said)
+
+    def digest(self, file: Path) -> str:
+        """Compute the SHA-256 of the weights of a file that was read."""
+        return file_sha256(file)
 
     @abstractmethod
     def read(self, file: Path, trust: bool) -> FoundNetwork:

@@ -1,5 +1,8 @@
 """CLIP by open_clip: classes by the user's own names, compared as texts with the picture (Radford et al. 2021, section 3.1)."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,8 +50,9 @@ class OpenClipModels(BareFamily):
         if len(names) < 2:
             raise InputError(f"{said.labels} names 1 class; {name} compares classes, so name two or more")
         file = weights or _published(clip, architecture, tag)
+        state = read_state(file, trust)
         network, tokenise = _built(clip, architecture, bool(published.pop("quick_gelu", False)))
-        fill_network(network, read_state(file, trust), file, architecture)
+        fill_network(network, state, file, architecture)
         texts = _embedded(network, tokenise, names, said.prompts or _PROMPTS)
         info = WeightsInfo(name if weights is None else str(weights), file_sha256(file))
         picture: dict[str, Any] = network.visual.preprocess_cfg | published
@@ -81,6 +85,19 @@ def _of_tag(clip: Any, architecture: str, tag: str) -> dict[str, Any]:
     return {key: named[key] for key in wanted if named.get(key) is not None}
 
 
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep open_clip from warning that it loads no weights, which is done here, and from setting up the root logger for it."""
+    root, silent, before = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
+    root.addHandler(silent)
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        root.removeHandler(silent)
+
+
 def _guessed(used: Preprocessing) -> str:
     """Say by which numbers photographs are prepared for weights of one's own, which do not tell: CLIP's, as in open_clip."""
     mean, std = (", ".join(f"{value:.3g}" for value in values) for values in (used.mean, used.std))
@@ -97,7 +114,7 @@ def _built(clip: Any, architecture: str, quick: bool) -> tuple[Any, Any]:
         UnavailableError: one of these is not cached and cannot be downloaded.
     """
     try:
-        with stall_limit():
+        with stall_limit(), _unlogged():
             network = clip.create_model(
                 architecture, pretrained=None, pretrained_text=False, force_quick_gelu=quick
             ).eval()
