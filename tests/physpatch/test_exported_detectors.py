@@ -20,7 +20,7 @@ from physpatch.victims.detector import Detector, TableDetector
 from physpatch.victims.families.files.export_notes import ExportNotes
 from physpatch.victims.families.signs.network import trained_network
 from physpatch.victims.families.ultralytics_detectors import import_ultralytics
-from physpatch.victims.networks.box_tables import BoxTable, box_table, count_classes, finds_boxes
+from physpatch.victims.networks.box_tables import BoxForm, BoxTable, box_form, box_table, count_classes, finds_boxes
 from physpatch.victims.registry import load_detector, load_victim
 
 
@@ -153,12 +153,45 @@ def test_forms_that_mean_the_same_become_the_same_table() -> None:
     assert torch.equal(box_table(pictures, 2)[1], torch.zeros(1, 6))  # one row, of no box
     with pytest.raises(InputError, match="found class 1, but 1 classes are named"):
         box_table(chosen, 1)
-    with pytest.raises(InputError, match=r"must answer with boxes \(B, 9, A\) or \(B, A, 6\), got \(2, 7, 8\)"):
+    with pytest.raises(
+        InputError,
+        match=r"must answer with boxes \(B, 9, A\), \(B, A, 9\), \(B, A, 10\) or \(B, A, 6\), got \(2, 7, 8\)",
+    ):
         box_table(torch.zeros(2, 7, 8), 5)
+
+
+def test_boxes_by_rows_and_shares_become_the_same_table() -> None:
+    """As YOLOv5 and RT-DETR answer; a form that was told once stays, whatever is found later."""
+    pixels = torch.tensor([[[20.0, 40, 20, 40], [50, 50, 20, 20], [90, 10, 10, 10]]])  # centre, width and height
+    probabilities = torch.tensor([[[0.5, 0.0], [0.2, 0.4], [0.0, 0.1]]])
+    corners = torch.tensor([[[10.0, 20, 30, 60], [40, 40, 60, 60], [85, 5, 95, 15]]])
+    expected = torch.cat([corners, probabilities], dim=2)
+    objects = torch.full((1, 3, 1), 0.5)
+    labels = torch.tensor([[[0.0], [1], [1]]])
+    best = probabilities.amax(dim=2, keepdim=True)
+    chosen = torch.cat([corners, torch.zeros_like(probabilities).scatter(2, labels.long(), best)], dim=2)
+    for name, output, kind, table in (
+        ("rows", torch.cat([pixels, probabilities], dim=2), "rows", expected),
+        ("RT-DETR before 8.4", torch.cat([pixels / 100, probabilities], dim=2), "rows", expected),
+        ("columns", torch.cat([pixels / 100, probabilities], dim=2), "columns", expected),
+        ("YOLOv5", torch.cat([pixels, objects, probabilities / objects], dim=2), "objects", expected),
+        ("RT-DETR", torch.cat([pixels / 100, best, labels], dim=2), "chosen", chosen),
+        ("corners as shares", torch.cat([corners / 100, best, labels], dim=2), "chosen", chosen),
+        ("corners", torch.cat([corners, best, labels], dim=2), "chosen", chosen),
+    ):
+        padded = torch.cat([output, torch.zeros(1, 4, output.shape[2])], dim=1)
+        given = padded.transpose(1, 2) if kind == "columns" else padded
+        form = box_form(given, 2, 100)
+        assert form.kind == kind, name
+        torch.testing.assert_close(box_table(given, 2, form)[:, :3], table, msg=name)
+    one = torch.cat([pixels, objects, objects], dim=2).repeat(1, 3, 1)  # a single class, of YOLOv5
+    torch.testing.assert_close(box_table(one, 1)[:, :3, 4:], objects * objects)
+    assert box_form(torch.zeros(1, 5, 6), 2, 100) == BoxForm("chosen")  # nothing was found, so nothing is told
 
 
 def test_what_is_no_form_of_boxes() -> None:
     assert count_classes(torch.zeros(1, 84, 8400)) == 80 and count_classes(torch.zeros(1, 300, 6)) is None
+    assert count_classes(torch.zeros(1, 25200, 85)) is None  # 80 classes behind the probability of any object, or 81
     tokens = (torch.zeros(1, 10), torch.zeros(1, 50, 64))  # logits, and what led to them
     for output in (torch.zeros(2, 10), torch.zeros(2, 3, 8, 8), tokens, {"logits": torch.zeros(2, 10)}, [], "text"):
         assert not finds_boxes(output)
@@ -225,10 +258,11 @@ def test_notes_of_an_export(tmp_path: Path) -> None:
     texts = {"task": "detect", "names": "{0: 'a', 1: \"b's\"}", "imgsz": "[64, 64]", "batch": "1"}
     values = {"task": "detect", "names": {"0": "a", "1": "b's"}, "imgsz": [64, 64], "batch": 1}
     for noted in (texts, json.loads(json.dumps(values))):
-        assert ExportNotes.of(noted, tmp_path) == ExportNotes(("a", "b's"), 64, 1)
+        assert ExportNotes.of(noted, tmp_path) == ExportNotes(("a", "b's"), 64, 1, plain=True)
     assert ExportNotes.of(texts | {"args": "{'dynamic': True}"}, tmp_path).batch is None
     for noted in ({}, {"names": "{0: 'a'}"}, texts | {"names": "[" * 5000}, texts | {"names": "3"}):
         assert ExportNotes.of(noted, tmp_path) == ExportNotes()
+    assert ExportNotes.of({"stride": "32", "names": "{0: 'a', 1: 'b'}"}, tmp_path) == ExportNotes(("a", "b"))  # YOLOv5
     with pytest.raises(InputError, match="is there to segment; expected a model that classifies"):
         ExportNotes.of(texts | {"task": "segment"}, tmp_path)
     with pytest.raises(InputError, match=r"takes images of \[64, 96\] pixels; expected square ones"):

@@ -14,11 +14,13 @@ from physpatch.victims.freezing import freeze
 from physpatch.victims.labels import numbered_categories, read_labels
 from physpatch.victims.networks.box_tables import (
     BoxTable,
+    box_form,
     box_table,
     count_classes,
     count_images,
     finds_boxes,
     has_labels_apart,
+    require_probabilities,
 )
 from physpatch.victims.networks.gradients import why_no_gradient, without_gradients
 from physpatch.victims.networks.outputs import FixedBatch, probe
@@ -109,11 +111,12 @@ class FoundNetwork:
         try:
             given = said.preprocessing(plain)
             names = self._names(said, output)
-            box_table(output, len(names))
+            form = box_form(output, len(names), given.size)
+            require_probabilities(box_table(output, len(names), form))
             if isinstance(network, FixedBatch):  # whose parts are joined as tables
-                network.network = BoxTable(network.network, len(names))
+                network.network = BoxTable(network.network, len(names), form=form)
             else:
-                network = BoxTable(network, len(names))
+                network = BoxTable(network, len(names), form=form)
             network = freeze(network, given.size)
         except InputError as error:
             raise _with_cure(error, name) from error

@@ -49,7 +49,7 @@ class OnnxModels(FileFamily):
         _require_tensors(session, file)
         notes = ExportNotes.of(session.get_modelmeta().custom_metadata_map, file)
         network = Predictions(lambda images: _predict(session, takes, images), takes.batch or _MOST_IMAGES)
-        categories, plain = notes.categories, bool(notes.categories)
+        categories, plain = notes.categories, notes.plain
         size = takes.size or notes.size
         try:
             module = converted(runtime, file, takes, network, size)

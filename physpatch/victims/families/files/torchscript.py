@@ -50,7 +50,7 @@ class TorchScript(FileFamily):
             raise InputError(f"{file} is no TorchScript that can be read ({first_line(error)})") from error
         notes = ExportNotes.of(_parsed(beside[_NOTES]), file)  # TorchScript itself does not record its input
         categories = notes.categories
-        return FoundNetwork(_Program(program), notes.size, notes.batch, categories=categories, plain=bool(categories))
+        return FoundNetwork(_Program(program), notes.size, notes.batch, categories=categories, plain=notes.plain)
 
 
 class _Program(nn.Module):
