@@ -321,12 +321,15 @@ def _steadiness(victim: Victim, images: Tensor) -> Iterator[Finding]:
 
 def _heat(victim: Victim, images: Tensor) -> Iterator[Finding]:
     """Name the layer for heat, and measure by deletion how faithful it is and whether others are more so."""
-    if not victim.explains or isinstance(victim, Detector):
-        words = "not tested for detectors" if victim.explains else "none: no gradients, or no layer with a spatial map"
-        yield Finding("heat", words, "note")
+    if not victim.explains:
+        yield Finding("heat", _why_no_heat(victim), "note")
         return
     names = {layer: name for name, layer in victim.module.named_modules()}
     own = names.get(victim.cam_layer, "") if victim.cam_layer is not None else ""
+    if isinstance(victim, Detector):
+        words = f"layer {own}; how faithful it is, is not tested for detectors; --cam-layer NAME takes another"
+        yield Finding("heat", words, "note", {"layer": own})
+        return
     layers = list_cam_layers(victim.module, victim.preprocessing.size)
     tried = list(dict.fromkeys([own, *list(layers)[-_HEAT_LAYERS:]]))
     gaps = {
@@ -348,6 +351,16 @@ def _heat(victim: Victim, images: Tensor) -> Iterator[Finding]:
     if not faithful:
         words += "; not told from chance on these photographs"
     yield Finding("heat", words, "works" if faithful else "note", {"layer": own, "deletion_gap": rows})
+
+
+def _why_no_heat(victim: Victim) -> str:
+    """Say what is missing for heat, and how to get it."""
+    if not victim.differentiable:
+        return "none: heat needs gradients, and this model gives predictions only"
+    layers = list(list_cam_layers(victim.module, victim.preprocessing.size))
+    if not layers:
+        return "none: no layer with a spatial map can be seen in it; a TorchScript file shows none: export it as .pt2 or .onnx"
+    return f"none: no layer serves boxes of every size; name one by --cam-layer, such as {', '.join(layers[-_HEAT_LAYERS:])}"
 
 
 def _faithfulness(victim: Victim, images: Tensor) -> list[float]:

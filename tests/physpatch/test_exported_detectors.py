@@ -15,6 +15,7 @@ from torch import nn
 
 from calibration.common.errors import InputError
 from calibration.sheet.road_signs import stop
+from physpatch.evaluation.grad_cam import grad_cam, heat_similarity
 from physpatch.victims.boxes import Detection
 from physpatch.victims.detector import Detector, TableDetector
 from physpatch.victims.families.files.export_notes import ExportNotes
@@ -213,6 +214,17 @@ def test_a_network_for_one_image_is_not_asked_about_two() -> None:
 SIDE = 160
 
 
+class Signs(nn.Module):
+    """The embedded detector of signs, with its boxes alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = trained_network()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network(images)[0]
+
+
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded detector of signs, exported by ultralytics: every box, and with suppression inside."""
@@ -226,6 +238,8 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
             settings = {"simplify": False} if form == "onnx" else {}  # which needs another package
             written = network.export(format=form, imgsz=SIDE, nms=suppressed, verbose=False, **settings)
             Path(written).rename(folder / f"{'nms' if suppressed else 'all'}.{form}")
+        program = torch.export.export(Signs().eval(), (torch.rand(2, 3, SIDE, SIDE),), strict=False)
+        torch.export.save(program, folder / "all.pt2")
     return folder
 
 
@@ -241,8 +255,16 @@ def test_exports_of_ultralytics_find_what_the_checkpoint_finds(exports: Path) ->
     (expected,) = own.find(square)
     assert own.categories[expected[0].index] == "stop" and expected[0].score > 0.5
     said: list[str] = []
-    for name, gradients in (("all.onnx", True), ("nms.onnx", False), ("nms.torchscript", True)):
-        victim = load_victim(str(exports / name), say=said.append)
+    with grad_cam(own) as cam:
+        heat = cam(square, [expected[0].index])
+    (exports / "signs.txt").write_text("\n".join(own.categories))
+    for name, gradients in (("all.onnx", True), ("all.pt2", True), ("nms.onnx", False), ("nms.torchscript", True)):
+        labels = exports / "signs.txt" if name == "all.pt2" else None
+        victim = load_victim(str(exports / name), labels=labels, say=said.append)
+        assert victim.explains == name.startswith("all")
+        if victim.explains:  # by the layer that the checkpoint's own structure gives
+            with grad_cam(victim) as cam:
+                assert heat_similarity(heat[0], cam(square, [expected[0].index])[0]) == pytest.approx(1, abs=1e-3)
         assert isinstance(victim, TableDetector) and victim.categories == own.categories
         assert victim.preprocessing == own.preprocessing and victim.differentiable == gradients
         both = victim.find(square.repeat(2, 1, 1, 1))
@@ -251,6 +273,49 @@ def test_exports_of_ultralytics_find_what_the_checkpoint_finds(exports: Path) ->
             assert best.score == pytest.approx(expected[0].score, abs=1e-3)
             assert best.xyxy == pytest.approx(expected[0].xyxy, abs=0.5)
     assert len(said) == 1 and "nms.onnx: predictions only, without gradients, because" in said[0]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_check_says_which_layer_shows_a_detectors_heat_or_what_is_missing(
+    exports: Path, files: Path, command, tmp_path: Path
+) -> None:
+    for file, words in (
+        (exports / "all.onnx", r"layer network\.network\.module\.Mul_/model\.12/.*; how faithful it is, is not tested"),
+        (exports / "nms.onnx", "none: heat needs gradients, and this model gives predictions only"),
+        (exports / "nms.torchscript", r"none: no layer with a spatial map .* export it as \.pt2 or \.onnx"),
+    ):
+        command("models", "--check", file, "--json", tmp_path / "found.json")
+        found = {f["what"]: f["words"] for f in json.loads((tmp_path / "found.json").read_text())["findings"]}
+        assert re.match(words, found["heat"]), found["heat"]
+
+
+def test_a_detector_without_a_layer_for_boxes_of_every_size_names_some(monkeypatch, tmp_path: Path, command) -> None:
+    """Two heads that share nothing: one for small boxes, and one for large ones."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(HELPERS))
+    Path("apart_heads.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "class Heads(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.small, self.large = nn.Conv2d(3, 7, 8, 8), nn.Conv2d(3, 7, 16, 16)\n"
+        "    def forward(self, images):\n"
+        "        rows = []\n"
+        "        for head, size in ((self.small, 8.0), (self.large, 16.0)):\n"
+        "            found = head(images).flatten(2)\n"
+        "            boxes = torch.full_like(found[:, :4], size)\n"
+        "            rows.append(torch.cat([boxes, found[:, 4:].sigmoid()], dim=1))\n"
+        "        return torch.cat(rows, dim=2)\n"
+        "def make():\n    torch.manual_seed(0)\n    return Heads()\n"
+    )
+    Path("heads.toml").write_text('model = "apart_heads:make"\ntask = "detect"\n[preprocessing]\nsize = 64\n')
+    done = command("models", "--check", "heads.toml", "--trust-weights", "--json", "found.json")
+    assert done.code == 0, done.err
+    found = {f["what"]: f["words"] for f in json.loads(Path("found.json").read_text())["findings"]}
+    assert "no layer serves boxes of every size; name one by --cam-layer, such as" in found["heat"]
+    layer = found["heat"].rpartition(", ")[2]
+    victim = load_victim("heads.toml", trust=True, cam_layer=layer, say=lambda _: None)
+    assert victim.explains and not load_victim("heads.toml", trust=True, say=lambda _: None).explains
 
 
 def test_notes_of_an_export(tmp_path: Path) -> None:

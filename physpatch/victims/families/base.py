@@ -22,6 +22,7 @@ from physpatch.victims.networks.box_tables import (
     has_labels_apart,
     require_probabilities,
 )
+from physpatch.victims.networks.cam_layers import find_shared_layer
 from physpatch.victims.networks.gradients import why_no_gradient, without_gradients
 from physpatch.victims.networks.outputs import FixedBatch, probe
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PLAIN, Adaptation, Preprocessing
@@ -132,7 +133,14 @@ class FoundNetwork:
             differentiable=self.differentiable and not why_not,
             remark=without_gradients(why_not),
         )
-        return victim.adapted(said)
+        victim = victim.adapted(said)
+        if said.cam_layer is not None or not victim.differentiable:
+            return victim
+        try:
+            found = find_shared_layer(network, given.size)
+        except InputError:
+            return victim
+        return victim if found is None else replace(victim, cam_layer=found.layer, cam_reshape=found.reshape)
 
     def _names(self, said: Adaptation, output: object) -> tuple[str, ...]:
         """Name a detector's classes: as the user says, as the file says, or by number where the output tells how many."""

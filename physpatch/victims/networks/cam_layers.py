@@ -14,6 +14,7 @@ from calibration.common.errors import InputError, unknown_name
 from physpatch.victims.own_code import in_one_line
 
 Reshape = Callable[[Tensor], Tensor]  # a layer's output to (B, C, h, w)
+_USUAL_STRIDE = 16  # of the layer for a detector's heat
 _MOST_PREFIXES = 5  # class token and up to four registers before those of an image's patches
 
 
@@ -58,6 +59,56 @@ def find_cam_layer(module: nn.Module, size: int) -> CamLayer:
         return candidates[-1]
     moving = _with_gradient(module, size, candidates)
     return moving[-1] if moving else candidates[-1]
+
+
+def find_shared_layer(detector: nn.Module, size: int) -> CamLayer | None:
+    """Find the layer for heat of a detector that answers with a table (B, A, 4 + K): boxes of every size depend on it.
+
+    Each of the head's inputs serves boxes of one size, so that the heat of all others would be zero. Of the layers before, the
+    last one at a sixteenth of the image's side is chosen, or else the last one: as
+    :func:`physpatch.victims.families.ultralytics_detectors.cam_layer` chooses by the network's structure.
+
+    Args:
+        detector: the network.
+        size: side, in pixels, of an image that it accepts.
+
+    Returns:
+        The layer; None where nothing is found in noise, or where there is no such layer.
+
+    Raises:
+        InputError: the detector fails on these images.
+    """
+    candidates = [c for c in _candidates(detector, size) if c.reshape is not map_of_tokens]  # which tables look like
+    outputs: dict[nn.Module, Tensor] = {}
+
+    def keep(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        if output.requires_grad:
+            outputs[layer] = output
+
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    with _hooked(detector, keep, [candidate.layer for candidate in candidates]), torch.enable_grad():
+        with in_one_line("the detector fails on noise"):
+            (table,) = detector(image * 1)
+        scores = table[:, 4:].amax(dim=1)
+        found = scores.detach().nonzero()[:, 0]
+        kept = [candidate for candidate in candidates if candidate.layer in outputs]
+        if not kept or not scores.requires_grad or not len(found):
+            return None
+        areas = (table[found, 2:4] - table[found, :2]).detach().prod(dim=1)
+        rows = found[areas.argsort()[[0, len(found) // 2, -1]]]
+        for row in rows.tolist():
+            slopes = torch.autograd.grad(
+                scores[row], [outputs[c.layer] for c in kept], retain_graph=True, allow_unused=True
+            )
+            kept = [c for c, slope in zip(kept, slopes, strict=True) if slope is not None and bool(slope.any())]
+            if not kept:
+                return None
+    coarse = [c for c in kept if _side(outputs[c.layer], c) <= size / _USUAL_STRIDE]
+    return (coarse or kept)[-1]
+
+
+def _side(output: Tensor, candidate: CamLayer) -> int:
+    return (output if candidate.reshape is None else candidate.reshape(output)).shape[-1]
 
 
 def list_cam_layers(module: nn.Module, size: int) -> dict[str, CamLayer]:

@@ -20,7 +20,7 @@ SUFFIX = ".pt2"
 # What torch looks up by name and calls, or evaluates, when it reads a program.
 _OPERATORS = re.compile(r"torch\.ops\.(aten|torchvision|prims?)\.\w+(\.\w+)?|_operator\.\w+|math\.\w+|torch\.sym_\w+")
 _OF_FILES = re.compile(r"torch\.ops\.aten\.(from_file|save|load)\b")
-_SYMBOL = r"Symbol\('[su]\d+'(, (positive|integer|nonnegative|real)=(True|False))*\)|[su]\d+"
+_SYMBOL = r"Symbol\('(z?u?[sf]|u)\d+'(, (positive|integer|nonnegative|real)=(True|False))*\)|(z?u?[sf]|u)\d+"
 _EXPRESSION = re.compile(
     rf"({_SYMBOL}|\d+(\.\d+)?|Max|Min|FloorDiv|CleanDiv|CeilDiv|Mod|PythonMod|True|False|[-+*/(),<>=&|~ ])*"
 )
