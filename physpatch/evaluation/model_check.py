@@ -357,9 +357,11 @@ def _why_no_heat(victim: Victim) -> str:
     """Say what is missing for heat, and how to get it."""
     if not victim.differentiable:
         return "none: heat needs gradients, and this model gives predictions only"
+    if any(isinstance(part, torch.jit.ScriptModule) for part in victim.module.modules()):
+        return "none: the layers of TorchScript cannot be seen; export it as .pt2 or .onnx"
     layers = list(list_cam_layers(victim.module, victim.preprocessing.size))
     if not layers:
-        return "none: no layer with a spatial map can be seen in it; a TorchScript file shows none: export it as .pt2 or .onnx"
+        return "none: no layer of this network has a spatial map"
     return f"none: no layer serves boxes of every size; name one by --cam-layer, such as {', '.join(layers[-_HEAT_LAYERS:])}"
 
 

@@ -282,7 +282,7 @@ def test_a_check_says_which_layer_shows_a_detectors_heat_or_what_is_missing(
     for file, words in (
         (exports / "all.onnx", r"layer network\.network\.module\.Mul_/model\.12/.*; how faithful it is, is not tested"),
         (exports / "nms.onnx", "none: heat needs gradients, and this model gives predictions only"),
-        (exports / "nms.torchscript", r"none: no layer with a spatial map .* export it as \.pt2 or \.onnx"),
+        (exports / "nms.torchscript", r"none: the layers of TorchScript cannot be seen; export it as \.pt2 or \.onnx"),
     ):
         command("models", "--check", file, "--json", tmp_path / "found.json")
         found = {f["what"]: f["words"] for f in json.loads((tmp_path / "found.json").read_text())["findings"]}

@@ -74,6 +74,17 @@ def test_a_network_that_fails_later_says_in_which_call_in_every_command(folder: 
     done.assert_refused("model dropped answers ", "images with (2, 4); expected a row of logits for each")
 
 
+def test_a_network_of_one_number_says_how_to_make_it_two_classes(folder: Path, command) -> None:
+    Path("late_models.py").write_text(
+        "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x): return x.mean((2, 3))[:, :1]\n"
+        "def make(): return Net()\n"
+    )
+    done = command("models", "--check", "late_models:make")
+    done.assert_refused("answers with one number for an image; expected a logit per class", "torch.cat([-x / 2, x / 2]")
+    logit = torch.tensor([[0.7], [-3.0]])
+    torch.testing.assert_close(torch.cat([-logit / 2, logit / 2], dim=1).softmax(dim=1)[:, 1:], logit.sigmoid())
+
+
 def test_a_lack_of_memory_is_no_fault_of_the_network(tiny_victim: Victim) -> None:
     class Large(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -344,6 +344,11 @@ def test_suffixes_may_be_in_capitals(files: Path, tmp_path: Path) -> None:
             load_victim(str(tmp_path / name))
 
 
+def test_the_best_layer_is_measured_by_the_check(files: Path) -> None:
+    with pytest.raises(InputError, match="found without --cam-layer; `physpatch models --check` measures how faithful"):
+        load_victim(str(files / "any.pt2.toml"), cam_layer="auto")
+
+
 def test_torchscript_has_no_layer_for_heat_to_name(files: Path) -> None:
     for layer in ("conv", "program.conv", "gone"):
         with pytest.raises(InputError, match=f"no layer '{layer}' for Grad-CAM: .* TorchScript; export it as .pt2"):

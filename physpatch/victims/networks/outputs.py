@@ -73,6 +73,11 @@ def with_logits(network: nn.Module, size: int) -> tuple[nn.Module, int]:
     if not isinstance(output, Tensor):
         network, output = _Logits(network), logits_in(output)
     if not isinstance(output, Tensor) or not _are_logits(output):
+        if isinstance(output, Tensor) and output.numel() == _PROBES:  # the logit of the second of two classes
+            raise InputError(
+                "the network answers with one number for an image; expected a logit per class: for two classes, of which x is "
+                "the second one's logit, torch.cat([-x / 2, x / 2], dim=1)"
+            )
         form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise InputError(f"a classifier must answer with logits (B, K) for images (B, 3, {size}, {size}), got {form}")
     if not output.is_floating_point():
