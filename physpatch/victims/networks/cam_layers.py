@@ -133,8 +133,8 @@ def named_cam_layer(module: nn.Module, size: int, name: str) -> CamLayer:
         return layers[name]
     if name == "auto":
         raise InputError(
-            "the layer for Grad-CAM is found without --cam-layer; `physpatch models --check` measures how faithful it and others "
-            "are, and names the best for --cam-layer"
+            "the layer for Grad-CAM is found without --cam-layer; `physpatch models --check` measures how faithful it and "
+            "others are, and names the best for --cam-layer"
         )
     if name in dict(module.named_modules()):
         raise InputError(f"the output of layer {name!r} is no spatial map; among those that have one: {_last(layers)}")
