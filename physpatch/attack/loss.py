@@ -171,10 +171,10 @@ class AttackLoss(nn.Module):
             for weight, victim_terms in zip(weights, losses, strict=True)
             for value in victim_terms.values()
         ]
-        terms = torch.stack(weighed + self._penalty_terms(cells))
-        if torch.is_grad_enabled() and not terms.requires_grad:
-            terms = terms + 0 * cells.sum()  # the gradient of nothing found is zero
-        return terms, fooled
+        parts = torch.stack(weighed + self._penalty_terms(cells))
+        if torch.is_grad_enabled() and not parts.requires_grad:
+            parts = parts + 0 * cells.sum()  # the gradient of nothing found is zero
+        return parts, fooled
 
     @torch.no_grad()
     def each(
