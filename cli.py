@@ -17,7 +17,7 @@ import click
 
 import physpatch
 from calibration.common.console import Verbosity, set_verbosity, verbosity
-from calibration.common.errors import PhyspatchError
+from calibration.common.errors import PhyspatchError, lacks_memory
 from calibration.common.lazy_group import LazyCommand, LazyGroup, verbosity_options
 from calibration.common.signals import ended_in_order, exit_code
 
@@ -171,7 +171,7 @@ def main() -> None:
         cure = next((f"; {cure}" for numbers, cure in _CURES.items() if error.errno in numbers), "")
         _fail(f"{error.filename}: {reason}{cure}" if error.filename else f"{reason}{cure}")
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if not lacks_memory(error):
             raise
         _fail("not enough memory; lower --batch, or use a smaller model or fewer photographs")
 

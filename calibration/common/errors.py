@@ -1,7 +1,10 @@
 """The exceptions of physpatch. Only ``cli.py`` turns them into one line on stderr and exit code 2."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_NO_MEMORY = re.compile(r"(out of|not enough|allocate) memory|ALLOC_FAILED")  # as torch, CUDA and ONNX Runtime say it
 
 
 class PhyspatchError(Exception):
@@ -40,3 +43,8 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InputError:
 def first_line(error: BaseException, most: int = 160) -> str:
     """Return the beginning of the first line of an error's words, or its kind if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Tell whether an error means that there was not enough memory, whichever library raised it."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error))))

@@ -119,6 +119,9 @@ class AttackLoss(nn.Module):
         self._transfers = tuple(transfers)
         colors = offset_palette() if palette is None else palette
         self._palette = colors.to(victims[0].device) if penalties.nps else None
+        self.reached = (
+            False  # whether the last batch had a gradient from a victim: a detector that finds nothing has none
+        )
 
     @property
     def term_names(self) -> tuple[str, ...]:
@@ -161,13 +164,17 @@ class AttackLoss(nn.Module):
             losses.append(terms)
             fooled = fooled * answers.success(labels)
         sums = torch.stack([torch.stack(list(terms.values())).sum() for terms in losses])
+        self.reached = sums.requires_grad
         weights = self.technique.weigh(sums)
         weighed = [
             weight * value
             for weight, victim_terms in zip(weights, losses, strict=True)
             for value in victim_terms.values()
         ]
-        return torch.stack(weighed + self._penalty_terms(cells)), fooled
+        parts = torch.stack(weighed + self._penalty_terms(cells))
+        if torch.is_grad_enabled() and not parts.requires_grad:
+            parts = parts + 0 * cells.sum()  # the gradient of nothing found is zero
+        return parts, fooled
 
     @torch.no_grad()
     def each(

@@ -12,6 +12,7 @@ from physpatch.commands.options import (
     DEFAULT,
     OBJECT_SETTINGS,
     PRESET_OPTION,
+    TRUST_OPTION,
     config_option,
     config_options,
     eot_config,
@@ -21,7 +22,7 @@ from physpatch.records.run_paths import RUNS_FOLDER
 
 _GROUPS = {
     "The patch": ("grid", "target", "labels", "note", "out"),
-    "What it is measured on": ("model", "data", "columns", "area", "cut", "preset"),
+    "What it is measured on": ("model", "trust_weights", "data", "columns", "area", "cut", "preset"),
     "The object": OBJECT_SETTINGS,
 }
 
@@ -37,14 +38,23 @@ _GROUPS = {
     help="Rows and columns of cells, each the mean of its pixels; pixel makes a cell of each pixel.",
 )
 @click.option("--target", default="none", show_default=True, metavar="NAME|INDEX|none", help="Class that it aims at.")
-@config_option("labels", default="imagenet", help="Names of the classes that --target is one of.")
+@config_option("labels", help="Names of the classes that --target is one of. Default: those of --model, or ImageNet's.")
 @config_option("model", default=DEFAULT.victim.model, metavar="NAME|FILE", help="Victim to measure it on.")
 @config_options("data", "columns", "area", "cut", *OBJECT_SETTINGS)
 @PRESET_OPTION
+@TRUST_OPTION
 @click.option("--note", default="", help="Where it comes from, for the record and the report.")
 @click.option("--out", type=FOLDER, metavar="RUN", help="Folder of the run. Default: runs/ and the picture's name.")
 def import_(
-    picture: Path, grid: str, target: str, labels: str, preset: str | None, note: str, out: Path | None, **settings: Any
+    picture: Path,
+    grid: str,
+    target: str,
+    labels: str | None,
+    preset: str | None,
+    trust_weights: bool,
+    note: str,
+    out: Path | None,
+    **settings: Any,
 ) -> None:
     """Make a run of a patch that was made elsewhere.
 
@@ -60,23 +70,30 @@ def import_(
     """
     from physpatch.records.imported_run import import_run
 
-    config = DEFAULT.changed(eot=eot_config(True, preset), **settings)
+    named = settings["model"] != DEFAULT.victim.model
+    config = DEFAULT.changed(eot=eot_config(True, preset), labels=labels if named else None, **settings)
     cells = None if grid == PIXEL else parse_grid(grid)
     folder = out or RUNS_FOLDER / picture.stem
-    patch = import_run(picture, folder, config, grid=cells, target=_target(target, labels), note=note, say=say)
+    aim = _target(target, labels, settings["model"] if named else None, trust_weights)
+    patch = import_run(picture, folder, config, grid=cells, target=aim, note=note, say=say)
     rows, columns = patch.grid
-    aim = "untargeted" if patch.target is None else f"target {patch.target['name']}"
-    click.echo(f"{rows}x{columns} cells, {aim}, id {patch.id}")
+    words = "untargeted" if patch.target is None else f"target {patch.target['name']}"
+    click.echo(f"{rows}x{columns} cells, {words}, id {patch.id}")
     click.echo(f"run: {folder}")
     say_next("evaluate", folder, "--save")
 
 
-def _target(text: str, labels: str) -> dict[str, Any] | None:
-    """Find the target's index and name among the class names."""
+def _target(text: str, labels: str | None, model: str | None, trust: bool) -> dict[str, Any] | None:
+    """Find the target's index and name among the class names: those given, the model's, or ImageNet's."""
     if text == "none":
         return None
     from physpatch.victims.labels import find_category, read_labels
+    from physpatch.victims.registry import load_victim
 
-    names = read_labels(labels)
-    index = find_category(text, names, labels)
+    if labels is None and model is not None:
+        owner, names = model, load_victim(model, device="cpu", trust=trust, say=say).categories
+    else:
+        owner = labels or "imagenet"
+        names = read_labels(owner)
+    index = find_category(text, names, owner)
     return {"index": index, "name": names[index]}

@@ -84,7 +84,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     },
     "cam_layer": {
         "metavar": "NAME",
-        "help": "Layer for Grad-CAM; `physpatch models --check` lists those that a model has.",
+        "help": "Layer for Grad-CAM; `physpatch models --check` measures several, and names the most faithful one.",
     },
     "threshold": {
         "type": click.FloatRange(0, 1, min_open=True, max_open=True),

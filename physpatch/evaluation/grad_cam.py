@@ -1,5 +1,6 @@
 """Grad-CAM (Selvaraju et al. 2017) as pictures and numbers: where the heat lies, and whether the answer depends on it."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -36,8 +37,10 @@ class HeatMapper:
 
     def __init__(self, cam: "GradCAM", victim: Victim) -> None:
         self._cam, self._victim = cam, victim
-        # A program for a fixed number of images fills its batch up, and runs several times for more: one image at a time then.
-        self._singly = any(isinstance(part, FixedBatch) for part in victim.module.modules())
+        # A program for a fixed number of images fills its batch up, and one for at most so many runs several times for more,
+        # but the layer's hooks know one run only.
+        limits = [part for part in victim.module.modules() if isinstance(part, FixedBatch)]
+        self._most = min((1 if part.filled else part.size for part in limits), default=sys.maxsize)
 
     def __call__(self, images: Tensor, classes: Sequence[int], about: Tensor | None = None) -> NDArray[np.float32]:
         """Compute heat maps (B, H, W) in [0, 1] of images (B, 3, H, W) for B class indices.
@@ -50,8 +53,8 @@ class HeatMapper:
 
     def top(self, images: Tensor) -> tuple[Tensor, NDArray[np.float32]]:
         """Compute the victim's scores (B, C) and the heat maps (B, H, W) of its answers, in one forward pass."""
-        if self._singly and len(images) > 1:
-            scores, heat = zip(*(self.top(image) for image in images.split(1)), strict=True)
+        if len(images) > self._most:
+            scores, heat = zip(*(self.top(part) for part in images.split(self._most)), strict=True)
             return torch.cat(scores), np.concatenate(heat)
         with torch.enable_grad():
             maps = self._cam(input_tensor=images, targets=None)
@@ -79,9 +82,10 @@ class HeatMapper:
         return lambda output: best_scores(_apart(output[None]), None if about is None else about[None])[0, index]
 
     def _maps(self, images: Tensor, targets: list[Target]) -> NDArray[np.float32]:
-        if self._singly and len(images) > 1:
-            pairs = zip(images.split(1), targets, strict=True)
-            return np.concatenate([self._maps(image, [target]) for image, target in pairs])
+        if len(images) > self._most:
+            starts = range(0, len(images), self._most)
+            parts = [(images[i : i + self._most], targets[i : i + self._most]) for i in starts]
+            return np.concatenate([self._maps(*part) for part in parts])
         with torch.enable_grad():
             maps = self._cam(input_tensor=images, targets=targets)
         return np.asarray(maps, dtype=np.float32)[: len(images)]

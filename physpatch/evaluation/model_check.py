@@ -26,7 +26,7 @@ from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.networks.cam_layers import list_cam_layers
 from physpatch.victims.networks.gradients import CUT
-from physpatch.victims.networks.outputs import is_elsewhere
+from physpatch.victims.networks.outputs import FixedBatch, is_elsewhere
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from physpatch.victims.protocol import Victim
 
@@ -116,6 +116,9 @@ def _inputs(victim: Victim) -> Iterator[Finding]:
     )
     if victim.remark and victim.differentiable:  # or the line about gradients says it
         yield Finding("remark", victim.remark, "note")
+    for part in victim.module.modules():
+        if isinstance(part, FixedBatch):
+            yield Finding("batch", part.words, numbers={"images": part.size, "exactly": part.filled})
     names = ", ".join(victim.categories[:_SHOWN_CLASSES]) + (", …" if len(victim.categories) > _SHOWN_CLASSES else "")
     yield Finding("classes", f"{len(victim.categories)}: {names}")
     if victim.threshold:
@@ -282,6 +285,10 @@ def _gradient(victim: Victim, images: Tensor) -> Iterator[Finding]:
         yield Finding("gradient", words, "fails" if cut else "note")
         return
     gradient = _input_gradient(victim, images)
+    if gradient is None and isinstance(victim, Detector) and not victim.predictions(images)[1].any():
+        words = "not tried: no box of any confidence was found; give photographs with its objects by --data"
+        yield Finding("gradient", words, "note", {"finite": None, "nonzero": None})
+        return
     if gradient is None:
         yield Finding("gradient", f"none: {CUT}", "fails", {"finite": None, "nonzero": False})
         return
@@ -314,12 +321,15 @@ def _steadiness(victim: Victim, images: Tensor) -> Iterator[Finding]:
 
 def _heat(victim: Victim, images: Tensor) -> Iterator[Finding]:
     """Name the layer for heat, and measure by deletion how faithful it is and whether others are more so."""
-    if not victim.explains or isinstance(victim, Detector):
-        words = "not tested for detectors" if victim.explains else "none: no gradients, or no layer with a spatial map"
-        yield Finding("heat", words, "note")
+    if not victim.explains:
+        yield Finding("heat", _why_no_heat(victim), "note")
         return
     names = {layer: name for name, layer in victim.module.named_modules()}
     own = names.get(victim.cam_layer, "") if victim.cam_layer is not None else ""
+    if isinstance(victim, Detector):
+        words = f"layer {own}; how faithful it is, is not tested for detectors; --cam-layer NAME takes another"
+        yield Finding("heat", words, "note", {"layer": own})
+        return
     layers = list_cam_layers(victim.module, victim.preprocessing.size)
     tried = list(dict.fromkeys([own, *list(layers)[-_HEAT_LAYERS:]]))
     gaps = {
@@ -341,6 +351,18 @@ def _heat(victim: Victim, images: Tensor) -> Iterator[Finding]:
     if not faithful:
         words += "; not told from chance on these photographs"
     yield Finding("heat", words, "works" if faithful else "note", {"layer": own, "deletion_gap": rows})
+
+
+def _why_no_heat(victim: Victim) -> str:
+    """Say what is missing for heat, and how to get it."""
+    if not victim.differentiable:
+        return "none: heat needs gradients, and this model gives predictions only"
+    if any(isinstance(part, torch.jit.ScriptModule) for part in victim.module.modules()):
+        return "none: the layers of TorchScript cannot be seen; export it as .pt2 or .onnx"
+    layers = list(list_cam_layers(victim.module, victim.preprocessing.size))
+    if not layers:
+        return "none: no layer of this network has a spatial map"
+    return f"none: no layer serves boxes of every size; name one by --cam-layer, such as {', '.join(layers[-_HEAT_LAYERS:])}"
 
 
 def _faithfulness(victim: Victim, images: Tensor) -> list[float]:

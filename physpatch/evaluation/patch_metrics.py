@@ -67,7 +67,11 @@ class PatchMetrics(Metric):  # type: ignore[misc]  # mypy does not follow torchm
         Raises:
             InputError: patch or grey missing, something else than these, or values that cannot be; nothing is added then.
         """
-        self._check(labels, units, scores)
+        try:
+            self._check(labels, units, scores)
+        except InputError:
+            self._update_count -= 1  # torchmetrics counted the call already, and would believe that it added views
+            raise
         for name, values in scores.items():
             getattr(self, name).append(values.argmax(dim=1) if values.ndim == 2 else values.long())
         self.labels.append(labels.long())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError
+from physpatch.victims.own_code import in_one_line
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Processes:
 
     def backward(self, loss: Tensor) -> None:
         """Run the backward pass of this process's loss."""
-        loss.backward() if self.accelerator is None else self.accelerator.backward(loss)
+        with in_one_line("the gradient of the loss cannot be computed"):  # the user's own network takes part in it
+            loss.backward() if self.accelerator is None else self.accelerator.backward(loss)
 
     def mean(self, values: Tensor) -> Tensor:
         """Average values over the processes; all receive the same result."""

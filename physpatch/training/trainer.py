@@ -29,6 +29,7 @@ from physpatch.rendering.eot import EotParams, sample
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
 from physpatch.training.distributed import Processes
 from physpatch.transforms.kernels.print_colour import printed_palette
+from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
 
@@ -38,6 +39,7 @@ _ON_SCREEN_EVERY = 20  # steps: showing a batch once more costs about a third of
 _VALIDATION_EVERY = 5  # with several starts, one photograph in this many is kept from training
 _VALIDATION_MOST = 64
 _VALIDATION_SEED_OFFSET = 2
+_STEPS_UNREACHED = 10  # steps in which a detector may have found nothing yet
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ class Trainer:
             self._labels = training.labels if target is not None else self._own_labels()
         self.step = 0
         self._queries = 0
+        self._reached = False
         self._generator = torch.Generator().manual_seed(config.optimisation.seed)
         self._starts = [
             torch.rand(3, *config.patch.grid, generator=self._generator) for _ in range(config.optimisation.restarts)
@@ -298,6 +301,7 @@ class Trainer:
             terms, fooled = self._judge_candidates(self._technique, images, labels, params, objects)
         else:
             terms, fooled = self._shared(images, labels, params, objects=objects)
+            self._require_gradient()
             self._processes.backward(terms.sum())
         numbers = self._processes.mean(torch.cat([terms.detach(), fooled.mean()[None]])).tolist()
         on_screen = self._success_on_screen(images, labels, params, objects)
@@ -317,6 +321,23 @@ class Trainer:
             bool(self.config.eot.prints),
             self._queries if self.counts_queries else None,
             on_screen,
+        )
+
+    def _require_gradient(self) -> None:
+        """Give a detector, which has no gradient where it finds nothing, some steps until a gradient reaches the patch.
+
+        Raises:
+            InputError: none did.
+        """
+        self._reached = self._reached or self._attack_loss.reached
+        allowed = _STEPS_UNREACHED if any(isinstance(victim, Detector) for victim in self._victims) else 1
+        steps = self.step + 1
+        if self._reached or steps < min(allowed, self.total_steps):
+            return
+        names = ", ".join(victim.name for victim in self._victims)
+        raise InputError(
+            f"no gradient reached the patch from {names} in {steps} steps: it found no box, or cuts the gradient; export a "
+            f"detector without suppression (nms=False), or use --technique {_gradient_free()}"
         )
 
     @torch.no_grad()

@@ -2,19 +2,44 @@
 
 import sysconfig
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from calibration.common.errors import first_line
+from calibration.common.errors import InputError, PhyspatchError, first_line, lacks_memory
 
 _INSTALLED = ("site-packages", "dist-packages")
+_TORCHSCRIPT = "The following operation failed in the TorchScript interpreter"
 _HOUSE = Path(__file__).parents[2]
 _OURS = tuple(_HOUSE / name for name in ("calibration", "captures", "cli.py", "physpatch", "printouts"))
 _LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
 
 
+@contextmanager
+def in_one_line(what: str, cure: str = "") -> Iterator[None]:
+    """Turn whatever a user's code raises in the block into one line: ``what``, the error in words, and a cure.
+
+    Errors that are in words already pass, and so does a lack of memory, which is not the code's fault.
+
+    Raises:
+        InputError: the code raised something else.
+    """
+    try:
+        yield
+    except PhyspatchError:
+        raise
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        if lacks_memory(error):
+            raise
+        raise InputError(f"{what}: {in_words(error)}{cure and f'; {cure}'}") from error
+
+
 def in_words(error: BaseException, most: int = 160) -> str:
     """Describe an error: its kind, its first line, and where in the user's own files it was raised, as far as one was."""
-    words = first_line(error, most) if str(error).strip() else ""
+    lines = str(error).strip().splitlines()
+    if lines and lines[0].startswith(_TORCHSCRIPT):
+        return f"{lines[-1][:most]}{place_of(error)}"  # with its own kind; what lies between is the program's code
+    words = first_line(error, most) if lines else ""
     said = f"{type(error).__name__}: {words}" if words and words != type(error).__name__ else type(error).__name__
     return f"{said}{place_of(error)}"
 

@@ -115,7 +115,8 @@ class Adaptation:
 
     Attributes:
         labels: the names of its classes; see :func:`physpatch.victims.labels.read_labels`.
-        size, resize, mean, std, bgr: of its :class:`Preprocessing`. A size alone is that of the shorter side, too.
+        size, resize, mean, std, bgr, interpolation, squash: of its :class:`Preprocessing`. A size alone is that of the shorter
+            side, too.
         cam_layer: name of the layer for Grad-CAM.
         prompts: texts with ``{}`` for the class, for a model that compares pictures with texts.
         threshold: the lowest confidence, between 0 and 1, at which its answers count.
@@ -128,6 +129,8 @@ class Adaptation:
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     bgr: bool | None = None
+    interpolation: Interpolation | None = None
+    squash: bool | None = None
     cam_layer: str | None = None
     prompts: tuple[str, ...] = ()
     threshold: float | None = None

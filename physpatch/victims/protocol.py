@@ -19,11 +19,13 @@ from physpatch.victims.labels import normal_name as normal_name
 from physpatch.victims.networks.cam_layers import Reshape, find_cam_layer, named_cam_layer
 from physpatch.victims.networks.gradients import why_no_gradient, without_gradients
 from physpatch.victims.networks.outputs import Predictions, Queries, with_logits
-from physpatch.victims.own_code import in_words
+from physpatch.victims.own_code import in_one_line, in_words
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Adaptation
 from physpatch.victims.preprocessing import Preprocessing as Preprocessing
 from physpatch.victims.preprocessing import Task as Task
 from physpatch.victims.weights import state_sha256
+
+_BATCH_CURE = "if it takes only so many images at once, export it with a dynamic batch dimension, or change --batch"
 
 Guard = Callable[[Tensor], Tensor]  # (B, 3, H, W) RGB in [0, 1] to the same
 
@@ -217,10 +219,16 @@ class Victim:
         return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
     def raw(self, images: Tensor) -> Tensor:
-        """Normalise (B, 3, H, W) RGB in [0, 1] and run the module."""
+        """Normalise (B, 3, H, W) RGB in [0, 1] and run the module.
+
+        Raises:
+            InputError: the module, which may be the user's own, raises anything.
+        """
         if self.guard is not None:
             images = self.guard(images)
-        return self.module(self.preprocessing.normalise(images))
+        given = self.preprocessing.normalise(images)
+        with in_one_line(f"model {self.name} fails on images {tuple(given.shape)}", _BATCH_CURE):
+            return self.module(given)
 
     def scores(self, images: Tensor) -> Tensor:
         """Compute one logit per class: (B, 3, H, W) RGB in [0, 1] to (B, K).
@@ -228,7 +236,13 @@ class Victim:
         A classifier's logits are for a softmax. A detector's are those of its most confident box of each class, each for
         its own sigmoid.
         """
-        return self.raw(images)
+        scores = self.raw(images)
+        if scores.ndim != 2 or len(scores) != len(images):
+            raise InputError(
+                f"model {self.name} answers {len(images)} images with {tuple(scores.shape)}; expected a row of logits for "
+                f"each; {_BATCH_CURE}"
+            )
+        return scores
 
     def confidences(self, scores: Tensor) -> Tensor:
         """Turn :meth:`scores` into probabilities in [0, 1]."""

@@ -44,7 +44,7 @@ def read_state(file: Path, trust: bool = False) -> dict[str, torch.Tensor]:
         InputError: the file is missing or damaged, contains more than tensors, or holds no state dict.
     """
     try:
-        if file.suffix == ".safetensors":
+        if file.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file
 
             state: Any = load_file(file)

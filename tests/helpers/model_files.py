@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,12 +20,31 @@ from safetensors.torch import save_file
 from support import CATEGORIES, DETECTED, ColourNet, colour_boxes
 from torch import nn
 
+from physpatch.victims.families.ultralytics_detectors import import_ultralytics
+
 PLAIN = "[preprocessing]\nsize = 32\nmean = [0, 0, 0]\nstd = [1, 1, 1]\n"
 DETECTOR_PX = 96
 _TINY_CLIP = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+_TINY_RTDETR = {
+    "scales": {"l": [1.0, 1.0, 1024]},
+    "backbone": [[-1, 1, "Conv", [width, 3, 2]] for width in (16, 16, 32, 32, 32)],
+    "head": [
+        [-1, 1, "AIFI", [64, 4]],
+        [-1, 1, "Conv", [32, 1, 1]],
+        [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+        [3, 1, "Conv", [32, 1, 1]],
+        [[-2, -1], 1, "Concat", [1]],
+        [-1, 1, "RepC3", [32]],
+        [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+        [2, 1, "Conv", [32, 1, 1]],
+        [[-2, -1], 1, "Concat", [1]],
+        [-1, 1, "RepC3", [32]],
+        [[14, 10, 6], 1, "RTDETRDecoder", ["nc", 32, 60]],
+    ],
 }
 
 
@@ -35,6 +55,15 @@ class AllBoxes(nn.Module):
         boxes, probabilities = colour_boxes(images)
         corners, opposite = boxes[..., :2], boxes[..., 2:]
         return torch.cat([(corners + opposite) / 2, opposite - corners, probabilities], dim=2).transpose(1, 2)
+
+
+class ObjectBoxes(nn.Module):
+    """The same as YOLOv5 answers: (B, A, 5 + 2), with the probability of any object before those of the classes."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        rows = AllBoxes().forward(images).transpose(1, 2)
+        best = rows[..., 4:].amax(dim=2, keepdim=True)
+        return torch.cat([rows[..., :4], best, rows[..., 4:] / best.clamp(min=1e-9)], dim=2)
 
 
 class ChosenBoxes(nn.Module):
@@ -93,6 +122,18 @@ def save_timm(folder: Path, architecture: str, classes: int) -> nn.Module:
     network = timm.create_model(architecture, num_classes=classes)
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / "timm.safetensors")
     return network.eval()
+
+
+def save_rtdetr(file: Path, side: int) -> nn.Module:
+    """Write a checkpoint of ultralytics with random weights of a tiny RT-DETR; return the network."""
+    import_ultralytics()
+    from ultralytics.nn.tasks import RTDETRDetectionModel
+
+    torch.manual_seed(0)
+    network = RTDETRDetectionModel(deepcopy(_TINY_RTDETR) | {"nc": len(DETECTED)}, verbose=False).eval()
+    network.names = dict(enumerate(DETECTED))
+    torch.save({"model": network, "train_args": {"imgsz": side}}, file)
+    return network
 
 
 def save_clip(folder: Path) -> nn.Module:

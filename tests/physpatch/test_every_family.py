@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from model_files import (
     AllBoxes,
     ChosenBoxes,
     ColourNet,
+    ObjectBoxes,
     save_clip,
     save_program,
+    save_rtdetr,
     save_timm,
     served,
 )
@@ -24,6 +27,7 @@ from support import CATEGORIES, DETECTED, HELPERS, save_squares
 
 from captures.storage import read_rows
 from physpatch.records.run_record import RunRecord
+from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 
 BLIND = ("--technique", "black-box")
 TINY = ("--steps", "2", "--batch", "2", "--grid", "3x3", "--no-eot", "--recognised", "0")
@@ -48,6 +52,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         save_program(ColourNet(), folder / f"colours.{suffix}", 32)
     save_program(AllBoxes(), folder / "all.pt2", DETECTOR_PX)
     save_program(AllBoxes(), folder / "all.onnx", DETECTOR_PX, 1, dynamic=False)
+    save_program(ObjectBoxes(), folder / "objects.onnx", DETECTOR_PX)
+    save_rtdetr(folder / "rtdetr.pt", DETECTOR_PX)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import_ultralytics().RTDETR(folder / "rtdetr.pt").export(format="torchscript", imgsz=DETECTOR_PX, verbose=False)
     save_program(ChosenBoxes(), folder / "chosen.torchscript", DETECTOR_PX)
     (folder / "own_models.py").write_text("from model_files import ColourNet\ndef colours():\n    return ColourNet()\n")
     sized = f'labels = "detected.txt"\n[preprocessing]\nsize = {DETECTOR_PX}\n'
@@ -61,6 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "endpoint": f'[preprocessing]\nsize = 32\n[endpoint]\nurl = "{address}/logits"\n',
             "boxes-pt2": 'model = "all.pt2"\nlabels = "detected.txt"\ntask = "detect"\nthreshold = 0.4\n',
             "boxes-onnx": 'model = "all.onnx"\nlabels = "detected.txt"\n',
+            "boxes-objects": f'model = "objects.onnx"\n{sized}',
             "boxes-torchscript": f'model = "chosen.torchscript"\n{sized}',
             "boxes-endpoint": f'[preprocessing]\nsize = {DETECTOR_PX}\n[endpoint]\nurl = "{address}/boxes"\n',
         }
@@ -95,6 +105,9 @@ DETECTORS = {
     "TorchScript": Case("boxes-torchscript.toml"),
     "ONNX": Case("boxes-onnx.toml"),
     "HTTP": Case("boxes-endpoint.toml", gradients=False),
+    "YOLOv5's form": Case("boxes-objects.toml"),
+    "RT-DETR": Case("rtdetr.pt", random=True),
+    "RT-DETR exported": Case("rtdetr.torchscript", random=True),
 }
 
 

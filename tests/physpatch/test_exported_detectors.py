@@ -15,12 +15,13 @@ from torch import nn
 
 from calibration.common.errors import InputError
 from calibration.sheet.road_signs import stop
+from physpatch.evaluation.grad_cam import grad_cam, heat_similarity
 from physpatch.victims.boxes import Detection
 from physpatch.victims.detector import Detector, TableDetector
 from physpatch.victims.families.files.export_notes import ExportNotes
 from physpatch.victims.families.signs.network import trained_network
 from physpatch.victims.families.ultralytics_detectors import import_ultralytics
-from physpatch.victims.networks.box_tables import BoxTable, box_table, count_classes, finds_boxes
+from physpatch.victims.networks.box_tables import BoxForm, BoxTable, box_form, box_table, count_classes, finds_boxes
 from physpatch.victims.registry import load_detector, load_victim
 
 
@@ -153,12 +154,45 @@ def test_forms_that_mean_the_same_become_the_same_table() -> None:
     assert torch.equal(box_table(pictures, 2)[1], torch.zeros(1, 6))  # one row, of no box
     with pytest.raises(InputError, match="found class 1, but 1 classes are named"):
         box_table(chosen, 1)
-    with pytest.raises(InputError, match=r"must answer with boxes \(B, 9, A\) or \(B, A, 6\), got \(2, 7, 8\)"):
+    with pytest.raises(
+        InputError,
+        match=r"must answer with boxes \(B, 9, A\), \(B, A, 9\), \(B, A, 10\) or \(B, A, 6\), got \(2, 7, 8\)",
+    ):
         box_table(torch.zeros(2, 7, 8), 5)
+
+
+def test_boxes_by_rows_and_shares_become_the_same_table() -> None:
+    """As YOLOv5 and RT-DETR answer; a form that was told once stays, whatever is found later."""
+    pixels = torch.tensor([[[20.0, 40, 20, 40], [50, 50, 20, 20], [90, 10, 10, 10]]])  # centre, width and height
+    probabilities = torch.tensor([[[0.5, 0.0], [0.2, 0.4], [0.0, 0.1]]])
+    corners = torch.tensor([[[10.0, 20, 30, 60], [40, 40, 60, 60], [85, 5, 95, 15]]])
+    expected = torch.cat([corners, probabilities], dim=2)
+    objects = torch.full((1, 3, 1), 0.5)
+    labels = torch.tensor([[[0.0], [1], [1]]])
+    best = probabilities.amax(dim=2, keepdim=True)
+    chosen = torch.cat([corners, torch.zeros_like(probabilities).scatter(2, labels.long(), best)], dim=2)
+    for name, output, kind, table in (
+        ("rows", torch.cat([pixels, probabilities], dim=2), "rows", expected),
+        ("RT-DETR before 8.4", torch.cat([pixels / 100, probabilities], dim=2), "rows", expected),
+        ("columns", torch.cat([pixels / 100, probabilities], dim=2), "columns", expected),
+        ("YOLOv5", torch.cat([pixels, objects, probabilities / objects], dim=2), "objects", expected),
+        ("RT-DETR", torch.cat([pixels / 100, best, labels], dim=2), "chosen", chosen),
+        ("corners as shares", torch.cat([corners / 100, best, labels], dim=2), "chosen", chosen),
+        ("corners", torch.cat([corners, best, labels], dim=2), "chosen", chosen),
+    ):
+        padded = torch.cat([output, torch.zeros(1, 4, output.shape[2])], dim=1)
+        given = padded.transpose(1, 2) if kind == "columns" else padded
+        form = box_form(given, 2, 100)
+        assert form.kind == kind, name
+        torch.testing.assert_close(box_table(given, 2, form)[:, :3], table, msg=name)
+    one = torch.cat([pixels, objects, objects], dim=2).repeat(1, 3, 1)  # a single class, of YOLOv5
+    torch.testing.assert_close(box_table(one, 1)[:, :3, 4:], objects * objects)
+    assert box_form(torch.zeros(1, 5, 6), 2, 100) == BoxForm("chosen")  # nothing was found, so nothing is told
 
 
 def test_what_is_no_form_of_boxes() -> None:
     assert count_classes(torch.zeros(1, 84, 8400)) == 80 and count_classes(torch.zeros(1, 300, 6)) is None
+    assert count_classes(torch.zeros(1, 25200, 85)) is None  # 80 classes behind the probability of any object, or 81
     tokens = (torch.zeros(1, 10), torch.zeros(1, 50, 64))  # logits, and what led to them
     for output in (torch.zeros(2, 10), torch.zeros(2, 3, 8, 8), tokens, {"logits": torch.zeros(2, 10)}, [], "text"):
         assert not finds_boxes(output)
@@ -180,6 +214,17 @@ def test_a_network_for_one_image_is_not_asked_about_two() -> None:
 SIDE = 160
 
 
+class Signs(nn.Module):
+    """The embedded detector of signs, with its boxes alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = trained_network()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network(images)[0]
+
+
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded detector of signs, exported by ultralytics: every box, and with suppression inside."""
@@ -193,6 +238,8 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
             settings = {"simplify": False} if form == "onnx" else {}  # which needs another package
             written = network.export(format=form, imgsz=SIDE, nms=suppressed, verbose=False, **settings)
             Path(written).rename(folder / f"{'nms' if suppressed else 'all'}.{form}")
+        program = torch.export.export(Signs().eval(), (torch.rand(2, 3, SIDE, SIDE),), strict=False)
+        torch.export.save(program, folder / "all.pt2")
     return folder
 
 
@@ -208,8 +255,16 @@ def test_exports_of_ultralytics_find_what_the_checkpoint_finds(exports: Path) ->
     (expected,) = own.find(square)
     assert own.categories[expected[0].index] == "stop" and expected[0].score > 0.5
     said: list[str] = []
-    for name, gradients in (("all.onnx", True), ("nms.onnx", False), ("nms.torchscript", True)):
-        victim = load_victim(str(exports / name), say=said.append)
+    with grad_cam(own) as cam:
+        heat = cam(square, [expected[0].index])
+    (exports / "signs.txt").write_text("\n".join(own.categories))
+    for name, gradients in (("all.onnx", True), ("all.pt2", True), ("nms.onnx", False), ("nms.torchscript", True)):
+        labels = exports / "signs.txt" if name == "all.pt2" else None
+        victim = load_victim(str(exports / name), labels=labels, say=said.append)
+        assert victim.explains == name.startswith("all")
+        if victim.explains:  # by the layer that the checkpoint's own structure gives
+            with grad_cam(victim) as cam:
+                assert heat_similarity(heat[0], cam(square, [expected[0].index])[0]) == pytest.approx(1, abs=1e-3)
         assert isinstance(victim, TableDetector) and victim.categories == own.categories
         assert victim.preprocessing == own.preprocessing and victim.differentiable == gradients
         both = victim.find(square.repeat(2, 1, 1, 1))
@@ -220,15 +275,59 @@ def test_exports_of_ultralytics_find_what_the_checkpoint_finds(exports: Path) ->
     assert len(said) == 1 and "nms.onnx: predictions only, without gradients, because" in said[0]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_check_says_which_layer_shows_a_detectors_heat_or_what_is_missing(
+    exports: Path, files: Path, command, tmp_path: Path
+) -> None:
+    for file, words in (
+        (exports / "all.onnx", r"layer network\.network\.module\.Mul_/model\.12/.*; how faithful it is, is not tested"),
+        (exports / "nms.onnx", "none: heat needs gradients, and this model gives predictions only"),
+        (exports / "nms.torchscript", r"none: the layers of TorchScript cannot be seen; export it as \.pt2 or \.onnx"),
+    ):
+        command("models", "--check", file, "--json", tmp_path / "found.json")
+        found = {f["what"]: f["words"] for f in json.loads((tmp_path / "found.json").read_text())["findings"]}
+        assert re.match(words, found["heat"]), found["heat"]
+
+
+def test_a_detector_without_a_layer_for_boxes_of_every_size_names_some(monkeypatch, tmp_path: Path, command) -> None:
+    """Two heads that share nothing: one for small boxes, and one for large ones."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(HELPERS))
+    Path("apart_heads.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "class Heads(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.small, self.large = nn.Conv2d(3, 7, 8, 8), nn.Conv2d(3, 7, 16, 16)\n"
+        "    def forward(self, images):\n"
+        "        rows = []\n"
+        "        for head, size in ((self.small, 8.0), (self.large, 16.0)):\n"
+        "            found = head(images).flatten(2)\n"
+        "            boxes = torch.full_like(found[:, :4], size)\n"
+        "            rows.append(torch.cat([boxes, found[:, 4:].sigmoid()], dim=1))\n"
+        "        return torch.cat(rows, dim=2)\n"
+        "def make():\n    torch.manual_seed(0)\n    return Heads()\n"
+    )
+    Path("heads.toml").write_text('model = "apart_heads:make"\ntask = "detect"\n[preprocessing]\nsize = 64\n')
+    done = command("models", "--check", "heads.toml", "--trust-weights", "--json", "found.json")
+    assert done.code == 0, done.err
+    found = {f["what"]: f["words"] for f in json.loads(Path("found.json").read_text())["findings"]}
+    assert "no layer serves boxes of every size; name one by --cam-layer, such as" in found["heat"]
+    layer = found["heat"].rpartition(", ")[2]
+    victim = load_victim("heads.toml", trust=True, cam_layer=layer, say=lambda _: None)
+    assert victim.explains and not load_victim("heads.toml", trust=True, say=lambda _: None).explains
+
+
 def test_notes_of_an_export(tmp_path: Path) -> None:
     """They come as texts in ONNX, and as JSON in TorchScript; those of other programs are no obstacle."""
     texts = {"task": "detect", "names": "{0: 'a', 1: \"b's\"}", "imgsz": "[64, 64]", "batch": "1"}
     values = {"task": "detect", "names": {"0": "a", "1": "b's"}, "imgsz": [64, 64], "batch": 1}
     for noted in (texts, json.loads(json.dumps(values))):
-        assert ExportNotes.of(noted, tmp_path) == ExportNotes(("a", "b's"), 64, 1)
+        assert ExportNotes.of(noted, tmp_path) == ExportNotes(("a", "b's"), 64, 1, plain=True)
     assert ExportNotes.of(texts | {"args": "{'dynamic': True}"}, tmp_path).batch is None
     for noted in ({}, {"names": "{0: 'a'}"}, texts | {"names": "[" * 5000}, texts | {"names": "3"}):
         assert ExportNotes.of(noted, tmp_path) == ExportNotes()
+    assert ExportNotes.of({"stride": "32", "names": "{0: 'a', 1: 'b'}"}, tmp_path) == ExportNotes(("a", "b"))  # YOLOv5
     with pytest.raises(InputError, match="is there to segment; expected a model that classifies"):
         ExportNotes.of(texts | {"task": "segment"}, tmp_path)
     with pytest.raises(InputError, match=r"takes images of \[64, 96\] pixels; expected square ones"):

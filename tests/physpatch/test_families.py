@@ -284,6 +284,77 @@ def test_clip_answers_with_the_users_own_classes(tmp_path: Path) -> None:
         load_victim("clip:RN50")
 
 
+def test_clip_says_what_it_was_not_told(tmp_path: Path, monkeypatch) -> None:
+    """Weights of one's own do not say how photographs are normalised; a tag or a description does."""
+    save_clip(tmp_path)
+    (tmp_path / "names.txt").write_text("cat\ndog")
+    (tmp_path / "one.txt").write_text("cat\n")
+    given = {"weights": tmp_path / "clip.safetensors", "labels": tmp_path / "names.txt"}
+    said: list[str] = []
+    load_victim("clip:physpatch-tiny", **given, say=said.append)
+    assert len(said) == 1 and "mean 0.481, 0.458, 0.408, standard deviation 0.269, 0.261, 0.276, bicubic" in said[0]
+    (tmp_path / "clip.toml").write_text(
+        'model = "clip:physpatch-tiny"\nweights = "clip.safetensors"\nlabels = "names.txt"\n[preprocessing]\n'
+        'mean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\ninterpolation = "bilinear"\nfit = "squash"\n'
+    )
+    victim = load_victim(str(tmp_path / "clip.toml"), say=said.append)
+    used = victim.preprocessing
+    assert (used.mean, used.std, used.interpolation, used.squash) == ((0.5,) * 3, (0.5,) * 3, "bilinear", True)
+    assert len(said) == 1 and not victim.remark
+    for name, labels, words in (
+        ("clip:physpatch-tiny", "one.txt", r"one\.txt names 1 class; clip:physpatch-tiny compares classes"),
+        ("clip:physpatch-tiny/gone", "names.txt", "open_clip publishes no weights of physpatch-tiny; leave out /gone"),
+        ("clip:RN50/opnai", "names.txt", "unknown tag of RN50 'opnai'; did you mean 'openai'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_victim(name, weights=given["weights"], labels=tmp_path / labels, say=said.append)
+    with pytest.raises(InputError, match=r"which weights of physpatch-tiny\? give --weights FILE$"):
+        load_victim("clip:physpatch-tiny", labels=given["labels"])
+
+
+def test_clip_has_the_activation_of_its_tag(tmp_path: Path, monkeypatch) -> None:
+    """OpenAI's weights are for a quick GELU, which the name of the architecture does not say."""
+    import open_clip
+    from open_clip.transformer import QuickGELU
+
+    network = save_clip(tmp_path)
+    (tmp_path / "names.txt").write_text("cat\ndog")
+    told = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bicubic", "quick_gelu": True}
+    monkeypatch.setattr(open_clip, "list_pretrained_tags_by_model", lambda name: ["own"])
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda name, tag: told)
+    given = {"weights": tmp_path / "clip.safetensors", "labels": tmp_path / "names.txt", "say": lambda _: None}
+    quick, usual = (load_victim(f"clip:physpatch-tiny{tag}", **given) for tag in ("/own", ""))
+    assert any(isinstance(part, QuickGELU) for part in quick.module.modules()) and quick.preprocessing.std == (0.5,) * 3
+    assert not any(isinstance(part, QuickGELU) for part in (*usual.module.modules(), *network.modules()))
+
+
+def test_suffixes_may_be_in_capitals(files: Path, tmp_path: Path) -> None:
+    for name, shown in (("any.pt2", "ANY.PT2"), ("any.onnx", "Any.Onnx"), ("script.pt", "SCRIPT.PT")):
+        (tmp_path / shown).write_bytes((files / name).read_bytes())
+        (tmp_path / f"{shown}.TOML").write_text(f'model = "{shown}"\n{PLAIN}')
+        assert len(load_victim(str(tmp_path / f"{shown}.TOML"), say=lambda _: None).categories) == 4
+    (tmp_path / "T.TORCHSCRIPT").write_bytes((files / "traced.torchscript").read_bytes())
+    assert len(load_victim(str(tmp_path / "T.TORCHSCRIPT"), say=lambda _: None).categories) == 4
+    save_timm(tmp_path, "test_resnet", 5)
+    (tmp_path / "timm.safetensors").rename(tmp_path / "TIMM.SAFETENSORS")
+    assert len(load_victim("timm:test_resnet", weights=tmp_path / "TIMM.SAFETENSORS").categories) == 5
+    for name in ("TEXT.PT", "GONE.PT"):
+        (tmp_path / "TEXT.PT").write_text("hello")
+        with pytest.raises(InputError, match=name):
+            load_victim(str(tmp_path / name))
+
+
+def test_the_best_layer_is_measured_by_the_check(files: Path) -> None:
+    with pytest.raises(InputError, match="found without --cam-layer; `physpatch models --check` measures how faithful"):
+        load_victim(str(files / "any.pt2.toml"), cam_layer="auto")
+
+
+def test_torchscript_has_no_layer_for_heat_to_name(files: Path) -> None:
+    for layer in ("conv", "program.conv", "gone"):
+        with pytest.raises(InputError, match=f"no layer '{layer}' for Grad-CAM: .* TorchScript; export it as .pt2"):
+            load_victim(str(files / "script.pt.toml"), cam_layer=layer)
+
+
 # --- your own function ------------------------------------------------------------------------------------------------
 
 

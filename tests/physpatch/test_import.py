@@ -227,6 +227,29 @@ def test_an_imported_patch_can_be_on_an_object(command, tmp_path: Path) -> None:
     command(*sticker, "--object-share", "3", "--out", tmp_path / "other").assert_refused("share")
 
 
+def test_the_target_is_one_of_the_models_own_classes(command, tmp_path: Path, monkeypatch) -> None:
+    """A detector's classes are not ImageNet's; names that are given are kept for the model, which may have none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(HELPERS)])
+    save_as(tmp_path / "theirs.png")
+    sign = ("import", "theirs.png", "--model", "signs", "--object", "yield")
+    assert command(*sign, "--target", "stop", "--out", "sign").code == 0
+    assert RunRecord.of(Path("sign")).target is not None and Patch.load(Path("sign")).target["name"] == "stop"
+    command(*sign, "--target", "digital clock", "--out", "clock").assert_refused("unknown class 'digital clock'")
+    assert command("import", "theirs.png", "--target", "digital clock", "--out", "clock").code == 0
+    Path("numbered.py").write_text("from support import ColourNet\ndef make():\n    return ColourNet()\n")
+    Path("labels.txt").write_text("\n".join(CATEGORIES))
+    own = ("import", "theirs.png", "--model", "numbered:make")
+    assert command(*own, "--target", "class 3", "--out", "numbered").code == 0
+    command(*own, "--target", "blue thing", "--out", "named").assert_refused("unknown class 'blue thing'")
+    assert command(*own, "--target", "blue thing", "--labels", "labels.txt", "--out", "named").code == 0
+    assert RunRecord.of(Path("named")).config["victim"]["labels"] == "labels.txt"
+    Path("described.toml").write_text('model = "numbered:make"\n')
+    described = ("import", "theirs.png", "--model", "described.toml", "--target", "class 3")
+    command(*described, "--out", "described").assert_refused("whose code would run", "--trust-weights")
+    assert command(*described, "--trust-weights", "--out", "described").code == 0
+
+
 def test_results_of_a_training_are_not_replaced(command, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("labels.txt").write_text("\n".join(CATEGORIES))

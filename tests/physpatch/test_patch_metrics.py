@@ -132,3 +132,15 @@ def test_a_target_by_name() -> None:
             PatchMetrics(target, categories=categories)
     with pytest.raises(InputError, match="has the target 7, but scores of classes 0 to 3"):
         PatchMetrics(7).update(TWO, patch=torch.eye(4)[:2], grey=TWO)
+
+
+def test_a_refused_first_update_has_measured_nothing() -> None:
+    metrics = PatchMetrics(target=2)
+    for add in (metrics.update, metrics):
+        with pytest.raises(InputError, match="expected patch and grey"):
+            add(TWO, patch=TWO)
+        assert not metrics.update_called and metrics.update_count == 0
+        with pytest.warns(UserWarning, match="called before"), pytest.raises(InputError, match="no views; call update"):
+            metrics.compute()
+    metrics.update(TWO, patch=TWO, grey=TWO)
+    assert metrics.update_called and metrics.update_count == 1 and metrics.compute()["n"] == 2

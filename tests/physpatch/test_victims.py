@@ -295,13 +295,11 @@ def test_hostile_and_wrong_checkpoints_are_refused(tmp_path: Path) -> None:
     torch.save({"model": Hostile(witness)}, tmp_path / "hostile.pt")
     torch.save({"model": 3}, tmp_path / "number.pt")
     (tmp_path / "text.pt").write_text("hello")
-    from ultralytics.nn.tasks import RTDETRDetectionModel, SegmentationModel
+    from ultralytics.nn.tasks import SegmentationModel
 
     torch.save({"model": SegmentationModel("yolov8n-seg.yaml", verbose=False)}, tmp_path / "masks.pt")
-    torch.save({"model": RTDETRDetectionModel("rtdetr-resnet50.yaml", verbose=False)}, tmp_path / "rtdetr.pt")
     for name, words in {
-        "masks.pt": "holds no detection model but SegmentationModel; give a YOLO detection checkpoint",
-        "rtdetr.pt": "holds no detection model but RTDETRDetectionModel",
+        "masks.pt": "holds no detection model but SegmentationModel; give a detection checkpoint of YOLO or RT-DETR",
         "hostile.pt": "loaded safely.*; if it contains code and you trust its author, add --trust-weights",
         "number.pt": "holds no detection model",
         "text.pt": "loaded safely",

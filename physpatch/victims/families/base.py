@@ -12,7 +12,17 @@ from calibration.common.files import file_sha256
 from physpatch.victims.detector import TableDetector
 from physpatch.victims.freezing import freeze
 from physpatch.victims.labels import numbered_categories, read_labels
-from physpatch.victims.networks.box_tables import BoxTable, box_table, count_classes, finds_boxes, has_labels_apart
+from physpatch.victims.networks.box_tables import (
+    BoxTable,
+    box_form,
+    box_table,
+    count_classes,
+    count_images,
+    finds_boxes,
+    has_labels_apart,
+    require_probabilities,
+)
+from physpatch.victims.networks.cam_layers import find_shared_layer
 from physpatch.victims.networks.gradients import why_no_gradient, without_gradients
 from physpatch.victims.networks.outputs import FixedBatch, probe
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PLAIN, Adaptation, Preprocessing
@@ -30,6 +40,7 @@ class FoundNetwork:
         network: maps a normalised batch to its answer, in any form that a classifier or a detector may have.
         size: side of its input, in pixels; None for any, or where the file does not say.
         batch: the images that it takes at once, no more and no less; None for any number.
+        most: the images that it takes at most at once, if any number below that will do; None for no such limit.
         categories: names of its classes; empty where the file does not say.
         plain: whether it takes RGB in [0, 1] as it is; otherwise a classifier gets ImageNet's mean and standard deviation.
         differentiable: whether gradients flow from its answer to the images.
@@ -39,6 +50,7 @@ class FoundNetwork:
     network: nn.Module
     size: int | None = None
     batch: int | None = None
+    most: int | None = None
     categories: tuple[str, ...] = ()
     plain: bool = False
     differentiable: bool = True
@@ -57,13 +69,15 @@ class FoundNetwork:
             plain = Preprocessing(side, side, *PLAIN)
             output = probe(self.network.eval(), side, self.batch or 1)
         except InputError as error:
-            raise _with_cure(error, name) from error
+            cure = "if it takes a fixed number at once, export it with a dynamic batch dimension"
+            raise InputError(f"{_with_cure(error, name)}; {cure}") from error
+        network = self._for_any_batch(side)
         if finds_boxes(output):
-            detector = self._detector(name, weights, said, plain, output)
+            detector = self._detector(network, name, weights, said, plain, output)
             return replace(detector, remark=self.remark or detector.remark)
         usual = plain if self.plain else Preprocessing(side, side, IMAGENET_MEAN, IMAGENET_STD)
         classifier = wrapped(
-            FixedBatch(self.network, self.batch) if self.batch else self.network,
+            network,
             name,
             weights,
             said,
@@ -73,16 +87,37 @@ class FoundNetwork:
         )
         return replace(classifier, remark=self.remark or classifier.remark)
 
+    def _for_any_batch(self, side: int) -> nn.Module:
+        """Let the network answer about any number of images, if it takes only so many at once.
+
+        Not every network says so: one that fails on two images, or answers about one of them, is shown one at a time.
+        """
+        if self.batch or self.most:
+            return FixedBatch(self.network, self.batch or self.most or 1, filled=self.batch is not None)
+        try:
+            alone = count_images(probe(self.network, side, 2)) == 1
+        except InputError:
+            alone = True
+        return FixedBatch(self.network, 1) if alone else self.network
+
     def _detector(
-        self, name: str, weights: WeightsInfo, said: Adaptation, plain: Preprocessing, output: object
+        self,
+        network: nn.Module,
+        name: str,
+        weights: WeightsInfo,
+        said: Adaptation,
+        plain: Preprocessing,
+        output: object,
     ) -> TableDetector:
         try:
             given = said.preprocessing(plain)
             names = self._names(said, output)
-            box_table(output, len(names))
-            network: nn.Module = BoxTable(self.network, len(names))
-            if self.batch:
-                network = FixedBatch(network, self.batch)
+            form = box_form(output, len(names), given.size)
+            require_probabilities(box_table(output, len(names), form))
+            if isinstance(network, FixedBatch):  # whose parts are joined as tables
+                network.network = BoxTable(network.network, len(names), form=form)
+            else:
+                network = BoxTable(network, len(names), form=form)
             network = freeze(network, given.size)
         except InputError as error:
             raise _with_cure(error, name) from error
@@ -98,7 +133,14 @@ class FoundNetwork:
             differentiable=self.differentiable and not why_not,
             remark=without_gradients(why_not),
         )
-        return victim.adapted(said)
+        victim = victim.adapted(said)
+        if said.cam_layer is not None or not victim.differentiable:
+            return victim
+        try:
+            found = find_shared_layer(network, given.size)
+        except InputError:
+            return victim
+        return victim if found is None else replace(victim, cam_layer=found.layer, cam_reshape=found.reshape)
 
     def _names(self, said: Adaptation, output: object) -> tuple[str, ...]:
         """Name a detector's classes: as the user says, as the file says, or by number where the output tells how many."""
@@ -124,7 +166,11 @@ class FileFamily(BareFamily):
             raise InputError(f"{name} holds its own weights; leave out --weights")
         if not file.is_file():
             raise InputError(f"no model file {name}")
-        return self.read(file, trust).victim(file.stem, WeightsInfo(str(file), file_sha256(file)), said)
+        return self.read(file, trust).victim(file.stem, WeightsInfo(str(file), self.digest(file)), said)
+
+    def digest(self, file: Path) -> str:
+        """Compute the SHA-256 of the weights of a file that was read."""
+        return file_sha256(file)
 
     @abstractmethod
     def read(self, file: Path, trust: bool) -> FoundNetwork:

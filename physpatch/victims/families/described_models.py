@@ -26,6 +26,7 @@ from physpatch.victims.preprocessing import (
     LEAST_STD,
     PLAIN,
     Adaptation,
+    Interpolation,
     Preprocessing,
     Task,
 )
@@ -63,6 +64,8 @@ class _PreprocessingTable(_Strict):
         mean, std: of the channels, in the order and range that the network expects.
         range: the highest value of a pixel that mean and std are for.
         colours: the order of the channels.
+        interpolation: of photographs from files.
+        fit: whether the middle of a photograph is cropped, or the whole squashed to a square.
     """
 
     size: int | None = Field(default=None, ge=1, le=LARGEST_SIZE)
@@ -71,6 +74,8 @@ class _PreprocessingTable(_Strict):
     std: tuple[_Finite, _Finite, _Finite] | None = None
     range: Literal[1, 255] = 1
     colours: Literal["rgb", "bgr"] = "rgb"
+    interpolation: Interpolation | None = None
+    fit: Literal["crop", "squash"] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -112,7 +117,9 @@ class _Description(_Strict):
     def _check(self) -> Self:
         if self.weights is not None and self.model is None:
             raise ValueError("weights are those of a model; each member and each endpoint has its own")
-        compares = self.model is not None and (OpenClipModels().knows(self.model) or self.model.endswith(SUFFIX))
+        compares = self.model is not None and (
+            OpenClipModels().knows(self.model) or self.model.lower().endswith(SUFFIX)
+        )
         if self.prompts and not compares:
             raise ValueError("prompts are for a model that compares pictures with texts, clip:NAME; leave them out")
         return self
@@ -130,7 +137,7 @@ class DescribedModels(BareFamily):
         return [CatalogueEntry(f"FILE{SUFFIX}", "either", "what the file names", True)]
 
     def knows(self, name: str) -> bool:
-        return name.endswith(SUFFIX)
+        return name.lower().endswith(SUFFIX)
 
     def caution_for(self, name: str) -> str:
         """Return what the family says of the endpoint or model that the file names: it may be a stranger's file."""
@@ -264,6 +271,8 @@ def _combined(description: _Description, folder: Path, said: Adaptation) -> Adap
         mean=_first(said.mean, mean),
         std=_first(said.std, std),
         bgr=_first(said.bgr, table.colours == "bgr" if "colours" in table.model_fields_set else None),
+        interpolation=_first(said.interpolation, table.interpolation),
+        squash=_first(said.squash, None if table.fit is None else table.fit == "squash"),
         cam_layer=said.cam_layer or description.cam_layer,
         prompts=said.prompts or description.prompts,
         threshold=_first(said.threshold, description.threshold),

@@ -1,5 +1,8 @@
 """CLIP by open_clip: classes by the user's own names, compared as texts with the picture (Radford et al. 2021, section 3.1)."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from calibration.common.errors import InputError, UnavailableError, unknown_name
+from calibration.common.errors import InputError, UnavailableError, first_line, unknown_name
 from calibration.common.extras import import_extra
 from calibration.common.files import file_sha256
 from physpatch.victims.download import reachable, stall_limit
@@ -42,25 +45,85 @@ class OpenClipModels(BareFamily):
         architecture, _, tag = name.removeprefix(PREFIX).partition("/")
         if architecture not in clip.list_models():
             raise unknown_name("CLIP model", architecture, clip.list_models())
-        file = weights or _published(clip, architecture, tag)
-        network = clip.create_model(architecture, pretrained=None).eval().requires_grad_(False)
-        fill_network(network, read_state(file, trust), file, architecture)
+        published = _of_tag(clip, architecture, tag)
         names = imagenet_categories() if said.labels is None else read_labels(said.labels)
-        texts = _embedded(network, clip.get_tokenizer(architecture), names, said.prompts or _PROMPTS)
+        if len(names) < 2:
+            raise InputError(f"{said.labels} names 1 class; {name} compares classes, so name two or more")
+        file = weights or _published(clip, architecture, tag)
+        state = read_state(file, trust)
+        network, tokenise = _built(clip, architecture, bool(published.pop("quick_gelu", False)))
+        fill_network(network, state, file, architecture)
+        texts = _embedded(network, tokenise, names, said.prompts or _PROMPTS)
         info = WeightsInfo(name if weights is None else str(weights), file_sha256(file))
-        picture: dict[str, Any] = network.visual.preprocess_cfg | _of_tag(clip, architecture, tag)
+        picture: dict[str, Any] = network.visual.preprocess_cfg | published
         size = network.visual.image_size
         side = size if isinstance(size, int) else size[0]
         plain = Preprocessing(side, side, tuple(picture["mean"]), tuple(picture["std"]))
         usual, otherwise = as_published(plain, picture.get("interpolation"), picture.get("resize_mode"))
         judge = _ZeroShot(network.visual, texts, float(network.logit_scale.exp()))
-        return wrapped(judge, name, info, said, usual, categories=names).with_remark(otherwise)
+        victim = wrapped(judge, name, info, said, usual, categories=names).with_remark(otherwise)
+        return victim if tag or said.mean or said.std else victim.with_remark(_guessed(usual))
 
 
 def _of_tag(clip: Any, architecture: str, tag: str) -> dict[str, Any]:
-    """Return what published weights want of a photograph, which the architecture alone does not say; empty without a tag."""
-    named = clip.get_pretrained_cfg(architecture, tag) if tag else {}
-    return {key: named[key] for key in ("mean", "std", "interpolation", "resize_mode") if named.get(key) is not None}
+    """Return what published weights want, which the architecture alone does not say; empty without a tag.
+
+    That is how photographs are prepared, and whether the network computes GELU quickly, as OpenAI's own did.
+
+    Raises:
+        InputError: open_clip publishes no weights of that tag.
+    """
+    if not tag:
+        return {}
+    tags = clip.list_pretrained_tags_by_model(architecture)
+    if not tags:
+        raise InputError(f"open_clip publishes no weights of {architecture}; leave out /{tag}, and give --weights FILE")
+    if tag not in tags:
+        raise unknown_name(f"tag of {architecture}", tag, tags)
+    named = clip.get_pretrained_cfg(architecture, tag)
+    wanted = ("mean", "std", "interpolation", "resize_mode", "quick_gelu")
+    return {key: named[key] for key in wanted if named.get(key) is not None}
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep open_clip from warning that it loads no weights, which is done here, and from setting up the root logger for it."""
+    root, silent, before = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
+    root.addHandler(silent)
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        root.removeHandler(silent)
+
+
+def _guessed(used: Preprocessing) -> str:
+    """Say by which numbers photographs are prepared for weights of one's own, which do not tell: CLIP's, as in open_clip."""
+    mean, std = (", ".join(f"{value:.3g}" for value in values) for values in (used.mean, used.std))
+    return (
+        f"its weights do not say how photographs are prepared, so it is as for OpenAI's CLIP: mean {mean}, standard deviation "
+        f"{std}, {used.interpolation}; name the tag of published weights, too (clip:NAME/TAG), or describe it in a model.toml"
+    )
+
+
+def _built(clip: Any, architecture: str, quick: bool) -> tuple[Any, Any]:
+    """Build a network without weights, and its tokeniser, which a few architectures have on the hub only.
+
+    Raises:
+        UnavailableError: one of these is not cached and cannot be downloaded.
+    """
+    try:
+        with stall_limit(), _unlogged():
+            network = clip.create_model(
+                architecture, pretrained=None, pretrained_text=False, force_quick_gelu=quick
+            ).eval()
+            return network.requires_grad_(False), clip.get_tokenizer(architecture)
+    except Exception as error:  # the hub's library raises its own, and those of its HTTP client
+        raise UnavailableError(
+            f"{architecture} cannot be built ({first_line(error)}); its text model may have to be downloaded: run it once "
+            "where there is a network, or take another architecture"
+        ) from error
 
 
 class _ZeroShot(nn.Module):
@@ -93,16 +156,13 @@ def _published(clip: Any, architecture: str, tag: str) -> Path:
     """Find published weights in the hub's cache, or download them into it.
 
     Raises:
-        InputError: no tag, or one that open_clip does not publish.
+        InputError: no tag.
         UnavailableError: the download is impossible or failed.
     """
     tags = clip.list_pretrained_tags_by_model(architecture)
     if not tag:
-        raise InputError(
-            f"which weights of {architecture}? give --weights FILE, or one of {', '.join(tags[:6])} after /"
-        )
-    if tag not in tags:
-        raise unknown_name(f"tag of {architecture}", tag, tags)
+        others = f", or one of {', '.join(tags[:6])} after /" if tags else ""
+        raise InputError(f"which weights of {architecture}? give --weights FILE{others}")
     import huggingface_hub
 
     repository, _, file = str(clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "")).rpartition("/")

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from calibration.common.errors import InputError, PhyspatchError
+from calibration.common.errors import InputError
 from physpatch.victims.families.base import FoundNetwork
 from physpatch.victims.families.open_clip_models import PREFIX as CLIP
 from physpatch.victims.families.timm_classifiers import PREFIX as TIMM
-from physpatch.victims.own_code import in_words
+from physpatch.victims.own_code import in_one_line
 from physpatch.victims.preprocessing import Adaptation
 from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
 from physpatch.victims.weights import state_sha256
@@ -59,14 +59,8 @@ def _try(victim: Victim, name: str) -> None:
     """
     size, classes = victim.preprocessing.size, len(victim.categories)
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(victim.device)
-    try:
+    with in_one_line(f"{name} made a victim that fails on images (B, 3, {size}, {size})"):
         scores = victim.scores(images)
-    except PhyspatchError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise InputError(
-            f"{name} made a victim that fails on images (B, 3, {size}, {size}): {in_words(error)}"
-        ) from error
     form = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
     if form != (2, classes):
         raise InputError(
@@ -84,26 +78,19 @@ def _call(module: str, function: str) -> Any:
         make = getattr(_imported(module), function, None)
         if not callable(make):
             raise InputError(f"{module} has no function {function}")
-        try:
+        with in_one_line(f"{module}:{function} failed"):
             return make()
-        except PhyspatchError:
-            raise
-        except (Exception, SystemExit) as error:  # the user's code may raise anything
-            raise InputError(f"{module}:{function} failed: {in_words(error)}") from error
 
 
 def _imported(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except PhyspatchError:
-        raise
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if module == missing or module.startswith(f"{missing}."):
-            raise InputError(f"{module} cannot be imported ({error}); install it, or run in its folder") from error
-        raise InputError(f"{module} cannot be imported: {in_words(error)}") from error
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{module} cannot be imported: {in_words(error)}") from error
+    with in_one_line(f"{module} cannot be imported"):
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            missing = error.name or ""
+            if module == missing or module.startswith(f"{missing}."):
+                raise InputError(f"{module} cannot be imported ({error}); install it, or run in its folder") from error
+            raise
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""YOLO detectors of ultralytics, by name or file.
+"""YOLO and RT-DETR detectors of ultralytics, by name or file.
 
 The ``nn.Module`` is called instead of the predictor, which has no gradient (ultralytics #8904, #10071, #17101).
 """
@@ -20,17 +20,20 @@ from torch import Tensor, nn
 
 from calibration.common.errors import InputError, UnavailableError
 from calibration.common.files import file_sha256
-from physpatch.victims.detector import Detector
+from physpatch.victims.detector import Detector, TableDetector
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.freezing import freeze
+from physpatch.victims.networks.box_tables import BoxTable, box_form
+from physpatch.victims.networks.outputs import probe
 from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import TRUST_CURE
 
 _SHOWN = ("yolov8n", "yolov8s", "yolov8m", "yolo11n")
-_PREFIXES = ("yolov8", "yolov9", "yolo11", "yolo12", "yolo26", "yolov5")
+_PREFIXES = ("yolov8", "yolov9", "yolo11", "yolo12", "yolo26", "yolov5", "rtdetr")
 _ASSETS_URL = "https://github.com/ultralytics/assets/releases"
 PROBE_PX = 64  # any multiple of the network's largest stride will do
 INPUT_PX = 640  # side of the input, where the checkpoint does not record it
+_RTDETR = "RTDETRDetectionModel"  # whose boxes are shares of the image
 _END_TO_END = 6  # numbers per box in the output of a network without suppression
 
 
@@ -72,7 +75,7 @@ class UltralyticsDetectors(VictimFamily):
         ]
 
     def knows(self, name: str) -> bool:
-        return name.endswith(".pt") or name.startswith(_PREFIXES)
+        return name.lower().endswith(".pt") or name.startswith(_PREFIXES)
 
     def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
         file = weights or _local_file(name) or _download(name)
@@ -84,6 +87,10 @@ class UltralyticsDetectors(VictimFamily):
         )
         preprocessing = Preprocessing(size, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         info = WeightsInfo(str(file), file_sha256(file))
+        if type(network).__name__ == _RTDETR:
+            form = box_form(probe(network.eval(), size, 1), len(categories), size)
+            table = freeze(BoxTable(network, len(categories), form=form), size)
+            return TableDetector(Path(name).stem, "detect", categories, preprocessing, table, cam_layer(network), info)
         return YoloVictim(
             Path(name).stem, "detect", categories, preprocessing, freeze(network, PROBE_PX), cam_layer(network), info
         )
@@ -128,12 +135,12 @@ def _weights_folder() -> Path:
 
 def _local_file(name: str) -> Path | None:
     """Find a checkpoint on disk: the path itself, the working folder, or the cache beside torchvision's."""
-    filename = name if name.endswith(".pt") else f"{name}.pt"
+    filename = name if name.lower().endswith(".pt") else f"{name}.pt"
     return next((p for p in (Path(filename), _weights_folder() / filename) if p.is_file()), None)
 
 
 def _download(name: str) -> Path:
-    if name.endswith(".pt"):
+    if name.lower().endswith(".pt"):
         raise InputError(f"no weights file {name}")
     file = _weights_folder() / f"{name}.pt"
     cure = f"download {name}.pt on another machine and copy it to {file}, or give its path as the model"
@@ -157,7 +164,7 @@ def _read_network(file: Path, trust: bool) -> Any:
     if not file.is_file():
         raise InputError(f"no weights file {file}")
     import_ultralytics()
-    from ultralytics.nn.tasks import DetectionModel, torch_safe_load
+    from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel, torch_safe_load
 
     try:
         checkpoint, _ = torch_safe_load(file, safe_only=not trust)
@@ -167,10 +174,10 @@ def _read_network(file: Path, trust: bool) -> Any:
             f"another kind, or holds more than a known network{'' if trust else f'; {TRUST_CURE}'}"
         ) from error
     network: Any = checkpoint.get("ema") or checkpoint.get("model") if isinstance(checkpoint, dict) else None
-    if type(network) is not DetectionModel:  # the models of other tasks, and RT-DETR's, derive from it
+    if type(network) not in (DetectionModel, RTDETRDetectionModel):  # the models of other tasks derive from the first
         kind = type(network).__name__ if isinstance(network, torch.nn.Module) else "no network"
         raise InputError(
-            f"{file} holds no detection model but {kind}; give a YOLO detection checkpoint, such as yolov8n.pt"
+            f"{file} holds no detection model but {kind}; give a detection checkpoint of YOLO or RT-DETR, such as yolov8n.pt"
         )
     network = network.float()
     network.args = checkpoint.get("train_args") or {}

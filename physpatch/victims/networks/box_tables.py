@@ -2,26 +2,34 @@
 
 The forms, for B images and K classes:
 
-- every box that the network considers, (B, 4 + K, A): centre, width and height in pixels, and a probability of each class
-  (ultralytics from YOLOv8 on)
-- the boxes that remain after suppression, (B, A, 6): left, top, right, bottom in pixels, confidence, and number of the class
-  (ultralytics with ``nms=True``, YOLOv10 and YOLO26)
+- every box that the network considers, (B, 4 + K, A) or (B, A, 4 + K): centre, width and height, and a probability of each
+  class (ultralytics from YOLOv8 on; RT-DETR)
+- the same with the probability of any object before those of the classes, (B, A, 5 + K) (YOLOv5)
+- the boxes that remain after suppression, (B, A, 6): left, top, right, bottom, confidence, and number of the class
+  (ultralytics with ``nms=True``, YOLOv10 and YOLO26); or, as shares, centre, width and height (ultralytics' RT-DETR)
 - boxes (A, 4) or (B, A, 4), as left, top, right, bottom in pixels, with scores and labels apart: by name, in an object for each
   image, or told apart by type (torchvision)
+
+In all but the last, lengths are pixels, or shares of the image's side where none is above 1.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError
-from physpatch.victims.networks.outputs import joined
+from physpatch.victims.networks.outputs import joined, logits_in
 
 _CHOSEN = 6  # numbers per box that remained after suppression
 _NAMES = ("boxes", "scores", "labels")
+
+_ROUNDED = 1e-2  # by which a probability may miss 0 or 1, such as in half precision
+_LARGEST_SHARE = 1.5  # of a side: boxes may reach beyond the image
+Kind = Literal["columns", "rows", "objects", "chosen", "apart"]
 
 Apart = tuple[Tensor, Tensor, Tensor]  # boxes (B, A, 4), scores (B, A), labels (B, A)
 
@@ -30,23 +38,35 @@ class BoxTable(nn.Module):
     """A detector that answers with a table (B, A, 4 + K) for images (B, 3, S, S), whatever its own form.
 
     A row is a box: left, top, right, bottom in pixels, and a probability of each class. ``most``: the images that the network
-    takes at once; None for any number.
+    takes at once; None for any number. ``form``: of its answers; None to tell it from each answer.
     """
 
-    def __init__(self, network: nn.Module, classes: int, most: int | None = None) -> None:
+    def __init__(
+        self, network: nn.Module, classes: int, most: int | None = None, form: "BoxForm | None" = None
+    ) -> None:
         super().__init__()
-        self.network, self.classes, self.most = network, classes, most
+        self.network, self.classes, self.most, self.form = network, classes, most, form
 
     def forward(self, images: Tensor) -> Tensor:
         return joined([self._table(part) for part in images.split(self.most or len(images))])
 
     def _table(self, images: Tensor) -> Tensor:
-        table = box_table(self.network(images), self.classes)
+        output = self.network(images)
+        table = box_table(output, self.classes, self.form or box_form(output, self.classes, images.shape[-1]))
         if len(table) != len(images):
             raise InputError(
                 f"the detector answers about {len(table)} of {len(images)} images; it may take only one at once"
             )
         return table
+
+
+@dataclass(frozen=True)
+class BoxForm:
+    """The form of a network's boxes: the kind, whether they are given by their centres, and the pixels per unit of length."""
+
+    kind: Kind
+    centred: bool = False
+    scale: float = 1.0
 
 
 def finds_boxes(output: Any) -> bool:
@@ -57,9 +77,18 @@ def finds_boxes(output: Any) -> bool:
 def count_classes(output: Any) -> int | None:
     """Return the number of classes that an output with boxes has; None where its form does not say."""
     found = _boxes_in(output)
-    if not isinstance(found, Tensor) or found.shape[2] == _CHOSEN:
-        return None
+    if not isinstance(found, Tensor) or found.shape[2] == _CHOSEN or found.shape[1] > found.shape[2]:
+        return None  # in the last case, a row may begin with the probability of any object or not
     return found.shape[1] - 4
+
+
+def count_images(output: Any) -> int | None:
+    """Return the number of images that a network's output is about, boxes or logits; None where its form does not say."""
+    found = _boxes_in(output)
+    if isinstance(found, list):
+        return sum(len(boxes) for boxes, _, _ in found)
+    answer = logits_in(output) if found is None else found
+    return len(answer) if isinstance(answer, Tensor) and answer.ndim > 1 else None
 
 
 def has_labels_apart(output: Any) -> bool:
@@ -67,24 +96,74 @@ def has_labels_apart(output: Any) -> bool:
     return isinstance(_boxes_in(output), list)
 
 
-def box_table(output: Any, classes: int) -> Tensor:
-    """Turn a network's output into a table (B, A, 4 + classes), see :class:`BoxTable`; it has one row or more.
+def box_form(output: Any, classes: int, side: int) -> BoxForm:
+    """Tell the form of a network's boxes in images of ``side`` pixels.
 
     Raises:
         InputError: it has none of the forms, or another number of classes.
     """
     found = _boxes_in(output)
-    if isinstance(found, Tensor) and found.shape[1] == 4 + classes:
-        middle, extent = found[:, :2], found[:, 2:4] / 2
-        return torch.cat([middle - extent, middle + extent, found[:, 4:]], dim=1).transpose(1, 2)
-    if isinstance(found, Tensor) and found.shape[2] == _CHOSEN:
-        return _labelled(found[..., :4], found[..., 4], found[..., 5], classes)
+    if isinstance(found, list):
+        return BoxForm("apart")
+    kind = None if found is None else _kind(found, classes)
+    if found is None or kind is None:
+        form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        few, many = 4 + classes, 5 + classes
+        raise InputError(
+            f"a detector of {classes} classes must answer with boxes (B, {few}, A), (B, A, {few}), (B, A, {many}) or "
+            f"(B, A, 6), got {form}"
+        )
+    rows = (found.transpose(1, 2) if kind == "columns" else found).detach().flatten(0, 1)
+    boxes = rows[rows[:, 4] > 0, :4] if kind == "chosen" else rows[:, :4]  # what is filled up has no confidence
+    shares = bool(len(boxes)) and float(boxes.abs().max()) <= _LARGEST_SHARE
+    by_corners = kind == "chosen" and not (shares and bool((boxes[:, 2:] < boxes[:, :2]).any()))
+    return BoxForm(kind, not by_corners, float(side) if shares else 1.0)
+
+
+def _kind(found: Tensor, classes: int) -> Kind | None:
+    if found.shape[1] == 4 + classes:
+        return "columns"
+    if found.shape[2] == _CHOSEN and _is_whole(found[..., 5]):
+        return "chosen"
+    kinds: dict[int, Kind] = {4 + classes: "rows", 5 + classes: "objects"}
+    return kinds.get(found.shape[2])
+
+
+def box_table(output: Any, classes: int, form: BoxForm | None = None) -> Tensor:
+    """Turn a network's output into a table (B, A, 4 + classes), see :class:`BoxTable`; it has one row or more.
+
+    Args:
+        output: of the network.
+        classes: their number.
+        form: of the output; None to tell it from the output, with shares as they are.
+
+    Raises:
+        InputError: it has none of the forms, or another number of classes.
+    """
+    form = form or box_form(output, classes, 1)
+    found = _boxes_in(output)
     if isinstance(found, list):
         return joined([_labelled(*apart, classes) for apart in found])
-    form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    raise InputError(
-        f"a detector of {classes} classes must answer with boxes (B, {4 + classes}, A) or (B, A, 6), got {form}"
-    )
+    assert found is not None
+    rows = found.transpose(1, 2) if form.kind == "columns" else found
+    boxes = _corners(rows, form)
+    if form.kind == "chosen":
+        return _labelled(boxes, rows[..., 4], rows[..., 5], classes)
+    first = 5 if form.kind == "objects" else 4
+    return torch.cat([boxes, rows[..., first:] * (rows[..., 4:5] if first == 5 else 1)], dim=2)
+
+
+def require_probabilities(table: Tensor) -> None:
+    """Check that what a table says of the classes can be probabilities.
+
+    Raises:
+        InputError: it cannot, as in the output of a network that leaves out its sigmoid.
+    """
+    least, most = (float(value) for value in table[..., 4:].detach().float().aminmax())
+    if not -_ROUNDED <= least <= most <= 1 + _ROUNDED:
+        raise InputError(
+            f"the scores of its boxes reach from {least:.3g} to {most:.3g}; expected probabilities: export it with its sigmoid"
+        )
 
 
 def _labelled(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -94,6 +173,19 @@ def _labelled(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int) -> Te
         raise InputError(f"the detector found class {int(numbers.max())}, but {classes} classes are named, from 0 on")
     table = torch.cat([boxes, scores[..., None] * F.one_hot(numbers, classes)], dim=2)
     return table if table.shape[1] else F.pad(table, (0, 0, 0, 1))
+
+
+def _corners(rows: Tensor, form: BoxForm) -> Tensor:
+    """Return the boxes (B, A, 4) that rows of numbers begin with, as left, top, right, bottom in pixels."""
+    boxes = rows[..., :4] * form.scale
+    if not form.centred:
+        return boxes
+    middle, extent = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([middle - extent, middle + extent], dim=2)
+
+
+def _is_whole(values: Tensor) -> bool:
+    return bool((values == values.round()).all())
 
 
 def _boxes_in(output: Any) -> Tensor | list[Apart] | None:

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError, unknown_name
+from physpatch.victims.own_code import in_one_line
 
 Reshape = Callable[[Tensor], Tensor]  # a layer's output to (B, C, h, w)
+_USUAL_STRIDE = 16  # of the layer for a detector's heat
 _MOST_PREFIXES = 5  # class token and up to four registers before those of an image's patches
 
 
@@ -59,6 +61,56 @@ def find_cam_layer(module: nn.Module, size: int) -> CamLayer:
     return moving[-1] if moving else candidates[-1]
 
 
+def find_shared_layer(detector: nn.Module, size: int) -> CamLayer | None:
+    """Find the layer for heat of a detector that answers with a table (B, A, 4 + K): boxes of every size depend on it.
+
+    Each of the head's inputs serves boxes of one size, so that the heat of all others would be zero. Of the layers before, the
+    last one at a sixteenth of the image's side is chosen, or else the last one: as
+    :func:`physpatch.victims.families.ultralytics_detectors.cam_layer` chooses by the network's structure.
+
+    Args:
+        detector: the network.
+        size: side, in pixels, of an image that it accepts.
+
+    Returns:
+        The layer; None where nothing is found in noise, or where there is no such layer.
+
+    Raises:
+        InputError: the detector fails on these images.
+    """
+    candidates = [c for c in _candidates(detector, size) if c.reshape is not map_of_tokens]  # which tables look like
+    outputs: dict[nn.Module, Tensor] = {}
+
+    def keep(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        if output.requires_grad:
+            outputs[layer] = output
+
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    with _hooked(detector, keep, [candidate.layer for candidate in candidates]), torch.enable_grad():
+        with in_one_line("the detector fails on noise"):
+            (table,) = detector(image * 1)
+        scores = table[:, 4:].amax(dim=1)
+        found = scores.detach().nonzero()[:, 0]
+        kept = [candidate for candidate in candidates if candidate.layer in outputs]
+        if not kept or not scores.requires_grad or not len(found):
+            return None
+        areas = (table[found, 2:4] - table[found, :2]).detach().prod(dim=1)
+        rows = found[areas.argsort()[[0, len(found) // 2, -1]]]
+        for row in rows.tolist():
+            slopes = torch.autograd.grad(
+                scores[row], [outputs[c.layer] for c in kept], retain_graph=True, allow_unused=True
+            )
+            kept = [c for c, slope in zip(kept, slopes, strict=True) if slope is not None and bool(slope.any())]
+            if not kept:
+                return None
+    coarse = [c for c in kept if _side(outputs[c.layer], c) <= size / _USUAL_STRIDE]
+    return (coarse or kept)[-1]
+
+
+def _side(output: Tensor, candidate: CamLayer) -> int:
+    return (output if candidate.reshape is None else candidate.reshape(output)).shape[-1]
+
+
 def list_cam_layers(module: nn.Module, size: int) -> dict[str, CamLayer]:
     """List the layers that :func:`named_cam_layer` accepts, by name, in the order in which they run."""
     names = {layer: name for name, layer in module.named_modules()}
@@ -72,8 +124,18 @@ def named_cam_layer(module: nn.Module, size: int, name: str) -> CamLayer:
         InputError: no such layer, or its output is no spatial map.
     """
     layers = list_cam_layers(module, size)
+    if not layers:
+        raise InputError(
+            f"there is no layer {name!r} for Grad-CAM: no layer of this network can be seen to give a map, as in TorchScript; "
+            "export it as .pt2 for heat, or leave out the layer"
+        )
     if name in layers:
         return layers[name]
+    if name == "auto":
+        raise InputError(
+            "the layer for Grad-CAM is found without --cam-layer; `physpatch models --check` measures how faithful it and "
+            "others are, and names the best for --cam-layer"
+        )
     if name in dict(module.named_modules()):
         raise InputError(f"the output of layer {name!r} is no spatial map; among those that have one: {_last(layers)}")
     raise unknown_name("layer", name, layers)
@@ -93,7 +155,7 @@ def _candidates(module: nn.Module, size: int) -> Iterator[CamLayer]:
         if isinstance(output, Tensor):
             shapes.append((layer, output.shape))
 
-    with _hooked(module, note), torch.no_grad():
+    with _hooked(module, note), torch.no_grad(), in_one_line(f"the network fails on a black image of {size} pixels"):
         module(torch.zeros(1, 3, size, size))
     tokens = [shape for _, shape in shapes if _are_tokens(shape)]
     numbers = {shape[1] for shape in tokens}

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from calibration.common.errors import InputError, PhyspatchError
-from physpatch.victims.own_code import in_words
+from calibration.common.errors import InputError
+from physpatch.victims.own_code import in_one_line
 
 _LEAST_PROBABILITY = 1e-12
 _PROBES = 2  # images on which a network is tried: more than one, so that their answers can be told apart
@@ -26,7 +26,7 @@ class _Logits(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        return _logits_in(self.network(images))
+        return logits_in(self.network(images))
 
 
 class _Floats(nn.Module):
@@ -59,12 +59,8 @@ def probe(network: nn.Module, size: int, count: int = _PROBES, seed: int = 0) ->
         InputError: it does not accept them.
     """
     images = torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
-    try:
+    with in_one_line(f"the network does not accept images (B, 3, {size}, {size})"):
         return network(images)
-    except (PhyspatchError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:  # it may be the user's own code, which may raise anything
-        raise InputError(f"the network does not accept images (B, 3, {size}, {size}): {in_words(error)}") from error
 
 
 def with_logits(network: nn.Module, size: int) -> tuple[nn.Module, int]:
@@ -75,8 +71,13 @@ def with_logits(network: nn.Module, size: int) -> tuple[nn.Module, int]:
     """
     output = probe(network, size)
     if not isinstance(output, Tensor):
-        network, output = _Logits(network), _logits_in(output)
+        network, output = _Logits(network), logits_in(output)
     if not isinstance(output, Tensor) or not _are_logits(output):
+        if isinstance(output, Tensor) and output.numel() == _PROBES:  # the logit of the second of two classes
+            raise InputError(
+                "the network answers with one number for an image; expected a logit per class: for two classes, of which x is "
+                "the second one's logit, torch.cat([-x / 2, x / 2], dim=1)"
+            )
         form = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise InputError(f"a classifier must answer with logits (B, K) for images (B, 3, {size}, {size}), got {form}")
     if not output.is_floating_point():
@@ -100,12 +101,13 @@ def _are_logits(output: Tensor) -> bool:
     return output.ndim == 2 and len(output) == _PROBES and output.shape[1] > 1 and not output.is_complex()
 
 
-def _logits_in(output: Any) -> Any:
+def logits_in(output: Any) -> Any:
+    """Find the logits in a network's output; what has none is returned as it is, or its first part."""
     found = getattr(output, "logits", output)
     if isinstance(found, Mapping) and found:
-        return _logits_in(found.get("logits", next(iter(found.values()))))
+        return logits_in(found.get("logits", next(iter(found.values()))))
     if isinstance(found, (tuple, list)) and found:
-        return _logits_in(found[0])
+        return logits_in(found[0])
     return found
 
 
@@ -126,16 +128,30 @@ class CountsQueries(Protocol):
 
 
 class FixedBatch(nn.Module):
-    """A network for batches of exactly ``size`` images: others are divided, and the last part is filled up."""
+    """A network for batches of so many images: larger ones are divided.
 
-    def __init__(self, network: nn.Module, size: int) -> None:
+    ``filled``: it takes exactly ``size`` images, so that the last part is filled up with copies; otherwise up to ``size``.
+    """
+
+    def __init__(self, network: nn.Module, size: int, filled: bool = True) -> None:
         super().__init__()
-        self.network, self.size = network, size
+        self.network, self.size, self.filled = network, size, filled
+
+    @property
+    def words(self) -> str:
+        """Say how many images it takes."""
+        if self.size == 1:
+            return "one image at once; batches are divided"
+        if self.filled:
+            return (
+                f"exactly {self.size} images at once; batches are divided, and the last part is filled up with copies"
+            )
+        return f"at most {self.size} images at once; larger batches are divided"
 
     def forward(self, images: Tensor) -> Tensor:
-        missing = -len(images) % self.size
+        missing = -len(images) % self.size if self.filled else 0
         filled = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing else images
-        return joined([_logits_in(self.network(part)) for part in filled.split(self.size)])[: len(images)]
+        return joined([logits_in(self.network(part)) for part in filled.split(self.size)])[: len(images)]
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:

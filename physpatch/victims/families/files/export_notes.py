@@ -21,11 +21,13 @@ class ExportNotes:
         categories: names of the classes; empty where they are not noted.
         size: side of the input, in pixels; None where it is not noted.
         batch: the images at once that the network was exported for; None for any, or where it is not noted.
+        plain: whether a classifier takes RGB in [0, 1] as it is, as ultralytics' own do.
     """
 
     categories: tuple[str, ...] = ()
     size: int | None = None
     batch: int | None = None
+    plain: bool = False
 
     @classmethod
     def of(cls, noted: Mapping[str, Any], file: Path) -> "ExportNotes":
@@ -35,6 +37,8 @@ class ExportNotes:
             InputError: the network is there for another task than classes or boxes, or for images that are not square.
         """
         task, names, side, batch, settings = (_value(noted.get(k)) for k in ("task", "names", "imgsz", "batch", "args"))
+        if isinstance(names, Mapping) and task is None and "stride" in noted:
+            return cls(names_in(names, file))  # YOLOv5's own exporter notes no more
         if not isinstance(names, Mapping) or not isinstance(task, str):
             return cls()
         if task not in get_args(Task):
@@ -43,7 +47,7 @@ class ExportNotes:
         if len(set(sides)) != 1:
             raise InputError(f"{file} takes images of {sides} pixels; expected square ones, such as imgsz=640 exports")
         dynamic = isinstance(settings, Mapping) and settings.get("dynamic") is True
-        return cls(names_in(names, file), _count(sides[0]), None if dynamic else _count(batch))
+        return cls(names_in(names, file), _count(sides[0]), None if dynamic else _count(batch), plain=True)
 
 
 def _count(value: Any) -> int | None:

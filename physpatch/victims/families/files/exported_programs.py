@@ -20,7 +20,7 @@ SUFFIX = ".pt2"
 # What torch looks up by name and calls, or evaluates, when it reads a program.
 _OPERATORS = re.compile(r"torch\.ops\.(aten|torchvision|prims?)\.\w+(\.\w+)?|_operator\.\w+|math\.\w+|torch\.sym_\w+")
 _OF_FILES = re.compile(r"torch\.ops\.aten\.(from_file|save|load)\b")
-_SYMBOL = r"Symbol\('[su]\d+'(, (positive|integer|nonnegative|real)=(True|False))*\)|[su]\d+"
+_SYMBOL = r"Symbol\('(z?u?[sf]|u)\d+'(, (positive|integer|nonnegative|real)=(True|False))*\)|(z?u?[sf]|u)\d+"
 _EXPRESSION = re.compile(
     rf"({_SYMBOL}|\d+(\.\d+)?|Max|Min|FloorDiv|CleanDiv|CeilDiv|Mod|PythonMod|True|False|[-+*/(),<>=&|~ ])*"
 )
@@ -38,24 +38,24 @@ class ExportedPrograms(FileFamily):
         return [CatalogueEntry(f"FILE{SUFFIX}", "either", "the file itself, by torch.export.save", True)]
 
     def knows(self, name: str) -> bool:
-        return name.endswith(SUFFIX)
+        return name.lower().endswith(SUFFIX)
 
     def read(self, file: Path, trust: bool) -> FoundNetwork:
         try:
             if not trust:
                 _refuse_code(file)
             program = torch.export.load(file)
-            batch, size = _input_of(program)
+            batch, most, size = _input_of(program)
             network: nn.Module = torch.export.unflatten(program)
         except InputError:
             raise
         except Exception as error:  # torch raises its own, those of its reader, and of what it reads
             raise InputError(f"{file} is no program of torch.export that can be read ({first_line(error)})") from error
-        return FoundNetwork(network, size, batch)
+        return FoundNetwork(network, size, batch, most)
 
 
-def _input_of(program: torch.export.ExportedProgram) -> tuple[int | None, int | None]:
-    """Read the batch and the side of the image that a program accepts; None for any.
+def _input_of(program: torch.export.ExportedProgram) -> tuple[int | None, int | None, int | None]:
+    """Read the batch that a program accepts, or the most of it, and the side of the image; None for any.
 
     Raises:
         InputError: it takes something else than one batch of square images (B, 3, S, S).
@@ -65,7 +65,14 @@ def _input_of(program: torch.export.ExportedProgram) -> tuple[int | None, int | 
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 3 or str(shapes[0][2]) != str(shapes[0][3]):
         raise InputError(f"expected a program of one batch of images (B, 3, S, S), got inputs {shapes}")
     batch, _, side, _ = shapes[0]
-    return (batch if isinstance(batch, int) else None), (side if isinstance(side, int) else None)
+    fixed = batch if isinstance(batch, int) else None
+    return fixed, None if fixed else _most(program, batch), (side if isinstance(side, int) else None)
+
+
+def _most(program: torch.export.ExportedProgram, length: torch.SymInt) -> int | None:
+    """Read how many images a program takes at most, which torch checks whenever it runs; None for any number."""
+    bounds = program.range_constraints.get(length.node.expr)
+    return int(bounds.upper) if bounds is not None and bounds.upper.is_Integer else None
 
 
 def _refuse_code(file: Path) -> None:

@@ -57,6 +57,7 @@ def converted(runtime: Any, file: Path, takes: OnnxInput, original: nn.Module, s
     """
     try:
         import onnx
+        from onnx.external_data_helper import load_external_data_for_model
         from onnx2pytorch import ConvertModel
     except ImportError as error:
         raise UnfaithfulError(f"a package is missing ({error}); pip install 'physpatch[onnx]'") from error
@@ -66,6 +67,7 @@ def converted(runtime: Any, file: Path, takes: OnnxInput, original: nn.Module, s
         warnings.simplefilter("ignore")
         try:
             model = onnx.load_model_from_string(_folded(runtime, file))
+            load_external_data_for_model(model, str(file.parent))  # from where ONNX Runtime did, which checked it
             outputs = tuple(output.name for output in model.graph.output)
             module = _Converted(ConvertModel(model), takes, outputs).eval().requires_grad_(False)
             found = [probe(module, side, count, seed) for seed in _SEEDS]

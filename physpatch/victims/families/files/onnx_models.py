@@ -1,5 +1,7 @@
 """``FILE.onnx``: with gradients where it converts to torch faithfully, or else predictions by ONNX Runtime, on the CPU."""
 
+import hashlib
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from calibration.common.errors import InputError, first_line
 from calibration.common.extras import import_extra
+from calibration.common.files import file_sha256
 from physpatch.victims.families.base import FileFamily, FoundNetwork
 from physpatch.victims.families.files.export_notes import ExportNotes
 from physpatch.victims.families.files.onnx_conversion import UnfaithfulError, converted
@@ -20,6 +23,10 @@ from physpatch.victims.protocol import CatalogueEntry
 
 SUFFIX = ".onnx"
 _MOST_IMAGES = 32
+_LONGEST = 300  # characters of an error of ONNX Runtime
+_CHATTER = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |\b\w+\.(cc|h):\d+ \w+ "
+)  # its status, and places in its code
 
 
 class OnnxModels(FileFamily):
@@ -33,7 +40,7 @@ class OnnxModels(FileFamily):
         return [CatalogueEntry(f"FILE{SUFFIX}", "either", source, find_spec("onnxruntime") is not None)]
 
     def knows(self, name: str) -> bool:
-        return name.endswith(SUFFIX)
+        return name.lower().endswith(SUFFIX)
 
     def read(self, file: Path, trust: bool) -> FoundNetwork:
         runtime = import_extra("onnxruntime", "onnx")
@@ -42,14 +49,34 @@ class OnnxModels(FileFamily):
         _require_tensors(session, file)
         notes = ExportNotes.of(session.get_modelmeta().custom_metadata_map, file)
         network = Predictions(lambda images: _predict(session, takes, images), takes.batch or _MOST_IMAGES)
-        categories, plain = notes.categories, bool(notes.categories)
+        categories, plain = notes.categories, notes.plain
         size = takes.size or notes.size
         try:
             module = converted(runtime, file, takes, network, size)
         except UnfaithfulError as why:
             remark = without_gradients(str(why))
-            return FoundNetwork(network, size, takes.batch, categories, plain, differentiable=False, remark=remark)
-        return FoundNetwork(module, size, takes.batch, categories, plain)
+            most = None if takes.batch else _MOST_IMAGES
+            return FoundNetwork(
+                network, size, takes.batch, most, categories, plain, differentiable=False, remark=remark
+            )
+        return FoundNetwork(module, size, takes.batch, categories=categories, plain=plain)
+
+    def digest(self, file: Path) -> str:
+        beside = _weights_beside(file)
+        if not beside:
+            return file_sha256(file)
+        return hashlib.sha256(" ".join(map(file_sha256, (file, *beside))).encode()).hexdigest()
+
+
+def _weights_beside(file: Path) -> list[Path]:
+    """List the files in which a model keeps weights, as ONNX Runtime has found them in its folder."""
+    try:
+        import onnx
+    except ImportError:
+        return []
+    tensors = onnx.load(file, load_external_data=False).graph.initializer
+    named = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
+    return [file.parent / name for name in sorted(named)]
 
 
 def _session(runtime: Any, file: Path) -> Any:
@@ -59,7 +86,12 @@ def _session(runtime: Any, file: Path) -> Any:
     try:
         return runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has an exception per status, without a common base of its own
-        raise InputError(f"{file} is no ONNX model that can be loaded ({first_line(error, 200)})") from error
+        words = _CHATTER.sub("", first_line(error, _LONGEST))
+        if "external" in words.lower() or "initializer" in words:
+            raise InputError(
+                f"{file} keeps weights in another file, which must lie in its folder, whole and under its name ({words})"
+            ) from error
+        raise InputError(f"{file} is no ONNX model that can be loaded ({words})") from error
 
 
 def _require_tensors(session: Any, file: Path) -> None:

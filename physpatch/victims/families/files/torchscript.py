@@ -34,7 +34,7 @@ class TorchScript(FileFamily):
         return [CatalogueEntry(f"FILE{_SUFFIX}", "either", source, True, heat=False)]
 
     def knows(self, name: str) -> bool:
-        return name.endswith(_SUFFIX) or (name.endswith(".pt") and _is_torchscript(Path(name)))
+        return name.lower().endswith(_SUFFIX) or (name.lower().endswith(".pt") and _is_torchscript(Path(name)))
 
     def read(self, file: Path, trust: bool) -> FoundNetwork:
         beside = {_NOTES: ""}
@@ -50,7 +50,7 @@ class TorchScript(FileFamily):
             raise InputError(f"{file} is no TorchScript that can be read ({first_line(error)})") from error
         notes = ExportNotes.of(_parsed(beside[_NOTES]), file)  # TorchScript itself does not record its input
         categories = notes.categories
-        return FoundNetwork(_Program(program), notes.size, notes.batch, categories, plain=bool(categories))
+        return FoundNetwork(_Program(program), notes.size, notes.batch, categories=categories, plain=notes.plain)
 
 
 class _Program(nn.Module):
