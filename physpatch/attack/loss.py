@@ -119,9 +119,8 @@ class AttackLoss(nn.Module):
         self._transfers = tuple(transfers)
         colors = offset_palette() if palette is None else palette
         self._palette = colors.to(victims[0].device) if penalties.nps else None
-        self.reached = (
-            False  # whether the last batch had a gradient from a victim: a detector that finds nothing has none
-        )
+        # Whether the last batch had a gradient from a victim: a detector that finds nothing has none.
+        self.reached = False
 
     @property
     def term_names(self) -> tuple[str, ...]:
