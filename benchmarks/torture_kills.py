@@ -93,7 +93,7 @@ def run_kills(
             if kill.losses:
                 shutil.copytree(work, keep / f"kill-{seed}-{number}", symlinks=True, dirs_exist_ok=True)
         with open(notes, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(asdict(kill)) + "\n")
+            stream.write("\n" + json.dumps(asdict(kill)))  # not after half a line of a bench that was killed itself
         _count(kill, tally)
         of = f"{kill.after_s:.2f} of {durations[kill.job]:.1f} s"
         note(f"{number + 1}/{count} {kill.job} {kill.signal} at {of}: {'; '.join(kill.losses) or 'nothing lost'}")
@@ -103,7 +103,7 @@ def _read(notes: Path) -> Iterator[Kill]:
     for line in notes.read_text(encoding="utf-8").splitlines() if notes.is_file() else ():
         try:
             yield Kill(**json.loads(line))
-        except (ValueError, TypeError):  # the last line of a bench that was killed itself
+        except (ValueError, TypeError):  # half a line, or none
             continue
 
 
