@@ -101,7 +101,7 @@ def test_kills_go_on_where_they_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(KeyboardInterrupt):
         run_kills(5, 0, tmp_path, tally)
     with open(tmp_path / "kills-0.jsonl", "a", encoding="utf-8") as notes:
-        notes.write('{"number": 3, "jo')  # the bench itself was killed
+        notes.write('\n{"number": 3, "jo')  # the bench itself was killed
     assert (tally.tried, tally.to_dict()["lost"]) == (3, 1)
     tried.clear()
     again, said = Tally(), []
