@@ -483,6 +483,32 @@ def test_there_are_not_more_pages_than_a_session_can_serve(running, caplog) -> N
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("message", ["x" * 2**20, bytes(2**20)])
+def test_who_sends_megabytes_leaves_the_room_to_others(running, message: str | bytes) -> None:
+    """All seats are taken by senders of a megabyte; each is sent away at its first, while a browser finds room at once."""
+    session = running()
+    cookie = cookie_for(session.page.url)
+    with ExitStack() as stack:
+        senders = [stack.enter_context(socket_to(session, "/ws/view", cookie)) for _ in range(MOST_SOCKETS)]
+        for sender in senders:
+            sender.send(message)
+        until = time.monotonic() + 20
+        while True:
+            try:
+                browser = stack.enter_context(socket_to(session, "/ws/view", cookie))
+                break
+            except InvalidStatus:
+                assert time.monotonic() < until
+        browser.send("ready")
+        assert json.loads(browser.recv(20))["frames"] >= 0
+        for sender in senders:
+            with pytest.raises(ConnectionClosed) as closed:
+                sender.recv(20)
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == 4413
+    assert "413, the message is too large" in session.said[1]
+    session.wait_rows(len(read_rows(session.out)) + 2)
+
+
 def test_no_text_of_a_browser_ends_a_session(running) -> None:
     """A lone surrogate cannot be stored, a terminal's escape sequence must not be."""
     session = running()
