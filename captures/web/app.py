@@ -152,7 +152,7 @@ def make_app(
         if large is not None:
             refused(f"{who(websocket)}: 413, {large}")
             await asyncio.sleep(_CROWD_PAUSE_S)  # nothing is read from it meanwhile, and its room is free for others
-            with suppress(RuntimeError):
+            with suppress(WebSocketDisconnect, RuntimeError):  # it may have left
                 await websocket.close(_TOO_LARGE, str(large))
 
     async def correct(websocket: WebSocket, mistakes: int, words: str) -> int:

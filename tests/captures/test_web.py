@@ -484,7 +484,7 @@ def test_there_are_not_more_pages_than_a_session_can_serve(running, caplog) -> N
 
 
 @pytest.mark.parametrize("message", ["x" * 2**20, bytes(2**20)])
-def test_who_sends_megabytes_leaves_the_room_to_others(running, message: str | bytes) -> None:
+def test_who_sends_megabytes_leaves_the_room_to_others(running, message: str | bytes, caplog) -> None:
     """All seats are taken by senders of a megabyte; each is sent away at its first, while a browser finds room at once."""
     session = running()
     cookie = cookie_for(session.page.url)
@@ -501,12 +501,14 @@ def test_who_sends_megabytes_leaves_the_room_to_others(running, message: str | b
                 assert time.monotonic() < until
         browser.send("ready")
         assert json.loads(browser.recv(20))["frames"] >= 0
+        senders.pop().close()  # it does not wait to be told
         for sender in senders:
             with pytest.raises(ConnectionClosed) as closed:
                 sender.recv(20)
             assert closed.value.rcvd is not None and closed.value.rcvd.code == 4413
     assert "413, the message is too large" in session.said[1]
     session.wait_rows(len(read_rows(session.out)) + 2)
+    assert caplog.text == ""
 
 
 def test_no_text_of_a_browser_ends_a_session(running) -> None:
