@@ -263,6 +263,16 @@ def test_a_plan_is_followed_on_the_page(running, browser: Browser) -> None:
     assert all(abs((row.yaw_deg or 0) - (0 if abs(row.yaw_deg or 0) < 10 else 20)) < 8 for row in filed)
 
 
+def test_while_a_session_gets_ready_its_page_says_nothing_that_it_does_not_know(browser: Browser) -> None:
+    with WebPage(say=lambda _: None) as served:
+        context, errors = open_page(browser, served.url)
+        page = context.pages[0]
+        expect(page.locator("#state, .state, header").first).to_contain_text("getting ready", timeout=WAIT_MS)
+        expect(page.locator("#sees")).to_be_hidden()
+        assert errors == []
+        context.close()
+
+
 def test_on_a_phone_the_next_step_comes_before_the_buttons(running, browser: Browser) -> None:
     protocol = Protocol(("patch",), (0.4,), (0, 20), seconds=60)
     session = running(protocol=protocol)
