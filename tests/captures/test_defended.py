@@ -7,7 +7,7 @@ import pytest
 from support import frame_row
 
 from captures.report import write_report
-from captures.results.defended import DefenceChange, defence_changes
+from captures.report.sections.defended import DefenceChange, defence_changes
 from captures.results.recorded_session import RecordedSession
 from captures.results.session_record import SessionModel, SessionRecord
 from captures.storage import FrameRow, SessionStore
