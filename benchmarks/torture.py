@@ -2,7 +2,8 @@
 
 python benchmarks/torture.py [--kills 20] [--mutants 500] [--page-seconds 20] [--seed 0] [--only kills|mutants|page]
 
-Interrupted, it prints what it has. What was lost is kept in --keep, with a note of how it was damaged and what read it.
+Interrupted, it prints what it has; kills go on from there with the same seed. What was lost is kept in --keep, with a note
+of how it was damaged and what read it.
 """
 
 import argparse
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=["kills", "mutants", "page"])
     parser.add_argument("--file", default="", help="part of the name of the artefacts to damage; default: all")
+    parser.add_argument("--again", action="store_true", help="kill anew what notes under --keep say was killed")
     parser.add_argument("--keep", type=Path, default=Path("runs/torture"), help="folder for what was lost")
     options = parser.parse_args()
     numbers: dict[str, Any] = {"seed": options.seed}
@@ -43,7 +45,7 @@ def main() -> None:
         if "kills" in wanted:
             tally = torture_mutants.Tally()
             try:
-                torture_kills.run_kills(options.kills, options.seed, tally, lambda line: print(line, file=sys.stderr))  # noqa: T201
+                torture_kills.run_kills(options.kills, options.seed, options.keep, tally, _say, options.again)
             finally:
                 numbers["kills"] = tally.to_dict()
         if "page" in wanted:
@@ -51,6 +53,10 @@ def main() -> None:
     print(json.dumps(numbers))  # noqa: T201
     lost = [part["lost"] for part in numbers.values() if isinstance(part, dict) and "lost" in part]
     sys.exit(1 if any(lost) else 0)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -50,7 +50,10 @@ class Stop(Clock):
 
 
 def run_page(seconds: float, sockets: int) -> dict[str, Any]:
-    """Film without and with ``sockets`` sockets on the page, each for ``seconds``; return what was measured."""
+    """Film without and with ``sockets`` sockets on the page, each for ``seconds``; return what was measured.
+
+    Once browsers connect first, and take the seats; once those who send megabytes do.
+    """
     with tempfile.TemporaryDirectory(prefix="physpatch-torture-") as work:
         rig = make_rig(Path(work))
         pictures = [frame.image for frame in rig]
@@ -61,25 +64,30 @@ def run_page(seconds: float, sockets: int) -> dict[str, Any]:
             keep=KeepRule("none"),
         )
         alone, _ = _film(pictures, config, Path(work) / "alone", seconds, 0)
-        crowded, clients = _film(pictures, config, Path(work) / "crowded", seconds, sockets)
-    kept = crowded / alone
+        crowds = {
+            first: _film(pictures, config, Path(work) / first, seconds, sockets, first) for first in ("look", "shout")
+        }
+    lost = sum(fps / alone < KEPT for fps, _ in crowds.values())
     return {
         "seconds": seconds,
         "sockets": sockets,
         "fps_alone": round(alone, 2),
-        "fps_crowded": round(crowded, 2),
-        "kept": round(kept, 3),
         "wanted": KEPT,
-        "clients": json.loads(clients),
-        "tried": 1,
-        "survived": int(kept >= KEPT),
-        "lost": int(kept < KEPT),
+        "first": {
+            first: {"fps": round(fps, 2), "kept": round(fps / alone, 3), "clients": json.loads(clients)}
+            for first, (fps, clients) in crowds.items()
+        },
+        "tried": len(crowds),
+        "survived": len(crowds) - lost,
+        "lost": lost,
     }
 
 
-def _film(pictures: list[Any], config: SessionConfig, out: Path, seconds: float, sockets: int) -> tuple[float, str]:
+def _film(
+    pictures: list[Any], config: SessionConfig, out: Path, seconds: float, sockets: int, first: str = ""
+) -> tuple[float, str]:
     with WebPage(say=lambda _: None) as page, Camera(pictures) as camera:
-        command = [sys.executable, __file__, page.url, str(sockets), str(seconds + 1)]
+        command = [sys.executable, __file__, page.url, str(sockets), str(seconds + 1), first]
         environment = surroundings() | {"PYTHONPATH": f"{ROOT}:{Path(__file__).parent}"}
         crowd = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) if sockets else None
         if crowd is not None and crowd.stdout is not None:
@@ -92,8 +100,8 @@ def _film(pictures: list[Any], config: SessionConfig, out: Path, seconds: float,
     return watch.fps, said
 
 
-async def _crowd(url: str, sockets: int, seconds: float) -> dict[str, int]:
-    """Be the crowd; count what was seen and sent."""
+async def _crowd(url: str, sockets: int, seconds: float, first: str) -> dict[str, int]:
+    """Be the crowd, of which those of one kind come first; count what was seen and sent."""
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar := http.cookiejar.CookieJar()))
     await asyncio.to_thread(lambda: opener.open(url, timeout=_WAIT_S).read())
     origin = url.split("/?")[0]
@@ -101,7 +109,8 @@ async def _crowd(url: str, sockets: int, seconds: float) -> dict[str, int]:
     counts = {"pictures": 0, "megabytes": 0, "bytes": 0, "reconnected": 0}
     kinds = itertools.islice(itertools.cycle((_look, _look, _shout, _dawdle)), sockets)
     tasks = []
-    for kind in sorted(kinds, key=lambda kind: kind is not _look):  # browsers connect before the shouting begins
+    eager = {"look": _look, "shout": _shout}[first]
+    for kind in sorted(kinds, key=lambda kind: kind is not eager):
         tasks.append(asyncio.create_task(_again(kind, origin, headers, counts)))
         await asyncio.sleep(_CONNECT_S / sockets)
     await asyncio.sleep(seconds - _CONNECT_S)
@@ -160,4 +169,4 @@ def _connected(origin: str, headers: dict[str, str]) -> connect:
 
 if __name__ == "__main__":
     print("ready", flush=True)  # noqa: T201
-    print(json.dumps(asyncio.run(_crowd(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))))  # noqa: T201
+    print(json.dumps(asyncio.run(_crowd(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]))))  # noqa: T201

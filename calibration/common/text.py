@@ -1,4 +1,4 @@
-"""Text that strangers give: from clients, names of files and models, and the command line."""
+"""Text that strangers give: from clients, names of files and models, and the command line; and sizes for people."""
 
 import re
 import unicodedata
@@ -32,3 +32,13 @@ def in_markdown(text: str) -> str:
     """Escape a text so that Markdown, also within a table, shows it as it is, in one line."""
     plain = cleaned(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*\[\]|])", r"\\\1", plain)
+
+
+def size_words(size_bytes: int) -> str:
+    """Format a size for people, such as ``3.4 MB``."""
+    size, unit = float(size_bytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"

@@ -10,6 +10,7 @@ from typing import Any
 from calibration.common.errors import InputError
 from calibration.common.pictures import open_picture
 from calibration.common.success import MEASURES
+from calibration.common.text import size_words
 from captures.archive.entries import Entry
 from captures.report.html import write_page
 from physpatch.stats.intervals import Rate
@@ -28,16 +29,6 @@ def write_gallery(entries: Sequence[Entry], path: Path) -> Path:
     tags = sorted({tag for entry in entries for tag in (*entry.tags, entry.kind)})
     write_page(path, "archive/gallery.html.jinja", script="archive/gallery.js", cards=cards, tags=tags)
     return path
-
-
-def size_words(size_bytes: int) -> str:
-    """Format a size for people, such as ``3.4 MB``."""
-    size, unit = float(size_bytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
 
 
 def short_rate(rate: Rate | None) -> str:

@@ -10,13 +10,19 @@ from tempfile import TemporaryDirectory
 
 from calibration.common.errors import InputError
 from calibration.common.files import atomic_path
+from calibration.common.text import size_words
 from captures.results.recorded_session import kind_of
 from captures.results.session_record import SESSION_FILE, SessionRecord
 from captures.session.live_session import SESSIONS_FOLDER
 from physpatch.records.run_paths import LATEST, RUNS_FOLDER, mark_as_latest
 from physpatch.records.run_record import RUN_FILE
 
-_LARGEST_BYTES = 32 * 2**30  # of what a zip says that it holds
+_LARGEST_FILE_BYTES, _LARGEST_BYTES = 8 * 2**30, 16 * 2**30  # unpacked: of one file, and of all
+_MOST_FILES = 500_000
+_MOST_RATIO, _RATIO_FROM_BYTES = (
+    100,
+    256 * 2**20,
+)  # of unpacked to packed, for what is large: databases pack at most tenfold
 _STORED = frozenset({".jpg", ".jpeg", ".png", ".mp4", ".pdf", ".safetensors", ".parquet"})  # hardly become smaller
 
 
@@ -48,8 +54,7 @@ def unpack(file: Path, into: Path) -> list[Path]:
     try:
         with zipfile.ZipFile(file) as archive, TemporaryDirectory(dir=into, prefix=".unpacking-") as temporary:
             names = [_checked(info, file) for info in archive.infolist()]
-            if sum(info.file_size for info in archive.infolist()) > _LARGEST_BYTES:
-                raise InputError(f"{file} holds more than {_LARGEST_BYTES // 2**30} GiB; unpack it by hand")
+            _check_sizes(archive.infolist(), file, into)
             tops = sorted({PurePosixPath(*name.parts[:2]) for name in names})
             for top in tops:
                 if (into / top).exists():
@@ -66,6 +71,37 @@ def unpack(file: Path, into: Path) -> list[Path]:
         raise InputError(f"{file} is not a zip that can be read ({error}); export it again") from error
     except FileNotFoundError as error:
         raise InputError(f"no file {file}") from error
+
+
+def _check_sizes(members: list[zipfile.ZipInfo], file: Path, into: Path) -> None:
+    """Refuse what would fill the disk. No member can be larger than it says, because reading it ends there.
+
+    Members may share their bytes, so all together are compared with the size of the zip itself.
+    """
+    largest = max(members, key=lambda info: info.file_size, default=None)
+    if largest is None:
+        raise InputError(f"{file} is empty; export it again")
+    total = sum(info.file_size for info in members)
+    what = f"{largest.filename} in {file}"
+    for words, size, packed, most in (
+        (what, largest.file_size, largest.compress_size, _LARGEST_FILE_BYTES),
+        (f"all of {file}", total, file.stat().st_size, _LARGEST_BYTES),
+    ):
+        if size > most:
+            raise InputError(
+                f"{words} would take {size_words(size)}; at most {size_words(most)} are unpacked. If you trust it, use `unzip`"
+            )
+        if size > max(_RATIO_FROM_BYTES, _MOST_RATIO * packed):
+            raise InputError(
+                f"{words} would grow from {size_words(packed)} to {size_words(size)}, as no run or session does; "
+                "it is damaged, or made to fill disks"
+            )
+    if len(members) > _MOST_FILES:
+        raise InputError(f"{file} holds {len(members)} files; at most {_MOST_FILES} are unpacked")
+    if total > (free := shutil.disk_usage(into).free):
+        raise InputError(
+            f"all of {file} would take {size_words(total)}, but {into} has {size_words(free)} free; free some space"
+        )
 
 
 def remove(folder: Path, say: Callable[[str], None] = lambda line: None) -> None:

@@ -6,6 +6,7 @@ import click
 
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
 from calibration.common.console import output_json, print_table, say, say_next
+from calibration.common.text import size_words
 
 _EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -29,7 +30,7 @@ def runs(context: click.Context, folders: tuple[Path, ...], json_out: str | None
     if context.invoked_subcommand is not None:
         return
     from captures.archive.entries import list_entries
-    from captures.archive.gallery import short_rate, size_words
+    from captures.archive.gallery import short_rate
 
     entries = list_entries(folders)
     if json_out != "-":
@@ -76,7 +77,6 @@ def tag(folder: Path, tags: tuple[str, ...], removed: tuple[str, ...]) -> None:
 def remove(folders: tuple[Path, ...], yes: bool) -> None:
     """Delete runs and sessions with all their files."""
     from captures.archive.entries import read_entry
-    from captures.archive.gallery import size_words
     from captures.archive.transfer import remove as delete
 
     entries = [read_entry(folder) for folder in folders]  # before any is deleted
@@ -91,7 +91,6 @@ def remove(folders: tuple[Path, ...], yes: bool) -> None:
 @click.option("--out", type=FILE, required=True, metavar="FILE.zip", help="The file to write.")
 def export(folders: tuple[Path, ...], out: Path) -> None:
     """Pack runs and sessions into a zip for another machine; a session takes its run and its sheet along."""
-    from captures.archive.gallery import size_words
     from captures.archive.transfer import export as pack
 
     pack(list(folders), out)

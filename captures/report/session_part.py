@@ -60,7 +60,8 @@ def _plain_words(tally: Tally, target: str | None) -> Iterator[str]:
             controls = ", ".join(
                 f"{rate_words(r)} with the {c} control" for c, r in rates.items() if c not in ("patch", "none")
             )
-            of_what = units if rates["patch"].ci95 is not None else "poses"  # of a single clip
+            within = "poses" if tally.unit_kind == "pose cell" else "frames"  # of a single clip
+            of_what = units if rates["patch"].ci95 is not None else within
             said = f"{model}: with the patch, {MEASURES[measure]} in {rate_words(rates['patch'])} of the {of_what}"
             yield said + (
                 f"; {controls}." if controls else "; no control was shown, so occlusion alone may be the cause."

@@ -1,5 +1,7 @@
 """Words and formats that several parts of a report share."""
 
+from datetime import datetime
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,14 @@ def rate_words(rate: Rate) -> str:
         return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")
     words = f"{percent(rate.rate)}|({100 * rate.ci95[0]:.1f} to {100 * rate.ci95[1]:.1f},|n = {rate.n})"
     return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")  # lines break only between its parts
+
+
+def moment_words(iso: str) -> str:
+    """Format a moment of a record, ISO 8601, such as ``2026-11-27 at 19:44``; anything else stays as it is."""
+    try:
+        return datetime.fromisoformat(iso).strftime("%Y-%m-%d at %H:%M") if "T" in iso else iso
+    except ValueError:
+        return iso
 
 
 def precision_words(ap: float | None, ci95: Interval | None) -> str:

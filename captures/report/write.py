@@ -17,6 +17,7 @@ from captures.report.html import write_html
 from captures.report.pdf import write_pdf
 from captures.report.run_part import run_blocks
 from captures.report.session_part import damage_blocks, session_blocks
+from captures.report.wording import moment_words
 from captures.results.recorded_session import RecordedSession, require_kind
 from captures.results.result_record import RESULT_FILE, result_of, result_of_session
 from captures.results.sequences import export_sequences
@@ -130,7 +131,7 @@ def _of_session(
             blocks += run_blocks(session.run)
         except InputError as error:
             blocks += [Heading("The patch"), Text(f"Not shown: {error}.")]
-    begun = session.record.begun or "at an unknown time"
+    begun = moment_words(session.record.begun) or "at an unknown time"
     subtitle = f"physpatch report of the session {_called(session.folder)}, begun {begun}"
     return Document(_TITLE, subtitle, blocks, [*first_screen(session, gaps), *damage_blocks(damaged)])
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 
 import segno
@@ -23,12 +23,17 @@ _STATIC = {
     "style.css": "text/css",
 }
 _MOST_TEXT = 2000
+_LARGEST_TEXT = 2**16  # beyond it, a message is no mistake, and each takes time from the session's frames
 _MOST_MISTAKES = 20  # malformed messages after which a connection is closed
 MOST_SOCKETS = 64  # at once: every further browser would take time from the session's own frames
 _CROWDED, _CROWD_PAUSE_S = 503, 1.0
 _BAD_REQUEST, _TOO_LARGE = 4400, 4413  # private WebSocket close codes: 4000 + the HTTP status
 
 Refused = Callable[[str], None]
+
+
+class _TooLarge(Exception):
+    """A client sent what no page or phone sends."""
 
 
 def make_app(
@@ -136,11 +141,19 @@ def make_app(
             yield False
             return
         connected += 1
+        large = None
         try:
             await websocket.accept()
             yield True
+        except _TooLarge as error:
+            large = error
         finally:
             connected -= 1
+        if large is not None:
+            refused(f"{who(websocket)}: 413, {large}")
+            await asyncio.sleep(_CROWD_PAUSE_S)  # nothing is read from it meanwhile, and its room is free for others
+            with suppress(WebSocketDisconnect, RuntimeError):  # it may have left
+                await websocket.close(_TOO_LARGE, str(large))
 
     async def correct(websocket: WebSocket, mistakes: int, words: str) -> int:
         """Reject a malformed message; return the new count. Too many close the connection."""
@@ -167,6 +180,8 @@ def make_app(
                 if message["type"] == "websocket.disconnect":
                     break
                 text = message.get("text")
+                if max(len(text or ""), len(message.get("bytes") or b"")) > _LARGEST_TEXT:
+                    raise _TooLarge("the message is too large")
                 try:
                     if text is None or len(text) > _MOST_TEXT:
                         raise ValueError("expected a short text")
@@ -200,8 +215,7 @@ def make_app(
                     if data is None:
                         raise ValueError("expected a JPEG")
                     if len(data) > MOST_BYTES:
-                        await websocket.close(_TOO_LARGE, "the frame is too large")
-                        break
+                        raise _TooLarge("the frame is too large")
                     phone.put(await asyncio.to_thread(decode_jpeg, data))
                     await websocket.send_text('{"ok": true}')
                 except (ValueError, PhyspatchError) as error:

@@ -223,7 +223,13 @@ def _photographs(
     """The photographs that the run held out for its own model, each with its class or None."""
     on_detector = detector is not None and config is not None and Path(config.victim.model).stem == detector.name
     own = detector if on_detector and detector is not None else classifier
-    return held_out_files(request.run, config or TrainConfig(), own)
+    files = held_out_files(request.run, config or TrainConfig(), own)
+    if not files:
+        raise InputError(
+            "a rig shows sheets in front of the labelled photographs that the run held out, and it held out none; pass a run "
+            "that was trained with --data samples, or on more photographs whose classes are known"
+        )
+    return files
 
 
 def _rig(sheet: Path, behind: Sequence[tuple[Path, str | None]], request: SessionRequest, scene: Scene | None) -> Rig:

@@ -180,6 +180,11 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
     held_out = {}
     for name, judge in victims.items():
         train, held_out[name] = split_photographs(config, judge)
+        if not len(held_out[name]):
+            raise InputError(
+                f"{config.data.source} holds out no labelled photographs, on which a bench measures: sort more photographs "
+                "into folders named after their classes, or name the classes in a labels.csv"
+            )
         if judge is victim:
             training = train
     others = [victims[name] for name in config.victim.ensemble]

@@ -2,7 +2,9 @@
 
 import json
 import zipfile
+from copy import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from playwright.sync_api import sync_playwright
 from support import BLUE, CHROMIUM, frame_row
 
 from calibration.common.errors import InputError
+from calibration.common.text import size_words
+from captures.archive import transfer
 from captures.archive.entries import list_entries, read_tags, write_tags
-from captures.archive.gallery import size_words, write_gallery
+from captures.archive.gallery import write_gallery
 from captures.archive.transfer import export, remove, unpack
 from captures.results.recorded_session import RecordedSession
 from captures.storage import SessionStore
@@ -126,6 +130,70 @@ def test_a_zip_that_leads_elsewhere_writes_nothing(name: str, tmp_path: Path) ->
     with pytest.raises(InputError, match="was not written by"):
         unpack(tmp_path / "x.zip", into)
     assert list(into.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "words"),
+    [
+        ("_LARGEST_FILE_BYTES", 999_999, r"runs/a/big in .* would take 1.0 MB; at most 1000 kB"),
+        ("_LARGEST_BYTES", 1_000_000, r"all of .* would take 1.0 MB; at most 1.0 MB"),
+        ("_RATIO_FROM_BYTES", 100_000, "would grow from [0-9]+ B to 1.0 MB"),
+        ("_MOST_FILES", 1, "holds 2 files; at most 1"),
+    ],
+)
+def test_a_zip_that_would_fill_the_disk_writes_nothing(
+    limit: str, value: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("runs/a/run.json", "{}")
+        archive.writestr("runs/a/big", bytes(1_000_000))
+    into = tmp_path / "into"
+    into.mkdir()
+    monkeypatch.setattr(transfer, limit, value)
+    with pytest.raises(InputError, match=words):
+        unpack(tmp_path / "x.zip", into)
+    assert list(into.iterdir()) == []
+
+
+def test_half_a_gigabyte_of_zeros_is_refused_without_a_lowered_limit(tmp_path: Path) -> None:
+    with (
+        zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("runs/a/run.json", "w") as member,
+    ):
+        for _ in range(8):
+            member.write(bytes(2**26))
+    with pytest.raises(InputError, match="made to fill disks"):
+        unpack(tmp_path / "x.zip", tmp_path)
+
+
+def test_members_that_share_their_bytes_are_counted_together(tmp_path: Path) -> None:
+    """The zip's directory names one member many times, each within the ratio of a member."""
+    noise = np.random.default_rng(0).integers(0, 2, 2**20, np.uint8).tobytes()  # packs about six times
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("runs/a/run.json", noise)
+        for number in range(1000):
+            twin = copy(archive.infolist()[0])
+            twin.filename = f"runs/a/{number}"
+            archive.filelist.append(twin)
+    with pytest.raises(InputError, match=r"all of .* would grow"):
+        unpack(tmp_path / "x.zip", tmp_path)
+
+
+def test_a_zip_for_which_there_is_no_room_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("runs/a/run.json", "{}")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1))
+    with pytest.raises(InputError, match="has 1 B free; free some space"):
+        unpack(tmp_path / "x.zip", tmp_path)
+
+
+def test_an_empty_zip_is_no_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w"):
+        pass
+    with pytest.raises(InputError, match="is empty"):
+        unpack(tmp_path / "x.zip", tmp_path)
 
 
 def test_what_is_no_zip_is_refused_in_a_line(tmp_path: Path) -> None:

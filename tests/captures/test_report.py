@@ -25,6 +25,7 @@ from captures.report.blocks import Document, Heading, Picture, Table, Text
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
 from captures.storage import SessionStore, export_parquet, read_rows
+from physpatch.records.patch_file import Patch
 
 
 def test_the_report_is_one_file_with_the_numbers_in_it(session: Path) -> None:
@@ -66,6 +67,15 @@ def test_a_hand_held_sessions_report_speaks_of_clips(tmp_path: Path, page: Page,
     assert words in text and f"Sheets were held up in {2 * takes} clips" in text
 
 
+def test_a_single_clip_is_counted_in_frames(tmp_path: Path) -> None:
+    with SessionStore(tmp_path / "session.db") as store:
+        shown = [("grey", "red thing"), ("patch", "blue thing"), ("grey", "red thing"), ("patch", "red thing")]
+        store.add([frame_row(number, condition, 0, top) for number, (condition, top) in enumerate(shown, 1)])
+    (tmp_path / "session.json").write_text('{"target": "blue thing"}')
+    words = write_report(tmp_path).read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
+    assert "the target class came first in 50.0 % (one clip) of the frames" in words
+
+
 def test_a_report_fits_a_phone_and_can_be_read_aloud(tmp_path: Path, page: Page) -> None:
     read(page, write_report(made_up(tmp_path / "s", 4)))
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -101,6 +111,17 @@ def test_nothing_is_cut_at_any_width(filmed: Path, browser: Browser, width: int,
         violations = Axe().run(page).response["violations"]
         assert [(v["id"], [node["html"][:90] for node in v["nodes"]]) for v in violations] == []
     page.close()
+
+
+def test_a_patch_of_few_cells_is_shown_as_large_as_frames(tmp_path: Path, page: Page) -> None:
+    """It was as small as its cells; and the date was that of a file's record."""
+    session, run = made_up(tmp_path / "s", 4, begun="2026-01-02T03:04:05+0000", run="../run"), tmp_path / "run"
+    Patch(np.zeros((4, 4, 3), np.uint8), None).save(run)
+    (run / "run.json").write_text(json.dumps(FIRST_RUN))
+    read(page, write_report(session))
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert page.locator(".first .tiles img").bounding_box()["width"] > 250
+    assert "begun 2026-01-02 at 03:04\n" in page.inner_text("body")
 
 
 def test_a_link_opens_its_chapter_and_print_opens_all(tmp_path: Path, page: Page) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torture_readers
 from support import frame_row
-from torture_kills import _damaged, _left
+from torture_kills import Kill, _damaged, _left, _left_open, run_kills
+from torture_mutants import Tally
 from torture_mutations import mutate
 
 from calibration.common.errors import InputError
+from captures.results.session_record import SessionRecord
 from captures.storage import SessionStore
 
 _TEXTS = {
@@ -82,3 +84,47 @@ def test_what_is_cut_off_or_left_over_is_found(tmp_path: Path) -> None:
     (tmp_path / "run/.report.physpatch-123.html").write_text("<html>")
     assert [words.partition(" ")[0] for words in _damaged(tmp_path)] == ["cut.json"]
     assert list(_left(tmp_path)) == ["left over: .report.physpatch-PID.html"]
+
+
+def test_kills_go_on_where_they_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def attempt(number: int, *_: object) -> Kill:
+        if len(tried) == 3:
+            raise KeyboardInterrupt
+        tried.append(number)
+        return Kill(number, "train", "SIGKILL", 0.5, ["the resumed patch differs"] if number == 1 else [])
+
+    monkeypatch.setattr("torture_kills._try", attempt)
+    monkeypatch.setattr("torture_kills._undisturbed", lambda *_: {"train": 1.0})
+    tally = Tally()
+    with pytest.raises(KeyboardInterrupt):
+        run_kills(5, 0, tmp_path, tally)
+    with open(tmp_path / "kills-0.jsonl", "a", encoding="utf-8") as notes:
+        notes.write('\n{"number": 3, "jo')  # the bench itself was killed
+    assert (tally.tried, tally.to_dict()["lost"]) == (3, 1)
+    tried.clear()
+    again, said = Tally(), []
+    run_kills(5, 0, tmp_path, again, said.append)
+    assert tried == [3, 4] and (again.tried, again.to_dict()["survived"]) == (5, 4)
+    assert said == [f"{n}/5 train SIGKILL at 0.50 of 1.0 s: nothing lost" for n in (4, 5)]
+    assert again.lost == {"train: the resumed patch differs": 1}
+    run_kills(5, 0, tmp_path, once_more := Tally())
+    assert tried == [3, 4] and once_more.tried == 5
+
+
+@pytest.mark.parametrize(
+    ("status", "exported", "lost"),
+    [("ended", True, []), ("recording", True, ["still recording after SIGTERM"]), ("ended", False, ["no frames.csv"])],
+)
+def test_a_session_that_was_asked_to_end_is_closed(
+    status: str, exported: bool, lost: list[str], tmp_path: Path
+) -> None:
+    with SessionStore(tmp_path / "session.db") as store:
+        store.add([frame_row(1, "patch", 0, "red thing")])
+    SessionRecord(status=status).save(tmp_path / "session.json")
+    if exported:
+        (tmp_path / "frames.csv").touch()
+    assert [words.removesuffix(" after SIGTERM") for words in _left_open(tmp_path)] == [
+        words.removesuffix(" after SIGTERM") for words in lost
+    ]

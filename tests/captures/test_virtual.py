@@ -1,10 +1,12 @@
 """The virtual rig: reproducible, honest about poses, with physics of its own."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from support import CommandResult
 
 from calibration.camera.sheet_pose import find_sheet
 from calibration.colour.printing_condition import PAPERS, held_back_conditions
@@ -142,3 +144,13 @@ def test_measured_rulers_set_the_distance_right(patch: Patch, wall: Path, tmp_pa
     assert true is not None and naive is not None
     assert true.distance_m == pytest.approx(0.35, rel=0.005)
     assert naive.distance_m == pytest.approx(0.35 / 0.98, rel=0.005)
+
+
+def test_a_rig_without_photographs_says_where_they_come_from(
+    command: Callable[..., CommandResult], patch: Patch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    patch.save(tmp_path / "run")
+    monkeypatch.setattr("captures.workflows.session_start.held_out_files", lambda *_: [])
+    options = ("--source", "virtual", "--classifier", "efficientnet_lite0", "--headless", "--no-cam")
+    command("live", tmp_path / "run", *options, "--out", tmp_path / "s").assert_refused("and it held out none")
+    assert not (tmp_path / "s").exists()

@@ -263,6 +263,16 @@ def test_a_plan_is_followed_on_the_page(running, browser: Browser) -> None:
     assert all(abs((row.yaw_deg or 0) - (0 if abs(row.yaw_deg or 0) < 10 else 20)) < 8 for row in filed)
 
 
+def test_while_a_session_gets_ready_its_page_says_nothing_that_it_does_not_know(browser: Browser) -> None:
+    with WebPage(say=lambda _: None) as served:
+        context, errors = open_page(browser, served.url)
+        page = context.pages[0]
+        expect(page.locator("#state, .state, header").first).to_contain_text("getting ready", timeout=WAIT_MS)
+        expect(page.locator("#sees")).to_be_hidden()
+        assert errors == []
+        context.close()
+
+
 def test_on_a_phone_the_next_step_comes_before_the_buttons(running, browser: Browser) -> None:
     protocol = Protocol(("patch",), (0.4,), (0, 20), seconds=60)
     session = running(protocol=protocol)
@@ -479,6 +489,34 @@ def test_there_are_not_more_pages_than_a_session_can_serve(running, caplog) -> N
         except InvalidStatus:
             assert time.monotonic() < until
             time.sleep(0.1)
+    session.wait_rows(len(read_rows(session.out)) + 2)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("message", ["x" * 2**20, bytes(2**20)])
+def test_who_sends_megabytes_leaves_the_room_to_others(running, message: str | bytes, caplog) -> None:
+    """All seats are taken by senders of a megabyte; each is sent away at its first, while a browser finds room at once."""
+    session = running()
+    cookie = cookie_for(session.page.url)
+    with ExitStack() as stack:
+        senders = [stack.enter_context(socket_to(session, "/ws/view", cookie)) for _ in range(MOST_SOCKETS)]
+        for sender in senders:
+            sender.send(message)
+        until = time.monotonic() + 20
+        while True:
+            try:
+                browser = stack.enter_context(socket_to(session, "/ws/view", cookie))
+                break
+            except InvalidStatus:
+                assert time.monotonic() < until
+        browser.send("ready")
+        assert json.loads(browser.recv(20))["frames"] >= 0
+        senders.pop().close()  # it does not wait to be told
+        for sender in senders:
+            with pytest.raises(ConnectionClosed) as closed:
+                sender.recv(20)
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == 4413
+    assert "413, the message is too large" in session.said[1]
     session.wait_rows(len(read_rows(session.out)) + 2)
     assert caplog.text == ""
 

@@ -81,6 +81,13 @@ def test_a_bench_checks_its_folder_and_data_first(tmp_path: Path) -> None:
         run_bench(replace(PLAN, base=TINY.changed(data="nowhere")), tmp_path / "bench")
 
 
+def test_a_bench_without_labelled_photographs_is_refused(tmp_path: Path) -> None:
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((64, 64, 3), 50 * number, np.uint8))
+    with pytest.raises(InputError, match="holds out no labelled photographs, on which a bench measures"):
+        run_bench(replace(PLAN, base=TINY.changed(data=str(tmp_path))), tmp_path / "bench")
+
+
 def test_a_bench_that_the_system_ends_says_where_it_goes_on(measured, monkeypatch, tmp_path: Path) -> None:
     rows, said = iter(measured[1]), []
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 from calibration.common.errors import InputError
 from captures.report.blocks import Block, Details, Heading, Table, Text
 from captures.report.sections.base import Material, ReportSection
+from captures.report.wording import moment_words
 from captures.results.recorded_session import RecordedSession
 from captures.results.session_record import SessionRecord
 from captures.storage import read_events
@@ -33,8 +34,8 @@ class Method(ReportSection):
 
 def _parts(record: SessionRecord) -> str:
     """The parts of a session that was resumed; "" for one that was filmed without a pause."""
-    later = [f"from frame {part.after_frame + 1} on, {part.begun}" for part in record.continued]
-    return f"{1 + len(later)}: {record.begun}; {'; '.join(later)}" if later else ""
+    later = [f"from frame {part.after_frame + 1} on, {moment_words(part.begun)}" for part in record.continued]
+    return f"{1 + len(later)}: {moment_words(record.begun)}; {'; '.join(later)}" if later else ""
 
 
 def _method(session: RecordedSession) -> Iterator[Block]:

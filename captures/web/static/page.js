@@ -20,8 +20,9 @@ function render() {
   showPill(by("state"), state);
   const late = state.delay_ms === null || state.delay_ms === undefined ? "" : ` · ${state.delay_ms} ms delay`;
   const dropped = state.dropped ? ` · ${state.dropped} dropped` : "";
-  by("numbers").textContent = state.frames ? `${state.frames} frames · ${state.fps} per second${late}${dropped}` : "";
+  by("numbers").textContent = state.frames ? `${state.frames} ${state.frames === 1 ? "frame" : "frames"} · ${state.fps} per second${late}${dropped}` : "";
   by("toggle").textContent = state.recording === false ? "Resume" : "Pause";
+  by("sees").hidden = state.region === undefined;
   if (state.region !== undefined) by("region").textContent = { center: "the central square", frame: "the whole frame, squeezed" }[state.region]
     || (String(state.region).startsWith("sheet") ? `a square around the sheet (patch: ${percent(Number(String(state.region).split(":")[1]))})` : `the square ${state.region}`);
   if (state.trouble && by("picture").hidden) by("waiting").textContent = state.trouble;

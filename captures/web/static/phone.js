@@ -18,7 +18,7 @@ function render() {
   by("guide").hidden = !state.guide;
   by("toggle").hidden = by("mark").hidden = by("success").hidden = Boolean(state.guide);
   if (state.guide) by("instruction").textContent = state.guide;
-  by("numbers").textContent = state.guide ? `${state.frames} used` : state.frames ? `${state.frames} frames · ${state.fps} per second` : "";
+  by("numbers").textContent = state.guide ? `${state.frames} used` : state.frames ? `${state.frames} ${state.frames === 1 ? "frame" : "frames"} · ${state.fps} per second` : "";
   by("toggle").textContent = state.recording === false ? "Resume" : "Pause";
   const rates = (state.rates || []).filter((summary) => summary.condition === "patch");
   const rate = rates.length && rates[0][state.target ? "target" : "wrong"];
