@@ -125,11 +125,8 @@ def summary_markdown(summary: Summary) -> str:
     columns = summary.columns
     names = list(dict.fromkeys(name for line in summary.lines for name in line.names))
     seeds = sorted({value.seeds for line in summary.lines for value in line.values.values()})
-    over = (
-        "Intervals are over photographs, of one training seed."
-        if seeds == [1]
-        else f"Means and 95 % intervals are over {' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} training seeds."
-    )
+    trained = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))) if seeds else "no"
+    over = f"Of {trained} training seed{'s' * (seeds != [1])} each; 95 % intervals are over seeds and, for rates, photographs."
     lines = [
         (
             *(line.names.get(name, "") for name in names),

@@ -1,5 +1,6 @@
 """What several trainings say together, with intervals over their seeds: networks never seen, defences, the way to success."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,7 +21,7 @@ _UNDEFENDED, _STATIC, _ADAPTIVE = "success, no defence", "success, static", "suc
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, and its 95 % interval: over seeds, or of a single seed over photographs; None where there is neither.
+    """A number, and its 95 % interval over seeds and photographs; None where there is neither.
 
     Attributes:
         seeds: number of trainings whose mean it is.
@@ -121,9 +122,20 @@ def _remaining(result: EvaluationRecord) -> float | None:
 def _mean(
     results: dict[str, EvaluationRecord], number: Callable[[EvaluationRecord], Rate | float | None]
 ) -> Rate | float | None:
-    """Average over networks; a single one keeps its interval."""
+    """Average over networks, which have the same photographs: so are the ends of their intervals averaged."""
     found = [value for value in map(number, results.values()) if _number(value) is not None]
-    return found[0] if len(found) == 1 else fmean(_number(value) or 0.0 for value in found) if found else None
+    if not found:
+        return None
+    mean = fmean(_number(value) or 0.0 for value in found)
+    rates = [value for value in found if isinstance(value, Rate) and value.ci95 is not None]
+    if len(rates) < len(found):
+        return mean
+    return Rate(mean, _mean_interval(rates), min(rate.n for rate in rates))
+
+
+def _mean_interval(rates: Sequence[Rate]) -> Interval:
+    lows, highs = zip(*(rate.ci95 for rate in rates if rate.ci95 is not None), strict=True)
+    return fmean(lows), fmean(highs)
 
 
 # --- the way to success ---------------------------------------------------------------------------------------------------
@@ -252,21 +264,23 @@ def row_names(row: BenchRow) -> dict[str, str]:
 def _over_seeds(
     rows: Sequence[BenchRow], number: Callable[[BenchRow], Rate | float | None], *, unit: str = "share"
 ) -> Estimate | None:
-    """Average a number, first over the rows of a seed and then over seeds, with Student's t interval."""
-    by_seed: dict[int, list[Rate | float]] = {}
-    for row in rows:
-        value = number(row)
-        if value is not None and _number(value) is not None:
-            by_seed.setdefault(row.seed, []).append(value)
-    means = [fmean(_number(value) or 0.0 for value in values) for values in by_seed.values()]
+    """Average a number over seeds, with an interval.
+
+    It is Student's t interval over the seeds. Their photographs are the same, so that the seeds of a patch which never
+    succeeds agree without saying that none would: a rate's own half interval over photographs is added, as independent.
+    """
+    found = {row.seed: value for row in rows for value in [number(row)] if value is not None}
+    values = [value for value in found.values() if _number(value) is not None]
+    means = [_number(value) or 0.0 for value in values]
     if not means:
         return None
-    spread = mean_interval(means)
-    if spread is None:
-        (values,) = by_seed.values()
-        alone = values[0] if len(values) == 1 else None
-        return Estimate(means[0], alone.ci95 if isinstance(alone, Rate) else None, 1, unit)
-    mean, (low, high) = spread
+    mean, (low, high) = mean_interval(means) or (means[0], (means[0], means[0]))
+    rates = [value for value in values if isinstance(value, Rate) and value.ci95 is not None]
+    if len(rates) == len(values):
+        least, most = _mean_interval(rates)
+        low, high = mean - math.hypot(mean - low, mean - least), mean + math.hypot(high - mean, most - mean)
+    elif len(values) == 1:
+        return Estimate(mean, None, 1, unit)
     return Estimate(mean, (max(0.0, low), min(1.0, high)) if unit == "share" else (low, high), len(means), unit)
 
 

@@ -13,10 +13,11 @@ from physpatch.benchmark.leaderboard import chosen_tables, leaderboard
 from physpatch.benchmark.plan import BenchPlan, Way
 from physpatch.benchmark.report import conclusion, markdown
 from physpatch.benchmark.runner import run_bench
-from physpatch.benchmark.summaries import summaries
+from physpatch.benchmark.summaries import _over_seeds, summaries
 from physpatch.commands.bench import TABLES
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import parse_grid
+from physpatch.stats.rates import Rate
 
 NETWORKS = ("nets:one", "nets:two", "nets:three")
 MODULE = "from support import make_tiny_victim\n" + "".join(
@@ -88,7 +89,7 @@ def test_one_command_makes_a_table_and_goes_on_after_an_interruption(
         for value in line["values"].values():
             assert value["seeds"] == 2 and value["ci95"][0] <= value["mean"] <= value["ci95"][1]
     text = (working / "board/leaderboard.md").read_text()
-    assert summary["title"] in text and "over 2 training seeds" in text
+    assert summary["title"] in text and "Of 2 training seeds each" in text
     assert (working / f"board/{table}.png").stat().st_size > 5000
     (rows,) = json.loads((working / "rows.json").read_text()).values()
     assert len(rows) == CELLS[table]
@@ -205,4 +206,34 @@ def test_what_was_left_out_is_told_from_what_was_trained_on(working: Path) -> No
     (summary,) = summaries(rows)
     (line,) = summary.lines
     assert line.names["target"] == "none" and line.values["success, mean"].seeds == 1
-    assert "of one training seed" in markdown(rows)
+    assert "Of 1 training seed each" in markdown(rows)
+
+
+class SeededRow:
+    """As much of a bench's row as an average over seeds looks at."""
+
+    def __init__(self, seed: int, value: Rate | float | None) -> None:
+        self.seed, self.value = seed, value
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            [Rate(0.0, (0.0, 0.05), 70)] * 3,
+            (0.0, 0.0, 0.05),
+        ),  # seeds that agree on no success do not say that none would
+        ([Rate(0.4, (0.3, 0.5), 90)], (0.4, 0.3, 0.5)),  # one seed: its interval over photographs
+        ([0.9, 1.1], (1.0, 1.0 - 1.2706, 1.0 + 1.2706)),  # Student's t with one degree of freedom: 12.706 times 0.1
+        ([Rate(0.2, (0.2, 0.2), 9), Rate(None, None, 0)], (0.2, 0.2, 0.2)),  # a seed where nothing counted
+    ],
+)
+def test_an_average_over_seeds_has_both_kinds_of_chance_in_its_interval(values, expected) -> None:
+    rows = [SeededRow(seed, value) for seed, value in enumerate(values)]
+    estimate = _over_seeds(rows, lambda row: row.value, unit="ratio")
+    assert (estimate.mean, *estimate.ci95) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_single_number_without_a_rate_has_no_interval() -> None:
+    assert _over_seeds([SeededRow(0, 0.9)], lambda row: row.value).ci95 is None
+    assert _over_seeds([SeededRow(0, None)], lambda row: row.value) is None
