@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from calibration.common.errors import InputError
 from calibration.common.success import Aim, FoundBox, Outcome, false_boxes, judge
 from physpatch.attack.placement import AttackRegion, object_class
 from physpatch.data.photographs import Photographs
-from physpatch.evaluation.classification import CONDITIONS, Evaluation, ViewSuccess, rate_over, scenes
+from physpatch.evaluation.classification import CONDITIONS, Evaluation, ForBare, ViewSuccess, rate_over, scenes
 from physpatch.evaluation.object_distance import DistanceResult, SeenObjects, by_distance
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.evaluation_record import EvaluationRecord, ObjectSize
@@ -126,6 +127,8 @@ def evaluate_on_object(
     units = photographs.units.repeat(poses)
     sides: list[float] = []
     least = victim.threshold
+    find = partial(victim.find, least=_LEAST_SCORE)
+    bare = ForBare(find)
     with untouched(victim), torch.no_grad():
         for scene in scenes(victim, photographs, placement, eot or EotConfig.preset(DEFAULT_PRESET), seed, poses):
             size = scene.images.shape[-1]
@@ -135,7 +138,7 @@ def evaluate_on_object(
             sides += (own[:, 2:] - own[:, :2]).prod(dim=1).sqrt().tolist()
             harmless: list[list[FoundBox]] = [[] for _ in at_patch]
             for name, cells in shown.items():
-                detections = victim.find(scene.bare if cells is None else scene.showing(cells), _LEAST_SCORE)
+                detections = bare(scene) if cells is None else find(scene.showing(cells))
                 precision[name].update(*_for_metric(detections, objects, index))
                 for view, expected, object_xyxy, patch_xyxy, there in zip(
                     detections, harmless, own.tolist(), at_patch, objects, strict=True
