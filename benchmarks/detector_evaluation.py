@@ -2,9 +2,11 @@
 
     python benchmarks/detector_evaluation.py [--model signs] [--object stop] [--photographs 12] [--poses 2] [--rounds 2]
 
-A view is needed once: a photograph without a patch, and with the patch and each control in each pose. Evaluation and network
-take turns in one process, on the same pictures, and the medians are divided: machine speed cancels out. `runs` are the pictures
-that the network was shown, over those that are needed. Seconds are of processor time too, where others share the machine.
+A view is needed once: a photograph without a patch (a drawn sign without one in each pose), and with the patch and each control
+in each pose. Evaluation, rendering with network, and network alone take turns in one process, and the medians are divided:
+machine speed cancels out. `ratio` is evaluation ÷ (rendering + network) by processor time, as others may share the machine;
+`ratio_to_network` leaves the rendering out of the divisor. `runs` are the pictures that the network was shown, over those that
+are needed.
 """
 
 import argparse
@@ -19,8 +21,10 @@ import torch
 from torch import Tensor
 
 from physpatch import TrainConfig, load_victim
+from physpatch.attack.placement import Placement
 from physpatch.data.photographs import load_photos, photos_for
-from physpatch.records.patch_file import Patch
+from physpatch.evaluation.classification import scenes
+from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.training.run import measure_patch
 from physpatch.victims.freezing import untouched
 
@@ -57,17 +61,29 @@ def main() -> None:
             for images in needed.split(_BATCH):
                 victim.raw(images)
 
-    timed = {"evaluation": evaluate, "network": run}
+    @torch.no_grad()
+    def render_and_run() -> None:
+        placement, seen_bare = Placement.of(config), set()
+        with untouched(victim):
+            for scene in scenes(victim, photographs, placement, config.eot, 1, options.poses):
+                if placement.sign is not None or scene.number not in seen_bare:
+                    seen_bare.add(scene.number)
+                    victim.raw(scene.bare)
+                for cells in (patch, *(patch.control(name) for name in CONTROLS)):
+                    victim.raw(scene.showing(cells))
+
+    timed = {"evaluation": evaluate, "views": render_and_run, "network": run}
     seconds = {name: [_timed(work) for _ in range(options.rounds)] for name, work in timed.items()}
     medians = {
         name: [statistics.median(values) for values in zip(*each, strict=True)] for name, each in seconds.items()
     }
-    ratios = [a / b for a, b in zip(medians["evaluation"], medians["network"], strict=True)]
+    whole, views, network = (medians[name] for name in timed)
     print(  # noqa: T201
         json.dumps(
             {
-                "ratio": round(ratios[1], 3),
-                "ratio_of_wall_time": round(ratios[0], 3),
+                "ratio": round(whole[1] / views[1], 3),
+                "ratio_of_wall_time": round(whole[0] / views[0], 3),
+                "ratio_to_network": round(whole[1] / network[1], 3),
                 "runs": round(len(shown) / len(needed), 3),
                 "views_needed": len(needed),
                 "processor_seconds": {name: round(values[1], 2) for name, values in medians.items()},
