@@ -142,6 +142,17 @@ def test_a_false_box_and_another_class_are_told_apart() -> None:
     assert (told.success.targeted is not None) and told.success.targeted.any()
 
 
+@pytest.mark.parametrize("objective", ["dpatch", "t-sea"])
+@pytest.mark.parametrize(("target", "share"), [(None, 0.2), (1, 0.5)], ids=["hide", "relabel"])
+def test_published_losses_train_a_patch_that_hides_or_relabels(objective, target, share) -> None:
+    victim = colour_detector()
+    calm = replace(colour_photographs(12, 108), images=torch.full((12, 3, 108, 108), 110, dtype=torch.uint8))
+    config = CONFIG.changed(objective=objective, object_share=share, steps=30)
+    records = list(Trainer(victim, calm, config, target))
+    first, last = (np.mean([record.success for record in part]) for part in (records[:5], records[-5:]))
+    assert last > first + 0.3 and np.mean([r.loss for r in records[-5:]]) < np.mean([r.loss for r in records[:5]])
+
+
 def test_a_classifier_and_a_detector_without_such_signs_are_refused(tiny_victim, photographs) -> None:
     with pytest.raises(InputError, match="needs a detector, such as --model signs; tiny is a classifier"):
         Trainer(tiny_victim, photographs, CONFIG)
