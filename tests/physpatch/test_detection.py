@@ -117,6 +117,9 @@ def test_a_patch_on_a_sign_is_trained_to_hide_it_and_measured_beside_its_control
     assert precision["clean"]["map50"] > precision["patch"]["map50"]
     counted = sum(part["success"]["n"] for part in result["by_size_px"])
     assert counted >= told.untargeted["patch"].n
+    assert all(40 <= part["from"] < part["below"] <= 120 for part in result["by_size_px"])  # signs of 39 to 60 pixels
+    for part in result["by_size_px"]:
+        assert set(part["controls"]) == {"grey", "random", "shuffled"} and not part["controls"]["grey"]["rate"]
     (touching,) = result["by_patch_distance"]  # the patch is on the only sign
     assert (touching["from"], touching["below"]) == (0, 0.25)
     assert touching["missed"]["patch"] == result["untargeted_success"] and touching["missed"]["grey"]["rate"] == 0
