@@ -345,3 +345,14 @@ def test_what_torch_advises_about_pickles_is_not_for_our_users(
     done = command("import", tmp_path / "patch.pt", "--target", "none")
     done.assert_refused("holds no plain tensor: it is damaged, or holds more than tensors")
     assert "weights_only" not in done.err and "trust" not in done.err
+
+
+def test_lines_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    from physpatch.victims import registry
+
+    line = "model nets:one: runs [bold] code"  # a terminal's library would make an emoji of ":one:" and a style of "[bold]"
+    registry._say(line)
+    with progress_bar("training") as bar:
+        bar.show(0, 2, "words")
+        bar.say(line)
+    assert capsys.readouterr().err.count(line) == 2

@@ -68,7 +68,7 @@ class ProgressBar:
     def say(self, line: str) -> None:
         """Print a line above the bar, unless the program is quiet."""
         if verbosity() is not Verbosity.QUIET:
-            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._progress.console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

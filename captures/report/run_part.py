@@ -162,8 +162,12 @@ def _on_object(results: EvaluationRecord) -> Iterator[Block]:
     sizes = [size for size in results.by_size_px if size.success.n]
     if len(sizes) > 1:
         yield Table(
-            ["side of the object in the network's input", "success"],
-            [[_between(size.from_px, size.below_px), rate_words(size.success)] for size in sizes],
+            ["side of the object in the network's input", "success", "with random colours"],
+            [
+                [_between(size.from_px, size.below_px), rate_words(size.success), rate_words(random)]
+                for size in sizes
+                for random in [size.controls.get("random", Rate(None, None, 0))]
+            ],
         )
 
 

@@ -17,6 +17,24 @@ class BenchSeconds(RecordPart):
     all: float
 
 
+class BenchMark(RecordPart):
+    """The patch on its own network on the way of a training.
+
+    Attributes:
+        step: of the training.
+        queries: images shown to each network so far, for techniques without gradients; None for others.
+        gradient_evaluations: images times networks whose gradient was taken so far; 0 for techniques without gradients.
+        seconds: of training so far.
+        measured: the results.
+    """
+
+    step: int
+    queries: int | None = None
+    gradient_evaluations: int = 0
+    seconds: float
+    measured: EvaluationRecord
+
+
 class BenchRow(Record):
     """One training, and the results of its patch on its own network and on the others.
 
@@ -27,7 +45,10 @@ class BenchRow(Record):
         target: the target class; None for an untargeted patch.
         target_choice: how the target was chosen.
         also: the other networks that the patch was trained on.
-        measured: the results by network.
+        defence: that the attacker knows, or none.
+        start: the network on which the patch was trained that the training began with, or none for random cells.
+        measured: the results by network, and by network and defence, ``network+defence``.
+        marks: the results on the patch's own network on the way.
         heat: Grad-CAM statistics.
         patch: the cells as rows of columns of sRGB integers.
         seed: of the training.
@@ -50,7 +71,10 @@ class BenchRow(Record):
     target: TargetClass | None = None
     target_choice: TargetChoiceRecord | None = None
     also: list[str] = Field(default_factory=list)
+    defence: str = "none"
+    start: str = "none"
     measured: dict[str, EvaluationRecord]
+    marks: list[BenchMark] = Field(default_factory=list)
     heat: HeatRecord
     patch: list[list[tuple[int, int, int]]]
     seed: int
@@ -79,3 +103,23 @@ class BenchRow(Record):
     def own(self) -> EvaluationRecord:
         """Return the results on the network that the patch was trained on."""
         return self.measured[self.model]
+
+    @property
+    def bare(self) -> dict[str, EvaluationRecord]:
+        """Return the results by network, without those behind defences."""
+        return {name: result for name, result in self.measured.items() if result.defence is None}
+
+    @property
+    def unseen(self) -> dict[str, EvaluationRecord]:
+        """Return the results on the networks that the patch was not trained on."""
+        return {name: result for name, result in self.bare.items() if name not in (self.model, *self.also)}
+
+    @property
+    def behind(self) -> dict[str, EvaluationRecord]:
+        """Return the results on the patch's own network behind each defence, by its name."""
+        prefix = f"{self.model}+"
+        return {
+            name.removeprefix(prefix): result
+            for name, result in self.measured.items()
+            if result.defence is not None and name.startswith(prefix)
+        }

@@ -11,7 +11,10 @@ from matplotlib.figure import Figure
 from calibration.common.files import atomic_path, write_text
 from calibration.common.text import cleaned
 from physpatch.benchmark.bench_row import BenchRow
+from physpatch.benchmark.plan import RANDOM_START
 from physpatch.benchmark.seeds import grouped, leading, numbers_of, spread_words
+from physpatch.benchmark.summaries import Summary, row_names, summaries
+from physpatch.defences import UNDEFENDED
 from physpatch.evaluation.figures.plots import BAD, GOOD, save_figure
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord
 from physpatch.stats.rates import Rate, percent
@@ -19,11 +22,13 @@ from physpatch.stats.rates import points as in_points
 
 
 def save_bench_report(folder: Path, rows: Sequence[BenchRow]) -> None:
-    """Write ``table.md``, ``table.csv``, ``success.png`` and ``transfer.png`` into a bench's folder."""
+    """Write ``table.md``, ``table.csv``, ``success.png``, ``transfer.png`` and a plot of each summary."""
     write_text(folder / "table.md", markdown(rows))
     _save_csv(folder / "table.csv", rows)
     _save_success_plot(folder / "success.png", rows)
-    if any(len(row.measured) > 1 for row in rows):
+    for summary in summaries(rows):
+        save_summary_plot(folder / f"{summary.key}.png", summary)
+    if any(len(row.bare) > 1 for row in rows):
         _save_transfer_plot(folder / "transfer.png", rows)
 
 
@@ -48,7 +53,8 @@ def markdown(rows: Sequence[BenchRow]) -> str:
     ]
     measures = ("target first", "of all views", "made wrong", "of all views")
     headings = (*_NAMES, "clean", "grey", "random", "patch", *measures, "n", "seconds")
-    parts = ["### Effect\n", _table(headings, effect), _COUNTED]
+    parts = [summary_markdown(summary) for summary in summaries(rows)]
+    parts += ["### Effect\n", _table(headings, effect), _COUNTED]
     groups = grouped(rows)
     if any(len(group) > 1 for group in groups):
         parts += ["### Over training seeds: mean, standard deviation (least to most)\n"]
@@ -56,7 +62,7 @@ def markdown(rows: Sequence[BenchRow]) -> str:
     leads = leading(groups)
     if leads:
         parts += ["### Which one leads\n", "\n".join(f"- {sentence}" for sentence in leads) + "\n"]
-    models = list(dict.fromkeys(name for row in rows for name in row.measured))
+    models = list(dict.fromkeys(name for row in rows for name in row.bare))
     if len(models) > 1:
         transfer = [(*_names(row), *(_transfer_cell(row, name) for name in models)) for row in rows]
         parts += ["### Transfer: accuracy with the patch (with random colours), target first\n"]
@@ -73,10 +79,11 @@ def markdown(rows: Sequence[BenchRow]) -> str:
             _table((*_NAMES, "detector", *_OBJECT), objects),
         ]
     heat = [(*_names(row), *_heat_cells(row.heat)) for row in rows]
-    parts += [
-        "### Heat (Grad-CAM of the network's answer)\n",
-        _table((*_NAMES, *(heading for heading, _, _ in _HEAT)), heat),
-    ]
+    if any(row.heat.n for row in rows):
+        parts += [
+            "### Heat (Grad-CAM of the network's answer)\n",
+            _table((*_NAMES, *(heading for heading, _, _ in _HEAT)), heat),
+        ]
     parts += ["### What it comes to\n", "\n".join(f"- {' · '.join(_names(row))}: {conclusion(row)}" for row in rows)]
     return "\n".join(parts) + "\n"
 
@@ -102,12 +109,32 @@ def conclusion(row: BenchRow) -> str:
         )
     if row.target is not None:
         effect += f"; {row.target.name!r} comes first in {_interval(own.targeted_success)}"
-    further = [measured for name, measured in row.measured.items() if name != row.model]
-    if further:
-        lost = [measured.controls["random"] - measured.patched_accuracy for measured in further]
-        networks = "the other networks it was trained on" if row.also else "networks it was not trained on"
-        effect += f"; on {networks}, {round(100 * sum(lost) / len(lost))} points more than random"
+    trained_on = [row.bare[name] for name in row.also if name in row.bare]
+    for networks, further in (
+        ("the other networks it was trained on", trained_on),
+        ("networks it was not trained on", [*row.unseen.values()]),
+    ):
+        if further:
+            lost = [measured.controls["random"] - measured.patched_accuracy for measured in further]
+            effect += f"; on {networks}, {round(100 * sum(lost) / len(lost))} points more than random"
     return effect + "."
+
+
+def summary_markdown(summary: Summary) -> str:
+    """Format a summary as a Markdown table, with its title and note."""
+    columns = summary.columns
+    names = list(dict.fromkeys(name for line in summary.lines for name in line.names))
+    seeds = sorted({value.seeds for line in summary.lines for value in line.values.values()})
+    trained = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))) if seeds else "no"
+    over = f"Of {trained} training seed{'s' * (seeds != [1])} each; 95 % intervals are over seeds and, for rates, photographs."
+    lines = [
+        (
+            *(line.names.get(name, "") for name in names),
+            *(str(line.values[column]) if column in line.values else "" for column in columns),
+        )
+        for line in summary.lines
+    ]
+    return f"### {summary.title}\n\n{_table((*names, *columns), lines)}\n{summary.note} {over}\n"
 
 
 # The heading of a column, and its number in a row.
@@ -127,8 +154,11 @@ _COUNTED = (
 
 
 def _names(row: BenchRow) -> tuple[str, ...]:
-    target = row.target.name if row.target else "none"
-    return (row.technique, row.model, row.grid, f"{100 * row.area:g} %", target)
+    """Name a row by the columns of :data:`_NAMES`; what few benches vary stands with the technique."""
+    names = row_names(row)
+    more = [f"knows {row.defence}"] if row.defence != UNDEFENDED else []
+    more += [f"from {names['start']}"] if row.start != RANDOM_START else []
+    return (", ".join((row.technique, *more)), *(names[column] for column in _NAMES[1:]))
 
 
 def _transfer_cell(row: BenchRow, name: str) -> str:
@@ -295,9 +325,50 @@ def _save_success_plot(path: Path, rows: Sequence[BenchRow]) -> None:
     save_figure(figure, path)
 
 
+def save_summary_plot(path: Path, summary: Summary) -> None:
+    """Plot the columns of a summary that it names, with intervals: as curves, or else as points beside each line."""
+    differing = [name for name in summary.lines[0].names if len({line.names[name] for line in summary.lines}) > 1]
+    labels = [" · ".join(line.names[name] for name in differing) or summary.key for line in summary.lines]
+    tall = 4.4 if summary.along else 1.4 + 0.4 * len(labels)
+    figure = Figure(figsize=(8, tall), layout="constrained")
+    axis = figure.add_subplot()
+    for number, line in enumerate(summary.lines):
+        found = [(at, line.values[name]) for at, name in enumerate(summary.plotted) if name in line.values]
+        if summary.along and found:
+            places = [summary.along[1][at] for at, _ in found]
+            lows, highs = zip(*(value.ci95 or (value.mean, value.mean) for _, value in found), strict=True)
+            (curve,) = axis.plot(places, [100 * value.mean for _, value in found], ".-", label=labels[number])
+            axis.fill_between(places, _in_percent(lows), _in_percent(highs), color=curve.get_color(), alpha=0.12)
+            continue
+        for at, value in found:
+            low, high = value.ci95 or (value.mean, value.mean)
+            spread = [[max(0.0, 100 * (value.mean - low))], [max(0.0, 100 * (high - value.mean))]]
+            marker, color = _MARKERS[at % len(_MARKERS)]
+            axis.errorbar(100 * value.mean, number + 0.2 * (at - 1), xerr=spread, fmt=marker, color=color, markersize=6)
+    if summary.along:
+        axis.set(xlabel=summary.along[0], ylabel="% success", ylim=(-1, 101))
+    else:
+        axis.set_yticks(range(len(labels)), labels, fontsize=8)
+        axis.set(xlabel="% success, with 95 % interval", xlim=(-1, 101))
+        axis.invert_yaxis()
+        for at, name in enumerate(summary.plotted):
+            marker, color = _MARKERS[at % len(_MARKERS)]
+            axis.plot([], [], marker, color=color, label=name)
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+    save_figure(figure, path)
+
+
+def _in_percent(shares: Sequence[float]) -> list[float]:
+    return [100 * share for share in shares]
+
+
+_MARKERS = (("o", "0.4"), ("s", GOOD), ("D", BAD))
+
+
 def _save_transfer_plot(path: Path, rows: Sequence[BenchRow]) -> None:
     """Plot the accuracy that each patch costs beyond random colours, on each network."""
-    models = list(dict.fromkeys(name for row in rows for name in row.measured))
+    models = list(dict.fromkeys(name for row in rows for name in row.bare))
     groups = grouped(rows)
     figure = Figure(figsize=(4.6 + 1.1 * len(models), 1.2 + 0.42 * len(groups)), layout="constrained")
     axis = figure.add_subplot()

@@ -1,122 +1,41 @@
-"""A table of techniques × networks × grids × areas × targets, with all cells measured in the same way.
+"""A table of techniques × networks × grids × areas × targets and more, with all cells measured in the same way.
 
 A cell is one training, and the effect of its patch on its own network and on the others. Cells are independent and saved when
 they are done, so an interrupted bench resumes where it stopped, and a cluster can share the work.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import islice, product
+from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from calibration.common.errors import InputError
+import numpy as np
+
 from calibration.common.files import require_writable
 from physpatch.attack.placement import Placement
-from physpatch.benchmark.bench_row import BenchRow, BenchSeconds
+from physpatch.benchmark.bench_row import BenchMark, BenchRow, BenchSeconds
+from physpatch.benchmark.plan import RANDOM_START, BenchCell, BenchPlan
+from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, scenes
 from physpatch.evaluation.figures.examples import measure_heat
-from physpatch.records.config import ObjectiveConfig, OptimisationConfig, PatchConfig, TrainConfig, require_data
+from physpatch.records.config import TrainConfig, require_data
 from physpatch.records.environment import device_name, versions
-from physpatch.records.evaluation_record import HeatRecord, TargetClass
-from physpatch.records.patch_file import PIXEL, check_grid_name, parse_grid
+from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
+from physpatch.records.patch_file import PIXEL, Patch, parse_grid
 from physpatch.records.run_record import TargetChoiceRecord
-from physpatch.techniques import TECHNIQUES
 from physpatch.training.run import measure_patch, poses_for, split_photographs
+from physpatch.training.run_evaluation import measure_behind
 from physpatch.training.targets import resolve_target
 from physpatch.training.trainer import Trainer
+from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
 
 _HEAT_SCENES = 2  # of 32 photographs; the deletion test runs the network forty times for each
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class BenchPlan:
-    """The axes of a table. The first value of each axis is the base.
-
-    Attributes:
-        techniques, models, grids, areas, targets: the axes. Grids are ``RxC`` or ``pixel``; targets as for ``--target``.
-        full: train every combination; otherwise the base, and each axis varied alone.
-        seeds: number of trainings of each, with the base's seed and the following ones: a single one may differ by chance.
-        base: all other settings of the trainings.
-    """
-
-    techniques: tuple[str, ...] = (OptimisationConfig.technique,)
-    models: tuple[str, ...] = ("efficientnet_lite0",)
-    grids: tuple[str, ...] = ("10x10",)
-    areas: tuple[float, ...] = (PatchConfig.area,)
-    targets: tuple[str, ...] = (ObjectiveConfig.target,)
-    full: bool = False
-    seeds: int = 1
-    base: TrainConfig = field(default_factory=TrainConfig)
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise InputError(f"a bench needs at least one training seed, got {self.seeds}")
-        for name in ("techniques", "models", "grids", "areas", "targets"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise InputError(
-                    f"a bench needs one or more distinct {name}, got {', '.join(map(str, values)) or 'none'}"
-                )
-        for technique in self.techniques:
-            TECHNIQUES.find(technique)
-        for grid in self.grids:
-            check_grid_name(grid)
-        for option in ("labels", "cam_layer"):
-            if len(self.models) > 1 and self.base.setting(option) is not None:
-                raise InputError(f"--{option.replace('_', '-')} needs exactly one --model")
-        if self.base.object.drawn_sign is not None and self.areas != (PatchConfig.area,):
-            raise InputError(
-                "--area is for a patch without an object; on a drawn sign, --sign-area and --object-share set its size"
-            )
-        if "ensemble" in self.techniques and len(self.models) < 2:
-            raise InputError("technique ensemble needs several models; give --model more than once")
-
-    def cells(self) -> list["BenchCell"]:
-        """List the cells of the table, the base first, each with all of its seeds."""
-        axes = (self.techniques, self.models, self.grids, self.areas, self.targets)
-        base = tuple(axis[0] for axis in axes)
-        cells = [self._cell(*choice) for choice in (product(*axes) if self.full else _star(base, axes))]
-        return [
-            replace(cell, config=cell.config.changed(seed=cell.config.optimisation.seed + number))
-            for cell in cells
-            for number in range(self.seeds)
-        ]
-
-    def _cell(self, technique: str, model: str, grid: str, area: float, target: str) -> "BenchCell":
-        others = tuple(name for name in self.models if name != model)
-        config = self.base.changed(
-            technique=technique,
-            model=model,
-            ensemble=others if technique == "ensemble" else (),
-            area=area,
-            target=target,
-        )
-        return BenchCell(config, grid, (model, *others))
-
-
-@dataclass(frozen=True)
-class BenchCell:
-    """One training, and the networks on which its patch is measured, its own first."""
-
-    config: TrainConfig
-    grid: str
-    measured_on: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """Return a readable name that is unique to these settings, for the cell's file."""
-        settings = json.dumps([self.config.to_dict(), self.grid, self.measured_on], sort_keys=True, default=str)
-        technique, model, target = (self.config.setting(name) for name in ("technique", "model", "target"))
-        words = f"{technique}-{model}-{self.grid}-{100 * Placement.of(self.config).area:.3g}pc-{target}"
-        readable = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in words)
-        return f"{readable}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
 
 def run_bench(
@@ -137,24 +56,39 @@ def run_bench(
     require_writable(folder)
     require_data(plan.base.data.source)
     cells = plan.cells()
-    paths = {cell.name: folder / "cells" / f"{cell.name}.json" for cell in cells}
-    missing = [cell for cell in cells if not paths[cell.name].is_file()]
-    if len(missing) < len(cells):
-        say(f"{len(cells) - len(missing)} of {len(cells)} cells are already done")
+    starts = list({cell.start.name: cell.start for cell in cells if cell.start is not None}.values())
+    paths = {cell.name: folder / "cells" / f"{cell.name}.json" for cell in (*starts, *cells)}
+    missing = [[cell for cell in stage if not paths[cell.name].is_file()] for stage in (starts, cells)]
+    needed = {cell.start.name for cell in missing[1] if cell.start is not None}
+    missing[0] = [cell for cell in missing[0] if cell.name in needed]
+    done, total = len(cells) - len(missing[1]), len(cells) + len(missing[0])
+    if done:
+        say(f"{done} of {len(cells)} cells are already done")
     show = progress or (lambda *_: None)
-    done = len(cells) - len(missing)
     try:
-        for cell, result in _results(missing, ray_address, say):
-            result.save(paths[cell.name])
-            done += 1
-            show(done, len(cells), cell.name)
+        for stage in missing:
+            ready = [_with_start(cell, paths) for cell in stage]
+            for cell, result in _results(ready, ray_address, say):
+                result.save(paths[cell.name])
+                done += 1
+                show(done, total, cell.name)
     except KeyboardInterrupt:
-        say(f"stopped with {done} of {len(cells)} cells done; the same command goes on from there")
+        say(f"stopped with {done} of {total} cells done; the same command goes on from there")
         raise
     return [BenchRow.load(paths[cell.name]) for cell in cells]
 
 
+def _with_start(cell: BenchCell, paths: dict[str, Path]) -> BenchCell:
+    if cell.start is None:
+        return cell
+    row = BenchRow.load(paths[cell.start.name])
+    target = None if row.target is None else row.target.to_dict()
+    return replace(cell, start_patch=Patch(np.array(row.patch, np.uint8), target))
+
+
 def _results(cells: list[BenchCell], ray_address: str | None, say: Say) -> Iterator[tuple[BenchCell, BenchRow]]:
+    if not cells:
+        return
     if ray_address is not None:
         from physpatch.benchmark.ray_backend import run_on_ray
 
@@ -189,30 +123,30 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
             training = train
     others = [victims[name] for name in config.victim.ensemble]
     choice = resolve_target(config.objective.target, victim, training, config, say, others=others)
-    trainer = Trainer(victim, training, config, choice.index, others=others)
-    seconds = sum(record.seconds for record in trainer)
-    seed, patch, measured = config.optimisation.seed + EVALUATION_SEED_OFFSET, trainer.patch, {}
+    trainer = Trainer(victim, training, config, choice.index, others=others, start=cell.start_patch)
+    own_photographs = held_out[cell.measured_on[0]]
+    marks, seconds = _train(trainer, cell.marks, victim, own_photographs)
+    patch = trainer.patch
+    measured: dict[str, EvaluationRecord] = {}
     for name, judge in victims.items():
-        photographs = held_out[name]
-        measured[judge.name] = measure_patch(
-            judge, photographs, patch, config, seed=seed, poses=poses_for(photographs)
-        ).to_record()
-    looked_at = islice(
-        scenes(victim, held_out[cell.measured_on[0]], Placement.of(config), config.eot, seed), _HEAT_SCENES
-    )
-    heat = HeatRecord.model_validate(measure_heat(victim, looked_at, patch))
+        measured |= _measure(judge, held_out[name], patch, config, cell.behind)
+    if cell.marks:
+        marks.append(_mark(trainer, trainer.total_steps, trainer.queries, seconds, measured[victim.name]))
     return BenchRow(
         name=cell.name,
-        technique=config.optimisation.technique,
+        technique=cell.way,
         model=victim.name,
         grid=cell.grid,
         area=Placement.of(config).area,
         target_asked=cell.config.objective.target,
         target=TargetClass.of(patch.target),
         target_choice=TargetChoiceRecord.model_validate(choice.to_dict()),
-        also=list(config.victim.ensemble),
+        also=[other.name for other in others],
+        defence=cell.defence,
+        start=RANDOM_START if cell.start is None else cell.start.measured_on[0],
         measured=measured,
-        heat=heat,
+        marks=marks,
+        heat=_heat(victim, own_photographs, patch, config) if cell.heat else HeatRecord(n=0),
         patch=patch.cells.tolist(),
         seed=config.optimisation.seed,
         config=config.to_dict(),
@@ -222,15 +156,53 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
     )
 
 
+def _train(trainer: Trainer, count: int, victim: Victim, photographs: Photographs) -> tuple[list[BenchMark], float]:
+    """Train to the end, and return the marks before it and the seconds of training."""
+    due = {round(trainer.total_steps * number / count) for number in range(1, count)}
+    marks, seconds = [], 0.0
+    for record in trainer:
+        seconds += record.seconds
+        if record.step in due:
+            (result,) = _measure(victim, photographs, trainer.patch, trainer.config, ()).values()
+            marks.append(_mark(trainer, record.step, record.queries, seconds, result))
+    return marks, seconds
+
+
+def _mark(trainer: Trainer, step: int, queries: int | None, seconds: float, measured: EvaluationRecord) -> BenchMark:
+    images = 0 if trainer.counts_queries else step * trainer.config.optimisation.batch
+    networks = 1 + len(trainer.config.victim.ensemble)
+    return BenchMark(
+        step=step,
+        queries=queries,
+        gradient_evaluations=images * networks,
+        seconds=round(seconds, 1),
+        measured=measured,
+    )
+
+
+def _measure(
+    victim: Victim, photographs: Photographs, patch: Patch, config: TrainConfig, behind: tuple[str, ...]
+) -> dict[str, EvaluationRecord]:
+    """Measure a patch on a network, and on the same views behind defences."""
+    seed = config.optimisation.seed + EVALUATION_SEED_OFFSET
+    measure = partial(
+        measure_patch, photographs=photographs, patch=patch, config=config, seed=seed, poses=poses_for(photographs)
+    )
+    bare = measure(victim)
+    measured = {victim.name: bare.to_record()}
+    for name in behind:
+        measured |= measure_behind(victim, name, bare, measure, photographs, seed)
+    return measured
+
+
+def _heat(victim: Victim, photographs: Photographs, patch: Patch, config: TrainConfig) -> HeatRecord:
+    seed = config.optimisation.seed + EVALUATION_SEED_OFFSET
+    looked_at = islice(scenes(victim, photographs, Placement.of(config), config.eot, seed), _HEAT_SCENES)
+    return HeatRecord.model_validate(measure_heat(victim, looked_at, patch))
+
+
 def _grid(cell: BenchCell, size: int) -> tuple[int, int]:
     if cell.grid != PIXEL:
         return parse_grid(cell.grid)
     side = max(1, round(size * cell.config.patch.area**0.5))
     return side, side
-
-
-def _star(base: tuple[Any, ...], axes: tuple[tuple[Any, ...], ...]) -> Iterator[tuple[Any, ...]]:
-    yield base
-    for number, axis in enumerate(axes):
-        for value in axis[1:]:
-            yield (*base[:number], value, *base[number + 1 :])

@@ -3,21 +3,20 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from statistics import fmean, stdev
-from typing import Any
 
 from physpatch.benchmark.bench_row import BenchRow
 from physpatch.stats.intervals import mean_interval
 from physpatch.stats.rates import points
 
-_COMPARED = ("technique", "model", "grid", "area", "target_asked")
+_COMPARED = ("technique", "model", "also", "grid", "area", "target_asked", "defence", "start")
 LEAST_SEEDS = 5  # trainings of each that are needed to say that one leads
 
 
 def grouped(rows: Sequence[BenchRow]) -> list[list[BenchRow]]:
     """Group the rows that differ only in their training seed, in order."""
-    groups: dict[tuple[Any, ...], list[BenchRow]] = {}
+    groups: dict[tuple[str, ...], list[BenchRow]] = {}
     for row in rows:
-        key = tuple(getattr(row, name) for name in _COMPARED)
+        key = tuple(str(getattr(row, name)) for name in _COMPARED)
         groups.setdefault(key, []).append(row)
     return list(groups.values())
 

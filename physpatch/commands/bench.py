@@ -5,35 +5,51 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from calibration.colour.options import TRAINING_CONDITION_OPTION, chosen_prints
 from calibration.common.cli_types import FOLDER, JSON_OPTION, TextType
 from calibration.common.console import output_json, progress_bar, say_next
+from calibration.common.errors import InputError
 from calibration.common.lazy_group import GroupedCommand
 from physpatch.commands.options import (
     DEFAULT,
     OBJECT_SETTINGS,
-    PRESET_OPTION,
     TRUST_OPTION,
     config_option,
     config_options,
+    declared,
     eot_config,
+    given_options,
+    or_list,
 )
 from physpatch.records.patch_file import check_grid_name
+from physpatch.transforms import DEFAULT_PRESET, PRESETS
 
 if TYPE_CHECKING:
     from physpatch.benchmark.bench_row import BenchRow
 
+_LEADERBOARD = "leaderboard"
+TABLES = ("transfer", "queries", "defences")
+_AXES = ("techniques", "models", "grids", "areas", "targets", "defences", "starts")
 _GROUPS = {
-    "What to compare": ("techniques", "models", "grids", "areas", "targets", "seeds", "full"),
+    "What to compare": (*_AXES, "leave_one_out", "seeds", "full"),
     "The models": ("labels", "threshold", "cam_layer", "trust_weights"),
     "The object": OBJECT_SETTINGS,
-    "Photographs and views": ("data", "columns", "limit", "preset"),
-    "Optimisation": ("steps", "batch", "restarts", "seed", "device", "ray_address"),
+    "Photographs and views": ("data", "columns", "limit", "cut", "preset", "conditions", "tables"),
+    "Optimisation": ("steps", "queries", "marks", "batch", "restarts", "seed", "device", "ray_address"),
     "Results": ("out", "json_out"),
 }
 
 
 @click.command(cls=GroupedCommand, groups=_GROUPS)
-@config_option("technique", "techniques", multiple=True, default=(DEFAULT.optimisation.technique,))
+@config_option(
+    "technique",
+    "techniques",
+    multiple=True,
+    default=(DEFAULT.optimisation.technique,),
+    metavar="NAME[:OBJECTIVE[:TRANSFER+…]]|list",
+    help="How the cells are optimised, with an objective and methods of transfer if any, such as pgd:logit:ghost; list shows "
+    "all techniques.",
+)
 @click.option("--model", "models", multiple=True, default=("efficientnet_lite0",), show_default=True, metavar="NAME")
 @config_option(
     "grid",
@@ -51,6 +67,31 @@ _GROUPS = {
 @TRUST_OPTION
 @config_options(*OBJECT_SETTINGS)
 @click.option(
+    "--defence",
+    "defences",
+    multiple=True,
+    default=("none",),
+    show_default=True,
+    type=TextType("defence", suggest=lambda: (*declared("defences"), "none", "list")),
+    metavar="NAME|none|list",
+    help="What the attacker knows: each defence is met by a patch trained behind it, and with none by one trained without.",
+    callback=or_list("physpatch.defences", "DEFENCES"),
+)
+@click.option(
+    "--start",
+    "starts",
+    multiple=True,
+    default=("none",),
+    show_default=True,
+    metavar="none|MODEL",
+    help="Begin with random cells, or with a patch that is trained on this network first.",
+)
+@click.option(
+    "--leave-one-out",
+    is_flag=True,
+    help="Train on all --model but one, and measure on the one left out, each in turn. Default: train on each alone.",
+)
+@click.option(
     "--seeds",
     type=int,
     default=1,
@@ -62,9 +103,32 @@ _GROUPS = {
     is_flag=True,
     help="Train every combination. Default: the first value of each axis, and each axis varied alone.",
 )
-@config_options("data", "columns", "limit")
-@PRESET_OPTION
-@config_options("steps", "batch", "restarts", "seed", "device")
+@config_options("data", "columns", "limit", "cut")
+@click.option(
+    "--preset",
+    type=TextType("preset", suggest=lambda: (*PRESETS, _LEADERBOARD)),
+    metavar="|".join((*PRESETS, _LEADERBOARD)),
+    help=f"Ranges of the transformations. Default: {DEFAULT_PRESET}. With these, {_LEADERBOARD} makes the project's tables of "
+    "networks never seen, of attacks without gradients and of attackers who know the defence, in the colours of a screen; "
+    "options that are given replace those of every table.",
+)
+@TRAINING_CONDITION_OPTION
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    type=click.Choice(TABLES),
+    help=f"With --preset {_LEADERBOARD}: make only this table. Can be repeated.",
+)
+@config_options("steps", "queries")
+@click.option(
+    "--marks",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How often each patch is measured on the way, for a curve of success.",
+)
+@config_options("batch", "restarts", "seed", "device")
 @click.option(
     "--ray",
     "ray_address",
@@ -81,21 +145,23 @@ _GROUPS = {
     help="Folder for cells and tables. Cells found there are not measured again.",
 )
 @JSON_OPTION
+@click.pass_context
 def bench(
-    techniques: tuple[str, ...],
-    models: tuple[str, ...],
-    grids: tuple[str, ...],
-    areas: tuple[float, ...],
-    targets: tuple[str, ...],
+    context: click.Context,
+    /,
     full: bool,
     seeds: int,
+    leave_one_out: bool,
+    marks: int,
     preset: str | None,
+    conditions: tuple[str, ...],
+    tables: tuple[str, ...],
     ray_address: str | None,
     out: Path,
     json_out: str | None,
     **fields: Any,
 ) -> None:
-    """Compare techniques, networks, grids, areas and targets.
+    """Compare techniques, networks, grids, areas, targets and defences.
 
     The result is one table. An interrupted bench continues where it stopped.
 
@@ -103,30 +169,76 @@ def bench(
     physpatch bench --technique adam --technique pgd --grid 10x10 --grid 32x32
     physpatch bench --model efficientnet_lite0 --model efficientnet_lite1 --full --ray
     physpatch bench --model signs --object stop --target none --grid 10x10 --grid 5x5
+    physpatch bench --preset leaderboard --data DATA
     """
-    from physpatch.benchmark.report import markdown, save_bench_report
-    from physpatch.benchmark.runner import BenchPlan, run_bench
-    from physpatch.victims.registry import require_known
-
-    require_known(models)
+    if tables and preset != _LEADERBOARD:
+        raise InputError(f"--table is one of the tables of --preset {_LEADERBOARD}; give this too")
     if Path(fields["data"]).exists():
         fields["data"] = str(Path(fields["data"]).resolve())
-    base = DEFAULT.changed(eot=eot_config(True, preset), **fields)
-    plan = BenchPlan(techniques, models, grids, areas, targets, full, seeds, base)
+    plan = {name: fields.pop(name) for name in _AXES}
+    plan |= {"full": full, "seeds": seeds, "leave_one_out": leave_one_out, "marks": marks}
+    shared: dict[str, Any] = {"ray_address": ray_address}
+    printing = chosen_prints(conditions, ())
+    if preset == _LEADERBOARD:
+        given = given_options(context)
+        changes = {name: value for name, value in (plan | fields).items() if name in given}
+        if printing is not None:
+            changes["eot"] = eot_config(True, None, printing=printing)
+        _leaderboard(changes, tables, out, json_out, shared)
+        return
+    from physpatch.benchmark.plan import BenchPlan
+    from physpatch.benchmark.report import markdown, save_bench_report
+    from physpatch.benchmark.runner import run_bench
+
+    _require_models(plan["models"], plan["starts"])
+    planned = BenchPlan(**plan, base=DEFAULT.changed(eot=eot_config(True, preset, printing=printing), **fields))
     with progress_bar("bench") as bar:
-        rows = run_bench(plan, out, ray_address=ray_address, progress=bar.show, say=bar.say)
+        rows = run_bench(planned, out, **shared, progress=bar.show, say=bar.say)
     save_bench_report(out, rows)
     if json_out != "-":
         click.echo(markdown(rows))
         click.echo(f"table: {out / 'table.md'}")
         best = max(rows, key=_success, default=None)
         if best is not None:
-            fields = {"technique": best.technique, "model": best.model, "grid": best.grid, "area": best.area}
-            say_next("train", *(word for name, value in fields.items() for word in (f"--{name}", value)))
+            say_next("train", *_best(best))
     output_json(json_out, [row.to_dict() for row in rows])
+
+
+def _leaderboard(
+    changes: dict[str, Any], tables: tuple[str, ...], out: Path, json_out: str | None, shared: dict[str, Any]
+) -> None:
+    from physpatch.benchmark.leaderboard import chosen_tables, run_leaderboard
+
+    chosen = chosen_tables(tables, changes)
+    for table in chosen:
+        _require_models(table.plan.models, table.plan.starts)
+    with progress_bar("bench") as bar:
+        measured = run_leaderboard(chosen, out, **shared, progress=bar.show, say=bar.say)
+    if json_out != "-":
+        click.echo((out / "leaderboard.md").read_text(encoding="utf-8"))
+        click.echo(f"tables: {out / 'leaderboard.md'}")
+    output_json(json_out, {name: [row.to_dict() for row in rows] for name, rows in measured.items()})
+
+
+def _require_models(models: tuple[str, ...], starts: tuple[str, ...]) -> None:
+    from physpatch.benchmark.plan import RANDOM_START
+    from physpatch.victims.registry import require_known
+
+    require_known([*models, *(name for name in starts if name != RANDOM_START)])
+
+
+def _best(row: "BenchRow") -> list[object]:
+    """Return the options of ``physpatch train`` that repeat a row."""
+    technique, *more = row.technique.split(":")
+    options: list[object] = ["--technique", technique, "--model", row.model]
+    options += [word for name in row.also for word in ("--model", name)]
+    options += ["--grid", row.grid, "--area", row.area]
+    if more and more[0]:
+        options += ["--objective", more[0]]
+    options += [word for name in "+".join(more[1:]).split("+") if name for word in ("--transfer", name)]
+    return options + (["--defence", row.defence] if row.defence != "none" else [])
 
 
 def _success(row: "BenchRow") -> float:
     """The rate by which rows are compared: of reaching the target, or without one, of a wrong answer."""
-    result = next(iter(row.measured.values()))
-    return (result.targeted_success if row.target else result.untargeted_success).rate or 0.0
+    return (row.own.targeted_success if row.target else row.own.untargeted_success).rate or 0.0

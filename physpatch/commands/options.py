@@ -27,14 +27,14 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
 
 
-def _declared(kind: str) -> tuple[str, ...]:
+def declared(kind: str) -> tuple[str, ...]:
     """List the names of extensions without importing them: their registry would load torch, which takes seconds."""
     from calibration.common.registry import declared_names
 
     return declared_names(f"physpatch.{kind}", f"physpatch.{kind.rpartition('.')[2]}")
 
 
-def _or_list(module: str, registry: str, more: Callable[[Any], str] = lambda _: "") -> Callable[..., Any]:
+def or_list(module: str, registry: str, more: Callable[[Any], str] = lambda _: "") -> Callable[..., Any]:
     """Make an option's callback that prints a registry's classes for ``list``, with what ``more`` says, and ends the command.
 
     The registry is named because importing it would load torch, which takes seconds.
@@ -68,7 +68,7 @@ def _checked_columns(text: str) -> str:
 
 
 DATA = TextType("data", suggest=lambda: ("samples", "imagenette"), files=True)
-TARGET = TextType("target", suggest=lambda: _declared("training.targets"))
+TARGET = TextType("target", suggest=lambda: declared("training.targets"))
 
 # click's arguments for each setting, except for its name and default.
 _SETTINGS: dict[str, dict[str, Any]] = {
@@ -118,19 +118,19 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "help": "Class that the victim should answer; none is untargeted.",
     },
     "technique": {
-        "type": TextType("technique", suggest=lambda: (*_declared("techniques"), "list")),
+        "type": TextType("technique", suggest=lambda: (*declared("techniques"), "list")),
         "metavar": "NAME|list",
         "help": "How the cells are optimised; list shows all techniques.",
-        "callback": _or_list("physpatch.techniques", "TECHNIQUES", _learning_rate),
+        "callback": or_list("physpatch.techniques", "TECHNIQUES", _learning_rate),
     },
     "transfer": {
-        "type": TextType("transfer method", suggest=lambda: (*_declared("attack.transfer"), "list")),
+        "type": TextType("transfer method", suggest=lambda: (*declared("attack.transfer"), "list")),
         "multiple": True,
         "metavar": "NAME|list",
         "show_default": False,
         "help": "Disturb scenes or networks while training, so that the patch fools other networks too; list shows all "
         "methods. Can be repeated.",
-        "callback": _or_list("physpatch.attack.transfer", "TRANSFERS"),
+        "callback": or_list("physpatch.attack.transfer", "TRANSFERS"),
     },
     "start": {
         "metavar": "RUN|PATCH",
@@ -142,9 +142,10 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "help": "For techniques without gradients: the number of images to show to the victim, instead of --steps.",
     },
     "objective": {
-        "type": TextType("objective", suggest=lambda: _declared("attack.objectives")),
-        "metavar": "cross-entropy|margin|logit|answer",
-        "help": "Loss to minimise; margin is Carlini and Wagner's, answer is for models that say nothing but their answer.",
+        "type": TextType("objective", suggest=lambda: declared("attack.objectives")),
+        "metavar": "cross-entropy|margin|logit|answer|dpatch|t-sea",
+        "help": "Loss to minimise; margin is Carlini and Wagner's, answer is for models that say nothing but their answer, "
+        "dpatch and t-sea are published ones for detectors.",
     },
     "worst": {
         "help": "Share of each batch, with the highest losses, that is minimised (CVaR), so that no printing condition or view "
@@ -241,10 +242,10 @@ def _defence_option(special: str, description: str) -> Decorator:
         "--defence",
         "defences",
         multiple=True,
-        type=TextType("defence", suggest=lambda: (*_declared("defences"), special, "list")),
+        type=TextType("defence", suggest=lambda: (*declared("defences"), special, "list")),
         metavar=f"NAME|{special}|list",
         help=description,
-        callback=_or_list("physpatch.defences", "DEFENCES"),
+        callback=or_list("physpatch.defences", "DEFENCES"),
     )
 
 
@@ -255,7 +256,7 @@ LOG_OPTION = click.option(
     "--log",
     "logs",
     multiple=True,
-    type=TextType("log", suggest=lambda: _declared("records.run_logs")),
+    type=TextType("log", suggest=lambda: declared("records.run_logs")),
     metavar="mlflow|wandb|tensorboard[=DIR]",
     help="Also log for this tool, in files here (nothing is uploaded): in the run's or session's folder, or in DIR. Can be "
     "repeated.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
 
+Answer = TypeVar("Answer")
+
 CONDITIONS = ("patch", *CONTROLS)
 EVALUATION_SEED_OFFSET = 1  # added to a run's seed, so that the poses differ from the training's
 _BATCH = 32
@@ -39,6 +41,7 @@ class Scene:
     params: EotParams
     placement: Placement
     boxes: tuple[Tensor, ...] = ()  # the objects of one class in each (M, 4); the first one carries the patch
+    number: int = 0  # of the photographs' batch: equal in every pose
 
     def showing(self, patch: Patch, *, on_screen: bool = False) -> Tensor:
         """Return the photographs with this patch in its poses, (B, 3, S, S): as a print, or in the colours of a screen."""
@@ -60,6 +63,23 @@ class Scene:
     def coverage(self, patch: Patch) -> Tensor:
         """Compute how much of each pixel the patch covers: (B, 1, S, S) in [0, 1]."""
         return self.placement.coverage(self.images, cells_from_patch(patch, self.images.device), self.params)
+
+
+class ForBare(Generic[Answer]):
+    """What a network answers to scenes without a patch: asked once for photographs that are the same in every pose."""
+
+    def __init__(self, answer: Callable[[Tensor], Answer]) -> None:
+        """Take the function that gives the answer to images (B, 3, S, S)."""
+        self._answer = answer
+        self._known: dict[int, Answer] = {}
+
+    def __call__(self, scene: Scene) -> Answer:
+        """Return the answer to :attr:`Scene.bare`."""
+        if scene.placement.sign is not None:  # it is drawn in each pose
+            return self._answer(scene.bare)
+        if scene.number not in self._known:
+            self._known[scene.number] = self._answer(scene.bare)
+        return self._known[scene.number]
 
 
 @dataclass(frozen=True)
@@ -183,12 +203,13 @@ def evaluate_patch(
     scores: dict[str, list[Tensor]] = {"clean": []}
     aimed: dict[str, list[Tensor]] = {}
     labels = []
+    clean = ForBare(lambda images: _scores(victim, images, None)[0].cpu())
     with untouched(victim), torch.no_grad():
         for scene in scenes(victim, photographs, placement, eot or EotConfig.preset(DEFAULT_PRESET), seed, poses):
             patch_boxes = None
             if scope == "patch" and target is not None:
                 patch_boxes = placement.patch_boxes(scene.params, scene.images.shape[-1])
-            scores["clean"].append(_scores(victim, scene.images, None)[0].cpu())
+            scores["clean"].append(clean(scene))
             views = {name: scene.showing(cells) for name, cells in shown.items()}
             if scene.params.prints:
                 views[_SCREEN] = scene.showing(patch, on_screen=True)
@@ -233,11 +254,11 @@ def scenes(
     kept = photographs if usable.all() else photographs.subset(usable)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(poses):
-        for rows in torch.arange(len(kept)).split(_BATCH):
+        for number, rows in enumerate(torch.arange(len(kept)).split(_BATCH)):
             images = kept.images[rows].to(victim.device).float() / 255
             params = sample(eot, len(images), generator)
             boxes = kept.boxes[rows[0] : rows[-1] + 1]
-            scene = Scene(images, kept.labels[rows], params, placement, boxes)
+            scene = Scene(images, kept.labels[rows], params, placement, boxes, number)
             yield replace(scene, params=placement.aimed(params, scene.objects, images.shape[-1]))
 
 

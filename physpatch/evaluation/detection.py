@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from calibration.common.errors import InputError
 from calibration.common.success import Aim, FoundBox, Outcome, false_boxes, judge
 from physpatch.attack.placement import AttackRegion, object_class
 from physpatch.data.photographs import Photographs
-from physpatch.evaluation.classification import CONDITIONS, Evaluation, ViewSuccess, rate_over, scenes
+from physpatch.evaluation.classification import CONDITIONS, Evaluation, ForBare, ViewSuccess, rate_over, scenes
 from physpatch.evaluation.object_distance import DistanceResult, SeenObjects, by_distance
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.evaluation_record import EvaluationRecord, ObjectSize
@@ -26,7 +27,8 @@ from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
 
 _LEAST_SCORE = 0.01  # lowest confidence that mAP counts
-_SIZES_PX = (0.0, 24.0, 48.0, 96.0, 192.0, float("inf"))  # the object's side in the network's input
+# The object's side in the network's input: fine where a detector begins to find it.
+_SIZES_PX = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 192.0, float("inf"))
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class ObjectEvaluation(Evaluation):
         hidden, relabelled: rates by condition.
         false_boxes: boxes per image, by condition, that are neither on the object nor present without a patch.
         mean_precision: COCO's mAP of the object's class, at IoU 0.5 and over 0.5 to 0.95, by condition and without a patch.
-        by_size: lower and upper bound of the object's side in pixels, and the patch's ``untargeted`` success at that size.
+        by_size: lower and upper bound of the object's side in pixels, and ``untargeted`` success at that size by condition.
         by_patch_distance: results on all objects of the class by their distance from the patch.
     """
 
@@ -52,7 +54,7 @@ class ObjectEvaluation(Evaluation):
     relabelled: dict[str, Rate] = field(default_factory=dict)
     false_boxes: dict[str, float] = field(default_factory=dict)
     mean_precision: dict[str, dict[str, float]] = field(default_factory=dict)
-    by_size: tuple[tuple[float, float, Rate], ...] = ()
+    by_size: tuple[tuple[float, float, dict[str, Rate]], ...] = ()
     by_patch_distance: tuple[DistanceResult, ...] = ()
 
     def to_record(self) -> EvaluationRecord:
@@ -67,8 +69,13 @@ class ObjectEvaluation(Evaluation):
                 false_boxes_per_image=self.false_boxes,
                 mean_precision=self.mean_precision,
                 by_size_px=[
-                    ObjectSize(from_px=least, below_px=None if most == float("inf") else most, success=rate)
-                    for least, most, rate in self.by_size
+                    ObjectSize(
+                        from_px=least,
+                        below_px=None if most == float("inf") else most,
+                        success=rates["patch"],
+                        controls={name: rates[name] for name in CONTROLS},
+                    )
+                    for least, most, rates in self.by_size
                 ],
                 by_patch_distance=[part.to_record() for part in self.by_patch_distance],
             )
@@ -126,6 +133,8 @@ def evaluate_on_object(
     units = photographs.units.repeat(poses)
     sides: list[float] = []
     least = victim.threshold
+    find = partial(victim.find, least=_LEAST_SCORE)
+    bare = ForBare(find)
     with untouched(victim), torch.no_grad():
         for scene in scenes(victim, photographs, placement, eot or EotConfig.preset(DEFAULT_PRESET), seed, poses):
             size = scene.images.shape[-1]
@@ -135,7 +144,7 @@ def evaluate_on_object(
             sides += (own[:, 2:] - own[:, :2]).prod(dim=1).sqrt().tolist()
             harmless: list[list[FoundBox]] = [[] for _ in at_patch]
             for name, cells in shown.items():
-                detections = victim.find(scene.bare if cells is None else scene.showing(cells), _LEAST_SCORE)
+                detections = bare(scene) if cells is None else find(scene.showing(cells))
                 precision[name].update(*_for_metric(detections, objects, index))
                 for view, expected, object_xyxy, patch_xyxy, there in zip(
                     detections, harmless, own.tolist(), at_patch, objects, strict=True
@@ -218,12 +227,14 @@ def _count(
             name: {"map50": float(computed[name]["map_50"]), "map": float(computed[name]["map"])}
             for name in ("clean", *CONDITIONS)
         },
-        by_size=tuple(_by_size(torch.tensor(sides), wrong["patch"], fair, units)),
+        by_size=tuple(_by_size(torch.tensor(sides), wrong, fair, units)),
     )
 
 
-def _by_size(sides: Tensor, success: Tensor, fair: Tensor, units: Tensor) -> Iterator[tuple[float, float, Rate]]:
+def _by_size(
+    sides: Tensor, success: dict[str, Tensor], fair: Tensor, units: Tensor
+) -> Iterator[tuple[float, float, dict[str, Rate]]]:
     for least, most in np.lib.stride_tricks.sliding_window_view(_SIZES_PX, 2).tolist():
         here = (sides >= least) & (sides < most)
         if here.any():
-            yield least, most, rate_over(success, fair & here, units)
+            yield least, most, {name: rate_over(success[name], fair & here, units) for name in CONDITIONS}

@@ -69,11 +69,13 @@ class ObjectSize(RecordPart):
     Attributes:
         from_px, below_px: the bounds, ``from`` and ``below`` in the file; ``below`` is None without an upper bound.
         success: untargeted.
+        controls: the same of each control.
     """
 
     from_px: float = Field(validation_alias="from", serialization_alias="from")
     below_px: float | None = Field(validation_alias="below", serialization_alias="below")
     success: RateValue
+    controls: dict[str, RateValue] = Field(default_factory=dict)
 
 
 class PrecisionValue(RecordPart):

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from calibration.colour.colour_map import Print
+from physpatch.data.photographs import Photographs
 from physpatch.defences import EVERY, defence_for, defended, named_defences, require_defences
 from physpatch.defences.certification import certified_accuracy
-from physpatch.evaluation.classification import defence_effect
+from physpatch.evaluation.classification import Evaluation, defence_effect
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.evaluation_record import EvaluationRecord
@@ -98,18 +99,44 @@ def evaluate_run(
         bare = measure(victim, progress=partial(progress, victim.name))
         results[name if victim.name in results else victim.name] = bare.to_record()
         for defence_name in named_defences(defences, victim):
-            variant = defended(victim, defence_name)
-            behind = measure(variant, progress=partial(progress, variant.name))
-            certifying = partial(progress, f"{variant.name}, certifying")
-            certified = certified_accuracy(defence_for(victim, defence_name), photographs, seed, certifying)
-            effect = defence_effect(bare, behind).changed(certified_accuracy=certified)
-            results[variant.name] = behind.to_record().changed(defence=effect)
+            results |= measure_behind(victim, defence_name, bare, measure, photographs, seed, progress)
         sent = victim.queries
         if sent is not None:
             say(f"{sent.images} pictures were sent to {victim.name} in {sent.requests} requests")
     if save and first is not None:
         save_results(folder, results, weights_record(first))
     return results
+
+
+def measure_behind(
+    victim: Victim,
+    defence: str,
+    bare: Evaluation,
+    measure: Callable[..., Evaluation],
+    photographs: Photographs,
+    seed: int,
+    progress: Progress = lambda name, done, total: None,
+) -> dict[str, EvaluationRecord]:
+    """Measure a patch on a victim behind a defence, with the effect of the defence and its certificate.
+
+    Args:
+        victim: the network without the defence.
+        defence: its name.
+        bare: the patch's results on that network.
+        measure: measures the patch on the victim it is given, in the same views.
+        photographs: of these views.
+        seed: of the photographs whose answers are certified.
+        progress: called with the victim's name, the number of views measured and their total.
+
+    Raises:
+        InputError: no such defence, or one for another kind of victim.
+    """
+    variant = defended(victim, defence)
+    behind = measure(variant, progress=partial(progress, variant.name))
+    certifying = partial(progress, f"{variant.name}, certifying")
+    certified = certified_accuracy(defence_for(victim, defence), photographs, seed, certifying)
+    effect = defence_effect(bare, behind).changed(certified_accuracy=certified)
+    return {variant.name: behind.to_record().changed(defence=effect)}
 
 
 def log_evaluation(

@@ -84,6 +84,7 @@ class Trainer:
         *,
         others: Sequence[Victim] = (),
         processes: Processes | None = None,
+        start: Patch | None = None,
     ) -> None:
         """Prepare to train on photographs that are at least as large as the victim's input.
 
@@ -94,6 +95,7 @@ class Trainer:
             target: class index on ``victim``, or None for untargeted.
             others: further victims, to fool at the same time.
             processes: the processes that share the batch; None for this one alone.
+            start: the patch to begin with; None for that of ``config.optimisation.start``, or else random cells.
 
         Raises:
             InputError: unknown technique or objective, photographs smaller than the network's input, a victim without the
@@ -139,8 +141,10 @@ class Trainer:
         self._starts = [
             torch.rand(3, *config.patch.grid, generator=self._generator) for _ in range(config.optimisation.restarts)
         ]
-        if config.optimisation.start is not None:
-            self._starts[0] = _start_cells(config)
+        if start is None and config.optimisation.start is not None:
+            start = Patch.load(find_run(config.optimisation.start))
+        if start is not None:
+            self._starts[0] = _start_cells(start, config.patch.grid)
         self._leader: tuple[float, dict[str, Tensor]] | None = None
         self._begin(0)
         self._every = math.ceil(self.total_steps / _MOST_SNAPSHOTS)
@@ -180,6 +184,11 @@ class Trainer:
     def counts_queries(self) -> bool:
         """Tell whether the technique uses predictions alone, whose number counts."""
         return isinstance(self._technique, GradientFree)
+
+    @property
+    def queries(self) -> int | None:
+        """Return how many images each victim was shown so far; None for techniques that use gradients."""
+        return self._queries if self.counts_queries else None
 
     @property
     def term_names(self) -> tuple[str, ...]:
@@ -319,7 +328,7 @@ class Trainer:
             success,
             time.perf_counter() - started,
             bool(self.config.eot.prints),
-            self._queries if self.counts_queries else None,
+            self.queries,
             on_screen,
         )
 
@@ -440,14 +449,9 @@ def _gradient_free() -> str:
     return " or ".join(name for name, kind in TECHNIQUES.items() if issubclass(kind, GradientFree))
 
 
-def _start_cells(config: TrainConfig) -> Tensor:
-    """Load the cells (3, rows, columns) that a run begins with; those of another grid are averaged or repeated.
-
-    Raises:
-        InputError: no such patch.
-    """
-    given = cells_from_patch(Patch.load(find_run(config.optimisation.start)))
-    return F.adaptive_avg_pool2d(given, config.patch.grid)
+def _start_cells(patch: Patch, grid: tuple[int, int]) -> Tensor:
+    """Return the cells (3, rows, columns) to begin with; those of another grid are averaged or repeated."""
+    return F.adaptive_avg_pool2d(cells_from_patch(patch), grid)
 
 
 def refuse_without_gradients(victim: Victim, technique: str) -> None:

@@ -18,7 +18,9 @@ PREFERRED, EMBEDDED = "resnet50", "efficientnet_lite0"
 
 
 def _say(line: str) -> None:
-    Console(stderr=True).print(line)
+    Console(stderr=True).print(
+        line, markup=False, emoji=False
+    )  # as it is: names of models may have brackets and colons
 
 
 def load_victim(

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from support import ROOT, colour_detector
+from support import ROOT, colour_detector, vivid_patch
 
 from calibration.common.errors import InputError
 from physpatch.attack.objectives import choose_objective
@@ -166,6 +166,18 @@ def test_a_patch_on_labelled_objects_hides_them_and_photographs_are_the_units(fo
     assert told.untargeted["patch"].n == len(held_out.units.unique()) and told.n == len(held_out)
     rate = told.untargeted["patch"].rate
     assert told.accuracy["grey"] >= 0.8 and rate is not None and rate > 0.5 > (told.untargeted["random"].rate or 0)
+
+
+def test_photographs_of_labelled_objects_are_shown_once_without_a_patch(folder: Path) -> None:
+    victim = colour_detector()
+    _, held_out = load_photographs(str(folder), victim, held_out=0.5, labelled="stop")
+    shown: list[int] = []
+    watched = replace(victim, guard=lambda images: shown.append(len(images)) or images)
+    region = AttackRegion.of(CONFIG, "detect", None)
+    told = evaluate_on_object(watched, held_out, vivid_patch(), region, eot=CONFIG.eot, poses=3)
+    assert sum(shown) == len(held_out) * (1 + 3 * 4)  # of these, the patch and three controls in every pose
+    once = evaluate_on_object(victim, held_out, vivid_patch(), region, eot=CONFIG.eot)
+    assert told.clean_accuracy == once.clean_accuracy > 0
 
 
 def test_goals_and_scopes() -> None:

@@ -16,8 +16,9 @@ from support import HELPERS, ROOT, assert_follows_schema
 from calibration.common.errors import InputError
 from calibration.common.signals import Terminated, ended_in_order
 from physpatch.benchmark.bench_row import BenchRow
+from physpatch.benchmark.plan import BenchPlan
 from physpatch.benchmark.report import conclusion, save_bench_report
-from physpatch.benchmark.runner import BenchPlan, run_bench
+from physpatch.benchmark.runner import run_bench
 from physpatch.benchmark.seeds import grouped, leading
 from physpatch.records.config import TrainConfig
 from physpatch.records.evaluation_record import TargetClass

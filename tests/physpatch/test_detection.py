@@ -117,6 +117,9 @@ def test_a_patch_on_a_sign_is_trained_to_hide_it_and_measured_beside_its_control
     assert precision["clean"]["map50"] > precision["patch"]["map50"]
     counted = sum(part["success"]["n"] for part in result["by_size_px"])
     assert counted >= told.untargeted["patch"].n
+    assert all(40 <= part["from"] < part["below"] <= 120 for part in result["by_size_px"])  # signs of 39 to 60 pixels
+    for part in result["by_size_px"]:
+        assert set(part["controls"]) == {"grey", "random", "shuffled"} and not part["controls"]["grey"]["rate"]
     (touching,) = result["by_patch_distance"]  # the patch is on the only sign
     assert (touching["from"], touching["below"]) == (0, 0.25)
     assert touching["missed"]["patch"] == result["untargeted_success"] and touching["missed"]["grey"]["rate"] == 0
@@ -140,6 +143,17 @@ def test_a_false_box_and_another_class_are_told_apart() -> None:
     # the red square is found without a patch too; boxes of parts of the blue one are not
     assert told.false_boxes["grey"] == told.false_boxes["random"] == 0 < told.false_boxes["patch"]
     assert (told.success.targeted is not None) and told.success.targeted.any()
+
+
+@pytest.mark.parametrize("objective", ["dpatch", "t-sea"])
+@pytest.mark.parametrize(("target", "share"), [(None, 0.2), (1, 0.5)], ids=["hide", "relabel"])
+def test_published_losses_train_a_patch_that_hides_or_relabels(objective, target, share) -> None:
+    victim = colour_detector()
+    calm = replace(colour_photographs(12, 108), images=torch.full((12, 3, 108, 108), 110, dtype=torch.uint8))
+    config = CONFIG.changed(objective=objective, object_share=share, steps=30)
+    records = list(Trainer(victim, calm, config, target))
+    first, last = (np.mean([record.success for record in part]) for part in (records[:5], records[-5:]))
+    assert last > first + 0.3 and np.mean([r.loss for r in records[-5:]]) < np.mean([r.loss for r in records[:5]])
 
 
 def test_a_classifier_and_a_detector_without_such_signs_are_refused(tiny_victim, photographs) -> None:

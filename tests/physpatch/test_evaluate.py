@@ -96,6 +96,14 @@ def test_poses_make_the_photograph_the_unit(tiny_victim, held_out) -> None:
     assert result.untargeted["patch"].n <= 40
 
 
+def test_photographs_without_a_patch_are_shown_once_whatever_the_number_of_poses(tiny_victim, held_out) -> None:
+    shown: list[int] = []
+    watched = replace(tiny_victim, guard=lambda images: shown.append(len(images)) or images)
+    result = evaluate(watched, held_out, flat((255, 255, 255), None), area=0.5, poses=3)
+    assert sum(shown) == 40 * (1 + 3 * 4)  # of these, the patch and three controls in every pose
+    assert result.clean_accuracy == evaluate(tiny_victim, held_out, flat((255, 255, 255), None)).clean_accuracy
+
+
 def test_guards(tiny_victim, held_out) -> None:
     unlabelled = replace(held_out, labels=torch.full_like(held_out.labels, -1))
     with pytest.raises(InputError, match="no labelled photographs"):

@@ -45,6 +45,41 @@ def test_detection_objectives_are_log_probabilities() -> None:
     assert float(appear) == pytest.approx(float(-torch.log(probability[:, 1]).mean()), rel=1e-5)
 
 
+def test_dpatch_is_the_detectors_own_loss() -> None:
+    """Lowered where the target class were the truth, raised for the object's class, or that of the surest box."""
+    probability = torch.sigmoid(SCORES).double()
+
+    def loss(classes: list[int]) -> float:
+        truth = torch.nn.functional.one_hot(torch.tensor(classes), 3)
+        return float(-torch.where(truth == 1, probability, 1 - probability).log().sum(dim=1).mean())
+
+    for target, on_object, expected in (
+        (2, False, loss([2, 2])),
+        (2, True, loss([2, 2])),
+        (None, True, -loss([1, 0])),
+        (None, False, -loss([0, 1])),
+    ):
+        (term,) = (
+            choose_objective("detect", target, "dpatch", on_object=on_object).terms(SCORES, LABELS.flip(0)).values()
+        )
+        assert float(term) == pytest.approx(expected, rel=1e-5)
+
+
+def test_t_sea_is_the_confidence_itself() -> None:
+    confidence = torch.sigmoid(SCORES)
+    (surest,) = choose_objective("detect", None, "t-sea").terms(SCORES, LABELS).values()
+    assert float(surest) == pytest.approx(float(confidence.amax(dim=1).mean()))
+    own, absent = choose_objective("detect", 2, "t-sea", on_object=True).terms(SCORES, LABELS.flip(0)).values()
+    assert float(own) == pytest.approx(float((confidence[0, 1] + confidence[1, 0]) / 2))
+    assert float(absent) == pytest.approx(float(1 - confidence[:, 2].mean()))
+
+
+@pytest.mark.parametrize("name", ["dpatch", "t-sea"])
+def test_published_losses_for_detectors_are_no_classifiers(name: str) -> None:
+    with pytest.raises(InputError, match=f"objective {name} is for detectors"):
+        choose_objective("classify", 1, name)
+
+
 @pytest.mark.parametrize(
     ("task", "target", "name"),
     [(task, target, "cross-entropy") for task in ("classify", "detect") for target in (None, 2)]
