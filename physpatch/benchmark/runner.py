@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from calibration.common.errors import InputError
 from calibration.common.files import require_writable
 from physpatch.attack.placement import Placement
 from physpatch.benchmark.bench_row import BenchMark, BenchRow, BenchSeconds
