@@ -48,7 +48,7 @@ COMMANDS = {
     "train": LazyCommand("physpatch.commands.train:train", "Train a patch and measure it on held-out photographs."),
     "bench": LazyCommand(
         "physpatch.commands.bench:bench",
-        "Compare techniques, networks, grids, areas and targets.",
+        "Compare techniques, networks, grids, areas, targets and defences.",
     ),
     "evaluate": LazyCommand(
         "physpatch.commands.evaluate:evaluate",

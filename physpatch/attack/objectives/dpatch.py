@@ -19,7 +19,7 @@ def detector_loss(scores: Tensor, classes: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class DetectorLossOfTarget(TargetedDetection):
-    """The detector's loss where the target class alone were the truth: lowered (section 3.2, equation 2)."""
+    """The detector's loss where the target class alone were the truth: lowered, as by their targeted DPatch."""
 
     term_names: ClassVar[tuple[str, ...]] = ("detector",)
 
@@ -39,7 +39,7 @@ class RelabelByDetectorLoss(RelabelObject):
 
 @dataclass(frozen=True)
 class DetectorLossOfObject(HideObject):
-    """The detector's loss on the object's own class: raised (section 3.2, equation 1)."""
+    """The detector's loss on the object's own class: raised, as by their untargeted DPatch."""
 
     term_names: ClassVar[tuple[str, ...]] = ("detector",)
 
