@@ -19,10 +19,8 @@ from physpatch.records.run_record import RUN_FILE
 
 _LARGEST_FILE_BYTES, _LARGEST_BYTES = 8 * 2**30, 16 * 2**30  # unpacked: of one file, and of all
 _MOST_FILES = 500_000
-_MOST_RATIO, _RATIO_FROM_BYTES = (
-    100,
-    256 * 2**20,
-)  # of unpacked to packed, for what is large: databases pack at most tenfold
+_MOST_RATIO = 100  # of unpacked to packed: databases pack at most tenfold
+_RATIO_FROM_BYTES = 256 * 2**20  # what is smaller does no harm
 _STORED = frozenset({".jpg", ".jpeg", ".png", ".mp4", ".pdf", ".safetensors", ".parquet"})  # hardly become smaller
 
 
