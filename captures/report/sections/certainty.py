@@ -56,8 +56,9 @@ def _certainty(tally: Tally) -> Iterator[Block]:
                 f"needed for ± {100 * MARGIN:.0f} points",
             ],
             rows,
-            caption=f"For the patch. The last column gives the required number of similar {UNITS[unit]} at the "
-            f"observed rate. The rates above have Wilson's interval with n corrected for the correlation, which has the best "
+            caption=f"For the patch. The last column gives the required number of similar {UNITS[unit]} if the observed rate "
+            f"is the true one; the number at the top allows for a rate in the middle of its interval, which needs more. "
+            f"The rates above have Wilson's interval with n corrected for the correlation, which has the best "
             f"coverage (docs/results.md).",
         )
     excluded = [
