@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="kill anew what notes under --keep say was killed")
     parser.add_argument("--keep", type=Path, default=Path("runs/torture"), help="folder for what was lost")
     options = parser.parse_args()
+    options.keep = options.keep.resolve()  # the commands run in folders of their own
     numbers: dict[str, Any] = {"seed": options.seed}
     wanted = [options.only] if options.only else ["mutants", "kills", "page"]
     with suppress(KeyboardInterrupt), ended_in_order():

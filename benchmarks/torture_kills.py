@@ -186,8 +186,12 @@ def _follow(folder: Path, *words: str) -> str:
     finally:
         said = command.end()
     if "Traceback" in said:
-        return f"{words[0]} after it: traceback: {said.strip().splitlines()[-1]}"
-    return "" if command.code == 0 else f"{words[0]} after it: {said.strip().splitlines()[-1]}"
+        return f"{words[0]} after it: traceback: {_last_line(said)}"
+    return "" if command.code == 0 else f"{words[0]} after it: exit code {command.code}, {_last_line(said)}"
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["nothing said"])[-1]
 
 
 def _resumed(folder: Path, home: Path) -> str:
