@@ -344,13 +344,13 @@ def save_summary_plot(path: Path, summary: Summary) -> None:
             low, high = value.ci95 or (value.mean, value.mean)
             spread = [[max(0.0, 100 * (value.mean - low))], [max(0.0, 100 * (high - value.mean))]]
             marker, color = _MARKERS[at % len(_MARKERS)]
-            axis.errorbar(100 * value.mean, number + 0.2 * (at - 1), xerr=spread, fmt=marker, color=color, markersize=6)
+            place = number + _BESIDE * (at - (len(summary.plotted) - 1) / 2)
+            axis.errorbar(100 * value.mean, place, xerr=spread, fmt=marker, color=color, markersize=6)
     if summary.along:
         axis.set(xlabel=summary.along[0], ylabel="% success", ylim=(-1, 101))
     else:
         axis.set_yticks(range(len(labels)), labels, fontsize=8)
-        axis.set(xlabel="% success, with 95 % interval", xlim=(-1, 101))
-        axis.invert_yaxis()
+        axis.set(xlabel="% success, with 95 % interval", xlim=(-1, 101), ylim=(len(labels) - 0.5, -0.5))
         for at, name in enumerate(summary.plotted):
             marker, color = _MARKERS[at % len(_MARKERS)]
             axis.plot([], [], marker, color=color, label=name)
@@ -363,6 +363,7 @@ def _in_percent(shares: Sequence[float]) -> list[float]:
     return [100 * share for share in shares]
 
 
+_BESIDE = 0.2  # of a line's height, between its columns
 _MARKERS = (("o", "0.4"), ("s", GOOD), ("D", BAD))
 
 
