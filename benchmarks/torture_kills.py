@@ -33,6 +33,7 @@ from physpatch.records.run_record import RunRecord
 _STEPS = "3"
 _TERM_SHARE = 0.25  # of the kills that ask, with SIGTERM, instead of ending at once
 _LONGEST_S = 300.0
+_ABANDONED_S = 2.5  # temporary files of killed commands that are older are removed by the next one
 _TEMPORARY = re.compile(r"\..+\.physpatch-\d+(\..*)?")  # what `atomic_path` names what it writes
 _ENDED = (0, 128 + signal.SIGTERM, -signal.SIGTERM)  # before it was asked, as asked, or before it could listen
 
@@ -146,6 +147,8 @@ def _try(number: int, rng: random.Random, folder: Path, home: Path, durations: d
     kill = Kill(number, name, how.name, round(rng.uniform(0, durations[name]), 3))
     wrong = _kill(_JOBS[name], folder, kill.after_s, how)
     kill.losses = [*wrong, *_damaged(folder)]
+    if any(_left(folder)):
+        time.sleep(_ABANDONED_S)
     kill.losses += [*filter(None, [_JOBS[name].follow(folder, home)]), *_left(folder)]
     return kill
 
