@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import termios
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -34,6 +35,37 @@ def ended_in_order() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Put off SIGTERM, SIGHUP and the first Ctrl-C until the block is done, and raise then what they raise.
+
+    For what takes a moment and must not be left in the middle. Outside the main thread, which alone is interrupted, nothing
+    is put off.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    put_off: list[tuple[int, FrameType | None]] = []
+    before = {number: signal.getsignal(number) for number in (*_ASKED, signal.SIGINT)}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        put_off.append((number, frame))
+        signal.signal(signal.SIGINT, before[signal.SIGINT])  # a second Ctrl-C ends what hangs
+
+    for number, handler in before.items():
+        if callable(handler):
+            signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number, frame in put_off[:1]:
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
 
 
 def exit_code(error: BaseException) -> int:

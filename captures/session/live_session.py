@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from calibration.camera.intrinsics import DEFAULT_HFOV_DEG, Intrinsics
 from calibration.common.errors import InputError, PhyspatchError
 from calibration.common.files import claimed
-from calibration.common.signals import Terminated
+from calibration.common.signals import Terminated, finishing
 from calibration.sheet.layout import SheetLayout
 from captures.inference.analyser import Analyser, Analysis, open_analyser
 from captures.inference.pipeline import Pipeline
@@ -177,8 +177,8 @@ def _record(session: "_Session", record: SessionRecord, fps: float, out: Path, e
         SessionStore(out / SESSION_DATABASE, resume=not earlier.is_new) as store,
         Recorder(out, fps, session.config.keep, earlier.part, earlier.begins_s) as recorder,
     ):
-        record.changed(status="recording").save(out / SESSION_FILE)
         try:
+            record.changed(status="recording").save(out / SESSION_FILE)
             if not session.run(store, recorder):
                 status = "stopped by the person"
         except Terminated:
@@ -191,12 +191,13 @@ def _record(session: "_Session", record: SessionRecord, fps: float, out: Path, e
             raise
         finally:
             failed = status == "failed"  # what then goes wrong with the files follows from what was reported already
-            with suppress(*(PhyspatchError, OSError) if failed else ()):
-                store.add([], session.events())
-            with suppress(*(OSError,) if failed else ()):
-                record.changed(status=status, **session.account()).save(out / SESSION_FILE)
-            with suppress(*(OSError,) if failed else ()):
-                export_csv(out)
+            with finishing():
+                with suppress(*(PhyspatchError, OSError) if failed else ()):
+                    store.add([], session.events())
+                with suppress(*(OSError,) if failed else ()):
+                    record.changed(status=status, **session.account()).save(out / SESSION_FILE)
+                with suppress(*(OSError,) if failed else ()):
+                    export_csv(out)
 
 
 class _Session:

@@ -21,6 +21,7 @@ from calibration.common.errors import InputError, PhyspatchError
 from calibration.common.signals import Terminated, ended_in_order, exit_code
 from captures.inference.region import RegionRule
 from captures.report import write_report
+from captures.session import live_session
 from captures.session.clips import ClipCutter
 from captures.session.live_session import SessionConfig, run_session
 from captures.session.recorder import KeepRule
@@ -288,6 +289,28 @@ def test_a_session_that_the_system_ends_is_whole(
     assert json.loads((tmp_path / "session/session.json").read_text())["status"] == "interrupted"
     assert (tmp_path / "session/frames.csv").read_text().count("\n") == 4
     assert len(video_times(tmp_path / "session")) == 3
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_session_that_is_asked_to_end_while_it_ends_is_finished_first(
+    asked: signal.Signals, rig: VirtualRig, plan: SessionConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def account(session: object) -> dict[str, object]:
+        os.kill(os.getpid(), asked)
+        return counted(session)
+
+    counted = live_session._Session.account
+    monkeypatch.setattr(live_session._Session, "account", account)
+    inherited = signal.signal(asked, signal.default_int_handler if asked == signal.SIGINT else signal.SIG_DFL)
+    try:
+        with pytest.raises(KeyboardInterrupt) as ended, ended_in_order():
+            run_session(rig, replace(plan, max_frames=2), tmp_path / "session")
+    finally:
+        signal.signal(asked, inherited)
+    assert exit_code(ended.value) == 128 + asked
+    assert json.loads((tmp_path / "session/session.json").read_text())["status"] == "ended"
+    assert (tmp_path / "session/frames.csv").read_text().count("\n") == 3
+    assert len(video_times(tmp_path / "session")) == 2
 
 
 def test_sessions_are_not_overwritten(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:
