@@ -62,10 +62,10 @@ def finishing() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    for number, frame in put_off[:1]:
-        handler = before[signal.Signals(number)]
+    for asked, frame in put_off[:1]:
+        handler = before[signal.Signals(asked)]
         if callable(handler):
-            handler(number, frame)
+            handler(asked, frame)
 
 
 def exit_code(error: BaseException) -> int:
