@@ -5,7 +5,7 @@ import os
 import signal
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -26,15 +26,8 @@ def ended_in_order() -> Iterator[None]:
 
     A signal that is ignored, as SIGHUP under ``nohup``, stays ignored.
     """
-    before = {number: signal.getsignal(number) for number in _ASKED}
-    for number, handler in before.items():
-        if handler != signal.SIG_IGN:
-            signal.signal(number, _end)
-    try:
+    with _answered(_end, [number for number in _ASKED if signal.getsignal(number) != signal.SIG_IGN]):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -47,25 +40,29 @@ def finishing() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    handlers = {number: signal.getsignal(number) for number in (*_ASKED, signal.SIGINT)}
+    own = {number: handler for number, handler in handlers.items() if callable(handler)}
     put_off: list[tuple[int, FrameType | None]] = []
-    before = {number: signal.getsignal(number) for number in (*_ASKED, signal.SIGINT)}
 
     def note(number: int, frame: FrameType | None) -> None:
         put_off.append((number, frame))
-        signal.signal(signal.SIGINT, before[signal.SIGINT])  # a second Ctrl-C ends what hangs
+        signal.signal(signal.SIGINT, handlers[signal.SIGINT])  # a second Ctrl-C ends what hangs
 
-    for number, handler in before.items():
-        if callable(handler):
-            signal.signal(number, note)
+    with _answered(note, own):
+        yield
+    for asked, frame in put_off[:1]:
+        own[signal.Signals(asked)](asked, frame)
+
+
+@contextmanager
+def _answered(answer: Callable[[int, FrameType | None], None], numbers: Iterable[signal.Signals]) -> Iterator[None]:
+    """Have ``answer`` handle signals in the block, and afterwards whatever handled them before."""
+    before = {number: signal.signal(number, answer) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    for asked, frame in put_off[:1]:
-        handler = before[signal.Signals(asked)]
-        if callable(handler):
-            handler(asked, frame)
 
 
 def exit_code(error: BaseException) -> int:

@@ -31,7 +31,7 @@ from physpatch.records.config import TrainConfig
 from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.patch_file import Patch
 from physpatch.rendering.cells import cells_from_patch
-from physpatch.stats.clustered import Observation
+from physpatch.stats.clustered import Observation, averaged
 from physpatch.stats.intervals import Difference, Forecast, Rate, forecast
 from physpatch.victims.boxes import to_found_boxes
 from physpatch.victims.detector import Detector
@@ -273,13 +273,9 @@ def _observations(
     happened: Tensor, rows: Sequence[FrameRow], tally: Tally, weights: dict[Unit, float] | None
 ) -> list[Observation]:
     """Success in frames, (V, draws), averaged over each unit of each clip."""
-    shares: dict[tuple[Hashable, Unit], list[float]] = defaultdict(list)
-    for row, share in zip(rows, happened.float().mean(dim=1).tolist(), strict=True):
-        shares[tally.clip(row), tally.unit(row)].append(share)
-    return [
-        Observation(clip, unit, fmean(values), 1.0 if weights is None else weights[unit])
-        for (clip, unit), values in shares.items()
-    ]
+    shares = happened.float().mean(dim=1).tolist()
+    observed = averaged((tally.clip(row), tally.unit(row), share) for row, share in zip(rows, shares, strict=True))
+    return observed if weights is None else [replace(one, weight=weights[one.cell]) for one in observed]
 
 
 def _by_unit(observations: Sequence[Observation]) -> dict[Hashable, float]:

@@ -18,7 +18,7 @@ from captures.results.success import boxes_of, frame_success, on_object, place_o
 from captures.sources.frame import NO_SHEET
 from captures.storage import FrameRow
 from physpatch.evaluation.precision import GAP_EDGES, gap_in_sides
-from physpatch.stats.clustered import Observation
+from physpatch.stats.clustered import Observation, averaged
 from physpatch.stats.intervals import Rate
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(20))
@@ -210,10 +210,7 @@ def _rates(
     if not views:
         return None
     tally, first = session.tally, views[0].row
-    shares: dict[tuple[Hashable, Unit], list[bool]] = defaultdict(list)
-    for view in views:
-        shares[view.clip, view.unit].append(_success(view, measure, threshold))
-    every = [Observation(clip, unit, sum(happened) / len(happened)) for (clip, unit), happened in shares.items()]
+    every = averaged((view.clip, view.unit, _success(view, measure, threshold)) for view in views)
     stricter = first.boxes is not None and threshold > DETECTION_THRESHOLD  # true of frames that were right, too
     again = {} if stricter else tally.again(first.model, measure, first.condition)
     right = _weighted(every, tally.weights(first.model, measure), again)

@@ -229,14 +229,17 @@ def _require_models(models: tuple[str, ...], starts: tuple[str, ...]) -> None:
 
 def _best(row: "BenchRow") -> list[object]:
     """Return the options of ``physpatch train`` that repeat a row."""
-    technique, *more = row.technique.split(":")
-    options: list[object] = ["--technique", technique, "--model", row.model]
+    from physpatch.benchmark.plan import Way
+    from physpatch.defences import UNDEFENDED
+
+    way = Way.parse(row.technique)
+    options: list[object] = ["--technique", way.technique, "--model", row.model]
     options += [word for name in row.also for word in ("--model", name)]
     options += ["--grid", row.grid, "--area", row.area]
-    if more and more[0]:
-        options += ["--objective", more[0]]
-    options += [word for name in "+".join(more[1:]).split("+") if name for word in ("--transfer", name)]
-    return options + (["--defence", row.defence] if row.defence != "none" else [])
+    if way.objective:
+        options += ["--objective", way.objective]
+    options += [word for name in way.transfer for word in ("--transfer", name)]
+    return options + (["--defence", row.defence] if row.defence != UNDEFENDED else [])
 
 
 def _success(row: "BenchRow") -> float:

@@ -10,8 +10,9 @@ clips and cells, would be too much.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,14 @@ class Observation:
     cell: Hashable
     share: float
     weight: float = 1.0
+
+
+def averaged(frames: Iterable[tuple[Hashable, Hashable, float]]) -> list[Observation]:
+    """Average what happened in frames, each with its clip, its pose cell and a share in [0, 1], over each cell of each clip."""
+    shares: dict[tuple[Hashable, Hashable], list[float]] = defaultdict(list)
+    for clip, cell, share in frames:
+        shares[clip, cell].append(share)
+    return [Observation(clip, cell, fmean(values)) for (clip, cell), values in shares.items()]
 
 
 class _Side(NamedTuple):

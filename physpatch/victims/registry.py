@@ -18,9 +18,8 @@ PREFERRED, EMBEDDED = "resnet50", "efficientnet_lite0"
 
 
 def _say(line: str) -> None:
-    Console(stderr=True).print(
-        line, markup=False, emoji=False
-    )  # as it is: names of models may have brackets and colons
+    # As it is: names of models may have brackets and colons.
+    Console(stderr=True).print(line, markup=False, emoji=False)
 
 
 def load_victim(

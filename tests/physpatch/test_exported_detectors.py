@@ -22,6 +22,7 @@ from physpatch.victims.families.files.export_notes import ExportNotes
 from physpatch.victims.families.signs.network import trained_network
 from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 from physpatch.victims.networks.box_tables import BoxForm, BoxTable, box_form, box_table, count_classes, finds_boxes
+from physpatch.victims.networks.outputs import FixedBatch
 from physpatch.victims.registry import load_detector, load_victim
 
 
@@ -205,7 +206,7 @@ def test_a_network_for_one_image_is_not_asked_about_two() -> None:
 
     with pytest.raises(InputError, match="answers about 1 of 2 images"):
         BoxTable(First(), 2)(torch.rand(2, 3, DETECTOR_PX, DETECTOR_PX))
-    table = BoxTable(BoxesApart(), 2, most=1)(torch.rand(2, 3, DETECTOR_PX, DETECTOR_PX))
+    table = FixedBatch(BoxTable(BoxesApart(), 2), 1)(torch.rand(2, 3, DETECTOR_PX, DETECTOR_PX))
     assert table.shape == (2, 8, 6)
 
 

@@ -1,6 +1,5 @@
 """Models behind a defence beside the same models alone, on the same frames of a session."""
 
-from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -12,7 +11,7 @@ from captures.results.aggregation import CONTROL, Tally, Unit
 from captures.results.recorded_session import RecordedSession
 from captures.results.success import frame_success
 from captures.storage import FrameRow
-from physpatch.stats.clustered import Observation
+from physpatch.stats.clustered import Observation, averaged
 from physpatch.stats.intervals import Difference, Rate
 from physpatch.stats.rates import points
 
@@ -81,13 +80,12 @@ def _common_weights(tally: Tally, alone: str, behind: str, measure: str) -> dict
 def _observed(
     session: RecordedSession, model: str, measure: str, condition: str, weights: Mapping[Unit, float] | None
 ) -> list[Observation]:
-    shares: dict[tuple[Hashable, Unit], list[bool]] = defaultdict(list)
-    for row in session.rows:
-        if row.model == model and row.condition == condition and (place := _place(session.tally, row)) is not None:
-            happened = frame_success(row, session.target).get(measure)
-            if happened is not None:
-                shares[place].append(happened)
-    observed = [Observation(clip, unit, sum(seen) / len(seen)) for (clip, unit), seen in shares.items()]
+    observed = averaged(
+        (*place, happened)
+        for row in session.rows
+        if row.model == model and row.condition == condition and (place := _place(session.tally, row)) is not None
+        if (happened := frame_success(row, session.target).get(measure)) is not None
+    )
     if weights is None:
         return observed
     return [replace(o, weight=weights[o.cell]) for o in observed if weights.get(o.cell, 0.0) > 0]

@@ -71,13 +71,13 @@ class FoundNetwork:
         except InputError as error:
             cure = "if it takes a fixed number at once, export it with a dynamic batch dimension"
             raise InputError(f"{_with_cure(error, name)}; {cure}") from error
-        network = self._for_any_batch(side)
+        limit = self._limit(side)
         if finds_boxes(output):
-            detector = self._detector(network, name, weights, said, plain, output)
+            detector = self._detector(limit, name, weights, said, plain, output)
             return replace(detector, remark=self.remark or detector.remark)
         usual = plain if self.plain else Preprocessing(side, side, IMAGENET_MEAN, IMAGENET_STD)
         classifier = wrapped(
-            network,
+            _divided(self.network, limit),
             name,
             weights,
             said,
@@ -87,22 +87,22 @@ class FoundNetwork:
         )
         return replace(classifier, remark=self.remark or classifier.remark)
 
-    def _for_any_batch(self, side: int) -> nn.Module:
-        """Let the network answer about any number of images, if it takes only so many at once.
+    def _limit(self, side: int) -> tuple[int, bool] | None:
+        """Return how many images the network takes at once, and whether exactly so many; None for any number.
 
-        Not every network says so: one that fails on two images, or answers about one of them, is shown one at a time.
+        Not every network says so: one that fails on two images, or answers about one of them, takes one.
         """
         if self.batch or self.most:
-            return FixedBatch(self.network, self.batch or self.most or 1, filled=self.batch is not None)
+            return self.batch or self.most or 1, self.batch is not None
         try:
             alone = count_images(probe(self.network, side, 2)) == 1
         except InputError:
             alone = True
-        return FixedBatch(self.network, 1) if alone else self.network
+        return (1, True) if alone else None
 
     def _detector(
         self,
-        network: nn.Module,
+        limit: tuple[int, bool] | None,
         name: str,
         weights: WeightsInfo,
         said: Adaptation,
@@ -114,11 +114,7 @@ class FoundNetwork:
             names = self._names(said, output)
             form = box_form(output, len(names), given.size)
             require_probabilities(box_table(output, len(names), form))
-            if isinstance(network, FixedBatch):  # whose parts are joined as tables
-                network.network = BoxTable(network.network, len(names), form=form)
-            else:
-                network = BoxTable(network, len(names), form=form)
-            network = freeze(network, given.size)
+            network = freeze(_divided(BoxTable(self.network, len(names), form), limit), given.size)
         except InputError as error:
             raise _with_cure(error, name) from error
         why_not = why_no_gradient(network, given.size) if self.differentiable else ""
@@ -155,6 +151,11 @@ class FoundNetwork:
                 "it finds boxes, but does not say of which classes; name them all, in order, with --labels"
             )
         return numbered_categories(count)
+
+
+def _divided(network: nn.Module, limit: tuple[int, bool] | None) -> nn.Module:
+    """Let a network answer about any number of images, if it takes only so many at once."""
+    return network if limit is None else FixedBatch(network, *limit)
 
 
 class FileFamily(BareFamily):

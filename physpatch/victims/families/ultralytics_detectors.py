@@ -89,7 +89,7 @@ class UltralyticsDetectors(VictimFamily):
         info = WeightsInfo(str(file), file_sha256(file))
         if type(network).__name__ == _RTDETR:
             form = box_form(probe(network.eval(), size, 1), len(categories), size)
-            table = freeze(BoxTable(network, len(categories), form=form), size)
+            table = freeze(BoxTable(network, len(categories), form), size)
             return TableDetector(Path(name).stem, "detect", categories, preprocessing, table, cam_layer(network), info)
         return YoloVictim(
             Path(name).stem, "detect", categories, preprocessing, freeze(network, PROBE_PX), cam_layer(network), info

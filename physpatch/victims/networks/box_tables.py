@@ -37,20 +37,15 @@ Apart = tuple[Tensor, Tensor, Tensor]  # boxes (B, A, 4), scores (B, A), labels 
 class BoxTable(nn.Module):
     """A detector that answers with a table (B, A, 4 + K) for images (B, 3, S, S), whatever its own form.
 
-    A row is a box: left, top, right, bottom in pixels, and a probability of each class. ``most``: the images that the network
-    takes at once; None for any number. ``form``: of its answers; None to tell it from each answer.
+    A row is a box: left, top, right, bottom in pixels, and a probability of each class. ``form``: of its answers; None to tell
+    it from each answer.
     """
 
-    def __init__(
-        self, network: nn.Module, classes: int, most: int | None = None, form: "BoxForm | None" = None
-    ) -> None:
+    def __init__(self, network: nn.Module, classes: int, form: "BoxForm | None" = None) -> None:
         super().__init__()
-        self.network, self.classes, self.most, self.form = network, classes, most, form
+        self.network, self.classes, self.form = network, classes, form
 
     def forward(self, images: Tensor) -> Tensor:
-        return joined([self._table(part) for part in images.split(self.most or len(images))])
-
-    def _table(self, images: Tensor) -> Tensor:
         output = self.network(images)
         table = box_table(output, self.classes, self.form or box_form(output, self.classes, images.shape[-1]))
         if len(table) != len(images):

@@ -24,9 +24,8 @@ from physpatch.victims.protocol import CatalogueEntry
 SUFFIX = ".onnx"
 _MOST_IMAGES = 32
 _LONGEST = 300  # characters of an error of ONNX Runtime
-_CHATTER = re.compile(
-    r"\[ONNXRuntimeError\] : \d+ : \w+ : |\b\w+\.(cc|h):\d+ \w+ "
-)  # its status, and places in its code
+# Of such an error: the status, and places in its code.
+_CHATTER = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |\b\w+\.(cc|h):\d+ \w+ ")
 
 
 class OnnxModels(FileFamily):
