@@ -208,7 +208,7 @@ def _resumed(folder: Path, home: Path) -> str:
 
 def _reported(folder: Path, _: Path) -> str:
     if not (folder / "session/session.db").is_file():
-        return ""  # it had not begun
+        return _follow(folder, *_JOBS["live"].words)  # it had not begun
     trouble = _follow(folder, "report", "session", "--no-replay")
     if not trouble and not (folder / "session/report.html").is_file():
         return "no report"

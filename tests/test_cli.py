@@ -251,6 +251,13 @@ def test_the_loop_on_a_sign(few_views, command, monkeypatch, tmp_path: Path) -> 
         and set(result["hidden"]) == {"patch", "grey", "random", "shuffled"}
     )
     assert json.loads(Path("run/run.json").read_text())["config"]["object"]["name"] == "stop"
+    done = command("evaluate", "run", "--range", "scale=0.05:0.3", "--json", "far.json")
+    assert done.code == 0 and "lost with random colours" in done.out
+    sizes = json.loads(Path("far.json").read_text())["signs"]["by_size_px"]
+    assert len(sizes) > 2 and all(10 <= size["from"] < size["below"] <= 80 for size in sizes)
+    command("evaluate", "run", "--no-eot", "--range", "scale=0.05:0.3").assert_refused(
+        "cannot be combined with --range"
+    )
     done = command("print", "run", "--size", "15cm", "--controls")
     assert done.code == 0 and carried_layouts(Path("run/sheet.pdf"))[0].carrier == "stop"
     done = command("live", "run", "--source", "virtual", "--headless", "--max-frames", 9, "--out", "session")
@@ -264,6 +271,7 @@ def test_the_loop_on_a_sign(few_views, command, monkeypatch, tmp_path: Path) -> 
     report = Path("session/report.html").read_text()
     assert "on 20 % of the object “stop”" in report and "detected as something else" in report
     assert "drawn as in training" in report  # with its replay
+    assert "Objects lost, by size" in report
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -11,13 +11,13 @@ from calibration.common.pictures import open_picture
 from calibration.sheet.pdf_reader import rasterise
 from captures.report.blocks import Block, Charts, Details, Heading, Picture, Table, Text
 from captures.report.figures.charts import names_chart
-from captures.report.wording import SHEET_DPI, bounds_words, packed, rate_words
+from captures.report.wording import SHEET_DPI, packed, rate_words
 from captures.results.aggregation import MapCell
 from physpatch.records.config import TrainConfig
-from physpatch.records.evaluation_record import EvaluationRecord, ObjectDistance
+from physpatch.records.evaluation_record import EvaluationRecord, ObjectDistance, ObjectSize
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.records.run_record import RunRecord
-from physpatch.stats.rates import Rate, percent
+from physpatch.stats.rates import Rate, bounds_words, percent
 
 _PICTURES = {
     "examples": "Held-out photographs, selected independently of the patch's effect; wrong answers in orange",
@@ -159,16 +159,22 @@ def _on_object(results: EvaluationRecord) -> Iterator[Block]:
         "the object and not present without a patch.",
     )
     yield from _by_distance(results.by_patch_distance)
-    sizes = [size for size in results.by_size_px if size.success.n]
-    if len(sizes) > 1:
-        yield Table(
-            ["side of the object in the network's input", "success", "with random colours"],
-            [
-                [_between(size.from_px, size.below_px), rate_words(size.success), rate_words(random)]
-                for size in sizes
-                for random in [size.controls.get("random", Rate(None, None, 0))]
-            ],
-        )
+    yield from _by_size(results.by_size_px)
+
+
+def _by_size(parts: Sequence[ObjectSize]) -> Iterator[Block]:
+    """What the patch does to objects of each size; nothing where all are of one."""
+    counted = [part for part in parts if part.success.n]
+    if len(counted) < 2:
+        return
+    lost = {
+        name: {bounds_words(part.from_px, part.below_px, "px"): MapCell(part.rate(name), 0) for part in counted}
+        for name in ("patch", *CONTROLS)
+    }
+    yield Charts(
+        [names_chart("Objects lost, by size", "side of the object in the network's input", lost)],
+        "Lost: of those found with the grey control. Intervals are 95 %.",
+    )
 
 
 def _by_distance(parts: Sequence[ObjectDistance]) -> Iterator[Block]:
@@ -195,10 +201,6 @@ def _by_distance(parts: Sequence[ObjectDistance]) -> Iterator[Block]:
         "it. Missed: of those found with the grey control. AP50 is COCO's, in per cent, also without a patch (“none”); n "
         "counts objects there, and photographs or objects for missed. Intervals are 95 %.",
     )
-
-
-def _between(least: float, most: float | None) -> str:
-    return f"{least:.0f} px and more" if most is None else f"{least:.0f} to {most:.0f} px"
 
 
 def _held_out(results: EvaluationRecord) -> Iterator[Block]:

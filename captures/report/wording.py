@@ -52,12 +52,6 @@ def precision_words(ap: float | None, ci95: Interval | None) -> str:
     return f"{ap:.2f}" if ci95 is None else f"{ap:.2f} ({ci95[0]:.2f} to {ci95[1]:.2f})"
 
 
-def bounds_words(low: float, high: float | None, unit: str = "") -> str:
-    """Format the bounds of a bin, such as ``1 to 2 m``; the last has no upper one: ``10 m and more``."""
-    after = f" {unit}" if unit else ""
-    return f"{low:g}{after} and more" if high is None else f"{low:g} to {high:g}{after}"
-
-
 def short_interval(rate: Rate) -> str:
     """Format the interval of a rate for a cell of a map, such as ``30 to 53``."""
     return "one clip" if rate.ci95 is None else "{:.0f} to {:.0f}".format(*(100 * end for end in rate.ci95))

@@ -14,6 +14,7 @@ from physpatch.commands.options import (
     DEVICE_OPTION,
     LOG_OPTION,
     PRESET_OPTION,
+    RANGE_OPTION,
     RUN_ARGUMENT,
     TRUST_OPTION,
     config_option,
@@ -22,6 +23,7 @@ from physpatch.commands.options import (
 from physpatch.commands.results import show_defences, show_results
 from physpatch.records.config import require_data
 from physpatch.records.run_paths import find_run, sheet_of
+from physpatch.transforms import Range
 
 _GROUPS = {
     "What to measure on": (
@@ -35,7 +37,7 @@ _GROUPS = {
         "trust_weights",
         "defences",
     ),
-    "Views, print and camera": ("eot", "preset", "conditions", "icc", "seed", "device"),
+    "Views, print and camera": ("eot", "preset", "ranges", "conditions", "icc", "seed", "device"),
     "Results": ("save", "logs", "json_out"),
 }
 
@@ -68,6 +70,7 @@ _GROUPS = {
     help="Vary all transformations, or only the place. Default: as in training.",
 )
 @PRESET_OPTION
+@RANGE_OPTION
 @MEASURING_CONDITION_OPTION
 @ICC_OPTION
 @DEFENCE_OPTION
@@ -88,6 +91,7 @@ def evaluate(
     trust_weights: bool,
     eot: bool | None,
     preset: str | None,
+    ranges: tuple[tuple[str, Range], ...],
     conditions: tuple[str, ...],
     icc: tuple[Path, ...],
     defences: tuple[str, ...],
@@ -105,6 +109,7 @@ def evaluate(
     physpatch evaluate runs/latest --json -
     physpatch evaluate --model efficientnet_lite1 --model efficientnet_lite2
     physpatch evaluate --condition newspaper
+    physpatch evaluate --range scale=0.1:0.4
     physpatch evaluate --defence all
     """
     if weights and len(models) != 1:
@@ -117,7 +122,7 @@ def evaluate(
         require_data(data)
     elif columns is not None:
         raise InputError("--columns are those of other photographs; give these with --data")
-    ranges = None if eot is None and preset is None else eot_config(eot is not False, preset)
+    views = None if eot is None and preset is None else eot_config(eot is not False, preset, ranges)
     printing = chosen_prints(conditions, icc)
 
     from physpatch.records.evaluation_record import measured_by_model  # after the options are checked: it imports torch
@@ -136,7 +141,8 @@ def evaluate(
             threshold=threshold,
             cam_layer=cam_layer,
             trust=trust_weights,
-            eot=ranges,
+            eot=views,
+            ranges=ranges,
             printing=printing,
             defences=defences,
             device=device,

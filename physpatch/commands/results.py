@@ -1,16 +1,16 @@
 """Results of training and evaluation, formatted for the terminal."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from calibration.common.console import ProgressBar, print_table
-from physpatch.stats.rates import Rate, points
+from physpatch.stats.rates import Rate, bounds_words, points
 
 if TYPE_CHECKING:
-    from physpatch.records.evaluation_record import EvaluationRecord
+    from physpatch.records.evaluation_record import EvaluationRecord, ObjectSize
     from physpatch.stats.rates import Difference
     from physpatch.training.trainer import StepRecord
 
@@ -106,6 +106,19 @@ def _show_objects(results: Results) -> None:
     ]
     if rows:
         print_table(("object", "shown", "hidden", "relabelled", "false boxes per image", "mAP50 / mAP"), rows)
+    sizes = [
+        row for model, result in results.items() if result is not None for row in _size_rows(model, result.by_size_px)
+    ]
+    if sizes:
+        print_table(("object's side", "lost with the patch", "lost with random colours"), sizes)
+
+
+def _size_rows(model: str, parts: "Sequence[ObjectSize]") -> Iterator[tuple[str, ...]]:
+    counted = [part for part in parts if part.success.n]
+    if len(counted) > 1:
+        for part in counted:
+            size = bounds_words(part.from_px, part.below_px, "px")
+            yield f"{model}: {size}", describe_rate(part.success), describe_rate(part.rate("random"))
 
 
 def _object_row(model: str, result: "EvaluationRecord", shown: str) -> tuple[str, ...]:

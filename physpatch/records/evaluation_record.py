@@ -77,6 +77,10 @@ class ObjectSize(RecordPart):
     success: RateValue
     controls: dict[str, RateValue] = Field(default_factory=dict)
 
+    def rate(self, sheet: str) -> Rate:
+        """Return the success of the patch or of a control; an old record has only the patch's."""
+        return self.success if sheet == "patch" else self.controls.get(sheet, Rate(None, None, 0))
+
 
 class PrecisionValue(RecordPart):
     """Average precision at an IoU of 0.5, with its 95 % interval over photographs, and the number of objects."""

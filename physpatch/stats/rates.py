@@ -88,6 +88,12 @@ class Median:
     n: int
 
 
+def bounds_words(low: float, high: float | None, unit: str = "") -> str:
+    """Format the bounds of a bin, such as ``1 to 2 m``; the last has no upper one: ``10 m and more``."""
+    after = f" {unit}" if unit else ""
+    return f"{low:g}{after} and more" if high is None else f"{low:g} to {high:g}{after}"
+
+
 def percent(share: float | None) -> str:
     """Format a share in [0, 1] such as ``41.0 %``; None becomes a dash."""
     return "–" if share is None else f"{100 * share:.1f} %"

@@ -25,7 +25,7 @@ class View(Transform):
         "tilt_deg": Parameter(
             0.0, (-75.0, 75.0), {"mild": (-10.0, 10.0), "desk": (-20.0, 20.0), "outdoor": (-40.0, 40.0)}
         ),
-        "scale": Parameter(1.0, (0.05, 10.0), {"mild": (0.9, 1.1), "desk": (0.6, 1.2), "outdoor": (0.5, 1.4)}),
+        "scale": Parameter(1.0, (0.02, 10.0), {"mild": (0.9, 1.1), "desk": (0.6, 1.2), "outdoor": (0.5, 1.4)}),
     }
 
     def sample(self, ranges: Mapping[str, Range], draw: Draw) -> "dict[str, Tensor]":

@@ -4,11 +4,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from captures.report.blocks import Chart, Mark, Series
-from captures.report.wording import bounds_words
 from captures.results.aggregation import CONTROL, MapCell
 from captures.results.curves import DISTANCE, Curve, CurvePoint, Factor
 from captures.results.sequence_summary import distance_middle_m
-from physpatch.stats.intervals import Rate
+from physpatch.stats.rates import Rate, bounds_words
 
 _TICKS_M = (0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 10)
 _MOST_TICKS = 7

@@ -7,11 +7,12 @@ from calibration.common.success import DETECTION_THRESHOLD
 from captures.report.blocks import Block, Charts, Heading, Table, Text
 from captures.report.figures.charts import curve_chart, threshold_chart
 from captures.report.sections.base import Material, ReportSection
-from captures.report.wording import SHORT, UNITS, bounds_words, precision_words, rate_words
+from captures.report.wording import SHORT, UNITS, precision_words, rate_words
 from captures.results.aggregation import CONTROL
 from captures.results.curves import FACTORS, THRESHOLD, Curve, curve_measures, curves_of, every_view
 from captures.results.object_precision import object_precision
 from captures.results.recorded_session import RecordedSession
+from physpatch.stats.rates import bounds_words
 
 
 class Curves(ReportSection):
