@@ -128,6 +128,7 @@ def walked(case: Case, command, out: Path, data: str, attack: tuple[str, ...], w
     assert done.code == 0, done.err
     findings = {finding["what"]: finding for finding in json.loads(found.read_text())["findings"]}
     assert findings["gradient"]["outcome"] == ("works" if case.gradients else "note")
+    assert ("queries" in findings) == (case in (CLASSIFIERS["HTTP"], DETECTORS["HTTP"]))
     training = ("train", "--model", case.model, *case.options, "--data", data, *attack, *TINY, "--out", run)
     if not case.gradients:
         command(*training).assert_refused(
