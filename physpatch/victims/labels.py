@@ -86,17 +86,22 @@ def find_category(text: str, names: Sequence[str], owner: str) -> int:
     """Find a class by index or by name among ``names``; ``owner`` has them, for messages.
 
     Raises:
-        InputError: no such class; the message suggests similar names.
+        InputError: no such class, and the message suggests similar names; or several classes of this name.
     """
     if re.fullmatch(r"-?\d+", text):
         if not 0 <= int(text) < len(names):
             raise InputError(f"class index {text} out of range; {owner} has classes 0 to {len(names) - 1}")
         return int(text)
     wanted = normal_name(text)
-    for index, name in enumerate(names):
-        if wanted == normal_name(name):
-            return index
-    raise unknown_name("class", text, names)
+    alike = [index for index, name in enumerate(names) if wanted == normal_name(name)]
+    found = [index for index in alike if names[index] == text] or alike
+    if not found:
+        raise unknown_name("class", text, names)
+    if len(found) > 1:
+        raise InputError(
+            f"several classes of {owner} are called {text!r}: {', '.join(map(str, found))}; give its index"
+        )
+    return found[0]
 
 
 def normal_name(name: str) -> str:

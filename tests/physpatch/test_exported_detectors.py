@@ -126,7 +126,7 @@ def test_frames_of_any_shape_become_squares(files: Path) -> None:
         ("all.onnx", 'labels = "imagenet"\n', "imagenet names 1000 classes, but the model has 2"),
         ("all.onnx", 'task = "classify"\n', "says task classify, but all is there to detect"),
         ("all.onnx", "[preprocessing]\nsize = 64\n", "takes images of 96 pixels, not of 64"),
-        ("all.onnx", "threshold = 1.5\n", "threshold: Input should be less than 1"),
+        ("all.onnx", "threshold = 1.5\n", "threshold: expected less than 1"),
     ],
 )
 def test_detectors_that_were_described_wrongly(file: str, text: str, words: str, files: Path) -> None:

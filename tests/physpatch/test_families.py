@@ -328,11 +328,38 @@ def test_clip_has_the_activation_of_its_tag(tmp_path: Path, monkeypatch) -> None
     assert not any(isinstance(part, QuickGELU) for part in (*usual.module.modules(), *network.modules()))
 
 
-def test_suffixes_may_be_in_capitals(files: Path, tmp_path: Path) -> None:
+def test_errors_about_labels_and_layers_say_nothing_of_the_input(files: Path, tmp_path: Path) -> None:
+    (tmp_path / "two.txt").write_text("cat\ndog")
+    for more, words in (
+        ({"labels": tmp_path / "two.txt"}, r"^any: .*two\.txt names 2 classes, but the model has 4$"),
+        ({"cam_layer": "conv"}, r"^any: unknown layer 'conv'; did you mean 'network\.conv'\?$"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_victim(str(files / "any.pt2"), **more)
+
+
+def test_a_network_that_answers_with_classes_or_takes_grey_pictures_is_told_apart(tmp_path: Path) -> None:
+    class Chosen(ColourNet):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images).argmax(dim=1)
+
+    save_program(Chosen(), tmp_path / "chosen.torchscript", 32)
+    with pytest.raises(
+        InputError, match="answers with a whole number for an image, such as a class; expected its logits"
+    ):
+        load_victim(str(tmp_path / "chosen.torchscript"))
+    grey = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    torch.export.save(torch.export.export(grey, (torch.rand(2, 1, 32, 32),)), tmp_path / "grey.pt2")
+    with pytest.raises(InputError, match=r"grey\.pt2: expected one input, a batch of images .*, got \(2, 1, 32, 32\)"):
+        load_victim(str(tmp_path / "grey.pt2"))
+
+
+def test_suffixes_may_be_in_capitals(files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name, shown in (("any.pt2", "ANY.PT2"), ("any.onnx", "Any.Onnx"), ("script.pt", "SCRIPT.PT")):
         (tmp_path / shown).write_bytes((files / name).read_bytes())
         (tmp_path / f"{shown}.TOML").write_text(f'model = "{shown}"\n{PLAIN}')
         assert len(load_victim(str(tmp_path / f"{shown}.TOML"), say=lambda _: None).categories) == 4
+        assert not caplog.records  # torch warns of names that do not end in .pt2
     (tmp_path / "T.TORCHSCRIPT").write_bytes((files / "traced.torchscript").read_bytes())
     assert len(load_victim(str(tmp_path / "T.TORCHSCRIPT"), say=lambda _: None).categories) == 4
     save_timm(tmp_path, "test_resnet", 5)
@@ -477,6 +504,22 @@ def test_a_description_of_a_description_adds_to_it(files: Path) -> None:
     assert victim.preprocessing.mean == (0.5, 0.5, 0.5)
 
 
+def test_files_of_a_description_lie_in_its_folder_and_are_not_taken_from_elsewhere(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_program(ColourNet(), Path("any.onnx"), 32)
+    Path("names.txt").write_text("\n".join(CATEGORIES))
+    Path("below").mkdir()
+    for text, words in (
+        ('model = "any.onnx"\n', "no model file below/any.onnx"),
+        ('model = "../any.onnx"\nlabels = "names.txt"\n', "no file of labels below/names.txt"),
+        ('model = "resnet18"\nweights = "any.onnx"\n', "no weights file below/any.onnx"),
+        ('members = ["any.toml"]\n', "below/any.toml"),
+    ):
+        Path("below/model.toml").write_text(text)
+        with pytest.raises(InputError, match=words):
+            load_victim("below/model.toml")
+
+
 def test_descriptions_that_name_one_another_end(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('model = "b.toml"\n')
     (tmp_path / "b.toml").write_text('members = ["a.toml"]\n')
@@ -491,6 +534,13 @@ def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, 
     said: list[str] = []
     load_victim("told.toml", say=said.append)
     assert said == [f"model {product}/logits: photographs are sent to this host"]
+    said.clear()
+    Path("secret.toml").write_text('[endpoint]\nurl = "http://me:secret@host/x"\n')
+    with pytest.raises(InputError, match="leave the password out"):
+        load_victim("secret.toml", say=said.append)
+    assert not said  # not even the address, with the password in it
+    load_victim(f"{product}/logits?key=secret", say=said.append)
+    assert said == [f"model {product}/logits: photographs are sent to this host"]
     Path("theirs.py").write_text("from pathlib import Path\nPath('was_run').touch()\ndef make(): return 3\n")
     Path("code.toml").write_text('model = "theirs:make"\n')
     with pytest.raises(InputError, match=r"names theirs:make, whose code would run; .*--trust-weights"):
@@ -503,8 +553,8 @@ def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("model = 3", "model: Input should be a valid string"),
-        ('modle = "a"', "modle: Extra inputs are not permitted"),
+        ("model = 3", "model: expected a valid string"),
+        ('modle = "a"', "there is no key modle in the file; expected some of model, members, endpoint"),
         ("", "must have one of model, members"),
         ('model = "any.pt2"\nmembers = ["any.pt2"]', "must have one of"),
         ('model = "any.pt2"\n[preprocessing]\nrange = 7', r"preprocessing\.range"),
@@ -513,16 +563,13 @@ def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, 
             r"preprocessing: std is \[0\.0, 1\.0, 1\.0\]; expected three",
         ),
         ('model = "any.pt2"\n[preprocessing]\nstd = [-1, 1, 1]', "preprocessing: std is"),
-        ('model = "any.pt2"\n[preprocessing]\nstd = [1, 1]', r"preprocessing\.std"),
-        ('model = "any.pt2"\n[preprocessing]\nmean = [nan, 0, 0]', r"preprocessing\.mean\.0: Input should be a finite"),
-        ('model = "any.pt2"\n[preprocessing]\nstd = [inf, 1, 1]', r"preprocessing\.std\.0: Input should be a finite"),
+        ('model = "any.pt2"\n[preprocessing]\nstd = [1, 1]', r"preprocessing\.std\.2 is missing"),
+        ('model = "any.pt2"\n[preprocessing]\nmean = [nan, 0, 0]', r"preprocessing\.mean\.0: expected a finite"),
+        ('model = "any.pt2"\n[preprocessing]\nstd = [inf, 1, 1]', r"preprocessing\.std\.0: expected a finite"),
         ('model = "any.pt2"\n[preprocessing]\nsize = 32\nresize = 31', "resize is 31, smaller than size, 32"),
         ('model = "any.pt2"\n[preprocessing]\nresize = 31', "resize is 31, which leaves less than the central square"),
-        ('model = "any.pt2"\n[preprocessing]\nsize = 0', r"preprocessing\.size: Input should be greater than"),
-        *(
-            (f'model = "any.pt2"\nthreshold = {t}', "threshold: Input should be")
-            for t in ("0", "1", "-0.5", "nan", "inf")
-        ),
+        ('model = "any.pt2"\n[preprocessing]\nsize = 0', r"preprocessing\.size: expected greater than"),
+        *((f'model = "any.pt2"\nthreshold = {t}', "threshold: expected") for t in ("0", "1", "-0.5", "nan", "inf")),
         (
             'model = "any.pt2"\nprompts = ["a {}"]',
             r"prompts are for a model that compares pictures with texts, clip:NAME",
@@ -538,6 +585,10 @@ def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, 
         ('model = "any.pt2"\ntask = "detect"', "says task detect"),
         ('model = "loop.toml"', "names itself"),
         ("model = [", "is not valid TOML"),
+        (
+            'model = "any.pt2"\n[preprocessing]\nsizes = 3',
+            r"no key sizes in \[preprocessing\]; expected some of size, resize",
+        ),
         ('[endpoint]\nurl = "ftp://host/x"', "no address of an endpoint"),
         ('[endpoint]\nurl = "http://me:secret@host/x"', "leave the password out"),
         ('[endpoint]\nurl = "http://host/x"\ntoken_env = "PHYSPATCH_NO_SUCH_TOKEN"', "is not set"),
@@ -616,10 +667,16 @@ def test_endpoints_that_do_not_answer_as_documented(product: str) -> None:
     }.items():
         with pytest.raises(InputError, match=words):
             load_victim(f"{product}/{path}", **quiet)
-    with pytest.raises(UnavailableError, match="answers with status 302"):
+    with pytest.raises(
+        UnavailableError, match=r"answers with status 302 \(Found\), to /logits; pictures are sent to no other"
+    ):
         load_victim(f"{product}/away", **quiet)
+    with pytest.raises(UnavailableError, match=r"answers with status 401 .*; it may want a token: token_env"):
+        load_victim(f"{product}/locked", **quiet)
+    with pytest.raises(InputError, match=r"has one class, 'x'; expected the scores of two or more"):
+        load_victim(f"{product}/one", **quiet)
     Product.busy = 100
-    with pytest.raises(UnavailableError, match="answers with status 503"):
+    with pytest.raises(UnavailableError, match=r"answers with status 503 .* in each of 5 attempts"):
         load_victim(f"{product}/logits", **quiet)
     Product.busy = 0
     slow = endpoints.Client(endpoints.Endpoint(f"{product}/slow", timeout_s=0.2, retries=0), None)

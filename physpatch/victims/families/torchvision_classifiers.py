@@ -117,6 +117,8 @@ def _build(name: str, file: Path, state: dict[str, torch.Tensor], size: int) -> 
         classes = len(state[head_bias])
         network = models.get_model(name, weights=None, num_classes=classes, **options)
         network.load_state_dict({k: v for k, v in state.items() if not k.lower().startswith("aux")})
-    except (KeyError, RuntimeError, ValueError) as error:
+    except KeyError as error:
+        raise InputError(f"{file} does not hold weights for {name}: it has no {head_bias}") from error
+    except (RuntimeError, ValueError) as error:
         raise InputError(f"{file} does not hold weights for {name}: {str(error).splitlines()[0]}") from error
     return network, classes

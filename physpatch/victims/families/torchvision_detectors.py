@@ -87,7 +87,9 @@ def _build(name: str, file: Path, state: dict[str, Tensor]) -> tuple[Any, int]:
         classes = len(state[bias]) * published // len(usual[bias])
         network: nn.Module = models.get_model(name, weights=None, weights_backbone=None, num_classes=classes)
         network.load_state_dict(state)
-    except (KeyError, RuntimeError, ValueError) as error:
+    except KeyError as error:
+        raise InputError(f"{file} does not hold weights for {name}: it has no {bias}") from error
+    except (RuntimeError, ValueError) as error:
         raise InputError(f"{file} does not hold weights for {name}: {str(error).splitlines()[0]}") from error
     head: Any = network.roi_heads if hasattr(network, "roi_heads") else network
     head.score_thresh = _LEAST_SCORE

@@ -73,6 +73,10 @@ def with_logits(network: nn.Module, size: int) -> tuple[nn.Module, int]:
     if not isinstance(output, Tensor):
         network, output = _Logits(network), logits_in(output)
     if not isinstance(output, Tensor) or not _are_logits(output):
+        if isinstance(output, Tensor) and output.numel() == _PROBES and not output.is_floating_point():
+            raise InputError(
+                "the network answers with a whole number for an image, such as a class; expected its logits"
+            )
         if isinstance(output, Tensor) and output.numel() == _PROBES:  # the logit of the second of two classes
             raise InputError(
                 "the network answers with one number for an image; expected a logit per class: for two classes, of which x is "

@@ -33,6 +33,14 @@ class Endpoints(BareFamily):
     def knows(self, name: str) -> bool:
         return name.lower().startswith(("http://", "https://"))
 
+    def caution_for(self, name: str) -> str:
+        """Name the host, without what may be a password or a key in its address.
+
+        Raises:
+            InputError: it is no address.
+        """
+        return super().caution_for(Endpoint(name).name)
+
     def load_adapted(self, name: str, weights: Any, trust: bool, said: Adaptation) -> Victim:
         if weights is not None:
             raise InputError(f"{name} has its own weights; leave out --weights")
@@ -50,6 +58,8 @@ def load_endpoint(endpoint: Endpoint, said: Adaptation) -> Victim:
     usual = _DETECTOR_SIZE if said.task == "detect" else _SIZE
     given = said.preprocessing(Preprocessing(usual, usual, *PLAIN))  # pictures are sent as they are
     client.predict(np.full((1, 3, given.size, given.size), 0.5, np.float32))
+    if len(client.labels) < 2 and not client.finds_boxes:
+        raise InputError(f"{endpoint.name} has one class, {client.labels[0]!r}; expected the scores of two or more")
     identity = hashlib.sha256("\n".join([endpoint.name, *client.labels]).encode()).hexdigest()
     info = WeightsInfo(
         f"endpoint {endpoint.name}, whose weights are unknown; the hash is of its address and labels", identity
