@@ -22,7 +22,8 @@ from calibration.common import extras
 from calibration.common.errors import InputError, UnavailableError
 from physpatch.evaluation.grad_cam import grad_cam
 from physpatch.victims.families import catalogue, endpoints
-from physpatch.victims.networks.outputs import Queries
+from physpatch.victims.families.files import onnx_models
+from physpatch.victims.networks.outputs import FixedBatch, Queries
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
 
@@ -326,6 +327,25 @@ def test_clip_has_the_activation_of_its_tag(tmp_path: Path, monkeypatch) -> None
     quick, usual = (load_victim(f"clip:physpatch-tiny{tag}", **given) for tag in ("/own", ""))
     assert any(isinstance(part, QuickGELU) for part in quick.module.modules()) and quick.preprocessing.std == (0.5,) * 3
     assert not any(isinstance(part, QuickGELU) for part in (*usual.module.modules(), *network.modules()))
+
+
+@pytest.mark.parametrize(("dynamic", "asked"), [(False, [3, 3, 3]), (True, [32, 32, 6])])
+def test_images_for_onnx_runtime_are_divided_once(
+    dynamic: bool, asked: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Rounded(ColourNet):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images).round()
+
+    save_program(Rounded(), tmp_path / "rounded.onnx", 32, 3, dynamic=dynamic)
+    victim = load_victim(str(tmp_path / "rounded.onnx"), say=lambda _: None)
+    assert not victim.differentiable
+    assert sum(isinstance(part, FixedBatch) for part in victim.module.modules()) == 1
+    sizes: list[int] = []
+    predict = onnx_models._predict
+    monkeypatch.setattr(onnx_models, "_predict", lambda *given: (sizes.append(len(given[-1])), predict(*given))[1])
+    images = torch.rand(70 if dynamic else 7, 3, 32, 32)
+    assert len(victim.scores(images)) == len(images) and sizes == asked
 
 
 def test_errors_about_labels_and_layers_say_nothing_of_the_input(files: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from support import CATEGORIES, HELPERS
 
+from physpatch.evaluation.model_check.accuracy import affordable
+
 OWN_MODELS = """
 import torch
 from torch import nn
@@ -54,7 +56,7 @@ def whole(): return wrap(Changed(lambda x: (1000 * x).long()))
 def nowhere(): return wrap(Changed(lambda x: x * float("nan")))
 def constant(): return wrap(Changed(lambda x: 0 * x + torch.arange(4.0)))
 def predict(images): return ColourNet().eval()(torch.from_numpy(images)).detach().numpy()
-def blind(): return wrap(Predictions(predict, 8), differentiable=False)
+def blind(): return wrap(Predictions(predict), differentiable=False)
 def unsure(): return replace(sound(), threshold=0.99999)
 def twins(): return replace(sound(), categories=("red thing", "green thing", "blue thing", "red thing"))
 """
@@ -140,12 +142,16 @@ def test_predictions_only_and_no_labels_are_notes(command, folder: Path) -> None
     assert found["memory"]["numbers"]["weights_bytes"] is None  # they are not torch's
 
 
-@pytest.mark.parametrize("budget_s", [0.0, 0.001])
+def test_what_there_is_time_for() -> None:
+    assert affordable(10, 0.01, 24, 200) == 200 and affordable(10, 0.1, 24, 200) == 100
+    assert affordable(10, 9.0, 24, 200) == 24 and affordable(10, 9.0, 24, 7) == 7 and affordable(10, 0, 24, 200) == 200
+
+
 def test_a_slow_model_is_tried_on_fewer_photographs_and_says_so(
-    budget_s: float, command, folder: Path, monkeypatch: pytest.MonkeyPatch
+    command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("accuracy", "heat"):
-        monkeypatch.setattr(f"physpatch.evaluation.model_check.{module}._BUDGET_S", budget_s)
+        monkeypatch.setattr(f"physpatch.evaluation.model_check.{module}._BUDGET_S", 0.0)
     done = command("models", "--check", "checked_models:sound", "--data", "data", "--json", "found.json")
     assert done.code == 0, done.err
     found = findings(folder)

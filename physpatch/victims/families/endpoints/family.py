@@ -4,7 +4,6 @@ import hashlib
 from typing import Any, ClassVar
 
 import numpy as np
-from torch import nn
 
 from calibration.common.errors import InputError
 from physpatch.victims.detector import TableDetector
@@ -12,7 +11,7 @@ from physpatch.victims.families.base import wrapped
 from physpatch.victims.families.endpoints.client import Client
 from physpatch.victims.families.endpoints.settings import Endpoint
 from physpatch.victims.labels import read_labels
-from physpatch.victims.networks.outputs import Predictions
+from physpatch.victims.networks.outputs import FixedBatch, Predictions
 from physpatch.victims.preprocessing import PLAIN, Adaptation, Preprocessing
 from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
 
@@ -64,7 +63,7 @@ def load_endpoint(endpoint: Endpoint, said: Adaptation) -> Victim:
     info = WeightsInfo(
         f"endpoint {endpoint.name}, whose weights are unknown; the hash is of its address and labels", identity
     )
-    network: nn.Module = Predictions(client.predict, endpoint.batch, client)
+    network = FixedBatch(Predictions(client.predict, client), endpoint.batch, filled=False)
     if not client.finds_boxes:
         return wrapped(network, endpoint.name, info, said, given, categories=client.labels, differentiable=False)
     victim = TableDetector(endpoint.name, "detect", client.labels, given, network, None, info, differentiable=False)
