@@ -29,11 +29,12 @@ def check_heat(victim: Victim, images: Tensor, seconds: float) -> Iterator[Findi
         images: (B, 3, S, S) in [0, 1]; a slow model is shown fewer of them, and fewer layers are tried.
         seconds: that one takes forward.
     """
-    if not victim.explains:
+    chosen = victim.heat_layer
+    if chosen is None:
         yield Finding("heat", _why_no_heat(victim), "note")
         return
     names = {layer: name for name, layer in victim.module.named_modules()}
-    own = names.get(victim.cam_layer, "") if victim.cam_layer is not None else ""
+    own = names.get(chosen.layer, "")
     if isinstance(victim, Detector):
         words = f"layer {own}; how faithful it is, is not tested for detectors; --cam-layer NAME takes another"
         yield Finding("heat", words, "note", {"layer": own})

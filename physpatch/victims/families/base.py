@@ -23,7 +23,7 @@ from physpatch.victims.networks.box_tables import (
     has_labels_apart,
     require_probabilities,
 )
-from physpatch.victims.networks.cam_layers import find_shared_layer
+from physpatch.victims.networks.cam_layers import SearchedLayer, find_shared_layer
 from physpatch.victims.networks.gradients import why_no_gradient, without_gradients
 from physpatch.victims.networks.outputs import FixedBatch, probe
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PLAIN, Adaptation, Preprocessing
@@ -128,16 +128,10 @@ class FoundNetwork:
             weights,
             differentiable=self.differentiable and not why_not,
             remark=without_gradients(why_not),
+            cam_search=SearchedLayer(lambda: find_shared_layer(network, given.size)),
         )
         with _about(name):
-            victim = victim.adapted(said)
-        if said.cam_layer is not None or not victim.differentiable:
-            return victim
-        try:
-            found = find_shared_layer(network, given.size)
-        except InputError:
-            return victim
-        return victim if found is None else replace(victim, cam_layer=found.layer, cam_reshape=found.reshape)
+            return victim.adapted(said)
 
     def _names(self, said: Adaptation, output: object) -> tuple[str, ...]:
         """Name a detector's classes: as the user says, as the file says, or by number where the output tells how many."""

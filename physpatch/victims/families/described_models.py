@@ -260,7 +260,8 @@ def _in_words(error: ValidationError) -> str:
     place = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         *tables, key = map(str, first["loc"])
-        table = {"preprocessing": _PreprocessingTable, "endpoint": _EndpointTable}.get(".".join(tables), _Description)
+        known: dict[str, type[BaseModel]] = {"preprocessing": _PreprocessingTable, "endpoint": _EndpointTable}
+        table = known.get(".".join(tables), _Description)
         where = f"[{tables[0]}]" if tables else "the file"
         return f"there is no key {key} in {where}; expected some of {', '.join(table.model_fields)}"
     if first["type"] == "missing":
