@@ -78,7 +78,7 @@ def import_(
     patch = import_run(picture, folder, config, grid=cells, target=aim, note=note, say=say)
     rows, columns = patch.grid
     words = "untargeted" if patch.target is None else f"target {patch.target['name']}"
-    click.echo(f"{rows}x{columns} cells, {words}, id {patch.id}")
+    click.echo(f"{rows}x{columns} cells, {words}, id {patch.id}; from {patch.provenance['imported']['read']}")
     click.echo(f"run: {folder}")
     say_next("evaluate", folder, "--save")
 

@@ -81,6 +81,20 @@ def test_transparent_corners_are_grey_and_said(tmp_path: Path) -> None:
     assert pixels[0, 0].tolist() == [128] * 3 and "6 % are transparent" in words
 
 
+def test_numbers_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+    """They would make a black or a grey patch, without a word."""
+    np.save(tmp_path / "bits.npy", (CELLS > 100).astype(np.int64))
+    Image.fromarray(np.dstack([CELLS, np.zeros_like(CELLS[..., :1])])).save(tmp_path / "clear.png")
+    np.savez(tmp_path / "nowhere.npz", patch=CELLS, patch_mask=np.zeros_like(CELLS))
+    for name, words in {
+        "bits.npy": "its whole numbers reach from 0 to 1; expected 0 to 255, or floats from 0 to 1",
+        "clear.png": "all of it is transparent",
+        "nowhere.npz": "patch_mask covers nothing",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            read_pixels(tmp_path / name)
+
+
 def test_what_is_no_patch_is_refused(tmp_path: Path) -> None:
     witness = tmp_path / "was_run"
     torch.save(Witness(witness), tmp_path / "hostile.pt")
@@ -170,6 +184,15 @@ def test_a_circle_is_transparent_around_it(tmp_path: Path) -> None:
         write_png(vivid_patch(), tmp_path / "huge.png", 5080, 100)
 
 
+def test_an_export_that_would_lose_cells_or_ignore_an_option_is_refused(command, tmp_path: Path) -> None:
+    vivid_patch().save(tmp_path)
+    command("export", tmp_path, "--as", "art", "--px", "9").assert_refused("9 x 9 pixels cannot show 10 x 10 cells")
+    command("export", tmp_path, "--size", "1mm", "--dpi", "100").assert_refused("expected 10 pixels across or more")
+    command("export", tmp_path, "--px", "100").assert_refused("--px is not for --as png; give --size and --dpi")
+    command("export", tmp_path, "--as", "art", "--size", "3cm").assert_refused("--size is not for --as art; give --px")
+    assert not list(tmp_path.glob("export*"))
+
+
 def test_cells_keep_their_shape_on_oblong_grids() -> None:
     assert enlarged(Patch(np.zeros((5, 10, 3), np.uint8)), 100).shape == (50, 100, 3)
 
@@ -194,7 +217,8 @@ def test_an_imported_patch_goes_all_the_way(command, tmp_path: Path, monkeypatch
     options = ("--target", "blue-thing", "--labels", "labels.txt", "--model", "their_model:make", "--data", "data")
     done = command("import", "theirs.png", *options, "--note", "Published with a paper.")
     assert done.code == 0, done.err
-    assert "10x10 cells, target blue thing" in done.out and Path("runs/latest").resolve() == tmp_path / "runs/theirs"
+    assert "10x10 cells, target blue thing" in done.out and "from 10 x 10 pixels" in done.out
+    assert Path("runs/latest").resolve() == tmp_path / "runs/theirs"
     written = json.loads(Path("runs/theirs/run.json").read_text())
     assert_follows_schema(written, "run")
     assert written["status"] == "imported" and written["weights"] is None and written["data"] is None
