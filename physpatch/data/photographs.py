@@ -208,6 +208,7 @@ def list_photos(data: str, categories: Sequence[str] | None, columns: str | None
     items, declared, in_order = _items(data, categories or (), columns)
     if categories is None:
         return [Photo(item.path, UNLABELLED, clip=item.clip) for item in items]
+    _require_one_class_each(data, items)
     matches = _matched(data, items, declared, in_order, categories)
     photos = []
     for item in items:
@@ -231,6 +232,20 @@ def _items(data: str, categories: Sequence[str], columns: str | None) -> tuple[S
     return items, data_set.classes(), data_set.in_order
 
 
+def _require_one_class_each(data: str, items: Sequence[Item]) -> None:
+    """Check that a photograph that is listed several times has the same class each time.
+
+    Raises:
+        InputError: one has two.
+    """
+    classes: dict[Path, Label] = {}
+    for item in items:
+        if item.label is not None and classes.setdefault(item.path, item.label) != item.label:
+            raise InputError(
+                f"{data}: {item.path} is listed with two classes, {classes[item.path]} and {item.label}; keep the right one"
+            )
+
+
 def _matched(
     data: str, items: Sequence[Item], declared: Sequence[Label], in_order: bool, categories: Sequence[str]
 ) -> Matches:
@@ -252,7 +267,8 @@ def _matched(
         matches = Matches(places, {})
     if matches.reasons and not matches.found and all(item.label is not None for item in items):
         raise InputError(
-            f"{data}: {listed(matches.reasons)} are not classes of this model; use class names, WordNet ids or indices"
+            f"{data}: {listed(matches.reasons)} are not classes of this model, which are {listed(categories)}; use class "
+            "names, WordNet ids or indices, or name the model's classes by --labels"
         )
     for line in report_lines(data, matches, counts, categories):
         say(line)

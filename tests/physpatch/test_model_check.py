@@ -187,6 +187,12 @@ def test_a_threshold_that_no_photograph_reaches_is_told_from_a_wrong_preprocessi
     assert "from 99.999 % confidence" in found["threshold"]["words"]
 
 
+def test_photographs_that_are_listed_twice_make_no_model_slow(command, folder: Path) -> None:
+    Path("list.csv").write_text("file,label\n" + "data/red thing/0.png,red thing\n" * 2 + "data/green thing/1.png,1\n")
+    assert command("models", "--check", "checked_models:sound", "--data", "list.csv", "--json", "found.json").code == 0
+    assert "slow" not in findings(folder)["clean accuracy"]["words"]
+
+
 def test_names_of_several_classes_are_told(command, folder: Path) -> None:
     command("models", "--check", "checked_models:twins", "--data", "data/blue thing", "--json", "found.json")
     found = findings(folder)["classes"]

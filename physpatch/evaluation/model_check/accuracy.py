@@ -38,7 +38,8 @@ def check_accuracy(victim: Victim, photos: Sequence[Photo], seconds: float, seed
     measured = limited(photos, affordable(_BUDGET_S, seconds, _FEWEST, len(photos)), seed)
     trial = _Trial(victim, measured)
     answers, known = trial.answers(victim.preprocessing)
-    yield _clean_accuracy(victim, trial.rate(answers & known), trial.rate(answers), len(photos))
+    part = f", of {len(photos)}, because the model is slow" if len(measured) < len(photos) else ""
+    yield _clean_accuracy(victim, trial.rate(answers & known), trial.rate(answers), part)
     yield _other_preprocessings(trial, answers, seconds, seed)
 
 
@@ -100,8 +101,8 @@ class _Trial:
         return self._loaded[1]
 
 
-def _clean_accuracy(victim: Victim, rate: Rate, without_threshold: Rate, given: int) -> Finding:
-    words = str(rate) + (f", of {given}, because the model is slow" if rate.n < given else "")
+def _clean_accuracy(victim: Victim, rate: Rate, without_threshold: Rate, part: str) -> Finding:
+    words = f"{rate}{part}"
     if victim.threshold and without_threshold.rate is not None:
         words += f"; {100 * without_threshold.rate:.1f} % without the threshold"
     lucky = rate.ci95 is not None and rate.ci95[0] <= 1 / len(victim.categories)
