@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from calibration.common.errors import InputError
+from calibration.common.errors import InputError, first_line
 
 TRUST_CURE = "if it contains code and you trust its author, add --trust-weights"
 
@@ -33,6 +33,11 @@ def why_unreadable(error: Exception, trust: bool) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
     return "is not a plain weights file: it is damaged, or of another kind; download or save it again"
+
+
+def torch_words(error: Exception) -> str:
+    """Return what torch's reader of archives says, without its advice to those who build torch."""
+    return first_line(error).partition(". This is an internal")[0]
 
 
 def read_state(file: Path, trust: bool = False) -> dict[str, torch.Tensor]:

@@ -48,6 +48,13 @@ _TINY_RTDETR = {
 }
 
 
+class Rounded(ColourNet):
+    """The colour network with an answer that has no gradient."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images).round()
+
+
 class AllBoxes(nn.Module):
     """Every window of the colour detector, as ultralytics exports a network: (B, 4 + 2, A)."""
 

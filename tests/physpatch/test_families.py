@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model_files import PLAIN, Product, save_clip, save_program, save_timm, served
+from model_files import PLAIN, Product, Rounded, save_clip, save_program, save_timm, served
 from safetensors.torch import save_file
 from support import CATEGORIES, HELPERS, ColourNet
 from torch import nn
@@ -204,6 +204,23 @@ def test_any_network_of_timm_trains_and_shows_heat(architecture: str, layer: str
     assert other.cam_layer is dict(other.module.named_modules())[layer]
 
 
+@pytest.mark.parametrize(
+    ("architecture", "side"), [("swin_tiny_patch4_window7_224", 7), ("eva02_tiny_patch14_224", 16)]
+)
+def test_heat_of_transformers_is_a_map(architecture: str, side: int, tmp_path: Path) -> None:
+    """Swin has its channels last, and EVA's tokens begin with that of the class."""
+    save_timm(tmp_path, architecture, 3)
+    victim = load_victim(f"timm:{architecture}", weights=tmp_path / "timm.safetensors")
+    found = victim.heat_layer
+    assert found is not None and found.reshape is not None
+    shapes: list[torch.Size] = []
+    hook = found.layer.register_forward_hook(lambda _layer, _in, output: shapes.append(found.reshape(output).shape))
+    with grad_cam(victim) as cam:
+        heat = cam(torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)), [1])
+    hook.remove()
+    assert shapes[0][2:] == (side, side) and heat.shape == (1, 224, 224) and heat.max() > heat.min()
+
+
 def test_photographs_are_resized_as_timm_says(tmp_path: Path, monkeypatch) -> None:
     save_timm(tmp_path, "test_resnet", 5)
     from timm import data
@@ -333,10 +350,6 @@ def test_clip_has_the_activation_of_its_tag(tmp_path: Path, monkeypatch) -> None
 def test_images_for_onnx_runtime_are_divided_once(
     dynamic: bool, asked: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Rounded(ColourNet):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return super().forward(images).round()
-
     save_program(Rounded(), tmp_path / "rounded.onnx", 32, 3, dynamic=dynamic)
     victim = load_victim(str(tmp_path / "rounded.onnx"), say=lambda _: None)
     assert not victim.differentiable

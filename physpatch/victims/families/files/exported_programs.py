@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from calibration.common.errors import InputError, first_line
+from calibration.common.errors import InputError
 from physpatch.victims.families.base import FileFamily, FoundNetwork
 from physpatch.victims.protocol import CatalogueEntry
-from physpatch.victims.weights import TRUST_CURE
+from physpatch.victims.weights import TRUST_CURE, torch_words
 
 SUFFIX = ".pt2"
 # What torch looks up by name and calls, or evaluates, when it reads a program.
@@ -53,7 +53,7 @@ class ExportedPrograms(FileFamily):
         except InputError:
             raise
         except Exception as error:  # torch raises its own, those of its reader, and of what it reads
-            raise InputError(f"{file} is no program of torch.export that can be read ({first_line(error)})") from error
+            raise InputError(f"{file} is no program of torch.export that can be read ({torch_words(error)})") from error
         return FoundNetwork(network, size, batch, most)
 
 
