@@ -45,7 +45,7 @@ def read_labels(source: str | Path, count: int | None = None) -> tuple[str, ...]
     """Read class names in index order: ``imagenet``, ``coco``, or a file.
 
     A text file has a name per line. JSON and YAML hold a list, or an object by index whose values are names or lists that
-    end with one (Keras' ``imagenet_class_index.json``); it may be under ``names``, ``id2label``, ``labels`` or ``classes``.
+    end with one (Keras' ``imagenet_class_index.json``), or of indices by name (``class_to_idx``); it may be under ``names``, ``id2label``, ``labels`` or ``classes``.
 
     Args:
         source: one of :data:`NAMED`, or the path of a file.
@@ -145,6 +145,21 @@ def _parsed(text: str, suffix: str) -> Any:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def _by_value(value: Mapping[Any, Any], file: Path) -> dict[int, Any]:
+    """Read an object of indices by name, such as torchvision's ``class_to_idx``.
+
+    Raises:
+        InputError: neither its keys nor its values are indices, or two names have the same.
+    """
+    indices = list(value.values())
+    if not all(isinstance(index, int) and not isinstance(index, bool) for index in indices):
+        raise InputError(f"{file} is an object whose keys are not class indices 0, 1, 2 …, and neither are its values")
+    twice = next((index for index, count in Counter(indices).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{file} gives the index {twice} to two names")
+    return {index: name for name, index in value.items()}
+
+
 def _in_order(value: Any, file: Path) -> Iterable[str]:
     if isinstance(value, Mapping):
         inner = next((value[key] for key in _KEYS if isinstance(value.get(key), (list, Mapping))), None)
@@ -153,7 +168,7 @@ def _in_order(value: Any, file: Path) -> Iterable[str]:
         try:
             by_index = {int(index): name for index, name in value.items()}
         except (TypeError, ValueError):
-            raise InputError(f"{file} is an object whose keys are not class indices 0, 1, 2 …") from None
+            by_index = _by_value(value, file)
         if sorted(by_index) != list(range(len(by_index))):
             raise InputError(f"{file} leaves out class indices; expected 0 to {len(by_index) - 1}")
         value = [by_index[index] for index in range(len(by_index))]
