@@ -44,8 +44,9 @@ def numbered_categories(count: int) -> tuple[str, ...]:
 def read_labels(source: str | Path, count: int | None = None) -> tuple[str, ...]:
     """Read class names in index order: ``imagenet``, ``coco``, or a file.
 
-    A text file has a name per line. JSON and YAML hold a list, or an object by index whose values are names or lists that
-    end with one (Keras' ``imagenet_class_index.json``), or of indices by name (``class_to_idx``); it may be under ``names``, ``id2label``, ``labels`` or ``classes``.
+    A text file has a name per line. JSON and YAML hold a list, or an object by index whose values are names or lists that end
+    with one (Keras' ``imagenet_class_index.json``), or of indices by name (``class_to_idx``); it may be under ``names``,
+    ``id2label``, ``labels`` or ``classes``.
 
     Args:
         source: one of :data:`NAMED`, or the path of a file.
