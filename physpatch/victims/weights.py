@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from calibration.common.errors import InputError, first_line
+from calibration.common.text import shortened
 
+_LONGEST_REASON = 160  # characters
 TRUST_CURE = "if it contains code and you trust its author, add --trust-weights"
 
 
@@ -23,7 +25,13 @@ def fill_network(network: nn.Module, state: Mapping[str, torch.Tensor], file: Pa
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise InputError(f"{file} does not hold weights for {what}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{file} does not hold weights for {what}: {unfitting(error)}") from error
+
+
+def unfitting(error: Exception) -> str:
+    """Say in short why a state dict does not fit, from what torch says in several lines: the keys that it misses first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return shortened(" ".join(lines[1:2]) or lines[0], _LONGEST_REASON)
 
 
 def why_unreadable(error: Exception, trust: bool) -> str:

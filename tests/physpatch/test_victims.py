@@ -133,6 +133,10 @@ def test_unusable_weight_files_are_refused_and_never_run(tmp_path: Path, resnet5
         with pytest.raises(InputError, match=f"does not hold weights for {model}: "):
             load_victim(model, weights=resnet50_file)
     save_file({"other": torch.zeros(3)}, tmp_path / "other.safetensors")
+    state = models.resnet18(num_classes=3).state_dict()
+    save_file({k: v for k, v in state.items() if k != "conv1.weight"}, tmp_path / "partly.safetensors")
+    with pytest.raises(InputError, match=r'resnet18: Missing key\(s\) in state_dict: "conv1\.weight"\.'):
+        load_victim("resnet18", weights=tmp_path / "partly.safetensors")
     for model, lacks in (("resnet18", r"fc\.bias"), ("retinanet_resnet50_fpn", r"head\.classification_head\.\S+bias")):
         with pytest.raises(InputError, match=f"does not hold weights for {model}: it has no {lacks}"):
             load_victim(model, weights=tmp_path / "other.safetensors")
