@@ -19,7 +19,7 @@ from physpatch.data.class_names import Match, Matches, match_classes, report_lin
 from physpatch.data.formats import Item, Label, open_data_set
 from physpatch.data.named_sets import imagenette, samples
 from physpatch.data.splits import TEST_BELOW, content_id, is_held_out, refuse_overlap
-from physpatch.records.config import require_data
+from physpatch.records.config import NAMED_DATA, require_data
 from physpatch.records.data_columns import Columns, listed
 from physpatch.victims.protocol import Preprocessing, Victim, normal_name
 
@@ -222,6 +222,8 @@ def list_photos(data: str, categories: Sequence[str] | None, columns: str | None
 def _items(data: str, categories: Sequence[str], columns: str | None) -> tuple[Sequence[Item], tuple[Label, ...], bool]:
     """List a data set's photographs, the classes that it declares, and whether these may be the model's in order."""
     require_data(data)
+    if data in NAMED_DATA and columns is not None:
+        raise InputError(f"{data} has no table whose columns could be named; leave out --columns")
     if data == "samples":
         return samples(categories), (), False
     source = imagenette() if data == "imagenette" else Path(data)

@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 
 from calibration.common.errors import InputError, UnavailableError, unknown_name
+from physpatch.records.config import model_file
 from physpatch.victims.detector import Detector
 from physpatch.victims.families import family_of
 from physpatch.victims.families.torchvision_classifiers import TorchvisionClassifiers
@@ -66,7 +67,7 @@ def load_victim(
     if victim.remark:
         say(f"model {name}: {victim.remark}")
     victim.module.to(choose_device(device))
-    return replace(victim, loaded_as=str(Path(name).resolve()) if Path(name).is_file() else name)
+    return replace(victim, loaded_as=model_file(name))
 
 
 def require_known(names: Iterable[str]) -> None:

@@ -146,6 +146,8 @@ def walked(case: Case, command, out: Path, data: str, attack: tuple[str, ...], w
     assert done.code == 0, done.err
     record = RunRecord.of(run)
     assert record.weights is not None
+    files = [record.config["victim"][name] for name in ("model", "weights", "labels")]
+    assert all(Path(file).is_absolute() for file in files if file is not None and Path(file).is_file())
     done = command("evaluate", run, *trust, "--json", "-")
     assert done.code == 0, done.err
     assert json.loads(done.out)[record.weights.model]["n"] > 0

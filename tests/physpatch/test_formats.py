@@ -91,6 +91,11 @@ def test_a_photograph_that_is_listed_with_two_classes_is_refused(tmp_path: Path)
         listed(tmp_path / "list.csv")
 
 
+def test_columns_of_photographs_without_a_table_are_refused() -> None:
+    with pytest.raises(InputError, match="samples has no table whose columns could be named; leave out --columns"):
+        list_photos("samples", NAMES, "label=x")
+
+
 def test_a_table_with_any_column_names(tmp_path: Path, capsys) -> None:
     picture(tmp_path / "p/a.png"), picture(tmp_path / "p/b.png", 1), picture(tmp_path / "p/c.png", 2)
     table = tmp_path / "list.csv"

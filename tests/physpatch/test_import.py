@@ -8,9 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from model_files import save_program
 from PIL import Image
 from safetensors.torch import save_file
-from support import CATEGORIES, HELPERS, assert_follows_schema, make_tiny_victim, vivid_patch
+from support import (
+    CATEGORIES,
+    HELPERS,
+    ColourNet,
+    assert_follows_schema,
+    make_tiny_victim,
+    save_squares,
+    vivid_patch,
+)
 
 from calibration.common.errors import InputError
 from physpatch.records.imported_run import save_results
@@ -251,6 +260,36 @@ def test_an_imported_patch_can_be_on_an_object(command, tmp_path: Path) -> None:
     command(*sticker, "--object-share", "3", "--out", tmp_path / "other").assert_refused("share")
 
 
+def test_an_import_names_its_files_for_other_folders_and_refuses_what_is_not_there(
+    command, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_as(tmp_path / "theirs.png")
+    save_program(ColourNet(), tmp_path / "colours.onnx", 32)
+    Path("labels.txt").write_text("\n".join(CATEGORIES))
+    Path("squares").mkdir()
+    save_squares(tmp_path / "squares")
+    own = (
+        "import",
+        "theirs.png",
+        "--model",
+        "colours.onnx",
+        "--labels",
+        "labels.txt",
+        "--data",
+        "squares",
+        "--target",
+        "2",
+    )
+    assert command(*own, "--out", "run").code == 0
+    monkeypatch.chdir("/")
+    assert command("evaluate", tmp_path / "run", "--no-eot", "--json", "-").code == 0
+    monkeypatch.chdir(tmp_path)
+    command("import", "theirs.png", "--data", "gone", "--out", "other").assert_refused("no data folder 'gone'")
+    command("import", "theirs.png", "--model", "gone", "--out", "other").assert_refused("unknown model 'gone'")
+    assert not Path("other").exists()
+
+
 def test_the_target_is_one_of_the_models_own_classes(command, tmp_path: Path, monkeypatch) -> None:
     """A detector's classes are not ImageNet's; names that are given are kept for the model, which may have none."""
     monkeypatch.chdir(tmp_path)
@@ -267,7 +306,7 @@ def test_the_target_is_one_of_the_models_own_classes(command, tmp_path: Path, mo
     assert command(*own, "--target", "class 3", "--out", "numbered").code == 0
     command(*own, "--target", "blue thing", "--out", "named").assert_refused("unknown class 'blue thing'")
     assert command(*own, "--target", "blue thing", "--labels", "labels.txt", "--out", "named").code == 0
-    assert RunRecord.of(Path("named")).config["victim"]["labels"] == "labels.txt"
+    assert RunRecord.of(Path("named")).config["victim"]["labels"] == str(tmp_path / "labels.txt")
     Path("described.toml").write_text('model = "numbered:make"\n')
     described = ("import", "theirs.png", "--model", "described.toml", "--target", "class 3")
     command(*described, "--out", "described").assert_refused("whose code would run", "--trust-weights")
