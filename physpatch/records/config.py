@@ -287,7 +287,7 @@ class TrainConfig:
             model=model_file(victim.model),
             ensemble=tuple(map(model_file, victim.ensemble)),
             weights=victim.weights and absolute(victim.weights),
-            labels=absolute(victim.labels) if victim.labels and Path(victim.labels).is_file() else victim.labels,
+            labels=victim.labels and labels_file(victim.labels),
             data=data.source if data.source in NAMED_DATA else absolute(data.source),
             columns=Columns.absolute(data.columns),
         )
@@ -462,6 +462,11 @@ def absolute(path: str) -> str:
 def model_file(name: str) -> str:
     """Make the path of a model's file :func:`absolute`; other names of models stay as they are."""
     return absolute(name) if Path(name).suffix and Path(name).is_file() else name
+
+
+def labels_file(name: str) -> str:
+    """Make the path of a file of labels :func:`absolute`; the name of known ones stays as it is."""
+    return absolute(name) if Path(name).is_file() else name
 
 
 def require_data(source: str) -> None:

@@ -2,8 +2,8 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -61,6 +61,7 @@ class Victim:
         differentiable: whether gradients flow from the scores to the images; techniques that need them are refused else.
         loaded_as: the name or file by which :func:`physpatch.victims.registry.load_victim` loads it again; empty for a victim
             that was not loaded by it.
+        loaded_with: the options ``weights``, ``labels`` and ``cam_layer`` with which it was loaded, as far as it took any.
         threshold: the lowest confidence at which an answer counts; 0 where a classifier's top class always does.
         remark: what a user must know about how it was loaded; empty for nothing.
     """
@@ -78,6 +79,7 @@ class Victim:
     cam_reshape: Reshape | None = None
     differentiable: bool = True
     loaded_as: str = ""
+    loaded_with: Mapping[str, str] = field(default_factory=dict)
     threshold: float = 0.0
     remark: str = ""
     cam_search: SearchedLayer | None = None
@@ -184,7 +186,10 @@ class Victim:
                 chosen = find_cam_layer(self.module, size)
             except InputError:
                 return self
-        return replace(self, cam_layer=chosen.layer, cam_reshape=chosen.reshape)
+        named = {} if name is None else {"cam_layer": name}
+        return replace(
+            self, cam_layer=chosen.layer, cam_reshape=chosen.reshape, loaded_with={**self.loaded_with, **named}
+        )
 
     def adapted(self, said: Adaptation) -> Self:
         """Apply what a user says about the model.

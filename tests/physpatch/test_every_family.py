@@ -24,9 +24,12 @@ from model_files import (
     served,
 )
 from PIL import Image
-from support import CATEGORIES, DETECTED, HELPERS, save_squares
+from support import CATEGORIES, DETECTED, HELPERS, save_squares, vivid_patch
 
+from captures.results.recorded_session import RecordedSession
+from captures.results.session_record import SESSION_FILE, SessionRecord
 from captures.storage import read_rows
+from captures.workflows.session_again import reanalysis_request
 from physpatch.records.run_record import RunRecord
 from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 
@@ -174,3 +177,37 @@ def test_a_detector_of_each_family(family: str, here: Path, command, tmp_path: P
     name = walked(case, command, tmp_path, "plain", attack, ("--detector", case.model, "--classifier", "pt2.toml"))
     rows = [row for row in read_rows(tmp_path / "session") if row.model == name]
     assert all(row.label == "stop" for row in rows) and any(json.loads(row.boxes or "[]") for row in rows)
+
+
+@pytest.mark.parametrize("family", ["timm", "clip"])
+def test_the_options_of_a_sessions_classifier_are_kept_for_report_and_replay(
+    family: str, here: Path, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are found from other folders, and published weights are never asked for in their place."""
+    case, session, run = CLASSIFIERS[family], tmp_path / "session", tmp_path / "run"
+    vivid_patch().save(tmp_path)
+    made = (
+        "import",
+        tmp_path / "patch.png",
+        "--grid",
+        "10x10",
+        "--data",
+        "squares",
+        "--model",
+        "pt2.toml",
+        "--target",
+        "2",
+    )
+    assert command(*made, "--out", run).code == 0
+    rig = ("--source", "virtual", "--headless", "--max-frames", "3", "--hfov", "60")
+    done = command("live", run, *rig, "--classifier", case.model, *case.options, "--out", session)
+    assert done.code == 0, done.err
+    (model,) = SessionRecord.load(session / SESSION_FILE).models
+    assert model.loaded_with == {"weights": str(here / case.options[1]), "labels": str(here / "labels.txt")}
+    monkeypatch.chdir(tmp_path)
+    done = command("report", session)
+    assert done.code == 0 and "--weights" not in done.err, done.err
+    done = command("replay", session, "--out", tmp_path / "again")
+    assert done.code == 0, done.err
+    again = reanalysis_request(RecordedSession.open(session), {"classifier": "efficientnet_lite0"})
+    assert (again.classifier, again.weights, again.labels) == ("efficientnet_lite0", None, None)
