@@ -17,6 +17,7 @@ from captures.results.aggregation import ConditionSummary
 from captures.results.result_record import ResultRecord
 from captures.results.session_record import SessionRecord
 from physpatch.benchmark.bench_row import BenchRow
+from physpatch.records.check_record import CheckRecord
 from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.run_record import RunRecord
 
@@ -27,6 +28,7 @@ SCHEMAS = {
     "evaluation": EvaluationRecord,
     "condition-summary": ConditionSummary,
     "result": ResultRecord,
+    "check": CheckRecord,
 }
 _ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.+(?:\n {6,}.+)*)", re.MULTILINE)
 

@@ -19,6 +19,7 @@ from captures.results.recorded_session import RecordedSession
 from captures.results.session_record import PlanRecord, SessionRecord
 from captures.storage import SessionStore
 from physpatch.benchmark.bench_row import BenchRow
+from physpatch.records.check_record import CheckRecord, Finding
 from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.rates import Rate
@@ -288,6 +289,7 @@ def test_a_schema_is_valid_and_its_fields_are_on_the_page_about_files(path: Path
         ("session", SessionRecord.model_validate(FIRST_SESSION).to_dict()),
         ("bench-row", BenchRow.model_validate(FIRST_ROW).to_dict()),
         ("evaluation", EvaluationRecord.model_validate(FIRST_EVALUATION).to_dict()),
+        ("check", CheckRecord.of("m", [Finding("gradient", "zero", "fails", {"nonzero": False})]).to_dict()),
     ],
 )
 def test_what_is_written_follows_its_schema_and_what_is_broken_does_not(name: str, value: dict[str, Any]) -> None:

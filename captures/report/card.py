@@ -8,7 +8,7 @@ from physpatch import __version__
 
 _WIDTH = 100
 _WAYS = {
-    "run": "composited into held-out photographs, varied in view, light and print",
+    "run": "composited into held-out photographs, within the run's ranges of view, light and print",
     "session": "printed and filmed",
 }
 

@@ -176,7 +176,7 @@ def _gaps(
             own = run.weights is not None and noted.name == run.weights.model
             victim = load_victim(
                 config.victim.model if own else noted.loaded_as or noted.name,
-                **(config.victim.model_options if own else {}),
+                **(noted.loaded_with or (config.victim.model_options if own else {})),
                 device=options.device,
                 trust=options.trust,
                 say=say,

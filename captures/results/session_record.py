@@ -22,6 +22,7 @@ class SessionModel(RecordPart):
         sha256: of the weights.
         defence: in front of the model; None for none.
         loaded_as: the name, file or address by which it was loaded; empty in sessions that do not record it.
+        loaded_with: the options with which it was loaded: ``weights``, ``labels`` and ``cam_layer``, as far as it took any.
         threshold: the lowest confidence at which its answers counted; None for a classifier whose top class always did, and in
             sessions that do not record it.
     """
@@ -32,6 +33,7 @@ class SessionModel(RecordPart):
     sha256: str
     defence: str | None = None
     loaded_as: str = ""
+    loaded_with: dict[str, str] = Field(default_factory=dict)
     threshold: float | None = None
 
 

@@ -439,6 +439,7 @@ def _describe_model(model: Victim, *, defended: bool) -> SessionModel:
         source=model.weights.source,
         sha256=model.weights.sha256,
         loaded_as=model.loaded_as,
+        loaded_with=dict(model.loaded_with),
         threshold=model.threshold or None,
     )
     return described.changed(defence=model.name.rpartition("+")[2]) if defended else described

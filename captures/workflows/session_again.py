@@ -34,6 +34,9 @@ _NOTED = (  # what the frames have from the session that was filmed
 )
 
 
+_OPTIONS = ("weights", "labels", "cam_layer")  # of the classifier
+
+
 def recorded_settings(session: Path, record: SessionRecord) -> dict[str, Any]:
     """Return the fields of a :class:`SessionRequest` with which a session was filmed, as far as its record has them.
 
@@ -43,10 +46,16 @@ def recorded_settings(session: Path, record: SessionRecord) -> dict[str, Any]:
     run = _existing(session, record.run, "run")
     config = load_run_config(run)
     own = None if config is None else config.victim.model
-    named = {model.task: model.loaded_as or model.name for model in reversed(record.models) if not model.defence}
+    models = {model.task: model for model in reversed(record.models) if not model.defence}
+    named = {task: model.loaded_as or model.name for task, model in models.items()}
+    classifier = None if named.get("classify") == own else named.get("classify")
+    options = models["classify"].loaded_with if "classify" in models else {}
+    if classifier is None:  # the run has its own weights
+        options = {name: value for name, value in options.items() if name != "weights"}
     return {
         "run": run,
-        "classifier": None if named.get("classify") == own else named.get("classify"),
+        "classifier": classifier,
+        **{name: options.get(name) for name in _OPTIONS},
         "detector": named.get("detect"),
         "defences": tuple(model.defence for model in record.models if model.defence),
         "sheet": _existing(session, record.sheet, "printed sheet"),
@@ -60,6 +69,11 @@ def recorded_settings(session: Path, record: SessionRecord) -> dict[str, Any]:
         "max_fps": record.max_fps,
         "keep": str(record.keep),
     }
+
+
+def _without_options_of_another(known: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the recorded classifier's options where another classifier is given."""
+    return known | dict.fromkeys(_OPTIONS) if "classifier" in given else known
 
 
 def resumed_request(
@@ -76,7 +90,7 @@ def resumed_request(
     Raises:
         InputError: if the session's run or sheet no longer exists.
     """
-    known = recorded_settings(session, record)
+    known = _without_options_of_another(recorded_settings(session, record), given)
     if "profile" in given:
         known.pop("lens")
     return SessionRequest(**{**asked, **known, **given}, resume=True)
@@ -89,7 +103,7 @@ def reanalysis_request(session: RecordedSession, given: dict[str, Any]) -> Sessi
         InputError: if the session's run or sheet no longer exists.
     """
     unset: dict[str, Any] = dict.fromkeys(field.name for field in fields(SessionRequest))
-    known = recorded_settings(session.folder, session.record)
+    known = _without_options_of_another(recorded_settings(session.folder, session.record), given)
     for_frames = {"protocol": None, "label": None, "light": None, "every": 1, "max_fps": None, "keep": "all"}
     rest = {"device": "auto", "trust_weights": False, "grad_cam": True, "seed": 0, "resume": False}
     if "profile" in given:

@@ -21,6 +21,7 @@ from physpatch.commands.options import (
     given_options,
     or_list,
 )
+from physpatch.records.config import NAMED_DATA, absolute
 from physpatch.records.patch_file import check_grid_name
 from physpatch.transforms import DEFAULT_PRESET, PRESETS
 
@@ -173,8 +174,8 @@ def bench(
     """
     if tables and preset != _LEADERBOARD:
         raise InputError(f"--table is one of the tables of --preset {_LEADERBOARD}; give this too")
-    if Path(fields["data"]).exists():
-        fields["data"] = str(Path(fields["data"]).resolve())
+    if fields["data"] not in NAMED_DATA:
+        fields["data"] = absolute(fields["data"])
     plan = {name: fields.pop(name) for name in _AXES}
     plan |= {"full": full, "seeds": seeds, "leave_one_out": leave_one_out, "marks": marks}
     shared: dict[str, Any] = {"ray_address": ray_address}

@@ -6,7 +6,8 @@ import click
 
 from calibration.common.cli_types import FILE, LENGTH_MM
 from calibration.common.console import say_next
-from physpatch.commands.options import RUN_ARGUMENT
+from calibration.common.errors import InputError
+from physpatch.commands.options import RUN_ARGUMENT, given_options
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
 from physpatch.records.run_paths import find_run
@@ -44,6 +45,11 @@ def export(run: str | None, kind: str, size_mm: float, dpi: float, px: int, out:
     physpatch export runs/latest --size 10cm --dpi 600
     physpatch export runs/latest --as art --px 224 --out patch.npz
     """
+    given = given_options(click.get_current_context())
+    unused = {"px"} & given if kind == "png" else {"size_mm", "dpi"} & given
+    if unused:
+        option = unused.pop().removesuffix("_mm")
+        raise InputError(f"--{option} is not for --as {kind}; give {'--size and --dpi' if kind == 'png' else '--px'}")
     from physpatch.records.patch_exchange import write_art, write_png, write_tensor
 
     folder = find_run(run)

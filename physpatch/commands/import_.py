@@ -17,6 +17,7 @@ from physpatch.commands.options import (
     config_options,
     eot_config,
 )
+from physpatch.records.config import require_data
 from physpatch.records.patch_file import PIXEL, check_grid_name, parse_grid
 from physpatch.records.run_paths import RUNS_FOLDER
 
@@ -70,7 +71,12 @@ def import_(
     """
     from physpatch.records.imported_run import import_run
 
+    require_data(settings["data"])
     named = settings["model"] != DEFAULT.victim.model
+    if named:
+        from physpatch.victims.registry import require_known
+
+        require_known([settings["model"]])
     config = DEFAULT.changed(eot=eot_config(True, preset), labels=labels if named else None, **settings)
     cells = None if grid == PIXEL else parse_grid(grid)
     folder = out or RUNS_FOLDER / picture.stem
@@ -78,7 +84,7 @@ def import_(
     patch = import_run(picture, folder, config, grid=cells, target=aim, note=note, say=say)
     rows, columns = patch.grid
     words = "untargeted" if patch.target is None else f"target {patch.target['name']}"
-    click.echo(f"{rows}x{columns} cells, {words}, id {patch.id}")
+    click.echo(f"{rows}x{columns} cells, {words}, id {patch.id}; from {patch.provenance['imported']['read']}")
     click.echo(f"run: {folder}")
     say_next("evaluate", folder, "--save")
 

@@ -1,8 +1,12 @@
 """``physpatch models``."""
 
+import shutil
+import textwrap
 from dataclasses import asdict
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from calibration.common.cli_types import JSON_OPTION
 from calibration.common.console import output_json, print_table, progress_bar, say_next
@@ -18,7 +22,9 @@ from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION, config_optio
 @TRUST_OPTION
 @DEVICE_OPTION
 @JSON_OPTION
+@click.pass_context
 def models(
+    context: click.Context,
     check: str | None,
     data: str,
     columns: str | None,
@@ -39,10 +45,14 @@ def models(
     physpatch models
     physpatch models --check model.onnx --labels classes.txt --data photos/
     """
+    options = _given(context)
     if check is None:
+        if options:
+            raise InputError(f"{options[0]} is for a check of a model; name it by --check NAME")
         _list_models(json_out)
         return
     from physpatch.evaluation.model_check import check_model
+    from physpatch.records.check_record import CheckRecord
     from physpatch.victims.registry import load_victim
 
     with progress_bar("checking") as bar:
@@ -59,13 +69,25 @@ def models(
         findings = check_model(victim, data, columns=columns, progress=bar.show)
     if json_out != "-":
         print_table(("check", "outcome", "found"), [(f.what, f.outcome, f.words) for f in findings])
-    output_json(json_out, {"model": victim.name, "findings": [asdict(finding) for finding in findings]})
+    output_json(json_out, CheckRecord.of(victim.name, findings).to_dict())
     failed = [finding for finding in findings if finding.outcome == "fails"]
     if not failed:
-        say_next("train", "--eot", "--model", check)
+        blind = () if victim.differentiable else ("--technique", "black-box")
+        say_next("train", "--eot", "--model", check, *options, *blind)
     else:
         reasons = "; ".join(f"{finding.what}: {finding.words}" for finding in failed)
         raise InputError(f"{check} cannot be trusted yet: {reasons}")
+
+
+def _given(context: click.Context) -> list[Any]:
+    """List the options that were given for the check, as they would be for `physpatch train`."""
+    names = ("data", "columns", "weights", "labels", "cam_layer", "threshold", "trust_weights", "device")
+    words: list[Any] = []
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            value = context.params[name]
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [value])]
+    return words
 
 
 def _list_models(json_out: str | None) -> None:
@@ -79,14 +101,22 @@ def _list_models(json_out: str | None) -> None:
         for entry in entries:
             sources.setdefault(entry.source, []).append(entry.name)
         for source, names in sources.items():
-            click.echo(f"{', '.join(names)}: {source}.")
-        click.echo(
+            _wrapped(f"{', '.join(names)}: {source}.")
+        _wrapped(
             "Words in capitals stand for your own. Any other torchvision classifier or ultralytics detector can be loaded by "
-            "name, and a detector's FILE.pt by path. Without gradients, train by --technique evolution. Whether "
+            "name, and a detector's FILE.pt by path. Without gradients, train by --technique black-box. Whether "
             "a model of either task classifies or detects, its answers tell."
         )
         say_next("models", "--check", "NAME")
     output_json(json_out, [asdict(entry) for entry in entries])
+
+
+def _wrapped(text: str) -> None:
+    """Print a paragraph in the terminal's width, with names and addresses whole."""
+    width = shutil.get_terminal_size().columns
+    click.echo(
+        "\n".join(textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+    )
 
 
 def _yes_or_no(value: bool) -> str:

@@ -19,7 +19,7 @@ from physpatch.data.class_names import Match, Matches, match_classes, report_lin
 from physpatch.data.formats import Item, Label, open_data_set
 from physpatch.data.named_sets import imagenette, samples
 from physpatch.data.splits import TEST_BELOW, content_id, is_held_out, refuse_overlap
-from physpatch.records.config import require_data
+from physpatch.records.config import NAMED_DATA, require_data
 from physpatch.records.data_columns import Columns, listed
 from physpatch.victims.protocol import Preprocessing, Victim, normal_name
 
@@ -208,6 +208,7 @@ def list_photos(data: str, categories: Sequence[str] | None, columns: str | None
     items, declared, in_order = _items(data, categories or (), columns)
     if categories is None:
         return [Photo(item.path, UNLABELLED, clip=item.clip) for item in items]
+    _require_one_class_each(data, items)
     matches = _matched(data, items, declared, in_order, categories)
     photos = []
     for item in items:
@@ -221,6 +222,8 @@ def list_photos(data: str, categories: Sequence[str] | None, columns: str | None
 def _items(data: str, categories: Sequence[str], columns: str | None) -> tuple[Sequence[Item], tuple[Label, ...], bool]:
     """List a data set's photographs, the classes that it declares, and whether these may be the model's in order."""
     require_data(data)
+    if data in NAMED_DATA and columns is not None:
+        raise InputError(f"{data} has no table whose columns could be named; leave out --columns")
     if data == "samples":
         return samples(categories), (), False
     source = imagenette() if data == "imagenette" else Path(data)
@@ -229,6 +232,20 @@ def _items(data: str, categories: Sequence[str], columns: str | None) -> tuple[S
     if not items:
         raise InputError(f"{source} holds no images ({', '.join(sorted(PICTURE_SUFFIXES))})")
     return items, data_set.classes(), data_set.in_order
+
+
+def _require_one_class_each(data: str, items: Sequence[Item]) -> None:
+    """Check that a photograph that is listed several times has the same class each time.
+
+    Raises:
+        InputError: one has two.
+    """
+    classes: dict[Path, Label] = {}
+    for item in items:
+        if item.label is not None and classes.setdefault(item.path, item.label) != item.label:
+            raise InputError(
+                f"{data}: {item.path} is listed with two classes, {classes[item.path]} and {item.label}; keep the right one"
+            )
 
 
 def _matched(
@@ -252,7 +269,8 @@ def _matched(
         matches = Matches(places, {})
     if matches.reasons and not matches.found and all(item.label is not None for item in items):
         raise InputError(
-            f"{data}: {listed(matches.reasons)} are not classes of this model; use class names, WordNet ids or indices"
+            f"{data}: {listed(matches.reasons)} are not classes of this model, which are {listed(categories)}; use class "
+            "names, WordNet ids or indices, or name the model's classes by --labels"
         )
     for line in report_lines(data, matches, counts, categories):
         say(line)

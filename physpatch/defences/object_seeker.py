@@ -49,7 +49,7 @@ class ObjectSeeker(Defence):
         """Make a detector that answers with the boxes of the whole picture and of the masked ones."""
         assert isinstance(self.victim, Detector)
         shared = {field.name: getattr(self.victim, field.name) for field in fields(Detector)}
-        return SeekingDetector(**shared | {"cam_layer": None}, inner=self.victim)
+        return SeekingDetector(**shared | {"cam_layer": None, "cam_search": None}, inner=self.victim)
 
 
 @dataclass(frozen=True, eq=False)

@@ -122,13 +122,13 @@ def grad_cam(victim: Victim) -> Iterator[HeatMapper]:
     """
     from pytorch_grad_cam import GradCAM
 
-    layer = victim.cam_layer
-    if layer is None or not victim.differentiable:
+    found = victim.heat_layer
+    if found is None:
         raise InputError(f"{victim.name} shows no heat: Grad-CAM needs gradients and a layer with a spatial map")
     with untouched(victim):
         # The copy is for networks that continue in place (DenseNet), which is forbidden on a leaf.
-        cut = layer.register_forward_hook(lambda _layer, _in, output: output.detach().requires_grad_().clone())
-        cam = GradCAM(_Output(victim), [layer], reshape_transform=victim.cam_reshape)
+        cut = found.layer.register_forward_hook(lambda _layer, _in, output: output.detach().requires_grad_().clone())
+        cam = GradCAM(_Output(victim), [found.layer], reshape_transform=found.reshape)
         try:
             yield HeatMapper(cam, victim)
         finally:  # not `with GradCAM(...)`: it swallows every IndexError of the block
@@ -146,8 +146,8 @@ def differentiable_heat(victim: Victim, images: Tensor) -> Tensor:
     Returns:
         (B, H, W), at least 0, with a gradient to ``images`` if they have one.
     """
-    layer, outputs = victim.cam_layer, []
-    if layer is None:
+    found, outputs = victim.heat_layer, []
+    if found is None:
         raise InputError(f"{victim.name} shows no heat: Grad-CAM needs a layer with a spatial map")
 
     def keep(_layer: nn.Module, _in: object, output: Tensor) -> Tensor:
@@ -155,13 +155,13 @@ def differentiable_heat(victim: Victim, images: Tensor) -> Tensor:
         return output.clone()  # for networks that continue in place
 
     with torch.enable_grad():
-        hook = layer.register_forward_hook(keep)
+        hook = found.layer.register_forward_hook(keep)
         try:
             scores = victim.scores(images if images.requires_grad else images.detach().requires_grad_())
         finally:
             hook.remove()
         (slopes,) = torch.autograd.grad(scores.amax(dim=1).sum(), outputs[-1], create_graph=True)
-        reshape = victim.cam_reshape or (lambda values: values)
+        reshape = found.reshape or (lambda values: values)
         weights = reshape(slopes).mean(dim=(2, 3), keepdim=True)
         heat = (weights * reshape(outputs[-1])).sum(dim=1, keepdim=True).relu()
         return F.interpolate(heat, size=images.shape[-2:], mode="bilinear")[:, 0]

@@ -24,6 +24,7 @@ from physpatch.transforms import DEFAULT_PRESET
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+NAMED_DATA = ("samples", "imagenette")  # photographs that are known by name
 PRECISIONS = ("auto", "float32", "bfloat16")
 OBJECT_SOURCES = ("auto", "drawn", "labels")  # auto: drawn if it is one of the signs
 _FARTHEST_BESIDE = 1.5  # largest distance from an object's edge, in its sizes
@@ -279,6 +280,18 @@ class TrainConfig:
         sections = {section: replace(getattr(self, section), **values) for section, values in by_section.items()}
         return replace(self, **sections, **own)
 
+    def anchored(self) -> "TrainConfig":
+        """Name files by their absolute paths, so that they are found from other folders; other names stay as they are."""
+        victim, data = self.victim, self.data
+        return self.changed(
+            model=model_file(victim.model),
+            ensemble=tuple(map(model_file, victim.ensemble)),
+            weights=victim.weights and absolute(victim.weights),
+            labels=victim.labels and labels_file(victim.labels),
+            data=data.source if data.source in NAMED_DATA else absolute(data.source),
+            columns=Columns.absolute(data.columns),
+        )
+
     def setting(self, name: str) -> Any:
         """Return a setting by its short name."""
         section, key = SETTINGS[name]
@@ -438,13 +451,31 @@ def _check_image_share(name: str, value: float) -> None:
         raise InputError(f"{name} {value} out of range; expected a share of the image, 0.001 to 0.9")
 
 
+def absolute(path: str) -> str:
+    """Make a path absolute, so that it is found from other folders.
+
+    Links are kept, because the file behind one may have another suffix, as in the cache of the Hugging Face Hub.
+    """
+    return str(Path(path).absolute())
+
+
+def model_file(name: str) -> str:
+    """Make the path of a model's file :func:`absolute`; other names of models stay as they are."""
+    return absolute(name) if Path(name).suffix and Path(name).is_file() else name
+
+
+def labels_file(name: str) -> str:
+    """Make the path of a file of labels :func:`absolute`; the name of known ones stays as it is."""
+    return absolute(name) if Path(name).is_file() else name
+
+
 def require_data(source: str) -> None:
     """Check that a source of photographs is ``samples``, ``imagenette`` or an existing folder or file.
 
     Raises:
         InputError: it is not.
     """
-    if source not in ("samples", "imagenette") and not Path(source).exists():
+    if source not in NAMED_DATA and not Path(source).exists():
         raise InputError(
             f"no data folder {source!r}; expected samples, imagenette, a folder of images or a table of them"
         )

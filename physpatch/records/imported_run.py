@@ -56,7 +56,11 @@ def import_run(
     origin = ImportRecord(file=picture.name, sha256=file_sha256(picture), read=how, note=note)
     patch = Patch(cells, target, {"imported": origin.to_dict()})
     patch.save(out)
-    settings = config.changed(grid=(rows, columns), target="none" if target is None else str(target["index"])).to_dict()
+    settings = (
+        config.anchored()
+        .changed(grid=(rows, columns), target="none" if target is None else str(target["index"]))
+        .to_dict()
+    )
     settings = {name: section for name, section in settings.items() if name not in _UNCLAIMED}
     settings["objective"] = {name: settings["objective"][name] for name in _KEPT_OBJECTIVE}
     RunRecord(

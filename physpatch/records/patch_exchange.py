@@ -59,6 +59,8 @@ def _from_picture(path: Path) -> tuple[NDArray[np.uint8], str]:
     opaque = Image.new("RGBA", picture.size, (_BEHIND, _BEHIND, _BEHIND, 255))
     clear = float((np.asarray(picture)[..., 3] < _LEAST_OPAQUE).mean())
     words = f"{picture.width} x {picture.height} pixels"
+    if clear == 1:
+        raise InputError(f"{path} is no patch: all of it is transparent")
     if clear:
         words += f", of which {100 * clear:.0f} % are transparent and grey here"
     return np.asarray(Image.alpha_composite(opaque, picture).convert("RGB")), words
@@ -99,6 +101,8 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[NDArray[n
     if mask.shape != arrays["patch"].shape or mask.dtype.kind not in "bfiu":
         raise InputError(f"{path}: patch_mask is {mask.shape} {mask.dtype}, which does not fit patch; remove it")
     covers = _channels_last(mask).min(axis=2) > 0
+    if not covers.any():
+        raise InputError(f"{path} is no patch: patch_mask covers nothing")
     pixels[~covers] = _BEHIND
     clear = 100 * (1 - float(covers.mean()))
     return pixels, words + (f", of which {clear:.0f} % are outside of patch_mask and grey here" if clear else "")
@@ -148,6 +152,8 @@ def _from_array(array: NDArray[Any], path: Path) -> tuple[NDArray[np.uint8], str
         raise InputError(
             f"{path} is no patch: its values reach from {least:.4g} to {most:.4g}; expected 0 to 1, or 0 to 255"
         )
+    if array.dtype.kind != "f" and most == 1:  # black, as 0 to 255, but surely not meant so
+        raise InputError(f"{path}: its whole numbers reach from 0 to 1; expected 0 to 255, or floats from 0 to 1")
     unit = array.dtype.kind == "f" and most <= _ROUNDED_ONE
     if array.dtype.kind == "f" and _ROUNDED_ONE < most < _LEAST_OF_255:
         raise InputError(f"{path}: its largest value is {most:.4g}, which fits neither 0 to 1 nor 0 to 255; scale it")
@@ -189,11 +195,15 @@ def enlarged(patch: Patch, width_px: int) -> NDArray[np.uint8]:
     """Draw a patch's flat cells (H, W, 3) at a width in pixels, with square cells where they divide it evenly.
 
     Raises:
-        InputError: more pixels than a picture may have.
+        InputError: more pixels than a picture may have, or fewer than the patch has cells.
     """
     rows, columns = patch.grid
     height_px = max(1, round(width_px * rows / columns))
     check_size(width_px, height_px)
+    if width_px < columns or height_px < rows:
+        raise InputError(
+            f"{width_px} x {height_px} pixels cannot show {columns} x {rows} cells; expected {columns} pixels across or more"
+        )
     down, across = (
         ((np.arange(pixels) + 0.5) * cells / pixels).astype(int)
         for pixels, cells in ((height_px, rows), (width_px, columns))

@@ -38,7 +38,6 @@ from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
 from physpatch.evaluation.figures.plots import save_evolution, save_loss_plot
 from physpatch.records.config import TrainConfig, require_data
-from physpatch.records.data_columns import Columns
 from physpatch.records.environment import device_name, versions
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
 from physpatch.records.patch_file import Patch
@@ -368,11 +367,7 @@ def _prepare(
     if config.object.name is not None:
         for network in (victim, *others):
             object_class(network, config.object.name)  # refuses an unknown object before anything slow begins
-    if Path(config.data.source).exists():
-        # So that it is found from other folders.
-        config = config.changed(
-            data=str(Path(config.data.source).resolve()), columns=Columns.absolute(config.data.columns)
-        )
+    config = config.anchored()
     if config.optimisation.start is not None:
         config = config.changed(start=str(find_run(config.optimisation.start).resolve()))
     train, held_out = split_photographs(config, victim)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ _ON_SCREEN_EVERY = 20  # steps: showing a batch once more costs about a third of
 _VALIDATION_EVERY = 5  # with several starts, one photograph in this many is kept from training
 _VALIDATION_MOST = 64
 _VALIDATION_SEED_OFFSET = 2
+_MOST_QUERIES = 10**6  # that a step of any technique takes
 _STEPS_UNREACHED = 10  # steps in which a detector may have found nothing yet
 
 
@@ -437,9 +439,10 @@ def _within_queries(config: TrainConfig) -> TrainConfig:
     elif optimisation.queries is not None:
         steps = technique.steps_within(optimisation.queries, optimisation.batch)
         if steps < 1:
+            least = bisect_left(range(_MOST_QUERIES), 1, key=lambda q: technique.steps_within(q, optimisation.batch))
             raise InputError(
-                f"{optimisation.queries} queries are fewer than one step of {optimisation.technique} takes; give more "
-                "--queries, or a smaller --batch"
+                f"{optimisation.queries} queries are fewer than the {least} that one step of {optimisation.technique} takes; "
+                "give more --queries, or a smaller --batch"
             )
         return config.changed(steps=steps)
     return config

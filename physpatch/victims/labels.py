@@ -44,8 +44,9 @@ def numbered_categories(count: int) -> tuple[str, ...]:
 def read_labels(source: str | Path, count: int | None = None) -> tuple[str, ...]:
     """Read class names in index order: ``imagenet``, ``coco``, or a file.
 
-    A text file has a name per line. JSON and YAML hold a list, or an object by index whose values are names or lists that
-    end with one (Keras' ``imagenet_class_index.json``); it may be under ``names``, ``id2label``, ``labels`` or ``classes``.
+    A text file has a name per line. JSON and YAML hold a list, or an object by index whose values are names or lists that end
+    with one (Keras' ``imagenet_class_index.json``), or of indices by name (``class_to_idx``); it may be under ``names``,
+    ``id2label``, ``labels`` or ``classes``.
 
     Args:
         source: one of :data:`NAMED`, or the path of a file.
@@ -86,17 +87,22 @@ def find_category(text: str, names: Sequence[str], owner: str) -> int:
     """Find a class by index or by name among ``names``; ``owner`` has them, for messages.
 
     Raises:
-        InputError: no such class; the message suggests similar names.
+        InputError: no such class, and the message suggests similar names; or several classes of this name.
     """
     if re.fullmatch(r"-?\d+", text):
         if not 0 <= int(text) < len(names):
             raise InputError(f"class index {text} out of range; {owner} has classes 0 to {len(names) - 1}")
         return int(text)
     wanted = normal_name(text)
-    for index, name in enumerate(names):
-        if wanted == normal_name(name):
-            return index
-    raise unknown_name("class", text, names)
+    alike = [index for index, name in enumerate(names) if wanted == normal_name(name)]
+    found = [index for index in alike if names[index] == text] or alike
+    if not found:
+        raise unknown_name("class", text, names)
+    if len(found) > 1:
+        raise InputError(
+            f"several classes of {owner} are called {text!r}: {', '.join(map(str, found))}; give its index"
+        )
+    return found[0]
 
 
 def normal_name(name: str) -> str:
@@ -140,6 +146,21 @@ def _parsed(text: str, suffix: str) -> Any:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def _by_value(value: Mapping[Any, Any], file: Path) -> dict[int, Any]:
+    """Read an object of indices by name, such as torchvision's ``class_to_idx``.
+
+    Raises:
+        InputError: neither its keys nor its values are indices, or two names have the same.
+    """
+    indices = list(value.values())
+    if not all(isinstance(index, int) and not isinstance(index, bool) for index in indices):
+        raise InputError(f"{file} is an object whose keys are not class indices 0, 1, 2 …, and neither are its values")
+    twice = next((index for index, count in Counter(indices).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{file} gives the index {twice} to two names")
+    return {index: name for name, index in value.items()}
+
+
 def _in_order(value: Any, file: Path) -> Iterable[str]:
     if isinstance(value, Mapping):
         inner = next((value[key] for key in _KEYS if isinstance(value.get(key), (list, Mapping))), None)
@@ -148,7 +169,7 @@ def _in_order(value: Any, file: Path) -> Iterable[str]:
         try:
             by_index = {int(index): name for index, name in value.items()}
         except (TypeError, ValueError):
-            raise InputError(f"{file} is an object whose keys are not class indices 0, 1, 2 …") from None
+            by_index = _by_value(value, file)
         if sorted(by_index) != list(range(len(by_index))):
             raise InputError(f"{file} leaves out class indices; expected 0 to {len(by_index) - 1}")
         value = [by_index[index] for index in range(len(by_index))]

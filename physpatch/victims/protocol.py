@@ -2,9 +2,8 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -16,7 +15,14 @@ from calibration.common.errors import InputError
 from physpatch.victims.freezing import freeze
 from physpatch.victims.labels import check_names, find_category, numbered_categories, read_labels
 from physpatch.victims.labels import normal_name as normal_name
-from physpatch.victims.networks.cam_layers import Reshape, find_cam_layer, named_cam_layer
+from physpatch.victims.networks.cam_layers import (
+    CamLayer,
+    Reshape,
+    SearchedLayer,
+    device_of,
+    find_cam_layer,
+    named_cam_layer,
+)
 from physpatch.victims.networks.gradients import why_no_gradient, without_gradients
 from physpatch.victims.networks.outputs import Predictions, Queries, with_logits
 from physpatch.victims.own_code import in_one_line, in_words
@@ -51,9 +57,11 @@ class Victim:
         published_accuracy: the published share of ILSVRC's validation photographs that these weights classify correctly;
             None where it is unknown.
         cam_reshape: turns the output of ``cam_layer`` into (B, C, h, w); None where it is that already.
+        cam_search: finds a layer on first use, for a network without ``cam_layer``; None for no search.
         differentiable: whether gradients flow from the scores to the images; techniques that need them are refused else.
         loaded_as: the name or file by which :func:`physpatch.victims.registry.load_victim` loads it again; empty for a victim
             that was not loaded by it.
+        loaded_with: the options ``weights``, ``labels`` and ``cam_layer`` with which it was loaded, as far as it took any.
         threshold: the lowest confidence at which an answer counts; 0 where a classifier's top class always does.
         remark: what a user must know about how it was loaded; empty for nothing.
     """
@@ -71,8 +79,10 @@ class Victim:
     cam_reshape: Reshape | None = None
     differentiable: bool = True
     loaded_as: str = ""
+    loaded_with: Mapping[str, str] = field(default_factory=dict)
     threshold: float = 0.0
     remark: str = ""
+    cam_search: SearchedLayer | None = None
 
     @classmethod
     def wrap(
@@ -176,7 +186,10 @@ class Victim:
                 chosen = find_cam_layer(self.module, size)
             except InputError:
                 return self
-        return replace(self, cam_layer=chosen.layer, cam_reshape=chosen.reshape)
+        named = {} if name is None else {"cam_layer": name}
+        return replace(
+            self, cam_layer=chosen.layer, cam_reshape=chosen.reshape, loaded_with={**self.loaded_with, **named}
+        )
 
     def adapted(self, said: Adaptation) -> Self:
         """Apply what a user says about the model.
@@ -196,7 +209,16 @@ class Victim:
     @property
     def explains(self) -> bool:
         """Tell whether Grad-CAM can show the heat of its answers."""
-        return self.differentiable and self.cam_layer is not None
+        return self.heat_layer is not None
+
+    @property
+    def heat_layer(self) -> CamLayer | None:
+        """Return the layer for Grad-CAM, which may first be searched; None for a victim without heat."""
+        if not self.differentiable:
+            return None
+        if self.cam_layer is not None:
+            return CamLayer(self.cam_layer, self.cam_reshape)
+        return None if self.cam_search is None else self.cam_search.found
 
     @property
     def queries(self) -> Queries | None:
@@ -208,8 +230,7 @@ class Victim:
     @property
     def device(self) -> torch.device:
         """Return the device of the parameters; the CPU for a network that has none here."""
-        tensors = chain(self.module.parameters(), self.module.buffers())
-        return next((tensor.device for tensor in tensors), torch.device("cpu"))
+        return device_of(self.module)
 
     def fitted(self, images: Tensor) -> Tensor:
         """Resize square images (B, 3, S, S) to the network's input, where they do not have that size."""

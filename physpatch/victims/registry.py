@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 
 from calibration.common.errors import InputError, UnavailableError, unknown_name
+from physpatch.records.config import absolute, labels_file, model_file
 from physpatch.victims.detector import Detector
 from physpatch.victims.families import family_of
 from physpatch.victims.families.torchvision_classifiers import TorchvisionClassifiers
@@ -52,8 +53,14 @@ def load_victim(
         UnavailableError: the weights are missing and cannot be downloaded; the message says what to do.
     """
     said = Adaptation(labels=labels, cam_layer=cam_layer, threshold=threshold)
+    taken = {
+        "weights": None if weights is None else absolute(str(weights)),
+        "labels": None if labels is None else labels_file(str(labels)),
+        "cam_layer": cam_layer,
+    }
+    loaded_with = {option: value for option, value in taken.items() if value}
     if name == "auto" and weights is None:
-        return _load_auto(device, say).adapted(said)
+        return replace(_load_auto(device, say).adapted(said), loaded_with=loaded_with)
     name = PREFERRED if name == "auto" else name
     path = Path(weights) if weights is not None else None
     if path is not None and not path.is_file():
@@ -66,7 +73,7 @@ def load_victim(
     if victim.remark:
         say(f"model {name}: {victim.remark}")
     victim.module.to(choose_device(device))
-    return replace(victim, loaded_as=str(Path(name).resolve()) if Path(name).is_file() else name)
+    return replace(victim, loaded_as=model_file(name), loaded_with=loaded_with)
 
 
 def require_known(names: Iterable[str]) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from calibration.common.errors import InputError
+from calibration.common.errors import InputError, first_line
+from calibration.common.text import shortened
 
+_LONGEST_REASON = 160  # characters
 TRUST_CURE = "if it contains code and you trust its author, add --trust-weights"
 
 
@@ -23,7 +25,13 @@ def fill_network(network: nn.Module, state: Mapping[str, torch.Tensor], file: Pa
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise InputError(f"{file} does not hold weights for {what}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{file} does not hold weights for {what}: {unfitting(error)}") from error
+
+
+def unfitting(error: Exception) -> str:
+    """Say in short why a state dict does not fit, from what torch says in several lines: the keys that it misses first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return shortened(" ".join(lines[1:2]) or lines[0], _LONGEST_REASON)
 
 
 def why_unreadable(error: Exception, trust: bool) -> str:
@@ -33,6 +41,11 @@ def why_unreadable(error: Exception, trust: bool) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
     return "is not a plain weights file: it is damaged, or of another kind; download or save it again"
+
+
+def torch_words(error: Exception) -> str:
+    """Return what torch's reader of archives says, without its advice to those who build torch."""
+    return first_line(error).partition(". This is an internal")[0]
 
 
 def read_state(file: Path, trust: bool = False) -> dict[str, torch.Tensor]:

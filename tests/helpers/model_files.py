@@ -48,6 +48,13 @@ _TINY_RTDETR = {
 }
 
 
+class Rounded(ColourNet):
+    """The colour network with an answer that has no gradient."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images).round()
+
+
 class AllBoxes(nn.Module):
     """Every window of the colour detector, as ultralytics exports a network: (B, 4 + 2, A)."""
 
@@ -167,12 +174,16 @@ class Product(BaseHTTPRequestHandler):
             time.sleep(3)
         if self.path == "/text":
             return self._send(200, b"hello")
+        if self.path == "/locked":
+            return self._send(401, b"")
         if self.path == "/away":
             self.send_response(302)
             self.send_header("Location", "/logits")
             return self.end_headers()
         pictures = self._pictures(body)
         type(self).sizes.append(len(pictures))
+        if self.path == "/one":
+            return self._send(200, json.dumps({"labels": ["x"], "probabilities": [[1.0]] * len(pictures)}).encode())
         images = torch.stack([torch.from_numpy(np.asarray(p).copy()).permute(2, 0, 1) / 255 for p in pictures])
         with torch.no_grad():
             self._send(200, json.dumps(self._boxes(images) if "boxes" in self.path else self._scores(images)).encode())

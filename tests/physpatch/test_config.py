@@ -19,6 +19,25 @@ def test_a_config_survives_json() -> None:
     assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
+def test_files_are_anchored_and_names_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("blob", "signs", "w.pth", "labels", "b.pt2"):
+        Path(name).touch()
+    Path("samples").mkdir()
+    Path("photos").mkdir()
+    Path("a.onnx").symlink_to("blob")  # as the cache of the hub has it: the link has the suffix
+    given = TrainConfig.of(
+        model="a.onnx", ensemble=("signs", "b.pt2", "timm:x"), weights="w.pth", labels="labels", data="photos"
+    )
+    anchored = given.anchored()
+    assert anchored.victim.model == str(tmp_path / "a.onnx")
+    assert anchored.victim.ensemble == ("signs", str(tmp_path / "b.pt2"), "timm:x")
+    assert (anchored.victim.weights, anchored.victim.labels) == (str(tmp_path / "w.pth"), str(tmp_path / "labels"))
+    assert anchored.data.source == str(tmp_path / "photos") and anchored.anchored() == anchored
+    named = TrainConfig.of(labels="imagenet")  # whose photographs are the samples, whatever lies here
+    assert named.anchored() == named and named.data.source == "samples"
+
+
 @pytest.mark.parametrize("key", [("stepz",), ("eot", "rotation")])
 def test_unknown_keys_are_refused(key: tuple[str, ...]) -> None:
     value = TrainConfig().to_dict()

@@ -16,6 +16,7 @@ from model_files import (
     ChosenBoxes,
     ColourNet,
     ObjectBoxes,
+    Rounded,
     save_clip,
     save_program,
     save_rtdetr,
@@ -23,9 +24,12 @@ from model_files import (
     served,
 )
 from PIL import Image
-from support import CATEGORIES, DETECTED, HELPERS, save_squares
+from support import CATEGORIES, DETECTED, HELPERS, save_squares, vivid_patch
 
+from captures.results.recorded_session import RecordedSession
+from captures.results.session_record import SESSION_FILE, SessionRecord
 from captures.storage import read_rows
+from captures.workflows.session_again import reanalysis_request
 from physpatch.records.run_record import RunRecord
 from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 
@@ -50,6 +54,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     save_clip(folder)
     for suffix in ("pt2", "onnx", "torchscript"):
         save_program(ColourNet(), folder / f"colours.{suffix}", 32)
+    save_program(Rounded(), folder / "rounded.onnx", 32, 3, dynamic=False)
     save_program(AllBoxes(), folder / "all.pt2", DETECTOR_PX)
     save_program(AllBoxes(), folder / "all.onnx", DETECTOR_PX, 1, dynamic=False)
     save_program(ObjectBoxes(), folder / "objects.onnx", DETECTOR_PX)
@@ -67,6 +72,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "torchscript": f'model = "colours.torchscript"\nlabels = "labels.txt"\n{PLAIN}',
             "callable": f'model = "own_models:colours"\nlabels = "labels.txt"\n{PLAIN}',
             "ensemble": 'members = ["pt2.toml", "onnx.toml"]\nthreshold = 0.3\n',
+            "rounded": f'model = "rounded.onnx"\nlabels = "labels.txt"\n{PLAIN}',
+            "best": f'labels = "labels.txt"\n[preprocessing]\nsize = 32\n[endpoint]\nurl = "{address}/best"\n'
+            'encoding = "multipart"\nbatch = 3\nrequests_per_s = 200\n',
             "endpoint": f'[preprocessing]\nsize = 32\n[endpoint]\nurl = "{address}/logits"\n',
             "boxes-pt2": 'model = "all.pt2"\nlabels = "detected.txt"\ntask = "detect"\nthreshold = 0.4\n',
             "boxes-onnx": 'model = "all.onnx"\nlabels = "detected.txt"\n',
@@ -87,7 +95,7 @@ class Case:
     options: tuple[str, ...] = ()
     gradients: bool = True
     random: bool = False  # its weights are, so its accuracy is chance
-    name: str = ""  # in records, where it is not that of the file
+    elsewhere: bool = False  # pictures are sent to it
 
 
 CLASSIFIERS = {
@@ -98,13 +106,15 @@ CLASSIFIERS = {
     "ONNX": Case("onnx.toml"),
     "callable": Case("callable.toml", ("--trust-weights",)),
     "model.toml": Case("ensemble.toml"),
-    "HTTP": Case("endpoint.toml", gradients=False),
+    "ONNX Runtime": Case("rounded.toml", gradients=False),
+    "HTTP": Case("endpoint.toml", gradients=False, elsewhere=True),
+    "HTTP, multipart": Case("best.toml", gradients=False, elsewhere=True),
 }
 DETECTORS = {
     "torch.export": Case("boxes-pt2.toml"),
     "TorchScript": Case("boxes-torchscript.toml"),
     "ONNX": Case("boxes-onnx.toml"),
-    "HTTP": Case("boxes-endpoint.toml", gradients=False),
+    "HTTP": Case("boxes-endpoint.toml", gradients=False, elsewhere=True),
     "YOLOv5's form": Case("boxes-objects.toml"),
     "RT-DETR": Case("rtdetr.pt", random=True),
     "RT-DETR exported": Case("rtdetr.torchscript", random=True),
@@ -128,6 +138,7 @@ def walked(case: Case, command, out: Path, data: str, attack: tuple[str, ...], w
     assert done.code == 0, done.err
     findings = {finding["what"]: finding for finding in json.loads(found.read_text())["findings"]}
     assert findings["gradient"]["outcome"] == ("works" if case.gradients else "note")
+    assert ("queries" in findings) == case.elsewhere
     training = ("train", "--model", case.model, *case.options, "--data", data, *attack, *TINY, "--out", run)
     if not case.gradients:
         command(*training).assert_refused(
@@ -138,6 +149,8 @@ def walked(case: Case, command, out: Path, data: str, attack: tuple[str, ...], w
     assert done.code == 0, done.err
     record = RunRecord.of(run)
     assert record.weights is not None
+    files = [record.config["victim"][name] for name in ("model", "weights", "labels")]
+    assert all(Path(file).is_absolute() for file in files if file is not None and Path(file).is_file())
     done = command("evaluate", run, *trust, "--json", "-")
     assert done.code == 0, done.err
     assert json.loads(done.out)[record.weights.model]["n"] > 0
@@ -164,3 +177,37 @@ def test_a_detector_of_each_family(family: str, here: Path, command, tmp_path: P
     name = walked(case, command, tmp_path, "plain", attack, ("--detector", case.model, "--classifier", "pt2.toml"))
     rows = [row for row in read_rows(tmp_path / "session") if row.model == name]
     assert all(row.label == "stop" for row in rows) and any(json.loads(row.boxes or "[]") for row in rows)
+
+
+@pytest.mark.parametrize("family", ["timm", "clip"])
+def test_the_options_of_a_sessions_classifier_are_kept_for_report_and_replay(
+    family: str, here: Path, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are found from other folders, and published weights are never asked for in their place."""
+    case, session, run = CLASSIFIERS[family], tmp_path / "session", tmp_path / "run"
+    vivid_patch().save(tmp_path)
+    made = (
+        "import",
+        tmp_path / "patch.png",
+        "--grid",
+        "10x10",
+        "--data",
+        "squares",
+        "--model",
+        "pt2.toml",
+        "--target",
+        "2",
+    )
+    assert command(*made, "--out", run).code == 0
+    rig = ("--source", "virtual", "--headless", "--max-frames", "3", "--hfov", "60")
+    done = command("live", run, *rig, "--classifier", case.model, *case.options, "--out", session)
+    assert done.code == 0, done.err
+    (model,) = SessionRecord.load(session / SESSION_FILE).models
+    assert model.loaded_with == {"weights": str(here / case.options[1]), "labels": str(here / "labels.txt")}
+    monkeypatch.chdir(tmp_path)
+    done = command("report", session)
+    assert done.code == 0 and "--weights" not in done.err, done.err
+    done = command("replay", session, "--out", tmp_path / "again")
+    assert done.code == 0, done.err
+    again = reanalysis_request(RecordedSession.open(session), {"classifier": "efficientnet_lite0"})
+    assert (again.classifier, again.weights, again.labels) == ("efficientnet_lite0", None, None)

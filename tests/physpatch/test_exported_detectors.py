@@ -4,6 +4,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from calibration.sheet.road_signs import stop
 from physpatch.evaluation.grad_cam import grad_cam, heat_similarity
 from physpatch.victims.boxes import Detection
 from physpatch.victims.detector import Detector, TableDetector
+from physpatch.victims.families import base
 from physpatch.victims.families.files.export_notes import ExportNotes
 from physpatch.victims.families.signs.network import trained_network
 from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 from physpatch.victims.networks.box_tables import BoxForm, BoxTable, box_form, box_table, count_classes, finds_boxes
+from physpatch.victims.networks.cam_layers import list_cam_layers
 from physpatch.victims.networks.outputs import FixedBatch
 from physpatch.victims.registry import load_detector, load_victim
 
@@ -126,7 +129,7 @@ def test_frames_of_any_shape_become_squares(files: Path) -> None:
         ("all.onnx", 'labels = "imagenet"\n', "imagenet names 1000 classes, but the model has 2"),
         ("all.onnx", 'task = "classify"\n', "says task classify, but all is there to detect"),
         ("all.onnx", "[preprocessing]\nsize = 64\n", "takes images of 96 pixels, not of 64"),
-        ("all.onnx", "threshold = 1.5\n", "threshold: Input should be less than 1"),
+        ("all.onnx", "threshold = 1.5\n", "threshold: expected less than 1"),
     ],
 )
 def test_detectors_that_were_described_wrongly(file: str, text: str, words: str, files: Path) -> None:
@@ -317,6 +320,25 @@ def test_a_detector_without_a_layer_for_boxes_of_every_size_names_some(monkeypat
     layer = found["heat"].rpartition(", ")[2]
     victim = load_victim("heads.toml", trust=True, cam_layer=layer, say=lambda _: None)
     assert victim.explains and not load_victim("heads.toml", trust=True, say=lambda _: None).explains
+
+
+def test_the_layer_for_heat_is_searched_when_heat_is_wanted_and_once(exports: Path, monkeypatch) -> None:
+    searches: list[int] = []
+    search = base.find_shared_layer
+    monkeypatch.setattr(base, "find_shared_layer", lambda *given: (searches.append(1), search(*given))[1])
+    victim = load_detector(str(exports / "all.onnx"), threshold=0.3)
+    victim.find(torch.rand(1, 3, SIDE, SIDE))
+    assert not searches
+    assert victim.explains and replace(victim, name="again").explains and searches == [1]
+    earlier = next(iter(list_cam_layers(victim.module, SIDE)))
+    chosen = load_detector(str(exports / "all.onnx"), threshold=0.3).with_cam_layer(earlier)
+    assert chosen.explains and searches == [1]  # nobody searches beside a layer that was chosen
+
+
+def test_layers_are_found_where_the_network_is(exports: Path) -> None:
+    victim = load_detector(str(exports / "all.pt2"), threshold=0.3)
+    here = list(list_cam_layers(victim.module, SIDE))
+    assert list(list_cam_layers(victim.module.to("meta"), SIDE)) == here  # a device on which images of the CPU fail
 
 
 def test_notes_of_an_export(tmp_path: Path) -> None:

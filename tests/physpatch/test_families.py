@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model_files import PLAIN, Product, save_clip, save_program, save_timm, served
+from model_files import PLAIN, Product, Rounded, save_clip, save_program, save_timm, served
 from safetensors.torch import save_file
 from support import CATEGORIES, HELPERS, ColourNet
 from torch import nn
@@ -22,7 +22,8 @@ from calibration.common import extras
 from calibration.common.errors import InputError, UnavailableError
 from physpatch.evaluation.grad_cam import grad_cam
 from physpatch.victims.families import catalogue, endpoints
-from physpatch.victims.networks.outputs import Queries
+from physpatch.victims.families.files import onnx_models
+from physpatch.victims.networks.outputs import FixedBatch, Queries
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
 
@@ -203,6 +204,23 @@ def test_any_network_of_timm_trains_and_shows_heat(architecture: str, layer: str
     assert other.cam_layer is dict(other.module.named_modules())[layer]
 
 
+@pytest.mark.parametrize(
+    ("architecture", "side"), [("swin_tiny_patch4_window7_224", 7), ("eva02_tiny_patch14_224", 16)]
+)
+def test_heat_of_transformers_is_a_map(architecture: str, side: int, tmp_path: Path) -> None:
+    """Swin has its channels last, and EVA's tokens begin with that of the class."""
+    save_timm(tmp_path, architecture, 3)
+    victim = load_victim(f"timm:{architecture}", weights=tmp_path / "timm.safetensors")
+    found = victim.heat_layer
+    assert found is not None and found.reshape is not None
+    shapes: list[torch.Size] = []
+    hook = found.layer.register_forward_hook(lambda _layer, _in, output: shapes.append(found.reshape(output).shape))
+    with grad_cam(victim) as cam:
+        heat = cam(torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)), [1])
+    hook.remove()
+    assert shapes[0][2:] == (side, side) and heat.shape == (1, 224, 224) and heat.max() > heat.min()
+
+
 def test_photographs_are_resized_as_timm_says(tmp_path: Path, monkeypatch) -> None:
     save_timm(tmp_path, "test_resnet", 5)
     from timm import data
@@ -328,11 +346,53 @@ def test_clip_has_the_activation_of_its_tag(tmp_path: Path, monkeypatch) -> None
     assert not any(isinstance(part, QuickGELU) for part in (*usual.module.modules(), *network.modules()))
 
 
-def test_suffixes_may_be_in_capitals(files: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dynamic", "asked"), [(False, [3, 3, 3]), (True, [32, 32, 6])])
+def test_images_for_onnx_runtime_are_divided_once(
+    dynamic: bool, asked: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_program(Rounded(), tmp_path / "rounded.onnx", 32, 3, dynamic=dynamic)
+    victim = load_victim(str(tmp_path / "rounded.onnx"), say=lambda _: None)
+    assert not victim.differentiable
+    assert sum(isinstance(part, FixedBatch) for part in victim.module.modules()) == 1
+    sizes: list[int] = []
+    predict = onnx_models._predict
+    monkeypatch.setattr(onnx_models, "_predict", lambda *given: (sizes.append(len(given[-1])), predict(*given))[1])
+    images = torch.rand(70 if dynamic else 7, 3, 32, 32)
+    assert len(victim.scores(images)) == len(images) and sizes == asked
+
+
+def test_errors_about_labels_and_layers_say_nothing_of_the_input(files: Path, tmp_path: Path) -> None:
+    (tmp_path / "two.txt").write_text("cat\ndog")
+    for more, words in (
+        ({"labels": tmp_path / "two.txt"}, r"^any: .*two\.txt names 2 classes, but the model has 4$"),
+        ({"cam_layer": "conv"}, r"^any: unknown layer 'conv'; did you mean 'network\.conv'\?$"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_victim(str(files / "any.pt2"), **more)
+
+
+def test_a_network_that_answers_with_classes_or_takes_grey_pictures_is_told_apart(tmp_path: Path) -> None:
+    class Chosen(ColourNet):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images).argmax(dim=1)
+
+    save_program(Chosen(), tmp_path / "chosen.torchscript", 32)
+    with pytest.raises(
+        InputError, match="answers with a whole number for an image, such as a class; expected its logits"
+    ):
+        load_victim(str(tmp_path / "chosen.torchscript"))
+    grey = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    torch.export.save(torch.export.export(grey, (torch.rand(2, 1, 32, 32),)), tmp_path / "grey.pt2")
+    with pytest.raises(InputError, match=r"grey\.pt2: expected one input, a batch of images .*, got \(2, 1, 32, 32\)"):
+        load_victim(str(tmp_path / "grey.pt2"))
+
+
+def test_suffixes_may_be_in_capitals(files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name, shown in (("any.pt2", "ANY.PT2"), ("any.onnx", "Any.Onnx"), ("script.pt", "SCRIPT.PT")):
         (tmp_path / shown).write_bytes((files / name).read_bytes())
         (tmp_path / f"{shown}.TOML").write_text(f'model = "{shown}"\n{PLAIN}')
         assert len(load_victim(str(tmp_path / f"{shown}.TOML"), say=lambda _: None).categories) == 4
+        assert not caplog.records  # torch warns of names that do not end in .pt2
     (tmp_path / "T.TORCHSCRIPT").write_bytes((files / "traced.torchscript").read_bytes())
     assert len(load_victim(str(tmp_path / "T.TORCHSCRIPT"), say=lambda _: None).categories) == 4
     save_timm(tmp_path, "test_resnet", 5)
@@ -477,6 +537,22 @@ def test_a_description_of_a_description_adds_to_it(files: Path) -> None:
     assert victim.preprocessing.mean == (0.5, 0.5, 0.5)
 
 
+def test_files_of_a_description_lie_in_its_folder_and_are_not_taken_from_elsewhere(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_program(ColourNet(), Path("any.onnx"), 32)
+    Path("names.txt").write_text("\n".join(CATEGORIES))
+    Path("below").mkdir()
+    for text, words in (
+        ('model = "any.onnx"\n', "no model file below/any.onnx"),
+        ('model = "../any.onnx"\nlabels = "names.txt"\n', "no file of labels below/names.txt"),
+        ('model = "resnet18"\nweights = "any.onnx"\n', "no weights file below/any.onnx"),
+        ('members = ["any.toml"]\n', "below/any.toml"),
+    ):
+        Path("below/model.toml").write_text(text)
+        with pytest.raises(InputError, match=words):
+            load_victim("below/model.toml")
+
+
 def test_descriptions_that_name_one_another_end(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('model = "b.toml"\n')
     (tmp_path / "b.toml").write_text('members = ["a.toml"]\n')
@@ -491,6 +567,13 @@ def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, 
     said: list[str] = []
     load_victim("told.toml", say=said.append)
     assert said == [f"model {product}/logits: photographs are sent to this host"]
+    said.clear()
+    Path("secret.toml").write_text('[endpoint]\nurl = "http://me:secret@host/x"\n')
+    with pytest.raises(InputError, match="leave the password out"):
+        load_victim("secret.toml", say=said.append)
+    assert not said  # not even the address, with the password in it
+    load_victim(f"{product}/logits?key=secret", say=said.append)
+    assert said == [f"model {product}/logits: photographs are sent to this host"]
     Path("theirs.py").write_text("from pathlib import Path\nPath('was_run').touch()\ndef make(): return 3\n")
     Path("code.toml").write_text('model = "theirs:make"\n')
     with pytest.raises(InputError, match=r"names theirs:make, whose code would run; .*--trust-weights"):
@@ -503,8 +586,8 @@ def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("model = 3", "model: Input should be a valid string"),
-        ('modle = "a"', "modle: Extra inputs are not permitted"),
+        ("model = 3", "model: expected a valid string"),
+        ('modle = "a"', "there is no key modle in the file; expected some of model, members, endpoint"),
         ("", "must have one of model, members"),
         ('model = "any.pt2"\nmembers = ["any.pt2"]', "must have one of"),
         ('model = "any.pt2"\n[preprocessing]\nrange = 7', r"preprocessing\.range"),
@@ -513,16 +596,13 @@ def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, 
             r"preprocessing: std is \[0\.0, 1\.0, 1\.0\]; expected three",
         ),
         ('model = "any.pt2"\n[preprocessing]\nstd = [-1, 1, 1]', "preprocessing: std is"),
-        ('model = "any.pt2"\n[preprocessing]\nstd = [1, 1]', r"preprocessing\.std"),
-        ('model = "any.pt2"\n[preprocessing]\nmean = [nan, 0, 0]', r"preprocessing\.mean\.0: Input should be a finite"),
-        ('model = "any.pt2"\n[preprocessing]\nstd = [inf, 1, 1]', r"preprocessing\.std\.0: Input should be a finite"),
+        ('model = "any.pt2"\n[preprocessing]\nstd = [1, 1]', r"preprocessing\.std\.2 is missing"),
+        ('model = "any.pt2"\n[preprocessing]\nmean = [nan, 0, 0]', r"preprocessing\.mean\.0: expected a finite"),
+        ('model = "any.pt2"\n[preprocessing]\nstd = [inf, 1, 1]', r"preprocessing\.std\.0: expected a finite"),
         ('model = "any.pt2"\n[preprocessing]\nsize = 32\nresize = 31', "resize is 31, smaller than size, 32"),
         ('model = "any.pt2"\n[preprocessing]\nresize = 31', "resize is 31, which leaves less than the central square"),
-        ('model = "any.pt2"\n[preprocessing]\nsize = 0', r"preprocessing\.size: Input should be greater than"),
-        *(
-            (f'model = "any.pt2"\nthreshold = {t}', "threshold: Input should be")
-            for t in ("0", "1", "-0.5", "nan", "inf")
-        ),
+        ('model = "any.pt2"\n[preprocessing]\nsize = 0', r"preprocessing\.size: expected greater than"),
+        *((f'model = "any.pt2"\nthreshold = {t}', "threshold: expected") for t in ("0", "1", "-0.5", "nan", "inf")),
         (
             'model = "any.pt2"\nprompts = ["a {}"]',
             r"prompts are for a model that compares pictures with texts, clip:NAME",
@@ -538,6 +618,10 @@ def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, 
         ('model = "any.pt2"\ntask = "detect"', "says task detect"),
         ('model = "loop.toml"', "names itself"),
         ("model = [", "is not valid TOML"),
+        (
+            'model = "any.pt2"\n[preprocessing]\nsizes = 3',
+            r"no key sizes in \[preprocessing\]; expected some of size, resize",
+        ),
         ('[endpoint]\nurl = "ftp://host/x"', "no address of an endpoint"),
         ('[endpoint]\nurl = "http://me:secret@host/x"', "leave the password out"),
         ('[endpoint]\nurl = "http://host/x"\ntoken_env = "PHYSPATCH_NO_SUCH_TOKEN"', "is not set"),
@@ -616,10 +700,16 @@ def test_endpoints_that_do_not_answer_as_documented(product: str) -> None:
     }.items():
         with pytest.raises(InputError, match=words):
             load_victim(f"{product}/{path}", **quiet)
-    with pytest.raises(UnavailableError, match="answers with status 302"):
+    with pytest.raises(
+        UnavailableError, match=r"answers with status 302 \(Found\), to /logits; pictures are sent to no other"
+    ):
         load_victim(f"{product}/away", **quiet)
+    with pytest.raises(UnavailableError, match=r"answers with status 401 .*; it may want a token: token_env"):
+        load_victim(f"{product}/locked", **quiet)
+    with pytest.raises(InputError, match=r"has one class, 'x'; expected the scores of two or more"):
+        load_victim(f"{product}/one", **quiet)
     Product.busy = 100
-    with pytest.raises(UnavailableError, match="answers with status 503"):
+    with pytest.raises(UnavailableError, match=r"answers with status 503 .* in each of 5 attempts"):
         load_victim(f"{product}/logits", **quiet)
     Product.busy = 0
     slow = endpoints.Client(endpoints.Endpoint(f"{product}/slow", timeout_s=0.2, retries=0), None)

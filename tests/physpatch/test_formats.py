@@ -75,6 +75,27 @@ def video(path: Path, kind: int, frames: int = 40) -> Path:
 # Tables
 
 
+def test_a_photograph_that_is_listed_with_two_classes_is_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "list.csv").write_text("file,label\na.png,red thing\n./a.png,red thing\n")
+    assert listed(tmp_path / "list.csv") == [("a.png", 0)] * 2
+    (tmp_path / "list.csv").write_text("file,label\na.png,red thing\n./a.png,green thing\n")
+    with pytest.raises(
+        InputError, match=r"a\.png is listed with two classes, red thing and green thing; keep the right"
+    ):
+        listed(tmp_path / "list.csv")
+    (tmp_path / "list.csv").write_text("file,label\na.png,gizmo\n")
+    with pytest.raises(
+        InputError, match="gizmo are not classes of this model, which are red thing, green thing, blue_"
+    ):
+        listed(tmp_path / "list.csv")
+
+
+def test_columns_of_photographs_without_a_table_are_refused() -> None:
+    with pytest.raises(InputError, match="samples has no table whose columns could be named; leave out --columns"):
+        list_photos("samples", NAMES, "label=x")
+
+
 def test_a_table_with_any_column_names(tmp_path: Path, capsys) -> None:
     picture(tmp_path / "p/a.png"), picture(tmp_path / "p/b.png", 1), picture(tmp_path / "p/c.png", 2)
     table = tmp_path / "list.csv"

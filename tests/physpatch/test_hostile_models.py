@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model_files import save_clip
+from model_files import save_clip, save_program
+from support import ColourNet
 
 from calibration.common.errors import InputError
 from physpatch.victims.registry import load_victim
@@ -151,3 +152,14 @@ def test_onnx_weights_of_an_absurd_size_are_refused_before_memory_is_taken(folde
     assert "tensorprotoutils" not in done.err and "[ONNX" not in done.err
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # kilobytes
     assert Path("w.bin").stat().st_size == WEIGHTS.nbytes
+
+
+@pytest.mark.parametrize("suffix", ["pt2", "torchscript"])
+def test_damaged_programs_are_refused_without_advice_to_those_who_build_torch(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"cut.{suffix}"
+    save_program(ColourNet(), file, 32)
+    for content in (file.read_bytes()[:700], b""):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=r"that can be read \(.*archive.*\)$") as refusal:
+            load_victim(str(file))
+        assert "miniz" not in str(refusal.value)

@@ -8,9 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from model_files import save_program
 from PIL import Image
 from safetensors.torch import save_file
-from support import CATEGORIES, HELPERS, assert_follows_schema, make_tiny_victim, vivid_patch
+from support import (
+    CATEGORIES,
+    HELPERS,
+    ColourNet,
+    assert_follows_schema,
+    make_tiny_victim,
+    save_squares,
+    vivid_patch,
+)
 
 from calibration.common.errors import InputError
 from physpatch.records.imported_run import save_results
@@ -79,6 +88,20 @@ def test_transparent_corners_are_grey_and_said(tmp_path: Path) -> None:
     Image.fromarray(clear).save(tmp_path / "clear.png")
     pixels, words = read_pixels(tmp_path / "clear.png")
     assert pixels[0, 0].tolist() == [128] * 3 and "6 % are transparent" in words
+
+
+def test_numbers_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+    """They would make a black or a grey patch, without a word."""
+    np.save(tmp_path / "bits.npy", (CELLS > 100).astype(np.int64))
+    Image.fromarray(np.dstack([CELLS, np.zeros_like(CELLS[..., :1])])).save(tmp_path / "clear.png")
+    np.savez(tmp_path / "nowhere.npz", patch=CELLS, patch_mask=np.zeros_like(CELLS))
+    for name, words in {
+        "bits.npy": "its whole numbers reach from 0 to 1; expected 0 to 255, or floats from 0 to 1",
+        "clear.png": "all of it is transparent",
+        "nowhere.npz": "patch_mask covers nothing",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            read_pixels(tmp_path / name)
 
 
 def test_what_is_no_patch_is_refused(tmp_path: Path) -> None:
@@ -170,6 +193,15 @@ def test_a_circle_is_transparent_around_it(tmp_path: Path) -> None:
         write_png(vivid_patch(), tmp_path / "huge.png", 5080, 100)
 
 
+def test_an_export_that_would_lose_cells_or_ignore_an_option_is_refused(command, tmp_path: Path) -> None:
+    vivid_patch().save(tmp_path)
+    command("export", tmp_path, "--as", "art", "--px", "9").assert_refused("9 x 9 pixels cannot show 10 x 10 cells")
+    command("export", tmp_path, "--size", "1mm", "--dpi", "100").assert_refused("expected 10 pixels across or more")
+    command("export", tmp_path, "--px", "100").assert_refused("--px is not for --as png; give --size and --dpi")
+    command("export", tmp_path, "--as", "art", "--size", "3cm").assert_refused("--size is not for --as art; give --px")
+    assert not list(tmp_path.glob("export*"))
+
+
 def test_cells_keep_their_shape_on_oblong_grids() -> None:
     assert enlarged(Patch(np.zeros((5, 10, 3), np.uint8)), 100).shape == (50, 100, 3)
 
@@ -194,7 +226,8 @@ def test_an_imported_patch_goes_all_the_way(command, tmp_path: Path, monkeypatch
     options = ("--target", "blue-thing", "--labels", "labels.txt", "--model", "their_model:make", "--data", "data")
     done = command("import", "theirs.png", *options, "--note", "Published with a paper.")
     assert done.code == 0, done.err
-    assert "10x10 cells, target blue thing" in done.out and Path("runs/latest").resolve() == tmp_path / "runs/theirs"
+    assert "10x10 cells, target blue thing" in done.out and "from 10 x 10 pixels" in done.out
+    assert Path("runs/latest").resolve() == tmp_path / "runs/theirs"
     written = json.loads(Path("runs/theirs/run.json").read_text())
     assert_follows_schema(written, "run")
     assert written["status"] == "imported" and written["weights"] is None and written["data"] is None
@@ -227,6 +260,36 @@ def test_an_imported_patch_can_be_on_an_object(command, tmp_path: Path) -> None:
     command(*sticker, "--object-share", "3", "--out", tmp_path / "other").assert_refused("share")
 
 
+def test_an_import_names_its_files_for_other_folders_and_refuses_what_is_not_there(
+    command, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_as(tmp_path / "theirs.png")
+    save_program(ColourNet(), tmp_path / "colours.onnx", 32)
+    Path("labels.txt").write_text("\n".join(CATEGORIES))
+    Path("squares").mkdir()
+    save_squares(tmp_path / "squares")
+    own = (
+        "import",
+        "theirs.png",
+        "--model",
+        "colours.onnx",
+        "--labels",
+        "labels.txt",
+        "--data",
+        "squares",
+        "--target",
+        "2",
+    )
+    assert command(*own, "--out", "run").code == 0
+    monkeypatch.chdir("/")
+    assert command("evaluate", tmp_path / "run", "--no-eot", "--json", "-").code == 0
+    monkeypatch.chdir(tmp_path)
+    command("import", "theirs.png", "--data", "gone", "--out", "other").assert_refused("no data folder 'gone'")
+    command("import", "theirs.png", "--model", "gone", "--out", "other").assert_refused("unknown model 'gone'")
+    assert not Path("other").exists()
+
+
 def test_the_target_is_one_of_the_models_own_classes(command, tmp_path: Path, monkeypatch) -> None:
     """A detector's classes are not ImageNet's; names that are given are kept for the model, which may have none."""
     monkeypatch.chdir(tmp_path)
@@ -243,7 +306,7 @@ def test_the_target_is_one_of_the_models_own_classes(command, tmp_path: Path, mo
     assert command(*own, "--target", "class 3", "--out", "numbered").code == 0
     command(*own, "--target", "blue thing", "--out", "named").assert_refused("unknown class 'blue thing'")
     assert command(*own, "--target", "blue thing", "--labels", "labels.txt", "--out", "named").code == 0
-    assert RunRecord.of(Path("named")).config["victim"]["labels"] == "labels.txt"
+    assert RunRecord.of(Path("named")).config["victim"]["labels"] == str(tmp_path / "labels.txt")
     Path("described.toml").write_text('model = "numbered:make"\n')
     described = ("import", "theirs.png", "--model", "described.toml", "--target", "class 3")
     command(*described, "--out", "described").assert_refused("whose code would run", "--trust-weights")

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from support import CATEGORIES, HELPERS
 
+from physpatch.evaluation.model_check.accuracy import affordable
+
 OWN_MODELS = """
 import torch
 from torch import nn
@@ -54,7 +56,9 @@ def whole(): return wrap(Changed(lambda x: (1000 * x).long()))
 def nowhere(): return wrap(Changed(lambda x: x * float("nan")))
 def constant(): return wrap(Changed(lambda x: 0 * x + torch.arange(4.0)))
 def predict(images): return ColourNet().eval()(torch.from_numpy(images)).detach().numpy()
-def blind(): return wrap(Predictions(predict, 8), differentiable=False)
+def blind(): return wrap(Predictions(predict), differentiable=False)
+def unsure(): return replace(sound(), threshold=0.99999)
+def twins(): return replace(sound(), categories=("red thing", "green thing", "blue thing", "red thing"))
 """
 
 
@@ -100,6 +104,7 @@ def test_a_sound_model_passes_with_numbers(command, folder: Path) -> None:
         ("detached", "gradient: none: predictions only, without gradients, because no gradient reaches the image"),
         ("whole", "gradient: none: predictions only, without gradients, because no gradient reaches the image"),
         ("constant", "which may be chance"),
+        ("nowhere", "gradient: not finite"),
     ],
 )
 def test_a_model_that_cannot_be_trusted_says_why(name: str, words: str, command) -> None:
@@ -125,6 +130,7 @@ def test_numbers_that_are_none_are_null_in_json(command, folder: Path) -> None:
         text = done.out if target == "-" else (folder / target).read_text()
         found = {f["what"]: f for f in json.loads(text, parse_constant=refuse)["findings"]}
         assert found["determinism"]["numbers"] == {"difference": None}
+        assert "its heat is not finite" in found["heat"]["words"]
 
 
 def test_predictions_only_and_no_labels_are_notes(command, folder: Path) -> None:
@@ -132,7 +138,76 @@ def test_predictions_only_and_no_labels_are_notes(command, folder: Path) -> None
     assert done.code == 0, done.err
     found = findings(folder)
     assert [found[what]["outcome"] for what in ("clean accuracy", "gradient", "heat")] == ["note"] * 3
-    assert "--technique evolution" in found["gradient"]["words"]
+    assert "--technique black-box" in found["gradient"]["words"] and "--technique black-box" in done.err
+    assert found["memory"]["numbers"]["weights_bytes"] is None  # they are not torch's
+
+
+def test_what_there_is_time_for() -> None:
+    assert affordable(10, 0.01, 24, 200) == 200 and affordable(10, 0.1, 24, 200) == 100
+    assert affordable(10, 9.0, 24, 200) == 24 and affordable(10, 9.0, 24, 7) == 7 and affordable(10, 0, 24, 200) == 200
+
+
+def test_a_slow_model_is_tried_on_fewer_photographs_and_says_so(
+    command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("accuracy", "heat"):
+        monkeypatch.setattr(f"physpatch.evaluation.model_check.{module}._BUDGET_S", 0.0)
+    done = command("models", "--check", "checked_models:sound", "--data", "data", "--json", "found.json")
+    assert done.code == 0, done.err
+    found = findings(folder)
+    assert found["clean accuracy"]["numbers"]["clean_accuracy"]["n"] == 24
+    assert ", of 30, because the model is slow" in found["clean accuracy"]["words"]
+    assert (
+        found["preprocessing"]["numbers"]["tried_on"] == 12
+        and ", on 12 photographs)" in found["preprocessing"]["words"]
+    )
+    assert len(found["preprocessing"]["numbers"]["tried"]) == 5
+    assert found["heat"]["numbers"]["n"] == 3 and "on 3 photographs" in found["heat"]["words"]
+    done = command("models", "--check", "checked_models:swapped", "--data", "data", "--json", "found.json")
+    done.assert_refused("preprocessing: likely wrong: RGB in place of BGR gives", "n = 24")
+
+
+def test_photographs_are_loaded_once_for_all_that_differ_in_colours_only(
+    command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[int] = []
+    from physpatch.evaluation.model_check import accuracy
+
+    load = accuracy.load_photos
+    monkeypatch.setattr(accuracy, "load_photos", lambda *given: (loads.append(len(given[0])), load(*given))[1])
+    assert command("models", "--check", "checked_models:sound", "--data", "data").code == 0
+    assert loads == [30, 30]  # as it is, and with a central crop
+
+
+def test_a_threshold_that_no_photograph_reaches_is_told_from_a_wrong_preprocessing(command, folder: Path) -> None:
+    done = command("models", "--check", "checked_models:unsure", "--data", "data", "--json", "found.json")
+    done.assert_refused("check labels, preprocessing and threshold", "100.0 % without the threshold")
+    found = findings(folder)
+    assert found["preprocessing"]["outcome"] == "works"  # the right one, although others reach the threshold
+    assert "from 99.999 % confidence" in found["threshold"]["words"]
+
+
+def test_photographs_that_are_listed_twice_make_no_model_slow(command, folder: Path) -> None:
+    Path("list.csv").write_text("file,label\n" + "data/red thing/0.png,red thing\n" * 2 + "data/green thing/1.png,1\n")
+    assert command("models", "--check", "checked_models:sound", "--data", "list.csv", "--json", "found.json").code == 0
+    assert "slow" not in findings(folder)["clean accuracy"]["words"]
+
+
+def test_names_of_several_classes_are_told(command, folder: Path) -> None:
+    command("models", "--check", "checked_models:twins", "--data", "data/blue thing", "--json", "found.json")
+    found = findings(folder)["classes"]
+    assert (
+        "several classes have the same name: red thing" in found["words"] and found["numbers"]["names_of_several"] == 1
+    )
+
+
+def test_the_next_command_has_the_options_of_the_check(command) -> None:
+    Path("names.txt").write_text("\n".join(CATEGORIES))
+    options = ("--data", "data", "--labels", "names.txt")
+    done = command("models", "--check", "checked_models:sound", *options)
+    assert "Next: physpatch train --eot --model checked_models:sound --data data --labels names.txt" in done.err
+    for option in ("--data", "--labels"):
+        command("models", option, "x").assert_refused(f"{option} is for a check of a model; name it by --check NAME")
 
 
 def test_what_cannot_be_loaded_is_refused(command) -> None:

@@ -130,8 +130,16 @@ def test_unusable_weight_files_are_refused_and_never_run(tmp_path: Path, resnet5
         with pytest.raises(InputError, match=r"not a plain weights file|holds no state dict"):
             load_victim("efficientnet_lite0", weights=tmp_path / name)
     for model in ("vgg11", "efficientnet_lite0"):
-        with pytest.raises(InputError, match=f"does not hold weights for {model}"):
+        with pytest.raises(InputError, match=f"does not hold weights for {model}: "):
             load_victim(model, weights=resnet50_file)
+    save_file({"other": torch.zeros(3)}, tmp_path / "other.safetensors")
+    state = models.resnet18(num_classes=3).state_dict()
+    save_file({k: v for k, v in state.items() if k != "conv1.weight"}, tmp_path / "partly.safetensors")
+    with pytest.raises(InputError, match=r'resnet18: Missing key\(s\) in state_dict: "conv1\.weight"\.'):
+        load_victim("resnet18", weights=tmp_path / "partly.safetensors")
+    for model, lacks in (("resnet18", r"fc\.bias"), ("retinanet_resnet50_fpn", r"head\.classification_head\.\S+bias")):
+        with pytest.raises(InputError, match=f"does not hold weights for {model}: it has no {lacks}"):
+            load_victim(model, weights=tmp_path / "other.safetensors")
 
 
 @pytest.mark.parametrize("name", ["densenet121", "mobilenet_v3_small", "googlenet"])
@@ -149,9 +157,16 @@ def test_a_transformer_keeps_its_own_input_size(tmp_path: Path) -> None:
         assert victim.scores(torch.rand(1, 3, 224, 224)).shape == (1, 3)
 
 
-def test_unknown_names_come_with_near_ones() -> None:
+def test_unknown_names_come_with_near_ones(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown model 'resnet5'; did you mean 'resnet50'"):
         load_victim("resnet5")
+    (tmp_path / "names.txt").write_text("cat")
+    for name, words in (
+        ("weights.pth", "would hold weights alone; name the architecture that they are of, and --weights weights.pth"),
+        (str(tmp_path / "names.txt"), "is no file of a model; `physpatch models` lists the kinds that are"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_victim(name)
     with pytest.raises(InputError, match="unknown device 'gpu'"):
         choose_device("gpu")
     if not torch.cuda.is_available():
@@ -301,7 +316,7 @@ def test_hostile_and_wrong_checkpoints_are_refused(tmp_path: Path) -> None:
     for name, words in {
         "masks.pt": "holds no detection model but SegmentationModel; give a detection checkpoint of YOLO or RT-DETR",
         "hostile.pt": "loaded safely.*; if it contains code and you trust its author, add --trust-weights",
-        "number.pt": "holds no detection model",
+        "number.pt": r"holds no network; if it holds weights, name the architecture that they are of, and --weights ",
         "text.pt": "loaded safely",
     }.items():
         with pytest.raises(InputError, match=words):
@@ -330,9 +345,13 @@ def test_a_classifier_is_no_detector() -> None:
         load_detector("efficientnet_lite0")
 
 
-def test_a_victim_with_a_category_twice_finds_the_first(tiny_victim) -> None:
-    twice = replace(tiny_victim, categories=("crane", "owl", "crane", "wren"))
-    assert twice.category_index("Crane") == 0
+def test_a_name_of_several_classes_is_not_guessed(tiny_victim) -> None:
+    twice = replace(tiny_victim, categories=("crane", "owl", "Crane", "crane"))
+    with pytest.raises(InputError, match="several classes of tiny are called 'crane': 0, 3; give its index"):
+        twice.category_index("crane")
+    assert twice.category_index("Crane") == 2 and twice.category_index("3") == 3
+    with pytest.raises(InputError, match="'CRANE': 0, 2, 3"):
+        twice.category_index("CRANE")
 
 
 # --- folding ----------------------------------------------------------------------------------------------------------

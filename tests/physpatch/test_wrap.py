@@ -188,6 +188,7 @@ def test_numbers_of_any_kind_are_taken_as_they_are() -> None:
         ("config.json", json.dumps({"id2label": {"0": "cat", "1": "dog", "2": "owl"}})),
         ("data.yaml", "names: {0: cat, 1: dog, 2: owl}\nnc: 3\n"),
         ("names.yml", "- cat\n- dog\n- owl\n"),
+        ("class_to_idx.json", json.dumps({"owl": 2, "cat": 0, "dog": 1})),
     ],
 )
 def test_class_names_come_from_files_of_any_kind(name: str, text: str, tmp_path) -> None:
@@ -206,7 +207,9 @@ def test_known_sets_of_names() -> None:
     [
         ("a.txt", "", "holds no class names"),
         ("a.json", "{", "holds no class names that can be read"),
-        ("a.json", '{"cat": 0}', "keys are not class indices"),
+        ("a.json", '{"cat": "n0"}', "keys are not class indices 0, 1, 2 …, and neither are its values"),
+        ("a.json", '{"cat": 0, "dog": 0, "owl": 1}', "gives the index 0 to two names"),
+        ("a.json", '{"cat": 0, "dog": 2}', "leaves out class indices"),
         ("a.json", '{"0": "cat", "2": "dog"}', "leaves out class indices"),
         ("a.json", "3", "neither a list"),
         ("a.json", '[{"a": 1}]', "something else than class names"),

@@ -1,7 +1,8 @@
 """Victims of networks that come without all that one needs: what the user says, and what the network answers, decide."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from physpatch.victims.networks.box_tables import (
     has_labels_apart,
     require_probabilities,
 )
-from physpatch.victims.networks.cam_layers import find_shared_layer
+from physpatch.victims.networks.cam_layers import SearchedLayer, find_shared_layer
 from physpatch.victims.networks.gradients import why_no_gradient, without_gradients
 from physpatch.victims.networks.outputs import FixedBatch, probe
 from physpatch.victims.preprocessing import IMAGENET_MEAN, IMAGENET_STD, PLAIN, Adaptation, Preprocessing
@@ -70,7 +71,7 @@ class FoundNetwork:
             output = probe(self.network.eval(), side, self.batch or 1)
         except InputError as error:
             cure = "if it takes a fixed number at once, export it with a dynamic batch dimension"
-            raise InputError(f"{_with_cure(error, name)}; {cure}") from error
+            raise InputError(f"{name}: {error}; a model.toml says what its input is like; {cure}") from error
         limit = self._limit(side)
         if finds_boxes(output):
             detector = self._detector(limit, name, weights, said, plain, output)
@@ -109,14 +110,13 @@ class FoundNetwork:
         plain: Preprocessing,
         output: object,
     ) -> TableDetector:
-        try:
-            given = said.preprocessing(plain)
+        with _about(name):
             names = self._names(said, output)
+        with _about(name):
+            given = said.preprocessing(plain)
             form = box_form(output, len(names), given.size)
             require_probabilities(box_table(output, len(names), form))
             network = freeze(_divided(BoxTable(self.network, len(names), form), limit), given.size)
-        except InputError as error:
-            raise _with_cure(error, name) from error
         why_not = why_no_gradient(network, given.size) if self.differentiable else ""
         victim = TableDetector(
             name,
@@ -128,15 +128,10 @@ class FoundNetwork:
             weights,
             differentiable=self.differentiable and not why_not,
             remark=without_gradients(why_not),
+            cam_search=SearchedLayer(lambda: find_shared_layer(network, given.size)),
         )
-        victim = victim.adapted(said)
-        if said.cam_layer is not None or not victim.differentiable:
-            return victim
-        try:
-            found = find_shared_layer(network, given.size)
-        except InputError:
-            return victim
-        return victim if found is None else replace(victim, cam_layer=found.layer, cam_reshape=found.reshape)
+        with _about(name):
+            return victim.adapted(said)
 
     def _names(self, said: Adaptation, output: object) -> tuple[str, ...]:
         """Name a detector's classes: as the user says, as the file says, or by number where the output tells how many."""
@@ -195,13 +190,12 @@ def wrapped(
     """Make a victim of a classifier that a family loaded: :meth:`Victim.wrap`, as the user says.
 
     Raises:
-        InputError: see :meth:`Victim.wrap`; the message names a ``model.toml`` as the place to say more.
+        InputError: see :meth:`Victim.wrap`.
     """
-    try:
+    with _about(name):
         given = said.preprocessing(usual)
         victim = Victim.wrap(
             network,
-            categories=None if said.labels is None else str(said.labels),
             size=given.size,
             resize=given.resize,
             mean=given.mean,
@@ -209,17 +203,19 @@ def wrapped(
             bgr=given.bgr,
             name=name,
             weights=weights,
-            cam_layer=said.cam_layer,
             differentiable=differentiable,
             copied=False,
         )
+    with _about(name):
         if said.labels is None and categories:
             victim = victim.named(categories)  # those of large sets, such as timm's, may have the same name twice
+        return replace(victim, preprocessing=given).adapted(said)
+
+
+@contextmanager
+def _about(name: str) -> Iterator[None]:
+    """Begin the message of an error in the block with the model's name."""
+    try:
+        yield
     except InputError as error:
-        raise _with_cure(error, name) from error
-    victim = replace(victim, preprocessing=given)
-    return victim if said.threshold is None else replace(victim, threshold=said.threshold)
-
-
-def _with_cure(error: InputError, name: str) -> InputError:
-    return InputError(f"{name}: {error}; a model.toml says what its input is like")
+        raise InputError(f"{name}: {error}") from error

@@ -16,6 +16,7 @@ from calibration.common.errors import InputError
 from calibration.common.files import read_toml
 from calibration.common.text import has_controls
 from physpatch.victims.families import family_of
+from physpatch.victims.families.base import FileFamily
 from physpatch.victims.families.endpoints import Endpoint, Endpoints, load_endpoint
 from physpatch.victims.families.open_clip_models import OpenClipModels
 from physpatch.victims.families.python_callables import PythonCallables
@@ -164,7 +165,7 @@ class DescribedModels(BareFamily):
             members = [_load(_beside(member, file.parent), None, trust, Adaptation()) for member in description.members]
             victim = _ensemble(members).adapted(adaptation)
         else:
-            own = None if description.weights is None else _beside(description.weights, file.parent)
+            own = None if description.weights is None else str(file.parent / description.weights)
             victim = _load(_beside(str(description.model), file.parent), own, trust, adaptation)
         if description.task not in (None, victim.task):
             raise InputError(f"{file} says task {description.task}, but {victim.name} is there to {victim.task}")
@@ -247,14 +248,26 @@ def _read(file: Path) -> _Description:
     try:
         description = _Description.model_validate(read_toml(file))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{file}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}"
-        ) from error
+        raise InputError(f"{file}: {_in_words(error)}") from error
     if sum(given not in (None, ()) for given in (description.model, description.members, description.endpoint)) != 1:
         raise InputError(f"{file} must have one of model, members and [endpoint]")
     return description
+
+
+def _in_words(error: ValidationError) -> str:
+    """Say what is wrong with the first entry that is: where it is, and what was expected there."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        *tables, key = map(str, first["loc"])
+        known: dict[str, type[BaseModel]] = {"preprocessing": _PreprocessingTable, "endpoint": _EndpointTable}
+        table = known.get(".".join(tables), _Description)
+        where = f"[{tables[0]}]" if tables else "the file"
+        return f"there is no key {key} in {where}; expected some of {', '.join(table.model_fields)}"
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    words = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return f"{place}: {words}" if place else words
 
 
 def _combined(description: _Description, folder: Path, said: Adaptation) -> Adaptation:
@@ -262,7 +275,7 @@ def _combined(description: _Description, folder: Path, said: Adaptation) -> Adap
     table = description.preprocessing
     labels = description.labels
     if labels is not None and labels not in NAMED:
-        labels = _beside(labels, folder)
+        labels = str(folder / labels)
     mean, std = (_in_rgb(values, table) for values in (table.mean, table.std))
     return Adaptation(
         labels=said.labels or labels,
@@ -293,5 +306,6 @@ def _in_rgb(values: Three | None, table: _PreprocessingTable) -> Three | None:
 
 
 def _beside(name: str, folder: Path) -> str:
-    """Find a file relative to the description; other names stay as they are."""
-    return str(folder / name) if (folder / name).is_file() else name
+    """Find a model's file relative to the description; other names stay as they are."""
+    is_file = isinstance(family_of(name), (FileFamily, DescribedModels)) or (folder / name).is_file()
+    return str(folder / name) if is_file else name

@@ -16,7 +16,7 @@ from physpatch.victims.freezing import freeze
 from physpatch.victims.labels import numbered_categories
 from physpatch.victims.networks.cam_layers import find_cam_layer
 from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
-from physpatch.victims.weights import read_state
+from physpatch.victims.weights import read_state, unfitting
 
 _SHOWN = ("resnet50", "resnet18", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny", "vgg16", "densenet121")
 
@@ -117,6 +117,8 @@ def _build(name: str, file: Path, state: dict[str, torch.Tensor], size: int) -> 
         classes = len(state[head_bias])
         network = models.get_model(name, weights=None, num_classes=classes, **options)
         network.load_state_dict({k: v for k, v in state.items() if not k.lower().startswith("aux")})
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise InputError(f"{file} does not hold weights for {name}: {str(error).splitlines()[0]}") from error
+    except KeyError as error:
+        raise InputError(f"{file} does not hold weights for {name}: it has no {head_bias}") from error
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{file} does not hold weights for {name}: {unfitting(error)}") from error
     return network, classes

@@ -16,7 +16,7 @@ from physpatch.victims.detector import Detector
 from physpatch.victims.families.torchvision_classifiers import cache_file, default_weights, download_weights
 from physpatch.victims.networks.cam_layers import find_cam_layer
 from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
-from physpatch.victims.weights import read_state
+from physpatch.victims.weights import read_state, unfitting
 
 _SHOWN = ("fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn", "ssdlite320_mobilenet_v3_large")
 _SIZES = {"ssd300_vgg16": 300, "ssdlite320_mobilenet_v3_large": 320, "fasterrcnn_mobilenet_v3_large_320_fpn": 320}
@@ -87,8 +87,10 @@ def _build(name: str, file: Path, state: dict[str, Tensor]) -> tuple[Any, int]:
         classes = len(state[bias]) * published // len(usual[bias])
         network: nn.Module = models.get_model(name, weights=None, weights_backbone=None, num_classes=classes)
         network.load_state_dict(state)
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise InputError(f"{file} does not hold weights for {name}: {str(error).splitlines()[0]}") from error
+    except KeyError as error:
+        raise InputError(f"{file} does not hold weights for {name}: it has no {bias}") from error
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{file} does not hold weights for {name}: {unfitting(error)}") from error
     head: Any = network.roi_heads if hasattr(network, "roi_heads") else network
     head.score_thresh = _LEAST_SCORE
     return network, classes

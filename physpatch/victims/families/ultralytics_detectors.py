@@ -175,9 +175,13 @@ def _read_network(file: Path, trust: bool) -> Any:
         ) from error
     network: Any = checkpoint.get("ema") or checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if type(network) not in (DetectionModel, RTDETRDetectionModel):  # the models of other tasks derive from the first
-        kind = type(network).__name__ if isinstance(network, torch.nn.Module) else "no network"
+        if not isinstance(network, torch.nn.Module):
+            raise InputError(
+                f"{file} holds no network; if it holds weights, name the architecture that they are of, and --weights {file}"
+            )
         raise InputError(
-            f"{file} holds no detection model but {kind}; give a detection checkpoint of YOLO or RT-DETR, such as yolov8n.pt"
+            f"{file} holds no detection model but {type(network).__name__}; give a detection checkpoint of YOLO or RT-DETR, "
+            "such as yolov8n.pt"
         )
     network = network.float()
     network.args = checkpoint.get("train_args") or {}

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from math import isqrt
 from typing import Any
 
@@ -24,6 +26,27 @@ class CamLayer:
 
     layer: nn.Module
     reshape: Reshape | None = None
+
+
+class SearchedLayer:
+    """A layer for Grad-CAM that is searched when it is first wanted, once for all victims that share it."""
+
+    def __init__(self, search: Callable[[], CamLayer | None]) -> None:
+        self._search = search
+
+    @cached_property
+    def found(self) -> CamLayer | None:
+        """Return the layer; None where there is none, or where the network fails in the search."""
+        try:
+            return self._search()
+        except InputError:
+            return None
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return the device of a network's parameters; the CPU for one that has none here."""
+    tensors = chain(module.parameters(), module.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def channels_first(output: Tensor) -> Tensor:
@@ -85,7 +108,7 @@ def find_shared_layer(detector: nn.Module, size: int) -> CamLayer | None:
         if output.requires_grad:
             outputs[layer] = output
 
-    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    image = _noise(detector, size)
     with _hooked(detector, keep, [candidate.layer for candidate in candidates]), torch.enable_grad():
         with in_one_line("the detector fails on noise"):
             (table,) = detector(image * 1)
@@ -105,6 +128,12 @@ def find_shared_layer(detector: nn.Module, size: int) -> CamLayer | None:
                 return None
     coarse = [c for c in kept if _side(outputs[c.layer], c) <= size / _USUAL_STRIDE]
     return (coarse or kept)[-1]
+
+
+def _noise(module: nn.Module, size: int) -> Tensor:
+    """Make an image (1, 3, size, size) with a gradient, where the network is."""
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return image.to(device_of(module)).requires_grad_()
 
 
 def _side(output: Tensor, candidate: CamLayer) -> int:
@@ -156,7 +185,7 @@ def _candidates(module: nn.Module, size: int) -> Iterator[CamLayer]:
             shapes.append((layer, output.shape))
 
     with _hooked(module, note), torch.no_grad(), in_one_line(f"the network fails on a black image of {size} pixels"):
-        module(torch.zeros(1, 3, size, size))
+        module(torch.zeros(1, 3, size, size, device=device_of(module)))
     tokens = [shape for _, shape in shapes if _are_tokens(shape)]
     numbers = {shape[1] for shape in tokens}
     width = Counter(shape[2] for shape in tokens).most_common(1)  # without queries, keys and hidden layers
@@ -187,7 +216,7 @@ def _with_gradient(module: nn.Module, size: int, candidates: list[CamLayer]) -> 
             output.retain_grad()
             outputs[layer] = output
 
-    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    image = _noise(module, size)
     layers = [candidate.layer for candidate in candidates]
     with _hooked(module, keep, layers), torch.enable_grad():
         answer: Any = module(image)

@@ -73,6 +73,10 @@ def with_logits(network: nn.Module, size: int) -> tuple[nn.Module, int]:
     if not isinstance(output, Tensor):
         network, output = _Logits(network), logits_in(output)
     if not isinstance(output, Tensor) or not _are_logits(output):
+        if isinstance(output, Tensor) and output.numel() == _PROBES and not output.is_floating_point():
+            raise InputError(
+                "the network answers with a whole number for an image, such as a class; expected its logits"
+            )
         if isinstance(output, Tensor) and output.numel() == _PROBES:  # the logit of the second of two classes
             raise InputError(
                 "the network answers with one number for an image; expected a logit per class: for two classes, of which x is "
@@ -165,24 +169,22 @@ def joined(parts: Sequence[Tensor]) -> Tensor:
 class Predictions(nn.Module):
     """A function outside of torch as a network without gradients.
 
-    ``predict`` maps (b, 3, H, W) float32, with b up to ``most``, to logits (b, K) or a table of boxes (b, A, 4 + K); the batch
-    is divided. It may also answer with several arrays by name, for up to ``most`` images. ``client`` counts what is sent
-    elsewhere for it, if anything is.
+    ``predict`` maps (B, 3, H, W) float32 to logits (B, K), a table of boxes (B, A, 4 + K), or several arrays by name. Whoever
+    limits how many images it takes puts a :class:`FixedBatch` around it. ``client`` counts what is sent elsewhere for it, if
+    anything is.
     """
 
     def __init__(
         self,
         predict: Callable[[NDArray[np.float32]], NDArray[Any] | dict[str, NDArray[Any]]],
-        most: int,
         client: CountsQueries | None = None,
     ) -> None:
         super().__init__()
-        self.predict, self.most, self.client = predict, most, client
+        self.predict, self.client = predict, client
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Any:
-        parts = images.float().cpu().contiguous().split(self.most)
-        answers = [self.predict(part.numpy()) for part in parts]
-        if isinstance(answers[0], dict):
-            return {name: torch.from_numpy(values).to(images.device) for name, values in answers[0].items()}
-        return joined([torch.from_numpy(answer) for answer in answers]).to(images.device)
+        answer = self.predict(images.float().cpu().contiguous().numpy())
+        if isinstance(answer, dict):
+            return {name: torch.from_numpy(values).to(images.device) for name, values in answer.items()}
+        return torch.from_numpy(answer).to(images.device)

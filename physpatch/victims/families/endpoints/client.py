@@ -21,7 +21,7 @@ from PIL import Image
 from urllib3.exceptions import HTTPError
 
 from calibration.common.errors import InputError, UnavailableError, first_line
-from calibration.common.text import cleaned
+from calibration.common.text import cleaned, shortened
 from physpatch.victims.families.endpoints.answers import (
     Answer,
     UnexpectedAnswerError,
@@ -33,6 +33,8 @@ from physpatch.victims.networks.outputs import Queries
 
 _CONNECT_S = 4.0
 _TRY_AGAIN = (429, 500, 502, 503, 504)
+_NOT_ALLOWED = (401, 403)
+_LONGEST_LOCATION = 80  # characters of a redirect's in a message
 _BACKOFF_S = 0.5  # before the second attempt, doubled each time, unless the host says Retry-After
 _LONGEST_PAUSE_S = 60.0  # that a host may ask for
 _LARGEST_ANSWER = 64 * 2**20
@@ -44,11 +46,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Reply:
-    """What came back in one attempt; ``retry_after`` is the header, empty without one."""
+    """What came back in one attempt; ``retry_after`` and ``location`` are headers, empty without one."""
 
     status: int
     reason: str
     retry_after: str
+    location: str
     body: bytes
 
 
@@ -110,7 +113,7 @@ class Client:
                 return self._body(reply)
             pause_s = self._pause_s(reply, attempt)
             if attempt >= self._endpoint.retries:
-                raise self._unavailable(reply)
+                raise self._unavailable(reply, attempt + 1)
             time.sleep(pause_s)
             attempt += 1
 
@@ -135,8 +138,8 @@ class Client:
                     stream=True,
                     **content,
                 ) as response:
-                    retry_after = response.headers.get("Retry-After", "")
-                    return _Reply(response.status_code, response.reason or "", retry_after, _read(response, ends_s))
+                    after, location = (response.headers.get(name, "") for name in ("Retry-After", "Location"))
+                    return _Reply(response.status_code, response.reason or "", after, location, _read(response, ends_s))
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 return _reason(error, endpoint)
 
@@ -164,16 +167,28 @@ class Client:
 
     def _body(self, reply: _Reply) -> bytes:
         if reply.status != requests.codes.ok:
-            raise UnavailableError(self._answers(reply))
+            raise UnavailableError(f"{self._answers(reply)}{self._cure(reply)}")
         if len(reply.body) > _LARGEST_ANSWER:
             raise InputError(f"the answer of {self._endpoint.name} is larger than {_LARGEST_ANSWER // 2**20} MiB")
         return reply.body
 
-    def _unavailable(self, reply: _Reply | str) -> UnavailableError:
+    def _unavailable(self, reply: _Reply | str, attempts: int) -> UnavailableError:
+        tried = f" in each of {attempts} attempts" if attempts > 1 else ""
         if isinstance(reply, _Reply):
-            return UnavailableError(self._answers(reply))
+            return UnavailableError(f"{self._answers(reply)}{tried}")
         cure = "is it running, and the address right?"
-        return UnavailableError(f"{self._endpoint.name} does not answer ({reply}); {cure}")
+        return UnavailableError(f"{self._endpoint.name} does not answer{tried} ({reply}); {cure}")
+
+    def _cure(self, reply: _Reply) -> str:
+        """Say what to do about an answer that another attempt would not change; empty where nothing is known."""
+        if reply.status in _NOT_ALLOWED:
+            return f"; {'the token may be wrong' if self._endpoint.token_env else 'it may want a token: token_env'}"
+        if reply.location:
+            elsewhere = shortened(cleaned(reply.location), _LONGEST_LOCATION)
+            return (
+                f", to {elsewhere}; pictures are sent to no other address than the one given: if it is right, give it"
+            )
+        return ""
 
     def _answers(self, reply: _Reply) -> str:
         return f"{self._endpoint.name} answers with status {reply.status} ({cleaned(reply.reason)[:80]})"

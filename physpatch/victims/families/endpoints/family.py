@@ -4,7 +4,6 @@ import hashlib
 from typing import Any, ClassVar
 
 import numpy as np
-from torch import nn
 
 from calibration.common.errors import InputError
 from physpatch.victims.detector import TableDetector
@@ -12,7 +11,7 @@ from physpatch.victims.families.base import wrapped
 from physpatch.victims.families.endpoints.client import Client
 from physpatch.victims.families.endpoints.settings import Endpoint
 from physpatch.victims.labels import read_labels
-from physpatch.victims.networks.outputs import Predictions
+from physpatch.victims.networks.outputs import FixedBatch, Predictions
 from physpatch.victims.preprocessing import PLAIN, Adaptation, Preprocessing
 from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
 
@@ -33,6 +32,14 @@ class Endpoints(BareFamily):
     def knows(self, name: str) -> bool:
         return name.lower().startswith(("http://", "https://"))
 
+    def caution_for(self, name: str) -> str:
+        """Name the host, without what may be a password or a key in its address.
+
+        Raises:
+            InputError: it is no address.
+        """
+        return super().caution_for(Endpoint(name).name)
+
     def load_adapted(self, name: str, weights: Any, trust: bool, said: Adaptation) -> Victim:
         if weights is not None:
             raise InputError(f"{name} has its own weights; leave out --weights")
@@ -50,11 +57,13 @@ def load_endpoint(endpoint: Endpoint, said: Adaptation) -> Victim:
     usual = _DETECTOR_SIZE if said.task == "detect" else _SIZE
     given = said.preprocessing(Preprocessing(usual, usual, *PLAIN))  # pictures are sent as they are
     client.predict(np.full((1, 3, given.size, given.size), 0.5, np.float32))
+    if len(client.labels) < 2 and not client.finds_boxes:
+        raise InputError(f"{endpoint.name} has one class, {client.labels[0]!r}; expected the scores of two or more")
     identity = hashlib.sha256("\n".join([endpoint.name, *client.labels]).encode()).hexdigest()
     info = WeightsInfo(
         f"endpoint {endpoint.name}, whose weights are unknown; the hash is of its address and labels", identity
     )
-    network: nn.Module = Predictions(client.predict, endpoint.batch, client)
+    network = FixedBatch(Predictions(client.predict, client), endpoint.batch, filled=False)
     if not client.finds_boxes:
         return wrapped(network, endpoint.name, info, said, given, categories=client.labels, differentiable=False)
     victim = TableDetector(endpoint.name, "detect", client.labels, given, network, None, info, differentiable=False)

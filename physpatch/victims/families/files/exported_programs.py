@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from calibration.common.errors import InputError, first_line
+from calibration.common.errors import InputError
 from physpatch.victims.families.base import FileFamily, FoundNetwork
 from physpatch.victims.protocol import CatalogueEntry
-from physpatch.victims.weights import TRUST_CURE
+from physpatch.victims.weights import TRUST_CURE, torch_words
 
 SUFFIX = ".pt2"
 # What torch looks up by name and calls, or evaluates, when it reads a program.
@@ -44,17 +44,20 @@ class ExportedPrograms(FileFamily):
         try:
             if not trust:
                 _refuse_code(file)
-            program = torch.export.load(file)
-            batch, most, size = _input_of(program)
+            with open(
+                file, "rb"
+            ) as stream:  # by its name, torch would log a warning unless the suffix is in lower case
+                program = torch.export.load(stream)
+            batch, most, size = _input_of(program, file)
             network: nn.Module = torch.export.unflatten(program)
         except InputError:
             raise
         except Exception as error:  # torch raises its own, those of its reader, and of what it reads
-            raise InputError(f"{file} is no program of torch.export that can be read ({first_line(error)})") from error
+            raise InputError(f"{file} is no program of torch.export that can be read ({torch_words(error)})") from error
         return FoundNetwork(network, size, batch, most)
 
 
-def _input_of(program: torch.export.ExportedProgram) -> tuple[int | None, int | None, int | None]:
+def _input_of(program: torch.export.ExportedProgram, file: Path) -> tuple[int | None, int | None, int | None]:
     """Read the batch that a program accepts, or the most of it, and the side of the image; None for any.
 
     Raises:
@@ -63,7 +66,8 @@ def _input_of(program: torch.export.ExportedProgram) -> tuple[int | None, int | 
     names = program.graph_signature.user_inputs
     shapes = [tuple(node.meta["val"].shape) for node in program.graph.nodes if node.name in names]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 3 or str(shapes[0][2]) != str(shapes[0][3]):
-        raise InputError(f"expected a program of one batch of images (B, 3, S, S), got inputs {shapes}")
+        got = ", ".join(f"({', '.join(map(str, shape))})" for shape in shapes) or "none"
+        raise InputError(f"{file}: expected one input, a batch of images (B, 3, S, S), got {got}")
     batch, _, side, _ = shapes[0]
     fixed = batch if isinstance(batch, int) else None
     return fixed, None if fixed else _most(program, batch), (side if isinstance(side, int) else None)

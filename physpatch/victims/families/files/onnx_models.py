@@ -47,7 +47,7 @@ class OnnxModels(FileFamily):
         takes = OnnxInput.of(session, file)
         _require_tensors(session, file)
         notes = ExportNotes.of(session.get_modelmeta().custom_metadata_map, file)
-        network = Predictions(lambda images: _predict(session, takes, images), takes.batch or _MOST_IMAGES)
+        network = Predictions(lambda images: _predict(session, takes, images))
         categories, plain = notes.categories, notes.plain
         size = takes.size or notes.size
         try:

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from calibration.common.errors import InputError, first_line
+from calibration.common.errors import InputError
 from physpatch.victims.families.base import FileFamily, FoundNetwork
 from physpatch.victims.families.files.export_notes import ExportNotes
 from physpatch.victims.protocol import CatalogueEntry
-from physpatch.victims.weights import TRUST_CURE
+from physpatch.victims.weights import TRUST_CURE, torch_words
 
 _SUFFIX = ".torchscript"
 _NOTES = "config.txt"  # of ultralytics, as JSON
@@ -47,7 +47,7 @@ class TorchScript(FileFamily):
         except InputError:
             raise
         except Exception as error:  # torch raises RuntimeError and those of its reader
-            raise InputError(f"{file} is no TorchScript that can be read ({first_line(error)})") from error
+            raise InputError(f"{file} is no TorchScript that can be read ({torch_words(error)})") from error
         notes = ExportNotes.of(_parsed(beside[_NOTES]), file)  # TorchScript itself does not record its input
         categories = notes.categories
         return FoundNetwork(_Program(program), notes.size, notes.batch, categories=categories, plain=notes.plain)
