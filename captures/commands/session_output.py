@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from calibration.common.console import output_json, print_table, progress_bar, say_next
+from calibration.common.text import number_of
 from physpatch.commands.results import describe_rate
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def show_session(session: Path, json_out: str | None = None) -> None:
             )
             for summary in summaries
         ]
-        print_table(("model", "sheet", "frames", "clips", "target first", "wrong or not detected"), rows)
+        print_table(("model", "sheet", "frames", "clips", "target first", "wrong or not detected"), rows, of_one=True)
         frames = len({row.frame for row in recorded.rows})
-        click.echo(f"session: {session}, {frames} frames")
+        click.echo(f"session: {session}, {number_of(frames, 'frame')}")
         say_next("report", session)
     output_json(json_out, [summary.to_dict() for summary in summaries])

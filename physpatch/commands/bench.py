@@ -161,14 +161,14 @@ def bench(
     json_out: str | None,
     **fields: Any,
 ) -> None:
-    """Compare techniques, networks, grids, areas, targets and defences.
+    """Compare techniques, networks, grids, targets and defences.
 
     The result is one table. An interrupted bench continues where it stopped.
 
     \b
     physpatch bench --technique adam --technique pgd --grid 10x10 --grid 32x32
-    physpatch bench --model efficientnet_lite0 --model efficientnet_lite1 --full --ray
-    physpatch bench --model signs --object stop --target none --grid 10x10 --grid 5x5
+    physpatch bench --model efficientnet_lite0 --model resnet50 --full --ray
+    physpatch bench --model signs --object stop --target none --grid 5x5
     physpatch bench --preset leaderboard --data DATA
     """
     if tables and preset != _LEADERBOARD:

@@ -169,7 +169,7 @@ def train(
 
     \b
     physpatch train --eot
-    physpatch train --eot --model efficientnet_lite0 --target "French horn" --steps 300
+    physpatch train --eot --target "French horn" --steps 300
     physpatch train --no-eot --technique static --target none --data photos/
     physpatch train --from-session sessions/20260101-120000
     physpatch train --config runs/latest/run.json --steps 500

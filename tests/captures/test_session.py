@@ -31,6 +31,7 @@ from captures.sources.virtual_rig import VirtualRig
 from captures.storage import COLUMNS, FrameRow, SessionStore, export_csv, read_events, read_exported_rows, read_rows
 from captures.viewers.controls import Command
 from physpatch.defences import defended
+from physpatch.evaluation.figures.pictures import VideoFile
 
 
 class Pictures(FileSource):
@@ -291,23 +292,31 @@ def test_a_session_that_the_system_ends_is_whole(
     assert len(video_times(tmp_path / "session")) == 3
 
 
+@pytest.mark.parametrize("ending", [(live_session._Session, "account"), (VideoFile, "__exit__")])
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_session_that_is_asked_to_end_while_it_ends_is_finished_first(
-    asked: signal.Signals, rig: VirtualRig, plan: SessionConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: signal.Signals,
+    ending: tuple[type, str],
+    rig: VirtualRig,
+    plan: SessionConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def account(session: object) -> dict[str, object]:
+    def interrupted(*arguments: object) -> object:
         os.kill(os.getpid(), asked)
-        return counted(session)
+        result = undisturbed(*arguments)
+        done.append(ending)
+        return result
 
-    counted = live_session._Session.account
-    monkeypatch.setattr(live_session._Session, "account", account)
+    undisturbed, done = getattr(*ending), []
+    monkeypatch.setattr(*ending, interrupted)
     inherited = signal.signal(asked, signal.default_int_handler if asked == signal.SIGINT else signal.SIG_DFL)
     try:
         with pytest.raises(KeyboardInterrupt) as ended, ended_in_order():
             run_session(rig, replace(plan, max_frames=2), tmp_path / "session")
     finally:
         signal.signal(asked, inherited)
-    assert exit_code(ended.value) == 128 + asked
+    assert exit_code(ended.value) == 128 + asked and done == [ending]
     assert json.loads((tmp_path / "session/session.json").read_text())["status"] == "ended"
     assert (tmp_path / "session/frames.csv").read_text().count("\n") == 3
     assert len(video_times(tmp_path / "session")) == 2
