@@ -355,6 +355,19 @@ def test_names_of_models_are_whole_at_80_columns_and_brackets_are_no_markup(
     assert "physpatch[onnx]" in out
 
 
+@pytest.mark.parametrize("name", ["train", "bench"])
+def test_a_folder_that_cannot_be_written_is_refused_before_torch_is_imported(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code = (
+        f"import sys, cli; sys.argv = ['physpatch', '{name}', '--out', 'file/out']\n"
+        "try: cli.main()\nexcept SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    )
+    paths = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=tmp_path, env=paths, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "2 False\n" and "file/out cannot be written" in done.stderr
+
+
 def test_a_narrow_terminal_cuts_no_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     headings = ("folder", "begun", "model", "success", "what")
     row = ("sessions/20260101-120000", "2026-01-01 12:00", "efficientnet_lite0", "0 % (0–66)", "virtual rig, 1 clip")

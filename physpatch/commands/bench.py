@@ -9,6 +9,7 @@ from calibration.colour.options import TRAINING_CONDITION_OPTION, chosen_prints
 from calibration.common.cli_types import FOLDER, JSON_OPTION, TextType
 from calibration.common.console import output_json, progress_bar, say_next
 from calibration.common.errors import InputError
+from calibration.common.files import require_writable
 from calibration.common.lazy_group import GroupedCommand
 from physpatch.commands.options import (
     DEFAULT,
@@ -173,6 +174,7 @@ def bench(
     """
     if tables and preset != _LEADERBOARD:
         raise InputError(f"--table is one of the tables of --preset {_LEADERBOARD}; give this too")
+    require_writable(out)
     if Path(fields["data"]).exists():
         fields["data"] = str(Path(fields["data"]).resolve())
     plan = {name: fields.pop(name) for name in _AXES}

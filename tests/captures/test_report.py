@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from reported import made_up, read
-from support import FIRST_RUN, frame_row, vivid_patch
+from support import FIRST_RUN, CommandResult, frame_row, vivid_patch
 
 from calibration.common.errors import InputError
 from captures.report import ReplayOptions, write_comparison, write_report
@@ -341,6 +342,21 @@ def test_a_damaged_file_is_named_and_the_rest_is_reported(
     (whole / "frames.csv").unlink()
     with pytest.raises(InputError, match=r"session\.db is empty: the session was ended before it began"):
         write_report(whole)
+
+
+def test_the_next_command_is_one_that_works(tmp_path: Path, command: Callable[..., CommandResult]) -> None:
+    """A training was suggested from a session whose record is damaged, and a print of a damaged patch."""
+    session, run = made_up(tmp_path / "s", 6), tmp_path / "run"
+    assert command("report", session, "--no-replay").err.endswith(f"Next: physpatch train --from-session {session}\n")
+    (session / "session.json").write_text("[1")
+    done = command("report", session, "--no-replay")
+    assert done.code == 0 and done.err.endswith(f"Next: physpatch report {session}\n")
+    assert "--from-session" not in (session / "report.html").read_text()
+    vivid_patch().save(run)
+    (run / "run.json").write_text(json.dumps(FIRST_RUN))
+    assert "Next: physpatch print" in command("report", run).err
+    (run / "patch.json").write_text("{")
+    assert command("report", run).err.endswith(f"Next: physpatch report {run}\n")
 
 
 def test_few_clips_ask_for_many_more(tmp_path: Path) -> None:

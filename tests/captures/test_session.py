@@ -15,10 +15,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from reported import made_up
 from support import BLUE, ColourDetector, assert_follows_schema, colour_detector, frame_row
 
 from calibration.common.errors import InputError, PhyspatchError
 from calibration.common.signals import Terminated, ended_in_order, exit_code
+from captures.commands.session_output import show_session
 from captures.inference.region import RegionRule
 from captures.report import write_report
 from captures.session import live_session
@@ -30,6 +32,7 @@ from captures.sources.opening import FileSource, open_source
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import COLUMNS, FrameRow, SessionStore, export_csv, read_events, read_exported_rows, read_rows
 from captures.viewers.controls import Command
+from captures.viewers.overlay import heads_up
 from physpatch.defences import defended
 from physpatch.evaluation.figures.pictures import VideoFile
 
@@ -326,6 +329,29 @@ def test_sessions_are_not_overwritten(rig: VirtualRig, plan: SessionConfig, tmp_
     run_session(rig, replace(plan, max_frames=1), tmp_path / "session")
     with pytest.raises(InputError, match="already contains a session"):
         run_session(rig, plan, tmp_path / "session")
+
+
+def test_what_was_lost_is_said_with_the_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    session = made_up(tmp_path / "s", 3)
+    kinds = ["lost", "unreadable", "mark", "lost", "lost", "lost"]
+    with SessionStore(session / "session.db", resume=True) as store:
+        store.add([], [Event(float(n), kind, f"loss {n}") for n, kind in enumerate(kinds)])
+    show_session(session)
+    said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Next")]
+    assert said[:3] == [f"not analysed, at {n}.0 s: loss {n}" for n in (0, 1, 3)]
+    assert said[3:] == [f"2 more are among the events of {session}"]
+
+
+def test_words_on_a_large_frame_are_large() -> None:
+    """On a phone's frames they could not be read."""
+    bands = {}
+    for width in (320, 640, 1280, 3840):
+        canvas = np.full((width * 3 // 4, width, 3), 200, np.uint8)
+        heads_up(canvas, [("cat 90 %", (255, 255, 255)), ("dog", (255, 255, 255))])
+        dark, white = (canvas == 90).all(2), (canvas > 230).all(2)
+        assert white.any() and not white[dark.any(1).sum() :].any()
+        bands[width] = dark.any(1).sum()
+    assert bands == {320: 52, 640: 52, 1280: 104, 3840: 312}
 
 
 def test_the_overlay_draws_and_leaves_the_frame_alone(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:
