@@ -47,8 +47,7 @@ CALIBRATE_COMMANDS = {
 COMMANDS = {
     "train": LazyCommand("physpatch.commands.train:train", "Train a patch and measure it on held-out photographs."),
     "bench": LazyCommand(
-        "physpatch.commands.bench:bench",
-        "Compare techniques, networks, grids, areas, targets and defences.",
+        "physpatch.commands.bench:bench", "Compare techniques, networks, grids, targets and defences."
     ),
     "evaluate": LazyCommand(
         "physpatch.commands.evaluate:evaluate",

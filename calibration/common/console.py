@@ -15,10 +15,12 @@ import click
 if TYPE_CHECKING:  # rich and numpy take tenths of a second, which help and completion need not spend
     import numpy as np
     from numpy.typing import NDArray
+    from rich.console import Console
     from rich.progress import Progress
     from rich.text import Text
 
 _PIPED_WIDTH = 140
+_COLUMN_EDGES = 3  # a column's line and the spaces beside its text
 _MOST_CELLS = 32  # that a picture in the terminal has across and down
 _HALVES = "\N{UPPER HALF BLOCK}"  # its colour is of one row of cells, its background of the next
 
@@ -116,17 +118,56 @@ def cells_in_text(cells: "NDArray[np.uint8]") -> "Text":
     return text
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on standard output, unless it has no rows."""
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, of_one: bool = False) -> None:
+    """Print a table on standard output, unless it has no rows.
+
+    In a narrow terminal texts continue on further lines; none is cut. Where even single words would be, a list takes the
+    table's place.
+
+    Args:
+        headings: of the columns.
+        rows: their texts.
+        of_one: print the first column as the table's title if it names one thing only, such as a model, or nothing.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*headings)
+    console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    rows = list(rows)
+    named = {row[0] for row in rows} - {""}
+    title = None
+    if of_one and len(named) == 1:
+        (title,) = named
+        headings, rows = headings[1:], [row[1:] for row in rows]
+    table = Table(title=None if title is None else Text(title), title_justify="left")
+    least = _least_widths(headings, rows)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, overflow="fold", no_wrap=number == 0, min_width=least[number])
     for row in rows:
         table.add_row(*map(Text, row))  # as it is: brackets are no markup
-    if table.row_count:
-        Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
+    if sum(least) + _COLUMN_EDGES * len(least) + 1 > console.width:
+        _print_list(console, headings, rows)
+    elif table.row_count:
+        console.print(table)
+
+
+def _least_widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the widths of columns that break no word, and no text of the first column."""
+    columns = enumerate(zip(headings, *rows, strict=True))
+    parts = [column if number == 0 else " ".join(column).split() for number, column in columns]
+    return [max(map(len, words), default=0) for words in parts]
+
+
+def _print_list(console: "Console", headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print each row as its first text and, below, the others after their headings."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for row in rows:
+        console.print(Text(row[0], "bold"), soft_wrap=True)
+        said = "; ".join(f"{heading}: {text}" for heading, text in zip(headings[1:], row[1:], strict=True) if text)
+        console.print(Padding(Text(said), (0, 0, 0, 2)))
 
 
 def say(line: str) -> None:

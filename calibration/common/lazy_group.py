@@ -48,7 +48,8 @@ class GroupedCommand(click.Command):
         parameters = {str(parameter.name): parameter for parameter in self.get_params(ctx)}
         others = [name for name in parameters if name not in named]
         for title, names in {**self.groups, "Other options": others}.items():
-            records = [parameters[name].get_help_record(ctx) for name in names]
+            options = [parameters[name] for name in names if isinstance(parameters[name], click.Option)]
+            records = [option.get_help_record(ctx) for option in options]
             with formatter.section(title):
                 formatter.write_dl([record for record in records if record is not None])
 

@@ -1,4 +1,4 @@
-"""Text that strangers give: from clients, names of files and models, and the command line; and sizes for people."""
+"""Text that strangers give: from clients, names of files and models, and the command line; and sizes and numbers for people."""
 
 import re
 import unicodedata
@@ -32,6 +32,11 @@ def in_markdown(text: str) -> str:
     """Escape a text so that Markdown, also within a table, shows it as it is, in one line."""
     plain = cleaned(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*\[\]|])", r"\\\1", plain)
+
+
+def number_of(count: int, thing: str) -> str:
+    """Format a number of things for people, such as ``1 clip`` or ``3 clips``."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def size_words(size_bytes: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from calibration.common.errors import InputError, PhyspatchError
 from calibration.common.files import write_text
+from calibration.common.text import number_of
 from captures.gap.decomposition import digital_rate
 from captures.report.answer import answer_of
 from captures.report.sections.pictures import key_frames
@@ -184,7 +185,7 @@ def _session(folder: Path) -> dict[str, Any]:
     session = RecordedSession.open(folder)
     record, answer = session.record, answer_of(session)
     source = f"rendered: {record.scene}" if record.scene else "virtual rig" if record.virtual else "camera"
-    facts = [source, f"{session.tally.design().clips} clips"]
+    facts = [source, number_of(session.tally.design().clips, "clip")]
     frames = key_frames(folder)
     patched = [file for (_, condition), file in frames.items() if condition == "patch"]
     read: dict[str, Any] = {

@@ -90,7 +90,10 @@ def remove(folders: tuple[Path, ...], yes: bool) -> None:
 @click.argument("folders", type=_EXISTING, metavar="RUN|SESSION [RUN|SESSION]...", nargs=-1, required=True)
 @click.option("--out", type=FILE, required=True, metavar="FILE.zip", help="The file to write.")
 def export(folders: tuple[Path, ...], out: Path) -> None:
-    """Pack runs and sessions into a zip for another machine; a session takes its run and its sheet along."""
+    """Pack runs and sessions into a zip for another machine.
+
+    A session takes its run and its sheet along.
+    """
     from captures.archive.transfer import export as pack
 
     pack(list(folders), out)

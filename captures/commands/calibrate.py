@@ -12,6 +12,7 @@ from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, TextType
 from calibration.common.console import output_json, print_table, progress_bar, say, say_next, tell
 from calibration.common.errors import InputError
 from calibration.common.files import write_picture
+from calibration.common.text import number_of
 from physpatch.commands.options import given_options
 
 if TYPE_CHECKING:
@@ -222,8 +223,9 @@ def _film_chart(
 
 def _show_fitted(profile: Path, fitted: "LightProfile", picture: Path) -> None:
     click.echo(
-        f"{profile}: {fitted.name}, {fitted.shots} pictures; colour difference (CIEDE2000), median and 95th percentile: "
-        f"{fitted.before[0]:.1f} and {fitted.before[1]:.1f} as sent, {fitted.after[0]:.2f} and {fitted.after[1]:.2f} "
+        f"{profile}: {fitted.name}, {number_of(fitted.shots, 'picture')}; colour difference (CIEDE2000), "
+        f"median and 95th percentile: {fitted.before[0]:.1f} and {fitted.before[1]:.1f} as sent, "
+        f"{fitted.after[0]:.2f} and {fitted.after[1]:.2f} "
         f"as predicted for held-out colours; chart in {picture.name}"
     )
 

@@ -45,7 +45,7 @@ def gate(
 
     \b
     physpatch gate runs/latest --max-target-first 0.05 --max-accuracy-drop 0.1
-    physpatch gate sessions/20260101-120000 --max-target-first 0.05 --junit gate.xml
+    physpatch gate sessions/20260101-120000 --max-target-first 0.05
     """
     from captures.results.gate import BOUNDS, Bound, judge_result, write_junit
     from captures.results.result_record import result_of

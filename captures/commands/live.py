@@ -229,7 +229,7 @@ def live(
 
     \b
     physpatch live --source 0
-    physpatch live --source 0 --camera exposure=lock --roi sheet:0.15 --plan plan.toml
+    physpatch live --camera exposure=lock --roi sheet:0.15 --plan plan.toml
     physpatch live --source phone
     physpatch live --resume sessions/20260101-120000
     physpatch live runs/latest --source clip.mp4 --detector yolov8n --headless

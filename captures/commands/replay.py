@@ -49,7 +49,7 @@ def replay(context: click.Context, /, session: Path, json_out: str | None, out: 
 
     \b
     physpatch replay sessions/20260101-120000 --classifier resnet50
-    physpatch replay sessions/20260101-120000 --defence all --out sessions/defended
+    physpatch replay sessions/20260101-120000 --defence all
     """
     from captures.results.recorded_session import RecordedSession
     from captures.session.live_session import new_session_folder

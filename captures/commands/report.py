@@ -57,7 +57,7 @@ def report(
     physpatch report sessions/before sessions/after
     """
     from captures.report import ReplayOptions, write_comparison, write_report
-    from captures.results.recorded_session import kind_of
+    from captures.results.recorded_session import RecordedSession, kind_of
 
     path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("comparison.html"))
     paper = path.with_suffix(".pdf") if pdf else None
@@ -74,6 +74,20 @@ def report(
     if len(folders) > 1:
         say_next("gallery")
     elif kind_of(folders[0]) == "session":
-        say_next("train", "--from-session", folders[0])
+        damaged = RecordedSession.salvaged(folders[0])[1]
+        say_next("report", folders[0]) if damaged else say_next("train", "--from-session", folders[0])
+    elif not _prints(folders[0]):
+        say_next("report", folders[0])
     else:
         say_next("print", folders[0], "--size", "10cm", "--controls")
+
+
+def _prints(run: Path) -> bool:
+    """Tell whether a run has what printing it reads."""
+    from physpatch.records.patch_file import Patch
+    from physpatch.records.run_record import RunRecord
+
+    try:
+        return RunRecord.of(run) is not None and Patch.load(run) is not None
+    except InputError:
+        return False

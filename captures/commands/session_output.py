@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from calibration.common.console import output_json, print_table, progress_bar, say_next
+from calibration.common.console import output_json, print_table, progress_bar, say, say_next
+from calibration.common.text import number_of
 from physpatch.commands.results import describe_rate
 
 if TYPE_CHECKING:
     from captures.session.live_session import SessionConfig
     from captures.sources.opening import Source
     from captures.viewers.controls import Viewer
+
+_NAMED_LOSSES = 3
 
 
 def record_session(
@@ -60,8 +63,21 @@ def show_session(session: Path, json_out: str | None = None) -> None:
             )
             for summary in summaries
         ]
-        print_table(("model", "sheet", "frames", "clips", "target first", "wrong or not detected"), rows)
+        print_table(("model", "sheet", "frames", "clips", "target first", "wrong or not detected"), rows, of_one=True)
         frames = len({row.frame for row in recorded.rows})
-        click.echo(f"session: {session}, {frames} frames")
+        click.echo(f"session: {session}, {number_of(frames, 'frame')}")
+        _say_losses(session)
         say_next("report", session)
     output_json(json_out, [summary.to_dict() for summary in summaries])
+
+
+def _say_losses(session: Path) -> None:
+    """Name what of the source was not analysed, because it was lost or damaged."""
+    from captures.sources.frame import UNREADABLE
+    from captures.storage import read_events
+
+    losses = [event for event in read_events(session) if event.kind in ("lost", UNREADABLE)]
+    for event in losses[:_NAMED_LOSSES]:
+        say(f"not analysed, at {event.time_s:.1f} s: {event.words}")
+    if len(losses) > _NAMED_LOSSES:
+        say(f"{len(losses) - _NAMED_LOSSES} more are among the events of {session}")

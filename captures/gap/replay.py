@@ -27,6 +27,7 @@ from physpatch.rendering.compositing import patch_size_px, place_at
 from physpatch.rendering.eot import EotParams, patch_corners, sample
 from physpatch.rendering.rig_ranges import WhiteBalance
 from physpatch.victims.freezing import untouched
+from physpatch.victims.letterbox import PADDING_GREY
 from physpatch.victims.protocol import Victim
 
 _MOST_TILT_DEG = 85.0
@@ -73,7 +74,7 @@ class ReplayView:
             height, width = shown.picture.shape[:2]
             down, across = max(0, width - height), max(0, height - width)
             borders = (down // 2, down - down // 2, across // 2, across - across // 2)
-            part = cv2.copyMakeBorder(shown.picture, *borders, cv2.BORDER_CONSTANT, value=(114,) * 3)
+            part = cv2.copyMakeBorder(shown.picture, *borders, cv2.BORDER_CONSTANT, value=(PADDING_GREY,) * 3)
             offset = (-borders[2], -borders[0])
         corners = shown.pose.patch_corners_px - np.array(offset, dtype=np.float32)
         facing = math.cos(math.radians(min(shown.pose.tilt_deg, _MOST_TILT_DEG)))

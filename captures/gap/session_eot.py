@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from calibration.camera.sheet_pose import SheetPose
 from calibration.common.errors import InputError
 from calibration.common.files import atomic_path, write_picture
+from calibration.common.text import number_of
 from captures.gap.session_colours import session_lights
 from captures.inference.region import CropRegion
 from captures.results.recorded_session import RecordedSession
@@ -83,7 +84,8 @@ def learn_from(
     rows = [row for row in session.rows if row.model == model and row.patch_px]
     if len(rows) < _LEAST_ROWS:
         raise InputError(
-            f"{session.folder} has only {len(rows)} frames with a recognised sheet; at least {_LEAST_ROWS} are needed"
+            f"{session.folder} has only {number_of(len(rows), 'frame')} with a recognised sheet; at least "
+            f"{_LEAST_ROWS} are needed"
         )
     shares = [_share(row) for row in rows]
     area = min(0.9, max(0.001, median(shares)))

@@ -11,6 +11,7 @@ from captures.gap.decomposition import Gap
 from captures.report.wording import UNITS, measures_of
 from captures.results.aggregation import CONTROL, Tally
 from captures.results.recorded_session import RecordedSession
+from physpatch.records.config import FINER_GRID, TrainConfig
 from physpatch.stats.intervals import Rate, clips_needed
 
 WIDE = 0.10  # the half width of an interval from which on more clips are advised
@@ -139,12 +140,47 @@ class NextStep:
     command: str
 
 
-def next_steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap]) -> list[NextStep]:
-    """List what helps most after this session, at most four steps."""
-    return list(_steps(session, answer, gaps))[:_MOST_STEPS]
+def next_steps(
+    session: RecordedSession,
+    answer: Answer | None,
+    gaps: Sequence[Gap],
+    *,
+    whole: bool = True,
+    weak: TrainConfig | None = None,
+) -> list[NextStep]:
+    """List what helps most after this session, at most four steps.
+
+    Args:
+        session: that was filmed.
+        answer: of the session; None if there is none.
+        gaps: results of the replay.
+        whole: whether no file of the session is damaged; no training can learn from one that is not.
+        weak: the settings of a patch that seldom works on photographs either; None for another.
+    """
+    steps = [*_repairs(session, whole), *_stronger(session, weak), *_steps(session, answer, gaps, whole)]
+    return steps[:_MOST_STEPS]
 
 
-def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap]) -> Iterator[NextStep]:
+def _repairs(session: RecordedSession, whole: bool) -> Iterator[NextStep]:
+    if not whole:
+        folder = shlex.quote(str(session.folder))
+        yield NextStep("Restore what is not whole (below), and report again", f"physpatch report {folder}")
+
+
+def _stronger(session: RecordedSession, weak: TrainConfig | None) -> Iterator[NextStep]:
+    """A training with finer cells, which reaches more, or a longer one where they are fine."""
+    if weak is None or session.run is None:
+        return
+    fine = max(weak.patch.grid) >= FINER_GRID
+    change = f"--steps {2 * weak.optimisation.steps}" if fine else f"--grid {FINER_GRID}x{FINER_GRID}"
+    settings = shlex.quote(str(Path(os.path.normpath(session.run)) / "run.json"))
+    yield NextStep(
+        "Train a stronger patch: on photographs, too, this one seldom works",
+        f"physpatch train --config {settings} {change}",
+    )
+
+
+def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap], whole: bool) -> Iterator[NextStep]:
     folder, run = shlex.quote(str(session.folder)), _run(session)
     if answer is None:
         yield NextStep("Print the sheet with its controls and markers", f"physpatch print {run} --size 10cm --controls")
@@ -163,6 +199,8 @@ def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap])
             f"Print it larger: a cell is {cell_px:.1f} pixels wide here",
             f"physpatch print {run} --size 20cm --controls",
         )
+    if not whole:
+        return
     cause = next((gap.cause for gap in gaps if gap.model == answer.model), None)
     if cause == "coloured":
         yield NextStep(

@@ -49,6 +49,20 @@ class Table:
     strong: frozenset[int] = frozenset()
     caption: str = ""
 
+    @classmethod
+    def by_model(
+        cls,
+        headings: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        strong: frozenset[int] = frozenset(),
+        caption: str = "",
+    ) -> "Table":
+        """Build a table whose first column is the model; if there is one only, the caption names it, which saves room."""
+        models = {row[0] for row in rows}
+        if len(models) != 1:
+            return cls(headings, rows, strong, caption)
+        return cls(headings[1:], [row[1:] for row in rows], strong, f"Model: {models.pop()}. {caption}".rstrip())
+
 
 @dataclass(frozen=True)
 class Picture:

@@ -12,9 +12,11 @@ from captures.results.aggregation import CONTROL
 from captures.results.recorded_session import RecordedSession
 from captures.results.success import frame_success
 from captures.storage import FrameRow
+from physpatch.records.config import TrainConfig
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Rate
 
+_WORKS = 0.5  # the rate on photographs from which on a print is worth filming
 _SIMULATED = "These frames come from the virtual rig, a simulation of printer and camera, not from a camera."
 _RENDERED = (
     "These frames come from the rendered rig: Mitsuba computed the light of a scene and what a camera's pixels record of it. "
@@ -27,12 +29,13 @@ _NOTHING = (
 )
 
 
-def first_screen(session: RecordedSession, gaps: Sequence[Gap]) -> Iterator[Block]:
+def first_screen(session: RecordedSession, gaps: Sequence[Gap], *, whole: bool = True) -> Iterator[Block]:
     """Yield the blocks that a person sees first.
 
     Args:
         session: to report on.
         gaps: results of the replay.
+        whole: whether no file of the session is damaged.
     """
     answer = answer_of(session)
     if answer is None:
@@ -47,7 +50,12 @@ def first_screen(session: RecordedSession, gaps: Sequence[Gap]) -> Iterator[Bloc
     yield from _evidence(session, answer)
     if answer is not None:
         yield from (Text(gap.sentence) for gap in gaps if (gap.model, gap.measure) == (answer.model, answer.measure))
-    yield NextSteps([(step.why, step.command) for step in next_steps(session, answer, gaps)])
+    yield NextSteps(
+        [
+            (step.why, step.command)
+            for step in next_steps(session, answer, gaps, whole=whole, weak=_weak(session, answer))
+        ]
+    )
 
 
 def summary_blocks(session: RecordedSession) -> Iterator[Block]:
@@ -126,6 +134,15 @@ def _digital(session: RecordedSession, answer: Answer) -> Rate | None:
     except InputError:  # damaged, which the report says where it would show the run
         return None
     return digital_rate(run.measured.get(answer.model), answer.measure)
+
+
+def _weak(session: RecordedSession, answer: Answer | None) -> TrainConfig | None:
+    """Return the settings of a patch that does not work in half of the photographs, for certain; None for another."""
+    digital = None if answer is None else _digital(session, answer)
+    if session.run is None or digital is None or digital.ci95 is None or digital.ci95[1] >= _WORKS:
+        return None
+    run = RunRecord.of(session.run)
+    return run.train_config if run.imported is None else None
 
 
 def _number(rate: Rate, label: str) -> Number:

@@ -52,6 +52,9 @@ _FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"  # from matplotlib; the standard 
 _MARGIN_MM = 18.0
 _ACROSS, _CHARTS_ACROSS = 3, 2  # pictures, and charts, per row
 _MOST_SHOTS = 12
+_FRAME_PADDING = 6  # reportlab's, in points
+_CELL_PADDING = 5
+_ROOM_MM = {1: 75, 2: 40}  # below a heading, by level: a chapter begins with a chart, as a rule
 _TALLEST = 0.55  # largest height of a picture, as a share of the page's
 _PICTURE_SIDE_PX = 1400  # sufficient for print at these sizes
 _SOFT, _MARK = colors.HexColor("#555555"), colors.HexColor("#005a91")
@@ -66,16 +69,17 @@ def write_pdf(document: Document, path: Path) -> None:
         sides = {f"{side}Margin": _MARGIN_MM * mm for side in ("left", "right", "top", "bottom")}
         words = f"{document.title} {document.subtitle}"
         template = SimpleDocTemplate(str(temporary), pagesize=A4, title=words, author="physpatch", **sides)
+        width = template.width - 2 * _FRAME_PADDING  # as of text
         story = [_words(document.title, "title"), _words(document.subtitle, "soft")]
         for block in (*document.lead, *document.blocks):
-            story += _flowables(block, template.width, template.height)
+            story += _flowables(block, width, template.height)
         template.build(story, onFirstPage=_number_page, onLaterPages=_number_page)
 
 
 def _flowables(block: Block, width: float, height: float) -> list[Flowable]:
     match block:
         case Heading(text, level):
-            return [CondPageBreak(40 * mm), _words(text, f"heading {level}")]
+            return [CondPageBreak(_ROOM_MM[level] * mm), _words(text, f"heading {level}")]
         case Text(text, kind):
             return [_words(text, kind)]
         case Numbers(items):
@@ -83,6 +87,7 @@ def _flowables(block: Block, width: float, height: float) -> list[Flowable]:
             return [
                 Grid(
                     [shown],
+                    hAlign="LEFT",
                     colWidths=[width / max(1, len(items))] * len(items),
                     style=[("VALIGN", (0, 0), (-1, -1), "TOP")],
                 )
@@ -132,11 +137,7 @@ def _list(items: Iterable[Paragraph]) -> Flowable:
 
 
 def _table(table: Table, width: float) -> list[Flowable]:
-    """A table whose columns are at least as wide as their longest word; extra width is shared by length of text."""
-    shares = []
-    for column in zip(table.headings, *table.rows, strict=True):
-        longest = max((len(word) for text in column for word in text.split(" ")), default=1)
-        shares.append(max(longest, 6) + 0.35 * max(map(len, column)))
+    """A table, in columns that fit their texts."""
     rows = [[_words(text, "head") for text in table.headings]]
     rows += [
         [_words(text, "strong" if number in table.strong else "cell") for text in row]
@@ -147,12 +148,30 @@ def _table(table: Table, width: float) -> list[Flowable]:
         ("LINEBELOW", (0, 1), (-1, -1), 0.3, colors.lightgrey),
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
         ("LEFTPADDING", (0, 0), (-1, -1), 0),
-        ("RIGHTPADDING", (0, 0), (-1, -1), 5),
+        ("RIGHTPADDING", (0, 0), (-1, -1), _CELL_PADDING),
         ("TOPPADDING", (0, 0), (-1, -1), 2),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
     ]
-    grid = Grid(rows, colWidths=[width * share / sum(shares) for share in shares], repeatRows=1, style=lines)
+    grid = Grid(rows, hAlign="LEFT", colWidths=_column_widths(table, width), repeatRows=1, style=lines, spaceAfter=3)
     return [grid, *([_words(table.caption, "soft")] if table.caption else []), Spacer(1, 3 * mm)]
+
+
+def _column_widths(table: Table, width: float) -> list[float]:
+    """Return widths of which none breaks a word, if there is room; what is left is shared by the length of the texts."""
+    columns = list(zip(table.headings, *table.rows, strict=True))
+    words = [[word for text in column for word in text.split()] for column in columns]
+    least = [max((_text_width(word) for word in column), default=0.0) + _CELL_PADDING for column in words]
+    if sum(least) > width:
+        return [width * own / sum(least) for own in least]
+    wanted = [max(map(_text_width, column)) + _CELL_PADDING - own for column, own in zip(columns, least, strict=True)]
+    left = width - sum(least)
+    share = min(1.0, left / sum(wanted)) if sum(wanted) else 0.0
+    return [own + share * more for own, more in zip(least, wanted, strict=True)]
+
+
+def _text_width(text: str) -> float:
+    width: float = pdfmetrics.stringWidth(text, _BOLD, _STYLES["head"].fontSize)
+    return width
 
 
 def _plot(picture: Picture, width: float, height: float) -> Flowable:
@@ -169,7 +188,7 @@ def _side_by_side(cells: Sequence[list[Flowable]], width: float, columns: int) -
     rows: list[list[Any]] = [list(cells[i : i + columns]) for i in range(0, len(cells), columns)]
     rows = [row + [""] * (columns - len(row)) for row in rows]
     lines = [("LEFTPADDING", (0, 0), (-1, -1), 0), ("VALIGN", (0, 0), (-1, -1), "TOP")]
-    return [Grid([row], colWidths=[width / columns] * columns, style=lines) for row in rows]
+    return [Grid([row], hAlign="LEFT", colWidths=[width / columns] * columns, style=lines) for row in rows]
 
 
 def _captioned(flowables: Sequence[Flowable], caption: str) -> list[Flowable]:

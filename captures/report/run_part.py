@@ -8,6 +8,7 @@ from pathlib import Path
 
 from calibration.common.errors import InputError
 from calibration.common.pictures import open_picture
+from calibration.common.text import number_of
 from calibration.sheet.pdf_reader import rasterise
 from captures.report.blocks import Block, Charts, Details, Heading, Picture, Table, Text
 from captures.report.figures.charts import names_chart
@@ -101,7 +102,7 @@ def _trained(run: Path, record: RunRecord) -> Iterator[Block]:
         return
     yield Text(
         f"Trained against {weights.model}, {aim}, by {config.optimisation.technique} for "
-        f"{_count_rows(run / 'metrics.csv')} steps of "
+        f"{number_of(_count_rows(run / 'metrics.csv'), 'step')} of "
         f"{config.optimisation.batch} photographs, {_placed(config)}."
     )
     scenes = ", with scenes of a session as half of each batch" if config.data.backgrounds else ""

@@ -133,7 +133,9 @@ def _of_session(
             blocks += [Heading("The patch"), Text(f"Not shown: {error}.")]
     begun = moment_words(session.record.begun) or "at an unknown time"
     subtitle = f"physpatch report of the session {_called(session.folder)}, begun {begun}"
-    return Document(_TITLE, subtitle, blocks, [*first_screen(session, gaps), *damage_blocks(damaged)])
+    return Document(
+        _TITLE, subtitle, blocks, [*first_screen(session, gaps, whole=not damaged), *damage_blocks(damaged)]
+    )
 
 
 def _called(folder: Path) -> str:

@@ -1,9 +1,10 @@
 """Run a session: analyse frames and record them in a folder, until the source ends or the user stops it."""
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
@@ -173,10 +174,9 @@ def _earlier(out: Path, resume: bool) -> Earlier:
 def _record(session: "_Session", record: SessionRecord, fps: float, out: Path, earlier: Earlier) -> None:
     """Run the session, and finish its files however it ends."""
     status = "ended"
-    with (
-        SessionStore(out / SESSION_DATABASE, resume=not earlier.is_new) as store,
-        Recorder(out, fps, session.config.keep, earlier.part, earlier.begins_s) as recorder,
-    ):
+    with ExitStack() as files:
+        store = files.enter_context(SessionStore(out / SESSION_DATABASE, resume=not earlier.is_new))
+        recorder = files.enter_context(Recorder(out, fps, session.config.keep, earlier.part, earlier.begins_s))
         try:
             record.changed(status="recording").save(out / SESSION_FILE)
             if not session.run(store, recorder):
@@ -198,6 +198,7 @@ def _record(session: "_Session", record: SessionRecord, fps: float, out: Path, e
                     record.changed(status=status, **session.account()).save(out / SESSION_FILE)
                 with suppress(*(OSError,) if failed else ()):
                     export_csv(out)
+                files.__exit__(*sys.exc_info())  # the video's last pictures belong to it
 
 
 class _Session:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _WHITE = (255, 255, 255)
 _ORANGE, _BLUE, _YELLOW, _GREEN = (213, 94, 0), (0, 114, 178), (240, 228, 66), (0, 158, 115)  # Okabe and Ito's, RGB
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_DRAWN_FOR_PX = 640  # width of a frame for which the sizes below are; larger frames have all of it larger
 _LINE_PX = 22
 _LABEL_PX = 180  # about as wide as a label
 _INSET = 4  # of the frame's width and height
@@ -37,10 +38,10 @@ def annotate(analysis: "Analysis", status: SessionStatus) -> NDArray[np.uint8]:
         part[:] = heat_overlay(part, analysis.heat)
     if (region.width, region.height) != (canvas.shape[1], canvas.shape[0]):
         corner = (region.left + region.width - 1, region.top + region.height - 1)
-        cv2.rectangle(canvas, (region.left, region.top), corner, _WHITE, 1)
+        cv2.rectangle(canvas, (region.left, region.top), corner, _WHITE, _px(canvas, 1))
     if located.corners_px is not None:
         outline = located.corners_px.round().astype(np.int32)
-        cv2.polylines(canvas, [outline], isClosed=True, color=_YELLOW, thickness=2, lineType=cv2.LINE_AA)
+        cv2.polylines(canvas, [outline], isClosed=True, color=_YELLOW, thickness=_px(canvas, 2), lineType=cv2.LINE_AA)
     _boxes(canvas, analysis)
     if analysis.detector_heat is not None:
         _inset(canvas, analysis)
@@ -53,12 +54,13 @@ def annotate(analysis: "Analysis", status: SessionStatus) -> NDArray[np.uint8]:
 def _boxes(canvas: NDArray[np.uint8], analysis: "Analysis") -> None:
     """Draw boxes by descending confidence; a label that would cover another is moved below it."""
     labelled: list[tuple[int, int]] = []
+    line, wide = _px(canvas, _LINE_PX), _px(canvas, _LABEL_PX)
     for name, box in analysis.boxes:
         x1, y1, x2, y2 = (round(edge) for edge in _straight(box.xyxy, analysis.located.lens))
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), _BLUE, 2)
-        corner = (x1, max(y1, _LINE_PX))
-        while any(abs(corner[0] - x) < _LABEL_PX and abs(corner[1] - y) < _LINE_PX for x, y in labelled):
-            corner = (corner[0], corner[1] + _LINE_PX)
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), _BLUE, _px(canvas, 2))
+        corner = (x1, max(y1, line))
+        while any(abs(corner[0] - x) < wide and abs(corner[1] - y) < line for x, y in labelled):
+            corner = (corner[0], corner[1] + line)
         labelled.append(corner)
         _label(canvas, f"{name} {box.score:.2f}", corner, _BLUE)
 
@@ -116,13 +118,14 @@ def _guide(canvas: NDArray[np.uint8], status: SessionStatus, director: "Director
     if step is None or step.condition not in filled:
         return
     rows, columns = len(director.grid.distances_m), len(director.grid.yaws_deg)
-    pitch = _CELL_PX + _CELL_GAP_PX
-    left = canvas.shape[1] - columns * pitch - 8
-    top = canvas.shape[0] - rows * pitch - 2 * _LINE_PX - 20
+    cell = _px(canvas, _CELL_PX)
+    pitch = cell + _px(canvas, _CELL_GAP_PX)
+    left = canvas.shape[1] - columns * pitch - _px(canvas, 8)
+    top = canvas.shape[0] - rows * pitch - _px(canvas, 2 * _LINE_PX + 20)
     here = director.grid.cell(step.distance_m, step.yaw_deg)
     for (row, column), (done, total) in filled[step.condition].items():
         corner = (left + column * pitch, top + row * pitch)
-        far = (corner[0] + _CELL_PX, corner[1] + _CELL_PX)
+        far = (corner[0] + cell, corner[1] + cell)
         share = done / total
         cv2.rectangle(canvas, corner, far, tuple(round(60 + share * (c - 60)) for c in _GREEN), -1)
         cv2.rectangle(canvas, corner, far, _YELLOW if (row, column) == here else _WHITE, 1)
@@ -136,19 +139,31 @@ def heads_up(canvas: NDArray[np.uint8], lines: list[Line], *, at_bottom: bool = 
         lines: texts with their colours.
         at_bottom: draw at the bottom rather than the top.
     """
-    height = _LINE_PX * len(lines) + 8
+    pitch, margin = _px(canvas, _LINE_PX), _px(canvas, 8)
+    height = pitch * len(lines) + margin
     top = max(0, canvas.shape[0] - height) if at_bottom else 0
     band = canvas[top : top + height]
     cv2.convertScaleAbs(band, band, 0.45)
     for number, (words, color) in enumerate(lines, start=1):
-        cv2.putText(canvas, _ascii(words), (8, top + _LINE_PX * number - 4), _FONT, 0.55, color, 1, cv2.LINE_AA)
+        place = (margin, top + pitch * number - margin // 2)
+        cv2.putText(canvas, _ascii(words), place, _FONT, 0.55 * _scale(canvas), color, _px(canvas, 1), cv2.LINE_AA)
+
+
+def _scale(canvas: NDArray[np.uint8]) -> float:
+    return max(1.0, canvas.shape[1] / _DRAWN_FOR_PX)
+
+
+def _px(canvas: NDArray[np.uint8], length: int) -> int:
+    """Scale a length for a frame of ordinary width to that of ``canvas``."""
+    return round(length * _scale(canvas))
 
 
 def _label(canvas: NDArray[np.uint8], words: str, corner: tuple[int, int], color: tuple[int, int, int]) -> None:
-    (width, height), _ = cv2.getTextSize(_ascii(words), _FONT, 0.5, 1)
+    size, weight, edge = 0.5 * _scale(canvas), _px(canvas, 1), _px(canvas, 3)
+    (width, height), _ = cv2.getTextSize(_ascii(words), _FONT, size, weight)
     x, y = corner
-    cv2.rectangle(canvas, (x, y - height - 6), (x + width + 6, y), color, -1)
-    cv2.putText(canvas, _ascii(words), (x + 3, y - 4), _FONT, 0.5, _WHITE, 1, cv2.LINE_AA)
+    cv2.rectangle(canvas, (x, y - height - 2 * edge), (x + width + 2 * edge, y), color, -1)
+    cv2.putText(canvas, _ascii(words), (x + edge, y - edge - 1), _FONT, size, _WHITE, weight, cv2.LINE_AA)
 
 
 def _ascii(words: str) -> str:

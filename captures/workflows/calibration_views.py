@@ -13,6 +13,7 @@ from calibration.camera.board_views import COVERAGE_GRID, BoardFinder, BoardView
 from calibration.camera.intrinsics import Intrinsics
 from calibration.colour.colour_chart import ChartShot, read_chart
 from calibration.common.errors import InputError
+from calibration.common.text import number_of
 from calibration.sheet.layout import SheetLayout
 from captures.sources.frame import Frame
 from captures.sources.opening import FileSource
@@ -140,7 +141,7 @@ def _board_picture(
     if kept is not None:
         for x, y in kept.corners_px:
             cv2.circle(picture, (round(float(x)), round(float(y))), max(3, width // 320), _GREEN, -1, cv2.LINE_AA)
-    lines = [(f"{len(collector.views)} views accepted", _WHITE)]
+    lines = [(f"{number_of(len(collector.views), 'view')} accepted", _WHITE)]
     lines += [(refusal, _ORANGE)] if refusal else []
     heads_up(picture, [*lines, (wish or "complete: press q to end", _WHITE)])
     return picture

@@ -118,7 +118,8 @@ def run_leaderboard(
     """Measure what is missing of the tables, write reports of each and of all, and return the rows by table.
 
     Each table is a bench in a folder of its name. ``leaderboard.md`` and ``leaderboard.json`` have the summaries of these
-    tables, ``NAME.png`` plots them; cells found there are not measured again, see :func:`run_bench`.
+    tables, ``NAME.png`` plots them, or ``NAME-SUMMARY.png`` where a table has several; cells found there are not measured
+    again, see :func:`run_bench`.
 
     Raises:
         InputError: see :func:`run_bench`.
@@ -132,10 +133,12 @@ def run_leaderboard(
     parts, values = [], []
     for table in tables:
         parts.append(f"## {table.title}\n")
-        for summary in summaries(measured[table.name]):
+        of_table = summaries(measured[table.name])
+        for summary in of_table:
             parts.append(summary_markdown(summary))
             values.append({"table": table.name, **summary.to_dict()})
-            save_summary_plot(folder / f"{table.name}.png", summary)
+            name = table.name if len(of_table) == 1 else f"{table.name}-{summary.key}"
+            save_summary_plot(folder / f"{name}.png", summary)
     write_text(folder / "leaderboard.md", "\n".join(parts))
     write_json(folder / "leaderboard.json", {"tables": values})
     return measured

@@ -9,6 +9,7 @@ from calibration.colour.options import TRAINING_CONDITION_OPTION, chosen_prints
 from calibration.common.cli_types import FOLDER, JSON_OPTION, TextType
 from calibration.common.console import output_json, progress_bar, say_next
 from calibration.common.errors import InputError
+from calibration.common.files import require_writable
 from calibration.common.lazy_group import GroupedCommand
 from physpatch.commands.options import (
     DEFAULT,
@@ -162,18 +163,19 @@ def bench(
     json_out: str | None,
     **fields: Any,
 ) -> None:
-    """Compare techniques, networks, grids, areas, targets and defences.
+    """Compare techniques, networks, grids, targets and defences.
 
     The result is one table. An interrupted bench continues where it stopped.
 
     \b
     physpatch bench --technique adam --technique pgd --grid 10x10 --grid 32x32
-    physpatch bench --model efficientnet_lite0 --model efficientnet_lite1 --full --ray
-    physpatch bench --model signs --object stop --target none --grid 10x10 --grid 5x5
+    physpatch bench --model efficientnet_lite0 --model resnet50 --full --ray
+    physpatch bench --model signs --object stop --target none --grid 5x5
     physpatch bench --preset leaderboard --data DATA
     """
     if tables and preset != _LEADERBOARD:
         raise InputError(f"--table is one of the tables of --preset {_LEADERBOARD}; give this too")
+    require_writable(out)
     if fields["data"] not in NAMED_DATA:
         fields["data"] = absolute(fields["data"])
     plan = {name: fields.pop(name) for name in _AXES}

@@ -65,7 +65,7 @@ def import_(
 
     \b
     physpatch import their-patch.png --target "soap dispenser"
-    physpatch import patch.npy --grid 20x20 --target 859 --note "from the paper's repository"
+    physpatch import patch.npy --grid 20x20 --target 859 --note "by the authors"
     physpatch import sticker.png --model signs --object stop
     physpatch evaluate --save && physpatch report runs/latest
     """

@@ -53,7 +53,7 @@ def show_results(results: Results) -> None:
             click.echo(f"note: {result.caution}", err=True)
         rows.append((model, "clean", _percent(result.clean_accuracy), "", "", str(result.n)))
         rows += _effect_rows(result)
-    print_table(("model", "shown", "accuracy", "target first", "made wrong", "n"), rows)
+    print_table(("model", "shown", "accuracy", "target first", "made wrong", "n"), rows, of_one=True)
     _show_differences(results)
     _show_objects(results)
 
@@ -93,7 +93,7 @@ def _show_differences(results: Results) -> None:
             shares = (result.success_of_all("targeted", name), result.success_of_all("untargeted", name))
             rows.append((model, f"over all views: {name}", *(describe_rate(share) for share in shares)))
     if rows:
-        print_table(("model", "paired, and over all views", "target first", "made wrong"), rows)
+        print_table(("model", "paired, and over all views", "target first", "made wrong"), rows, of_one=True)
 
 
 def _show_objects(results: Results) -> None:

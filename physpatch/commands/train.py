@@ -9,7 +9,7 @@ from calibration.colour.options import ICC_OPTION, TRAINING_CONDITION_OPTION, ch
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
 from calibration.common.console import output_json, progress_bar, say_next
 from calibration.common.errors import InputError
-from calibration.common.files import file_sha256
+from calibration.common.files import file_sha256, require_writable
 from calibration.common.lazy_group import GroupedCommand
 from physpatch.commands.options import (
     DEFAULT,
@@ -24,15 +24,14 @@ from physpatch.commands.options import (
 )
 from physpatch.commands.results import show_results, training_progress
 from physpatch.commands.workflows import Workflows
-from physpatch.records.config import TrainConfig, require_data
-from physpatch.records.run_paths import find_run
+from physpatch.records.config import FINER_GRID, TrainConfig, require_data
+from physpatch.records.run_paths import RUNS_FOLDER, find_run
 from physpatch.transforms import Range
 
 if TYPE_CHECKING:
     from physpatch.records.run_record import RunRecord
 
 _ENOUGH_ON_PAPER = 0.5
-_FINER_GRID = 20  # docs/results.md: success on paper by grid
 _BESIDE_RESUME = {"resume", "out", "logs", "json_out"}  # options that --resume allows, besides --steps
 _GROUPS = {
     "What to fool": (
@@ -169,7 +168,7 @@ def train(
 
     \b
     physpatch train --eot
-    physpatch train --eot --model efficientnet_lite0 --target "French horn" --steps 300
+    physpatch train --eot --target "French horn" --steps 300
     physpatch train --no-eot --technique static --target none --data photos/
     physpatch train --from-session sessions/20260101-120000
     physpatch train --config runs/latest/run.json --steps 500
@@ -201,6 +200,7 @@ def train(
                 config = config.changed(eot=config.eot.with_ranges(ranges))
             _refuse_area_on_sign(config, given)
             require_data(config.data.source)
+            require_writable(out or RUNS_FOLDER)  # before torch is imported, which takes seconds
             from physpatch.training.run import train_run
             from physpatch.victims.registry import require_known
 
@@ -247,12 +247,12 @@ def _finer_grid_advice(record: "RunRecord") -> str | None:
     if results is None or not config.eot.prints or config.object.name is not None:
         return None
     reached = results.targeted_success.rate
-    if reached is None or reached >= _ENOUGH_ON_PAPER or max(config.patch.grid) >= _FINER_GRID:
+    if reached is None or reached >= _ENOUGH_ON_PAPER or max(config.patch.grid) >= FINER_GRID:
         return None
     rows, columns = config.patch.grid
     return (
         f"on paper this patch reaches its target in {100 * reached:.0f} % of the views that count; {rows}x{columns} cells hold "
-        f"little: --grid {_FINER_GRID}x{_FINER_GRID} reaches far more, at the same size and cost"
+        f"little: --grid {FINER_GRID}x{FINER_GRID} reaches far more, at the same size and cost"
     )
 
 

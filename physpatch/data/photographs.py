@@ -21,12 +21,12 @@ from physpatch.data.named_sets import imagenette, samples
 from physpatch.data.splits import TEST_BELOW, content_id, is_held_out, refuse_overlap
 from physpatch.records.config import NAMED_DATA, require_data
 from physpatch.records.data_columns import Columns, listed
+from physpatch.victims.letterbox import PADDING_GREY
 from physpatch.victims.protocol import Preprocessing, Victim, normal_name
 
 UNLABELLED = -1
 _LEAST_OBJECT = 0.01  # share of the photograph: smaller objects have no room for cells that a network could see
 _RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-_LETTERBOX_GREY = 114  # the padding of ultralytics
 
 
 @dataclass(frozen=True)
@@ -428,7 +428,7 @@ def _letterboxed(path: Path, size: int) -> tuple[np.ndarray, tuple[int, int, int
     factor = size / max(image.size)
     width, height = (max(1, round(side * factor)) for side in image.size)
     left, top = (size - width) // 2, (size - height) // 2
-    square = np.full((size, size, 3), _LETTERBOX_GREY, np.uint8)
+    square = np.full((size, size, 3), PADDING_GREY, np.uint8)
     square[top : top + height, left : left + width] = np.asarray(
         image.resize((width, height), Image.Resampling.BILINEAR)
     )

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 NAMED_DATA = ("samples", "imagenette")  # photographs that are known by name
 PRECISIONS = ("auto", "float32", "bfloat16")
 OBJECT_SOURCES = ("auto", "drawn", "labels")  # auto: drawn if it is one of the signs
+FINER_GRID = (
+    20  # rows and columns that reach far more than the default does (docs/results.md: success on paper by grid)
+)
 _FARTHEST_BESIDE = 1.5  # largest distance from an object's edge, in its sizes
 _OLD_NAMES = {"also": "ensemble"}  # names in the flat records of earlier versions
 _SETTINGS_BEFORE = {"cut": "square", "recognised": 0.0}  # what records mean that are older than these settings

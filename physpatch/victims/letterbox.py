@@ -10,7 +10,8 @@ from torch import Tensor
 
 from physpatch.victims.boxes import Detection
 
-_GREY, _STRIDE = 114, 32
+PADDING_GREY = 114  # of 255, as ultralytics pads
+_STRIDE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ class Letterbox:
         small = frame if inner == (width, height) else cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
         short = [size - side if square else -side % _STRIDE for side in inner]
         left, top = (round(missing / 2 - 0.1) for missing in short)
-        boxed = np.full((inner[1] + short[1], inner[0] + short[0], 3), _GREY, np.uint8)
+        boxed = np.full((inner[1] + short[1], inner[0] + short[0], 3), PADDING_GREY, np.uint8)
         boxed[top : top + inner[1], left : left + inner[0]] = small
         return cls(torch.from_numpy(boxed).permute(2, 0, 1)[None] / 255, left, top, *inner, (width, height))
 

@@ -12,6 +12,7 @@ from captures.report.blocks import Gallery, NextSteps, Numbers, Text
 from captures.report.first_screen import first_screen
 from captures.results.recorded_session import RecordedSession
 from captures.results.session_record import SessionRecord
+from physpatch.records.config import TrainConfig
 
 
 def session(
@@ -78,6 +79,28 @@ def test_commands_fit_the_session() -> None:
     coarse = commands(session(100, {"patch": 30, "grey": 0}, px_per_cell=2.5, folder=Path("my sessions/b")))
     assert coarse[0] == "physpatch print RUN --size 20cm --controls"
     assert "physpatch train --from-session 'my sessions/b'" in coarse
+
+
+def test_a_damaged_session_is_to_be_restored_and_teaches_no_training() -> None:
+    recorded = session(6, {"patch": 3, "grey": 0}, folder=Path("s"))
+    steps = next_steps(recorded, answer_of(recorded), [], whole=False)
+    assert steps[0].command == "physpatch report s" and "Restore" in steps[0].why
+    assert not any("train" in step.command for step in steps)
+
+
+@pytest.mark.parametrize(("grid", "change"), [((10, 10), "--grid 20x20"), ((20, 20), "--steps 600")])
+def test_a_patch_that_fails_on_photographs_too_is_trained_anew_first(
+    grid: tuple[int, int], change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs/a b", "sessions/a"):
+        Path(folder).mkdir(parents=True)
+    Path("runs/a b/run.json").touch()
+    recorded = session(6, {"patch": 0, "grey": 0}, run="../../runs/a b")
+    weak = TrainConfig.of(grid=grid, steps=300)
+    assert "--config" not in " ".join(step.command for step in next_steps(recorded, answer_of(recorded), []))
+    steps = next_steps(recorded, answer_of(recorded), [], weak=weak)
+    assert steps[0].command == f"physpatch train --config 'runs/a b/run.json' {change}"
 
 
 def test_a_session_without_an_answer_says_why_and_what_to_do(tmp_path: Path) -> None:

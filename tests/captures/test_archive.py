@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 from support import BLUE, CHROMIUM, frame_row
 
 from calibration.common.errors import InputError
-from calibration.common.text import size_words
+from calibration.common.text import number_of, size_words
 from captures.archive import transfer
 from captures.archive.entries import list_entries, read_tags, write_tags
 from captures.archive.gallery import write_gallery
@@ -213,7 +213,8 @@ def test_removing_the_latest_run_leaves_the_newest(home: Path) -> None:
     assert not (home / "runs/latest").is_symlink()
 
 
-def test_sizes_are_for_people() -> None:
+def test_sizes_and_numbers_are_for_people() -> None:
+    assert [number_of(n, "clip") for n in (0, 1, 2)] == ["0 clips", "1 clip", "2 clips"]
     assert [size_words(size) for size in (0, 999, 1500, 123_456_789, 2**40)] == [
         "0 B",
         "999 B",

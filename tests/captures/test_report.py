@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from reported import made_up, read
-from support import FIRST_RUN, frame_row, vivid_patch
+from support import FIRST_RUN, CommandResult, frame_row, vivid_patch
 
 from calibration.common.errors import InputError
 from captures.report import ReplayOptions, write_comparison, write_report
@@ -42,9 +43,11 @@ def test_a_report_says_what_was_measured_how_sure_and_what_does_not_count(tmp_pa
     words = page.inner_text("body").replace("\N{NO-BREAK SPACE}", " ")
     assert "with the patch, the target class came first in 60.0 % (31.3 to 83.2, n = 10) of the clips" in words
     assert "0.0 % (0.0 to 27.8, n = 10) with the grey control" in words
-    assert re.search(r"m\s+target first\s+grey\s+\+60\.0 points \[\+[\d.]+, \+[\d.]+\], n = 10\s+0\.0312", words)
-    assert re.search(r"m\s+target first\s+1\.00\s+10\s", words)  # ICC and effective n
+    assert re.search(r"target first\s+grey\s+\+60\.0 points \[\+[\d.]+, \+[\d.]+\], n = 10\s+0\.0312", words)
+    assert re.search(r"target first\s+1\.00\s+10\s", words)  # ICC and effective n
     assert "not replayed" in words and "frames.parquet" in words
+    terms = page.locator("#Terms, #terms").inner_text()
+    assert all(term in terms for term in ("ICC", "McNemar's p", "Brier score", "effective n", "AP50"))
     assert page.locator("table.poses").count() == 2
     assert page.locator("nav a").count() == page.locator("details.chapter > summary h2").count() > 5
 
@@ -113,6 +116,42 @@ def test_nothing_is_cut_at_any_width(filmed: Path, browser: Browser, width: int,
     page.close()
 
 
+def test_question_to_next_steps_fit_a_notebooks_first_screen(filmed: Path, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(write_report(filmed / "session").as_uri())
+    for part in (".question", ".verdict", ".tiles", ".numbers", ".next"):
+        box = page.locator(f".first {part}").bounding_box()
+        assert box is not None and box["y"] >= 0 and box["y"] + box["height"] <= 800, part
+    page.close()
+
+
+def test_on_a_phone_both_main_columns_are_in_sight(tmp_path: Path, browser: Browser) -> None:
+    """They lay beyond the model's name and the counts."""
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    read(page, write_report(made_up(tmp_path / "s", 6)))
+    table = page.locator("table", has_text="mean target score").first
+    for heading in ("target first", "wrong answer"):
+        box = table.locator("th", has_text=heading).bounding_box()
+        assert box is not None and box["x"] + box["width"] <= 390
+    page.close()
+
+
+def test_a_printed_report_has_two_charts_a_row_and_no_buttons(tmp_path: Path, page: Page) -> None:
+    read(page, write_report(made_up(tmp_path / "s", 6)))
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 700, "height": 990})  # A4 within its margins
+    first, second = (page.locator(".charts").nth(1).locator("figure").nth(n).bounding_box() for n in (0, 1))
+    assert first is not None and second is not None and first["y"] == second["y"] and first["x"] < second["x"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700  # or the printed page shrinks
+    assert page.locator("nav").is_hidden()
+    button = page.locator("th button").first
+    assert button.evaluate("button => getComputedStyle(button, '::after').content") == "none"
+    page.pdf(path=tmp_path / "printed.pdf", format="A4")
+    with pypdfium2.PdfDocument(tmp_path / "printed.pdf") as pdf:
+        last_lines = [sheet.get_textpage().get_text_bounded().split("\r\n")[-1] for sheet in pdf]
+    assert not {"Uncertainty", "What the camera saw", "What it depends on", "Terms"} & {*last_lines}
+
+
 def test_a_patch_of_few_cells_is_shown_as_large_as_frames(tmp_path: Path, page: Page) -> None:
     """It was as small as its cells; and the date was that of a file's record."""
     session, run = made_up(tmp_path / "s", 4, begun="2026-01-02T03:04:05+0000", run="../run"), tmp_path / "run"
@@ -120,7 +159,7 @@ def test_a_patch_of_few_cells_is_shown_as_large_as_frames(tmp_path: Path, page: 
     (run / "run.json").write_text(json.dumps(FIRST_RUN))
     read(page, write_report(session))
     page.set_viewport_size({"width": 1280, "height": 900})
-    assert page.locator(".first .tiles img").bounding_box()["width"] > 250
+    assert page.locator(".first .tiles img").bounding_box()["width"] > 200
     assert "begun 2026-01-02 at 03:04\n" in page.inner_text("body")
 
 
@@ -178,6 +217,15 @@ def test_the_pdf_says_the_same_on_pages_that_are_not_empty(session: Path, tmp_pa
         "virtual rig, a simulation",
     ):
         assert said in " ".join(words.split())
+
+
+def test_no_word_of_a_table_is_broken_on_paper(tmp_path: Path) -> None:
+    headings = ["model", "sheet", "frames", "clips", "target first", "wrong answer", "mean target score", "sheet found"]
+    row = ["efficientnet_lite0", "shuffled", "21", "7", *["0.0 % (0.0 to 39.4, n = 6)"] * 2, "0.0 %", "100.0 %"]
+    write_pdf(Document("A", "b", [Table(headings, [row], frozenset({0}))]), tmp_path / "x.pdf")
+    with pypdfium2.PdfDocument(tmp_path / "x.pdf") as pdf:
+        lines = pdf[0].get_textpage().get_text_bounded().split()
+    assert {"frames", "efficientnet_lite0", "shuffled", "100.0"} <= {*lines}
 
 
 def test_blocks_are_drawn_alike_whatever_their_words(tmp_path: Path, page: Page) -> None:
@@ -296,10 +344,25 @@ def test_a_damaged_file_is_named_and_the_rest_is_reported(
         write_report(whole)
 
 
+def test_the_next_command_is_one_that_works(tmp_path: Path, command: Callable[..., CommandResult]) -> None:
+    """A training was suggested from a session whose record is damaged, and a print of a damaged patch."""
+    session, run = made_up(tmp_path / "s", 6), tmp_path / "run"
+    assert command("report", session, "--no-replay").err.endswith(f"Next: physpatch train --from-session {session}\n")
+    (session / "session.json").write_text("[1")
+    done = command("report", session, "--no-replay")
+    assert done.code == 0 and done.err.endswith(f"Next: physpatch report {session}\n")
+    assert "--from-session" not in (session / "report.html").read_text()
+    vivid_patch().save(run)
+    (run / "run.json").write_text(json.dumps(FIRST_RUN))
+    assert "Next: physpatch print" in command("report", run).err
+    (run / "patch.json").write_text("{")
+    assert command("report", run).err.endswith(f"Next: physpatch report {run}\n")
+
+
 def test_few_clips_ask_for_many_more(tmp_path: Path) -> None:
     """None of 7 clips may be 35 %: nine do not tell that to ± 5 points."""
     text = html.unescape(write_report(made_up(tmp_path / "session", hits=0, clips=7)).read_text())
-    table = next(table for table in re.findall(r"<table.*?</table>", text, re.S) if "needed for ± 5 points" in table)
+    table = next(table for table in re.findall(r"<table.*?</table>", text, re.S) if "clips for ± 5 points" in table)
     needed = int(re.findall(r">\s*([^<>]+?)\s*</td>", table.partition("target first")[2])[4])
     assert 33 <= needed <= 36
     assert "session session" not in text and f"of the session {tmp_path.name}/session" in text

@@ -15,10 +15,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from reported import made_up
 from support import BLUE, ColourDetector, assert_follows_schema, colour_detector, frame_row
 
 from calibration.common.errors import InputError, PhyspatchError
 from calibration.common.signals import Terminated, ended_in_order, exit_code
+from captures.commands.session_output import show_session
 from captures.inference.region import RegionRule
 from captures.report import write_report
 from captures.session import live_session
@@ -30,7 +32,9 @@ from captures.sources.opening import FileSource, open_source
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import COLUMNS, FrameRow, SessionStore, export_csv, read_events, read_exported_rows, read_rows
 from captures.viewers.controls import Command
+from captures.viewers.overlay import heads_up
 from physpatch.defences import defended
+from physpatch.evaluation.figures.pictures import VideoFile
 
 
 class Pictures(FileSource):
@@ -291,23 +295,31 @@ def test_a_session_that_the_system_ends_is_whole(
     assert len(video_times(tmp_path / "session")) == 3
 
 
+@pytest.mark.parametrize("ending", [(live_session._Session, "account"), (VideoFile, "__exit__")])
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_session_that_is_asked_to_end_while_it_ends_is_finished_first(
-    asked: signal.Signals, rig: VirtualRig, plan: SessionConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: signal.Signals,
+    ending: tuple[type, str],
+    rig: VirtualRig,
+    plan: SessionConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def account(session: object) -> dict[str, object]:
+    def interrupted(*arguments: object) -> object:
         os.kill(os.getpid(), asked)
-        return counted(session)
+        result = undisturbed(*arguments)
+        done.append(ending)
+        return result
 
-    counted = live_session._Session.account
-    monkeypatch.setattr(live_session._Session, "account", account)
+    undisturbed, done = getattr(*ending), []
+    monkeypatch.setattr(*ending, interrupted)
     inherited = signal.signal(asked, signal.default_int_handler if asked == signal.SIGINT else signal.SIG_DFL)
     try:
         with pytest.raises(KeyboardInterrupt) as ended, ended_in_order():
             run_session(rig, replace(plan, max_frames=2), tmp_path / "session")
     finally:
         signal.signal(asked, inherited)
-    assert exit_code(ended.value) == 128 + asked
+    assert exit_code(ended.value) == 128 + asked and done == [ending]
     assert json.loads((tmp_path / "session/session.json").read_text())["status"] == "ended"
     assert (tmp_path / "session/frames.csv").read_text().count("\n") == 3
     assert len(video_times(tmp_path / "session")) == 2
@@ -317,6 +329,29 @@ def test_sessions_are_not_overwritten(rig: VirtualRig, plan: SessionConfig, tmp_
     run_session(rig, replace(plan, max_frames=1), tmp_path / "session")
     with pytest.raises(InputError, match="already contains a session"):
         run_session(rig, plan, tmp_path / "session")
+
+
+def test_what_was_lost_is_said_with_the_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    session = made_up(tmp_path / "s", 3)
+    kinds = ["lost", "unreadable", "mark", "lost", "lost", "lost"]
+    with SessionStore(session / "session.db", resume=True) as store:
+        store.add([], [Event(float(n), kind, f"loss {n}") for n, kind in enumerate(kinds)])
+    show_session(session)
+    said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Next")]
+    assert said[:3] == [f"not analysed, at {n}.0 s: loss {n}" for n in (0, 1, 3)]
+    assert said[3:] == [f"2 more are among the events of {session}"]
+
+
+def test_words_on_a_large_frame_are_large() -> None:
+    """On a phone's frames they could not be read."""
+    bands = {}
+    for width in (320, 640, 1280, 3840):
+        canvas = np.full((width * 3 // 4, width, 3), 200, np.uint8)
+        heads_up(canvas, [("cat 90 %", (255, 255, 255)), ("dog", (255, 255, 255))])
+        dark, white = (canvas == 90).all(2), (canvas > 230).all(2)
+        assert white.any() and not white[dark.any(1).sum() :].any()
+        bands[width] = dark.any(1).sum()
+    assert bands == {320: 52, 640: 52, 1280: 104, 3840: 312}
 
 
 def test_the_overlay_draws_and_leaves_the_frame_alone(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:

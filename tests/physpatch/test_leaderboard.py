@@ -8,12 +8,13 @@ import pytest
 from support import assert_follows_schema, save_squares
 
 from calibration.common.errors import InputError
+from physpatch.benchmark import leaderboard as leaderboard_module
 from physpatch.benchmark.bench_row import BenchRow
-from physpatch.benchmark.leaderboard import chosen_tables, leaderboard
+from physpatch.benchmark.leaderboard import chosen_tables, leaderboard, run_leaderboard
 from physpatch.benchmark.plan import BenchPlan, Way
 from physpatch.benchmark.report import conclusion, markdown
 from physpatch.benchmark.runner import run_bench
-from physpatch.benchmark.summaries import _over_seeds, summaries
+from physpatch.benchmark.summaries import Line, Summary, _over_seeds, summaries
 from physpatch.commands.bench import TABLES
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import parse_grid
@@ -130,6 +131,19 @@ def check_defences(summary: dict, rows: list[dict]) -> None:
     for row in rows:
         behind = {name.partition("+")[2] for name in row["measured"] if "+" in name}
         assert behind == ({"jpeg", "median"} if row["defence"] == "none" else {row["defence"]})
+
+
+def test_each_summary_of_a_table_has_a_plot_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two = [Summary(key, f"Table of {key}", "", (Line({"technique": "pgd"}, {}),), ()) for key in ("unseen", "way")]
+    plotted: dict[str, str] = {}
+    monkeypatch.setattr(leaderboard_module, "run_bench", lambda *_, **__: [])
+    monkeypatch.setattr(leaderboard_module, "save_bench_report", lambda *_: None)
+    monkeypatch.setattr(leaderboard_module, "summaries", lambda _: two)
+    monkeypatch.setattr(
+        leaderboard_module, "save_summary_plot", lambda path, summary: plotted.update({path.name: summary.key})
+    )
+    run_leaderboard(chosen_tables(["queries"], {}), tmp_path, say=lambda _: None)
+    assert plotted == {"queries-unseen.png": "unseen", "queries-way.png": "way"}
 
 
 def test_the_tables_are_what_the_help_says_and_make_sense() -> None:

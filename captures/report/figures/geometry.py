@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from calibration.common.text import number_of
 from captures.report.blocks import Chart, Mark, Series
 from captures.report.wording import rate_words
 
@@ -178,7 +179,7 @@ def _point(x: float, y: float, ends: Sequence[tuple[float, float]], said: tuple[
 
 
 def _words(mark: Mark) -> str:
-    frames = f", {mark.frames} frames" if mark.frames else ""
+    frames = f", {number_of(mark.frames, 'frame')}" if mark.frames else ""
     return f"{rate_words(mark.rate)}{frames}"
 
 

@@ -75,7 +75,7 @@ def _along(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
                     f"clip shows is left out where there are several. {_origin_words(compared)}",
                 )
     summaries = summaries_of(sequences, tally)
-    yield Table(
+    yield Table.by_model(
         _HEADINGS,
         [_row(summary) for summary in summaries],
         frozenset(i for i, summary in enumerate(summaries) if summary.condition == "patch"),
@@ -91,7 +91,7 @@ def _along(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
 def _runs(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
     """How long success lasts in clips in which nothing moves."""
     unit, summaries = UNITS[tally.independent_kind], summaries_of(sequences, tally)
-    yield Table(
+    yield Table.by_model(
         _without_places(_HEADINGS),
         [_without_places(_row(summary)) for summary in summaries],
         frozenset(i for i, summary in enumerate(summaries) if summary.condition == "patch"),

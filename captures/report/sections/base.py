@@ -35,7 +35,7 @@ class ReportSection(ABC):
         name: of the section.
         summary: one line about its content.
         heading: title of the section.
-        rank: sections with a lower rank come first; built-in sections have 10 to 70.
+        rank: sections with a lower rank come first; built-in sections have 10 to 80.
         level: of the heading; 2 continues the previous chapter.
     """
 

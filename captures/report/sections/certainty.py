@@ -45,7 +45,7 @@ def _certainty(tally: Tally) -> Iterator[Block]:
         "measures this similarity; the effective n is the number of independent frames with the same information."
     )
     if rows:
-        yield Table(
+        yield Table.by_model(
             [
                 "model",
                 "outcome",
@@ -53,21 +53,21 @@ def _certainty(tally: Tally) -> Iterator[Block]:
                 "effective n",
                 "by Student's t",
                 "by bootstrap",
-                f"needed for ± {100 * MARGIN:.0f} points",
+                f"{UNITS[unit]} for ± {100 * MARGIN:.0f} points, at this rate",
             ],
             rows,
             caption=f"For the patch. The last column gives the required number of similar {UNITS[unit]} if the observed rate "
             f"is the true one; the number at the top allows for a rate in the middle of its interval, which needs more. "
             f"The rates above have Wilson's interval with n corrected for the correlation, which has the best "
-            f"coverage (docs/results.md).",
+            f"coverage (docs/results.md). Student's t and the bootstrap give none (–) where all {UNITS[unit]} agree.",
         )
     excluded = [
         [model, reason, str(frames)] for model in tally.models for reason, frames in tally.exclusions(model).items()
     ]
     if excluded:
         yield Heading("Not counted", 2)
-        yield Table(["model", "reason", "frames with the patch"], excluded)
+        yield Table.by_model(["model", "reason", "frames with the patch"], excluded)
 
 
 def _interval(ends: tuple[float, float] | None) -> str:
-    return "–" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %"
+    return "–" if ends is None or ends[0] == ends[1] else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %"

@@ -51,7 +51,7 @@ class Curves(ReportSection):
         rows = [*_all_views(session)]
         if rows:
             yield Heading("All views", 2)
-            yield Table(
+            yield Table.by_model(
                 ["model", "outcome", "sheet", "views right with grey", "all views"],
                 rows,
                 frozenset(i for i, row in enumerate(rows) if row[2] == "patch"),
@@ -80,7 +80,7 @@ def _precision(session: RecordedSession) -> Iterator[Block]:
     found = [one for model in session.tally.models for one in object_precision(session, model)]
     if found:
         yield Heading("Average precision by the object's distance from the patch", 2)
-        yield Table(
+        yield Table.by_model(
             ["model", "distance, sides of the patch", "sheet", "AP50", "frames"],
             [
                 [

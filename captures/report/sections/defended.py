@@ -109,7 +109,7 @@ class Defended(ReportSection):
         changes = defence_changes(material.session)
         if changes:
             tally = material.session.tally
-            yield Table(
+            yield Table.by_model(
                 ["model", "defence", "sheet", "outcome", "alone", "behind the defence", "difference, points"],
                 [_row(change) for change in changes],
                 frozenset(i for i, change in enumerate(changes) if change.change.is_significant),

@@ -48,13 +48,13 @@ def _effect(session: RecordedSession) -> Iterator[Block]:
             "With 95 % intervals: the patch and harmless sheets at the same poses.",
         )
     measured = [m for m in MEASURES if any(s.rate(m).rate is not None for s in summaries)]
-    yield Table(
+    yield Table.by_model(
         [
             "model",
             "sheet",
-            "frames",
-            "clips",
             *(SHORT[m] for m in measured),
+            "clips",
+            "frames",
             "mean target score",
             "heat in patch",
             "px per cell",
@@ -64,9 +64,9 @@ def _effect(session: RecordedSession) -> Iterator[Block]:
             [
                 s.model,
                 s.condition,
-                str(s.frames),
-                str(s.clips),
                 *(rate_words(s.rate(m)) for m in measured),
+                str(s.clips),
+                str(s.frames),
                 percent(s.mean_target_score),
                 percent(s.heat_in_patch),
                 "–" if s.px_per_cell is None else f"{s.px_per_cell:.1f}",
@@ -81,7 +81,7 @@ def _effect(session: RecordedSession) -> Iterator[Block]:
     comparisons = tally.comparisons()
     if comparisons:
         yield Heading("Patch minus control", 2)
-        yield Table(
+        yield Table.by_model(
             ["model", "outcome", "control", "difference, points", "McNemar's p"],
             [
                 [
@@ -94,7 +94,7 @@ def _effect(session: RecordedSession) -> Iterator[Block]:
                 for c in comparisons
             ],
             caption=f"Paired by {tally.unit_kind}: the effect of a harmless sheet of the same size at the same poses is "
-            f"subtracted.",
+            f"subtracted. McNemar's p is the probability of so great a difference if both sheets did the same.",
         )
 
 

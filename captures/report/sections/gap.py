@@ -62,7 +62,8 @@ def _way(gaps: Sequence[Gap], troubles: Sequence[str]) -> Iterator[Block]:
             slope = "unknown, because all predictions are equal" if p.slope is None else f"{p.slope:.2f}"
             between = f" ({p.slope_ci95[0]:.2f} to {p.slope_ci95[1]:.2f})" if p.slope_ci95 else ""
             yield Text(
-                f"Brier score of the prediction: {p.brier:.3f}; of always predicting the mean: {p.constant:.3f}. "
+                f"Brier score of the prediction (0 is perfect): {p.brier:.3f}; of always predicting the mean: "
+                f"{p.constant:.3f}. "
                 f"Slope of captured on predicted rates: {slope}{between}; n = {p.n}.",
                 "soft",
             )

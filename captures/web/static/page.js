@@ -1,4 +1,4 @@
-import { draw, percent, showPill, watch } from "./view.js";
+import { draw, numberOf, percent, seconds, showPill, watch } from "./view.js";
 
 const by = (id) => document.getElementById(id);
 const make = (tag, text = "", attributes = {}) => {
@@ -18,9 +18,9 @@ const view = watch({
 
 function render() {
   showPill(by("state"), state);
-  const late = state.delay_ms === null || state.delay_ms === undefined ? "" : ` · ${state.delay_ms} ms delay`;
+  const late = state.delay_ms === null || state.delay_ms === undefined ? "" : ` · ${seconds(state.delay_ms)} delay`;
   const dropped = state.dropped ? ` · ${state.dropped} dropped` : "";
-  by("numbers").textContent = state.frames ? `${state.frames} ${state.frames === 1 ? "frame" : "frames"} · ${state.fps} per second${late}${dropped}` : "";
+  by("numbers").textContent = state.frames ? `${numberOf(state.frames, "frame")} · ${state.fps} per second${late}${dropped}` : "";
   by("toggle").textContent = state.recording === false ? "Resume" : "Pause";
   by("sees").hidden = state.region === undefined;
   if (state.region !== undefined) by("region").textContent = { center: "the central square", frame: "the whole frame, squeezed" }[state.region]
@@ -74,7 +74,7 @@ function renderRates(rates) {
     const name = new Set(rates.map((r) => r.model)).size > 1 ? `${summary.model}, ${summary.condition}` : summary.condition;
     const cell = make("td");
     cell.append(bar);
-    row.append(make("td", name), cell, make("td", words, { class: "n" }), make("td", `${rate.n} clips`, { class: "n soft" }));
+    row.append(make("td", name), cell, make("td", words, { class: "n" }), make("td", numberOf(rate.n, "clip"), { class: "n soft" }));
     table.append(row);
   }
   by("rates").replaceChildren(table);
@@ -116,7 +116,7 @@ function renderMap(map, plan) {
       if (frames) {
         cell.textContent = judged ? percent(hits / judged) : `${frames}`;
         if (judged) cell.style.background = `color-mix(in srgb, var(--bad) ${Math.round(70 * hits / judged)}%, transparent)`;
-        cell.title = `${frames} frames; success in ${hits} of the ${judged} whose success is known`;
+        cell.title = `${numberOf(frames, "frame")}; success in ${hits} of the ${judged} whose success is known`;
       }
       if (wanted) cell.append(make("small", `${wanted[0]} of ${wanted[1]}`));
       else if (frames) cell.append(make("small", `${frames} fr.`));

@@ -1,4 +1,4 @@
-import { draw, percent, showPill, watch } from "./view.js";
+import { draw, numberOf, percent, showPill, watch } from "./view.js";
 
 const WIDTH = 1280; // requested from the camera
 const QUALITY = 0.9;
@@ -18,11 +18,11 @@ function render() {
   by("guide").hidden = !state.guide;
   by("toggle").hidden = by("mark").hidden = by("success").hidden = Boolean(state.guide);
   if (state.guide) by("instruction").textContent = state.guide;
-  by("numbers").textContent = state.guide ? `${state.frames} used` : state.frames ? `${state.frames} ${state.frames === 1 ? "frame" : "frames"} · ${state.fps} per second` : "";
+  by("numbers").textContent = state.guide ? `${state.frames} used` : state.frames ? `${numberOf(state.frames, "frame")} · ${state.fps} per second` : "";
   by("toggle").textContent = state.recording === false ? "Resume" : "Pause";
   const rates = (state.rates || []).filter((summary) => summary.condition === "patch");
   const rate = rates.length && rates[0][state.target ? "target" : "wrong"];
-  if (rate && rate.rate !== null) by("success").textContent = `patch: ${percent(rate.rate)} (${rate.ci95 ? `${percent(rate.ci95[0])} to ${percent(rate.ci95[1])}, ${rate.n} clips` : "one clip"})`;
+  if (rate && rate.rate !== null) by("success").textContent = `patch: ${percent(rate.rate)} (${rate.ci95 ? `${percent(rate.ci95[0])} to ${percent(rate.ci95[1])}, ${numberOf(rate.n, "clip")}` : "one clip"})`;
   const plan = state.plan;
   by("plan").hidden = !plan;
   if (plan) {
@@ -49,6 +49,7 @@ async function film() {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing, width: { ideal: WIDTH } }, audio: false });
     video.srcObject = stream;
     await video.play();
+    if (!state.frames) by("waiting").textContent = "The camera is on. The picture appears when the program is ready.";
   } catch (error) {
     by("waiting").hidden = false;
     by("waiting").textContent = `The camera cannot be used: ${error.message}. Allow this page to use it, then reload the page.`;

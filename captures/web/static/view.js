@@ -50,4 +50,8 @@ export function showPill(pill, state) {
   pill.textContent = state.ended ? "session ended" : state.trouble || (state.recording === false ? "paused" : "recording");
 }
 
+export const numberOf = (count, thing) => `${count} ${thing}${count === 1 ? "" : "s"}`;
+
+export const seconds = (ms) => (ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(1)} s`);
+
 export const percent = (share, digits = 0) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)} %`);

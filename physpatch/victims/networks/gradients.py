@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from calibration.common.errors import first_line, lacks_memory
 from calibration.sheet.road_signs import stop
+from physpatch.victims.letterbox import PADDING_GREY
 
 CUT = "no gradient reaches the image: the network detaches its answer, or computes it by whole numbers or outside of torch"
 _COARSE = (4, 16)  # cells a side of pictures of coarse noise
 _SIGNS = (0.25, 0.5, 0.9)  # sides of road signs, of the picture's
-_GREY = 114 / 255
 
 
 def without_gradients(why: str) -> str:
@@ -61,7 +61,7 @@ def _pictures(size: int) -> Iterator[Tensor]:
 def _sign(size: int, side: int) -> Tensor:
     """Draw a stop sign in the middle of a grey picture (1, 3, size, size)."""
     drawn = torch.from_numpy(stop().draw(side)).permute(2, 0, 1).float() / 255
-    picture = torch.full((1, 3, size, size), _GREY)
+    picture = torch.full((1, 3, size, size), PADDING_GREY / 255)
     start = (size - side) // 2
     place = picture[0, :, start : start + side, start : start + side]
     place.copy_(drawn[3] * drawn[:3] + (1 - drawn[3]) * place)
