@@ -113,6 +113,13 @@ def test_a_model_that_cannot_be_trusted_says_why(name: str, words: str, command)
     )
 
 
+def test_a_random_answer_is_not_blamed_on_the_neighbours(command, folder: Path) -> None:
+    command("models", "--check", "checked_models:noisy", "--data", "data", "--json", "found.json")
+    found = findings(folder)
+    assert [found[what]["outcome"] for what in ("determinism", "batch invariance")] == ["fails", "note"]
+    assert "another answer each time" in found["batch invariance"]["words"]
+
+
 def test_a_training_without_gradients_is_refused_before_a_target_is_chosen(command) -> None:
     for name in ("detached", "whole"):
         done = command("train", "--model", f"checked_models:{name}", "--data", "data", "--target", "auto")
