@@ -79,6 +79,7 @@ def test_the_wheel_holds_what_is_read_beside_the_modules(wheel_names: list[str])
     assert any(name.endswith("signs.safetensors") for name in data)
     assert any(name.endswith(".jinja") for name in data)
     assert any("web/static/" in name for name in data)
+    assert {f"{room}/py.typed" for room in ROOMS} <= data
     assert data <= set(wheel_names)
 
 

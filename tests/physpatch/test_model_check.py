@@ -45,6 +45,12 @@ def squares(**more):
 
 def finds(): return squares()
 def dark(): return squares(std=(255.0,) * 3)
+def elsewhere():
+    class Shifted(AllBoxes):
+        def forward(self, images):
+            return super().forward(images) + torch.tensor([60.0, 60, 0, 0, 0, 0])[:, None]
+    found = FoundNetwork(Shifted()).victim("boxes", WeightsInfo("here", "0" * 64), Adaptation(size=96))
+    return replace(found, categories=DETECTED)
 def sound(): return wrap(ColourNet())
 def swapped(): return wrap(ColourNet(), bgr=True)
 def scaled(): return wrap(ColourNet(), std=(1000.0, 1000.0, 1000.0), mean=(0.5, 0.5, 0.5))
@@ -111,6 +117,13 @@ def test_a_model_that_cannot_be_trusted_says_why(name: str, words: str, command)
     command("models", "--check", f"checked_models:{name}", "--data", "data").assert_refused(
         "cannot be trusted yet", words
     )
+
+
+def test_a_random_answer_is_not_blamed_on_the_neighbours(command, folder: Path) -> None:
+    command("models", "--check", "checked_models:noisy", "--data", "data", "--json", "found.json")
+    found = findings(folder)
+    assert [found[what]["outcome"] for what in ("determinism", "batch invariance")] == ["fails", "note"]
+    assert "another answer each time" in found["batch invariance"]["words"]
 
 
 def test_a_training_without_gradients_is_refused_before_a_target_is_chosen(command) -> None:
@@ -229,6 +242,11 @@ def test_a_detector_that_finds_nothing_where_objects_are_fails(how: str, command
     done = command("models", "--check", "checked_models:finds", "--data", "signs", "--json", "found.json")
     assert done.code == 0, done.err
     assert "in 4 photographs with objects" in findings(folder)["boxes"]["words"]
+    if how == "boxes":
+        numbers = findings(folder)["boxes"]["numbers"]
+        assert (numbers["objects"], numbers["objects_found"], numbers["n"]) == (4, 4, 4)
+        refused = command("models", "--check", "checked_models:elsewhere", "--data", "signs")
+        refused.assert_refused("on 0 of 4 labelled objects (IoU 0.5 or more): check preprocessing, labels")
     refused = command("models", "--check", "checked_models:dark", "--data", "signs")
     refused.assert_refused(
         "cannot be trusted yet",

@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor
 
-from physpatch.data.photographs import UNLABELLED, Photo, limited, load_photos, photos_for, photos_with_objects
+from physpatch.data.photographs import (
+    UNLABELLED,
+    Photo,
+    Photographs,
+    limited,
+    load_photos,
+    photos_for,
+    photos_with_objects,
+)
 from physpatch.evaluation.model_check.accuracy import check_accuracy
 from physpatch.evaluation.model_check.boxes import check_boxes
 from physpatch.evaluation.model_check.heat import HEAT_PHOTOGRAPHS, check_heat
@@ -74,7 +82,11 @@ def check_model(
 
 
 def _images(victim: Victim, photos: Sequence[Photo]) -> Tensor:
-    return load_photos(photos, victim.preprocessing).images.to(victim.device).float() / 255
+    return _pixels(victim, load_photos(photos, victim.preprocessing))
+
+
+def _pixels(victim: Victim, photographs: Photographs) -> Tensor:
+    return photographs.images.to(victim.device).float() / 255
 
 
 def _answers(
@@ -87,8 +99,14 @@ def _answers(
     seconds: float,
 ) -> Iterator[Finding]:
     if isinstance(victim, Detector):
-        shown = limited(photos_with_objects(victim, data, columns), _MOST_WITH_OBJECTS, seed)
-        yield check_boxes(victim, _images(victim, shown) if shown else images, with_objects=bool(shown))
+        with_objects = photos_with_objects(victim, data, columns)
+        boxed = [photo for photo in with_objects if photo.boxes]
+        shown = limited(boxed or with_objects, _MOST_WITH_OBJECTS, seed)
+        if not shown:
+            yield check_boxes(victim, images, with_objects=False)
+            return
+        loaded = load_photos(shown, victim.preprocessing)
+        yield check_boxes(victim, _pixels(victim, loaded), with_objects=True, objects=loaded.boxes or None)
     elif labelled:
         yield from check_accuracy(victim, labelled, seconds, seed)
     else:

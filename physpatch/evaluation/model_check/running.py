@@ -113,6 +113,7 @@ def check_steadiness(victim: Victim, images: Tensor) -> Iterator[Finding]:
     """Check that an image has the same answer again, and alone."""
     first, again = (victim.confidences(victim.scores(images)) for _ in range(2))
     alone = torch.cat([victim.confidences(victim.scores(image[None])) for image in images])
+    steady = True
     for what, other, cure in (
         ("determinism", again, "something in it is random, such as dropout"),
         ("batch invariance", alone, "an answer depends on its neighbours, as in batch norm that still learns"),
@@ -122,8 +123,10 @@ def check_steadiness(victim: Victim, images: Tensor) -> Iterator[Finding]:
         outcome: Outcome = "fails"
         if not finite:
             words = "its scores are not finite"
+        elif not steady:
+            words, outcome = "not told, because an image has another answer each time", "note"
         elif apart > _ALIKE:
-            words = f"confidences differ by up to {apart:.2g}: {cure}"
+            words, steady = f"confidences differ by up to {apart:.2g}: {cure}", False
         else:
             words, outcome = "the same bit for bit" if apart == 0 else f"the same up to {apart:.1g}", "works"
         yield Finding(what, words, outcome, {"difference": apart})
