@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from inspect import cleandoc
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from click.shell_completion import BashComplete
+from rich.console import Console
 from support import CommandResult, vivid_patch
 
 import cli
@@ -320,6 +322,23 @@ def test_a_quiet_command_prints_results_only(place: str, tmp_path: Path, command
 def test_a_verbose_command_says_where_an_error_comes_from(command: Callable[..., CommandResult]) -> None:
     done = command("export", "nowhere", "-v")
     assert done.code == 2 and "Traceback" in done.err and done.err.splitlines()[-1].startswith("Error: no run nowhere")
+
+
+def test_a_bar_says_that_a_command_gets_ready_before_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It showed 0/? for as long as a model was loaded."""
+    for name, value in {"TTY_COMPATIBLE": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    seen = []
+    with progress_bar("training") as bar:
+        for done, total, words in ((None, None, ""), (3, None, ""), (4, 10, "fools 0 % on paper, 0 % on a screen")):
+            if done is not None:
+                bar.show(done, total, words)
+            console = Console(width=80, record=True, file=StringIO())
+            console.print(*bar._progress.get_renderables())
+            seen.append(console.export_text())
+    assert "getting ready" in seen[0] and not any("?" in text for text in seen)
+    assert " 3 " in seen[1] and "getting ready" not in seen[1]
+    assert " 4/10 fools 0 % on paper, 0 % on a screen" in seen[2] and seen[2].count("\n") == 1  # in one line
 
 
 def test_the_cells_are_shown_in_colour_where_the_terminal_has_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,10 @@ def test_a_run_that_measured_nothing_is_told_from_one_that_is_not_done(tmp_path:
     [
         ({"weights": None}, ("weights should be an object, got None", "train again")),
         ({"results": {"n": 3}}, ("results.clean_accuracy is missing",)),
+        (
+            {"results": FIRST_RUN["results"] | {"control_targeted_success": {}}},
+            ("control_targeted_success should have a rate of the control 'grey'",),
+        ),
         ({"version": 99}, ("this record of a run was written by a newer physpatch", "update physpatch")),
         ({"config": {"smell": 3}}, ("unknown key 'smell'",)),
     ],

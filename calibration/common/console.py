@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # rich and numpy take tenths of a second, which help and comp
     from rich.text import Text
 
 _PIPED_WIDTH = 140
+_BEFORE = "getting ready"  # until a command's work begins
 _COLUMN_EDGES = 3  # a column's line and the spaces beside its text
 _MOST_CELLS = 32  # that a picture in the terminal has across and down
 _HALVES = "\N{UPPER HALF BLOCK}"  # its colour is of one row of cells, its background of the next
@@ -54,7 +55,7 @@ class ProgressBar:
 
     def __init__(self, progress: "Progress", description: str, shown: "list[Text]") -> None:
         self._progress, self._shown = progress, shown
-        self._task = progress.add_task(description, total=None, words="", start=False)
+        self._task = progress.add_task(description, total=None, words=_BEFORE, start=False)
 
     def show(self, done: int, total: int | None, words: str = "") -> None:
         """Update the bar; ``total`` is None if the end is not known."""
@@ -77,7 +78,8 @@ class ProgressBar:
 def progress_bar(description: str) -> Iterator[ProgressBar]:
     """Show a progress bar on standard error and remove it when the block ends; a quiet program shows none."""
     from rich.console import Console, RenderableType
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
 
     shown: list[Text] = []
 
@@ -86,11 +88,15 @@ def progress_bar(description: str) -> Iterator[ProgressBar]:
             yield from super().get_renderables()
             yield from shown
 
+    class Count(MofNCompleteColumn):
+        def render(self, task: Task) -> Text:
+            return super().render(task) if task.total is not None else Text(str(int(task.completed or 0) or ""))
+
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        Count(),
         TextColumn("{task.fields[words]}"),
         TimeRemainingColumn(),
     )

@@ -69,6 +69,7 @@ def tag(folder: Path, tags: tuple[str, ...], removed: tuple[str, ...]) -> None:
 
     there = write_tags(folder, tags, removed) if tags or removed else read_tags(folder)
     click.echo(", ".join(there) if there else "no tags")
+    say_next("gallery")
 
 
 @runs.command()
@@ -84,6 +85,7 @@ def remove(folders: tuple[Path, ...], yes: bool) -> None:
         if yes or click.confirm(f"delete {entry.kind} {entry.folder} ({size_words(entry.size_bytes)})?"):
             delete(entry.folder, say)
             click.echo(f"deleted {entry.folder}")
+    say_next("runs")
 
 
 @runs.command()

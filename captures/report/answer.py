@@ -15,6 +15,7 @@ from physpatch.records.config import FINER_GRID, TrainConfig
 from physpatch.stats.intervals import Rate, clips_needed
 
 WIDE = 0.10  # the half width of an interval from which on more clips are advised
+CHANCE = "That is no more than chance may give."
 _COARSE_PX = 4.0  # a side of a cell, in pixels, below which a larger sheet is advised
 _MOST_STEPS = 4
 _LEARN = "Train again for the angles, sizes, colours and scenes of this session"
@@ -78,11 +79,12 @@ def _answer(session: RecordedSession, model: str, measure: str, rates: Mapping[s
     verdict, sentence = _judged(tally, model, measure, rate, controls)
     if needed is not None:
         sentence += f" {needed} {UNITS[tally.independent_kind]} would tell it to ± {100 * WIDE:.0f} points."
-    question = f"Does this patch, printed and filmed, still {_effect(measure, session.target, model)}?"
+    question = f"Does this patch, printed and filmed, still {effect_words(measure, session.target, model)}?"
     return Answer(question, verdict, sentence, model, measure, rate, controls, needed)
 
 
-def _effect(measure: str, target: str | None, model: str) -> str:
+def effect_words(measure: str, target: str | None, model: str) -> str:
+    """Word what a patch is to do to a model, such as ``mislead resnet50``."""
     return {
         "target": f"make {model} see “{target}”",
         "wrong": f"mislead {model}",
@@ -95,8 +97,10 @@ def _effect(measure: str, target: str | None, model: str) -> str:
 def _judged(tally: Tally, model: str, measure: str, rate: Rate, controls: Mapping[str, Rate]) -> tuple[str, str]:
     """The verdict and the sentence of its numbers."""
     units = UNITS[tally.independent_kind]
-    happened = f"With the patch, {MEASURES[measure]} in {_share(rate, units)}"
-    others = ", ".join(f"with the {name} control in {_share(control, units)}" for name, control in controls.items())
+    happened = f"With the patch, {MEASURES[measure]} in {share_words(rate, units)}"
+    others = ", ".join(
+        f"with the {name} control in {share_words(control, units)}" for name, control in controls.items()
+    )
     if rate.ci95 is None:
         return "One clip tells little", f"{happened}; other clips may differ."
     possible = f"{100 * rate.ci95[0]:.0f} to {100 * rate.ci95[1]:.0f} %"
@@ -108,9 +112,13 @@ def _judged(tally: Tally, model: str, measure: str, rate: Rate, controls: Mappin
             "picture may be the whole cause."
         )
     sure = f"{happened} ({possible} in others like these); {others}."
-    if _clear(tally, model, measure):
-        return "Yes" if rate.ci95[0] >= 0.5 else "Yes, at times", sure
-    return "Not clear", f"{sure} That is no more than chance may give."
+    clear = _clear(tally, model, measure)
+    return verdict_words(rate, clear), sure if clear else f"{sure} {CHANCE}"
+
+
+def verdict_words(rate: Rate, clear: bool) -> str:
+    """Judge a rate above 0 in a few words; ``clear`` if chance alone does not explain what it has beyond its controls."""
+    return "Not clear" if not clear or rate.ci95 is None else "Yes" if rate.ci95[0] >= 0.5 else "Yes, at times"
 
 
 def _clear(tally: Tally, model: str, measure: str) -> bool:
@@ -123,8 +131,8 @@ def _clear(tally: Tally, model: str, measure: str) -> bool:
     return bool(differences) and all(d.ci95 is not None and d.ci95[0] > 0 for d in differences)
 
 
-def _share(rate: Rate, units: str) -> str:
-    """Words such as ``3 of 7 clips``, or ``41 % of 7 clips`` where clips are counted in part."""
+def share_words(rate: Rate, units: str) -> str:
+    """Word a rate, such as ``3 of 7 clips``, or ``41 % of 7 clips`` where clips are counted in part."""
     if rate.rate is None:
         return "–"
     count = rate.rate * rate.n
@@ -171,13 +179,16 @@ def _stronger(session: RecordedSession, weak: TrainConfig | None) -> Iterator[Ne
     """A training with finer cells, which reaches more, or a longer one where they are fine."""
     if weak is None or session.run is None:
         return
+    yield NextStep(
+        "Train a stronger patch: on photographs, too, this one seldom works", stronger_training(session.run, weak)
+    )
+
+
+def stronger_training(run: Path, weak: TrainConfig) -> str:
+    """Return the command for a patch with finer cells than the one of ``run``, or where they are fine, more steps."""
     fine = max(weak.patch.grid) >= FINER_GRID
     change = f"--steps {2 * weak.optimisation.steps}" if fine else f"--grid {FINER_GRID}x{FINER_GRID}"
-    settings = shlex.quote(str(Path(os.path.normpath(session.run)) / "run.json"))
-    yield NextStep(
-        "Train a stronger patch: on photographs, too, this one seldom works",
-        f"physpatch train --config {settings} {change}",
-    )
+    return f"physpatch train --config {shlex.quote(str(Path(os.path.normpath(run)) / 'run.json'))} {change}"
 
 
 def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap], whole: bool) -> Iterator[NextStep]:

@@ -1,10 +1,24 @@
-"""The first screen of a session's report: question, answer, pictures, numbers, where it was lost, and what to do next."""
+"""The first screen of a report: question, answer, pictures, numbers, where it was lost, and what to do next."""
 
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from calibration.common.errors import InputError
+from calibration.common.pictures import open_picture
+from calibration.common.success import MEASURES
 from captures.gap.decomposition import Gap, digital_rate
-from captures.report.answer import Answer, answer_of, next_steps
+from captures.report.answer import (
+    CHANCE,
+    Answer,
+    answer_of,
+    effect_words,
+    next_steps,
+    share_words,
+    stronger_training,
+    verdict_words,
+)
 from captures.report.blocks import Block, Gallery, NextSteps, Number, Numbers, Picture, Text
 from captures.report.sections.pictures import key_frames, read_key_frame
 from captures.report.wording import packed
@@ -56,6 +70,69 @@ def first_screen(session: RecordedSession, gaps: Sequence[Gap], *, whole: bool =
             for step in next_steps(session, answer, gaps, whole=whole, weak=_weak(session, answer))
         ]
     )
+
+
+def run_screen(folder: Path) -> Iterator[Block]:
+    """Yield the blocks about a run that a person sees first; none without results, or if its record is damaged."""
+    try:
+        run = RunRecord.of(folder)
+        config = run.train_config
+    except InputError:  # which the chapter about the patch says
+        return
+    results, weights = run.results, run.weights
+    if results is None or weights is None:
+        return
+    targeted = run.target is not None
+    measure, target = ("target", run.target.name) if run.target is not None else ("wrong", None)
+    rate = results.targeted_success if targeted else results.untargeted_success
+    if rate.rate is None or rate.ci95 is None:
+        return
+    measured = results.control_targeted_success if targeted else results.control_untargeted_success
+    # A wrong answer with the grey control is not counted, so its rate is 0 by definition.
+    controls = {name: own for name, own in measured.items() if own.rate is not None and (targeted or name != CONTROL)}
+    changes = [kinds.targeted if targeted else kinds.untargeted for kinds in results.differences.values()]
+    clear = bool(changes) and all(c is not None and c.ci95 is not None and c.ci95[0] > 0 for c in changes)
+    yield Text(f"Does this patch {effect_words(measure, target, weights.model)}, on held-out photographs?", "question")
+    yield Text("Not shown" if rate.rate == 0 else verdict_words(rate, clear), "verdict")
+    yield Text(_run_sentence(measure, rate, controls, clear), "lead")
+    yield Gallery(list(_run_pictures(folder)))
+    on_screen = results.screen_targeted_success if targeted else results.screen_untargeted_success
+    numbers = [_number(rate, "with the patch, in views as in training")]
+    if on_screen is not None and on_screen.rate is not None:
+        numbers.append(_number(on_screen, "with the patch, on a screen"))
+    if controls:
+        numbers.append(_of_controls(controls))
+    yield Numbers(numbers)
+    here, size = shlex.quote(str(folder)), "15cm" if config.object.drawn_sign else "10cm"
+    steps = [
+        ("Print it with its controls", f"physpatch print {here} --size {size} --controls"),
+        ("Film it", f"physpatch live {here} --source 0"),
+    ]
+    if rate.ci95[1] < _WORKS and run.imported is None:
+        steps.insert(0, ("Train a stronger patch: this one seldom works", stronger_training(folder, config)))
+    yield NextSteps(steps)
+
+
+def _run_sentence(measure: str, rate: Rate, controls: Mapping[str, Rate], clear: bool) -> str:
+    low, high = (f"{100 * end:.0f}" for end in rate.ci95 or (0.0, 1.0))
+    happened = f"With the patch, {MEASURES[measure]} in {share_words(rate, 'photographs')}"
+    if rate.rate == 0:
+        return f"{happened}; with so few, up to {high} % is possible."
+    others = ", ".join(
+        f"with the {name} control in {share_words(own, 'photographs')}" for name, own in controls.items()
+    )
+    sure = f"{happened} ({low} to {high} % in others like these){'; ' if others else ''}{others}."
+    return sure if clear else f"{sure} {CHANCE}"
+
+
+def _run_pictures(folder: Path) -> Iterator[Picture]:
+    for name, words in (("patch", "the patch, as designed"), ("sheet", "its sheet"), ("examples", "on photographs")):
+        file = folder / f"{name}.png"
+        try:
+            open_picture(file)
+        except (InputError, OSError):  # missing, or damaged, which is said where it would be shown large
+            continue
+        yield Picture(file.read_bytes(), words, pixelated=name == "patch")
 
 
 def summary_blocks(session: RecordedSession) -> Iterator[Block]:
@@ -120,10 +197,15 @@ def _numbers(session: RecordedSession, answer: Answer) -> Iterator[Number]:
         yield _number(digital, "digitally, on held-out photographs")
     yield _number(answer.rate, "printed, on camera")
     if answer.controls:
-        worst = max(answer.controls, key=lambda name: answer.controls[name].rate or 0.0)
-        differ = len({control.rate for control in answer.controls.values()}) > 1
-        shown = "the most harmful control" if differ else "harmless controls"
-        yield _number(answer.controls[worst], f"{shown}: {worst if differ else ', '.join(answer.controls)}")
+        yield _of_controls(answer.controls)
+
+
+def _of_controls(controls: Mapping[str, Rate]) -> Number:
+    """The number of the most harmful control, or of all if they are alike."""
+    worst = max(controls, key=lambda name: controls[name].rate or 0.0)
+    differ = len({control.rate for control in controls.values()}) > 1
+    shown = "the most harmful control" if differ else "harmless controls"
+    return _number(controls[worst], f"{shown}: {worst if differ else ', '.join(controls)}")
 
 
 def _digital(session: RecordedSession, answer: Answer) -> Rate | None:
@@ -142,7 +224,9 @@ def _weak(session: RecordedSession, answer: Answer | None) -> TrainConfig | None
     if session.run is None or digital is None or digital.ci95 is None or digital.ci95[1] >= _WORKS:
         return None
     run = RunRecord.of(session.run)
-    return run.train_config if run.imported is None else None
+    with suppress(InputError):  # settings of another version
+        return run.train_config if run.imported is None else None
+    return None
 
 
 def _number(rate: Rate, label: str) -> Number:

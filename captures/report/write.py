@@ -12,7 +12,7 @@ from captures.gap.decomposition import Gap, measure_gap
 from captures.report.blocks import Document, Heading, Text
 from captures.report.card import model_card
 from captures.report.compare import comparison
-from captures.report.first_screen import first_screen
+from captures.report.first_screen import first_screen, run_screen
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
 from captures.report.run_part import run_blocks
@@ -79,7 +79,9 @@ def write_report(
         require_writable_file(file)
     session, damaged = RecordedSession.salvaged(folder) if require_kind(folder) == "session" else (None, [])
     if session is None:
-        document = Document(_TITLE, f"physpatch report of the run {_called(folder)}", run_blocks(folder))
+        document = Document(
+            _TITLE, f"physpatch report of the run {_called(folder)}", run_blocks(folder), [*run_screen(folder)]
+        )
     else:
         document = _of_session(session, damaged, path, replay, progress, say)
     write_html(document, path)

@@ -4,9 +4,9 @@ The module imports neither torch nor SciPy, so that reading a run is fast.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PlainSerializer
+from pydantic import Field, PlainSerializer, model_validator
 
 from calibration.common.records import Record, RecordPart
 from physpatch.stats.rates import Difference, Interval, Rate
@@ -199,6 +199,14 @@ class EvaluationRecord(Record):
     defence: DefenceEffect | None = None
     grad_cam: HeatRecord | None = None
     others: dict[str, "EvaluationRecord"] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _each_control_has_its_rates(self) -> Self:
+        for name in ("control_targeted_success", "control_untargeted_success"):
+            for control in self.controls:
+                if control not in getattr(self, name):
+                    raise ValueError(f"{name} should have a rate of the control {control!r}")
+        return self
 
     @classmethod
     def upgrade(cls, value: dict[str, Any], version: int) -> dict[str, Any]:

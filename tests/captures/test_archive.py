@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Callable
 from copy import copy
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
-from support import BLUE, CHROMIUM, frame_row
+from support import BLUE, CHROMIUM, CommandResult, frame_row
 
 from calibration.common.errors import InputError
 from calibration.common.text import number_of, size_words
@@ -211,6 +212,12 @@ def test_removing_the_latest_run_leaves_the_newest(home: Path) -> None:
         remove(home)
     remove(home / "runs/b")
     assert not (home / "runs/latest").is_symlink()
+
+
+def test_tagging_and_removing_name_a_next_command(home: Path, command: Callable[..., CommandResult]) -> None:
+    assert command("runs", "tag", "runs/a", "paper").err == "Next: physpatch gallery\n"
+    done = command("runs", "remove", "runs/a", "--yes")
+    assert done.code == 0 and done.err.endswith("Next: physpatch runs\n")
 
 
 def test_sizes_and_numbers_are_for_people() -> None:

@@ -344,6 +344,54 @@ def test_a_damaged_file_is_named_and_the_rest_is_reported(
         write_report(whole)
 
 
+def interval(rate: float, low: float, high: float) -> dict[str, object]:
+    return {"rate": rate, "ci95": [low, high], "n": 20}
+
+
+@pytest.mark.parametrize(
+    ("patch", "grey", "change", "verdict", "steps"),
+    [
+        ((0.9, 0.7, 0.97), 0.0, (0.6, 0.97), "Yes", 2),
+        ((0.25, 0.11, 0.47), 0.0, (0.1, 0.4), "Yes, at times", 3),
+        ((0.25, 0.11, 0.6), 0.25, (-0.2, 0.2), "Not clear", 2),
+        ((0.0, 0.0, 0.16), 0.0, (-0.1, 0.1), "Not shown", 3),
+    ],
+)
+def test_a_runs_report_begins_with_its_answer(
+    patch: tuple[float, float, float],
+    grey: float,
+    change: tuple[float, float],
+    verdict: str,
+    steps: int,
+    tmp_path: Path,
+    browser: Browser,
+) -> None:
+    """It had a title that asked, and no answer."""
+    run = tmp_path / "my run"
+    vivid_patch().save(run)
+    difference = {"difference": sum(change) / 2, "ci95": list(change), "n": 20, "p_value": None}
+    results = FIRST_RUN["results"] | {
+        "targeted_success": interval(*patch),
+        "control_targeted_success": {name: interval(grey, 0.0, 0.5) for name in ("grey", "random")},
+        "differences": {"grey": {"targeted": difference, "untargeted": difference}},
+    }
+    record = FIRST_RUN | {"target": {"name": "clock", "index": 1}, "results": results}
+    (run / "run.json").write_text(json.dumps(record))
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(write_report(run).as_uri())
+    assert page.locator(".first .verdict").inner_text() == verdict
+    assert "make efficientnet_lite0 see “clock”, on held-out photographs?" in page.locator(".question").inner_text()
+    said = page.locator(".lead").inner_text()
+    assert f"of 20 photographs{';' if verdict == 'Not shown' else ' ('}" in said
+    assert ("no more than chance" in said) == (verdict == "Not clear")
+    commands = page.locator(".next code").all_inner_texts()
+    assert len(commands) == steps and all("my run" in command for command in commands)
+    assert commands[0].endswith("run.json' --grid 20x20") == (steps == 3)
+    box = page.locator(".next").bounding_box()
+    assert box is not None and box["y"] + box["height"] <= 800
+    page.close()
+
+
 def test_the_next_command_is_one_that_works(tmp_path: Path, command: Callable[..., CommandResult]) -> None:
     """A training was suggested from a session whose record is damaged, and a print of a damaged patch."""
     session, run = made_up(tmp_path / "s", 6), tmp_path / "run"
@@ -382,6 +430,13 @@ def test_a_session_without_frames_says_so(tmp_path: Path) -> None:
     with SessionStore(tmp_path / "session.db"):
         pass
     assert "The session has no frames" in write_report(tmp_path).read_text()
+
+
+def test_a_run_with_settings_of_another_version_is_reported_without_its_numbers(tmp_path: Path) -> None:
+    vivid_patch().save(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps(FIRST_RUN | {"config": {"smell": 3}}))
+    text = html.unescape(write_report(tmp_path).read_text())
+    assert "Not shown: unknown key 'smell'" in text and "What to do next" not in text
 
 
 @pytest.mark.parametrize("name", ["patch.json", "examples.png", "sheet.pdf", "run.json"])
