@@ -261,6 +261,8 @@ def test_a_broken_row_says_that_it_can_be_measured_again(tmp_path: Path) -> None
         InputError, match=r"heat is missing \(and 2 more\); delete it, and `physpatch bench` will measure"
     ):
         BenchRow.load(saved(tmp_path, broken))
+    with pytest.raises(InputError, match=r"measured has no results on the row's own network 'another'.*delete it"):
+        BenchRow.load(saved(tmp_path, FIRST_ROW | {"model": "another"}))
 
 
 # --- schemas ----------------------------------------------------------------------------------------------------------

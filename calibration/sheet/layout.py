@@ -319,7 +319,9 @@ def _check(layout: SheetLayout) -> None:
     """Raise ValueError for a sheet that cannot be."""
     finite(layout.bleed_mm, 0, _FARTHEST_MM)
     texts = (layout.kind, layout.patch_id, layout.cut_shape, layout.cells_hex, layout.carrier)
-    sides = (*layout.page_mm, *layout.paper_mm, *layout.scale, layout.patch.width_mm, layout.patch.height_mm)
+    drawn = (layout.patch, layout.white, layout.cut, layout.label, *(marker.rect for marker in layout.markers))
+    sides = [*layout.page_mm, *layout.paper_mm, *layout.scale, layout.ruler_x.width_mm, layout.ruler_y.height_mm]
+    sides += [side for rect in drawn for side in (rect.width_mm, rect.height_mm)]
     if not all(isinstance(text, str) for text in texts) or min(sides) <= 0 or len(layout.markers) != _CORNERS:
         raise ValueError("a text, a size or the markers of the sheet")
     if layout.cells_hex and len(bytes.fromhex(layout.cells_hex)) != 3 * math.prod(layout.grid):

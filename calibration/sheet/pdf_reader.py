@@ -11,6 +11,7 @@ from calibration.common.units import finite_pair
 from calibration.sheet.layout import SheetLayout, layouts_from_json
 
 _PLAUSIBLE_SCALE = (0.9, 1.1)
+_CURE = "restore it from a backup, or print it again with `physpatch print`"
 
 
 def rasterise(path: Path, dpi: float, page: int = 0) -> NDArray[np.uint8]:
@@ -19,12 +20,16 @@ def rasterise(path: Path, dpi: float, page: int = 0) -> NDArray[np.uint8]:
     Raises:
         InputError: if there is no such file or page, or the file is not a PDF.
     """
+    from pypdfium2 import PdfiumError
+
     document = _open(path)
     try:
         if not 0 <= page < len(document):
             raise InputError(f"{path} has {len(document)} pages, not page {page + 1}")
         bitmap = document[page].render(scale=dpi / 72, rev_byteorder=True)
         return np.ascontiguousarray(bitmap.to_numpy()[..., :3])  # without a copy where it is RGB already
+    except PdfiumError as error:
+        raise InputError(f"page {page + 1} of {path} is damaged; {_CURE}") from error
     finally:
         document.close()
 
@@ -151,6 +156,4 @@ def _open(path: Path):  # type: ignore[no-untyped-def]  # pypdfium2 carries no t
     try:
         return pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
-        raise InputError(
-            f"{path} is not a readable PDF; restore it from a backup, or print it again with `physpatch print`"
-        ) from error
+        raise InputError(f"{path} is not a readable PDF; {_CURE}") from error

@@ -58,6 +58,7 @@ def _frames_check(names: tuple[str, ...]) -> "TypeAdapter[Any]":
     json: Any = Json
     number = Annotated[float, Field(allow_inf_nan=False)]
     positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
+    extent = Annotated[float, Field(allow_inf_nan=False, ge=0)]
     side = Annotated[int, Field(gt=0)]
     edges = tuple[number, number, number, number]
     corners = tuple[tuple[number, number], ...]
@@ -75,8 +76,8 @@ def _frames_check(names: tuple[str, ...]) -> "TypeAdapter[Any]":
         "yaw_deg": number | None,
         "pitch_deg": number | None,
         "roll_deg": number | None,
-        "patch_px": number | None,
-        "px_per_cell": number | None,
+        "patch_px": extent | None,
+        "px_per_cell": extent | None,
         "label": str | None,
         "heat_in_patch": number | None,
         "boxes": json[list[tuple[str, number, number, number, number, number]]] | None,

@@ -1,10 +1,11 @@
 """A row of a bench: the content of ``cells/NAME.json``, and of the list from ``bench --json``."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from calibration.common.records import Record, RecordPart
+from calibration.common.text import has_controls
 from physpatch.records.config import TrainConfig
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
 from physpatch.records.run_record import TargetChoiceRecord
@@ -89,6 +90,15 @@ class BenchRow(Record):
         if "seed" in value or not isinstance(value.get("config"), dict):
             return value
         return value | {"seed": TrainConfig.from_dict(value["config"]).optimisation.seed}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.model not in self.measured:
+            raise ValueError(f"measured has no results on the row's own network {self.model!r}")
+        for text in (self.name, self.technique, self.grid, self.defence, self.start, *self.also, *self.measured):
+            if has_controls(text):
+                raise ValueError(f"the name {text!r} has characters that cannot be shown")
+        return self
 
     @property
     def train_config(self) -> TrainConfig:

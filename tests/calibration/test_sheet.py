@@ -133,6 +133,9 @@ def test_a_layout_survives_its_json() -> None:
     [
         lambda page: page["patch"].update(width_mm=[20.0]),
         lambda page: page["patch"].update(width_mm=0),
+        lambda page: page["label"].update(width_mm=0),
+        lambda page: page["ruler_x"].update(width_mm=0),
+        lambda page: page["markers"][1]["rect"].update(height_mm=0),
         lambda page: page["cut"].update(x_mm=float("nan")),
         lambda page: page.update(page_mm=[210.0, 1e300]),
         lambda page: page.update(grid=[0, 10]),

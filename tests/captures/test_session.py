@@ -514,6 +514,7 @@ def test_store_guards(tmp_path: Path) -> None:
         ("boxes", "[1]", r"column boxes: expected a valid tuple, got '\[1\]'"),
         ("region", "[0, 0, 9, 0]", "column region: expected greater than 0"),
         ("patch_xy", "inf", "column patch_xy: expected JSON, got 'inf'"),
+        ("patch_px", -1.0, "column patch_px: expected greater than or equal to 0"),
         ("camera", '{"gain": "x"}', "column camera: expected a valid number"),
     ],
 )

@@ -373,6 +373,15 @@ def test_bad_pdfs_are_named(tmp_path: Path) -> None:
         carried_layouts(tmp_path / "text.pdf")
 
 
+def test_a_damaged_page_is_named(sheet_pdf: Path) -> None:
+    whole = sheet_pdf.read_bytes()
+    begin = whole.index(b"/BleedBox") - len(b"6 0 obj\n<<\n")  # of the first page
+    end = whole.index(b"endobj", begin)
+    sheet_pdf.write_bytes(whole[:begin] + bytes(end - begin) + whole[end:])
+    with pytest.raises(InputError, match=r"page 1 of .* is damaged; restore it"):
+        rasterise(sheet_pdf, 50)
+
+
 def test_a_page_that_is_not_there(sheet_pdf: Path) -> None:
     with pytest.raises(InputError, match="has 3 pages, not page 4"):
         rasterise(sheet_pdf, 50, 3)
