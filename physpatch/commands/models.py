@@ -73,7 +73,9 @@ def models(
     failed = [finding for finding in findings if finding.outcome == "fails"]
     if not failed:
         blind = () if victim.differentiable else ("--technique", "black-box")
-        say_next("train", "--eot", "--model", check, *options, *blind)
+        better = [finding.numbers.get("most_faithful") for finding in findings if cam_layer is None]
+        layer = [word for name in filter(None, better) for word in ("--cam-layer", name)]
+        say_next("train", "--eot", "--model", check, *options, *layer, *blind)
     else:
         reasons = "; ".join(f"{finding.what}: {finding.words}" for finding in failed)
         raise InputError(f"{check} cannot be trusted yet: {reasons}")

@@ -171,7 +171,7 @@ def test_senseless_values_are_refused(field: str, value: object, words: str) -> 
     ("field", "value", "words"),
     [
         ("rotation_deg", (10, -10), "is 10 to -10; expected two numbers in ascending order"),
-        ("scale", (0, 1), "scale 0 to 1 out of range; expected 0.05 to 10"),
+        ("scale", (0, 1), "scale 0 to 1 out of range; expected 0.02 to 10"),
         ("noise", (-0.1, 0), "noise -0.1 to 0 out of range"),
     ],
 )

@@ -223,6 +223,16 @@ def test_the_next_command_has_the_options_of_the_check(command) -> None:
         command("models", option, "x").assert_refused(f"{option} is for a check of a model; name it by --check NAME")
 
 
+def test_the_next_command_takes_the_most_faithful_layer(command, monkeypatch) -> None:
+    gaps = {"norm": [0.1, 0.2, 0.1], "conv": [0.3, 0.4, 0.3]}
+    monkeypatch.setattr("physpatch.evaluation.model_check.heat._faithfulness", lambda *_: gaps)
+    done = command("models", "--check", "checked_models:sound", "--data", "data", "--json", "found.json")
+    assert done.err.rstrip().endswith("--data data --cam-layer conv")
+    assert findings(Path())["heat"]["numbers"]["most_faithful"] == "conv"
+    done = command("models", "--check", "checked_models:sound", "--data", "data", "--cam-layer", "norm")
+    assert done.err.rstrip().endswith("--cam-layer norm")
+
+
 def test_what_cannot_be_loaded_is_refused(command) -> None:
     command("models", "--check", "gone.onnx").assert_refused("no model file gone.onnx")
     command("models", "--check", "checked_models:sound", "--data", "gone").assert_refused("no data folder")

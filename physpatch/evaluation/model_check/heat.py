@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ def _judged(own: str, gaps: dict[str, list[float]]) -> Finding:
     """Word how faithful the own layer is, and which is the most faithful one."""
     n = len(gaps[own])
     rows = {name: sum(values) / len(values) for name, values in gaps.items()}
-    numbers = {"layer": own, "deletion_gap": rows, "n": n}
+    numbers: dict[str, Any] = {"layer": own, "deletion_gap": rows, "n": n}
     if not all(value == value for value in rows.values()):
         return Finding("heat", f"layer {own}; its heat is not finite", "note", numbers)
     best = max(rows, key=lambda name: rows[name])
@@ -68,6 +69,7 @@ def _judged(own: str, gaps: dict[str, list[float]]) -> Finding:
     words = f"layer {own}; removing what it marks costs {100 * rows[own]:+.1f} points of confidence more than at random"
     if rows[best] - rows[own] >= _WORTH_SAYING:
         words += f"; most by layer {best}, {100 * rows[best]:+.1f} (--cam-layer {best})"
+        numbers["most_faithful"] = best
     words += f"; on {n} photographs" if faithful else f"; not told from chance on {n} photographs"
     return Finding("heat", words, "works" if faithful else "note", numbers)
 
