@@ -43,6 +43,9 @@ def record_session(
     with progress_bar("frames") as bar:
         shown = [TerminalViewer(bar, total, alone=not viewers), *viewers]
         run_session(source, config, session, viewers=shown, resume=resume)
+        for model in (config.classifier, config.detector):
+            if model is not None and model.queries is not None:
+                bar.say(model.queries.words(model.name))
 
 
 def show_session(session: Path, json_out: str | None = None) -> None:

@@ -103,9 +103,8 @@ def evaluate_run(
         results[name if victim.name in results else victim.name] = bare.to_record()
         for defence_name in named_defences(defences, victim):
             results |= measure_behind(victim, defence_name, bare, measure, photographs, seed, progress)
-        sent = victim.queries
-        if sent is not None:
-            say(f"{sent.images} pictures were sent to {victim.name} in {sent.requests} requests")
+        if victim.queries is not None:
+            say(victim.queries.words(victim.name))
     if save and first is not None:
         save_results(folder, results, weights_record(first))
     return results

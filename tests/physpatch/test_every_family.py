@@ -158,6 +158,7 @@ def walked(case: Case, command, out: Path, data: str, attack: tuple[str, ...], w
     done = command("live", run, *rig, *trust, *watching, "--out", session)
     assert done.code == 0, done.err
     assert {row.model for row in read_rows(session)} >= {record.weights.model}
+    assert (f"sent to {record.weights.model}: " in done.err) == case.elsewhere
     done = command("report", session, *trust)
     assert done.code == 0, done.err
     assert record.weights.model in (session / "report.html").read_text()

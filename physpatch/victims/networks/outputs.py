@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError
+from calibration.common.text import number_of
 from physpatch.victims.own_code import in_one_line
 
 _LEAST_PROBABILITY = 1e-12
@@ -121,6 +122,11 @@ class Queries:
 
     requests: int
     images: int
+
+    def words(self, name: str) -> str:
+        """Say it of the model called ``name``."""
+        pictures, requests = number_of(self.images, "picture"), number_of(self.requests, "request")
+        return f"sent to {name}: {pictures} in {requests}"
 
 
 class CountsQueries(Protocol):
