@@ -12,10 +12,9 @@ from captures.report.wording import UNITS, measures_of
 from captures.results.aggregation import CONTROL, Tally
 from captures.results.recorded_session import RecordedSession
 from physpatch.records.config import FINER_GRID, TrainConfig
-from physpatch.stats.intervals import Rate, clips_needed
+from physpatch.stats.intervals import Difference, Rate, clips_needed
 
 WIDE = 0.10  # the half width of an interval from which on more clips are advised
-CHANCE = "That is no more than chance may give."
 _COARSE_PX = 4.0  # a side of a cell, in pixels, below which a larger sheet is advised
 _MOST_STEPS = 4
 _LEARN = "Train again for the angles, sizes, colours and scenes of this session"
@@ -97,41 +96,52 @@ def effect_words(measure: str, target: str | None, model: str) -> str:
 def _judged(tally: Tally, model: str, measure: str, rate: Rate, controls: Mapping[str, Rate]) -> tuple[str, str]:
     """The verdict and the sentence of its numbers."""
     units = UNITS[tally.independent_kind]
-    happened = f"With the patch, {MEASURES[measure]} in {share_words(rate, units)}"
-    others = ", ".join(
-        f"with the {name} control in {share_words(control, units)}" for name, control in controls.items()
-    )
-    if rate.ci95 is None:
-        return "One clip tells little", f"{happened}; other clips may differ."
-    possible = f"{100 * rate.ci95[0]:.0f} to {100 * rate.ci95[1]:.0f} %"
-    if rate.rate == 0:
-        return "Not shown", f"{happened}; with so few, up to {100 * rate.ci95[1]:.0f} % is possible."
-    if not controls:
+    if rate.rate and rate.ci95 is not None and not controls:
+        sentence = numbers_words(measure, rate, controls, units, clear=True)
         return "Seen, but not against a harmless sheet", (
-            f"{happened} ({possible} in others like these). No control was filmed, so that the sheet covers a part of the "
-            "picture may be the whole cause."
+            f"{sentence} No control was filmed, so that the sheet covers a part of the picture may be the whole cause."
         )
-    sure = f"{happened} ({possible} in others like these); {others}."
-    clear = _clear(tally, model, measure)
-    return verdict_words(rate, clear), sure if clear else f"{sure} {CHANCE}"
+    compared = [c for c in tally.comparisons() if (c.model, c.measure) == (model, measure)]
+    clear = beyond_chance([comparison.difference for comparison in compared])
+    return verdict_words(rate, clear), numbers_words(measure, rate, controls, units, clear)
+
+
+def numbers_words(measure: str, rate: Rate, controls: Mapping[str, Rate], units: str, clear: bool) -> str:
+    """Say in a sentence how often a patch worked, how often it may elsewhere, and how often its controls did.
+
+    Args:
+        measure: of ``calibration.common.success.MEASURES``.
+        rate: of the patch.
+        controls: rates by name; empty where none is to be compared with.
+        units: what the rates count, such as clips.
+        clear: whether chance alone does not explain what the patch has beyond its controls.
+    """
+    happened = f"With the patch, {MEASURES[measure]} in {_share(rate, units)}"
+    if rate.ci95 is None:
+        return f"{happened}; other clips may differ."
+    low, high = (f"{100 * end:.0f}" for end in rate.ci95)
+    if rate.rate == 0:
+        return f"{happened}; with so few, up to {high} % is possible."
+    others = ", ".join(f"with the {name} control in {_share(control, units)}" for name, control in controls.items())
+    sure = f"{happened} ({low} to {high} % in others like these){'; ' if others else ''}{others}."
+    return sure if clear else f"{sure} That is no more than chance may give."
 
 
 def verdict_words(rate: Rate, clear: bool) -> str:
-    """Judge a rate above 0 in a few words; ``clear`` if chance alone does not explain what it has beyond its controls."""
-    return "Not clear" if not clear or rate.ci95 is None else "Yes" if rate.ci95[0] >= 0.5 else "Yes, at times"
+    """Judge a rate in a few words; ``clear`` if chance alone does not explain what it has beyond its controls."""
+    if rate.ci95 is None:
+        return "One clip tells little"
+    if rate.rate == 0:
+        return "Not shown"
+    return "Not clear" if not clear else "Yes" if rate.ci95[0] >= 0.5 else "Yes, at times"
 
 
-def _clear(tally: Tally, model: str, measure: str) -> bool:
-    """Whether the intervals of all differences from controls lie above 0."""
-    differences = [
-        comparison.difference
-        for comparison in tally.comparisons()
-        if (comparison.model, comparison.measure) == (model, measure)
-    ]
+def beyond_chance(differences: Sequence[Difference]) -> bool:
+    """Tell whether the intervals of all differences from controls lie above 0."""
     return bool(differences) and all(d.ci95 is not None and d.ci95[0] > 0 for d in differences)
 
 
-def share_words(rate: Rate, units: str) -> str:
+def _share(rate: Rate, units: str) -> str:
     """Word a rate, such as ``3 of 7 clips``, or ``41 % of 7 clips`` where clips are counted in part."""
     if rate.rate is None:
         return "–"

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from calibration.common.errors import InputError
 from calibration.common.pictures import open_picture
-from calibration.common.success import MEASURES
+from calibration.sheet.paper_sizes import PATCH_SIZE, SIGN_SIZE
 from captures.gap.decomposition import Gap, digital_rate
 from captures.report.answer import (
-    CHANCE,
     Answer,
     answer_of,
+    beyond_chance,
     effect_words,
     next_steps,
-    share_words,
+    numbers_words,
     stronger_training,
     verdict_words,
 )
@@ -90,11 +90,10 @@ def run_screen(folder: Path) -> Iterator[Block]:
     measured = results.control_targeted_success if targeted else results.control_untargeted_success
     # A wrong answer with the grey control is not counted, so its rate is 0 by definition.
     controls = {name: own for name, own in measured.items() if own.rate is not None and (targeted or name != CONTROL)}
-    changes = [kinds.targeted if targeted else kinds.untargeted for kinds in results.differences.values()]
-    clear = bool(changes) and all(c is not None and c.ci95 is not None and c.ci95[0] > 0 for c in changes)
+    clear = beyond_chance([kinds.targeted if targeted else kinds.untargeted for kinds in results.differences.values()])
     yield Text(f"Does this patch {effect_words(measure, target, weights.model)}, on held-out photographs?", "question")
-    yield Text("Not shown" if rate.rate == 0 else verdict_words(rate, clear), "verdict")
-    yield Text(_run_sentence(measure, rate, controls, clear), "lead")
+    yield Text(verdict_words(rate, clear), "verdict")
+    yield Text(numbers_words(measure, rate, controls, "photographs", clear), "lead")
     yield Gallery(list(_run_pictures(folder)))
     on_screen = results.screen_targeted_success if targeted else results.screen_untargeted_success
     numbers = [_number(rate, "with the patch, in views as in training")]
@@ -103,7 +102,7 @@ def run_screen(folder: Path) -> Iterator[Block]:
     if controls:
         numbers.append(_of_controls(controls))
     yield Numbers(numbers)
-    here, size = shlex.quote(str(folder)), "15cm" if config.object.drawn_sign else "10cm"
+    here, size = shlex.quote(str(folder)), SIGN_SIZE if config.object.drawn_sign else PATCH_SIZE
     steps = [
         ("Print it with its controls", f"physpatch print {here} --size {size} --controls"),
         ("Film it", f"physpatch live {here} --source 0"),
@@ -111,18 +110,6 @@ def run_screen(folder: Path) -> Iterator[Block]:
     if rate.ci95[1] < _WORKS and run.imported is None:
         steps.insert(0, ("Train a stronger patch: this one seldom works", stronger_training(folder, config)))
     yield NextSteps(steps)
-
-
-def _run_sentence(measure: str, rate: Rate, controls: Mapping[str, Rate], clear: bool) -> str:
-    low, high = (f"{100 * end:.0f}" for end in rate.ci95 or (0.0, 1.0))
-    happened = f"With the patch, {MEASURES[measure]} in {share_words(rate, 'photographs')}"
-    if rate.rate == 0:
-        return f"{happened}; with so few, up to {high} % is possible."
-    others = ", ".join(
-        f"with the {name} control in {share_words(own, 'photographs')}" for name, own in controls.items()
-    )
-    sure = f"{happened} ({low} to {high} % in others like these){'; ' if others else ''}{others}."
-    return sure if clear else f"{sure} {CHANCE}"
 
 
 def _run_pictures(folder: Path) -> Iterator[Picture]:

@@ -10,6 +10,7 @@ from calibration.common.console import output_json, progress_bar, say_next
 from calibration.common.errors import InputError
 from calibration.common.lazy_group import GroupedCommand
 from physpatch.commands.options import (
+    DEFAULT,
     DEFENCE_OPTION,
     DEVICE_OPTION,
     LOG_OPTION,
@@ -22,6 +23,7 @@ from physpatch.commands.options import (
 )
 from physpatch.commands.results import show_defences, show_results
 from physpatch.records.config import require_data
+from physpatch.records.run_config import load_run_config
 from physpatch.records.run_paths import find_run, sheet_of
 from physpatch.transforms import Range
 
@@ -122,7 +124,10 @@ def evaluate(
         require_data(data)
     elif columns is not None:
         raise InputError("--columns are those of other photographs; give these with --data")
-    views = None if eot is None and preset is None else eot_config(eot is not False, preset, ranges)
+    views = None
+    if eot is not None or preset is not None or ranges:
+        trained = load_run_config(folder) if eot is None else None
+        views = eot_config(eot is not False, preset, ranges, base=(trained or DEFAULT).eot)
     printing = chosen_prints(conditions, icc)
 
     from physpatch.records.evaluation_record import measured_by_model  # after the options are checked: it imports torch
@@ -142,7 +147,6 @@ def evaluate(
             cam_layer=cam_layer,
             trust=trust_weights,
             eot=views,
-            ranges=ranges,
             printing=printing,
             defences=defences,
             device=device,

@@ -6,12 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from calibration.common.cli_types import JSON_OPTION
 from calibration.common.console import output_json, print_table, progress_bar, say_next
 from calibration.common.errors import InputError
-from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION, config_options
+from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION, config_options, given_options
 
 
 @click.command()
@@ -84,9 +83,10 @@ def models(
 def _given(context: click.Context) -> list[Any]:
     """List the options that were given for the check, as they would be for `physpatch train`."""
     names = ("data", "columns", "weights", "labels", "cam_layer", "threshold", "trust_weights", "device")
+    given = given_options(context)
     words: list[Any] = []
     for name in names:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        if name in given:
             value = context.params[name]
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [value])]
     return words

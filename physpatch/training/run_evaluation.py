@@ -1,6 +1,6 @@
 """Evaluation of a run's patch on other photographs, on other models and behind defences."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from physpatch.records.run_config import load_run_config
 from physpatch.records.run_logs import open_logs
 from physpatch.records.run_logs.values import flat_settings, result_values
 from physpatch.training.run import held_out_photographs, measure_patch, poses_for, weights_record
-from physpatch.transforms import Range
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
 
@@ -38,7 +37,6 @@ def evaluate_run(
     cam_layer: str | None = None,
     trust: bool = False,
     eot: EotConfig | None = None,
-    ranges: Iterable[tuple[str, Range]] = (),
     printing: tuple[Print, ...] | None = None,
     defences: tuple[str, ...] = (),
     device: str = "auto",
@@ -60,7 +58,6 @@ def evaluate_run(
         cam_layer: the layer for Grad-CAM of the one model given, or of the run's own; some defences use it.
         trust: whether weights files may run code.
         eot: ranges of the poses; None for those of the run's training.
-        ranges: that replace some of these, by name.
         printing: the conditions of which each view has one, as it is; empty for the colours of a screen; None for those of the
             ranges, with their mixtures.
         defences: names, or ``all``; each victim is also measured behind them.
@@ -78,7 +75,7 @@ def evaluate_run(
     """
     require_defences(defences, EVERY)
     patch, config = Patch.load(folder), load_run_config(folder) or TrainConfig()
-    views = (config.eot if eot is None else eot).with_ranges(ranges)
+    views = config.eot if eot is None else eot
     if printing is not None:
         views = views.changed(prints=printing, print_mix=(0.0, 0.0), print_fade=(0.0, 0.0))
     measured_as = config.changed(eot=views)
