@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from calibration.colour.colour_space import delta_e00, linear_to_srgb, srgb_to_linear
 from calibration.common.errors import InputError, unknown_name
+from calibration.common.files import DAMAGED_ZIP
 
 _D50 = np.array([0.9642, 1.0, 0.8249])
 LEVELS = 17  # of each channel in a table
@@ -164,7 +165,7 @@ class PrintingCondition:
                 table = arrays["linear_srgb"].astype(np.float32)
         except FileNotFoundError as error:
             raise InputError(f"no file {path}") from error
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, KeyError, *DAMAGED_ZIP) as error:
             raise InputError(f"{path} is no table of a printing condition ({error})") from error
         return cls(name or path.stem, intent if name else INTENTS[0], table)
 

@@ -5,9 +5,12 @@ import hashlib
 import json
 import os
 import re
+import struct
 import tempfile
 import time
 import tomllib
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -20,6 +23,8 @@ from PIL import Image
 
 from calibration.common.errors import InputError
 
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError)
+"""What :mod:`zipfile`, and NumPy with it, raise for an archive that is damaged, cut off or packed in an unknown way."""
 _TEMPORARY = re.compile(r"\..*\.physpatch-([1-9][0-9]*)(\..*)?")
 _ABANDONED_S = 2.0
 _LEAST_BYTES = 4096  # an empty file needs no space on a full disk

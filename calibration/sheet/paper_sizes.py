@@ -20,6 +20,11 @@ PATCH_SIZE, SIGN_SIZE = "10cm", "15cm"  # defaults: longer side of a patch, widt
 _LARGEST_MM = 5000.0  # PDF readers support at most 14400 points, 5080 mm
 
 
+def print_options(*, sign: bool) -> tuple[str, ...]:
+    """Return the options of ``physpatch print`` for the first sheet of a patch, or of one on a sign, with its controls."""
+    return ("--size", SIGN_SIZE if sign else PATCH_SIZE, "--controls")
+
+
 def page_size_mm(paper: str) -> tuple[float, float]:
     """Return width and height in mm of a named paper in portrait, or of a custom size such as ``300x500mm`` or ``8x10in``.
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from calibration.common.errors import InputError
-from calibration.common.files import atomic_path
+from calibration.common.files import DAMAGED_ZIP, atomic_path
 from calibration.common.text import size_words
 from captures.results.recorded_session import kind_of
 from captures.results.session_record import SESSION_FILE, SessionRecord
@@ -65,7 +65,7 @@ def unpack(file: Path, into: Path) -> list[Path]:
                 (into / top).parent.mkdir(parents=True, exist_ok=True)
                 (Path(temporary) / top).rename(into / top)
             return [into / top for top in tops]
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (*DAMAGED_ZIP, RuntimeError) as error:  # the latter for one with a password
         raise InputError(f"{file} is not a zip that can be read ({error}); export it again") from error
     except FileNotFoundError as error:
         raise InputError(f"no file {file}") from error

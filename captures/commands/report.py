@@ -8,6 +8,7 @@ from calibration.common.cli_types import FILE
 from calibration.common.console import progress_bar, say_next
 from calibration.common.errors import InputError
 from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION
+from physpatch.commands.results import say_print_next
 
 
 @click.command()
@@ -79,7 +80,7 @@ def report(
     elif not _prints(folders[0]):
         say_next("report", folders[0])
     else:
-        say_next("print", folders[0], "--size", "10cm", "--controls")
+        say_print_next(folders[0])
 
 
 def _prints(run: Path) -> bool:

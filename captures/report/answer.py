@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calibration.common.success import MEASURES
+from calibration.common.units import parse_length_mm
+from calibration.sheet.paper_sizes import PATCH_SIZE
 from captures.gap.decomposition import Gap
 from captures.report.wording import UNITS, measures_of
 from captures.results.aggregation import CONTROL, Tally
@@ -202,13 +204,14 @@ def stronger_training(run: Path, weak: TrainConfig) -> str:
 
 
 def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap], whole: bool) -> Iterator[NextStep]:
-    folder, run = shlex.quote(str(session.folder)), _run(session)
+    folder, run, size_mm = shlex.quote(str(session.folder)), _run(session), _size_mm(session)
+    sheet = f"physpatch print {run} --size {size_mm / 10:g}cm --controls"
     if answer is None:
-        yield NextStep("Print the sheet with its controls and markers", f"physpatch print {run} --size 10cm --controls")
+        yield NextStep("Print the sheet with its controls and markers", sheet)
         yield NextStep("Film it, and say what is behind it", f"physpatch live {run} {_source(session)} --label NAME")
         return
     if CONTROL not in answer.controls:
-        yield NextStep("Print harmless sheets to compare with", f"physpatch print {run} --size 10cm --controls")
+        yield NextStep("Print harmless sheets to compare with", sheet)
     if answer.needed is not None:
         units = UNITS[session.tally.independent_kind]
         number = f" --clips {answer.needed}" if session.record.virtual else ""
@@ -218,7 +221,7 @@ def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap],
     if cell_px is not None and cell_px < _COARSE_PX:
         yield NextStep(
             f"Print it larger: a cell is {cell_px:.1f} pixels wide here",
-            f"physpatch print {run} --size 20cm --controls",
+            f"physpatch print {run} --size {2 * size_mm / 10:g}cm --controls",
         )
     if not whole:
         return
@@ -237,6 +240,16 @@ def _run(session: RecordedSession) -> str:
     if session.run is None:
         return "RUN"
     return shlex.quote(str(Path(os.path.normpath(session.run))))
+
+
+def _size_mm(session: RecordedSession) -> float:
+    """Return the size of the session's sheet as ``physpatch print --size`` takes it."""
+    if not session.layouts:
+        return parse_length_mm(PATCH_SIZE)
+    layout = session.layouts[0]
+    layout = layout.printed((1 / layout.scale[0], 1 / layout.scale[1]))  # as asked for, not as measured
+    sign = layout.carrier_rect
+    return round(sign.width_mm if sign else max(layout.patch.width_mm, layout.patch.height_mm), 1)
 
 
 def _source(session: RecordedSession) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from calibration.common.errors import InputError
 from calibration.common.pictures import open_picture
-from calibration.sheet.paper_sizes import PATCH_SIZE, SIGN_SIZE
+from calibration.sheet.paper_sizes import print_options
 from captures.gap.decomposition import Gap, digital_rate
 from captures.report.answer import (
     Answer,
@@ -102,9 +102,9 @@ def run_screen(folder: Path) -> Iterator[Block]:
     if controls:
         numbers.append(_of_controls(controls))
     yield Numbers(numbers)
-    here, size = shlex.quote(str(folder)), SIGN_SIZE if config.object.drawn_sign else PATCH_SIZE
+    here, options = shlex.quote(str(folder)), " ".join(print_options(sign=config.object.drawn_sign is not None))
     steps = [
-        ("Print it with its controls", f"physpatch print {here} --size {size} --controls"),
+        ("Print it with its controls", f"physpatch print {here} {options}"),
         ("Film it", f"physpatch live {here} --source 0"),
     ]
     if rate.ci95[1] < _WORKS and run.imported is None:

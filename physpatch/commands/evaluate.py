@@ -21,7 +21,7 @@ from physpatch.commands.options import (
     config_option,
     eot_config,
 )
-from physpatch.commands.results import show_defences, show_results
+from physpatch.commands.results import say_print_next, show_defences, show_results
 from physpatch.records.config import require_data
 from physpatch.records.run_config import load_run_config
 from physpatch.records.run_paths import find_run, sheet_of
@@ -163,6 +163,5 @@ def evaluate(
     if json_out != "-":
         show_results(results)
         show_defences(results)
-        printed = sheet_of(folder).is_file()
-        say_next(*(("live", folder) if printed else ("print", folder, "--size", "10cm", "--controls")))
+        say_next("live", folder) if sheet_of(folder).is_file() else say_print_next(folder)
     output_json(json_out, measured_by_model(results))

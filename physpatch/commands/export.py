@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 
 from calibration.common.cli_types import FILE, LENGTH_MM
-from calibration.common.console import say_next
 from calibration.common.errors import InputError
+from calibration.sheet.paper_sizes import PATCH_SIZE
 from physpatch.commands.options import RUN_ARGUMENT, given_options
+from physpatch.commands.results import say_print_next
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
 from physpatch.records.run_paths import find_run
@@ -27,7 +28,7 @@ _SUFFIXES = {"png": ".png", "art": ".npz", "torchattacks": ".pt"}
     "AdversarialPatchPyTorch has them. torchattacks: a tensor (1, 3, H, W) in [0, 1].",
 )
 @click.option(
-    "--size", "size_mm", type=LENGTH_MM, default="10cm", show_default=True, help="Width of the picture in print."
+    "--size", "size_mm", type=LENGTH_MM, default=PATCH_SIZE, show_default=True, help="Width of the picture in print."
 )
 @click.option(
     "--dpi", type=click.FloatRange(1, 4800), default=300, show_default=True, help="Resolution of the picture."
@@ -62,4 +63,4 @@ def export(run: str | None, kind: str, size_mm: float, dpi: float, px: int, out:
     else:
         shape = write_art(patch, path, px, circle=circle) if kind == "art" else write_tensor(patch, path, px)
         click.echo(f"{path}: {'patch and patch_mask' if kind == 'art' else 'a tensor'} {tuple(shape)}")
-    say_next("print", folder, "--size", "10cm", "--controls")
+    say_print_next(folder)

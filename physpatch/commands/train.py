@@ -7,7 +7,7 @@ import click
 
 from calibration.colour.options import ICC_OPTION, TRAINING_CONDITION_OPTION, chosen_prints
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
-from calibration.common.console import output_json, progress_bar, say_next
+from calibration.common.console import output_json, progress_bar
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256, require_writable
 from calibration.common.lazy_group import GroupedCommand
@@ -22,7 +22,7 @@ from physpatch.commands.options import (
     eot_config,
     given_options,
 )
-from physpatch.commands.results import show_results, training_progress
+from physpatch.commands.results import say_print_next, show_results, training_progress
 from physpatch.commands.workflows import Workflows
 from physpatch.records.config import FINER_GRID, TrainConfig, require_data
 from physpatch.records.run_paths import RUNS_FOLDER, find_run
@@ -266,6 +266,5 @@ def _show_run(folder: Path, json_out: str | None) -> None:
         advice = _finer_grid_advice(record)
         if advice:
             click.echo(advice)
-        size = ("--size", "15cm") if record.train_config.object.drawn_sign else ("--size", "10cm", "--controls")
-        say_next("print", folder, *size)
+        say_print_next(folder)
     output_json(json_out, record.results.to_dict() if record.results else {})

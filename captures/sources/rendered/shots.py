@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.common.files import atomic_path
+from calibration.common.files import DAMAGED_ZIP, atomic_path
 
 _LIMIT_BYTES = 2 * 2**30  # some 1400 shots of 640×480 in a room, 6000 of a sheet before a photograph
 _BRIGHTEST = float(np.finfo(np.float16).max)  # a picture of the sun itself may be brighter
@@ -55,7 +53,7 @@ class Shot:
         try:
             with open(path, "rb") as file, np.load(file) as arrays:  # NumPy leaves a damaged one open
                 return cls(arrays["light"].astype(np.float32), arrays["coverage"].astype(np.float32))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        except (OSError, KeyError, *DAMAGED_ZIP):
             return None
 
 
