@@ -54,7 +54,7 @@ class Intrinsics:
             ValueError: what is not a number, or one of another kind.
             TypeError: an unknown or missing entry.
         """
-        lens = cls(**{**value, "distortion": tuple(finite(term) for term in value["distortion"])})
+        lens = cls(**{**value, "distortion": tuple(float(finite(term)) for term in value["distortion"])})
         for number in (lens.fx, lens.fy, lens.cx, lens.cy):
             finite(number)
         for side in (lens.width, lens.height):

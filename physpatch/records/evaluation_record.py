@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, PlainSerializer, model_validator
 
 from calibration.common.records import Record, RecordPart
-from physpatch.stats.rates import Difference, Interval, Rate
+from physpatch.stats.rates import Count, Difference, Interval, Rate
 
 Kind = Literal["targeted", "untargeted"]
 RateValue = Annotated[Rate, PlainSerializer(Rate.to_dict)]
@@ -112,7 +112,7 @@ class HeatRecord(RecordPart):
     Numbers by condition are mappings; ``ci95`` has the intervals under the same keys.
     """
 
-    n: int
+    n: Count
     n_reached: int | None = None
     n_missed: int | None = None
     patch_area: float | None = None
@@ -173,7 +173,7 @@ class EvaluationRecord(Record):
     cure: ClassVar[str] = "measure again with `physpatch evaluate`"
     current: ClassVar[int] = 1
 
-    n: int
+    n: Count
     poses: int
     clean_accuracy: float
     patched_accuracy: float

@@ -1,9 +1,15 @@
 """Rates and differences with their intervals, as plain values; ``physpatch.stats.intervals`` computes them."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Annotated, Any
+
+import annotated_types as at
 
 Interval = tuple[float, float]
+_ROUNDING = 1e-9
+# Bounds that hold where a record is read from a file.
+Share = Annotated[float, at.Interval(ge=-_ROUNDING, le=1 + _ROUNDING)]
+Count = Annotated[int, at.Interval(ge=0, le=2**53)]
 
 
 @dataclass(frozen=True)
@@ -13,9 +19,9 @@ class Rate:
     A single clip says nothing about others, so its ``ci95`` is None, and ``within95`` is the interval within the clip.
     """
 
-    rate: float | None
+    rate: Share | None
     ci95: Interval | None
-    n: int
+    n: Count
     within95: Interval | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -45,9 +51,9 @@ class Difference:
     ``p_value`` is that of McNemar's exact test, for pairs of equal weight.
     """
 
-    difference: float | None
+    difference: Annotated[float, at.Interval(ge=-1 - _ROUNDING, le=1 + _ROUNDING)] | None
     ci95: Interval | None
-    n: int
+    n: Count
     p_value: float | None = None
 
     def to_dict(self) -> dict[str, Any]:

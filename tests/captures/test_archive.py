@@ -190,6 +190,18 @@ def test_a_zip_for_which_there_is_no_room_is_refused_before_the_work(
         unpack(tmp_path / "x.zip", tmp_path)
 
 
+def test_a_zip_with_a_damaged_stream_is_refused_in_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("runs/a/run.json", "".join(map(str, range(1000))))
+    content = bytearray(path.read_bytes())
+    stream = 30 + len("runs/a/run.json")  # after the member's header
+    content[stream : stream + 40] = bytes([0xFF]) * 40
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not a zip that can be read"):
+        unpack(path, tmp_path)
+
+
 def test_an_empty_zip_is_no_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w"):
         pass

@@ -528,6 +528,18 @@ def test_a_value_that_its_column_cannot_hold_is_named(column: str, value: object
         read_rows(tmp_path)
 
 
+def test_a_table_whose_definition_is_no_text_is_damaged(tmp_path: Path) -> None:
+    """SQLite then repeats the bytes in its message, which Python cannot decode."""
+    with SessionStore(tmp_path / "session.db") as store:
+        store.add([frame_row(1, "patch", 0, "red thing")])
+    path = tmp_path / "session.db"
+    content = path.read_bytes()
+    assert b"CREATE TABLE frames" in content
+    path.write_bytes(content.replace(b"CREATE TABLE frames", b"CREATE TABL\x91 frames"))
+    with pytest.raises(InputError, match="is damaged"):
+        read_rows(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("event", "words"),
     [

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint, samplesize_confint_proportion
 
@@ -203,3 +204,11 @@ def test_forecasts_are_judged() -> None:
     blind = forecast([0.5] * 6, truth)
     assert blind is not None and blind.slope is None and blind.constant == pytest.approx(float(np.var(truth)))
     assert forecast([], []) is None
+
+
+@pytest.mark.parametrize("change", [{"rate": math.inf}, {"rate": math.nan}, {"rate": 1.5}, {"n": -1}, {"n": 2**70}])
+def test_a_rate_of_a_file_that_cannot_be_is_refused(change: dict[str, float]) -> None:
+    whole = {"rate": 0.5, "ci95": None, "n": 4}
+    assert TypeAdapter(Rate).validate_python(whole).n == 4
+    with pytest.raises(ValidationError):
+        TypeAdapter(Rate).validate_python({**whole, **change})
