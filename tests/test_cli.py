@@ -33,6 +33,7 @@ import cli
 from calibration.camera.intrinsics import Intrinsics
 from calibration.colour.rig_profile import RigProfile
 from calibration.common.files import file_sha256
+from calibration.common.text import number_of
 from calibration.sheet.pdf_reader import carried_layouts, printed_layouts
 from captures.results.success import frame_success
 from captures.sources.held_sheet import RigPose
@@ -643,7 +644,7 @@ def test_control_c_ends_a_session_and_keeps_it(asked: int, code: int, demo: Path
         out, err = process.communicate(timeout=60)
     assert process.returncode == code and "Traceback" not in err and err.count("interrupted") == (code != 0)
     record = json.loads((tmp_path / "session/session.json").read_text())
-    assert record["status"] == "interrupted" and (f"{record['frames']} frames" in out) == (code == 0)
+    assert record["status"] == "interrupted" and (f", {number_of(record['frames'], 'frame')}\n" in out) == (code == 0)
     assert (tmp_path / "session/frames.csv").read_text().count("\n") == record["frames"] + 1
     assert len(read_rows(tmp_path / "session")) == record["frames"] < 3000
 
