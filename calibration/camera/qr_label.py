@@ -38,7 +38,7 @@ def label_area(layout: SheetLayout) -> Rect:
 
 def read_label(picture: NDArray[np.uint8]) -> SheetLabel | None:
     """Read a QR code from a rectified image of :func:`label_area`, (H, W, 3) RGB uint8; return None if it is unreadable."""
-    if picture.size == 0:  # a sheet whose layout was tampered with
+    if picture.size == 0:  # its place in the layout is beyond the page
         return None
     side = cv2.resize(picture, (_READ_PX, _READ_PX), interpolation=cv2.INTER_CUBIC)
     text, _, _ = cv2.QRCodeDetector().detectAndDecode(cv2.cvtColor(side, cv2.COLOR_RGB2GRAY))

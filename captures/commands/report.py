@@ -9,6 +9,8 @@ from calibration.common.console import progress_bar, say_next
 from calibration.common.errors import InputError
 from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION
 from physpatch.commands.results import say_print_next
+from physpatch.records.patch_file import Patch
+from physpatch.records.run_config import load_run_config
 
 
 @click.command()
@@ -80,15 +82,12 @@ def report(
     elif not _prints(folders[0]):
         say_next("report", folders[0])
     else:
-        say_print_next(folders[0])
+        say_print_next(folders[0], load_run_config(folders[0]))
 
 
 def _prints(run: Path) -> bool:
     """Tell whether a run has what printing it reads."""
-    from physpatch.records.patch_file import Patch
-    from physpatch.records.run_record import RunRecord
-
     try:
-        return RunRecord.of(run) is not None and Patch.load(run) is not None
+        return load_run_config(run) is not None and Patch.load(run) is not None
     except InputError:
         return False

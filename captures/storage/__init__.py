@@ -242,10 +242,7 @@ def _opened(session: Path) -> Iterator[sqlite3.Connection]:
     try:
         with _open_to_read(path) as connection:
             yield connection
-    except (
-        sqlite3.DatabaseError,
-        UnicodeDecodeError,
-    ) as error:  # the latter for its own words with bytes of a damaged table
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter where SQLite quotes damaged text
         raise _damaged(path, error) from error
 
 

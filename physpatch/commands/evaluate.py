@@ -163,5 +163,5 @@ def evaluate(
     if json_out != "-":
         show_results(results)
         show_defences(results)
-        say_next("live", folder) if sheet_of(folder).is_file() else say_print_next(folder)
+        say_next("live", folder) if sheet_of(folder).is_file() else say_print_next(folder, load_run_config(folder))
     output_json(json_out, measured_by_model(results))

@@ -63,4 +63,4 @@ def export(run: str | None, kind: str, size_mm: float, dpi: float, px: int, out:
     else:
         shape = write_art(patch, path, px, circle=circle) if kind == "art" else write_tensor(patch, path, px)
         click.echo(f"{path}: {'patch and patch_mask' if kind == 'art' else 'a tensor'} {tuple(shape)}")
-    say_print_next(folder)
+    say_print_next(folder, config)

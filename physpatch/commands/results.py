@@ -2,16 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from calibration.common.console import ProgressBar, print_table, say_next
-from calibration.common.errors import InputError
 from calibration.sheet.paper_sizes import print_options
-from physpatch.records.run_config import load_run_config
+from physpatch.records.config import TrainConfig
 from physpatch.stats.rates import Rate, bounds_words, points
 
 if TYPE_CHECKING:
@@ -47,11 +45,8 @@ def _average(shares: Sequence[float]) -> str:
     return f"{100 * sum(shares) / len(shares):.0f} %"
 
 
-def say_print_next(run: Path) -> None:
-    """Print the command that prints a run's patch, or its sign, with the controls."""
-    config = None
-    with suppress(InputError):  # settings of another version
-        config = load_run_config(run)
+def say_print_next(run: Path, config: TrainConfig | None) -> None:
+    """Print the command that prints a run's patch, or its sign, with the controls; ``config`` are its settings, if known."""
     say_next("print", run, *print_options(sign=config is not None and config.object.drawn_sign is not None))
 
 

@@ -266,5 +266,5 @@ def _show_run(folder: Path, json_out: str | None) -> None:
         advice = _finer_grid_advice(record)
         if advice:
             click.echo(advice)
-        say_print_next(folder)
+        say_print_next(folder, record.train_config)
     output_json(json_out, record.results.to_dict() if record.results else {})

@@ -181,3 +181,10 @@ def test_intrinsics_follow_the_frame_size() -> None:
     assert half.fx == pytest.approx(lens.fx / 2) and (half.cx, half.cy) == pytest.approx((319.5, 239.5))
     with pytest.raises(InputError, match="another aspect ratio"):
         lens.resized(1280, 720)
+
+
+def test_a_lens_file_may_hold_any_whole_number() -> None:
+    """OpenCV takes no array of integers beyond 64 bits."""
+    lens = replace(Intrinsics.from_hfov(32, 24, 60), distortion=(0.0, 2**70, 0.0, 0.0))
+    read = Intrinsics.from_dict(lens.to_dict())
+    assert read.undistorted(np.zeros((24, 32, 3), np.uint8)).shape == (24, 32, 3)

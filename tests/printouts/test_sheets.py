@@ -150,6 +150,7 @@ def test_the_code_names_patch_kind_and_size(sheet_pdf: Path) -> None:
 
 def test_a_hidden_or_strange_code_is_no_label() -> None:
     assert read_label(np.full((120, 90, 3), 255, np.uint8)) is None
+    assert read_label(np.full((0, 90, 3), 255, np.uint8)) is None  # a label beyond the page
     assert parse_label("https://example.org") is None
 
 
