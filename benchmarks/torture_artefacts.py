@@ -101,9 +101,10 @@ def physpatch(folder: Path, *words: str | Path) -> str:
 
 
 def make_artefacts(folder: Path) -> Path:
-    """Make a run with its sheet, a session, a rig profile, a bench, a zip of all and files of settings; return ``folder``."""
+    """Make a run with its sheets, a session, a rig profile, a bench, a zip of all and files of settings; return ``folder``."""
     physpatch(folder, "train", *TRAIN, "--steps", 2, "--out", "run")
     physpatch(folder, "print", "run", "--size", "10cm", "--controls")
+    physpatch(folder, "print", "run", "--size", "30cm", "--out", "poster.pdf")
     physpatch(folder, "live", "run", *LIVE, "--clips", 2, "--out", "session")
     physpatch(folder, "calibrate", "colour", "--from-session", "session", "--profile", "rig.json")
     physpatch(folder, "bench", *BENCH, "--out", "bench")
@@ -162,6 +163,7 @@ KINDS = (
     Kind("run/metrics.csv", "csv", ("resume run", "report run"), weight=4),
     Kind("run/checkpoint/state.safetensors", "safetensors", ("resume run",), weight=4),
     Kind("run/sheet.pdf", "pdf", ("verify", "measured", "colours", "report run", "live sheet"), weight=6),
+    Kind("poster.pdf", "pdf", ("verify poster", "film poster"), weight=2),
     Kind("session/session.db", "sqlite", _SESSION, weight=10),
     Kind("session/session.json", "json", _SESSION, weight=5),
     Kind("session/frames.csv", "csv", ("report",), without=("session/session.db-damaged",), weight=2),

@@ -190,6 +190,14 @@ def _sheet() -> None:
     session.pose(read_picture(Path("session/raw/000001.jpg")))
 
 
+def _film_poster() -> None:
+    """Print the poster as the virtual rig does."""
+    from calibration.colour.printing_condition import held_back_conditions
+    from captures.sources.held_sheet import printed_sheets
+
+    printed_sheets(Path("poster.pdf"), held_back_conditions()[0])
+
+
 def _rig_ranges() -> None:
     from calibration.colour.rig_profile import RigProfile
     from physpatch.records.eot_config import EotConfig
@@ -241,6 +249,8 @@ READERS: dict[str, Callable[[], None]] = {
     "print": _command("print", "run", "--size", "8cm", "--out", "printed.pdf"),
     "export": _command("export", "run", "--dpi", "72", "--out", "exported.png"),
     "verify": _command("print", "--verify", "run/sheet.pdf"),
+    "verify poster": _command("print", "--verify", "poster.pdf"),
+    "film poster": _film_poster,
     "measured": _command("print", "run", "--measured", "99x99mm"),
     "settings": _settings("run/run.json"),
     "settings toml": _settings("settings.toml"),

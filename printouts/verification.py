@@ -157,8 +157,9 @@ def _markers_read(path: Path, layout: SheetLayout, first: int) -> int:
 
 def _label_read(path: Path, layout: SheetLayout, first: int) -> bool:
     area = label_area(layout)
-    per_mm = _LABEL_PX / area.width_mm
-    raster = rasterise_sheet(path, layout, first, 25.4 * per_mm)
-    x, y = round(area.x_mm * per_mm), round(area.y_mm * per_mm)
-    read = read_label(raster[y : y + _LABEL_PX, x : x + _LABEL_PX])
+    raster = rasterise_sheet(path, layout, first, 25.4 * _LABEL_PX / area.width_mm)
+    per_mm = raster.shape[1] / layout.page_mm[0]
+    sides = (area.x_mm, area.right_mm, area.y_mm, area.bottom_mm)
+    left, right, top, bottom = (max(0, round(side * per_mm)) for side in sides)
+    read = read_label(raster[top:bottom, left:right])
     return read is not None and read == parse_label(label_text(layout))

@@ -1,5 +1,7 @@
 """Read printed sheets back with PDFium, a renderer independent of the library that draws them."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256, read_json, write_json
+from calibration.common.pictures import MOST_PIXELS, check_size
 from calibration.common.units import finite_pair
 from calibration.sheet.layout import SheetLayout, layouts_from_json
 
@@ -15,7 +18,7 @@ _CURE = "restore it from a backup, or print it again with `physpatch print`"
 
 
 def rasterise(path: Path, dpi: float, page: int = 0) -> NDArray[np.uint8]:
-    """Render one page as (H, W, 3) RGB uint8 at ``dpi`` dots per inch.
+    """Render one page as (H, W, 3) RGB uint8 at ``dpi`` dots per inch, or at fewer if it is too large for ``MOST_PIXELS``.
 
     Raises:
         InputError: if there is no such file or page, or the file is not a PDF.
@@ -26,6 +29,9 @@ def rasterise(path: Path, dpi: float, page: int = 0) -> NDArray[np.uint8]:
     try:
         if not 0 <= page < len(document):
             raise InputError(f"{path} has {len(document)} pages, not page {page + 1}")
+        sides_in = [points / 72 for points in document[page].get_size()]
+        dpi = _fitting(dpi, sides_in)
+        check_size(*(math.ceil(side * dpi) for side in sides_in))  # of a damaged page, one side may be next to nothing
         bitmap = document[page].render(scale=dpi / 72, rev_byteorder=True)
         return np.ascontiguousarray(bitmap.to_numpy()[..., :3])  # without a copy where it is RGB already
     except PdfiumError as error:
@@ -48,9 +54,14 @@ def page_count(path: Path) -> int:
 
 
 def rasterise_sheet(path: Path, layout: SheetLayout, first_page: int, dpi: float) -> NDArray[np.uint8]:
-    """Render one sheet as (H, W, 3) RGB uint8: its page, or its tiles assembled into the poster."""
+    """Render one sheet as (H, W, 3) RGB uint8: its page, or its tiles assembled into the poster.
+
+    Raises:
+        InputError: as of :func:`rasterise`, or if the pages are not those of the layout.
+    """
     if not layout.tiles:
         return rasterise(path, dpi, first_page)
+    dpi = _fitting(dpi, [side / 25.4 for side in layout.page_mm])
     per_mm = dpi / 25.4
     width, height = (round(side * per_mm) for side in layout.page_mm)
     glued = np.full((height, width, 3), 255, dtype=np.uint8)
@@ -60,8 +71,17 @@ def rasterise_sheet(path: Path, layout: SheetLayout, first_page: int, dpi: float
         left, right, top, bottom = (round(at * per_mm) for at in (part.x_mm, part.right_mm, part.y_mm, part.bottom_mm))
         x = round((tile.at_mm[0] + part.x_mm - tile.printed.x_mm) * per_mm)
         y = round((tile.at_mm[1] + part.y_mm - tile.printed.y_mm) * per_mm)
-        glued[top:bottom, left:right] = page[y : y + bottom - top, x : x + right - left]
+        place, shown = glued[top:bottom, left:right], page[y : y + bottom - top, x : x + right - left]
+        if min(left, top, x, y) < 0 or shown.shape != place.shape:
+            raise InputError(f"page {first_page + number + 1} of {path} is not what its layout says; {_CURE}")
+        place[:] = shown
     return glued
+
+
+def _fitting(dpi: float, sides_in: Sequence[float]) -> float:
+    """Return ``dpi``, or as many at which a picture of this size in inches has :data:`MOST_PIXELS`."""
+    area = math.prod(sides_in) * 1.001  # its sides are rounded up
+    return min(dpi, math.sqrt(MOST_PIXELS / area)) if area > 0 else dpi
 
 
 def carried_layouts(path: Path) -> tuple[SheetLayout, ...]:

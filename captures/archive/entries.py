@@ -186,6 +186,8 @@ def _session(folder: Path) -> dict[str, Any]:
     record, answer = session.record, answer_of(session)
     source = f"rendered: {record.scene}" if record.scene else "virtual rig" if record.virtual else "camera"
     facts = [source, number_of(session.tally.design().clips, "clip")]
+    if record.reanalysis is not None:
+        facts.append(f"analysed again from {Path(record.reanalysis.session).name}")
     frames = key_frames(folder)
     patched = [file for (_, condition), file in frames.items() if condition == "patch"]
     read: dict[str, Any] = {

@@ -144,9 +144,11 @@ def beyond_chance(differences: Sequence[Difference]) -> bool:
 
 
 def _share(rate: Rate, units: str) -> str:
-    """Word a rate, such as ``3 of 7 clips``, or ``41 % of 7 clips`` where clips are counted in part."""
+    """Word a rate, such as ``3 of 7 clips``, ``41 % of 7 clips`` where they count in part, or of the views of one."""
     if rate.rate is None:
         return "–"
+    if rate.n == 1:
+        return f"{100 * rate.rate:.0f} % of the views counted"
     count = rate.rate * rate.n
     whole = abs(count - round(count)) < 1e-6
     return f"{round(count)} of {rate.n} {units}" if whole else f"{100 * rate.rate:.0f} % of {rate.n} {units}"

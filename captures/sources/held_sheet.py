@@ -175,7 +175,7 @@ def _scan(pdf: Path, layout: SheetLayout, first_page: int) -> NDArray[np.uint8]:
     """The raster inside the cut line."""
     dpi = _SCAN_DPI / max(1.0, longest_mm(layout) / _ARM_SHEET_MM)
     raster = rasterise_sheet(pdf, layout, first_page, dpi)
-    per_mm = dpi / 25.4
+    per_mm = raster.shape[1] / layout.page_mm[0]
     left, right, top, bottom = (
         round(at * per_mm) for at in (layout.cut.x_mm, layout.cut.right_mm, layout.cut.y_mm, layout.cut.bottom_mm)
     )

@@ -54,7 +54,7 @@ from physpatch.records.run_record import (
 )
 from physpatch.training.counted_photographs import counted_photographs
 from physpatch.training.distributed import Processes
-from physpatch.training.targets import TargetChoice, resolve_target
+from physpatch.training.targets import TargetChoice, require_target, resolve_target
 from physpatch.training.targets.base import Progress as Choosing
 from physpatch.training.trainer import StepRecord, Trainer, describe_target, refuse_without_gradients
 from physpatch.victims.protocol import Victim
@@ -352,6 +352,7 @@ def _prepare(
         trust=config.victim.trust_weights,
         say=say,
     )
+    require_target(config.objective.target, victim)
     others = tuple(
         load_victim(name, device=device, trust=config.victim.trust_weights, say=say) for name in config.victim.ensemble
     )

@@ -48,7 +48,7 @@ def session(
         (8, {"patch": 2, "grey": 0}, "Not clear", "no more than chance may give"),
         (40, {"patch": 30, "random": 30}, "Not clear", "with the random control in 30 of 40 clips"),
         (40, {"patch": 30}, "Seen, but not against a harmless sheet", "No control was filmed"),
-        (1, {"patch": 1, "grey": 0}, "One clip tells little", "other clips may differ"),
+        (1, {"patch": 1, "grey": 0}, "One clip tells little", "in 100 % of the views counted; other clips may differ"),
     ],
 )
 def test_the_verdict_follows_from_the_numbers(clips: int, hits: dict[str, int], verdict: str, words: str) -> None:

@@ -16,7 +16,7 @@ from support import BLUE, CHROMIUM, CommandResult, frame_row
 from calibration.common.errors import InputError
 from calibration.common.text import number_of, size_words
 from captures.archive import transfer
-from captures.archive.entries import list_entries, read_tags, write_tags
+from captures.archive.entries import list_entries, read_entry, read_tags, write_tags
 from captures.archive.gallery import write_gallery
 from captures.archive.transfer import export, remove, unpack
 from captures.results.recorded_session import RecordedSession
@@ -72,6 +72,16 @@ def test_every_run_and_session_is_listed_once_with_its_numbers(home: Path) -> No
     assert {entry.folder.name for entry in list_entries([home])} == {"a", "s"}
     with pytest.raises(InputError, match="no folder nowhere"):
         list_entries([Path("nowhere")])
+
+
+def test_a_session_that_was_analysed_again_says_so(home: Path) -> None:
+    again = make_session(home / "sessions/again")
+    origin = {"session": "../s", "frames": 40, "whole": 40, "lossy": 0}
+    record = json.loads((again / "session.json").read_text()) | {"reanalysis": origin}
+    (again / "session.json").write_text(json.dumps(record))
+    entry = read_entry(again)
+    assert entry.facts == ("camera", "20 clips", "analysed again from s")
+    assert "analysed again from s" in write_gallery([entry], home / "gallery.html").read_text()
 
 
 def test_a_damaged_one_is_listed_with_its_trouble(home: Path) -> None:

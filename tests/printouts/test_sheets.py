@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from PIL import Image
 from calibration.camera.qr_label import label_area, parse_label, read_label
 from calibration.camera.sheet_pose import make_detector
 from calibration.common.errors import InputError
+from calibration.common.pictures import MOST_PIXELS
 from calibration.sheet.charuco_target import board_cells, chart_cells, charuco_board
 from calibration.sheet.layout import MARKER_MODULES, SheetLayout
 from calibration.sheet.pdf_reader import (
@@ -28,7 +30,7 @@ from calibration.sheet.pdf_reader import (
     store_measured,
 )
 from physpatch.records.patch_file import Patch
-from printouts import print_sheets, print_targets
+from printouts import print_sheets, print_targets, verification
 from printouts.preview import save_preview
 from printouts.verification import verify_sheets
 
@@ -191,6 +193,35 @@ def test_a_poster_of_each_control(patch: Patch, tmp_path: Path) -> None:
     assert [layout.kind for layout in layouts] == ["patch", "grey"]
     assert page_count(out) == sum(layout.pages for layout in layouts)
     assert [proof.problems for proof in verify_sheets(out, patch)] == [(), ()]
+
+
+def test_a_page_of_three_metres_is_measured_at_a_resolution_that_fits(patch: Patch, tmp_path: Path) -> None:
+    out = tmp_path / "wall.pdf"
+    print_sheets(patch, 2000, out, paper="2500x3000mm")
+    assert np.prod(rasterise(out, 600).shape[:2]) <= MOST_PIXELS
+    (proof,) = verify_sheets(out, patch)
+    assert proof.problems == () and proof.measured_mm == pytest.approx((2000, 2000), abs=0.2)
+
+
+def test_a_label_half_a_millimetre_wide_does_not_fill_the_memory(
+    sheet_pdf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts = [
+        replace(layout, label=replace(layout.label, width_mm=0.5)) if layout.kind == "grey" else layout
+        for layout in carried_layouts(sheet_pdf)
+    ]
+    monkeypatch.setattr(verification, "carried_layouts", lambda _: tuple(layouts))
+    problems = {proof.kind: proof.problems for proof in verify_sheets(sheet_pdf)}
+    assert problems["grey"] == ("the QR code is unreadable or does not match the sheet",) and not problems["patch"]
+
+
+def test_tiles_beyond_their_pages_are_refused(patch: Patch, tmp_path: Path) -> None:
+    out = tmp_path / "poster.pdf"
+    (layout,) = print_sheets(patch, 300, out)
+    for moved in ((150.0, 7.0), (-150.0, 7.0)):
+        tiles = (replace(layout.tiles[0], at_mm=moved), *layout.tiles[1:])
+        with pytest.raises(InputError, match=r"page 2 of .*poster.pdf is not what its layout says; restore it"):
+            rasterise_sheet(out, replace(layout, tiles=tiles), 0, 30)
 
 
 @pytest.mark.parametrize("cut", ["square", "circle"])

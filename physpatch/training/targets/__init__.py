@@ -13,7 +13,17 @@ from physpatch.victims.protocol import Victim
 
 TARGETS = Registry("way of choosing a target", TargetRule, __name__, "physpatch.targets")
 
-__all__ = ["TARGETS", "TargetChoice", "TargetRule", "resolve_target"]
+__all__ = ["TARGETS", "TargetChoice", "TargetRule", "require_target", "resolve_target"]
+
+
+def require_target(text: str, victim: Victim) -> None:
+    """Check ``--target`` before anything slow: that it is a rule's name, or the name or index of a class.
+
+    Raises:
+        InputError: no rule and no class of ``victim`` has that name.
+    """
+    if text not in TARGETS:
+        victim.category_index(text)
 
 
 def resolve_target(
