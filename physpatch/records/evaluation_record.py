@@ -87,7 +87,7 @@ class PrecisionValue(RecordPart):
 
     ap50: float | None
     ci95: Interval | None
-    objects: int
+    objects: Count
 
 
 class ObjectDistance(RecordPart):
@@ -113,8 +113,8 @@ class HeatRecord(RecordPart):
     """
 
     n: Count
-    n_reached: int | None = None
-    n_missed: int | None = None
+    n_reached: Count | None = None
+    n_missed: Count | None = None
     patch_area: float | None = None
     heat_in_patch: dict[str, float] = Field(default_factory=dict)
     pointing: dict[str, float] = Field(default_factory=dict)
@@ -174,7 +174,7 @@ class EvaluationRecord(Record):
     current: ClassVar[int] = 1
 
     n: Count
-    poses: int
+    poses: Count
     clean_accuracy: float
     patched_accuracy: float
     controls: dict[str, float]

@@ -10,6 +10,7 @@ _ROUNDING = 1e-9
 # Bounds that hold where a record is read from a file.
 Share = Annotated[float, at.Interval(ge=-_ROUNDING, le=1 + _ROUNDING)]
 Count = Annotated[int, at.Interval(ge=0, le=2**53)]
+_Change = Annotated[float, at.Interval(ge=-2, le=2)]  # by Student's t, an interval's end may lie beyond 1
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,9 @@ class Rate:
     """
 
     rate: Share | None
-    ci95: Interval | None
+    ci95: tuple[Share, Share] | None
     n: Count
-    within95: Interval | None = None
+    within95: tuple[Share, Share] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the rate to JSON values."""
@@ -52,9 +53,9 @@ class Difference:
     """
 
     difference: Annotated[float, at.Interval(ge=-1 - _ROUNDING, le=1 + _ROUNDING)] | None
-    ci95: Interval | None
+    ci95: tuple[_Change, _Change] | None
     n: Count
-    p_value: float | None = None
+    p_value: Share | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the difference to JSON values."""

@@ -206,9 +206,29 @@ def test_forecasts_are_judged() -> None:
     assert forecast([], []) is None
 
 
-@pytest.mark.parametrize("change", [{"rate": math.inf}, {"rate": math.nan}, {"rate": 1.5}, {"n": -1}, {"n": 2**70}])
-def test_a_rate_of_a_file_that_cannot_be_is_refused(change: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rate": math.inf},
+        {"rate": math.nan},
+        {"rate": 1.5},
+        {"n": -1},
+        {"n": 2**70},
+        {"ci95": [0, math.inf]},
+        {"ci95": [-1, 0.5]},
+        {"within95": [0, math.nan]},
+    ],
+)
+def test_a_rate_of_a_file_that_cannot_be_is_refused(change: dict[str, object]) -> None:
     whole = {"rate": 0.5, "ci95": None, "n": 4}
     assert TypeAdapter(Rate).validate_python(whole).n == 4
     with pytest.raises(ValidationError):
         TypeAdapter(Rate).validate_python({**whole, **change})
+
+
+@pytest.mark.parametrize("change", [{"difference": 1.5}, {"ci95": [-math.inf, 0.5]}, {"p_value": 7.0}])
+def test_a_difference_of_a_file_that_cannot_be_is_refused(change: dict[str, object]) -> None:
+    whole = {"difference": 0.5, "ci95": [0.1, 1.2], "n": 4}
+    assert TypeAdapter(Difference).validate_python(whole).n == 4
+    with pytest.raises(ValidationError):
+        TypeAdapter(Difference).validate_python({**whole, **change})
