@@ -290,8 +290,10 @@ def live(
             source=source,
             camera=camera.asked,
         )
-        total = len(shown) if isinstance(shown, Sized) else config.max_frames
-        record_session(shown, config, session, total, viewers, resume=resume is not None)
+        counts = [-(-len(shown) // config.every)] if isinstance(shown, Sized) else []
+        if config.max_frames is not None:
+            counts.append(config.max_frames)
+        record_session(shown, config, session, min(counts, default=None), viewers, resume=resume is not None)
     if logs:
         from captures.results.session_log import log_session
 

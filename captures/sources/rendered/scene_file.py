@@ -87,7 +87,8 @@ class Paper(ScenePart):
 
     Attributes:
         index: of refraction.
-        roughness: alpha of the GGX distribution; 0.05 is glossy, 0.3 is satin, 0.5 is matt.
+        roughness: alpha of the GGX distribution; 0.05 is glossy, 0.3 is satin, 0.5 is matt. Usual values of rendering,
+            not measured on a paper; measured ones are a scene file's to give.
     """
 
     index: float = Field(default=1.5, ge=1.1, le=2.5)
