@@ -5,9 +5,8 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from calibration.common.records import Record, RecordPart
-from calibration.common.text import has_controls
 from physpatch.records.config import TrainConfig
-from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
+from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, ShownName, TargetClass
 from physpatch.records.run_record import TargetChoiceRecord
 
 
@@ -63,18 +62,18 @@ class BenchRow(Record):
     cure: ClassVar[str] = "delete it, and `physpatch bench` will measure it again"
     current: ClassVar[int] = 1
 
-    name: str
-    technique: str
-    model: str
-    grid: str
+    name: ShownName
+    technique: ShownName
+    model: ShownName
+    grid: ShownName
     area: float
-    target_asked: str | None = None
+    target_asked: ShownName | None = None
     target: TargetClass | None = None
     target_choice: TargetChoiceRecord | None = None
-    also: list[str] = Field(default_factory=list)
-    defence: str = "none"
-    start: str = "none"
-    measured: dict[str, EvaluationRecord]
+    also: list[ShownName] = Field(default_factory=list)
+    defence: ShownName = "none"
+    start: ShownName = "none"
+    measured: dict[ShownName, EvaluationRecord]
     marks: list[BenchMark] = Field(default_factory=list)
     heat: HeatRecord
     patch: list[list[tuple[int, int, int]]]
@@ -95,9 +94,6 @@ class BenchRow(Record):
     def _fits_together(self) -> Self:
         if self.model not in self.measured:
             raise ValueError(f"measured has no results on the row's own network {self.model!r}")
-        for text in (self.name, self.technique, self.grid, self.defence, self.start, *self.also, *self.measured):
-            if has_controls(text):
-                raise ValueError(f"the name {text!r} has characters that cannot be shown")
         return self
 
     @property

@@ -6,14 +6,29 @@ The module imports neither torch nor SciPy, so that reading a run is fast.
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
 from calibration.common.records import Record, RecordPart
-from physpatch.stats.rates import Count, Difference, Interval, Rate
+from calibration.common.text import has_controls
+from physpatch.stats.rates import Count, Difference, Interval, Rate, Share
 
 Kind = Literal["targeted", "untargeted"]
 RateValue = Annotated[Rate, PlainSerializer(Rate.to_dict)]
 DifferenceValue = Annotated[Difference, PlainSerializer(Difference.to_dict)]
+
+
+def _shown(text: str) -> str:
+    """Check that a name can be shown and written.
+
+    Raises:
+        ValueError: it has control characters or lone surrogates.
+    """
+    if has_controls(text):
+        raise ValueError(f"the name {text!r} has characters that cannot be shown")
+    return text
+
+
+ShownName = Annotated[str, AfterValidator(_shown)]
 
 
 class TargetClass(RecordPart):
@@ -25,7 +40,7 @@ class TargetClass(RecordPart):
     """
 
     index: int
-    name: str
+    name: ShownName
 
     @classmethod
     def of(cls, target: Mapping[str, Any] | None) -> "TargetClass | None":
@@ -85,7 +100,7 @@ class ObjectSize(RecordPart):
 class PrecisionValue(RecordPart):
     """Average precision at an IoU of 0.5, with its 95 % interval over photographs, and the number of objects."""
 
-    ap50: float | None
+    ap50: Share | None
     ci95: Interval | None
     objects: Count
 
@@ -175,9 +190,9 @@ class EvaluationRecord(Record):
 
     n: Count
     poses: Count
-    clean_accuracy: float
-    patched_accuracy: float
-    controls: dict[str, float]
+    clean_accuracy: Share
+    patched_accuracy: Share
+    controls: dict[str, Share]
     targeted_success: RateValue
     untargeted_success: RateValue
     control_targeted_success: dict[str, RateValue]

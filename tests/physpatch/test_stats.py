@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint, samplesize_confint_proportion
 
+from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.stats.intervals import (
     Rate,
     clip_bootstrap,
@@ -232,3 +233,28 @@ def test_a_difference_of_a_file_that_cannot_be_is_refused(change: dict[str, obje
     assert TypeAdapter(Difference).validate_python(whole).n == 4
     with pytest.raises(ValidationError):
         TypeAdapter(Difference).validate_python({**whole, **change})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"clean_accuracy": -math.inf},
+        {"controls": {"grey": 7.0}},
+        {"target": {"index": 3, "name": "\ud800"}},
+        {"poses": -1},
+    ],
+)
+def test_an_evaluation_of_a_file_that_cannot_be_is_refused(change: dict[str, object]) -> None:
+    rate: dict[str, object] = {"rate": 0.5, "ci95": None, "n": 4}
+    whole: dict[str, object] = {
+        "n": 4,
+        "poses": 1,
+        "clean_accuracy": 1.0,
+        "patched_accuracy": 0.5,
+        "controls": {"grey": 0.75},
+    }
+    whole |= {f"{kind}_success": rate for kind in ("targeted", "untargeted")}
+    whole |= {f"control_{kind}_success": {"grey": rate} for kind in ("targeted", "untargeted")}
+    assert EvaluationRecord.model_validate(whole).n == 4
+    with pytest.raises(ValidationError):
+        EvaluationRecord.model_validate(whole | change)
