@@ -175,10 +175,9 @@ def _scan(pdf: Path, layout: SheetLayout, first_page: int) -> NDArray[np.uint8]:
     """The raster inside the cut line."""
     dpi = _SCAN_DPI / max(1.0, longest_mm(layout) / _ARM_SHEET_MM)
     raster = rasterise_sheet(pdf, layout, first_page, dpi)
-    per_mm = raster.shape[1] / layout.page_mm[0]
-    left, right, top, bottom = (
-        round(at * per_mm) for at in (layout.cut.x_mm, layout.cut.right_mm, layout.cut.y_mm, layout.cut.bottom_mm)
-    )
+    across, down = raster.shape[1] / layout.page_mm[0], raster.shape[0] / layout.page_mm[1]
+    left, right = round(layout.cut.x_mm * across), round(layout.cut.right_mm * across)
+    top, bottom = round(layout.cut.y_mm * down), round(layout.cut.bottom_mm * down)
     return raster[top:bottom, left:right]
 
 
