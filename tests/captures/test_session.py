@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from reported import made_up
-from support import BLUE, ColourDetector, assert_follows_schema, colour_detector, frame_row
+from support import BLUE, ColourDetector, CommandResult, assert_follows_schema, colour_detector, frame_row
 
 from calibration.common.errors import InputError, PhyspatchError
 from calibration.common.signals import Terminated, ended_in_order, exit_code
@@ -587,3 +588,23 @@ def test_a_region_outside_of_the_frame_is_refused_and_the_session_goes_on(plan: 
     assert (event.kind, event.words) == ("refused", "region 900,0,100 is outside the frame of 64x48")
     with pytest.raises(InputError, match="is outside the frame"):
         run_session(Pictures(pictures), replace(plan, region=RegionRule.parse("900,0,100")), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("options", "total"),
+    [((), 18), (("--max-frames", 5), 5), (("--every", 4), 5), (("--every", 4, "--max-frames", 90), 5)],
+)
+def test_the_bar_of_a_rig_ends_where_the_session_does(
+    options: tuple[object, ...],
+    total: int,
+    shared_sheet_pdf: Path,
+    tmp_path: Path,
+    command: Callable[..., CommandResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    totals = []
+    monkeypatch.setattr("captures.commands.live.record_session", lambda *given, **_: totals.append(given[3]))
+    monkeypatch.setattr("captures.commands.live.show_session", lambda *_: None)
+    rig = ("--source", "virtual", "--sheet", shared_sheet_pdf, "--clips", 2, "--classifier", "efficientnet_lite0")
+    done = command("live", *rig, "--headless", "--no-cam", "--out", tmp_path / "session", *options)
+    assert done.code == 0 and totals == [total], done.err

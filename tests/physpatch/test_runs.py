@@ -429,3 +429,12 @@ def test_a_coarse_grid_that_fails_on_paper_gets_advice(finished: Path) -> None:
         advice = _finer_grid_advice(record.changed(config=config.to_dict(), results=results))
         assert (advice is not None) == advised
         assert advice is None or ("20 % of the views" in advice and "--grid 20x20" in advice)
+
+
+def test_an_unknown_target_is_refused_before_photographs_are_tried(
+    tiny_run: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("physpatch.training.run.split_photographs", lambda *_: pytest.fail("photographs were read"))
+    with pytest.raises(InputError, match="unknown class 'blu thing'"):
+        train_run(tiny_run.changed(target="blu thing"), tmp_path / "run", say=lambda _: None)
+    assert not (tmp_path / "run").exists()
