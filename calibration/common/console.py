@@ -187,9 +187,12 @@ def tell(line: str) -> None:
     click.echo(line, err=True)
 
 
-def say_next(*words: object) -> None:
-    """Print the command that a person would most likely give next, from its words after ``physpatch``."""
-    say(f"Next: {shlex.join(['physpatch', *map(str, words)])}")
+def say_next(*words: object, once: str = "") -> None:
+    """Print the command that a person would most likely give next, from its words after ``physpatch``.
+
+    ``once`` says what has to be done before.
+    """
+    say(f"Next{once and f', once {once}'}: {shlex.join(['physpatch', *map(str, words)])}")
 
 
 def output_json(target: str | None, value: Any) -> None:

@@ -12,6 +12,8 @@ from physpatch.commands.results import say_print_next
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
 
+_REPAIRED = "what is not whole is restored"
+
 
 @click.command()
 @click.argument(
@@ -78,9 +80,12 @@ def report(
         say_next("gallery")
     elif kind_of(folders[0]) == "session":
         damaged = RecordedSession.salvaged(folders[0])[1]
-        say_next("report", folders[0]) if damaged else say_next("train", "--from-session", folders[0])
+        if damaged:
+            say_next("report", folders[0], once=_REPAIRED)
+        else:
+            say_next("train", "--from-session", folders[0])
     elif not _prints(folders[0]):
-        say_next("report", folders[0])
+        say_next("report", folders[0], once=_REPAIRED)
     else:
         say_print_next(folders[0], load_run_config(folders[0]))
 

@@ -1,5 +1,6 @@
 """The answer of a session: what was shown of the patch, how sure that is, and what to do next."""
 
+import math
 import os.path
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,8 @@ class Answer:
         model, measure: of the outcome, one of ``calibration.common.success.MEASURES``.
         rate: on camera, with the patch.
         controls: the same with each harmless sheet that was filmed.
-        needed: units of the kind that the rate counts, in all, to know the rate to ± 10 points; None if it is known so well.
+        needed: units to be filmed in all, of the kind that the rate counts, to know it to ± 10 points if as many of them count
+            as here; None if it is known so well.
     """
 
     question: str
@@ -77,6 +79,8 @@ def _answer(session: RecordedSession, model: str, measure: str, rates: Mapping[s
         needed = clips_needed(WIDE)
     elif (rate.ci95[1] - rate.ci95[0]) / 2 > WIDE:
         needed = clips_needed(WIDE, rate=sum(rate.ci95) / 2)
+    if needed is not None:
+        needed = math.ceil(needed * max(1.0, tally.filmed(model, "patch") / rate.n))
     verdict, sentence = _judged(tally, model, measure, rate, controls)
     if needed is not None:
         sentence += f" {needed} {UNITS[tally.independent_kind]} would tell it to ± {100 * WIDE:.0f} points."

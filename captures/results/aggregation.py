@@ -310,6 +310,14 @@ class Tally:
         """
         return self.rate_over(self.observations(model, measure, condition))
 
+    def filmed(self, model: str, condition: str) -> int:
+        """Count what is independent, see :attr:`independent_kind`, also where the model was wrong with the grey control."""
+        bins = self._bins[model].get(condition, {})
+        units = {where: unit for where in bins if (unit := self._unit(where)) is not None}
+        if self.unit_kind == "pose cell":
+            return len({where.clip for where in units})
+        return len({self.scene(unit) for unit in units.values()})
+
     def design(self) -> "Design":
         """Return the factors that the session varied."""
         bins = [where for conditions in self._bins.values() for part in conditions.values() for where in part]

@@ -217,7 +217,8 @@ def _read(session: Path, table: str, columns: Sequence[str], order: str) -> list
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if "frames" not in tables:
             raise InputError(
-                f"{session / SESSION_DATABASE} is empty: the session was ended before it began; film it again"
+                f"{session / SESSION_DATABASE} is empty: the session was ended before it began, or the disk was full; restore "
+                "it from a backup, or film again"
             )
         if table not in tables:  # it was added by a later schema
             return []

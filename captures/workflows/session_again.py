@@ -144,5 +144,8 @@ def _require_same_weights(config: SessionConfig, session: RecordedSession) -> No
 def _existing(session: Path, noted: str | None, what: str) -> Path | None:
     path = Path(os.path.normpath(session / noted)) if noted else None
     if path is not None and not path.exists():
-        raise InputError(f"the {what} of {session}, {path}, no longer exists; restore it from a backup")
+        raise InputError(
+            f"the {what} of {session} is not at {path}; put it there, or move the session back: its {what} is found from where "
+            "it lies, and `physpatch runs export` takes both along"
+        )
     return path

@@ -142,7 +142,7 @@ class RunRecord(Record):
 
     what: ClassVar[str] = "record of a run"
     cure: ClassVar[str] = (
-        "restore it from a backup, or train again: `physpatch train --config` reads the run's patch.json too"
+        "restore it from a backup, or train again with `physpatch train --config`, which takes the run's patch.json too"
     )
     current: ClassVar[int] = 2
 

@@ -1,5 +1,7 @@
 """The first screen: its answer follows from the numbers, and its commands fit the session."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -63,6 +65,17 @@ def test_a_wide_interval_says_how_many_clips_would_do() -> None:
     enough = answer_of(session(few.needed, {"patch": round(0.4 * few.needed), "grey": 0}))
     assert enough is not None and enough.needed is None
     assert f"{few.needed} clips would tell it to ± 10 points" in few.sentence
+
+
+def test_clips_that_do_not_count_are_filmed_in_addition() -> None:
+    """Of 69 clips of a session in which the model knows a third of the objects, 23 would count."""
+    whole = session(12, {"patch": 4, "grey": 0})
+    rows = [replace(row, label="dog") if row.clip >= 8 else row for row in whole.rows]
+    part = answer_of(RecordedSession(whole.folder, whole.record, rows))
+    enough = answer_of(session(8, {"patch": 4, "grey": 0}))
+    assert part is not None and enough is not None and part.rate.n == 8 and part.rate == enough.rate
+    assert enough.needed is not None and part.needed == math.ceil(enough.needed * 12 / 8)
+    assert f"{part.needed} clips would tell it to ± 10 points" in part.sentence
 
 
 def commands(recorded: RecordedSession) -> list[str]:

@@ -340,7 +340,7 @@ def test_a_damaged_file_is_named_and_the_rest_is_reported(
         assert "this uses frames.csv instead" in text
     (whole / "session.db").write_bytes(b"")
     (whole / "frames.csv").unlink()
-    with pytest.raises(InputError, match=r"session\.db is empty: the session was ended before it began"):
+    with pytest.raises(InputError, match=r"session\.db is empty: the session was ended before it began, or the disk"):
         write_report(whole)
 
 
@@ -398,13 +398,15 @@ def test_the_next_command_is_one_that_works(tmp_path: Path, command: Callable[..
     assert command("report", session, "--no-replay").err.endswith(f"Next: physpatch train --from-session {session}\n")
     (session / "session.json").write_text("[1")
     done = command("report", session, "--no-replay")
-    assert done.code == 0 and done.err.endswith(f"Next: physpatch report {session}\n")
+    assert done.code == 0 and done.err.endswith(
+        f"Next, once what is not whole is restored: physpatch report {session}\n"
+    )
     assert "--from-session" not in (session / "report.html").read_text()
     vivid_patch().save(run)
     (run / "run.json").write_text(json.dumps(FIRST_RUN))
     assert "Next: physpatch print" in command("report", run).err
     (run / "patch.json").write_text("{")
-    assert command("report", run).err.endswith(f"Next: physpatch report {run}\n")
+    assert command("report", run).err.endswith(f"Next, once what is not whole is restored: physpatch report {run}\n")
 
 
 def test_few_clips_ask_for_many_more(tmp_path: Path) -> None:
