@@ -602,6 +602,7 @@ def test_the_bar_of_a_rig_ends_where_the_session_does(
     command: Callable[..., CommandResult],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where no other run is the latest
     totals = []
     monkeypatch.setattr("captures.commands.live.record_session", lambda *given, **_: totals.append(given[3]))
     monkeypatch.setattr("captures.commands.live.show_session", lambda *_: None)
