@@ -251,7 +251,8 @@ def test_an_imported_patch_goes_all_the_way(command, tmp_path: Path, monkeypatch
     assert read_pixels(Path("runs/theirs/export.pt"))[0].shape == (40, 40, 3)
 
 
-def test_an_imported_patch_can_be_on_an_object(command, tmp_path: Path) -> None:
+def test_an_imported_patch_can_be_on_an_object(command, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the import becomes runs/latest there
     Image.fromarray(CELLS).save(tmp_path / "sticker.png")
     sticker = ("import", tmp_path / "sticker.png", "--model", "signs", "--object", "stop", "--object-share", "0.3")
     assert command(*sticker, "--out", tmp_path / "run").code == 0
