@@ -14,7 +14,7 @@ from calibration.camera.sheet_pose import make_detector
 from calibration.common.errors import InputError
 from calibration.sheet.layout import SHEET_KINDS, SheetLayout, first_pages
 from calibration.sheet.modules import label_text
-from calibration.sheet.pdf_reader import carried_layouts, rasterise, rasterise_sheet
+from calibration.sheet.pdf_reader import carried_layouts, cropped, rasterise, rasterise_sheet
 from physpatch.records.patch_file import Patch
 from printouts.measurement import RasterPage, ruler_mm, stretches, worst_step
 
@@ -158,8 +158,5 @@ def _markers_read(path: Path, layout: SheetLayout, first: int) -> int:
 def _label_read(path: Path, layout: SheetLayout, first: int) -> bool:
     area = label_area(layout)
     raster = rasterise_sheet(path, layout, first, 25.4 * _LABEL_PX / area.width_mm)
-    per_mm = raster.shape[1] / layout.page_mm[0]
-    sides = (area.x_mm, area.right_mm, area.y_mm, area.bottom_mm)
-    left, right, top, bottom = (max(0, round(side * per_mm)) for side in sides)
-    read = read_label(raster[top:bottom, left:right])
+    read = read_label(cropped(raster, layout, area))
     return read is not None and read == parse_label(label_text(layout))

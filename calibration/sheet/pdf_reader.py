@@ -11,7 +11,7 @@ from calibration.common.errors import InputError
 from calibration.common.files import file_sha256, read_json, write_json
 from calibration.common.pictures import MOST_PIXELS, check_size
 from calibration.common.units import finite_pair
-from calibration.sheet.layout import SheetLayout, layouts_from_json
+from calibration.sheet.layout import Rect, SheetLayout, layouts_from_json
 
 _PLAUSIBLE_SCALE = (0.9, 1.1)
 _CURE = "restore it from a backup, or print it again with `physpatch print`"
@@ -76,6 +76,14 @@ def rasterise_sheet(path: Path, layout: SheetLayout, first_page: int, dpi: float
             raise InputError(f"page {first_page + number + 1} of {path} is not what its layout says; {_CURE}")
         place[:] = shown
     return glued
+
+
+def cropped(raster: NDArray[np.uint8], layout: SheetLayout, area: Rect) -> NDArray[np.uint8]:
+    """Cut an area of a sheet out of its raster by :func:`rasterise_sheet`; what lies beyond its edges is left out."""
+    across, down = raster.shape[1] / layout.page_mm[0], raster.shape[0] / layout.page_mm[1]
+    left, right = (max(0, round(at * across)) for at in (area.x_mm, area.right_mm))
+    top, bottom = (max(0, round(at * down)) for at in (area.y_mm, area.bottom_mm))
+    return raster[top:bottom, left:right]
 
 
 def _fitting(dpi: float, sides_in: Sequence[float]) -> float:

@@ -84,15 +84,15 @@ def report(
             say_next("report", folders[0], once=_REPAIRED)
         else:
             say_next("train", "--from-session", folders[0])
-    elif not _prints(folders[0]):
-        say_next("report", folders[0], once=_REPAIRED)
     else:
-        say_print_next(folders[0], load_run_config(folders[0]))
+        _say_next_of_run(folders[0])
 
 
-def _prints(run: Path) -> bool:
-    """Tell whether a run has what printing it reads."""
+def _say_next_of_run(run: Path) -> None:
+    """Say how to print a run's patch, or to report again where what printing reads is not whole."""
     try:
-        return load_run_config(run) is not None and Patch.load(run) is not None
+        config, _ = load_run_config(run), Patch.load(run)
     except InputError:
-        return False
+        say_next("report", run, once=_REPAIRED)
+    else:
+        say_print_next(run, config)

@@ -312,11 +312,9 @@ class Tally:
 
     def filmed(self, model: str, condition: str) -> int:
         """Count what is independent, see :attr:`independent_kind`, also where the model was wrong with the grey control."""
-        bins = self._bins[model].get(condition, {})
-        units = {where: unit for where in bins if (unit := self._unit(where)) is not None}
         if self.unit_kind == "pose cell":
-            return len({where.clip for where in units})
-        return len({self.scene(unit) for unit in units.values()})
+            return len({where.clip for where in self._bins[model].get(condition, {}) if self._unit(where) is not None})
+        return len({self.scene(unit) for unit in self._grouped(model, condition)})
 
     def design(self) -> "Design":
         """Return the factors that the session varied."""

@@ -15,7 +15,7 @@ from calibration.colour.printing_condition import PrintingCondition
 from calibration.common.errors import InputError
 from calibration.common.pictures import check_size, read_picture
 from calibration.sheet.layout import SheetLayout, first_pages
-from calibration.sheet.pdf_reader import carried_layouts, rasterise_sheet
+from calibration.sheet.pdf_reader import carried_layouts, cropped, rasterise_sheet
 
 CLIPS, FRAMES_PER_CLIP = 12, 3  # of a rig, with so many frames of each sheet in a clip
 _SCAN_DPI = 120
@@ -174,11 +174,7 @@ def framed_background(path: Path, lens: Intrinsics) -> NDArray[np.float32]:
 def _scan(pdf: Path, layout: SheetLayout, first_page: int) -> NDArray[np.uint8]:
     """The raster inside the cut line."""
     dpi = _SCAN_DPI / max(1.0, longest_mm(layout) / _ARM_SHEET_MM)
-    raster = rasterise_sheet(pdf, layout, first_page, dpi)
-    across, down = raster.shape[1] / layout.page_mm[0], raster.shape[0] / layout.page_mm[1]
-    left, right = round(layout.cut.x_mm * across), round(layout.cut.right_mm * across)
-    top, bottom = round(layout.cut.y_mm * down), round(layout.cut.bottom_mm * down)
-    return raster[top:bottom, left:right]
+    return cropped(rasterise_sheet(pdf, layout, first_page, dpi), layout, layout.cut)
 
 
 def _cut_out(printed: NDArray[np.float64], layout: SheetLayout) -> NDArray[np.float32]:

@@ -68,7 +68,7 @@ def test_a_wide_interval_says_how_many_clips_would_do() -> None:
 
 
 def test_clips_that_do_not_count_are_filmed_in_addition() -> None:
-    """Of 69 clips of a session in which the model knows a third of the objects, 23 would count."""
+    """Of 69 clips of a session in which the model knows two thirds of the objects, 46 would count."""
     whole = session(12, {"patch": 4, "grey": 0})
     rows = [replace(row, label="dog") if row.clip >= 8 else row for row in whole.rows]
     part = answer_of(RecordedSession(whole.folder, whole.record, rows))
