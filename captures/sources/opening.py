@@ -27,6 +27,8 @@ from captures.sources.opencv import plausible_fps, quietly, rgb
 
 _VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".mjpeg", ".mjpg", ".m4v"}
 _TAIL_S = 0.5  # a container may announce a little more than it holds
+_HOLE_S = 0.25  # between two frames of a video: frames were lost with what announced them
+_LONGEST_HOLE_S = 3600.0  # a later frame's time is damaged
 _URL = re.compile(r"(https?|rtsps?|rtmp|udp|tcp)://", re.IGNORECASE)
 
 
@@ -301,7 +303,10 @@ class StillsSource(EventSource):
 
 
 class VideoSource(EventSource):
-    """A source of all frames of a video file. A stretch that cannot be decoded is a gap, like that of a lost camera."""
+    """A source of all frames of a video file, at the times that it gives.
+
+    A stretch that cannot be decoded, or is missing, is a gap, like that of a lost camera.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -325,28 +330,36 @@ class VideoSource(EventSource):
         self._capture.release()
 
     def __iter__(self) -> Iterator[Frame]:
-        index = lost = 0  # decoded or not; not decoded since the last that was
-        while index < self._length or not lost:
+        number = failed = 0  # of the last frame; of reads since then that failed
+        time_s = -1 / self.fps
+        while number + failed < self._length or not failed:
             ok, picture = self._capture.read()
-            index += 1
             if not ok:
-                lost += 1
+                failed += 1
                 continue
-            if lost:
-                self._note_lost(index - 1, lost)
-                self._events.append(Event(self._time_s(index), "back"))
-                lost = 0
-            self.captured = index
-            yield Frame(rgb(np.asarray(picture, dtype=np.uint8)), self._time_s(index), index)
-        if lost > max(1, _TAIL_S * self.fps) and index == self._length:
-            self.captured = index
-            self._note_lost(index, lost)
+            before_s, time_s = time_s, self._stamp(time_s, failed)
+            missing = max(failed, self._skipped(time_s - before_s))
+            if missing:
+                self._note_lost(number + 1, missing, before_s)
+                self._events.append(Event(time_s, "back"))
+            number, failed = number + missing + 1, 0
+            self.captured = number
+            yield Frame(rgb(np.asarray(picture, dtype=np.uint8)), time_s, number)
+        if failed > max(1, _TAIL_S * self.fps) and number + failed == self._length:
+            self.captured = self._length
+            self._note_lost(number + 1, failed, time_s)
 
-    def _note_lost(self, last: int, number: int) -> None:
-        """Note that ``number`` frames up to the frame ``last`` could not be decoded."""
-        first = last - number + 1
-        frames = f"frame {last}" if number == 1 else f"frames {first} to {last}"
-        self._events.append(Event(self._time_s(first), "lost", f"{frames} of {self._path.name} cannot be decoded"))
+    def _stamp(self, before_s: float, failed: int) -> float:
+        """Return the time of the frame just read; by the frame rate, if the file gives none that can be right."""
+        time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        return time_s if 0 < time_s - before_s < _LONGEST_HOLE_S else before_s + (failed + 1) / self.fps
 
-    def _time_s(self, number: int) -> float:
-        return (number - 1) / self.fps
+    def _skipped(self, step_s: float) -> int:
+        """Return the number of frames that the file lacks between two; shorter steps are a variable frame rate's."""
+        return round(step_s * self.fps) - 1 if step_s > max(_HOLE_S, 1.5 / self.fps) else 0
+
+    def _note_lost(self, first: int, number: int, before_s: float) -> None:
+        """Note that ``number`` frames from ``first`` on, after the time ``before_s``, could not be read."""
+        frames = f"frame {first}" if number == 1 else f"frames {first} to {first + number - 1}"
+        start_s = before_s + 1 / self.fps
+        self._events.append(Event(start_s, "lost", f"{frames} of {self._path.name}: missing or damaged"))

@@ -2,11 +2,15 @@
 
 import json
 import os
+import re
 import threading
 import time
+from collections.abc import Sequence
+from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -159,7 +163,7 @@ def test_a_video_with_noise_in_its_middle_loses_only_that(tmp_path: Path) -> Non
     assert [frame.time_s for frame in frames] == pytest.approx([(number - 1) / 20 for number in numbers])
     kinds = [event.kind for event in events]
     assert kinds == ["lost", "back"] * (len(kinds) // 2) and kinds
-    assert "of clip.mp4 cannot be decoded" in events[0].words
+    assert "of clip.mp4: missing or damaged" in events[0].words
     lost = sum(back.time_s - gone.time_s for gone, back in zip(events[::2], events[1::2], strict=True))
     assert lost == pytest.approx((30 - len(frames)) / 20)
 
@@ -171,7 +175,50 @@ def test_a_video_that_ends_too_early_says_so(tmp_path: Path) -> None:
         frames = list(source)
         (event,) = source.take_events()
     assert len(frames) < 30 and source.captured == 40
-    assert event.words == f"frames {len(frames) + 1} to 40 of clip.avi cannot be decoded" and event.kind == "lost"
+    assert event.words == f"frames {len(frames) + 1} to 40 of clip.avi: missing or damaged" and event.kind == "lost"
+
+
+def write_film(path: Path, moments: Sequence[int], **options: str) -> Path:
+    """A film whose frames come at ``moments``, in milliseconds; each fifth begins a fragment or group."""
+    with av.open(str(path), "w", options=options) as file:
+        stream = file.add_stream("mpeg4", rate=20)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 5
+        stream.options = {"sc_threshold": "1000000000"}  # keyframes only where a group begins
+        stream.codec_context.time_base = Fraction(1, 1000)
+        picture = np.zeros((48, 64, 3), np.uint8)
+        for moment in moments:
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = moment, Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return path
+
+
+def test_fragments_lost_with_their_headers_are_counted(tmp_path: Path) -> None:
+    """Nothing fails to decode then: only the times tell that frames are missing."""
+    film = write_film(tmp_path / "clip.mp4", range(0, 1500, 50), movflags="frag_keyframe+empty_moov+default_base_moof")
+    data = film.read_bytes()
+    starts = [match.start() for match in re.finditer(b"moof", data)]
+    for start in starts[2:4]:
+        data = data[:start] + b"free" + data[start + 4 :]
+    film.write_bytes(data)
+    with open_source(str(film)) as source:
+        numbers = {frame.number: frame.time_s for frame in source}
+        events = source.take_events()
+    assert list(numbers) == [*range(1, 11), *range(21, 31)] and source.captured == 30
+    assert list(numbers.values()) == pytest.approx([(number - 1) / 20 for number in numbers])
+    assert [(event.kind, round(event.time_s, 3)) for event in events] == [("lost", 0.5), ("back", 1.0)]
+    assert events[0].words == "frames 11 to 20 of clip.mp4: missing or damaged"
+
+
+def test_a_variable_frame_rate_is_no_loss(tmp_path: Path) -> None:
+    """Phones film slower in the dark."""
+    moments = [0, 50, 100, 150, 250, 350, 500, 650, 700, 750]
+    with open_source(str(write_film(tmp_path / "clip.mp4", moments))) as source:
+        frames = list(source)
+        assert source.take_events() == []
+    assert [frame.number for frame in frames] == list(range(1, 11))
+    assert [frame.time_s for frame in frames] == pytest.approx([moment / 1000 for moment in moments])
 
 
 def test_a_missing_camera_is_said_within_five_seconds(capfd) -> None:
