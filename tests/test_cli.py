@@ -583,6 +583,7 @@ def test_no_display_is_one_line(tmp_path: Path, command, monkeypatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     command("live", "--source", "0").assert_refused("no display is available; add --headless")
+    command("live", "--source", "no.mp4").assert_refused("no source 'no.mp4'")  # which --headless does not mend
 
 
 def own_screen() -> list[str]:

@@ -31,7 +31,10 @@ def rasterise(path: Path, dpi: float, page: int = 0) -> NDArray[np.uint8]:
             raise InputError(f"{path} has {len(document)} pages, not page {page + 1}")
         sides_in = [points / 72 for points in document[page].get_size()]
         dpi = _fitting(dpi, sides_in)
-        check_size(*(math.ceil(side * dpi) for side in sides_in))  # of a damaged page, one side may be next to nothing
+        try:
+            check_size(*(math.ceil(side * dpi) for side in sides_in))
+        except InputError as error:  # one side of a damaged page may be next to nothing
+            raise InputError(f"page {page + 1} of {path} has {error}; {_CURE}") from error
         bitmap = document[page].render(scale=dpi / 72, rev_byteorder=True)
         return np.ascontiguousarray(bitmap.to_numpy()[..., :3])  # without a copy where it is RGB already
     except PdfiumError as error:

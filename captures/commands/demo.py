@@ -17,6 +17,7 @@ from physpatch.commands.workflows import Workflows
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
+from physpatch.records.run_paths import sheet_of
 
 # The class that `--target auto` selects for this network: docs/results.md
 _DEMO = TrainConfig.of(
@@ -43,7 +44,7 @@ class _Round:
 
     @property
     def sheet(self) -> Path:
-        return self.folder / "sheet.pdf"
+        return sheet_of(self.folder)
 
     @property
     def session(self) -> Path:
@@ -139,7 +140,7 @@ def _film(workflows: Workflows, config: TrainConfig, files: _Round, clips: int, 
     patch, size_mm = Patch.load(files.run), parse_length_mm(PATCH_SIZE)
     layouts = workflows.print_run(patch, config, size_mm, files.sheet, controls=_CONTROLS)
     rig, session_config = demo_session(files.run, config, files.sheet, layouts, files.session, clips=clips, seed=seed)
-    record_session(rig, session_config, files.session, len(rig))
+    record_session(rig, session_config, files.session)
     show_session(files.session)
 
 

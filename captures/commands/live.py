@@ -1,6 +1,5 @@
 """The command ``physpatch live``."""
 
-from collections.abc import Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,6 +236,7 @@ def live(
     physpatch live --source rendered --scene mug --headless
     physpatch live --source rendered --scene approach --clips 4 --headless
     """
+    from captures.sources.opening import find_kind
     from captures.workflows.live_inputs import (
         PHONE,
         RENDERED,
@@ -255,6 +255,8 @@ def live(
         raise InputError(f"--scene {scene} is for --source {RENDERED}; pass both")
     if "camera" in given:
         refuse_settings(source, camera)
+    if source not in (VIRTUAL, RENDERED, PHONE):
+        find_kind(source, camera)  # a missing file is said before a missing display
     if source == RENDERED and asked["light"] is not None:
         raise InputError(
             f"--light {asked['light']} is a name for a camera's light; a rendered scene has its own: omit --light, and choose "
@@ -290,10 +292,7 @@ def live(
             source=source,
             camera=camera.asked,
         )
-        counts = [-(-len(shown) // config.every)] if isinstance(shown, Sized) else []
-        if config.max_frames is not None:
-            counts.append(config.max_frames)
-        record_session(shown, config, session, min(counts, default=None), viewers, resume=resume is not None)
+        record_session(shown, config, session, viewers, resume=resume is not None)
     if logs:
         from captures.results.session_log import log_session
 

@@ -69,7 +69,7 @@ def replay(context: click.Context, /, session: Path, json_out: str | None, out: 
         say=say,
     )
     config = reanalysis_config(config, filmed, frames, target, given)
-    record_session(source, config, target, len(frames))
+    record_session(source, config, target)
     if json_out != "-":
         click.echo(f"analysed again: {frames.reanalysis(str(session)).in_words}")
     show_session(target, json_out)

@@ -1,6 +1,6 @@
 """Terminal output of sessions: a progress bar, and the results."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,6 @@ def record_session(
     source: "Source",
     config: "SessionConfig",
     session: Path,
-    total: int | None,
     viewers: "Sequence[Viewer]" = (),
     *,
     resume: bool = False,
@@ -33,15 +32,17 @@ def record_session(
         source: of frames.
         config: the settings.
         session: folder to record in.
-        total: number of frames, for the bar; None if unknown.
         viewers: further viewers.
         resume: continue the session in the folder.
     """
     from captures.session.live_session import run_session
     from captures.viewers.terminal import TerminalViewer
 
+    counts = [-(-len(source) // config.every)] if isinstance(source, Sized) else []
+    if config.max_frames is not None:
+        counts.append(config.max_frames)
     with progress_bar("frames") as bar:
-        shown = [TerminalViewer(bar, total, alone=not viewers), *viewers]
+        shown = [TerminalViewer(bar, min(counts, default=None), alone=not viewers), *viewers]
         run_session(source, config, session, viewers=shown, resume=resume)
         for model in (config.classifier, config.detector):
             if model is not None and model.queries is not None:

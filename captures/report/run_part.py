@@ -17,6 +17,7 @@ from captures.results.aggregation import MapCell
 from physpatch.records.config import TrainConfig
 from physpatch.records.evaluation_record import EvaluationRecord, ObjectDistance, ObjectSize
 from physpatch.records.patch_file import CONTROLS, Patch
+from physpatch.records.run_paths import sheet_of
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.rates import Rate, bounds_words, percent
 
@@ -81,10 +82,9 @@ def _shown(run: Path) -> Iterator[Block]:
 
     if (run / "patch.json").is_file():
         yield from _or_damage(patch)
-    if (run / "sheet.pdf").is_file():
-        yield from _or_damage(
-            lambda: [Picture(packed(rasterise(run / "sheet.pdf", SHEET_DPI), ".png"), "its sheet", 0.3)]
-        )
+    sheet = sheet_of(run)
+    if sheet.is_file():
+        yield from _or_damage(lambda: [Picture(packed(rasterise(sheet, SHEET_DPI), ".png"), "its sheet", 0.3)])
 
 
 def _recorded(run: Path, record: RunRecord) -> Iterator[Block]:

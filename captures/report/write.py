@@ -90,7 +90,8 @@ def write_report(
     try:
         result = result_of(folder) if session is None or damaged else result_of_session(session)
     except InputError as error:  # programs that read it cannot see what the report says of damaged files
-        say(f"not written: {RESULT_FILE}: {error}")
+        named = any(str(error) in words for words in damaged)
+        say(f"not written: {RESULT_FILE}: {'it needs what is not whole' if named else error}")
         return path
     result.save(path.with_name(RESULT_FILE))
     if card:

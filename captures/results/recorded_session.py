@@ -1,5 +1,6 @@
 """Read a session back from its folder: rows, record, sheets and original frames."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from captures.storage import (
     read_exported_rows,
     read_rows,
 )
+from physpatch.records.run_paths import sheet_of
 from physpatch.records.run_record import RUN_FILE
 
 Kind = Literal["run", "session"]
@@ -95,6 +97,8 @@ class RecordedSession:
     def salvaged(cls, folder: Path) -> "tuple[RecordedSession, list[str]]":
         """Open what is whole of the session in ``folder``: rows also from ``frames.csv``, and the valid part of its record.
 
+        Where the record has lost its sheet, that in the folder or beside it takes its place.
+
         Returns:
             The session, without its sheet if that is damaged, and what is not whole, in words.
 
@@ -115,6 +119,9 @@ class RecordedSession:
             _ = record.protocol
         except InputError as error:
             record, trouble = record.changed(plan=None), trouble or f"{path}: {error}"
+        if trouble and record.sheet is None:  # that of a rig lies in the folder, that of a demo beside it
+            places = (sheet_of(folder), sheet_of(folder.parent))
+            record = record.changed(sheet=next((os.path.relpath(at, folder) for at in places if at.is_file()), None))
         session = cls(folder, record, rows)
         try:
             _ = session.layouts

@@ -170,6 +170,27 @@ class SourceKind(ABC):
 SOURCES = Registry("source", SourceKind, "captures.sources", "captures.sources")
 
 
+def find_kind(spec: str, settings: CameraSettings) -> SourceKind:
+    """Find the kind of the source that ``spec`` names, without opening it.
+
+    Raises:
+        InputError: if there is no such source, or settings are given for one that is not a camera.
+    """
+    for kind in sorted((kind() for kind in SOURCES.values()), key=lambda kind: kind.rank):
+        if (kind.has_driver or not settings.asked) and kind.knows(spec):
+            return kind
+    if settings.asked:
+        raise InputError(f"{spec} is not a camera, so {', '.join(settings.asked)} cannot be set")
+    if Path(spec).exists():
+        raise InputError(
+            f"{spec} is not a video ({', '.join(sorted(_VIDEO_SUFFIXES))}), a picture or a folder of pictures"
+        )
+    raise InputError(
+        f"no source {spec!r}; expected the index (0) or name of a camera, a video file, a folder of stills, "
+        "an http/rtsp URL, phone, virtual or rendered"
+    )
+
+
 def open_source(spec: str, settings: CameraSettings | None = None) -> Source:
     """Open a source of frames.
 
@@ -182,19 +203,7 @@ def open_source(spec: str, settings: CameraSettings | None = None) -> Source:
         UnavailableError: if the camera or stream does not respond.
     """
     settings = settings or CameraSettings()
-    for kind in sorted((kind() for kind in SOURCES.values()), key=lambda kind: kind.rank):
-        if (kind.has_driver or not settings.asked) and kind.knows(spec):
-            return kind.open(spec, settings)
-    if settings.asked:
-        raise InputError(f"{spec} is not a camera, so {', '.join(settings.asked)} cannot be set")
-    if Path(spec).exists():
-        raise InputError(
-            f"{spec} is not a video ({', '.join(sorted(_VIDEO_SUFFIXES))}), a picture or a folder of pictures"
-        )
-    raise InputError(
-        f"no source {spec!r}; expected the index (0) or name of a camera, a video file, a folder of stills, "
-        "an http/rtsp URL, phone, virtual or rendered"
-    )
+    return find_kind(spec, settings).open(spec, settings)
 
 
 class CameraIndex(SourceKind):

@@ -18,6 +18,7 @@ from captures.sources.virtual_rig import VirtualRig
 from physpatch.commands.workflows import PrintRun
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import CONTROLS, Patch
+from physpatch.records.run_paths import sheet_of
 
 
 class Extent(TypedDict, total=False):
@@ -40,7 +41,7 @@ def print_for_rig(
         InputError: if there is no patch, or it does not fit its sign.
     """
     patch = require_patch(patch)
-    settings, sheet = config or TrainConfig(), session / "sheet.pdf"
+    settings, sheet = config or TrainConfig(), sheet_of(session)
     size = PATCH_SIZE if settings.object.drawn_sign is None else SIGN_SIZE
     beside = settings.object.drawn_sign is not None and not all(0 <= share <= 1 for share in settings.object.at)
     paper = "a3" if beside else "a4"  # a plate beside the sign needs more room

@@ -34,6 +34,6 @@ def find_run(run: str | None) -> Path:
     return folder
 
 
-def sheet_of(run: Path) -> Path:
-    """Return the path of the printed sheet of a run folder, or of a patch.json."""
-    return (run.parent if run.is_file() else run) / "sheet.pdf"
+def sheet_of(folder: Path) -> Path:
+    """Return the path of the printed sheet of a run or session folder, or of a patch.json."""
+    return (folder.parent if folder.is_file() else folder) / "sheet.pdf"

@@ -25,6 +25,7 @@ from captures.report import ReplayOptions, write_comparison, write_report
 from captures.report.blocks import Document, Heading, Picture, Table, Text
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
+from captures.results.recorded_session import RecordedSession
 from captures.storage import SessionStore, export_parquet, read_rows
 from physpatch.records.patch_file import Patch
 
@@ -342,6 +343,25 @@ def test_a_damaged_file_is_named_and_the_rest_is_reported(
     (whole / "frames.csv").unlink()
     with pytest.raises(InputError, match=r"session\.db is empty: the session was ended before it began, or the disk"):
         write_report(whole)
+
+
+def test_each_damaged_file_is_named(whole: Path) -> None:
+    """With its record, a session lost its sheet, which was not looked at."""
+    text = (whole / "session.json").read_text()
+    (whole / "session.json").write_text(text[: len(text) // 2])
+    session, damaged = RecordedSession.salvaged(whole)
+    assert [words.partition(" is not ")[0] for words in damaged] == [str(whole / "session.json")]
+    assert len(session.layouts) > 1 and session.sheet is not None and session.sheet.name == "sheet.pdf"
+    (whole.parent / "sheet.pdf").write_bytes(b"")
+    said: list[str] = []
+    write_report(whole, replay=ReplayOptions(), say=said.append)
+    for file in ("session.json", "sheet.pdf"):
+        assert any(words.startswith("not whole: ") and f"{file} is not" in words for words in said)
+    (whole / "session.db").write_bytes(b"")
+    said.clear()
+    write_report(whole, say=said.append)
+    assert len([words for words in said if words.startswith("not whole: ")]) == 3
+    assert said[-1] == "not written: result.json: it needs what is not whole"
 
 
 def interval(rate: float, low: float, high: float) -> dict[str, object]:
