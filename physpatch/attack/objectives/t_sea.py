@@ -43,7 +43,9 @@ class RelabelByConfidence(RelabelObject):
 
 
 class TSea(ObjectiveFamily):
-    """The loss of T-SEA without its ensembling of networks and patches: ``--tv`` is its other term.
+    """The loss of T-SEA without its ensembling of networks and patches: ``--tv`` is its other term, there with a floor.
+
+    Checked against the published code: the mean, over images, of the most confident box's confidence.
 
     Unlike the logarithm, its gradient fades where a box is certain, and where it is gone.
     """
