@@ -15,6 +15,7 @@ from captures.report.answer import answer_of
 from captures.report.sections.pictures import key_frames
 from captures.results.aggregation import CONTROL
 from captures.results.recorded_session import Kind, RecordedSession, kind_of, require_kind
+from captures.results.session_record import SessionRecord
 from captures.session.live_session import SESSIONS_FOLDER
 from captures.storage import SESSION_DATABASE
 from physpatch.records.patch_file import Patch
@@ -68,9 +69,9 @@ class Entry:
 
     @property
     def report(self) -> Path | None:
-        """Return its HTML report; None if there is none."""
-        path = self.folder / REPORT_FILE
-        return path if path.is_file() else None
+        """Return its HTML report, which for a part of a demo lies beside it; None if there is none."""
+        beside = [self.folder.parent] if self.folder.name in ("session", "run") else []
+        return next((path for at in (self.folder, *beside) if (path := at / REPORT_FILE).is_file()), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to JSON values."""
@@ -184,8 +185,7 @@ def _run(folder: Path) -> dict[str, Any]:
 def _session(folder: Path) -> dict[str, Any]:
     session = RecordedSession.open(folder)
     record, answer = session.record, answer_of(session)
-    source = f"rendered: {record.scene}" if record.scene else "virtual rig" if record.virtual else "camera"
-    facts = [source, number_of(session.tally.design().clips, "clip")]
+    facts = [_source_words(record), number_of(session.tally.design().clips, "clip")]
     if record.reanalysis is not None:
         facts.append(f"analysed again from {Path(record.reanalysis.session).name}")
     frames = key_frames(folder)
@@ -204,6 +204,13 @@ def _session(folder: Path) -> dict[str, Any]:
     except ValueError:
         return read
     return read | {"changed": begun if begun.tzinfo else begun.replace(tzinfo=UTC)}
+
+
+def _source_words(record: SessionRecord) -> str:
+    if record.virtual:
+        return f"rendered: {record.scene}" if record.scene else "virtual rig"
+    source = record.source or ""
+    return "phone" if source == "phone" else Path(source).name if Path(source).suffix or "/" in source else "camera"
 
 
 def _size(folder: Path) -> int:

@@ -13,6 +13,7 @@ from calibration.common.success import MEASURES
 from calibration.common.text import size_words
 from captures.archive.entries import Entry
 from captures.report.html import write_page
+from captures.report.wording import folder_name
 from physpatch.stats.intervals import Rate
 
 _SIDE_PX = 240
@@ -45,7 +46,7 @@ def _card(entry: Entry, base: Path) -> dict[str, Any]:
     aim = f"“{entry.target}” first" if entry.measure == "target" else MEASURES.get(entry.measure, "")
     return {
         "entry": entry,
-        "name": entry.folder.name,
+        "name": folder_name(entry.folder),
         "aim": aim,
         "rates": [
             (label, short_rate(rate))

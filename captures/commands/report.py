@@ -1,5 +1,6 @@
 """The command ``physpatch report``."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION
 from physpatch.commands.results import say_print_next
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
+from physpatch.records.run_record import RunRecord
 
 _REPAIRED = "what is not whole is restored"
 
@@ -62,6 +64,7 @@ def report(
     physpatch report sessions/before sessions/after
     """
     from captures.report import ReplayOptions, write_comparison, write_report
+    from captures.report.answer import answer_of, next_steps
     from captures.results.recorded_session import RecordedSession, kind_of
 
     path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("comparison.html"))
@@ -79,9 +82,11 @@ def report(
     if len(folders) > 1:
         say_next("gallery")
     elif kind_of(folders[0]) == "session":
-        damaged = RecordedSession.salvaged(folders[0])[1]
+        session, damaged = RecordedSession.salvaged(folders[0])
         if damaged:
             say_next("report", folders[0], once=_REPAIRED)
+        elif answer_of(session) is None:
+            say_next(*shlex.split(next_steps(session, None, [])[0].command)[1:])
         else:
             say_next("train", "--from-session", folders[0])
     else:
@@ -92,7 +97,11 @@ def _say_next_of_run(run: Path) -> None:
     """Say how to print a run's patch, or to report again where what printing reads is not whole."""
     try:
         config, _ = load_run_config(run), Patch.load(run)
+        interrupted = RunRecord.of(run).status == "training"
     except InputError:
         say_next("report", run, once=_REPAIRED)
+        return
+    if interrupted:
+        say_next("train", "--resume", "--out", run)
     else:
         say_print_next(run, config)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from calibration.common.success import MEASURES
 from calibration.common.units import parse_length_mm
@@ -14,7 +15,10 @@ from captures.gap.decomposition import Gap
 from captures.report.wording import UNITS, measures_of
 from captures.results.aggregation import CONTROL, Tally
 from captures.results.recorded_session import RecordedSession
+from captures.results.success import frame_success
+from captures.sources.frame import NO_SHEET
 from physpatch.records.config import FINER_GRID, TrainConfig
+from physpatch.records.run_record import RUN_FILE
 from physpatch.stats.intervals import Difference, Rate, clips_needed
 
 WIDE = 0.10  # the half width of an interval from which on more clips are advised
@@ -87,6 +91,37 @@ def _answer(session: RecordedSession, model: str, measure: str, rates: Mapping[s
         sentence += f" {needed} {UNITS[tally.independent_kind]} would tell it to ± {100 * WIDE:.0f} points."
     question = f"Does this patch, printed and filmed, still {effect_words(measure, session.target, model)}?"
     return Answer(question, verdict, sentence, model, measure, rate, controls, needed)
+
+
+def unanswered_words(session: RecordedSession) -> str:
+    """Say why :func:`answer_of` has no answer."""
+    return {
+        "frames": "The session has no frames: it ended before the first one was analysed.",
+        "sheet": "No printed sheet was recognised in any frame.",
+        "patch": "Only harmless sheets were recognised, none with the patch.",
+        "truth": "There is no target, and the true class of what was filmed is unknown (--label).",
+        "views": "No frame with the patch counts: "
+        + ", ".join({why: None for model in session.tally.models for why in session.tally.exclusions(model)})
+        + ". A patch cannot fool a model that is wrong already.",
+    }[_lacking(session)]
+
+
+def _lacking(session: RecordedSession) -> Literal["frames", "sheet", "patch", "truth", "views"]:
+    """What a session lacks for an answer."""
+    shown = {row.condition for row in session.rows}
+    if not shown:
+        return "frames"
+    if shown == {NO_SHEET}:
+        return "sheet"
+    if "patch" not in shown:
+        return "patch"
+    judged = any(frame_success(row, session.target) for row in session.rows if row.condition == "patch")
+    return "views" if judged and any(session.tally.exclusions(model) for model in session.tally.models) else "truth"
+
+
+def _repeats(session: RecordedSession) -> bool:
+    """Whether a rig has shown all of its scenes, so that more clips show no others."""
+    return session.record.virtual and session.tally.independent_kind == "scene"
 
 
 def effect_words(measure: str, target: str | None, model: str) -> str:
@@ -208,22 +243,28 @@ def stronger_training(run: Path, weak: TrainConfig) -> str:
     """Return the command for a patch with finer cells than the one of ``run``, or where they are fine, more steps."""
     fine = max(weak.patch.grid) >= FINER_GRID
     change = f"--steps {2 * weak.optimisation.steps}" if fine else f"--grid {FINER_GRID}x{FINER_GRID}"
-    return f"physpatch train --config {shlex.quote(str(Path(os.path.normpath(run)) / 'run.json'))} {change}"
+    return f"physpatch train --config {_config(run)} {change}"
 
 
 def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap], whole: bool) -> Iterator[NextStep]:
     folder, run, size_mm = shlex.quote(str(session.folder)), _run(session), _size_mm(session)
     sheet = f"physpatch print {run} --size {size_mm / 10:g}cm --controls"
+    film = f"physpatch live {run} {_source(session)}"
     if answer is None:
-        yield NextStep("Print the sheet with its controls and markers", sheet)
-        yield NextStep("Film it, and say what is behind it", f"physpatch live {run} {_source(session)} --label NAME")
+        lacking, label = _lacking(session), "" if session.record.virtual else " --label NAME"
+        if lacking in ("frames", "sheet"):
+            yield NextStep("Print the sheet with its controls and markers", sheet)
+        if lacking == "views":
+            yield from _more(session, clips_needed(WIDE), f"{film}{label}")
+        else:
+            yield NextStep(
+                "Film all sheets, and say what is behind them" if label else "Film all sheets", f"{film}{label}"
+            )
         return
     if CONTROL not in answer.controls:
         yield NextStep("Print harmless sheets to compare with", sheet)
     if answer.needed is not None:
-        units = UNITS[session.tally.independent_kind]
-        number = f" --clips {answer.needed}" if session.record.virtual else ""
-        yield NextStep(f"Film {answer.needed} {units}", f"physpatch live {run} {_source(session)}{number}")
+        yield from _more(session, answer.needed, film)
     summaries = session.tally.summaries()
     cell_px = next((s.px_per_cell for s in summaries if s.condition == "patch" and s.px_per_cell is not None), None)
     if cell_px is not None and cell_px < _COARSE_PX:
@@ -241,6 +282,22 @@ def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap],
         )
     yield NextStep(_LEARN_BY_CAUSE.get(cause or "", _LEARN), f"physpatch train --from-session {folder}")
     yield NextStep("Compare with what you film next", f"physpatch report {folder} NEXT")
+
+
+def _more(session: RecordedSession, needed: int, film: str) -> Iterator[NextStep]:
+    """Ask for so many units, or for other photographs where a rig has shown all that its run held out."""
+    if _repeats(session):
+        shown, config = len(set(session.record.scenes)), "RUN/run.json" if session.run is None else _config(session.run)
+        yield NextStep(
+            f"Hold more photographs out: the rig has shown all {shown}", f"physpatch train --config {config} --data DIR"
+        )
+        return
+    number = f" --clips {needed}" if session.record.virtual else ""
+    yield NextStep(f"Film {needed} {UNITS[session.tally.independent_kind]}", f"{film}{number}")
+
+
+def _config(run: Path) -> str:
+    return shlex.quote(str(Path(os.path.normpath(run)) / RUN_FILE))
 
 
 def _run(session: RecordedSession) -> str:
@@ -263,5 +320,6 @@ def _size_mm(session: RecordedSession) -> float:
 def _source(session: RecordedSession) -> str:
     record = session.record
     if record.virtual:
-        return f"--source rendered --scene {shlex.quote(record.scene)}" if record.scene else "--source virtual"
+        rig = f"rendered --scene {shlex.quote(record.scene)}" if record.scene else "virtual"
+        return f"--source {rig} --headless"  # nobody has to hold anything
     return f"--source {shlex.quote(record.source or '0')}"

@@ -1,7 +1,7 @@
 """The first screen of a report: question, answer, pictures, numbers, where it was lost, and what to do next."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from captures.report.answer import (
     next_steps,
     numbers_words,
     stronger_training,
+    unanswered_words,
     verdict_words,
 )
 from captures.report.blocks import Block, Gallery, NextSteps, Number, Numbers, Picture, Text
@@ -36,11 +37,7 @@ _RENDERED = (
     "These frames come from the rendered rig: Mitsuba computed the light of a scene and what a camera's pixels record of it. "
     "No printer and no camera took part."
 )
-_EMPTY = "The session has no frames: it ended before the first one was analysed."
-_NOTHING = (
-    "No patch effect can be measured in this session: either no patch sheet was recognised, or there is no target and the true "
-    "class is unknown (--label)."
-)
+_RUN_PICTURES = {"patch": "the patch, as designed", "sheet": "its sheet", "examples": "on photographs"}
 
 
 def first_screen(session: RecordedSession, gaps: Sequence[Gap], *, whole: bool = True) -> Iterator[Block]:
@@ -54,7 +51,7 @@ def first_screen(session: RecordedSession, gaps: Sequence[Gap], *, whole: bool =
     answer = answer_of(session)
     if answer is None:
         yield Text("Nothing to answer from", "verdict")
-        yield Text(_NOTHING if session.rows else _EMPTY, "lead")
+        yield Text(unanswered_words(session), "lead")
     else:
         yield Text(answer.question, "question")
         yield Text(answer.verdict, "verdict")
@@ -81,6 +78,7 @@ def run_screen(folder: Path) -> Iterator[Block]:
         return
     results, weights = run.results, run.weights
     if results is None or weights is None:
+        yield from _unmeasured(folder, run, config)
         return
     targeted = run.target is not None
     measure, target = ("target", run.target.name) if run.target is not None else ("wrong", None)
@@ -112,14 +110,32 @@ def run_screen(folder: Path) -> Iterator[Block]:
     yield NextSteps(steps)
 
 
-def _run_pictures(folder: Path) -> Iterator[Picture]:
-    for name, words in (("patch", "the patch, as designed"), ("sheet", "its sheet"), ("examples", "on photographs")):
+def _unmeasured(folder: Path, run: RunRecord, config: TrainConfig) -> Iterator[Block]:
+    """The first screen of a run that was not tried on held-out photographs."""
+    yield Text("Not measured yet", "verdict")
+    here, options = shlex.quote(str(folder)), " ".join(print_options(sign=config.object.drawn_sign is not None))
+    measure = ("Measure it on labelled photographs", f"physpatch evaluate {here} --data DIR")
+    if run.imported is not None:
+        yield Text("This patch was imported; how often it works is not known.", "lead")
+        steps = [(measure[0], f"{measure[1]} --model NAME --save")]
+    elif run.status == "training":
+        yield Text("Its training was interrupted, and can go on.", "lead")
+        steps = [("Go on training", f"physpatch train --resume --out {here}")]
+    else:
+        yield Text("There were no labelled photographs to measure it on.", "lead")
+        steps = [measure]
+    yield Gallery(list(_run_pictures(folder)))
+    yield NextSteps([*steps, ("Print it with its controls", f"physpatch print {here} {options}")])
+
+
+def _run_pictures(folder: Path, names: Iterable[str] = tuple(_RUN_PICTURES)) -> Iterator[Picture]:
+    for name in names:
         file = folder / f"{name}.png"
         try:
             open_picture(file)
         except (InputError, OSError):  # missing, or damaged, which is said where it would be shown large
             continue
-        yield Picture(file.read_bytes(), words, pixelated=name == "patch")
+        yield Picture(file.read_bytes(), _RUN_PICTURES[name], pixelated=name == "patch")
 
 
 def summary_blocks(session: RecordedSession) -> Iterator[Block]:
@@ -137,25 +153,28 @@ def _evidence(session: RecordedSession, answer: Answer | None) -> Iterator[Block
     pictures = list(_pictures(session, answer))
     if pictures:
         yield Gallery(pictures)
-    if answer is not None:
-        yield Numbers(list(_numbers(session, answer)))
+    numbers = list(_numbers(session, answer))
+    if numbers:
+        yield Numbers(numbers)
 
 
 def _pictures(session: RecordedSession, answer: Answer | None) -> Iterator[Picture]:
     """The patch, a frame with it, and a frame of the same clip with the grey control."""
-    cells = None if session.run is None else session.run / "patch.png"
-    if cells is not None and cells.is_file():
-        yield Picture(cells.read_bytes(), "the patch, as designed", pixelated=True)
+    if session.run is not None:
+        yield from _run_pictures(session.run, ["patch"])
     frames = key_frames(session.folder)
     rows = {row.frame: row for row in session.rows if answer is None or row.model == answer.model}
     patched = [number for number, condition in frames if condition == "patch" and number in rows]
     if not patched:
         return
 
-    def telling(number: int) -> tuple[bool, bool]:
-        """Prefer a success, and a clip in which the control was filmed too."""
+    def telling(number: int) -> tuple[bool, bool, bool]:
+        """Prefer a view that counts, a success, and a clip in which the control was filmed too."""
         success = answer is not None and frame_success(rows[number], session.target).get(answer.measure, False)
-        return success, harmless(number) is not None
+        counts = weights is None or weights.get(session.tally.unit(rows[number]), 0.0) > 0
+        return counts, success, harmless(number) is not None
+
+    weights = None if answer is None else session.tally.weights(answer.model, answer.measure)
 
     def harmless(number: int) -> int | None:
         """Find the control in the same clip, at the nearest distance where sheet or camera move."""
@@ -169,8 +188,14 @@ def _pictures(session: RecordedSession, answer: Answer | None) -> Iterator[Pictu
             continue
         picture = read_key_frame(frames[number, rows[number].condition])
         if picture is not None:
-            said = f": {rows[number].top1}" if rows[number].top1 else ""
+            said = _said(rows[number])
             yield Picture(packed(picture, ".jpg"), f"{what}{said}")
+
+
+def _said(row: FrameRow) -> str:
+    """What a classifier said of a frame, and how surely."""
+    sure = "" if row.top1_score is None else f", {100 * row.top1_score:.0f} %"
+    return f": {row.top1}{sure}" if row.top1 else ""
 
 
 def _distance_m(row: FrameRow) -> float:
@@ -178,10 +203,12 @@ def _distance_m(row: FrameRow) -> float:
     return row.distance_m or row.true_distance_m or 0.0
 
 
-def _numbers(session: RecordedSession, answer: Answer) -> Iterator[Number]:
+def _numbers(session: RecordedSession, answer: Answer | None) -> Iterator[Number]:
     digital = _digital(session, answer)
     if digital is not None and digital.rate is not None:
         yield _number(digital, "digitally, on held-out photographs")
+    if answer is None:
+        return
     yield _number(answer.rate, "printed, on camera")
     if answer.controls:
         yield _of_controls(answer.controls)
@@ -195,14 +222,17 @@ def _of_controls(controls: Mapping[str, Rate]) -> Number:
     return _number(controls[worst], f"{shown}: {worst if differ else ', '.join(controls)}")
 
 
-def _digital(session: RecordedSession, answer: Answer) -> Rate | None:
-    if session.run is None:
+def _digital(session: RecordedSession, answer: Answer | None) -> Rate | None:
+    """The rate on photographs; without an answer, of the session's first model and its target, or of wrong answers."""
+    if session.run is None or (answer is None and not session.tally.models):
         return None
+    measure = ("target" if session.target else "wrong") if answer is None else answer.measure
+    model = session.tally.models[0] if answer is None else answer.model
     try:
         run = RunRecord.of(session.run)
     except InputError:  # damaged, which the report says where it would show the run
         return None
-    return digital_rate(run.measured.get(answer.model), answer.measure)
+    return digital_rate(run.measured.get(model), measure)
 
 
 def _weak(session: RecordedSession, answer: Answer | None) -> TrainConfig | None:

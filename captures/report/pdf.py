@@ -1,6 +1,7 @@
 """Write a report as PDF with reportlab."""
 
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def _flowables(block: Block, width: float, height: float) -> list[Flowable]:
 
 
 def _words(text: str, style: str) -> Paragraph:
-    return Paragraph(escape(text), _STYLES[style])
+    return Paragraph(re.sub(r"`([^`]+)`", r'<font face="Courier">\1</font>', escape(text)), _STYLES[style])
 
 
 def _list(items: Iterable[Paragraph]) -> Flowable:

@@ -82,6 +82,8 @@ def _shown(run: Path) -> Iterator[Block]:
 
     if (run / "patch.json").is_file():
         yield from _or_damage(patch)
+    if (drawn := run / "patch.png").is_file():
+        yield from _or_damage(lambda: _picture(drawn, "")[1:])  # shown on the first screen
     sheet = sheet_of(run)
     if sheet.is_file():
         yield from _or_damage(lambda: [Picture(packed(rasterise(sheet, SHEET_DPI), ".png"), "its sheet", 0.3)])

@@ -1,6 +1,7 @@
 """Words and formats that several parts of a report share."""
 
 from datetime import datetime
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -35,6 +36,12 @@ def rate_words(rate: Rate) -> str:
         return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")
     words = f"{percent(rate.rate)}|({100 * rate.ci95[0]:.1f} to {100 * rate.ci95[1]:.1f},|n = {rate.n})"
     return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")  # lines break only between its parts
+
+
+def folder_name(folder: Path) -> str:
+    """Return the name of a run's or session's folder, with its parent's if it says only what the folder is."""
+    folder = folder.resolve()
+    return f"{folder.parent.name}/{folder.name}" if folder.name in ("session", "run") else folder.name
 
 
 def moment_words(iso: str) -> str:

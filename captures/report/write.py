@@ -17,7 +17,7 @@ from captures.report.html import write_html
 from captures.report.pdf import write_pdf
 from captures.report.run_part import run_blocks
 from captures.report.session_part import damage_blocks, session_blocks
-from captures.report.wording import moment_words
+from captures.report.wording import folder_name, moment_words
 from captures.results.recorded_session import RecordedSession, require_kind
 from captures.results.result_record import RESULT_FILE, result_of, result_of_session
 from captures.results.sequences import export_sequences
@@ -80,7 +80,7 @@ def write_report(
     session, damaged = RecordedSession.salvaged(folder) if require_kind(folder) == "session" else (None, [])
     if session is None:
         document = Document(
-            _TITLE, f"physpatch report of the run {_called(folder)}", run_blocks(folder), [*run_screen(folder)]
+            _TITLE, f"physpatch report of the run {folder_name(folder)}", run_blocks(folder), [*run_screen(folder)]
         )
     else:
         document = _of_session(session, damaged, path, replay, progress, say)
@@ -135,16 +135,10 @@ def _of_session(
         except InputError as error:
             blocks += [Heading("The patch"), Text(f"Not shown: {error}.")]
     begun = moment_words(session.record.begun) or "at an unknown time"
-    subtitle = f"physpatch report of the session {_called(session.folder)}, begun {begun}"
+    subtitle = f"physpatch report of the session {folder_name(session.folder)}, begun {begun}"
     return Document(
         _TITLE, subtitle, blocks, [*first_screen(session, gaps, whole=not damaged), *damage_blocks(damaged)]
     )
-
-
-def _called(folder: Path) -> str:
-    """The name of a folder, with its parent's if it says only what the folder is."""
-    folder = folder.resolve()
-    return f"{folder.parent.name}/{folder.name}" if folder.name in ("session", "run") else folder.name
 
 
 def _export(session: RecordedSession, say: Callable[[str], None]) -> None:

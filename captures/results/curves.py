@@ -77,7 +77,8 @@ class CurvePoint:
         low, high: the bin's bounds; ``high`` is None without one. Of a threshold, both are the threshold.
         right: of the views that are right with the grey control; as ``every`` where that is unknown.
         every: of all views.
-        frames: how many frames it is of.
+        frames: how many frames ``right`` is of.
+        every_frames: how many ``every`` is of.
     """
 
     low: float
@@ -85,6 +86,7 @@ class CurvePoint:
     right: Rate
     every: Rate
     frames: int
+    every_frames: int
 
 
 @dataclass(frozen=True)
@@ -191,30 +193,34 @@ def _by_threshold(
         points = [
             _point((threshold, threshold), rates)
             for threshold in THRESHOLDS
-            if threshold >= least and (rates := _rates(session, shown, measure, threshold)) is not None
+            if threshold >= least
+            and (rates := _rates(session, shown, measure, threshold)) is not None
+            and rates[0].rate is not None  # or nothing of it is drawn
         ]
         if points:
             curves.append(Curve(model, measure, condition, THRESHOLD, tuple(points)))
     return curves if any(curve.condition == "patch" for curve in curves) else []
 
 
-def _point(bounds: tuple[float, float | None], rates: tuple[Rate, Rate, int]) -> CurvePoint:
-    (low, high), (right, every, frames) = bounds, rates
-    return CurvePoint(low, high, right, every, frames)
+def _point(bounds: tuple[float, float | None], rates: tuple[Rate, Rate, int, int]) -> CurvePoint:
+    (low, high), (right, every, frames, every_frames) = bounds, rates
+    return CurvePoint(low, high, right, every, frames, every_frames)
 
 
 def _rates(
     session: RecordedSession, views: Sequence[_View], measure: str, threshold: float = 0.0
-) -> tuple[Rate, Rate, int] | None:
-    """Success in the views that are right with grey, and in all, and the number of frames; None without any."""
+) -> tuple[Rate, Rate, int, int] | None:
+    """Success in the views that are right with grey, and in all, and the number of frames of both; None without any."""
     if not views:
         return None
     tally, first = session.tally, views[0].row
     every = averaged((view.clip, view.unit, _success(view, measure, threshold)) for view in views)
     stricter = first.boxes is not None and threshold > DETECTION_THRESHOLD  # true of frames that were right, too
     again = {} if stricter else tally.again(first.model, measure, first.condition)
-    right = _weighted(every, tally.weights(first.model, measure), again)
-    return tally.rate_over(right), tally.rate_over(every), len(views)
+    weights = tally.weights(first.model, measure)
+    right = _weighted(every, weights, again)
+    counted = len(views) if weights is None else sum(weights.get(view.unit, 0.0) > 0 for view in views)
+    return tally.rate_over(right), tally.rate_over(every), counted, len(views)
 
 
 def _weighted(

@@ -29,13 +29,13 @@ WAY = (
         TRAINED,
         "drawn as in training, in the session's scene",
         "the scene: the background of the sheet in the session",
-        "train with the session's scenes, `physpatch train --from-session SESSION`, or film in front of other backgrounds",
+        "train with the session's scenes (train --from-session), or film in front of other backgrounds",
     ),
     Step(
         "posed",
         "at the angle and place of the sheet",
         "the angle and the place at which the sheet was held",
-        "train with wider angles, `physpatch train --from-session SESSION` or --range tilt_deg=LOW:HIGH, or hold it straighter",
+        "train with wider angles (train --from-session, or --range tilt_deg=LOW:HIGH), or hold it straighter",
     ),
     Step(
         "sized",
@@ -47,13 +47,13 @@ WAY = (
         "coloured",
         "in the measured colours and light",
         "the colour changes by printer, paper, light and camera",
-        "retrain with the measured colours, `physpatch train --from-session SESSION` or --profile RIG.json, or print it better",
+        "retrain with the measured colours (train --from-session, or --profile RIG.json), or print it better",
     ),
     Step(
         "blurred",
         "with the measured blur and noise",
         "blur and noise",
-        "focus, hold still, use more light or fewer cells, or retrain with `physpatch train --from-session SESSION`",
+        "focus, hold still, use more light or fewer cells, or retrain (train --from-session)",
     ),
     Step(
         REAL,
@@ -127,11 +127,11 @@ def verdict(
             why = "No step has a significant loss."
         return Verdict(None, None, f"{begun} {why}{suffix}")
     most, *others = (_WORDS[name] for name in causes)
-    said = f"The largest loss is due to {most.loss}: {losses[most.name]}."
+    said = f"The largest loss is due to {most.loss}: {-losses[most.name]}."
     if not others:
         return Verdict(most.name, None, f"{begun} {said} To fix this: {most.cure}.{suffix}")
     second = others[0]
-    said += f" A similar loss is due to {second.loss}: {losses[second.name]}."
+    said += f" A similar loss is due to {second.loss}: {-losses[second.name]}."
     return Verdict(
         most.name,
         second.name,

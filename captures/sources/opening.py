@@ -27,6 +27,8 @@ from captures.sources.opencv import plausible_fps, quietly, rgb
 
 _VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".mjpeg", ".mjpg", ".m4v"}
 _TAIL_S = 0.5  # a container may announce a little more than it holds
+_MOST_MISSING = 100  # times what was read: then the number that the file announces is damaged
+_LEAST_FRAME_BYTES = 8  # its entry in the index
 _HOLE_S = 0.25  # between two frames of a video: frames were lost with what announced them
 _LONGEST_HOLE_S = 3600.0  # a later frame's time is damaged
 _URL = re.compile(r"(https?|rtsps?|rtmp|udp|tcp)://", re.IGNORECASE)
@@ -324,10 +326,12 @@ class VideoSource(EventSource):
         with quietly():
             self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
-            raise InputError(f"{path} cannot be decoded as a video")
+            raise InputError(f"{path} cannot be decoded as a video; copy it anew, or convert it with ffmpeg")
         self._path = path
         self.fps = plausible_fps(self._capture)
-        self._length = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))  # of some containers an estimate, or below 0
+        announced = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))  # of some containers an estimate, or below 0
+        self._length = min(announced, path.stat().st_size // _LEAST_FRAME_BYTES)  # a damaged one may be billions
+        self._going = True
         try:
             check_size(
                 *(int(self._capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
@@ -338,34 +342,43 @@ class VideoSource(EventSource):
     def __exit__(self, *exception: object) -> None:
         self._capture.release()
 
+    def close(self) -> None:
+        self._going = False
+
     def __iter__(self) -> Iterator[Frame]:
         number = failed = 0  # of the last frame; of reads since then that failed
         time_s = -1 / self.fps
-        while number + failed < self._length or not failed:
+        while self._going and (failed < self._length or not failed):
             ok, picture = self._capture.read()
             if not ok:
                 failed += 1
                 continue
-            before_s, time_s = time_s, self._stamp(time_s, failed)
-            missing = max(failed, self._skipped(time_s - before_s))
+            before_s, (time_s, missing) = time_s, self._place(time_s, failed)
             if missing:
                 self._note_lost(number + 1, missing, before_s)
                 self._events.append(Event(time_s, "back"))
             number, failed = number + missing + 1, 0
             self.captured = number
             yield Frame(rgb(np.asarray(picture, dtype=np.uint8)), time_s, number)
-        if failed > max(1, _TAIL_S * self.fps) and number + failed == self._length:
+        missing = self._length - number
+        if failed and max(1, _TAIL_S * self.fps) < missing < _MOST_MISSING * max(1, number):
             self.captured = self._length
-            self._note_lost(number + 1, failed, time_s)
+            self._note_lost(number + 1, missing, time_s)
+            self._events.append(Event(self._length / self.fps, "back", "the file's end"))
 
-    def _stamp(self, before_s: float, failed: int) -> float:
-        """Return the time of the frame just read; by the frame rate, if the file gives none that can be right."""
+    def _place(self, before_s: float, failed: int) -> tuple[float, int]:
+        """Return the time of the frame just read, and how many are missing before it.
+
+        Args:
+            before_s: the time of the last frame.
+            failed: reads since then that failed: as many frames, if the file gives no time that can be right.
+        """
         time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        return time_s if 0 < time_s - before_s < _LONGEST_HOLE_S else before_s + (failed + 1) / self.fps
-
-    def _skipped(self, step_s: float) -> int:
-        """Return the number of frames that the file lacks between two; shorter steps are a variable frame rate's."""
-        return round(step_s * self.fps) - 1 if step_s > max(_HOLE_S, 1.5 / self.fps) else 0
+        step_s = time_s - before_s
+        if not 0 < step_s < _LONGEST_HOLE_S:
+            return before_s + (failed + 1) / self.fps, failed
+        hole = failed or step_s > max(_HOLE_S, 1.5 / self.fps)  # a shorter one is a variable frame rate's
+        return time_s, max(0, round(step_s * self.fps) - 1) if hole else 0
 
     def _note_lost(self, first: int, number: int, before_s: float) -> None:
         """Note that ``number`` frames from ``first`` on, after the time ``before_s``, could not be read."""

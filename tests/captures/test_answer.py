@@ -85,7 +85,7 @@ def commands(recorded: RecordedSession) -> list[str]:
 
 def test_commands_fit_the_session() -> None:
     virtual = commands(session(6, {"patch": 3, "grey": 0}, virtual=True))
-    assert virtual[0].startswith("physpatch live RUN --source virtual --clips ")
+    assert virtual[0].startswith("physpatch live RUN --source virtual --headless --clips ")
     rendered = commands(session(6, {"patch": 3, "grey": 0}, virtual=True, scene="my room.toml"))
     assert "--source rendered --scene 'my room.toml'" in rendered[0]
     bare = commands(session(60, {"patch": 30}, source="1"))
@@ -147,8 +147,8 @@ def test_patch_and_control_are_shown_at_like_distances(tmp_path: Path) -> None:
     shown = RecordedSession(tmp_path, SessionRecord(target="horn"), rows)
     (gallery,) = (block for block in first_screen(shown, []) if isinstance(block, Gallery))
     assert [picture.caption for picture in gallery.pictures] == [
-        "the printed patch in a frame: horn",
-        "the same with a grey sheet: cat",
+        "the printed patch in a frame: horn, 90 %",
+        "the same with a grey sheet: cat, 90 %",
     ]
     levels = [cv2.imdecode(np.frombuffer(p.data, np.uint8), cv2.IMREAD_GRAYSCALE).mean() for p in gallery.pictures]
     assert levels == pytest.approx([80, 160], abs=2)  # frames 2 and 4

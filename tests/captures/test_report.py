@@ -289,7 +289,7 @@ def test_a_session_without_its_run_is_reported_and_says_why_it_was_not_replayed(
 def test_an_untargeted_session_of_unknown_things_says_that_nothing_can_be_said(tmp_path: Path) -> None:
     with SessionStore(tmp_path / "session.db") as store:
         store.add([replace(frame_row(1, "none", 0, "red thing", None), success=None, target_score=None)])
-    assert "No patch effect can be measured in this session" in write_report(tmp_path).read_text()
+    assert "No printed sheet was recognised in any frame." in write_report(tmp_path).read_text()
 
 
 def test_parquet_holds_the_rows_with_their_types(session: Path) -> None:

@@ -173,7 +173,8 @@ def test_a_video_that_ends_too_early_says_so(tmp_path: Path) -> None:
     video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
     with open_source(str(video)) as source:
         frames = list(source)
-        (event,) = source.take_events()
+        event, end = source.take_events()
+    assert end.kind == "back" and end.time_s == 2 and end.words == "the file's end"
     assert len(frames) < 30 and source.captured == 40
     assert event.words == f"frames {len(frames) + 1} to 40 of clip.avi: missing or damaged" and event.kind == "lost"
 
@@ -219,6 +220,21 @@ def test_a_variable_frame_rate_is_no_loss(tmp_path: Path) -> None:
         assert source.take_events() == []
     assert [frame.number for frame in frames] == list(range(1, 11))
     assert [frame.time_s for frame in frames] == pytest.approx([moment / 1000 for moment in moments])
+
+
+def test_a_number_of_frames_that_is_damaged_does_not_hang(tmp_path: Path) -> None:
+    """Two thousand million frames were read, one by one."""
+    video = write_lively_video(tmp_path / "clip.avi", 12, "MJPG")
+    data = video.read_bytes()
+    for name, offset in ((b"avih", 8 + 16), (b"strh", 8 + 32)):
+        at = data.index(name) + offset
+        assert int.from_bytes(data[at : at + 4], "little") == 12
+        data = data[:at] + (2**31 - 1).to_bytes(4, "little") + data[at + 4 :]
+    video.write_bytes(data)
+    started = time.monotonic()
+    with open_source(str(video)) as source:
+        assert len(list(source)) == 12 and source.take_events() == []
+    assert time.monotonic() - started < 5
 
 
 def test_a_missing_camera_is_said_within_five_seconds(capfd) -> None:

@@ -1,7 +1,7 @@
 """Build the charts of a report. Sheets differ in shape, line and colour, so that charts can be printed in black and white."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from captures.report.blocks import Chart, Mark, Series
 from captures.results.aggregation import CONTROL, MapCell
@@ -34,6 +34,24 @@ def rates_chart(title: str, axis: str, rates: Mapping[str, Mapping[str, Rate]]) 
         for sheet in sheets
     ]
     return Chart(title, axis, (-0.5, len(rows) - 0.5), list(enumerate(rows)), series, across=True)
+
+
+def steps_chart(title: str, steps: Sequence[tuple[str, Rate]], lossy: Collection[str]) -> Chart:
+    """Draw rates down a way of steps.
+
+    Args:
+        title: of the chart.
+        steps: in words, with the rate at each.
+        lossy: those at which most is lost.
+    """
+    places = list(enumerate(name for name, _ in steps))
+    drawn = [(name in lossy, Mark(i, name, rate)) for i, (name, rate) in enumerate(steps)]
+    series = [
+        Series(words, marks, look)
+        for here, words, look in ((False, "with the patch", "patch"), (True, "where most is lost", "2"))
+        if (marks := [mark for most, mark in drawn if most is here])
+    ]
+    return Chart(title, "step", (-0.5, len(steps) - 0.5), places, series, across=True)
 
 
 def names_chart(title: str, axis: str, bins: Mapping[str, Mapping[str, MapCell]]) -> Chart:
@@ -93,10 +111,10 @@ def curve_chart(title: str, factor: Factor, curves: Sequence[Curve], names: Sequ
         name = names[i - 1] if names else sheet_name(curve.condition)
         points = curve.comparable
         ends += [end for point in points for end in _ends(factor, point)]
-        marks = [_mark(factor, point, point.right) for point in points]
+        marks = [_mark(factor, point, point.right, point.frames) for point in points]
         series.append(Series(name, marks, look, "solid"))
         if not names and curve.condition in ("patch", CONTROL) and any(point.right != point.every for point in points):
-            marks = [_mark(factor, point, point.every) for point in points]
+            marks = [_mark(factor, point, point.every, point.every_frames) for point in points]
             series.append(Series(f"{name}, all views", marks, look, "dashed"))
     span = _span(ends, margin=0.02)
     return Chart(title, factor.words, span, _ticks(factor.edges, span, ratios=factor.ratios), series)
@@ -126,10 +144,10 @@ def sheet_name(sheet: str) -> str:
     return "the patch" if sheet == "patch" else sheet
 
 
-def _mark(factor: Factor, point: CurvePoint, rate: Rate) -> Mark:
+def _mark(factor: Factor, point: CurvePoint, rate: Rate, frames: int) -> Mark:
     scale, unit = (100, "%") if max(factor.edges) < 1 else (1, _UNITS.get(factor.name, ""))
     low, high = scale * point.low, None if point.high is None else scale * point.high
-    return Mark(sum(_ends(factor, point)) / 2, bounds_words(low, high, unit), rate, point.frames)
+    return Mark(sum(_ends(factor, point)) / 2, bounds_words(low, high, unit), rate, frames)
 
 
 def _ends(factor: Factor, point: CurvePoint) -> tuple[float, float]:

@@ -5,18 +5,14 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from captures.gap.decomposition import Gap
 from captures.report.blocks import PLOT_DPI, PoseTable
 from captures.report.wording import short_interval
-from physpatch.evaluation.figures.plots import AIM, BAD
-from physpatch.stats.intervals import Rate
-from physpatch.stats.rates import points
+from physpatch.evaluation.figures.plots import AIM
 
 
 def pose_plot(table: PoseTable) -> bytes:
@@ -46,34 +42,6 @@ def pose_plot(table: PoseTable) -> bytes:
     return _png(figure)
 
 
-def gap_plot(gap: Gap) -> bytes:
-    """Plot the rate at each step from training to the camera, and the losses between them, as PNG."""
-    figure = Figure(figsize=(7.6, 3.4), layout="constrained")
-    axis = figure.add_subplot()
-    for x, step in enumerate(gap.steps):
-        _point(axis, step.rate, x, "o", AIM)
-        if step.loss is not None and step.loss.difference is not None:
-            before, here = gap.steps[x - 1].rate.rate or 0.0, step.rate.rate or 0.0
-            named = step.name in (gap.cause, gap.second)
-            axis.plot(
-                [x - 1, x], [100 * before, 100 * here], "-", color=BAD if named else "0.6", linewidth=3 if named else 1
-            )
-            axis.annotate(
-                points(-step.loss.difference, 0),
-                (x - 0.5, 50 * (before + here)),
-                (0, 7),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-                fontweight="bold" if named else "normal",
-            )
-    words = [_folded(step.shown) for step in gap.steps]
-    axis.set_xticks(range(len(gap.steps)), words, fontsize=7.5)
-    axis.set(ylim=(-4, 108), xlim=(-0.4, len(gap.steps) - 0.6), ylabel="% (95 % interval)")
-    axis.grid(axis="y", alpha=0.3)
-    return _png(figure)
-
-
 def prediction_plot(predicted: Sequence[float], measured: Sequence[float], unit: str) -> bytes:
     """Plot captured against predicted shares of the units, as PNG; coinciding points are drawn as one larger circle."""
     figure = Figure(figsize=(3.8, 3.6), layout="constrained")
@@ -97,16 +65,6 @@ def strip_plot(pictures: Sequence[tuple[str, NDArray[np.uint8]]]) -> bytes:
         axis.set_title(_folded(words, 22), fontsize=7)
         axis.set_axis_off()
     return _png(figure)
-
-
-def _point(axis: Axes, rate: Rate, x: float, mark: str, color: str) -> None:
-    """Draw a rate with its interval, if it has one."""
-    if rate.rate is None:
-        return
-    value = 100 * rate.rate
-    low, high = (value, value) if rate.ci95 is None else (100 * end for end in rate.ci95)
-    spread = [[max(0.0, value - low)], [max(0.0, high - value)]]
-    axis.errorbar(x, value, yerr=spread, fmt=mark, color=color, markersize=5, capsize=2, elinewidth=1)
 
 
 def _folded(words: str, width: int = 17) -> str:

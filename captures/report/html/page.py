@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from calibration.common.files import write_text
 from captures.report.blocks import PLOT_DPI, Block, Document
@@ -48,6 +48,7 @@ def write_page(path: Path, template: str, *, script: str, **values: Any) -> None
     environment = Environment(
         loader=PackageLoader("captures", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["code_spans"] = _code_spans
     code = (Path(__file__).parents[2] / script).read_text(encoding="utf-8")
     policy = (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '{_fingerprint(code)}'; "
@@ -59,6 +60,14 @@ def write_page(path: Path, template: str, *, script: str, **values: Any) -> None
 
 def _fingerprint(code: str) -> str:
     return f"sha256-{_base64(hashlib.sha256(code.encode()).digest())}"
+
+
+def _code_spans(text: str) -> Markup:
+    """Escape a text, and mark up what stands between backticks, such as commands."""
+    parts = re.split(r"`([^`]+)`", text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
+    )
 
 
 def _kind(block: Block) -> str:

@@ -55,10 +55,12 @@ for (const chart of document.querySelectorAll("figure.chart")) {
   const marks = [...chart.querySelectorAll(".mark")], box = chart.querySelector(".plot");
   const tip = make("div", { class: "tip", hidden: "" });
   box.append(tip);
+  const place = (mark) => mark.querySelector(".dot").getBoundingClientRect();
   const show = (mark) => {
-    tip.textContent = mark.getAttribute("aria-label");
+    const at = place(mark), around = box.getBoundingClientRect();
+    const here = marks.filter((other) => Math.hypot(place(other).left - at.left, place(other).top - at.top) < 8);
+    tip.replaceChildren(...here.map((one) => make("div", {}, one.getAttribute("aria-label"))));
     tip.hidden = false;
-    const at = mark.querySelector(".dot").getBoundingClientRect(), around = box.getBoundingClientRect();
     const middle = at.left + at.width / 2 - around.left;
     tip.style.left = `${Math.max(0, Math.min(middle - tip.offsetWidth / 2, around.width - tip.offsetWidth))}px`;
     const above = at.top - around.top - tip.offsetHeight - 6;

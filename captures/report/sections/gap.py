@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from calibration.common.success import MEASURES
 from captures.gap.decomposition import Gap
-from captures.report.blocks import Block, Heading, Picture, Table, Text
-from captures.report.figures.plots import gap_plot, prediction_plot, strip_plot
+from captures.report.blocks import Block, Charts, Heading, Picture, Table, Text
+from captures.report.figures.charts import steps_chart
+from captures.report.figures.plots import prediction_plot, strip_plot
 from captures.report.sections.base import Material, ReportSection
 from captures.report.wording import CELLS, SHORT, UNITS, rate_words
 
@@ -36,16 +37,18 @@ def _way(gaps: Sequence[Gap], troubles: Sequence[str]) -> Iterator[Block]:
                 f"This excludes {gap.left_out} of the session's {CELLS.get(gap.unit, gap.unit)} with the patch: no kept frame "
                 f"shows the {gap.background} sheet there large, sharp and clear enough to measure."
             )
-        yield Picture(
-            gap_plot(gap),
-            "The rate at each step, and the change between steps in points. The largest significant loss is drawn thick.",
-        )
-        rows = [
-            [step.shown, rate_words(step.rate), "–" if step.loss is None else str(-step.loss)] for step in gap.steps
-        ]
+        rates = [(step.shown, step.rate) for step in gap.steps]
+        changes = ["–" if step.loss is None else str(-step.loss) for step in gap.steps]
         named = {i for i, step in enumerate(gap.steps) if step.name in (gap.cause, gap.second)}
+        lossy = {gap.steps[i].shown for i in named}
         if gap.digital is not None:
-            rows.insert(0, ["on held-out photographs, after training", rate_words(gap.digital), "–"])
+            rates.insert(0, ("on held-out photographs, after training", gap.digital))
+            changes.insert(0, "–")
+        yield Charts(
+            [steps_chart(f"{gap.model}: {SHORT[gap.measure]}, step by step", rates, lossy)],
+            "The rate at each step from training to the camera, with 95 % intervals.",
+        )
+        rows = [[shown, rate_words(rate), change] for (shown, rate), change in zip(rates, changes, strict=True)]
         yield Table(
             ["step", MEASURES[gap.measure], "change since the previous step"],
             rows,
@@ -57,8 +60,12 @@ def _way(gaps: Sequence[Gap], troubles: Sequence[str]) -> Iterator[Block]:
         if gap.example:
             yield Picture(strip_plot(gap.example), "One frame at each step, as the network sees it")
         if gap.prediction is not None:
-            yield Picture(prediction_plot(gap.predicted, gap.captured, gap.unit), "Accuracy of the replay's prediction")
             p = gap.prediction
+            yield Picture(
+                prediction_plot(gap.predicted, gap.captured, gap.unit),
+                f"Shares predicted by the replay and captured, of {len(gap.predicted)} {CELLS.get(gap.unit, gap.unit)}; Brier "
+                f"score {p.brier:.3f}",
+            )
             slope = "unknown, because all predictions are equal" if p.slope is None else f"{p.slope:.2f}"
             between = f" ({p.slope_ci95[0]:.2f} to {p.slope_ci95[1]:.2f})" if p.slope_ci95 else ""
             yield Text(
