@@ -40,6 +40,7 @@ def open_picture(path: Path) -> Image.Image:
     Raises:
         InputError: if the file is missing, damaged, cut off or too large.
     """
+    _refuse_pipe(path)
     try:
         with open(path, "rb") as file:
             return decoded(file)
@@ -96,6 +97,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     Raises:
         InputError: if the file is missing, does not begin like a picture, or is too large.
     """
+    _refuse_pipe(path)
     try:
         with open(path, "rb") as file, _in_words(_FORMATS), _opened(file, _FORMATS) as opened:
             check_size(*opened.size)
@@ -105,6 +107,12 @@ def picture_size(path: Path) -> tuple[int, int]:
         raise InputError(f"broken image {path} ({error}); remove or replace it") from error
     except OSError as error:
         raise InputError(f"cannot read the image {path} ({error.strerror}); remove or replace it") from error
+
+
+def _refuse_pipe(path: Path) -> None:
+    """Refuse what would wait for a writer when it is opened."""
+    if path.is_fifo():
+        raise InputError(f"broken image {path} (it is a pipe, not a file); remove or replace it")
 
 
 def picture_format(data: bytes) -> str:

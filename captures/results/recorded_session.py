@@ -41,8 +41,8 @@ Kind = Literal["run", "session"]
 
 
 def kind_of(folder: Path) -> Kind | None:
-    """Tell a run from a session; None for neither."""
-    if (folder / SESSION_DATABASE).is_file():
+    """Tell a run from a session; None for neither. A session that has lost its database has its record and exported rows."""
+    if (folder / SESSION_DATABASE).is_file() or all((folder / name).is_file() for name in (SESSION_FILE, "frames.csv")):
         return "session"
     return "run" if (folder / RUN_FILE).is_file() else None
 

@@ -158,7 +158,8 @@ def run_session(
         record = _describe(config).changed(scenes=_scenes(source))
         if resume:
             earlier.require_same(record, out)
-            record, source = earlier.continued(), ContinuedSource(source, earlier)
+            same_files = not source.live and record.source is not None and record.source == earlier.record.source
+            record, source = earlier.continued(), ContinuedSource(source, earlier, same_files=same_files)
         _record(_Session(source, config, viewers, on_frame, earlier), record, source.fps, out, earlier)
     return out
 

@@ -209,8 +209,16 @@ def _short(value: Any) -> str:
 class ContinuedSource:
     """A source whose frames, clips and times continue those of an earlier part of the session."""
 
-    def __init__(self, source: Source, earlier: Earlier) -> None:
-        self._source, self._earlier = source, earlier
+    def __init__(self, source: Source, earlier: Earlier, *, same_files: bool = False) -> None:
+        """Continue with a source.
+
+        Args:
+            source: an open source.
+            earlier: what was filmed before.
+            same_files: whether the source has the files that were filmed before, which goes on behind the last frame: to count
+                a frame twice would make the session surer than it is.
+        """
+        self._source, self._earlier, self._same_files = source, earlier, same_files
         self.fps, self.live = source.fps, source.live
 
     @property
@@ -230,6 +238,9 @@ class ContinuedSource:
 
     def __iter__(self) -> Iterator[Frame]:
         begins_s, last, clip = self._earlier.begins_s, self._earlier.last_frame, self._earlier.next_clip
+        if self._same_files:
+            yield from self._further(last)
+            return
         for frame in self._source:
             yield replace(
                 frame,
@@ -238,8 +249,23 @@ class ContinuedSource:
                 clip=None if frame.clip is None else frame.clip + clip,
             )
 
+    def _further(self, last: int) -> Iterator[Frame]:
+        """Yield the frames of files behind the frame ``last``."""
+        further = False
+        for frame in self._source:
+            if frame.number > last:
+                further = True
+                yield frame
+        if not further:
+            raise InputError(
+                "the session has all frames of its source already; add files to it, or give another --source"
+            )
+
     def take_events(self) -> list[Event]:
-        return [replace(event, time_s=event.time_s + self._earlier.begins_s) for event in self._source.take_events()]
+        events, begins_s = self._source.take_events(), self._earlier.begins_s
+        if self._same_files:  # those of frames that were filmed before are known
+            return [event for event in events if event.time_s >= begins_s - _PAUSE_S]
+        return [replace(event, time_s=event.time_s + begins_s) for event in events]
 
     def status(self) -> str:
         return self._source.status()

@@ -17,6 +17,7 @@ import numpy as np
 import segno
 import uvicorn
 from numpy.typing import NDArray
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from calibration.common.errors import InputError, UnavailableError
 from captures.viewers.controls import Command, SessionStatus
@@ -33,6 +34,39 @@ _LOOPBACK = "127.0.0.1"
 _START_S = 10.0
 _FAREWELL_S = 0.5  # for browsers to receive the end of the session
 _SAID_REFUSALS, _THEN_EVERY = 5, 1000
+_MOST_CONNECTIONS = 256  # at once, with those that have sent nothing yet
+_FIRST_REQUEST_S = 20.0  # for a connection to say what it wants
+_MOST_AT_ONCE = 64  # connections that are taken from the system in one go
+
+
+class _LimitedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """HTTP with a limit of connections, so that they leave files for the session, which ends if it can open none."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        if len(self.connections) >= _most_connections():
+            self.refused = True
+            transport.abort()
+            return
+        super().connection_made(transport)
+        self.loop.call_later(_FIRST_REQUEST_S, self._end_if_silent)
+
+    def _end_if_silent(self) -> None:
+        if self.scope is None:
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not getattr(self, "refused", False):
+            super().connection_lost(exc)
+
+
+def _most_connections() -> int:
+    """Return how many connections may be open at once: a quarter of the files that the process may open, at most 256."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return _MOST_CONNECTIONS
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MOST_CONNECTIONS if files == resource.RLIM_INFINITY else max(1, min(_MOST_CONNECTIONS, files // 4))
 
 
 class WebPage(AbstractContextManager["WebPage"]):
@@ -82,6 +116,8 @@ class WebPage(AbstractContextManager["WebPage"]):
             ws_max_size=MOST_BYTES + 1000,
             server_header=False,
             timeout_graceful_shutdown=1,
+            http=_LimitedProtocol,
+            backlog=_MOST_AT_ONCE,
             **options,  # type: ignore[arg-type]
         )
         logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)

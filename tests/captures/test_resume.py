@@ -208,15 +208,17 @@ def test_both_from_the_command_line(
 
     def show(kind: str) -> None:
         for number, frame in enumerate(shown[kind]):
-            cv2.imwrite(str(stills / f"{number}.png"), frame.image[..., ::-1])
+            cv2.imwrite(str(stills / f"{steps.index(kind)}-{number}.png"), frame.image[..., ::-1])
 
     session, options = tmp_path / "session", ("--headless", "--no-cam", "--source", stills)
     show(steps[0])
     models = ("--classifier", "efficientnet_lite0", "--sheet", shared_sheet_pdf, "--keep", "whole")
     done = command("live", *options, *models, "--plan", tmp_path / "plan.toml", "--out", session)
     assert done.code == 0, done.err
-    show(steps[1])
     resume = ("live", "--resume", session, "--headless", "--no-cam")
+    command(*resume).assert_refused("the session has all frames of its source already; add files to it")
+    assert len(read_rows(session)) == 3  # which were counted again
+    show(steps[1])
     command(*resume, "--roi", "frame").assert_refused("another setting of region (center, now frame); give --roi")
     command(*resume, "--out", tmp_path).assert_refused("as it was filmed; omit --out")
     done = command(*resume)

@@ -2,13 +2,14 @@
 
 import json
 import random
+import socket
 import ssl
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from captures.sources.held_sheet import RigPose
 from captures.sources.opening import FileSource
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import read_events, read_rows
+from captures.web import server
 from captures.web.app import MOST_SOCKETS
 from captures.web.phone import MOST_BYTES, PhoneSource, decode_jpeg
 from captures.web.server import WebPage
@@ -537,3 +539,19 @@ def test_no_text_of_a_browser_ends_a_session(running) -> None:
 def test_a_frame_is_looked_at_before_it_is_decoded() -> None:
     _, packed = cv2.imencode(".jpg", np.full((48, 64, 3), (10, 20, 200), np.uint8))
     assert decode_jpeg(packed.tobytes()).shape == (48, 64, 3)
+
+
+def test_silent_connections_leave_files_to_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of them took all files that the process may open, and the session ended."""
+    monkeypatch.setattr(server, "_MOST_CONNECTIONS", 8)
+    monkeypatch.setattr(server, "_FIRST_REQUEST_S", 1.0)
+    with WebPage(say=lambda _: None) as page, ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", page.port), 5)) for _ in range(30)]
+        ends = []
+        for connection in silent[8:]:
+            with suppress(ConnectionResetError):
+                ends.append(connection.recv(1))
+        assert not any(ends)  # refused at once
+        assert [connection.recv(1) for connection in silent[:8]] == [b""] * 8  # they said nothing
+        with urllib.request.urlopen(page.url, timeout=5) as answer:
+            assert answer.status == 200
