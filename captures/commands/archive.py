@@ -1,11 +1,13 @@
 """The commands ``physpatch runs`` and ``physpatch gallery``."""
 
+import sys
 from pathlib import Path
 
 import click
 
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
 from calibration.common.console import output_json, print_table, say, say_next
+from calibration.common.errors import InputError
 from calibration.common.text import size_words
 
 _EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -82,10 +84,19 @@ def remove(folders: tuple[Path, ...], yes: bool) -> None:
 
     entries = [read_entry(folder) for folder in folders]  # before any is deleted
     for entry in entries:
-        if yes or click.confirm(f"delete {entry.kind} {entry.folder} ({size_words(entry.size_bytes)})?"):
+        if yes or _agreed(f"delete {entry.kind} {entry.folder} ({size_words(entry.size_bytes)})?"):
             delete(entry.folder, say)
             click.echo(f"deleted {entry.folder}")
     say_next("runs")
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return click.confirm(question)
+    except click.Abort as error:
+        if sys.stdin.isatty():
+            raise  # by Ctrl-C
+        raise InputError("nobody answered, so nothing was deleted; add --yes to delete without a question") from error
 
 
 @runs.command()

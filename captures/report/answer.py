@@ -128,7 +128,7 @@ def effect_words(measure: str, target: str | None, model: str) -> str:
     """Word what a patch is to do to a model, such as ``mislead resnet50``."""
     return {
         "target": f"make {model} see “{target}”",
-        "wrong": f"mislead {model}",
+        "wrong": f"mislead the model {model}",
         "hidden": f"hide the object from {model}",
         "relabelled": f"make {model} take the object for something else",
         "false_boxes": f"make {model} see what is not there",

@@ -1,8 +1,9 @@
 """Compare runs, or sessions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from types import MappingProxyType
 
 from calibration.common.errors import InputError
 from calibration.common.success import MEASURES
@@ -11,7 +12,7 @@ from captures.report.blocks import Block, Chart, Charts, Columns, Document, Head
 from captures.report.figures.charts import curve_chart, rates_chart
 from captures.report.first_screen import summary_blocks
 from captures.report.session_part import damage_blocks
-from captures.report.wording import SHORT, rate_words
+from captures.report.wording import SHORT, folder_name, rate_words
 from captures.results.curves import FACTORS, Curve, Factor, curve_measures, curves_of
 from captures.results.recorded_session import Kind, RecordedSession, require_kind
 from physpatch.records.run_record import RunRecord
@@ -39,12 +40,19 @@ def comparison(folders: Sequence[Path]) -> Document:
     damaged: list[str] = []
     sessions = {name: _opened(folder, damaged) for name, folder in zip(names, folders, strict=True)}
     rates = {name: _of_session(session) for name, session in sessions.items()}
+    bare = {
+        noted.name: noted.name.removesuffix(f"+{noted.defence}")
+        for session in sessions.values()
+        for noted in session.record.models
+        if noted.defence
+    }
     beside = Columns([(name, list(summary_blocks(session))) for name, session in sessions.items()])
-    blocks = [*damage_blocks(damaged), Heading("Side by side"), beside, *_blocks(kind, rates), *_along(sessions)]
+    blocks = [*damage_blocks(damaged), Heading("Side by side"), beside, *_blocks(kind, rates, bare), *_along(sessions)]
     return Document(title, subtitle, blocks)
 
 
-def _blocks(kind: Kind, rates: dict[str, _Rates]) -> list[Block]:
+def _blocks(kind: Kind, rates: dict[str, _Rates], bare: Mapping[str, str] = MappingProxyType({})) -> list[Block]:
+    """The rates side by side, and their differences; ``bare`` names the model behind each that is defended."""
     keys = list(dict.fromkeys(key for measured in rates.values() for key in measured))
     names = list(rates)
     blocks: list[Block] = [Heading("Rates")]
@@ -75,10 +83,17 @@ def _blocks(kind: Kind, rates: dict[str, _Rates]) -> list[Block]:
     rows = []
     for first, second in combinations(names, 2):
         for key in keys:
-            if key[2] == "patch" and key in rates[first] and key in rates[second]:
-                difference = independent_difference(rates[second][key], rates[first][key])
-                significant = "yes" if difference.is_significant else "no"
-                rows.append([f"{second} minus {first}", key[0], MEASURES[key[1]], str(difference), significant])
+            model, measure, condition = key
+            if condition != "patch":
+                continue
+            if key in rates[first] and key in rates[second]:
+                rows.append(_difference(second, first, model, measure, rates[second][key], rates[first][key]))
+                continue
+            alone = (bare.get(model, ""), measure, condition)
+            for one, other in ((second, first), (first, second)):
+                if key in rates[one] and alone in rates[other]:
+                    words = f"{model}, {other} without the defence"
+                    rows.append(_difference(one, other, words, measure, rates[one][key], rates[other][alone]))
     blocks.append(Heading("Differences with the patch"))
     if not rows:
         return [*blocks, Text("No model was measured with the patch in two of them.")]
@@ -90,6 +105,12 @@ def _blocks(kind: Kind, rates: dict[str, _Rates]) -> list[Block]:
         *blocks,
         Table(["comparison", "model", "outcome", "difference", "significant"], rows, caption=caption),
     ]
+
+
+def _difference(one: str, other: str, model: str, measure: str, rate: Rate, rate_of_other: Rate) -> list[str]:
+    difference = independent_difference(rate, rate_of_other)
+    significant = "yes" if difference.is_significant else "no"
+    return [f"{one} minus {other}", model, MEASURES[measure], str(difference), significant]
 
 
 def _along(sessions: dict[str, RecordedSession]) -> Iterator[Block]:
@@ -146,8 +167,8 @@ def _of_run(folder: Path) -> _Rates:
 
 def _names(folders: Sequence[Path]) -> list[str]:
     """The name of each folder, with its parent's name if two folders have the same name."""
-    short = [folder.resolve().name for folder in folders]
+    short = [folder_name(folder) for folder in folders]
     return [
-        name if short.count(name) == 1 else f"{folder.resolve().parent.name}/{name}"
+        name if short.count(name) == 1 else f"{folder.resolve().parent.name}/{folder.resolve().name}"
         for name, folder in zip(short, folders, strict=True)
     ]

@@ -210,6 +210,12 @@ def _numbers(session: RecordedSession, answer: Answer | None) -> Iterator[Number
     if answer is None:
         return
     yield _number(answer.rate, "printed, on camera")
+    behind = {f"{answer.model}+{noted.defence}": noted.defence for noted in session.record.models if noted.defence}
+    for summary in session.tally.summaries():
+        if summary.condition == "patch" and summary.model in behind:
+            rate = summary.rate(answer.measure)
+            if rate.rate is not None:
+                yield _number(rate, f"the same, behind the defence {behind[summary.model]}")
     if answer.controls:
         yield _of_controls(answer.controls)
 

@@ -198,11 +198,11 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "type": click.Choice(SCOPES),
         "help": "Where the effect counts: at the patch and its object, or anywhere in the image.",
     },
-    "steps": {},
+    "steps": {"metavar": "N", "help": "Number of steps of the training."},
     "batch": {"help": "Number of photographs per step."},
     "limit": {"help": "Largest number of photographs."},
-    "seed": {},
-    "device": {"type": click.Choice(["auto", "cpu", "cuda"])},
+    "seed": {"metavar": "N", "help": "Of everything random: the same seed gives the same result."},
+    "device": {"type": click.Choice(["auto", "cpu", "cuda"]), "help": "Where the networks run; auto prefers a GPU."},
 }
 
 OBJECT_SETTINGS = ("object", "object_from", "sign_area", "object_share", "object_at", "goal", "scope")

@@ -7,7 +7,7 @@ import click
 
 from calibration.colour.options import ICC_OPTION, TRAINING_CONDITION_OPTION, chosen_prints
 from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
-from calibration.common.console import output_json, progress_bar
+from calibration.common.console import output_json, progress_bar, say
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256, require_writable
 from calibration.common.lazy_group import GroupedCommand
@@ -265,6 +265,6 @@ def _show_run(folder: Path, json_out: str | None) -> None:
         click.echo(f"run: {folder}")
         advice = _finer_grid_advice(record)
         if advice:
-            click.echo(advice)
+            say(advice)
         say_print_next(folder, record.train_config)
     output_json(json_out, record.results.to_dict() if record.results else {})

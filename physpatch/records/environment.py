@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 import physpatch
+from calibration.common.text import number_of
 
 _VERSIONED = ("torch", "torchvision", "kornia", "numpy", "opencv-python", "ultralytics", "grad-cam")
 _PAUSE_SOFT = 1  # of omp_pause_resource_t
@@ -27,7 +28,9 @@ def versions() -> dict[str, str]:
 
 def device_name(device: torch.device) -> str:
     """Describe the device in words, for records."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {number_of(torch.get_num_threads(), 'thread')}"
 
 
 def release_openmp_workers() -> None:

@@ -3,17 +3,19 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from support import frame_row
 
-from captures.report.answer import answer_of, next_steps
+from captures.report.answer import answer_of, next_steps, unanswered_words
 from captures.report.blocks import Gallery, NextSteps, Numbers, Text
 from captures.report.first_screen import first_screen
 from captures.results.recorded_session import RecordedSession
 from captures.results.session_record import SessionRecord
+from captures.storage import FrameRow
 from physpatch.records.config import TrainConfig
 
 
@@ -124,6 +126,47 @@ def test_a_session_without_an_answer_says_why_and_what_to_do(tmp_path: Path) -> 
     assert blocks[0] == Text("Nothing to answer from", "verdict")
     (steps,) = (block for block in blocks if isinstance(block, NextSteps))
     assert steps.steps[0][1] == "physpatch print RUN --size 10cm --controls"
+
+
+def test_what_is_lacking_is_said_with_what_helps(tmp_path: Path) -> None:
+    """All that was said of any such session: no sheet was recognised, or the class is unknown."""
+
+    def said(*rows: FrameRow, **record: Any) -> tuple[str, list[str]]:
+        recorded = RecordedSession(tmp_path, SessionRecord(target="horn", **record), rows)
+        assert answer_of(recorded) is None
+        return unanswered_words(recorded), commands(recorded)
+
+    patch, grey = (frame_row(n, kind, 0, "dog", "cat", success=0) for n, kind in enumerate(("patch", "grey"), start=1))
+    words, steps = said(patch, grey, virtual=True)
+    assert words.startswith("No frame with the patch counts: not recognised with the grey control.")
+    assert steps == ["physpatch live RUN --source virtual --headless --clips 93"]
+    assert said(grey)[0] == "Only harmless sheets were recognised, none with the patch."
+    unknown = replace(patch, label=None, success=None, target_score=None)
+    words, steps = said(replace(unknown, condition="none"), source="1")
+    assert words == "No printed sheet was recognised in any frame." and steps[1].endswith("--source 1 --label NAME")
+    assert said()[0].startswith("The session has no frames")
+
+
+def test_a_rig_that_has_shown_all_scenes_is_given_others() -> None:
+    """It advised 107 clips of 12 scenes, and after them 86."""
+    steps = commands(session(12, {"patch": 4, "grey": 0}, virtual=True, scenes=[n % 6 for n in range(12)]))
+    assert steps[0] == "physpatch train --config RUN/run.json --data DIR"
+
+
+def test_a_view_that_counts_is_shown(tmp_path: Path) -> None:
+    """The only success was shown beside "0 %": one of a clip that the model gets wrong anyway."""
+    (tmp_path / "frames").mkdir()
+    rows = []
+    for clip, (with_patch, with_grey) in enumerate([("horn", "dog"), ("cat", "cat")]):
+        for number, (kind, top1) in enumerate((("patch", with_patch), ("grey", with_grey)), start=2 * clip + 1):
+            rows.append(frame_row(number, kind, clip, top1, "cat", success=int(top1 == "horn")))
+            cv2.imwrite(str(tmp_path / f"frames/{number:06d}-{kind}.jpg"), np.full((30, 40, 3), 40 * number, np.uint8))
+    (gallery,) = (
+        block
+        for block in first_screen(RecordedSession(tmp_path, SessionRecord(target="horn"), rows), [])
+        if isinstance(block, Gallery)
+    )
+    assert [picture.caption.partition(": ")[2] for picture in gallery.pictures] == ["cat, 90 %", "cat, 90 %"]
 
 
 def test_numbers_stand_beside_their_null(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from captures.report import ReplayOptions, write_comparison, write_report
 from captures.report.blocks import Document, Heading, Picture, Table, Text
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
+from captures.results.curves import THRESHOLD, curves_of
 from captures.results.recorded_session import RecordedSession
 from captures.storage import SessionStore, export_parquet, read_rows
 from physpatch.records.patch_file import Patch
@@ -427,6 +428,66 @@ def test_the_next_command_is_one_that_works(tmp_path: Path, command: Callable[..
     assert "Next: physpatch print" in command("report", run).err
     (run / "patch.json").write_text("{")
     assert command("report", run).err.endswith(f"Next, once what is not whole is restored: physpatch report {run}\n")
+
+
+def test_a_session_in_which_nothing_counts_has_a_working_page(tmp_path: Path, page: Page) -> None:
+    """A slider without marks ended the page's script and showed "undefined"."""
+    session = made_up(tmp_path / "s", 2, clips=2, label="green thing")
+    with closing(sqlite3.connect(session / "session.db")) as database, database:
+        database.execute("UPDATE frames SET label = 'green thing'")
+    troubles: list[str] = []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    read(page, write_report(session))
+    assert not troubles and "undefined" not in page.locator("main").inner_text()
+    assert "No frame with the patch counts: not recognised with the grey control" in page.locator(".lead").inner_text()
+
+
+def test_frames_of_curves_are_those_that_count(tmp_path: Path) -> None:
+    """The map and the list of what is not counted had other numbers."""
+    session = made_up(tmp_path / "s", 3, clips=6)
+    with closing(sqlite3.connect(session / "session.db")) as database, database:
+        database.execute("UPDATE frames SET label = 'green thing' WHERE clip >= 4")
+    recorded = RecordedSession.open(session)
+    curves = curves_of(recorded, "m", "target")[THRESHOLD]
+    patch = next(curve for curve in curves if curve.condition == "patch")
+    assert (patch.points[0].frames, patch.points[0].every_frames) == (12, 18)
+    assert recorded.tally.exclusions("m") == {"not recognised with the grey control": 6}
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "step"),
+    [
+        ({"status": "training"}, "Its training was interrupted", "physpatch train --resume --out"),
+        ({"status": "finished"}, "no labelled photographs", "physpatch evaluate"),
+    ],
+)
+def test_a_run_that_was_not_measured_says_what_to_do(
+    change: dict[str, str], words: str, step: str, tmp_path: Path, command: Callable[..., CommandResult]
+) -> None:
+    run = tmp_path / "run"
+    vivid_patch().save(run)
+    (run / "run.json").write_text(json.dumps(FIRST_RUN | {"results": {}} | change))
+    done = command("report", run)
+    text = html.unescape((run / "report.html").read_text())
+    assert done.code == 0 and "Not measured yet" in text and words in text and f"{step} {run}" in text
+    assert ("Next: physpatch train --resume" in done.err) == (change["status"] == "training")
+
+
+@pytest.mark.parametrize("data", [b"rubbish", b"", None])
+def test_a_damaged_picture_of_the_patch_is_named(data: bytes | None, whole: Path, tmp_path: Path) -> None:
+    """The whole report was refused: cannot identify image file <_io.BytesIO object>."""
+    picture = tmp_path / "run/patch.png"
+    picture.write_bytes(picture.read_bytes()[:100] if data is None else data)
+    text = html.unescape(write_report(whole).read_text())
+    assert "patch.png" in text and "remove or replace it" in text
+
+
+def test_a_session_without_its_database_is_reported_from_its_rows(whole: Path) -> None:
+    write_report(whole)  # which exports them
+    (whole / "session.db").unlink()
+    said: list[str] = []
+    write_report(whole, say=said.append)
+    assert said[0].startswith("not whole: ") and "it has no session.db; this uses frames.csv instead" in said[0]
 
 
 def test_few_clips_ask_for_many_more(tmp_path: Path) -> None:

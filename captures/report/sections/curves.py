@@ -101,10 +101,10 @@ def _precision(session: RecordedSession) -> Iterator[Block]:
 
 def _explained(session: RecordedSession) -> Block:
     views = (
-        f"Lines are of the views that are right with the {CONTROL} control, dashed ones, of the patch and of "
-        f"{CONTROL}, of all views; where there is no dashed one, both are alike."
+        f"Solid lines show the views in which the model is right with the {CONTROL} control. Dashed lines, for the patch and "
+        f"{CONTROL}, show all views; where there is none, both are alike."
         if any(session.tally.recognised(model) is not None for model in session.tally.models)
-        else f"Lines are of all views, because it is unknown which are right with a {CONTROL} control."
+        else f"The lines show all views, because it is unknown which are right with a {CONTROL} control."
     )
     return Text(
         f"{views} What varies together cannot be told apart here: a sheet that is farther away is smaller too. Values "

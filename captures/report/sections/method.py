@@ -6,7 +6,7 @@ from typing import ClassVar
 from calibration.common.errors import InputError
 from captures.report.blocks import Block, Details, Heading, Table, Text
 from captures.report.sections.base import Material, ReportSection
-from captures.report.wording import moment_words
+from captures.report.wording import UNITS, moment_words
 from captures.results.recorded_session import RecordedSession
 from captures.results.session_record import SessionRecord
 from captures.storage import read_events
@@ -54,7 +54,8 @@ def _method(session: RecordedSession) -> Iterator[Block]:
         "region that the classifier saw": record.region,
         "true class": record.label or "from the source, if known",
         "target": str(session.target or "none: untargeted"),
-        "unit of statistics": tally.unit_kind,
+        "rates are paired by": tally.unit_kind,
+        "intervals are over": UNITS[tally.independent_kind],
         "delay": "" if not delay else f"mean {1000 * delay.mean:.0f} ms, longest {1000 * delay.longest:.0f} ms",
         "lens": "assumed field of view" if record.intrinsics_assumed else "measured, or of the rig",
         "device": record.device,

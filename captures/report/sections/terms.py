@@ -23,7 +23,7 @@ _TERMS = {
     "Brier score": "The mean squared distance between predicted rates and what happened: 0 is perfect; as much as always "
     "predicting the mean says that the prediction tells nothing.",
     "heat": "Grad-CAM: where in the picture a model finds the evidence for its answer.",
-    "AP50": "The average precision of a detector's boxes that overlap the object by half or more: 100 % if it finds all "
+    "AP50": "The average precision of a detector's boxes that overlap the object by half or more: 1 if it finds all "
     "objects and nothing else.",
     "EOT": "Expectation over transformation: training with random views, light, blur and noise, so that a patch survives them.",
     "yaw, pitch, roll": "How the sheet is turned: left or right, forwards or backwards, and in its own plane.",
