@@ -604,7 +604,8 @@ def test_the_bar_of_a_rig_ends_where_the_session_does(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where no other run is the latest
     totals = []
-    monkeypatch.setattr("captures.commands.live.record_session", lambda *given, **_: totals.append(given[3]))
+    monkeypatch.setattr("captures.viewers.terminal.TerminalViewer", lambda _, total, **__: totals.append(total))
+    monkeypatch.setattr("captures.session.live_session.run_session", lambda *_, **__: None)
     monkeypatch.setattr("captures.commands.live.show_session", lambda *_: None)
     rig = ("--source", "virtual", "--sheet", shared_sheet_pdf, "--clips", 2, "--classifier", "efficientnet_lite0")
     done = command("live", *rig, "--headless", "--no-cam", "--out", tmp_path / "session", *options)
