@@ -272,6 +272,7 @@ def live(
         open_session_source(source, camera, viewers) as frames,
     ):
         # Torch is imported after the camera opens, so that a missing camera is reported at once.
+        from captures.results.session_record import SessionRecord
         from captures.session.live_session import new_session_folder
         from captures.workflows.session_again import resumed_request
         from captures.workflows.session_start import SessionRequest, prepare_session
@@ -293,6 +294,10 @@ def live(
             camera=camera.asked,
         )
         record_session(shown, config, session, viewers, resume=resume is not None)
+    if resume is not None and SessionRecord.of(session).frames == record.frames:
+        say(
+            f"nothing new was filmed: the session has all frames of {source}; add files to it, or give another --source"
+        )
     if logs:
         from captures.results.session_log import log_session
 

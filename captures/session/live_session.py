@@ -290,7 +290,7 @@ class _Session:
                         self._obey(command, analyser)
                 if self._stopped:
                     return False
-        if not status.frames and not self._paused_frames:
+        if not status.frames and not self._paused_frames and self._earlier.is_new:
             raise PhyspatchError("the source ended before its first frame")
         return True
 

@@ -223,7 +223,8 @@ class ContinuedSource:
 
     @property
     def captured(self) -> int:
-        return self._source.captured
+        before = (self._earlier.record.captured or self._earlier.last_frame) if self._same_files else 0
+        return max(0, self._source.captured - before)
 
     @property
     def dropped(self) -> int:
@@ -238,27 +239,16 @@ class ContinuedSource:
 
     def __iter__(self) -> Iterator[Frame]:
         begins_s, last, clip = self._earlier.begins_s, self._earlier.last_frame, self._earlier.next_clip
-        if self._same_files:
-            yield from self._further(last)
-            return
         for frame in self._source:
+            if self._same_files:
+                if frame.number > last:
+                    yield frame
+                continue
             yield replace(
                 frame,
                 number=frame.number + last,
                 time_s=frame.time_s + begins_s,
                 clip=None if frame.clip is None else frame.clip + clip,
-            )
-
-    def _further(self, last: int) -> Iterator[Frame]:
-        """Yield the frames of files behind the frame ``last``."""
-        further = False
-        for frame in self._source:
-            if frame.number > last:
-                further = True
-                yield frame
-        if not further:
-            raise InputError(
-                "the session has all frames of its source already; add files to it, or give another --source"
             )
 
     def take_events(self) -> list[Event]:
