@@ -294,7 +294,7 @@ def live(
             camera=camera.asked,
         )
         record_session(shown, config, session, viewers, resume=resume is not None)
-    if resume is not None and SessionRecord.of(session).frames == record.frames:
+    if resume is not None and not shown.live and SessionRecord.of(session).frames == record.frames:
         say(
             f"nothing new was filmed: the session has all frames of {source}; add files to it, or give another --source"
         )

@@ -100,10 +100,13 @@ def unanswered_words(session: RecordedSession) -> str:
         "sheet": "No printed sheet was recognised in any frame.",
         "patch": "Only harmless sheets were recognised, none with the patch.",
         "truth": "There is no target, and the true class of what was filmed is unknown (--label).",
-        "views": "No frame with the patch counts: "
-        + ", ".join({why: None for model in session.tally.models for why in session.tally.exclusions(model)})
-        + ". A patch cannot fool a model that is wrong already.",
+        "views": f"No frame with the patch counts: {', '.join(_exclusions(session))}. Only where the model is right with a "
+        "harmless sheet at the same pose can a patch be what misleads it.",
     }[_lacking(session)]
+
+
+def _exclusions(session: RecordedSession) -> list[str]:
+    return list(dict.fromkeys(why for model in session.tally.models for why in session.tally.exclusions(model)))
 
 
 def _lacking(session: RecordedSession) -> Literal["frames", "sheet", "patch", "truth", "views"]:
@@ -116,7 +119,7 @@ def _lacking(session: RecordedSession) -> Literal["frames", "sheet", "patch", "t
     if "patch" not in shown:
         return "patch"
     judged = any(frame_success(row, session.target) for row in session.rows if row.condition == "patch")
-    return "views" if judged and any(session.tally.exclusions(model) for model in session.tally.models) else "truth"
+    return "views" if judged and _exclusions(session) else "truth"
 
 
 def _repeats(session: RecordedSession) -> bool:

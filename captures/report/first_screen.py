@@ -168,13 +168,13 @@ def _pictures(session: RecordedSession, answer: Answer | None) -> Iterator[Pictu
     if not patched:
         return
 
+    weights = None if answer is None else session.tally.weights(answer.model, answer.measure)
+
     def telling(number: int) -> tuple[bool, bool, bool]:
         """Prefer a view that counts, a success, and a clip in which the control was filmed too."""
         success = answer is not None and frame_success(rows[number], session.target).get(answer.measure, False)
         counts = weights is None or weights.get(session.tally.unit(rows[number]), 0.0) > 0
         return counts, success, harmless(number) is not None
-
-    weights = None if answer is None else session.tally.weights(answer.model, answer.measure)
 
     def harmless(number: int) -> int | None:
         """Find the control in the same clip, at the nearest distance where sheet or camera move."""

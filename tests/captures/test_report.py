@@ -482,6 +482,24 @@ def test_a_damaged_picture_of_the_patch_is_named(data: bytes | None, whole: Path
     assert "patch.png" in text and "remove or replace it" in text
 
 
+def test_a_defended_session_stands_beside_one_without(tmp_path: Path) -> None:
+    """Both headlines were of the model alone, and nothing compared the two."""
+    alone, defended = made_up(tmp_path / "alone", 6), made_up(tmp_path / "defended", 6)
+    with closing(sqlite3.connect(defended / "session.db")) as database, database:
+        names = [row[1] for row in database.execute("PRAGMA table_info(frames)") if row[1] != "model"]
+        listed = ", ".join(names)
+        database.execute(f"INSERT INTO frames ({listed}, model) SELECT {listed}, 'm+jpeg' FROM frames")
+        database.execute("UPDATE frames SET top1 = 'red thing', success = 0 WHERE model = 'm+jpeg'")
+    record = json.loads((defended / "session.json").read_text())
+    weights = {"task": "classify", "source": "here", "sha256": "0" * 64}
+    models = [{"name": "m"} | weights, {"name": "m+jpeg", "defence": "jpeg"} | weights]
+    (defended / "session.json").write_text(json.dumps(record | {"models": models}))
+    text = html.unescape(write_comparison([alone, defended], tmp_path / "both.html").read_text())
+    assert "the same, behind the defence jpeg" in text
+    row = text[text.index("m+jpeg, alone without the defence") :]
+    assert re.search(r"-60\.0 points \[-\d", row[:400])
+
+
 def test_a_session_without_its_database_is_reported_from_its_rows(whole: Path) -> None:
     write_report(whole)  # which exports them
     (whole / "session.db").unlink()
