@@ -166,7 +166,7 @@ def test_reports_are_replayed_printed_and_compared(demo: Path, command, monkeypa
     assert "This session was not replayed" in out.read_text()
     shutil.copytree("demo/run", tmp_path / "other")
     done = command("report", "demo/run", tmp_path / "other", "--out", tmp_path / "c.html")
-    assert done.code == 0 and "other minus run" in (tmp_path / "c.html").read_text()
+    assert done.code == 0 and "other minus demo/run" in (tmp_path / "c.html").read_text()
     command("report", "demo/run", "demo/session").assert_refused("cannot be compared; give only one kind")
     command("report", "demo/session", "--profile", "none.json").assert_refused("none.json")
 

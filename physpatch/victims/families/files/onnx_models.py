@@ -1,6 +1,7 @@
 """``FILE.onnx``: with gradients where it converts to torch faithfully, or else predictions by ONNX Runtime, on the CPU."""
 
 import hashlib
+import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,6 +43,7 @@ class OnnxModels(FileFamily):
         return name.lower().endswith(SUFFIX)
 
     def read(self, file: Path, trust: bool) -> FoundNetwork:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # or, from 1.29 on, it reports to its maker; read when it is imported
         runtime = import_extra("onnxruntime", "onnx")
         session = _session(runtime, file)
         takes = OnnxInput.of(session, file)
