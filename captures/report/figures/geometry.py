@@ -1,6 +1,7 @@
 """Place the parts of a chart, in units that a page or a sheet of paper scales."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -134,10 +135,17 @@ def _upright(chart: Chart) -> Drawing:
 
 
 def _across(chart: Chart) -> Drawing:
-    """Rates run across the page, each row under its label."""
+    """Rates run across the page, each row under its label, and those of a row below one another."""
     left, top, right = 8, 4, _WIDTH - 20
+    lines: dict[tuple[int, int], int] = {}  # of the marks, by row and series
+    deepest: Counter[int] = Counter()
+    for i, series in enumerate(chart.series):
+        for row in (round(mark.at) for mark in series.marks):
+            lines[row, i] = deepest[row]
+            deepest[row] += 1
     folded = [label.split("\n") for _, label in chart.ticks]
-    height = max((len(lines) for lines in folded), default=1) * _ROW_LABEL + len(chart.series) * _ROW + 10
+    height = max((len(lines) for lines in folded), default=1) * _ROW_LABEL
+    height += max(deepest.values(), default=1) * _ROW + 10
     bottom = top + height * len(folded)
 
     def x(share: float) -> float:
@@ -145,9 +153,9 @@ def _across(chart: Chart) -> Drawing:
 
     def y(mark: Mark, i: int) -> float:
         row = round(mark.at)
-        return top + row * height + len(folded[row]) * _ROW_LABEL + 8 + i * _ROW
+        return top + row * height + len(folded[row]) * _ROW_LABEL + 8 + lines[row, i] * _ROW
 
-    named = [Label(left, top + row * height + 12, lines, "start") for row, lines in enumerate(folded)]
+    named = [Label(left, top + row * height + 12, label, "start") for row, label in enumerate(folded)]
     named += [Label(x(share / 100), bottom + 6 + _LINE, [f"{share} %"], "middle") for share in (0, 50, 100)]
     placed = [
         _placed(
