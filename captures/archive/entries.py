@@ -13,6 +13,7 @@ from calibration.common.text import number_of
 from captures.gap.decomposition import digital_rate
 from captures.report.answer import answer_of
 from captures.report.sections.pictures import key_frames
+from captures.report.wording import PARTS_OF_A_DEMO
 from captures.results.aggregation import CONTROL
 from captures.results.recorded_session import Kind, RecordedSession, kind_of, require_kind
 from captures.results.session_record import SessionRecord
@@ -70,7 +71,7 @@ class Entry:
     @property
     def report(self) -> Path | None:
         """Return its HTML report, which for a part of a demo lies beside it; None if there is none."""
-        beside = [self.folder.parent] if self.folder.name in ("session", "run") else []
+        beside = [self.folder.parent] if self.folder.name in PARTS_OF_A_DEMO else []
         return next((path for at in (self.folder, *beside) if (path := at / REPORT_FILE).is_file()), None)
 
     def to_dict(self) -> dict[str, Any]:

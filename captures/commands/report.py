@@ -11,7 +11,6 @@ from calibration.common.errors import InputError
 from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION
 from physpatch.commands.results import say_print_next
 from physpatch.records.patch_file import Patch
-from physpatch.records.run_config import load_run_config
 from physpatch.records.run_record import RunRecord
 
 _REPAIRED = "what is not whole is restored"
@@ -96,12 +95,12 @@ def report(
 def _say_next_of_run(run: Path) -> None:
     """Say how to print a run's patch, or to report again where what printing reads is not whole."""
     try:
-        config, _ = load_run_config(run), Patch.load(run)
-        interrupted = RunRecord.of(run).status == "training"
+        record, _ = RunRecord.of(run), Patch.load(run)
+        config = record.train_config
     except InputError:
         say_next("report", run, once=_REPAIRED)
         return
-    if interrupted:
+    if record.status == "training":
         say_next("train", "--resume", "--out", run)
     else:
         say_print_next(run, config)

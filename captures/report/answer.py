@@ -24,7 +24,7 @@ from physpatch.stats.intervals import Difference, Rate, clips_needed
 WIDE = 0.10  # the half width of an interval from which on more clips are advised
 _COARSE_PX = 4.0  # a side of a cell, in pixels, below which a larger sheet is advised
 _MOST_STEPS = 4
-_WIDE = 0.6  # an interval that says hardly anything
+_SAYS_LITTLE = 0.6  # the width of an interval from which on it says hardly anything
 _LEARN = "Train again for the angles, sizes, colours and scenes of this session"
 _LEARN_BY_CAUSE = {  # by the step at which most was lost
     "posed": "Hold the sheet as it was trained for, or train for the angles of this session",
@@ -128,7 +128,7 @@ def _repeats(session: RecordedSession) -> bool:
 
 
 def effect_words(measure: str, target: str | None, model: str) -> str:
-    """Word what a patch is to do to a model, such as ``mislead resnet50``."""
+    """Word what a patch is to do to a model, such as ``mislead the model resnet50``."""
     return {
         "target": f"make {model} see “{target}”",
         "wrong": f"mislead the model {model}",
@@ -168,7 +168,7 @@ def numbers_words(measure: str, rate: Rate, controls: Mapping[str, Rate], units:
     if rate.rate == 0:
         return f"{happened}; with so few, up to {high} % is possible."
     others = ", ".join(f"with the {name} control in {_share(control, units)}" for name, control in controls.items())
-    wide = f": so few {units} tell little of them" if rate.ci95[1] - rate.ci95[0] > _WIDE else ""
+    wide = f": so few {units} tell little of them" if rate.ci95[1] - rate.ci95[0] > _SAYS_LITTLE else ""
     sure = f"{happened} ({low} to {high} % in others like these{wide}){'; ' if others else ''}{others}."
     return sure if clear else f"{sure} That is no more than chance may give."
 

@@ -41,10 +41,7 @@ def comparison(folders: Sequence[Path]) -> Document:
     sessions = {name: _opened(folder, damaged) for name, folder in zip(names, folders, strict=True)}
     rates = {name: _of_session(session) for name, session in sessions.items()}
     bare = {
-        noted.name: noted.name.removesuffix(f"+{noted.defence}")
-        for session in sessions.values()
-        for noted in session.record.models
-        if noted.defence
+        noted.name: noted.alone for session in sessions.values() for noted in session.record.models if noted.defence
     }
     beside = Columns([(name, list(summary_blocks(session))) for name, session in sessions.items()])
     blocks = [*damage_blocks(damaged), Heading("Side by side"), beside, *_blocks(kind, rates, bare), *_along(sessions)]

@@ -100,11 +100,7 @@ def run_screen(folder: Path) -> Iterator[Block]:
     if controls:
         numbers.append(_of_controls(controls))
     yield Numbers(numbers)
-    here, options = shlex.quote(str(folder)), " ".join(print_options(sign=config.object.drawn_sign is not None))
-    steps = [
-        ("Print it with its controls", f"physpatch print {here} {options}"),
-        ("Film it", f"physpatch live {here} --source 0"),
-    ]
+    steps = [_printing(folder, config), ("Film it", f"physpatch live {shlex.quote(str(folder))} --source 0")]
     if rate.ci95[1] < _WORKS and run.imported is None:
         steps.insert(0, ("Train a stronger patch: this one seldom works", stronger_training(folder, config)))
     yield NextSteps(steps)
@@ -113,19 +109,24 @@ def run_screen(folder: Path) -> Iterator[Block]:
 def _unmeasured(folder: Path, run: RunRecord, config: TrainConfig) -> Iterator[Block]:
     """The first screen of a run that was not tried on held-out photographs."""
     yield Text("Not measured yet", "verdict")
-    here, options = shlex.quote(str(folder)), " ".join(print_options(sign=config.object.drawn_sign is not None))
-    measure = ("Measure it on labelled photographs", f"physpatch evaluate {here} --data DIR")
+    here = shlex.quote(str(folder))
+    why, command = "Measure it on labelled photographs", f"physpatch evaluate {here} --data DIR"
     if run.imported is not None:
         yield Text("This patch was imported; how often it works is not known.", "lead")
-        steps = [(measure[0], f"{measure[1]} --model NAME --save")]
+        command += " --model NAME --save"
     elif run.status == "training":
         yield Text("Its training was interrupted, and can go on.", "lead")
-        steps = [("Go on training", f"physpatch train --resume --out {here}")]
+        why, command = "Go on training", f"physpatch train --resume --out {here}"
     else:
         yield Text("There were no labelled photographs to measure it on.", "lead")
-        steps = [measure]
     yield Gallery(list(_run_pictures(folder)))
-    yield NextSteps([*steps, ("Print it with its controls", f"physpatch print {here} {options}")])
+    yield NextSteps([(why, command), _printing(folder, config)])
+
+
+def _printing(folder: Path, config: TrainConfig) -> tuple[str, str]:
+    """The step that prints a run's patch."""
+    options = " ".join(print_options(sign=config.object.drawn_sign is not None))
+    return "Print it with its controls", f"physpatch print {shlex.quote(str(folder))} {options}"
 
 
 def _run_pictures(folder: Path, names: Iterable[str] = tuple(_RUN_PICTURES)) -> Iterator[Picture]:
@@ -210,7 +211,8 @@ def _numbers(session: RecordedSession, answer: Answer | None) -> Iterator[Number
     if answer is None:
         return
     yield _number(answer.rate, "printed, on camera")
-    behind = {f"{answer.model}+{noted.defence}": noted.defence for noted in session.record.models if noted.defence}
+    models = session.record.models
+    behind = {noted.name: noted.defence for noted in models if noted.defence and noted.alone == answer.model}
     for summary in session.tally.summaries():
         if summary.condition == "patch" and summary.model in behind:
             rate = summary.rate(answer.measure)

@@ -1,7 +1,6 @@
 """Write a report as PDF with reportlab."""
 
 import io
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +47,7 @@ from captures.report.blocks import (
 )
 from captures.report.figures.paper import paper_chart
 from captures.report.figures.plots import pose_plot
+from captures.report.wording import CODE_SPAN
 
 _FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"  # from matplotlib; the standard PDF fonts lack many characters
 _MARGIN_MM = 18.0
@@ -130,7 +130,7 @@ def _flowables(block: Block, width: float, height: float) -> list[Flowable]:
 
 
 def _words(text: str, style: str) -> Paragraph:
-    return Paragraph(re.sub(r"`([^`]+)`", r'<font face="Courier">\1</font>', escape(text)), _STYLES[style])
+    return Paragraph(CODE_SPAN.sub(r'<font face="Courier">\1</font>', escape(text)), _STYLES[style])
 
 
 def _list(items: Iterable[Paragraph]) -> Flowable:

@@ -71,6 +71,11 @@ def _picture(file: Path, words: str) -> list[Block]:
     return [Picture(file.read_bytes(), words)]
 
 
+def _nothing_if_whole(file: Path) -> list[Block]:
+    open_picture(file)
+    return []
+
+
 def _shown(run: Path) -> Iterator[Block]:
     """The patch and its sheet."""
 
@@ -83,7 +88,7 @@ def _shown(run: Path) -> Iterator[Block]:
     if (run / "patch.json").is_file():
         yield from _or_damage(patch)
     if (drawn := run / "patch.png").is_file():
-        yield from _or_damage(lambda: _picture(drawn, "")[1:])  # shown on the first screen
+        yield from _or_damage(partial(_nothing_if_whole, drawn))  # shown on the first screen
     sheet = sheet_of(run)
     if sheet.is_file():
         yield from _or_damage(lambda: [Picture(packed(rasterise(sheet, SHEET_DPI), ".png"), "its sheet", 0.3)])

@@ -1,5 +1,6 @@
 """Words and formats that several parts of a report share."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from captures.sources.opencv import rgb
 from physpatch.stats.intervals import Interval, Rate, percent
 
 SHEET_DPI = 60
+CODE_SPAN = re.compile(r"`([^`]+)`")  # what a program takes, in a text for people
+PARTS_OF_A_DEMO = ("session", "run")  # folders that are called after what they are
 UNITS = {"step": "steps of the plan", "clip": "clips", "scene": "scenes"}  # by Tally.independent_kind
 CELLS = {"step": "steps", "clip": "clips", "pose cell": "pose cells"}  # the units themselves, not their clips
 SHORT = {
@@ -41,7 +44,7 @@ def rate_words(rate: Rate) -> str:
 def folder_name(folder: Path) -> str:
     """Return the name of a run's or session's folder, with its parent's if it says only what the folder is."""
     folder = folder.resolve()
-    return f"{folder.parent.name}/{folder.name}" if folder.name in ("session", "run") else folder.name
+    return f"{folder.parent.name}/{folder.name}" if folder.name in PARTS_OF_A_DEMO else folder.name
 
 
 def moment_words(iso: str) -> str:

@@ -36,6 +36,11 @@ class SessionModel(RecordPart):
     loaded_with: dict[str, str] = Field(default_factory=dict)
     threshold: float | None = None
 
+    @property
+    def alone(self) -> str:
+        """Return the name of the same model without its defence."""
+        return self.name.removesuffix(f"+{self.defence}") if self.defence else self.name
+
 
 class SessionSheet(RecordPart):
     """A printed sheet that the session can recognise.

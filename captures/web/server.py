@@ -42,9 +42,11 @@ _MOST_AT_ONCE = 64  # connections that are taken from the system in one go
 class _LimitedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """HTTP with a limit of connections, so that they leave files for the session, which ends if it can open none."""
 
+    _refused = False
+
     def connection_made(self, transport: asyncio.Transport) -> None:
         if len(self.connections) >= _most_connections():
-            self.refused = True
+            self._refused = True
             transport.abort()
             return
         super().connection_made(transport)
@@ -55,7 +57,7 @@ class _LimitedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not getattr(self, "refused", False):
+        if not self._refused:
             super().connection_lost(exc)
 
 

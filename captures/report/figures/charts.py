@@ -45,13 +45,12 @@ def steps_chart(title: str, steps: Sequence[tuple[str, Rate]], lossy: Collection
         lossy: those at which most is lost.
     """
     places = list(enumerate(name for name, _ in steps))
-    drawn = [(name in lossy, Mark(i, name, rate)) for i, (name, rate) in enumerate(steps)]
+    marks = [Mark(i, name, rate) for i, (name, rate) in enumerate(steps)]
     series = [
-        Series(words, marks, look)
-        for here, words, look in ((False, "with the patch", "patch"), (True, "where most is lost", "2"))
-        if (marks := [mark for most, mark in drawn if most is here])
+        Series("with the patch", [mark for mark in marks if mark.place not in lossy], "patch"),
+        Series("where most is lost", [mark for mark in marks if mark.place in lossy], "2"),
     ]
-    return Chart(title, "step", (-0.5, len(steps) - 0.5), places, series, across=True)
+    return Chart(title, "step", (-0.5, len(steps) - 0.5), places, [one for one in series if one.marks], across=True)
 
 
 def names_chart(title: str, axis: str, bins: Mapping[str, Mapping[str, MapCell]]) -> Chart:

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from calibration.common.files import write_text
 from captures.report.blocks import PLOT_DPI, Block, Document
 from captures.report.figures.geometry import draw, values_table
-from captures.report.wording import short_interval
+from captures.report.wording import CODE_SPAN, short_interval
 
 
 def write_html(document: Document, path: Path) -> None:
@@ -64,7 +64,7 @@ def _fingerprint(code: str) -> str:
 
 def _code_spans(text: str) -> Markup:
     """Escape a text, and mark up what stands between backticks, such as commands."""
-    parts = re.split(r"`([^`]+)`", text)
+    parts = CODE_SPAN.split(text)
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
     )

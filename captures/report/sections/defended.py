@@ -50,8 +50,8 @@ def defence_changes(session: RecordedSession) -> list[DefenceChange]:
     return [
         change
         for noted in session.record.models
-        if noted.defence and (alone := noted.name.removesuffix(f"+{noted.defence}")) in seen and noted.name in seen
-        for change in _changes(session, alone, noted.name, noted.defence)
+        if noted.defence and {noted.alone, noted.name} <= seen
+        for change in _changes(session, noted.alone, noted.name, noted.defence)
     ]
 
 

@@ -39,8 +39,7 @@ def _way(gaps: Sequence[Gap], troubles: Sequence[str]) -> Iterator[Block]:
             )
         rates = [(step.shown, step.rate) for step in gap.steps]
         changes = ["–" if step.loss is None else str(-step.loss) for step in gap.steps]
-        named = {i for i, step in enumerate(gap.steps) if step.name in (gap.cause, gap.second)}
-        lossy = {gap.steps[i].shown for i in named}
+        lossy = {step.shown for step in gap.steps if step.name in (gap.cause, gap.second)}
         if gap.digital is not None:
             rates.insert(0, ("on held-out photographs, after training", gap.digital))
             changes.insert(0, "–")
@@ -52,7 +51,7 @@ def _way(gaps: Sequence[Gap], troubles: Sequence[str]) -> Iterator[Block]:
         yield Table(
             ["step", MEASURES[gap.measure], "change since the previous step"],
             rows,
-            frozenset(i + (gap.digital is not None) for i in named),
+            frozenset(i for i, (shown, _) in enumerate(rates) if shown in lossy),
             f"In {gap.views} frames with the {gap.background} sheet, the digital patch is drawn in place of the sheet, "
             f"{gap.draws} times each. Properties that are not yet measured at a step are sampled as in training. n counts "
             f"{UNITS[gap.counted]}; changes are paired by {gap.unit}. Colours are from {gap.colours}.",
