@@ -14,7 +14,8 @@ effects after the render cost no rendering of their own; cases are kept in DIR, 
 
 Prints one JSON object. "right": where the effect costs 20 points or more, it is named, and nothing else; where it costs less,
 nothing else is named. "right_of_20": the share of the former. "false_alarms": the share of cases, nulls among them, in which
-something is named that was not planted. RUN is a targeted patch of a classifier.
+something is named that was not planted. "unmeasured" counts cases of which no view can be measured, as the effect has cost
+the sheet its markers; they count in nothing else. RUN is a targeted patch of a classifier.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from gap_causes import Bench, answered, shares_of
 from rendered_panel import known_photographs
 
 from calibration.colour.printing_condition import PrintingCondition
+from calibration.common.errors import InputError
 from captures.results.verdict import REAL
 from captures.sources.opening import Rig
 from captures.sources.rendered.rendered_rig import RenderedRig
@@ -80,8 +82,9 @@ EFFECTS = {
         {"amplitude_dpt": 8.0, "frequency_hz": 0.5, "time_s": 5.0},
         {"amplitude_dpt": 16.0, "frequency_hz": 0.5, "time_s": 5.0},
     ),
-    "motion_blur": Planted(_LENS, {"exposure_s": 0.05, "samples": 9}, {"exposure_s": 0.1, "samples": 9}),
-    "rolling_shutter": Planted((REAL,), {"readout_s": 0.05, "bands": 16}, {"readout_s": 0.1, "bands": 16}),
+    # at 0.05 s of either, no sheet is left that can be measured
+    "motion_blur": Planted(_LENS, {"exposure_s": 0.01, "samples": 9}, {"exposure_s": 0.03, "samples": 9}),
+    "rolling_shutter": Planted((REAL,), {"readout_s": 0.02, "bands": 16}, {"readout_s": 0.04, "bands": 16}),
     # at half of that, the markers are lost before the patch is
     "h264": Planted(_LENS, {"mbit_s": 2.5}, {"mbit_s": 1.2}),
 }
@@ -122,6 +125,14 @@ class RenderedBench(Bench):
         photographs = known_photographs(self._victim, self._data, self._clips, self._seed)
         return [(photograph.path, None) for photograph in photographs]
 
+    def judged(self, effect: str, number: int, null: dict[str, Any]) -> dict[str, Any]:
+        """A case's answer, see :func:`judged`, or why no view of it can be measured."""
+        strength, seed = self._draw(effect, number)
+        try:
+            return judged(self.case(effect, number), null)
+        except InputError as error:
+            return {"planted": effect, "strength": round(strength, 3), "seed": seed, "unmeasured": str(error)}
+
 
 def judged(case: dict[str, Any], null: dict[str, Any]) -> dict[str, Any]:
     """A case's answer beside what is fair, and what the effect cost."""
@@ -133,8 +144,9 @@ def judged(case: dict[str, Any], null: dict[str, Any]) -> dict[str, Any]:
     return answer | {"cost": round(cost, 3), "right": found and not false_alarm, "false_alarm": false_alarm}
 
 
-def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(every_case: list[dict[str, Any]]) -> dict[str, Any]:
     """The JSON object that is printed."""
+    cases = [case for case in every_case if "unmeasured" not in case]
     planted = [case for case in cases if case["planted"] != _NULL]
     nulls = [case for case in cases if case["planted"] == _NULL]
     return {
@@ -142,6 +154,7 @@ def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
         "right_of_20": shares_of([case for case in planted if case["cost"] >= _COSTLY], "right"),
         "false_alarms": shares_of(cases, "false_alarm"),
         "false_alarms_of_nulls": shares_of(nulls, "false_alarm"),
+        "unmeasured": len(every_case) - len(cases),
         "by_effect": {
             effect: {
                 "right": sum(case["right"] for case in some),
@@ -152,7 +165,7 @@ def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
             for effect in EFFECTS
             if (some := [case for case in cases if case["planted"] == effect])
         },
-        "cases": cases,
+        "cases": every_case,
     }
 
 
@@ -174,7 +187,7 @@ def main() -> None:
     for number in range(max(options.cases, options.nulls)):
         null = bench.case(_NULL, number)
         for effect in [_NULL, *(effects if number < options.cases else [])]:
-            cases.append(judged(null if effect == _NULL else bench.case(effect, number), null))
+            cases.append(judged(null, null) if effect == _NULL else bench.judged(effect, number, null))
             print(json.dumps(cases[-1]), file=sys.stderr, flush=True)  # noqa: T201
     print(json.dumps(summary(cases)))  # noqa: T201
 

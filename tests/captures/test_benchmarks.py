@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from planted_rig import CAUSES, planted, shaken, sharpened
 from rendered_causes import EFFECTS as RENDERED_CAUSES
+from rendered_causes import RenderedBench
 from rendered_causes import judged as judged_rendered
+from rendered_causes import summary as rendered_summary
 from session_gain import ARMS, BEFORE, NULL, _arm
 
+from calibration.common.errors import InputError
 from captures.gap.session_eot import PARTS
 from captures.results.verdict import REAL, WAY
 from captures.sources.rendered.camera.effects import EFFECTS, camera_effects
@@ -89,3 +92,24 @@ def test_an_effect_is_right_where_a_fair_step_is_named(
     answer = judged_rendered(rendered_case(planted_effect, lost_at, captured), null)
     assert (answer["right"], answer["false_alarm"]) == (right, false_alarm), answer
     assert answer["cost"] == pytest.approx(0.89 - captured, abs=1e-3)
+
+
+def test_a_rendered_case_that_cannot_be_measured_is_listed_and_counts_in_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = object.__new__(RenderedBench)
+    bench._seed = 0
+    null = rendered_case("nothing", "none", 0.89)
+
+    def case(self: RenderedBench, cause: str, number: int) -> dict[str, object]:
+        if number:
+            raise InputError("no kept frame shows a sheet that can be measured")
+        return rendered_case(cause, "coloured", 0.2)
+
+    monkeypatch.setattr(RenderedBench, "case", case)
+    cases = [bench.judged("tone", number, null) for number in (0, 1)]
+    printed = rendered_summary(cases)
+    assert printed["unmeasured"] == 1
+    assert (printed["right"]["rate"], printed["right"]["n"]) == (1.0, 1)
+    assert printed["by_effect"]["tone"]["cases"] == 1
+    assert printed["cases"][1]["unmeasured"] == "no kept frame shows a sheet that can be measured"
