@@ -86,9 +86,9 @@ class Bench:
         self._record = RunRecord.of(run)
         self._config, self._patch = self._record.train_config, Patch.load(run)
         self._victim = load_victim(self._config.victim.model)
-        self._out, self._clips, self._seed = out, clips, seed
-        out.mkdir(parents=True, exist_ok=True)
-        self._sheet = out / "sheet.pdf"
+        self._out, self._clips, self._seed = out.absolute(), clips, seed  # a session finds its sheet from anywhere
+        self._out.mkdir(parents=True, exist_ok=True)
+        self._sheet = self._out / "sheet.pdf"
         print_sheets(self._patch, 100, self._sheet, controls=("grey", "random"))
         self._behind = self._backgrounds(run)
 
