@@ -82,9 +82,8 @@ EFFECTS = {
         {"amplitude_dpt": 8.0, "frequency_hz": 0.5, "time_s": 5.0},
         {"amplitude_dpt": 16.0, "frequency_hz": 0.5, "time_s": 5.0},
     ),
-    # at 0.05 s of either, no sheet is left that can be measured
-    "motion_blur": Planted(_LENS, {"exposure_s": 0.01, "samples": 9}, {"exposure_s": 0.03, "samples": 9}),
-    "rolling_shutter": Planted((REAL,), {"readout_s": 0.02, "bands": 16}, {"readout_s": 0.04, "bands": 16}),
+    "motion_blur": Planted(_LENS, {"exposure_s": 0.05, "samples": 9}, {"exposure_s": 0.1, "samples": 9}),
+    "rolling_shutter": Planted((REAL,), {"readout_s": 0.05, "bands": 16}, {"readout_s": 0.1, "bands": 16}),
     # at half of that, the markers are lost before the patch is
     "h264": Planted(_LENS, {"mbit_s": 2.5}, {"mbit_s": 1.2}),
 }

@@ -199,6 +199,10 @@ def _background(session: RecordedSession, model: str) -> tuple[str, list[tuple[S
         measurable = [(shown, shot) for shown, shot in readings if shot is not None]
         if measurable:
             return condition, measurable
+    if not session.layouts:
+        raise InputError(
+            "the PDF of its sheets was moved or deleted, so no sheet can be located in the frames; put it back"
+        )
     raise InputError("no kept frame shows a sheet that can be measured; record with --keep key or --keep all")
 
 

@@ -219,6 +219,9 @@ def test_what_cannot_be_replayed_says_why(film, victim) -> None:
     with pytest.raises(InputError, match="no kept frame shows a sheet that can be measured"):
         measure_gap(nothing_kept, victim, Patch.load(HORN), MILD)
     session = film("colour")
+    moved = replace(session, record=session.record.changed(sheet="elsewhere/sheet.pdf"))
+    with pytest.raises(InputError, match="the PDF of its sheets was moved or deleted"):
+        measure_gap(moved, victim, Patch.load(HORN), MILD)
     unlabelled = replace(session, rows=[replace(row, target_score=None, label=None) for row in session.rows])
     with pytest.raises(InputError, match="success of the patch on efficientnet_lite0 is not defined"):
         measure_gap(unlabelled, victim, Patch.load(HORN), MILD)
