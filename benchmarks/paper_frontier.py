@@ -29,7 +29,7 @@ from physpatch.training.counted_photographs import counted_photographs
 
 _AXES: Mapping[str, Sequence[Any]] = {
     "grid": ("5x5", "10x10", "14x14", "20x20", "32x32"),
-    "steps": (1, 2, 4),  # times --steps
+    "steps": (0.5, 1, 2),  # times --steps
     "area": (0.08, 0.15, 0.25),
     "target": ("digital clock", "hand-held computer"),
     "seed": (0, 1, 2),
