@@ -142,31 +142,6 @@ def test_the_logit_goes_on_where_cross_entropy_fades() -> None:
     assert choose_objective("classify", None, "logit").terms(scores.detach(), labels)["logit"] == 0
 
 
-def test_generalised_cross_entropy_asks_little_where_the_class_is_out_of_reach() -> None:
-    labels, near, far = torch.tensor([0, 1]), 1.0, -12.0
-    gradients = {}
-    for name in ("cross-entropy", "generalised-cross-entropy"):
-        scores = torch.zeros(2, 5)
-        scores[:, 3] = torch.tensor([near, far])
-        scores.requires_grad_()
-        sum(choose_objective("classify", 3, name).terms(scores, labels).values()).backward()
-        gradients[name] = scores.grad
-    reached = scores.detach().softmax(dim=1)[:, 3:4]
-    torch.testing.assert_close(gradients["generalised-cross-entropy"], gradients["cross-entropy"] * reached**0.5)
-    loss = choose_objective("classify", 3, "generalised-cross-entropy").terms(
-        100 * torch.eye(4), torch.tensor([0, 1, 2, 0])
-    )
-    assert loss["gce"] == pytest.approx(2 * 3 / 4)  # (1 - p^q) / q, p being 0, 0, 0 and 1
-
-
-def test_generalised_cross_entropy_without_a_target_is_of_what_is_not_the_true_class() -> None:
-    scores = torch.randn(6, 5, generator=seeded(1))
-    labels = torch.arange(6) % 5
-    wrong = 1 - scores.softmax(dim=1).gather(1, labels[:, None])[:, 0]
-    loss = choose_objective("classify", None, "generalised-cross-entropy").terms(scores, labels)["gce"]
-    torch.testing.assert_close(loss, ((1 - wrong**0.5) / 0.5).mean())
-
-
 def test_the_answer_is_all_that_its_objective_sees() -> None:
     scores, labels = torch.eye(4), torch.tensor([0, 1, 1, 3])
     assert choose_objective("classify", 3, "answer").terms(scores, labels)["failed"] == 0.75
