@@ -153,28 +153,3 @@ def test_the_offset_palette_holds_paper_solids_and_tints() -> None:
         (srgb_to_linear(np.array([246.0, 246, 246]) / 255) + srgb_to_linear(np.array([0, 158, 224.0]) / 255)) / 2
     )
     assert (palette - torch.from_numpy(half * 255)).abs().amax(dim=1).min() < 1
-
-
-def test_generalised_cross_entropy_asks_little_where_the_class_is_out_of_reach() -> None:
-    labels, near, far = torch.tensor([0, 1]), 1.0, -12.0
-    gradients = {}
-    for name in ("cross-entropy", "generalised-cross-entropy"):
-        scores = torch.zeros(2, 5)
-        scores[:, 3] = torch.tensor([near, far])
-        scores.requires_grad_()
-        sum(choose_objective("classify", 3, name).terms(scores, labels).values()).backward()
-        gradients[name] = scores.grad
-    reached = scores.detach().softmax(dim=1)[:, 3:4]
-    torch.testing.assert_close(gradients["generalised-cross-entropy"], gradients["cross-entropy"] * reached**0.5)
-    loss = choose_objective("classify", 3, "generalised-cross-entropy").terms(
-        100 * torch.eye(4), torch.tensor([0, 1, 2, 0])
-    )
-    assert loss["gce"] == pytest.approx(2 * 3 / 4)  # (1 - p^q) / q, p being 0, 0, 0 and 1
-
-
-def test_generalised_cross_entropy_without_a_target_is_of_what_is_not_the_true_class() -> None:
-    scores = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
-    labels = torch.arange(6) % 5
-    wrong = 1 - scores.softmax(dim=1).gather(1, labels[:, None])[:, 0]
-    loss = choose_objective("classify", None, "generalised-cross-entropy").terms(scores, labels)["gce"]
-    torch.testing.assert_close(loss, ((1 - wrong**0.5) / 0.5).mean())

@@ -32,16 +32,12 @@ class UntargetedClassification:
     term_names: ClassVar[tuple[str, ...]] = ("true_class",)
 
     def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        return {"true_class": F.softplus(lead(scores, labels)).mean()}
+        true = scores.gather(1, labels[:, None])[:, 0]
+        wrong = scores.scatter(1, labels[:, None], -torch.inf).logsumexp(dim=1)
+        return {"true_class": F.softplus(true - wrong).mean()}
 
     def success(self, scores: Tensor, labels: Tensor) -> Tensor:
         return scores.argmax(dim=1) != labels
-
-
-def lead(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the log odds (B,) of the true classes ``labels`` (B,) against all others, from scores (B, K)."""
-    true = scores.gather(1, labels[:, None])[:, 0]
-    return true - scores.scatter(1, labels[:, None], -torch.inf).logsumexp(dim=1)
 
 
 class CrossEntropy(ObjectiveFamily):
