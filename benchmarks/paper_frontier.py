@@ -41,6 +41,7 @@ _TITLES = {
     "target": "target class",
     "seed": "seed of training",
 }
+_UNORDERED = ("target", "seed")
 _GRIDS = ("10x10", "20x20")  # along every axis but that of the grids
 _POSES = 2
 _VIEW_SEED = 99  # the same views for every patch
@@ -139,10 +140,14 @@ def draw(path: Path, bench: Bench, axes: Sequence[str], steps: int) -> None:
         panel: Axes = figure.add_subplot(2, 3, number + 1)
         panel.set(ylim=(-2, 102), xlabel=_TITLES[axis], ylabel="target first, %" if number % 3 == 0 else None)
         panel.grid(alpha=0.3)
-        for (name, points), colour in zip(along(axis, steps), (GOOD, BAD), strict=False):
-            known = [(at, below, value) for at, (below, point) in enumerate(points) if (value := bench.known(point))]
+        curves = along(axis, steps)
+        below = [text for text, _ in curves[0][1]]
+        panel.set(xlim=(-0.4, len(below) - 0.6))
+        panel.set_xticks(range(len(below)), below, fontsize=8)
+        for (name, points), colour in zip(curves, (GOOD, BAD), strict=False):
+            known = [(at, value) for at, (_, point) in enumerate(points) if (value := bench.known(point))]
             if known:
-                _curve(panel, known, name, colour)
+                _curve(panel, known, "o" if axis in _UNORDERED else "o-", name, colour)
         if axis != "grid":
             panel.legend(frameon=False, fontsize=8, loc="upper left")
     panel = figure.add_subplot(2, 3, len(axes) + 1)
@@ -159,18 +164,17 @@ def draw(path: Path, bench: Bench, axes: Sequence[str], steps: int) -> None:
     save_figure(figure, path)
 
 
-def _curve(panel: Axes, known: Sequence[tuple[int, str, dict[str, Any]]], name: str, colour: str) -> None:
-    places = [at for at, _, _ in known]
-    rates = [value["paper"]["patch"] for _, _, value in known]
+def _curve(panel: Axes, known: Sequence[tuple[int, dict[str, Any]]], style: str, name: str, colour: str) -> None:
+    places = [at for at, _ in known]
+    rates = [value["paper"]["patch"] for _, value in known]
     shares = [100 * rate["rate"] for rate in rates]
     spread = [
         [share - 100 * rate["ci95"][0] for share, rate in zip(shares, rates, strict=True)],
         [100 * rate["ci95"][1] - share for share, rate in zip(shares, rates, strict=True)],
     ]
-    panel.errorbar(places, shares, yerr=spread, fmt="o-", color=colour, label=name, markersize=5, linewidth=1)
-    screen = [100 * value["screen"]["rate"] for _, _, value in known]
+    panel.errorbar(places, shares, yerr=spread, fmt=style, color=colour, label=name, markersize=5, linewidth=1)
+    screen = [100 * value["screen"]["rate"] for _, value in known]
     panel.plot(places, screen, "o", color=colour, markerfacecolor="none", markersize=6)
-    panel.set_xticks(places, [below for _, below, _ in known], fontsize=8)
 
 
 def wanted(axes: Sequence[str], steps: int) -> Iterator[Point]:
