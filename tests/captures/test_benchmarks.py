@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from paper_frontier import Point, along, wanted
 from planted_rig import CAUSES, planted, shaken, sharpened
 from rendered_causes import EFFECTS as RENDERED_CAUSES
 from rendered_causes import RenderedBench
@@ -13,6 +14,7 @@ from calibration.common.errors import InputError
 from captures.gap.session_eot import PARTS
 from captures.results.verdict import REAL, WAY
 from captures.sources.rendered.camera.effects import EFFECTS, camera_effects
+from physpatch.records.patch_file import parse_grid
 
 
 def test_every_arm_is_compared_with_the_null_by_clip() -> None:
@@ -113,3 +115,17 @@ def test_a_rendered_case_that_cannot_be_measured_is_listed_and_counts_in_nothing
     assert (printed["right"]["rate"], printed["right"]["n"]) == (1.0, 1)
     assert printed["by_effect"]["tone"]["cases"] == 1
     assert printed["cases"][1]["unmeasured"] == "no kept frame shows a sheet that can be measured"
+
+
+def test_along_an_axis_of_the_frontier_nothing_else_changes() -> None:
+    axes = ("grid", "steps", "area", "target", "seed")
+    for axis in axes:
+        for _, points in along(axis, steps=100):
+            settings = [vars(point) for _, point in points]
+            assert {name for name in settings[0] if len({value[name] for value in settings}) > 1} == {axis}
+            assert [point.config.setting(axis) for _, point in points] == [
+                parse_grid(value[axis]) if axis == "grid" else value[axis] for value in settings
+            ]
+    points = list(wanted(axes, 100))
+    assert Point("10x10", 100) in points
+    assert len(points) == len(set(points))
