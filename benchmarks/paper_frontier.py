@@ -1,17 +1,17 @@
 """How much of a patch is left on paper, by cells, steps, area, target and seed? One thing changed at a time.
 
-    python benchmarks/paper_frontier.py --data DATA --held HELD --out DIR [--steps 150] [--only grid …] [--plot FILE.png]
+    python benchmarks/paper_frontier.py --data DATA --held HELD --out DIR [--steps 150] [--only grid]… [--plot FILE.png]
 
 The base is what ``physpatch train`` does by default, for 'digital clock' and with fewer steps; trained on photographs of DATA.
 Each patch is measured on the photographs of HELD, in the colours of the printing conditions that training leaves out, two poses
 each by the preset's ranges: target first, of views that are right with grey, with its interval over photographs; the controls
-at the same poses; and the patch in the colours of a screen. Points are kept in DIR, so that a killed bench goes on. Prints one
-JSON line a point, and draws them all.
+at the same poses; and the patch in the colours of a screen. Points are kept in DIR, so that a killed bench goes on; those of
+another network or other photographs are made anew. Prints one JSON line a point, and draws them all.
 """
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from calibration.colour.printing_condition import held_back_conditions
 from calibration.common.files import read_json, write_json
 from physpatch import Patch, TrainConfig, Trainer, Victim, evaluate_patch, load_victim
-from physpatch.data.photographs import Photographs, load_photos, photos_for
+from physpatch.data.photographs import load_photos, photos_for
 from physpatch.evaluation.figures.plots import BAD, GOOD, save_figure
 from physpatch.records.patch_file import parse_grid
 from physpatch.training.counted_photographs import counted_photographs
@@ -91,25 +91,33 @@ class Bench:
     def __init__(self, victim: Victim, data: str, held: str, out: Path) -> None:
         """Load the photographs."""
         self._victim, self._out = victim, out
+        self._settings = {"model": victim.name, "data": data, "held": held}  # in which a kept point must agree
         self._training = load_photos(photos_for(victim, data), victim.preprocessing, whole=True)
         self._held = load_photos(photos_for(victim, held), victim.preprocessing)
         out.mkdir(parents=True, exist_ok=True)
 
     def known(self, point: Point) -> dict[str, Any] | None:
+        """What was measured of a point already; None if nothing was, or with other settings."""
         kept = self._out / f"{point.name}.json"
-        return dict(read_json(kept)) if kept.is_file() else None
+        value = dict(read_json(kept)) if kept.is_file() else {}
+        return value if value.get("settings") == self._settings else None
 
     def measured(self, point: Point) -> dict[str, Any]:
         """Train the patch of a point, and measure it."""
         if (known := self.known(point)) is not None:
             return known
         config = point.config
-        value = {"point": point.name, **self._trained(config, point), **self._judged(config, point)}
+        value = {
+            "point": point.name,
+            "settings": self._settings,
+            **self._trained(config, point),
+            **self._judged(config, point),
+        }
         write_json(self._out / f"{point.name}.json", value)
         return value
 
     def _trained(self, config: TrainConfig, point: Point) -> dict[str, Any]:
-        counted: Photographs = counted_photographs(self._victim, self._training, config)
+        counted = counted_photographs(self._victim, self._training, config)
         trainer = Trainer(self._victim, counted, config, self._victim.category_index(point.target))
         seconds = sum(record.seconds for record in trainer)
         trainer.patch.save(self._out / point.name)
@@ -177,10 +185,10 @@ def _curve(panel: Axes, known: Sequence[tuple[int, dict[str, Any]]], style: str,
     panel.plot(places, screen, "o", color=colour, markerfacecolor="none", markersize=6)
 
 
-def wanted(axes: Sequence[str], steps: int) -> Iterator[Point]:
+def wanted(axes: Sequence[str], steps: int) -> list[Point]:
     """The points of these axes, each once, the cheap ones first."""
     every = {point for axis in axes for _, points in along(axis, steps) for _, point in points}
-    return iter(sorted(every, key=lambda point: (point.steps, point.name)))
+    return sorted(every, key=lambda point: (point.steps, point.name))
 
 
 def main() -> None:

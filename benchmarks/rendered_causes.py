@@ -126,10 +126,10 @@ class RenderedBench(Bench):
 
     def judged(self, effect: str, number: int, null: dict[str, Any]) -> dict[str, Any]:
         """A case's answer, see :func:`judged`, or why no view of it can be measured."""
-        strength, seed = self._draw(effect, number)
         try:
             return judged(self.case(effect, number), null)
         except InputError as error:
+            strength, seed = self._draw(effect, number)
             return {"planted": effect, "strength": round(strength, 3), "seed": seed, "unmeasured": str(error)}
 
 
@@ -186,7 +186,7 @@ def main() -> None:
     for number in range(max(options.cases, options.nulls)):
         null = bench.case(_NULL, number)
         for effect in [_NULL, *(effects if number < options.cases else [])]:
-            cases.append(judged(null, null) if effect == _NULL else bench.judged(effect, number, null))
+            cases.append(bench.judged(effect, number, null))
             print(json.dumps(cases[-1]), file=sys.stderr, flush=True)  # noqa: T201
     print(json.dumps(summary(cases)))  # noqa: T201
 

@@ -194,15 +194,15 @@ def _measure(session: RecordedSession, victim: Victim) -> str:
 
 def _background(session: RecordedSession, model: str) -> tuple[str, list[tuple[Shown, ChartShot]]]:
     """The harmless sheet that is best to draw over, and the frames in which it can be measured."""
+    if session.record.sheet and session.sheet is None:  # before frames are decoded in vain
+        raise InputError(
+            "the PDF of its sheets was moved or deleted, so no sheet can be located in the frames; put it back"
+        )
     for condition in (CONTROL, *(kind for kind in SHEET_KINDS[::-1] if kind != CONTROL)):
         readings = ((shown, observe(shown.picture, shown.pose)) for shown in session.shown(model, condition))
         measurable = [(shown, shot) for shown, shot in readings if shot is not None]
         if measurable:
             return condition, measurable
-    if not session.layouts:
-        raise InputError(
-            "the PDF of its sheets was moved or deleted, so no sheet can be located in the frames; put it back"
-        )
     raise InputError("no kept frame shows a sheet that can be measured; record with --keep key or --keep all")
 
 

@@ -126,6 +126,6 @@ def test_along_an_axis_of_the_frontier_nothing_else_changes() -> None:
             assert [point.config.setting(axis) for _, point in points] == [
                 parse_grid(value[axis]) if axis == "grid" else value[axis] for value in settings
             ]
-    points = list(wanted(axes, 100))
+    points = wanted(axes, 100)
     assert Point("10x10", 100) in points
     assert len(points) == len(set(points))
