@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from detector_parity import compare, lively_checkpoint
+from detector_transfer import measured
 from safetensors import safe_open
 from torchvision.ops import box_iou
 
@@ -18,9 +19,11 @@ from calibration.sheet.road_signs import RED, SIGNS, Lettering, stop
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch.data.photographs import list_photos
+from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.training.sign_detector.scenes import NAMES, SceneMaker
-from physpatch.training.sign_detector.train import load, mean_precision, training_loss
+from physpatch.training.sign_detector.train import load, mean_precision, save, training_loss
+from physpatch.training.sign_detector.train import main as train_detector
 from physpatch.victims.families.signs.network import WEIGHTS, new_network, trained_network
 from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 from physpatch.victims.registry import load_detector, load_victim
@@ -170,3 +173,34 @@ def test_every_generation_of_yolo_gives_the_boxes_of_its_own_prediction(architec
     lively_checkpoint(architecture, pictures[:4], 160, file)
     theirs, ours, same = compare(file, pictures, 160)
     assert theirs >= 50 and abs(ours - theirs) <= 0.005 * theirs and same >= 0.995 * ours
+
+
+@pytest.fixture
+def two_generations(tmp_path: Path) -> list[Path]:
+    """The embedded detector, and a network of the next generation that learned nothing, each as a checkpoint."""
+    save(trained_network(), {}, tmp_path / "8n.pt")
+    save(new_network("yolo11n.yaml").eval(), {}, tmp_path / "11n.pt")
+    return [tmp_path / "8n.pt", tmp_path / "11n.pt"]
+
+
+def test_another_generation_learns_the_same_signs_and_is_saved_as_ultralytics_does(two_generations: list[Path]) -> None:
+    eighth, eleventh = (load_detector(str(file)) for file in two_generations)
+    assert eighth.categories == eleventh.categories == tuple(SIGNS)
+    layers = [{type(module).__name__ for module in victim.module.modules()} for victim in (eighth, eleventh)]
+    assert "C3k2" in layers[1] and "C3k2" not in layers[0]
+
+
+def test_another_network_is_not_written_over_the_embedded_weights(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["train", "--data", "samples", "--work", "work", "--network", "yolo11n"])
+    with pytest.raises(SystemExit):
+        train_detector()
+    assert "--network yolo11n needs --out FILE.pt" in capsys.readouterr().err
+
+
+def test_a_patch_is_measured_on_the_detector_that_is_left_out(two_generations: list[Path]) -> None:
+    detectors = {file.stem: load_detector(str(file)) for file in two_generations}
+    config = TrainConfig.of(object="stop", target="none", grid=(4, 4), steps=2, batch=2)
+    told = measured(detectors, "8n", config, two_generations[0].parent / "patch", 4)
+    assert told["left_out"] == "8n" and list(told["on_trained"]) == ["11n"]
+    assert told["on_left_out"]["lost"]["n"] == 4 * told["on_left_out"]["found"]["grey"] > 0
+    assert told["on_trained"]["11n"]["found"]["grey"] == 0

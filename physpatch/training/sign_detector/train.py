@@ -6,6 +6,9 @@ Scenes are rendered as needed, and each is used about twice. The photographs are
 parts (``physpatch.data.splits.detector_parts``): for training, for validation, and for a single test at the end. The test's
 mAP is stored in the weights file, with the content ids of all photographs for training and validation. An interrupted
 training resumes from --work. It takes two hours on one core from random weights; --start goes on from trained ones.
+
+Another network of ultralytics learns the same by --network NAME --out FILE.pt, which is a checkpoint as ultralytics writes
+them: ``--model FILE.pt`` loads it.
 """
 
 import argparse
@@ -29,7 +32,14 @@ from physpatch.data.photographs import list_photos
 from physpatch.data.splits import content_id, detector_parts
 from physpatch.training.sign_detector.scenes import NAMES, SceneMaker, Truth
 from physpatch.victims.boxes import Detection
-from physpatch.victims.families.signs.network import RECIPE, WEIGHTS, learned_from, new_network, trained_network
+from physpatch.victims.families.signs.network import (
+    ARCHITECTURE,
+    RECIPE,
+    WEIGHTS,
+    learned_from,
+    new_network,
+    trained_network,
+)
 
 # Batch size by the scenes' side, for similar numbers of pixels.
 _SIZES = {192: 28, 256: 16, 320: 10, 384: 7, 512: 4, 640: 3}
@@ -50,6 +60,11 @@ def main() -> None:
     parser.add_argument("--data", action="append", required=True, help="folder of photographs without road signs")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     parser.add_argument("--work", type=Path, required=True, help="folder for the state of the training")
+    parser.add_argument(
+        "--network",
+        default=Path(ARCHITECTURE).stem,
+        help="as ultralytics calls it, such as yolo11n; another one needs --out FILE.pt",
+    )
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=float, default=1.0, help="share of the usual batch sizes")
@@ -57,14 +72,19 @@ def main() -> None:
         "--start", type=Path, help="weights of this detector to go on from, trained on the same photographs"
     )
     options = parser.parse_args()
+    architecture = f"{options.network}.yaml"
+    if architecture != ARCHITECTURE and (options.out.suffix != ".pt" or options.start is not None):
+        parser.error(f"--network {options.network} needs --out FILE.pt and cannot --start from weights")
     parts = detector_parts(photo.path for data in options.data for photo in list_photos(data, None))
     train, watched = ([load(path) for path in paths] for paths in (parts.train, parts.watched))
     torch.manual_seed(options.seed)
     before = frozenset() if options.start is None else learned_from(options.start)
-    averaged = fit(train, watched, options.steps, options.seed, options.work, options.start, options.batch)
+    network = new_network(architecture) if options.start is None else trained_network(options.start)
+    highest = _RATE if options.start is None else _TUNING * _RATE
+    averaged = fit(network, train, watched, options.steps, options.seed, options.work, highest, options.batch)
     score = mean_precision(averaged, [load(path) for path in parts.test])
     recipe = {
-        "architecture": "yolov8n",
+        "architecture": options.network,
         "classes": list(NAMES),
         "seed": options.seed,
         "steps": options.steps,
@@ -76,28 +96,37 @@ def main() -> None:
         **score,
         "learned_from": sorted(before | {content_id(path) for path in parts.train + parts.watched}),
     }
-    state = {name: (t.half() if t.is_floating_point() else t).contiguous() for name, t in averaged.state_dict().items()}
-    with atomic_path(options.out) as file:
-        save_file(state, file, metadata={RECIPE: json.dumps(recipe)})
+    save(averaged, recipe, options.out)
     print(json.dumps(recipe))  # noqa: T201
 
 
+def save(network: Any, recipe: dict[str, Any], file: Path) -> None:
+    """Save a network in float16: as a checkpoint of ultralytics if the file ends in .pt, otherwise as safetensors."""
+    if file.suffix == ".pt":
+        with atomic_path(file) as path:
+            torch.save({"model": network.half(), "train_args": {"imgsz": _TEST_SIZE}, RECIPE: recipe}, path)
+        return
+    state = {name: (t.half() if t.is_floating_point() else t).contiguous() for name, t in network.state_dict().items()}
+    with atomic_path(file) as path:
+        save_file(state, path, metadata={RECIPE: json.dumps(recipe)})
+
+
 def fit(
+    network: Any,
     train: list[NDArray[np.uint8]],
     watched: list[NDArray[np.uint8]],
     steps: int,
     seed: int,
     work: Path,
-    start: Path | None = None,
+    highest: float = _RATE,
     batch_share: float = 1.0,
 ) -> Any:
     """Train a network and return it with its averaged weights, which are more stable than the last ones.
 
     ``train`` and ``watched`` (H, W, 3) RGB are for training and validation; ``work`` is the folder of the resumable state;
-    ``start`` holds weights to go on from, at a lower rate; ``batch_share`` scales the batches.
+    ``highest`` is the learning rate that the first steps rise to; ``batch_share`` scales the batches.
     """
-    network = (new_network() if start is None else trained_network(start)).to(memory_format=torch.channels_last)
-    highest = _RATE if start is None else _TUNING * _RATE
+    network = network.to(memory_format=torch.channels_last)
     from ultralytics.utils.torch_utils import ModelEMA  # new_network has imported ultralytics quietly
 
     average = ModelEMA(network, decay=_DECAY, tau=500)
@@ -145,7 +174,7 @@ def fit(
 
 
 def training_loss(network: Any, images: Tensor, truths: list[Truth]) -> tuple[Tensor, str]:
-    """Compute YOLOv8's loss for images (B, 3, S, S) uint8; also describe its terms."""
+    """Compute YOLO's loss for images (B, 3, S, S) uint8; also describe its terms."""
     size = images.shape[-1]
     inputs = (images.float() / 255).contiguous(memory_format=torch.channels_last)
     boxes = torch.cat([truth.boxes for truth in truths]) / size

@@ -15,13 +15,16 @@ WEIGHTS = Path(__file__).parent / "signs.safetensors"
 RECIPE = "physpatch_signs"  # key of the file's metadata under which the training settings are stored, as JSON
 
 
-def new_network() -> Any:
-    """Create a YOLOv8n in training mode, with random weights drawn from torch's global generator."""
+def new_network(architecture: str = ARCHITECTURE) -> Any:
+    """Create a network in training mode, with random weights drawn from torch's global generator.
+
+    ``architecture`` is the name of ultralytics' description of it; the embedded weights are of the default.
+    """
     import_ultralytics()
     from ultralytics.cfg import get_cfg
     from ultralytics.nn.tasks import DetectionModel
 
-    network = DetectionModel(ARCHITECTURE, nc=len(SIGNS), verbose=False)
+    network = DetectionModel(architecture, nc=len(SIGNS), verbose=False)
     network.names = dict(enumerate(SIGNS))
     network.args = get_cfg()  # the loss reads its weights from them
     return network
