@@ -1,5 +1,6 @@
 """Moving cameras before rendered sheets: the poses of a motion, and that what is rendered is what was planned."""
 
+from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from calibration.common.errors import InputError
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.backdrop import turned_backdrop
+from captures.sources.rendered.camera.exposure import begun
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.motion import Approach, ClipMotion, Hold, Pan, WalkPast
 from captures.sources.rendered.rendered_rig import RenderedRig
@@ -141,6 +143,12 @@ class Unfilmed(RenderedRig):
         return stage
 
 
+def test_a_clip_begins_in_motion_unless_it_is_a_single_frame() -> None:
+    first, second = replace(HELD, x_m=0.02), replace(HELD, x_m=0.05)
+    assert begun([first, second])[0].x_m == pytest.approx(-0.01) and begun([first, second])[1:] == [first, second]
+    assert begun([first]) == [first, first]
+
+
 def test_all_sheets_of_a_clip_are_filmed_alike(shared_sheet_pdf: Path, wall: Path) -> None:
     moving = scene(motion=WalkPast(frames=2, speed_m_s=1.2))
     rig = Unfilmed(shared_sheet_pdf, moving, [(wall, None)], clips=2)
@@ -151,7 +159,8 @@ def test_all_sheets_of_a_clip_are_filmed_alike(shared_sheet_pdf: Path, wall: Pat
     assert [frame.time_s for frame in frames[:3]] == pytest.approx([0, 2, 4])
 
 
-def test_motion_blurs_the_photograph_behind_too(shared_sheet_pdf: Path, wall: Path) -> None:
+@pytest.mark.parametrize("number", [0, 2])
+def test_motion_blurs_the_photograph_behind_too(number: int, shared_sheet_pdf: Path, wall: Path) -> None:
     """A camera that turns by a degree while the shutter is open smears edges sideways; rows exposed later are shifted."""
 
     def filmed(**effects: object) -> NDArray[np.float64]:
@@ -159,8 +168,8 @@ def test_motion_blurs_the_photograph_behind_too(shared_sheet_pdf: Path, wall: Pa
         moving = scene(motion=pan)
         moving = moving.changed(camera={"aperture_mm": 0, "effects": effects})
         rig = Unfilmed(shared_sheet_pdf, moving, [(wall, None)], clips=1, frames_per_clip=3, frame_wh=(320, 240))
-        *_, last = islice(rig, 3)
-        return np.asarray(cv2.GaussianBlur(last.image.mean(axis=2), (0, 0), 3), dtype=np.float64)  # without noise
+        *_, shown = islice(rig, number + 1)
+        return np.asarray(cv2.GaussianBlur(shown.image.mean(axis=2), (0, 0), 3), dtype=np.float64)  # without noise
 
     still, blurred = filmed(), filmed(motion_blur={"exposure_s": 0.5, "samples": 16})
     across, down = (

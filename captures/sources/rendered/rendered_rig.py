@@ -30,7 +30,7 @@ from captures.sources.held_sheet import (
 from captures.sources.opening import FileSource
 from captures.sources.rendered.backdrop import turned_backdrop
 from captures.sources.rendered.camera import ClipCamera, Development
-from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
+from captures.sources.rendered.camera.exposure import Exposure, Rows, begun, expose
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.scene_file import Scene
 from captures.sources.rendered.shots import Shot, ShotCache
@@ -125,7 +125,7 @@ class RenderedRig(FileSource):
                 camera = self._camera(clip, self._development(hand), behind)
                 start, poses = motion.start(held), motion.poses(hand, held, self.frames_per_clip)
                 stage = self._stage(page, start, hand)
-                for before, pose in pairwise([poses[0], *poses]):
+                for before, pose in pairwise(begun(poses)):
                     exposure, seed = camera.next_exposure(), int(hand.integers(2**31))
                     shot = stage.shoot(pose, seed, before=before, exposure=exposure)
                     seen = None if behind is None else self._seen_behind(behind, start, before, pose, exposure)

@@ -5,7 +5,7 @@ is right for a flat sheet alone: not for bent paper, for gloss that stays where 
 bands of rows at poses of their own is right for all of them, and costs as many samples as a frame does anyway.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Protocol
@@ -89,6 +89,14 @@ def expose(render: Render, exposure: Exposure, before: RigPose, pose: RigPose, h
 
 
 def moved(before: RigPose, pose: RigPose, share: float) -> RigPose:
-    """Return the pose at a share of the way from one to the other, beyond 1 further on."""
+    """Return the pose at a share of the way from one to the other, beyond 1 further on, below 0 further back."""
     ways = ((getattr(before, field.name), getattr(pose, field.name)) for field in fields(RigPose))
     return RigPose(*(start + share * (end - start) for start, end in ways))
+
+
+def begun(poses: Sequence[RigPose]) -> list[RigPose]:
+    """Put before a clip's poses the one a frame earlier: as far behind the first as the second is ahead of it.
+
+    So the first frame moves as the second does. A single frame stands still.
+    """
+    return [moved(poses[0], poses[1], -1) if len(poses) > 1 else poses[0], *poses]
