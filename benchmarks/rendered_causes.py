@@ -30,7 +30,7 @@ from gap_causes import Bench, answered, shares_of
 from rendered_panel import known_photographs
 
 from calibration.colour.printing_condition import PrintingCondition
-from calibration.common.errors import InputError
+from captures.gap.decomposition import UnmeasurableError
 from captures.results.verdict import REAL
 from captures.sources.opening import Rig
 from captures.sources.rendered.rendered_rig import RenderedRig
@@ -128,7 +128,7 @@ class RenderedBench(Bench):
         """A case's answer, see :func:`judged`, or why no view of it can be measured."""
         try:
             return judged(self.case(effect, number), null)
-        except InputError as error:
+        except UnmeasurableError as error:
             strength, seed = self._draw(effect, number)
             return {"planted": effect, "strength": round(strength, 3), "seed": seed, "unmeasured": str(error)}
 

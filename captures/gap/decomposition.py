@@ -40,6 +40,10 @@ from physpatch.victims.protocol import Victim
 _MOST_VIEWS = 80
 
 
+class UnmeasurableError(InputError):
+    """A session in which a replay finds nothing to measure."""
+
+
 @dataclass(frozen=True)
 class Gap:
     """The losses of one model in a session, step by step.
@@ -114,7 +118,8 @@ def measure_gap(
         progress: called with the number of replayed frames and their total.
 
     Raises:
-        InputError: if no frames with a sheet were kept, the patch was not shown, or success is not defined.
+        UnmeasurableError: no frames with a sheet were kept, the patch was not shown, or success is not defined.
+        InputError: the PDF of the session's sheets is gone.
     """
     measure = _measure(session, victim)
     tally = session.tally
@@ -129,7 +134,7 @@ def measure_gap(
             views.append(ReplayView.of(shown, shot, _colours(measured, shown.row.light), victim))
             rows.append(shown.row)
     if not views:
-        raise InputError(
+        raise UnmeasurableError(
             f"no kept frame shows the {background} sheet at a pose at which the patch was shown and the model was right; "
             "keep more frames with `physpatch live --keep all`"
         )
@@ -186,7 +191,7 @@ def _measure(session: RecordedSession, victim: Victim) -> str:
     measure = "wrong" if session.target is None else "target"
     if session.tally.rates(victim.name, measure, "patch"):
         return measure
-    raise InputError(
+    raise UnmeasurableError(
         f"success of the patch on {victim.name} is not defined in this session: the patch was not shown where the model is "
         "right with the grey control, or, for an untargeted patch, the true class is unknown (--label)"
     )
@@ -203,7 +208,7 @@ def _background(session: RecordedSession, model: str) -> tuple[str, list[tuple[S
         measurable = [(shown, shot) for shown, shot in readings if shot is not None]
         if measurable:
             return condition, measurable
-    raise InputError("no kept frame shows a sheet that can be measured; record with --keep key or --keep all")
+    raise UnmeasurableError("no kept frame shows a sheet that can be measured; record with --keep key or --keep all")
 
 
 def _colours(profile: RigProfile, light: str | None) -> ColourMap | None:

@@ -10,7 +10,7 @@ from rendered_causes import judged as judged_rendered
 from rendered_causes import summary as rendered_summary
 from session_gain import ARMS, BEFORE, NULL, _arm
 
-from calibration.common.errors import InputError
+from captures.gap.decomposition import UnmeasurableError
 from captures.gap.session_eot import PARTS
 from captures.results.verdict import REAL, WAY
 from captures.sources.rendered.camera.effects import EFFECTS, camera_effects
@@ -105,7 +105,7 @@ def test_a_rendered_case_that_cannot_be_measured_is_listed_and_counts_in_nothing
 
     def case(self: RenderedBench, cause: str, number: int) -> dict[str, object]:
         if number:
-            raise InputError("no kept frame shows a sheet that can be measured")
+            raise UnmeasurableError("no kept frame shows a sheet that can be measured")
         return rendered_case(cause, "coloured", 0.2)
 
     monkeypatch.setattr(RenderedBench, "case", case)

@@ -17,7 +17,7 @@ from support import HORN
 from calibration.colour.colour_space import delta_e00
 from calibration.colour.sheet_colour import observe
 from calibration.common.errors import InputError
-from captures.gap.decomposition import _background, measure_gap
+from captures.gap.decomposition import UnmeasurableError, _background, measure_gap
 from captures.gap.replay import STEPS, ReplayView, replay
 from captures.gap.replay import example as draw_example
 from captures.gap.session_colours import session_lights
@@ -216,14 +216,14 @@ def test_the_same_seed_gives_the_same_replay(film, victim) -> None:
 
 def test_what_cannot_be_replayed_says_why(film, victim) -> None:
     nothing_kept = film("colour", keep="none")
-    with pytest.raises(InputError, match="no kept frame shows a sheet that can be measured"):
+    with pytest.raises(UnmeasurableError, match="no kept frame shows a sheet that can be measured"):
         measure_gap(nothing_kept, victim, Patch.load(HORN), MILD)
     session = film("colour")
     moved = replace(session, record=session.record.changed(sheet="elsewhere/sheet.pdf"))
     with pytest.raises(InputError, match="the PDF of its sheets was moved or deleted"):
         measure_gap(moved, victim, Patch.load(HORN), MILD)
     unlabelled = replace(session, rows=[replace(row, target_score=None, label=None) for row in session.rows])
-    with pytest.raises(InputError, match="success of the patch on efficientnet_lite0 is not defined"):
+    with pytest.raises(UnmeasurableError, match="success of the patch on efficientnet_lite0 is not defined"):
         measure_gap(unlabelled, victim, Patch.load(HORN), MILD)
 
 
