@@ -143,9 +143,9 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     },
     "objective": {
         "type": TextType("objective", suggest=lambda: declared("attack.objectives")),
-        "metavar": "cross-entropy|margin|logit|answer|dpatch|t-sea",
+        "metavar": "cross-entropy|margin|logit|answer|vanish|dpatch|t-sea",
         "help": "Loss to minimise; margin is Carlini and Wagner's, answer is for models that say nothing but their answer, "
-        "dpatch and t-sea are published ones for detectors.",
+        "vanish leaves a hidden object no box of any class, dpatch and t-sea are published ones for detectors.",
     },
     "worst": {
         "help": "Share of each batch, with the highest losses, that is minimised (CVaR), so that no printing condition or view "

@@ -156,6 +156,20 @@ def test_published_losses_train_a_patch_that_hides_or_relabels(objective, target
     assert last > first + 0.3 and np.mean([r.loss for r in records[-5:]]) < np.mean([r.loss for r in records[:5]])
 
 
+def test_a_sign_that_vanishes_is_not_even_taken_for_another() -> None:
+    victim = colour_detector()
+    calm = replace(colour_photographs(12, 108), images=torch.full((12, 3, 108, 108), 110, dtype=torch.uint8))
+    config = CONFIG.changed(objective="vanish", object_share=0.5, steps=40)
+    trainer = Trainer(victim, calm, config)
+    for _ in trainer:
+        pass
+    seen = replace(colour_photographs(20, 96, seed=3), images=torch.full((20, 3, 96, 96), 110, dtype=torch.uint8))
+    region = AttackRegion.of(config, "detect", None)
+    told = evaluate_on_object(victim, seen, trainer.patch, region, eot=config.eot, poses=2)
+    hidden, relabelled = told.hidden["patch"].rate, told.relabelled["patch"].rate
+    assert hidden is not None and hidden > 0.5 and relabelled == 0
+
+
 def test_a_classifier_and_a_detector_without_such_signs_are_refused(tiny_victim, photographs) -> None:
     with pytest.raises(InputError, match="needs a detector, such as --model signs; tiny is a classifier"):
         Trainer(tiny_victim, photographs, CONFIG)

@@ -74,8 +74,20 @@ def test_t_sea_is_the_confidence_itself() -> None:
     assert float(absent) == pytest.approx(float(1 - confidence[:, 2].mean()))
 
 
-@pytest.mark.parametrize("name", ["dpatch", "t-sea"])
-def test_published_losses_for_detectors_are_no_classifiers(name: str) -> None:
+def test_an_object_that_vanishes_leaves_no_box_of_any_class() -> None:
+    vanish, hide = (choose_objective("detect", None, name, on_object=True) for name in ("vanish", "cross-entropy"))
+    (term,) = vanish.terms(SCORES, LABELS.flip(0)).values()
+    assert float(term) == pytest.approx(float(-torch.log(1 - torch.sigmoid(SCORES.amax(dim=1))).mean()), rel=1e-5)
+    relabelled, gone = torch.tensor([[-3.0, 2.0, -3.0]]), torch.tensor([[-3.0, -2.0, -3.0]])
+    of_class = torch.tensor([0])
+    assert hide.success(relabelled, of_class).item() and not vanish.success(relabelled, of_class).item()
+    assert vanish.success(gone, of_class).item()
+    with pytest.raises(InputError, match="objective vanish takes no target class"):
+        choose_objective("detect", 2, "vanish", on_object=True)
+
+
+@pytest.mark.parametrize("name", ["dpatch", "t-sea", "vanish"])
+def test_losses_for_detectors_are_no_classifiers(name: str) -> None:
     with pytest.raises(InputError, match=f"objective {name} is for detectors"):
         choose_objective("classify", 1, name)
 
