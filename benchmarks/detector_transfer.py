@@ -2,30 +2,37 @@
 
     python -m physpatch.training.sign_detector.train --data DATA --work WORK --network yolo11n --seed 0 --out 11n-0.pt
     python benchmarks/detector_transfer.py --data DATA --detector 11n-0.pt --detector 8n-0.pt --detector 8n-1.pt --out DIR \
-        [--objective cross-entropy]… [--seeds 3] [--steps 100] [--grid 10x10] [--near 0.4] [--only 11n-0]…
+        [--objective cross-entropy]… [--seeds 3] [--steps 100] [--grid 10x10] [--trained 0.4:1.2] [--only 11n-0]…
 
 A patch of each seed and objective is trained on a stop sign that the other detectors see, and measured on all of them, before
 photographs of DATA that neither detectors nor patch learned from: the share of views in which the sign is lost, of those in
 which it is found with a grey sticker at the same pose, and whether it is then hidden or taken for another sign. Random cells
-stand beside it. Points are kept in DIR, so that a killed bench goes on; those of other settings are made anew. Prints one JSON
-line a patch.
+stand beside it, and the null of a sign that is taken for another one: a drawing of each other sign, in as many cells, as the
+patch. Patches are kept in DIR with what was measured, so that a killed bench goes on; those of other settings are made anew.
+Prints one JSON line a patch.
 """
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 
 from calibration.common.files import file_sha256, read_json, write_json
+from calibration.sheet.road_signs import SIGNS
 from physpatch import Patch, TrainConfig, Trainer, Victim, load_victim
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.detection import ObjectEvaluation
 from physpatch.records.patch_file import parse_grid
 from physpatch.training.run import measure_patch, split_photographs
 
+_OBJECT = "stop"
 _VIEW_SEED = 1  # the same views for every patch
+_DRAWN_PX, _MIDDLE = 400, 0.7  # side of a drawing, and the share of it that a sticker shows
 
 
 def main() -> None:
@@ -33,72 +40,110 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--detector", type=Path, action="append", required=True, help="two or more, of the same signs")
-    parser.add_argument("--out", type=Path, required=True, help="where points are kept")
+    parser.add_argument("--out", type=Path, required=True, help="where patches are kept")
     parser.add_argument("--only", action="append", help="leave out only the detector of this name; default: each")
     parser.add_argument("--objective", action="append", help="default: cross-entropy")
     parser.add_argument("--grid", default="10x10")
-    parser.add_argument("--near", type=float, default=0.4, help="least width of the sign, of a third of the picture")
+    parser.add_argument(
+        "--trained", type=_widths, default=(0.4, 1.2), help="widths of the sign, of a third of the picture"
+    )
+    parser.add_argument("--measured", type=_widths, help="widths to measure at; default: those of training")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=100, help="photographs to measure on")
     options = parser.parse_args()
-    if len(options.detector) < 2:
-        parser.error("give --detector twice or more")
     detectors = {file.stem: load_victim(str(file)) for file in options.detector}
-    options.out.mkdir(parents=True, exist_ok=True)
+    if len(detectors) < 2 or not {*(options.only or ())} <= {*detectors}:
+        parser.error("give --detector twice or more, files of different names; --only is one of these names")
+    files = {file.stem: file_sha256(file) for file in options.detector}
+    base = TrainConfig.of(
+        data=options.data,
+        object=_OBJECT,
+        sign_area=0.12,
+        target="none",
+        grid=parse_grid(options.grid),
+        steps=options.steps,
+        batch=options.batch,
+    )
+    base = base.changed(eot=base.eot.changed(scale=options.trained))
+    bench = Bench(detectors, files, base, options.measured or options.trained, options.limit, options.out)
+    for sign in SIGNS:
+        if sign != _OBJECT:
+            told = bench.judged(drawing(sign, base.patch.grid), base)
+            print(json.dumps({"drawing": sign, "grid": options.grid, "on": told}), flush=True)  # noqa: T201
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for objective in options.objective or ["cross-entropy"]:
             for left_out in options.only or detectors:
-                config = TrainConfig.of(
-                    data=options.data,
-                    object="stop",
-                    sign_area=0.12,
-                    target="none",
-                    grid=parse_grid(options.grid),
-                    objective=objective,
-                    steps=options.steps,
-                    batch=options.batch,
-                    seed=seed,
-                )
-                config = config.changed(eot=config.eot.changed(scale=(options.near, 1.2)))
-                settings = {
-                    "config": config.to_dict(),
-                    "detectors": {file.stem: file_sha256(file) for file in options.detector},
-                    "limit": options.limit,
-                }
-                name = f"{left_out}-{objective}-{options.grid}-{options.steps}-seed{seed}"
-                known = options.out / f"{name}.json"
-                value = dict(read_json(known)) if known.is_file() else {}
-                if value.get("settings") != json.loads(json.dumps(settings)):
-                    value = {
-                        "settings": settings,
-                        **measured(detectors, left_out, config, options.out / name, options.limit),
-                    }
-                    write_json(known, value)
-                print(json.dumps({"point": name} | {k: v for k, v in value.items() if k != "settings"}), flush=True)  # noqa: T201
+                print(json.dumps(bench.point(left_out, base.changed(objective=objective, seed=seed))), flush=True)  # noqa: T201
 
 
-def measured(
-    detectors: dict[str, Victim], left_out: str, config: TrainConfig, folder: Path, limit: int
-) -> dict[str, Any]:
-    """Train on all detectors but one, and measure on each."""
-    first, *others = (victim for name, victim in detectors.items() if name != left_out)
-    training, held_out = split_photographs(config, first)
-    trainer = Trainer(first, training, config, None, others=others)
-    seconds = sum(record.seconds for record in trainer)
-    trainer.patch.save(folder)
-    told = {
-        name: judged(victim, held_out.subset(torch.arange(len(held_out)) < limit), Patch.load(folder), config)
-        for name, victim in detectors.items()
-    }
-    return {
-        "left_out": left_out,
-        "seconds": round(seconds, 1),
-        "on_left_out": told.pop(left_out),
-        "on_trained": told,
-    }
+def _widths(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    return float(low), float(high)
+
+
+def drawing(sign: str, grid: tuple[int, int]) -> Patch:
+    """Draw the middle of a sign in the cells of a patch."""
+    edge = round((1 - _MIDDLE) / 2 * _DRAWN_PX)
+    middle = SIGNS[sign]().draw(_DRAWN_PX)[edge:-edge, edge:-edge, :3]
+    return Patch(cv2.resize(np.ascontiguousarray(middle), grid[::-1], interpolation=cv2.INTER_AREA))
+
+
+class Bench:
+    """Trains patches on all detectors but one, and measures them on each."""
+
+    def __init__(
+        self,
+        detectors: Mapping[str, Victim],
+        files: Mapping[str, str],
+        base: TrainConfig,
+        widths: tuple[float, float],
+        limit: int,
+        out: Path,
+    ) -> None:
+        """Load the photographs; ``files`` are the detectors' SHA-256."""
+        self._detectors, self._out = detectors, out
+        self._settings = {"detectors": dict(files), "measured": list(widths), "limit": limit}
+        self._views = base.eot.changed(scale=widths)
+        self._held_out: dict[str, Photographs] = {}
+        for name, victim in detectors.items():
+            _, held_out = split_photographs(base, victim)
+            self._held_out[name] = held_out.subset(torch.arange(len(held_out)) < limit)
+        out.mkdir(parents=True, exist_ok=True)
+
+    def point(self, left_out: str, config: TrainConfig) -> dict[str, Any]:
+        """Train on all detectors but one, and measure on each; read what is known already."""
+        rows, columns = config.patch.grid
+        grid, optimisation = f"{rows}x{columns}", config.optimisation
+        name = f"{left_out}-{config.objective.loss}-{grid}-{optimisation.steps}-seed{optimisation.seed}"
+        known = self._out / f"{name}.json"
+        settings = json.loads(json.dumps(self._settings | {"config": config.to_dict()}))
+        value = dict(read_json(known)) if known.is_file() else {}
+        if value.get("settings") != settings:
+            write_json(known, {"settings": settings, **self._measured(left_out, config, self._out / name)})
+            value = dict(read_json(known))
+        return {"point": name} | {key: part for key, part in value.items() if key != "settings"}
+
+    def _measured(self, left_out: str, config: TrainConfig, folder: Path) -> dict[str, Any]:
+        first, *others = (victim for name, victim in self._detectors.items() if name != left_out)
+        training, _ = split_photographs(config, first)
+        trainer = Trainer(first, training, config, None, others=others)
+        seconds = sum(record.seconds for record in trainer)
+        trainer.patch.save(folder)
+        told = self.judged(Patch.load(folder), config)
+        return {
+            "left_out": left_out,
+            "seconds": round(seconds, 1),
+            "on_left_out": told.pop(left_out),
+            "on_trained": told,
+        }
+
+    def judged(self, patch: Patch, config: TrainConfig) -> dict[str, dict[str, Any]]:
+        """Measure a patch on each detector."""
+        seen = config.changed(eot=self._views)
+        return {name: judged(victim, self._held_out[name], patch, seen) for name, victim in self._detectors.items()}
 
 
 def judged(victim: Victim, photographs: Photographs, patch: Patch, config: TrainConfig) -> dict[str, Any]:

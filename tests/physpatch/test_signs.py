@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from detector_parity import compare, lively_checkpoint
-from detector_transfer import measured
+from detector_transfer import Bench as TransferBench
+from detector_transfer import drawing
 from safetensors import safe_open
 from torchvision.ops import box_iou
 
@@ -197,10 +198,18 @@ def test_another_network_is_not_written_over_the_embedded_weights(monkeypatch, c
     assert "--network yolo11n needs --out FILE.pt" in capsys.readouterr().err
 
 
-def test_a_patch_is_measured_on_the_detector_that_is_left_out(two_generations: list[Path]) -> None:
+def test_a_patch_is_measured_on_the_detector_that_is_left_out(two_generations: list[Path], tmp_path: Path) -> None:
     detectors = {file.stem: load_detector(str(file)) for file in two_generations}
     config = TrainConfig.of(object="stop", target="none", grid=(4, 4), steps=2, batch=2)
-    told = measured(detectors, "8n", config, two_generations[0].parent / "patch", 4)
+    bench = TransferBench(detectors, dict.fromkeys(detectors, "the file's"), config, (0.4, 1.2), 4, tmp_path / "kept")
+    told = bench.point("8n", config)
     assert told["left_out"] == "8n" and list(told["on_trained"]) == ["11n"]
     assert told["on_left_out"]["lost"]["n"] == 4 * told["on_left_out"]["found"]["grey"] > 0
     assert told["on_trained"]["11n"]["found"]["grey"] == 0
+    assert bench.point("8n", config) == told  # from what is kept
+
+
+def test_a_drawing_of_another_sign_is_a_patch_like_any() -> None:
+    cells = drawing("no entry", (10, 10)).cells.astype(int)
+    red, white = cells[0], cells[5]
+    assert cells.shape == (10, 10, 3) and white.min() > 200 and (red[:, 0] - red[:, 1] > 100).all()
