@@ -18,8 +18,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
 
 from calibration.common.files import file_sha256, read_json, write_json
@@ -27,12 +25,12 @@ from calibration.sheet.road_signs import SIGNS
 from physpatch import Patch, TrainConfig, Trainer, Victim, load_victim
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.detection import ObjectEvaluation
+from physpatch.evaluation.drawn_sign import drawing
 from physpatch.records.patch_file import parse_grid
 from physpatch.training.run import measure_patch, split_photographs
 
 _OBJECT = "stop"
 _VIEW_SEED = 1  # the same views for every patch
-_DRAWN_PX, _MIDDLE = 400, 0.7  # side of a drawing, and the share of it that a sticker shows
 
 
 def main() -> None:
@@ -82,13 +80,6 @@ def main() -> None:
 def _widths(text: str) -> tuple[float, float]:
     low, _, high = text.partition(":")
     return float(low), float(high)
-
-
-def drawing(sign: str, grid: tuple[int, int]) -> Patch:
-    """Draw the middle of a sign in the cells of a patch."""
-    edge = round((1 - _MIDDLE) / 2 * _DRAWN_PX)
-    middle = SIGNS[sign]().draw(_DRAWN_PX)[edge:-edge, edge:-edge, :3]
-    return Patch(cv2.resize(np.ascontiguousarray(middle), grid[::-1], interpolation=cv2.INTER_AREA))
 
 
 class Bench:

@@ -166,6 +166,11 @@ def _on_object(results: EvaluationRecord) -> Iterator[Block]:
         "confidence of at least 0.25. Losses are counted where it is detected with the grey control. False boxes are not on "
         "the object and not present without a patch.",
     )
+    if (drawn := results.drawn_sign) is not None:
+        yield Text(
+            f"With the patch, the object is most often taken for “{drawn.sign}”. With a harmless drawing of that sign in the "
+            f"patch's place, it is lost in {rate_words(drawn.lost)}: what a patch does beyond that is its own."
+        )
     yield from _by_distance(results.by_patch_distance)
     yield from _by_size(results.by_size_px)
 

@@ -1,7 +1,7 @@
 """The effect of a patch on an object, compared with the bare object and with harmless patches at the same poses."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from calibration.common.errors import InputError
-from calibration.common.success import Aim, FoundBox, Outcome, false_boxes, judge
+from calibration.common.success import Aim, FoundBox, Outcome, false_boxes, is_on, judge
+from calibration.sheet.road_signs import sign_name
 from physpatch.attack.placement import AttackRegion, object_class
 from physpatch.data.photographs import Photographs
-from physpatch.evaluation.classification import CONDITIONS, Evaluation, ForBare, ViewSuccess, rate_over, scenes
+from physpatch.evaluation.classification import CONDITIONS, Evaluation, ForBare, Scene, ViewSuccess, rate_over, scenes
+from physpatch.evaluation.drawn_sign import drawing
 from physpatch.evaluation.object_distance import DistanceResult, SeenObjects, by_distance
 from physpatch.records.eot_config import EotConfig
-from physpatch.records.evaluation_record import EvaluationRecord, ObjectSize
+from physpatch.records.evaluation_record import DrawnSign, EvaluationRecord, ObjectSize
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.stats.intervals import Rate
 from physpatch.transforms import DEFAULT_PRESET
@@ -47,6 +49,7 @@ class ObjectEvaluation(Evaluation):
         mean_precision: COCO's mAP of the object's class, at IoU 0.5 and over 0.5 to 0.95, by condition and without a patch.
         by_size: lower and upper bound of the object's side in pixels, and ``untargeted`` success at that size by condition.
         by_patch_distance: results on all objects of the class by their distance from the patch.
+        drawn_sign: of a drawn sign that the patch has taken for another, what a drawing of that other one does in its place.
     """
 
     object: str = ""
@@ -56,6 +59,7 @@ class ObjectEvaluation(Evaluation):
     mean_precision: dict[str, dict[str, float]] = field(default_factory=dict)
     by_size: tuple[tuple[float, float, dict[str, Rate]], ...] = ()
     by_patch_distance: tuple[DistanceResult, ...] = ()
+    drawn_sign: DrawnSign | None = None
 
     def to_record(self) -> EvaluationRecord:
         """Convert the results to a record, as files contain it."""
@@ -78,15 +82,17 @@ class ObjectEvaluation(Evaluation):
                     for least, most, rates in self.by_size
                 ],
                 by_patch_distance=[part.to_record() for part in self.by_patch_distance],
+                drawn_sign=self.drawn_sign,
             )
         )
 
 
 @dataclass
 class _Judged:
-    """The views of one condition, judged by ``calibration.common.success``."""
+    """The views of one condition, judged by ``calibration.common.success``; ``taken_for`` are relabelled objects' classes."""
 
     outcomes: list[Outcome] = field(default_factory=list)
+    taken_for: list[int | None] = field(default_factory=list)
     false_boxes: int = 0
 
     def of(self, name: str) -> Tensor:
@@ -113,6 +119,8 @@ def evaluate_on_object(
         patch: the one to measure.
         region: one with an object.
         eot, seed, poses, progress: as for :func:`physpatch.evaluation.classification.evaluate_patch`.
+
+    A drawn sign that the patch has taken for another one is measured once more, with a drawing of that one in its place.
 
     Raises:
         InputError: the victim is a classifier or has no class for the object.
@@ -153,15 +161,56 @@ def evaluate_on_object(
                     of_class = [box for box in boxes if box.label == index]
                     photograph = int(units[len(seen[name])])
                     seen[name].append(SeenObjects(of_class, there.tolist(), patch_xyxy, photograph, least))
-                    judged[name].outcomes.append(
-                        judge(boxes, aim, object_xyxy=object_xyxy, patch_xyxy=patch_xyxy, least=least)
-                    )
+                    outcome = judge(boxes, aim, object_xyxy=object_xyxy, patch_xyxy=patch_xyxy, least=least)
+                    judged[name].outcomes.append(outcome)
+                    judged[name].taken_for.append(_surest_on(object_xyxy, boxes) if outcome.relabelled else None)
                     judged[name].false_boxes += len(false_boxes(boxes, expected, object_xyxy, least))
                     if name in ("clean", "grey"):
                         expected += boxes
             progress(len(sides), len(photographs) * poses)
-    told = _count(victim, index, patch, judged, precision, sides, units, len(photographs))
-    return replace(told, by_patch_distance=tuple(by_distance(seen)))
+    told = replace(
+        _count(victim, index, patch, judged, precision, sides, units, len(photographs)),
+        by_patch_distance=tuple(by_distance(seen)),
+    )
+    taken_for = [
+        label for label, right in zip(judged["patch"].taken_for, told.success.right.tolist(), strict=True) if right
+    ]
+    other = _other_sign(victim, taken_for) if placement.sign is not None else None
+    if other is None:
+        return told
+    again = scenes(victim, photographs, placement, eot or EotConfig.preset(DEFAULT_PRESET), seed, poses)
+    with untouched(victim), torch.no_grad():
+        lost = torch.tensor(_lost(again, drawing(other, patch.grid), find, aim, least))
+    return replace(told, drawn_sign=DrawnSign(sign=other, lost=rate_over(lost, told.success.right, units)))
+
+
+def _surest_on(place: Sequence[float], boxes: Iterable[FoundBox]) -> int:
+    """The index of the class of the most confident box on an object."""
+    label = max((box for box in boxes if is_on(box.xyxy, place)), key=lambda box: box.score).label
+    assert isinstance(label, int)
+    return label
+
+
+def _other_sign(victim: Victim, taken_for: Iterable[int | None]) -> str | None:
+    """The sign that objects were taken for most often; None for none, or a class that is no sign."""
+    counts = Counter(index for index in taken_for if index is not None)
+    return next((sign_name(victim.categories[index]) for index, _ in counts.most_common(1)), None)
+
+
+def _lost(
+    views: Iterable[Scene],
+    cells: Patch,
+    find: Callable[[Tensor], list[list[Detection]]],
+    aim: Aim,
+    least: float,
+) -> list[bool | None]:
+    """Tell in which views the object is lost with these cells."""
+    told = []
+    for scene in views:
+        assert scene.objects is not None
+        for view, place in zip(find(scene.showing(cells)), scene.objects.tolist(), strict=True):
+            told.append(judge(to_found_boxes(view), aim, object_xyxy=place, least=least).wrong)
+    return told
 
 
 def _for_metric(

@@ -97,6 +97,18 @@ class ObjectSize(RecordPart):
         return self.success if sheet == "patch" else self.controls.get(sheet, Rate(None, None, 0))
 
 
+class DrawnSign(RecordPart):
+    """What a drawing of the sign that the object is taken for does in the patch's place.
+
+    Attributes:
+        sign: its name.
+        lost: untargeted success of the drawing.
+    """
+
+    sign: ShownName
+    lost: RateValue
+
+
 class PrecisionValue(RecordPart):
     """Average precision at an IoU of 0.5, with its 95 % interval over photographs, and the number of objects."""
 
@@ -179,6 +191,7 @@ class EvaluationRecord(Record):
         false_boxes_per_image, mean_precision: number of boxes elsewhere, and mAP of the object's class, by condition.
         by_size_px: success by the size of the object.
         by_patch_distance: all objects of the class by their distance from the patch.
+        drawn_sign: the null of a drawn sign that the patch has taken for another; None where it is not, or for other objects.
         defence: the effect of the defence, for a defended network.
         grad_cam: Grad-CAM statistics, for a run's own network.
         others: the results on the other networks that a run was trained on, by name.
@@ -211,6 +224,7 @@ class EvaluationRecord(Record):
     mean_precision: dict[str, MeanPrecision] = Field(default_factory=dict)
     by_size_px: list[ObjectSize] = Field(default_factory=list)
     by_patch_distance: list[ObjectDistance] = Field(default_factory=list)
+    drawn_sign: DrawnSign | None = None
     defence: DefenceEffect | None = None
     grad_cam: HeatRecord | None = None
     others: dict[str, "EvaluationRecord"] = Field(default_factory=dict)

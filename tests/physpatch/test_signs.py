@@ -10,18 +10,22 @@ import pytest
 import torch
 from detector_parity import compare, lively_checkpoint
 from detector_transfer import Bench as TransferBench
-from detector_transfer import drawing
 from safetensors import safe_open
 from torchvision.ops import box_iou
 
 from calibration.common.errors import InputError
 from calibration.common.pictures import read_picture
 from calibration.sheet.road_signs import RED, SIGNS, Lettering, stop
+from captures.report.blocks import Text
+from captures.report.run_part import _on_object as on_object
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
-from physpatch.data.photographs import list_photos
+from physpatch.commands.results import show_results
+from physpatch.data.photographs import list_photos, load_photos, photos_for
+from physpatch.evaluation.drawn_sign import drawing
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
+from physpatch.training.run import measure_patch
 from physpatch.training.sign_detector.scenes import NAMES, SceneMaker
 from physpatch.training.sign_detector.train import load, mean_precision, save, training_loss
 from physpatch.training.sign_detector.train import main as train_detector
@@ -207,6 +211,26 @@ def test_a_patch_is_measured_on_the_detector_that_is_left_out(two_generations: l
     assert told["on_left_out"]["lost"]["n"] == 4 * told["on_left_out"]["found"]["grey"] > 0
     assert told["on_trained"]["11n"]["found"]["grey"] == 0
     assert bench.point("8n", config) == told  # from what is kept
+
+
+def test_a_sign_that_is_taken_for_another_is_measured_with_a_drawing_of_that_one(detector, capsys) -> None:
+    """With the drawing itself as the patch, so that both do the same; with grey cells there is nothing to draw."""
+    config = TrainConfig.of(object="stop", target="none")
+    config = config.changed(eot=config.eot.changed(scale=(0.15, 0.4)))
+    photographs = load_photos(photos_for(detector, "samples")[:12], detector.preprocessing)
+    told, plain = (
+        measure_patch(detector, photographs, patch, config, seed=1, poses=1)
+        for patch in (drawing("no entry", (10, 10)), Patch(np.full((10, 10, 3), 128, np.uint8)))
+    )
+    record, nothing = told.to_record(), plain.to_record()
+    assert record.drawn_sign is not None and nothing.drawn_sign is None
+    assert record.drawn_sign.sign == "no entry" and record.drawn_sign.lost == record.untargeted_success
+    assert record.drawn_sign.lost.n > 0 and record.drawn_sign.lost.rate > 0.5
+    show_results({"signs": record, "plain": nothing})
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "signs: a drawing of 'no entry'" in shown and "plain: a drawing" not in shown
+    words = " ".join(block.text for block in on_object(record) if isinstance(block, Text))
+    assert "most often taken for “no entry”" in words and not [b for b in on_object(nothing) if isinstance(b, Text)]
 
 
 def test_a_drawing_of_another_sign_is_a_patch_like_any() -> None:
