@@ -203,13 +203,13 @@ def _lost(
     find: Callable[[Tensor], list[list[Detection]]],
     aim: Aim,
     least: float,
-) -> list[bool | None]:
+) -> list[bool]:
     """Tell in which views the object is lost with these cells."""
     told = []
     for scene in views:
         assert scene.objects is not None
         for view, place in zip(find(scene.showing(cells)), scene.objects.tolist(), strict=True):
-            told.append(judge(to_found_boxes(view), aim, object_xyxy=place, least=least).wrong)
+            told.append(bool(judge(to_found_boxes(view), aim, object_xyxy=place, least=least).wrong))
     return told
 
 
