@@ -115,12 +115,12 @@ def _show_objects(results: Results) -> None:
     if rows:
         print_table(("object", "shown", "hidden", "relabelled", "false boxes per image", "mAP50 / mAP"), rows)
     drawn = [
-        (f"{model}: a drawing of {result.drawn_sign.sign!r}", describe_rate(result.drawn_sign.lost))
+        (f"{model}: of {result.drawn_sign.sign!r}, which the sign is taken for", describe_rate(result.drawn_sign.lost))
         for model, result in results.items()
         if result is not None and result.drawn_sign is not None
     ]
     if drawn:
-        print_table(("in the patch's place, of what it is taken for", "lost"), drawn)
+        print_table(("a harmless drawing in the patch's place", "sign lost"), drawn)
     sizes = [
         row for model, result in results.items() if result is not None for row in _size_rows(model, result.by_size_px)
     ]

@@ -228,7 +228,7 @@ def test_a_sign_that_is_taken_for_another_is_measured_with_a_drawing_of_that_one
     assert record.drawn_sign.lost.n > 0 and record.drawn_sign.lost.rate > 0.5
     show_results({"signs": record, "plain": nothing})
     shown = " ".join(capsys.readouterr().out.split())
-    assert "signs: a drawing of 'no entry'" in shown and "plain: a drawing" not in shown
+    assert "signs: of 'no entry', which the sign is taken for" in shown and "plain: of" not in shown
     words = " ".join(block.text for block in on_object(record) if isinstance(block, Text))
     assert "most often taken for “no entry”" in words and not [b for b in on_object(nothing) if isinstance(b, Text)]
 
