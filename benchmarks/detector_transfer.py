@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from kept_results import kept_result
 
 from calibration.common.files import file_sha256, read_json, write_json
 from calibration.sheet.road_signs import SIGNS
@@ -26,6 +27,7 @@ from physpatch import Patch, TrainConfig, Trainer, Victim, load_victim
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.detection import ObjectEvaluation
 from physpatch.evaluation.drawn_sign import drawing
+from physpatch.records.eot_config import parse_range
 from physpatch.records.patch_file import parse_grid
 from physpatch.training.run import measure_patch, split_photographs
 
@@ -78,8 +80,7 @@ def main() -> None:
 
 
 def _widths(text: str) -> tuple[float, float]:
-    low, _, high = text.partition(":")
-    return float(low), float(high)
+    return parse_range(f"scale={text}")[1]
 
 
 class Bench:
@@ -98,9 +99,10 @@ class Bench:
         self._detectors, self._out = detectors, out
         self._settings = {"detectors": dict(files), "measured": list(widths), "limit": limit}
         self._views = base.eot.changed(scale=widths)
+        self._training: dict[str, Photographs] = {}
         self._held_out: dict[str, Photographs] = {}
         for name, victim in detectors.items():
-            _, held_out = split_photographs(base, victim)
+            self._training[name], held_out = split_photographs(base, victim)
             self._held_out[name] = held_out.subset(torch.arange(len(held_out)) < limit)
         out.mkdir(parents=True, exist_ok=True)
 
@@ -110,17 +112,15 @@ class Bench:
         grid, optimisation = f"{rows}x{columns}", config.optimisation
         name = f"{left_out}-{config.objective.loss}-{grid}-{optimisation.steps}-seed{optimisation.seed}"
         known = self._out / f"{name}.json"
-        settings = json.loads(json.dumps(self._settings | {"config": config.to_dict()}))
-        value = dict(read_json(known)) if known.is_file() else {}
-        if value.get("settings") != settings:
+        settings = self._settings | {"config": config.to_dict()}
+        if kept_result(known, settings) is None:
             write_json(known, {"settings": settings, **self._measured(left_out, config, self._out / name)})
-            value = dict(read_json(known))
-        return {"point": name} | {key: part for key, part in value.items() if key != "settings"}
+        return {"point": name} | {key: part for key, part in read_json(known).items() if key != "settings"}
 
     def _measured(self, left_out: str, config: TrainConfig, folder: Path) -> dict[str, Any]:
-        first, *others = (victim for name, victim in self._detectors.items() if name != left_out)
-        training, _ = split_photographs(config, first)
-        trainer = Trainer(first, training, config, None, others=others)
+        first, *others = (name for name in self._detectors if name != left_out)
+        others_seen = [self._detectors[name] for name in others]
+        trainer = Trainer(self._detectors[first], self._training[first], config, None, others=others_seen)
         seconds = sum(record.seconds for record in trainer)
         trainer.patch.save(folder)
         told = self.judged(Patch.load(folder), config)

@@ -32,6 +32,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from kept_results import kept_result
 from planted_rig import CAUSES, PlantedRig
 
 from calibration.common.files import read_json, write_json
@@ -96,7 +97,7 @@ class Bench:
         """What was planted and what was measured, from the folder where it is there."""
         kept = self._out / f"{cause.replace(' ', '-')}-{number}.json"
         settings = self._settings(cause)
-        if kept.is_file() and (earlier := read_json(kept))["settings"] == settings:
+        if (earlier := kept_result(kept, settings)) is not None:
             return earlier
         strength, seed = self._draw(cause, number)
         with tempfile.TemporaryDirectory() as work:

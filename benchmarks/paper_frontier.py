@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kept_results import kept_result
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from calibration.colour.printing_condition import held_back_conditions
-from calibration.common.files import read_json, write_json
+from calibration.common.files import write_json
 from physpatch import Patch, TrainConfig, Trainer, Victim, evaluate_patch, load_victim
 from physpatch.data.photographs import load_photos, photos_for
 from physpatch.evaluation.figures.plots import BAD, GOOD, save_figure
@@ -98,9 +99,7 @@ class Bench:
 
     def known(self, point: Point) -> dict[str, Any] | None:
         """What was measured of a point already; None if nothing was, or with other settings."""
-        kept = self._out / f"{point.name}.json"
-        value = dict(read_json(kept)) if kept.is_file() else {}
-        return value if value.get("settings") == self._settings else None
+        return kept_result(self._out / f"{point.name}.json", self._settings)
 
     def measured(self, point: Point) -> dict[str, Any]:
         """Train the patch of a point, and measure it."""

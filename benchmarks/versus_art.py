@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 from art_patch import AREA, BATCH, ROTATION_DEG, SCALE, SIDE, TILT_DEG, ArtPatch, ArtRenderer, library_network
+from kept_results import kept_result
 from numpy.typing import NDArray
 
 from calibration.common.files import read_json, write_json
@@ -200,7 +201,7 @@ class Bench:
             "every": _EVERY,
             "photographs": self.train.fingerprint,
         }
-        if not (file.is_file() and read_json(file)["settings"] == settings):
+        if kept_result(file, settings) is None:
             run, cells = self._ours(setting, seed, self._steps) if name == "ours" else self._theirs(setting, seed)
             way = []
             for _ in range(self._steps // _EVERY):

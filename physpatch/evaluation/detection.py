@@ -142,9 +142,10 @@ def evaluate_on_object(
     sides: list[float] = []
     least = victim.threshold
     find = partial(victim.find, least=_LEAST_SCORE)
+    views = partial(scenes, victim, photographs, placement, eot or EotConfig.preset(DEFAULT_PRESET), seed, poses)
     bare = ForBare(find)
     with untouched(victim), torch.no_grad():
-        for scene in scenes(victim, photographs, placement, eot or EotConfig.preset(DEFAULT_PRESET), seed, poses):
+        for scene in views():
             size = scene.images.shape[-1]
             own, at_patch = scene.objects, placement.patch_boxes(scene.params, size).tolist()
             assert own is not None
@@ -178,9 +179,8 @@ def evaluate_on_object(
     other = _other_sign(victim, taken_for) if placement.sign is not None else None
     if other is None:
         return told
-    again = scenes(victim, photographs, placement, eot or EotConfig.preset(DEFAULT_PRESET), seed, poses)
     with untouched(victim), torch.no_grad():
-        lost = torch.tensor(_lost(again, drawing(other, patch.grid), find, aim, least))
+        lost = torch.tensor(_lost(views(), drawing(other, patch.grid), find, aim, least))
     return replace(told, drawn_sign=DrawnSign(sign=other, lost=rate_over(lost, told.success.right, units)))
 
 

@@ -4,10 +4,10 @@ A detector that is shown a sticker of another sign may well call the sign by tha
 drawing, its training has found the drawing, and nothing that the detector should not see.
 """
 
-import cv2
 import numpy as np
 
 from calibration.sheet.road_signs import sign
+from physpatch.records.patch_exchange import to_cells
 from physpatch.records.patch_file import Patch
 
 _DRAWN_PX = 400
@@ -15,7 +15,7 @@ _MIDDLE = 0.7  # of a sign's side, which a sticker shows: without the border, wh
 
 
 def drawing(name: str, grid: tuple[int, int]) -> Patch:
-    """Draw the middle of a sign in the cells of a patch, each the mean of what it covers.
+    """Draw the middle of a sign in the cells of a patch, see :func:`to_cells`.
 
     Args:
         name: of a sign in ``calibration.sheet.road_signs.SIGNS``.
@@ -26,4 +26,4 @@ def drawing(name: str, grid: tuple[int, int]) -> Patch:
     """
     edge = round((1 - _MIDDLE) / 2 * _DRAWN_PX)
     middle = np.ascontiguousarray(sign(name).draw(_DRAWN_PX)[edge:-edge, edge:-edge, :3])
-    return Patch(cv2.resize(middle, grid[::-1], interpolation=cv2.INTER_AREA))
+    return Patch(to_cells(middle, grid))

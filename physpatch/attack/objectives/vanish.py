@@ -1,28 +1,10 @@
 """The most confident box of any class, so that an object is not even taken for something else."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
-from torch import Tensor
-
 from calibration.common.errors import InputError
-from calibration.common.success import DETECTION_THRESHOLD
 from physpatch.attack.objectives.base import Objective, ObjectiveFamily
-from physpatch.attack.objectives.detection import HideDetection, HideObject
-
-
-@dataclass(frozen=True)
-class VanishObject(HideObject):
-    """-log(1 - p) of the most confident box of any class on the object: nothing is detected there."""
-
-    term_names: ClassVar[tuple[str, ...]] = ("vanish",)
-
-    def terms(self, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        return {"vanish": F.softplus(scores.amax(dim=1)).mean()}
-
-    def success(self, scores: Tensor, labels: Tensor) -> Tensor:
-        return scores.amax(dim=1).sigmoid() < DETECTION_THRESHOLD
+from physpatch.attack.objectives.detection import HideDetection
 
 
 class Vanish(ObjectiveFamily):
@@ -40,4 +22,4 @@ class Vanish(ObjectiveFamily):
     def for_detector(self, target: int | None, *, relabels: bool, on_object: bool) -> Objective:
         if target is not None:
             raise InputError("objective vanish takes no target class; give --target none, or another --objective")
-        return VanishObject() if on_object else HideDetection()
+        return HideDetection()  # the scores are of boxes on the object, where there is one

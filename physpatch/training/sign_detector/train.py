@@ -102,13 +102,13 @@ def main() -> None:
 
 def save(network: Any, recipe: dict[str, Any], file: Path) -> None:
     """Save a network in float16: as a checkpoint of ultralytics if the file ends in .pt, otherwise as safetensors."""
-    if file.suffix == ".pt":
-        with atomic_path(file) as path:
-            torch.save({"model": network.half(), "train_args": {"imgsz": _TEST_SIZE}, RECIPE: recipe}, path)
-        return
-    state = {name: (t.half() if t.is_floating_point() else t).contiguous() for name, t in network.state_dict().items()}
+    network = network.half()
     with atomic_path(file) as path:
-        save_file(state, path, metadata={RECIPE: json.dumps(recipe)})
+        if file.suffix == ".pt":
+            torch.save({"model": network, "train_args": {"imgsz": _TEST_SIZE}, RECIPE: recipe}, path)
+        else:
+            state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+            save_file(state, path, metadata={RECIPE: json.dumps(recipe)})
 
 
 def fit(
