@@ -1,7 +1,7 @@
 """How far does a number of queries reach, without gradients? Success on held-out photographs along the way.
 
     python benchmarks/black_box.py --data DATA --held HELD [--model efficientnet_lite0] [--technique evolution] \
-        [--objective cross-entropy] [--start PATCH] [--queries 20000] [--marks 8] [--seed 0]
+        [--objective cross-entropy] [--imitate MODEL] [--start PATCH] [--queries 20000] [--marks 8] [--seed 0]
 
 Trains on all photographs of DATA and judges on those of HELD, in the colours of a screen and cut out, with the preset ``desk``.
 Prints one JSON line for each mark: the queries so far, the loss and success of the latest steps' candidates, and target first
@@ -32,6 +32,9 @@ def main() -> None:
     parser.add_argument("--technique", default="evolution")
     parser.add_argument("--objective", default="cross-entropy")
     parser.add_argument("--learning-rate", type=float)
+    parser.add_argument(
+        "--imitate", metavar="MODEL", help="a network that learns to answer like --model, for its gradients"
+    )
     parser.add_argument("--start")
     parser.add_argument("--target", default="digital clock")
     parser.add_argument("--grid", default="10x10")
@@ -45,6 +48,7 @@ def main() -> None:
         technique=options.technique,
         objective=options.objective,
         learning_rate=options.learning_rate,
+        imitate=options.imitate,
         start=options.start,
         queries=options.queries,
         grid=parse_grid(options.grid),
@@ -55,7 +59,8 @@ def main() -> None:
     victim = load_victim(options.model)
     photographs = load_photos(photos_for(victim, options.data), victim.preprocessing, whole=True)
     judge = Judge(victim, options.held, config, options.poses)
-    trainer = Trainer(victim, photographs, config, victim.category_index(options.target))
+    imitator = None if options.imitate is None else load_victim(options.imitate)
+    trainer = Trainer(victim, photographs, config, victim.category_index(options.target), imitator=imitator)
     marks = {round(trainer.total_steps * number / options.marks) for number in range(1, options.marks + 1)}
     records = []
     for record in trainer:
@@ -65,6 +70,7 @@ def main() -> None:
             line = {
                 "technique": options.technique,
                 "objective": options.objective,
+                "imitate": options.imitate,
                 "seed": options.seed,
                 "queries": record.queries,
                 "loss": round(fmean(step.loss for step in latest), 3),

@@ -132,6 +132,11 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "methods. Can be repeated.",
         "callback": or_list("physpatch.attack.transfer", "TRANSFERS"),
     },
+    "imitate": {
+        "metavar": "NAME|FILE",
+        "help": "Ask the victim for predictions alone, and take the gradients of this network, which learns to answer like it. "
+        "For models without gradients, and to see what an attacker with a similar network can do.",
+    },
     "start": {
         "metavar": "RUN|PATCH",
         "help": "Begin with the cells of a run or patch file, such as one for a similar network, instead of random ones.",
@@ -139,7 +144,8 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "queries": {
         "type": int,
         "metavar": "N",
-        "help": "For techniques without gradients: the number of images to show to the victim, instead of --steps.",
+        "help": "For techniques without gradients, and with --imitate: the number of images to show to the victim, instead of "
+        "--steps.",
     },
     "objective": {
         "type": TextType("objective", suggest=lambda: declared("attack.objectives")),

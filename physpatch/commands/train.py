@@ -51,6 +51,7 @@ _GROUPS = {
     "Optimisation": (
         "technique",
         "transfer",
+        "imitate",
         "start",
         "steps",
         "queries",
@@ -111,6 +112,7 @@ _GROUPS = {
     "area",
     "cut",
     *OBJECT_SETTINGS,
+    "imitate",
     "start",
     "steps",
     "batch",
@@ -204,7 +206,8 @@ def train(
             from physpatch.training.run import train_run
             from physpatch.victims.registry import require_known
 
-            require_known((config.victim.model, *config.victim.ensemble))
+            imitator = (config.optimisation.imitate,) if config.optimisation.imitate else ()
+            require_known((config.victim.model, *config.victim.ensemble, *imitator))
             folder = train_run(
                 config, out, mark_latest=True, logs=logs, progress=progress, choosing=bar.show, say=bar.say
             )

@@ -206,16 +206,20 @@ class OptimisationConfig:
     Attributes:
         technique: name of the technique that updates the cells.
         transfer: names of the methods that disturb scenes and networks, so that the patch fools other networks as well.
+        imitate: a network that learns to answer like the victims and whose gradients are taken, so that these are asked for
+            predictions alone; None for the victims' own gradients.
         start: a run's folder or a patch file, whose cells the training begins with; None for random cells.
         learning_rate: the step size; None for the technique's default.
         steps, batch: number of steps, and of photographs per step.
-        queries: for techniques without gradients, the number of images that each victim may be shown; it replaces ``steps``.
+        queries: where victims are asked for predictions alone, the number of images that each may be shown; it replaces
+            ``steps``.
         restarts: number of starts to try, each for a share of the steps, before the best one continues.
         seed: of all random numbers.
     """
 
     technique: str = "pgd"
     transfer: tuple[str, ...] = ()
+    imitate: str | None = None
     start: str | None = None
     learning_rate: float | None = None
     steps: int = 500
@@ -289,6 +293,7 @@ class TrainConfig:
         return self.changed(
             model=model_file(victim.model),
             ensemble=tuple(map(model_file, victim.ensemble)),
+            imitate=self.optimisation.imitate and model_file(self.optimisation.imitate),
             weights=victim.weights and absolute(victim.weights),
             labels=victim.labels and labels_file(victim.labels),
             data=data.source if data.source in NAMED_DATA else absolute(data.source),

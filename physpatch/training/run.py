@@ -74,6 +74,7 @@ class Materials:
     """The inputs of a run: the victims, the target and the photographs on both sides of the split.
 
     Attributes:
+        imitator: the network that learns to answer like the victims, or None.
         train: the photographs on the training side.
         counted: those of them that are trained on.
         held_out: the photographs on the other side.
@@ -81,6 +82,7 @@ class Materials:
 
     victim: Victim
     others: tuple[Victim, ...]
+    imitator: Victim | None
     choice: TargetChoice
     train: Photographs
     counted: Photographs
@@ -356,13 +358,17 @@ def _prepare(
     others = tuple(
         load_victim(name, device=device, trust=config.victim.trust_weights, say=say) for name in config.victim.ensemble
     )
+    imitate = config.optimisation.imitate
+    imitator = (
+        None if imitate is None else load_victim(imitate, device=device, trust=config.victim.trust_weights, say=say)
+    )
     for other in others:
         if (other.task, other.categories) != (victim.task, victim.categories):
             raise InputError(
                 f"{other.name} and {victim.name} do not have the same classes, so one patch cannot aim at both"
             )
     known_defences(config.victim.defences, (victim, *others))
-    for network in (victim, *others):
+    for network in (victim, *others) if imitator is None else ():
         if not network.differentiable:  # before a target is chosen, which may take long
             refuse_without_gradients(network, config.optimisation.technique)
     if config.object.name is not None:
@@ -385,7 +391,8 @@ def _prepare(
     choice = resolve_target(config.objective.target, victim, counted, config, say, choosing, others)
     model = victim.loaded_as or victim.name
     named = "none" if choice.index is None else str(choice.index)
-    return Materials(victim, others, choice, train, counted, held_out), config.changed(model=model, target=named)
+    materials = Materials(victim, others, imitator, choice, train, counted, held_out)
+    return materials, config.changed(model=model, target=named)
 
 
 def _with_scenes(photographs: Photographs, scenes: Photographs) -> Photographs:
@@ -401,6 +408,7 @@ def _trainer(materials: Materials, config: TrainConfig, processes: Processes) ->
         materials.target,
         others=materials.others,
         processes=processes,
+        imitator=materials.imitator,
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.common.errors import InputError, PhyspatchError
+from physpatch.attack.imitation import ImitatedVictim, Imitation
 from physpatch.attack.loss import AttackLoss, Penalties
 from physpatch.attack.objectives import OBJECTIVES, choose_objective
 from physpatch.attack.placement import AttackRegion, object_class
@@ -51,7 +52,7 @@ class StepRecord:
     Attributes:
         success: the share of the batch, of training photographs, that fooled every victim.
         printed: whether the patch was shown as a print, not in the colours of a screen.
-        queries: the images that each victim was shown so far, for techniques without gradients.
+        queries: the images that each victim was shown so far, where it gives predictions alone.
         on_screen: the same share with the patch in the colours of a screen, measured every few steps; None at others.
         cells: the latest snapshot, (rows, columns, 3) uint8.
     """
@@ -87,6 +88,7 @@ class Trainer:
         others: Sequence[Victim] = (),
         processes: Processes | None = None,
         start: Patch | None = None,
+        imitator: Victim | None = None,
     ) -> None:
         """Prepare to train on photographs that are at least as large as the victim's input.
 
@@ -98,22 +100,23 @@ class Trainer:
             others: further victims, to fool at the same time.
             processes: the processes that share the batch; None for this one alone.
             start: the patch to begin with; None for that of ``config.optimisation.start``, or else random cells.
+            imitator: the network that learns to answer like the victims, and whose gradients are taken; None for their own.
 
         Raises:
             InputError: unknown technique or objective, photographs smaller than the network's input, a victim without the
-                target class, or a batch that cannot be divided evenly among the processes.
+                target class, a batch that cannot be divided evenly among the processes, or an imitator that cannot learn.
         """
         technique = TECHNIQUES.find(config.optimisation.technique)
         if technique.needs_several_victims and not others:
             raise InputError(
                 f"technique {config.optimisation.technique} needs several victims; give --model more than once"
             )
-        for blind in (v for v in (victim, *others) if not v.differentiable):
+        self._victims, self._imitations = _imitated([victim, *others], imitator, config, processes)
+        for blind in (v for v in self._victims if not v.differentiable):
             refuse_without_gradients(blind, config.optimisation.technique)
         self._transfers = _transfer_methods(config, victim)
-        config = _within_queries(config)
+        config = _within_queries(config, imitated=bool(self._imitations))
         self.victim, self.config, self.target = victim, config, target
-        self._victims = [victim, *others]
         self._known_defences = known_defences(config.victim.defences, self._victims)
         self._processes = processes or Processes.alone()
         self._region = AttackRegion.of(config, victim.task, target)
@@ -156,12 +159,15 @@ class Trainer:
         with self._all_untouched():
             while self.step < self.total_steps:
                 drawn, moved, sent = self._generator.get_state(), self._technique.state(), self._queries
+                learnt = [imitation.state() for imitation in self._imitations]
                 try:
                     record = self._advance()
                 except BaseException:  # a step that is cut short, such as by Ctrl-C, is repeated when the run resumes
                     self._generator.set_state(drawn)
                     self._technique.restore(moved)
                     self._queries = sent
+                    for imitation, state in zip(self._imitations, learnt, strict=True):
+                        imitation.restore(state)
                     self._technique.zero_grad(set_to_none=True)  # otherwise the next step would add to its gradient
                     raise
                 self.step = record.step
@@ -184,12 +190,12 @@ class Trainer:
 
     @property
     def counts_queries(self) -> bool:
-        """Tell whether the technique uses predictions alone, whose number counts."""
-        return isinstance(self._technique, GradientFree)
+        """Tell whether the victims are asked for predictions alone, whose number counts."""
+        return bool(self._imitations) or isinstance(self._technique, GradientFree)
 
     @property
     def queries(self) -> int | None:
-        """Return how many images each victim was shown so far; None for techniques that use gradients."""
+        """Return how many images each victim was shown so far; None where its gradients are used."""
         return self._queries if self.counts_queries else None
 
     @property
@@ -208,6 +214,8 @@ class Trainer:
         if self._leader:
             kept |= {f"leader.{k}": v for k, v in self._leader[1].items()}
             kept["leader_loss"] = torch.tensor(self._leader[0], dtype=torch.float64)
+        for number, imitation in enumerate(self._imitations):
+            kept |= {f"imitation{number}.{k}": v for k, v in imitation.state().items()}
         return kept | {
             "step": torch.tensor(self.step),
             "queries": torch.tensor(self._queries),
@@ -228,6 +236,8 @@ class Trainer:
         self._leader = (float(state["leader_loss"]), part("leader.")) if "leader_loss" in state else None
         self._begin(min(self.step // self._restart_trial_steps, self.config.optimisation.restarts - 1))
         self._technique.restore(part("technique."))
+        for number, imitation in enumerate(self._imitations):
+            imitation.restore(part(f"imitation{number}."))
 
     @torch.no_grad()
     def _printable(self) -> NDArray[np.uint8]:
@@ -322,6 +332,8 @@ class Trainer:
             raise PhyspatchError(f"the loss is {loss} at step {self.step + 1}; lower --learning-rate")
         if not isinstance(self._technique, GradientFree):
             self._technique.step()
+        if self._imitations:
+            self._queries += max(imitation.learn() for imitation in self._imitations)
         self._technique.observe(success)
         return StepRecord(
             self.step + 1,
@@ -400,6 +412,32 @@ class Trainer:
         return stack
 
 
+def _imitated(
+    victims: list[Victim], imitator: Victim | None, config: TrainConfig, processes: Processes | None
+) -> tuple[list[Victim], list[Imitation]]:
+    """Let a network imitate each victim; return the victims with its gradients, and the imitations.
+
+    Raises:
+        InputError: other classes, a technique that needs no gradients, or several processes.
+    """
+    if imitator is None:
+        return victims, []
+    if issubclass(TECHNIQUES.find(config.optimisation.technique), GradientFree):
+        raise InputError(
+            f"technique {config.optimisation.technique} uses predictions alone and needs no imitation; leave out --imitate, or "
+            "use --technique pgd"
+        )
+    if processes is not None and processes.count > 1:
+        raise InputError("an imitation learns in one process; start a single one, or leave out --imitate")
+    for victim in victims:
+        if (imitator.task, imitator.categories) != (victim.task, victim.categories) or victim.task != "classify":
+            raise InputError(
+                f"{imitator.name} cannot imitate {victim.name}: both must be classifiers with the same classes"
+            )
+    imitations = [Imitation(imitator) for _ in victims]
+    return [ImitatedVictim.of(v, imitation) for v, imitation in zip(victims, imitations, strict=True)], imitations
+
+
 def _transfer_methods(config: TrainConfig, victim: Victim) -> list[TransferMethod]:
     """Create the transfer methods of a run.
 
@@ -417,11 +455,12 @@ def _transfer_methods(config: TrainConfig, victim: Victim) -> list[TransferMetho
     return methods
 
 
-def _within_queries(config: TrainConfig) -> TrainConfig:
+def _within_queries(config: TrainConfig, imitated: bool) -> TrainConfig:
     """Replace the steps of a config by those that its budget of queries allows.
 
     Raises:
-        InputError: queries for a technique that uses gradients, or an objective without gradients for it; or too few queries.
+        InputError: queries for a technique that uses a victim's own gradients, or an objective without gradients for it; or
+            too few queries.
     """
     optimisation = config.optimisation
     technique = TECHNIQUES.find(optimisation.technique)
@@ -431,15 +470,22 @@ def _within_queries(config: TrainConfig) -> TrainConfig:
                 f"objective {config.objective.loss} has no gradient, which technique {optimisation.technique} needs; use "
                 f"--technique {_gradient_free()}"
             )
-        if optimisation.queries is not None:
+        if optimisation.queries is not None and not imitated:
             raise InputError(
-                f"--queries counts predictions, and technique {optimisation.technique} uses gradients; give --steps, or "
-                f"--technique {_gradient_free()}"
+                f"--queries counts predictions, and technique {optimisation.technique} uses gradients; give --steps, "
+                f"--imitate, or --technique {_gradient_free()}"
             )
-    elif optimisation.queries is not None:
-        steps = technique.steps_within(optimisation.queries, optimisation.batch)
+    if optimisation.queries is not None:
+        each = optimisation.batch * max(1, len(config.victim.defences))  # queries a step, of an imitated victim
+
+        def steps_within(queries: int) -> int:
+            if issubclass(technique, GradientFree):
+                return technique.steps_within(queries, optimisation.batch)
+            return queries // each
+
+        steps = steps_within(optimisation.queries)
         if steps < 1:
-            least = bisect_left(range(_MOST_QUERIES), 1, key=lambda q: technique.steps_within(q, optimisation.batch))
+            least = bisect_left(range(_MOST_QUERIES), 1, key=steps_within)
             raise InputError(
                 f"{optimisation.queries} queries are fewer than the {least} that one step of {optimisation.technique} takes; "
                 "give more --queries, or a smaller --batch"
@@ -466,7 +512,7 @@ def refuse_without_gradients(victim: Victim, technique: str) -> None:
     if not issubclass(TECHNIQUES.find(technique), GradientFree):
         raise InputError(
             f"{victim.name} gives predictions only, and technique {technique} needs gradients; use --technique "
-            f"{_gradient_free()}"
+            f"{_gradient_free()}, or --imitate a classifier of the same classes"
         )
 
 

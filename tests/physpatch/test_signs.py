@@ -202,6 +202,14 @@ def test_another_network_is_not_written_over_the_embedded_weights(monkeypatch, c
     assert "--network yolo11n needs --out FILE.pt" in capsys.readouterr().err
 
 
+def test_a_network_that_ultralytics_does_not_know_is_refused_in_one_line(monkeypatch, capsys, tmp_path) -> None:
+    arguments = ["--data", "nowhere", "--work", str(tmp_path), "--network", "yolo99x", "--out", str(tmp_path / "x.pt")]
+    monkeypatch.setattr("sys.argv", ["train", *arguments])
+    with pytest.raises(SystemExit):
+        train_detector()
+    assert "ultralytics has no network yolo99x" in capsys.readouterr().err
+
+
 def test_a_patch_is_measured_on_the_detector_that_is_left_out(two_generations: list[Path], tmp_path: Path) -> None:
     detectors = {file.stem: load_detector(str(file)) for file in two_generations}
     config = TrainConfig.of(object="stop", target="none", grid=(4, 4), steps=2, batch=2)

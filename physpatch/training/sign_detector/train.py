@@ -75,11 +75,14 @@ def main() -> None:
     architecture = f"{options.network}.yaml"
     if architecture != ARCHITECTURE and (options.out.suffix != ".pt" or options.start is not None):
         parser.error(f"--network {options.network} needs --out FILE.pt and cannot --start from weights")
+    torch.manual_seed(options.seed)
+    try:
+        network = new_network(architecture) if options.start is None else trained_network(options.start)
+    except FileNotFoundError:
+        parser.error(f"ultralytics has no network {options.network}; expected a name such as yolo11n or yolov8s")
     parts = detector_parts(photo.path for data in options.data for photo in list_photos(data, None))
     train, watched = ([load(path) for path in paths] for paths in (parts.train, parts.watched))
-    torch.manual_seed(options.seed)
     before = frozenset() if options.start is None else learned_from(options.start)
-    network = new_network(architecture) if options.start is None else trained_network(options.start)
     highest = _RATE if options.start is None else _TUNING * _RATE
     averaged = fit(network, train, watched, options.steps, options.seed, options.work, highest, options.batch)
     score = mean_precision(averaged, [load(path) for path in parts.test])

@@ -56,7 +56,8 @@ class Race(TargetRule):
             for network in (victim, *self.others):
                 stack.enter_context(untouched(network))
             favour = race.favour()
-            if not all(network.differentiable for network in (victim, *self.others)):
+            blind = config.optimisation.imitate is not None
+            if blind or not all(network.differentiable for network in (victim, *self.others)):
                 return _most_favoured(victim, favour, say)
             origins = _first_list(victim, favour)
             classes = torch.tensor(list(origins))

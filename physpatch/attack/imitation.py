@@ -1,0 +1,97 @@
+"""An imitation: a network that learns to answer like a victim, whose gradients stand in for those that the victim lacks."""
+
+import copy
+from dataclasses import dataclass, fields, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from calibration.common.errors import InputError
+from physpatch.victims.protocol import Victim
+
+_RATE = 2e-5  # of Adam; ten times as much makes the answers alike and the gradients unlike (docs/results.md)
+
+
+class Imitation:
+    """A copy of a network that learns a victim's answers to the views that it was shown.
+
+    The divergence of the victim's probabilities from its own is lowered by one step of Adam for each batch of views
+    (Papernot et al. 2017, section 4, with probabilities for labels, and with the views of the attack for synthetic pictures).
+    The network begins with its own weights, so it is good from the start where both learned the same classes.
+    """
+
+    def __init__(self, network: Victim) -> None:
+        """Copy a classifier, which stays as it is.
+
+        Raises:
+            InputError: it has no gradients or nothing to learn with, such as a model of another runtime.
+        """
+        self._network = replace(network, module=copy.deepcopy(network.module))
+        self._parameters = list(self._network.module.parameters())
+        if not network.differentiable or not self._parameters:
+            raise InputError(f"{network.name} cannot learn to imitate; choose a network that gives gradients")
+        self._optimizer = torch.optim.Adam(self._parameters, lr=_RATE)
+        self._shown: list[tuple[Tensor, Tensor]] = []
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Compute its own scores (B, K) of images (B, 3, S, S), RGB in [0, 1], of any size."""
+        return self._network.scores(self._network.fitted(images))
+
+    def note(self, images: Tensor, answers: Tensor) -> None:
+        """Remember views (B, 3, S, S) and the victim's scores (B, K) of them for :meth:`learn`."""
+        self._shown.append((images.detach(), answers.detach()))
+
+    def learn(self) -> int:
+        """Learn from the views noted since the last time, and forget them; return their number."""
+        shown, self._shown = self._shown, []
+        module = self._network.module.requires_grad_(True)
+        try:
+            for images, answers in shown:
+                with torch.enable_grad():
+                    own = self.scores(images).float().log_softmax(dim=1)
+                    F.kl_div(own, answers.log_softmax(dim=1), log_target=True, reduction="batchmean").backward()
+                self._optimizer.step()
+                self._optimizer.zero_grad(set_to_none=True)
+        finally:
+            module.requires_grad_(False)
+        return sum(len(images) for images, _ in shown)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything needed to resume, as tensors."""
+        kept = {f"{number}.weights": weights.detach().clone() for number, weights in enumerate(self._parameters)}
+        for number, weights in enumerate(self._parameters):
+            kept |= {f"{number}.{name}": value.clone() for name, value in self._optimizer.state[weights].items()}
+        return kept
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Resume from the result of :meth:`state`."""
+        self._shown = []
+        for number, weights in enumerate(self._parameters):
+            own = {k.partition(".")[2]: v for k, v in state.items() if k.startswith(f"{number}.")}
+            weights.copy_(own.pop("weights"))
+            self._optimizer.state[weights] = {name: value.clone() for name, value in own.items()}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImitatedVictim(Victim):
+    """A victim that is asked for its predictions alone: its scores are its own, their gradient is that of its imitation."""
+
+    imitation: Imitation
+
+    @classmethod
+    def of(cls, victim: Victim, imitation: Imitation) -> "ImitatedVictim":
+        """Pair a victim with its imitation."""
+        own = {setting.name: getattr(victim, setting.name) for setting in fields(victim)}
+        return cls(**own | {"differentiable": True}, imitation=imitation)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Compute scores as :meth:`Victim.scores` does; where a gradient is wanted, the imitation learns from them later."""
+        with torch.no_grad():
+            answers = super().scores(images)
+        if not (torch.is_grad_enabled() and images.requires_grad):
+            return answers
+        self.imitation.note(images, answers)
+        own = self.imitation.scores(images)
+        return answers + own - own.detach()

@@ -1,0 +1,170 @@
+"""A network learns to answer like a victim that gives predictions alone, and its gradients lead the patch."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support import ON_SCREEN, make_tiny_victim
+from torch import nn
+
+from calibration.common.errors import InputError
+from physpatch.attack import imitation
+from physpatch.attack.imitation import ImitatedVictim, Imitation
+from physpatch.records.config import TrainConfig
+from physpatch.training.distributed import Processes
+from physpatch.training.targets import resolve_target
+from physpatch.training.trainer import Trainer
+from physpatch.victims.protocol import Victim
+
+CONFIG = TrainConfig.of(steps=60, batch=8, area=0.6, cut="square", grid=(4, 4), seed=3, eot=ON_SCREEN)
+BLUE = 2
+
+
+class _Blind(nn.Module):
+    """A network elsewhere: what it answers has no gradient, and every image is counted."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.images = network, 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.images += len(images)
+        return self.network(images).detach()
+
+
+@pytest.fixture
+def blind_victim(tiny_victim: Victim) -> Victim:
+    """The tiny victim behind predictions alone."""
+    return replace(tiny_victim, name="blind", module=_Blind(tiny_victim.module), differentiable=False)
+
+
+@pytest.fixture
+def mistaken() -> Victim:
+    """A network of the same classes that takes red for blue and blue for red."""
+    victim = replace(make_tiny_victim(), name="mistaken")
+    with torch.no_grad():
+        head = victim.module.head.weight
+        head.copy_(head[[2, 1, 0, 3]])
+    return victim
+
+
+def test_the_gradients_of_an_imitation_reach_a_target_that_the_network_alone_mistakes(
+    blind_victim, mistaken, photographs, monkeypatch
+) -> None:
+    success = {}
+    for rate in (0.0, 0.05):
+        monkeypatch.setattr(imitation, "_RATE", rate)
+        trainer = Trainer(blind_victim, photographs, CONFIG, BLUE, imitator=mistaken)
+        success[rate] = [record.success for record in trainer]
+    assert np.mean(success[0.05][-10:]) > 0.9
+    assert np.mean(success[0.0][-10:]) < 0.1  # red cells, which it takes for blue ones
+
+
+def test_the_network_that_is_copied_and_the_victim_stay_as_they_were(blind_victim, mistaken, photographs) -> None:
+    before = [copy.deepcopy(victim.module.state_dict()) for victim in (blind_victim, mistaken)]
+    list(Trainer(blind_victim, photographs, CONFIG.changed(steps=3), BLUE, imitator=mistaken))
+    for victim, weights in zip((blind_victim, mistaken), before, strict=True):
+        assert all(torch.equal(value, weights[name]) for name, value in victim.module.state_dict().items())
+        assert not any(p.requires_grad for p in victim.module.parameters())
+
+
+def test_scores_are_the_victims_and_their_gradient_the_imitations(blind_victim, mistaken) -> None:
+    imitated = ImitatedVictim.of(blind_victim, Imitation(mistaken))
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    asked = images.clone().requires_grad_()
+    scores = imitated.scores(asked)
+    torch.testing.assert_close(scores, blind_victim.scores(images))
+    own = images.clone().requires_grad_()
+    (theirs,) = torch.autograd.grad(mistaken.scores(own)[:, BLUE].sum(), own)
+    (gradient,) = torch.autograd.grad(scores[:, BLUE].sum(), asked)
+    torch.testing.assert_close(gradient, theirs)
+
+
+def test_learning_lowers_the_divergence_from_the_victims_answers(blind_victim, mistaken, monkeypatch) -> None:
+    monkeypatch.setattr(imitation, "_RATE", 0.05)
+    learner = Imitation(mistaken)
+    images = torch.rand(32, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    answers = blind_victim.scores(images)
+
+    def divergence() -> float:
+        with torch.no_grad():
+            own = learner.scores(images).log_softmax(dim=1)
+        return float((answers.softmax(dim=1) * (answers.log_softmax(dim=1) - own)).sum(dim=1).mean())
+
+    first = divergence()
+    for _ in range(40):
+        learner.note(images, answers)
+        assert learner.learn() == 32
+    assert divergence() < 0.1 * first
+    assert learner.learn() == 0  # each view is learned once
+
+
+def test_queries_are_counted_and_all_that_the_victim_was_shown(blind_victim, mistaken, photographs) -> None:
+    config = CONFIG.changed(queries=50)
+    trainer = Trainer(blind_victim, photographs, config, BLUE, imitator=mistaken)
+    records = list(trainer)
+    assert [record.queries for record in records] == [8, 16, 24, 32, 40, 48]
+    assert trainer.queries == blind_victim.module.images == 48
+
+
+def test_a_resumed_imitation_is_bit_for_bit_the_same(blind_victim, mistaken, photographs) -> None:
+    config = CONFIG.changed(queries=96)
+    whole, first, second = (Trainer(blind_victim, photographs, config, BLUE, imitator=mistaken) for _ in range(3))
+    list(whole)
+    for record in first:
+        if record.step == 5:
+            break
+    second.restore(copy.deepcopy(first.state()))
+    list(second)
+    assert set(whole.state()) == set(second.state())
+    for name, tensor in whole.state().items():
+        assert torch.equal(tensor, second.state()[name]), name
+
+
+def test_a_step_cut_short_while_learning_is_made_again(blind_victim, mistaken, photographs, monkeypatch) -> None:
+    config = CONFIG.changed(steps=5)
+    whole = Trainer(blind_victim, photographs, config, BLUE, imitator=mistaken)
+    list(whole)
+    cut = Trainer(blind_victim, photographs, config, BLUE, imitator=mistaken)
+    next(iter(cut))
+    learn = Imitation.learn
+
+    def interrupted(learner: Imitation) -> int:
+        learn(learner)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Imitation, "learn", interrupted)
+        next(iter(cut))
+    list(cut)
+    for name, tensor in whole.state().items():
+        assert torch.equal(tensor, cut.state()[name]), name
+
+
+def test_auto_takes_no_gradient_of_an_imitated_victim(tiny_victim, photographs) -> None:
+    """A race would use the gradients that the attacker does not have."""
+    lines: list[str] = []
+    choice = resolve_target("auto", tiny_victim, photographs, CONFIG.changed(imitate="another"), lines.append)
+    assert "race" not in choice.how and choice.index is not None
+
+
+def test_what_cannot_imitate_or_be_imitated_is_refused(blind_victim, mistaken, photographs) -> None:
+    for settings, imitator, processes, words in (
+        ({"technique": "evolution"}, mistaken, None, "evolution uses predictions alone and needs no imitation"),
+        ({"queries": 7}, mistaken, None, "7 queries are fewer than the 8 that one step of pgd takes"),
+        ({}, mistaken, Processes(0, 2), "learns in one process"),
+        ({}, blind_victim, None, "blind cannot learn to imitate"),
+        ({}, replace(mistaken, categories=("a", "b", "c", "d")), None, "mistaken cannot imitate blind"),
+        ({}, replace(mistaken, task="detect"), None, "both must be classifiers"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Trainer(
+                blind_victim,
+                photographs,
+                CONFIG.changed(**settings),
+                BLUE,
+                imitator=imitator,
+                processes=processes,
+            )
