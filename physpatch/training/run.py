@@ -56,7 +56,8 @@ from physpatch.training.counted_photographs import counted_photographs
 from physpatch.training.distributed import Processes
 from physpatch.training.targets import TargetChoice, require_target, resolve_target
 from physpatch.training.targets.base import Progress as Choosing
-from physpatch.training.trainer import StepRecord, Trainer, describe_target, refuse_without_gradients
+from physpatch.training.trainer import StepRecord, Trainer, describe_target
+from physpatch.training.victim_access import refuse_without_gradients
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
 

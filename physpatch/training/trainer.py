@@ -2,7 +2,6 @@
 
 import math
 import time
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,11 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.common.errors import InputError, PhyspatchError
-from physpatch.attack.imitation import ImitatedVictim, Imitation
 from physpatch.attack.loss import AttackLoss, Penalties
-from physpatch.attack.objectives import OBJECTIVES, choose_objective
+from physpatch.attack.objectives import choose_objective
 from physpatch.attack.placement import AttackRegion, object_class
-from physpatch.attack.transfer import TRANSFERS, TransferMethod
 from physpatch.data.batch_sampler import BatchSource, completed_labels
 from physpatch.data.photographs import Photographs
 from physpatch.defences import known_defences
@@ -30,6 +27,13 @@ from physpatch.rendering.cells import cells_from_patch, printable_cells
 from physpatch.rendering.eot import EotParams, sample
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
 from physpatch.training.distributed import Processes
+from physpatch.training.victim_access import (
+    gradient_free,
+    imitated,
+    refuse_without_gradients,
+    transfer_methods,
+    within_queries,
+)
 from physpatch.transforms.kernels.print_colour import printed_palette
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
@@ -41,7 +45,6 @@ _ON_SCREEN_EVERY = 20  # steps: showing a batch once more costs about a third of
 _VALIDATION_EVERY = 5  # with several starts, one photograph in this many is kept from training
 _VALIDATION_MOST = 64
 _VALIDATION_SEED_OFFSET = 2
-_MOST_QUERIES = 10**6  # that a step of any technique takes
 _STEPS_UNREACHED = 10  # steps in which a detector may have found nothing yet
 
 
@@ -111,11 +114,11 @@ class Trainer:
             raise InputError(
                 f"technique {config.optimisation.technique} needs several victims; give --model more than once"
             )
-        self._victims, self._imitations = _imitated([victim, *others], imitator, config, processes)
+        self._victims, self._imitations = imitated([victim, *others], imitator, config, processes)
         for blind in (v for v in self._victims if not v.differentiable):
             refuse_without_gradients(blind, config.optimisation.technique)
-        self._transfers = _transfer_methods(config, victim)
-        config = _within_queries(config, imitated=bool(self._imitations))
+        self._transfers = transfer_methods(config, victim)
+        config = within_queries(config, imitated=bool(self._imitations))
         self.victim, self.config, self.target = victim, config, target
         self._known_defences = known_defences(config.victim.defences, self._victims)
         self._processes = processes or Processes.alone()
@@ -360,7 +363,7 @@ class Trainer:
         names = ", ".join(victim.name for victim in self._victims)
         raise InputError(
             f"no gradient reached the patch from {names} in {steps} steps: it found no box, or cuts the gradient; export a "
-            f"detector without suppression (nms=False), or use --technique {_gradient_free()}"
+            f"detector without suppression (nms=False), or use --technique {gradient_free()}"
         )
 
     @torch.no_grad()
@@ -412,108 +415,9 @@ class Trainer:
         return stack
 
 
-def _imitated(
-    victims: list[Victim], imitator: Victim | None, config: TrainConfig, processes: Processes | None
-) -> tuple[list[Victim], list[Imitation]]:
-    """Let a network imitate each victim; return the victims with its gradients, and the imitations.
-
-    Raises:
-        InputError: other classes, a technique that needs no gradients, or several processes.
-    """
-    if imitator is None:
-        return victims, []
-    if issubclass(TECHNIQUES.find(config.optimisation.technique), GradientFree):
-        raise InputError(
-            f"technique {config.optimisation.technique} uses predictions alone and needs no imitation; leave out --imitate, or "
-            "use --technique pgd"
-        )
-    if processes is not None and processes.count > 1:
-        raise InputError("an imitation learns in one process; start a single one, or leave out --imitate")
-    for victim in victims:
-        if (imitator.task, imitator.categories) != (victim.task, victim.categories) or victim.task != "classify":
-            raise InputError(
-                f"{imitator.name} cannot imitate {victim.name}: both must be classifiers with the same classes"
-            )
-    imitations = [Imitation(imitator) for _ in victims]
-    return [ImitatedVictim.of(v, imitation) for v, imitation in zip(victims, imitations, strict=True)], imitations
-
-
-def _transfer_methods(config: TrainConfig, victim: Victim) -> list[TransferMethod]:
-    """Create the transfer methods of a run.
-
-    Raises:
-        InputError: an unknown one, a detector, or a technique that uses no gradients.
-    """
-    methods = [TRANSFERS.find(name)() for name in config.optimisation.transfer]
-    if methods and victim.task == "detect":
-        raise InputError("transfer methods move parts of the scene, so they are for classifiers; leave out --transfer")
-    if methods and issubclass(TECHNIQUES.find(config.optimisation.technique), GradientFree):
-        raise InputError(
-            f"technique {config.optimisation.technique} uses predictions alone, and transfer methods disturb gradients; "
-            "leave out --transfer"
-        )
-    return methods
-
-
-def _within_queries(config: TrainConfig, imitated: bool) -> TrainConfig:
-    """Replace the steps of a config by those that its budget of queries allows.
-
-    Raises:
-        InputError: queries for a technique that uses a victim's own gradients, or an objective without gradients for it; or
-            too few queries.
-    """
-    optimisation = config.optimisation
-    technique = TECHNIQUES.find(optimisation.technique)
-    if not issubclass(technique, GradientFree):
-        if not OBJECTIVES.find(config.objective.loss).has_gradient:
-            raise InputError(
-                f"objective {config.objective.loss} has no gradient, which technique {optimisation.technique} needs; use "
-                f"--technique {_gradient_free()}"
-            )
-        if optimisation.queries is not None and not imitated:
-            raise InputError(
-                f"--queries counts predictions, and technique {optimisation.technique} uses gradients; give --steps, "
-                f"--imitate, or --technique {_gradient_free()}"
-            )
-    if optimisation.queries is not None:
-        each = optimisation.batch * max(1, len(config.victim.defences))  # queries a step, of an imitated victim
-
-        def steps_within(queries: int) -> int:
-            if issubclass(technique, GradientFree):
-                return technique.steps_within(queries, optimisation.batch)
-            return queries // each
-
-        steps = steps_within(optimisation.queries)
-        if steps < 1:
-            least = bisect_left(range(_MOST_QUERIES), 1, key=steps_within)
-            raise InputError(
-                f"{optimisation.queries} queries are fewer than the {least} that one step of {optimisation.technique} takes; "
-                "give more --queries, or a smaller --batch"
-            )
-        return config.changed(steps=steps)
-    return config
-
-
-def _gradient_free() -> str:
-    return " or ".join(name for name, kind in TECHNIQUES.items() if issubclass(kind, GradientFree))
-
-
 def _start_cells(patch: Patch, grid: tuple[int, int]) -> Tensor:
     """Return the cells (3, rows, columns) to begin with; those of another grid are averaged or repeated."""
     return F.adaptive_avg_pool2d(cells_from_patch(patch), grid)
-
-
-def refuse_without_gradients(victim: Victim, technique: str) -> None:
-    """Refuse a technique that needs gradients, for a victim that gives predictions only.
-
-    Raises:
-        InputError: such a technique; the message names those that work.
-    """
-    if not issubclass(TECHNIQUES.find(technique), GradientFree):
-        raise InputError(
-            f"{victim.name} gives predictions only, and technique {technique} needs gradients; use --technique "
-            f"{_gradient_free()}, or --imitate a classifier of the same classes"
-        )
 
 
 def target_on(victim: Victim, first: Victim, target: int | None) -> int | None:

@@ -154,6 +154,7 @@ def test_what_cannot_imitate_or_be_imitated_is_refused(blind_victim, mistaken, p
     for settings, imitator, processes, words in (
         ({"technique": "evolution"}, mistaken, None, "evolution uses predictions alone and needs no imitation"),
         ({"queries": 7}, mistaken, None, "7 queries are fewer than the 8 that one step of pgd takes"),
+        ({"transfer": ("ghost",)}, mistaken, None, "leave out --transfer or --imitate"),
         ({}, mistaken, Processes(0, 2), "learns in one process"),
         ({}, blind_victim, None, "blind cannot learn to imitate"),
         ({}, replace(mistaken, categories=("a", "b", "c", "d")), None, "mistaken cannot imitate blind"),

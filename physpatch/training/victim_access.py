@@ -1,0 +1,118 @@
+"""What a training may ask of its victims: their gradients, or predictions alone, and how many of these."""
+
+from bisect import bisect_left
+
+from calibration.common.errors import InputError
+from physpatch.attack.imitation import ImitatedVictim, Imitation
+from physpatch.attack.objectives import OBJECTIVES
+from physpatch.attack.transfer import TRANSFERS, TransferMethod
+from physpatch.records.config import TrainConfig
+from physpatch.techniques import TECHNIQUES, GradientFree
+from physpatch.training.distributed import Processes
+from physpatch.victims.protocol import Victim
+
+_MOST_QUERIES = 10**6  # that a step of any technique takes
+
+
+def imitated(
+    victims: list[Victim], imitator: Victim | None, config: TrainConfig, processes: Processes | None
+) -> tuple[list[Victim], list[Imitation]]:
+    """Let a network imitate each victim; return the victims with its gradients, and the imitations.
+
+    Raises:
+        InputError: other classes, a technique that needs no gradients, transfer methods, or several processes.
+    """
+    if imitator is None:
+        return victims, []
+    if issubclass(TECHNIQUES.find(config.optimisation.technique), GradientFree):
+        raise InputError(
+            f"technique {config.optimisation.technique} uses predictions alone and needs no imitation; leave out --imitate, or "
+            "use --technique pgd"
+        )
+    if config.optimisation.transfer:
+        raise InputError(
+            "transfer methods would disturb what the imitation learns from; leave out --transfer or --imitate"
+        )
+    if processes is not None and processes.count > 1:
+        raise InputError("an imitation learns in one process; start a single one, or leave out --imitate")
+    for victim in victims:
+        if (imitator.task, imitator.categories) != (victim.task, victim.categories) or victim.task != "classify":
+            raise InputError(
+                f"{imitator.name} cannot imitate {victim.name}: both must be classifiers with the same classes"
+            )
+    imitations = [Imitation(imitator) for _ in victims]
+    return [ImitatedVictim.of(v, imitation) for v, imitation in zip(victims, imitations, strict=True)], imitations
+
+
+def transfer_methods(config: TrainConfig, victim: Victim) -> list[TransferMethod]:
+    """Create the transfer methods of a run.
+
+    Raises:
+        InputError: an unknown one, a detector, or a technique that uses no gradients.
+    """
+    methods = [TRANSFERS.find(name)() for name in config.optimisation.transfer]
+    if methods and victim.task == "detect":
+        raise InputError("transfer methods move parts of the scene, so they are for classifiers; leave out --transfer")
+    if methods and issubclass(TECHNIQUES.find(config.optimisation.technique), GradientFree):
+        raise InputError(
+            f"technique {config.optimisation.technique} uses predictions alone, and transfer methods disturb gradients; "
+            "leave out --transfer"
+        )
+    return methods
+
+
+def within_queries(config: TrainConfig, imitated: bool) -> TrainConfig:
+    """Replace the steps of a config by those that its budget of queries allows.
+
+    Raises:
+        InputError: queries for a technique that uses a victim's own gradients, or an objective without gradients for it; or
+            too few queries.
+    """
+    optimisation = config.optimisation
+    technique = TECHNIQUES.find(optimisation.technique)
+    if not issubclass(technique, GradientFree):
+        if not OBJECTIVES.find(config.objective.loss).has_gradient:
+            raise InputError(
+                f"objective {config.objective.loss} has no gradient, which technique {optimisation.technique} needs; use "
+                f"--technique {gradient_free()}"
+            )
+        if optimisation.queries is not None and not imitated:
+            raise InputError(
+                f"--queries counts predictions, and technique {optimisation.technique} uses gradients; give --steps, "
+                f"--imitate, or --technique {gradient_free()}"
+            )
+    if optimisation.queries is not None:
+        each = optimisation.batch * max(1, len(config.victim.defences))  # queries a step, of an imitated victim
+
+        def steps_within(queries: int) -> int:
+            if issubclass(technique, GradientFree):
+                return technique.steps_within(queries, optimisation.batch)
+            return queries // each
+
+        steps = steps_within(optimisation.queries)
+        if steps < 1:
+            least = bisect_left(range(_MOST_QUERIES), 1, key=steps_within)
+            raise InputError(
+                f"{optimisation.queries} queries are fewer than the {least} that one step of {optimisation.technique} takes; "
+                "give more --queries, or a smaller --batch"
+            )
+        return config.changed(steps=steps)
+    return config
+
+
+def gradient_free() -> str:
+    """List the techniques that need no gradients, in words."""
+    return " or ".join(name for name, kind in TECHNIQUES.items() if issubclass(kind, GradientFree))
+
+
+def refuse_without_gradients(victim: Victim, technique: str) -> None:
+    """Refuse a technique that needs gradients, for a victim that gives predictions only.
+
+    Raises:
+        InputError: such a technique; the message names those that work.
+    """
+    if not issubclass(TECHNIQUES.find(technique), GradientFree):
+        raise InputError(
+            f"{victim.name} gives predictions only, and technique {technique} needs gradients; use --technique "
+            f"{gradient_free()}, or --imitate a classifier of the same classes"
+        )
