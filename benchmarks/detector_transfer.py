@@ -15,6 +15,7 @@ Prints one JSON line a patch.
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,7 @@ def judged(victim: Victim, photographs: Photographs, patch: Patch, config: Train
         "hidden": result.hidden["patch"].rate,
         "relabelled": result.relabelled["patch"].rate,
         "random_lost": result.untargeted["random"].to_dict(),
+        "drawing_lost": None if result.drawn_sign is None else asdict(result.drawn_sign),
         "found": {sheet: round(share, 3) for sheet, share in result.accuracy.items()},
     }
 

@@ -180,8 +180,10 @@ def evaluate_on_object(
     if other is None:
         return told
     with untouched(victim), torch.no_grad():
-        lost = torch.tensor(_lost(views(), drawing(other, patch.grid), find, aim, least))
-    return replace(told, drawn_sign=DrawnSign(sign=other, lost=rate_over(lost, told.success.right, units)))
+        lost = _lost(views(), drawing(other, patch.grid), find, aim, least, lambda done: progress(done, len(sides)))
+    return replace(
+        told, drawn_sign=DrawnSign(sign=other, lost=rate_over(torch.tensor(lost), told.success.right, units))
+    )
 
 
 def _surest_on(place: Sequence[float], boxes: Iterable[FoundBox]) -> int:
@@ -203,13 +205,15 @@ def _lost(
     find: Callable[[Tensor], list[list[Detection]]],
     aim: Aim,
     least: float,
+    progress: Callable[[int], None],
 ) -> list[bool]:
-    """Tell in which views the object is lost with these cells."""
-    told = []
+    """Tell in which views the object is lost with these cells; ``progress`` is told the number of views so far."""
+    told: list[bool] = []
     for scene in views:
         assert scene.objects is not None
         for view, place in zip(find(scene.showing(cells)), scene.objects.tolist(), strict=True):
             told.append(bool(judge(to_found_boxes(view), aim, object_xyxy=place, least=least).wrong))
+        progress(len(told))
     return told
 
 

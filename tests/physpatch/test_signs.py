@@ -226,10 +226,12 @@ def test_a_sign_that_is_taken_for_another_is_measured_with_a_drawing_of_that_one
     config = TrainConfig.of(object="stop", target="none")
     config = config.changed(eot=config.eot.changed(scale=(0.15, 0.4)))
     photographs = load_photos(photos_for(detector, "samples")[:12], detector.preprocessing)
+    steps: list[tuple[int, int]] = []
     told, plain = (
-        measure_patch(detector, photographs, patch, config, seed=1, poses=1)
+        measure_patch(detector, photographs, patch, config, seed=1, poses=1, progress=lambda *step: steps.append(step))
         for patch in (drawing("no entry", (10, 10)), Patch(np.full((10, 10, 3), 128, np.uint8)))
     )
+    assert steps.count((12, 12)) == 3  # twice with what it is taken for
     record, nothing = told.to_record(), plain.to_record()
     assert record.drawn_sign is not None and nothing.drawn_sign is None
     assert record.drawn_sign.sign == "no entry" and record.drawn_sign.lost == record.untargeted_success
