@@ -1,7 +1,8 @@
 """How far does a number of queries reach, without gradients? Success on held-out photographs along the way.
 
     python benchmarks/black_box.py --data DATA --held HELD [--model efficientnet_lite0] [--technique evolution] \
-        [--objective cross-entropy] [--imitate MODEL] [--start PATCH] [--queries 20000] [--marks 8] [--seed 0]
+        [--objective cross-entropy] [--imitate MODEL] [--best K] [--start PATCH] [--queries 20000] \
+        [--marks 8] [--seed 0]
 
 Trains on all photographs of DATA and judges on those of HELD, in the colours of a screen and cut out, with the preset ``desk``.
 Prints one JSON line for each mark: the queries so far, the loss and success of the latest steps' candidates, and target first
@@ -10,9 +11,12 @@ on the photographs that are right with grey at the same pose, with its interval 
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+import torch
+from torch import Tensor, nn
 from transfer import Judge
 
 from physpatch import EotConfig, TrainConfig, load_victim
@@ -21,6 +25,21 @@ from physpatch.records.patch_file import parse_grid
 from physpatch.training.trainer import Trainer
 
 _LATEST = 20  # steps
+
+
+class _BestClasses(nn.Module):
+    """A classifier that tells the probabilities of its best classes, like many products; what they leave is spread evenly."""
+
+    def __init__(self, network: nn.Module, told: int) -> None:
+        super().__init__()
+        self._network, self._told = network, told
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        probabilities = self._network(images).softmax(dim=1)
+        best, classes = probabilities.topk(self._told, dim=1)
+        others = (1 - best.sum(dim=1, keepdim=True)).clamp(min=1e-6) / (probabilities.shape[1] - self._told)
+        return others.expand_as(probabilities).scatter(1, classes, best).log()
 
 
 def main() -> None:
@@ -35,6 +54,7 @@ def main() -> None:
     parser.add_argument(
         "--imitate", metavar="MODEL", help="a network that learns to answer like --model, for its gradients"
     )
+    parser.add_argument("--best", type=int, metavar="K", help="the model tells no more than its K best classes")
     parser.add_argument("--start")
     parser.add_argument("--target", default="digital clock")
     parser.add_argument("--grid", default="10x10")
@@ -60,7 +80,10 @@ def main() -> None:
     photographs = load_photos(photos_for(victim, options.data), victim.preprocessing, whole=True)
     judge = Judge(victim, options.held, config, options.poses)
     imitator = None if options.imitate is None else load_victim(options.imitate)
-    trainer = Trainer(victim, photographs, config, victim.category_index(options.target), imitator=imitator)
+    asked = victim
+    if options.best is not None:
+        asked = replace(victim, module=_BestClasses(victim.module, options.best), differentiable=False)
+    trainer = Trainer(asked, photographs, config, victim.category_index(options.target), imitator=imitator)
     marks = {round(trainer.total_steps * number / options.marks) for number in range(1, options.marks + 1)}
     records = []
     for record in trainer:
@@ -71,6 +94,7 @@ def main() -> None:
                 "technique": options.technique,
                 "objective": options.objective,
                 "imitate": options.imitate,
+                "best": options.best,
                 "seed": options.seed,
                 "queries": record.queries,
                 "loss": round(fmean(step.loss for step in latest), 3),
