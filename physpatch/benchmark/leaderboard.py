@@ -60,7 +60,7 @@ def leaderboard() -> tuple[BenchTable, ...]:
             "queries",
             "Without gradients",
             BenchPlan(
-                techniques=("evolution", "two-colours", "black-box", "evolution:answer"),
+                techniques=("evolution", "two-colours", "black-box", "evolution:answer", f"pgd:logit@{networks[1]}"),
                 models=networks[:1],
                 starts=("none", networks[1]),
                 start_way="pgd:logit",

@@ -22,17 +22,19 @@ _AXES = ("techniques", "models", "grids", "areas", "targets", "defences", "start
 
 @dataclass(frozen=True)
 class Way:
-    """A way of training, ``TECHNIQUE[:OBJECTIVE[:TRANSFER+TRANSFER…]]``, such as ``pgd:logit:feature-mixup+ghost``.
+    """A way of training, ``TECHNIQUE[:OBJECTIVE[:TRANSFER+TRANSFER…]][@MODEL]``, such as ``pgd:logit:feature-mixup+ghost``.
 
     Attributes:
         technique: its name.
         objective: the name of the loss; empty for that of the bench.
         transfer: names of the transfer methods.
+        imitate: the network that learns to answer like the one attacked; empty for none.
     """
 
     technique: str
     objective: str = ""
     transfer: tuple[str, ...] = ()
+    imitate: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "Way":
@@ -41,10 +43,13 @@ class Way:
         Raises:
             InputError: an unknown technique, objective or transfer method, or too many parts.
         """
-        technique, objective, transfer, *more = *text.split(":"), "", ""
+        trained, _, imitate = text.partition("@")
+        technique, objective, transfer, *more = *trained.split(":"), "", ""
         if any(more):
-            raise InputError(f"{text!r} is no way of training; expected TECHNIQUE[:OBJECTIVE[:TRANSFER+TRANSFER…]]")
-        way = cls(technique, objective, tuple(transfer.split("+")) if transfer else ())
+            raise InputError(
+                f"{text!r} is no way of training; expected TECHNIQUE[:OBJECTIVE[:TRANSFER+TRANSFER…]][@MODEL]"
+            )
+        way = cls(technique, objective, tuple(transfer.split("+")) if transfer else (), imitate)
         TECHNIQUES.find(way.technique)
         if objective:
             OBJECTIVES.find(objective)
@@ -53,13 +58,15 @@ class Way:
         return way
 
     def applied(self, config: TrainConfig) -> TrainConfig:
-        """Change settings to train in this way; a budget of queries is for techniques without gradients alone."""
+        """Change settings to train in this way; a budget of queries is for ways that ask for predictions alone."""
         changes: dict[str, Any] = {"technique": self.technique}
         if self.objective:
             changes["objective"] = self.objective
         if self.transfer:
             changes["transfer"] = self.transfer
-        if not self.gradient_free:
+        if self.imitate:
+            changes["imitate"] = self.imitate
+        elif not self.gradient_free:
             changes["queries"] = None
         return config.changed(**changes)
 
@@ -140,6 +147,12 @@ class BenchPlan:
                     f"technique {way.technique} needs several models to train on, and there "
                     f"{'is one' if trained_on == 1 else 'are none'}; give --model more often"
                 )
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """List all networks that the bench loads: to attack, to begin with, and to imitate others."""
+        imitators = (Way.parse(technique).imitate for technique in self.techniques)
+        return (*self.models, *(name for name in self.starts if name != RANDOM_START), *filter(None, imitators))
 
     def cells(self) -> list["BenchCell"]:
         """List the cells of the table, the base first, each with all of its seeds."""

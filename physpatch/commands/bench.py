@@ -48,9 +48,9 @@ _GROUPS = {
     "techniques",
     multiple=True,
     default=(DEFAULT.optimisation.technique,),
-    metavar="NAME[:OBJECTIVE[:TRANSFER+…]]|list",
-    help="How the cells are optimised, with an objective and methods of transfer if any, such as pgd:logit:ghost; list shows "
-    "all techniques.",
+    metavar="NAME[:OBJECTIVE[:TRANSFER+…]][@MODEL]|list",
+    help="How the cells are optimised, with an objective and methods of transfer if any, such as pgd:logit:ghost, or with a "
+    "network that imitates the one attacked, such as pgd@efficientnet_lite1; list shows all techniques.",
 )
 @click.option("--model", "models", multiple=True, default=("efficientnet_lite0",), show_default=True, metavar="NAME")
 @config_option(
@@ -192,9 +192,10 @@ def bench(
     from physpatch.benchmark.plan import BenchPlan
     from physpatch.benchmark.report import markdown, save_bench_report
     from physpatch.benchmark.runner import run_bench
+    from physpatch.victims.registry import require_known
 
-    _require_models(plan["models"], plan["starts"])
     planned = BenchPlan(**plan, base=DEFAULT.changed(eot=eot_config(True, preset, printing=printing), **fields))
+    require_known(planned.networks)
     with progress_bar("bench") as bar:
         rows = run_bench(planned, out, **shared, progress=bar.show, say=bar.say)
     save_bench_report(out, rows)
@@ -211,23 +212,17 @@ def _leaderboard(
     changes: dict[str, Any], tables: tuple[str, ...], out: Path, json_out: str | None, shared: dict[str, Any]
 ) -> None:
     from physpatch.benchmark.leaderboard import chosen_tables, run_leaderboard
+    from physpatch.victims.registry import require_known
 
     chosen = chosen_tables(tables, changes)
     for table in chosen:
-        _require_models(table.plan.models, table.plan.starts)
+        require_known(table.plan.networks)
     with progress_bar("bench") as bar:
         measured = run_leaderboard(chosen, out, **shared, progress=bar.show, say=bar.say)
     if json_out != "-":
         click.echo((out / "leaderboard.md").read_text(encoding="utf-8"))
         click.echo(f"tables: {out / 'leaderboard.md'}")
     output_json(json_out, {name: [row.to_dict() for row in rows] for name, rows in measured.items()})
-
-
-def _require_models(models: tuple[str, ...], starts: tuple[str, ...]) -> None:
-    from physpatch.benchmark.plan import RANDOM_START
-    from physpatch.victims.registry import require_known
-
-    require_known([*models, *(name for name in starts if name != RANDOM_START)])
 
 
 def _best(row: "BenchRow") -> list[object]:
@@ -242,6 +237,7 @@ def _best(row: "BenchRow") -> list[object]:
     if way.objective:
         options += ["--objective", way.objective]
     options += [word for name in way.transfer for word in ("--transfer", name)]
+    options += ["--imitate", way.imitate] if way.imitate else []
     return options + (["--defence", row.defence] if row.defence != UNDEFENDED else [])
 
 

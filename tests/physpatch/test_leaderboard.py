@@ -48,7 +48,7 @@ TABLE_WORDS = {
         *(word for name in NETWORKS for word in ("--model", name)),
     ],
     "queries": [
-        *("--technique", "two-colours", "--technique", "evolution", "--model", NETWORKS[0], "--grid", "2x2"),
+        *("--technique", "two-colours", "--technique", f"pgd@{NETWORKS[1]}", "--model", NETWORKS[0], "--grid", "2x2"),
         *("--start", "none", "--start", NETWORKS[1], "--queries", "500", "--marks", "3"),
     ],
     "defences": [
@@ -115,7 +115,7 @@ def check_transfer(summary: dict, rows: list[dict]) -> None:
 
 def check_queries(summary: dict, rows: list[dict]) -> None:
     starts = {(line["technique"], line["start"]) for line in summary["lines"]}
-    assert starts == {(t, s) for t in ("two-colours", "evolution") for s in ("random cells", "a patch of nets:two")}
+    assert starts == {(t, s) for t in ("two-colours", "pgd@nets:two") for s in ("random cells", "a patch of nets:two")}
     for row in rows:
         queries = [mark["queries"] for mark in row["marks"]]
         assert queries == sorted(queries) and len(queries) == 3 and 400 < queries[-1] <= 500
@@ -198,6 +198,9 @@ def test_a_way_of_training_is_a_technique_an_objective_and_methods() -> None:
     assert config.optimisation.queries is None  # a budget of queries is no budget of gradients
     assert Way.parse("evolution").applied(TrainConfig.of(queries=100)).optimisation.queries == 100
     assert Way.parse("pgd::ghost").applied(TrainConfig()).objective.loss == "cross-entropy"
+    imitating = Way.parse("pgd:logit@timm:vit").applied(TrainConfig.of(queries=100))
+    assert (imitating.optimisation.imitate, imitating.optimisation.queries) == ("timm:vit", 100)
+    assert imitating.objective.loss == "logit"
 
 
 def test_a_start_is_where_its_training_begins(working: Path) -> None:
