@@ -110,7 +110,7 @@ def _trained(run: Path, record: RunRecord) -> Iterator[Block]:
     yield Text(
         f"Trained against {weights.model}, {aim}, by {config.optimisation.technique} for "
         f"{number_of(_count_rows(run / 'metrics.csv'), 'step')} of "
-        f"{config.optimisation.batch} photographs, {_placed(config)}."
+        f"{config.optimisation.batch} photographs, {_placed(config)}.{_imitation(record)}"
     )
     scenes = ", with scenes of a session as half of each batch" if config.data.backgrounds else ""
     yield Text(
@@ -118,6 +118,15 @@ def _trained(run: Path, record: RunRecord) -> Iterator[Block]:
         f"{weights.sha256[:16]}…, held-out photographs {data.held_out_fingerprint[:16]}…. Seed {record.seed}. "
         f"{record.device}.",
         "soft",
+    )
+
+
+def _imitation(record: RunRecord) -> str:
+    if record.imitator is None:
+        return ""
+    return (
+        f" It was asked for predictions alone; the gradients are those of {record.imitator.model}, which learned to answer "
+        "like it."
     )
 
 

@@ -184,8 +184,10 @@ def _resume(
     trainer = _trainer(materials, config, processes)
     if step > trainer.total_steps:
         raise InputError(f"{folder} already has {step} steps; give more --steps to lengthen it")
+    imitator = materials.imitator
     for what, before, now in (
         ("weights", record.weights.sha256, materials.victim.weights.sha256),
+        ("imitator's weights", record.imitator and record.imitator.sha256, imitator and imitator.weights.sha256),
         ("training data", record.data.train_fingerprint, materials.train.fingerprint),
     ):
         if before != now:
@@ -564,6 +566,7 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
             other.name: EnsembleWeights(source=other.weights.source, sha256=other.weights.sha256)
             for other in materials.others
         },
+        imitator=None if materials.imitator is None else weights_record(materials.imitator),
         versions=versions(),
         status="training",
     )

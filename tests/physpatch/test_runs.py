@@ -29,6 +29,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from calibration.common.errors import InputError
 from calibration.common.files import claimed
+from captures.report.blocks import Text
+from captures.report.run_part import _trained
 from physpatch.commands.train import _finer_grid_advice
 from physpatch.data.photographs import load_photographs
 from physpatch.records.config import TrainConfig
@@ -43,6 +45,7 @@ from physpatch.training.run import held_out_files, held_out_photographs, poses_f
 from physpatch.training.run_evaluation import evaluate_run, log_evaluation
 from physpatch.training.trainer import StepRecord, Trainer
 from physpatch.victims.families import ultralytics_detectors
+from physpatch.victims.protocol import WeightsInfo
 from physpatch.victims.registry import load_victim
 
 CONFIG = TrainConfig.of(steps=4, batch=4, area=0.3, grid=(4, 4), target="blue thing", model="tiny")
@@ -207,6 +210,27 @@ def test_resuming_refuses_other_data_and_weights(
     (tmp_path / "data/red thing/9.png").write_bytes(next((tmp_path / "data/red thing").glob("*.png")).read_bytes())
     with pytest.raises(InputError, match=r"the training data of .* have changed"):
         resume_run(run)
+
+
+def test_a_run_names_the_network_that_imitates(tiny_run: TrainConfig, tiny_victim, monkeypatch) -> None:
+    """A victim that gives predictions alone: the record, the report's words, and resuming with another such network."""
+    blind = replace(tiny_victim, differentiable=False)
+    network = replace(make_tiny_victim(), name="alike", weights=WeightsInfo("made here", "2" * 64))
+    monkeypatch.setattr(runs, "load_victim", lambda name, **_: network if name == "nets:alike" else blind)
+    with pytest.raises(InputError, match=r"needs gradients; use .*, or --imitate a classifier of the same classes"):
+        train_run(tiny_run, Path("run"), say=lambda _: None)
+    folder = train_run(tiny_run.changed(imitate="nets:alike", queries=16), Path("run"), say=lambda _: None)
+    assert folder is not None
+    record = RunRecord.of(folder)
+    assert_follows_schema(json.loads((folder / "run.json").read_text()), "run")
+    assert record.imitator is not None and (record.imitator.model, record.imitator.sha256) == ("alike", "2" * 64)
+    with open(folder / "metrics.csv", newline="") as stream:
+        assert [int(float(row["queries"])) for row in csv.DictReader(stream)] == [4, 8, 12, 16]
+    words = " ".join(block.text for block in _trained(folder, record) if isinstance(block, Text))
+    assert "predictions alone; the gradients are those of alike" in words
+    network = replace(network, weights=WeightsInfo("made here", "3" * 64))
+    with pytest.raises(InputError, match=r"the imitator's weights of .* have changed"):
+        resume_run(folder)
 
 
 def test_guards(tiny_run: TrainConfig, run: Path) -> None:
