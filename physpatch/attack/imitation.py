@@ -10,7 +10,7 @@ from torch import Tensor
 from calibration.common.errors import InputError
 from physpatch.victims.protocol import Victim
 
-_RATE = 2e-5  # of Adam; ten times as much makes the answers alike and the gradients unlike (docs/results.md)
+_RATE = 2e-5  # of Adam; with five times as much the gradients are less alike than before (docs/results.md)
 
 
 class Imitation:
