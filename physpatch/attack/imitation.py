@@ -40,7 +40,7 @@ class Imitation:
 
     def note(self, images: Tensor, answers: Tensor) -> None:
         """Remember views (B, 3, S, S) and the victim's scores (B, K) of them for :meth:`learn`."""
-        self._shown.append((images.detach(), answers.detach()))
+        self._shown.append((images.detach(), answers.detach().float()))
 
     def learn(self) -> int:
         """Learn from the views noted since the last time, and forget them; return their number."""
@@ -71,7 +71,10 @@ class Imitation:
         for number, weights in enumerate(self._parameters):
             own = {k.partition(".")[2]: v for k, v in state.items() if k.startswith(f"{number}.")}
             weights.copy_(own.pop("weights"))
-            self._optimizer.state[weights] = {name: value.clone() for name, value in own.items()}
+            # Adam counts its steps on the CPU.
+            self._optimizer.state[weights] = {
+                k: v.clone() if k == "step" else v.to(weights, copy=True) for k, v in own.items()
+            }
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
