@@ -132,7 +132,7 @@ class BenchPlan:
         if Way.parse(self.start_way).gradient_free and self.starts != (RANDOM_START,):
             raise InputError(f"a start is trained with gradients, which {self.start_way} does not use; try pgd")
         for option in ("labels", "cam_layer"):
-            if len({*self.models, *self.starts} - {RANDOM_START}) > 1 and self.base.setting(option) is not None:
+            if len(set(self.networks)) > 1 and self.base.setting(option) is not None:
                 raise InputError(f"--{option.replace('_', '-')} needs exactly one --model")
         if self.base.object.drawn_sign is not None and self.areas != (PatchConfig.area,):
             raise InputError(

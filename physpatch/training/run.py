@@ -57,7 +57,7 @@ from physpatch.training.distributed import Processes
 from physpatch.training.targets import TargetChoice, require_target, resolve_target
 from physpatch.training.targets.base import Progress as Choosing
 from physpatch.training.trainer import StepRecord, Trainer, describe_target
-from physpatch.training.victim_access import refuse_without_gradients
+from physpatch.training.victim_access import require_access
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
 
@@ -371,9 +371,7 @@ def _prepare(
                 f"{other.name} and {victim.name} do not have the same classes, so one patch cannot aim at both"
             )
     known_defences(config.victim.defences, (victim, *others))
-    for network in (victim, *others) if imitator is None else ():
-        if not network.differentiable:  # before a target is chosen, which may take long
-            refuse_without_gradients(network, config.optimisation.technique)
+    require_access((victim, *others), imitator, config, processes)  # before a target is chosen, which may take long
     if config.object.name is not None:
         for network in (victim, *others):
             object_class(network, config.object.name)  # refuses an unknown object before anything slow begins

@@ -30,7 +30,7 @@ from physpatch.training.distributed import Processes
 from physpatch.training.victim_access import (
     gradient_free,
     imitated,
-    refuse_without_gradients,
+    require_access,
     transfer_methods,
     within_queries,
 )
@@ -114,9 +114,8 @@ class Trainer:
             raise InputError(
                 f"technique {config.optimisation.technique} needs several victims; give --model more than once"
             )
-        self._victims, self._imitations = imitated([victim, *others], imitator, config, processes)
-        for blind in (v for v in self._victims if not v.differentiable):
-            refuse_without_gradients(blind, config.optimisation.technique)
+        require_access([victim, *others], imitator, config, processes)
+        self._victims, self._imitations = imitated([victim, *others], imitator)
         self._transfers = transfer_methods(config, victim)
         config = within_queries(config, imitated=bool(self._imitations))
         self.victim, self.config, self.target = victim, config, target

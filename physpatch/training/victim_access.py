@@ -1,6 +1,7 @@
 """What a training may ask of its victims: their gradients, or predictions alone, and how many of these."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 from calibration.common.errors import InputError
 from physpatch.attack.imitation import ImitatedVictim, Imitation
@@ -14,16 +15,19 @@ from physpatch.victims.protocol import Victim
 _MOST_QUERIES = 10**6  # that a step of any technique takes
 
 
-def imitated(
-    victims: list[Victim], imitator: Victim | None, config: TrainConfig, processes: Processes | None
-) -> tuple[list[Victim], list[Imitation]]:
-    """Let a network imitate each victim; return the victims with its gradients, and the imitations.
+def require_access(
+    victims: Sequence[Victim], imitator: Victim | None, config: TrainConfig, processes: Processes | None
+) -> None:
+    """Check that the gradients that a training needs are there: the victims' own, or those of a network that imitates them.
 
     Raises:
-        InputError: other classes, a technique that needs no gradients, transfer methods, or several processes.
+        InputError: a technique that needs gradients, for a victim without; or a network that imitates with other classes, for
+            a technique that needs no gradients, with transfer methods, or in several processes.
     """
     if imitator is None:
-        return victims, []
+        for blind in (victim for victim in victims if not victim.differentiable):
+            _refuse_without_gradients(blind, config.optimisation.technique)
+        return
     if issubclass(TECHNIQUES.find(config.optimisation.technique), GradientFree):
         raise InputError(
             f"technique {config.optimisation.technique} uses predictions alone and needs no imitation; leave out --imitate, or "
@@ -40,6 +44,16 @@ def imitated(
             raise InputError(
                 f"{imitator.name} cannot imitate {victim.name}: both must be classifiers with the same classes"
             )
+
+
+def imitated(victims: Sequence[Victim], imitator: Victim | None) -> tuple[list[Victim], list[Imitation]]:
+    """Let a network imitate each victim; return the victims with its gradients, and the imitations.
+
+    Raises:
+        InputError: a network that cannot learn.
+    """
+    if imitator is None:
+        return list(victims), []
     imitations = [Imitation(imitator) for _ in victims]
     return [ImitatedVictim.of(v, imitation) for v, imitation in zip(victims, imitations, strict=True)], imitations
 
@@ -105,7 +119,7 @@ def gradient_free() -> str:
     return " or ".join(name for name, kind in TECHNIQUES.items() if issubclass(kind, GradientFree))
 
 
-def refuse_without_gradients(victim: Victim, technique: str) -> None:
+def _refuse_without_gradients(victim: Victim, technique: str) -> None:
     """Refuse a technique that needs gradients, for a victim that gives predictions only.
 
     Raises:
