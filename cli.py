@@ -20,6 +20,7 @@ from calibration.common.console import Verbosity, set_verbosity, verbosity
 from calibration.common.errors import PhyspatchError, lacks_memory
 from calibration.common.lazy_group import LazyCommand, LazyGroup, verbosity_options
 from calibration.common.signals import ended_in_order, exit_code
+from physpatch.victims.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from calibration.sheet.layout import SheetLayout
@@ -147,6 +148,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
     set_verbosity(Verbosity.NORMAL)
+    keep_freed_memory()
     try:
         with ended_in_order(), warnings.catch_warnings():
             if not sys.warnoptions:  # advice of other packages to their own users

@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 
-from physpatch import EotConfig, TrainConfig, Trainer, load_photographs, load_victim
+from physpatch import EotConfig, TrainConfig, Trainer, keep_freed_memory, load_photographs, load_victim
 from physpatch.records.environment import device_name
 
 
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
+    keep_freed_memory()  # as the command line does
     victim = load_victim(options.model, weights=options.weights, device=options.device)
     train, _ = load_photographs("samples", victim)
     config = TrainConfig.of(steps=options.rounds + 2, batch=options.batch)

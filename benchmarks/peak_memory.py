@@ -51,8 +51,9 @@ def _in_a_process(kind: str, model: str, batch: int) -> dict[str, float]:
 def _measure(kind: str, model: str, batch: int) -> dict[str, float]:
     import torch
 
-    from physpatch import TrainConfig, Trainer, load_photographs, load_victim
+    from physpatch import TrainConfig, Trainer, keep_freed_memory, load_photographs, load_victim
 
+    keep_freed_memory()  # as the command line does
     victim = load_victim(model, device="cpu")
     train, _ = load_photographs("samples", victim)
     size = victim.preprocessing.size

@@ -35,7 +35,7 @@ from kept_results import kept_result
 from numpy.typing import NDArray
 
 from calibration.common.files import read_json, write_json
-from physpatch import EotConfig, Patch, TrainConfig, Trainer, load_photographs, load_victim
+from physpatch import EotConfig, Patch, TrainConfig, Trainer, keep_freed_memory, load_photographs, load_victim
 from physpatch.attack.placement import Placement
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import scenes
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--timed", type=int, default=12, help="timed steps of each; 0 leaves the step time out")
     options = parser.parse_args()
+    keep_freed_memory()  # as the command line does; for either side
     warnings.simplefilter("ignore")
     bench = Bench(options.data, options.target, options.steps, options.out)
     result: dict[str, Any] = {"photographs": len(bench.train), "threads": torch.get_num_threads()}

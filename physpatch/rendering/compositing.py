@@ -7,15 +7,18 @@ where they are cheapest: on the patch's small texture and on its flat cells.
 """
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from kornia.color import rgb_to_linear_rgb
+from kornia.geometry.linalg import transform_points
 from kornia.geometry.transform import get_perspective_transform
 from torch import Tensor
 
 from physpatch.rendering.eot import EotParams, patch_corners
+from physpatch.rendering.windows import Windows, group_count, paste, windows_around
 from physpatch.transforms import CellTransform, LightTransform, PictureTransform, SurfaceTransform, transforms_of
 from physpatch.transforms.kernels.jpeg import BLOCK, NO_JPEG, compress
 from physpatch.transforms.kernels.lens import bend, bend_field, blur_kernels
@@ -86,58 +89,81 @@ def place_at(
     if cover is not None:
         opacity = opacity * cover.repeat_interleave(per_cell, dim=-2).repeat_interleave(per_cell, dim=-1).to(opacity)
         texture = texture * opacity
-    layer = _blurred(texture, kernels, margin)
-    shape = _blurred(opacity, kernels, margin)  # separately, as it needs no gradient
+    # The opacity is blurred separately, as it needs no gradient.
+    patch = _LitPatch(_blurred(texture, kernels, margin), _blurred(opacity, kernels, margin), margin)
 
     block = BLOCK if bool((params.jpeg < NO_JPEG).any()) else 1
-    reach = margin / density + 2 * float(params.bend.max()) * max(patch_wh)
     short = (-width % block, -height % block)
     canvas = F.pad(images, (0, short[0], 0, short[1]), mode="replicate") if any(short) else images
-    window, size = _window(corners, reach * float(params.scale.max()), (canvas.shape[3], canvas.shape[2]), block)
-    across = (window[:, 0, None] + torch.arange(size[0])).to(images.device)
-    down = (window[:, 1, None] + torch.arange(size[1])).to(images.device)
-    points = _patch_points(corners, (down, across), params).to(texture)
-    inner = [(side - 2 * margin) / side for side in (layer.shape[3], layer.shape[2])]
-    points = points * torch.tensor(inner).to(points)
-    color, alpha = (F.grid_sample(plane, points, align_corners=False) for plane in (layer, shape))
+    canvas_wh = (canvas.shape[3], canvas.shape[2])
+    reach = (margin / density + 2 * params.bend * max(patch_wh)) * params.scale
+    outline = corners if cover is None else _covered_corners(corners, cover)
+    windows = windows_around(outline, reach, canvas_wh, block, group_count(images.device))
+    grain = _grain(params, canvas_wh)
+    pictures, alphas = zip(
+        *(
+            _exposed(canvas, part, corners, params, group, grain)
+            for part, group in zip(patch.parts([group.images for group in windows]), windows, strict=True)
+        ),
+        strict=True,
+    )
+    composite = paste(canvas, windows, pictures)
+    coverage = paste(torch.zeros_like(canvas[:, :1]), windows, alphas)
+    return composite[..., :height, :width], coverage[..., :height, :width]
 
-    behind = torch.stack(_windows(canvas, window, size))
+
+@dataclass(frozen=True, eq=False)
+class _LitPatch:
+    """The lit and blurred patch, on its texels.
+
+    Attributes:
+        light: (B, 3, h, w) linear light, multiplied by the opacity.
+        opacity: (B, 1, h, w) in [0, 1].
+        margin: texels on each side, into which the blur spreads.
+    """
+
+    light: Tensor
+    opacity: Tensor
+    margin: int
+
+    def parts(self, images: Sequence[Tensor]) -> "list[_LitPatch]":
+        """Divide the batch into the patches of these images, (N,) each."""
+        order, counts = torch.cat(list(images)).to(self.light.device), [len(some) for some in images]
+        planes = (plane.index_select(0, order).split(counts) for plane in (self.light, self.opacity))
+        return [_LitPatch(light, opacity, self.margin) for light, opacity in zip(*planes, strict=True)]
+
+    def sampled(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Sample light and opacity at points (B, H, W, 2), in half sides of the patch from its centre."""
+        height, width = self.light.shape[2:]
+        inner = torch.tensor([(side - 2 * self.margin) / side for side in (width, height)])
+        points = points * inner.to(points)
+        light, opacity = (F.grid_sample(plane, points, align_corners=False) for plane in (self.light, self.opacity))
+        return light, opacity
+
+
+def _exposed(
+    canvas: Tensor, patch: _LitPatch, corners: Tensor, params: EotParams, windows: Windows, grain: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Take the pictures in some windows: (N, 3, h, w) sRGB, and the patch's coverage (N, 1, h, w) without a gradient.
+
+    ``patch`` is that of these windows; ``corners`` and ``params`` are those of the whole batch.
+    """
+    params, corners = params.part(windows.images), corners[windows.images]
+    points = _patch_points(corners, windows.rows_columns(canvas.device), params).to(patch.light)
+    color, alpha = patch.sampled(points)
+
+    behind = windows.cut(canvas)
     light = color + (1 - alpha) * rgb_to_linear_rgb(behind)
-    light = light + _noise(light, alpha, params, window, (canvas.shape[2], canvas.shape[3]))
+    if grain is not None:
+        light = light + _noise(light, alpha, params, windows, grain)
     # The camera's tone curve is applied to the patch alone: the photograph has its own.
     developed = develop(light, 1 + (params.gamma[:, None, None, None].to(light) - 1) * alpha.detach())
     for transform in transforms_of(PictureTransform):
         if not transform.is_idle(params):
             developed = transform.apply(developed, alpha, params)
-    if block > 1:
+    if bool((params.jpeg < NO_JPEG).any()):
         developed = compress(developed, params.jpeg)
-    developed = torch.where(alpha > _LEAST_COVERAGE, developed, behind)
-    composite = _Paste.apply(canvas, developed, window, size)
-    coverage = _Paste.apply(torch.zeros_like(canvas[:, :1]), alpha.detach(), window, size)
-    return composite[..., :height, :width], coverage[..., :height, :width]
-
-
-class _Paste(torch.autograd.Function):
-    """Paste pictures (B, C, h, w) into a copy of larger ones, each at its own place; the gradient is cropped there."""
-
-    @staticmethod
-    def forward(ctx: Any, canvas: Tensor, pictures: Tensor, window: Tensor, size: tuple[int, int]) -> Tensor:
-        ctx.window, ctx.size = window, size
-        pasted = canvas.clone()
-        torch._foreach_copy_(_windows(pasted, window, size), list(pictures.unbind()))
-        return pasted
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
-        return None, torch.stack(_windows(gradient, ctx.window, ctx.size)), None, None
-
-
-def _windows(images: Tensor, window: Tensor, size_wh: tuple[int, int]) -> list[Tensor]:
-    """Return views (C, h, w) of images (B, C, H, W) with top left corners (B, 2)."""
-    width, height = size_wh
-    return [
-        image[:, y : y + height, x : x + width] for image, (x, y) in zip(images.unbind(), window.tolist(), strict=True)
-    ]
+    return torch.where(alpha > _LEAST_COVERAGE, developed, behind), alpha.detach()
 
 
 def _printed(cells: Tensor, params: EotParams) -> Tensor:
@@ -187,18 +213,24 @@ def _blurred(texture: Tensor, kernels: Tensor, margin: int) -> Tensor:
     return F.conv2d(flat, weights, padding="same", groups=batch * channels).reshape(layer.shape)
 
 
-def _window(corners: Tensor, reach: float, image_wh: tuple[int, int], block: int) -> tuple[Tensor, tuple[int, int]]:
-    """Find the smallest windows of equal size that contain the patches: top left corners (B, 2) and (w, h).
+def _covered_corners(corners: Tensor, cover: Tensor) -> Tensor:
+    """Project the rectangle around the cells that are not transparent: (B, 4, 2) pixels.
 
-    Compositing inside them instead of the whole images saves most of the pixels. Their edges lie on multiples of ``block``,
-    so that JPEG's blocks lie where they do in the whole image.
+    ``corners`` (B, 4, 2) are those of all cells, ``cover`` ([B,] 1, rows, columns) is their opacity.
     """
-    limits = torch.tensor(image_wh)
-    first = ((corners.amin(dim=1) - reach).clamp(min=0) / block).floor().long() * block
-    last = ((corners.amax(dim=1) + reach).ceil().minimum(limits - 1) // block).long() * block + block
-    width, height = (int(n) for n in (last - first).amax(dim=0))
-    size = (min(width, image_wh[0]), min(height, image_wh[1]))
-    return first.minimum(limits - torch.tensor(size)), size
+    seen = (cover > 0).flatten(0, -3).any(dim=0)
+    bounds = []
+    for along in (1, 0):  # columns, then rows
+        at = seen.any(dim=1 - along).nonzero()[:, 0]
+        bounds.append(
+            (int(at[0]) / seen.shape[along], (int(at[-1]) + 1) / seen.shape[along]) if len(at) else (0.0, 1.0)
+        )
+    (left, right), (top, bottom) = bounds
+    unit, inner = (
+        torch.tensor([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]).to(corners).expand(len(corners), 4, 2)
+        for x0, x1, y0, y1 in ((0.0, 1.0, 0.0, 1.0), (left, right, top, bottom))
+    )
+    return transform_points(get_perspective_transform(unit, corners), inner)
 
 
 def _patch_points(corners: Tensor, rows_columns: tuple[Tensor, Tensor], params: EotParams) -> Tensor:
@@ -221,16 +253,18 @@ def _patch_points(corners: Tensor, rows_columns: tuple[Tensor, Tensor], params: 
     return points
 
 
-def _noise(
-    light: Tensor, alpha: Tensor, params: EotParams, window: Tensor, canvas_hw: tuple[int, int]
-) -> Tensor | float:
-    """Draw sensor noise, which grows with the light, on the patch alone: the photograph has its own."""
+def _grain(params: EotParams, canvas_wh: tuple[int, int]) -> Tensor | None:
+    """Draw the sensor's grain, from which each image takes its part: (3, H, W), on the CPU; None without noise."""
     if not params.noise.any():
-        return 0.0
-    generator = torch.Generator().manual_seed(params.grain_seed)
-    height, width = (side + _GRAIN_SHIFTS for side in canvas_hw)
-    grain = torch.randn(3, height, width, generator=generator).to(light).expand(len(light), -1, -1, -1)
-    shifted = window + (params.grain_place * _GRAIN_SHIFTS).long()
-    noise = torch.stack(_windows(grain, shifted, (light.shape[3], light.shape[2])))
+        return None
+    width, height = (side + _GRAIN_SHIFTS for side in canvas_wh)
+    return torch.randn(3, height, width, generator=torch.Generator().manual_seed(params.grain_seed))
+
+
+def _noise(light: Tensor, alpha: Tensor, params: EotParams, windows: Windows, grain: Tensor) -> Tensor:
+    """Compute sensor noise, which grows with the light, on the patch alone: the photograph has its own."""
+    shifts = (params.grain_place * _GRAIN_SHIFTS).long()
+    shifted = replace(windows, images=torch.zeros_like(windows.images), corners=windows.corners + shifts)
+    noise = shifted.cut(grain.to(light)[None])
     spread = (light.detach().clamp(min=0) + _DARK_NOISE).sqrt_() * params.noise[:, None, None, None].to(light)
     return noise.mul_(spread).mul_(alpha)

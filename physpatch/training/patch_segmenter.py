@@ -28,6 +28,7 @@ from physpatch.defences.segment_and_complete import LEAST_SHARE
 from physpatch.defences.segment_and_complete.network import SIDE_PX, WEIGHTS, PatchSegmenter
 from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.eot import sample
+from physpatch.victims.memory import keep_freed_memory
 from physpatch.victims.preprocessing import Preprocessing
 
 _SIZE = 224  # pixels of a scene, before it is made smaller
@@ -153,6 +154,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    keep_freed_memory()
     photos = {photo.path: photo for data in options.data for photo in list_photos(data, None)}
     parts = detector_parts(photos)
     plain = Preprocessing(_SIZE, _SIZE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -7,8 +7,6 @@ from physpatch.transforms.base import Parameter, Params, PictureTransform
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SIGMA_PX = 1.0  # of the unsharp mask
-
 
 class Saturation(PictureTransform):
     """A factor on the distance of sRGB values from their grey, on the patch alone. Draws ``saturation`` (B,)."""
@@ -36,8 +34,6 @@ class Sharpening(PictureTransform):
     }
 
     def apply(self, picture: "Tensor", coverage: "Tensor", params: Params) -> "Tensor":
-        from kornia.filters import gaussian_blur2d
+        from physpatch.transforms.kernels.sharpening import sharpen
 
-        amount = params["sharpening"][:, None, None, None].to(picture) * coverage
-        detail = picture - gaussian_blur2d(picture, (5, 5), (_SIGMA_PX, _SIGMA_PX))
-        return (picture + amount * detail).clamp(0, 1)
+        return sharpen(picture, params["sharpening"][:, None, None, None].to(picture) * coverage)

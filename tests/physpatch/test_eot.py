@@ -1,24 +1,30 @@
 """EOT: sampled as data, replayed exactly, agreeing with OpenCV's warp and with the pose room's angles."""
 
 import json
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import skimage.data
 import torch
+from kornia.filters import gaussian_blur2d
 from scipy.interpolate import RBFInterpolator
+from torch import Tensor
 from torch.autograd import gradcheck
 
 from calibration.camera.sheet_pose import rotation_matrix
 from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
+from physpatch.attack.placement import Placement
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.compositing import patch_size_px, place_patch
 from physpatch.rendering.eot import EotParams, patch_corners, sample
+from physpatch.rendering.windows import Windows, windows_around
 from physpatch.transforms import TRANSFORMS, parameters
 from physpatch.transforms.kernels.jpeg import compress, subsample_chroma
 from physpatch.transforms.kernels.lens import bend, bend_field, blur_kernels
+from physpatch.transforms.kernels.sharpening import sharpen
 from physpatch.transforms.kernels.tone_curve import develop
 from physpatch.victims.registry import load_victim
 
@@ -180,6 +186,61 @@ def test_the_photographs_are_left_alone() -> None:
     outside = (coverage == 0).expand_as(images)
     assert torch.allclose(composite[outside], images[outside], atol=1e-5)  # to linear light and back
     assert composite.min() >= 0 and composite.max() <= 1
+
+
+@pytest.mark.parametrize("cut", ["square", "sheet"])
+def test_windows_change_no_pixel(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images, cells, params = (
+        torch.rand(7, 3, 120, 104, generator=generator),
+        torch.rand(3, 5, 5, generator=generator),
+        draw(batch=7),
+    )
+    placement = Placement.cut(cut, 0.1, (5, 5))
+    found: list[Windows] = []
+
+    def rendered(groups: int, whole: bool) -> tuple[Tensor, Tensor]:
+        def around(corners: Tensor, reach: Tensor, *rest: Any) -> list[Windows]:
+            found[:] = windows_around(corners, reach + (1000 if whole else 0), *rest[:-1], groups)
+            return found
+
+        monkeypatch.setattr("physpatch.rendering.compositing.windows_around", around)
+        own = cells.clone().requires_grad_()
+        composite = placement.compose(images, own, params)
+        composite.square().sum().backward()
+        assert own.grad is not None
+        return composite.detach(), own.grad
+
+    expected, gradient = rendered(1, True)
+    assert [window.size for window in found] == [(112, 128)]  # the image, up to whole blocks of JPEG
+    for groups in (1, 3, 100):
+        composite, same_gradient = rendered(groups, False)
+        assert len(found) == min(groups, 7) and sorted(torch.cat([w.images for w in found]).tolist()) == list(range(7))
+        assert sum(w.size[0] * w.size[1] * len(w.images) for w in found) < 0.7 * 7 * 112 * 128
+        torch.testing.assert_close(composite, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(same_gradient, gradient, atol=1e-4, rtol=1e-4)
+
+
+def test_patches_outside_the_image_have_windows_too() -> None:
+    """As on a sign of which a camera that moves has lost sight."""
+    corners = torch.tensor(
+        [[[-50.0, -60], [-20, -60], [-20, -30], [-50, -30]], [[150.0, 10], [190, 10], [190, 40], [150, 40]]]
+    )
+    (windows,) = windows_around(corners, torch.tensor([2.0, 2.0]), (96, 64), 16, 1)
+    assert sorted(windows.corners.tolist()) == [[0, 0], [80, 0]] and windows.size == (16, 48)
+    assert [view.shape for view in windows.views(torch.zeros(2, 3, 64, 96))] == [(3, 48, 16)] * 2
+
+
+def test_sharpening_is_an_unsharp_mask_with_its_exact_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(2, 3, 9, 12, generator=generator, dtype=torch.float64).requires_grad_()
+    amount = torch.rand(2, 1, 9, 12, generator=generator, dtype=torch.float64)
+    assert gradcheck(sharpen, (pictures, amount))
+    with torch.no_grad():
+        mask = (pictures + amount * (pictures - gaussian_blur2d(pictures, (5, 5), (1.0, 1.0)))).clamp(0, 1)
+        inner = (..., slice(2, -2), slice(2, -2))  # kornia mirrors without the outermost pixel
+        torch.testing.assert_close(sharpen(pictures, amount)[inner], mask[inner])
+    assert torch.equal(sharpen(torch.full((1, 3, 5, 5), 0.25), torch.tensor(3.0)), torch.full((1, 3, 5, 5), 0.25))
 
 
 def test_a_part_of_a_batch_is_rendered_as_within_the_whole() -> None:

@@ -40,6 +40,7 @@ from physpatch.victims.families.signs.network import (
     new_network,
     trained_network,
 )
+from physpatch.victims.memory import keep_freed_memory
 
 # Batch size by the scenes' side, for similar numbers of pixels.
 _SIZES = {192: 28, 256: 16, 320: 10, 384: 7, 512: 4, 640: 3}
@@ -75,6 +76,7 @@ def main() -> None:
     architecture = f"{options.network}.yaml"
     if architecture != ARCHITECTURE and (options.out.suffix != ".pt" or options.start is not None):
         parser.error(f"--network {options.network} needs --out FILE.pt and cannot --start from weights")
+    keep_freed_memory()
     torch.manual_seed(options.seed)
     try:
         network = new_network(architecture) if options.start is None else trained_network(options.start)
