@@ -20,7 +20,7 @@ from calibration.common.console import Verbosity, set_verbosity, verbosity
 from calibration.common.errors import PhyspatchError, lacks_memory
 from calibration.common.lazy_group import LazyCommand, LazyGroup, verbosity_options
 from calibration.common.signals import ended_in_order, exit_code
-from physpatch.victims.memory import keep_freed_memory
+from physpatch.victims.networks.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from calibration.sheet.layout import SheetLayout

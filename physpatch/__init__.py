@@ -12,7 +12,7 @@ _HOMES = {
     "Patch": "physpatch.records.patch_file",
     "Victim": "physpatch.victims.protocol",
     "load_victim": "physpatch.victims.registry",
-    "keep_freed_memory": "physpatch.victims.memory",
+    "keep_freed_memory": "physpatch.victims.networks.memory",
     "load_photographs": "physpatch.data.photographs",
     "EotConfig": "physpatch.records.eot_config",
     "TrainConfig": "physpatch.records.config",

@@ -28,7 +28,7 @@ from physpatch.defences.segment_and_complete import LEAST_SHARE
 from physpatch.defences.segment_and_complete.network import SIDE_PX, WEIGHTS, PatchSegmenter
 from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.eot import sample
-from physpatch.victims.memory import keep_freed_memory
+from physpatch.victims.networks.memory import keep_freed_memory
 from physpatch.victims.preprocessing import Preprocessing
 
 _SIZE = 224  # pixels of a scene, before it is made smaller

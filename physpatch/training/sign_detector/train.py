@@ -40,7 +40,7 @@ from physpatch.victims.families.signs.network import (
     new_network,
     trained_network,
 )
-from physpatch.victims.memory import keep_freed_memory
+from physpatch.victims.networks.memory import keep_freed_memory
 
 # Batch size by the scenes' side, for similar numbers of pixels.
 _SIZES = {192: 28, 256: 16, 320: 10, 384: 7, 512: 4, 640: 3}
