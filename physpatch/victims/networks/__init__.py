@@ -1,1 +1,1 @@
-"""What is done with an ``nn.Module`` before it is a victim: folding, forms of answers, layers for heat."""
+"""What is done with an ``nn.Module`` before it is a victim, and its memory: folding, forms of answers, layers for heat."""
