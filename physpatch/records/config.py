@@ -222,7 +222,7 @@ class OptimisationConfig:
     imitate: str | None = None
     start: str | None = None
     learning_rate: float | None = None
-    steps: int = 500
+    steps: int = 1000
     batch: int = 16
     queries: int | None = None
     restarts: int = 1
