@@ -96,7 +96,9 @@ def place_at(
     short = (-width % block, -height % block)
     canvas = F.pad(images, (0, short[0], 0, short[1]), mode="replicate") if any(short) else images
     canvas_wh = (canvas.shape[3], canvas.shape[2])
-    reach = (margin / density + 2 * params.bend * max(patch_wh)) * params.scale
+    sides = (corners.roll(-1, dims=1) - corners).norm(dim=2) / torch.tensor(patch_wh).repeat(2)
+    magnified = sides.amax(dim=1)  # at the near edge of a tilted patch
+    reach = (margin / density + 2 * params.bend * max(patch_wh)) * magnified
     outline = corners if cover is None else _covered_corners(corners, cover)
     windows = windows_around(outline, reach, canvas_wh, block, group_count(images.device))
     grain = _grain(params, canvas_wh)
