@@ -104,7 +104,7 @@ def place_at(
     grain = _grain(params, canvas_wh)
     pictures, alphas = zip(
         *(
-            _exposed(canvas, part, corners, params, group, grain)
+            _exposed(canvas, part, corners[group.images], params.part(group.images), group, grain)
             for part, group in zip(patch.parts([group.images for group in windows]), windows, strict=True)
         ),
         strict=True,
@@ -148,9 +148,8 @@ def _exposed(
 ) -> tuple[Tensor, Tensor]:
     """Take the pictures in some windows: (N, 3, h, w) sRGB, and the patch's coverage (N, 1, h, w) without a gradient.
 
-    ``patch`` is that of these windows; ``corners`` and ``params`` are those of the whole batch.
+    ``canvas`` is the whole batch of photographs; patch, corners and draw are those of the windows' N images.
     """
-    params, corners = params.part(windows.images), corners[windows.images]
     points = _patch_points(corners, windows.rows_columns(canvas.device), params).to(patch.light)
     color, alpha = patch.sampled(points)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_GROUPS = 3  # windows of equal size; on a GPU one, where further launches cost more than pixels
+_GROUPS = 3  # on a CPU; on a GPU, further launches cost more than pixels
 
 
 @dataclass(frozen=True, eq=False)
