@@ -610,7 +610,8 @@ def test_the_window_opens_and_q_ends_it(demo: Path, tmp_path: Path) -> None:
 def test_keys_and_mouse_steer_the_session_in_its_window(demo: Path, tmp_path: Path) -> None:
     write_long_video(tmp_path / "long.mp4")
     live = f"{sys.executable} {ROOT / 'cli.py'} live {demo / 'demo/run'} --source long.mp4 --no-cam --out session"
-    find = "until ls session/frames/*.jpg && xdotool search --name 'physpatch - press q to end' windowfocus; do sleep 0.2; done"
+    find = "ls session/frames/*.jpg && xdotool search --name 'physpatch - press q to end' windowfocus"
+    find = f"until {find}; do kill -0 $! || {{ wait $!; exit; }}; sleep 0.2; done"  # a session that ended shows its error
     keys = "; ".join(f"xdotool key {key}; sleep 0.4" for key in ("m", "space", "space", "f", "2", "l"))
     drag = (
         "xdotool mousemove --window $w 60 120 mousedown 1; sleep 0.3; xdotool mousemove --window $w 260 280; sleep 0.3"
