@@ -611,7 +611,8 @@ def test_keys_and_mouse_steer_the_session_in_its_window(demo: Path, tmp_path: Pa
     write_long_video(tmp_path / "long.mp4")
     live = f"{sys.executable} {ROOT / 'cli.py'} live {demo / 'demo/run'} --source long.mp4 --no-cam --out session"
     find = "ls session/frames/*.jpg && xdotool search --name 'physpatch - press q to end' windowfocus"
-    find = f"until {find}; do kill -0 $! || {{ wait $!; exit; }}; sleep 0.2; done"  # a session that ended shows its error
+    # A session that has ended shows its error instead of a wait without end.
+    find = f"until {find}; do kill -0 $! || {{ wait $!; exit; }}; sleep 0.2; done"
     keys = "; ".join(f"xdotool key {key}; sleep 0.4" for key in ("m", "space", "space", "f", "2", "l"))
     drag = (
         "xdotool mousemove --window $w 60 120 mousedown 1; sleep 0.3; xdotool mousemove --window $w 260 280; sleep 0.3"

@@ -20,7 +20,7 @@ from physpatch.techniques import TECHNIQUES
 from physpatch.techniques.static import Static
 from physpatch.training.counted_photographs import counted_photographs, recognised_share
 from physpatch.training.targets import resolve_target
-from physpatch.training.targets.race import _first_list
+from physpatch.training.targets.race import _first_list, _ranked, _step_lengths
 from physpatch.training.trainer import Trainer, _kept_apart
 from physpatch.victims.protocol import Victim
 
@@ -164,6 +164,21 @@ def test_auto_target_wins_a_race_of_trainings(tiny_victim, photographs) -> None:
     assert said[0] == "target auto: 4 classes race, 0 of them from a hand-made list of mosaic-like classes"
     again = resolve_target("auto", tiny_victim, photographs, CONFIG)
     assert again == choice
+
+
+def test_the_race_ranks_by_nearness_first_and_by_success_later() -> None:
+    """By its loss, a class that is near on every photograph beats one that succeeds on half of them; by success, not."""
+    near_on_all, first_on_half = [2.0, 2.0, 2.0, 2.0], [0.1, 0.1, 9.0, 9.0]
+    losses = torch.tensor([near_on_all, first_on_half, [9.0, 9.0, 9.0, 9.0]])
+    assert _ranked(losses, 0).tolist() == [0, 1, 2]
+    assert _ranked(losses, 1).tolist() == _ranked(losses, 0.5).tolist() == [1, 0, 2]
+
+
+def test_the_steps_of_the_race_shorten_once_success_counts() -> None:
+    first, second, *later = _step_lengths()
+    assert set(first) == set(second) == {0.06}
+    falling = [length for lengths in later for length in lengths]
+    assert falling == sorted(falling, reverse=True) and falling[-1] == pytest.approx(0.005)
 
 
 def test_the_list_made_by_hand_is_named_for_what_it_is(tiny_victim) -> None:

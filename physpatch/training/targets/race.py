@@ -1,9 +1,10 @@
-"""A race of classes: short parallel trainings with successive halving by their losses."""
+"""A race of classes: short parallel trainings with successive halving by losses, then by success."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, ClassVar
+from itertools import accumulate
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,11 +29,29 @@ _MOSAIC_LIKE = (
     *("digital clock", "abacus", "container ship", "ambulance", "crossword puzzle", "pinwheel", "stupa", "sombrero"),
     *("jigsaw puzzle", "police van", "balloon", "Christmas stocking", "bow tie", "traffic light", "lighter", "quilt"),
 )
-# Steps, photographs per step, classes that remain. Half of the classes leave at half of what were once three rounds of 20, 20
-# and 24 steps: the last ones are trained as long as ever, and the race takes 78 % of the gradients, 80 s on two cores.
-_ROUNDS = ((12, 2, 28), (8, 2, 16), (10, 6, 8), (10, 6, 4), (12, 12, 2), (12, 12, 1))
-_STEP, _MOMENTUM = 0.06, 0.9
-_SCORED_STEPS = 6  # the last ones of a round count
+
+
+class _Round(NamedTuple):
+    steps: int
+    images: int  # per step
+    remaining: int  # classes that go on
+    power: float  # classes are ranked by the mean of their probability to this power; 0: by the mean of its logarithm
+
+
+# While nothing succeeds, only the logarithm tells classes apart. Later it is ruled by photographs that are out of reach, and
+# classes would win that come near on all and succeed on few ('cellular telephone'); higher powers count what succeeds.
+# Steps shorten after the first rounds: at a constant length, losses stay at the level of the noise, and the winner is a draw.
+_ROUNDS = (
+    *(_Round(12, 2, 28, power=0), _Round(12, 2, 16, power=0)),
+    *(
+        _Round(16, 3, 9, power=0.5),
+        _Round(24, 4, 5, power=0.5),
+        _Round(24, 6, 3, power=0.5),
+        _Round(24, 12, 1, power=1),
+    ),
+)
+_FIRST_STEP, _LAST_STEP, _MOMENTUM = 0.06, 0.005, 0.9
+_SCORED = 0.5  # share of a round's steps that counts, the last ones
 
 
 class Race(TargetRule):
@@ -66,44 +85,61 @@ class Race(TargetRule):
                 f"target auto: {len(classes)} classes race, {listed} of them from a hand-made list of mosaic-like classes"
             )
             tried: list[dict[str, Any]] = []
-            racing = [len(classes), *(min(len(classes), remaining) for *_, remaining in _ROUNDS)]
-            total = sum(steps * images * n for (steps, images, _), n in zip(_ROUNDS, racing, strict=False) if n > 1)
+            racing = [len(classes), *(min(len(classes), rules.remaining) for rules in _ROUNDS)]
+            total = sum(rules.steps * rules.images * n for rules, n in zip(_ROUNDS, racing, strict=False) if n > 1)
             before = 0  # images of earlier rounds
-            for number, (steps, images, remaining) in enumerate(_ROUNDS):
+            for number, (rules, lengths) in enumerate(zip(_ROUNDS, _step_lengths(), strict=True)):
                 if len(classes) == 1:
                     break
                 words = f"choosing a target: round {number + 1}, {len(classes)} classes"
                 show = partial(self._show, before=before, total=total, words=words)
-                losses = race.round(classes, steps, images, on_step=show)
-                before += steps * images * len(classes)
-                order = losses.argsort()
+                losses = race.round(classes, rules.images, lengths, on_step=show)
+                before += rules.steps * rules.images * len(classes)
+                loss, probability = losses.mean(dim=1), (-losses).exp().mean(dim=1)
+                order = _ranked(losses, rules.power)
                 tried += [
                     {
-                        "class": victim.categories[c],
-                        "index": int(c),
+                        "class": victim.categories[int(classes[row])],
+                        "index": int(classes[row]),
                         "round": number + 1,
-                        "loss": round(float(loss), 3),
-                        "origin": origins[int(c)],
+                        "loss": round(float(loss[row]), 3),
+                        "probability": round(float(probability[row]), 3),
+                        "origin": origins[int(classes[row])],
                     }
-                    for c, loss in zip(classes[order], losses[order], strict=True)
-                ][: 2 * remaining]
-                race.keep(order[:remaining])
-                classes = classes[order[:remaining]]
+                    for row in order[: 2 * rules.remaining]
+                ]
+                race.keep(order[: rules.remaining])
+                classes = classes[order[: rules.remaining]]
                 leaders = ", ".join(victim.categories[int(c)] for c in classes[:3])
                 say(
                     f"target auto: {len(order)} classes raced, {len(classes)} remain "
-                    f"({leaders}{' …' if remaining > 3 else ''})"
+                    f"({leaders}{' …' if len(classes) > 3 else ''})"
                 )
         index = int(classes[0])
         say(
             f"target auto: {victim.categories[index]!r} ({index}), the class among these that this grid approaches best "
             f"({origins[index]})"
         )
-        how = f"won a race of short trainings among {len(origins)} classes, halved by their losses; {origins[index]}"
+        how = f"won a race of short trainings among {len(origins)} classes, halved by how near each comes; {origins[index]}"
         return TargetChoice(index, how, tuple(tried))
 
     def _show(self, done: int, *, before: int, total: int, words: str) -> None:
         self.progress(before + done, total, words)
+
+
+def _ranked(losses: Tensor, power: float) -> Tensor:
+    """Rank the rows of losses (N, S), the best first, by the mean of probabilities to a power, or of logarithms for 0."""
+    scores = (-power * losses).exp() if power else -losses
+    return scores.mean(dim=1).argsort(descending=True)
+
+
+def _step_lengths() -> list[list[float]]:
+    """Return the lengths of the steps of each round: constant while ranked by logarithms, then falling linearly."""
+    constant = sum(rules.steps for rules in _ROUNDS if not rules.power)
+    falling = sum(rules.steps for rules in _ROUNDS) - constant
+    lengths = [_FIRST_STEP] * constant + torch.linspace(_FIRST_STEP, _LAST_STEP, falling).tolist()
+    ends = list(accumulate(rules.steps for rules in _ROUNDS))
+    return [lengths[end - rules.steps : end] for rules, end in zip(_ROUNDS, ends, strict=True)]
 
 
 def _most_favoured(victim: Victim, favour: Tensor, say: Callable[[str], None]) -> TargetChoice:
@@ -166,14 +202,19 @@ class TargetRace:
         return (total / count.clamp(min=1)).masked_fill(count == 0, -torch.inf)
 
     def round(
-        self, classes: Tensor, steps: int, images: int, *, on_step: Callable[[int], None] = lambda _: None
+        self,
+        classes: Tensor,
+        images: int,
+        lengths: Sequence[float],
+        *,
+        on_step: Callable[[int], None] = lambda _: None,
     ) -> Tensor:
-        """Train the patch of each class (N,), and return their mean losses (N,) over the last steps.
+        """Train the patch of each class (N,), and return its losses on the images of the last steps (N, S).
 
         Args:
             classes: (N,) class indices.
-            steps: number of steps.
             images: number of images per step.
+            lengths: length of each step, a share of the range of a cell's value.
             on_step: called after each part of a step with the number of images seen so far.
         """
         if self._cells is None or self._momentum is None:
@@ -181,14 +222,14 @@ class TargetRace:
             self._momentum = torch.zeros_like(self._cells)
         at_once = max(1, self.config.optimisation.batch // images)
         source = BatchSource(self.victim, self.photographs, images)
-        losses = torch.zeros(steps, len(classes))
-        for step in range(steps):
+        losses = torch.zeros(len(lengths), len(classes), images)
+        for step, length in enumerate(lengths):
             pictures, _, _ = source.draw(self._generator)
             params = sample(self.config.eot, images, self._generator)
             for rows in torch.arange(len(classes)).split(at_once):
-                losses[step, rows] = self._step(step, rows, classes[rows], pictures, params)
+                losses[step, rows] = self._step(step, rows, classes[rows], pictures, params, length)
                 on_step(images * (step * len(classes) + int(rows[-1]) + 1))
-        return losses[-_SCORED_STEPS:].mean(dim=0)
+        return losses[-round(_SCORED * len(lengths)) :].transpose(0, 1).flatten(start_dim=1)
 
     def keep(self, rows: Tensor) -> None:
         """Keep only some of the patches, by their rows."""
@@ -200,8 +241,10 @@ class TargetRace:
         victim = self._victims[turn % len(self._victims)]
         return victim.scores(victim.fitted(composite)).float()
 
-    def _step(self, turn: int, rows: Tensor, classes: Tensor, pictures: Tensor, params: EotParams) -> Tensor:
-        """Take a sign step with momentum for the patches of ``rows``; return their losses before it."""
+    def _step(
+        self, turn: int, rows: Tensor, classes: Tensor, pictures: Tensor, params: EotParams, length: float
+    ) -> Tensor:
+        """Take a sign step with momentum for the patches of ``rows``; return the losses of each on the images before it."""
         assert self._cells is not None and self._momentum is not None
         images = len(pictures)
         cells = self._cells[rows].requires_grad_()
@@ -210,11 +253,11 @@ class TargetRace:
         )
         scores = self._scores(turn, composite)
         targets = classes.repeat_interleave(images).to(scores.device)
-        losses = F.cross_entropy(scores, targets, reduction="none").view(len(rows), images).mean(dim=1)
-        (gradient,) = torch.autograd.grad(losses.sum(), cells)
+        losses = F.cross_entropy(scores, targets, reduction="none").view(len(rows), images)
+        (gradient,) = torch.autograd.grad(losses.mean(dim=1).sum(), cells)
         with torch.no_grad():
             scale = gradient.abs().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-30)
             momentum = _MOMENTUM * self._momentum[rows] + gradient / scale
             self._momentum[rows] = momentum
-            self._cells[rows] = (cells - _STEP * momentum.sign()).clamp(0, 1)
+            self._cells[rows] = (cells - length * momentum.sign()).clamp(0, 1)
         return losses.detach().cpu()
