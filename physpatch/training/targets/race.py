@@ -79,49 +79,54 @@ class Race(TargetRule):
             if blind or not all(network.differentiable for network in (victim, *self.others)):
                 return _most_favoured(victim, favour, say)
             origins = _first_list(victim, favour)
-            classes = torch.tensor(list(origins))
             listed = sum(origin != FAVOURED for origin in origins.values())
             say(
-                f"target auto: {len(classes)} classes race, {listed} of them from a hand-made list of mosaic-like classes"
+                f"target auto: {len(origins)} classes race, {listed} of them from a hand-made list of mosaic-like classes"
             )
-            tried: list[dict[str, Any]] = []
-            racing = [len(classes), *(min(len(classes), rules.remaining) for rules in _ROUNDS)]
-            total = sum(rules.steps * rules.images * n for rules, n in zip(_ROUNDS, racing, strict=False) if n > 1)
-            before = 0  # images of earlier rounds
-            for number, (rules, lengths) in enumerate(zip(_ROUNDS, _step_lengths(), strict=True)):
-                if len(classes) == 1:
-                    break
-                words = f"choosing a target: round {number + 1}, {len(classes)} classes"
-                show = partial(self._show, before=before, total=total, words=words)
-                losses = race.round(classes, rules.images, lengths, on_step=show)
-                before += rules.steps * rules.images * len(classes)
-                loss, probability = losses.mean(dim=1), (-losses).exp().mean(dim=1)
-                order = _ranked(losses, rules.power)
-                tried += [
-                    {
-                        "class": victim.categories[int(classes[row])],
-                        "index": int(classes[row]),
-                        "round": number + 1,
-                        "loss": round(float(loss[row]), 3),
-                        "probability": round(float(probability[row]), 3),
-                        "origin": origins[int(classes[row])],
-                    }
-                    for row in order[: 2 * rules.remaining]
-                ]
-                race.keep(order[: rules.remaining])
-                classes = classes[order[: rules.remaining]]
-                leaders = ", ".join(victim.categories[int(c)] for c in classes[:3])
-                say(
-                    f"target auto: {len(order)} classes raced, {len(classes)} remain "
-                    f"({leaders}{' …' if len(classes) > 3 else ''})"
-                )
-        index = int(classes[0])
+            index, tried = self._winner(race, origins, say)
         say(
             f"target auto: {victim.categories[index]!r} ({index}), the class among these that this grid approaches best "
             f"({origins[index]})"
         )
         how = f"won a race of short trainings among {len(origins)} classes, halved by how near each comes; {origins[index]}"
-        return TargetChoice(index, how, tuple(tried))
+        return TargetChoice(index, how, tried)
+
+    def _winner(
+        self, race: "TargetRace", origins: dict[int, str], say: Callable[[str], None]
+    ) -> tuple[int, tuple[dict[str, Any], ...]]:
+        """Run all rounds, and return the index of the last class with what was measured of each, by rounds."""
+        categories, classes, tried = race.victim.categories, torch.tensor(list(origins)), []
+        racing = [len(classes), *(min(len(classes), rules.remaining) for rules in _ROUNDS)]
+        total = sum(rules.steps * rules.images * n for rules, n in zip(_ROUNDS, racing, strict=False) if n > 1)
+        before = 0  # images of earlier rounds
+        for number, (rules, lengths) in enumerate(zip(_ROUNDS, _step_lengths(), strict=True), start=1):
+            if len(classes) == 1:
+                break
+            words = f"choosing a target: round {number}, {len(classes)} classes"
+            show = partial(self._show, before=before, total=total, words=words)
+            losses = race.round(classes, rules.images, lengths, on_step=show)
+            before += rules.steps * rules.images * len(classes)
+            order = _ranked(losses, rules.power)
+            for row in order[: 2 * rules.remaining].tolist():
+                index = int(classes[row])
+                tried.append(
+                    {
+                        "class": categories[index],
+                        "index": index,
+                        "round": number,
+                        "loss": round(float(losses[row].mean()), 3),
+                        "probability": round(float((-losses[row]).exp().mean()), 3),
+                        "origin": origins[index],
+                    }
+                )
+            race.keep(order[: rules.remaining])
+            classes = classes[order[: rules.remaining]]
+            leaders = ", ".join(categories[int(c)] for c in classes[:3])
+            say(
+                f"target auto: {len(order)} classes raced, {len(classes)} remain "
+                f"({leaders}{' …' if len(classes) > 3 else ''})"
+            )
+        return int(classes[0]), tuple(tried)
 
     def _show(self, done: int, *, before: int, total: int, words: str) -> None:
         self.progress(before + done, total, words)
