@@ -1,12 +1,12 @@
 """Does the replay name what a rendered camera does to a patch, or say "something that is not modelled"?
 
-    python benchmarks/rendered_causes.py --run RUN --data DIR --out DIR [--cases 4] [--nulls 8] [--clips 20] [--only h264]
+    python benchmarks/rendered_causes.py --run RUN --data DIR --out DIR [--cases 4] [--nulls 8] [--clips 60] [--only h264]
 
-Each sheet is printed in true colours and held before photographs of DIR (``labels.csv``) in the scene ``stand``, filmed by a
-plain camera but for one effect a case, which is stronger than a phone's (:data:`EFFECTS` says how strong, between its two
-ends). The replay is not told. It has no step of its own for any effect; :data:`EFFECTS` says which of its steps would be a fair
-name, such as "blur and noise" for a focus that hunts, beside "something that the replay does not model". Where nothing is
-planted, nothing is to be named.
+Each sheet is printed in true colours and held before photographs of DIR in the scene ``stand``, one in each clip, whose class
+stays the same behind a plain sheet, upright and turned, right or not. It is filmed by a plain camera but for one effect a case,
+which is stronger than a phone's (:data:`EFFECTS` says how strong, between its two ends). The replay is not told. It has no step
+of its own for any effect; :data:`EFFECTS` says which of its steps would be a fair name, such as "blur and noise" for a focus
+that hunts, beside "something that the replay does not model". Where nothing is planted, nothing is to be named.
 
 All cases of one number have their backgrounds, poses, light and noise in common with that number's null, so that ``cost`` is
 what the effect costs the patch: the captured rate of the null less that of the case. Shots are kept in DIR/shots, so that
@@ -22,12 +22,12 @@ import argparse
 import json
 import sys
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gap_causes import Bench, answered, shares_of
-from rendered_panel import known_photographs
+from gap_causes import Bench, answered, shares_of, steady_answer
 
 from calibration.colour.printing_condition import PrintingCondition
 from captures.gap.decomposition import UnmeasurableError
@@ -36,6 +36,7 @@ from captures.sources.opening import Rig
 from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Scene
 from captures.sources.rendered.shots import ShotCache
+from physpatch.data.photographs import photos_for
 
 _NULL = "nothing"
 _FRAMES = 2  # of each sheet in a clip: some effects follow from the frames before
@@ -104,7 +105,10 @@ class RenderedBench(Bench):
         return strength, int(np.random.default_rng([self._seed, number]).integers(2**31))  # the null's, too
 
     def _settings(self, cause: str) -> dict[str, Any]:
-        return super()._settings(cause) | {"planted": [EFFECTS[cause].weakest, EFFECTS[cause].strongest]}
+        return super()._settings(cause) | {
+            "planted": [EFFECTS[cause].weakest, EFFECTS[cause].strongest],
+            "behind": [path.name for path, _ in self._behind],
+        }
 
     def _rig(self, cause: str, strength: float, seed: int) -> Rig:
         scene = Scene.read("stand")
@@ -121,8 +125,12 @@ class RenderedBench(Bench):
         )
 
     def _backgrounds(self, run: Path) -> list[tuple[Path, str | None]]:
-        photographs = known_photographs(self._victim, self._data, self._clips, self._seed)
-        return [(photograph.path, None) for photograph in photographs]
+        """Photographs with a steady answer, one for each clip if there are as many: to be right, it need not be."""
+        photos = photos_for(self._victim, self._data)
+        paths = [photos[int(at)].path for at in np.random.default_rng(self._seed).permutation(len(photos))]
+        target = (self._patch.target or {}).get("name")
+        steady = (path for path in paths if steady_answer(self._victim, path) not in (None, target))
+        return [(path, None) for path in islice(steady, self._clips)]
 
     def judged(self, effect: str, number: int, null: dict[str, Any]) -> dict[str, Any]:
         """A case's answer, see :func:`judged`, or why no view of it can be measured."""
@@ -172,11 +180,11 @@ def main() -> None:
     """Print the count and the cases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--data", required=True, help="a folder with labels.csv")
+    parser.add_argument("--data", required=True, help="a folder of photographs")
     parser.add_argument("--out", type=Path, required=True, help="where cases and shots are kept")
     parser.add_argument("--cases", type=int, default=4, help="of each effect")
     parser.add_argument("--nulls", type=int, default=8, help="cases in which nothing is planted, --cases at least")
-    parser.add_argument("--clips", type=int, default=20)
+    parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=[effect for effect in EFFECTS if effect != _NULL])
     options = parser.parse_args()

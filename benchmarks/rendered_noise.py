@@ -4,11 +4,11 @@
 
 The run's sheet of 10 cm and the grey control are filmed in each scene, before photographs of DIR (``labels.csv``) that the
 network recognises behind a plain sheet. Poses, light, the camera's own noise and its effects are the same whatever the number
-of samples, so that answers differ only by what the renderer leaves of noise. ``changed`` is the share of frames whose first
-class is another one than with the reference's samples, with an interval by clips; ``null`` is the reference with other random
-numbers, which says how many answers hang by a thread anyhow. ``seconds`` is the median over frames after the first of each
-clip and sheet, which Mitsuba may have to compile for; ``cpu_seconds``, of all cores together, also tells on a busy machine.
-One JSON line is printed.
+of samples, so that answers differ only by what renderer and denoiser leave of noise, or blur. The reference is not denoised.
+``changed`` is the share of frames whose first class is another one than with the reference's samples, with an interval by
+clips, for ``raw`` frames and for ``denoised`` ones; ``null`` is the reference with other random numbers, which says how many
+answers hang by a thread anyhow. ``seconds`` is the median over frames after the first of each clip and sheet, which Mitsuba may
+have to compile for; ``cpu_seconds``, of all cores together, also tells on a busy machine. One JSON line is printed.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -85,16 +86,18 @@ class Film:
         """Return the share of changed answers and the seconds a frame, by number of samples."""
         answers, times = self._shot(RenderedRig, reference)
         again, _ = self._shot(OtherNoise, reference)
-        by_samples = {}
-        for count in samples:
-            noisy, times_then = self._shot(RenderedRig, count)
-            by_samples[count] = {"changed": self._changed(noisy, answers)} | times_then
+        by_samples: dict[int, dict[str, Any]] = {count: {} for count in samples}
+        for count, (name, denoise) in product(samples, {"raw": False, "denoised": True}.items()):
+            noisy, times_then = self._shot(RenderedRig, count, denoise=denoise)
+            by_samples[count][name] = {"changed": self._changed(noisy, answers)} | times_then
         return {"null": self._changed(again, answers), "reference": times, "by_samples": by_samples}
 
     def _changed(self, answers: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
         return clip_rate((answers != reference).mean(axis=1)).to_dict() | {"frames": answers.size}
 
-    def _shot(self, kind: type[RenderedRig], samples: int) -> tuple[np.ndarray, dict[str, float]]:
+    def _shot(
+        self, kind: type[RenderedRig], samples: int, *, denoise: bool = False
+    ) -> tuple[np.ndarray, dict[str, float]]:
         """Film the scene; return first classes (clips, frames of a clip) and the medians of seconds a frame."""
         rig = kind(
             self._sheet,
@@ -104,6 +107,7 @@ class Film:
             frames_per_clip=_FRAMES,
             seed=self._seed,
             samples=samples,
+            denoise=denoise,
         )
         inputs, clips, took = [], [], []
         started = np.array(_clocks())

@@ -1,4 +1,4 @@
-"""Mitsuba 3 in the fastest of its spectral variants that works on this machine."""
+"""Mitsuba 3 in the fastest of its spectral variants that works on this machine, and its denoiser."""
 
 import os
 import re
@@ -9,6 +9,9 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from calibration.common.errors import UnavailableError
 
@@ -30,12 +33,15 @@ def engine(variant: str | None = None) -> ModuleType:
         variant: of Mitsuba; None for the fastest spectral one.
 
     Raises:
-        UnavailableError: Mitsuba is not installed, or no variant works.
+        UnavailableError: Mitsuba or its denoiser is not installed, or no variant works.
     """
     try:
         import mitsuba
+        import mitsuba_oidn  # noqa: F401  # at once, not when the first frame is rendered
     except ImportError as error:
-        raise UnavailableError("rendered scenes need Mitsuba; install with: pip install 'physpatch[render]'") from error
+        raise UnavailableError(
+            "rendered scenes need Mitsuba and its denoiser; install with: pip install 'physpatch[render]'"
+        ) from error
     if _LIBRARY not in os.environ and (library := newest_llvm()) is not None:
         os.environ[_LIBRARY] = str(library)
     candidates = (variant,) if variant else _VARIANTS
@@ -45,6 +51,13 @@ def engine(variant: str | None = None) -> ModuleType:
     mitsuba.set_variant(working)
     mitsuba.set_log_level(mitsuba.LogLevel.Error)
     return mitsuba
+
+
+def denoised(light: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Remove the noise of a render, a linear picture (H, W, 3), by Intel's Open Image Denoise."""
+    import mitsuba_oidn
+
+    return np.asarray(mitsuba_oidn.denoise(np.ascontiguousarray(light), hdr=True), dtype=np.float32)
 
 
 def make_opaque(values: Any) -> None:

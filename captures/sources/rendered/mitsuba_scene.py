@@ -5,8 +5,8 @@ diffuser gives its green pixels under lights of a total power of 1.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from calibration.camera.intrinsics import Intrinsics
 from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
-from captures.sources.rendered.engine import engine, make_opaque
+from captures.sources.rendered.engine import denoised, engine, make_opaque
 from captures.sources.rendered.room import furnished_room
 from captures.sources.rendered.scene_file import Light, Scene
 from captures.sources.rendered.shapes.holders import body_mesh, plate_mesh, post_mesh
@@ -30,7 +30,7 @@ from captures.sources.rendered.surfaces import Mesh, Spec, bent, diffuse, plasti
 
 _PIXELS = ("red", "green", "blue")
 _DARKEST, _LIGHTEST = 0.001, 0.97  # reflectances that a spectrum can have
-_BOUNCES = 5
+_BOUNCES, _FIRST_HIT = 5, 2  # edges of a path
 _COVERAGE_SAMPLES = 16
 _PAPER_BACK = 0.8
 _BODY_GREY = 0.25
@@ -55,6 +55,7 @@ class SheetScene:
         pose: RigPose,
         *,
         samples: int,
+        denoise: bool = True,
         occluded: float = 0.0,
         occluder_deg: float = 0.0,
         phase: float = 0.0,
@@ -69,6 +70,7 @@ class SheetScene:
             lens: intrinsics without distortion, centred in the frame; the scene's aperture makes it a thin lens.
             pose: in which the scene is arranged: the lights and the room.
             samples: a pixel.
+            denoise: whether the noise that they leave is removed.
             occluded: the share of the patch that an occluder covers.
             occluder_deg: the direction from which it comes, 0 from the right, 90 from below.
             phase: of a ripple, in radians.
@@ -79,7 +81,7 @@ class SheetScene:
         """
         self._mi = engine()
         self._layout, self._scene, self._lens, self._phase = layout, scene, lens, phase
-        self._samples = _in_square(samples)
+        self._samples, self._denoise = _in_square(samples), denoise
         self._sheet, self._pose, self._cache = sheet, pose, cache
         self._sensors: dict[Rows | None, _Sensors] = {}
         self._placed: RigPose | None = None
@@ -92,7 +94,7 @@ class SheetScene:
             self._meshes["thumb"] = thumb_mesh(layout, occluded, occluder_deg)
         variant = self._mi.variant(), self._mi.__version__
         rendered = scene.model_copy(update={"camera": scene.camera.model_copy(update={"effects": {}})})
-        arrangement = layout, rendered, lens, pose, self._samples, occluded, occluder_deg, phase
+        arrangement = layout, rendered, lens, pose, self._samples, denoise, occluded, occluder_deg, phase
         self._key = "" if cache is None else shot_key(sheet, arrangement, variant)
 
     def shoot(
@@ -111,6 +113,8 @@ class SheetScene:
         if exposure is not None:
             moment = (pose, seed, before, exposure)
             render = partial(expose, self._render, exposure, before or pose, pose, self._lens.height, seed)
+        if self._denoise:
+            render = partial(_denoised, render)
         if self._cache is None:
             return render()
         return self._cache.shot(shot_key(self._key, *moment), render)
@@ -124,16 +128,16 @@ class SheetScene:
             self._sensors[rows] = self._make_sensors(rows)
         sensors = self._sensors[rows]
         self._aim(sensors, pose, refocus_dpt)
-        light = self._seen_by(sensors.light, self._integrator, _in_square(self._samples * share), seed)
+        light = self._record(self._lit, sensors.light, _BOUNCES, _in_square(self._samples * share), seed)
         if self._scene.background == "room":
             coverage = np.ones(light.shape[:2], np.float32)
         else:
             samples = math.ceil(_COVERAGE_SAMPLES * share)
-            coverage = self._seen_by(sensors.coverage, self._coverage_integrator, samples, seed)[..., 3].clip(0, 1)
+            coverage = self._record(self._shapes, sensors.coverage, _FIRST_HIT, samples, seed)[..., 3].clip(0, 1)
         return Shot(light / np.float32(STEP_NM), coverage).rounded()
 
-    def _seen_by(self, sensor: Any, integrator: Any, samples: int, seed: int) -> NDArray[np.float32]:
-        picture = self._mi.render(self._objects, sensor=sensor, integrator=integrator, spp=samples, seed=seed)
+    def _record(self, scene: Any, sensor: Any, depth: int, samples: int, seed: int) -> NDArray[np.float32]:
+        picture = self._mi.render(scene, sensor=sensor, integrator=_paths(depth), spp=samples, seed=seed)
         return np.array(picture, dtype=np.float32)
 
     def patch_mask(self, pose: RigPose) -> NDArray[np.bool_]:
@@ -166,7 +170,7 @@ class SheetScene:
     # The scene in Mitsuba.
 
     @cached_property
-    def _objects(self) -> Any:
+    def _lit(self) -> Any:
         surfaces: dict[str, Spec] = {
             "sheet": self._paper(),
             "body": {"type": "twosided", "inner": diffuse(_BODY_GREY)},
@@ -174,19 +178,19 @@ class SheetScene:
             "post": {"type": "twosided", "inner": diffuse(_PLATE_GREY)},
             "thumb": {"type": "twosided", "inner": _skin()},
         }
-        objects: dict[str, Any] = {"type": "scene", **self._lights(self._pose)}
-        objects |= {name: self._mesh(name, surfaces[name], mesh) for name, mesh in self._meshes.items()}
+        objects = self._lights(self._pose) | self._placed_meshes(surfaces)
         if self._scene.background == "room":
             objects |= furnished_room(self._mi, float(self._pose.shift_mm[2]))
-        return self._mi.load_dict(objects)
+        return self._mi.load_dict({"type": "scene", **objects})
 
     @cached_property
-    def _integrator(self) -> Any:
-        return self._mi.load_dict({"type": "path", "max_depth": _BOUNCES, "hide_emitters": True})
+    def _shapes(self) -> Any:
+        """The same shapes in no light, as only where they lie is looked at: under a sky that takes three times as long."""
+        surfaces = dict.fromkeys(self._meshes, diffuse(_PAPER_BACK)) | {"sheet": self._cut_out(diffuse(_PAPER_BACK))}
+        return self._mi.load_dict({"type": "scene", **self._placed_meshes(surfaces)})
 
-    @cached_property
-    def _coverage_integrator(self) -> Any:
-        return self._mi.load_dict({"type": "path", "max_depth": 2, "hide_emitters": True})
+    def _placed_meshes(self, surfaces: Mapping[str, Spec]) -> dict[str, Any]:
+        return {name: self._mesh(name, surfaces[name], mesh) for name, mesh in self._meshes.items()}
 
     # What is seen.
 
@@ -196,10 +200,13 @@ class SheetScene:
         reflectance = np.divide(sheet[..., :3], cover, out=np.full_like(sheet[..., :3], _DARKEST), where=cover > 0)
         paper = self._scene.paper
         front = plastic(self._texture(reflectance.clip(_DARKEST, _LIGHTEST)), paper.index, paper.roughness)
-        both: Spec = {"type": "twosided", "front": front, "back": diffuse(_PAPER_BACK)}
+        return self._cut_out({"type": "twosided", "front": front, "back": diffuse(_PAPER_BACK)})
+
+    def _cut_out(self, surface: Spec) -> Spec:
+        cover = self._sheet[..., 3:]
         if cover.all():
-            return both
-        return {"type": "mask", "opacity": self._texture(cover, raw=True), "nested": both}
+            return surface
+        return {"type": "mask", "opacity": self._texture(cover, raw=True), "nested": surface}
 
     def _texture(self, picture: NDArray[np.float32], *, raw: bool = False) -> Spec:
         return {
@@ -227,10 +234,11 @@ class SheetScene:
         if pose == self._placed:  # what sees it moves: nothing has to be traced anew
             return
         self._placed = pose
-        parameters = self._mi.traverse(self._objects)
-        for name, mesh in self._meshes.items():
-            parameters[f"{name}.vertex_positions"] = pose.placed(mesh.points).astype(np.float32).ravel()
-        parameters.update()
+        for scene in (self._lit,) if self._scene.background == "room" else (self._lit, self._shapes):
+            parameters = self._mi.traverse(scene)
+            for name, mesh in self._meshes.items():
+                parameters[f"{name}.vertex_positions"] = pose.placed(mesh.points).astype(np.float32).ravel()
+            parameters.update()
 
     # What lights it.
 
@@ -346,6 +354,18 @@ class _Sensors:
     coverage: Any
     rows: Rows
     refocused_dpt: float = 0.0
+
+
+@cache
+def _paths(depth: int) -> Any:
+    """An integrator that follows paths of up to this many edges."""
+    return engine().load_dict({"type": "path", "max_depth": depth, "hide_emitters": True})
+
+
+def _denoised(render: Callable[[], Shot]) -> Shot:
+    """A shot whose light is denoised when all its instants are gathered: where shapes end is hardly noisy."""
+    shot = render()
+    return replace(shot, light=denoised(shot.light)).rounded()
 
 
 def _in_square(samples: float) -> int:

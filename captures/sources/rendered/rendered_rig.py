@@ -63,6 +63,7 @@ class RenderedRig(FileSource):
         frame_wh: tuple[int, int] = FRAME_WH,
         printing: PrintingCondition | None = None,
         samples: int = SAMPLES,
+        denoise: bool = True,
         cache: ShotCache | None = None,
     ) -> None:
         """Print the sheets.
@@ -77,12 +78,13 @@ class RenderedRig(FileSource):
             frame_wh: size of the frames.
             printing: what press and paper make of colours; by default drawn with ``seed`` from those that training leaves out.
             samples: a pixel; more of them leave less noise and take longer.
+            denoise: whether what they leave is removed, by Intel's Open Image Denoise.
             cache: where what Mitsuba rendered is kept; None renders all.
 
         Raises:
             InputError: if the PDF is not readable, there are no backgrounds, a count is below 1 or too large, or a sheet is
                 too wide for what it is bent around.
-            UnavailableError: if Mitsuba or colour-science is not installed.
+            UnavailableError: if Mitsuba, its denoiser or colour-science is not installed.
         """
         frames_per_clip = scene.motion.frames if frames_per_clip is None else frames_per_clip
         require_extent(frame_wh, seed, clips=clips, frames_per_clip=frames_per_clip, samples=samples)
@@ -104,7 +106,8 @@ class RenderedRig(FileSource):
         self.printing = printing or conditions[int(rng.integers(len(conditions)))]
         self._sheets = printed_sheets(pdf, self.printing)
         self._backgrounds = shuffled_backgrounds(backgrounds, seed)
-        self.clips, self.seed, self._samples, self._cache = clips, seed, samples, cache
+        self.clips, self.seed, self._cache = clips, seed, cache
+        self._samples, self._denoise = samples, denoise
 
     @property
     def scenes(self) -> list[int]:
@@ -176,6 +179,7 @@ class RenderedRig(FileSource):
             self.intrinsics,
             pose,
             samples=self._samples,
+            denoise=self._denoise,
             occluded=0.0 if occluder is None else rng.uniform(*occluder.covers),
             occluder_deg=rng.uniform(45, 135),  # a hand holds it from below
             phase=rng.uniform(0, 2 * np.pi),
