@@ -1,6 +1,6 @@
 """Pose, lens and colours of rendered frames, against what the rendered rig planned, with the virtual rig's measures.
 
-    python benchmarks/rendered_calibration.py [--seeds 1] [--frames 12] [--views 20] [--size 640x480] [--samples 36]
+    python benchmarks/rendered_calibration.py [--seeds 1] [--frames 12] [--views 20] [--size 640x480] [--samples 16]
 
 Poses are measured in each flat scene on a sheet with a patch of 10 cm; lens and colours are calibrated in the first of these
 scenes, under its light, and colours are tested on 100 that no fit saw. Prints one JSON line: the poses' errors by scene as
@@ -19,7 +19,7 @@ from calibration_accuracy import calibration_errors, print_unseen, seed_summary
 from pose_accuracy import pose_errors, pose_summary
 
 from calibration.camera.sheet_pose import find_sheet, make_detector
-from captures.sources.rendered.rendered_rig import RenderedRig
+from captures.sources.rendered.rendered_rig import SAMPLES, RenderedRig
 from captures.sources.rendered.scene_file import Scene
 from physpatch.records.patch_file import Patch
 from printouts import print_sheets, print_targets
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=12, help="poses in each scene; 0 for none")
     parser.add_argument("--views", type=int, default=20, help="stills of the board")
     parser.add_argument("--size", default="640x480", help="of a frame")
-    parser.add_argument("--samples", type=int, default=36, help="a pixel")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="a pixel")
     parser.add_argument("--scenes", nargs="+", default=["stand", "street", "room"], help="with a flat sheet")
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
