@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import accumulate
+from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -142,9 +142,8 @@ def _step_lengths() -> list[list[float]]:
     """Return the lengths of the steps of each round: constant while ranked by logarithms, then falling linearly."""
     constant = sum(rules.steps for rules in _ROUNDS if not rules.power)
     falling = sum(rules.steps for rules in _ROUNDS) - constant
-    lengths = [_FIRST_STEP] * constant + torch.linspace(_FIRST_STEP, _LAST_STEP, falling).tolist()
-    ends = list(accumulate(rules.steps for rules in _ROUNDS))
-    return [lengths[end - rules.steps : end] for rules, end in zip(_ROUNDS, ends, strict=True)]
+    lengths = iter([_FIRST_STEP] * constant + torch.linspace(_FIRST_STEP, _LAST_STEP, falling).tolist())
+    return [list(islice(lengths, rules.steps)) for rules in _ROUNDS]
 
 
 def _most_favoured(victim: Victim, favour: Tensor, say: Callable[[str], None]) -> TargetChoice:
