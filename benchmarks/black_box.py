@@ -27,7 +27,7 @@ from physpatch.training.trainer import Trainer
 _LATEST = 20  # steps
 
 
-class _BestClasses(nn.Module):
+class BestClasses(nn.Module):
     """A classifier that tells the probabilities of its best classes, like many products; what they leave is spread evenly."""
 
     def __init__(self, network: nn.Module, told: int) -> None:
@@ -82,7 +82,7 @@ def main() -> None:
     imitator = None if options.imitate is None else load_victim(options.imitate)
     asked = victim
     if options.best is not None:
-        asked = replace(victim, module=_BestClasses(victim.module, options.best), differentiable=False)
+        asked = replace(victim, module=BestClasses(victim.module, options.best), differentiable=False)
     trainer = Trainer(asked, photographs, config, victim.category_index(options.target), imitator=imitator)
     marks = {round(trainer.total_steps * number / options.marks) for number in range(1, options.marks + 1)}
     records = []

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from black_box import BestClasses
+from torch import nn
 
 from physpatch.records.eot_config import EotConfig
 from physpatch.techniques.black_box import BlackBox
@@ -177,3 +179,13 @@ def test_two_colours_begin_with_those_nearest_to_a_given_patch() -> None:
     two = technique.cells()
     assert len(two.flatten(1).unique(dim=1).T) == 2
     assert float((two - START).square().mean()) < float((START - START.mean(dim=(1, 2), keepdim=True)).square().mean())
+
+
+def test_a_model_that_tells_its_best_classes_alone_is_asked_as_one_that_tells_nothing_of_the_others() -> None:
+    scores = torch.tensor([[4.0, 1.0, 3.0, 0.0, 2.0], [0.0, 9.0, 0.0, 1.0, 9.5]])
+    true, told = scores.softmax(dim=1), BestClasses(nn.Identity(), 2)(scores).exp()
+    best = true.topk(2, dim=1).indices
+    torch.testing.assert_close(told.sum(dim=1), torch.ones(2))
+    torch.testing.assert_close(told.gather(1, best), true.gather(1, best))
+    others = told.scatter(1, best, 0.0)
+    assert all(len(row[row > 0].unique()) == 1 for row in others)
