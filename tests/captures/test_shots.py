@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.shots import Shot, ShotCache, shot_key
 
 
@@ -116,3 +117,14 @@ def test_keys_tell_values_shapes_and_order_apart() -> None:
     ]
     assert len(set(keys)) == len(keys)
     assert shot_key(np.arange(6.0), 1) == keys[0]
+
+
+def test_a_key_does_not_depend_on_how_numpy_prints() -> None:
+    """Libraries of networks and of colours change its options when they are imported."""
+
+    def key(x_m: float) -> str:
+        return shot_key(RigPose(0.4, np.float64(x_m), 0.0, 1.0, 2.0, 3.0), (np.array([x_m]), 7))
+
+    plain = key(1 / 3)
+    with np.printoptions(formatter={"float_kind": "{:.5g}".format}, legacy="1.13"):
+        assert key(1 / 3) == plain != key(1 / 3 + 1e-9)

@@ -2,9 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 
@@ -100,7 +100,7 @@ class ShotCache:
 def shot_key(*parts: object) -> str:
     """Hash whatever decides what a shot shows: arrays by their values, all else by its ``repr``, and the code that renders."""
     digest = hashlib.sha256(_code_digest())
-    for part in parts:
+    for part in _flat(parts):
         if isinstance(part, np.ndarray):
             digest.update(repr((part.shape, part.dtype)).encode())
             digest.update(part.tobytes())
@@ -108,6 +108,20 @@ def shot_key(*parts: object) -> str:
             digest.update(repr(part).encode())
         digest.update(b"\0")
     return digest.hexdigest()
+
+
+def _flat(part: object) -> Iterator[object]:
+    """Yield NumPy's values in tuples and dataclasses on their own, as their ``repr`` depends on options of printing."""
+    if isinstance(part, tuple):
+        yield len(part)
+        for item in part:
+            yield from _flat(item)
+    elif is_dataclass(part) and not isinstance(part, type):
+        yield type(part).__name__
+        for field in fields(part):
+            yield from _flat(getattr(part, field.name))
+    else:
+        yield part.item() if isinstance(part, np.generic) else part
 
 
 @cache
