@@ -586,9 +586,15 @@ def test_no_display_is_one_line(tmp_path: Path, command, monkeypatch) -> None:
     command("live", "--source", "no.mp4").assert_refused("no source 'no.mp4'")  # which --headless does not mend
 
 
+SCREENS = iter(range(1000 + 10 * (os.getpid() % 3000), 40_000))
+
+
 def own_screen() -> list[str]:
-    """A screen by a number of this process's own: an earlier one may not have gone yet, and its number hangs then."""
-    return ["xvfb-run", "-a", "-n", str(1000 + os.getpid() % 30_000)]
+    """A screen by a number of its own: an earlier one may not have gone yet, and its number hangs then.
+
+    It does not begin anew when its last client leaves, as it does by default: whoever comes at that moment is turned away.
+    """
+    return ["xvfb-run", "-a", "-n", str(next(SCREENS)), "-s", "-screen 0 1280x1024x24 -noreset"]
 
 
 @pytest.mark.skipif(not (shutil.which("xvfb-run") and shutil.which("xdotool")), reason="needs xvfb and xdotool")
