@@ -23,7 +23,7 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -132,11 +132,14 @@ class Bench:
         """Held-out photographs that have a steady answer behind a sheet."""
         kept = self._out / "backgrounds.json"
         if not kept.is_file():
-            target = (self._patch.target or {}).get("name")
-            files = [path for path, _ in held_out_files(run, self._config, self._victim)]
-            steady = [path for path in files if steady_answer(self._victim, path) not in (None, target)]
-            write_json(kept, {"behind": [str(path) for path in steady]})
+            files = (path for path, _ in held_out_files(run, self._config, self._victim))
+            write_json(kept, {"behind": [str(path) for path in self._steady(files)]})
         return [(Path(path), None) for path in read_json(kept)["behind"]]
+
+    def _steady(self, files: Iterable[Path]) -> Iterator[Path]:
+        """Those that have a steady answer behind a sheet, which is not the target."""
+        target = (self._patch.target or {}).get("name")
+        return (file for file in files if steady_answer(self._victim, file) not in (None, target))
 
 
 def labelled(session: RecordedSession) -> RecordedSession:

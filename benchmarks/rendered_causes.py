@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gap_causes import Bench, answered, shares_of, steady_answer
+from gap_causes import Bench, answered, shares_of
 
 from calibration.colour.printing_condition import PrintingCondition
 from captures.gap.decomposition import UnmeasurableError
@@ -127,9 +127,8 @@ class RenderedBench(Bench):
     def _backgrounds(self, run: Path) -> list[tuple[Path, str | None]]:
         """Photographs with a steady answer, one for each clip if there are as many: to be right, it need not be."""
         photos = photos_for(self._victim, self._data)
-        paths = [photos[int(at)].path for at in np.random.default_rng(self._seed).permutation(len(photos))]
-        target = (self._patch.target or {}).get("name")
-        steady = (path for path in paths if steady_answer(self._victim, path) not in (None, target))
+        shuffled = np.random.default_rng(self._seed).permutation(len(photos))
+        steady = self._steady(photos[int(at)].path for at in shuffled)
         return [(path, None) for path in islice(steady, self._clips)]
 
     def judged(self, effect: str, number: int, null: dict[str, Any]) -> dict[str, Any]:
