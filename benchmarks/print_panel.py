@@ -31,6 +31,7 @@ from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import EotConfig, Patch, TrainConfig, Victim, evaluate_patch, load_victim
 from physpatch.data.photographs import Photo, limited, load_photos, photos_for
+from physpatch.evaluation.classification import Evaluation
 from physpatch.records.patch_file import CONTROLS
 from physpatch.stats.intervals import Rate, clip_rate
 from printouts.sheet_pdf import print_sheets
@@ -127,15 +128,12 @@ def by_photograph(rows: list[Row], kind: str = "patch") -> Rate:
 
 def digital(
     victim: Victim, photos: list[Photo], patch: Patch, config: TrainConfig, cut: str, seed: int, poses: int = 1
-) -> Rate:
+) -> Evaluation:
     """Measure the patch in the same photographs in the colours of a screen, at the panel's sizes."""
     photographs = load_photos(photos, victim.preprocessing)
     ends = tuple(float(np.sqrt(share / config.patch.area)) for share in _SHARES)
     eot = EotConfig(scale=ends)
-    evaluation = evaluate_patch(
-        victim, photographs, patch, area=config.patch.area, cut=cut, eot=eot, seed=seed, poses=poses
-    )
-    return evaluation.targeted["patch"]
+    return evaluate_patch(victim, photographs, patch, area=config.patch.area, cut=cut, eot=eot, seed=seed, poses=poses)
 
 
 def main() -> None:
@@ -162,7 +160,8 @@ def main() -> None:
             condition = PrintingCondition.load_npz(path)
             rows += filmed(condition, sheet, photos, victim, target, options.seed)
             print(f"{path.stem}: {by_photograph(rows[-len(photos) :])}", file=sys.stderr, flush=True)  # noqa: T201
-    on_screen, panel = digital(victim, photos, patch, config, shown, options.seed), by_photograph(rows)
+    on_screen = digital(victim, photos, patch, config, shown, options.seed).targeted["patch"]
+    panel = by_photograph(rows)
     conditions = {
         name: by_photograph([r for r in rows if r["condition"] == name])
         for name in sorted({r["condition"] for r in rows})

@@ -2,13 +2,13 @@
 
     python benchmarks/rendered_noise.py --run RUN --data DIR [--scene NAME …] [--clips 8] [--samples 4 --samples 16 …]
 
-The run's sheet of 10 cm and the grey control are filmed in each scene, before photographs of DIR (``labels.csv``) that the
-network recognises behind a plain sheet. Poses, light, the camera's own noise and its effects are the same whatever the number
-of samples, so that answers differ only by what renderer and denoiser leave of noise, or blur. The reference is not denoised.
-``changed`` is the share of frames whose first class is another one than with the reference's samples, with an interval by
-clips, for ``raw`` frames and for ``denoised`` ones; ``null`` is the reference with other random numbers, which says how many
-answers hang by a thread anyhow. ``seconds`` is the median over frames after the first of each clip and sheet, which Mitsuba may
-have to compile for; ``cpu_seconds``, of all cores together, also tells on a busy machine. One JSON line is printed.
+The run's sheet of 10 cm and the grey control are filmed in each scene, before photographs of DIR. Poses, light, the camera's
+own noise and its effects are the same whatever the number of samples, so that answers differ only by what renderer and denoiser
+leave of noise, or blur. The reference is not denoised. ``changed`` is the share of frames whose first class is another one than
+with the reference's samples, with an interval by clips, for ``raw`` frames and for ``denoised`` ones; ``null`` is the reference
+with other random numbers, which says how many answers hang by a thread anyhow. ``seconds`` is the median over frames after the
+first of each clip and sheet, which Mitsuba may have to compile for; ``cpu_seconds``, of all cores together, also tells on a
+busy machine. One JSON line is printed.
 """
 
 import argparse
@@ -24,13 +24,14 @@ from typing import Any
 import numpy as np
 import torch
 from print_panel import said
-from rendered_panel import Backgrounds, known_photographs
+from rendered_panel import Backgrounds
 
 from captures.inference.analyser import to_input
 from captures.sources.rendered import scene_names
 from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Scene
 from physpatch import Patch, TrainConfig, Victim, load_victim
+from physpatch.data.photographs import limited, photos_for
 from physpatch.stats.intervals import clip_rate
 from printouts.sheet_pdf import print_sheets
 
@@ -52,7 +53,7 @@ def main() -> None:
     """Print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--data", required=True, help="a folder with labels.csv")
+    parser.add_argument("--data", required=True, help="a folder of photographs")
     parser.add_argument("--scene", action="append", help="by name; default all")
     parser.add_argument("--clips", type=int, default=8, help="of each scene, each before its own photograph")
     parser.add_argument("--samples", type=int, action="append", help="a pixel; default 4, 9, 16 and 36")
@@ -61,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     config = TrainConfig.load(options.run / "run.json")
     victim = load_victim(config.victim.model, weights=config.victim.weights)
-    photos = known_photographs(victim, options.data, options.clips, options.seed)
+    photos = limited(photos_for(victim, options.data), options.clips, options.seed)
     behind: Backgrounds = [(photo.path, str(photo.label)) for photo in photos]
     scenes = {}
     with tempfile.TemporaryDirectory() as temporary:

@@ -2,12 +2,12 @@
 
     python benchmarks/rendered_panel.py --run RUN [--run RUN …] --data DIR [--scene NAME …] [--clips 12] [--work DIR]
 
-Each run's sheet of 10 cm is held before photographs of DIR (``labels.csv``) that the network recognises behind a plain sheet,
-by the virtual rig and in each scene that Mitsuba renders (``physpatch live --help`` names them; without ``--scene``, all with a
-photograph behind a sheet that a hand holds). Every clip shows the patch once, and the grey control at the same pose. Counted is
-the target where the network is right with grey; the unit is the clip. ``digital`` is the patch composited by the preset
-``desk`` into the same photographs, in ten poses each. With three runs and more, ``rank_correlation`` is Spearman's, with an
-interval by bootstrap over patches. One JSON line is printed. What is in --work already is not rendered again.
+Each run's sheet of 10 cm is held before photographs of DIR by the virtual rig and in each scene that Mitsuba renders
+(``physpatch live --help`` names them; without ``--scene``, all with a photograph behind a sheet that a hand holds). Every clip
+shows the patch once, and the grey control at the same pose. Counted is the target where grey does not show it, whatever the
+network takes the view for then: a sheet hides most photographs. The unit is the clip. ``digital`` is the patch composited by
+the preset ``desk`` into the same photographs, in ten poses each. With three runs and more, ``rank_correlation`` is Spearman's,
+with an interval by bootstrap over patches. One JSON line is printed. What is in --work already is not rendered again.
 """
 
 import argparse
@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gap_causes import recognised
 from numpy.typing import NDArray
 from print_panel import digital, said
 from scipy import stats
@@ -37,7 +36,7 @@ from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Scene
 from captures.sources.virtual_rig import VirtualRig
 from physpatch import Patch, TrainConfig, Victim, load_victim
-from physpatch.data.photographs import Photo, photos_for
+from physpatch.data.photographs import Photo, limited, photos_for
 from physpatch.stats.intervals import Rate, clip_rate
 from printouts.sheet_pdf import print_sheets
 
@@ -54,7 +53,7 @@ def main() -> None:
     """Print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, action="append", required=True)
-    parser.add_argument("--data", required=True, help="a folder with labels.csv")
+    parser.add_argument("--data", required=True, help="a folder of photographs")
     parser.add_argument("--scene", action="append", help="by name; default all that are held before photographs")
     parser.add_argument("--clips", type=int, default=12, help="photographs in each scene, and before the virtual rig")
     parser.add_argument("--seed", type=int, default=0, help="of printers, cameras, poses and light")
@@ -62,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     config = TrainConfig.load(options.run[0] / "run.json")
     victim = load_victim(config.victim.model, weights=config.victim.weights)
-    photos = known_photographs(victim, options.data, options.clips, options.seed)
+    photos = limited(photos_for(victim, options.data), options.clips, options.seed)
     behind: Backgrounds = [(photo.path, str(photo.label)) for photo in photos]
     stages = staged(options.scene or still_scenes(), behind, options.clips, options.seed)
     with tempfile.TemporaryDirectory() as temporary:
@@ -78,19 +77,6 @@ def still_scenes() -> list[str]:
     return [
         name for name, scene in scenes.items() if scene.background == "photograph" and not scene.motion.moves_camera
     ]
-
-
-def known_photographs(victim: Victim, data: str, count: int, seed: int) -> list[Photo]:
-    """Choose photographs that are recognised behind a plain sheet."""
-    photos = photos_for(victim, data)
-    chosen: list[Photo] = []
-    for at in np.random.default_rng(seed).permutation(len(photos)):
-        photo = photos[int(at)]
-        if photo.label is not None and recognised(victim, photo.path, victim.categories[photo.label]):
-            chosen.append(photo)
-        if len(chosen) == count:
-            break
-    return chosen
 
 
 def staged(scenes: Sequence[str], behind: Backgrounds, clips: int, seed: int) -> dict[str, Stage]:
@@ -121,44 +107,39 @@ def measured(
     (layout,) = printed_layouts(sheet)
     hits: dict[str, list[float]] = {}
     for name, stage in stages.items():
-        labels, grey = plain(victim, patch, layout, stage, name, work)
+        grey = plain(victim, patch, layout, stage, name, work)
         patched = kept(folder / f"{name}.json", partial(film, stage, sheet, victim))["patch"]
         hits[name] = [
             float(said_patched == target)
-            for label, said_grey, said_patched in zip(labels, grey, patched, strict=True)
-            if said_grey == label != target
+            for said_grey, said_patched in zip(grey, patched, strict=True)
+            if said_grey != target
         ]
         print(f"{run.name}, {name}: {_rate(hits[name])}", file=sys.stderr, flush=True)  # noqa: T201
     rendered = [hit for name, scene_hits in hits.items() if name != _VIRTUAL for hit in scene_hits]
+    on_screen = digital(victim, photos, patch, config, config.patch.cut, seed, _DIGITAL_POSES)
     return {
-        "digital": digital(victim, photos, patch, config, config.patch.cut, seed, _DIGITAL_POSES).to_dict(),
+        "digital": on_screen.targeted_of_all["patch"].to_dict(),
         "virtual": _rate(hits[_VIRTUAL]).to_dict(),
         "rendered": _rate(rendered).to_dict(),
         "by_scene": {name: _rate(scene_hits).to_dict() for name, scene_hits in hits.items() if name != _VIRTUAL},
     }
 
 
-def plain(
-    victim: Victim, patch: Patch, layout: SheetLayout, stage: Stage, name: str, work: Path
-) -> tuple[list[int], list[int]]:
-    """Return each clip's label, and what the network says of the grey control: once for all patches with the same sheet."""
+def plain(victim: Victim, patch: Patch, layout: SheetLayout, stage: Stage, name: str, work: Path) -> list[int]:
+    """Return what the network says of each clip's grey control: once for all patches with the same sheet."""
     folder = work / f"grey-{layout.cut.width_mm:g}x{layout.cut.height_mm:g}"
     folder.mkdir(parents=True, exist_ok=True)
     sheet = folder / "sheet.pdf"
     print_sheets(patch, _SIZE_MM, sheet, controls=("grey",))
-    answers = kept(folder / f"{name}.json", partial(film, stage, sheet, victim))
-    return answers["label"], answers["grey"]
+    return kept(folder / f"{name}.json", partial(film, stage, sheet, victim))["grey"]
 
 
 def film(stage: Stage, sheet: Path, victim: Victim) -> Answers:
-    """Film all sheets of a PDF; return the first class of each frame by kind of sheet, and each clip's label."""
+    """Film all sheets of a PDF; return the first class of each clip's frame by kind of sheet."""
     inputs: dict[str, list[torch.Tensor]] = {}
-    labels: dict[int, int] = {}
     for frame in stage(sheet):
         inputs.setdefault(str(frame.condition), []).append(to_input(frame.image, victim.preprocessing))
-        labels[int(frame.clip or 0)] = int(str(frame.label))
-    answers = {kind: said(victim, torch.cat(images)).tolist() for kind, images in inputs.items()}
-    return answers | {"label": [labels[clip] for clip in sorted(labels)]}
+    return {kind: said(victim, torch.cat(images)).tolist() for kind, images in inputs.items()}
 
 
 def kept(path: Path, make: Callable[[], Answers]) -> Answers:
