@@ -22,11 +22,12 @@ from matplotlib.figure import Figure
 
 from calibration.colour.printing_condition import held_back_conditions
 from calibration.common.files import write_json
-from physpatch import Patch, TrainConfig, Trainer, Victim, evaluate_patch, load_victim
+from physpatch import EotConfig, Patch, TrainConfig, Trainer, Victim, evaluate_patch, load_victim
 from physpatch.data.photographs import load_photos, photos_for
 from physpatch.evaluation.figures.plots import BAD, GOOD, save_figure
 from physpatch.records.patch_file import parse_grid
 from physpatch.training.counted_photographs import counted_photographs
+from physpatch.transforms import DEFAULT_PRESET
 
 _AXES: Mapping[str, Sequence[Any]] = {
     "grid": ("5x5", "10x10", "14x14", "20x20", "32x32"),
@@ -129,7 +130,7 @@ class Bench:
             Patch.load(self._out / point.name),
             area=config.patch.area,
             cut=config.patch.cut,
-            eot=config.eot.changed(prints=held_back_conditions()),
+            eot=EotConfig.preset(DEFAULT_PRESET).changed(prints=held_back_conditions()),
             seed=_VIEW_SEED,
             poses=_POSES,
         )

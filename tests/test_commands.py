@@ -232,6 +232,9 @@ def test_options_replace_what_a_file_of_settings_says(
     assert trained.pop() == changed.changed(profile="0" * 64, seed=3, model="yolov8n.pt")
     assert command("train", "--config", made, "--no-eot").code == 0
     assert trained.pop() == changed.changed(eot=EotConfig.none())  # and without the profile that the ranges came from
+    assert command("train", "--grid", "20x20", "--range", "blur_px=1").code == 0
+    finer = TrainConfig.of(grid=(20, 20))
+    assert trained.pop() == finer.changed(eot=finer.eot.changed(blur_px=(1, 1)))
     assert command("train", "--config", made, "--preset", "outdoor").code == 0
     assert trained.pop() == changed.changed(eot=EotConfig.preset("outdoor"))
 

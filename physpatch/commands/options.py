@@ -14,7 +14,7 @@ from calibration.common.errors import InputError
 from calibration.common.success import GOALS, SCOPES
 from calibration.sheet.layout import CUTS
 from calibration.sheet.road_signs import SIGNS
-from physpatch.records.config import OBJECT_SOURCES, PRECISIONS, TrainConfig, parse_place
+from physpatch.records.config import FINER_GRID, OBJECT_SOURCES, PRECISIONS, TrainConfig, parse_place
 from physpatch.records.data_columns import Columns
 from physpatch.records.eot_config import EotConfig, parse_range
 from physpatch.records.patch_file import parse_grid
@@ -272,11 +272,20 @@ DEFENCE_OPTION = _defence_option("all", "Also measure the victim behind a defenc
 KNOWN_DEFENCE_OPTION = _defence_option(
     "none", "Attack the victim behind a defence; list shows all. Repeated, behind each; none stands for no defence."
 )
-PRESET_OPTION = click.option(
-    "--preset",
-    type=TextType("preset", suggest=lambda: PRESETS),
-    metavar="|".join(PRESETS),
-    help=f"Ranges of the transformations. Default: {DEFAULT_PRESET}.",
+
+
+def _preset_option(default: str) -> Decorator:
+    return click.option(
+        "--preset",
+        type=TextType("preset", suggest=lambda: PRESETS),
+        metavar="|".join(PRESETS),
+        help=f"Ranges of the transformations. Default: {default}.",
+    )
+
+
+PRESET_OPTION = _preset_option(DEFAULT_PRESET)
+TRAIN_PRESET_OPTION = _preset_option(
+    f"{DEFAULT_PRESET}, with smaller sizes for {FINER_GRID}x{FINER_GRID} cells and more"
 )
 RANGE_OPTION = click.option(
     "--range",

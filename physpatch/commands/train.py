@@ -16,8 +16,8 @@ from physpatch.commands.options import (
     KNOWN_DEFENCE_OPTION,
     LOG_OPTION,
     OBJECT_SETTINGS,
-    PRESET_OPTION,
     RANGE_OPTION,
+    TRAIN_PRESET_OPTION,
     config_options,
     eot_config,
     given_options,
@@ -76,7 +76,7 @@ _GROUPS = {
     default=True,
     help="Train with random view, bend, light, blur, noise, tone and JPEG; --no-eot varies only the place. Default: --eot.",
 )
-@PRESET_OPTION
+@TRAIN_PRESET_OPTION
 @RANGE_OPTION
 @click.option(
     "--model",
@@ -187,8 +187,10 @@ def train(
             settings |= {"model": models[0], "ensemble": models[1:]}
             given = {name: value for name, value in settings.items() if name in _given(context)}
             if from_session is None:
-                config = DEFAULT if config_file is None else TrainConfig.load(config_file)
-                config = config.changed(**given, eot=eot_config(eot, preset, ranges, profile, config.eot, printing))
+                config = (
+                    TrainConfig.of(**given) if config_file is None else TrainConfig.load(config_file).changed(**given)
+                )
+                config = config.changed(eot=eot_config(eot, preset, ranges, profile, config.eot, printing))
                 # New ranges or colours replace those of a profile.
                 if not eot or preset or profile or printing is not None:
                     config = config.changed(profile=None if profile is None else file_sha256(profile))

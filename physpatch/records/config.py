@@ -30,6 +30,7 @@ OBJECT_SOURCES = ("auto", "drawn", "labels")  # auto: drawn if it is one of the 
 FINER_GRID = (
     20  # rows and columns that reach far more than the default does (docs/results.md: success on paper by grid)
 )
+_FINER_SCALE = (0.5, 1.2)  # finer cells can still be read at half of the side
 _FARTHEST_BESIDE = 1.5  # largest distance from an object's edge, in its sizes
 _OLD_NAMES = {"also": "ensemble"}  # names in the flat records of earlier versions
 _SETTINGS_BEFORE = {"cut": "square", "recognised": 0.0}  # what records mean that are older than these settings
@@ -263,10 +264,24 @@ class TrainConfig:
     def of(cls, **settings: Any) -> "TrainConfig":
         """Create a config from settings by their short names, such as ``TrainConfig.of(steps=300, area=0.2)``.
 
+        Without ``eot``, the ranges are :attr:`default_eot`.
+
         Raises:
             InputError: an unknown setting, or a value out of range.
         """
-        return cls().changed(**settings)
+        config = cls().changed(**settings)
+        return config if "eot" in settings else config.changed(eot=config.default_eot)
+
+    @property
+    def default_eot(self) -> EotConfig:
+        """Return the ranges to train with where none are chosen: the default preset's, and smaller sizes for finer cells.
+
+        A patch of :data:`FINER_GRID` rows or columns gains where it is small and loses nothing where it is large; one of ten
+        loses (docs/results.md: success on paper by sizes). On an object, the preset's sizes stay.
+        """
+        eot = EotConfig.preset(DEFAULT_PRESET)
+        finer = max(self.patch.grid) >= FINER_GRID and self.object.name is None
+        return eot.changed(scale=_FINER_SCALE) if finer else eot
 
     def changed(self, **settings: Any) -> "TrainConfig":
         """Replace settings by their short names; ``eot`` and ``profile`` are replaced as a whole.
@@ -354,7 +369,7 @@ class TrainConfig:
         """Read settings from a TOML file, or those in a ``run.json`` or a run's ``patch.json``.
 
         A TOML file may leave out settings that keep their defaults. Its table ``[eot]`` may have ``preset``, the name of a
-        preset or none, besides ranges; missing ranges are the preset's.
+        preset or none, besides ranges; missing ranges are the preset's, or without one :attr:`default_eot`'s.
 
         Raises:
             InputError: no such file, invalid TOML or JSON, an unknown key, or an unusable value.
@@ -374,13 +389,16 @@ class TrainConfig:
         ranges = value.pop("eot", {})
         if not isinstance(ranges, dict):
             raise InputError(f"{path}: eot must be a table, [eot], with a preset and ranges")
-        preset = ranges.pop("preset", DEFAULT_PRESET)
+        preset = ranges.pop("preset", None)
         for name in _SETTINGS_BEFORE:  # a file that someone wrote has today's defaults
             section, key = SETTINGS[name]
             table = value.get(section)
             if name not in value and not (isinstance(table, dict) and key in table):
                 value[name] = TrainConfig().setting(name)
-        base = EotConfig.none() if preset == "none" else EotConfig.preset(str(preset))
+        if preset is None:
+            base = _of_file(path, value).default_eot
+        else:
+            base = EotConfig.none() if preset == "none" else EotConfig.preset(str(preset))
         return _of_file(path, value | {"eot": base.to_dict() | ranges})
 
 

@@ -118,6 +118,21 @@ def test_a_toml_file_changes_what_it_names(tmp_path: Path) -> None:
     assert TrainConfig.load(file) == TrainConfig()
 
 
+def test_finer_cells_are_trained_at_smaller_sizes_unless_ranges_are_chosen(tmp_path: Path) -> None:
+    desk, near = EotConfig.preset("desk"), EotConfig.preset("desk").changed(scale=(0.5, 1.2))
+    assert TrainConfig.of(grid=(20, 20)).eot == TrainConfig.of(grid=(4, 32)).eot == near
+    assert TrainConfig.of(grid=(10, 10)).eot == TrainConfig.of(grid=(20, 20), object="stop").eot == desk
+    assert TrainConfig.of(grid=(20, 20), eot=desk).eot == desk
+    file = tmp_path / "finer.toml"
+    for ranges, wanted in (
+        ("", near),
+        ("[eot]\nblur_px = [0, 1]", near.changed(blur_px=(0, 1))),
+        ('[eot]\npreset = "desk"', desk),
+    ):
+        file.write_text(f"grid = [20, 20]\n{ranges}\n")
+        assert TrainConfig.load(file) == TrainConfig.of(grid=(20, 20), eot=wanted)
+
+
 def test_a_run_gives_its_settings_back(tmp_path: Path) -> None:
     config = TrainConfig.of(object="stop", eot=EotConfig.preset("outdoor"), seed=3)
     write_json(tmp_path / "run.json", {"config": config.to_dict(), "status": "finished"})
