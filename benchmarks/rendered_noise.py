@@ -63,7 +63,7 @@ def main() -> None:
     config = TrainConfig.load(options.run / "run.json")
     victim = load_victim(config.victim.model, weights=config.victim.weights)
     photos = limited(photos_for(victim, options.data), options.clips, options.seed)
-    behind: Backgrounds = [(photo.path, str(photo.label)) for photo in photos]
+    behind: Backgrounds = [(photo.path, None) for photo in photos]
     scenes = {}
     with tempfile.TemporaryDirectory() as temporary:
         sheet = Path(temporary) / "sheet.pdf"

@@ -62,7 +62,7 @@ def main() -> None:
     config = TrainConfig.load(options.run[0] / "run.json")
     victim = load_victim(config.victim.model, weights=config.victim.weights)
     photos = limited(photos_for(victim, options.data), options.clips, options.seed)
-    behind: Backgrounds = [(photo.path, str(photo.label)) for photo in photos]
+    behind: Backgrounds = [(photo.path, None) for photo in photos]
     stages = staged(options.scene or still_scenes(), behind, options.clips, options.seed)
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)

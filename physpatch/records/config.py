@@ -30,7 +30,7 @@ OBJECT_SOURCES = ("auto", "drawn", "labels")  # auto: drawn if it is one of the 
 FINER_GRID = (
     20  # rows and columns that reach far more than the default does (docs/results.md: success on paper by grid)
 )
-_FINER_SCALE = (0.5, 1.2)  # finer cells can still be read at half of the side
+_FINER_SMALLEST = 0.5  # of the nominal side, at which finer cells can still be read
 _FARTHEST_BESIDE = 1.5  # largest distance from an object's edge, in its sizes
 _OLD_NAMES = {"also": "ensemble"}  # names in the flat records of earlier versions
 _SETTINGS_BEFORE = {"cut": "square", "recognised": 0.0}  # what records mean that are older than these settings
@@ -281,7 +281,7 @@ class TrainConfig:
         """
         eot = EotConfig.preset(DEFAULT_PRESET)
         finer = max(self.patch.grid) >= FINER_GRID and self.object.name is None
-        return eot.changed(scale=_FINER_SCALE) if finer else eot
+        return eot.changed(scale=(_FINER_SMALLEST, eot.scale[1])) if finer else eot
 
     def changed(self, **settings: Any) -> "TrainConfig":
         """Replace settings by their short names; ``eot`` and ``profile`` are replaced as a whole.
