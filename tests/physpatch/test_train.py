@@ -20,7 +20,7 @@ from physpatch.techniques import TECHNIQUES
 from physpatch.techniques.static import Static
 from physpatch.training.counted_photographs import counted_photographs, recognised_share
 from physpatch.training.targets import resolve_target
-from physpatch.training.targets.race import _first_list, _ranked, _step_lengths
+from physpatch.training.targets.race import _first_list, _kept, _ranked, _Round, _step_lengths
 from physpatch.training.trainer import Trainer, _kept_apart
 from physpatch.victims.protocol import Victim
 
@@ -174,7 +174,15 @@ def test_the_race_ranks_by_nearness_first_and_by_success_later() -> None:
     assert _ranked(losses, 1).tolist() == _ranked(losses, 0.5).tolist() == [1, 0, 2]
 
 
-def test_the_steps_of_the_race_shorten_once_success_counts() -> None:
+def test_listed_classes_do_not_leave_the_race_in_its_opening() -> None:
+    """Nor do they take more places than there are: what remains is as many as without them."""
+    order, listed = torch.tensor([3, 0, 4, 2, 1]), [False, True, False, True, False]
+    assert _kept(order, _Round(1, 1, 3, power=0, opening=True), listed).tolist() == [3, 0, 1]
+    assert _kept(order, _Round(1, 1, 3, power=0), listed).tolist() == [3, 0, 4]
+    assert _kept(order, _Round(1, 1, 5, power=0, opening=True), listed).tolist() == order.tolist()
+
+
+def test_the_steps_of_the_race_shorten_after_its_opening() -> None:
     first, second, *later = _step_lengths()
     assert set(first) == set(second) == {0.06}
     falling = [length for lengths in later for length in lengths]
