@@ -47,9 +47,9 @@ class _Round(NamedTuple):
 _ROUNDS = (
     *(_Round(12, 2, 34, power=0, opening=True), _Round(12, 2, 24, power=0, opening=True)),
     *(
-        _Round(16, 3, 10, power=0.5),
-        _Round(24, 4, 6, power=0.5),
-        _Round(24, 6, 4, power=0.5),
+        _Round(16, 3, 9, power=0.5),
+        _Round(24, 4, 5, power=0.5),
+        _Round(24, 6, 3, power=0.5),
         _Round(24, 12, 1, power=0),
     ),
 )
