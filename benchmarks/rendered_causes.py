@@ -4,8 +4,8 @@
 
 Each sheet is printed in true colours and held before photographs of DIR in the scene ``stand``, one in each clip, whose class
 stays the same behind a plain sheet, upright and turned, right or not. It is filmed by a plain camera but for one effect a case.
-:data:`EFFECTS` says how strong, between its two ends: stronger than a phone's; a tone curve and noise reduction no stronger than
-what costs the patch below some 20 to 60 points. The replay is not told. It has no step of its own for any effect;
+:data:`EFFECTS` says how strong, between its two ends: stronger than a phone's; a tone curve and noise reduction no stronger
+than what costs the patch below some 20 to 60 points. The replay is not told. It has no step of its own for any effect;
 :data:`EFFECTS` says which of its steps would be a fair name, such as "blur and noise" for a focus that hunts, beside "something
 that the replay does not model". Where nothing is planted, nothing is to be named.
 
@@ -16,8 +16,8 @@ effects after the render cost no rendering of their own; cases are kept in DIR, 
 Prints one JSON object. "right": where the effect costs 20 points or more, it is named, and nothing else; where it costs less,
 nothing else is named. "right_of_20": the share of the former. "false_alarms": the share of cases, nulls among them, in which
 something is named that was not planted. "unmeasured" counts cases of which no view can be measured, as the effect has cost
-the sheet its markers or its plain border; they count in nothing else. RUN is a targeted patch of a classifier, with cells so fine that a camera can
-harm it, and trained for a print's colours, so that the null loses little to them:
+the sheet its markers or its plain border; they count in nothing else. RUN is a targeted patch of a classifier, with cells so
+fine that a camera can harm it, and trained for a print's colours, so that the null loses little to them:
 
     physpatch train --model efficientnet_lite0 --data DATA --target "French horn" --grid 40x40 --steps 300
         --range rotation_deg=-12:12 --range tilt_deg=-12:12 --range scale=0.6:1.15 --range blur_px=0:0.4
