@@ -203,12 +203,22 @@ def _background(session: RecordedSession, model: str) -> tuple[str, list[tuple[S
         raise InputError(
             "the PDF of its sheets was moved or deleted, so no sheet can be located in the frames; put it back"
         )
+    located = 0
     for condition in (CONTROL, *(kind for kind in SHEET_KINDS[::-1] if kind != CONTROL)):
-        readings = ((shown, observe(shown.picture, shown.pose)) for shown in session.shown(model, condition))
-        measurable = [(shown, shot) for shown, shot in readings if shot is not None]
+        measurable = []
+        for shown in session.shown(model, condition):
+            located += 1
+            shot = observe(shown.picture, shown.pose)
+            if shot is not None:
+                measurable.append((shown, shot))
         if measurable:
             return condition, measurable
-    raise UnmeasurableError("no kept frame shows a sheet that can be measured; record with --keep key or --keep all")
+    if not located:
+        raise UnmeasurableError("no kept frame shows a sheet; record with --keep key or --keep all")
+    raise UnmeasurableError(
+        f"no sheet can be measured in the kept frames that show one ({located}), because its white border is cut off, narrower "
+        "than 3 pixels, overexposed or not plain; show it whole and larger, and turn the camera's sharpening down"
+    )
 
 
 def _colours(profile: RigProfile, light: str | None) -> ColourMap | None:

@@ -105,7 +105,7 @@ def test_a_rendered_case_that_cannot_be_measured_is_listed_and_counts_in_nothing
 
     def case(self: RenderedBench, cause: str, number: int) -> dict[str, object]:
         if number:
-            raise UnmeasurableError("no kept frame shows a sheet that can be measured")
+            raise UnmeasurableError("no sheet can be measured in the kept frames that show one")
         return rendered_case(cause, "coloured", 0.2)
 
     monkeypatch.setattr(RenderedBench, "case", case)
@@ -114,7 +114,7 @@ def test_a_rendered_case_that_cannot_be_measured_is_listed_and_counts_in_nothing
     assert printed["unmeasured"] == 1
     assert (printed["right"]["rate"], printed["right"]["n"]) == (1.0, 1)
     assert printed["by_effect"]["tone"]["cases"] == 1
-    assert printed["cases"][1]["unmeasured"] == "no kept frame shows a sheet that can be measured"
+    assert printed["cases"][1]["unmeasured"] == "no sheet can be measured in the kept frames that show one"
 
 
 def test_along_an_axis_of_the_frontier_nothing_else_changes() -> None:

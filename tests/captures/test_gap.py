@@ -214,9 +214,9 @@ def test_the_same_seed_gives_the_same_replay(film, victim) -> None:
     assert once["trained"].shape == (2, 2, 1000)
 
 
-def test_what_cannot_be_replayed_says_why(film, victim) -> None:
+def test_what_cannot_be_replayed_says_why(film, victim, monkeypatch) -> None:
     nothing_kept = film("colour", keep="none")
-    with pytest.raises(UnmeasurableError, match="no kept frame shows a sheet that can be measured"):
+    with pytest.raises(UnmeasurableError, match="no kept frame shows a sheet; record with --keep"):
         measure_gap(nothing_kept, victim, Patch.load(HORN), MILD)
     session = film("colour")
     moved = replace(session, record=session.record.changed(sheet="elsewhere/sheet.pdf"))
@@ -225,6 +225,15 @@ def test_what_cannot_be_replayed_says_why(film, victim) -> None:
     unlabelled = replace(session, rows=[replace(row, target_score=None, label=None) for row in session.rows])
     with pytest.raises(UnmeasurableError, match="success of the patch on efficientnet_lite0 is not defined"):
         measure_gap(unlabelled, victim, Patch.load(HORN), MILD)
+
+    def observe_overexposed(frame, pose):
+        return observe(cv2.convertScaleAbs(frame, alpha=4), pose)
+
+    monkeypatch.setattr("captures.gap.decomposition.observe", observe_overexposed)
+    with pytest.raises(
+        UnmeasurableError, match=r"the kept frames that show one \(\d+\).*turn the camera's sharpening down"
+    ):
+        measure_gap(session, victim, Patch.load(HORN), MILD)
 
 
 def test_a_session_teaches_its_angles_sizes_colours_and_scenes(film, victim) -> None:
