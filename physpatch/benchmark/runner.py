@@ -5,7 +5,7 @@ they are done, so an interrupted bench resumes where it stopped, and a cluster c
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -27,12 +27,13 @@ from physpatch.records.environment import device_name, versions
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
 from physpatch.records.patch_file import PIXEL, Patch, parse_grid
 from physpatch.records.run_record import TargetChoiceRecord
+from physpatch.training.counted_photographs import counted_photographs
 from physpatch.training.run import measure_patch, poses_for, split_photographs
 from physpatch.training.run_evaluation import measure_behind
 from physpatch.training.targets import resolve_target
 from physpatch.training.trainer import Trainer
 from physpatch.victims.protocol import Victim
-from physpatch.victims.registry import load_victim
+from physpatch.victims.registry import load_victim, named_apart
 
 _HEAT_SCENES = 2  # of 32 photographs; the deletion test runs the network forty times for each
 
@@ -109,7 +110,7 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
     started = time.perf_counter()
     asked = cell.config.victim
     shared = {"device": asked.device, "trust": asked.trust_weights, "say": say, **asked.model_options}
-    victims = {name: load_victim(name, **shared) for name in cell.measured_on}
+    victims = _loaded(cell.measured_on, shared)
     imitate = cell.config.optimisation.imitate
     imitator = None if imitate is None else load_victim(imitate, **shared)
     victim = victims[cell.measured_on[0]]
@@ -124,6 +125,7 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
             )
         if judge is victim:
             training = train
+    training = counted_photographs(victim, training, config)
     others = [victims[name] for name in config.victim.ensemble]
     choice = resolve_target(config.objective.target, victim, training, config, say, others=others)
     trainer = Trainer(victim, training, config, choice.index, others=others, start=cell.start_patch, imitator=imitator)
@@ -157,6 +159,14 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
         device=device_name(victim.device),
         versions=versions(),
     )
+
+
+def _loaded(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Victim]:
+    """Load networks by name or file, in that order; on which their own names do not depend, as rows are compared by them."""
+    victims: dict[str, Victim] = {}
+    for name in sorted(names):
+        victims[name] = named_apart(load_victim(name, **options), [victim.name for victim in victims.values()])
+    return {name: victims[name] for name in names}
 
 
 def _train(trainer: Trainer, count: int, victim: Victim, photographs: Photographs) -> tuple[list[BenchMark], float]:

@@ -40,7 +40,8 @@ def leading(groups: Sequence[Sequence[BenchRow]]) -> list[str]:
     """Say which of two groups of rows that differ in one setting leads, or that it is undecided.
 
     The difference in targeted success (without a target, untargeted success) is paired by training seed, as photographs,
-    poses and starts are the same. One leads where Student's t interval over five seeds or more excludes zero.
+    poses and starts are the same; seeds in which the groups aim at different classes do not count. One leads where Student's
+    t interval over five seeds or more excludes zero.
     """
     return [sentence for pair in combinations(groups, 2) for sentence in _compared(*pair)]
 
@@ -51,13 +52,15 @@ def _compared(first: Sequence[BenchRow], second: Sequence[BenchRow]) -> Iterator
         return  # other networks, areas or targets are different tasks
     (setting,) = differing
     names = [str(getattr(group[0], setting)) for group in (first, second)]
-    targeted = first[0].target is not None
-    of_first, of_second = (_success_by_seed(group, targeted=targeted) for group in (first, second))
-    differences = [of_first[seed] - of_second[seed] for seed in sorted(of_first.keys() & of_second.keys())]
+    of_first, of_second = map(_success_by_seed, (first, second))
+    common = sorted(of_first.keys() & of_second.keys())
+    alike = [seed for seed in common if of_first[seed][0] == of_second[seed][0]]
+    differences = [of_first[seed][1] - of_second[seed][1] for seed in alike]
     estimate = mean_interval(differences)
     if len(differences) < LEAST_SEEDS or estimate is None:
         seeds = f"{len(differences)} training seed{'s' * (len(differences) != 1)}"
-        yield f"{names[0]} and {names[1]}: undecided by {seeds}; {LEAST_SEEDS} are needed."
+        others = f" (in {len(common) - len(alike)} more, they aim at different classes)" * (len(alike) < len(common))
+        yield f"{names[0]} and {names[1]}: undecided by {seeds}{others}; {LEAST_SEEDS} are needed."
         return
     mean, (low, high) = estimate
     words = f"{points(mean)} points [{points(low)}, {points(high)}] over {len(differences)} seeds"
@@ -68,7 +71,11 @@ def _compared(first: Sequence[BenchRow], second: Sequence[BenchRow]) -> Iterator
         yield f"{leader} leads {follower}: {words} of {names[0]} minus {names[1]}."
 
 
-def _success_by_seed(group: Sequence[BenchRow], *, targeted: bool) -> dict[int, float]:
-    """Return the success on each row's own network by training seed, where it was measured."""
-    rates = {row.seed: row.own.targeted_success if targeted else row.own.untargeted_success for row in group}
-    return {seed: rate.rate for seed, rate in rates.items() if rate.rate is not None}
+def _success_by_seed(group: Sequence[BenchRow]) -> dict[int, tuple[int | None, float]]:
+    """Return each row's target class and its success on its own network by training seed, where it was measured."""
+    success = {}
+    for row in group:
+        rate = (row.own.untargeted_success if row.target is None else row.own.targeted_success).rate
+        if rate is not None:
+            success[row.seed] = (None if row.target is None else row.target.index, rate)
+    return success

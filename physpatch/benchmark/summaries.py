@@ -95,7 +95,7 @@ def _unseen(rows: Sequence[BenchRow]) -> Summary | None:
         return None
     networks = list(dict.fromkeys(name for row in left_out for name in row.unseen))
     lines = []
-    for names, group in _grouped(left_out, "technique", "grid", "area", "target"):
+    for names, group in _grouped(left_out, "technique", "grid", "area", "target", where_differing=("start", "defence")):
         values = {f"success on {name}": _over_seeds(group, partial(_success_on, name)) for name in networks}
         values[_MEAN] = _over_seeds(group, lambda row: _mean(row.unseen, _success))
         values["accuracy ÷ random cells'"] = _over_seeds(group, lambda row: _mean(row.unseen, _remaining), unit="ratio")
@@ -122,13 +122,18 @@ def _remaining(result: EvaluationRecord) -> float | None:
 def _mean(
     results: dict[str, EvaluationRecord], number: Callable[[EvaluationRecord], Rate | float | None]
 ) -> Rate | float | None:
-    """Average over networks, which have the same photographs: so are the ends of their intervals averaged."""
-    found = [value for value in map(number, results.values()) if _number(value) is not None]
-    if not found:
+    """Average over networks, which have the same photographs."""
+    return _averaged([number(result) for result in results.values()])
+
+
+def _averaged(numbers: Sequence[Rate | float | None]) -> Rate | float | None:
+    """Average numbers on the same photographs: so are the ends of their intervals averaged; None without any."""
+    values = [value for value in numbers if _number(value) is not None]
+    if not values:
         return None
-    mean = fmean(_number(value) or 0.0 for value in found)
-    rates = [value for value in found if isinstance(value, Rate) and value.ci95 is not None]
-    if len(rates) < len(found):
+    mean = fmean(_number(value) or 0.0 for value in values)
+    rates = [value for value in values if isinstance(value, Rate) and value.ci95 is not None]
+    if len(rates) < len(values):
         return mean
     return Rate(mean, _mean_interval(rates), min(rate.n for rate in rates))
 
@@ -150,7 +155,8 @@ def _on_the_way(rows: Sequence[BenchRow]) -> Summary | None:
     counted = "queries" if by_queries else "gradient evaluations"
     places: dict[str, float] = {}
     lines = []
-    for names, group in _grouped(marked, "technique", "network", "grid", "area", "target", "start"):
+    shown = ("technique", "network", "grid", "area", "target", "start")
+    for names, group in _grouped(marked, *shown, where_differing=("defence",)):
         values = {}
         for number in range(min(len(row.marks) for row in group)):
             spent = fmean(_spent(row.marks[number]) for row in group)
@@ -187,7 +193,7 @@ def _defences(rows: Sequence[BenchRow]) -> Summary | None:
     if not names_of:
         return None
     lines = []
-    for names, group in _grouped(rows, "technique", "network", "grid", "area", "target"):
+    for names, group in _grouped(rows, "technique", "network", "grid", "area", "target", where_differing=("start",)):
         for name in names_of:
             static = [row for row in group if row.defence == UNDEFENDED and name in row.behind]
             adaptive = [row for row in group if row.defence == name and name in row.behind]
@@ -239,11 +245,14 @@ def _success(result: EvaluationRecord) -> Rate:
     return result.targeted_success if result.target is not None else result.untargeted_success
 
 
-def _grouped(rows: Sequence[BenchRow], *names: str) -> list[tuple[dict[str, str], list[BenchRow]]]:
-    """Group rows by these of their names, in order."""
+def _grouped(
+    rows: Sequence[BenchRow], *names: str, where_differing: Sequence[str] = ()
+) -> list[tuple[dict[str, str], list[BenchRow]]]:
+    """Group rows by these of their names, and by those of ``where_differing`` that are not the same in all rows, in order."""
+    of_rows = [row_names(row) for row in rows]
+    names = (*names, *(name for name in where_differing if len({of_row[name] for of_row in of_rows}) > 1))
     groups: dict[tuple[str, ...], list[BenchRow]] = {}
-    for row in rows:
-        of_row = row_names(row)
+    for row, of_row in zip(rows, of_rows, strict=True):
         groups.setdefault(tuple(of_row[name] for name in names), []).append(row)
     return [(dict(zip(names, key, strict=True)), group) for key, group in groups.items()]
 
@@ -264,13 +273,15 @@ def row_names(row: BenchRow) -> dict[str, str]:
 def _over_seeds(
     rows: Sequence[BenchRow], number: Callable[[BenchRow], Rate | float | None], *, unit: str = "share"
 ) -> Estimate | None:
-    """Average a number over seeds, with an interval.
+    """Average a number over seeds, with an interval; rows of one seed, such as of each network left out, are averaged first.
 
-    It is Student's t interval over the seeds. Their photographs are the same, so that the seeds of a patch which never
+    The interval is Student's t over the seeds. Their photographs are the same, so that the seeds of a patch which never
     succeeds agree without saying that none would: a rate's own half interval over photographs is added, as independent.
     """
-    found = {row.seed: value for row in rows for value in [number(row)] if value is not None}
-    values = [value for value in found.values() if _number(value) is not None]
+    by_seed: dict[int, list[Rate | float | None]] = {}
+    for row in rows:
+        by_seed.setdefault(row.seed, []).append(number(row))
+    values = [value for value in map(_averaged, by_seed.values()) if value is not None]
     means = [_number(value) or 0.0 for value in values]
     if not means:
         return None

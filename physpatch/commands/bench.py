@@ -204,7 +204,7 @@ def bench(
         click.echo(f"table: {out / 'table.md'}")
         best = max(rows, key=_success, default=None)
         if best is not None:
-            say_next("train", *_best(best))
+            say_next("train", "--config", out / "cells" / f"{best.name}.json")
     output_json(json_out, [row.to_dict() for row in rows])
 
 
@@ -223,22 +223,6 @@ def _leaderboard(
         click.echo((out / "leaderboard.md").read_text(encoding="utf-8"))
         click.echo(f"tables: {out / 'leaderboard.md'}")
     output_json(json_out, {name: [row.to_dict() for row in rows] for name, rows in measured.items()})
-
-
-def _best(row: "BenchRow") -> list[object]:
-    """Return the options of ``physpatch train`` that repeat a row."""
-    from physpatch.benchmark.plan import Way
-    from physpatch.defences import UNDEFENDED
-
-    way = Way.parse(row.technique)
-    options: list[object] = ["--technique", way.technique, "--model", row.model]
-    options += [word for name in row.also for word in ("--model", name)]
-    options += ["--grid", row.grid, "--area", row.area]
-    if way.objective:
-        options += ["--objective", way.objective]
-    options += [word for name in way.transfer for word in ("--transfer", name)]
-    options += ["--imitate", way.imitate] if way.imitate else []
-    return options + (["--defence", row.defence] if row.defence != UNDEFENDED else [])
 
 
 def _success(row: "BenchRow") -> float:

@@ -1,7 +1,8 @@
 """Victims by name or file, on their device."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 
 import torch
@@ -74,6 +75,13 @@ def load_victim(
         say(f"model {name}: {victim.remark}")
     victim.module.to(choose_device(device))
     return replace(victim, loaded_as=model_file(name), loaded_with=loaded_with)
+
+
+def named_apart(victim: Victim, others: Collection[str]) -> Victim:
+    """Give a victim a name that none of ``others`` is, as results are kept by name: ``best-2`` beside another ``best``."""
+    names = chain([victim.name], (f"{victim.name}-{number}" for number in count(2)))
+    name = next(name for name in names if name not in others)
+    return victim if name == victim.name else replace(victim, name=name)
 
 
 def require_known(names: Iterable[str]) -> None:

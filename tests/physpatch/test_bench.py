@@ -271,6 +271,10 @@ def test_one_leads_only_where_five_seeds_say_so(measured, tmp_path) -> None:
     assert second.startswith("pgd and static do not differ significantly") and third.startswith("static leads adam")
     assert leading(grouped(pgd[:4] + adam[:4])) == ["pgd and adam: undecided by 4 training seeds; 5 are needed."]
     assert leading(grouped([pgd[0], adam[0]])) == ["pgd and adam: undecided by 1 training seed; 5 are needed."]
+    other = [row.changed(target=TargetClass(index=1, name="goldfish")) for row in adam[:2]]
+    assert leading(grouped([*pgd, *other, *adam[2:]])) == [
+        "pgd and adam: undecided by 3 training seeds (in 2 more, they aim at different classes); 5 are needed."
+    ]
     save_bench_report(tmp_path, [*pgd, *adam])
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "| 5 | 55.2 % ± 4.0 (50.0 to 60.0) |" in text and "### Which one leads" in text and "pgd leads adam" in text

@@ -223,6 +223,16 @@ def test_what_was_left_out_is_told_from_what_was_trained_on(working: Path) -> No
     (summary,) = summaries(rows)
     (line,) = summary.lines
     assert line.names["target"] == "none" and line.values["success, mean"].seeds == 1
+    differing = []
+    for row, share in zip(rows, (0.1, 0.2, 0.9), strict=True):
+        (name,) = row.unseen
+        left_out = row.unseen[name].changed(untargeted_success=Rate(share, (share, share), 9))
+        differing.append(row.changed(measured=row.measured | {name: left_out}))
+    ((line,),) = (summary.lines for summary in summaries(differing))
+    assert line.values["success, mean"].mean == pytest.approx(0.4)  # of all three networks, not of the last
+    other = [row.changed(seed=row.seed + 1, defence="jpeg") for row in differing]
+    ((first, second),) = (summary.lines for summary in summaries([*differing, *other]))
+    assert (first.names["defence"], second.names["defence"]) == ("none", "jpeg")
     assert "Of 1 training seed each" in markdown(rows)
 
 
