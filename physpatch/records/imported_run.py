@@ -82,18 +82,32 @@ def save_results(folder: Path, results: dict[str, EvaluationRecord], measured_by
     """Save an imported run's first or newest results, for its report and :mod:`physpatch.records.gate`.
 
     Args:
-        folder: of the run.
+        folder: of the run, or its ``patch.json``.
         results: by network, the first one's first.
         measured_by: that network.
 
     Raises:
         InputError: a run that was trained here, whose results are those of its training.
     """
-    record = RunRecord.of(folder)
-    if record.imported is None:
-        raise InputError(
-            f"{folder} keeps the results of its training; --save is for imported patches, else give --json FILE"
-        )
+    run, record = require_imported(folder)
     first, *others = results
     saved = results[first].changed(others={name: results[name] for name in others}) if others else results[first]
-    record.changed(results=saved, weights=measured_by).save(folder / RUN_FILE)
+    record.changed(results=saved, weights=measured_by).save(run / RUN_FILE)
+
+
+def require_imported(folder: Path) -> tuple[Path, RunRecord]:
+    """Find the folder and the record of an imported run, whose results can be saved.
+
+    Args:
+        folder: of the run, or its ``patch.json``.
+
+    Raises:
+        InputError: a run that was trained here, whose results are those of its training, or a patch without a run.
+    """
+    run = folder.parent if folder.is_file() else folder
+    record = RunRecord.of(run)
+    if record.imported is None:
+        raise InputError(
+            f"{run} keeps the results of its training; --save is for imported patches, else give --json FILE"
+        )
+    return run, record

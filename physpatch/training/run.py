@@ -59,7 +59,7 @@ from physpatch.training.targets.base import Progress as Choosing
 from physpatch.training.trainer import StepRecord, Trainer, describe_target
 from physpatch.training.victim_access import require_access
 from physpatch.victims.protocol import Victim
-from physpatch.victims.registry import load_victim
+from physpatch.victims.registry import load_victim, named_apart
 
 _CHECKPOINT = Path("checkpoint/state.safetensors")
 _CHECKPOINT_SECONDS = 10.0
@@ -188,6 +188,12 @@ def _resume(
     for what, before, now in (
         ("weights", record.weights.sha256, materials.victim.weights.sha256),
         ("imitator's weights", record.imitator and record.imitator.sha256, imitator and imitator.weights.sha256),
+        *(
+            (f"weights of {other.name}", kept.sha256, other.weights.sha256)
+            for other in materials.others
+            for kept in [record.also.get(other.name)]
+            if kept is not None
+        ),
         ("training data", record.data.train_fingerprint, materials.train.fingerprint),
     ):
         if before != now:
@@ -324,7 +330,10 @@ def _refuse_overlap(folder: Path | None, photos: Sequence[Photo], victim: Victim
 
 
 def _run_data(folder: Path | None) -> RunData | None:
-    return RunRecord.of(folder).data if folder and (folder / RUN_FILE).is_file() else None
+    if folder is None:
+        return None
+    run = folder.parent if folder.is_file() else folder
+    return RunRecord.of(run).data if (run / RUN_FILE).is_file() else None
 
 
 def _same_data(first: str, second: str) -> bool:
@@ -358,9 +367,11 @@ def _prepare(
         say=say,
     )
     require_target(config.objective.target, victim)
-    others = tuple(
-        load_victim(name, device=device, trust=config.victim.trust_weights, say=say) for name in config.victim.ensemble
-    )
+    networks = [victim]
+    for name in config.victim.ensemble:
+        other = load_victim(name, device=device, trust=config.victim.trust_weights, say=say)
+        networks.append(named_apart(other, [network.name for network in networks]))
+    others = tuple(networks[1:])
     imitate = config.optimisation.imitate
     imitator = (
         None if imitate is None else load_victim(imitate, device=device, trust=config.victim.trust_weights, say=say)

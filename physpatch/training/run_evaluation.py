@@ -13,14 +13,14 @@ from physpatch.evaluation.classification import Evaluation, defence_effect
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.evaluation_record import EvaluationRecord
-from physpatch.records.imported_run import save_results
+from physpatch.records.imported_run import require_imported, save_results
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
 from physpatch.records.run_logs import open_logs
 from physpatch.records.run_logs.values import flat_settings, result_values
 from physpatch.training.run import held_out_photographs, measure_patch, poses_for, weights_record
 from physpatch.victims.protocol import Victim
-from physpatch.victims.registry import load_victim
+from physpatch.victims.registry import load_victim, named_apart
 
 Progress = Callable[[str, int, int], None]
 
@@ -74,6 +74,8 @@ def evaluate_run(
         InputError: nothing to measure on, photographs that were trained on, or an unavailable model or defence.
     """
     require_defences(defences, EVERY)
+    if save:
+        require_imported(folder)
     patch, config = Patch.load(folder), load_run_config(folder) or TrainConfig()
     views = config.eot if eot is None else eot
     if printing is not None:
@@ -85,7 +87,7 @@ def evaluate_run(
         options = {} if models else config.victim.model_options
         given = {"weights": weights, "labels": labels, "threshold": threshold, "cam_layer": cam_layer}
         options |= {key: value for key, value in given.items() if value is not None}
-        victim = load_victim(name, **options, device=device, trust=trust, say=say)
+        victim = named_apart(load_victim(name, **options, device=device, trust=trust, say=say), results)
         first = first or victim
         photographs = held_out_photographs(folder, config, data, victim, columns)
         measure = partial(
@@ -97,7 +99,7 @@ def evaluate_run(
             poses=poses_for(photographs),
         )
         bare = measure(victim, progress=partial(progress, victim.name))
-        results[name if victim.name in results else victim.name] = bare.to_record()
+        results[victim.name] = bare.to_record()
         for defence_name in named_defences(defences, victim):
             results |= measure_behind(victim, defence_name, bare, measure, photographs, seed, progress)
         if victim.queries is not None:

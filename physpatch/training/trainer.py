@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -69,6 +69,14 @@ class StepRecord:
     queries: int | None = None
     on_screen: float | None = None
     cells: NDArray[np.uint8] | None = None
+
+
+class _Leader(NamedTuple):
+    """The best of the starts that were tried: its loss on the photographs kept apart, its number and its technique's state."""
+
+    loss: float
+    number: int
+    state: dict[str, Tensor]
 
 
 class Trainer:
@@ -152,7 +160,8 @@ class Trainer:
             start = Patch.load(find_run(config.optimisation.start))
         if start is not None:
             self._starts[0] = _start_cells(start, config.patch.grid)
-        self._leader: tuple[float, dict[str, Tensor]] | None = None
+        self._leader: _Leader | None = None
+        self._trial_steps = max(1, round(_TRIAL_SHARE * config.optimisation.steps))
         self._begin(0)
         self._every = math.ceil(self.total_steps / _MOST_SNAPSHOTS)
         self._history = [printable_cells(self._starts[0])]
@@ -164,6 +173,7 @@ class Trainer:
                 learnt = [imitation.state() for imitation in self._imitations]
                 try:
                     record = self._advance()
+                    trial_loss = self._validation_loss() if self._ends_trial(record.step) else None
                 except BaseException:  # a step that is cut short, such as by Ctrl-C, is repeated when the run resumes
                     self._generator.set_state(drawn)
                     self._technique.restore(moved)
@@ -173,9 +183,8 @@ class Trainer:
                     self._technique.zero_grad(set_to_none=True)  # otherwise the next step would add to its gradient
                     raise
                 self.step = record.step
-                trial_steps = self._restart_trial_steps
-                if self.step <= trial_steps * self.config.optimisation.restarts and self.step % trial_steps == 0:
-                    self._end_restart_trial()
+                if trial_loss is not None:
+                    self._end_trial(trial_loss)
                 if self.step % self._every == 0:
                     self._history.append(self._printable())
                 yield replace(record, cells=self._history[-1])
@@ -183,7 +192,7 @@ class Trainer:
     @property
     def total_steps(self) -> int:
         """Return the number of all steps: those requested, and the trials of the starts that do not continue."""
-        return self.config.optimisation.steps + self._restart_trial_steps * (self.config.optimisation.restarts - 1)
+        return self.config.optimisation.steps + self._trial_steps * (self.config.optimisation.restarts - 1)
 
     @property
     def patch(self) -> Patch:
@@ -214,13 +223,16 @@ class Trainer:
         """Return everything needed to resume, as tensors."""
         kept = {f"technique.{k}": v for k, v in self._technique.state().items()}
         if self._leader:
-            kept |= {f"leader.{k}": v for k, v in self._leader[1].items()}
-            kept["leader_loss"] = torch.tensor(self._leader[0], dtype=torch.float64)
+            kept |= {f"leader.{k}": v for k, v in self._leader.state.items()}
+            kept["leader_loss"] = torch.tensor(self._leader.loss, dtype=torch.float64)
+            kept["leader_number"] = torch.tensor(self._leader.number)
         for number, imitation in enumerate(self._imitations):
             kept |= {f"imitation{number}.{k}": v for k, v in imitation.state().items()}
         return kept | {
             "step": torch.tensor(self.step),
+            "trial_steps": torch.tensor(self._trial_steps),
             "queries": torch.tensor(self._queries),
+            "reached": torch.tensor(self._reached),
             "generator": self._generator.get_state(),
             "history": torch.stack([torch.from_numpy(cells) for cells in self._history]),
         }
@@ -233,10 +245,17 @@ class Trainer:
 
         self.step = int(state["step"])
         self._queries = int(state["queries"]) if "queries" in state else 0
+        self._reached = bool(state["reached"]) if "reached" in state else False
+        if "trial_steps" in state:  # with more steps than the run began with, trials that are over keep their length
+            self._trial_steps = int(state["trial_steps"])
         self._generator.set_state(state["generator"])
         self._history = [cells.numpy() for cells in state["history"]]
-        self._leader = (float(state["leader_loss"]), part("leader.")) if "leader_loss" in state else None
-        self._begin(min(self.step // self._restart_trial_steps, self.config.optimisation.restarts - 1))
+        self._leader = None
+        if "leader_loss" in state:
+            number = int(state["leader_number"]) if "leader_number" in state else 0
+            self._leader = _Leader(float(state["leader_loss"]), number, part("leader."))
+        trial = self.step // self._trial_steps
+        self._begin(trial if trial < self.config.optimisation.restarts else self._leader.number if self._leader else 0)
         self._technique.restore(part("technique."))
         for number, imitation in enumerate(self._imitations):
             imitation.restore(part(f"imitation{number}."))
@@ -245,10 +264,6 @@ class Trainer:
     def _printable(self) -> NDArray[np.uint8]:
         """Round the technique's cells; without gradients, these are the patch and not where its gradient is taken."""
         return printable_cells(self._technique.cells())
-
-    @property
-    def _restart_trial_steps(self) -> int:
-        return max(1, round(_TRIAL_SHARE * self.config.optimisation.steps))
 
     def _begin(self, number: int) -> None:
         """Create the technique for one of the starts, and its loss."""
@@ -282,17 +297,21 @@ class Trainer:
         )
         self._shared = self._processes.wrap(self._attack_loss)
 
-    def _end_restart_trial(self) -> None:
-        """Compare the start that was just tried with the best; after the last trial, continue with the best."""
-        if self.config.optimisation.restarts == 1:
+    def _ends_trial(self, step: int) -> bool:
+        """Tell whether a trial of one of several starts is over after this step."""
+        restarts = self.config.optimisation.restarts
+        return restarts > 1 and step <= self._trial_steps * restarts and step % self._trial_steps == 0
+
+    def _end_trial(self, loss: float) -> None:
+        """Note the start that was just tried if it is the best so far; after the last trial, continue with the best."""
+        number = self.step // self._trial_steps
+        if self._leader is None or loss < self._leader.loss:
+            self._leader = _Leader(loss, number - 1, self._technique.state())
+        if number < self.config.optimisation.restarts:
+            self._begin(number)
             return
-        loss = self._validation_loss()
-        if self._leader is None or loss < self._leader[0]:
-            self._leader = (loss, self._technique.state())
-        number = self.step // self._restart_trial_steps
-        self._begin(min(number, self.config.optimisation.restarts - 1))
-        if number == self.config.optimisation.restarts:
-            self._technique.restore(self._leader[1])
+        self._begin(self._leader.number)
+        self._technique.restore(self._leader.state)
 
     @torch.no_grad()
     def _validation_loss(self) -> float:

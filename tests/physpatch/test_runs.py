@@ -233,6 +233,45 @@ def test_a_run_names_the_network_that_imitates(tiny_run: TrainConfig, tiny_victi
         resume_run(folder)
 
 
+def test_models_of_one_name_are_told_apart(tiny_run: TrainConfig, run: Path, monkeypatch) -> None:
+    """As two detectors are, whose files are both called ``best.pt``; and a run goes on with the same ones only."""
+    others = {name: make_tiny_victim() for name in ("a/best.pt", "b/best.pt")}
+    others = {name: replace(net, name="best", weights=WeightsInfo(name, "2" * 64)) for name, net in others.items()}
+    first = load_victim_of(tiny_run, others, monkeypatch)
+    results = evaluate_run(run, models=list(others), defences=("median",), say=lambda _: None)
+    assert list(results) == ["best", "best+median", "best-2", "best-2+median"]
+    several = tiny_run.changed(ensemble=tuple(others), technique="ensemble")
+    with pytest.raises(KeyboardInterrupt):
+        train_run(several, Path("several"), progress=_stop, say=lambda _: None)
+    record = RunRecord.of(Path("several"))
+    assert list(record.also) == ["best", "best-2"] and first.name == "tiny"
+    with open("several/metrics.csv", newline="") as stream:
+        assert {"ce.tiny", "ce.best", "ce.best-2"} <= next(csv.DictReader(stream)).keys()
+    others["b/best.pt"] = replace(others["b/best.pt"], weights=WeightsInfo("another", "3" * 64))
+    with pytest.raises(InputError, match="the weights of best-2 of several have changed since it began"):
+        resume_run(Path("several"))
+
+
+def load_victim_of(config: TrainConfig, others: dict, monkeypatch: pytest.MonkeyPatch):
+    """Let runs load these networks by name, and the tiny one by any other name, which is returned."""
+    tiny = runs.load_victim(config.victim.model)
+    for module in (runs, run_evaluation):
+        monkeypatch.setattr(module, "load_victim", lambda name, **_: others.get(name, tiny))
+    return tiny
+
+
+def _stop(record: StepRecord, _: int) -> None:
+    if record.step == 2:
+        raise KeyboardInterrupt
+
+
+def test_a_trained_run_refuses_to_keep_results_before_any_are_measured(run: Path, monkeypatch) -> None:
+    monkeypatch.setattr(run_evaluation, "load_victim", lambda *_, **__: pytest.fail("measured"))
+    for place in (run, run / "patch.json"):
+        with pytest.raises(InputError, match="keeps the results of its training; --save is for imported patches"):
+            evaluate_run(place, save=True, say=lambda _: None)
+
+
 def test_guards(tiny_run: TrainConfig, run: Path) -> None:
     with pytest.raises(InputError, match="no run yet under runs/; train one with"):
         find_run(None)

@@ -95,6 +95,8 @@ def test_a_run_refuses_its_training_photographs_wherever_they_lie(
         InputError, match=r"this run was trained on \d+ of the \d+ photographs to measure on, .*; measure on others"
     ):
         held_out_photographs(run, config, str(other), tiny_victim)
+    with pytest.raises(InputError, match="this run was trained on"):
+        held_out_photographs(run / "patch.json", config, str(other), tiny_victim)
     kept = held_out_photographs(run, config, None, tiny_victim)
     for path in other.rglob("*.png"):
         if content_id(path) not in kept.contents:

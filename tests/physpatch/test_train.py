@@ -245,18 +245,52 @@ def test_unlabelled_photographs_take_the_victims_own_answer(tiny_victim, photogr
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
 
 
-def test_the_best_of_several_starts_goes_on(tiny_victim, photographs) -> None:
-    config = CONFIG.changed(restarts=3, steps=20)
+@pytest.mark.parametrize("technique", ["pgd", "black-box"])
+def test_the_best_of_several_starts_goes_on(technique, tiny_victim, photographs) -> None:
+    config = CONFIG.changed(technique=technique, restarts=3, steps=20)
     trainer = Trainer(tiny_victim, photographs, config, 2)
     assert trainer.total_steps == 20 + 2 * 3
     losses, ends = [], []
     for record in trainer:
         losses.append(trainer._validation_loss())
         if record.step in (3, 6, 9):
-            ends.append(trainer._leader[0])
+            ends.append(trainer._leader.loss)
     assert ends[0] >= ends[1] >= ends[2] and ends[0] > ends[2]
-    assert losses[8] == pytest.approx(ends[2])  # what goes on after the last heat is the leader
+    assert losses[8] == pytest.approx(ends[2])  # what goes on after the last trial is the leader
     assert losses[-1] < losses[8]
+
+
+def test_a_comparison_of_starts_that_is_cut_short_is_made_again(tiny_victim, photographs, monkeypatch) -> None:
+    config = CONFIG.changed(restarts=2, steps=20)
+    whole = Trainer(tiny_victim, photographs, config, 2)
+    list(whole)
+    cut = Trainer(tiny_victim, photographs, config, 2)
+    for trial in (1, 2):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(cut, "_validation_loss", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+            list(cut)
+        assert cut.step == 3 * trial - 1
+        resumed = Trainer(tiny_victim, photographs, config, 2)
+        resumed.restore(copy.deepcopy(cut.state()))
+        cut = resumed
+        if trial == 1:
+            next(iter(cut))
+    list(cut)
+    for name, tensor in whole.state().items():
+        assert torch.equal(tensor, cut.state()[name]), name
+
+
+def test_trials_keep_their_length_where_a_run_goes_on_with_more_steps(tiny_victim, photographs) -> None:
+    short, long = (CONFIG.changed(restarts=2, steps=steps) for steps in (20, 200))
+    trainer = Trainer(tiny_victim, photographs, short, 2)
+    list(trainer)
+    patch = trainer.patch.cells
+    longer = Trainer(tiny_victim, photographs, long, 2)
+    longer.restore(copy.deepcopy(trainer.state()))
+    assert (longer.step, longer.total_steps) == (23, 203)
+    np.testing.assert_array_equal(longer.patch.cells, patch)
+    next(iter(longer))
+    assert np.abs(longer.patch.cells.astype(int) - patch).max() <= 60  # a step from there, and no new start
 
 
 def test_several_victims_are_all_fooled(tiny_victim, photographs) -> None:
@@ -268,6 +302,7 @@ def test_several_victims_are_all_fooled(tiny_victim, photographs) -> None:
         trainer = Trainer(tiny_victim, photographs, CONFIG.changed(technique=technique), 2, others=[second])
         records = list(trainer)
         assert set(records[0].terms) == {"ce.tiny", "ce.second"}
+        assert sum(records[0].terms.values()) == pytest.approx(records[0].loss)
         red, green, blue = trainer.patch.cells.reshape(-1, 3).mean(axis=0)
         assert min(green, blue) > 2 * red
 
