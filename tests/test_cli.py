@@ -786,7 +786,7 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
         (("train", "--grid", "ten"), ["grid 'ten' not understood"]),
         (("train", "--area", "2"), ["area 2.0 out of range"]),
         (("train", "--steps", "0"), ["steps must be at least 1"]),
-        (("train", "--seed", "-1"), ["seed must not be negative"]),
+        (("train", "--seed", "-1"), ["seed -1 out of range"]),
         (("train", "--learning-rate", "nan"), ["learning rate must be positive"]),
         ((*TRAIN, "--target=--5"), ["unknown class '--5'"]),
         (("live", "--source", "99999999999", "--headless"), ["camera 99999999999 does not open"]),

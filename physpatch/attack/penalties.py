@@ -37,10 +37,11 @@ def non_printability(cells: Tensor, palette: Tensor) -> Tensor:
 
 
 def total_variation(cells: Tensor) -> Tensor:
-    """Compute the mean absolute difference of neighbouring cells (3, rows, columns), across and down."""
+    """Compute the mean absolute difference of neighbouring cells (3, rows, columns), across and down; 0 for a single cell."""
     across = (cells[:, :, 1:] - cells[:, :, :-1]).abs()
     down = (cells[:, 1:] - cells[:, :-1]).abs()
-    return torch.cat([across.flatten(), down.flatten()]).mean()
+    differences = torch.cat([across.flatten(), down.flatten()])
+    return differences.sum() / max(1, differences.numel())
 
 
 @cache

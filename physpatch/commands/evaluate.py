@@ -22,7 +22,7 @@ from physpatch.commands.options import (
     eot_config,
 )
 from physpatch.commands.results import say_print_next, show_defences, show_results
-from physpatch.records.config import require_data
+from physpatch.records.config import MOST_SEED, require_data
 from physpatch.records.run_config import load_run_config
 from physpatch.records.run_paths import find_run, sheet_of
 from physpatch.transforms import Range
@@ -77,7 +77,7 @@ _GROUPS = {
 @ICC_OPTION
 @DEFENCE_OPTION
 @DEVICE_OPTION
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the poses.")
+@click.option("--seed", type=click.IntRange(0, MOST_SEED), default=1, show_default=True, help="Seed of the poses.")
 @click.option("--save", is_flag=True, help="Keep the results in an imported patch's run, for its report and `gate`.")
 @LOG_OPTION
 @JSON_OPTION

@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -38,20 +38,37 @@ def read_annotations(
         categories: a detector's classes. YOLO's numbers refer to them where no ``*.yaml`` near the images names classes.
 
     Raises:
-        InputError: a label file cannot be read.
+        InputError: a label file cannot be read, or COCO's names do not tell photographs apart.
     """
     labelled: dict[Path, tuple[Annotation, ...]] = {}
-    by_name = {image.name: image for image in images}
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for image in images:
+        by_name[image.name].append(image)
     for file in (*sorted(folder.glob("*.json")), *sorted(folder.glob("annotations/*.json"))):
         for name, annotations in _from_coco(file).items():
-            if name in by_name:
-                labelled[by_name[name]] = annotations
+            labelled_image = _image_of(name, by_name.get(name.name, []), file)
+            if labelled_image is not None:
+                labelled[labelled_image] = annotations
     names = _names_beside(folder) or dict(enumerate(categories))
     for image in images:
         text = _yolo_file(image)
         if image not in labelled and text is not None:
             labelled[image] = tuple(_from_yolo(text, names))
     return labelled
+
+
+def _image_of(name: PurePath, alike: Sequence[Path], file: Path) -> Path | None:
+    """Choose the image that COCO's ``file`` means by a name, from those of the same base name; None where there is none.
+
+    Its path ends with the name; where none does, as the data were moved, the base name has to be unique.
+    """
+    ending = [image for image in alike if image.parts[-len(name.parts) :] == name.parts] or alike
+    if len(ending) > 1:
+        raise InputError(
+            f"{file} labels {str(name)!r}, and there are several: {', '.join(map(str, ending[:3]))}; write names with folders "
+            "there, such as train/1.jpg, or keep one folder of images"
+        )
+    return ending[0] if ending else None
 
 
 def _yolo_file(image: Path) -> Path | None:
@@ -71,7 +88,7 @@ def _from_yolo(file: Path, names: dict[int, str]) -> Iterable[Annotation]:
         try:
             number, x, y, width, height, *_ = (float(word) for word in text.split())
             name = names[int(number)]
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, OverflowError):
             raise InputError(
                 f"{file} line {line}: {text[:60]!r} is not a class and a box; expected: class x y width height, with the class "
                 f"from 0 to {len(names) - 1} and the rest as shares of the image"
@@ -88,13 +105,14 @@ def _names_beside(folder: Path) -> dict[int, str]:
             except (yaml.YAMLError, UnicodeDecodeError):
                 continue
             names = content.get("names") if isinstance(content, dict) else None
-            if isinstance(names, dict | list):
-                return {int(k): str(v) for k, v in (names.items() if isinstance(names, dict) else enumerate(names))}
+            numbered = dict(enumerate(names)) if isinstance(names, list) else names
+            if isinstance(numbered, dict) and all(str(number).isdecimal() for number in numbered):
+                return {int(number): str(name) for number, name in numbered.items()}
     return {}
 
 
-def _from_coco(file: Path) -> dict[str, tuple[Annotation, ...]]:
-    """Read annotations by the images' file names; empty where the JSON is something else.
+def _from_coco(file: Path) -> dict[PurePath, tuple[Annotation, ...]]:
+    """Read annotations by the images' names as the file has them; empty where the JSON is something else.
 
     COCO's boxes are left, top, width, height in pixels.
     """
@@ -104,14 +122,14 @@ def _from_coco(file: Path) -> dict[str, tuple[Annotation, ...]]:
             return {}
         names = {category["id"]: str(category["name"]) for category in content["categories"]}
         pictures = {image["id"]: image for image in content["images"]}
-        labelled: dict[str, list[Annotation]] = defaultdict(list)
+        labelled: dict[PurePath, list[Annotation]] = defaultdict(list)
         for entry in content["annotations"]:
             if entry.get("iscrowd"):
                 continue  # the box of a crowd is not a single object
             picture = pictures[entry["image_id"]]
             (left, top, width, height), (w, h) = entry["bbox"], (picture["width"], picture["height"])
             box = (left / w, top / h, (left + width) / w, (top + height) / h)
-            labelled[Path(picture["file_name"]).name].append(Annotation(names[entry["category_id"]], box))
+            labelled[PurePath(picture["file_name"])].append(Annotation(names[entry["category_id"]], box))
     except (KeyError, TypeError, ValueError, ZeroDivisionError, json.JSONDecodeError) as error:
         raise InputError(f"{file} is not a valid COCO annotation file ({error!r})") from error
     return {name: tuple(annotations) for name, annotations in labelled.items()}

@@ -96,13 +96,20 @@ class Photographs:
         return Photographs(self.images[keep], self.labels[keep], names, boxes, self.units[keep], contents, clips)
 
     def joined(self, added: "Photographs", times: int = 1) -> "Photographs":
-        """Append photographs of the same size, each ``times`` times."""
+        """Append photographs of the same size, each ``times`` times; :attr:`sources` tell which are the same."""
+
+        def both(own: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+            if not own and not others:
+                return ()
+            return (own or ("",) * len(self)) + (others or ("",) * len(added)) * times
+
         return Photographs(
             torch.cat([self.images, added.images.repeat(times, 1, 1, 1)]),
             torch.cat([self.labels, added.labels.repeat(times)]),
             self.names + added.names * times,
-            contents=self.contents + added.contents,
-            clips=self.clips + added.clips,
+            sources=torch.cat([self.units, (added.units + self.units.max() + 1).repeat(times)]),
+            contents=both(self.contents, added.contents),
+            clips=both(self.clips, added.clips),
         )
 
     @property

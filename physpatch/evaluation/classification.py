@@ -38,6 +38,7 @@ class Scene:
 
     images: Tensor  # (B, 3, S, S) in [0, 1] on the victim's device
     labels: Tensor  # (B,)
+    units: Tensor  # (B,) equal for images of one photograph or clip
     params: EotParams
     placement: Placement
     boxes: tuple[Tensor, ...] = ()  # the objects of one class in each (M, 4); the first one carries the patch
@@ -258,7 +259,7 @@ def scenes(
             images = kept.images[rows].to(victim.device).float() / 255
             params = sample(eot, len(images), generator)
             boxes = kept.boxes[rows[0] : rows[-1] + 1]
-            scene = Scene(images, kept.labels[rows], params, placement, boxes, number)
+            scene = Scene(images, kept.labels[rows], kept.units[rows], params, placement, boxes, number)
             yield replace(scene, params=placement.aimed(params, scene.objects, images.shape[-1]))
 
 

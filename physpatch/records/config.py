@@ -31,6 +31,7 @@ FINER_GRID = (
     20  # rows and columns that reach far more than the default does (docs/results.md: success on paper by grid)
 )
 _FINER_SMALLEST = 0.5  # of the nominal side, at which finer cells can still be read
+MOST_SEED = 2**31 - 1  # so that offsets and products of it fit into what libraries take
 _FARTHEST_BESIDE = 1.5  # largest distance from an object's edge, in its sizes
 _OLD_NAMES = {"also": "ensemble"}  # names in the flat records of earlier versions
 _SETTINGS_BEFORE = {"cut": "square", "recognised": 0.0}  # what records mean that are older than these settings
@@ -154,6 +155,7 @@ class ObjectConfig:
         _check_image_share("sign_area", self.sign_area)
         if not 0.01 <= self.share <= 0.8:
             raise InputError(f"object_share {self.share} out of range; expected a share of the object, 0.01 to 0.8")
+        _check_place(self.at)
 
     @property
     def drawn_sign(self) -> str | None:
@@ -236,8 +238,8 @@ class OptimisationConfig:
             _check_at_least_1("queries", self.queries)
             if self.restarts > 1:
                 raise InputError("queries are a budget for one start; leave out restarts")
-        if self.seed < 0:
-            raise InputError(f"seed must not be negative, got {self.seed}")
+        if not 0 <= self.seed <= MOST_SEED:
+            raise InputError(f"seed {self.seed} out of range; expected 0 to {MOST_SEED}")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning rate must be positive, got {self.learning_rate}")
 
@@ -519,9 +521,13 @@ def parse_place(text: str) -> tuple[float, float]:
         raise InputError(
             f"the place {text!r} is not understood; give two shares of the object's box, such as 0.5,0.5"
         ) from None
-    if not all(-_FARTHEST_BESIDE <= share <= 1 + _FARTHEST_BESIDE for share in (across, down)):
-        raise InputError(
-            f"the place {text!r} is too far from the object; expected shares of its box, {-_FARTHEST_BESIDE} to "
-            f"{1 + _FARTHEST_BESIDE}, where 0 to 1 lies on it"
-        )
+    _check_place((across, down))
     return across, down
+
+
+def _check_place(at: tuple[float, float]) -> None:
+    if len(at) != 2 or not all(-_FARTHEST_BESIDE <= share <= 1 + _FARTHEST_BESIDE for share in at):
+        raise InputError(
+            f"the place {','.join(map(str, at))!r} is too far from the object; expected two shares of its box, "
+            f"{-_FARTHEST_BESIDE} to {1 + _FARTHEST_BESIDE}, where 0 to 1 lies on it"
+        )

@@ -111,7 +111,7 @@ class ImportRecord(RecordPart):
 
 
 class QueriesRecord(RecordPart):
-    """What was sent to an endpoint: requests, and pictures in them, repeated attempts not counted."""
+    """What was sent to an endpoint: requests, and pictures in them, repeated attempts included."""
 
     requests: int
     images: int

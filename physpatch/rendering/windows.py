@@ -60,6 +60,7 @@ def windows_around(corners: Tensor, reach: Tensor, image_wh: tuple[int, int], bl
     first = ((corners.amin(dim=1) - distance).clamp(min=0) / block).floor().long() * block
     first = first.minimum(limits - block)
     last = ((corners.amax(dim=1) + distance).ceil().minimum(limits - 1) // block).long() * block + block
+    last = last.maximum(first + block)  # what lies outside of the picture, to the left or above
     sizes = last - first
     order = sizes.prod(dim=1).argsort(stable=True)
     found = []

@@ -37,6 +37,21 @@ def clopper_pearson(successes: int, n: int) -> Rate:
     return _independent(successes, n, "exact")
 
 
+def means_by_unit(values: ArrayLike, units: ArrayLike) -> list[float]:
+    """Average values (N,) over those of equal ``units`` (N,), such as the frames of one clip: one mean a unit."""
+    _, number = np.unique(np.asarray(units), return_inverse=True)
+    sums, counts = np.bincount(number, np.asarray(values, dtype=float)), np.bincount(number)
+    return [float(total / count) for total, count in zip(sums, counts, strict=True)]
+
+
+def rate_by_unit(successes: ArrayLike, units: ArrayLike) -> Rate:
+    """Estimate the share of successes (N,): Wilson's interval where all ``units`` (N,) differ, else :func:`clip_rate`'s."""
+    means = means_by_unit(successes, units)
+    if len(means) == np.size(successes):
+        return wilson(round(sum(means)), len(means))
+    return clip_rate(means)
+
+
 def clip_rate(rates: Sequence[float], weights: Sequence[float] | None = None) -> Rate:
     """Average the success rates of clips; ``n`` counts clips, because frames of one clip are not independent trials.
 

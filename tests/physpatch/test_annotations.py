@@ -100,6 +100,14 @@ def test_cocos_json_says_the_same(folder: Path, tmp_path: Path) -> None:
     both = read_annotations(folder, images, ())
     assert len(both[images[5]]) == 1 and both[images[6]] == yolo[images[6]]
     assert both[images[5]][0].box == pytest.approx(yolo[images[5]][0].box)
+    photograph(folder / "images/val/05.png")
+    other = folder / "images/val/05.png"
+    assert set(read_annotations(folder, [*images, other], ())) == set(both)  # the name's folder tells which
+    coco["images"][0]["file_name"] = "05.png"
+    (folder / "annotations/instances.json").write_text(json.dumps(coco))
+    assert read_annotations(folder, images, ()) == both
+    with pytest.raises(InputError, match=r"labels '05.png', and there are several: .*; write names with folders"):
+        read_annotations(folder, [*images, other], ())
     coco["annotations"][0].pop("bbox")
     (folder / "annotations/instances.json").write_text(json.dumps(coco))
     with pytest.raises(InputError, match="is not a valid COCO annotation file"):

@@ -173,7 +173,10 @@ def test_a_file_of_settings_that_cannot_be_used_is_named(tmp_path: Path, name: s
         ("held_out", 1.0, "held_out 1.0 out of range"),
         ("learning_rate", 0.0, "learning rate must be positive"),
         ("learning_rate", float("nan"), "learning rate must be positive"),
-        ("seed", -1, "seed must not be negative"),
+        ("seed", -1, "seed -1 out of range"),
+        ("seed", 2**31, "expected 0 to 2147483647"),
+        ("object_at", (50.0, 0.5), "is too far from the object"),
+        ("object_at", (float("nan"), 0.5), "is too far from the object"),
         ("grid", (0, 5), "grid 0x5 is not usable"),
     ],
 )

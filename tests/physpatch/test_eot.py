@@ -229,6 +229,9 @@ def test_patches_outside_the_image_have_windows_too() -> None:
     (windows,) = windows_around(corners, torch.tensor([2.0, 2.0]), (96, 64), 16, 1)
     assert sorted(windows.corners.tolist()) == [[0, 0], [80, 0]] and windows.size == (16, 48)
     assert [view.shape for view in windows.views(torch.zeros(2, 3, 64, 96))] == [(3, 48, 16)] * 2
+    beside = torch.tensor([[[-90.0, 20], [-50, 40]], [[20, -90], [40, -50]]])  # to the left of and above the picture
+    (windows,) = windows_around(beside, torch.tensor([2.0, 2.0]), (96, 64), 16, 1)
+    assert min(windows.size) > 0 and (windows.corners >= 0).all()
 
 
 def test_sharpening_is_an_unsharp_mask_with_its_exact_gradient() -> None:

@@ -383,6 +383,11 @@ def test_a_clip_is_one_trial(tmp_path: Path, tiny_victim: Victim) -> None:
     assert set(train.clips) < train.content_ids
     both = train.joined(train)
     assert both.subset(torch.arange(len(both)) < len(train)).clips == train.clips
+    added = train.subset(train.labels == 0)
+    often = train.joined(added, 3)
+    last = often.subset(torch.arange(len(often)) >= len(often) - len(added))
+    assert (last.clips, last.contents, last.names) == (added.clips, added.contents, added.names)
+    assert len(often.units.unique()) == len(train.units.unique()) + len(added.units.unique())
     patch = Patch(np.full((4, 4, 3), 128, np.uint8), None, {})
     rate = evaluate_patch(victim, held_out, patch, poses=1).untargeted["patch"]
     assert rate.n <= len(held_out.units.unique())

@@ -154,6 +154,7 @@ def test_total_variation_is_the_mean_step_between_neighbours() -> None:
     board = ((torch.arange(4)[:, None] + torch.arange(4)) % 2).float().expand(3, 4, 4)
     assert float(total_variation(board)) == 1
     assert float(total_variation(torch.full((3, 4, 4), 0.3))) == 0
+    assert float(total_variation(torch.full((3, 1, 1), 0.3))) == 0  # without neighbours
 
 
 def test_the_offset_palette_holds_paper_solids_and_tints() -> None:

@@ -22,7 +22,9 @@ from physpatch.stats.intervals import (
     independent_difference,
     mcnemar,
     mean_interval,
+    means_by_unit,
     paired_difference,
+    rate_by_unit,
     wilson,
 )
 from physpatch.stats.rates import Difference, points
@@ -51,6 +53,14 @@ def test_impossible_counts_are_refused() -> None:
 
 def test_one_clip_says_nothing_about_others() -> None:
     assert clip_rate([0.7]).ci95 == (0.0, 1.0)
+
+
+def test_a_rate_of_single_units_is_wilsons_and_of_several_images_each_that_of_clips() -> None:
+    hits = [True, True, True, False, False, False, True]
+    assert rate_by_unit(hits, [5, 1, 2, 3, 4, 6, 0]) == wilson(4, 7)
+    units = [8, 8, 8, 3, 3, 3, 5]
+    assert means_by_unit(hits, units) == [0.0, 1.0, 1.0]  # in the order of the units' numbers
+    assert rate_by_unit(hits, units) == clip_rate([0.0, 1.0, 1.0])
 
 
 def test_clips_that_all_agree_are_not_certain() -> None:

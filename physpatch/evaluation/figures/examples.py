@@ -28,7 +28,7 @@ from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.eot import EotParams, sample
-from physpatch.stats.intervals import Interval, mean_interval, wilson
+from physpatch.stats.intervals import Interval, mean_interval, means_by_unit, rate_by_unit
 from physpatch.transforms.kernels.print_colour import selected
 from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
@@ -40,7 +40,7 @@ _EOT_SHOWN = 16
 _ORDER_SEED = 0
 _SIGNED = ("similarity", "true_similarity", "deletion_gap")  # in [-1, 1]; all others are in [0, 1]
 
-# One number per photograph, under the path at which their mean is reported. Booleans become shares of photographs.
+# One number per image, under the path at which their mean is reported; NaN where it is not defined. Booleans become shares.
 _Values = dict[tuple[str, ...], NDArray[Any]]
 
 
@@ -48,14 +48,16 @@ _Values = dict[tuple[str, ...], NDArray[Any]]
 class _Views:
     """Photographs that count, by condition: those right with the grey control, or all for a detector without objects.
 
-    Images are (B, 3, H, W), confidences (B, K), masks of the patch's area (B, H, W) in [0, 1], labels (B,). For a patch on an
-    object, the confidences are those of a detector's boxes on it, ``about`` (B, 4), and the labels are its class.
+    Images are (B, 3, H, W), confidences (B, K), masks of the patch's area (B, H, W) in [0, 1], labels (B,), units (B,), which
+    are equal for images of one photograph or clip. For a patch on an object, the confidences are those of a detector's boxes on
+    it, ``about`` (B, 4), and the labels are its class.
     """
 
     images: dict[str, Tensor]
     confidences: dict[str, Tensor]
     mask: NDArray[np.float32]
     labels: Tensor
+    units: NDArray[np.int64]
     target: int | None
     about: Tensor | None = None
     least: float = 0.0
@@ -100,16 +102,17 @@ def save_pictures(folder: Path, victim: Victim, scene: Scene, patch: Patch) -> d
     chosen = [i for kind in (steady, ~steady) for i in kind.nonzero()[: _SHOWN // 2, 0].tolist()]
     if victim.explains:
         _save_heat_panel(folder / "gradcam.png", victim, views, heat, chosen)
-    return _heat_numbers([_heat_values(views, heat)] if heat else [])
+    return _heat_numbers([(_heat_values(views, heat), views.units)] if heat else [])
 
 
 def measure_heat(victim: Victim, scenes: Iterable[Scene], patch: Patch) -> dict[str, Any]:
     r"""Measure where the heat lies and whether answers depend on it, over photographs that are right with the grey control.
 
     Returns:
-        Means over photographs, and under ``ci95`` their intervals by the same keys. Conditions are clean, grey, random, patch.
+        Means over images, and under ``ci95`` their intervals over photographs, or over clips for frames of clips, by the same
+        keys. Conditions are clean, grey, random, patch.
 
-        - ``n``: number of photographs.
+        - ``n``: number of photographs or clips.
         - ``patch_area``: the patch's share of the image, which is the expected share of heat that ignores the patch.
         - ``heat_in_patch`` by condition: share of the answer's heat inside the patch's area.
         - ``pointing`` by condition: share of photographs whose hottest pixel lies there.
@@ -131,7 +134,8 @@ def measure_heat(victim: Victim, scenes: Iterable[Scene], patch: Patch) -> dict[
     for scene in scenes if victim.explains else ():
         if len(views := _look(victim, scene, patch)):
             heat = _heat(victim, views)
-            batches.append(_heat_values(views, heat) | _deletion_values(victim, views, heat, generator))
+            values = _heat_values(views, heat) | _deletion_values(victim, views, heat, generator)
+            batches.append((values, views.units))
     return _heat_numbers(batches)
 
 
@@ -189,6 +193,7 @@ def _look(victim: Victim, scene: Scene, patch: Patch) -> _Views:
         {name: values[fair] for name, values in confidences.items()},
         coverage[fair, 0].cpu().numpy(),
         labels[fair],
+        scene.units[fair].numpy(),
         None if patch.target is None else victim.target_index(patch.target),
         None if objects is None else objects[fair],
         victim.threshold,
@@ -227,8 +232,8 @@ def _heat_values(views: _Views, heat: dict[str, NDArray[np.float32]]) -> _Values
         values["similarity_to_target",] = similarity
         for name, c in (("similarity_to_target_null", "random"), ("similarity_to_target_same_class", "patch")):
             values[name,] = _similarities(heat[f"target {c}"], heat["target grey"])
-        values["similarity_to_target_reached",] = similarity[tried & reached]
-        values["similarity_to_target_missed",] = similarity[tried & ~reached]
+        values["similarity_to_target_reached",] = np.where(tried & reached, similarity, np.nan)
+        values["similarity_to_target_missed",] = np.where(tried & ~reached, similarity, np.nan)
         values["similarity_of_clean",] = _similarities(heat["clean"], heat["target grey"])
     if views.truth_is_known:
         for c in _COMPARED_CONDITIONS:
@@ -257,26 +262,29 @@ def _deletion_values(
     return values
 
 
-def _heat_numbers(batches: Sequence[_Values]) -> dict[str, Any]:
-    """Compute means and intervals of the values of all photographs."""
+def _heat_numbers(batches: Sequence[tuple[_Values, NDArray[np.int64]]]) -> dict[str, Any]:
+    """Compute means and intervals of the values of all images, each batch with the units of its images."""
     if not batches:
         return {"n": 0}
-    numbers: dict[str, Any] = {"n": sum(len(batch["patch_area",]) for batch in batches), "ci95": {}}
-    for path in batches[0]:
-        values = np.concatenate([batch[path] for batch in batches])
+    units = np.concatenate([of_batch for _, of_batch in batches])
+    numbers: dict[str, Any] = {"n": len(np.unique(units)), "ci95": {}}
+    for path in batches[0][0]:
+        values = np.concatenate([batch[path] for batch, _ in batches])
+        defined = ~np.isnan(values)
         outcome = path[0].removeprefix("similarity_to_target_")
         if outcome in ("reached", "missed"):
-            numbers[f"n_{outcome}"] = len(values)
-        if len(values):
-            _put(numbers, path, float(values.mean()))
-            _put(numbers["ci95"], path, _interval(values, -1.0 if path[0].startswith(_SIGNED) else 0.0))
+            numbers[f"n_{outcome}"] = len(np.unique(units[defined]))
+        if defined.any():
+            lowest = -1.0 if path[0].startswith(_SIGNED) else 0.0
+            _put(numbers, path, float(values[defined].mean()))
+            _put(numbers["ci95"], path, _interval(values[defined], units[defined], lowest))
     return numbers
 
 
-def _interval(values: NDArray[Any], lowest: float) -> Interval | None:
+def _interval(values: NDArray[Any], units: NDArray[np.int64], lowest: float) -> Interval | None:
     if values.dtype == bool:
-        return wilson(int(values.sum()), len(values)).ci95
-    estimate = mean_interval(values)
+        return rate_by_unit(values, units).ci95
+    estimate = mean_interval(means_by_unit(values, units))
     return estimate and (max(lowest, estimate[1][0]), min(1.0, estimate[1][1]))
 
 
