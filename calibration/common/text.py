@@ -23,6 +23,13 @@ def cleaned(text: str) -> str:
     )
 
 
+def without_password(address: str) -> str:
+    """Leave the user and password out of a URL, such as that of a network camera; other texts stay as they are."""
+    scheme, mark, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else address
+
+
 def shortened(text: str, most: int) -> str:
     """Return a text of at most ``most`` characters as it is, and of a longer one that many and an ellipsis."""
     return text if len(text) <= most else f"{text[:most]}…"

@@ -119,7 +119,7 @@ def read_entry(folder: Path) -> Entry:
     kind = require_kind(folder)
     common: dict[str, Any] = {"tags": read_tags(folder), "size_bytes": _size(folder)}
     marker = folder / (RUN_FILE if kind == "run" else SESSION_DATABASE)
-    changed = datetime.fromtimestamp(marker.stat().st_mtime, UTC)
+    changed = datetime.fromtimestamp((marker if marker.exists() else folder).stat().st_mtime, UTC)
     try:
         read = _run(folder) if kind == "run" else _session(folder)
     except PhyspatchError as error:

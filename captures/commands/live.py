@@ -9,6 +9,7 @@ from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, FiniteFloat,
 from calibration.common.console import say, tell
 from calibration.common.errors import InputError
 from calibration.common.lazy_group import GroupedCommand
+from calibration.common.text import without_password
 from captures.commands.session_output import record_session, show_session
 from captures.sources.rendered import DEFAULT_SCENE, scene_names
 from physpatch.commands.options import (
@@ -290,7 +291,7 @@ def live(
             attended=bool(viewers),
             print_run=Workflows.of(context).print_run,
             say=say,
-            source=source,
+            source=without_password(source),
             camera=camera.asked,
         )
         record_session(shown, config, session, viewers, resume=resume is not None)

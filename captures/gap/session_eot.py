@@ -87,7 +87,7 @@ def learn_from(
             f"{session.folder} has only {number_of(len(rows), 'frame')} with a recognised sheet; at least "
             f"{_LEAST_ROWS} are needed"
         )
-    shares = [_share(row) for row in rows]
+    shares = [_share(session, row) for row in rows]
     area = min(0.9, max(0.001, median(shares)))
     turns = [angle for row in rows for angle in (row.yaw_deg, row.pitch_deg) if angle is not None]
     measured = base.changed(
@@ -174,9 +174,20 @@ def _painted_out(frame: NDArray[np.uint8], pose: SheetPose | None, region: CropR
     return np.asarray(cv2.inpaint(small, mask, _REPAIR_RADIUS, cv2.INPAINT_TELEA), dtype=np.uint8)
 
 
-def _share(row: FrameRow) -> float:
-    """The share of the network's input that the patch would cover if it faced the camera."""
-    _, _, width, height = row.region_px or (0, 0, 1, 1)
+def _share(session: RecordedSession, row: FrameRow) -> float:
+    """The share of the network's input that the patch would cover if it faced the camera.
+
+    A classifier's input is its region; a detector's is the frame, filled up to a square.
+    """
+    if row.region_px:
+        _, _, width, height = row.region_px
+    elif session.frame_size is not None:
+        width = height = max(session.frame_size)
+    else:
+        raise InputError(
+            f"the size of the frames of {session.folder} is not recorded, so the patch's size in them is unknown; train with "
+            "the ranges of a preset"
+        )
     facing = math.cos(math.radians(row.yaw_deg or 0)) * math.cos(math.radians(row.pitch_deg or 0))
     return (row.patch_px or 0.0) / (width * height) / max(0.2, facing)
 

@@ -226,13 +226,13 @@ class Analyser:
     def _truth(self, frame: Frame, model: Victim) -> str | None:
         """The true class for a model; for a detector, its name of the sign that carries the patch.
 
-        None for a detector that does not have this class.
+        None for a model that does not have this class, with which it cannot answer.
         """
         if model.task == "detect" and self._carrier:
             index = known_object(model, self._carrier)
             return None if index is None else model.categories[index]
         label = self._label or frame.label
-        return label if model.task == "classify" or label in model.categories else None
+        return label if label in model.categories else None
 
     def _row(self, located: Located, model: Victim, confidence: Tensor, columns: dict[str, Any]) -> FrameRow:
         frame, pose = located.frame, located.pose
@@ -241,10 +241,9 @@ class Analyser:
         has_answer = float(score) > 0 and float(score) >= model.threshold
         name = model.categories[int(top)] if has_answer else ""
         aim = None if self.target is None else model.target_index(self.target)
-        truth = label if label in model.categories else None  # a model cannot answer with a class that it lacks
         # The target is compared by index, the truth by name: classes of one name are the same truth, but not the same target.
         if self.target is None:
-            success = judge_answer(name, truth, None).success
+            success = judge_answer(name, label, None).success
         else:
             success = None if aim is None else judge_answer(int(top) if has_answer else None, None, aim).success
         return FrameRow(

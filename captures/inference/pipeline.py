@@ -49,6 +49,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
         every: int = 1,
         max_fps: float | None = None,
         max_frames: int | None = None,
+        after: tuple[int, float] | None = None,
     ) -> None:
         """Start the pipeline.
 
@@ -59,10 +60,11 @@ class Pipeline(AbstractContextManager["Pipeline"]):
             every: analyse every Nth frame.
             max_fps: largest number of frames per second, by the times of the frames.
             max_frames: stop after this many frames.
+            after: number and time of the frame of this source that was analysed last, in an earlier part of a session.
         """
         self._source, self._analyser, self._overlap = source, analyser, overlap
         self.passed_over = 0
-        self._frames = islice(self._thinned(every, max_fps), max_frames)
+        self._frames = islice(self._thinned(every, max_fps, after), max_frames)
         size = 1 if source.live else _AHEAD
         self._captured: _Channel[Frame] = _Channel(size)
         self._located: _Channel[Located] = _Channel(size)
@@ -99,7 +101,7 @@ class Pipeline(AbstractContextManager["Pipeline"]):
                     yield self._judged.get(tick_s)
                 else:
                     yield self._analyser.judge(self._analyser.locate(self._captured.get(tick_s)))
-            except TimeoutError:
+            except _NothingYetError:
                 yield None
             except EndOfChannel:
                 return
@@ -118,15 +120,14 @@ class Pipeline(AbstractContextManager["Pipeline"]):
             failure = error
         self._captured.close(failure)
 
-    def _thinned(self, every: int, max_fps: float | None) -> Iterator[Frame]:
-        """Yield frames at least ``every`` numbers and 1 / ``max_fps`` seconds apart."""
-        last: Frame | None = None
+    def _thinned(self, every: int, max_fps: float | None, last: tuple[int, float] | None) -> Iterator[Frame]:
+        """Yield frames at least ``every`` numbers and 1 / ``max_fps`` seconds apart, and from the ``last`` one."""
         for frame in self._source:
-            soon = last is not None and max_fps is not None and frame.time_s - last.time_s < 1 / max_fps - _SLACK_S
-            if last is not None and (soon or frame.number - last.number < every):
+            soon = last is not None and max_fps is not None and frame.time_s - last[1] < 1 / max_fps - _SLACK_S
+            if last is not None and (soon or frame.number - last[0] < every):
                 self.passed_over += 1
             else:
-                last = frame
+                last = frame.number, frame.time_s
                 yield frame
 
     def _locate(self) -> None:
@@ -170,6 +171,10 @@ def _running(mean: float, value: float) -> float:
     return value if mean == 0 else _MEMORY * mean + (1 - _MEMORY) * value
 
 
+class _NothingYetError(Exception):
+    """No item came in time; no ``TimeoutError``, which a source may raise for reasons of its own."""
+
+
 class EndOfChannel(Exception):
     """The channel is closed and empty."""
 
@@ -198,7 +203,7 @@ class _Channel(Generic[T]):
         """Wait for the next item.
 
         Raises:
-            TimeoutError: if none arrives in time.
+            _NothingYetError: if none arrives in time.
             EndOfChannel: if the channel is closed; if it was closed with an exception, that one.
         """
         with self._changed:
@@ -207,7 +212,7 @@ class _Channel(Generic[T]):
             came = self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
             self._waiting -= 1
             if not came:
-                raise TimeoutError
+                raise _NothingYetError
             if self._items:
                 self._changed.notify_all()
                 return self._items.popleft()

@@ -26,6 +26,7 @@ from calibration.camera.sheet_pose import SheetPose
 from calibration.common.errors import InputError, unknown_name
 from calibration.common.files import read_toml
 from calibration.sheet.layout import SHEET_KINDS
+from captures.protocol.pauses import FramePauses
 
 _MOST_STEPS = 2000
 
@@ -212,8 +213,6 @@ class Director:
         done, skipped: numbers of the steps that are complete or were skipped.
     """
 
-    _LONGEST_FRAME_S = 1.0  # a longer pause between two matching frames does not count
-
     def __init__(self, protocol: Protocol, done: Iterable[int] = (), skipped: Iterable[int] = ()) -> None:
         """Begin with the first step that is open.
 
@@ -225,6 +224,7 @@ class Director:
         self.done, self.skipped = set(done), set(skipped)
         self._at, self._held_s = -1, 0.0
         self._last_s: float | None = None
+        self._pauses = FramePauses()
         self._advance()
         first = self.step or self.steps[0]
         self._confirmed_light = first.light  # the session starts with it, without confirmation
@@ -260,11 +260,13 @@ class Director:
         Returns:
             The number of the step that the frame belongs to; None if it does not match.
         """
+        self._pauses.note(time_s)
         step = self.step
         if step is None or self.waits_for_light or self._correction(step, condition, pose):
             self._last_s = None
             return None
-        if self._last_s is not None and 0 < time_s - self._last_s <= self._LONGEST_FRAME_S:
+        # A pause between two matching frames does not count.
+        if self._last_s is not None and 0 < time_s - self._last_s <= self._pauses.longest_interval_s:
             self._held_s += time_s - self._last_s
         self._last_s = time_s
         if self._held_s >= self.protocol.seconds:

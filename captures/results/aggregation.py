@@ -241,7 +241,7 @@ class Tally:
         self.grid = protocol.grid() if protocol else EVERYWHERE
         self._steps = {step.number: step for step in protocol.steps()} if protocol else {}
         self._bins: dict[str, dict[str, _Bins]] = defaultdict(lambda: defaultdict(lambda: defaultdict(_Bin)))
-        self.outside_steps = 0
+        self.outside_steps: Counter[tuple[str, str]] = Counter()  # frames, by model and sheet
         self._kind: UnitKind | None = None
         self._weights: dict[tuple[str, str], dict[Unit, float] | None] = {}  # since rows were last added
 
@@ -250,7 +250,7 @@ class Tally:
         self._weights.clear()
         for row in rows:
             if self.protocol is not None and row.step is None:
-                self.outside_steps += 1
+                self.outside_steps[row.model, row.condition] += 1
                 continue
             where = _Where(row.clip, row.step, self.grid.cell(row.distance_m, row.yaw_deg), row.light)
             bins = self._bins[row.model][row.condition]
@@ -482,7 +482,7 @@ class Tally:
         """Count the frames with the patch that are not counted in rates, by reason."""
         fair = self.recognised(model)
         control = self._grouped(model, CONTROL) if CONTROL in self._bins[model] else {}
-        reasons = {"outside of the plan's steps": self.outside_steps // max(1, len(self._bins))}
+        reasons = {"outside of the plan's steps": self.outside_steps[model, "patch"]}
         for where, pose_bin in self._bins[model].get("patch", {}).items():
             unit = self._unit(where)
             if unit is None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from calibration.common.success import DETECTION_THRESHOLD, MEASURES, FoundBox, around
+from calibration.common.success import MEASURES, FoundBox, around
 from captures.results.aggregation import Unit
 from captures.results.recorded_session import RecordedSession
 from captures.results.sequence_summary import DISTANCE_EDGES_M
@@ -133,7 +133,7 @@ def curves_of(session: RecordedSession, model: str, measure: str) -> dict[str, l
 
     A factor is left out unless frames of the patch fall into two bins or more. By threshold, only answers of at least some
     confidence count: a classifier's answer below it is no answer, so neither the target nor a wrong class. A detector's box
-    below it does not count, so an object is lost more easily; boxes below ``DETECTION_THRESHOLD`` are not recorded. The views
+    below it does not count, so an object is lost more easily; boxes below its own threshold are not recorded. The views
     are those that are right with the grey control at any confidence, and at the detector's own threshold.
     """
     views = _views(session, model, measure)
@@ -189,7 +189,7 @@ def _by_threshold(
 ) -> list[Curve]:
     curves = []
     for condition, shown in views.items():
-        least = DETECTION_THRESHOLD if any(view.boxes is not None for view in shown) else 0.0
+        least = session.threshold(model) if any(view.boxes is not None for view in shown) else 0.0
         points = [
             _point((threshold, threshold), rates)
             for threshold in THRESHOLDS
@@ -215,7 +215,9 @@ def _rates(
         return None
     tally, first = session.tally, views[0].row
     every = averaged((view.clip, view.unit, _success(view, measure, threshold)) for view in views)
-    stricter = first.boxes is not None and threshold > DETECTION_THRESHOLD  # true of frames that were right, too
+    stricter = first.boxes is not None and threshold > session.threshold(
+        first.model
+    )  # true of frames that were right, too
     again = {} if stricter else tally.again(first.model, measure, first.condition)
     weights = tally.weights(first.model, measure)
     right = _weighted(every, weights, again)

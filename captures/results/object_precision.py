@@ -36,7 +36,7 @@ def object_precision(session: RecordedSession, model: str) -> list[ObjectPrecisi
     """Compute a detector's average precision by distance and sheet; empty where no object's place is known.
 
     The object is the sign that carries the patch, or else what the detector finds with the grey control, so that precision is
-    then relative to that. Sessions record boxes from ``DETECTION_THRESHOLD`` on, so recall beyond it counts as none.
+    then relative to that. Sessions record boxes from the detector's threshold on, so recall beyond it counts as none.
     """
     views: dict[tuple[int, str], list[tuple[Hashable, Matched]]] = defaultdict(list)
     for row in session.rows:

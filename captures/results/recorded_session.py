@@ -17,7 +17,7 @@ from calibration.camera.intrinsics import DEFAULT_HFOV_DEG, Intrinsics
 from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector
 from calibration.common.errors import InputError
 from calibration.common.pictures import open_picture, read_picture
-from calibration.common.success import Edges
+from calibration.common.success import DETECTION_THRESHOLD, Edges
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.inference.region import CropRegion
@@ -176,6 +176,11 @@ class RecordedSession:
     def layouts(self) -> tuple[SheetLayout, ...]:
         """Return the sheets of the session; empty if the PDF no longer exists."""
         return printed_layouts(self.sheet) if self.sheet else ()
+
+    def threshold(self, model: str) -> float:
+        """Return the lowest confidence at which a detector's boxes counted, and from which on they are recorded."""
+        recorded = (known.threshold for known in self.record.models if known.name == model)
+        return next((least for least in recorded if least is not None), DETECTION_THRESHOLD)
 
     @cached_property
     def frame_size(self) -> tuple[int, int] | None:

@@ -15,14 +15,13 @@ import numpy as np
 
 from calibration.common.files import atomic_path
 from calibration.common.success import MEASURES
+from captures.protocol.pauses import GAP_S, longest_interval_s
 from captures.protocol.plan import Protocol
 from captures.results.success import frame_success
 from captures.sources.frame import NO_SHEET
 from captures.storage import FrameRow
 
-GAP_S = 1.0  # frames farther apart are not consecutive
 LEAST_FRAMES = 8  # consecutive ones that make a sequence
-_GAP_INTERVALS = 3  # frames of a slow source are consecutive, too
 _LEAST_RATIO, _LEAST_TURN_DEG = 1.25, 20.0  # of the distances, or between the yaws, of what counts as a motion
 
 Origin = Literal["measured", "planned", "interpolated", "unknown"]
@@ -134,9 +133,8 @@ class ClipSequence:
 
     def _stretches(self) -> list[list[Moment]]:
         """The frames, cut where some are missing in between."""
-        times = [moment.time_s for moment in self.moments]
-        steps = np.diff(times)
-        widest = max(GAP_S, _GAP_INTERVALS * float(np.median(steps))) if len(steps) else GAP_S
+        steps = np.diff([moment.time_s for moment in self.moments])
+        widest = longest_interval_s(steps)
         stretches = [[self.moments[0]]]
         for moment, step in zip(self.moments[1:], steps, strict=True):
             if step > widest:

@@ -3,23 +3,26 @@
 from dataclasses import replace
 
 from captures.inference.analyser import Analysis
+from captures.protocol.pauses import FramePauses
 from captures.protocol.plan import Director
-from captures.results.sequences import GAP_S
 from captures.sources.frame import NO_SHEET
 
 
 class ClipCutter:
     """Number the clips of a camera: a clip is a stretch of frames that show one sheet, without a long gap.
 
-    Frames of one clip are much alike, so statistics count clips, not frames. Showing the sheet again starts a new clip.
+    Frames of one clip are much alike, so statistics count clips, not frames. Showing the sheet again starts a new clip. A slow
+    source's frames are no gaps.
     """
 
     def __init__(self, first: int = 0) -> None:
         self._clip, self._kind, self._last_s = first, NO_SHEET, 0.0
+        self._pauses = FramePauses()
 
     def number(self, condition: str, time_s: float) -> int:
         """Return the clip of a frame that shows ``condition``; pass frames in order of time."""
-        gone = time_s - self._last_s > GAP_S
+        self._pauses.note(time_s)
+        gone = time_s - self._last_s > self._pauses.longest_interval_s
         if self._kind != NO_SHEET and (gone or condition not in (self._kind, NO_SHEET)):
             self.cut()
         if condition != NO_SHEET:

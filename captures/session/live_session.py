@@ -246,9 +246,9 @@ class _Session:
         if earlier.is_new:
             return
         self.status.tally.add(earlier.rows)
-        first = {row.frame: row for row in reversed(earlier.rows)}
-        for row in first.values():
-            self.status.poses.add(row)
+        for row in earlier.rows:
+            if row.model == self.config.classifier.name:  # as while filming: one row a frame
+                self.status.poses.add(row)
         self._note(CONTINUED, f"after frame {earlier.last_frame}, on {time.strftime('%Y-%m-%d at %H:%M')}")
 
     def run(self, store: SessionStore, recorder: Recorder) -> bool:
@@ -276,6 +276,7 @@ class _Session:
                 every=config.every,
                 max_fps=config.max_fps,
                 max_frames=config.max_frames,
+                after=self._source.analysed if isinstance(self._source, ContinuedSource) else None,
             ) as pipeline,
         ):
             self._pipeline = pipeline

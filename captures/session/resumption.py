@@ -27,7 +27,7 @@ _ALIKE = {  # fields of the record that stay the same, with the options that set
     "every": "--every",
     "max_fps": "--max-fps",
     "keep": "--keep",
-    "models": "--classifier, --detector, --weights and --defence",
+    "models": "--classifier, --detector, --weights, --labels, --threshold and --defence",
     "sheets": "--sheet and --profile",
     "intrinsics": "--profile",
     "hfov_deg": "--hfov",
@@ -137,8 +137,8 @@ class Earlier:
             was, becomes = getattr(before, name), getattr(after, name)
             if was != becomes:
                 raise InputError(
-                    f"{session} was filmed with another setting of {name.replace('_', ' ')} ({_short(was)}, now "
-                    f"{_short(becomes)}); give {option} as before, or film a new session"
+                    f"{session} was filmed with another setting of {name.replace('_', ' ')} ({_change(was, becomes)}); give "
+                    f"{option} as before, or film a new session"
                 )
 
     def continued(self) -> SessionRecord:
@@ -196,6 +196,17 @@ def _progress(events: Iterable[Event]) -> tuple[set[int], set[int]]:
     return done, skipped
 
 
+def _change(was: Any, becomes: Any) -> str:
+    """Show two settings in short, or where these are alike, the first part in which they differ."""
+    before, after = _short(was), _short(becomes)
+    if before == after and isinstance(was, list):
+        for one, other in zip(was, becomes, strict=True):
+            for name, value in vars(one).items():
+                if value != getattr(other, name):
+                    return f"{_short(one)}'s {name} {_short(value)}, now {_short(getattr(other, name))}"
+    return f"{before}, now {after}"
+
+
 def _short(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_short(part) for part in value) or "none"
@@ -229,6 +240,13 @@ class ContinuedSource:
     @property
     def dropped(self) -> int:
         return self._source.dropped
+
+    @property
+    def analysed(self) -> tuple[int, float] | None:
+        """Return number and time of the last frame of the same files that was analysed; None for other frames."""
+        last = self._earlier.last_frame
+        times = [row.time_s for row in self._earlier.rows if row.frame == last]
+        return (last, times[0]) if self._same_files and times else None
 
     def __enter__(self) -> Self:
         self._source.__enter__()

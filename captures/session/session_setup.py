@@ -17,7 +17,7 @@ from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.victims.detector import Detector
 from physpatch.victims.protocol import Victim, normal_name
-from physpatch.victims.registry import load_detector, load_victim
+from physpatch.victims.registry import load_detector, load_victim, named_apart
 
 
 def session_models(
@@ -56,14 +56,19 @@ def session_models(
         options = config.victim.model_options | ({} if labels is None else {"labels": labels})
         own = load_victim(config.victim.model, **options, device=device, trust=trust, say=say)
         if not isinstance(own, Detector):
-            return (own if cam_layer is None else own.with_cam_layer(cam_layer)), boxes
+            return _apart(own if cam_layer is None else own.with_cam_layer(cam_layer), boxes)
         boxes = boxes or (own if threshold is None else replace(own, threshold=threshold))
     victim = load_victim(
         classifier or "auto", weights=weights, labels=labels, cam_layer=cam_layer, device=device, trust=trust, say=say
     )
     if victim.task == "detect":
         raise InputError(f"{victim.name} is a detector; pass it to --detector, and a classifier to --classifier")
-    return victim, boxes
+    return _apart(victim, boxes)
+
+
+def _apart(classifier: Victim, detector: Detector | None) -> tuple[Victim, Detector | None]:
+    """Name the detector apart from the classifier, as rows are kept by the model's name."""
+    return classifier, None if detector is None else named_apart(detector, [classifier.name])
 
 
 def session_sheet(beside_run: Path | None, folder: Path | None, patch: Patch | None, given: Path | None) -> Path | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.common.errors import InputError, UnavailableError
+from calibration.common.text import without_password
 from captures.sources.camera_settings import CameraSettings, read_back
 from captures.sources.latest_frame import LiveFrames
 from captures.sources.opencv import connect, plausible_fps
@@ -88,7 +89,7 @@ class CameraSource(LiveFrames):
     def stream(cls, url: str) -> "CameraSource":
         """Open a network stream."""
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 4000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * _STALL_SECONDS)]
-        return cls(lambda: cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits), f"stream {url}")
+        return cls(lambda: cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits), f"stream {without_password(url)}")
 
     def close(self) -> None:
         self._closed.set()

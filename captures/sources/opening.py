@@ -217,7 +217,7 @@ class CameraIndex(SourceKind):
     has_driver: ClassVar[bool] = True
 
     def knows(self, spec: str) -> bool:
-        return spec.isdigit()
+        return spec.isdecimal()
 
     def open(self, spec: str, settings: CameraSettings) -> Source:
         return CameraSource.camera(int(spec), settings)
@@ -300,6 +300,7 @@ class StillsSource(EventSource):
 
     def __iter__(self) -> Iterator[Frame]:
         refusal: InputError | None = None
+        shown = False
         for index, path in enumerate(self._paths):
             self.captured = index + 1
             try:
@@ -308,9 +309,10 @@ class StillsSource(EventSource):
                 refusal = refusal or error
                 self._events.append(Event(round(index / self.fps, 3), UNREADABLE, str(error)))
                 continue
+            shown = True
             yield Frame(picture, index / self.fps, index + 1, clip=index)
-        if refusal is not None and len(self._events) == len(self._paths):
-            raise refusal  # there was no other
+        if refusal is not None and not shown:
+            raise refusal
 
 
 class VideoSource(EventSource):

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import Field, asdict, astuple, dataclass, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_args
 
 from calibration.common.errors import InputError, PhyspatchError
@@ -310,10 +311,13 @@ def _kind(column: "Field[Any]") -> type:
 def read_exported_rows(session: Path) -> list[FrameRow]:
     """Read the rows back from ``frames.csv``, for a session whose database is damaged; none if that file is not whole."""
     kinds = {field.name: _kind(field) for field in fields(FrameRow)}
+    required = {
+        field.name for field in fields(FrameRow) if NoneType not in get_args(field.type)
+    }  # may be "" but not None
     try:
         with open(session / "frames.csv", newline="", encoding="utf-8") as stream:
             values: Iterator[list[Any]] = (
-                [kind(row[name]) if row[name] else None for name, kind in kinds.items()]
+                [kind(row[name]) if row[name] or name in required else None for name, kind in kinds.items()]
                 for row in csv.DictReader(stream)
             )
             rows = [FrameRow(*row) for row in values]

@@ -37,17 +37,13 @@ KEYS = {
     "4": Command("condition", "shuffled"),
     "0": Command("condition", "none"),
 }
-KEYS_HELP = (
-    "space pause · m mark · n skip step · b previous step · Enter light changed · l next light · "
-    "drag a square, f follow sheet, c center, w whole frame · 1 patch, 2 grey, 3 random, 4 shuffled, 0 none · q end"
-)
 
 
 def _answers(display: str) -> bool:
     """Whether an X server responds: without one, Qt ends the process."""
     host, _, rest = display.rpartition(":")
     number = rest.split(".")[0]
-    if not sys.platform.startswith("linux") or not number.isdigit():
+    if not sys.platform.startswith("linux") or not number.isdecimal():
         return True
     try:
         if host in ("", "unix"):

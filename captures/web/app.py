@@ -53,12 +53,14 @@ def make_app(
         authenticator: checks keys and cookies.
         phone: receives the frames that a phone sends.
         scheme: ``http`` or ``https``.
-        hosts: the accepted host names, with port, which protects against DNS rebinding.
+        hosts: the accepted host names in lower case, with port, or without the scheme's own, which protects against DNS
+            rebinding.
         phone_url: creates a new one-time link; returns None if phones cannot connect.
         refused: called with a message about each refused request, for the log.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    cookie_name = f"physpatch_{next(iter(sorted(hosts))).rpartition(':')[2]}"  # cookies do not distinguish ports
+    port = next(host for host in sorted(hosts) if ":" in host).rpartition(":")[2]
+    cookie_name = f"physpatch_{port}"  # cookies do not distinguish ports
     pages = {name: files("captures.web").joinpath("static", name).read_bytes() for name in (*_STATIC, *_PAGES.values())}
 
     def role_of(connection: Request | WebSocket) -> Role | None:
@@ -70,14 +72,14 @@ def make_app(
     @app.middleware("http")
     async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         response: Response
-        if request.headers.get("host", "") not in hosts:
+        host = request.headers.get("host", "").lower()
+        if host not in hosts:
             response = PlainTextResponse("this page is not served under this host name", 403)
         else:
             response = await go_on(request)
         if 400 <= response.status_code < 500:
             refused(f"{who(request)}: {response.status_code}")
-        host = request.headers.get("host", "") if request.headers.get("host", "") in hosts else ""
-        socket = f" {'wss' if scheme == 'https' else 'ws'}://{host}" if host else ""
+        socket = f" {'wss' if scheme == 'https' else 'ws'}://{host}" if host in hosts else ""
         response.headers.update(
             {
                 "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -125,7 +127,7 @@ def make_app(
     async def greeted(websocket: WebSocket, *roles: Role) -> AsyncIterator[bool]:
         """Accept a WebSocket with one of ``roles``, unless too many are open; refuse any other, and yield False."""
         nonlocal connected
-        host, origin = websocket.headers.get("host", ""), websocket.headers.get("origin", "")
+        host, origin = (websocket.headers.get(name, "").lower() for name in ("host", "origin"))
         status, words = 0, ""
         if host not in hosts or origin != f"{scheme}://{host}":
             status, words = 403, "request from another page"

@@ -28,7 +28,6 @@ class Hub:
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.version = 0
-        self.ended = False
         self._changed: list[asyncio.Event] = []
         self._commands: deque[Command] = deque(maxlen=_MOST_WAITING)
         self._picture: NDArray[np.uint8] | None = None
@@ -58,7 +57,6 @@ class Hub:
 
     def end(self) -> None:
         """Notify browsers that the session has ended."""
-        self.ended = True
         self._announce(self._state | {"ended": True})
 
     def _update(self, status: SessionStatus, **entries: Any) -> None:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ _FAREWELL_S = 0.5  # for browsers to receive the end of the session
 _SAID_REFUSALS, _THEN_EVERY = 5, 1000
 _MOST_CONNECTIONS = 256  # at once, with those that have sent nothing yet
 _FIRST_REQUEST_S = 20.0  # for a connection to say what it wants
+_USUAL_PORTS = {"http": 80, "https": 443}
 _MOST_AT_ONCE = 64  # connections that are taken from the system in one go
 
 
@@ -89,48 +90,50 @@ class WebPage(AbstractContextManager["WebPage"]):
         self._say, self._refusals = say, 0
         self.phone = PhoneSource()
         self._hub, self._authenticator = Hub(), Authenticator()
-        self._stack = ExitStack()
-        listening = self._stack.enter_context(_listen("0.0.0.0" if lan else _LOOPBACK, port))
-        self.port = listening.getsockname()[1]
-        self._outside = [a for a in lan_addresses() if ":" not in a] if lan else []
-        self._scheme = "https" if lan else "http"
-        names = [_LOOPBACK, "localhost", *self._outside, *([socket.gethostname()] if lan else [])]
-        options: dict[str, str] = {}
-        if lan:
-            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="physpatch-tls-")))
-            certificate, key, fingerprint = write_certificate(folder, names)
-            options = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
-        app = make_app(
-            self._hub,
-            self._authenticator,
-            self.phone,
-            scheme=self._scheme,
-            hosts={f"{name}:{self.port}" for name in names},
-            phone_url=self.new_phone_url,
-            refused=self._refused,
-        )
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="websockets-sansio",
-            ws_max_size=MOST_BYTES + 1000,
-            server_header=False,
-            timeout_graceful_shutdown=1,
-            http=_LimitedProtocol,
-            backlog=_MOST_AT_ONCE,
-            **options,  # type: ignore[arg-type]
-        )
-        logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._serve, args=(listening,), daemon=True, name="web page")
-        self._thread.start()
-        deadline = time.monotonic() + _START_S
-        while not self._server.started:
-            if time.monotonic() > deadline or not self._thread.is_alive():
-                raise UnavailableError("the server of the web page does not start; try another --port")
-            time.sleep(0.01)
+        with ExitStack() as stack:  # which frees everything where the server does not start
+            listening = stack.enter_context(_listen("0.0.0.0" if lan else _LOOPBACK, port))
+            self.port = listening.getsockname()[1]
+            self._outside = [a for a in lan_addresses() if ":" not in a] if lan else []
+            self._scheme = "https" if lan else "http"
+            names = [_LOOPBACK, "localhost", *self._outside, *([socket.gethostname()] if lan else [])]
+            options: dict[str, str] = {}
+            if lan:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="physpatch-tls-")))
+                certificate, key, fingerprint = write_certificate(folder, names)
+                options = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+            app = make_app(
+                self._hub,
+                self._authenticator,
+                self.phone,
+                scheme=self._scheme,
+                hosts=_hosts(names, self.port, self._scheme),
+                phone_url=self.new_phone_url,
+                refused=self._refused,
+            )
+            config = uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="websockets-sansio",
+                ws_max_size=MOST_BYTES + 1000,
+                server_header=False,
+                timeout_graceful_shutdown=1,
+                http=_LimitedProtocol,
+                backlog=_MOST_AT_ONCE,
+                **options,  # type: ignore[arg-type]
+            )
+            logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
+            self._server = uvicorn.Server(config)
+            self._thread = threading.Thread(target=self._serve, args=(listening,), daemon=True, name="web page")
+            self._thread.start()
+            stack.callback(self._stop)
+            deadline = time.monotonic() + _START_S
+            while not self._server.started:
+                if time.monotonic() > deadline or not self._thread.is_alive():
+                    raise UnavailableError("the server of the web page does not start; try another --port")
+                time.sleep(0.01)
+            self._stack = stack.pop_all()
         say(f"session page: {self.url}")
         if lan:
             self._say_phone_link(fingerprint)
@@ -164,9 +167,11 @@ class WebPage(AbstractContextManager["WebPage"]):
     def __exit__(self, *exception: object) -> None:
         self._hub.end()
         time.sleep(_FAREWELL_S)
+        self._stack.close()
+
+    def _stop(self) -> None:
         self._server.should_exit = True
         self._thread.join(_START_S)
-        self._stack.close()
 
     def _serve(self, listening: socket.socket) -> None:
         async def serve() -> None:
@@ -194,6 +199,12 @@ class WebPage(AbstractContextManager["WebPage"]):
         )
         if not self._outside:
             self._say("this machine is not connected to a network, so a phone cannot reach it")
+
+
+def _hosts(names: Iterable[str], port: int, scheme: str) -> set[str]:
+    """Return how browsers call these hosts: in lower case, and without the port that the scheme has anyway."""
+    lower = {name.lower() for name in names}
+    return {f"{name}:{port}" for name in lower} | (lower if port == _USUAL_PORTS[scheme] else set())
 
 
 def _is_no_refusal(record: logging.LogRecord) -> bool:

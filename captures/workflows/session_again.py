@@ -57,6 +57,7 @@ def recorded_settings(session: Path, record: SessionRecord) -> dict[str, Any]:
         "classifier": classifier,
         **{name: options.get(name) for name in _OPTIONS},
         "detector": named.get("detect"),
+        "threshold": models["detect"].threshold if "detect" in models else None,
         "defences": tuple(model.defence for model in record.models if model.defence),
         "sheet": _existing(session, record.sheet, "printed sheet"),
         "region": RegionRule.parse(record.region or "center"),
@@ -72,8 +73,9 @@ def recorded_settings(session: Path, record: SessionRecord) -> dict[str, Any]:
 
 
 def _without_options_of_another(known: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the recorded classifier's options where another classifier is given."""
-    return known | dict.fromkeys(_OPTIONS) if "classifier" in given else known
+    """Leave out the recorded options of a model where another one is given."""
+    options = (*(_OPTIONS if "classifier" in given else ()), *(("threshold",) if "detector" in given else ()))
+    return known | dict.fromkeys(options)
 
 
 def resumed_request(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from rich.console import Console
@@ -16,6 +17,7 @@ from physpatch.victims.families.torchvision_classifiers import TorchvisionClassi
 from physpatch.victims.preprocessing import Adaptation
 from physpatch.victims.protocol import Victim
 
+V = TypeVar("V", bound=Victim)
 PREFERRED, EMBEDDED = "resnet50", "efficientnet_lite0"
 
 
@@ -77,7 +79,7 @@ def load_victim(
     return replace(victim, loaded_as=model_file(name), loaded_with=loaded_with)
 
 
-def named_apart(victim: Victim, others: Collection[str]) -> Victim:
+def named_apart(victim: V, others: Collection[str]) -> V:
     """Give a victim a name that none of ``others`` is, as results are kept by name: ``best-2`` beside another ``best``."""
     names = chain([victim.name], (f"{victim.name}-{number}" for number in count(2)))
     name = next(name for name in names if name not in others)

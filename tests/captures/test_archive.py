@@ -19,6 +19,7 @@ from captures.archive import transfer
 from captures.archive.entries import list_entries, read_entry, read_tags, write_tags
 from captures.archive.gallery import write_gallery
 from captures.archive.transfer import export, remove, unpack
+from captures.report.sections.pictures import key_frames
 from captures.results.recorded_session import RecordedSession
 from captures.storage import SessionStore
 from physpatch.records.config import TrainConfig
@@ -88,6 +89,19 @@ def test_a_damaged_one_is_listed_with_its_trouble(home: Path) -> None:
     (home / "runs/a/run.json").write_text("{")
     (home / "sessions/s/session.db").write_bytes(b"no database at all, but long enough to be one" * 99)
     assert all(entry.trouble for entry in list_entries())
+    (home / "sessions/s/session.db").unlink()
+    (home / "sessions/s/frames.csv").write_text("frame\n")
+    assert len(list_entries()) == 2
+
+
+def test_files_that_are_no_key_frames_are_passed_over(home: Path) -> None:
+    frames = home / "sessions/s/frames"
+    before = key_frames(frames.parent)
+    frames.mkdir(exist_ok=True)
+    for name in ("._000001-patch.jpg", "notes.jpg", "-patch.jpg"):
+        (frames / name).write_bytes(b"of a file manager")
+    assert key_frames(frames.parent) == before
+    assert not any(entry.trouble for entry in list_entries())
 
 
 def test_tags_stay(home: Path) -> None:

@@ -26,14 +26,14 @@ class Numbers(FileSource):
 
     fps = 10.0
 
-    def __init__(self, count: int, fails: bool = False) -> None:
+    def __init__(self, count: int, fails: type[Exception] | None = None) -> None:
         self._count, self._fails = count, fails
 
     def __iter__(self) -> Iterator[Frame]:
         for i in range(self._count):
             yield Frame(np.zeros((2, 2, 3), np.uint8), i / 10, i + 1)
         if self._fails:
-            raise OSError("planted")
+            raise self._fails("planted")
 
 
 class Slow:
@@ -87,6 +87,11 @@ def test_frames_are_thinned_by_number_and_by_time(pipe) -> None:
     assert numbers(thinned) == [1, 7, 13, 19] and thinned.passed_over == 16
     assert numbers(pipe(Numbers(20), Slow(), max_fps=2.5)) == [1, 5, 9, 13, 17]
     assert numbers(pipe(Numbers(20), Slow(), every=2, max_frames=3)) == [1, 3, 5]
+    assert numbers(pipe(Numbers(20), Slow(), every=6, after=(-2, -0.3))) == [
+        4,
+        10,
+        16,
+    ]  # of files that were begun before
 
 
 def test_an_answer_is_as_old_as_one_run_and_one_frame(pipe) -> None:
@@ -99,13 +104,17 @@ def test_an_answer_is_as_old_as_one_run_and_one_frame(pipe) -> None:
 
 @pytest.mark.parametrize(
     ("source", "analyser", "error"),
-    [(Numbers(5, fails=True), Slow(), OSError), (Numbers(9), Slow(fails_at=4), ValueError)],
+    [
+        (Numbers(5, fails=OSError), Slow(), OSError),
+        (Numbers(5, fails=TimeoutError), Slow(), TimeoutError),  # a source's own, and not that no frame came yet
+        (Numbers(9), Slow(fails_at=4), ValueError),
+    ],
 )
 def test_what_a_thread_raises_reaches_the_session_after_the_frames_before(source, analyser, error, pipe) -> None:
     came = []
     with pytest.raises(error, match="planted"), pipe(source, analyser) as pipeline:
         came.extend(analysis.number for analysis in pipeline.analyses(5) if analysis is not None)
-    assert came == list(range(1, 6 if error is OSError else 4))
+    assert came == list(range(1, 4 if error is ValueError else 6))
 
 
 def test_leaving_early_ends_the_threads_even_while_nothing_comes(pipe) -> None:

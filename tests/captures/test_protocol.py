@@ -104,6 +104,9 @@ def test_the_director_leads_corrects_and_moves_on() -> None:
     assert director.look(first, pose(1, 0), 30.4) == 1
     assert director.step is not None and director.step.condition == second and director.done == {1}
     assert director.filled()[first] == {(0, 0): (1, 1)} and director.filled()[second] == {(0, 0): (0, 1)}
+    slow = Director(Protocol(("patch",), (1.0,), (0,), seconds=3))
+    assert [slow.look("patch", pose(1, 0), 1.2 * i) for i in range(4)] == [1] * 4  # a frame each 1.2 seconds
+    assert slow.done == {1}
     director.back()
     assert director.done == set() and director.step.condition == first
     director.skip()

@@ -122,6 +122,10 @@ def test_clips_without_a_plan_are_numbered_on(config: SessionConfig, shown, tmp_
         ({"protocol": None}, "setting of plan"),
         ({"layouts": ()}, "setting of sheets"),
         ({"classifier": replace(make_tiny_victim(), name="other")}, r"setting of models \(tiny, now other\)"),
+        (
+            {"classifier": replace(make_tiny_victim(), threshold=0.7)},
+            r"models \(tiny's threshold none, now 0\.7\); give .*--threshold",
+        ),
     ],
 )
 def test_other_settings_are_refused(change: dict, words: str, config: SessionConfig, shown, tmp_path: Path) -> None:

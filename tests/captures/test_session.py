@@ -460,6 +460,9 @@ def test_takes_of_a_camera_are_clips() -> None:
     shown = [("none", 0), ("patch", 0.1), ("patch", 0.2), ("none", 0.5), ("patch", 0.9), ("grey", 1.0), ("grey", 1.1)]
     shown += [("none", 3), ("grey", 3.1), ("grey", 6), ("patch", 6.1)]
     assert [cutter.number(kind, at) for kind, at in shown] == [0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 4]
+    slow = ClipCutter()  # a frame each two seconds, and a pause
+    times = [0, 2, 4, 6, 8, 30, 32]
+    assert [slow.number("patch", at) for at in times] == [0, 0, 0, 0, 0, 1, 1]
 
 
 def test_markers_decide_before_the_person_does(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:
@@ -561,7 +564,9 @@ def test_an_event_that_cannot_be_is_named(event: tuple[object, ...], words: str,
 
 def test_rows_of_a_table_are_checked_too(tmp_path: Path) -> None:
     with SessionStore(tmp_path / "session.db") as store:
-        store.add([frame_row(1, "patch", 0, "red thing")])
+        store.add(
+            [frame_row(1, "patch", 0, "red thing"), frame_row(2, "patch", 0, "")]
+        )  # a detector that found nothing
     file = export_csv(tmp_path)
     assert read_exported_rows(tmp_path) == read_rows(tmp_path)
     file.write_text(file.read_text().replace("patch", "gray"))

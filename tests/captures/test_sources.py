@@ -17,6 +17,7 @@ import pytest
 from support import write_huge_png
 
 from calibration.common.errors import InputError, UnavailableError
+from calibration.common.text import without_password
 from captures.session.live_session import SessionConfig, run_session
 from captures.sources import cameras, opencv
 from captures.sources.cameras import CameraSource
@@ -85,6 +86,22 @@ def test_stills_come_once_each_in_order_as_rgb(tmp_path: Path) -> None:
     assert frames[2].image[0, 0].tolist() == [200, 0, 20]
     with open_source(str(tmp_path / "stills/001.png")) as source:
         assert len(list(source)) == 1
+
+
+def test_stills_of_which_none_can_be_read_are_refused_however_soon_events_are_taken(tmp_path: Path) -> None:
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+
+    class Taken(StillsSource):
+        captured = property(lambda self: 0, lambda self, number: self.take_events())  # by the session, meanwhile
+
+    with pytest.raises(InputError, match=r"1\.png"):
+        list(Taken(sorted(tmp_path.glob("*.png")), tmp_path))
+
+
+def test_a_streams_password_is_in_no_name() -> None:
+    assert without_password("rtsp://user:p@ss@cam.example:554/1?a=@") == "rtsp://cam.example:554/1?a=@"
+    assert without_password("http://cam/1") == "http://cam/1" and without_password("me@home.mp4") == "me@home.mp4"
 
 
 def test_a_video_is_read_in_full(tmp_path: Path) -> None:

@@ -230,7 +230,8 @@ def test_a_plans_steps_are_paired_across_their_clips() -> None:
         rows.append(posed(10 * step.number + 9, step.condition, step.number, "blue thing", 0.7, 0))  # on its way
     plan = PlanRecord.model_validate(json.loads(json.dumps(protocol.to_dict())))
     tally = tally_of(rows, "blue thing", plan.protocol)
-    assert tally.unit_kind == "step" and tally.outside_steps == 8
+    assert tally.unit_kind == "step" and tally.outside_steps.total() == 8
+    assert tally.exclusions("m")["outside of the plan's steps"] == 4  # of the patch; as many of grey
     patch, grey = tally.summaries()
     assert (patch.target.rate, patch.target.n, grey.target.rate) == (0.5, 4, 0.0)
     (compared,) = [c for c in tally.comparisons() if c.measure == "target"]

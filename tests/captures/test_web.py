@@ -32,7 +32,7 @@ from captures.storage import read_events, read_rows
 from captures.web import server
 from captures.web.app import MOST_SOCKETS
 from captures.web.phone import MOST_BYTES, PhoneSource, decode_jpeg
-from captures.web.server import WebPage
+from captures.web.server import WebPage, _hosts
 
 WAIT_MS = 20_000
 
@@ -392,6 +392,9 @@ def test_foreign_names_and_origins(running) -> None:
     cookie = cookie_for(session.page.url)
     assert get(session.origin + "/", Cookie=cookie, Host="rebound.example:80")[0] == 403
     port = session.page.port
+    assert get(session.origin + "/", Cookie=cookie, Host=f"LocalHost:{port}")[0] == 200
+    assert _hosts(["127.0.0.1", "MyLaptop"], 443, "https") == {"127.0.0.1", "127.0.0.1:443", "mylaptop", "mylaptop:443"}
+    assert _hosts(["127.0.0.1"], 443, "http") == {"127.0.0.1:443"}
     for origin in ("https://evil.example", "null", f"https://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}", None):
         for path in ("/ws/view", "/ws/camera"):
             with pytest.raises(InvalidStatus) as refusal:

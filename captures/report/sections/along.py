@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
+from captures.protocol.pauses import GAP_S
 from captures.report.blocks import Block, Charts, Table, Text
 from captures.report.figures.charts import way_chart
 from captures.report.sections.base import Material, ReportSection
 from captures.report.wording import SHORT, UNITS, measures_of, rate_words
 from captures.results.aggregation import CONTROL, MapCell, Tally
 from captures.results.sequence_summary import SequenceSummary, success_by_distance, summaries_of
-from captures.results.sequences import GAP_S, LEAST_FRAMES, ClipSequence, Origin
+from captures.results.sequences import LEAST_FRAMES, ClipSequence, Origin
 from physpatch.stats.intervals import Median, percent
 
 _ORIGINS: dict[Origin, str] = {

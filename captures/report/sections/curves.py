@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from calibration.common.success import DETECTION_THRESHOLD
 from captures.report.blocks import Block, Charts, Heading, Table, Text
 from captures.report.figures.charts import curve_chart, threshold_chart
 from captures.report.sections.base import Material, ReportSection
@@ -79,6 +78,7 @@ def _along(session: RecordedSession, curves: Mapping[tuple[str, str], Mapping[st
 def _precision(session: RecordedSession) -> Iterator[Block]:
     found = [one for model in session.tally.models for one in object_precision(session, model)]
     if found:
+        least = " and ".join(f"{session.threshold(model):g}" for model in dict.fromkeys(one.model for one in found))
         yield Heading("Average precision by the object's distance from the patch", 2)
         yield Table.by_model(
             ["model", "distance, sides of the patch", "sheet", "AP50", "frames"],
@@ -93,7 +93,7 @@ def _precision(session: RecordedSession) -> Iterator[Block]:
                 for one in found
             ],
             frozenset(i for i, one in enumerate(found) if one.condition == "patch"),
-            f"COCO's average precision at an IoU of 0.5, of boxes from a confidence of {DETECTION_THRESHOLD:g} on, with 95 % "
+            f"COCO's average precision at an IoU of 0.5, of boxes from a confidence of {least} on, with 95 % "
             "intervals by the bootstrap over clips. Distances are from edge to edge; 0 is an object that touches or carries "
             "the patch. AP falls with false boxes, too, so read it beside success.",
         )

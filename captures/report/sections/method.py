@@ -12,7 +12,7 @@ from captures.results.session_record import SessionRecord
 from captures.storage import read_events
 
 _ENDS = {  # by the status in session.json
-    "": "it was killed",
+    "": "not recorded",
     "recording": "it was killed, or still runs",
     "ended": "the source ended",
     "interrupted": "it was interrupted",
@@ -38,6 +38,12 @@ def _parts(record: SessionRecord) -> str:
     return f"{1 + len(later)}: {moment_words(record.begun)}; {'; '.join(later)}" if later else ""
 
 
+def _lens(record: SessionRecord) -> str:
+    if record.intrinsics is None:
+        return "not recorded; a field of view is assumed"
+    return "assumed field of view" if record.intrinsics_assumed else "measured, or of the rig"
+
+
 def _method(session: RecordedSession) -> Iterator[Block]:
     record, tally = session.record, session.tally
     delay = record.delay_s
@@ -57,7 +63,7 @@ def _method(session: RecordedSession) -> Iterator[Block]:
         "rates are paired by": tally.unit_kind,
         "intervals are over": UNITS[tally.independent_kind],
         "delay": "" if not delay else f"mean {1000 * delay.mean:.0f} ms, longest {1000 * delay.longest:.0f} ms",
-        "lens": "assumed field of view" if record.intrinsics_assumed else "measured, or of the rig",
+        "lens": _lens(record),
         "device": record.device,
         "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }

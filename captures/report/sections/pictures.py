@@ -1,5 +1,6 @@
 """The frames of a session, as a film to move along, and its sheet."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ _MOST_SHOTS = 60
 _MOST_BYTES = 1_300_000  # of all shots, which take a third more in the page
 _SHOT_QUALITY = 70
 _FRAME_WIDTH_PX = 480
+_KEY_FRAME = re.compile(r"([0-9]+)-(.+)\.jpg")  # number and kind of sheet
 _MOST_BOXES = 4
 
 
@@ -54,9 +56,9 @@ class Pictures(ReportSection):
 
 
 def key_frames(session: Path) -> dict[tuple[int, str], Path]:
-    """List a session's key frames in order, by number and kind of sheet."""
-    named = ((*file.stem.partition("-"), file) for file in sorted((session / "frames").glob("*.jpg")))
-    return {(int(number), condition): file for number, _, condition, file in named}
+    """List a session's key frames in order, by number and kind of sheet; other files are passed over."""
+    named = ((_KEY_FRAME.fullmatch(file.name), file) for file in sorted((session / "frames").glob("*.jpg")))
+    return {(int(name[1]), name[2]): file for name, file in named if name is not None}
 
 
 def read_key_frame(file: Path) -> NDArray[np.uint8] | None:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from calibration.common.errors import UnavailableError, unknown_name
 
 FIRST_NM, LAST_NM, STEP_NM = 380, 780, 5
-WAVELENGTHS = np.arange(FIRST_NM, LAST_NM + 1, STEP_NM)
 _CHECKER = "BabelColor Average"  # the 24 measured colours of a ColorChecker
 _STANDARD = "D65"  # under which sRGB values are what they are
 
