@@ -1,5 +1,6 @@
 """What a model needs to be told can be told to every command that loads one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,10 @@ import torch
 from support import HORN
 
 from calibration.common.errors import InputError
+from captures.session import session_setup
 from captures.session.session_setup import session_models
 from physpatch.records.config import TrainConfig
+from physpatch.victims.registry import load_victim
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,17 @@ def test_a_bench_takes_what_its_model_needs_to_be_told(command, tmp_path, monkey
     monkeypatch.setattr("physpatch.benchmark.runner.load_victim", load)
     command("bench", "--threshold", "0.4", "--trust-weights").assert_refused("seen")
     assert asked[0]["threshold"] == 0.4 and asked[0]["trust"] is True
+
+
+def test_a_classifier_and_a_detector_of_one_name_are_told_apart(monkeypatch) -> None:
+    made = {name: load_victim(name) for name in ("efficientnet_lite0", "signs")}
+    made = {name: replace(victim, name="best") for name, victim in made.items()}
+    monkeypatch.setattr(session_setup, "load_victim", lambda name, **_: made[name])
+    monkeypatch.setattr(session_setup, "load_detector", lambda name, **_: made[name])
+    given = dict.fromkeys(("weights", "labels", "threshold", "cam_layer"))
+    shared = {**given, "device": "cpu", "trust": False, "say": lambda _: None}
+    models = session_models(None, classifier="efficientnet_lite0", detector="signs", **shared)
+    assert [model.name for model in models] == ["best", "best-2"]
 
 
 def test_the_layer_of_a_runs_own_classifier_in_a_session() -> None:

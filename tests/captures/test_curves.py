@@ -11,7 +11,7 @@ from captures.report import write_report
 from captures.results.curves import ANGLE, CELL_SIZE, DISTANCE, THRESHOLD, Curve, curves_of, every_view
 from captures.results.object_precision import object_precision
 from captures.results.recorded_session import RecordedSession
-from captures.results.session_record import SessionRecord
+from captures.results.session_record import SessionModel, SessionRecord
 from captures.storage import FrameRow, SessionStore
 
 TARGET, RIGHT = "blue thing", "red thing"
@@ -111,6 +111,10 @@ def test_a_detector_loses_objects_near_the_patch_and_at_high_thresholds() -> Non
     assert min(points) == 0.25 and points[0.6] == pytest.approx(0.25) and points[0.65] == 1.0
     grey = {point.low: point.right.rate for point in one(found[THRESHOLD], "grey").points}
     assert grey[0.8] == 0.0 and grey[0.85] == 1.0
+    stricter = SessionModel(name="m", task="detect", source="", sha256="", threshold=0.4)
+    session = replace(session, record=SessionRecord(models=[stricter]))
+    points = {point.low: point.right.rate for point in one(curves_of(session, "m", "wrong")[THRESHOLD], "patch").points}
+    assert min(points) == 0.4 and points[0.6] == pytest.approx(0.25)
 
 
 def test_average_precision_by_distance_has_the_controls_beside_it() -> None:

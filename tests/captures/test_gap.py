@@ -289,6 +289,14 @@ def test_far_sheets_teach_a_smaller_area(film, victim) -> None:
     assert 0.02 < learned.area < 0.05
 
 
+def test_a_detectors_input_is_the_frame_filled_up_to_a_square(film, victim) -> None:
+    session = film("nothing")
+    detected = replace(session, rows=[replace(row, region=None) for row in session.rows])
+    as_classified, as_detected = (learn_from(one, victim, MILD.eot, parts={"area"}) for one in (session, detected))
+    _, _, side, _ = session.rows[0].region_px
+    assert as_detected.area == pytest.approx(as_classified.area * side**2 / max(session.frame_size) ** 2, rel=1e-3)
+
+
 def test_too_few_frames_teach_nothing(film, victim) -> None:
     session = film("pose")
     with pytest.raises(InputError, match="has only 3 frames with a recognised sheet"):

@@ -182,6 +182,10 @@ def test_an_untargeted_success_needs_the_truth(rig: VirtualRig, plan: SessionCon
             run_session(source, replace(plan, target=None, label="red thing", condition="grey"), tmp_path / "l")
         )
     assert (row.success, row.condition, row.label) == (1, "grey", "red thing")
+    with open_source(str(tmp_path / "labelled")) as source:
+        config = replace(plan, target=None, label="stop sign", condition="grey")
+        (row,) = read_rows(run_session(source, config, tmp_path / "lacking"))
+    assert (row.success, row.label) == (None, None)  # it cannot answer with a class that only a detector has
 
 
 @pytest.mark.parametrize("how", ["person", "interrupt", "failure"])
