@@ -1,7 +1,7 @@
 """How far does a number of queries reach, without gradients? Success on held-out photographs along the way.
 
     python benchmarks/black_box.py --data DATA --held HELD [--model efficientnet_lite0] [--technique evolution] \
-        [--objective cross-entropy] [--imitate MODEL] [--best K] [--start PATCH] [--queries 20000] \
+        [--objective cross-entropy] [--imitate MODEL]… [--best K] [--start PATCH] [--queries 20000] \
         [--marks 8] [--seed 0]
 
 Trains on all photographs of DATA and judges on those of HELD, in the colours of a screen and cut out, with the preset ``desk``.
@@ -52,7 +52,11 @@ def main() -> None:
     parser.add_argument("--objective", default="cross-entropy")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument(
-        "--imitate", metavar="MODEL", help="a network that learns to answer like --model, for its gradients"
+        "--imitate",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="a network that learns to answer like --model, for its gradients; several take turns",
     )
     parser.add_argument("--best", type=int, metavar="K", help="the model tells no more than its K best classes")
     parser.add_argument("--start")
@@ -68,7 +72,7 @@ def main() -> None:
         technique=options.technique,
         objective=options.objective,
         learning_rate=options.learning_rate,
-        imitate=options.imitate,
+        imitate=tuple(options.imitate),
         start=options.start,
         queries=options.queries,
         grid=parse_grid(options.grid),
@@ -79,11 +83,11 @@ def main() -> None:
     victim = load_victim(options.model)
     photographs = load_photos(photos_for(victim, options.data), victim.preprocessing, whole=True)
     judge = Judge(victim, options.held, config, options.poses)
-    imitator = None if options.imitate is None else load_victim(options.imitate)
+    imitators = [load_victim(name) for name in options.imitate]
     asked = victim
     if options.best is not None:
         asked = replace(victim, module=BestClasses(victim.module, options.best), differentiable=False)
-    trainer = Trainer(asked, photographs, config, victim.category_index(options.target), imitator=imitator)
+    trainer = Trainer(asked, photographs, config, victim.category_index(options.target), imitators=imitators)
     marks = {round(trainer.total_steps * number / options.marks) for number in range(1, options.marks + 1)}
     records = []
     for record in trainer:

@@ -122,12 +122,10 @@ def _trained(run: Path, record: RunRecord) -> Iterator[Block]:
 
 
 def _imitation(record: RunRecord) -> str:
-    if record.imitator is None:
+    if not record.imitators:
         return ""
-    return (
-        f" It was asked for predictions alone; the gradients are those of {record.imitator.model}, which learned to answer "
-        "like it."
-    )
+    names = " and ".join(imitator.model for imitator in record.imitators)
+    return f" It was asked for predictions alone; the gradients are those of {names}, which learned to answer like it."
 
 
 def _imported(record: RunRecord, aim: str) -> Iterator[Block]:

@@ -1,6 +1,7 @@
-"""An imitation: a network that learns to answer like a victim, whose gradients stand in for those that the victim lacks."""
+"""Imitations: networks that learn to answer like a victim, whose gradients stand in for those that the victim lacks."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -77,24 +78,66 @@ class Imitation:
             }
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ImitatedVictim(Victim):
-    """A victim that is asked for its predictions alone: its scores are its own, their gradient is that of its imitation."""
+class Imitations:
+    """Copies of several networks that take turns, step by step: a patch gains that has to mislead each of them.
 
-    imitation: Imitation
+    The one whose turn it is gives the gradients of a step, and learns from its views.
+    """
 
-    @classmethod
-    def of(cls, victim: Victim, imitation: Imitation) -> "ImitatedVictim":
-        """Pair a victim with its imitation."""
-        own = {setting.name: getattr(victim, setting.name) for setting in fields(victim)}
-        return cls(**own | {"differentiable": True}, imitation=imitation)
+    def __init__(self, networks: Sequence[Victim]) -> None:
+        """Copy classifiers; see :class:`Imitation`.
+
+        Raises:
+            InputError: one of them cannot learn.
+        """
+        self._parts = [Imitation(network) for network in networks]
+        self._turn = 0
 
     def scores(self, images: Tensor) -> Tensor:
-        """Compute scores as :meth:`Victim.scores` does; where a gradient is wanted, the imitation learns from them later."""
+        """Compute the scores (B, K) of the one whose turn it is; see :meth:`Imitation.scores`."""
+        return self._parts[self._turn].scores(images)
+
+    def note(self, images: Tensor, answers: Tensor) -> None:
+        """Remember views for the one whose turn it is; see :meth:`Imitation.note`."""
+        self._parts[self._turn].note(images, answers)
+
+    def learn(self) -> int:
+        """Let it learn from the views noted since the last time, and pass the turn on; return their number."""
+        learned = self._parts[self._turn].learn()
+        self._turn = (self._turn + 1) % len(self._parts)
+        return learned
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything needed to resume, as tensors."""
+        kept = {f"{number}.{k}": v for number, part in enumerate(self._parts) for k, v in part.state().items()}
+        return kept | {"turn": torch.tensor(self._turn)}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Resume from the result of :meth:`state`."""
+        self._turn = int(state["turn"])
+        for number, part in enumerate(self._parts):
+            prefix = f"{number}."
+            part.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImitatedVictim(Victim):
+    """A victim that is asked for its predictions alone: its scores are its own, their gradient is that of its imitations."""
+
+    imitations: Imitations
+
+    @classmethod
+    def of(cls, victim: Victim, imitations: Imitations) -> "ImitatedVictim":
+        """Pair a victim with its imitations."""
+        own = {setting.name: getattr(victim, setting.name) for setting in fields(victim)}
+        return cls(**own | {"differentiable": True}, imitations=imitations)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Compute scores as :meth:`Victim.scores` does; where a gradient is wanted, an imitation learns from them later."""
         with torch.no_grad():
             answers = super().scores(images)
         if not (torch.is_grad_enabled() and images.requires_grad):
             return answers
-        self.imitation.note(images, answers)
-        own = self.imitation.scores(images)
+        self.imitations.note(images, answers)
+        own = self.imitations.scores(images)
         return answers + own - own.detach()

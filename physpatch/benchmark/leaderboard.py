@@ -60,7 +60,10 @@ def leaderboard() -> tuple[BenchTable, ...]:
             "queries",
             "Without gradients",
             BenchPlan(
-                techniques=("evolution", "two-colours", "black-box", "evolution:answer", f"pgd:logit@{networks[1]}"),
+                techniques=(
+                    *("evolution", "two-colours", "black-box", "evolution:answer"),
+                    *(f"pgd:logit@{networks[1]}", f"pgd@{networks[1]}+{networks[2]}"),
+                ),
                 models=networks[:1],
                 starts=("none", networks[1]),
                 start_way="pgd:logit",

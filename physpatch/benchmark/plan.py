@@ -22,19 +22,19 @@ _AXES = ("techniques", "models", "grids", "areas", "targets", "defences", "start
 
 @dataclass(frozen=True)
 class Way:
-    """A way of training, ``TECHNIQUE[:OBJECTIVE[:TRANSFER+TRANSFER…]][@MODEL]``, such as ``pgd:logit:feature-mixup+ghost``.
+    """A way of training, ``TECHNIQUE[:OBJECTIVE[:TRANSFER+…]][@MODEL[+MODEL…]]``, such as ``pgd:logit:feature-mixup+ghost``.
 
     Attributes:
         technique: its name.
         objective: the name of the loss; empty for that of the bench.
         transfer: names of the transfer methods.
-        imitate: the network that learns to answer like the one attacked; empty for none.
+        imitate: the networks that learn to answer like the one attacked.
     """
 
     technique: str
     objective: str = ""
     transfer: tuple[str, ...] = ()
-    imitate: str = ""
+    imitate: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> "Way":
@@ -47,9 +47,9 @@ class Way:
         technique, objective, transfer, *more = *trained.split(":"), "", ""
         if any(more):
             raise InputError(
-                f"{text!r} is no way of training; expected TECHNIQUE[:OBJECTIVE[:TRANSFER+TRANSFER…]][@MODEL]"
+                f"{text!r} is no way of training; expected TECHNIQUE[:OBJECTIVE[:TRANSFER+TRANSFER…]][@MODEL[+MODEL…]]"
             )
-        way = cls(technique, objective, tuple(transfer.split("+")) if transfer else (), imitate)
+        way = cls(technique, objective, _names(transfer), _names(imitate))
         TECHNIQUES.find(way.technique)
         if objective:
             OBJECTIVES.find(objective)
@@ -77,6 +77,10 @@ class Way:
     @property
     def needs_several_victims(self) -> bool:
         return TECHNIQUES[self.technique].needs_several_victims
+
+
+def _names(joined: str) -> tuple[str, ...]:
+    return tuple(joined.split("+")) if joined else ()
 
 
 @dataclass(frozen=True)
@@ -151,8 +155,8 @@ class BenchPlan:
     @property
     def networks(self) -> tuple[str, ...]:
         """List all networks that the bench loads: to attack, to begin with, and to imitate others."""
-        imitators = (Way.parse(technique).imitate for technique in self.techniques)
-        return (*self.models, *(name for name in self.starts if name != RANDOM_START), *filter(None, imitators))
+        imitators = (name for technique in self.techniques for name in Way.parse(technique).imitate)
+        return (*self.models, *(name for name in self.starts if name != RANDOM_START), *imitators)
 
     def cells(self) -> list["BenchCell"]:
         """List the cells of the table, the base first, each with all of its seeds."""

@@ -111,8 +111,7 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
     asked = cell.config.victim
     shared = {"device": asked.device, "trust": asked.trust_weights, "say": say, **asked.model_options}
     victims = _loaded(cell.measured_on, shared)
-    imitate = cell.config.optimisation.imitate
-    imitator = None if imitate is None else load_victim(imitate, **shared)
+    imitators = [load_victim(name, **shared) for name in cell.config.optimisation.imitate]
     victim = victims[cell.measured_on[0]]
     config = cell.config.changed(grid=_grid(cell, victim.preprocessing.size))
     held_out = {}
@@ -128,7 +127,9 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
     training = counted_photographs(victim, training, config)
     others = [victims[name] for name in config.victim.ensemble]
     choice = resolve_target(config.objective.target, victim, training, config, say, others=others)
-    trainer = Trainer(victim, training, config, choice.index, others=others, start=cell.start_patch, imitator=imitator)
+    trainer = Trainer(
+        victim, training, config, choice.index, others=others, start=cell.start_patch, imitators=imitators
+    )
     own_photographs = held_out[cell.measured_on[0]]
     marks, seconds = _train(trainer, cell.marks, victim, own_photographs)
     patch = trainer.patch

@@ -50,7 +50,7 @@ _GROUPS = {
     default=(DEFAULT.optimisation.technique,),
     metavar="NAME[:OBJECTIVE[:TRANSFER+…]][@MODEL]|list",
     help="How the cells are optimised, with an objective and methods of transfer if any, such as pgd:logit:ghost, or with a "
-    "network that imitates the one attacked, such as pgd@efficientnet_lite1; list shows all techniques.",
+    "network that imitates the one attacked, such as pgd@efficientnet_lite1, or several; list shows all techniques.",
 )
 @click.option("--model", "models", multiple=True, default=("efficientnet_lite0",), show_default=True, metavar="NAME")
 @config_option(

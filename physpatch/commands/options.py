@@ -133,9 +133,12 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "callback": or_list("physpatch.attack.transfer", "TRANSFERS"),
     },
     "imitate": {
+        "multiple": True,
         "metavar": "NAME|FILE",
+        "show_default": False,
         "help": "Ask the victim for predictions alone, and take the gradients of this network, which learns to answer like it. "
-        "For models without gradients, and to see what an attacker with a similar network can do.",
+        "For models without gradients, and to see what an attacker with similar networks can do. Can be repeated: several "
+        "networks take turns, which reaches more.",
     },
     "start": {
         "metavar": "RUN|PATCH",

@@ -208,8 +208,7 @@ def train(
             from physpatch.training.run import train_run
             from physpatch.victims.registry import require_known
 
-            imitator = (config.optimisation.imitate,) if config.optimisation.imitate else ()
-            require_known((config.victim.model, *config.victim.ensemble, *imitator))
+            require_known((config.victim.model, *config.victim.ensemble, *config.optimisation.imitate))
             folder = train_run(
                 config, out, mark_latest=True, logs=logs, progress=progress, choosing=bar.show, say=bar.say
             )

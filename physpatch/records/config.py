@@ -209,8 +209,8 @@ class OptimisationConfig:
     Attributes:
         technique: name of the technique that updates the cells.
         transfer: names of the methods that disturb scenes and networks, so that the patch fools other networks as well.
-        imitate: a network that learns to answer like the victims and whose gradients are taken, so that these are asked for
-            predictions alone; None for the victims' own gradients.
+        imitate: networks that learn to answer like the victims and whose gradients are taken in turns, so that these are asked
+            for predictions alone; empty for the victims' own gradients.
         start: a run's folder or a patch file, whose cells the training begins with; None for random cells.
         learning_rate: the step size; None for the technique's default.
         steps, batch: number of steps, and of photographs per step.
@@ -222,7 +222,7 @@ class OptimisationConfig:
 
     technique: str = "pgd"
     transfer: tuple[str, ...] = ()
-    imitate: str | None = None
+    imitate: tuple[str, ...] = ()
     start: str | None = None
     learning_rate: float | None = None
     steps: int = 1000
@@ -310,7 +310,7 @@ class TrainConfig:
         return self.changed(
             model=model_file(victim.model),
             ensemble=tuple(map(model_file, victim.ensemble)),
-            imitate=self.optimisation.imitate and model_file(self.optimisation.imitate),
+            imitate=tuple(map(model_file, self.optimisation.imitate)),
             weights=victim.weights and absolute(victim.weights),
             labels=victim.labels and labels_file(victim.labels),
             data=data.source if data.source in NAMED_DATA else absolute(data.source),
@@ -349,6 +349,9 @@ class TrainConfig:
                 own[key] = content
             else:
                 raise newer_key(key, cls)
+        imitate = by_section["optimisation"].get("imitate", ())
+        if imitate is None or isinstance(imitate, str):  # in records from before there could be several
+            by_section["optimisation"]["imitate"] = (imitate,) if imitate else ()
         if "area" in value and "sign_area" not in value:
             _give_area_to_sign(by_section)
         for name, setting in _SETTINGS_BEFORE.items():

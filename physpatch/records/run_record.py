@@ -131,7 +131,7 @@ class RunRecord(Record):
         data: the photographs; None for an imported patch.
         imported: where an imported patch came from; None for one that was trained here.
         also: the weights of the other attacked networks, by name.
-        imitator: of the network that learned to answer like the attacked ones, before it did; None without one.
+        imitators: of the networks that learned to answer like the attacked ones, before they did.
         versions: of physpatch and of the packages that affect its results.
         status: ``training``, ``finished`` or ``imported``.
         training_seconds: duration of all steps.
@@ -157,7 +157,7 @@ class RunRecord(Record):
     data: RunData | None
     imported: ImportRecord | None = None
     also: dict[str, EnsembleWeights] = Field(default_factory=dict)
-    imitator: WeightsRecord | None = None
+    imitators: list[WeightsRecord] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict)
     status: str = ""
     training_seconds: float | None = None

@@ -75,7 +75,7 @@ class Materials:
     """The inputs of a run: the victims, the target and the photographs on both sides of the split.
 
     Attributes:
-        imitator: the network that learns to answer like the victims, or None.
+        imitators: the networks that learn to answer like the victims; empty for none.
         train: the photographs on the training side.
         counted: those of them that are trained on.
         held_out: the photographs on the other side.
@@ -83,7 +83,7 @@ class Materials:
 
     victim: Victim
     others: tuple[Victim, ...]
-    imitator: Victim | None
+    imitators: tuple[Victim, ...]
     choice: TargetChoice
     train: Photographs
     counted: Photographs
@@ -184,10 +184,10 @@ def _resume(
     trainer = _trainer(materials, config, processes)
     if step > trainer.total_steps:
         raise InputError(f"{folder} already has {step} steps; give more --steps to lengthen it")
-    imitator = materials.imitator
+    imitators = [(imitator.name, imitator.weights.sha256) for imitator in materials.imitators]
     for what, before, now in (
         ("weights", record.weights.sha256, materials.victim.weights.sha256),
-        ("imitator's weights", record.imitator and record.imitator.sha256, imitator and imitator.weights.sha256),
+        ("imitators' weights", [(known.model, known.sha256) for known in record.imitators], imitators),
         *(
             (f"weights of {other.name}", kept.sha256, other.weights.sha256)
             for other in materials.others
@@ -372,9 +372,9 @@ def _prepare(
         other = load_victim(name, device=device, trust=config.victim.trust_weights, say=say)
         networks.append(named_apart(other, [network.name for network in networks]))
     others = tuple(networks[1:])
-    imitate = config.optimisation.imitate
-    imitator = (
-        None if imitate is None else load_victim(imitate, device=device, trust=config.victim.trust_weights, say=say)
+    imitators = tuple(
+        load_victim(name, device=device, trust=config.victim.trust_weights, say=say)
+        for name in config.optimisation.imitate
     )
     for other in others:
         if (other.task, other.categories) != (victim.task, victim.categories):
@@ -382,7 +382,7 @@ def _prepare(
                 f"{other.name} and {victim.name} do not have the same classes, so one patch cannot aim at both"
             )
     known_defences(config.victim.defences, (victim, *others))
-    require_access((victim, *others), imitator, config, processes)  # before a target is chosen, which may take long
+    require_access((victim, *others), imitators, config, processes)  # before a target is chosen, which may take long
     if config.object.name is not None:
         for network in (victim, *others):
             object_class(network, config.object.name)  # refuses an unknown object before anything slow begins
@@ -403,7 +403,7 @@ def _prepare(
     choice = resolve_target(config.objective.target, victim, counted, config, say, choosing, others)
     model = victim.loaded_as or victim.name
     named = "none" if choice.index is None else str(choice.index)
-    materials = Materials(victim, others, imitator, choice, train, counted, held_out)
+    materials = Materials(victim, others, imitators, choice, train, counted, held_out)
     return materials, config.changed(model=model, target=named)
 
 
@@ -420,7 +420,7 @@ def _trainer(materials: Materials, config: TrainConfig, processes: Processes) ->
         materials.target,
         others=materials.others,
         processes=processes,
-        imitator=materials.imitator,
+        imitators=materials.imitators,
     )
 
 
@@ -575,7 +575,7 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
             other.name: EnsembleWeights(source=other.weights.source, sha256=other.weights.sha256)
             for other in materials.others
         },
-        imitator=None if materials.imitator is None else weights_record(materials.imitator),
+        imitators=list(map(weights_record, materials.imitators)),
         versions=versions(),
         status="training",
     )

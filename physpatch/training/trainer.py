@@ -99,7 +99,7 @@ class Trainer:
         others: Sequence[Victim] = (),
         processes: Processes | None = None,
         start: Patch | None = None,
-        imitator: Victim | None = None,
+        imitators: Sequence[Victim] = (),
     ) -> None:
         """Prepare to train on photographs that are at least as large as the victim's input.
 
@@ -111,19 +111,20 @@ class Trainer:
             others: further victims, to fool at the same time.
             processes: the processes that share the batch; None for this one alone.
             start: the patch to begin with; None for that of ``config.optimisation.start``, or else random cells.
-            imitator: the network that learns to answer like the victims, and whose gradients are taken; None for their own.
+            imitators: networks that learn to answer like the victims, and whose gradients are taken in turns; empty for the
+                victims' own.
 
         Raises:
             InputError: unknown technique or objective, photographs smaller than the network's input, a victim without the
-                target class, a batch that cannot be divided evenly among the processes, or an imitator that cannot learn.
+                target class, a batch that cannot be divided evenly among the processes, or imitators that cannot learn.
         """
         technique = TECHNIQUES.find(config.optimisation.technique)
         if technique.needs_several_victims and not others:
             raise InputError(
                 f"technique {config.optimisation.technique} needs several victims; give --model more than once"
             )
-        require_access([victim, *others], imitator, config, processes)
-        self._victims, self._imitations = imitated([victim, *others], imitator)
+        require_access([victim, *others], imitators, config, processes)
+        self._victims, self._imitations = imitated([victim, *others], imitators)
         self._transfers = transfer_methods(config, victim)
         config = within_queries(config, imitated=bool(self._imitations))
         self.victim, self.config, self.target = victim, config, target

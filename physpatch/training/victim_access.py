@@ -2,9 +2,10 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import product
 
 from calibration.common.errors import InputError
-from physpatch.attack.imitation import ImitatedVictim, Imitation
+from physpatch.attack.imitation import ImitatedVictim, Imitations
 from physpatch.attack.objectives import OBJECTIVES
 from physpatch.attack.transfer import TRANSFERS, TransferMethod
 from physpatch.records.config import TrainConfig
@@ -16,15 +17,15 @@ _MOST_QUERIES = 10**6  # that a step of any technique takes
 
 
 def require_access(
-    victims: Sequence[Victim], imitator: Victim | None, config: TrainConfig, processes: Processes | None
+    victims: Sequence[Victim], imitators: Sequence[Victim], config: TrainConfig, processes: Processes | None
 ) -> None:
-    """Check that the gradients that a training needs are there: the victims' own, or those of a network that imitates them.
+    """Check that the gradients that a training needs are there: the victims' own, or those of networks that imitate them.
 
     Raises:
         InputError: a technique that needs gradients, for a victim without; or a network that imitates with other classes, for
             a technique that needs no gradients, with transfer methods, or in several processes.
     """
-    if imitator is None:
+    if not imitators:
         for blind in (victim for victim in victims if not victim.differentiable):
             _refuse_without_gradients(blind, config.optimisation.technique)
         return
@@ -39,23 +40,23 @@ def require_access(
         )
     if processes is not None and processes.count > 1:
         raise InputError("an imitation learns in one process; start a single one, or leave out --imitate")
-    for victim in victims:
+    for imitator, victim in product(imitators, victims):
         if (imitator.task, imitator.categories) != (victim.task, victim.categories) or victim.task != "classify":
             raise InputError(
                 f"{imitator.name} cannot imitate {victim.name}: both must be classifiers with the same classes"
             )
 
 
-def imitated(victims: Sequence[Victim], imitator: Victim | None) -> tuple[list[Victim], list[Imitation]]:
-    """Let a network imitate each victim; return the victims with its gradients, and the imitations.
+def imitated(victims: Sequence[Victim], imitators: Sequence[Victim]) -> tuple[list[Victim], list[Imitations]]:
+    """Let networks imitate each victim; return the victims with their gradients, and the imitations of each.
 
     Raises:
         InputError: a network that cannot learn.
     """
-    if imitator is None:
+    if not imitators:
         return list(victims), []
-    imitations = [Imitation(imitator) for _ in victims]
-    return [ImitatedVictim.of(v, imitation) for v, imitation in zip(victims, imitations, strict=True)], imitations
+    imitations = [Imitations(imitators) for _ in victims]
+    return [ImitatedVictim.of(v, own) for v, own in zip(victims, imitations, strict=True)], imitations
 
 
 def transfer_methods(config: TrainConfig, victim: Victim) -> list[TransferMethod]:

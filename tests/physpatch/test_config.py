@@ -162,6 +162,13 @@ def test_a_file_of_settings_that_cannot_be_used_is_named(tmp_path: Path, name: s
         TrainConfig.load(tmp_path / "other.toml")
 
 
+@pytest.mark.parametrize(("recorded", "read"), [(None, ()), ("lite1", ("lite1",)), (["a", "b"], ("a", "b"))])
+def test_records_from_before_several_networks_could_imitate_are_read(recorded: object, read: tuple[str, ...]) -> None:
+    value = TrainConfig().to_dict()
+    value["optimisation"]["imitate"] = recorded
+    assert TrainConfig.from_dict(json.loads(json.dumps(value))).optimisation.imitate == read
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [

@@ -11,7 +11,7 @@ from torch import nn
 
 from calibration.common.errors import InputError
 from physpatch.attack import imitation
-from physpatch.attack.imitation import ImitatedVictim, Imitation
+from physpatch.attack.imitation import ImitatedVictim, Imitation, Imitations
 from physpatch.records.config import TrainConfig
 from physpatch.training.distributed import Processes
 from physpatch.training.targets import resolve_target
@@ -56,7 +56,7 @@ def test_the_gradients_of_an_imitation_reach_a_target_that_the_network_alone_mis
     success = {}
     for rate in (0.0, 0.05):
         monkeypatch.setattr(imitation, "_RATE", rate)
-        trainer = Trainer(blind_victim, photographs, CONFIG, BLUE, imitator=mistaken)
+        trainer = Trainer(blind_victim, photographs, CONFIG, BLUE, imitators=[mistaken])
         success[rate] = [record.success for record in trainer]
     assert np.mean(success[0.05][-10:]) > 0.9
     assert np.mean(success[0.0][-10:]) < 0.1  # red cells, which it takes for blue ones
@@ -64,14 +64,14 @@ def test_the_gradients_of_an_imitation_reach_a_target_that_the_network_alone_mis
 
 def test_the_network_that_is_copied_and_the_victim_stay_as_they_were(blind_victim, mistaken, photographs) -> None:
     before = [copy.deepcopy(victim.module.state_dict()) for victim in (blind_victim, mistaken)]
-    list(Trainer(blind_victim, photographs, CONFIG.changed(steps=3), BLUE, imitator=mistaken))
+    list(Trainer(blind_victim, photographs, CONFIG.changed(steps=3), BLUE, imitators=[mistaken]))
     for victim, weights in zip((blind_victim, mistaken), before, strict=True):
         assert all(torch.equal(value, weights[name]) for name, value in victim.module.state_dict().items())
         assert not any(p.requires_grad for p in victim.module.parameters())
 
 
 def test_scores_are_the_victims_and_their_gradient_the_imitations(blind_victim, mistaken) -> None:
-    imitated = ImitatedVictim.of(blind_victim, Imitation(mistaken))
+    imitated = ImitatedVictim.of(blind_victim, Imitations([mistaken]))
     images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     asked = images.clone().requires_grad_()
     scores = imitated.scores(asked)
@@ -101,17 +101,42 @@ def test_learning_lowers_the_divergence_from_the_victims_answers(blind_victim, m
     assert learner.learn() == 0  # each view is learned once
 
 
+def test_several_imitations_take_turns_and_each_learns_from_its_own_steps(blind_victim, mistaken, photographs) -> None:
+    networks = [mistaken, replace(make_tiny_victim(), name="alike")]
+    imitations = Imitations(networks)
+    asked = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    imitated = ImitatedVictim.of(blind_victim, imitations)
+    before = [imitations.state()]
+    for network in (*networks, networks[0]):
+        own = asked.detach().clone().requires_grad_()
+        (theirs,) = torch.autograd.grad(network.scores(own)[:, BLUE].sum(), own)
+        (gradient,) = torch.autograd.grad(imitated.scores(asked)[:, BLUE].sum(), asked)
+        torch.testing.assert_close(gradient, theirs, rtol=0.05, atol=1e-4)  # a copy learns by small steps
+        assert imitations.learn() == 4
+        before.append(imitations.state())
+    for first, second, number in ((0, 1, "0."), (1, 2, "1."), (2, 3, "0.")):
+        changed = {
+            name for name, value in before[second].items() if not torch.equal(value, before[first].get(name, value + 1))
+        }
+        assert {name for name in changed if name != "turn"} and all(
+            name.startswith(number) or name == "turn" for name in changed
+        )
+    trainer = Trainer(blind_victim, photographs, CONFIG.changed(queries=48), BLUE, imitators=networks)
+    assert [record.queries for record in trainer] == [8, 16, 24, 32, 40, 48]  # not more for two
+
+
 def test_queries_are_counted_and_all_that_the_victim_was_shown(blind_victim, mistaken, photographs) -> None:
     config = CONFIG.changed(queries=50)
-    trainer = Trainer(blind_victim, photographs, config, BLUE, imitator=mistaken)
+    trainer = Trainer(blind_victim, photographs, config, BLUE, imitators=[mistaken])
     records = list(trainer)
     assert [record.queries for record in records] == [8, 16, 24, 32, 40, 48]
     assert trainer.queries == blind_victim.module.images == 48
 
 
-def test_a_resumed_imitation_is_bit_for_bit_the_same(blind_victim, mistaken, photographs) -> None:
-    config = CONFIG.changed(queries=96)
-    whole, first, second = (Trainer(blind_victim, photographs, config, BLUE, imitator=mistaken) for _ in range(3))
+@pytest.mark.parametrize("number", [1, 2])
+def test_resumed_imitations_are_bit_for_bit_the_same(number, blind_victim, mistaken, photographs) -> None:
+    config, networks = CONFIG.changed(queries=96), [mistaken, make_tiny_victim()][:number]
+    whole, first, second = (Trainer(blind_victim, photographs, config, BLUE, imitators=networks) for _ in range(3))
     list(whole)
     for record in first:
         if record.step == 5:
@@ -125,9 +150,9 @@ def test_a_resumed_imitation_is_bit_for_bit_the_same(blind_victim, mistaken, pho
 
 def test_a_step_cut_short_while_learning_is_made_again(blind_victim, mistaken, photographs, monkeypatch) -> None:
     config = CONFIG.changed(steps=5)
-    whole = Trainer(blind_victim, photographs, config, BLUE, imitator=mistaken)
+    whole = Trainer(blind_victim, photographs, config, BLUE, imitators=[mistaken])
     list(whole)
-    cut = Trainer(blind_victim, photographs, config, BLUE, imitator=mistaken)
+    cut = Trainer(blind_victim, photographs, config, BLUE, imitators=[mistaken])
     next(iter(cut))
     learn = Imitation.learn
 
@@ -146,7 +171,7 @@ def test_a_step_cut_short_while_learning_is_made_again(blind_victim, mistaken, p
 def test_auto_takes_no_gradient_of_an_imitated_victim(tiny_victim, photographs) -> None:
     """A race would use the gradients that the attacker does not have."""
     lines: list[str] = []
-    choice = resolve_target("auto", tiny_victim, photographs, CONFIG.changed(imitate="another"), lines.append)
+    choice = resolve_target("auto", tiny_victim, photographs, CONFIG.changed(imitate=("another",)), lines.append)
     assert "race" not in choice.how and choice.index is not None
 
 
@@ -166,6 +191,6 @@ def test_what_cannot_imitate_or_be_imitated_is_refused(blind_victim, mistaken, p
                 photographs,
                 CONFIG.changed(**settings),
                 BLUE,
-                imitator=imitator,
+                imitators=[imitator],
                 processes=processes,
             )

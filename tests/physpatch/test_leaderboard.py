@@ -199,7 +199,8 @@ def test_a_way_of_training_is_a_technique_an_objective_and_methods() -> None:
     assert Way.parse("evolution").applied(TrainConfig.of(queries=100)).optimisation.queries == 100
     assert Way.parse("pgd::ghost").applied(TrainConfig()).objective.loss == "cross-entropy"
     imitating = Way.parse("pgd:logit@timm:vit").applied(TrainConfig.of(queries=100))
-    assert (imitating.optimisation.imitate, imitating.optimisation.queries) == ("timm:vit", 100)
+    assert (imitating.optimisation.imitate, imitating.optimisation.queries) == (("timm:vit",), 100)
+    assert Way.parse("pgd@nets:one+nets:two").imitate == ("nets:one", "nets:two")
     assert imitating.objective.loss == "logit"
 
 

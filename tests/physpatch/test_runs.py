@@ -219,17 +219,17 @@ def test_a_run_names_the_network_that_imitates(tiny_run: TrainConfig, tiny_victi
     monkeypatch.setattr(runs, "load_victim", lambda name, **_: network if name == "nets:alike" else blind)
     with pytest.raises(InputError, match=r"needs gradients; use .*, or --imitate a classifier of the same classes"):
         train_run(tiny_run, Path("run"), say=lambda _: None)
-    folder = train_run(tiny_run.changed(imitate="nets:alike", queries=16), Path("run"), say=lambda _: None)
+    folder = train_run(tiny_run.changed(imitate=("nets:alike",), queries=16), Path("run"), say=lambda _: None)
     assert folder is not None
     record = RunRecord.of(folder)
     assert_follows_schema(json.loads((folder / "run.json").read_text()), "run")
-    assert record.imitator is not None and (record.imitator.model, record.imitator.sha256) == ("alike", "2" * 64)
+    assert [(known.model, known.sha256) for known in record.imitators] == [("alike", "2" * 64)]
     with open(folder / "metrics.csv", newline="") as stream:
         assert [int(float(row["queries"])) for row in csv.DictReader(stream)] == [4, 8, 12, 16]
     words = " ".join(block.text for block in _trained(folder, record) if isinstance(block, Text))
     assert "predictions alone; the gradients are those of alike" in words
     network = replace(network, weights=WeightsInfo("made here", "3" * 64))
-    with pytest.raises(InputError, match=r"the imitator's weights of .* have changed"):
+    with pytest.raises(InputError, match=r"the imitators' weights of .* have changed"):
         resume_run(folder)
 
 

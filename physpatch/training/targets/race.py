@@ -78,7 +78,7 @@ class Race(TargetRule):
             for network in (victim, *self.others):
                 stack.enter_context(untouched(network))
             favour = race.favour()
-            blind = config.optimisation.imitate is not None
+            blind = bool(config.optimisation.imitate)
             if blind or not all(network.differentiable for network in (victim, *self.others)):
                 return _most_favoured(victim, favour, say)
             origins = _first_list(victim, favour)
