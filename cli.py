@@ -108,9 +108,16 @@ def cli(context: click.Context) -> None:
     context.obj = Workflows(config_from_session=_config_from_session, print_run=_print_run)
 
 
-@cli.group(cls=LazyGroup, lazy=CALIBRATE_COMMANDS)
+@cli.group(cls=LazyGroup, lazy=CALIBRATE_COMMANDS, params=list[click.Parameter](verbosity_options()))
 def calibrate() -> None:
-    """Measure your printer and your camera."""
+    """Measure your printer and your camera.
+
+    \b
+    physpatch calibrate sheet
+    physpatch calibrate camera --source 0
+    physpatch calibrate colour --source 0
+    physpatch calibrate show
+    """
 
 
 def _config_from_session(

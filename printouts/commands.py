@@ -1,5 +1,6 @@
 """The commands ``physpatch print`` and ``physpatch calibrate sheet``."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -101,7 +102,12 @@ _GROUPS = {
 @ICC_OPTION
 @_OPEN_OPTION
 @JSON_OPTION
-@click.option("--out", type=FILE, metavar="FILE.pdf", help="The PDF to write. Default: sheet.pdf in the run folder.")
+@click.option(
+    "--out",
+    type=FILE,
+    metavar="FILE.pdf",
+    help="The PDF to write, or with --measured, the one that was printed. Default: sheet.pdf in the run folder.",
+)
 def print_(
     run: str | None,
     size_mm: float,
@@ -128,19 +134,29 @@ def print_(
     physpatch print --object stop --size 15cm
     physpatch print --verify runs/latest/sheet.pdf
     physpatch print --measured 99.2x99.4mm
+    physpatch print --measured 99.2x99.4mm --out calibration.pdf
     physpatch print --condition newspaper --icc my-printer.icc
     """
     printing = load_conditions(conditions, icc)
+    _require_pdf(out)
     path = verify or out
     if carrier is not None and verify is None and measured_mm is None and run is None and not _latest_is_for(carrier):
+        if printing or controls or bleed_mm is not None or json_out is not None:
+            raise InputError(
+                "a sign alone has no cells, controls, bleed or layout; name a run to print its patch on the sign, or leave out "
+                "--condition, --icc, --controls, --bleed and --json"
+            )
         path = path or Path(f"{carrier.replace(' ', '-')}.pdf")
         _print_bare_sign(carrier, size_mm, path, paper)
+        if open_it:
+            _show_file(path)
+        return
     else:
         path = path or sheet_of(find_run(run))
         if run is None and out is None and verify is None:
             say(f"the latest run: {find_run(run).resolve().name}")
         if measured_mm is not None:
-            _note_measured(path, measured_mm)
+            _note_measured(path, measured_mm, json_out)
         if verify is not None:
             _verify(path, run, json_out)
         elif measured_mm is None:
@@ -182,12 +198,18 @@ def calibrate_sheet(
     """
     from printouts.sheet_pdf import print_targets
 
+    _require_pdf(out)
     layouts = print_targets(out, paper=paper, size_mm=size_mm, seed=seed)
     _show_printed(out, paper, layouts, json_out)
     if open_it:
         _show_file(out)
     if json_out != "-":
         say_next("calibrate", "camera", "--source", "0", "--sheet", out)
+
+
+def _require_pdf(out: Path | None) -> None:
+    if out is not None and out.suffix.lower() != ".pdf":
+        raise InputError(f"{out} is no name of a PDF; give --out a name that ends in .pdf")
 
 
 def _print_run(
@@ -225,12 +247,14 @@ def _print_bare_sign(carrier: str, size_mm: float, path: Path, paper: str) -> No
     say(f"{path}: the {carrier} sign alone, {size_mm:g} mm wide; cut it out along its outline")
 
 
-def _note_measured(path: Path, measured_mm: tuple[float, float]) -> None:
+def _note_measured(path: Path, measured_mm: tuple[float, float], json_out: str | None) -> None:
     from calibration.sheet.pdf_reader import store_measured
 
     note = store_measured(path, measured_mm)
     across, down = measured_mm
-    click.echo(f"{note}: rulers of {across:g} x {down:g} mm; sessions now use the true size of the sheets")
+    if json_out != "-":
+        click.echo(f"{note}: rulers of {across:g} x {down:g} mm; sessions now use the true size of the sheets")
+    output_json(json_out, {"sheet": str(path), "measured_mm": list(measured_mm)})
 
 
 def _proof(path: Path, condition: "PrintingCondition") -> None:
@@ -256,12 +280,18 @@ def _show_printed(path: Path, paper: str, layouts: Sequence[SheetLayout], json_o
             f"{path}: {size} on {paper.upper()}, {pages} page{'s' * (pages > 1)}"
             f"{', to assemble as page 1 shows' if layouts[0].tiles else ''}; preview in {picture.name}"
         )
-        click.echo(
-            "Print at 100 % (actual size) and measure both rulers. If they are off, run: physpatch print --measured WxH"
+        measured = "physpatch print --measured WxH" + (
+            "" if _is_of_latest(path) else f" --out {shlex.quote(str(path))}"
         )
+        click.echo(f"Print at 100 % (actual size) and measure both rulers. If they are off, run: {measured}")
         if forgotten:
             click.echo("The measurement of the earlier print no longer applies: measure the rulers of the new print.")
     output_json(json_out, [asdict(layout) for layout in layouts])
+
+
+def _is_of_latest(pdf: Path) -> bool:
+    """Tell whether a PDF is the one that is meant where none is named."""
+    return LATEST.exists() and pdf.resolve() == sheet_of(LATEST).resolve()
 
 
 def _show_file(path: Path) -> None:

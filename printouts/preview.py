@@ -18,7 +18,7 @@ _MOST_PX = 2400  # longest side of the whole picture
 
 
 def save_preview(pdf: Path) -> Path:
-    """Save the first pages of ``pdf``, at most twelve, side by side in a PNG of the same name; return its path."""
+    """Save the first pages of ``pdf``, at most twelve, side by side as ``NAME-preview.png`` beside it; return its path."""
     count = min(_MOST_PAGES, page_count(pdf))
     pages = [rasterise(pdf, _DPI if count <= 4 else _DPI_OF_MANY, page) for page in range(count)]
     columns = math.ceil(math.sqrt(len(pages))) if len(pages) > 4 else len(pages)
@@ -28,7 +28,7 @@ def save_preview(pdf: Path) -> Path:
     for number, page in enumerate(pages):
         top, left = (number // columns) * height + _GAP_PX, (number % columns) * width + _GAP_PX
         sheet[top : top + page.shape[0], left : left + page.shape[1]] = page
-    out = pdf.with_suffix(".png")
+    out = pdf.with_name(f"{pdf.stem}-preview.png")
     write_picture(out, shrunk(sheet, _MOST_PX))
     return out
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 
+from calibration.common.errors import InputError
 from calibration.sheet.charuco_target import BOARD_GRID, CHART_GRID, board_cells, chart_cells
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.planning import largest_on_page_mm, plan_on_sign, plan_sheet
@@ -116,12 +117,17 @@ def print_targets(
         The layouts of the sheets.
 
     Raises:
-        InputError: if they do not fit the page.
+        InputError: if they do not fit the page, or the seed is negative.
     """
+    if seed < 0:
+        raise InputError(f"seed {seed} is negative; expected 0 or more")
     sheets = []
     for kind, grid, cells in (("board", BOARD_GRID, board_cells()), ("chart", CHART_GRID, chart_cells(seed))):
         target = Patch(cells, None, {"calibration": kind, "seed": seed})
-        layout = plan_sheet(size_mm or largest_on_page_mm(grid, paper), grid, paper, poster=False)
+        largest = largest_on_page_mm(grid, paper)
+        if not largest:
+            raise InputError(f"{paper.upper()} is too small for the calibration sheets; choose a larger --paper")
+        layout = plan_sheet(size_mm or largest, grid, paper, poster=False)
         sheets.append((layout.showing(kind, target.id, cells), target))
     return _write(sheets, "physpatch calibration sheets", out)
 

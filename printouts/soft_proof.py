@@ -57,7 +57,7 @@ class SoftProof:
 
 
 def save_soft_proof(pdf: Path, condition: PrintingCondition) -> SoftProof:
-    """Save a picture of the first sheet of ``pdf`` beside its print under ``condition``, as ``NAME-CONDITION.png``.
+    """Save a picture of the first sheet of ``pdf`` beside its print under ``condition``, as ``NAME-CONDITION-INTENT.png``.
 
     Raises:
         InputError: if the PDF is not a sheet of ``physpatch print``, or has too many cells to store their colours.
@@ -72,7 +72,7 @@ def save_soft_proof(pdf: Path, condition: PrintingCondition) -> SoftProof:
     for row, column in np.argwhere(shifts > IN_GAMUT_DE):
         _mark(printed, layout, int(row), int(column))
     gap = np.full((screen.shape[0], _GAP_PX, 3), 255, dtype=np.uint8)
-    picture = pdf.with_name(f"{pdf.stem}-{condition.name}.png")
+    picture = pdf.with_name(f"{pdf.stem}-{condition.name}-{condition.intent}.png")
     write_picture(picture, np.concatenate([screen, gap, printed], axis=1))
     return SoftProof(f"{condition.name} ({condition.intent})", shifts, picture)
 

@@ -145,7 +145,7 @@ def test_colours_are_calibrated_on_a_sessions_own_sheets(demo: Path, command, mo
     assert light["name"] == "desk lamp" and light["after"][0] < light["before"][0]
     rig = RigProfile.load(profile)
     assert rig.printer == "press" and [fitted.name for fitted in rig.lights] == ["desk lamp"]
-    picture = cv2.imread(str(tmp_path / "rig-desk-lamp.png"))
+    picture = cv2.imread(str(tmp_path / "rig-light-desk-lamp.png"))
     assert picture is not None and picture.std() > 20
     again = command(*calibrate)
     assert again.code == 0 and "Next: physpatch train --eot --profile" in again.err
@@ -207,6 +207,8 @@ def test_a_sign_is_printed_alone_and_with_a_runs_patch(demo: Path, command, monk
     monkeypatch.chdir(tmp_path)
     done = command("print", "--object", "stop", "--size", "15cm")
     assert done.code == 0 and "stop.pdf: the stop sign alone, 150 mm wide" in done.err and Path("stop.pdf").is_file()
+    assert "Next" not in done.err  # a session needs markers
+    command("print", "--object", "stop", "--condition", "newspaper").assert_refused("a sign alone has no cells")
     Path("runs").mkdir()
     Path("runs/latest").symlink_to(demo / "demo/run")  # it has nothing to do with signs
     done = command("print", "--object", "stop", "--size", "15cm")
@@ -367,7 +369,13 @@ def test_print_verify_measures_a_pdf_against_the_run(demo: Path, command, monkey
     monkeypatch.chdir(tmp_path)
     pdf = tmp_path / "sheet.pdf"
     command("print", demo / "demo/run", "--size", "60mm", "--controls", "--out", pdf)
-    assert (tmp_path / "sheet.png").is_file()
+    assert (tmp_path / "sheet-preview.png").is_file()
+    again = command("print", demo / "demo/run", "--size", "60mm", "--controls", "--out", pdf)
+    assert f"physpatch print --measured WxH --out {pdf}" in again.out
+    note = json.loads(command("print", "--measured", "100x100mm", "--out", pdf, "--json", "-").out)
+    assert note == {"sheet": str(pdf), "measured_mm": [100.0, 100.0]}
+    (tmp_path / "sheet.measured.json").unlink()
+    command("print", demo / "demo/run", "--out", "patch.png").assert_refused("patch.png is no name of a PDF")
     done = command("print", demo / "demo/run", "--verify", pdf)
     assert done.code == 0 and "60.00 x 60.00" in done.out and "compared with patch.json" in done.out
     proofs = json.loads(command("print", "--verify", pdf, "--json", "-").out)
@@ -449,7 +457,7 @@ def test_calibrate_camera_and_colour_make_a_profile_that_training_uses(
     assert lens["fx"] == pytest.approx(Intrinsics.from_hfov(1280, 960, 58).fx, rel=0.005)
     done = command("calibrate", "colour", "--source", "chart", "--profile", rig, "--light", "desk lamp", "--headless")
     assert done.code == 0 and "as predicted for held-out colours" in done.out, done.err
-    assert (tmp_path / "rig-desk-lamp.png").is_file()
+    assert (tmp_path / "rig-light-desk-lamp.png").is_file()
     shown = command("calibrate", "show", rig)
     assert shown.code == 0 and "desk lamp" in shown.out and "camera: webcam" in shown.out
     assert "desk lamp: of the known printing conditions nearest to " in shown.out

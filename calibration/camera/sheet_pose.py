@@ -40,7 +40,7 @@ class SheetPose:
         yaw_deg, pitch_deg: None if the two planar solutions cannot be distinguished.
         roll_deg: rotation in the image plane.
         tilt_deg: angle between the sheet's normal and the optical axis; it is the same for both solutions.
-        patch_px: area of the patch in pixels.
+        patch_area_px: area of the patch in pixels.
         px_per_cell: side of a cell in pixels.
         visible: share of the patch that is inside the frame.
         markers_seen: how many markers the pose is based on.

@@ -77,8 +77,10 @@ class LazyGroup(click.Group):
             return super().get_command(ctx, cmd_name)
         module, _, attribute = self._targets[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
-        if not any("--quiet" in parameter.opts for parameter in command.params):
-            command.params += verbosity_options()
+        parts = command.commands.values() if isinstance(command, click.Group) else ()
+        for part in (command, *parts):
+            if not any("--quiet" in parameter.opts for parameter in part.params):
+                part.params += verbosity_options()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,5 +1,6 @@
 """Lay out sheets: one page with the patch, markers, label and rulers, or a poster of several pages."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import replace
@@ -52,10 +53,13 @@ def plan_sheet(
         The layout of a sheet of kind ``patch`` without colours; ``SheetLayout.showing`` adds them.
 
     Raises:
-        InputError: if cells are below 1 mm, the bleed is too large or has no cut-out, or the patch is too large for the
-            page or for 400 pages.
+        InputError: if cells are below 1 mm, the bleed is negative, too large or has no cut-out, or the patch is too large for
+            the page or for 400 pages; or a length is no number.
     """
     rows, columns = grid
+    for name, length in (("patch", size_mm), ("bleed", bleed_mm or 0.0)):
+        if not 0 <= length < math.inf:
+            raise InputError(f"a {name} of {length} mm cannot be printed; expected a length of 0 mm or more")
     cell_mm = size_mm / max(rows, columns)
     if cell_mm < SMALLEST_CELL_MM:
         raise InputError(
@@ -118,9 +122,10 @@ def plan_on_sign(
     left, top, width, height = (length * side_mm for length in both.patch)
     cell_mm = width / grid[1]
     if cell_mm < SMALLEST_CELL_MM:
+        least = math.ceil(size_mm * SMALLEST_CELL_MM / cell_mm)
         raise InputError(
-            f"cells of {cell_mm:.2f} mm are too small; print the sign at least {size_mm * SMALLEST_CELL_MM / cell_mm:.0f} mm "
-            "wide, because printers blur smaller cells"
+            f"cells of {cell_mm:.2f} mm are too small; print the sign at least {least} mm wide, because printers blur smaller "
+            "cells"
         )
     try:
         around = plan_sheet(side_mm, (1, 1), paper, poster=False)

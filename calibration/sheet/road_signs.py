@@ -108,8 +108,10 @@ def together(on: Sign, grid: tuple[int, int], share: float, at: tuple[float, flo
         at: centre of the patch, across and down, as shares of the sign's box; values below 0 or above 1 are beside it.
 
     Raises:
-        InputError: if the patch extends over the edge of the sign.
+        InputError: if the patch extends over the edge of the sign, or the share is 0 or less.
     """
+    if not 0 < share < math.inf:
+        raise InputError(f"a patch of {share} times the sign's area cannot be placed; expected a share above 0")
     rows, columns = grid
     cell = math.sqrt(share * on.area / (rows * columns))
     width, height = columns * cell, rows * cell

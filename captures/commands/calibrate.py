@@ -108,7 +108,7 @@ def calibrate_camera(
         camera=name or rig.camera,
         intrinsics=fit.intrinsics,
         lens=fit.to_dict(),
-        print_scale=print_scale(rig, layout),
+        print_scale=print_scale(rig, sheet),
     ).save(profile)
     picture = profile.with_name(f"{profile.stem}-lens.png")
     write_picture(picture, coverage_picture(fit.views))
@@ -215,10 +215,10 @@ def _film_chart(
     if layout.cells is None:
         raise InputError(f"{sheet} contains no colours; print it again with `physpatch calibrate sheet`")
     with _filming(source, headless, port, sheet, layout) as (frames, on_look):
-        wanted = shots if frames.live or Path(source).suffix else None
+        wanted = shots if frames.live or not Path(source).is_dir() else None
         taken, refused = collect_shots(frames, layout, rig.intrinsics, wanted=wanted, on_look=on_look)
     _say_refused("pictures", refused.most_common())
-    return [LightProfile.fit(light, layout.cells, taken)], print_scale(rig, layout)
+    return [LightProfile.fit(light, layout.cells, taken)], print_scale(rig, sheet)
 
 
 def _show_fitted(profile: Path, fitted: "LightProfile", picture: Path) -> None:
@@ -254,7 +254,9 @@ def calibrate_show(profile: Path, json_out: str | None) -> None:
             "as sent / predicted: CIEDE2000, median / 95th percentile; pictures: " + ", ".join(map(str, pictures))
         )
     if json_out != "-":
-        say_next(*(("train", "--eot", "--profile", profile) if rig.lights else ("calibrate", "colour")))
+        say_next(
+            *(("train", "--eot", "--profile", profile) if rig.lights else ("calibrate", "colour", "--profile", profile))
+        )
     output_json(json_out, {"camera": rig.lens, "print_scale": rig.print_scale, "lights": lights})
 
 

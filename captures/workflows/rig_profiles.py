@@ -12,7 +12,7 @@ from calibration.colour.rig_profile import LightProfile, RigProfile
 from calibration.common.errors import InputError
 from calibration.common.files import write_picture
 from calibration.sheet.layout import SheetLayout
-from calibration.sheet.pdf_reader import printed_layouts
+from calibration.sheet.pdf_reader import measured_scale, printed_layouts
 from captures.gap.session_colours import session_lights
 from captures.results.recorded_session import RecordedSession
 
@@ -61,14 +61,15 @@ def colours_of_session(folder: Path, light: str | None = None) -> tuple[list[Lig
     return [fitted if light is None else replace(fitted, name=light) for fitted in rig.lights], measured_on
 
 
-def print_scale(rig: RigProfile, layout: SheetLayout) -> tuple[float, float] | None:
+def print_scale(rig: RigProfile, sheet: Path) -> tuple[float, float] | None:
     """Return the scale of the sheet, across and down, if its rulers were measured; otherwise that of the rig."""
-    return layout.scale if layout.scale != (1.0, 1.0) else rig.print_scale
+    measured = measured_scale(sheet)
+    return rig.print_scale if measured is None else measured
 
 
 def save_light_picture(profile: Path, light: LightProfile) -> Path:
     """Save a picture of the chart under one light beside the profile; return its path."""
-    path = profile.with_name(f"{profile.stem}-{'-'.join(re.findall(r'[^ /:]+', light.name)) or 'light'}.png")
+    path = profile.with_name(f"{profile.stem}-light-{'-'.join(re.findall(r'[^ /:]+', light.name)) or 'light'}.png")
     write_picture(path, light.picture())
     return path
 

@@ -45,6 +45,7 @@ def _commands(group: click.Group, above: tuple[str, ...]) -> Iterator[tuple[tupl
         for name in group.list_commands(context):
             command = group.get_command(context, name)
             if isinstance(command, click.Group):
+                yield (*above, name), command
                 yield from _commands(command, (*above, name))
             elif command is not None:
                 yield (*above, name), command

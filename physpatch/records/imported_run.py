@@ -79,7 +79,7 @@ def import_run(
 
 
 def save_results(folder: Path, results: dict[str, EvaluationRecord], measured_by: WeightsRecord) -> None:
-    """Save an imported run's first or newest results, for its report and :mod:`physpatch.records.gate`.
+    """Save an imported run's first or newest results, for its report and :mod:`captures.results.gate`.
 
     Args:
         folder: of the run, or its ``patch.json``.

@@ -75,7 +75,7 @@ class Transform(ABC):
     Attributes:
         name: of the transform.
         summary: one line.
-        rank: the order in which transforms are sampled, and applied within a stage; those of physpatch have 10 to 170.
+        rank: the order in which transforms are sampled, and applied within a stage; those of physpatch have 10 to 190.
         parameters: its ranges in a configuration, by their names there.
     """
 

@@ -51,7 +51,7 @@ class Tint(LightTransform):
 
     name: ClassVar[str] = "tint"
     summary: ClassVar[str] = "white balance as a factor on green, independent of the temperature"
-    rank: ClassVar[int] = 170  # the last one, because it was added last: earlier runs still draw the same numbers
+    rank: ClassVar[int] = 170
     parameters: ClassVar[dict[str, Parameter]] = {
         # Outdoor: white lamps may deviate by 0.006 from the black body in CIE 1960 (u, v), ANSI C78.377. The desk's range is
         # half of that, because a camera's white balance compensates for part of it.

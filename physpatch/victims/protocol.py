@@ -322,7 +322,7 @@ class CatalogueEntry:
 
 
 class VictimFamily(ABC):
-    """A source of victims, found by :data:`physpatch.victims.registry.FAMILIES`.
+    """A source of victims, found by :data:`physpatch.victims.families.FAMILIES`.
 
     Attributes:
         name: of the family; it is not a name to load.
