@@ -290,7 +290,7 @@ def test_a_sheet_is_proofed_for_a_press(command: Callable[..., CommandResult], t
     assert done.code == 0, done.err
     assert "ifra-26-newspaper (relative): 1 of 6 cells print in another colour" in done.err
     assert "row 1 column 2" in done.err
-    picture = cv2.imread(str(tmp_path / "sheet-ifra-26-newspaper.png"))
+    picture = cv2.imread(str(tmp_path / "sheet-ifra-26-newspaper-relative.png"))
     screen, printed = picture[:, : picture.shape[1] // 2], picture[:, picture.shape[1] // 2 :]
     assert np.median(screen) == 255 and 180 < np.median(printed) < 230  # bare newsprint is grey
 

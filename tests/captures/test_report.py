@@ -25,10 +25,13 @@ from captures.report import ReplayOptions, write_comparison, write_report
 from captures.report.blocks import Document, Heading, Picture, Table, Text
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
+from captures.report.run_part import _by_size
 from captures.results.curves import THRESHOLD, curves_of
 from captures.results.recorded_session import RecordedSession
 from captures.storage import SessionStore, export_parquet, read_rows
+from physpatch.records.evaluation_record import ObjectSize
 from physpatch.records.patch_file import Patch
+from physpatch.stats.intervals import wilson
 
 
 def test_the_report_is_one_file_with_the_numbers_in_it(session: Path) -> None:
@@ -506,6 +509,17 @@ def test_a_session_without_its_database_is_reported_from_its_rows(whole: Path) -
     said: list[str] = []
     write_report(whole, say=said.append)
     assert said[0].startswith("not whole: ") and "it has no session.db; this uses frames.csv instead" in said[0]
+
+
+def test_objects_lost_are_drawn_by_size_where_several_sizes_count() -> None:
+    def part(low: float, hits: int, n: int) -> ObjectSize:
+        return ObjectSize(from_px=low, below_px=2 * low, success=wilson(hits, n), controls={"grey": wilson(0, n)})
+
+    (charts,) = _by_size([part(10, 8, 9), part(20, 1, 9), part(40, 0, 0)])
+    (chart,) = charts.items
+    assert chart.title == "Objects lost, by size"
+    assert [words for _, words in chart.ticks] == ["10 to 20 px", "20 to 40 px"]  # 40 to 80 does not count
+    assert list(_by_size([part(10, 8, 9), part(40, 0, 0)])) == []
 
 
 def test_few_clips_ask_for_many_more(tmp_path: Path) -> None:
