@@ -138,7 +138,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "show_default": False,
         "help": "Ask the victim for predictions alone, and take the gradients of this network, which learns to answer like it. "
         "For models without gradients, and to see what an attacker with similar networks can do. Can be repeated: several "
-        "networks take turns, which reaches more.",
+        "networks take turns.",
     },
     "start": {
         "metavar": "RUN|PATCH",
