@@ -311,9 +311,7 @@ def _kind(column: "Field[Any]") -> type:
 def read_exported_rows(session: Path) -> list[FrameRow]:
     """Read the rows back from ``frames.csv``, for a session whose database is damaged; none if that file is not whole."""
     kinds = {field.name: _kind(field) for field in fields(FrameRow)}
-    required = {
-        field.name for field in fields(FrameRow) if NoneType not in get_args(field.type)
-    }  # may be "" but not None
+    required = {field.name for field in fields(FrameRow) if NoneType not in get_args(field.type)}  # "" is no None there
     try:
         with open(session / "frames.csv", newline="", encoding="utf-8") as stream:
             values: Iterator[list[Any]] = (

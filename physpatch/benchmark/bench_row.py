@@ -8,6 +8,7 @@ from calibration.common.records import Record, RecordPart
 from physpatch.records.config import TrainConfig
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, ShownName, TargetClass
 from physpatch.records.run_record import TargetChoiceRecord
+from physpatch.stats.rates import Rate
 
 
 class BenchSeconds(RecordPart):
@@ -109,6 +110,11 @@ class BenchRow(Record):
     def own(self) -> EvaluationRecord:
         """Return the results on the network that the patch was trained on."""
         return self.measured[self.model]
+
+    @property
+    def success(self) -> Rate:
+        """Return the rate by which rows are compared: of reaching the target, or without one, of a wrong answer."""
+        return self.own.untargeted_success if self.target is None else self.own.targeted_success
 
     @property
     def bare(self) -> dict[str, EvaluationRecord]:

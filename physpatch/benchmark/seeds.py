@@ -73,9 +73,8 @@ def _compared(first: Sequence[BenchRow], second: Sequence[BenchRow]) -> Iterator
 
 def _success_by_seed(group: Sequence[BenchRow]) -> dict[int, tuple[int | None, float]]:
     """Return each row's target class and its success on its own network by training seed, where it was measured."""
-    success = {}
-    for row in group:
-        rate = (row.own.untargeted_success if row.target is None else row.own.targeted_success).rate
-        if rate is not None:
-            success[row.seed] = (None if row.target is None else row.target.index, rate)
-    return success
+    return {
+        row.seed: (None if row.target is None else row.target.index, row.success.rate)
+        for row in group
+        if row.success.rate is not None
+    }

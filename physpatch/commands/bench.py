@@ -1,7 +1,7 @@
 """``physpatch bench``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -25,9 +25,6 @@ from physpatch.commands.options import (
 from physpatch.records.config import NAMED_DATA, absolute
 from physpatch.records.patch_file import check_grid_name
 from physpatch.transforms import DEFAULT_PRESET, PRESETS
-
-if TYPE_CHECKING:
-    from physpatch.benchmark.bench_row import BenchRow
 
 _LEADERBOARD = "leaderboard"
 TABLES = ("transfer", "queries", "defences")
@@ -202,7 +199,7 @@ def bench(
     if json_out != "-":
         click.echo(markdown(rows))
         click.echo(f"table: {out / 'table.md'}")
-        best = max(rows, key=_success, default=None)
+        best = max(rows, key=lambda row: row.success.rate or 0.0, default=None)
         if best is not None:
             say_next("train", "--config", out / "cells" / f"{best.name}.json")
     output_json(json_out, [row.to_dict() for row in rows])
@@ -223,8 +220,3 @@ def _leaderboard(
         click.echo((out / "leaderboard.md").read_text(encoding="utf-8"))
         click.echo(f"tables: {out / 'leaderboard.md'}")
     output_json(json_out, {name: [row.to_dict() for row in rows] for name, rows in measured.items()})
-
-
-def _success(row: "BenchRow") -> float:
-    """The rate by which rows are compared: of reaching the target, or without one, of a wrong answer."""
-    return (row.own.targeted_success if row.target else row.own.untargeted_success).rate or 0.0

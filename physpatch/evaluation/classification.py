@@ -18,7 +18,7 @@ from physpatch.records.evaluation_record import DefenceEffect, EvaluationRecord,
 from physpatch.records.patch_file import CONTROLS, Patch
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.eot import EotParams, sample
-from physpatch.stats.intervals import Difference, Rate, clip_rate, paired_difference, wilson
+from physpatch.stats.intervals import Difference, Rate, clip_rate, means_by_unit, paired_difference, wilson
 from physpatch.transforms import DEFAULT_PRESET
 from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
@@ -374,6 +374,4 @@ def rate_over(success: Tensor, counted: Tensor, units: Tensor) -> Rate:
 
 def _shares(happened: Tensor, counted: Tensor, units: Tensor) -> list[float]:
     """Compute for each photograph with counted views in which share of them it happened."""
-    _, number = units.unique(return_inverse=True)
-    hits, trials = (torch.bincount(number[mask], minlength=len(units)) for mask in (happened & counted, counted))
-    return [h / t for h, t in zip(hits.tolist(), trials.tolist(), strict=True) if t]
+    return means_by_unit(happened[counted].cpu(), units[counted].cpu())

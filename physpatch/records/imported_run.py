@@ -10,7 +10,7 @@ from physpatch.records.config import TrainConfig
 from physpatch.records.evaluation_record import EvaluationRecord, TargetClass
 from physpatch.records.patch_exchange import read_pixels, to_cells
 from physpatch.records.patch_file import Patch
-from physpatch.records.run_paths import mark_as_latest
+from physpatch.records.run_paths import folder_of, mark_as_latest
 from physpatch.records.run_record import RUN_FILE, ImportRecord, RunRecord, WeightsRecord
 
 IMPORTED = "imported"  # status of such a run
@@ -104,7 +104,7 @@ def require_imported(folder: Path) -> tuple[Path, RunRecord]:
     Raises:
         InputError: a run that was trained here, whose results are those of its training, or a patch without a run.
     """
-    run = folder.parent if folder.is_file() else folder
+    run = folder_of(folder)
     record = RunRecord.of(run)
     if record.imported is None:
         raise InputError(

@@ -34,6 +34,11 @@ def find_run(run: str | None) -> Path:
     return folder
 
 
+def folder_of(run: Path) -> Path:
+    """Return the folder of a run that is given by its folder or its patch.json."""
+    return run.parent if run.is_file() else run
+
+
 def sheet_of(folder: Path) -> Path:
     """Return the path of the printed sheet of a run or session folder, or of a patch.json."""
-    return (folder.parent if folder.is_file() else folder) / "sheet.pdf"
+    return folder_of(folder) / "sheet.pdf"

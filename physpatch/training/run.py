@@ -43,7 +43,7 @@ from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, Ta
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_logs import RunLogs, open_logs
 from physpatch.records.run_logs.values import flat_settings, result_values
-from physpatch.records.run_paths import RUNS_FOLDER, find_run, mark_as_latest
+from physpatch.records.run_paths import RUNS_FOLDER, find_run, folder_of, mark_as_latest
 from physpatch.records.run_record import (
     RUN_FILE,
     EnsembleWeights,
@@ -189,10 +189,9 @@ def _resume(
         ("weights", record.weights.sha256, materials.victim.weights.sha256),
         ("imitators' weights", [(known.model, known.sha256) for known in record.imitators], imitators),
         *(
-            (f"weights of {other.name}", kept.sha256, other.weights.sha256)
+            (f"weights of {other.name}", record.also[other.name].sha256, other.weights.sha256)
             for other in materials.others
-            for kept in [record.also.get(other.name)]
-            if kept is not None
+            if other.name in record.also
         ),
         ("training data", record.data.train_fingerprint, materials.train.fingerprint),
     ):
@@ -332,7 +331,7 @@ def _refuse_overlap(folder: Path | None, photos: Sequence[Photo], victim: Victim
 def _run_data(folder: Path | None) -> RunData | None:
     if folder is None:
         return None
-    run = folder.parent if folder.is_file() else folder
+    run = folder_of(folder)
     return RunRecord.of(run).data if (run / RUN_FILE).is_file() else None
 
 

@@ -18,6 +18,7 @@ from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config
 from physpatch.records.run_logs import open_logs
 from physpatch.records.run_logs.values import flat_settings, result_values
+from physpatch.records.run_paths import folder_of
 from physpatch.training.run import held_out_photographs, measure_patch, poses_for, weights_record
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim, named_apart
@@ -151,7 +152,7 @@ def log_evaluation(
         logs: see :func:`physpatch.records.run_logs.open_logs`.
         settings: of the evaluation.
     """
-    run = folder if folder.is_dir() else folder.parent
+    run = folder_of(folder)
     with open_logs(logs, run, f"{run.resolve().name} evaluation") as log:
         log.parameters(flat_settings({**settings, "models": ", ".join(results), "patch": Patch.load(folder).id}))
         for name, result in results.items():

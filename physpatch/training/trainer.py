@@ -255,8 +255,8 @@ class Trainer:
         if "leader_loss" in state:
             number = int(state["leader_number"]) if "leader_number" in state else 0
             self._leader = _Leader(float(state["leader_loss"]), number, part("leader."))
-        trial = self.step // self._trial_steps
-        self._begin(trial if trial < self.config.optimisation.restarts else self._leader.number if self._leader else 0)
+        trial, best = self.step // self._trial_steps, self._leader.number if self._leader else 0
+        self._begin(trial if trial < self.config.optimisation.restarts else best)
         self._technique.restore(part("technique."))
         for number, imitation in enumerate(self._imitations):
             imitation.restore(part(f"imitation{number}."))
