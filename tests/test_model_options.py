@@ -11,6 +11,7 @@ from calibration.common.errors import InputError
 from captures.session import session_setup
 from captures.session.session_setup import session_models
 from physpatch.records.config import TrainConfig
+from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim
 
 
@@ -69,3 +70,26 @@ def test_the_layer_of_a_runs_own_classifier_in_a_session() -> None:
     chosen, _ = session_models(config, **shared, cam_layer=earlier)
     assert names[usual.cam_layer] != earlier
     assert {layer: name for name, layer in chosen.module.named_modules()}[chosen.cam_layer] == earlier
+
+
+def test_the_own_detector_of_a_run_is_loaded_as_in_training_beside_a_classifier(monkeypatch, tmp_path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("stop\nyield\n")
+    config = TrainConfig.of(model="signs", labels=str(names), threshold=0.4)
+    asked: dict[str, dict] = {}
+
+    def load(name: str, **options: object) -> Victim:
+        asked[name] = options
+        return made[name]
+
+    made = {name: load_victim(name) for name in ("efficientnet_lite0", "signs")}
+    monkeypatch.setattr(session_setup, "load_victim", load)
+    monkeypatch.setattr(session_setup, "load_detector", load)
+    given = dict.fromkeys(("weights", "labels", "cam_layer")) | {"device": "cpu", "trust": False, "say": lambda _: None}
+    beside = {"classifier": "efficientnet_lite0", "detector": "signs"}
+    session_models(config, **beside, **given, threshold=None)
+    assert (asked["signs"]["labels"], asked["signs"]["threshold"]) == (str(names), 0.4)
+    session_models(config, **beside, **given, threshold=0.6)
+    assert asked["signs"]["threshold"] == 0.6
+    session_models(TrainConfig.of(model="efficientnet_lite0", labels=str(names)), **beside, **given, threshold=None)
+    assert asked["signs"].get("labels") is None

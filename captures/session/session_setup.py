@@ -13,7 +13,7 @@ from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import carried_layouts, measured_scale, printed_layouts
 from captures.protocol.plan import Protocol
 from physpatch.attack.objectives import choose_goal
-from physpatch.records.config import TrainConfig
+from physpatch.records.config import TrainConfig, model_file
 from physpatch.records.patch_file import Patch
 from physpatch.victims.detector import Detector
 from physpatch.victims.protocol import Victim, normal_name
@@ -38,7 +38,7 @@ def session_models(
     Args:
         config: of the run; None without a run.
         classifier, weights, labels: name, weights and class names of the classifier; None for the default.
-        detector: name or file of the detector; None for the default.
+        detector: name or file of the detector, which is loaded as in training if it is the run's own; None for the default.
         threshold: lowest confidence at which a box of the detector counts; None for its own.
         cam_layer: name of the classifier's layer for Grad-CAM; None for its own.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -51,7 +51,10 @@ def session_models(
     Raises:
         InputError: if the classifier is a detector, or a model cannot be loaded.
     """
-    boxes = load_detector(detector, device=device, trust=trust, threshold=threshold, say=say) if detector else None
+    boxes = None
+    if detector:
+        told = _told_in_training(config, detector) | ({} if threshold is None else {"threshold": threshold})
+        boxes = load_detector(detector, **told, device=device, trust=trust, say=say)
     if classifier is None and weights is None and config is not None:
         options = config.victim.model_options | ({} if labels is None else {"labels": labels})
         own = load_victim(config.victim.model, **options, device=device, trust=trust, say=say)
@@ -64,6 +67,13 @@ def session_models(
     if victim.task == "detect":
         raise InputError(f"{victim.name} is a detector; pass it to --detector, and a classifier to --classifier")
     return _apart(victim, boxes)
+
+
+def _told_in_training(config: TrainConfig | None, model: str) -> dict[str, Any]:
+    """The options of a run's own model; none for another model."""
+    if config is None or model_file(model) != model_file(config.victim.model):
+        return {}
+    return config.victim.model_options
 
 
 def _apart(classifier: Victim, detector: Detector | None) -> tuple[Victim, Detector | None]:

@@ -100,8 +100,11 @@ def require_known(names: Iterable[str]) -> None:
 def load_detector(
     name: str,
     *,
+    weights: Path | str | None = None,
     device: str = "auto",
     trust: bool = False,
+    labels: Path | str | None = None,
+    cam_layer: str | None = None,
     threshold: float | None = None,
     say: Callable[[str], None] = _say,
 ) -> Detector:
@@ -110,7 +113,16 @@ def load_detector(
     Raises:
         InputError: the name is a classifier's, or the detector cannot be loaded.
     """
-    victim = load_victim(name, device=device, trust=trust, threshold=threshold, say=say)
+    victim = load_victim(
+        name,
+        weights=weights,
+        device=device,
+        trust=trust,
+        labels=labels,
+        cam_layer=cam_layer,
+        threshold=threshold,
+        say=say,
+    )
     if not isinstance(victim, Detector):
         raise InputError(
             f"{name} is a classifier; give a detector, such as signs, yolov8n or a FILE.pt or FILE.onnx of ultralytics"
