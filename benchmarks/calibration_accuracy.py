@@ -1,6 +1,6 @@
 """How well a hidden lens and a hidden printer and camera are found, on the virtual rig.
 
-    python benchmarks/calibration_accuracy.py [--seeds 20] [--paper plain]
+    python benchmarks/calibration_accuracy.py [--seeds 20] [--paper coated]
 
 Each seed draws a lens (focal length, centre, distortion), a printer on that paper and a camera; the fit sees pictures of the
 printed sheets alone. Colours are tested on a sheet of 100 random colours that no fit saw. Prints one JSON line: the worst and
@@ -147,7 +147,7 @@ def hidden_lens(rng: np.random.Generator) -> Intrinsics:
 
 
 def shots(
-    rig: FilmingRig, page: int, lens: Intrinsics, rng: np.random.Generator, shown: int, tries: int
+    rig: FilmingRig, page: int, lens: Intrinsics, rng: np.random.Generator, shown: int = _SHOTS, tries: int = _TRIES
 ) -> list[ChartShot]:
     """Usable pictures of a sheet; what is refused is taken again, as a person would."""
     taken: list[ChartShot] = []

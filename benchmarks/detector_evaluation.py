@@ -73,7 +73,10 @@ def main() -> None:
                     victim.raw(scene.showing(cells))
 
     timed = {"evaluation": evaluate, "views": render_and_run, "network": run}
-    seconds = {name: [_timed(work) for _ in range(options.rounds)] for name, work in timed.items()}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in timed}
+    for _ in range(options.rounds):
+        for name, work in timed.items():
+            seconds[name].append(_timed(work))
     medians = {
         name: [statistics.median(values) for values in zip(*each, strict=True)] for name, each in seconds.items()
     }

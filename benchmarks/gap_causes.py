@@ -34,16 +34,16 @@ import numpy as np
 import torch
 from kept_results import kept_result
 from planted_rig import CAUSES, PlantedRig
+from rig_films import film_whole, victim_of
 
-from calibration.common.files import read_json, write_json
+from calibration.common.files import write_json
 from captures.gap.decomposition import measure_gap
 from captures.inference.analyser import to_input
 from captures.results.recorded_session import RecordedSession
 from captures.results.verdict import GapStep, verdict
-from captures.session.live_session import film_rig
 from captures.sources.opencv import rgb
 from captures.sources.opening import Rig
-from physpatch import Patch, load_victim
+from physpatch import Patch
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Difference, Rate, wilson
 from physpatch.training.run import held_out_files
@@ -86,7 +86,7 @@ class Bench:
     def __init__(self, run: Path, out: Path, clips: int, seed: int) -> None:
         self._record = RunRecord.of(run)
         self._config, self._patch = self._record.train_config, Patch.load(run)
-        self._victim = load_victim(self._config.victim.model)
+        self._victim = victim_of(self._config)
         self._out, self._clips, self._seed = out.absolute(), clips, seed  # a session finds its sheet from anywhere
         self._out.mkdir(parents=True, exist_ok=True)
         self._sheet = self._out / "sheet.pdf"
@@ -100,25 +100,40 @@ class Bench:
         if (earlier := kept_result(kept, settings)) is not None:
             return earlier
         strength, seed = self._draw(cause, number)
+        victim, measure = self._victim.name, "wrong" if self._patch.target is None else "target"
         with tempfile.TemporaryDirectory() as work:
             rig = self._rig(cause, strength, seed)
-            session = film_rig(rig, self._victim, self._patch.target, Path(work) / "film", sheet=str(self._sheet))
+            session = film_whole(rig, self._victim, self._patch.target, Path(work) / "film", sheet=str(self._sheet))
+            filmed = labelled(session)
             gap = measure_gap(
-                labelled(RecordedSession.open(session)),
+                filmed,
                 self._victim,
                 self._patch,
                 self._config,
                 digital=self._record.results,
                 draws=_DRAWS,
             )
-        measured = {"planted": cause, "strength": strength, "seed": seed, "settings": settings, "gap": gap.to_dict()}
+        measured = {
+            "planted": cause,
+            "strength": strength,
+            "seed": seed,
+            "settings": settings,
+            "gap": gap.to_dict(),
+            "by_clip": {str(clip): rate for clip, rate in filmed.tally.rates(victim, measure, "patch").items()},
+        }
         write_json(kept, measured)
         return measured
 
     def _settings(self, cause: str) -> dict[str, Any]:
         """What a kept case must agree in."""
         strengths = list(self.causes[cause].strength)
-        return {"run": self._patch.id, "clips": self._clips, "seed": self._seed, "strengths": strengths}
+        return {
+            "run": self._patch.id,
+            "clips": self._clips,
+            "seed": self._seed,
+            "strengths": strengths,
+            "behind": [path.name for path, _ in self._behind],
+        }
 
     def _draw(self, cause: str, number: int) -> tuple[float, int]:
         """A case's strength and seed."""
@@ -130,11 +145,13 @@ class Bench:
 
     def _backgrounds(self, run: Path) -> list[tuple[Path, str | None]]:
         """Held-out photographs that have a steady answer behind a sheet."""
-        kept = self._out / "backgrounds.json"
-        if not kept.is_file():
-            files = (path for path, _ in held_out_files(run, self._config, self._victim))
-            write_json(kept, {"behind": [str(path) for path in self._steady(files)]})
-        return [(Path(path), None) for path in read_json(kept)["behind"]]
+        files = [path for path, _ in held_out_files(run, self._config, self._victim)]
+        kept, settings = self._out / "backgrounds.json", {"run": self._patch.id, "of": [str(path) for path in files]}
+        chosen = kept_result(kept, settings)
+        if chosen is None:
+            chosen = {"settings": settings, "behind": [str(path) for path in self._steady(files)]}
+            write_json(kept, chosen)
+        return [(Path(path), None) for path in chosen["behind"]]
 
     def _steady(self, files: Iterable[Path]) -> Iterator[Path]:
         """Those that have a steady answer behind a sheet, which is not the target."""

@@ -20,6 +20,7 @@ from skimage.color import deltaE_ciede2000, xyz2lab
 
 from calibration.colour.colour_space import srgb_to_linear
 from calibration.colour.printing_condition import D50_XYZ_TO_LINEAR, LEVELS, PrintingCondition, lattice
+from calibration.common.files import atomic_path
 
 _NAMES = {
     "GRACoL2006coated_310": "gracol-2006-coated",
@@ -137,7 +138,10 @@ def newspaper() -> tuple[NDArray[np.float32], dict[str, float]]:
         printed.append(model.xyz(_with_black(np.clip(best.x, 0, 100))))
     linear = np.array(printed) / 100 @ D50_XYZ_TO_LINEAR.T
     table = linear.reshape(LEVELS, LEVELS, LEVELS, 3).astype(np.float32)
-    quality = {"mean_de00": float(differences.mean()), "max_de00": float(differences.max())}
+    quality = {
+        "mean_de00": float(differences.mean()),
+        "max_de00": float(differences.max()),
+    }  # the factor was fitted to these
     return table, {"yule_nielsen": round(model.yule_nielsen, 2)} | quality
 
 
@@ -152,11 +156,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     tables = {}
-    for path in sorted(options.directory.glob("*.npz")):
+    files = sorted(options.directory.glob("*.npz"))
+    if not files:
+        parser.error(f"{options.directory} has no CONDITION-INTENT.npz")
+    for path in files:
         condition = PrintingCondition.load_npz(path)
         tables[f"{_NAMES.get(condition.name, condition.name)}-{condition.intent}"] = condition.table
     tables["ifra-26-newspaper-relative"], fit = newspaper()
-    np.savez_compressed(options.out, **{name: table.astype(np.float16) for name, table in tables.items()})
+    with atomic_path(options.out) as unfinished, unfinished.open("wb") as file:
+        np.savez_compressed(file, **{name: table.astype(np.float16) for name, table in tables.items()})
     json.dump({"tables": sorted(tables), "bytes": options.out.stat().st_size, "newspaper": fit}, sys.stdout)
 
 

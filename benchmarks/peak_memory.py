@@ -27,7 +27,7 @@ def main() -> None:
     peaks = {kind: _in_a_process(kind, options.model, options.batch) for kind in ("bare", "step")}
     by_batch = {
         batch: _in_a_process("step", options.model, batch)["seconds"] / batch
-        for batch in (options.batch // 2, options.batch, 2 * options.batch)
+        for batch in (options.max(1, options.batch // 2), options.batch, 2 * options.batch)
     }
     print(  # noqa: T201
         json.dumps(

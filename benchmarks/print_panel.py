@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rig_films import victim_of
 from torch import Tensor
 
 from calibration.colour.printing_condition import PrintingCondition
@@ -29,7 +30,7 @@ from calibration.sheet.layout import SheetLayout
 from captures.inference.analyser import to_input
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
-from physpatch import EotConfig, Patch, TrainConfig, Victim, evaluate_patch, load_victim
+from physpatch import EotConfig, Patch, TrainConfig, Victim, evaluate_patch
 from physpatch.data.photographs import Photo, limited, load_photos, photos_for
 from physpatch.evaluation.classification import Evaluation
 from physpatch.records.patch_file import CONTROLS
@@ -145,8 +146,11 @@ def main() -> None:
     parser.add_argument("--no-margin", action="store_true", help="cut the patch out of its sheet")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    conditions_there = sorted(options.conditions.glob("*.npz"))
+    if not conditions_there:
+        parser.error(f"{options.conditions} has no CONDITION-INTENT.npz")
     config, patch = TrainConfig.load(options.run / "run.json"), Patch.load(options.run)
-    victim = load_victim(config.victim.model, weights=config.victim.weights)
+    victim = victim_of(config)
     target = None if patch.target is None else victim.target_index(patch.target)
     if target is None:
         sys.exit("the panel counts a target class; train with --target")
@@ -156,7 +160,7 @@ def main() -> None:
         sheet = Path(work) / "sheet.pdf"
         shown = "square" if options.no_margin else "sheet"
         print_sheets(patch, 100, sheet, controls=CONTROLS, cut=shown, bleed_mm=0.0 if options.no_margin else None)
-        for path in sorted(options.conditions.glob("*.npz")):
+        for path in conditions_there:
             condition = PrintingCondition.load_npz(path)
             rows += filmed(condition, sheet, photos, victim, target, options.seed)
             print(f"{path.stem}: {by_photograph(rows[-len(photos) :])}", file=sys.stderr, flush=True)  # noqa: T201

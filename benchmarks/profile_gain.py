@@ -108,7 +108,8 @@ def filmed(run: Path, config: TrainConfig, truth: RigTruth, seed: int, victim: V
         if frame.condition == "patch":
             labels.append(frame.label)
     shown, grey, truly = (np.array(values) for values in (answers["patch"], answers["grey"], labels))
-    return {"grey_right": grey == truly, "target_first": shown == _TARGET, "made_wrong": shown != truly}
+    counts = (grey == truly) & (truly != _TARGET)
+    return {"grey_right": counts, "target_first": shown == _TARGET, "made_wrong": shown != truly}
 
 
 if __name__ == "__main__":

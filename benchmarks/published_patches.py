@@ -88,6 +88,9 @@ def main() -> None:
     parser.add_argument("--poses", type=int, default=1)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    names = [*published(options.patches), *(run.name for run in options.run)]
+    if len(set(names)) < len(names):
+        parser.error(f"two patches have the same name; rename one run's folder: {', '.join(names)}")
     eot = EotConfig.preset("desk")
     if options.condition == "screen":
         eot = eot.changed(prints=(), print_mix=(0.0, 0.0), print_fade=(0.0, 0.0))

@@ -238,7 +238,10 @@ def board_of(text: str) -> Board:
 
 
 def lenses(folder: Path, board: Board) -> dict[str, object]:
-    """Fit each camera's lens, and count how often the claimed intervals hold what other views find."""
+    """Fit each camera's lens, and count how often the claimed intervals hold what other views find.
+
+    The halves of one camera's views are not independent of each other, so that share has no interval.
+    """
     references = {}
     for file in folder.glob("*.camset"):
         references = {name: np.array(camera["int"]) for name, camera in json.loads(file.read_text())["cams"].items()}
@@ -255,7 +258,7 @@ def lenses(folder: Path, board: Board) -> dict[str, object]:
         within, count = halves_that_agree(board, views)
         held, tried = held + within, tried + count
     names = ("fx", "fy", "cx", "cy")
-    agreed = {name: rate(int(hits), tried) for name, hits in zip(names, held, strict=True)} if tried else None
+    agreed = {name: round(int(hits) / tried, 3) for name, hits in zip(names, held, strict=True)} if tried else None
     return {"cameras": cameras, "claimed_95_holds_other_views": agreed}
 
 

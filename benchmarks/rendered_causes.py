@@ -10,7 +10,8 @@ than what costs the patch below some 20 to 60 points. The replay is not told. It
 that the replay does not model". Where nothing is planted, nothing is to be named.
 
 All cases of one number have their backgrounds, poses, light and noise in common with that number's null, so that ``cost`` is
-what the effect costs the patch: the captured rate of the null less that of the case. Shots are kept in DIR/shots, so that
+what the effect costs the patch: the captured rate of the null less that of the case, over all their clips, whether or not the
+replay can measure the sheets in them. Shots are kept in DIR/shots, so that
 effects after the render cost no rendering of their own; cases are kept in DIR, so that a killed run goes on.
 
 Prints one JSON object. "right": where the effect costs 20 points or more, it is named, and nothing else; where it costs less,
@@ -27,9 +28,11 @@ fine that a camera can harm it, and trained for a print's colours, so that the n
 import argparse
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -111,10 +114,7 @@ class RenderedBench(Bench):
         return strength, int(np.random.default_rng([self._seed, number]).integers(2**31))  # the null's, too
 
     def _settings(self, cause: str) -> dict[str, Any]:
-        return super()._settings(cause) | {
-            "planted": [EFFECTS[cause].weakest, EFFECTS[cause].strongest],
-            "behind": [path.name for path, _ in self._behind],
-        }
+        return super()._settings(cause) | {"planted": [EFFECTS[cause].weakest, EFFECTS[cause].strongest]}
 
     def _rig(self, cause: str, strength: float, seed: int) -> Rig:
         scene = Scene.read("stand")
@@ -137,20 +137,28 @@ class RenderedBench(Bench):
         steady = self._steady(photos[int(at)].path for at in shuffled)
         return [(path, None) for path in islice(steady, self._clips)]
 
-    def judged(self, effect: str, number: int, null: dict[str, Any]) -> dict[str, Any]:
-        """A case's answer, see :func:`judged`, or why no view of it can be measured."""
-        try:
-            return judged(self.case(effect, number), null)
-        except UnmeasurableError as error:
-            strength, seed = self._draw(effect, number)
-            return {"planted": effect, "strength": round(strength, 3), "seed": seed, "unmeasured": str(error)}
+    def judged(self, number: int, effects: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The answer of a null and of cases beside it, see :func:`judged`, or why no view of one can be measured."""
+        null = None
+        for effect in (_NULL, *effects):
+            try:
+                case = self.case(effect, number)
+            except UnmeasurableError as error:
+                strength, seed = self._draw(effect, number)
+                yield {"planted": effect, "strength": round(strength, 3), "seed": seed, "unmeasured": str(error)}
+                if null is None:
+                    return
+                continue
+            null = null or case
+            yield judged(case, null)
 
 
 def judged(case: dict[str, Any], null: dict[str, Any]) -> dict[str, Any]:
-    """A case's answer beside what is fair, and what the effect cost."""
-    answer, plain = answered(case), answered(null)
+    """A case's answer beside what is fair, and what the effect cost in the clips of both."""
+    answer = answered(case)
     fair = EFFECTS[case["planted"]].names
-    cost = plain["rates"][REAL] - answer["rates"][REAL]
+    both = case["by_clip"].keys() & null["by_clip"].keys()
+    cost = fmean(null["by_clip"][clip] - case["by_clip"][clip] for clip in both)
     false_alarm = any(name not in fair for name in answer["named"])
     found = bool(answer["named"]) or cost < _COSTLY
     return answer | {"cost": round(cost, 3), "right": found and not false_alarm, "false_alarm": false_alarm}
@@ -197,10 +205,9 @@ def main() -> None:
     effects = options.only or [effect for effect in EFFECTS if effect != _NULL]
     cases = []
     for number in range(max(options.cases, options.nulls)):
-        null = bench.case(_NULL, number)
-        for effect in [_NULL, *(effects if number < options.cases else [])]:
-            cases.append(bench.judged(effect, number, null))
-            print(json.dumps(cases[-1]), file=sys.stderr, flush=True)  # noqa: T201
+        for case in bench.judged(number, effects if number < options.cases else []):
+            cases.append(case)
+            print(json.dumps(case), file=sys.stderr, flush=True)  # noqa: T201
     print(json.dumps(summary(cases)))  # noqa: T201
 
 

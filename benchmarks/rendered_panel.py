@@ -5,9 +5,10 @@
 Each run's sheet of 10 cm is held before photographs of DIR by the virtual rig and in each scene that Mitsuba renders
 (``physpatch live --help`` names them; without ``--scene``, all with a photograph behind a sheet that a hand holds). Every clip
 shows the patch once, and the grey control at the same pose. Counted is the target where grey does not show it, whatever the
-network takes the view for then: a sheet hides most photographs. The unit is the clip. ``digital`` is the patch composited by
-the preset ``desk`` into the same photographs, in ten poses each. With three runs and more, ``rank_correlation`` is Spearman's,
-with an interval by bootstrap over patches. One JSON line is printed. What is in --work already is not rendered again.
+network takes the view for then: a sheet hides most photographs. The unit is the photograph, also over all scenes. ``digital``
+is the patch composited by the preset ``desk`` into the same photographs, in ten poses each; they need a labels.csv. With three
+runs and more, ``rank_correlation`` is Spearman's, with an interval by bootstrap over patches. One JSON line is printed. What
+is in --work already, of the same patch, photographs, model, seed and clips, is not rendered again.
 """
 
 import argparse
@@ -22,11 +23,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from kept_results import kept_result
 from numpy.typing import NDArray
-from print_panel import digital, said
+from print_panel import Row, by_photograph, digital, said
+from rig_films import victim_of
 from scipy import stats
 
-from calibration.common.files import read_json, write_json
+from calibration.common.files import write_json
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.inference.analyser import to_input
@@ -35,16 +38,15 @@ from captures.sources.rendered import scene_names
 from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Scene
 from captures.sources.virtual_rig import VirtualRig
-from physpatch import Patch, TrainConfig, Victim, load_victim
+from physpatch import Patch, TrainConfig, Victim
 from physpatch.data.photographs import Photo, limited, photos_for
-from physpatch.stats.intervals import Rate, clip_rate
 from printouts.sheet_pdf import print_sheets
 
 _SIZE_MM = 100.0
-_VIRTUAL = "virtual"
+_VIRTUAL, _PHOTOGRAPHS = "virtual", "photographs"
 _RESAMPLES = 4000
 _DIGITAL_POSES = 10  # of each photograph, as many views as rigs show and more
-Answers = dict[str, list[int]]  # of each kind of sheet, by clip
+Answers = dict[str, list[Any]]  # classes, of each kind of sheet, and the photograph's name, by clip
 Backgrounds = list[tuple[Path, str | None]]
 Stage = Callable[[Path], Rig]  # a rig that shows a PDF's sheets
 
@@ -59,14 +61,24 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of printers, cameras, poses and light")
     parser.add_argument("--work", type=Path, help="where answers are kept")
     options = parser.parse_args()
-    config = TrainConfig.load(options.run[0] / "run.json")
-    victim = load_victim(config.victim.model, weights=config.victim.weights)
-    photos = limited(photos_for(victim, options.data), options.clips, options.seed)
-    behind: Backgrounds = [(photo.path, None) for photo in photos]
+    if len({run.name for run in options.run}) < len(options.run):
+        parser.error("two runs have the same name, by which their answers are kept; rename one of them")
+    victim = victim_of(TrainConfig.load(options.run[0] / "run.json"))
+    labelled = [photo for photo in photos_for(victim, options.data) if photo.label >= 0]
+    if not labelled:
+        parser.error(f"{options.data} has no photograph with a label of {victim.name}, which the digital measure needs")
+    photos = limited(labelled, options.clips, options.seed)
+    behind: Backgrounds = [(photo.path, photo.path.name) for photo in photos]  # so a frame says which one it shows
     stages = staged(options.scene or still_scenes(), behind, options.clips, options.seed)
+    settings = {
+        "model": victim.weights.sha256,
+        "photographs": [photo.path.name for photo in photos],
+        "clips": options.clips,
+        "seed": options.seed,
+    }
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
-        patches = {run.name: measured(run, victim, photos, stages, options.seed, work) for run in options.run}
+        patches = {run.name: measured(run, victim, photos, stages, settings, work) for run in options.run}
     result: dict[str, Any] = {"scenes": [name for name in stages if name != _VIRTUAL], "photographs": len(photos)}
     print(json.dumps(result | {"patches": patches, "rank_correlation": correlations(patches)}))  # noqa: T201
 
@@ -93,9 +105,9 @@ def staged(scenes: Sequence[str], behind: Backgrounds, clips: int, seed: int) ->
 
 
 def measured(
-    run: Path, victim: Victim, photos: list[Photo], stages: dict[str, Stage], seed: int, work: Path
+    run: Path, victim: Victim, photos: list[Photo], stages: dict[str, Stage], settings: dict[str, Any], work: Path
 ) -> dict[str, Any]:
-    """Measure a run's patch digitally, before the virtual rig and in each scene."""
+    """Measure a run's patch digitally, before the virtual rig and in each scene; answers of these settings are kept."""
     patch, config = Patch.load(run), TrainConfig.load(run / "run.json")
     target = None if patch.target is None else victim.target_index(patch.target)
     if target is None:
@@ -105,49 +117,57 @@ def measured(
     sheet = folder / "sheet.pdf"
     print_sheets(patch, _SIZE_MM, sheet)
     (layout,) = printed_layouts(sheet)
-    hits: dict[str, list[float]] = {}
+    rows: dict[str, list[Row]] = {}
     for name, stage in stages.items():
-        grey = plain(victim, patch, layout, stage, name, work)
-        patched = kept(folder / f"{name}.json", partial(film, stage, sheet, victim))["patch"]
-        hits[name] = [
-            float(said_patched == target)
-            for said_grey, said_patched in zip(grey, patched, strict=True)
-            if said_grey != target
+        grey = plain(victim, patch, layout, stage, name, settings, work)
+        own = settings | {"patch": patch.id}
+        patched = kept(folder / f"{name}.json", own, partial(film, stage, sheet, victim))
+        rows[name] = [
+            {"photograph": photograph, "right": said_grey != target, "hits": {"patch": float(said_patched == target)}}
+            for photograph, said_grey, said_patched in zip(
+                patched[_PHOTOGRAPHS], grey["grey"], patched["patch"], strict=True
+            )
         ]
-        print(f"{run.name}, {name}: {_rate(hits[name])}", file=sys.stderr, flush=True)  # noqa: T201
-    rendered = [hit for name, scene_hits in hits.items() if name != _VIRTUAL for hit in scene_hits]
-    on_screen = digital(victim, photos, patch, config, config.patch.cut, seed, _DIGITAL_POSES)
+        print(f"{run.name}, {name}: {by_photograph(rows[name])}", file=sys.stderr, flush=True)  # noqa: T201
+    in_scenes = {name: some for name, some in rows.items() if name != _VIRTUAL}
+    on_screen = digital(victim, photos, patch, config, config.patch.cut, settings["seed"], _DIGITAL_POSES)
     return {
         "digital": on_screen.targeted_of_all["patch"].to_dict(),
-        "virtual": _rate(hits[_VIRTUAL]).to_dict(),
-        "rendered": _rate(rendered).to_dict(),
-        "by_scene": {name: _rate(scene_hits).to_dict() for name, scene_hits in hits.items() if name != _VIRTUAL},
+        "virtual": by_photograph(rows[_VIRTUAL]).to_dict(),
+        "rendered": by_photograph([row for some in in_scenes.values() for row in some]).to_dict(),
+        "by_scene": {name: by_photograph(some).to_dict() for name, some in in_scenes.items()},
     }
 
 
-def plain(victim: Victim, patch: Patch, layout: SheetLayout, stage: Stage, name: str, work: Path) -> list[int]:
+def plain(
+    victim: Victim, patch: Patch, layout: SheetLayout, stage: Stage, name: str, settings: dict[str, Any], work: Path
+) -> Answers:
     """Return what the network says of each clip's grey control: once for all patches with the same sheet."""
     folder = work / f"grey-{layout.cut.width_mm:g}x{layout.cut.height_mm:g}"
     folder.mkdir(parents=True, exist_ok=True)
     sheet = folder / "sheet.pdf"
     print_sheets(patch, _SIZE_MM, sheet, controls=("grey",))
-    return kept(folder / f"{name}.json", partial(film, stage, sheet, victim))["grey"]
+    return kept(folder / f"{name}.json", settings, partial(film, stage, sheet, victim))
 
 
 def film(stage: Stage, sheet: Path, victim: Victim) -> Answers:
-    """Film all sheets of a PDF; return the first class of each clip's frame by kind of sheet."""
+    """Film all sheets of a PDF; return the first class of each clip's frame by kind of sheet, and the clips' photographs."""
     inputs: dict[str, list[torch.Tensor]] = {}
+    photographs = {}
     for frame in stage(sheet):
         inputs.setdefault(str(frame.condition), []).append(to_input(frame.image, victim.preprocessing))
-    return {kind: said(victim, torch.cat(images)).tolist() for kind, images in inputs.items()}
+        photographs[frame.clip] = frame.label
+    answers = {kind: said(victim, torch.cat(images)).tolist() for kind, images in inputs.items()}
+    return {**answers, _PHOTOGRAPHS: list(photographs.values())}
 
 
-def kept(path: Path, make: Callable[[], Answers]) -> Answers:
-    """Read answers, or make and keep them."""
-    if not path.is_file():
-        write_json(path, make())
-    answers: Answers = read_json(path)
-    return answers
+def kept(path: Path, settings: dict[str, Any], make: Callable[[], Answers]) -> Answers:
+    """Read answers of these settings, or make and keep them."""
+    earlier = kept_result(path, settings)
+    if earlier is None:
+        earlier = {"settings": settings, "answers": make()}
+        write_json(path, earlier)
+    return dict(earlier["answers"])
 
 
 def correlations(patches: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
@@ -159,8 +179,10 @@ def correlations(patches: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
     return {f"{ways[a]}-{ways[b]}": spearman(rates[:, a], rates[:, b]) for a, b in combinations(range(len(ways)), 2)}
 
 
-def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, Any]:
-    """Compute Spearman's rank correlation and its percentile interval over resampled patches."""
+def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, Any] | None:
+    """Compute Spearman's rank correlation and its percentile interval over resampled patches; None if one has no ranks."""
+    if not (np.ptp(first) and np.ptp(second)):
+        return None
     drawn = np.random.default_rng(0).integers(len(first), size=(_RESAMPLES, len(first)))
     resampled = [
         float(stats.spearmanr(first[at], second[at]).statistic)
@@ -170,10 +192,6 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[st
     low, high = np.quantile(resampled, (0.025, 0.975))
     rho = float(stats.spearmanr(first, second).statistic)
     return {"rho": rho, "ci95": [float(low), float(high)], "patches": len(first)}
-
-
-def _rate(hits: Sequence[float]) -> Rate:
-    return clip_rate(hits) if hits else Rate(None, None, 0)
 
 
 if __name__ == "__main__":

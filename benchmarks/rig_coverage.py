@@ -3,25 +3,27 @@
     python benchmarks/rig_coverage.py --run RUN --out DIR [--pool 300] [--sessions 2000] [--clips 12] [--seed 0]
 
 RUN is of a targeted patch that works now and then. The rig films patch, grey and random control at the same poses, once, into
-DIR, which a second call reads again. Each session is ``--clips`` of these clips, drawn without replacement, through the same
-tally as any session. Prints one JSON object: for the rate given that the model is right with grey, and for its differences with
-both controls, what the whole pool says and the share of sessions whose 95 % interval holds it, with that share's own interval.
+DIR, which a second call with the same settings reads again. Each session is ``--clips`` of these clips, drawn without
+replacement, through the same tally as any session. Prints one JSON object: for the rate given that the model is right with
+grey, and for its differences with both controls, what the whole pool says and, of the sessions that have a 95 % interval, the
+share in which it holds that, with that share's own interval.
 Drawn from a pool, sessions vary a little less than such of ever new clips: by the root of 1 - clips/pool.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rig_films import film_whole, make_once, victim_of
 
 from captures.results.aggregation import Tally, tally_of
-from captures.session.live_session import film_rig
+from captures.results.recorded_session import RecordedSession
 from captures.sources.virtual_rig import VirtualRig
-from captures.storage import FrameRow, read_rows
-from physpatch import Patch, load_victim
+from captures.storage import FrameRow
+from physpatch import Patch
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.intervals import Interval, wilson
 from physpatch.training.run import held_out_files
@@ -41,41 +43,45 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=12, help="of a session")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    rows = filmed_pool(options.run, options.out, options.pool, options.seed)
-    target = Patch.load(options.run).target
-    name = None if target is None else str(target["name"])
-    print(json.dumps(coverage(rows, name, options.sessions, options.clips, options.seed)))  # noqa: T201
+    if not 0 < options.clips <= options.pool:
+        parser.error(f"--clips {options.clips} of a pool of {options.pool}; expected 1 to as many as there are")
+    pool = filmed_pool(options.run, options.out, options.pool, options.seed)
+    print(json.dumps(coverage(pool, options.sessions, options.clips, options.seed)))  # noqa: T201
 
 
-def filmed_pool(run: Path, out: Path, clips: int, seed: int) -> list[FrameRow]:
-    """Film the pool, or read it again: the rows of all its clips."""
-    pool = out / "pool"
-    if not (pool / "frames.csv").is_file():  # which a session writes at its end
-        config = RunRecord.of(run).train_config
-        patch, victim = Patch.load(run), load_victim(config.victim.model)
+def filmed_pool(run: Path, out: Path, clips: int, seed: int) -> RecordedSession:
+    """Film the pool, or read it again."""
+    config, patch = RunRecord.of(run).train_config, Patch.load(run)
+    victim = victim_of(config)
+    behind = held_out_files(run, config, victim)
+
+    def film() -> None:
         print_sheets(patch, 100, out / "sheet.pdf", controls=_CONTROLS)
-        behind = held_out_files(run, config, victim)
         rig = VirtualRig(out / "sheet.pdf", behind, clips=clips, frames_per_clip=3, seed=seed)
-        film_rig(rig, victim, patch.target, pool, keep="none")
-    return read_rows(pool)
+        film_whole(rig, victim, patch.target, out / "pool", keep="none")
+
+    settings = {"run": patch.id, "model": victim.weights.sha256, "behind": [path.name for path, _ in behind]}
+    make_once(out / "pool", settings | {"clips": clips, "seed": seed}, film)
+    return RecordedSession.open(out / "pool")
 
 
-def coverage(rows: Sequence[FrameRow], target: str | None, sessions: int, clips: int, seed: int) -> dict[str, Any]:
+def coverage(pool: RecordedSession, sessions: int, clips: int, seed: int) -> dict[str, Any]:
     """Draw sessions and count those whose intervals hold what the pool says, see the module."""
+    rows, target, scenes = pool.rows, pool.target, pool.record.scenes
     measure = "wrong" if target is None else "target"
     (model,) = {row.model for row in rows}
     by_clip: dict[int, list[FrameRow]] = {}
     for row in rows:
         by_clip.setdefault(row.clip, []).append(row)
     numbers, rng = list(by_clip), np.random.default_rng([seed, 3])
-    whole = tally_of(rows, target)
+    whole = pool.tally
     estimates = {"rate": of_rate(model, measure)}
     estimates |= {f"less {control}": of_difference(model, measure, control) for control in _CONTROLS}
     true_values = {name: of(whole)[0] for name, of in estimates.items()}
     held, claimed = dict.fromkeys(estimates, 0), dict.fromkeys(estimates, 0)
     for _ in range(sessions):
         chosen = rng.choice(len(numbers), clips, replace=False)
-        tally = tally_of([row for i in chosen for row in by_clip[numbers[i]]], target)
+        tally = tally_of([row for i in chosen for row in by_clip[numbers[i]]], target, scenes=scenes)
         for name, of in estimates.items():
             ends, truth = of(tally)[1], true_values[name]
             claimed[name] += ends is not None

@@ -7,9 +7,9 @@ not the second's; printer and camera are. Each arm is retrained at equal steps, 
 another part of the session: the ranges of the views, blur and noise; print colours and light; the patch's area; the scenes;
 all of these; or nothing, the null. Each seed is another printer and camera, and another training, alike for all arms.
 
-Prints one JSON object: success in the fresh sessions by clip, where the grey control is right, and each arm's gain over RUN
-and over the null with its 95 % interval, paired by clip; with two seeds and more also the mean gain over seeds. What is in
---work already is not made again.
+Prints one JSON object: success in the fresh session of each seed, where the grey control is right, and each arm's gain over RUN
+and over the null, paired by clip, with 95 % intervals over scenes; with two seeds and more also the mean gain over seeds. What
+was made in --work under the same settings is not made again.
 """
 
 import argparse
@@ -17,19 +17,20 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gap_causes import recognised
+from rig_films import film_whole, make_once, victim_of
 
 from captures.gap.session_eot import PARTS, learn_from
-from captures.results.aggregation import Unit
 from captures.results.recorded_session import RecordedSession
-from captures.session.live_session import film_rig
 from captures.sources.virtual_rig import RigTruth, VirtualRig
-from physpatch import Patch, TrainConfig, load_victim
+from physpatch import Patch, TrainConfig
 from physpatch.records.run_record import RunRecord
-from physpatch.stats.intervals import clip_rate, mean_interval, paired_difference
+from physpatch.stats.clustered import Observation
+from physpatch.stats.intervals import Difference, Rate, mean_interval
 from physpatch.training.run import held_out_files, train_run
 from physpatch.victims.protocol import Victim
 from printouts import print_sheets
@@ -37,7 +38,6 @@ from printouts import print_sheets
 BEFORE, NULL = "before", "nothing"
 ARMS: dict[str, tuple[str, ...]] = {NULL: (), **{name: (name,) for name in PARTS}, "all": PARTS}
 _FRESH_SEED_OFFSET = 1000
-Rates = dict[tuple[int, Unit], float]  # of clips, by the session's seed and the clip
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     config = RunRecord.of(options.run).train_config
     config = config.changed(steps=options.steps or config.optimisation.steps)
-    victim = load_victim(config.victim.model)
+    victim = victim_of(config)
     photographs = [pair for pair in held_out_files(options.run, config, victim) if recognised(victim, *pair)]
     arms = (NULL, options.only) if options.only else tuple(ARMS)
     seeds = range(options.seed, options.seed + options.seeds)
@@ -63,16 +63,13 @@ def main() -> None:
             shown(options.run, config, victim, photographs, arms, seed, options.clips, work / str(seed))
             for seed in seeds
         ]
-    rates = {
-        name: {key: rate for seed_rates in by_seed for key, rate in seed_rates[name].items()}
-        for name in (BEFORE, *arms)
-    }
+    sessions = dict(zip(seeds, by_seed, strict=True))
     result = {
         "steps": config.optimisation.steps,
         "clips": options.clips,
         "seeds": list(seeds),
-        BEFORE: clip_rate(list(rates[BEFORE].values())).to_dict(),
-        "arms": {arm: _arm(rates, arm, seeds) for arm in arms},
+        BEFORE: {seed: _rate(films[BEFORE]).to_dict() for seed, films in sessions.items()},
+        "arms": {arm: _arm(sessions, arm) for arm in arms},
     }
     print(json.dumps(result))  # noqa: T201
 
@@ -86,25 +83,22 @@ def shown(
     seed: int,
     clips: int,
     work: Path,
-) -> dict[str, Rates]:
-    """Success in a fresh session by clip, of the run's patch and of each arm's."""
+) -> dict[str, RecordedSession]:
+    """A fresh session of the run's patch and of each arm's."""
     truth = RigTruth.draw(seed, "uncoated")
     session = filmed(run, victim, photographs[::2], truth, seed, clips, work / "first")
     runs = {BEFORE: run} | {arm: retrained(session, victim, config, arm, seed, work / f"run-{arm}") for arm in arms}
-    rates: dict[str, Rates] = {}
+    sessions = {}
     for name, run_folder in runs.items():
         fresh_seed = seed + _FRESH_SEED_OFFSET
         fresh = filmed(run_folder, victim, photographs[1::2], truth, fresh_seed, clips, work / f"fresh-{name}")
-        by_clip = fresh.tally.rates(victim.name, "target", "patch")
-        rates[name] = {(seed, unit): rate for unit, rate in by_clip.items()}
-        print(f"seed {seed}, {name}: {clip_rate(list(by_clip.values()))}", file=sys.stderr, flush=True)  # noqa: T201
-    return rates
+        sessions[name] = fresh
+        print(f"seed {seed}, {name}: {_rate(fresh)}", file=sys.stderr, flush=True)  # noqa: T201
+    return sessions
 
 
 def retrained(session: RecordedSession, victim: Victim, config: TrainConfig, arm: str, seed: int, out: Path) -> Path:
     """A run that learned an arm's parts of a session."""
-    if (out / "run.json").is_file() and RunRecord.of(out).results is not None:
-        return out
     parts = ARMS[arm]
     learned = learn_from(session, victim, config.eot, parts=parts, say=lambda line: print(line, file=sys.stderr))  # noqa: T201
     again = config.changed(
@@ -113,30 +107,37 @@ def retrained(session: RecordedSession, victim: Victim, config: TrainConfig, arm
         backgrounds=str(learned.backgrounds) if learned.backgrounds else None,
         seed=config.optimisation.seed + 1 + seed,
     )
-    train_run(again, out, say=lambda line: None)
+    make_once(out, again.to_dict(), partial(train_run, again, out, say=lambda line: None))
     return out
 
 
-def _arm(rates: dict[str, Rates], arm: str, seeds: Sequence[int]) -> dict[str, Any]:
+def _arm(sessions: dict[int, dict[str, RecordedSession]], arm: str) -> dict[str, Any]:
     gains = {"gain": BEFORE} if arm == NULL else {"gain": BEFORE, "gain_over_null": NULL}
-    summary: dict[str, Any] = {"rate": clip_rate(list(rates[arm].values())).to_dict()}
+    summary: dict[str, Any] = {"rate": {seed: _rate(films[arm]).to_dict() for seed, films in sessions.items()}}
     for name, base in gains.items():
-        summary[name] = _gain(rates[arm], rates[base]) | {
-            "by_seed": {seed: _gain(_of(rates[arm], seed), _of(rates[base], seed)) for seed in seeds}
-        }
+        by_seed = {seed: _gain(films[arm], films[base]).to_dict() for seed, films in sessions.items()}
+        summary[name] = {"by_seed": by_seed}
         means = [gain["difference"] for gain in summary[name]["by_seed"].values() if gain["difference"] is not None]
         over_seeds = mean_interval(means)
         summary[name]["over_seeds"] = over_seeds and {"mean": over_seeds[0], "ci95": over_seeds[1]}
     return summary
 
 
-def _gain(after: Rates, before: Rates) -> dict[str, Any]:
-    common = [key for key in after if key in before]
-    return paired_difference([after[key] for key in common], [before[key] for key in common]).to_dict()
+def _observations(session: RecordedSession) -> list[Observation]:
+    return session.tally.observations(_model(session), "target", "patch")
 
 
-def _of(rates: Rates, seed: int) -> Rates:
-    return {key: rate for key, rate in rates.items() if key[0] == seed}
+def _model(session: RecordedSession) -> str:
+    (name,) = session.tally.models
+    return name
+
+
+def _rate(session: RecordedSession) -> Rate:
+    return session.tally.rate_over(_observations(session))
+
+
+def _gain(after: RecordedSession, before: RecordedSession) -> Difference:
+    return after.tally.difference_over(_observations(after), _observations(before))
 
 
 def filmed(
@@ -149,15 +150,17 @@ def filmed(
     out: Path,
 ) -> RecordedSession:
     """A session of a run's patch and its controls."""
-    if (out / "session.json").is_file():
-        return RecordedSession.open(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     patch = Patch.load(run)
-    sheet = out.with_suffix(".pdf")
-    print_sheets(patch, 100, sheet, controls=("grey", "random"))
-    rig = VirtualRig(sheet, behind, clips=clips, frames_per_clip=2, seed=seed, truth=truth)
-    notes = {"sheet": f"../{sheet.name}", "run": str(run.resolve())}
-    return RecordedSession.open(film_rig(rig, victim, patch.target, out, **notes))
+
+    def film() -> None:
+        sheet = out.with_suffix(".pdf")
+        print_sheets(patch, 100, sheet, controls=("grey", "random"))
+        rig = VirtualRig(sheet, behind, clips=clips, frames_per_clip=2, seed=seed, truth=truth)
+        film_whole(rig, victim, patch.target, out, sheet=f"../{sheet.name}", run=str(run.resolve()))
+
+    settings = {"run": patch.id, "model": victim.weights.sha256, "behind": [path.name for path, _ in behind]}
+    make_once(out, settings | {"clips": clips, "seed": seed}, film)
+    return RecordedSession.open(out)
 
 
 if __name__ == "__main__":

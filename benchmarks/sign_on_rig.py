@@ -12,12 +12,11 @@ import json
 import tempfile
 from pathlib import Path
 
+from rig_films import film_whole, victim_of
+
 from calibration.common.errors import InputError
-from captures.results.aggregation import tally_of
 from captures.results.success import frame_success
-from captures.session.live_session import film_rig
 from captures.sources.virtual_rig import VirtualRig
-from captures.storage import read_rows
 from physpatch import Patch, load_victim
 from physpatch.records.run_record import RunRecord
 from physpatch.training.run import held_out_files
@@ -37,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     record = RunRecord.of(options.run)
     config, patch = record.train_config, Patch.load(options.run)
-    victim = load_victim(config.victim.model, weights=config.victim.weights)
+    victim = victim_of(config)
     if config.object.drawn_sign is None or not isinstance(victim, Detector):
         raise InputError(f"{options.run} was not trained on a sign; give a run of `physpatch train --object stop`")
     with tempfile.TemporaryDirectory() as work:
@@ -53,15 +52,15 @@ def main() -> None:
         )
         behind = held_out_files(options.run, config, victim)
         rig = VirtualRig(sheet, behind, clips=options.clips, frames_per_clip=3, seed=options.seed)
-        session = film_rig(
+        session = film_whole(
             rig, load_victim(_CLASSIFIER), patch.target, Path(work) / "session", detector=victim, keep="none"
         )
-        rows = read_rows(session)
-    target = None if patch.target is None else str(patch.target["name"])
-    filmed = {s.condition: s for s in tally_of(rows, target).summaries() if s.model == victim.name}
+    filmed = {s.condition: s for s in session.tally.summaries() if s.model == victim.name}
     digital = record.results and record.results.untargeted_success.rate
     detected = [
-        not frame_success(row, target)["wrong"] for row in rows if row.model == victim.name and row.condition == "grey"
+        not frame_success(row, session.target)["wrong"]
+        for row in session.rows
+        if row.model == victim.name and row.condition == "grey"
     ]
     line = {
         "rendered": digital,

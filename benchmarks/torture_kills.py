@@ -240,7 +240,7 @@ def _damaged(folder: Path) -> Iterator[str]:
         try:
             if check is not None:
                 check(file)
-        except (InputError, ValueError, SafetensorError, OSError) as error:
+        except (InputError, ValueError, SafetensorError, OSError, sqlite3.Error) as error:
             yield f"{file.name} is not whole: {str(error)[:60]}"
 
 

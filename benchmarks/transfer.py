@@ -22,7 +22,7 @@ import torch
 
 from physpatch import EotConfig, TrainConfig, load_victim
 from physpatch.attack.placement import Placement
-from physpatch.data.photographs import Photographs, load_photos, photos_for
+from physpatch.data.photographs import UNLABELLED, Photographs, load_photos, photos_for
 from physpatch.evaluation.classification import rate_over, scenes
 from physpatch.records.patch_file import Patch, parse_grid
 from physpatch.rendering.cells import cells_from_patch
@@ -96,7 +96,8 @@ class Judge:
     def __init__(self, victim: Victim, held: str, config: TrainConfig, poses: int) -> None:
         """Load the photographs of ``held`` at the network's size."""
         self.victim, self._poses = victim, poses
-        self._photographs: Photographs = load_photos(photos_for(victim, held), victim.preprocessing)
+        labelled = [photo for photo in photos_for(victim, held) if photo.label != UNLABELLED]
+        self._photographs: Photographs = load_photos(labelled, victim.preprocessing)
         self._placement, self._eot, self._grid = Placement.of(config), config.eot, config.patch.grid
         self._labels = self._photographs.labels.repeat(poses)
         self._units = self._photographs.units.repeat(poses)

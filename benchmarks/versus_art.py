@@ -25,6 +25,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,10 @@ class Bench:
         self.victim = load_victim("efficientnet_lite0", device="cpu")
         train, self.held_out = load_photographs(data, self.victim)
         kept = torch.arange(len(train)) % _KEPT_EVERY == 0
-        self.train, self.tuned_on = train.subset(~kept), train.subset(kept)
+        self.train, tuned_on = train.subset(~kept), train.subset(kept)
+        self.tuned_on = replace(
+            tuned_on, images=tuned_on.central(self.victim.preprocessing.size)
+        )  # as the held-out ones
         self._target = self.victim.category_index(target)
         self._steps, self._out = steps, out
         self._art = ArtRenderer(self.victim)

@@ -1,5 +1,7 @@
 """What the session benchmarks plant and count."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from paper_frontier import Point, along, wanted
@@ -12,23 +14,49 @@ from session_gain import ARMS, BEFORE, NULL, _arm
 
 from captures.gap.decomposition import UnmeasurableError
 from captures.gap.session_eot import PARTS
+from captures.results.aggregation import Tally
 from captures.results.verdict import REAL, WAY
 from captures.sources.rendered.camera.effects import EFFECTS, camera_effects
 from physpatch.records.patch_file import parse_grid
+from physpatch.stats.clustered import Observation
+
+
+class Filmed(Tally):
+    """The tally of a session whose clips have these shares of success."""
+
+    models = ("network",)
+
+    def __init__(self, *shares: float, scenes: tuple[int, ...] = ()) -> None:
+        super().__init__("target", scenes=scenes)
+        self._shares = shares
+
+    def observations(self, model: str, measure: str, condition: str) -> list[Observation]:
+        return [Observation(clip, clip, share) for clip, share in enumerate(self._shares)]
+
+
+def sessions_of(**films: Filmed) -> dict[str, SimpleNamespace]:
+    return {name: SimpleNamespace(tally=tally) for name, tally in films.items()}
 
 
 def test_every_arm_is_compared_with_the_null_by_clip() -> None:
-    rates = {
-        BEFORE: {(3, clip): 0.0 for clip in range(8)} | {(4, clip): 0.5 for clip in range(8)},
-        NULL: {(3, clip): 0.25 for clip in range(8)} | {(4, clip): 0.5 for clip in range(8)},
-        "all": {(3, clip): 1.0 for clip in range(8)} | {(4, clip): 0.5 for clip in range(7)},
+    half = Filmed(*[0.5] * 8)
+    sessions = {
+        3: sessions_of(**{BEFORE: Filmed(*[0.0] * 8), NULL: Filmed(*[0.25] * 8), "all": Filmed(*[1.0] * 8)}),
+        4: sessions_of(**{BEFORE: half, NULL: half, "all": Filmed(*[0.5] * 7)}),
     }
-    arm = _arm(rates, "all", [3, 4])
-    assert arm["gain"]["n"] == 15 and arm["gain"]["difference"] == pytest.approx(8 / 15)
+    arm = _arm(sessions, "all")
+    assert {seed: gain["n"] for seed, gain in arm["gain"]["by_seed"].items()} == {3: 8, 4: 7}
+    assert arm["rate"][3]["rate"] == 1.0
     assert arm["gain_over_null"]["by_seed"][3]["difference"] == 0.75
     assert arm["gain_over_null"]["over_seeds"]["mean"] == pytest.approx(0.375)
-    assert "gain_over_null" not in _arm(rates, NULL, [3, 4])
+    assert "gain_over_null" not in _arm(sessions, NULL)
     assert {NULL: (), **{part: (part,) for part in PARTS}, "all": PARTS} == ARMS
+
+
+def test_clips_before_one_photograph_count_once_in_a_gain() -> None:
+    scenes = (0, 1, 2, 3) * 4
+    films = {BEFORE: Filmed(*[0.0] * 16, scenes=scenes), NULL: Filmed(*[1.0, 0.0] * 8, scenes=scenes)}
+    assert _arm({3: sessions_of(**films)}, NULL)["gain"]["by_seed"][3]["n"] == 4
 
 
 def test_only_the_planted_cause_differs_from_a_faithful_rig() -> None:
@@ -72,7 +100,8 @@ def rendered_case(planted_effect: str, lost_at: str, captured: float) -> dict[st
         steps.append({"name": step.name, "shown": step.shown, "rate": rate, "loss": loss})
     total = {"difference": 0.9 - captured, "ci95": [0.8 - captured, 1.0 - captured], "n": 30}
     gap = {"digital": None, "steps": steps, "total": total, "measure": "target"}
-    return {"planted": planted_effect, "strength": 0.5, "seed": 1, "gap": gap}
+    by_clip = {str(clip): captured for clip in range(30)}
+    return {"planted": planted_effect, "strength": 0.5, "seed": 1, "gap": gap, "by_clip": by_clip}
 
 
 @pytest.mark.parametrize(
@@ -101,20 +130,21 @@ def test_a_rendered_case_that_cannot_be_measured_is_listed_and_counts_in_nothing
 ) -> None:
     bench = object.__new__(RenderedBench)
     bench._seed = 0
-    null = rendered_case("nothing", "none", 0.89)
+    refused = "no sheet can be measured in the kept frames that show one"
 
     def case(self: RenderedBench, cause: str, number: int) -> dict[str, object]:
-        if number:
-            raise UnmeasurableError("no sheet can be measured in the kept frames that show one")
-        return rendered_case(cause, "coloured", 0.2)
+        if (cause, number) in {("tone", 1), ("nothing", 2)}:
+            raise UnmeasurableError(refused)
+        return rendered_case(cause, "coloured" if cause == "tone" else "none", 0.2 if cause == "tone" else 0.89)
 
     monkeypatch.setattr(RenderedBench, "case", case)
-    cases = [bench.judged("tone", number, null) for number in (0, 1)]
+    cases = [case for number in (0, 1, 2) for case in bench.judged(number, ["tone"])]
+    assert [case["planted"] for case in cases] == ["nothing", "tone", "nothing", "tone", "nothing"]
     printed = rendered_summary(cases)
-    assert printed["unmeasured"] == 1
+    assert printed["unmeasured"] == 2  # beside a null that cannot be measured, nothing is planted
     assert (printed["right"]["rate"], printed["right"]["n"]) == (1.0, 1)
     assert printed["by_effect"]["tone"]["cases"] == 1
-    assert printed["cases"][1]["unmeasured"] == "no sheet can be measured in the kept frames that show one"
+    assert printed["cases"][3]["unmeasured"] == printed["cases"][4]["unmeasured"] == refused
 
 
 def test_along_an_axis_of_the_frontier_nothing_else_changes() -> None:
