@@ -14,6 +14,7 @@ from calibration.common.files import read_json
 from physpatch.victims.protocol import normal_name
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the image's width and height
+_BEYOND = 0.01  # by which rounding may put a share outside the image
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def read_annotations(
     for file in (*sorted(folder.glob("*.json")), *sorted(folder.glob("annotations/*.json"))):
         for name, annotations in _from_coco(file).items():
             labelled_image = _image_of(name, by_name.get(name.name, []), file)
-            if labelled_image is not None:
-                labelled[labelled_image] = annotations
+            if labelled_image is not None:  # COCO's own files of keypoints repeat the persons among its objects
+                labelled[labelled_image] = tuple(dict.fromkeys((*labelled.get(labelled_image, ()), *annotations)))
     names = _names_beside(folder) or dict(enumerate(categories))
     for image in images:
         text = _yolo_file(image)
@@ -86,14 +87,33 @@ def _from_yolo(file: Path, names: dict[int, str]) -> Iterable[Annotation]:
         if not text.strip():
             continue
         try:
-            number, x, y, width, height, *_ = (float(word) for word in text.split())
-            name = names[int(number)]
+            number, *numbers = (float(word) for word in text.split())
+            yield Annotation(names[int(number)], _box_of(numbers))
         except (ValueError, KeyError, OverflowError):
             raise InputError(
                 f"{file} line {line}: {text[:60]!r} is not a class and a box; expected: class x y width height, with the class "
-                f"from 0 to {len(names) - 1} and the rest as shares of the image"
+                f"from 0 to {len(names) - 1} and the rest as shares of the image; or a polygon, class x y x y x y …"
             ) from None
-        yield Annotation(name, (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+
+
+def _box_of(numbers: Sequence[float]) -> Box:
+    """Read a box, or the one around a polygon, from what follows the class.
+
+    Raises:
+        ValueError: they are neither, or no shares of the image.
+    """
+    if len(numbers) in (4, 5):  # the fifth is a confidence
+        shares = numbers[:4]
+        x, y, width, height = shares
+        left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    elif len(numbers) >= 6 and len(numbers) % 2 == 0:
+        shares = numbers
+        left, top, right, bottom = min(shares[::2]), min(shares[1::2]), max(shares[::2]), max(shares[1::2])
+    else:
+        raise ValueError(f"{len(numbers)} numbers are neither a box nor a polygon")
+    if not all(-_BEYOND <= share <= 1 + _BEYOND for share in shares) or left >= right or top >= bottom:
+        raise ValueError(f"{shares} are no shares of the image")
+    return left, top, right, bottom
 
 
 def _names_beside(folder: Path) -> dict[int, str]:
@@ -102,7 +122,7 @@ def _names_beside(folder: Path) -> dict[int, str]:
         for file in sorted(place.glob("*.yaml")):
             try:
                 content = yaml.safe_load(file.read_text(encoding="utf-8"))
-            except (yaml.YAMLError, UnicodeDecodeError):
+            except (yaml.YAMLError, OSError, ValueError, RecursionError):  # it may be anything, of anyone
                 continue
             names = content.get("names") if isinstance(content, dict) else None
             numbered = dict(enumerate(names)) if isinstance(names, list) else names

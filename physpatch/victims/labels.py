@@ -161,13 +161,19 @@ def _by_value(value: Mapping[Any, Any], file: Path) -> dict[int, Any]:
     return {index: name for name, index in value.items()}
 
 
+def _is_by_name(value: Mapping[Any, Any]) -> bool:
+    """Tell whether the values are all the indices: names may be numbers, too, such as the folders 0, 1, 10, 11, 2."""
+    indices = [index for index in value.values() if isinstance(index, int) and not isinstance(index, bool)]
+    return all(isinstance(name, str) for name in value) and sorted(indices) == list(range(len(value)))
+
+
 def _in_order(value: Any, file: Path) -> Iterable[str]:
     if isinstance(value, Mapping):
         inner = next((value[key] for key in _KEYS if isinstance(value.get(key), (list, Mapping))), None)
         if inner is not None:
             return _in_order(inner, file)
         try:
-            by_index = {int(index): name for index, name in value.items()}
+            by_index = _by_value(value, file) if _is_by_name(value) else {int(i): name for i, name in value.items()}
         except (TypeError, ValueError):
             by_index = _by_value(value, file)
         if sorted(by_index) != list(range(len(by_index))):

@@ -11,7 +11,7 @@ from torch import Tensor
 from physpatch.victims.boxes import Detection
 
 PADDING_GREY = 114  # of 255, as ultralytics pads
-_STRIDE = 32
+STRIDE = 32  # of most detectors: the sides of their inputs are multiples of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +35,13 @@ class Letterbox:
     frame_wh: tuple[int, int]
 
     @classmethod
-    def of(cls, frame: NDArray[np.uint8], size: int, *, square: bool = False) -> "Letterbox":
+    def of(cls, frame: NDArray[np.uint8], size: int, *, square: bool = False, stride: int = STRIDE) -> "Letterbox":
         """Fit a frame (H, W, 3), RGB uint8, into an input of side ``size`` in pixels."""
         height, width = frame.shape[:2]
         scale = size / max(height, width)
         inner = (round(width * scale), round(height * scale))
         small = frame if inner == (width, height) else cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
-        short = [size - side if square else -side % _STRIDE for side in inner]
+        short = [size - side if square else -side % stride for side in inner]
         left, top = (round(missing / 2 - 0.1) for missing in short)
         boxed = np.full((inner[1] + short[1], inner[0] + short[0], 3), PADDING_GREY, np.uint8)
         boxed[top : top + inner[1], left : left + inner[0]] = small

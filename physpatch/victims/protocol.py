@@ -105,7 +105,7 @@ class Victim:
 
         Args:
             module: maps a normalised batch (B, 3, size, size) to logits (B, K), to an object with ``logits``, or to a tuple
-                that begins with one of these.
+                that begins with one of these. It becomes float32, as the images are.
             categories: the K names of the classes, in order; ``imagenet``, ``coco``, or a file of labels, see
                 :func:`physpatch.victims.labels.read_labels`. None for ImageNet's names where K is 1000, or else numbers.
             size: side of the network's input, in pixels.
@@ -132,7 +132,9 @@ class Victim:
         preprocessing = Preprocessing(size, size if resize is None else resize, mean, std, bgr)
         given = None if categories is None or isinstance(categories, (str, Path)) else check_names(categories, title)
         size = preprocessing.size
-        network, classes = with_logits((_copied(module) if copied else module).eval(), size)
+        device = device_of(module)
+        network = (_copied(module) if copied else module).float().cpu()  # where and how images come, until it is known
+        network, classes = with_logits(network.eval(), size)
         network = freeze(network, size)
         if categories is None:
             names = numbered_categories(classes)
@@ -152,7 +154,10 @@ class Victim:
             differentiable=differentiable and not why_not,
             remark=without_gradients(why_not),
         ).named(names)
-        return victim.with_cam_layer(cam_layer) if victim.differentiable or cam_layer is not None else victim
+        if victim.differentiable or cam_layer is not None:
+            victim = victim.with_cam_layer(cam_layer)
+        victim.module.to(device)
+        return victim
 
     def with_remark(self, remark: str) -> Self:
         """Add what a user must know about how it was loaded; empty for nothing."""

@@ -150,9 +150,11 @@ def choose_device(device: str) -> torch.device:
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+    kind, colon, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (colon and not number.isdecimal()):
         raise unknown_name("device", device, ("auto", "cpu", "cuda"))
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError("torch sees no CUDA device; use --device cpu or auto")
+    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
+        raise InputError(f"torch sees {torch.cuda.device_count()} CUDA devices, cuda:0 on; there is no {device}")
     return torch.device(device)

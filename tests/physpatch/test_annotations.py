@@ -114,6 +114,54 @@ def test_cocos_json_says_the_same(folder: Path, tmp_path: Path) -> None:
         read_annotations(folder, images, ())
 
 
+def test_files_of_coco_that_label_the_same_picture_add_up(folder: Path) -> None:
+    """As COCO's own folder has them: persons with their keypoints are among the objects, in a file of their own, too."""
+    images = sorted((folder / "images/train").glob("*.png"))
+    person = {"image_id": 7, "category_id": 1, "bbox": [0, 0, 80, 120]}
+    chair = {"image_id": 7, "category_id": 2, "bbox": [40, 60, 80, 120]}
+    coco = {
+        "images": [{"id": 7, "file_name": "train/05.png", "width": 160, "height": 240}],
+        "categories": [{"id": 1, "name": "person"}, {"id": 2, "name": "chair"}],
+    }
+    (folder / "annotations").mkdir()
+    for name, entries in (("instances_val2017", [person, chair]), ("person_keypoints_val2017", [person])):
+        (folder / f"annotations/{name}.json").write_text(json.dumps(coco | {"annotations": entries}))
+    labelled = read_annotations(folder, images, ())[images[5]]
+    assert [annotation.name for annotation in labelled] == ["person", "chair"]
+
+
+@pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        ("1 0.1 0.1 0.3 0.1 0.3 0.5", (0.1, 0.1, 0.3, 0.5)),
+        ("1 0.1 0.1 0.3 0.1 0.3 0.5 0.1 0.5", (0.1, 0.1, 0.3, 0.5)),
+        ("1 0.2 0.3 0.2 0.4 0.87", (0.1, 0.1, 0.3, 0.5)),  # with a confidence
+        ("1 0.5 0.5 1.004 1.0", (-0.002, 0.0, 1.002, 1.0)),  # rounded
+    ],
+)
+def test_polygons_and_confidences_of_yolo(text: str, box: tuple[float, ...], folder: Path) -> None:
+    (folder / "labels/train/03.txt").write_text(text)
+    images = sorted((folder / "images/train").glob("*.png"))
+    assert read_annotations(folder, images, ())[images[3]][0].box == pytest.approx(box)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1 320 240 100 80", "1 0.5 0.5 nan 0.1", "1 0.5 0.5 0.1 0", "1 0.5 0.5 -0.1 0.1", "1 0.1 0.1 0.3", "1 0.1 " * 4],
+)
+def test_labels_that_are_no_shares_of_the_image_are_refused(text: str, folder: Path) -> None:
+    (folder / "labels/train/03.txt").write_text(text)
+    with pytest.raises(InputError, match=r"03.txt line 1: .* is not a class and a box; .*shares of the image"):
+        photos_for(colour_detector(), str(folder), "stop")
+
+
+def test_other_peoples_yaml_files_are_passed_over(folder: Path) -> None:
+    (folder / "a.yaml").write_text("when: 2024-13-45\n")
+    (folder / "b.yaml").mkdir()
+    (folder / "c.yaml").symlink_to(folder / "gone.yaml")
+    assert photos_for(colour_detector(), str(folder), "stop")
+
+
 def test_labels_that_cannot_be_used_say_why(folder: Path) -> None:
     victim = colour_detector()
     with pytest.raises(InputError, match="unknown object 'bus'; known: Stop, everything"):

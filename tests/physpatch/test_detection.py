@@ -201,6 +201,12 @@ def test_torchvisions_detectors_answer_alike(name: str, tmp_path) -> None:
         torch.testing.assert_close(probabilities[i, :count].sum(dim=1), answer["scores"])
     with grad_cam(victim) as cam:
         assert cam(images.detach(), [1, 2]).shape == (2, 320, 320)
+    heard: list[torch.Tensor] = []
+    hook = victim.cam_layer.register_forward_hook(lambda _, __, output: heard.append(output.requires_grad_()))
+    _, probabilities = victim.predictions(images)
+    hook.remove()
+    moved = [torch.autograd.grad(score, heard, retain_graph=True)[0].any() for score in probabilities[0].amax(dim=1)]
+    assert moved and all(moved), f"{sum(moved)} of {len(moved)} boxes depend on the layer for heat"
     with pytest.raises(InputError, match="does not hold weights for fcos_resnet50_fpn"):
         load_victim("fcos_resnet50_fpn", weights=tmp_path / "weights.pth")
 

@@ -346,8 +346,9 @@ def test_notes_of_an_export(tmp_path: Path) -> None:
     texts = {"task": "detect", "names": "{0: 'a', 1: \"b's\"}", "imgsz": "[64, 64]", "batch": "1"}
     values = {"task": "detect", "names": {"0": "a", "1": "b's"}, "imgsz": [64, 64], "batch": 1}
     for noted in (texts, json.loads(json.dumps(values))):
-        assert ExportNotes.of(noted, tmp_path) == ExportNotes(("a", "b's"), 64, 1, plain=True)
-    assert ExportNotes.of(texts | {"args": "{'dynamic': True}"}, tmp_path).batch is None
+        assert ExportNotes.of(noted, tmp_path) == ExportNotes(("a", "b's"), size=64, batch=1, plain=True)
+    dynamic = ExportNotes.of(texts | {"args": "{'dynamic': True}"}, tmp_path)
+    assert dynamic == ExportNotes(("a", "b's"), usual_size=64, plain=True)
     for noted in ({}, {"names": "{0: 'a'}"}, texts | {"names": "[" * 5000}, texts | {"names": "3"}):
         assert ExportNotes.of(noted, tmp_path) == ExportNotes()
     assert ExportNotes.of({"stride": "32", "names": "{0: 'a', 1: 'b'}"}, tmp_path) == ExportNotes(("a", "b"))  # YOLOv5

@@ -373,6 +373,45 @@ def test_images_for_onnx_runtime_are_divided_once(
     assert len(victim.scores(images)) == len(images) and sizes == asked
 
 
+class OneAtATime(nn.Module):
+    """A network that takes one image, whatever the signature of its export says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(3, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.last(images.mean(dim=(2, 3)).reshape(1, 3))
+
+
+def test_an_onnx_file_may_promise_any_batch_and_take_one_image(tmp_path: Path) -> None:
+    network = OneAtATime()
+    save_program(network, tmp_path / "one.onnx", 32, 1)
+    images = torch.rand(3, 3, 32, 32)
+    victim = load_victim(str(tmp_path / "one.onnx"), say=lambda _: None)
+    with torch.no_grad():
+        expected = torch.cat([network(victim.preprocessing.normalise(image[None])) for image in images])
+    torch.testing.assert_close(victim.scores(images), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_onnx_file_of_any_size_is_tried_at_the_size_that_is_said(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 30 * 30, 4)).eval()
+    torch.onnx.export(
+        network,
+        (torch.rand(1, 3, 32, 32),),
+        tmp_path / "any.onnx",
+        input_names=["images"],
+        dynamic_axes={"images": {0: "batch", 2: "height", 3: "width"}},
+        dynamo=False,
+    )
+    (tmp_path / "said.toml").write_text('model = "any.onnx"\n[preprocessing]\nsize = 32\n')
+    victim = load_victim(str(tmp_path / "said.toml"), say=lambda _: None)
+    assert victim.preprocessing.size == 32 and victim.differentiable
+    with pytest.raises(InputError, match=r"a model\.toml says what its input is like"):
+        load_victim(str(tmp_path / "any.onnx"), say=lambda _: None)
+
+
 def test_errors_about_labels_and_layers_say_nothing_of_the_input(files: Path, tmp_path: Path) -> None:
     (tmp_path / "two.txt").write_text("cat\ndog")
     for more, words in (
@@ -538,6 +577,27 @@ def test_colours_and_ranges_are_as_described(files: Path) -> None:
     assert victim.preprocessing.normalise(image)[0, :, 0, 0].tolist() == pytest.approx([0.5, 1.0, 1.0])
 
 
+def test_a_range_of_255_alone_means_pixels_as_they_are(files: Path) -> None:
+    (files / "caffe.toml").write_text(
+        'model = "any.pt2"\n[preprocessing]\nsize = 32\ncolours = "bgr"\nrange = 255\nmean = [104, 117, 123]\n'
+    )
+    (files / "pixels.toml").write_text('model = "any.pt2"\n[preprocessing]\nsize = 32\nrange = 255\n')
+    image = torch.tensor([0.2, 0.4, 0.6])[None, :, None, None].expand(1, 3, 2, 2)
+    for name, expected in (("caffe", [153 - 104, 102 - 117, 51 - 123]), ("pixels", [51, 102, 153])):
+        given = load_victim(str(files / f"{name}.toml")).preprocessing.normalise(image)
+        assert given[0, :, 0, 0].tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_an_ensemble_takes_photographs_as_its_first_member_does(files: Path) -> None:
+    (files / "squashed.toml").write_text(
+        'model = "any.pt2.toml"\n[preprocessing]\nsize = 32\nfit = "squash"\ninterpolation = "bilinear"\n'
+    )
+    (files / "both.toml").write_text('members = ["squashed.toml", "one.onnx.toml"]\n')
+    preprocessing = load_victim(str(files / "both.toml")).preprocessing
+    assert preprocessing.squash and preprocessing.interpolation == "bilinear"
+    assert (preprocessing.mean, preprocessing.std, preprocessing.bgr) == ((0, 0, 0), (1, 1, 1), False)
+
+
 def test_a_description_of_a_description_adds_to_it(files: Path) -> None:
     (files / "inner.toml").write_text(
         'model = "any.pt2"\nthreshold = 0.3\n[preprocessing]\nsize = 32\nmean = [0, 0, 0]\n'
@@ -633,6 +693,14 @@ def test_a_description_says_what_it_does_and_runs_no_code_unasked(product: str, 
         (
             'model = "any.pt2"\n[preprocessing]\nsizes = 3',
             r"no key sizes in \[preprocessing\]; expected some of size, resize",
+        ),
+        (
+            'members = ["any.pt2"]\n[preprocessing]\nstd = [1, 1, 1]\ncolours = "bgr"',
+            "each member has its own colours and std; describe the member instead",
+        ),
+        *(
+            (f'[endpoint]\nurl = "http://host/x"\n[preprocessing]\n{said}', "an endpoint gets pictures as they are")
+            for said in ("mean = [0.5, 0.5, 0.5]", "std = [1, 1, 1]", "range = 255")
         ),
         ('[endpoint]\nurl = "ftp://host/x"', "no address of an endpoint"),
         ('[endpoint]\nurl = "http://me:secret@host/x"', "leave the password out"),

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+import zipfile
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -24,7 +25,7 @@ from physpatch.evaluation.grad_cam import grad_cam
 from physpatch.records.config import TrainConfig
 from physpatch.training.trainer import Trainer
 from physpatch.victims import download
-from physpatch.victims.families import catalogue, torchvision_classifiers, ultralytics_detectors
+from physpatch.victims.families import catalogue, family_of, torchvision_classifiers, ultralytics_detectors
 from physpatch.victims.networks.batch_norm_folding import fold_batch_norms
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import choose_device, load_detector, load_victim
@@ -155,6 +156,24 @@ def test_a_transformer_keeps_its_own_input_size(tmp_path: Path) -> None:
     victim = load_victim("vit_b_32", weights=tmp_path / "weights.pth")
     with torch.no_grad():
         assert victim.scores(torch.rand(1, 3, 224, 224)).shape == (1, 3)
+    assert victim.preprocessing.interpolation == "bilinear"  # as its weights were published
+
+
+@pytest.mark.parametrize(("number", "resize"), [(0, 256), (1, 272), (2, 292)])
+def test_the_central_crop_of_a_lite_network_leaves_32_pixels(number: int, resize: int) -> None:
+    assert load_victim(f"efficientnet_lite{number}").preprocessing.resize == resize
+
+
+def test_a_damaged_archive_is_no_torchscript_and_no_traceback(tmp_path: Path) -> None:
+    file = tmp_path / "damaged.pt"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("damaged/constants.pkl", b"x" * 100)
+    content = bytearray(file.read_bytes())
+    content[content.rindex(b"PK\x01\x02")] ^= 0xFF  # of the central directory; the end of the file still says zip
+    file.write_bytes(content)
+    assert zipfile.is_zipfile(file)
+    with pytest.raises(InputError, match="is not an ultralytics checkpoint that can be loaded"):
+        load_victim(str(file))
 
 
 def test_unknown_names_come_with_near_ones(tmp_path: Path) -> None:
@@ -167,8 +186,9 @@ def test_unknown_names_come_with_near_ones(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=words):
             load_victim(name)
-    with pytest.raises(InputError, match="unknown device 'gpu'"):
-        choose_device("gpu")
+    for device in ("gpu", "cpu:", "cuda:", "cuda:x"):
+        with pytest.raises(InputError, match=f"unknown device '{device}'"):
+            choose_device(device)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="no CUDA device"):
             choose_device("cuda")
@@ -286,6 +306,25 @@ def test_yolov8n_from_a_file_trains_explains_and_detects(yolo_file: Path) -> Non
     trains_and_explains(victim, None)
     trains_and_explains(victim, 3)
     assert victim.detect(np.zeros((48, 80, 3), np.uint8)) == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_detector_of_a_larger_stride_gets_frames_that_it_can_halve(yolo_file: Path, tmp_path: Path) -> None:
+    from ultralytics.nn.tasks import DetectionModel
+
+    assert load_detector(str(yolo_file)).letterboxed(np.zeros((480, 640, 3), np.uint8)).images.shape == (1, 3, 64, 64)
+    torch.save(
+        {"model": DetectionModel("yolov8n-p6.yaml", verbose=False), "train_args": {"imgsz": 192}}, tmp_path / "p6.pt"
+    )
+    victim = load_detector(str(tmp_path / "p6.pt"))
+    frame = np.zeros((300, 400, 3), np.uint8)
+    assert victim.letterboxed(frame).images.shape == (1, 3, 192, 192)  # 144 pixels high, and no multiple of 64
+    assert victim.detect(frame) == []
+
+
+def test_names_of_ultralytics_older_detectors_are_known() -> None:
+    for name in ("yolov10n", "yolov3u"):
+        assert isinstance(family_of(name), ultralytics_detectors.UltralyticsDetectors)
 
 
 @pytest.mark.filterwarnings("ignore")

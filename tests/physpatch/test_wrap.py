@@ -1,5 +1,6 @@
 """Any nn.Module as a victim, and the names of its classes."""
 
+import copy
 import json
 import threading
 from types import SimpleNamespace
@@ -194,6 +195,22 @@ def test_numbers_of_any_kind_are_taken_as_they_are() -> None:
 def test_class_names_come_from_files_of_any_kind(name: str, text: str, tmp_path) -> None:
     (tmp_path / name).write_text(text)
     assert read_labels(tmp_path / name, 3) == ("cat", "dog", "owl")
+
+
+def test_names_that_are_numbers_have_the_indices_of_class_to_idx(tmp_path) -> None:
+    folders = sorted(str(i) for i in range(12))
+    file = tmp_path / "class_to_idx.json"
+    file.write_text(json.dumps({name: index for index, name in enumerate(folders)}))
+    assert read_labels(file, 12) == tuple(folders)
+    file.write_text('{"0": 7, "1": 3}')  # by index, as 3 and 7 are none
+    assert read_labels(file, 2) == ("7", "3")
+
+
+def test_a_network_of_half_precision_is_wrapped_as_float32() -> None:
+    network = ColourNet()
+    half = Victim.wrap(copy.deepcopy(network).half(), **PLAIN)
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(half.scores(images), Victim.wrap(network, **PLAIN).scores(images), atol=2e-2, rtol=1e-2)
 
 
 def test_known_sets_of_names() -> None:

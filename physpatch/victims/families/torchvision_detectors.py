@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import detection
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.ssdlite import SSDLiteFeatureExtractorMobileNet
 
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
@@ -64,7 +66,7 @@ class TorchvisionDetectors(VictimFamily):
             size, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
         )  # these networks normalise their input themselves
         source = f"torchvision {preset}" if weights is None else str(weights)
-        cam_layer = find_cam_layer(network.backbone, size).layer
+        cam_layer = find_cam_layer(_trunk(network.backbone), size).layer
         return TorchvisionDetector(
             name, "detect", categories, plain, network, cam_layer, WeightsInfo(source, file_sha256(file))
         )
@@ -75,6 +77,15 @@ class TorchvisionDetectors(VictimFamily):
         return CatalogueEntry(
             name, "detect", str(file) if ready else "download by torchvision, or --weights FILE", ready
         )
+
+
+def _trunk(backbone: Any) -> nn.Module:
+    """The part of a backbone on whose last layer boxes of every size depend: each later map serves boxes of one size."""
+    if isinstance(backbone, BackboneWithFPN):
+        return backbone.body  # its last map goes down the pyramid to all others
+    first = backbone.features[0] if isinstance(backbone, SSDLiteFeatureExtractorMobileNet) else backbone.features
+    trunk: nn.Module = first  # the finest map of an SSD, from which the coarser ones are computed
+    return trunk
 
 
 def _build(name: str, file: Path, state: dict[str, Tensor]) -> tuple[Any, int]:

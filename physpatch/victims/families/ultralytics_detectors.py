@@ -13,8 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -23,13 +25,14 @@ from calibration.common.files import file_sha256
 from physpatch.victims.detector import Detector, TableDetector
 from physpatch.victims.download import reachable, stall_limit
 from physpatch.victims.freezing import freeze
+from physpatch.victims.letterbox import STRIDE, Letterbox
 from physpatch.victims.networks.box_tables import BoxTable, box_form
 from physpatch.victims.networks.outputs import probe
 from physpatch.victims.protocol import CatalogueEntry, Preprocessing, Victim, VictimFamily, WeightsInfo
 from physpatch.victims.weights import TRUST_CURE
 
 _SHOWN = ("yolov8n", "yolov8s", "yolov8m", "yolo11n")
-_PREFIXES = ("yolov8", "yolov9", "yolo11", "yolo12", "yolo26", "yolov5", "rtdetr")
+_PREFIXES = ("yolov3", "yolov5", "yolov8", "yolov9", "yolov10", "yolo11", "yolo12", "yolo26", "rtdetr")
 _ASSETS_URL = "https://github.com/ultralytics/assets/releases"
 PROBE_PX = 64  # any multiple of the network's largest stride will do
 INPUT_PX = 640  # side of the input, where the checkpoint does not record it
@@ -39,7 +42,16 @@ _END_TO_END = 6  # numbers per box in the output of a network without suppressio
 
 @dataclass(frozen=True, eq=False)
 class YoloVictim(Detector):
-    """A YOLO network of ultralytics, v5 to 26."""
+    """A YOLO network of ultralytics, v3 to 26.
+
+    Attributes:
+        stride: of its coarsest boxes, of which the sides of its input are multiples, in pixels.
+    """
+
+    stride: int = STRIDE
+
+    def letterboxed(self, frame: NDArray[np.uint8]) -> Letterbox:
+        return Letterbox.of(frame, self.preprocessing.size, stride=self.stride)
 
     def predictions(self, images: Tensor) -> tuple[Tensor, Tensor]:
         output: Any = self.raw(images)
@@ -92,7 +104,14 @@ class UltralyticsDetectors(VictimFamily):
             table = freeze(BoxTable(network, len(categories), form), size)
             return TableDetector(Path(name).stem, "detect", categories, preprocessing, table, cam_layer(network), info)
         return YoloVictim(
-            Path(name).stem, "detect", categories, preprocessing, freeze(network, PROBE_PX), cam_layer(network), info
+            Path(name).stem,
+            "detect",
+            categories,
+            preprocessing,
+            freeze(network, PROBE_PX),
+            cam_layer(network),
+            info,
+            stride=max(STRIDE, int(network.stride.max())),
         )
 
 

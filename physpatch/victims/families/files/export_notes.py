@@ -19,13 +19,15 @@ class ExportNotes:
 
     Attributes:
         categories: names of the classes; empty where they are not noted.
-        size: side of the input, in pixels; None where it is not noted.
+        size: side of the input, in pixels; None for any, or where it is not noted.
+        usual_size: side of the input of a network that takes any; None where it is not noted.
         batch: the images at once that the network was exported for; None for any, or where it is not noted.
         plain: whether a classifier takes RGB in [0, 1] as it is, as ultralytics' own do.
     """
 
     categories: tuple[str, ...] = ()
     size: int | None = None
+    usual_size: int | None = None
     batch: int | None = None
     plain: bool = False
 
@@ -47,7 +49,8 @@ class ExportNotes:
         if len(set(sides)) != 1:
             raise InputError(f"{file} takes images of {sides} pixels; expected square ones, such as imgsz=640 exports")
         dynamic = isinstance(settings, Mapping) and settings.get("dynamic") is True
-        return cls(names_in(names, file), _count(sides[0]), None if dynamic else _count(batch), plain=True)
+        size = {"usual_size" if dynamic else "size": _count(sides[0])}
+        return cls(names_in(names, file), **size, batch=None if dynamic else _count(batch), plain=True)
 
 
 def _count(value: Any) -> int | None:

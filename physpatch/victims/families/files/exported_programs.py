@@ -40,7 +40,7 @@ class ExportedPrograms(FileFamily):
     def knows(self, name: str) -> bool:
         return name.lower().endswith(SUFFIX)
 
-    def read(self, file: Path, trust: bool) -> FoundNetwork:
+    def read(self, file: Path, trust: bool, side: int | None = None) -> FoundNetwork:
         try:
             if not trust:
                 _refuse_code(file)

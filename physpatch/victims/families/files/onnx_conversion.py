@@ -62,7 +62,10 @@ def converted(runtime: Any, file: Path, takes: OnnxInput, original: nn.Module, s
     except ImportError as error:
         raise UnfaithfulError(f"a package is missing ({error}); pip install 'physpatch[onnx]'") from error
     side, count = size or _PROBE_PX, takes.batch or 2
-    expected = [probe(original, side, count, seed) for seed in _SEEDS]
+    try:
+        expected = [probe(original, side, count, seed) for seed in _SEEDS]
+    except InputError as error:
+        raise UnfaithfulError(f"there is nothing to compare a conversion to torch with: {error}") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -42,7 +43,7 @@ class OnnxModels(FileFamily):
     def knows(self, name: str) -> bool:
         return name.lower().endswith(SUFFIX)
 
-    def read(self, file: Path, trust: bool) -> FoundNetwork:
+    def read(self, file: Path, trust: bool, side: int | None = None) -> FoundNetwork:
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # or, from 1.29 on, it reports to its maker; read when it is imported
         runtime = import_extra("onnxruntime", "onnx")
         session = _session(runtime, file)
@@ -52,15 +53,14 @@ class OnnxModels(FileFamily):
         network = Predictions(lambda images: _predict(session, takes, images))
         categories, plain = notes.categories, notes.plain
         size = takes.size or notes.size
+        found = partial(FoundNetwork, size=size, usual_size=notes.usual_size, batch=takes.batch)
         try:
-            module = converted(runtime, file, takes, network, size)
+            module = converted(runtime, file, takes, network, size or side or notes.usual_size)
         except UnfaithfulError as why:
             remark = without_gradients(str(why))
             most = None if takes.batch else _MOST_IMAGES
-            return FoundNetwork(
-                network, size, takes.batch, most, categories, plain, differentiable=False, remark=remark
-            )
-        return FoundNetwork(module, size, takes.batch, categories=categories, plain=plain)
+            return found(network, most=most, categories=categories, plain=plain, differentiable=False, remark=remark)
+        return found(module, categories=categories, plain=plain)
 
     def digest(self, file: Path) -> str:
         beside = _weights_beside(file)

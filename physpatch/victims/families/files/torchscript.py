@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from calibration.common.errors import InputError
+from calibration.common.files import DAMAGED_ZIP
 from physpatch.victims.families.base import FileFamily, FoundNetwork
 from physpatch.victims.families.files.export_notes import ExportNotes
 from physpatch.victims.protocol import CatalogueEntry
@@ -36,7 +37,7 @@ class TorchScript(FileFamily):
     def knows(self, name: str) -> bool:
         return name.lower().endswith(_SUFFIX) or (name.lower().endswith(".pt") and _is_torchscript(Path(name)))
 
-    def read(self, file: Path, trust: bool) -> FoundNetwork:
+    def read(self, file: Path, trust: bool, side: int | None = None) -> FoundNetwork:
         beside = {_NOTES: ""}
         try:
             if not trust:
@@ -49,8 +50,14 @@ class TorchScript(FileFamily):
         except Exception as error:  # torch raises RuntimeError and those of its reader
             raise InputError(f"{file} is no TorchScript that can be read ({torch_words(error)})") from error
         notes = ExportNotes.of(_parsed(beside[_NOTES]), file)  # TorchScript itself does not record its input
-        categories = notes.categories
-        return FoundNetwork(_Program(program), notes.size, notes.batch, categories=categories, plain=notes.plain)
+        return FoundNetwork(
+            _Program(program),
+            notes.size,
+            notes.batch,
+            usual_size=notes.usual_size,
+            categories=notes.categories,
+            plain=notes.plain,
+        )
 
 
 class _Program(nn.Module):
@@ -79,8 +86,11 @@ def _parsed(notes: bytes | str) -> dict[str, Any]:
 def _is_torchscript(file: Path) -> bool:
     if not zipfile.is_zipfile(file):
         return False
-    with zipfile.ZipFile(file) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except DAMAGED_ZIP:
+        return False
 
 
 def _refuse_file_access(file: Path) -> None:
