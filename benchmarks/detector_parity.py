@@ -60,11 +60,12 @@ def lively_checkpoint(architecture: str, pictures: Sequence[NDArray[np.uint8]], 
     torch.save({"model": network, "train_args": {"imgsz": size}}, file)
 
 
-def compare(file: Path, pictures: Sequence[NDArray[np.uint8]], size: int) -> tuple[int, int, int]:
+def compare(file: Path, pictures: Sequence[NDArray[np.uint8]]) -> tuple[int, int, int]:
     """How many boxes ultralytics finds in (H, W, 3) RGB pictures, how many we do, and how many of ours have one of theirs of
     their class and score with an IoU of 0.99 or more.
     """
     own, victim = import_ultralytics().YOLO(file), load_detector(str(file))
+    size = victim.preprocessing.size
     theirs = ours = same = 0
     for picture in pictures:
         expected = own.predict(picture[..., ::-1], imgsz=size, conf=0.25, verbose=False, device="cpu")[0].boxes
@@ -85,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of photographs")
     parser.add_argument("--limit", type=int, default=64, help="photographs at most")
-    parser.add_argument("--size", type=int, default=640, help="the networks' input, in pixels")
+    parser.add_argument("--size", type=int, default=640, help="the input of networks without --file, in pixels")
     parser.add_argument("--file", type=Path, action="append", help="a checkpoint; may be repeated")
     options = parser.parse_args()
     pictures = [read_picture(photo.path) for photo in list_photos(options.data, None)[: options.limit]]
@@ -95,7 +96,7 @@ def main() -> None:
         for file in files:
             if not options.file:
                 lively_checkpoint(file.stem.removesuffix("_random"), pictures[:8], options.size, file)
-            theirs, ours, same = compare(file, pictures, options.size)
+            theirs, ours, same = compare(file, pictures)
             click.echo(f"{file.stem:15} {theirs:6} {ours:6}  {same:6}")
 
 

@@ -98,13 +98,14 @@ class Bench:
     ) -> None:
         """Load the photographs; ``files`` are the detectors' SHA-256."""
         self._detectors, self._out = detectors, out
-        self._settings = {"detectors": dict(files), "measured": list(widths), "limit": limit}
         self._views = base.eot.changed(scale=widths)
         self._training: dict[str, Photographs] = {}
         self._held_out: dict[str, Photographs] = {}
         for name, victim in detectors.items():
             self._training[name], held_out = split_photographs(base, victim)
             self._held_out[name] = held_out.subset(torch.arange(len(held_out)) < limit)
+        photographs = {name: held_out.fingerprint for name, held_out in self._held_out.items()}
+        self._settings = {"detectors": dict(files), "measured": list(widths), "photographs": photographs}
         out.mkdir(parents=True, exist_ok=True)
 
     def point(self, left_out: str, config: TrainConfig) -> dict[str, Any]:

@@ -93,9 +93,13 @@ class Bench:
     def __init__(self, victim: Victim, data: str, held: str, out: Path) -> None:
         """Load the photographs."""
         self._victim, self._out = victim, out
-        self._settings = {"model": victim.name, "data": data, "held": held}  # in which a kept point must agree
         self._training = load_photos(photos_for(victim, data), victim.preprocessing, whole=True)
         self._held = load_photos(photos_for(victim, held), victim.preprocessing)
+        self._settings = {  # in which a kept point must agree
+            "model": victim.weights.sha256,
+            "data": self._training.fingerprint,
+            "held": self._held.fingerprint,
+        }
         out.mkdir(parents=True, exist_ok=True)
 
     def known(self, point: Point) -> dict[str, Any] | None:

@@ -73,7 +73,7 @@ def pose_summary(rows: Sequence[dict[str, float | None] | None]) -> dict[str, ob
         "distance_percent": spread(distances),
         "angle_deg": spread(angles),
         "tilt_unknown": len(found_rows) - len(tilts),
-        "wrong_branch_percent": round(100 * float((angles > _WRONG_DEG).sum()) / len(found_rows), 2),
+        "wrong_branch_percent": round(100 * float((angles > _WRONG_DEG).mean()), 2) if tilts else None,
     }
 
 
@@ -91,8 +91,10 @@ def pose_errors(truth: RigPose, measured: SheetPose | None) -> dict[str, float |
     return {"distance_percent": 100 * abs(measured.distance_m / truth.range_m - 1), "angle_deg": angle}
 
 
-def spread(values: np.ndarray) -> dict[str, float]:
-    """Give the median and the 95th percentile."""
+def spread(values: np.ndarray) -> dict[str, float] | None:
+    """Give the median and the 95th percentile; None of nothing."""
+    if not len(values):
+        return None
     return {"median": round(float(np.median(values)), 3), "p95": round(float(np.percentile(values, 95)), 3)}
 
 

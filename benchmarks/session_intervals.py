@@ -45,7 +45,7 @@ def coverage(sessions: int, seed: int) -> dict[str, Any]:
     designs = []
     for clips in _CLIPS:
         for sd in _TAKE_SD:
-            design: dict[str, Any] = {"takes": clips, "take_sd": sd}
+            design: dict[str, Any] = {"clips": clips, "clip_sd": sd}
             for logit in _LOGITS:
                 design[f"rate {population_rate(logit, sd):.2f}"] = of_rates(rng, sessions, clips, sd, logit)
             for logit in _CONTROL_LOGITS:
@@ -57,7 +57,7 @@ def coverage(sessions: int, seed: int) -> dict[str, Any]:
         (name.startswith("change"), numbers["coverage"])
         for design in designs
         for name, numbers in design.items()
-        if isinstance(numbers, dict) and design["takes"] > 1
+        if isinstance(numbers, dict) and design["clips"] > 1
     ]
     of_changes, of_rest = ([share for change, share in held if change == wanted] for wanted in (True, False))
     error = 1.96 * float(np.sqrt(0.95 * 0.05 / sessions))

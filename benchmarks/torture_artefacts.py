@@ -145,14 +145,14 @@ class Kind:
         file: in the folder of :func:`make_artefacts`.
         form: json, toml, csv, sqlite, pdf, zip, safetensors or bytes.
         readers: names of :data:`torture_readers.READERS`.
-        without: files that are taken away, so that this one is read.
+        spoilt: files that a broken one replaces, so that this one is read.
         weight: how often it is mutated, relative to the others.
     """
 
     file: str
     form: str
     readers: tuple[str, ...]
-    without: tuple[str, ...] = ()
+    spoilt: tuple[str, ...] = ()
     weight: int = 2
 
 
@@ -166,7 +166,7 @@ KINDS = (
     Kind("poster.pdf", "pdf", ("verify poster", "film poster"), weight=2),
     Kind("session/session.db", "sqlite", _SESSION, weight=10),
     Kind("session/session.json", "json", _SESSION, weight=5),
-    Kind("session/frames.csv", "csv", ("report",), without=("session/session.db-damaged",), weight=2),
+    Kind("session/frames.csv", "csv", ("report",), spoilt=("session/session.db",), weight=2),
     Kind("session/raw/000003.jpg", "bytes", ("colours", "report", "replay"), weight=1),
     Kind("rig.json", "json", ("show rig", "rig ranges", "rig lens"), weight=5),
     Kind("bench/cells/*.json", "json", ("bench",), weight=5),

@@ -105,8 +105,8 @@ def make_mutant(kind: Kind, whole: Path, folder: Path, rng: random.Random) -> tu
     shutil.copytree(whole, folder, copy_function=os.link, symlinks=True)
     for part in ("run", "session"):
         (folder / f"{part}-whole").symlink_to(whole / part)
-    for name in kind.without:
-        damaged = folder / name.removesuffix("-damaged")
+    for name in kind.spoilt:
+        damaged = folder / name
         damaged.unlink()
         damaged.write_bytes(b"SQLite format 3\x00" + bytes(500))
     file = rng.choice(sorted(folder.glob(kind.file)))

@@ -63,6 +63,6 @@ def test_intervals_hold_what_is_true_however_much_clips_differ() -> None:
     assert result["worst"][0] > 0.88
     for design in result["designs"]:
         for part in (value for value in design.values() if isinstance(value, dict)):
-            assert part["claimed"] == (design["takes"] > 1)
-    (worst,) = [d for d in result["designs"] if (d["takes"], d["take_sd"]) == (3, 2.0)]
+            assert part["claimed"] == (design["clips"] > 1)
+    (worst,) = [d for d in result["designs"] if (d["clips"], d["clip_sd"]) == (3, 2.0)]
     assert worst["rate 0.50"]["cells_as_units"] < 0.6  # what was claimed before

@@ -176,7 +176,7 @@ def test_every_generation_of_yolo_gives_the_boxes_of_its_own_prediction(architec
     pictures = [read_picture(photo.path) for photo in list_photos("samples", None)[-7:]]
     file = tmp_path / f"{architecture}_random.pt"
     lively_checkpoint(architecture, pictures[:4], 160, file)
-    theirs, ours, same = compare(file, pictures, 160)
+    theirs, ours, same = compare(file, pictures)
     assert theirs >= 50 and abs(ours - theirs) <= 0.005 * theirs and same >= 0.995 * ours
 
 
