@@ -258,7 +258,7 @@ def lenses(folder: Path, board: Board) -> dict[str, object]:
         within, count = halves_that_agree(board, views)
         held, tried = held + within, tried + count
     names = ("fx", "fy", "cx", "cy")
-    agreed = {name: round(int(hits) / tried, 3) for name, hits in zip(names, held, strict=True)} if tried else None
+    agreed = {name: f"{hits} of {tried}" for name, hits in zip(names, held.tolist(), strict=True)} if tried else None
     return {"cameras": cameras, "claimed_95_holds_other_views": agreed}
 
 
