@@ -186,7 +186,7 @@ def bench(
             changes["eot"] = eot_config(True, None, printing=printing)
         _leaderboard(changes, tables, out, json_out, shared)
         return
-    from physpatch.benchmark.plan import BenchPlan
+    from physpatch.benchmark.plan import RANDOM_START, BenchPlan
     from physpatch.benchmark.report import markdown, save_bench_report
     from physpatch.benchmark.runner import run_bench
     from physpatch.victims.registry import require_known
@@ -199,7 +199,10 @@ def bench(
     if json_out != "-":
         click.echo(markdown(rows))
         click.echo(f"table: {out / 'table.md'}")
-        best = max(rows, key=lambda row: row.success.rate or 0.0, default=None)
+        from_nothing = [
+            row for row in rows if row.start == RANDOM_START
+        ]  # whose settings are all that they were made of
+        best = max(from_nothing, key=lambda row: row.success.rate or 0.0, default=None)
         if best is not None:
             say_next("train", "--config", out / "cells" / f"{best.name}.json")
     output_json(json_out, [row.to_dict() for row in rows])
