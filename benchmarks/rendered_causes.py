@@ -9,7 +9,7 @@ than what costs the patch below some 20 to 60 points. The replay is not told. It
 :data:`EFFECTS` says which of its steps would be a fair name, such as "blur and noise" for a focus that hunts, beside "something
 that the replay does not model". Where nothing is planted, nothing is to be named.
 
-All cases of one number have their backgrounds, poses, light and noise in common with that number's null, so that ``cost`` is
+Cases take turns beside the nulls: each has backgrounds, poses, light and noise in common with one null, so that ``cost`` is
 what the effect costs the patch: the captured rate of the null less that of the case, over all their clips, whether or not the
 replay can measure the sheets in them. Shots are kept in DIR/shots, so that
 effects after the render cost no rendering of their own; cases are kept in DIR, so that a killed run goes on.
@@ -106,17 +106,19 @@ class RenderedBench(Bench):
 
     causes = EFFECTS
 
-    def __init__(self, run: Path, data: str, out: Path, clips: int, seed: int) -> None:
-        self._data = data
+    def __init__(self, run: Path, data: str, out: Path, clips: int, seed: int, nulls: int) -> None:
+        self._data, self._nulls = data, nulls
         super().__init__(run, out, clips, seed)
         self._shots = ShotCache(out / "shots", limit_bytes=_SHOTS_BYTES)
 
     def _draw(self, cause: str, number: int) -> tuple[float, int]:
         strength, _ = super()._draw(cause, number)
-        return strength, int(np.random.default_rng([self._seed, number]).integers(2**31))  # the null's, too
+        of_null = number % self._nulls
+        return strength, int(np.random.default_rng([self._seed, of_null]).integers(2**31))
 
     def _settings(self, cause: str) -> dict[str, Any]:
-        return super()._settings(cause) | {"planted": [EFFECTS[cause].weakest, EFFECTS[cause].strongest]}
+        strengths = [EFFECTS[cause].weakest, EFFECTS[cause].strongest]
+        return super()._settings(cause) | {"planted": strengths, "nulls": self._nulls}
 
     def _rig(self, cause: str, strength: float, seed: int) -> Rig:
         scene = Scene.read("stand")
@@ -139,10 +141,11 @@ class RenderedBench(Bench):
         steady = self._steady(photos[int(at)].path for at in shuffled)
         return [(path, None) for path in islice(steady, self._clips)]
 
-    def judged(self, number: int, effects: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """The answer of a null and of cases beside it, see :func:`judged`, or why no view of one can be measured."""
+    def judged(self, null_number: int, effects: Sequence[str], cases: int) -> Iterator[dict[str, Any]]:
+        """The answer of a null and of the cases beside it, see :func:`judged`, or why no view of one can be measured."""
         null = None
-        for effect in (_NULL, *effects):
+        beside = range(null_number, cases, self._nulls)
+        for effect, number in [(_NULL, null_number), *((effect, number) for number in beside for effect in effects)]:
             try:
                 case = self.case(effect, number)
             except UnmeasurableError as error:
@@ -198,16 +201,18 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="a folder of photographs")
     parser.add_argument("--out", type=Path, required=True, help="where cases and shots are kept")
     parser.add_argument("--cases", type=int, default=4, help="of each effect")
-    parser.add_argument("--nulls", type=int, default=8, help="cases in which nothing is planted, --cases at least")
+    parser.add_argument(
+        "--nulls", type=int, default=8, help="in which nothing is planted; the cases take turns beside them"
+    )
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", choices=[effect for effect in EFFECTS if effect != _NULL])
     options = parser.parse_args()
-    bench = RenderedBench(options.run, options.data, options.out, options.clips, options.seed)
+    bench = RenderedBench(options.run, options.data, options.out, options.clips, options.seed, options.nulls)
     effects = options.only or [effect for effect in EFFECTS if effect != _NULL]
     cases = []
-    for number in range(max(options.cases, options.nulls)):
-        for case in bench.judged(number, effects if number < options.cases else []):
+    for null_number in range(options.nulls):
+        for case in bench.judged(null_number, effects, options.cases):
             cases.append(case)
             print(json.dumps(case), file=sys.stderr, flush=True)  # noqa: T201
     print(json.dumps(summary(cases)))  # noqa: T201

@@ -129,7 +129,7 @@ def test_a_rendered_case_that_cannot_be_measured_is_listed_and_counts_in_nothing
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bench = object.__new__(RenderedBench)
-    bench._seed = 0
+    bench._seed, bench._nulls = 0, 3
     refused = "no sheet can be measured in the kept frames that show one"
 
     def case(self: RenderedBench, cause: str, number: int) -> dict[str, object]:
@@ -138,13 +138,14 @@ def test_a_rendered_case_that_cannot_be_measured_is_listed_and_counts_in_nothing
         return rendered_case(cause, "coloured" if cause == "tone" else "none", 0.2 if cause == "tone" else 0.89)
 
     monkeypatch.setattr(RenderedBench, "case", case)
-    cases = [case for number in (0, 1, 2) for case in bench.judged(number, ["tone"])]
-    assert [case["planted"] for case in cases] == ["nothing", "tone", "nothing", "tone", "nothing"]
+    cases = [case for null in (0, 1, 2) for case in bench.judged(null, ["tone"], cases=4)]
+    assert [case["planted"] for case in cases] == ["nothing", "tone", "tone", "nothing", "tone", "nothing"]
+    assert cases[1]["seed"] == cases[2]["seed"] != cases[4]["seed"]  # the first and the fourth beside the first null
     printed = rendered_summary(cases)
     assert printed["unmeasured"] == 2  # beside a null that cannot be measured, nothing is planted
-    assert (printed["right"]["rate"], printed["right"]["n"]) == (1.0, 1)
-    assert printed["by_effect"]["tone"]["cases"] == 1
-    assert printed["cases"][3]["unmeasured"] == printed["cases"][4]["unmeasured"] == refused
+    assert (printed["right"]["rate"], printed["right"]["n"]) == (1.0, 2)
+    assert printed["by_effect"]["tone"]["cases"] == 2
+    assert printed["cases"][4]["unmeasured"] == printed["cases"][5]["unmeasured"] == refused
 
 
 def test_along_an_axis_of_the_frontier_nothing_else_changes() -> None:
