@@ -5,7 +5,6 @@ Commands are imported when they run, because importing torch takes seconds and `
 
 import errno
 import io
-import os
 import sys
 import traceback
 import warnings
@@ -169,9 +168,6 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt) as error:
         click.echo("interrupted", err=True)
         sys.exit(exit_code(error))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
-        sys.exit(0)
     except PhyspatchError as error:
         _fail(str(error))
     except OSError as error:

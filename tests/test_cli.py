@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import click
 import cv2
 import numpy as np
 import pytest
@@ -730,6 +729,7 @@ def test_a_phone_films_from_the_command_line(demo: Path, tmp_path: Path) -> None
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=tmp_path, **pipes) as process, ExitStack() as stack:
         assert process.stderr is not None
+        stack.callback(process.kill)  # or a failure here would wait for another phone, without end
         link = next(line for line in process.stderr if line.startswith("phone, once: "))
         port, key = re.findall(r":(\d+)/\?key=(\S+)", link)[0]
         origin, unchecked = f"https://127.0.0.1:{port}", ssl._create_unverified_context()
@@ -757,26 +757,12 @@ def test_a_phone_films_from_the_command_line(demo: Path, tmp_path: Path) -> None
     assert len(rows) >= 3 and {row.condition for row in rows} == {"patch"} and all(row.distance_m for row in rows)
 
 
-def test_every_command_has_help_with_an_example() -> None:
-    context = click.Context(cli.cli, info_name="physpatch")
-    for name in cli.cli.list_commands(context):
-        one = cli.cli.get_command(context, name)
-        assert one is not None
-        text = one.get_help(click.Context(one, info_name=name, parent=context))
-        assert f"physpatch {name}" in text, name
-
-
 def test_models_shows_what_is_ready(command) -> None:
     done = command("models", "--json", "-")
     entries = {entry["name"]: entry for entry in json.loads(done.out)}
     assert entries["efficientnet_lite0"]["ready"] and entries["efficientnet_lite0"]["task"] == "classify"
     assert {"resnet50", "yolov8n"} <= entries.keys() and entries["yolov8n"]["task"] == "detect"
     assert "efficientnet_lite0" in command("models").out
-
-
-def test_techniques_are_listed(command) -> None:
-    done = command("train", "--technique", "list")
-    assert done.code == 0 and done.out.startswith("adam ") and "adam" in done.out
 
 
 TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "none")
@@ -922,9 +908,12 @@ def test_a_write_that_finds_the_disk_full_is_one_clear_line(command, monkeypatch
 
 
 def test_output_into_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
-    script = f"{sys.executable} {ROOT / 'cli.py'} models --json - | head -1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, cwd=tmp_path)
-    assert "Traceback" not in done.stderr and done.stdout == "[\n"
+    words = [sys.executable, str(ROOT / "cli.py"), "models", "--json", "-"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()  # as `head` does when it has enough
+        said = process.stderr.read()
+    assert (process.returncode, said) == (1, "")
 
 
 def test_an_unwritable_folder_is_one_clear_line(command, monkeypatch, tmp_path: Path, patch: Patch) -> None:

@@ -208,6 +208,13 @@ def test_values_are_refused_at_the_door(
     command(*arguments).assert_refused(*words)
 
 
+def test_every_command_has_help_with_an_example() -> None:
+    for command, context in every_command(cli.cli, click.Context(cli.cli, info_name="physpatch", terminal_width=78)):
+        if not isinstance(command, click.Group):
+            _, _, told = command.get_help(context).partition("\n\n")  # beyond the line of its usage
+            assert context.command_path in told, context.command_path
+
+
 @pytest.mark.parametrize("name", ["train", "bench"])
 def test_every_command_that_trains_lists_the_techniques(name: str, command: Callable[..., CommandResult]) -> None:
     done = command(name, "--technique", "list")

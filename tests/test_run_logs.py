@@ -148,6 +148,8 @@ def wandb_values(items: Any) -> dict[str, Any]:
 def test_wandb(tmp_path: Path, patch: Path, outside: list[bytes], monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    for kind in ("CACHE", "CONFIG", "DATA"):
+        monkeypatch.setenv(f"WANDB_{kind}_DIR", str(tmp_path / "of-wandb"))
     log_something("wandb", tmp_path, patch)
     (run,) = (tmp_path / "wandb/wandb").glob("offline-run-*")
     records = finished_wandb_records(run)

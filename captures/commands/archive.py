@@ -66,7 +66,12 @@ def runs(context: click.Context, folders: tuple[Path, ...], json_out: str | None
 @click.argument("tags", nargs=-1, metavar="[TAG]...")
 @click.option("--remove", "removed", multiple=True, metavar="TAG", help="Take a tag away. May be repeated.")
 def tag(folder: Path, tags: tuple[str, ...], removed: tuple[str, ...]) -> None:
-    """Tag a run or session; without tags, show those that it has."""
+    """Tag a run or session; without tags, show those that it has.
+
+    \b
+    physpatch runs tag runs/20260101-120000 paper
+    physpatch runs tag runs/20260101-120000 --remove paper
+    """
     from captures.archive.entries import read_tags, write_tags
 
     there = write_tags(folder, tags, removed) if tags or removed else read_tags(folder)
@@ -78,7 +83,11 @@ def tag(folder: Path, tags: tuple[str, ...], removed: tuple[str, ...]) -> None:
 @click.argument("folders", type=_EXISTING, metavar="RUN|SESSION [RUN|SESSION]...", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(folders: tuple[Path, ...], yes: bool) -> None:
-    """Delete runs and sessions with all their files."""
+    """Delete runs and sessions with all their files.
+
+    \b
+    physpatch runs remove runs/20260101-120000
+    """
     from captures.archive.entries import read_entry
     from captures.archive.transfer import remove as delete
 
@@ -106,6 +115,9 @@ def export(folders: tuple[Path, ...], out: Path) -> None:
     """Pack runs and sessions into a zip for another machine.
 
     A session takes its run and its sheet along.
+
+    \b
+    physpatch runs export sessions/20260102-090000 --out session.zip
     """
     from captures.archive.transfer import export as pack
 
@@ -118,7 +130,11 @@ def export(folders: tuple[Path, ...], out: Path) -> None:
 @click.argument("file", type=FILE, metavar="FILE.zip")
 @click.option("--into", type=FOLDER, default=Path(), help="The folder that has runs/ and sessions/. Default: this one.")
 def unpack(file: Path, into: Path) -> None:
-    """Unpack what `physpatch runs export` packed, beside what is there."""
+    """Unpack what `physpatch runs export` packed, beside what is there.
+
+    \b
+    physpatch runs unpack session.zip
+    """
     from captures.archive.transfer import unpack as open_zip
 
     into.mkdir(parents=True, exist_ok=True)

@@ -157,18 +157,20 @@ def test_one_marker_is_not_enough(bent_rig: VirtualRig) -> None:
 
 def test_a_tilt_that_cannot_be_told_is_unknown(bent_rig: VirtualRig) -> None:
     """Small and far away both branches explain the corners: rather no angle than the wrong one."""
-    wrong = given = 0
-    for number in range(12):
-        pose = RigPose(0.85, 0, 0, 12.0 * (-1) ** number, 6.0, 0)
-        found = find_sheet(
-            bent_rig.render(0, pose, np.full((960, 1280, 3), 0.2), np.random.default_rng(number)),
-            bent_rig.layouts,
-            BENT,
-        )
-        if found is not None and found.yaw_deg is not None:
-            given += 1
-            wrong += abs(found.yaw_deg - pose.yaw_deg) > 10
-    assert wrong == 0
+
+    def yaws(distance_m: float) -> list[tuple[float, float | None]]:
+        """The true and the measured yaw of six frames."""
+        pairs = []
+        for number in range(6):
+            pose = RigPose(distance_m, 0, 0, 12.0 * (-1) ** number, 6.0, 0)
+            frame = bent_rig.render(0, pose, np.full((960, 1280, 3), 0.2), np.random.default_rng(number))
+            found = find_sheet(frame, bent_rig.layouts, BENT)
+            assert found is not None and found.distance_m == pytest.approx(distance_m, rel=0.05)
+            pairs.append((pose.yaw_deg, found.yaw_deg))
+        return pairs
+
+    assert all(found == pytest.approx(true, abs=10) for true, found in yaws(0.85))
+    assert all(found is None for _, found in yaws(1.05))
 
 
 def test_how_much_of_the_patch_is_in_the_frame(bent_rig: VirtualRig) -> None:

@@ -1,5 +1,6 @@
 """Runs and sessions are listed, tagged, shown, packed, unpacked and removed."""
 
+import io
 import json
 import zipfile
 from collections.abc import Callable
@@ -254,6 +255,36 @@ def test_tagging_and_removing_name_a_next_command(home: Path, command: Callable[
     assert command("runs", "tag", "runs/a", "paper").err == "Next: physpatch gallery\n"
     done = command("runs", "remove", "runs/a", "--yes")
     assert done.code == 0 and done.err.endswith("Next: physpatch runs\n")
+
+
+def test_the_commands_of_runs_list_tag_pack_and_unpack(home: Path, command: Callable[..., CommandResult]) -> None:
+    listed = command("runs")
+    assert listed.code == 0 and "runs/a" in listed.out and "sessions/s" in listed.out
+    entries = {entry["folder"]: entry for entry in json.loads(command("runs", "--json", "-").out)}
+    assert {name: entry["kind"] for name, entry in entries.items()} == {"runs/a": "run", "sessions/s": "session"}
+    assert [entry["folder"] for entry in json.loads(command("runs", "--in", "runs", "--json", "-").out)] == ["runs/a"]
+    command("runs", "tag", "runs/a", "paper", "old")
+    assert command("runs", "tag", "runs/a", "--remove", "old").out == "paper\n"
+    assert command("runs", "export", "sessions/s", "--out", "one.zip").code == 0
+    unpacked = command("runs", "unpack", "one.zip", "--into", "elsewhere")
+    assert unpacked.code == 0 and Path("elsewhere/sessions/s/session.json").is_file()
+    assert {Path(line) for line in unpacked.out.splitlines()} == {
+        Path("elsewhere/runs/a"),
+        Path("elsewhere/sessions/s"),
+    }
+    assert command("gallery", "--out", "all.html").out == "all.html: 2 runs and sessions\n"
+    assert "Yes, at times" in Path("all.html").read_text()  # the session's verdict
+
+
+@pytest.mark.parametrize(("answer", "there"), [("n\n", True), ("y\n", False), ("", True)])
+def test_nothing_is_deleted_without_a_yes(
+    answer: str, there: bool, home: Path, command: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    done = command("runs", "remove", "sessions/s")
+    assert Path("sessions/s").exists() == there
+    if not answer:
+        done.assert_refused("nobody answered, so nothing was deleted; add --yes")
 
 
 def test_sizes_and_numbers_are_for_people() -> None:

@@ -323,8 +323,12 @@ def whole(session: Path, tmp_path: Path) -> Path:
     [
         ("session/session.json", "[]", "session.json is not a valid record of a session: the file should be an object"),
         ("session/session.json", '{"version": 3, "frames": ', "session.json is not valid JSON"),
-        ("session/session.json", '{"target": "blue thing", "intrinsics": {"fx": -1}}', "intrinsics"),
-        ("session/session.json", '{"target": "blue thing", "plan": {"conditions": []}}', "session.json"),
+        (
+            "session/session.json",
+            '{"target": "blue thing", "intrinsics": {"fx": -1}}',
+            "session.json is not a valid record of a session: intrinsics",
+        ),
+        ("session/session.json", '{"target": "blue thing", "plan": {"conditions": []}}', "a session: plan.distances_m"),
         ("run/run.json", "{}", "run.json is not a valid record of a run"),
         ("run/patch.json", '{"grid": 3}', "patch.json is not a patch file"),
         ("sheet.pdf", "%PDF-1.4 cut off", "sheet.pdf is not a readable PDF"),

@@ -1,6 +1,7 @@
 """What is asked of a camera, and what drivers make of it."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import pytest
@@ -100,8 +101,11 @@ def test_cameras_are_found_by_their_names(monkeypatch: pytest.MonkeyPatch, tmp_p
         open_source(str(tmp_path), CameraSettings.parse(["fps=30"]))
 
 
-def test_the_real_list_of_cameras_can_be_asked_for() -> None:
+def test_the_list_of_cameras_has_each_ones_first_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(isinstance(index, int) and isinstance(name, str) for index, name in cameras.camera_names().items())
+    listed = [SimpleNamespace(index=index, name=name) for index, name in ((0, "Built-in"), (4, "C920"))]
+    monkeypatch.setattr("cv2_enumerate_cameras.enumerate_cameras", lambda *_: listed)
+    assert cameras.camera_names() == {0: "Built-in", 4: "C920"}
 
 
 def test_what_a_driver_tells_of_a_frame_is_read_back() -> None:

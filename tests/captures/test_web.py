@@ -4,6 +4,7 @@ import json
 import random
 import socket
 import ssl
+import struct
 import threading
 import time
 import urllib.error
@@ -17,11 +18,13 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL.JpegImagePlugin import JpegImageFile
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 from support import CHROMIUM
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from calibration.common.errors import InputError
 from captures.protocol.plan import Protocol
 from captures.session.live_session import SessionConfig, run_session
 from captures.sources.frame import Frame
@@ -539,9 +542,15 @@ def test_no_text_of_a_browser_ends_a_session(running) -> None:
     assert read_rows(session.out)[-1].light == "\U0001f4a1 Lampe"
 
 
-def test_a_frame_is_looked_at_before_it_is_decoded() -> None:
+def test_a_frame_is_looked_at_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     _, packed = cv2.imencode(".jpg", np.full((48, 64, 3), (10, 20, 200), np.uint8))
     assert decode_jpeg(packed.tobytes()).shape == (48, 64, 3)
+    header = packed.tobytes().index(b"\xff\xc0") + 5  # height and width, of 16 bits each
+    vast = bytearray(packed.tobytes())
+    vast[header : header + 4] = struct.pack(">HH", 65_000, 65_000)
+    monkeypatch.setattr(JpegImageFile, "load", lambda self: pytest.fail("it was decoded"))
+    with pytest.raises(InputError, match="the frame cannot be used"):
+        decode_jpeg(bytes(vast))
 
 
 def test_silent_connections_leave_files_to_the_session(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Boxes of photographs' objects: read from YOLO's files and COCO's JSON, and a patch put on them or beside them."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from support import ROOT, colour_detector, vivid_patch
+from support import colour_detector, vivid_patch
 
 from calibration.common.errors import InputError
 from physpatch.attack.objectives import choose_objective
@@ -23,7 +24,7 @@ from physpatch.records.eot_config import EotConfig
 from physpatch.rendering.eot import sample
 from physpatch.training.trainer import Trainer
 
-COCO128 = ROOT.parent / "shared/data/coco128"
+COCO128 = Path(os.environ.get("PHYSPATCH_COCO128", "coco128"))
 RED = (40, 100, 104, 164)  # left, top, right, bottom in pixels of 160 × 240 photographs
 CONFIG = TrainConfig.of(
     object="stop",
@@ -289,7 +290,7 @@ def test_aiming_without_objects_changes_nothing() -> None:
     assert Placement(0.1).aimed(params, None, 96) is params
 
 
-@pytest.mark.skipif(not COCO128.is_dir(), reason=f"the photographs of coco128 are not at {COCO128}")
+@pytest.mark.skipif(not COCO128.is_dir(), reason="PHYSPATCH_COCO128 names no folder with ultralytics' coco128")
 @pytest.mark.filterwarnings("ignore")
 def test_coco128_is_read_as_it_is_laid_out() -> None:
     """Names from its yaml, two folders of labels: boxes lie in their photographs."""

@@ -2,7 +2,9 @@
 
 import csv
 import os
+import shutil
 import signal
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -295,11 +297,14 @@ def two_workers():
 
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HELPERS), str(ROOT), *([before] if before else [])])
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    folder = tempfile.mkdtemp(prefix="ray-")  # its sockets allow no longer path than that
+    head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": folder}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     yield cluster.address
     cluster.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
     os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
 
 

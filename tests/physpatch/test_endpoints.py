@@ -131,6 +131,13 @@ def test_other_pauses_are_kept_or_replaced(header: str, host: str) -> None:
     assert len(Host.times_s) == 3
 
 
+def test_a_pause_that_is_asked_for_is_kept(host: str) -> None:
+    Host.answer = says(b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
+    with pytest.raises(UnavailableError, match="answers with status 503"):
+        Client(Endpoint(host, retries=1), None).predict(PICTURE)
+    assert Host.times_s[1] - Host.times_s[0] >= 1
+
+
 def test_repeated_attempts_keep_the_rate_and_are_counted(host: str) -> None:
     Host.answer = says(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
     asked = Client(Endpoint(host, retries=2, requests_per_s=5), None)

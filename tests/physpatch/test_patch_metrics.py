@@ -33,9 +33,8 @@ def test_it_counts_what_evaluate_counts(tiny_victim, held_out, poses: int) -> No
     assert value["n"] == poses * expected["n"]
     for name in ("clean_accuracy", "patched_accuracy", "controls", "control_targeted_success", "targeted_success"):
         assert value[name] == expected[name], name
-    assert value["untargeted_success"] == expected["untargeted_success"]
-    for control, kinds in value["differences"].items():
-        assert kinds["targeted"] == expected["differences"][control]["targeted"]
+    for name in ("untargeted_success", "control_untargeted_success", "differences"):
+        assert value[name] == expected[name], name
     assert value["targeted_success"]["n"] > 5
 
 

@@ -293,6 +293,29 @@ def test_trials_keep_their_length_where_a_run_goes_on_with_more_steps(tiny_victi
     assert np.abs(longer.patch.cells.astype(int) - patch).max() <= 60  # a step from there, and no new start
 
 
+@pytest.mark.parametrize("technique", ["pgd", "black-box"])
+def test_the_worst_views_alone_count_where_that_is_asked(technique, tiny_victim, photographs) -> None:
+    """The first step sees the same views of the same cells: of these, the worse ones have the higher loss."""
+    trained = {}
+    for worst in (1.0, 0.25):
+        trainer = Trainer(tiny_victim, photographs, CONFIG.changed(technique=technique, worst=worst), 2)
+        trained[worst] = next(iter(trainer)).loss, list(trainer)[-1].step, trainer.patch.cells
+    assert trained[1.0][1] == trained[0.25][1] == 40
+    if technique == "pgd":  # which ends with blue cells either way
+        assert trained[0.25][0] > trained[1.0][0] + 0.01
+    else:
+        assert not np.array_equal(trained[1.0][2], trained[0.25][2])
+
+
+def test_half_precision_trains_nearly_the_same(tiny_victim, photographs) -> None:
+    losses = {}
+    for precision in ("auto", "float32", "bfloat16"):
+        config = CONFIG.changed(precision=precision, steps=3)
+        losses[precision] = [record.loss for record in Trainer(tiny_victim, photographs, config, 2)]
+    assert losses["auto"] == losses["float32"] != losses["bfloat16"]  # on the CPU, where bfloat16 is slower
+    assert losses["bfloat16"][0] == pytest.approx(losses["float32"][0], rel=0.05)
+
+
 def test_several_victims_are_all_fooled(tiny_victim, photographs) -> None:
     """A victim that sees blue as red and red as blue pulls the patch from blue to what both call blue."""
     swapped = copy.deepcopy(tiny_victim.module)

@@ -67,10 +67,10 @@ def test_networks_are_other_ones_inside_and_the_same_afterwards(name: str, tiny_
     for seed in range(12):  # a draw may mix no layer
         with TRANSFERS[name]().inside(tiny_victim, images.flip(0), seeded(seed)):
             seen.append(tiny_victim.scores(images))
-    assert any(not torch.allclose(scores, plain) for scores in seen)
+    changed = [seed for seed, scores in enumerate(seen) if not torch.allclose(scores, plain)]
     assert torch.equal(tiny_victim.scores(images), plain)
-    with TRANSFERS[name]().inside(tiny_victim, images.flip(0), seeded(2)):
-        assert torch.equal(tiny_victim.scores(images).argmax(1), seen[2].argmax(1)) or name == "ghost"
+    with TRANSFERS[name]().inside(tiny_victim, images.flip(0), seeded(changed[0])):
+        assert torch.equal(tiny_victim.scores(images), seen[changed[0]])
     assert all(not layer._forward_hooks for layer in layers_of(tiny_victim))
 
 
