@@ -138,9 +138,10 @@ class BenchPlan:
         for option in ("labels", "cam_layer"):
             if len(set(self.networks)) > 1 and self.base.setting(option) is not None:
                 raise InputError(f"--{option.replace('_', '-')} needs exactly one --model")
-        if self.base.object.drawn_sign is not None and self.areas != (PatchConfig.area,):
+        if self.base.object.name is not None and self.areas != (PatchConfig.area,):
             raise InputError(
-                "--area is for a patch without an object; on a drawn sign, --sign-area and --object-share set its size"
+                "--area is for a patch without an object; on one, --object-share sets its size, and --sign-area that of a "
+                "drawn sign"
             )
         if self.leave_one_out and len(self.models) < 2:
             raise InputError("leaving one network out needs several models; give --model more than once")

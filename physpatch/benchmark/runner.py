@@ -199,9 +199,8 @@ def _measure(
 ) -> dict[str, EvaluationRecord]:
     """Measure a patch on a network, and on the same views behind defences."""
     seed = config.optimisation.seed + EVALUATION_SEED_OFFSET
-    measure = partial(
-        measure_patch, photographs=photographs, patch=patch, config=config, seed=seed, poses=poses_for(photographs)
-    )
+    poses = poses_for(victim, photographs)
+    measure = partial(measure_patch, photographs=photographs, patch=patch, config=config, seed=seed, poses=poses)
     bare = measure(victim)
     measured = {victim.name: bare.to_record()}
     for name in behind:

@@ -275,8 +275,9 @@ def _over_seeds(
 ) -> Estimate | None:
     """Average a number over seeds, with an interval; rows of one seed, such as of each network left out, are averaged first.
 
-    The interval is Student's t over the seeds. Their photographs are the same, so that the seeds of a patch which never
-    succeeds agree without saying that none would: a rate's own half interval over photographs is added, as independent.
+    The interval is Student's t over the seeds. They have photographs in common, all of them up to ``--limit``, so that the
+    seeds of a patch which never succeeds agree without saying that none would: a rate's own half interval over photographs is
+    added, as independent.
     """
     by_seed: dict[int, list[Rate | float | None]] = {}
     for row in rows:

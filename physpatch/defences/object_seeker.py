@@ -26,9 +26,9 @@ _MOST = 100  # boxes that are looked at under each mask
 class ObjectSeeker(Defence):
     """Find boxes in the whole picture and with what lies on each side of each line masked, and keep those that are new.
 
-    One of the masks covers the patch, wherever it lies, unless a line crosses it (section 3.2). Of the boxes found under masks,
-    those that lie in a box of their class in the whole picture are dropped (section 3.3); overlapping ones are suppressed as
-    in any detector, where the paper clusters them. A patch can still make boxes that are not there.
+    One of the masks covers the patch, wherever it lies, unless every line crosses it (section 3.2). Of the boxes found under
+    masks, those that lie in a box of their class in the whole picture are dropped (section 3.3); overlapping ones are
+    suppressed as in any detector, where the paper clusters them. A patch can still make boxes that are not there.
     """
 
     name: ClassVar[str] = "object-seeker"
@@ -96,7 +96,10 @@ def _new(boxes: Tensor, probabilities: Tensor, whole: Tensor, certain: Tensor, t
     """Set the probabilities (B, M, K) of boxes to 0 where they are not confident, or lie in one of the whole picture's."""
     new = probabilities * (probabilities >= max(CONFIDENCE, threshold))
     lies_in = _share_inside(boxes, whole) >= COVERED  # (B, M, A)
-    known = torch.einsum("bma,bak->bmk", lies_in.float(), (certain >= threshold).float()) > 0
+    classes = (certain >= threshold) & (
+        certain == certain.amax(dim=2, keepdim=True)
+    )  # a box has its most probable class
+    known = torch.einsum("bma,bak->bmk", lies_in.float(), classes.float()) > 0
     return new * ~known
 
 

@@ -60,9 +60,12 @@ class PatchCleanser(Defence):
         return masked(image, masks[(answers == majority).nonzero()[0, 0]])
 
     def _answers(self, image: Tensor, masks: Tensor) -> Tensor:
-        """Return the victim's answers (M,) to an image (1, 3, H, W) under each of the masks (M, 1, H, W)."""
-        parts = [self.victim.scores(masked(image, part)).argmax(dim=1) for part in masks.split(_AT_ONCE)]
-        return torch.cat(parts)
+        """Return the victim's answers (M,) to an image (1, 3, H, W) under each of the masks (M, 1, H, W).
+
+        An answer below its threshold is the class after the last, and no right one.
+        """
+        scores = (self.victim.scores(masked(image, part)) for part in masks.split(_AT_ONCE))
+        return torch.cat([self.victim.judged(part).argmax(dim=1) for part in scores])
 
     def _masks(self, images: Tensor) -> Tensor:
         return self._covering_masks.to(images)

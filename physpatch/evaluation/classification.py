@@ -219,9 +219,9 @@ def evaluate_patch(
                 scores.setdefault(name, []).append(anywhere.cpu())
                 aimed.setdefault(name, []).append(at_patch.cpu())
             labels.append(scene.labels)
-            progress(sum(map(len, labels)), len(photographs) * poses)
+            progress(sum(map(len, labels)), int(usable(victim, photographs).sum()) * poses)
     joined, joined_aimed = ({n: torch.cat(parts) for n, parts in batches.items()} for batches in (scores, aimed))
-    units = photographs.units[_usable(victim, photographs)].repeat(poses)
+    units = photographs.units[usable(victim, photographs)].repeat(poses)
     return _count(victim, joined, joined_aimed, torch.cat(labels), units, target, poses, patch.target)
 
 
@@ -247,12 +247,12 @@ def scenes(
     Raises:
         InputError: a classifier, and no labelled photographs.
     """
-    usable = _usable(victim, photographs)
-    if not usable.any():
+    judged = usable(victim, photographs)
+    if not judged.any():
         raise InputError(
             "no labelled photographs to measure on; give data with labels (labels.csv, or a folder per class)"
         )
-    kept = photographs if usable.all() else photographs.subset(usable)
+    kept = photographs if judged.all() else photographs.subset(judged)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(poses):
         for number, rows in enumerate(torch.arange(len(kept)).split(_BATCH)):
@@ -263,7 +263,7 @@ def scenes(
             yield replace(scene, params=placement.aimed(params, scene.objects, images.shape[-1]))
 
 
-def _usable(victim: Victim, photographs: Photographs) -> Tensor:
+def usable(victim: Victim, photographs: Photographs) -> Tensor:
     """Select the photographs on which the victim's answer can be judged: (N,) bool."""
     everything = torch.ones(len(photographs), dtype=torch.bool)
     return photographs.labels != UNLABELLED if victim.task == "classify" else everything

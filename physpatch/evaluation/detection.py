@@ -166,7 +166,7 @@ def evaluate_on_object(
                     judged[name].outcomes.append(outcome)
                     judged[name].taken_for.append(_surest_on(object_xyxy, boxes) if outcome.relabelled else None)
                     judged[name].false_boxes += len(false_boxes(boxes, expected, object_xyxy, least))
-                    if name in ("clean", "grey"):
+                    if name == "clean":
                         expected += boxes
             progress(len(sides), len(photographs) * poses)
     told = replace(

@@ -163,8 +163,13 @@ def differentiable_heat(victim: Victim, images: Tensor) -> Tensor:
         (slopes,) = torch.autograd.grad(scores.amax(dim=1).sum(), outputs[-1], create_graph=True)
         reshape = found.reshape or (lambda values: values)
         weights = reshape(slopes).mean(dim=(2, 3), keepdim=True)
-        heat = (weights * reshape(outputs[-1])).sum(dim=1, keepdim=True).relu()
-        return F.interpolate(heat, size=images.shape[-2:], mode="bilinear")[:, 0]
+        heat = _from_zero((weights * reshape(outputs[-1])).sum(dim=1, keepdim=True).relu())
+        return _from_zero(F.interpolate(heat, size=images.shape[-2:], mode="bilinear"))[:, 0]
+
+
+def _from_zero(heat: Tensor) -> Tensor:
+    """Subtract from maps (B, 1, h, w) the least value of each, as pytorch-grad-cam does before and after it resizes them."""
+    return heat - heat.amin(dim=(2, 3), keepdim=True)
 
 
 def heat_share(heat: NDArray[np.float32], coverage: NDArray[np.float32]) -> float:

@@ -93,8 +93,7 @@ class PatchMetrics(Metric):  # type: ignore[misc]  # mypy does not follow torchm
         _check_whole("labels", labels)
         if units is not None:
             _check_whole("units", units, len(labels))
-        seen = sum(map(len, self.labels))
-        if seen and {name for name in _SHEETS if getattr(self, name)} != set(scores):
+        if _holds_any(self.labels) and {name for name in _SHEETS if _holds_any(getattr(self, name))} != set(scores):
             raise InputError("PatchMetrics got scores of other sheets than before; give the same in every call")
         for name, values in scores.items():
             _check_scores(name, values, len(labels))
@@ -112,12 +111,12 @@ class PatchMetrics(Metric):  # type: ignore[misc]  # mypy does not follow torchm
         Raises:
             InputError: no views.
         """
-        if not self.labels:
+        if not _holds_any(self.labels):
             raise InputError("PatchMetrics has no views; call update first")
         labels, units = dim_zero_cat(self.labels).cpu(), dim_zero_cat(self.units).cpu().clone()
         alone = units == _ALONE
         units[alone] = units.max() + 1 + torch.arange(int(alone.sum()))  # not when added: processes number alike
-        first = {name: dim_zero_cat(state).cpu() for name in _SHEETS if (state := getattr(self, name))}
+        first = {name: dim_zero_cat(state).cpu() for name in _SHEETS if _holds_any(state := getattr(self, name))}
         right = {name: answers == labels for name, answers in first.items()}
         controls = [name for name in CONTROLS if name in first]
         values: dict[str, Any] = {
@@ -161,6 +160,11 @@ def _target_index(target: Any, categories: Sequence[str] | None) -> int | None:
     if categories is not None and target >= len(categories):
         raise InputError(f"PatchMetrics got the target {target}, but has classes 0 to {len(categories) - 1}")
     return int(target)
+
+
+def _holds_any(state: list[Tensor] | Tensor) -> bool:
+    """Tell whether a state has values: a list of them, or one tensor where torchmetrics has joined several processes."""
+    return any(part.numel() for part in ([state] if isinstance(state, Tensor) else state))
 
 
 def _check_whole(name: str, values: Any, count: int | None = None) -> None:

@@ -70,7 +70,7 @@ class Difference:
         if self.difference is None:
             return "not measured"
         if self.ci95 is None:
-            return f"{points(self.difference)} points between two clips, which say nothing about others"
+            return f"{points(self.difference)} points of too few clips to say anything about others"
         low, high = map(points, self.ci95)
         return f"{points(self.difference)} points [{low}, {high}], n = {self.n}"
 

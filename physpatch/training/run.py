@@ -33,7 +33,7 @@ from physpatch.data.photographs import (
 )
 from physpatch.data.splits import refuse_overlap
 from physpatch.defences import UNDEFENDED, known_defences, require_defences
-from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, Evaluation, evaluate_patch, scenes
+from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, Evaluation, evaluate_patch, scenes, usable
 from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
 from physpatch.evaluation.figures.plots import save_evolution, save_loss_plot
@@ -339,9 +339,10 @@ def _same_data(first: str, second: str) -> bool:
     return first == second or (Path(first).exists() and Path(second).exists() and Path(first).samefile(second))
 
 
-def poses_for(photographs: Photographs) -> int:
-    """Choose the number of poses for each photograph: one for many photographs, several for few."""
-    return max(1, round(_VIEWS_WANTED / len(photographs)))
+def poses_for(victim: Victim, photographs: Photographs) -> int:
+    """Choose the number of poses for each photograph that counts: one for many photographs, several for few."""
+    counted = int(usable(victim, photographs).sum())
+    return max(1, round(_VIEWS_WANTED / max(1, counted)))
 
 
 def _claimed(folder: Path | None, processes: Processes) -> AbstractContextManager[None]:
@@ -532,7 +533,7 @@ def _finish(
 
 def _measure(folder: Path, config: TrainConfig, materials: Materials, patch: Patch, seed: int) -> EvaluationRecord:
     """Measure on held-out photographs, with the run's own network and the others it was trained on."""
-    poses = poses_for(materials.held_out)
+    poses = poses_for(materials.victim, materials.held_out)
     results = measure_patch(materials.victim, materials.held_out, patch, config, seed=seed, poses=poses).to_record()
     others = {}
     for other in materials.others:

@@ -97,7 +97,7 @@ def evaluate_run(
             patch=patch,
             config=measured_as,
             seed=seed,
-            poses=poses_for(photographs),
+            poses=poses_for(victim, photographs),
         )
         bare = measure(victim, progress=partial(progress, victim.name))
         results[victim.name] = bare.to_record()

@@ -114,12 +114,16 @@ def test_a_bench_that_the_system_ends_says_where_it_goes_on(measured, monkeypatc
         ({"techniques": ("ensemble",)}, "needs several models"),
         ({"grids": ("10",)}, "10"),
         ({"areas": (0.1, 0.1)}, "one or more distinct areas, got 0.1, 0.1"),
+        (
+            {"areas": (0.1,), "base": TrainConfig.of(model="yolov8n", object="stop sign")},
+            "--area is for a patch without",
+        ),
         ({"targets": ()}, "one or more distinct targets, got none"),
     ],
 )
 def test_senseless_plans_are_refused(axes, words) -> None:
     with pytest.raises(InputError, match=words):
-        BenchPlan(**axes, base=TINY)
+        BenchPlan(**{"base": TINY} | axes)
 
 
 def test_a_cell_is_measured_beside_its_controls_with_heat(measured) -> None:

@@ -20,8 +20,9 @@ from physpatch.defences.jpeg import QUALITY, squeeze
 from physpatch.defences.lgs import smooth
 from physpatch.defences.masking import SIDE, covered, densest_window
 from physpatch.defences.median import blur
-from physpatch.defences.object_seeker import half_planes
+from physpatch.defences.object_seeker import _new, half_planes
 from physpatch.evaluation.classification import defence_effect, evaluate_patch
+from physpatch.evaluation.grad_cam import differentiable_heat, grad_cam
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.training.trainer import Trainer
@@ -185,6 +186,18 @@ def test_what_is_suspicious_is_what_is_covered(name: str, tiny_victim: Victim) -
     assert less is not None and less[0] < suspicion[0]
 
 
+@pytest.mark.parametrize("floor", [0.0, 0.2])
+def test_an_attacker_of_the_heat_sees_the_map_that_the_defence_thresholds(floor: float, tiny_victim: Victim) -> None:
+    """Also where heat lies everywhere: pytorch-grad-cam counts it from the least of it on."""
+    pictures = torch.full((1, 3, 32, 32), 0.1)
+    pictures[:, 2] = floor
+    pictures[:, 2, 4:14, 16:26] = 0.9
+    with grad_cam(tiny_victim) as mapper:
+        _, (shown,) = mapper.top(pictures)
+    (seen,) = differentiable_heat(tiny_victim, pictures).detach().numpy()
+    assert seen.min() == 0 and seen / seen.sum() == pytest.approx(shown / shown.sum(), abs=2e-4)
+
+
 class Detail(torch.nn.Module):
     """Answers with its third class where a picture has much fine detail, and else with its second for green."""
 
@@ -254,6 +267,23 @@ def test_no_patch_changes_a_certified_answer(held_out: Photographs) -> None:
     share = certified_accuracy(defence, held_out)
     assert share is not None and share.n == 40 and share.rate is not None and share.rate > 0.1
     assert certified_accuracy(defence_for(spot, "jpeg"), held_out) is None
+
+
+def test_an_answer_that_is_not_sure_enough_is_not_certified() -> None:
+    spot = Victim.wrap(BrightestSpot(), categories=CATEGORIES[:3], size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    images, label = torch.full((1, 3, 32, 32), 0.5), torch.tensor([1])
+    images[:, 1] = 0.6  # greenish, with a confidence of 0.58 under any mask, which is grey
+    for threshold, certain in ((0.5, True), (0.9, False)):
+        victim = replace(spot, threshold=threshold)
+        assert bool((victim.judged(victim.scores(images)).argmax(dim=1) == label).all()) == certain
+        assert defence_for(victim, "patch-cleanser").certified(images, label).tolist() == [certain]
+
+
+def test_a_class_that_comes_second_in_a_box_is_new_where_it_comes_first_behind_a_mask() -> None:
+    place = torch.tensor([[[10.0, 10, 30, 30]]])
+    behind, whole = torch.tensor([[[0.1, 0.9]]]), torch.tensor([[[0.6, 0.3]]])
+    assert _new(place, behind, place, whole, 0.25).tolist() == [[[0, pytest.approx(0.9)]]]
+    assert _new(place, behind, place, whole.flip(2), 0.25).tolist() == [[[0, 0]]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,6 +51,19 @@ def test_an_untargeted_patch_needs_no_more_than_patch_and_grey() -> None:
         metrics.compute()
 
 
+def test_several_processes_are_joined() -> None:
+    def metrics(**options: object) -> PatchMetrics:
+        made = PatchMetrics(target=1, **options)
+        made.update(torch.tensor([0, 2, 0, 2]), patch=torch.tensor([1, 1, 0, 2]), grey=torch.tensor([0, 2, 0, 0]))
+        return made
+
+    twice = {"dist_sync_fn": lambda value, group=None: [value, value], "distributed_available_fn": lambda: True}
+    alone, joined = metrics().compute(), metrics(**twice).compute()
+    assert (alone["n"], joined["n"]) == (4, 8)
+    assert joined["targeted_success"]["rate"] == alone["targeted_success"]["rate"] == pytest.approx(2 / 3)
+    assert joined["controls"].keys() == {"grey"}
+
+
 def test_scores_that_do_not_fit_are_refused() -> None:
     labels, metrics = torch.tensor([0, 1]), PatchMetrics()
     with pytest.raises(InputError, match="expected patch and grey"):

@@ -32,7 +32,7 @@ from calibration.common.files import claimed
 from captures.report.blocks import Text
 from captures.report.run_part import _trained
 from physpatch.commands.train import _finer_grid_advice
-from physpatch.data.photographs import load_photographs
+from physpatch.data.photographs import UNLABELLED, load_photographs
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
@@ -325,8 +325,12 @@ def test_a_checkpoint_that_does_not_fit_is_refused(change: Callable[[dict], obje
         resume_run(run, steps=9, say=lambda _: None)
 
 
-def test_few_photographs_are_seen_in_several_poses_each() -> None:
-    assert [poses_for(colour_photographs(count, 32)) for count in (1, 12, 60, 200)] == [60, 5, 1, 1]
+def test_few_photographs_are_seen_in_several_poses_each(tiny_victim) -> None:
+    assert [poses_for(tiny_victim, colour_photographs(count, 32)) for count in (1, 12, 60, 200)] == [60, 5, 1, 1]
+    some = colour_photographs(60, 32)
+    some.labels[12:] = UNLABELLED  # which do not count for a classifier, and are not shown
+    assert poses_for(tiny_victim, some) == 5
+    assert poses_for(replace(tiny_victim, task="detect"), some) == 1
 
 
 @pytest.mark.slow
