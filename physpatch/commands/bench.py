@@ -199,9 +199,8 @@ def bench(
     if json_out != "-":
         click.echo(markdown(rows))
         click.echo(f"table: {out / 'table.md'}")
-        from_nothing = [
-            row for row in rows if row.start == RANDOM_START
-        ]  # whose settings are all that they were made of
+        # The settings of a row make it again, unless it began with another network's patch.
+        from_nothing = [row for row in rows if row.start == RANDOM_START]
         best = max(from_nothing, key=lambda row: row.success.rate or 0.0, default=None)
         if best is not None:
             say_next("train", "--config", out / "cells" / f"{best.name}.json")
