@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from kept_results import kept_result
+from kept_results import kept_or_made
 
-from calibration.common.files import file_sha256, read_json, write_json
+from calibration.common.files import file_sha256
 from calibration.sheet.road_signs import SIGNS
 from physpatch import Patch, TrainConfig, Trainer, Victim, load_victim
 from physpatch.data.photographs import Photographs
@@ -113,11 +113,12 @@ class Bench:
         rows, columns = config.patch.grid
         grid, optimisation = f"{rows}x{columns}", config.optimisation
         name = f"{left_out}-{config.objective.loss}-{grid}-{optimisation.steps}-seed{optimisation.seed}"
-        known = self._out / f"{name}.json"
-        settings = self._settings | {"config": config.to_dict()}
-        if kept_result(known, settings) is None:
-            write_json(known, {"settings": settings, **self._measured(left_out, config, self._out / name)})
-        return {"point": name} | {key: part for key, part in read_json(known).items() if key != "settings"}
+        known = kept_or_made(
+            self._out / f"{name}.json",
+            self._settings | {"config": config.to_dict()},
+            lambda: self._measured(left_out, config, self._out / name),
+        )
+        return {"point": name} | {key: part for key, part in known.items() if key != "settings"}
 
     def _measured(self, left_out: str, config: TrainConfig, folder: Path) -> dict[str, Any]:
         first, *others = (name for name in self._detectors if name != left_out)

@@ -32,15 +32,15 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from kept_results import kept_result
+from kept_results import kept_or_made
 from planted_rig import CAUSES, PlantedRig
-from rig_films import film_whole, victim_of
+from rig_films import victim_of
 
-from calibration.common.files import write_json
 from captures.gap.decomposition import measure_gap
 from captures.inference.analyser import to_input
 from captures.results.recorded_session import RecordedSession
 from captures.results.verdict import GapStep, verdict
+from captures.session.live_session import film_rig
 from captures.sources.opencv import rgb
 from captures.sources.opening import Rig
 from physpatch import Patch
@@ -96,15 +96,15 @@ class Bench:
     def case(self, cause: str, number: int) -> dict[str, Any]:
         """What was planted and what was measured, from the folder where it is there."""
         kept = self._out / f"{cause.replace(' ', '-')}-{number}.json"
-        settings = self._settings(cause)
-        if (earlier := kept_result(kept, settings)) is not None:
-            return earlier
+        return kept_or_made(kept, self._settings(cause), lambda: self._measured(cause, number))
+
+    def _measured(self, cause: str, number: int) -> dict[str, Any]:
         strength, seed = self._draw(cause, number)
         victim, measure = self._victim.name, "wrong" if self._patch.target is None else "target"
         with tempfile.TemporaryDirectory() as work:
             rig = self._rig(cause, strength, seed)
-            session = film_whole(rig, self._victim, self._patch.target, Path(work) / "film", sheet=str(self._sheet))
-            filmed = labelled(session)
+            film = film_rig(rig, self._victim, self._patch.target, Path(work) / "film", sheet=str(self._sheet))
+            filmed = labelled(RecordedSession.open(film))
             gap = measure_gap(
                 filmed,
                 self._victim,
@@ -113,16 +113,13 @@ class Bench:
                 digital=self._record.results,
                 draws=_DRAWS,
             )
-        measured = {
+        return {
             "planted": cause,
             "strength": strength,
             "seed": seed,
-            "settings": settings,
             "gap": gap.to_dict(),
             "by_clip": {str(clip): rate for clip, rate in filmed.tally.rates(victim, measure, "patch").items()},
         }
-        write_json(kept, measured)
-        return measured
 
     def _settings(self, cause: str) -> dict[str, Any]:
         """What a kept case must agree in."""
@@ -146,11 +143,11 @@ class Bench:
     def _backgrounds(self, run: Path) -> list[tuple[Path, str | None]]:
         """Held-out photographs that have a steady answer behind a sheet."""
         files = [path for path, _ in held_out_files(run, self._config, self._victim)]
-        kept, settings = self._out / "backgrounds.json", {"run": self._patch.id, "of": [str(path) for path in files]}
-        chosen = kept_result(kept, settings)
-        if chosen is None:
-            chosen = {"settings": settings, "behind": [str(path) for path in self._steady(files)]}
-            write_json(kept, chosen)
+        chosen = kept_or_made(
+            self._out / "backgrounds.json",
+            {"run": self._patch.id, "of": [str(path) for path in files]},
+            lambda: {"behind": [str(path) for path in self._steady(files)]},
+        )
         return [(Path(path), None) for path in chosen["behind"]]
 
     def _steady(self, files: Iterable[Path]) -> Iterator[Path]:

@@ -138,10 +138,8 @@ def newspaper() -> tuple[NDArray[np.float32], dict[str, float]]:
         printed.append(model.xyz(_with_black(np.clip(best.x, 0, 100))))
     linear = np.array(printed) / 100 @ D50_XYZ_TO_LINEAR.T
     table = linear.reshape(LEVELS, LEVELS, LEVELS, 3).astype(np.float32)
-    quality = {
-        "mean_de00": float(differences.mean()),
-        "max_de00": float(differences.max()),
-    }  # the factor was fitted to these
+    # The factor was fitted to these.
+    quality = {"mean_de00": float(differences.mean()), "max_de00": float(differences.max())}
     return table, {"yule_nielsen": round(model.yule_nielsen, 2)} | quality
 
 

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kept_results import kept_result
+from kept_results import kept_or_made, kept_result
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from calibration.colour.printing_condition import held_back_conditions
-from calibration.common.files import write_json
 from physpatch import EotConfig, Patch, TrainConfig, Trainer, Victim, evaluate_patch, load_victim
 from physpatch.data.photographs import load_photos, photos_for
 from physpatch.evaluation.figures.plots import BAD, GOOD, save_figure
@@ -108,17 +107,12 @@ class Bench:
 
     def measured(self, point: Point) -> dict[str, Any]:
         """Train the patch of a point, and measure it."""
-        if (known := self.known(point)) is not None:
-            return known
         config = point.config
-        value = {
-            "point": point.name,
-            "settings": self._settings,
-            **self._trained(config, point),
-            **self._judged(config, point),
-        }
-        write_json(self._out / f"{point.name}.json", value)
-        return value
+        return kept_or_made(
+            self._out / f"{point.name}.json",
+            self._settings,
+            lambda: {"point": point.name, **self._trained(config, point), **self._judged(config, point)},
+        )
 
     def _trained(self, config: TrainConfig, point: Point) -> dict[str, Any]:
         counted = counted_photographs(self._victim, self._training, config)

@@ -23,13 +23,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from kept_results import kept_result
+from kept_results import kept_or_made
 from numpy.typing import NDArray
 from print_panel import Row, by_photograph, digital, said
 from rig_films import victim_of
 from scipy import stats
 
-from calibration.common.files import write_json
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.inference.analyser import to_input
@@ -163,11 +162,7 @@ def film(stage: Stage, sheet: Path, victim: Victim) -> Answers:
 
 def kept(path: Path, settings: dict[str, Any], make: Callable[[], Answers]) -> Answers:
     """Read answers of these settings, or make and keep them."""
-    earlier = kept_result(path, settings)
-    if earlier is None:
-        earlier = {"settings": settings, "answers": make()}
-        write_json(path, earlier)
-    return dict(earlier["answers"])
+    return dict(kept_or_made(path, settings, lambda: {"answers": make()})["answers"])
 
 
 def correlations(patches: dict[str, dict[str, Any]]) -> dict[str, Any] | None:

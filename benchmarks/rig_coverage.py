@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rig_films import film_whole, make_once, victim_of
+from rig_films import make_once, victim_of
 
 from captures.results.aggregation import Tally, tally_of
 from captures.results.recorded_session import RecordedSession
+from captures.session.live_session import film_rig
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import FrameRow
 from physpatch import Patch
@@ -58,7 +59,7 @@ def filmed_pool(run: Path, out: Path, clips: int, seed: int) -> RecordedSession:
     def film() -> None:
         print_sheets(patch, 100, out / "sheet.pdf", controls=_CONTROLS)
         rig = VirtualRig(out / "sheet.pdf", behind, clips=clips, frames_per_clip=3, seed=seed)
-        film_whole(rig, victim, patch.target, out / "pool", keep="none")
+        film_rig(rig, victim, patch.target, out / "pool", keep="none")
 
     settings = {"run": patch.id, "model": victim.weights.sha256, "behind": [path.name for path, _ in behind]}
     make_once(out / "pool", settings | {"clips": clips, "seed": seed}, film)

@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from gap_causes import recognised
-from rig_films import film_whole, make_once, victim_of
+from rig_films import make_once, victim_of
 
 from captures.gap.session_eot import PARTS, learn_from
 from captures.results.recorded_session import RecordedSession
+from captures.session.live_session import film_rig
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import Patch, TrainConfig
 from physpatch.records.run_record import RunRecord
@@ -156,7 +157,7 @@ def filmed(
         sheet = out.with_suffix(".pdf")
         print_sheets(patch, 100, sheet, controls=("grey", "random"))
         rig = VirtualRig(sheet, behind, clips=clips, frames_per_clip=2, seed=seed, truth=truth)
-        film_whole(rig, victim, patch.target, out, sheet=f"../{sheet.name}", run=str(run.resolve()))
+        film_rig(rig, victim, patch.target, out, sheet=f"../{sheet.name}", run=str(run.resolve()))
 
     settings = {"run": patch.id, "model": victim.weights.sha256, "behind": [path.name for path, _ in behind]}
     make_once(out, settings | {"clips": clips, "seed": seed}, film)

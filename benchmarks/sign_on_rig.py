@@ -12,10 +12,12 @@ import json
 import tempfile
 from pathlib import Path
 
-from rig_films import film_whole, victim_of
+from rig_films import victim_of
 
 from calibration.common.errors import InputError
+from captures.results.recorded_session import RecordedSession
 from captures.results.success import frame_success
+from captures.session.live_session import film_rig
 from captures.sources.virtual_rig import VirtualRig
 from physpatch import Patch, load_victim
 from physpatch.records.run_record import RunRecord
@@ -52,9 +54,9 @@ def main() -> None:
         )
         behind = held_out_files(options.run, config, victim)
         rig = VirtualRig(sheet, behind, clips=options.clips, frames_per_clip=3, seed=options.seed)
-        session = film_whole(
-            rig, load_victim(_CLASSIFIER), patch.target, Path(work) / "session", detector=victim, keep="none"
-        )
+        folder = Path(work) / "session"
+        film_rig(rig, load_victim(_CLASSIFIER), patch.target, folder, detector=victim, keep="none")
+        session = RecordedSession.open(folder)
     filmed = {s.condition: s for s in session.tally.summaries() if s.model == victim.name}
     digital = record.results and record.results.untargeted_success.rate
     detected = [

@@ -32,10 +32,9 @@ from typing import Any
 import numpy as np
 import torch
 from art_patch import AREA, BATCH, ROTATION_DEG, SCALE, SIDE, TILT_DEG, ArtPatch, ArtRenderer, library_network
-from kept_results import kept_result
+from kept_results import kept_or_made
 from numpy.typing import NDArray
 
-from calibration.common.files import read_json, write_json
 from physpatch import EotConfig, Patch, TrainConfig, Trainer, keep_freed_memory, load_photographs, load_victim
 from physpatch.attack.placement import Placement
 from physpatch.data.photographs import Photographs
@@ -206,16 +205,19 @@ class Bench:
             "every": _EVERY,
             "photographs": self.train.fingerprint,
         }
-        if kept_result(file, settings) is None:
+
+        def trained() -> dict[str, Any]:
             run, cells = self._ours(setting, seed, self._steps) if name == "ours" else self._theirs(setting, seed)
             way = []
             for _ in range(self._steps // _EVERY):
                 run(_EVERY)
                 way.append(cells().tolist())
-            self._out.mkdir(parents=True, exist_ok=True)
-            write_json(file, {"settings": settings, "way": way})
+            return {"way": way}
+
+        self._out.mkdir(parents=True, exist_ok=True)
+        kept = kept_or_made(file, settings, trained)
         target = {"index": self._target, "name": self.victim.categories[self._target]}
-        return [Patch(np.array(cells, dtype=np.uint8), target) for cells in read_json(file)["way"]]
+        return [Patch(np.array(cells, dtype=np.uint8), target) for cells in kept["way"]]
 
     def _ours(self, setting: Setting, seed: int, steps: int) -> tuple[Run, Cells]:
         config = TrainConfig.of(

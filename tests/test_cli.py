@@ -170,6 +170,18 @@ def test_reports_are_replayed_printed_and_compared(demo: Path, command, monkeypa
     command("report", "demo/session", "--profile", "none.json").assert_refused("none.json")
 
 
+def test_a_demo_that_is_interrupted_while_filming_ends(few_views, command, monkeypatch, tmp_path: Path) -> None:
+    def interrupted(self: VirtualRig):
+        yield from islice(frames(self), 1)
+        raise KeyboardInterrupt
+
+    frames = VirtualRig.__iter__
+    monkeypatch.setattr(VirtualRig, "__iter__", interrupted)
+    done = command("demo", "--steps", "1", "--clips", "2", "--out", str(tmp_path / "demo"))
+    assert done.code == 130 and "4/6" not in done.out
+    assert not (tmp_path / "demo/learned").exists() and len(read_rows(tmp_path / "demo/session")) == 1
+
+
 def test_a_second_demo_does_not_overwrite_the_first(demo: Path, command, monkeypatch) -> None:
     monkeypatch.chdir(demo)
     command("demo").assert_refused("demo already contains a demo; delete it or use another --out")

@@ -135,12 +135,14 @@ def _train(config: TrainConfig, files: _Round) -> None:
 
 
 def _film(workflows: Workflows, config: TrainConfig, files: _Round, clips: int, seed: int) -> None:
+    from captures.session.live_session import require_uninterrupted
     from captures.workflows.demo import demo_session
 
     patch, size_mm = Patch.load(files.run), parse_length_mm(PATCH_SIZE)
     layouts = workflows.print_run(patch, config, size_mm, files.sheet, controls=_CONTROLS)
     rig, session_config = demo_session(files.run, config, files.sheet, layouts, files.session, clips=clips, seed=seed)
     record_session(rig, session_config, files.session)
+    require_uninterrupted(files.session)
     show_session(files.session)
 
 

@@ -113,7 +113,11 @@ def film_rig(
     keep: str = "all",
     **notes: Any,
 ) -> Path:
-    """Record a session of everything a rig shows, without Grad-CAM; for arguments see :class:`SessionConfig`."""
+    """Record a session of everything a rig shows, without Grad-CAM; for arguments see :class:`SessionConfig`.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; what was filmed until then is kept.
+    """
     config = SessionConfig(
         victim,
         detector=detector,
@@ -124,7 +128,19 @@ def film_rig(
         keep=KeepRule.parse(keep),
         notes=notes,
     )
-    return run_session(rig, config, out)
+    run_session(rig, config, out)
+    require_uninterrupted(out)
+    return out
+
+
+def require_uninterrupted(session: Path) -> None:
+    """Raise where a session was interrupted, which ends it in order: for those who need all of it.
+
+    Raises:
+        KeyboardInterrupt: it was.
+    """
+    if SessionRecord.of(session).status == "interrupted":
+        raise KeyboardInterrupt
 
 
 def run_session(

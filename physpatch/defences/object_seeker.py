@@ -96,9 +96,8 @@ def _new(boxes: Tensor, probabilities: Tensor, whole: Tensor, certain: Tensor, t
     """Set the probabilities (B, M, K) of boxes to 0 where they are not confident, or lie in one of the whole picture's."""
     new = probabilities * (probabilities >= max(CONFIDENCE, threshold))
     lies_in = _share_inside(boxes, whole) >= COVERED  # (B, M, A)
-    classes = (certain >= threshold) & (
-        certain == certain.amax(dim=2, keepdim=True)
-    )  # a box has its most probable class
+    # A box has its most probable class.
+    classes = (certain >= threshold) & (certain == certain.amax(dim=2, keepdim=True))
     known = torch.einsum("bma,bak->bmk", lies_in.float(), classes.float()) > 0
     return new * ~known
 

@@ -203,7 +203,8 @@ def evaluate_patch(
     shown = {c: patch if c == "patch" else patch.control(c) for c in CONDITIONS}
     scores: dict[str, list[Tensor]] = {"clean": []}
     aimed: dict[str, list[Tensor]] = {}
-    labels = []
+    labels: list[Tensor] = []
+    units = photographs.units[usable(victim, photographs)].repeat(poses)
     clean = ForBare(lambda images: _scores(victim, images, None)[0].cpu())
     with untouched(victim), torch.no_grad():
         for scene in scenes(victim, photographs, placement, eot or EotConfig.preset(DEFAULT_PRESET), seed, poses):
@@ -219,9 +220,8 @@ def evaluate_patch(
                 scores.setdefault(name, []).append(anywhere.cpu())
                 aimed.setdefault(name, []).append(at_patch.cpu())
             labels.append(scene.labels)
-            progress(sum(map(len, labels)), int(usable(victim, photographs).sum()) * poses)
+            progress(sum(map(len, labels)), len(units))
     joined, joined_aimed = ({n: torch.cat(parts) for n, parts in batches.items()} for batches in (scores, aimed))
-    units = photographs.units[usable(victim, photographs)].repeat(poses)
     return _count(victim, joined, joined_aimed, torch.cat(labels), units, target, poses, patch.target)
 
 

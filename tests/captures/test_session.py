@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +27,7 @@ from captures.inference.region import RegionRule
 from captures.report import write_report
 from captures.session import live_session
 from captures.session.clips import ClipCutter
-from captures.session.live_session import SessionConfig, run_session
+from captures.session.live_session import SessionConfig, film_rig, run_session
 from captures.session.recorder import KeepRule
 from captures.sources.frame import Event, Frame
 from captures.sources.opening import FileSource, open_source
@@ -298,6 +299,21 @@ def test_a_session_that_the_system_ends_is_whole(
     assert json.loads((tmp_path / "session/session.json").read_text())["status"] == "interrupted"
     assert (tmp_path / "session/frames.csv").read_text().count("\n") == 4
     assert len(video_times(tmp_path / "session")) == 3
+
+
+def test_a_film_that_is_interrupted_does_not_count_as_whole(
+    rig: VirtualRig, tiny_victim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: VirtualRig):
+        yield from islice(frames(self), 3)
+        raise KeyboardInterrupt
+
+    frames = VirtualRig.__iter__
+    monkeypatch.setattr(VirtualRig, "__iter__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        film_rig(rig, tiny_victim, BLUE, tmp_path / "session")
+    assert json.loads((tmp_path / "session/session.json").read_text())["status"] == "interrupted"
+    assert len(read_rows(tmp_path / "session")) == 3
 
 
 @pytest.mark.parametrize("ending", [(live_session._Session, "account"), (VideoFile, "__exit__")])
