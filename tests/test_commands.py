@@ -246,6 +246,45 @@ def test_options_replace_what_a_file_of_settings_says(
     assert trained.pop() == changed.changed(eot=EotConfig.preset("outdoor"))
 
 
+@pytest.mark.parametrize(
+    ("option", "given", "setting", "value"),
+    [
+        ("--target", "abacus", "target", "abacus"),
+        ("--technique", "flat-minimum", "technique", "flat-minimum"),
+        ("--objective", "logit", "objective", "logit"),
+        ("--worst", "0.25", "worst", 0.25),
+        ("--nps", "0.5", "nps", 0.5),
+        ("--tv", "0.2", "tv", 0.2),
+        ("--restarts", "3", "restarts", 3),
+        ("--transfer", "ghost", "transfer", ("ghost",)),
+        ("--imitate", "efficientnet_lite1", "imitate", ("efficientnet_lite1",)),
+        ("--queries", "2000", "queries", 2000),
+        ("--batch", "4", "batch", 4),
+        ("--learning-rate", "0.1", "learning_rate", 0.1),
+        ("--area", "0.2", "area", 0.2),
+        ("--cut", "circle", "cut", "circle"),
+        ("--precision", "float32", "precision", "float32"),
+        ("--recognised", "0.25", "recognised", 0.25),
+        ("--defence", "jpeg", "defences", ("jpeg",)),
+        ("--seed", "7", "seed", 7),
+        ("--device", "cpu", "device", "cpu"),
+    ],
+)
+def test_settings_reach_the_run_from_the_command_line(
+    option: str,
+    given: str,
+    setting: str,
+    value: object,
+    command: Callable[..., CommandResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained: list[TrainConfig] = []
+    monkeypatch.setattr("physpatch.training.run.train_run", lambda config, *_, **__: trained.append(config))
+    done = command("train", option, given)
+    assert done.code == 0, done.err
+    assert trained == [TrainConfig.of(**{setting: value})] != [TrainConfig()]
+
+
 def test_a_patch_is_measured_on_named_papers(
     command: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
