@@ -1,8 +1,9 @@
 """Decompose the gap between digital and physical success: at which step a patch loses its effect, and how to avoid it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import zip_longest
 from statistics import fmean
 from typing import Any
 
@@ -37,7 +38,8 @@ from physpatch.victims.boxes import to_found_boxes
 from physpatch.victims.detector import Detector
 from physpatch.victims.protocol import Victim
 
-_MOST_VIEWS = 80
+_GOLDEN = (5**0.5 - 1) / 2
+MOST_VIEWS = 80
 
 
 class UnmeasurableError(InputError):
@@ -59,7 +61,8 @@ class Gap:
         total: paired loss from the first step to the last.
         views: number of frames into which the patch was drawn.
         draws: samples of the training transformations per frame.
-        left_out: units with the patch that are excluded, because no kept frame with the background sheet could be measured.
+        left_out: units with the patch that are excluded, because no kept frame with the background sheet could be measured,
+            or the views that are replayed are of others.
         colours: source of the measured colours.
         cause: name of the step with the largest loss; None if no loss is significant.
         second: name of another step with a similar loss; None without one.
@@ -124,23 +127,18 @@ def measure_gap(
     measure = _measure(session, victim)
     tally = session.tally
     measured, colour_source = session_lights(session, victim.name) if profile is None else (profile, "the rig profile")
-    background, frames = _background(session, victim.name)
     weights = tally.weights(victim.name, measure)
     captured = [filmed for filmed in tally.observations(victim.name, measure, "patch") if filmed.weight > 0]
     real = {filmed.cell for filmed in captured}
-    views, rows = [], []
-    for shown, shot in frames:
-        if tally.unit(shown.row) in real:
-            views.append(ReplayView.of(shown, shot, _colours(measured, shown.row.light), victim))
-            rows.append(shown.row)
+    background, frames = _background(session, victim.name, real)
+    views = [ReplayView.of(shown, shot, _colours(measured, shown.row.light), victim) for shown, shot in frames]
+    rows = [shown.row for shown, _ in frames]
     if not views:
         raise UnmeasurableError(
             f"no kept frame shows the {background} sheet at a pose at which the patch was shown and the model was right; "
             "keep more frames with `physpatch live --keep all`"
         )
     left_out = len(real - {tally.unit(row) for row in rows})
-    chosen = torch.linspace(0, len(views) - 1, min(len(views), _MOST_VIEWS)).round().long().tolist()
-    views, rows = ([values[i] for i in chosen] for values in (views, rows))
     cells = cells_from_patch(patch, victim.device)
     judged = replay(
         victim,
@@ -180,7 +178,7 @@ def measure_gap(
         cause=result.cause,
         second=result.second,
         sentence=result.sentence,
-        prediction=forecast(predicted, real_shares, alike=tally.unit_kind == "pose cell"),
+        prediction=forecast(predicted, real_shares, alike=tally.independent_kind != tally.unit_kind),
         predicted=predicted,
         captured=real_shares,
         example=_example(session, victim, cells, views[0], tally.unit(rows[0]), config),
@@ -197,28 +195,55 @@ def _measure(session: RecordedSession, victim: Victim) -> str:
     )
 
 
-def _background(session: RecordedSession, model: str) -> tuple[str, list[tuple[Shown, ChartShot]]]:
-    """The harmless sheet that is best to draw over, and the frames in which it can be measured."""
+def _background(
+    session: RecordedSession, model: str, units: Collection[Hashable]
+) -> tuple[str, list[tuple[Shown, ChartShot]]]:
+    """The harmless sheet that is best to draw over, and frames of these units in which it can be measured.
+
+    They are spread over the units, and no more are decoded than are replayed: a picture takes several megabytes.
+    """
     if session.record.sheet and session.sheet is None:  # before frames are decoded in vain
         raise InputError(
             "the PDF of its sheets was moved or deleted, so no sheet can be located in the frames; put it back"
         )
     located = 0
     for condition in (CONTROL, *(kind for kind in SHEET_KINDS[::-1] if kind != CONTROL)):
-        measurable = []
-        for shown in session.shown(model, condition):
+        measurable: list[tuple[Shown, ChartShot]] = []
+        elsewhere = False  # it can be measured in frames of other units
+        of_sheet = [row for row in session.rows if row.model == model and row.condition == condition]
+        counted = [row for row in of_sheet if session.tally.unit(row) in units]
+        others = [row for row in of_sheet if session.tally.unit(row) not in units]
+        for shown in session.shown(model, condition, [*_spread(counted, session.tally), *others]):
+            counts = session.tally.unit(shown.row) in units
+            if not counts and measurable:
+                break
             located += 1
             shot = observe(shown.picture, shown.pose)
+            if shot is not None and not counts:
+                elsewhere = True
+                break
             if shot is not None:
                 measurable.append((shown, shot))
-        if measurable:
-            return condition, measurable
+            if len(measurable) == MOST_VIEWS:
+                break
+        if measurable or elsewhere:
+            return condition, sorted(measurable, key=lambda found: found[0].row.frame)
     if not located:
         raise UnmeasurableError("no kept frame shows a sheet; record with --keep key or --keep all")
     raise UnmeasurableError(
         f"no sheet can be measured in the kept frames that show one ({located}), because its white border is cut off, narrower "
         "than 3 pixels, overexposed or not plain; show it whole and larger, and turn the camera's sharpening down"
     )
+
+
+def _spread(rows: Iterable[FrameRow], tally: Tally) -> Iterator[FrameRow]:
+    """Order rows so that the first ones are of all units in turn, and from all over each unit."""
+    by_unit: dict[Hashable, list[FrameRow]] = defaultdict(list)
+    for row in rows:
+        by_unit[tally.unit(row)].append(row)
+    # The multiples of the golden ratio lie evenly.
+    spread = ([own[i] for i in sorted(range(len(own)), key=lambda i: i * _GOLDEN % 1)] for own in by_unit.values())
+    return (row for turn in zip_longest(*spread) for row in turn if row is not None)
 
 
 def _colours(profile: RigProfile, light: str | None) -> ColourMap | None:
@@ -317,7 +342,12 @@ def _steps(shares: dict[str, list[Observation]], tally: Tally) -> tuple[GapStep,
 
 
 def digital_rate(results: EvaluationRecord | None, measure: str) -> Rate | None:
-    """Return the rate of an outcome on held-out photographs; None without results."""
+    """Return the rate of an outcome on held-out photographs; None without results, or where it was not measured there."""
     if results is None:
         return None
-    return results.targeted_success if measure == "target" else results.untargeted_success
+    return {
+        "target": results.targeted_success,
+        "wrong": results.untargeted_success,
+        "hidden": results.hidden.get("patch"),
+        "relabelled": results.relabelled.get("patch"),
+    }.get(measure)

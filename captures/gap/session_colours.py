@@ -39,14 +39,17 @@ def session_lights(session: RecordedSession, model: str) -> tuple[RigProfile, st
         if layout is None or layout.cells is None:
             continue
         readings: dict[str, list[Reading]] = defaultdict(list)
+        sizes: dict[str, set[tuple[int, int]]] = defaultdict(set)
         for shown in session.shown(model, condition):
             shot = observe(shown.picture, shown.pose)
             if shot is not None and shot.px_per_cell >= LEAST_PX_PER_CELL:
-                readings[shown.row.light or ""].append((shown, shot))
+                name = shown.row.light or ""
+                readings[name] = _sharpest([*readings[name], (shown, shot)])  # all pictures would fill the memory
+                sizes[name].add(shot.frame_wh)
         lights = [
-            _refined(name or "session", layout.cells, _sharpest(of_light))
+            _refined(name or "session", layout.cells, of_light)
             for name, of_light in readings.items()
-            if len({shot.frame_wh for _, shot in of_light}) == 1
+            if len(sizes[name]) == 1
         ]
         clear = tuple(light for light in lights if light.explained >= _LEAST_EXPLAINED)
         if clear:

@@ -3,7 +3,7 @@
 import math
 import os.path
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,7 @@ from physpatch.records.config import FINER_GRID, TrainConfig
 from physpatch.records.run_record import RUN_FILE
 from physpatch.stats.intervals import Difference, Rate, clips_needed
 
+NOT_COMPARED = "Seen, but not against a harmless sheet"
 WIDE = 0.10  # the half width of an interval from which on more clips are advised
 _COARSE_PX = 4.0  # a side of a cell, in pixels, below which a larger sheet is advised
 _MOST_STEPS = 4
@@ -141,17 +142,25 @@ def effect_words(measure: str, target: str | None, model: str) -> str:
 def _judged(tally: Tally, model: str, measure: str, rate: Rate, controls: Mapping[str, Rate]) -> tuple[str, str]:
     """The verdict and the sentence of its numbers."""
     units = UNITS[tally.independent_kind]
+    in_part = [name for name in ("patch", *controls) if not tally.counts_whole(model, measure, name)]
     if rate.rate and rate.ci95 is not None and not controls:
-        sentence = numbers_words(measure, rate, controls, units, clear=True)
-        return "Seen, but not against a harmless sheet", (
+        sentence = numbers_words(measure, rate, controls, units, True, in_part)
+        return NOT_COMPARED, (
             f"{sentence} No control was filmed, so that the sheet covers a part of the picture may be the whole cause."
         )
     compared = [c for c in tally.comparisons() if (c.model, c.measure) == (model, measure)]
     clear = beyond_chance([comparison.difference for comparison in compared])
-    return verdict_words(rate, clear), numbers_words(measure, rate, controls, units, clear)
+    return verdict_words(rate, clear), numbers_words(measure, rate, controls, units, clear, in_part)
 
 
-def numbers_words(measure: str, rate: Rate, controls: Mapping[str, Rate], units: str, clear: bool) -> str:
+def numbers_words(
+    measure: str,
+    rate: Rate,
+    controls: Mapping[str, Rate],
+    units: str,
+    clear: bool | None,
+    in_part: Collection[str] = (),
+) -> str:
     """Say in a sentence how often a patch worked, how often it may elsewhere, and how often its controls did.
 
     Args:
@@ -159,42 +168,53 @@ def numbers_words(measure: str, rate: Rate, controls: Mapping[str, Rate], units:
         rate: of the patch.
         controls: rates by name; empty where none is to be compared with.
         units: what the rates count, such as clips.
-        clear: whether chance alone does not explain what the patch has beyond its controls.
+        clear: whether chance alone does not explain what the patch has beyond its controls; None where they could not be
+            compared.
+        in_part: ``patch`` and the controls of which some units count in part, so that their number is no number of successes.
     """
-    happened = f"With the patch, {MEASURES[measure]} in {_share(rate, units)}"
+    happened = f"With the patch, {MEASURES[measure]} in {_share(rate, units, 'patch' in in_part)}"
     if rate.ci95 is None:
         return f"{happened}; other clips may differ."
     low, high = (f"{100 * end:.0f}" for end in rate.ci95)
     if rate.rate == 0:
         return f"{happened}; with so few, up to {high} % is possible."
-    others = ", ".join(f"with the {name} control in {_share(control, units)}" for name, control in controls.items())
+    others = ", ".join(
+        f"with the {name} control in {_share(control, units, name in in_part)}" for name, control in controls.items()
+    )
     wide = f": so few {units} tell little of them" if rate.ci95[1] - rate.ci95[0] > _SAYS_LITTLE else ""
     sure = f"{happened} ({low} to {high} % in others like these{wide}){'; ' if others else ''}{others}."
+    if clear is None:
+        return f"{sure} What the patch has beyond a harmless sheet is unknown: too few were shown at the same poses."
     return sure if clear else f"{sure} That is no more than chance may give."
 
 
-def verdict_words(rate: Rate, clear: bool) -> str:
-    """Judge a rate in a few words; ``clear`` if chance alone does not explain what it has beyond its controls."""
+def verdict_words(rate: Rate, clear: bool | None) -> str:
+    """Judge a rate in a few words; ``clear`` as for :func:`numbers_words`."""
     if rate.ci95 is None:
         return "One clip tells little"
     if rate.rate == 0:
         return "Not shown"
+    if clear is None:
+        return NOT_COMPARED
     return "Not clear" if not clear else "Yes" if rate.ci95[0] >= 0.5 else "Yes, at times"
 
 
-def beyond_chance(differences: Sequence[Difference]) -> bool:
-    """Tell whether the intervals of all differences from controls lie above 0."""
-    return bool(differences) and all(d.ci95 is not None and d.ci95[0] > 0 for d in differences)
+def beyond_chance(differences: Sequence[Difference]) -> bool | None:
+    """Tell whether the intervals of all differences from controls lie above 0; None where one that decides has no interval."""
+    intervals = [difference.ci95 for difference in differences]
+    if any(interval is not None and interval[0] <= 0 for interval in intervals):
+        return False
+    return True if intervals and None not in intervals else None
 
 
-def _share(rate: Rate, units: str) -> str:
+def _share(rate: Rate, units: str, in_part: bool) -> str:
     """Word a rate, such as ``3 of 7 clips``, ``41 % of 7 clips`` where they count in part, or of the views of one."""
     if rate.rate is None:
         return "–"
     if rate.n == 1:
         return f"{100 * rate.rate:.0f} % of the views counted"
     count = rate.rate * rate.n
-    whole = abs(count - round(count)) < 1e-6
+    whole = not in_part and abs(count - round(count)) < 1e-6
     return f"{round(count)} of {rate.n} {units}" if whole else f"{100 * rate.rate:.0f} % of {rate.n} {units}"
 
 

@@ -163,9 +163,12 @@ def _of_run(folder: Path) -> _Rates:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The name of each folder, with its parent's name if two folders have the same name."""
-    short = [folder_name(folder) for folder in folders]
-    return [
-        name if short.count(name) == 1 else f"{folder.resolve().parent.name}/{folder.resolve().name}"
-        for name, folder in zip(short, folders, strict=True)
-    ]
+    """The name of each folder, with as many of its parents' names as tell it from the others."""
+    names, parts = [folder_name(folder) for folder in folders], [folder.resolve().parts for folder in folders]
+    length = 1
+    while len(set(names)) < len(names):  # folders differ, see above
+        length += 1
+        names = [
+            name if names.count(name) == 1 else "/".join(own[-length:]) for name, own in zip(names, parts, strict=True)
+        ]
+    return names

@@ -91,7 +91,8 @@ def run_screen(folder: Path) -> Iterator[Block]:
     clear = beyond_chance([kinds.targeted if targeted else kinds.untargeted for kinds in results.differences.values()])
     yield Text(f"Does this patch {effect_words(measure, target, weights.model)}, on held-out photographs?", "question")
     yield Text(verdict_words(rate, clear), "verdict")
-    yield Text(numbers_words(measure, rate, controls, "photographs", clear), "lead")
+    in_part = () if results.poses == 1 else ("patch", *controls)
+    yield Text(numbers_words(measure, rate, controls, "photographs", clear, in_part), "lead")
     yield Gallery(list(_run_pictures(folder)))
     on_screen = results.screen_targeted_success if targeted else results.screen_untargeted_success
     numbers = [_number(rate, "with the patch, in views as in training")]

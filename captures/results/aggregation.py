@@ -18,6 +18,7 @@ from calibration.common.success import MEASURES, FoundBox
 from calibration.sheet.layout import SHEET_KINDS
 from captures.protocol.plan import EVERYWHERE, Protocol
 from captures.results.success import at_patch, boxes_of, frame_success, middle_place, on_object
+from captures.sources.frame import NO_SHEET
 from captures.storage import FrameRow
 from physpatch.stats.clustered import Observation, clustered_change, clustered_difference, clustered_rate
 from physpatch.stats.intervals import (
@@ -34,7 +35,7 @@ from physpatch.stats.intervals import (
     paired_difference,
 )
 
-_CONDITION_ORDER = (*SHEET_KINDS, "none")
+_CONDITION_ORDER = (*SHEET_KINDS, NO_SHEET)
 CONTROL = "grey"  # the harmless patch that success is conditional on
 MARGIN = 0.05  # half width of an interval, for which the required number of clips is estimated
 _NEVER_WHEN_RIGHT = ("target", "wrong", "hidden", "relabelled")  # all false for a frame whose answer is right
@@ -235,7 +236,7 @@ class Tally:
         Args:
             target: name of the target class; None without a target.
             protocol: the plan; None without a plan.
-            scenes: the number of each clip's scene, if the source chose them; empty if each clip shows its own.
+            scenes: the number of each clip's scene, if the source chose them; empty where nothing is known of them.
         """
         self.target, self.protocol, self._scenes = target, protocol, scenes
         self.grid = protocol.grid() if protocol else EVERYWHERE
@@ -276,7 +277,9 @@ class Tally:
     def _find_unit_kind(self) -> UnitKind:
         if self.protocol is not None:
             return "step"
-        conditions = next(iter(self._bins.values()), {})
+        shown = next(iter(self._bins.values()), {})
+        # A clip goes on where its sheet is missed for a moment: frames without one are no further sheet of that clip.
+        conditions = {condition: bins for condition, bins in shown.items() if condition != NO_SHEET}
         clips = [{where.clip for where in bins} for bins in conditions.values()]
         if len(clips) < 2 or any(first & second for first in clips for second in clips if first is not second):
             return "clip"
@@ -323,7 +326,7 @@ class Tally:
             clips=len({where.clip for where in bins}),
             poses=len({where.cell for where in bins} - {None}),
             lights=len({where.light for where in bins} - {None}),
-            scenes=len({self.scene(where.clip) for where in bins}) if self.unit_kind == "clip" else 1,
+            scenes=len({self.scene(where.clip) for where in bins}) if self._scenes and self.unit_kind == "clip" else 1,
         )
 
     def spread(self, model: str, measure: str, condition: str) -> Spread | None:
@@ -357,7 +360,7 @@ class Tally:
         if CONTROL not in self._bins[model]:
             return None
         seen = self._grouped(model, CONTROL)
-        others = {unit for c in self._bins[model] if c != CONTROL for unit in self._grouped(model, c)}
+        others = {unit for c in self._bins[model] if c not in (CONTROL, NO_SHEET) for unit in self._grouped(model, c)}
         weights: dict[Unit, float] = {}
         known = False
         for unit, bins in seen.items():
@@ -379,6 +382,8 @@ class Tally:
             return clustered_rate(observations)
         counted = [observation for observation in observations if observation.weight > 0]
         shares, weights = self._by_scene([(o.cell, o.share, o.weight) for o in counted])
+        if len(shares) == 1:  # several clips of one scene say nothing of others
+            return Rate(shares[0], None, 1)
         return clip_rate(shares, weights or None)
 
     def difference_over(
@@ -439,10 +444,19 @@ class Tally:
         again = self.again(model, measure, condition)
         return [
             Observation(
-                clip, unit, again.get(unit, 1.0) * hits / frames, 1.0 if weights is None else weights.get(unit, 0.0)
+                clip,
+                unit,
+                min(1.0, again.get(unit, 1.0) * hits / frames),
+                1.0 if weights is None else weights.get(unit, 0.0),
             )
             for (clip, unit), (hits, frames) in counts.items()
         ]
+
+    def counts_whole(self, model: str, measure: str, condition: str) -> bool:
+        """Tell whether each unit counts wholly, as a success or as none, so that a rate is a number of successes among them."""
+        counted = [o for o in self.observations(model, measure, condition) if o.weight > 0]
+        equal = len({self.scene(o.cell) for o in counted}) == len(counted) and len({o.weight for o in counted}) <= 1
+        return equal and all(o.share in (0.0, 1.0) for o in counted)
 
     def again(self, model: str, measure: str, condition: str) -> dict[Unit, float]:
         """Compute the factor for the control's share in each unit that makes it a share of the *other* frames.

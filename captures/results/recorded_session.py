@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -226,9 +226,12 @@ class RecordedSession:
             lens = lens.straight
         return find_sheet(seen, self.layouts, lens, self._detector) if self.layouts else None
 
-    def shown(self, model: str, condition: str) -> Iterator[Shown]:
-        """Yield the kept original frames of one model and sheet in which the sheet can be located."""
-        for row in self.rows:
+    def shown(self, model: str, condition: str, rows: Iterable[FrameRow] | None = None) -> Iterator[Shown]:
+        """Yield the kept original frames of one model and sheet in which the sheet can be located.
+
+        ``rows`` are those of the session to look at, in this order; None for all.
+        """
+        for row in self.rows if rows is None else rows:
             if row.model != model or row.condition != condition or row.distance_m is None:
                 continue
             frame = self.seen(row)

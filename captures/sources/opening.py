@@ -297,6 +297,7 @@ class StillsSource(EventSource):
             raise InputError(f"{origin} contains no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
         super().__init__()
         self._paths = paths
+        self.scenes = range(len(paths))  # of each clip: every picture is one by itself
 
     def __iter__(self) -> Iterator[Frame]:
         refusal: InputError | None = None

@@ -189,7 +189,7 @@ def paired_difference(
     The interval combines those of both rates by :func:`clip_rate` with their correlation over the pairs (Newcombe 1998, method
     10 of his paper on paired data). A few pairs that are correlated by chance would make it too short, so the correlation is
     shrunk to n / (n + 2) of it, as by two more pairs without any. ``weights`` are those of :func:`clip_rate`; where they
-    differ, McNemar's test does not apply, because it counts pairs.
+    differ, or a rate is neither 0 nor 1, McNemar's test does not apply, because it counts pairs.
 
     Raises:
         ValueError: the numbers of rates differ.
@@ -203,7 +203,8 @@ def paired_difference(
     if len(first) == 1:
         return replace(joined, ci95=(-1.0, 1.0))
     equal_weights = weights is None or max(weights) - min(weights) < 1e-9
-    return replace(joined, p_value=mcnemar(first, second) if equal_weights else None)
+    countable = equal_weights and {*first, *second} <= {0.0, 1.0}
+    return replace(joined, p_value=mcnemar(first, second) if countable else None)
 
 
 def _shrunk_correlation(first: Sequence[float], second: Sequence[float], weights: Sequence[float] | None) -> float:
@@ -215,9 +216,9 @@ def _shrunk_correlation(first: Sequence[float], second: Sequence[float], weights
 
 
 def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
-    """Compute the exact two-sided p value of McNemar's test (1947) on pairs of rates; a rate above a half is a success."""
-    only_first = sum(a > 0.5 >= b for a, b in zip(first, second, strict=True))
-    only_second = sum(b > 0.5 >= a for a, b in zip(first, second, strict=True))
+    """Compute the exact two-sided p value of McNemar's test (1947) on pairs of outcomes, each 0 or 1."""
+    only_first = sum(a > b for a, b in zip(first, second, strict=True))
+    only_second = sum(b > a for a, b in zip(first, second, strict=True))
     discordant = only_first + only_second
     return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
@@ -229,9 +230,11 @@ def independent_difference(first: Rate, second: Rate) -> Difference:
 
 def _joined(first: Rate, second: Rate, correlation: float) -> Difference:
     """Estimate the difference of two correlated rates from their intervals (Newcombe 1998)."""
-    if first.rate is None or first.ci95 is None or second.rate is None or second.ci95 is None:
+    if first.rate is None or second.rate is None:
         return Difference(None, None, 0)
     difference = first.rate - second.rate
+    if first.ci95 is None or second.ci95 is None:
+        return Difference(difference, None, min(first.n, second.n))
     below, rise = first.rate - first.ci95[0], second.ci95[1] - second.rate
     above, fall = first.ci95[1] - first.rate, second.rate - second.ci95[0]
     low = difference - math.sqrt(max(0.0, below**2 - 2 * correlation * below * rise + rise**2))

@@ -24,6 +24,7 @@ from captures.gap.session_colours import session_lights
 from captures.gap.session_eot import PARTS, learn_from
 from captures.report.blocks import Text
 from captures.report.sections.gap import _way
+from captures.results.aggregation import Unit
 from captures.results.recorded_session import RecordedSession
 from captures.session.live_session import film_rig
 from captures.sources.virtual_rig import VirtualRig
@@ -38,6 +39,11 @@ SEED = 0
 # Far beyond what was trained for.
 STRENGTHS = {"pose": 60.0, "resolution": 0.68, "colour": 1.0, "nothing": 0.0, "rolling shutter": 4.0}
 MILD = TrainConfig.of(model="efficientnet_lite0", eot=EotConfig.preset("mild").changed(prints=()))  # as the horn was
+
+
+def every_unit(session: RecordedSession) -> set[Unit | None]:
+    """The units of all frames."""
+    return {session.tally.unit(row) for row in session.rows}
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +208,7 @@ def test_colours_that_no_print_and_camera_make_are_not_taken_for_theirs(film, vi
 
 def test_the_same_seed_gives_the_same_replay(film, victim) -> None:
     session = film("colour")
-    _, frames = _background(session, victim.name)
+    _, frames = _background(session, victim.name, every_unit(session))
     views = [ReplayView.of(shown, shot, None, victim) for shown, shot in frames[:2]]
     cells = cells_from_patch(Patch.load(HORN))
     once, again, other = (
@@ -334,7 +340,7 @@ def test_a_harmless_sheet_on_a_sign_has_nothing_to_lose(victim, tmp_path: Path) 
     # What is drawn lies where the print does, and nowhere else: the sign's other parts stay as the camera saw them.
     shown = next(session.shown("signs", "grey"))
     assert shown.row.object_xyxy is not None
-    view = ReplayView.of(shown, _background(session, "signs")[1][0][1], None, signs)
+    view = ReplayView.of(shown, _background(session, "signs", every_unit(session))[1][0][1], None, signs)
     steps = draw_example(signs, torch.zeros(3, 10, 10), view, None, EotConfig.none())
     size = signs.preprocessing.size
     before = cv2.resize(view.picture, (size, size), interpolation=cv2.INTER_AREA).astype(float)

@@ -11,6 +11,7 @@ from support import frame_row as row
 from captures.protocol.plan import Protocol
 from captures.results.aggregation import Tally, tally_of
 from captures.results.session_record import PlanRecord
+from captures.session.clips import ClipCutter
 from physpatch.stats.clustered import Observation, clustered_difference, clustered_rate
 
 
@@ -155,6 +156,40 @@ def test_sheets_shown_one_after_the_other_are_paired_by_pose_cell() -> None:
     assert (patch.target.rate, patch.target.n, patch.clips) == (0.5, 1, 1)
     (found,) = [c for c in tally.comparisons() if c.measure == "target"]
     assert (found.control, found.difference.difference, found.difference.n) == ("grey", 0.5, 1)
+
+
+def test_frames_in_which_a_sheet_is_missed_change_nothing_of_how_takes_are_paired() -> None:
+    """A clip goes on where its sheet is missed: such a frame made patch and "none" share a clip, and nothing was paired."""
+    at, rows, clips = {"distance_m": 0.5, "yaw_deg": 0.0}, [], ClipCutter()
+    for take in range(16):
+        condition = "patch" if take % 2 else "grey"
+        for frame in range(6):
+            shown, time_s = "none" if frame == 3 and take == 5 else condition, 10 * take + frame / 10
+            answer = "blue thing" if condition == "patch" else "red thing"
+            where = at if shown != "none" else {}
+            rows.append(row(len(rows), shown, clips.number(shown, time_s), answer, time_s=time_s, **where))
+    tally = tally_of(rows, "blue thing")
+    assert tally.unit_kind == "pose cell"
+    (grey,) = (c.difference for c in tally.comparisons() if (c.measure, c.control) == ("target", "grey"))
+    assert grey.difference == 1.0 and grey.n == 8 and grey.is_significant
+
+
+def test_a_controls_share_stays_within_one() -> None:
+    """One take of one wrong frame and one of nine, eight of them wrong, came to 105 %, and the interval was upside down."""
+    at = {"distance_m": 0.5, "yaw_deg": 0.0}
+    rows = [row(0, "grey", 0, "green thing", **at)]
+    rows += [row(1 + i, "grey", 2, "green thing" if i else "red thing", **at) for i in range(9)]
+    rows += [row(20 + i, "patch", 1, "blue thing", **at) for i in range(4)]
+    _, grey = tally_of(rows, "blue thing").summaries()
+    assert grey.wrong.rate is not None and grey.wrong.rate <= 1
+    assert grey.wrong.ci95 is not None and grey.wrong.ci95[0] <= grey.wrong.rate <= grey.wrong.ci95[1]
+
+
+def test_one_scene_says_nothing_of_others() -> None:
+    rows = [row(2 * k + i, c, k, "red thing") for k in range(4) for i, c in enumerate(("grey", "patch"))]
+    patch, _ = tally_of(rows, "blue thing", scenes=[0, 0, 0, 0]).summaries()
+    assert (patch.target.rate, patch.target.ci95, patch.target.n) == (0.0, None, 1)
+    assert tally_of(rows, "blue thing").design().scenes == 1  # nothing is known of a camera's
 
 
 def test_one_take_claims_no_interval_over_takes_and_the_fixed_is_named() -> None:

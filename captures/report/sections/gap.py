@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from calibration.common.success import MEASURES
-from captures.gap.decomposition import Gap
+from captures.gap.decomposition import MOST_VIEWS, Gap
 from captures.report.blocks import Block, Charts, Heading, Picture, Table, Text
 from captures.report.figures.charts import steps_chart
 from captures.report.figures.plots import prediction_plot, strip_plot
@@ -33,9 +33,10 @@ def _way(gaps: Sequence[Gap], troubles: Sequence[str]) -> Iterator[Block]:
         yield Heading(f"{gap.model}: {SHORT[gap.measure]}", 2)
         yield Text(gap.sentence, "lead")
         if gap.left_out:
+            beyond = f", or the {gap.views} views that are replayed are of others" if gap.views == MOST_VIEWS else ""
             yield Text(
                 f"This excludes {gap.left_out} of the session's {CELLS.get(gap.unit, gap.unit)} with the patch: no kept frame "
-                f"shows the {gap.background} sheet there large, sharp and clear enough to measure."
+                f"shows the {gap.background} sheet there large, sharp and clear enough to measure{beyond}."
             )
         rates = [(step.shown, step.rate) for step in gap.steps]
         changes = ["–" if step.loss is None else str(-step.loss) for step in gap.steps]
