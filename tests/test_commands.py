@@ -244,6 +244,15 @@ def test_options_replace_what_a_file_of_settings_says(
     assert trained.pop() == finer.changed(eot=finer.eot.changed(blur_px=(1, 1)))
     assert command("train", "--config", made, "--preset", "outdoor").code == 0
     assert trained.pop() == changed.changed(eot=EotConfig.preset("outdoor"))
+    plain = tmp_path / "plain.toml"
+    plain.write_text('technique = "evolution"\nqueries = 2000\ntrust_weights = true\n')
+    assert command("train", "--config", plain, "--technique", "pgd", "--steps", 40, "--grid", "20x20").code == 0
+    assert trained.pop() == TrainConfig.of(grid=(20, 20), steps=40)  # with its own sizes, and nothing trusted by a file
+    command("train", "--steps", 5, "--queries", 500).assert_refused("--steps and --queries each set the length")
+    for option, value in (("--area", 0.3), ("--cut", "circle")):
+        command("train", "--model", "signs", "--object", "person", option, value).assert_refused(
+            f"{option} is for a patch without an object"
+        )
 
 
 @pytest.mark.parametrize(

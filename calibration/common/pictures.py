@@ -10,6 +10,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from skimage.draw import polygon2mask
 
 from calibration.common.errors import InputError
 
@@ -153,3 +154,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise InputError("its pixels are floating-point numbers of an unknown range; save it with 8 bits")
     return image
+
+
+def pixels_inside(outline_px: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Mark the pixels (H, W) whose centre lies within an outline (N, 2) of x and y, with centres at whole numbers."""
+    return polygon2mask(shape, outline_px[:, ::-1])

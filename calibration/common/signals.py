@@ -31,6 +31,17 @@ def ended_in_order() -> Iterator[None]:
 
 
 @contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """End the block at Ctrl-C as if it were over; :class:`Terminated` is raised."""
+    try:
+        yield
+    except Terminated:
+        raise
+    except KeyboardInterrupt:
+        pass
+
+
+@contextmanager
 def finishing() -> Iterator[None]:
     """Put off SIGTERM, SIGHUP and the first Ctrl-C until the block is done, and raise then what they raise.
 

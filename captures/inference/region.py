@@ -5,12 +5,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera.sheet_pose import SheetPose
 from calibration.common.errors import InputError
+from calibration.common.pictures import pixels_inside
 
 _DEFAULT_AREA = 0.15
 _SMALLEST_PX = 16
@@ -41,10 +41,9 @@ class CropRegion:
         Returns:
             (h, w) of 0 and 1.
         """
-        corners = (outline_px - (self.left, self.top)) * (shape[1] / self.width, shape[0] / self.height)
-        mask = np.zeros(shape, dtype=np.float32)
-        cv2.fillConvexPoly(mask, corners.round().astype(np.int32), 1.0)
-        return mask
+        scale = (shape[1] / self.width, shape[0] / self.height)
+        corners = (outline_px - (self.left, self.top) + 0.5) * scale - 0.5
+        return pixels_inside(corners, shape).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,13 @@ class SessionSheet(RecordPart):
         kind: ``patch``, or the name of a control.
         id: of the patch or control on the sheet.
         size_mm: width of the patch.
+        scale: of the print, across and down.
     """
 
     kind: str
     id: str
     size_mm: float
+    scale: tuple[float, float] = (1.0, 1.0)
 
 
 class Continuation(RecordPart):
@@ -183,7 +185,8 @@ class SessionRecord(Record):
         scene: the scene of the rendered rig, by name or file.
         scene_settings: what the file of that scene said, as a file may change later; entries that it left out had the defaults
             of that version of physpatch.
-        scenes: the number of each clip's scene, if the source chose them; empty if each clip shows its own.
+        scenes: the number of each clip's scene, if the source chose them; empty where nothing is known of them.
+        files: the names of a folder's pictures, in the order in which they are shown; empty for other sources.
         run, sheet: the run's folder, or its patch.json, and the printed PDF.
         status: ``recording``, ``ended``, ``stopped by the person``, ``interrupted`` or ``failed``; empty without a record.
         captured: number of frames from the source.
@@ -230,6 +233,7 @@ class SessionRecord(Record):
     scene: str = ""
     scene_settings: dict[str, Any] = Field(default_factory=dict)
     scenes: list[int] = Field(default_factory=list)
+    files: list[str] = Field(default_factory=list)
     run: str | None = None
     sheet: str | None = None
     status: str = ""

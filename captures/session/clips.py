@@ -63,7 +63,8 @@ class FrameLabeller:
             clip = step or 0
         else:
             clip = self.clips.number(condition, frame.time_s)
-        light = self.director.light if self.director else self.light
+        planned = self.director is not None and bool(self.director.protocol.lights)
+        light = self.director.light if self.director is not None and planned else self.light
         if frame.recorded is not None:
             step, light = frame.recorded.step, frame.recorded.light
         rows = [replace(row, condition=condition, clip=clip, step=step, light=light) for row in analysis.rows]

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from captures.session.clips import FrameLabeller
 from captures.session.recorder import KeepRule, Recorder
 from captures.session.resumption import CONTINUED, ContinuedSource, Earlier
 from captures.sources.frame import UNREADABLE, Event
-from captures.sources.opening import Rig, Source, StagedScenes
+from captures.sources.opening import Rig, Source, StagedScenes, StillsSource
 from captures.storage import SESSION_DATABASE, SessionStore, export_csv, refused_folder
 from captures.viewers.controls import Command, SessionStatus, Viewer
 from captures.viewers.overlay import annotate
@@ -171,11 +171,14 @@ def run_session(
     """
     with claimed(out):
         earlier = _earlier(out, resume)
-        record = _describe(config).changed(scenes=_scenes(source))
+        record = _describe(config).changed(scenes=_scenes(source), files=_files(source))
         if resume:
             earlier.require_same(record, out)
             same_files = not source.live and record.source is not None and record.source == earlier.record.source
-            record, source = earlier.continued(), ContinuedSource(source, earlier, same_files=same_files)
+            earlier = replace(earlier, same_files=same_files)
+            if same_files and isinstance(source, StillsSource):
+                source = source.behind(earlier.record.files)
+            record, source = earlier.continued(_files(source)), ContinuedSource(source, earlier)
         _record(_Session(source, config, viewers, on_frame, earlier), record, source.fps, out, earlier)
     return out
 
@@ -437,7 +440,9 @@ def _describe(config: SessionConfig) -> SessionRecord:
         keep=config.keep.which if config.keep.which != "every" else config.keep.every,
         models=[_describe_model(model, defended=model in config.defended) for model in models],
         device=device_name(config.classifier.device),
-        sheets=[SessionSheet(kind=s.kind, id=s.patch_id, size_mm=s.patch.width_mm) for s in config.layouts],
+        sheets=[
+            SessionSheet(kind=s.kind, id=s.patch_id, size_mm=s.patch.width_mm, scale=s.scale) for s in config.layouts
+        ],
         intrinsics=config.intrinsics,
         intrinsics_assumed=config.intrinsics is None or config.intrinsics.assumed,
         hfov_deg=config.hfov_deg,
@@ -445,6 +450,10 @@ def _describe(config: SessionConfig) -> SessionRecord:
         versions=versions(),
         plan=PlanRecord.of(config.protocol),
     ).changed(**(config.notes or {}))
+
+
+def _files(source: Source) -> list[str]:
+    return source.files if isinstance(source, StillsSource) else []
 
 
 def _scenes(source: Source) -> list[int]:

@@ -32,9 +32,12 @@ class RecordedFrames(EventSource):
         """
         super().__init__()
         seen: dict[int, FrameRow] = {}
+        self._labels: dict[int, str] = {}  # where it is a class of the detector alone, the classifier's row has none
         for row in session.rows:  # a detector has no region
             if row.frame not in seen or seen[row.frame].region is None:
                 seen[row.frame] = row
+            if row.label is not None:
+                self._labels.setdefault(row.frame, row.label)
         self._kept = [(row, file) for row in seen.values() if (file := session.kept(row)) is not None]
         if not self._kept:
             raise InputError(
@@ -81,7 +84,7 @@ class RecordedFrames(EventSource):
                 row.frame,
                 condition=row.condition,
                 clip=row.clip,
-                label=row.label,
+                label=self._labels.get(row.frame),
                 camera=json.loads(row.camera) if row.camera else {},
                 recorded=recorded,
             )

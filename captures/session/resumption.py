@@ -5,6 +5,7 @@ import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,11 +54,13 @@ class Earlier:
     Attributes:
         record: content of ``session.json``.
         rows, events: of the database.
+        same_files: whether what goes on are the files that were filmed, whose times go on, too.
     """
 
     record: SessionRecord = field(default_factory=SessionRecord)
     rows: Sequence[FrameRow] = ()
     events: Sequence[Event] = ()
+    same_files: bool = False
 
     @classmethod
     def read(cls, session: Path) -> "Earlier":
@@ -95,18 +98,18 @@ class Earlier:
         """Return the number of the part that begins, from 1."""
         return 1 if self.is_new else 2 + len(self.record.continued)
 
-    @property
+    @cached_property
     def begins_s(self) -> float:
         """Return when the part begins, in seconds of the session, which do not count the pause."""
         times = [*(row.time_s for row in self.rows), *(event.time_s for event in self.events)]
-        return 0.0 if self.is_new else round(max(times, default=0.0) + _PAUSE_S, 3)
+        return 0.0 if self.is_new else round(max(times, default=0.0) + (0.0 if self.same_files else _PAUSE_S), 3)
 
     @property
     def frames(self) -> int:
         """Return the number of frames."""
         return len({row.frame for row in self.rows})
 
-    @property
+    @cached_property
     def last_frame(self) -> int:
         """Return the number of the last frame; 0 without frames."""
         return max((row.frame for row in self.rows), default=0)
@@ -141,12 +144,13 @@ class Earlier:
                     f"{option} as before, or film a new session"
                 )
 
-    def continued(self) -> SessionRecord:
-        """Return the record with the part that begins."""
+    def continued(self, files: Sequence[str] = ()) -> SessionRecord:
+        """Return the record with the part that begins; ``files`` are the pictures that are now there."""
         part = Continuation(
             begun=time.strftime("%Y-%m-%dT%H:%M:%S%z"), after_frame=self.last_frame, time_s=self.begins_s
         )
-        return self.record.changed(continued=[*(each.to_dict() for each in self.record.continued), part.to_dict()])
+        parts = [*(each.to_dict() for each in self.record.continued), part.to_dict()]
+        return self.record.changed(continued=parts, files=list(files))
 
     def added_to(self, account: dict[str, Any]) -> dict[str, Any]:
         """Add the counts of this part to an account of the next one, as in ``session.json``."""
@@ -220,16 +224,13 @@ def _short(value: Any) -> str:
 class ContinuedSource:
     """A source whose frames, clips and times continue those of an earlier part of the session."""
 
-    def __init__(self, source: Source, earlier: Earlier, *, same_files: bool = False) -> None:
-        """Continue with a source.
+    def __init__(self, source: Source, earlier: Earlier) -> None:
+        """Continue with an open source what was filmed before.
 
-        Args:
-            source: an open source.
-            earlier: what was filmed before.
-            same_files: whether the source has the files that were filmed before, which goes on behind the last frame: to count
-                a frame twice would make the session surer than it is.
+        Where it has the files that were filmed, it goes on behind the last frame: to count a frame twice would make the
+        session surer than it is.
         """
-        self._source, self._earlier, self._same_files = source, earlier, same_files
+        self._source, self._earlier, self._same_files = source, earlier, earlier.same_files
         self.fps, self.live = source.fps, source.live
 
     @property
@@ -272,7 +273,7 @@ class ContinuedSource:
     def take_events(self) -> list[Event]:
         events, begins_s = self._source.take_events(), self._earlier.begins_s
         if self._same_files:  # those of frames that were filmed before are known
-            return [event for event in events if event.time_s >= begins_s - _PAUSE_S]
+            return [event for event in events if event.time_s >= begins_s]
         return [replace(event, time_s=event.time_s + begins_s) for event in events]
 
     def status(self) -> str:

@@ -55,8 +55,9 @@ def session_models(
     if detector:
         told = _told_in_training(config, detector) | ({} if threshold is None else {"threshold": threshold})
         boxes = load_detector(detector, **told, device=device, trust=trust, say=say)
-    if classifier is None and weights is None and config is not None:
-        options = config.victim.model_options | ({} if labels is None else {"labels": labels})
+    if classifier is None and config is not None:
+        given = {"weights": weights, "labels": labels}
+        options = config.victim.model_options | {name: value for name, value in given.items() if value is not None}
         own = load_victim(config.victim.model, **options, device=device, trust=trust, say=say)
         if not isinstance(own, Detector):
             return _apart(own if cam_layer is None else own.with_cam_layer(cam_layer), boxes)
@@ -99,10 +100,17 @@ def session_sheet(beside_run: Path | None, folder: Path | None, patch: Patch | N
     return sheet
 
 
-def session_layouts(sheet: Path, profile: Path | None) -> tuple[SheetLayout, ...]:
-    """Read a PDF's layouts in true millimetres, by the rulers of this print, or else by the print scale of the profile."""
+def session_layouts(
+    sheet: Path, profile: Path | None, scale: tuple[float, float] | None = None
+) -> tuple[SheetLayout, ...]:
+    """Read a PDF's layouts in true millimetres, by the rulers of this print, or else by the print scale of the profile.
+
+    ``scale`` is used where there is neither: that with which its session was filmed.
+    """
     layouts = printed_layouts(sheet)
-    scale = RigProfile.load(profile).print_scale if profile and measured_scale(sheet) is None else None
+    if measured_scale(sheet) is not None:
+        return layouts
+    scale = RigProfile.load(profile).print_scale if profile else scale
     return tuple(layout.printed(scale) for layout in layouts) if scale else layouts
 
 

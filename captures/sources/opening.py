@@ -299,6 +299,20 @@ class StillsSource(EventSource):
         self._paths = paths
         self.scenes = range(len(paths))  # of each clip: every picture is one by itself
 
+    @property
+    def files(self) -> list[str]:
+        """Return the pictures' names, in the order in which they are shown."""
+        return [path.name for path in self._paths]
+
+    def behind(self, shown: Sequence[str]) -> "StillsSource":
+        """Return a source that begins with the files that were shown before, by name, also with those that are gone.
+
+        A picture that was added later may be before them by name, and would take the number of one that was shown.
+        """
+        folder, known = self._paths[0].parent, set(shown)
+        added = [path for path in self._paths if path.name not in known]
+        return StillsSource([*(folder / name for name in shown), *added], folder)
+
     def __iter__(self) -> Iterator[Frame]:
         refusal: InputError | None = None
         shown = False

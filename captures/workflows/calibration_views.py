@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ from calibration.camera.board_views import COVERAGE_GRID, BoardFinder, BoardView
 from calibration.camera.intrinsics import Intrinsics
 from calibration.colour.colour_chart import ChartShot, read_chart
 from calibration.common.errors import InputError
+from calibration.common.signals import ended_by_ctrl_c
 from calibration.common.text import number_of
 from calibration.sheet.layout import SheetLayout
 from captures.sources.frame import Frame
@@ -64,7 +64,7 @@ def collect_views(
         on_look: receives each frame; see :data:`OnLook`.
     """
     collector = ViewCollector(finder)
-    with suppress(KeyboardInterrupt):  # Ctrl-C ends filming; views so far are used
+    with ended_by_ctrl_c():  # views so far are used
         for frame in frames:
             before = len(collector.views)
             refusal = collector.offer(frame.image)
@@ -104,7 +104,7 @@ def collect_shots(
     shots: list[ChartShot] = []
     refused: Counter[str] = Counter()
     last_s = -np.inf
-    with suppress(KeyboardInterrupt):
+    with ended_by_ctrl_c():
         for frame in frames:
             if frame.clip is None and frame.time_s - last_s < _SHOT_GAP_S:
                 continue

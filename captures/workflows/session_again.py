@@ -66,6 +66,7 @@ def recorded_settings(session: Path, record: SessionRecord) -> dict[str, Any]:
         "light": record.light,
         "hfov_deg": record.hfov_deg,
         "lens": record.intrinsics,
+        "print_scale": next((sheet.scale for sheet in record.sheets), None),
         "every": record.every,
         "max_fps": record.max_fps,
         "keep": str(record.keep),
@@ -110,8 +111,6 @@ def reanalysis_request(session: RecordedSession, given: dict[str, Any]) -> Sessi
     rest = {"device": "auto", "trust_weights": False, "grad_cam": True, "seed": 0, "resume": False}
     if "profile" in given:
         known.pop("lens")
-    if "hfov_deg" in given:
-        known["lens"] = None
     return SessionRequest(**{**unset, **rest, **known, **for_frames, **given})
 
 

@@ -65,7 +65,7 @@ class SessionRequest:
         keep: which original frames are kept; see :meth:`KeepRule.parse`.
         seed, clips, frames_per_clip: of the rig.
         scene: of the rendered rig, by name or file; None for the virtual rig.
-        lens: of an earlier session, for lack of a profile.
+        lens, print_scale: of an earlier session, for lack of a profile.
         resume: continue the session that is in its folder.
     """
 
@@ -97,6 +97,7 @@ class SessionRequest:
     frames_per_clip: int | None
     scene: str | None = None
     lens: Intrinsics | None = None
+    print_scale: tuple[float, float] | None = None
     resume: bool = False
 
 
@@ -141,7 +142,7 @@ def prepare_session(
     config, patch = load_run_config(request.run), Patch.load(request.run) if request.run else None
     beside_run = sheet_of(request.run) if request.run else None
     sheet = session_sheet(beside_run, request.run, patch, request.sheet)
-    layouts = session_layouts(sheet, request.profile) if sheet else ()
+    layouts = session_layouts(sheet, request.profile, request.print_scale) if sheet else ()
     if frames is None and sheet is None:
         require_patch(patch)
     elif protocol is not None:
@@ -173,6 +174,7 @@ def prepare_session(
                 sheet = print_for_rig(patch, config, session, print_run, say)
                 layouts = session_layouts(sheet, request.profile)
             frames = rig = _rig(sheet, behind, request, scene)
+        layouts = tuple(rig.layouts)  # it prints to scale, and its lens is its own, whatever a profile says
     settings = config or TrainConfig()
     session_config = SessionConfig(
         classifier=classifier,

@@ -32,6 +32,7 @@ from physpatch.training.run import measure_patch, poses_for, split_photographs
 from physpatch.training.run_evaluation import measure_behind
 from physpatch.training.targets import resolve_target
 from physpatch.training.trainer import Trainer
+from physpatch.training.victim_access import require_alike
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim, named_apart
 
@@ -126,6 +127,7 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
             training = train
     training = counted_photographs(victim, training, config)
     others = [victims[name] for name in config.victim.ensemble]
+    require_alike((victim, *others))
     choice = resolve_target(config.objective.target, victim, training, config, say, others=others)
     trainer = Trainer(
         victim, training, config, choice.index, others=others, start=cell.start_patch, imitators=imitators

@@ -49,7 +49,7 @@ _GROUPS = {
 @config_option(
     "data",
     default=None,
-    help="Photographs, all of which are used. Default: the held-out part of the run's own data.",
+    help="Photographs, of which up to 2000 are used (a run's `limit`). Default: the held-out part of the run's own data.",
 )
 @config_option("columns")
 @click.option(

@@ -186,10 +186,11 @@ def train(
             printing = chosen_prints(conditions, icc)
             settings |= {"model": models[0], "ensemble": models[1:]}
             given = {name: value for name, value in settings.items() if name in _given(context)}
+            given = _one_length(given) | {
+                "trust_weights": settings["trust_weights"]
+            }  # no file can allow what runs code
             if from_session is None:
-                config = (
-                    TrainConfig.of(**given) if config_file is None else TrainConfig.load(config_file).changed(**given)
-                )
+                config = TrainConfig.of(**given) if config_file is None else TrainConfig.load(config_file, **given)
                 config = config.changed(eot=eot_config(eot, preset, ranges, profile, config.eot, printing))
                 # New ranges or colours replace those of a profile.
                 if not eot or preset or profile or printing is not None:
@@ -202,7 +203,7 @@ def train(
             else:
                 config = Workflows.of(context).config_from_session(from_session, given, preset, bar.say)
                 config = config.changed(eot=config.eot.with_ranges(ranges))
-            _refuse_area_on_sign(config, given)
+            _refuse_area_on_object(config, given)
             require_data(config.data.source)
             require_writable(out or RUNS_FOLDER)  # before torch is imported, which takes seconds
             from physpatch.training.run import train_run
@@ -216,12 +217,22 @@ def train(
         _show_run(folder, json_out)
 
 
-def _refuse_area_on_sign(config: TrainConfig, given: dict[str, Any]) -> None:
+def _one_length(given: dict[str, Any]) -> dict[str, Any]:
+    """Let the given steps or queries, of which either sets the length of a training, replace what a file says of the other."""
+    if {"steps", "queries"} <= given.keys():
+        raise InputError("--steps and --queries each set the length of the training; give one of them")
+    return given | ({"queries": None} if "steps" in given else {})
+
+
+def _refuse_area_on_object(config: TrainConfig, given: dict[str, Any]) -> None:
     if config.object.drawn_sign is not None and "area" in given:
         raise InputError(
             "--area is for a patch without an object; on a drawn sign, --sign-area sets the size of the sign's square, and "
             "--object-share the patch's share of the sign"
         )
+    for name in ("area", "cut") if config.object.name is not None else ():
+        if name in given:
+            raise InputError(f"--{name} is for a patch without an object; leave it out, or leave out --object")
 
 
 def _only_steps_given(context: click.Context) -> int | None:

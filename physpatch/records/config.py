@@ -370,8 +370,8 @@ class TrainConfig:
         return cls(**sections, eot=eot, profile=profile)
 
     @classmethod
-    def load(cls, path: Path) -> "TrainConfig":
-        """Read settings from a TOML file, or those in a ``run.json`` or a run's ``patch.json``.
+    def load(cls, path: Path, **changes: Any) -> "TrainConfig":
+        """Read settings from a TOML file, or those in a ``run.json`` or a run's ``patch.json``, and change some of them.
 
         A TOML file may leave out settings that keep their defaults. Its table ``[eot]`` may have ``preset``, the name of a
         preset or none, besides ranges; missing ranges are the preset's, or without one :attr:`default_eot`'s.
@@ -380,16 +380,16 @@ class TrainConfig:
             InputError: no such file, invalid TOML or JSON, an unknown key, or an unusable value.
         """
         if path.suffix.lower() == ".toml":
-            return cls._from_toml(path)
+            return cls._from_toml(path, changes)
         value = read_json(path)
         if isinstance(value, dict) and isinstance(value.get("provenance"), dict):
             value = value["provenance"]
         if isinstance(value, dict) and isinstance(value.get("config"), dict):
             value = value["config"]
-        return _of_file(path, value)
+        return _of_file(path, value).changed(**changes)
 
     @classmethod
-    def _from_toml(cls, path: Path) -> "TrainConfig":
+    def _from_toml(cls, path: Path, changes: Mapping[str, Any]) -> "TrainConfig":
         value = read_toml(path, "see “Settings in a file” in the documentation")
         ranges = value.pop("eot", {})
         if not isinstance(ranges, dict):
@@ -401,10 +401,10 @@ class TrainConfig:
             if name not in value and not (isinstance(table, dict) and key in table):
                 value[name] = TrainConfig().setting(name)
         if preset is None:
-            base = _of_file(path, value).default_eot
+            base = _of_file(path, value).changed(**changes).default_eot
         else:
             base = EotConfig.none() if preset == "none" else EotConfig.preset(str(preset))
-        return _of_file(path, value | {"eot": base.to_dict() | ranges})
+        return _of_file(path, value | {"eot": base.to_dict() | ranges}).changed(**changes)
 
 
 SECTIONS: dict[str, type] = {

@@ -14,12 +14,20 @@ class Technique(nn.Module, ABC):
     """A technique holds the cells in its own form, returns them with a gradient, and updates them after each backward pass.
 
     It learns its module parameters, so that several processes can wrap it.
+
+    Attributes:
+        name: as in ``--technique NAME``.
+        summary: one line.
+        default_learning_rate: where none is given.
+        needs_several_victims: whether it weighs the losses of several victims.
+        keeps_start: whether it begins with the cells that it is given.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     default_learning_rate: ClassVar[float]
     needs_several_victims: ClassVar[bool] = False
+    keeps_start: ClassVar[bool] = True
 
     def __init__(self, start: Tensor, learning_rate: float | None = None, *, steps: int = 200, seed: int = 0) -> None:
         """Begin at given cells.

@@ -20,6 +20,8 @@ class CoarseToFine(Adam):
     name: ClassVar[str] = "coarse-to-fine"
     summary: ClassVar[str] = "Adam on coarse fields of cells first, finer ones later"
 
+    keeps_start: ClassVar[bool] = False
+
     def first_logits(self, start: Tensor) -> list[Tensor]:
         self._full = (start.shape[1], start.shape[2])
         shapes = [self._full]

@@ -57,7 +57,7 @@ from physpatch.training.distributed import Processes
 from physpatch.training.targets import TargetChoice, require_target, resolve_target
 from physpatch.training.targets.base import Progress as Choosing
 from physpatch.training.trainer import StepRecord, Trainer, describe_target
-from physpatch.training.victim_access import require_access
+from physpatch.training.victim_access import require_access, require_alike
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim, named_apart
 
@@ -206,6 +206,8 @@ def _resume(
     if not processes.first:
         _follow(trainer)
         return None
+    if trainer.step < trainer.total_steps:  # what was measured was measured on the patch so far
+        record = record.changed(results=None, training_seconds=None)
     record.changed(config=config.to_dict(), status="training").save(folder / RUN_FILE)
     return _train(folder, config, materials, trainer, progress, say, logs)
 
@@ -269,7 +271,9 @@ def _split_options(config: TrainConfig) -> dict[str, Any]:
 def held_out_photographs(
     folder: Path, config: TrainConfig, data: str | None, victim: Victim, columns: str | None = None
 ) -> Photographs:
-    """Load photographs to measure a run's patch on: the held-out part of its own data, or all of other data.
+    """Load photographs to measure a run's patch on: the held-out part of its own data, or those of other data.
+
+    No more than the run's ``limit`` are drawn from other data.
 
     ``columns`` are those of other data; see :func:`physpatch.data.photographs.list_photos`.
 
@@ -328,6 +332,13 @@ def _refuse_overlap(folder: Path | None, photos: Sequence[Photo], victim: Victim
     refuse_learned(photos, victim, cure)
 
 
+def _learned_by_start(config: TrainConfig) -> Sequence[str]:
+    """The photographs that the patch to begin with was trained on, as far as they are known."""
+    start = config.optimisation.start
+    before = None if start is None else _run_data(find_run(start))
+    return (before.learned_from if before else None) or ()
+
+
 def _run_data(folder: Path | None) -> RunData | None:
     if folder is None:
         return None
@@ -376,11 +387,7 @@ def _prepare(
         load_victim(name, device=device, trust=config.victim.trust_weights, say=say)
         for name in config.optimisation.imitate
     )
-    for other in others:
-        if (other.task, other.categories) != (victim.task, victim.categories):
-            raise InputError(
-                f"{other.name} and {victim.name} do not have the same classes, so one patch cannot aim at both"
-            )
+    require_alike((victim, *others))
     known_defences(config.victim.defences, (victim, *others))
     require_access((victim, *others), imitators, config, processes)  # before a target is chosen, which may take long
     if config.object.name is not None:
@@ -390,6 +397,11 @@ def _prepare(
     if config.optimisation.start is not None:
         config = config.changed(start=str(find_run(config.optimisation.start).resolve()))
     train, held_out = split_photographs(config, victim)
+    if shared := set(held_out.content_ids) & set(_learned_by_start(config)):
+        raise InputError(
+            f"{config.optimisation.start} was trained on {len(shared)} of the photographs that are held out here, so what is "
+            "measured on them would say too much; give its --data and --seed, or other --data"
+        )
     counted = counted_photographs(victim, train, config)
     if len(counted) < len(train):
         say(f"training on the {len(counted)} of {len(train)} photographs that are recognised behind a grey patch")
@@ -569,7 +581,7 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
             train_fingerprint=materials.train.fingerprint,
             held_out_fingerprint=materials.held_out.fingerprint,
             held_out_names=list(materials.held_out.names),
-            learned_from=sorted(materials.train.content_ids),
+            learned_from=sorted({*materials.train.content_ids, *_learned_by_start(config)}),
         ),
         also={
             other.name: EnsembleWeights(source=other.weights.source, sha256=other.weights.sha256)
@@ -662,7 +674,7 @@ def _read_metrics(path: Path, last_step: int, columns: list[str]) -> list[dict[s
             if reader.fieldnames and sorted(reader.fieldnames) != sorted(columns):
                 raise InputError(f"{path} is damaged: expected the columns {', '.join(columns)}; {cure}")
             rows = [row for row in reader if None not in row.values() and None not in row]
-        numbers = [{k: int(v) if k == "step" else float(v) for k, v in row.items()} for row in rows]
+        numbers = [{k: int(v) if k in ("step", "queries") else float(v) for k, v in row.items()} for row in rows]
     except (ValueError, csv.Error) as error:  # also what is not UTF-8
         raise InputError(f"{path} is damaged ({first_line(error)}); {cure}") from error
     return [row for row in numbers if row["step"] <= last_step]

@@ -30,6 +30,7 @@ from physpatch.training.distributed import Processes
 from physpatch.training.victim_access import (
     gradient_free,
     imitated,
+    looks,
     require_access,
     transfer_methods,
     within_queries,
@@ -116,7 +117,8 @@ class Trainer:
 
         Raises:
             InputError: unknown technique or objective, photographs smaller than the network's input, a victim without the
-                target class, a batch that cannot be divided evenly among the processes, or imitators that cannot learn.
+                target class, a batch that cannot be divided evenly among the processes, imitators that cannot learn, or a start
+                for a technique that would not begin there.
         """
         technique = TECHNIQUES.find(config.optimisation.technique)
         if technique.needs_several_victims and not others:
@@ -160,6 +162,11 @@ class Trainer:
         if start is None and config.optimisation.start is not None:
             start = Patch.load(find_run(config.optimisation.start))
         if start is not None:
+            if not technique.keeps_start:
+                raise InputError(
+                    f"technique {config.optimisation.technique} begins with fields of one colour, so a start would be lost; "
+                    "use another --technique, or leave out --start"
+                )
             self._starts[0] = _start_cells(start, config.patch.grid)
         self._leader: _Leader | None = None
         self._trial_steps = max(1, round(_TRIAL_SHARE * config.optimisation.steps))
@@ -424,7 +431,7 @@ class Trainer:
         losses = losses.topk(counted, dim=1).values.mean(dim=1)
         if torch.isfinite(losses).all():
             technique.tell(losses)
-        self._queries += len(own)
+        self._queries += len(own) * looks(self.config)
         return terms.mean(dim=0), fooled
 
     def _all_untouched(self) -> ExitStack:

@@ -16,15 +16,36 @@ from physpatch.victims.protocol import Victim
 _MOST_QUERIES = 10**6  # that a step of any technique takes
 
 
+def require_alike(victims: Sequence[Victim]) -> None:
+    """Check that the victims that a patch is trained on have the same classes.
+
+    Raises:
+        InputError: one has others, or in another order.
+    """
+    first, *others = victims
+    for other in others:
+        if (other.task, other.categories) != (first.task, first.categories):
+            raise InputError(
+                f"{other.name} and {first.name} do not have the same classes, so one patch cannot aim at both"
+            )
+
+
 def require_access(
     victims: Sequence[Victim], imitators: Sequence[Victim], config: TrainConfig, processes: Processes | None
 ) -> None:
     """Check that the gradients that a training needs are there: the victims' own, or those of networks that imitate them.
 
     Raises:
-        InputError: a technique that needs gradients, for a victim without; or a network that imitates with other classes, for
-            a technique that needs no gradients, with transfer methods, or in several processes.
+        InputError: a technique that needs gradients, for a victim without; a network that imitates with other classes, for
+            a technique that needs no gradients, with transfer methods, or in several processes; or several processes for what
+            judges a batch as a whole.
     """
+    shared = processes is not None and processes.count > 1
+    if shared and (config.objective.worst < 1 or config.optimisation.transfer or _weighs(config)):
+        raise InputError(
+            "several processes share a batch, and --worst, --transfer and the technique ensemble judge it as a whole; start a "
+            "single process, or leave these out"
+        )
     if not imitators:
         for blind in (victim for victim in victims if not victim.differentiable):
             _refuse_without_gradients(blind, config.optimisation.technique)
@@ -38,7 +59,7 @@ def require_access(
         raise InputError(
             "transfer methods would disturb what the imitation learns from; leave out --transfer or --imitate"
         )
-    if processes is not None and processes.count > 1:
+    if shared:
         raise InputError("an imitation learns in one process; start a single one, or leave out --imitate")
     for imitator, victim in product(imitators, victims):
         if (imitator.task, imitator.categories) != (victim.task, victim.categories) or victim.task != "classify":
@@ -97,12 +118,12 @@ def within_queries(config: TrainConfig, imitated: bool) -> TrainConfig:
                 f"--imitate, or --technique {gradient_free()}"
             )
     if optimisation.queries is not None:
-        each = optimisation.batch * max(1, len(config.victim.defences))  # queries a step, of an imitated victim
+        asked = looks(config)
 
         def steps_within(queries: int) -> int:
             if issubclass(technique, GradientFree):
-                return technique.steps_within(queries, optimisation.batch)
-            return queries // each
+                return technique.steps_within(queries // asked, optimisation.batch)
+            return queries // (optimisation.batch * asked)
 
         steps = steps_within(optimisation.queries)
         if steps < 1:
@@ -113,6 +134,16 @@ def within_queries(config: TrainConfig, imitated: bool) -> TrainConfig:
             )
         return config.changed(steps=steps)
     return config
+
+
+def _weighs(config: TrainConfig) -> bool:
+    """Tell whether the technique weighs the losses of a batch against each other."""
+    return TECHNIQUES.find(config.optimisation.technique).needs_several_victims
+
+
+def looks(config: TrainConfig) -> int:
+    """Return how often a victim is shown each image: once behind each defence that the attacker knows."""
+    return max(1, len(config.victim.defences))
 
 
 def gradient_free() -> str:

@@ -64,6 +64,16 @@ def test_a_hand_may_drag_either_way() -> None:
     assert RegionRule.dragged((10, 10), (12, 11)) is None
 
 
+@pytest.mark.parametrize("side", [10, 20, 40])
+def test_the_patchs_mask_has_its_pixels_and_no_more(side: int) -> None:
+    """It was a pixel wider and higher, 21 % too large for ten pixels."""
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * side + (100.5, 60.5)
+    mask = CropRegion(80, 0, 480, 480).mask(corners, (480, 480))
+    assert mask.sum() == side**2 and mask[61, 21] and not mask[60, 21]
+    half = CropRegion(80, 0, 480, 480).mask(corners, (240, 240))
+    assert half.sum() == pytest.approx(side**2 / 4, rel=0.25)
+
+
 def test_the_whole_frame_is_squeezed_into_the_network() -> None:
     frame = np.zeros(SHAPE, np.uint8)
     frame[:, 320:] = 200

@@ -29,9 +29,10 @@ from captures.session.resumption import Earlier
 from captures.session.session_setup import session_notes
 from captures.sources.frame import Frame
 from captures.sources.held_sheet import RigPose
-from captures.sources.opening import FileSource
+from captures.sources.opening import FileSource, open_source
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import FrameRow, read_events, read_rows
+from captures.workflows.session_again import recorded_settings
 
 
 class Again(FileSource):
@@ -198,6 +199,45 @@ def test_other_regions_and_lost_frames(config: SessionConfig, rig: VirtualRig, t
     shutil.rmtree(session / "raw")
     with pytest.raises(InputError, match="kept none of its 18 original frames; film with --keep whole"):
         RecordedFrames(RecordedSession.open(session))
+
+
+def test_pictures_that_are_added_count_once_wherever_their_names_sort(config: SessionConfig, tmp_path: Path) -> None:
+    """Frames went on by their position: where 10.png was added to 2.png and 3.png, 3.png was analysed again instead of it."""
+    stills = tmp_path / "stills"
+    stills.mkdir()
+
+    def add(name: str, level: int) -> None:
+        cv2.imwrite(str(stills / name), np.full((48, 64, 3), level, np.uint8))
+
+    config = replace(config, protocol=None, keep=KeepRule("whole"), notes={"source": str(stills)})
+    add("2.png", 20)
+    add("3.png", 30)
+    with open_source(str(stills)) as source:
+        session = run_session(source, config, tmp_path / "session")
+    add("10.png", 100)
+    (stills / "2.png").unlink()
+    with open_source(str(stills)) as source:
+        run_session(source, config, session, resume=True)
+    levels = [int(cv2.imread(str(session / f"raw/{number:06d}.png"))[0, 0, 0]) for number in (1, 2, 3)]
+    assert levels == [20, 30, 100] and [row.frame for row in read_rows(session)] == [1, 2, 3]
+    record = SessionRecord.of(session)
+    assert record.files == ["2.png", "3.png", "10.png"] and record.continued[0].after_frame == 2
+    assert record.continued[0].time_s == read_rows(session)[1].time_s  # from which the second video's times count
+
+
+def test_what_a_profile_and_a_detector_told_is_known_again(
+    config: SessionConfig, rig: VirtualRig, tmp_path: Path
+) -> None:
+    layouts = [layout.printed((0.98, 0.97)) for layout in config.layouts]
+    config = replace(config, protocol=None, layouts=layouts, keep=KeepRule("every", 9), label=None)
+    session = run_session(rig, config, tmp_path / "session")
+    record = SessionRecord.of(session)
+    assert {sheet.scale for sheet in record.sheets} == {(0.98, 0.97)}
+    assert recorded_settings(session, record)["print_scale"] == (0.98, 0.97)
+    recorded = RecordedSession.open(session)
+    of_detector = [replace(row, model="detector", region=None, label="person") for row in recorded.rows]
+    both = [replace(row, label=None) for row in recorded.rows] + of_detector
+    assert {frame.label for frame in RecordedFrames(replace(recorded, rows=both))} == {"person"}
 
 
 def test_both_from_the_command_line(

@@ -13,6 +13,7 @@ from calibration.common.errors import InputError
 from physpatch.attack import imitation
 from physpatch.attack.imitation import ImitatedVictim, Imitation, Imitations
 from physpatch.records.config import TrainConfig
+from physpatch.records.patch_file import Patch
 from physpatch.training.distributed import Processes
 from physpatch.training.targets import resolve_target
 from physpatch.training.trainer import Trainer
@@ -123,6 +124,19 @@ def test_several_imitations_take_turns_and_each_learns_from_its_own_steps(blind_
         )
     trainer = Trainer(blind_victim, photographs, CONFIG.changed(queries=48), BLUE, imitators=networks)
     assert [record.queries for record in trainer] == [8, 16, 24, 32, 40, 48]  # not more for two
+
+
+def test_each_defence_that_is_known_asks_once_more(blind_victim, photographs) -> None:
+    config = CONFIG.changed(technique="evolution", defences=("none", "median"), queries=256)
+    trainer = Trainer(blind_victim, photographs, config, BLUE)
+    list(trainer)
+    assert trainer.queries == blind_victim.module.images <= 256
+
+
+def test_a_technique_that_would_lose_its_start_refuses_it(tiny_victim, photographs) -> None:
+    start = Patch(np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(InputError, match="coarse-to-fine begins with fields of one colour, so a start would be lost"):
+        Trainer(tiny_victim, photographs, CONFIG.changed(technique="coarse-to-fine"), BLUE, start=start)
 
 
 def test_queries_are_counted_and_all_that_the_victim_was_shown(blind_victim, mistaken, photographs) -> None:

@@ -132,6 +132,7 @@ def test_a_run_is_logged_with_its_results_and_its_patch(tiny_run: TrainConfig, t
     resume_run(tmp_path / "run", say=lambda _: None, logs=logs)
     evaluated = evaluate_run(tmp_path / "run", seed=3, say=lambda _: None)
     log_evaluation(tmp_path / "run", evaluated, (f"tensorboard={tmp_path / 'evaluation'}",), {"seed": 3})
+    log_evaluation(tmp_path / "run", evaluated, ("tensorboard",), {"seed": 3})  # beside the steps, which stay
     own, shared, evaluation = (
         EventAccumulator(str(folder)).Reload()
         for folder in (tmp_path / "run/tensorboard", tmp_path / "all", tmp_path / "evaluation")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera.intrinsics import Intrinsics
+from calibration.common.pictures import pixels_inside
 from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
@@ -145,8 +146,7 @@ class SheetScene:
         layout, support = self._layout, self._scene.support
         size_wh = self._lens.width, self._lens.height
         if support.shape == "flat" and layout.cut_shape != "circle":
-            mask = np.zeros(size_wh[::-1], np.uint8)
-            _fill(mask, self._seen(bent(layout.patch.corners_mm, layout, support), pose), 1)
+            mask = pixels_inside(self._seen(bent(layout.patch.corners_mm, layout, support), pose), size_wh[::-1])
         else:
             points = partial(bent, layout=layout, support=support, phase=self._phase)
             mask = bent_patch_mask(
@@ -154,8 +154,8 @@ class SheetScene:
             )
         if "thumb" in self._meshes:
             outline = cv2.convexHull(self._seen(self._meshes["thumb"].points, pose).astype(np.float32))[:, 0]
-            _fill(mask, outline, 0)
-        return mask.astype(bool)
+            mask &= ~pixels_inside(outline, mask.shape)
+        return mask
 
     def _seen(self, points: NDArray[np.floating], pose: RigPose) -> NDArray[np.floating]:
         """Project points (N, 3) of the sheet's axes to pixels (N, 2), those behind the camera left out."""
@@ -371,13 +371,6 @@ def _denoised(render: Callable[[], Shot]) -> Shot:
 def _in_square(samples: float) -> int:
     """Round up to a square number, as the sampler divides a pixel into as many rows as columns."""
     return math.ceil(math.sqrt(samples)) ** 2
-
-
-def _fill(mask: NDArray[np.uint8], outline: NDArray[np.floating], value: int) -> None:
-    if not len(outline):
-        return
-    bits = 4
-    cv2.fillPoly(mask, [(outline * 2**bits).round().astype(np.int32)], value, shift=bits)
 
 
 def _spectrum(values: NDArray[np.float64]) -> Spec:

@@ -15,7 +15,7 @@ class TensorBoardLog(RunLog):
     summary: ClassVar[str] = "event files for `tensorboard --logdir`"
 
     def __init__(self, folder: Path, title: str, step: int = 0) -> None:
-        """Open an event file; steps after ``step`` that an earlier one has are hidden."""
+        """Open an event file; where ``step`` is above 0, later steps that an earlier one has are hidden."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._title, self._last = title, step
@@ -23,7 +23,7 @@ class TensorBoardLog(RunLog):
         # could come first, and its steps would be hidden by what the earlier one hides.
         while any(folder.glob(f"events.out.tfevents.{int(time.time()):010d}.*")):
             time.sleep(0.05)
-        self._writer = SummaryWriter(folder, purge_step=step + 1)
+        self._writer = SummaryWriter(folder, purge_step=step + 1 if step else None)
 
     def parameters(self, values: Mapping[str, Parameter]) -> None:
         """Log settings as a table."""

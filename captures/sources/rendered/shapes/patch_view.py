@@ -21,8 +21,8 @@ def bent_patch_mask(
     projected: Callable[[Floats], Floats],
     size_wh: tuple[int, int],
     nearest_mm: float,
-) -> NDArray[np.uint8]:
-    """Mark with 1 the pixels (H, W) that show the patch of a bent sheet, and neither its back nor another part of the sheet.
+) -> NDArray[np.bool_]:
+    """Mark the pixels (H, W) that show the patch of a bent sheet, and neither its back nor another part of the sheet.
 
     Facets of the sheet are painted one over the other, the farthest first.
 
@@ -53,7 +53,7 @@ def bent_patch_mask(
         if distance[i] > nearest_mm:
             cv2.fillConvexPoly(canvas, outlines[i].clip(-(2**30), 2**30).astype(np.int32), int(shown[i]), shift=_BITS)
     covered = canvas.reshape(height, _FINER, width, _FINER).mean(axis=(1, 3))
-    return (covered >= 0.5).astype(np.uint8)
+    return covered >= 0.5
 
 
 def _borders(first: float, last: float, *between: float) -> Floats:
