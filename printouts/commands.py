@@ -13,6 +13,7 @@ from calibration.common.cli_types import FILE, JSON_OPTION, LENGTH_MM, TextType,
 from calibration.common.console import output_json, print_table, progress_bar, say, say_next
 from calibration.common.errors import InputError
 from calibration.common.lazy_group import GroupedCommand
+from calibration.common.units import parse_margin_mm
 from calibration.sheet.layout import CUTS, SheetLayout
 from calibration.sheet.paper_sizes import PAGES_MM, PATCH_SIZE, page_size_mm, parse_extent_mm
 from calibration.sheet.road_signs import SIGNS, sign_name
@@ -80,7 +81,7 @@ _GROUPS = {
 @click.option(
     "--bleed",
     "bleed_mm",
-    type=LENGTH_MM,
+    type=TextType("length", parse_margin_mm),
     metavar="LENGTH",
     help="How far the colours of a cut-out extend over the cut. Default: 2mm.",
 )
@@ -139,12 +140,14 @@ def print_(
     """
     printing = load_conditions(conditions, icc)
     _require_pdf(out)
+    if verify is not None and out is not None:
+        raise InputError("--verify checks a PDF and writes none; leave out --out")
     path = verify or out
     if carrier is not None and verify is None and measured_mm is None and run is None and not _latest_is_for(carrier):
-        if printing or controls or bleed_mm is not None or json_out is not None:
+        if printing or controls or bleed_mm is not None or json_out is not None or cut != CUTS[0]:
             raise InputError(
-                "a sign alone has no cells, controls, bleed or layout; name a run to print its patch on the sign, or leave out "
-                "--condition, --icc, --controls, --bleed and --json"
+                "a sign alone has no cells, controls, cut, bleed or layout; name a run to print its patch on the sign, or "
+                "leave out --condition, --icc, --controls, --cut, --bleed and --json"
             )
         path = path or Path(f"{carrier.replace(' ', '-')}.pdf")
         _print_bare_sign(carrier, size_mm, path, paper)
@@ -322,10 +325,12 @@ def _patch_to_compare(path: Path, run: str | None) -> Patch | None:
 
     if run:
         return Patch.load(find_run(run))
-    if not LATEST.exists():
+    shown = {layout.patch_id for layout in carried_layouts(path)}
+    try:
+        latest = Patch.load(find_run(None)) if LATEST.exists() else None
+    except InputError:  # of a run that has no patch yet, or a damaged one, which may have nothing to do with this PDF
         return None
-    latest = Patch.load(find_run(None))
-    return latest if any(layout.patch_id == latest.id for layout in carried_layouts(path)) else None
+    return latest if latest is not None and latest.id in shown else None
 
 
 def _proof_row(proof: "SheetProof") -> tuple[str, ...]:

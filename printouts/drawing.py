@@ -131,8 +131,9 @@ def size_words(layout: SheetLayout) -> str:
 
 def ruler_words(layout: SheetLayout) -> str:
     """Return the instruction for the rulers that is printed on a sheet."""
-    lengths = {f"{layout.ruler_x.width_mm:g}", f"{layout.ruler_y.height_mm:g}"}
-    must = f"Both rulers must measure {lengths.pop()} mm" if len(lengths) == 1 else "Check both rulers"
+    across, down = f"{layout.ruler_x.width_mm:g} mm", f"{layout.ruler_y.height_mm:g} mm"
+    lengths = f"Both rulers must measure {across}"
+    must = lengths if across == down else f"The rulers must measure {across} across and {down} down"
     return f"{must}; if they do not, enter their lengths: physpatch print --measured"
 
 

@@ -103,6 +103,8 @@ def ruler_mm(raster: NDArray[np.uint8], layout: SheetLayout, axis: int) -> float
         place, band = layout.ruler_y, (layout.ruler_y.right_mm - far, layout.ruler_y.right_mm - near)
     dark = 255.0 - picture[int(band[0] * per_mm_line) : int(band[1] * per_mm_line)].mean(axis=(0, 2))
     ends = []
+    if not np.isfinite(dark).all():  # no pixel of the page is on the ruler
+        return 0.0
     for end in _span(place, axis):
         middle = round(end * per_mm)
         around = np.arange(max(0, middle - 3 * _WINDOW_PX), min(len(dark), middle + 3 * _WINDOW_PX + 1))

@@ -72,7 +72,7 @@ def _one_marker_blur_px(linear: NDArray[np.float32], pose: SheetPose, marker: Ma
 def white_ring(
     frame: NDArray[np.uint8], pose: SheetPose, *, smooth_px: int = 3
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sample the white border of a sheet along its middle.
+    """Sample the white border of a sheet along the middle of what the bleed of a cut-out leaves of it.
 
     Args:
         frame: (H, W, 3) RGB uint8.
@@ -84,7 +84,7 @@ def white_ring(
     """
     layout = pose.layout
     border = layout.face.x_mm - layout.white.x_mm
-    ring = layout.face.grown(border / 2)
+    ring = layout.face.grown((border + layout.bleed_mm) / 2)
     share = (np.arange(_SAMPLES_PER_SIDE) + 0.5) / _SAMPLES_PER_SIDE
     x, y = ring.x_mm + share * ring.width_mm, ring.y_mm + share * ring.height_mm
     points = np.concatenate(

@@ -74,6 +74,8 @@ class PrintingCondition:
     def __post_init__(self) -> None:
         if self.table.shape != (LEVELS, LEVELS, LEVELS, 3) or not np.isfinite(self.table).all():
             raise InputError(f"a printing condition needs a table of {LEVELS} x {LEVELS} x {LEVELS} x 3 finite numbers")
+        if self.white.min() <= 0:
+            raise InputError(f"the paper of printing condition {self.name!r} reflects no light")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PrintingCondition):
@@ -183,9 +185,9 @@ class PrintingCondition:
 
         try:
             profile = ImageCms.getOpenProfile(str(path))
-        except (OSError, ImageCms.PyCMSError) as error:
+            space, kind = profile.profile.xcolor_space.strip(), profile.profile.device_class.strip()
+        except (OSError, UnicodeDecodeError, ImageCms.PyCMSError) as error:
             raise InputError(f"{path} is no ICC profile that can be read ({error})") from error
-        space, kind = profile.profile.xcolor_space.strip(), profile.profile.device_class.strip()
         if kind != "prtr" or space not in ("CMYK", "RGB"):
             raise InputError(
                 f"{path} is an ICC profile of class {kind!r} and space {space!r}; expected a printer's (prtr)"

@@ -37,7 +37,8 @@ def observe(frame: NDArray[np.uint8], pose: SheetPose) -> ChartShot | None:
     """
     layout = pose.layout
     per_mm = pose.px_per_cell / layout.cell_mm
-    if (layout.face.x_mm - layout.white.x_mm) * per_mm < _LEAST_BORDER_PX or pose.visible < 0.99:
+    border_mm = layout.face.x_mm - layout.white.x_mm - layout.bleed_mm
+    if border_mm * per_mm < _LEAST_BORDER_PX or pose.visible < 0.99:
         return None
     ring_mm, ring = white_ring(frame, pose)
     linear = srgb_to_linear(ring / 255)

@@ -151,6 +151,11 @@ def _in_words(formats: Sequence[str]) -> Iterator[None]:
 def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow would clip what is brighter than 255 of 65535
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "I":  # grey levels of 16 bits in some formats, of 32 in others
+        levels = np.asarray(image)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise InputError("its pixels are integers of an unknown range; save it with 8 bits")
+        return Image.fromarray((levels >> 8 if levels.max() > 255 else levels).astype(np.uint8))
     if image.mode == "F":
         raise InputError("its pixels are floating-point numbers of an unknown range; save it with 8 bits")
     return image

@@ -4,6 +4,9 @@ import re
 import unicodedata
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+_SECRET = re.compile(r"\b(user(?:name)?|login|pass(?:word|wd)?|pwd|token)=[^&?/#;]*", re.IGNORECASE)
+_MASKED = r"\1=***"
+_PORT = re.compile(r"\d*|.*\]")  # or the end of an address in brackets
 
 
 def has_controls(text: str) -> bool:
@@ -24,10 +27,20 @@ def cleaned(text: str) -> str:
 
 
 def without_password(address: str) -> str:
-    """Leave the user and password out of a URL, such as that of a network camera; other texts stay as they are."""
+    """Leave the user and password out of a URL, such as that of a network camera; other texts stay as they are.
+
+    Also out of what cameras put into the path or the query, such as ``user=admin&password=…``, whose values become ``***``.
+    """
     scheme, mark, rest = address.partition("://")
+    if not mark:
+        return address
     host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else address
+    _, colon, port = host.rpartition(":")
+    if "@" not in host and colon and not _PORT.fullmatch(port):  # a password with a slash
+        before, at, _ = re.split("[?#]", rest, maxsplit=1)[0].rpartition("@")
+        if at:
+            host, slash, path = rest[len(before) + 1 :].partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{_SECRET.sub(_MASKED, path)}"
 
 
 def shortened(text: str, most: int) -> str:

@@ -10,6 +10,8 @@ MM_PER_INCH = 25.4
 _MM_PER_UNIT = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": MM_PER_INCH, '"': MM_PER_INCH}
 _LENGTH = re.compile(r'\s*(\d+(?:\.\d+)?|\.\d+)\s*(mm|cm|m|in|")\s*', re.IGNORECASE)
 
+_NOTHING = re.compile(r'\s*0+(?:\.0*)?\s*(mm|cm|m|in|")?\s*', re.IGNORECASE)
+
 
 def parse_length_mm(text: str) -> float:
     """Convert text such as ``10cm``, ``4 in``, ``0.1 m`` or ``95mm`` to millimetres.
@@ -24,6 +26,11 @@ def parse_length_mm(text: str) -> float:
             f"length {text!r} not understood; expected a positive number with mm, cm, m or in, such as 10cm"
         )
     return length_mm
+
+
+def parse_margin_mm(text: str) -> float:
+    """Convert text as :func:`parse_length_mm` does, and ``0`` with or without a unit to 0."""
+    return 0.0 if _NOTHING.fullmatch(text) else parse_length_mm(text)
 
 
 def finite(value: Any, low: float = -math.inf, high: float = math.inf) -> float:

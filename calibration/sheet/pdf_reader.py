@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -168,9 +169,10 @@ def forget_measured(path: Path) -> bool:
     note = _note(path)
     if not note.is_file():
         return False
-    record = read_json(note)
-    if isinstance(record, dict) and record.get("pdf_sha256") == file_sha256(path):
-        return False
+    with suppress(InputError):  # one that cannot be read is of no use
+        record = read_json(note)
+        if isinstance(record, dict) and record.get("pdf_sha256") == file_sha256(path):
+            return False
     note.unlink()
     return True
 

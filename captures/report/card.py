@@ -3,6 +3,7 @@
 import textwrap
 
 from calibration.common.text import cleaned, in_markdown
+from captures.results.aggregation import CONTROL
 from captures.results.result_record import ModelResult, ResultRecord
 from physpatch import __version__
 
@@ -20,13 +21,16 @@ def model_card(result: ResultRecord) -> str:
     aim = f"towards “{in_markdown(result.target)}”" if result.target else "without a target"
     name = cleaned(result.name).replace("`", "'")  # in a code span, where nothing can be escaped
     patch = in_markdown(result.patch or "id unknown")
+    if all(CONTROL in model.controls for model in result.models):
+        counted = "the views that are right with a plain grey patch of the same size at the same pose"
+    else:
+        counted = "all views, as no plain grey patch was filmed"
     lines = [
         "## Robustness to an adversarial patch",
         "",
         textwrap.fill(
-            f"One patch ({patch}{origin}, {aim}), {way}. Rates are of the views that are right with a "
-            "plain grey patch of the same size at the same pose; intervals are 95 %. They hold for this patch and these "
-            "conditions: a stronger patch may exist.",
+            f"One patch ({patch}{origin}, {aim}), {way}. Rates are of {counted}; intervals are 95 %. They hold for this "
+            "patch and these conditions: a stronger patch may exist.",
             _WIDTH,
         ),
         "",

@@ -125,7 +125,9 @@ def _along(sessions: dict[str, RecordedSession]) -> Iterator[Block]:
     ]
     if charts:
         yield Heading("What it depends on")
-        yield Charts(charts, "With the patch, of the views that are right with grey; 95 % intervals.")
+        yield Charts(
+            charts, "With the patch, of the views that are right with grey, where that was filmed; 95 % intervals."
+        )
 
 
 def _chart(title: str, factor: Factor, by_session: dict[str, dict[str, list[Curve]]]) -> Chart | None:

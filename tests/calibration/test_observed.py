@@ -14,6 +14,7 @@ from calibration.colour.illumination import mixing
 from calibration.colour.printing_condition import PrintingCondition
 from calibration.colour.sheet_colour import observe
 from calibration.sheet.layout import SheetLayout
+from calibration.sheet.pdf_reader import printed_layouts, rasterise
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import Patch
@@ -56,6 +57,25 @@ def test_colours_and_light_are_read_off_a_control_sheet(rig_with) -> None:
     assert np.median(delta_e00(shot.srgb, expected)) < 1.5
     assert shot.white / shot.white.mean() == pytest.approx(paper / paper.mean(), rel=0.03)
     assert 0.5 * truth.shot_noise < shot.shot_noise < 3 * truth.shot_noise
+
+
+@pytest.mark.parametrize("bleed_mm", [0.0, 2.0, 8.0])
+def test_the_white_of_a_cut_out_is_read_outside_its_bleed(bleed_mm: float, tmp_path: Path) -> None:
+    """With a wide bleed it was read in the ink: a grey control's white came out as dark as itself, its cells as white."""
+    patch = Patch(np.random.default_rng(3).integers(0, 256, (10, 10, 3), dtype=np.uint8))
+    print_sheets(patch, 100, tmp_path / "cut.pdf", controls=("grey",), cut="square", bleed_mm=bleed_mm)
+    (layout,) = (page for page in printed_layouts(tmp_path / "cut.pdf") if page.kind == "grey")
+    raster = cv2.resize(
+        rasterise(tmp_path / "cut.pdf", 150, page=1), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA
+    )
+    frame = cv2.copyMakeBorder(raster, 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=(90, 90, 90))
+    frame = (0.8 * frame).round().astype(np.uint8)
+    found = find_sheet(frame, [layout], Intrinsics.from_hfov(frame.shape[1], frame.shape[0], 60.0))
+    assert found is not None
+    shot = observe(frame, found)
+    assert shot is not None and shot.white == pytest.approx(srgb_to_linear(np.full(3, 0.8)), rel=0.03)
+    grey, white = srgb_to_linear(0.8 * np.array([128 / 255, 1.0]))
+    assert shot.seen.mean() == pytest.approx(grey / white, rel=0.05)
 
 
 def test_the_colour_of_small_cells_is_freed_from_their_neighbours(

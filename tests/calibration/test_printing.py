@@ -112,6 +112,13 @@ def test_an_icc_profile_of_a_printer_gives_its_colours(tmp_path: Path) -> None:
     assert np.median(condition.shift(COLOURS)) < 1.0
     with pytest.raises(InputError, match="class 'mntr' and space 'RGB'; expected a printer's"):
         PrintingCondition.from_icc(tmp_path / "screen.icc")
+    damaged = bytearray(srgb)
+    damaged[16:20] = b"\xff\xfe\xfd\xfc"  # its colour space
+    (tmp_path / "damaged.icc").write_bytes(damaged)
+    with pytest.raises(InputError, match="damaged"):
+        PrintingCondition.from_icc(tmp_path / "damaged.icc")
+    with pytest.raises(InputError, match="the paper of printing condition 'night' reflects no light"):
+        PrintingCondition("night", "relative", np.zeros_like(condition.table))
     (tmp_path / "text.icc").write_text("no profile")
     with pytest.raises(InputError, match="is no ICC profile that can be read"):
         PrintingCondition.from_icc(tmp_path / "text.icc")

@@ -301,6 +301,7 @@ def two_workers():
 
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HELPERS), str(ROOT), *([before] if before else [])])
+    (Path(tempfile.gettempdir()) / "ray").mkdir(exist_ok=True)  # in which a node notes its address
     folder = tempfile.mkdtemp(prefix="ray-")  # its sockets allow no longer path than that
     head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": folder}
     cluster = Cluster(initialize_head=True, head_node_args=head)

@@ -172,6 +172,11 @@ def test_a_picture_that_is_too_large_is_refused_by_its_header(tmp_path: Path) ->
 def test_sixteen_bits_of_grey_keep_their_shades(tmp_path: Path) -> None:
     Image.fromarray(np.full((40, 40), 0x8040, np.uint16)).save(tmp_path / "deep.png")
     assert np.asarray(open_picture(tmp_path / "deep.png")).tolist() == np.full((40, 40, 3), 0x80).tolist()
+    Image.fromarray(np.full((40, 40), 0x8040, np.int32)).save(tmp_path / "deep.tif")
+    assert np.asarray(open_picture(tmp_path / "deep.tif")).tolist() == np.full((40, 40, 3), 0x80).tolist()
+    Image.fromarray(np.full((40, 40), 0x80400, np.int32)).save(tmp_path / "deeper.tif")
+    with pytest.raises(InputError, match="integers of an unknown range"):
+        open_picture(tmp_path / "deeper.tif")
 
 
 def test_imagenettes_folders_have_imagenets_classes(tmp_path: Path) -> None:

@@ -127,10 +127,10 @@ def test_several_imitations_take_turns_and_each_learns_from_its_own_steps(blind_
 
 
 def test_each_defence_that_is_known_asks_once_more(blind_victim, photographs) -> None:
-    config = CONFIG.changed(technique="evolution", defences=("none", "median"), queries=256)
+    config = CONFIG.changed(technique="evolution", defences=("none", "median"), queries=1100)
     trainer = Trainer(blind_victim, photographs, config, BLUE)
     list(trainer)
-    assert trainer.queries == blind_victim.module.images <= 256
+    assert trainer.queries == blind_victim.module.images <= 1100
 
 
 def test_a_technique_that_would_lose_its_start_refuses_it(tiny_victim, photographs) -> None:

@@ -342,6 +342,8 @@ def test_a_broken_note(sheet_pdf: Path) -> None:
     store_measured(sheet_pdf, (99.2, 99.4)).write_text('{"scale_x": "wide"}')
     with pytest.raises(InputError, match="delete it and measure again"):
         printed_layouts(sheet_pdf)
+    sheet_pdf.with_suffix(".measured.json").write_text("{")
+    assert forget_measured(sheet_pdf) and measured_scale(sheet_pdf) is None  # a sheet printed anew needs it no more
 
 
 # --- the file --------------------------------------------------------------------------------------------------------------
