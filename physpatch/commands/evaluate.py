@@ -159,6 +159,11 @@ def evaluate(
         from physpatch.training.run_evaluation import log_evaluation
 
         settings = {"data": data or "the run's own", "seed": seed, "defences": list(defences)}
+        if views is not None:
+            names = [getattr(colours, "name", "measured colours") for colours in views.prints]
+            settings["eot"] = views.to_dict() | {"prints": names}
+        if printing is not None:
+            settings["conditions"] = [condition.name for condition in printing] or ["screen"]
         log_evaluation(folder, results, logs, settings)
     if json_out != "-":
         show_results(results)

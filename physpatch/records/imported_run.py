@@ -7,6 +7,7 @@ from typing import Any
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
 from physpatch.records.config import TrainConfig
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.evaluation_record import EvaluationRecord, TargetClass
 from physpatch.records.patch_exchange import read_pixels, to_cells
 from physpatch.records.patch_file import Patch
@@ -78,13 +79,16 @@ def import_run(
     return patch
 
 
-def save_results(folder: Path, results: dict[str, EvaluationRecord], measured_by: WeightsRecord) -> None:
+def save_results(
+    folder: Path, results: dict[str, EvaluationRecord], measured_by: WeightsRecord, views: EotConfig, seed: int
+) -> None:
     """Save an imported run's first or newest results, for its report and :mod:`captures.results.gate`.
 
     Args:
         folder: of the run, or its ``patch.json``.
         results: by network, the first one's first.
         measured_by: that network.
+        views, seed: of the poses and printing conditions that they were measured in, which become the run's.
 
     Raises:
         InputError: a run that was trained here, whose results are those of its training.
@@ -92,7 +96,8 @@ def save_results(folder: Path, results: dict[str, EvaluationRecord], measured_by
     run, record = require_imported(folder)
     first, *others = results
     saved = results[first].changed(others={name: results[name] for name in others}) if others else results[first]
-    record.changed(results=saved, weights=measured_by).save(run / RUN_FILE)
+    config = {**record.config, "eot": views.to_dict()}
+    record.changed(results=saved, weights=measured_by, config=config, seed=seed).save(run / RUN_FILE)
 
 
 def require_imported(folder: Path) -> tuple[Path, RunRecord]:

@@ -64,7 +64,7 @@ def evaluate_run(
         defences: names, or ``all``; each victim is also measured behind them.
         device: for the victims.
         seed: of the poses.
-        save: keep the results in the record of an imported run.
+        save: keep the results, and what they were measured in, in the record of an imported run.
         progress: called with the victim's name, the number of views measured and their total.
         say: receives a line about the loaded model.
 
@@ -106,7 +106,7 @@ def evaluate_run(
         if victim.queries is not None:
             say(victim.queries.words(victim.name))
     if save and first is not None:
-        save_results(folder, results, weights_record(first))
+        save_results(folder, results, weights_record(first), views, seed)
     return results
 
 

@@ -22,6 +22,7 @@ from support import (
 )
 
 from calibration.common.errors import InputError
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.imported_run import save_results
 from physpatch.records.patch_exchange import enlarged, read_pixels, to_cells, write_art, write_png, write_tensor
 from physpatch.records.patch_file import Patch
@@ -235,9 +236,11 @@ def test_an_imported_patch_goes_all_the_way(command, tmp_path: Path, monkeypatch
     command("import", "theirs.png").assert_refused("already holds a run")
     command("train", "--resume").assert_refused("was imported, so there is no training to resume")
     assert command("report", "runs/theirs").code == 0  # before it was measured
-    done = command("evaluate", "--save", "--eot", "--data", "data")
+    done = command("evaluate", "--save", "--preset", "mild", "--condition", "screen", "--seed", "4", "--data", "data")
     assert done.code == 0, done.err
     record = RunRecord.of(Path("runs/theirs"))
+    shown = EotConfig.preset("mild").changed(prints=(), print_mix=(0.0, 0.0), print_fade=(0.0, 0.0))
+    assert record.train_config.eot == shown and record.seed == 4  # what was measured in
     assert list(record.measured) == ["their_model:make"] and record.results is not None and record.results.n == 8
     assert command("print", "--size", "10cm").code == 0
     live = ("live", "--source", "virtual", "--headless", "--max-frames", "3", "--out", "session")
@@ -328,7 +331,7 @@ def test_results_of_a_training_are_not_replaced(command, tmp_path: Path, monkeyp
     trained = {k: v for k, v in written.items() if k != "imported"} | {"weights": measured.to_dict(), "data": data}
     Path("runs/theirs/run.json").write_text(json.dumps(trained))
     with pytest.raises(InputError, match="keeps the results of its training"):
-        save_results(Path("runs/theirs"), {}, measured)
+        save_results(Path("runs/theirs"), {}, measured, EotConfig(), 0)
     Path("runs/theirs/run.json").write_text(json.dumps(trained | {"weights": None}))
     done = command("report", "runs/theirs")
     assert done.code == 0 and "weights should be an object, got None, unless the patch was imported" in done.err
