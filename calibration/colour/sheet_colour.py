@@ -10,6 +10,7 @@ from calibration.colour.colour_chart import ChartShot
 from calibration.colour.colour_map import polynomial_terms
 from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb, srgb_to_linear
 from calibration.colour.illumination import SmoothLight, marker_blur_px, mixing, white_ring
+from calibration.sheet.layout import SheetLayout
 
 LEAST_PX_PER_CELL = 3.0  # below it a cell's colour cannot be separated from its neighbours'
 _LEAST_BORDER_PX = 3.0
@@ -23,6 +24,7 @@ _LEAST_CELLS = 64
 _SMEAR_DEGREE = 3
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])  # JFIF: ITU-T T.871
 _SIGMA_OF_MAD = 1.4826
+_AROUND = 25  # points along each side of a patch on a sign
 _WORST_NOISE = 0.05  # above it the pose is wrong or something covers the border
 
 
@@ -55,9 +57,12 @@ def observe(frame: NDArray[np.uint8], pose: SheetPose) -> ChartShot | None:
         return None
     blur = marker_blur_px(frame, pose) or 0.0
     mixed = float(np.hypot(blur, SAMPLING_VARIANCE_PX**0.5))
-    seen = _unblurred(_samples(frame, pose, light), mixed / pose.px_per_cell)
+    around = np.ones(3)
+    if layout.carrier_rect is not None and layout.carrier_rect.overlaps(layout.patch):
+        around = np.median(_samples(frame, pose, light, _points_around(layout)), axis=(0, 1))
+    seen = _unblurred(_samples(frame, pose, light, _lattice(layout)), mixed / pose.px_per_cell, around)
     if layout.cells is not None and layout.cells.size // 3 >= _LEAST_CELLS:
-        seen = _undamped(seen, layout.cells, mixed / pose.px_per_cell)
+        seen = _undamped(seen, layout.cells, mixed / pose.px_per_cell, around)
         if pose.px_per_cell < _SMEARED_PX:
             seen = _unsmeared(seen, layout.cells, float(white.mean()))
     height, width = frame.shape[:2]
@@ -73,27 +78,41 @@ def observe(frame: NDArray[np.uint8], pose: SheetPose) -> ChartShot | None:
     )
 
 
-def _samples(frame: NDArray[np.uint8], pose: SheetPose, light: SmoothLight) -> NDArray[np.float64]:
-    """Linear light relative to the paper at a lattice of points, (3 * rows, 3 * columns, 3)."""
-    layout = pose.layout
+def _lattice(layout: SheetLayout) -> NDArray[np.float64]:
+    """Points of the patch in mm on the sheet, (3 * rows, 3 * columns, 2)."""
     rows, columns = (_PER_CELL * n for n in layout.grid)
     x = layout.patch.x_mm + (np.arange(columns) + 0.5) * layout.patch.width_mm / columns
     y = layout.patch.y_mm + (np.arange(rows) + 0.5) * layout.patch.height_mm / rows
-    points = np.stack(np.meshgrid(x, y), axis=-1)
-    at = pose.to_pixels(points.reshape(-1, 2)).reshape(rows, columns, 2)
+    return np.stack(np.meshgrid(x, y), axis=-1)
+
+
+def _points_around(layout: SheetLayout) -> NDArray[np.float64]:
+    """Points in mm around the patch, a cell outside of it, where a blur mixes little of it in: (1, N, 2)."""
+    ring, share = layout.patch.grown(layout.cell_mm), (np.arange(_AROUND) + 0.5) / _AROUND
+    x, y = ring.x_mm + share * ring.width_mm, ring.y_mm + share * ring.height_mm
+    sides = ((x, ring.y_mm), (x, ring.bottom_mm), (ring.x_mm, y), (ring.right_mm, y))
+    return np.concatenate([np.stack(np.broadcast_arrays(across, down), axis=-1) for across, down in sides])[None]
+
+
+def _samples(
+    frame: NDArray[np.uint8], pose: SheetPose, light: SmoothLight, points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Linear light relative to the paper at points (H, W, 2) in mm on the sheet, (H, W, 3)."""
+    at = pose.to_pixels(points.reshape(-1, 2)).reshape(points.shape)
     linear = LINEAR_LEVELS.astype(np.float32)[frame]
     observed = cv2.remap(linear, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return observed / light(points.reshape(-1, 2)).reshape(rows, columns, 3)
+    return observed / light(points.reshape(-1, 2)).reshape(*points.shape[:2], 3)
 
 
-def _unblurred(samples: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+def _unblurred(samples: NDArray[np.float64], sigma: float, around: NDArray[np.float64]) -> NDArray[np.float64]:
     """The colours of the cells (rows, columns, 3) from samples that a Gaussian blur of ``sigma`` cells has mixed.
 
-    The blur is separable and the patch is surrounded by paper, whose value is 1. So the deviations from 1 are mixed by one
-    matrix from each side, and the damped pseudo-inverses of these matrices separate them again.
+    The blur is separable and the patch is surrounded by one colour ``around`` (3,): paper, whose value is 1, or a sign's. So
+    the deviations from it are mixed by one matrix from each side, and the damped pseudo-inverses of these matrices separate
+    them again.
     """
     rows, columns = (n // _PER_CELL for n in samples.shape[:2])
-    return 1 + _from_both_sides(_unmixing(rows, sigma), samples - 1, _unmixing(columns, sigma))
+    return around + _from_both_sides(_unmixing(rows, sigma), samples - around, _unmixing(columns, sigma))
 
 
 def _from_both_sides(
@@ -118,7 +137,9 @@ def _sampled(cells: int) -> NDArray[np.float64]:
     return (np.arange(_PER_CELL * cells) + 0.5) / _PER_CELL
 
 
-def _undamped(seen: NDArray[np.float64], sent: NDArray[np.uint8], sigma: float) -> NDArray[np.float64]:
+def _undamped(
+    seen: NDArray[np.float64], sent: NDArray[np.uint8], sigma: float, around: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Cells (rows, columns, 3), linear, with the contrast restored that the damping removed.
 
     The loss is estimated from the printed colours: a smooth function of each cell's own colour is mixed and unmixed like the
@@ -131,7 +152,7 @@ def _undamped(seen: NDArray[np.float64], sent: NDArray[np.uint8], sigma: float) 
     lost = np.zeros_like(seen)
     for _ in range(_REFINEMENTS):
         own = (terms @ (smooth @ (seen + lost).reshape(-1, 3))).reshape(seen.shape)
-        lost = own - 1 - _from_both_sides(down, own - 1, across)
+        lost = own - around - _from_both_sides(down, own - around, across)
     return seen + lost
 
 

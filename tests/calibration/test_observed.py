@@ -18,7 +18,7 @@ from calibration.sheet.pdf_reader import printed_layouts, rasterise
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import Patch
-from printouts import print_sheets
+from printouts import print_on_sign, print_sheets
 
 FACING = RigPose(0.3, 0.0, 0.0, 4.0, -3.0, 2.0)
 
@@ -76,6 +76,25 @@ def test_the_white_of_a_cut_out_is_read_outside_its_bleed(bleed_mm: float, tmp_p
     assert shot is not None and shot.white == pytest.approx(srgb_to_linear(np.full(3, 0.8)), rel=0.03)
     grey, white = srgb_to_linear(0.8 * np.array([128 / 255, 1.0]))
     assert shot.seen.mean() == pytest.approx(grey / white, rel=0.05)
+
+
+def test_a_patch_on_a_sign_is_unmixed_from_the_signs_colour(tmp_path: Path) -> None:
+    """It was unmixed as if white paper were around it: cells at its edge were off by four times as much as on paper."""
+    patch = Patch(np.random.default_rng(3).integers(0, 256, (10, 10, 3), dtype=np.uint8))
+    print_on_sign(patch, "stop", 150, tmp_path / "sign.pdf", share=0.2)
+    (layout,) = printed_layouts(tmp_path / "sign.pdf")
+    raster = cv2.resize(rasterise(tmp_path / "sign.pdf", 150), None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    blurred = cv2.GaussianBlur(srgb_to_linear(0.8 * raster / 255), (0, 0), 1.5)  # as a lens does
+    frame = (255 * linear_to_srgb(blurred)).round().astype(np.uint8)
+    found = find_sheet(frame, [layout], Intrinsics.from_hfov(frame.shape[1], frame.shape[0], 60.0))
+    assert found is not None
+    shot = observe(frame, found)
+    assert shot is not None
+    seen = linear_to_srgb(shot.seen * shot.white)
+    off = delta_e00(seen, 0.8 * patch.cells.reshape(shot.seen.shape) / 255).reshape(10, 10)
+    edge = np.ones((10, 10), bool)
+    edge[1:-1, 1:-1] = False
+    assert np.median(off[edge]) < 1.5 * np.median(off[~edge]) < 0.75
 
 
 def test_the_colour_of_small_cells_is_freed_from_their_neighbours(
