@@ -1,4 +1,5 @@
 """Geometry and colour: the layout of printed sheets, the camera, and the print-and-camera colour map.
 
-The lowest package: it depends on numpy, OpenCV and a PDF reader, not on torch. All other packages import from it.
+The lowest package: it depends on libraries for numbers, pictures, PDF files and the command line, not on torch. All other
+packages import from it.
 """

@@ -107,7 +107,8 @@ _GROUPS = {
     "--out",
     type=FILE,
     metavar="FILE.pdf",
-    help="The PDF to write, or with --measured, the one that was printed. Default: sheet.pdf in the run folder.",
+    help="The PDF to write, or with --measured, the one that was printed. Default: sheet.pdf in the run folder, or a "
+    "bare sign's name.",
 )
 def print_(
     run: str | None,
@@ -312,7 +313,8 @@ def _verify(path: Path, run: str | None, json_out: str | None) -> None:
     if json_out != "-":
         headings = ("sheet", "pages", "patch, mm", "rulers, mm", "markers", "QR", "colour error")
         print_table(headings, map(_proof_row, proofs))
-        click.echo(f"colours compared with {'patch.json' if patch else 'those stored in the PDF'}, in 8-bit steps")
+        of_run = patch is not None and any(proof.patch_id == patch.id for proof in proofs)
+        click.echo(f"colours compared with {'patch.json' if of_run else 'those stored in the PDF'}, in 8-bit steps")
     output_json(json_out, [proof.to_dict() for proof in proofs])
     problems = [f"{proof.kind}: {problem}" for proof in proofs for problem in proof.problems]
     if problems:

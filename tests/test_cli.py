@@ -553,6 +553,7 @@ def test_live_on_the_virtual_rig_prints_its_own_sheet(demo: Path, command, monke
     record = json.loads(Path("session/session.json").read_text())
     assert record["rig"] == {"seed": 0, "clips": 2, "frames_per_clip": 1}
     command("live", "--source", "97", "--clips", 2).assert_refused("--clips is for --source virtual or rendered")
+    command("live", "--source", "virtual", "--profile", "rig.json").assert_refused("--profile is for a camera")
 
 
 def test_live_in_a_rendered_scene(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
@@ -885,6 +886,8 @@ def test_bad_input_is_one_clear_line(arguments, words, command, monkeypatch, tmp
         (("live", "run", "--profile", "no.json"), ["no file no.json"]),
         (("live", "run", "--defence", "prayer"), ["unknown defence 'prayer'"]),
         (("live", "run", "--hfov", "nan"), ["field of view nan"]),
+        (("live", "run", "--seed", "3"), ["--seed is for --source virtual or rendered"]),
+        (("live", "run", "--hfov", "60", "--profile", "file"), ["--hfov is for a camera whose lens was not measured"]),
         (("live", "run", "--out", "old"), ["already contains a session"]),
         (("live", "run", "--out", "file/session"), ["cannot be written"]),
         (("report", "old", "--out", "file/report.html"), ["cannot be written"]),

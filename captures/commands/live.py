@@ -263,9 +263,14 @@ def live(
             f"--light {asked['light']} is a name for a camera's light; a rendered scene has its own: omit --light, and choose "
             "another --scene, or write a scene's file with other lights"
         )
-    for option in ("clips", "frames_per_clip"):
-        if asked[option] is not None and source not in (VIRTUAL, RENDERED):
+    of_rig = source in (VIRTUAL, RENDERED)
+    for option in ("clips", "frames_per_clip", "seed"):
+        if option in given and not of_rig:
             raise InputError(f"--{option.replace('_', '-')} is for --source {VIRTUAL} or {RENDERED}; omit it")
+    if of_rig and "profile" in given:
+        raise InputError(f"--profile is for a camera; {source} has a lens of its own and prints to scale: omit it")
+    if "hfov_deg" in given and "profile" in given:
+        raise InputError("--hfov is for a camera whose lens was not measured; the profile has it: omit one of them")
     folder = find_run(run) if run or LATEST.exists() else None
     lan = lan or source == PHONE
     with (

@@ -64,6 +64,16 @@ class CameraSettings:
         refused = [ask(capture, name, self.asked[name]) for name, (_, _, ask) in _KINDS.items() if name in self.asked]
         return [words for words in refused if words]
 
+    def locked(self, capture: cv2.VideoCapture) -> "CameraSettings":
+        """Return these settings with what is locked as the numbers that an open capture tells, where it tells them.
+
+        A camera that is opened again, as after its cable was out, begins with values of its own.
+        """
+        told = read_back(capture)
+        return CameraSettings(
+            {n: f"{told[n]!r}" if value == "lock" and n in told else value for n, value in self.asked.items()}
+        )
+
 
 def read_back(capture: cv2.VideoCapture) -> dict[str, float]:
     """Return exposure, gain, white balance and focus of an open capture, in the driver's units, as far as the driver tells."""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
@@ -71,19 +71,33 @@ class CameraSource(LiveFrames):
 
     @classmethod
     def camera(cls, index: int, settings: CameraSettings) -> "CameraSource":
-        """Open a camera of this machine and apply settings; note those that the driver refuses as events."""
+        """Open a camera of this machine and apply settings; note those that the driver refuses as events.
+
+        Where it is opened again, what was locked is set to what it was.
+        """
         refused: list[str] = []
+        opened: list[CameraSource] = []
+        wanted = settings
 
         def open_capture() -> cv2.VideoCapture:
+            nonlocal wanted
             capture = cv2.VideoCapture(index)
             if capture.isOpened():
-                refused[:] = settings.apply(capture)
+                refused[:] = wanted.apply(capture)
+                wanted = wanted.locked(capture)
+                for source in opened:
+                    source.note_all("refused", refused)
             return capture
 
         source = cls(open_capture, f"camera {index}", told=read_back)
-        for words in refused:
-            source.note("refused", words)
+        source.note_all("refused", refused)
+        opened.append(source)
         return source
+
+    def note_all(self, kind: str, messages: Iterable[str]) -> None:
+        """Note an event of one kind for each message."""
+        for words in messages:
+            self.note(kind, words)
 
     @classmethod
     def stream(cls, url: str) -> "CameraSource":

@@ -38,6 +38,8 @@ def connect(connect_: Callable[[], cv2.VideoCapture], name: str) -> cv2.VideoCap
     thread.join(OPEN_SECONDS)
     if not opened or not opened[0].isOpened():
         late.set()
+        for capture in opened:  # it came between the two, so that nobody else would
+            capture.release()
         raise UnavailableError(
             f"{name} does not open; check that it is connected and not in use, or use another --source: a video file, a "
             "folder of stills, a URL, virtual or rendered"

@@ -60,6 +60,17 @@ def test_a_driver_does_what_it_can_and_the_rest_is_told() -> None:
     assert driver.values[cv2.CAP_PROP_FOURCC] == cv2.VideoWriter.fourcc(*"MJPG")
 
 
+def test_what_is_locked_stays_where_it_was_when_the_camera_is_opened_again() -> None:
+    first, again = Driver(), Driver()
+    again.values[cv2.CAP_PROP_EXPOSURE] = 40.0  # what it begins with after its cable was out
+    settings = CameraSettings.parse(["exposure=lock", "white-balance=auto", "focus=lock"])
+    settings.apply(first)  # type: ignore[arg-type]
+    locked = settings.locked(first)  # type: ignore[arg-type]
+    assert locked.asked == {"exposure": "157.0", "white_balance": "auto", "focus": "lock"}
+    assert locked.apply(again) == ["focus lock refused by the driver"]  # type: ignore[arg-type]
+    assert again.values[cv2.CAP_PROP_EXPOSURE] == 157
+
+
 def test_a_resolution_that_the_camera_does_not_have() -> None:
     refused = CameraSettings.parse(["resolution=9999x7777"]).apply(Driver())  # type: ignore[arg-type]
     assert refused == ["resolution 9999x7777 refused: the camera sends 640x480"]
