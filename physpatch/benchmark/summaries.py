@@ -90,7 +90,7 @@ def summaries(rows: Sequence[BenchRow]) -> list[Summary]:
 
 def _unseen(rows: Sequence[BenchRow]) -> Summary | None:
     """Summarise the results on networks that were left out, each in its own column, and their mean."""
-    left_out = [row for row in rows if row.also and row.unseen]
+    left_out = [row for row in rows if row.unseen and (row.also or len(row.unseen) == 1)]  # of two networks, one
     if not left_out:
         return None
     networks = list(dict.fromkeys(name for row in left_out for name in row.unseen))
