@@ -15,9 +15,8 @@ def kept_result(file: Path, settings: Mapping[str, Any]) -> dict[str, Any] | Non
 
 
 def kept_or_made(file: Path, settings: Mapping[str, Any], make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """Read what a file keeps under these settings, or make and keep it."""
+    """Read what a file keeps under these settings, or make and keep it: the same either way."""
     if (known := kept_result(file, settings)) is not None:
         return known
-    made = {"settings": dict(settings), **make()}
-    write_json(file, made)
-    return made
+    write_json(file, {"settings": dict(settings), **make()})
+    return dict(read_json(file))
