@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.common.errors import InputError
 from calibration.sheet.layout import Rect, SheetLayout
 
 _CONTRAST = 24  # 8-bit steps; weaker edges are not measured
@@ -59,6 +60,8 @@ def worst_step(page: RasterPage, cells: NDArray[np.uint8]) -> int:
         left, right = int(inner.x_mm * per_mm[0]), int(inner.right_mm * per_mm[0])
         top, bottom = int(inner.y_mm * per_mm[1]), int(inner.bottom_mm * per_mm[1])
         pixels = page.raster[top : bottom + 1, left : right + 1].astype(np.int16)
+        if not pixels.size:
+            raise InputError(f"the layout of the {layout.kind} sheet has cells beyond its page; print it again")
         worst = max(worst, int(np.abs(pixels - cells[row, column].astype(np.int16)).max()))
     return worst
 

@@ -249,6 +249,10 @@ def test_options_replace_what_a_file_of_settings_says(
     assert command("train", "--config", plain, "--technique", "pgd", "--steps", 40, "--grid", "20x20").code == 0
     assert trained.pop() == TrainConfig.of(grid=(20, 20), steps=40)  # with its own sizes, and nothing trusted by a file
     command("train", "--steps", 5, "--queries", 500).assert_refused("--steps and --queries each set the length")
+    for option, value in (("--object-share", 0.3), ("--object-at", "0.5,0.2"), ("--sign-area", 0.1)):
+        command("train", option, value).assert_refused(f"{option} is for a patch on an object; give --object, too")
+    person = ("train", "--model", "signs", "--object", "person", "--sign-area", 0.2)
+    command(*person).assert_refused("--sign-area is for a drawn sign")
     for option, value in (("--area", 0.3), ("--cut", "circle")):
         command("train", "--model", "signs", "--object", "person", option, value).assert_refused(
             f"{option} is for a patch without an object"

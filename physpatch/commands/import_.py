@@ -16,6 +16,8 @@ from physpatch.commands.options import (
     config_option,
     config_options,
     eot_config,
+    given_options,
+    refuse_ignored,
 )
 from physpatch.records.config import require_data
 from physpatch.records.patch_file import PIXEL, check_grid_name, parse_grid
@@ -46,7 +48,10 @@ _GROUPS = {
 @TRUST_OPTION
 @click.option("--note", default="", help="Where it comes from, for the record and the report.")
 @click.option("--out", type=FOLDER, metavar="RUN", help="Folder of the run. Default: runs/ and the picture's name.")
+@click.pass_context
 def import_(
+    context: click.Context,
+    /,
     picture: Path,
     grid: str,
     target: str,
@@ -78,6 +83,7 @@ def import_(
 
         require_known([settings["model"]])
     config = DEFAULT.changed(eot=eot_config(True, preset), labels=labels if named else None, **settings)
+    refuse_ignored(config, given_options(context))
     cells = None if grid == PIXEL else parse_grid(grid)
     folder = out or RUNS_FOLDER / picture.stem
     aim = _target(target, labels, settings["model"] if named else None, trust_weights)

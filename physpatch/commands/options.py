@@ -1,6 +1,6 @@
 """Options shared by several commands. An option for a setting of ``TrainConfig`` has its default from there."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -335,3 +335,28 @@ def eot_config(
 
         base = eot_for_rig(base, RigProfile.load(profile))
     return base.with_ranges(ranges)
+
+
+def refuse_ignored(config: TrainConfig, given: Collection[str]) -> None:
+    """Refuse the ``given`` settings of the patch and its object that would have no effect.
+
+    Raises:
+        InputError: there is one; the message says what it is for.
+    """
+    carried = config.object
+    if carried.drawn_sign is not None and "area" in given:
+        raise InputError(
+            "--area is for a patch without an object; on a drawn sign, --sign-area sets the size of the sign's square, and "
+            "--object-share the patch's share of the sign"
+        )
+    without = ("area", "cut") if carried.name is not None else ()
+    for name in without:
+        if name in given:
+            raise InputError(f"--{name} is for a patch without an object; leave it out, or leave out --object")
+    for name in ("object_from", "object_share", "object_at", "sign_area") if carried.name is None else ():
+        if name in given:
+            raise InputError(f"--{name.replace('_', '-')} is for a patch on an object; give --object, too")
+    if carried.labelled is not None and "sign_area" in given:
+        raise InputError(
+            "--sign-area is for a drawn sign; a labelled object has the size that it has in its photograph"
+        )

@@ -21,6 +21,7 @@ from physpatch.commands.options import (
     config_options,
     eot_config,
     given_options,
+    refuse_ignored,
 )
 from physpatch.commands.results import say_print_next, show_results, training_progress
 from physpatch.commands.workflows import Workflows
@@ -203,7 +204,7 @@ def train(
             else:
                 config = Workflows.of(context).config_from_session(from_session, given, preset, bar.say)
                 config = config.changed(eot=config.eot.with_ranges(ranges))
-            _refuse_area_on_object(config, given)
+            refuse_ignored(config, given)
             require_data(config.data.source)
             require_writable(out or RUNS_FOLDER)  # before torch is imported, which takes seconds
             from physpatch.training.run import train_run
@@ -222,17 +223,6 @@ def _one_length(given: dict[str, Any]) -> dict[str, Any]:
     if {"steps", "queries"} <= given.keys():
         raise InputError("--steps and --queries each set the length of the training; give one of them")
     return given | ({"queries": None} if "steps" in given else {})
-
-
-def _refuse_area_on_object(config: TrainConfig, given: dict[str, Any]) -> None:
-    if config.object.drawn_sign is not None and "area" in given:
-        raise InputError(
-            "--area is for a patch without an object; on a drawn sign, --sign-area sets the size of the sign's square, and "
-            "--object-share the patch's share of the sign"
-        )
-    for name in ("area", "cut") if config.object.name is not None else ():
-        if name in given:
-            raise InputError(f"--{name} is for a patch without an object; leave it out, or leave out --object")
 
 
 def _only_steps_given(context: click.Context) -> int | None:
