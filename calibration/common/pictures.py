@@ -163,4 +163,4 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 def pixels_inside(outline_px: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Mark the pixels (H, W) whose centre lies within an outline (N, 2) of x and y, with centres at whole numbers."""
-    return polygon2mask(shape, outline_px[:, ::-1])
+    return polygon2mask(shape, outline_px[:, ::-1]) if len(outline_px) else np.zeros(shape, dtype=bool)

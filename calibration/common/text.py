@@ -4,8 +4,9 @@ import re
 import unicodedata
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-_SECRET = re.compile(r"\b(user(?:name)?|login|pass(?:word|wd)?|pwd|token)=[^&?/#;]*", re.IGNORECASE)
+_SECRET = re.compile(r"(?<![a-z])(user(?:name)?|usr|login|pass(?:word|wd)?|pwd|token)=[^&?/#;]*", re.IGNORECASE)
 _MASKED = r"\1=***"
+HIDDEN = "=***"  # in an address without its password
 _PORT = re.compile(r"\d*|.*\]")  # or the end of an address in brackets
 
 
@@ -40,7 +41,7 @@ def without_password(address: str) -> str:
         before, at, _ = re.split("[?#]", rest, maxsplit=1)[0].rpartition("@")
         if at:
             host, slash, path = rest[len(before) + 1 :].partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{_SECRET.sub(_MASKED, path)}"
+    return scheme + mark + _SECRET.sub(_MASKED, f"{host.rpartition('@')[2]}{slash}{path}")
 
 
 def shortened(text: str, most: int) -> str:

@@ -150,7 +150,10 @@ def _judged(tally: Tally, model: str, measure: str, rate: Rate, controls: Mappin
         )
     compared = [c for c in tally.comparisons() if (c.model, c.measure) == (model, measure)]
     clear = beyond_chance([comparison.difference for comparison in compared])
-    return verdict_words(rate, clear), numbers_words(measure, rate, controls, units, clear, in_part)
+    sentence = numbers_words(measure, rate, controls, units, clear, in_part)
+    if clear is None and rate.rate and rate.ci95 is not None:
+        sentence += " Too few sheets were shown at the same poses to compare them."
+    return verdict_words(rate, clear), sentence
 
 
 def numbers_words(
@@ -184,7 +187,7 @@ def numbers_words(
     wide = f": so few {units} tell little of them" if rate.ci95[1] - rate.ci95[0] > _SAYS_LITTLE else ""
     sure = f"{happened} ({low} to {high} % in others like these{wide}){'; ' if others else ''}{others}."
     if clear is None:
-        return f"{sure} What the patch has beyond a harmless sheet is unknown: too few were shown at the same poses."
+        return f"{sure} What the patch has beyond a harmless sheet is unknown."
     return sure if clear else f"{sure} That is no more than chance may give."
 
 
@@ -200,11 +203,9 @@ def verdict_words(rate: Rate, clear: bool | None) -> str:
 
 
 def beyond_chance(differences: Sequence[Difference]) -> bool | None:
-    """Tell whether the intervals of all differences from controls lie above 0; None where one that decides has no interval."""
-    intervals = [difference.ci95 for difference in differences]
-    if any(interval is not None and interval[0] <= 0 for interval in intervals):
-        return False
-    return True if intervals and None not in intervals else None
+    """Tell whether all intervals of differences from controls lie above 0; None where there are none."""
+    intervals = [difference.ci95 for difference in differences if difference.ci95 is not None]
+    return all(low > 0 for low, _ in intervals) if intervals else None
 
 
 def _share(rate: Rate, units: str, in_part: bool) -> str:

@@ -454,9 +454,14 @@ class Tally:
 
     def counts_whole(self, model: str, measure: str, condition: str) -> bool:
         """Tell whether each unit counts wholly, as a success or as none, so that a rate is a number of successes among them."""
-        counted = [o for o in self.observations(model, measure, condition) if o.weight > 0]
-        equal = len({self.scene(o.cell) for o in counted}) == len(counted) and len({o.weight for o in counted}) <= 1
-        return equal and all(o.share in (0.0, 1.0) for o in counted)
+        shares: dict[Hashable, set[float]] = defaultdict(set)
+        weights: dict[Hashable, float] = defaultdict(float)
+        for o in self.observations(model, measure, condition):
+            if o.weight > 0:
+                independent = o.clip if self.unit_kind == "pose cell" else self.scene(o.cell)
+                shares[independent].add(o.share)
+                weights[independent] += o.weight
+        return len({*weights.values()}) <= 1 and all(own in ({0.0}, {1.0}) for own in shares.values())
 
     def again(self, model: str, measure: str, condition: str) -> dict[Unit, float]:
         """Compute the factor for the control's share in each unit that makes it a share of the *other* frames.

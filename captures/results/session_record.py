@@ -49,13 +49,13 @@ class SessionSheet(RecordPart):
         kind: ``patch``, or the name of a control.
         id: of the patch or control on the sheet.
         size_mm: width of the patch.
-        scale: of the print, across and down.
+        scale: of the print, across and down; None where it was not recorded.
     """
 
     kind: str
     id: str
     size_mm: float
-    scale: tuple[float, float] = (1.0, 1.0)
+    scale: tuple[float, float] | None = None
 
 
 class Continuation(RecordPart):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from calibration.common.errors import InputError
+from calibration.common.text import without_password
 from captures.results.session_record import SESSION_FILE, Continuation, SessionRecord
 from captures.sources.frame import Event, Frame
 from captures.sources.opening import Source
@@ -138,6 +139,10 @@ class Earlier:
         before, after = self.record, now
         for name, option in _ALIKE.items():
             was, becomes = getattr(before, name), getattr(after, name)
+            if name == "sheets" and any(sheet.scale is None for sheet in was):  # of an earlier version
+                becomes = [sheet.model_copy(update={"scale": None}) for sheet in becomes]
+            if name == "source" and was is not None:
+                was = without_password(was)  # which an earlier version recorded
             if was != becomes:
                 raise InputError(
                     f"{session} was filmed with another setting of {name.replace('_', ' ')} ({_change(was, becomes)}); give "
@@ -216,6 +221,8 @@ def _short(value: Any) -> str:
         return ", ".join(_short(part) for part in value) or "none"
     if isinstance(value, dict):
         return ", ".join(f"{name}={part}" for name, part in value.items()) or "none"
+    if isinstance(value, tuple):
+        return " x ".join(f"{part:g}" for part in value)
     if value is None or isinstance(value, (str, int, float)):
         return "none" if value is None else str(value)
     return str(getattr(value, "name", None) or getattr(value, "kind", None) or "set")
@@ -273,7 +280,7 @@ class ContinuedSource:
     def take_events(self) -> list[Event]:
         events, begins_s = self._source.take_events(), self._earlier.begins_s
         if self._same_files:  # those of frames that were filmed before are known
-            return [event for event in events if event.time_s >= begins_s]
+            return [event for event in events if event.time_s > begins_s]
         return [replace(event, time_s=event.time_s + begins_s) for event in events]
 
     def status(self) -> str:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,12 @@ def session_models(
         told = _told_in_training(config, detector) | ({} if threshold is None else {"threshold": threshold})
         boxes = load_detector(detector, **told, device=device, trust=trust, say=say)
     if classifier is None and config is not None:
-        given = {"weights": weights, "labels": labels}
-        options = config.victim.model_options | {name: value for name, value in given.items() if value is not None}
-        own = load_victim(config.victim.model, **options, device=device, trust=trust, say=say)
+        load = partial(load_victim, config.victim.model, device=device, trust=trust)
+        options = config.victim.model_options | ({} if labels is None else {"labels": labels})
+        own = load(**options, say=say)
         if not isinstance(own, Detector):
+            if weights is not None:
+                own = load(**options | {"weights": weights}, say=say)
             return _apart(own if cam_layer is None else own.with_cam_layer(cam_layer), boxes)
         boxes = boxes or (own if threshold is None else replace(own, threshold=threshold))
     victim = load_victim(

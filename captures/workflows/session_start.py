@@ -172,7 +172,6 @@ def prepare_session(
         with discarded_on_failure(session):
             if sheet is None:
                 sheet = print_for_rig(patch, config, session, print_run, say)
-                layouts = session_layouts(sheet, request.profile)
             frames = rig = _rig(sheet, behind, request, scene)
         layouts = tuple(rig.layouts)  # it prints to scale, and its lens is its own, whatever a profile says
     settings = config or TrainConfig()

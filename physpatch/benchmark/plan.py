@@ -135,6 +135,9 @@ class BenchPlan:
         require_defences(self.defences, UNDEFENDED)
         if Way.parse(self.start_way).gradient_free and self.starts != (RANDOM_START,):
             raise InputError(f"a start is trained with gradients, which {self.start_way} does not use; try pgd")
+        for way in ways:
+            if not TECHNIQUES.find(way.technique).keeps_start and self.starts != (RANDOM_START,):
+                raise InputError(f"technique {way.technique} would lose a start; leave it out, or leave out --start")
         for option in ("labels", "cam_layer"):
             if len(set(self.networks)) > 1 and self.base.setting(option) is not None:
                 raise InputError(f"--{option.replace('_', '-')} needs exactly one --model")

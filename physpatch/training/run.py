@@ -64,6 +64,10 @@ from physpatch.victims.registry import load_victim, named_apart
 _CHECKPOINT = Path("checkpoint/state.safetensors")
 _CHECKPOINT_SECONDS = 10.0
 _ALWAYS_LOGGED = "tensorboard"
+_COUNTS: dict[str, Callable[[str], float]] = {  # columns of metrics.csv that are no measurements
+    "step": int,
+    "queries": lambda value: int(float(value)),  # as it was written where a run had been resumed
+}
 _VIEWS_WANTED = 60  # fewer photographs are each measured in several poses
 
 Progress = Callable[[StepRecord, int], None]
@@ -132,6 +136,7 @@ def train_run(
     processes = Processes.launched(config.victim.device)
     with _claimed(out, processes):
         materials, config = _prepare(config, processes, say, choosing)
+        _refuse_what_the_start_learned(config, materials.held_out)
         trainer = _trainer(materials, config, processes)
         processes.wait()  # all must have checked the folder before the first writes there
         if not processes.first:
@@ -332,6 +337,14 @@ def _refuse_overlap(folder: Path | None, photos: Sequence[Photo], victim: Victim
     refuse_learned(photos, victim, cure)
 
 
+def _refuse_what_the_start_learned(config: TrainConfig, held_out: Photographs) -> None:
+    if shared := held_out.content_ids & set(_learned_by_start(config)):
+        raise InputError(
+            f"{config.optimisation.start} was trained on {len(shared)} of the photographs that are held out here, so what is "
+            "measured on them would say too much; give the --data that it was trained on, or data that it has not seen"
+        )
+
+
 def _learned_by_start(config: TrainConfig) -> Sequence[str]:
     """The photographs that the patch to begin with was trained on, as far as they are known."""
     start = config.optimisation.start
@@ -397,11 +410,6 @@ def _prepare(
     if config.optimisation.start is not None:
         config = config.changed(start=str(find_run(config.optimisation.start).resolve()))
     train, held_out = split_photographs(config, victim)
-    if shared := set(held_out.content_ids) & set(_learned_by_start(config)):
-        raise InputError(
-            f"{config.optimisation.start} was trained on {len(shared)} of the photographs that are held out here, so what is "
-            "measured on them would say too much; give its --data and --seed, or other --data"
-        )
     counted = counted_photographs(victim, train, config)
     if len(counted) < len(train):
         say(f"training on the {len(counted)} of {len(train)} photographs that are recognised behind a grey patch")
@@ -674,7 +682,7 @@ def _read_metrics(path: Path, last_step: int, columns: list[str]) -> list[dict[s
             if reader.fieldnames and sorted(reader.fieldnames) != sorted(columns):
                 raise InputError(f"{path} is damaged: expected the columns {', '.join(columns)}; {cure}")
             rows = [row for row in reader if None not in row.values() and None not in row]
-        numbers = [{k: int(v) if k in ("step", "queries") else float(v) for k, v in row.items()} for row in rows]
+        numbers = [{k: _COUNTS.get(k, float)(v) for k, v in row.items()} for row in rows]
     except (ValueError, csv.Error) as error:  # also what is not UTF-8
         raise InputError(f"{path} is damaged ({first_line(error)}); {cure}") from error
     return [row for row in numbers if row["step"] <= last_step]

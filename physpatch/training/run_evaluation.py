@@ -50,7 +50,7 @@ def evaluate_run(
 
     Args:
         folder: the run's, or its ``patch.json``.
-        data: photographs, all of which are used; None for the held-out part of the run's own.
+        data: photographs, no more of which are used than the run's ``limit``; None for the held-out part of the run's own.
         columns: of these data, if they are a table.
         models: names or files of the victims; empty for the run's own model.
         weights: a weights file for the one model given.

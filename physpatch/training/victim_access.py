@@ -41,7 +41,9 @@ def require_access(
             judges a batch as a whole.
     """
     shared = processes is not None and processes.count > 1
-    if shared and (config.objective.worst < 1 or config.optimisation.transfer or _weighs(config)):
+    kind = TECHNIQUES.find(config.optimisation.technique)
+    worst = config.objective.worst < 1 and not issubclass(kind, GradientFree)  # whose losses are gathered
+    if shared and (worst or config.optimisation.transfer or kind.needs_several_victims):
         raise InputError(
             "several processes share a batch, and --worst, --transfer and the technique ensemble judge it as a whole; start a "
             "single process, or leave these out"
@@ -50,7 +52,7 @@ def require_access(
         for blind in (victim for victim in victims if not victim.differentiable):
             _refuse_without_gradients(blind, config.optimisation.technique)
         return
-    if issubclass(TECHNIQUES.find(config.optimisation.technique), GradientFree):
+    if issubclass(kind, GradientFree):
         raise InputError(
             f"technique {config.optimisation.technique} uses predictions alone and needs no imitation; leave out --imitate, or "
             "use --technique pgd"
@@ -134,11 +136,6 @@ def within_queries(config: TrainConfig, imitated: bool) -> TrainConfig:
             )
         return config.changed(steps=steps)
     return config
-
-
-def _weighs(config: TrainConfig) -> bool:
-    """Tell whether the technique weighs the losses of a batch against each other."""
-    return TECHNIQUES.find(config.optimisation.technique).needs_several_victims
 
 
 def looks(config: TrainConfig) -> int:

@@ -51,6 +51,7 @@ def session(
         (40, {"patch": 16, "grey": 0}, "Yes, at times", "with the grey control in 0 of 40 clips"),
         (8, {"patch": 2, "grey": 0}, "Not clear", "no more than chance may give"),
         (40, {"patch": 30, "random": 30}, "Not clear", "with the random control in 30 of 40 clips"),
+        (40, {"patch": 0, "grey": 0, "random": 0}, "Not shown", "0 of 40 clips"),
         (40, {"patch": 30}, "Seen, but not against a harmless sheet", "No control was filmed"),
         (2, {"patch": 1, "grey": 0}, "Not clear", "% in others like these: so few clips tell little of them)"),
         (1, {"patch": 1, "grey": 0}, "One clip tells little", "in 100 % of the views counted; other clips may differ"),

@@ -108,6 +108,7 @@ def test_a_streams_password_is_in_no_name() -> None:
         == "http://cam/video.cgi?user=***&pwd=***&size=2"
     )
     assert without_password("rtsp://admin:pa/ss@10.0.0.5/s") == "rtsp://10.0.0.5/s"
+    assert without_password("rtsp://10.0.0.5?usr=a&auth_token=x") == "rtsp://10.0.0.5?usr=***&auth_token=***"
     assert without_password("http://[::1]:8080/a@b") == "http://[::1]:8080/a@b"
 
 

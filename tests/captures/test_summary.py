@@ -174,6 +174,22 @@ def test_frames_in_which_a_sheet_is_missed_change_nothing_of_how_takes_are_paire
     assert grey.difference == 1.0 and grey.n == 8 and grey.is_significant
 
 
+def test_a_rate_is_a_number_of_successes_only_where_each_take_counts_wholly() -> None:
+    def tally(shown: dict[tuple[int, float], str]) -> Tally:
+        rows = [
+            row(9, "grey", 9, "red thing", distance_m=0.3, yaw_deg=0),
+            row(8, "grey", 9, "red thing", distance_m=1.0, yaw_deg=0),
+        ]
+        for number, ((take, distance_m), answer) in enumerate(shown.items()):
+            rows.append(row(10 + number, "patch", take, answer, distance_m=distance_m, yaw_deg=0))
+        return tally_of(rows, "blue thing")
+
+    whole = tally({(0, 0.3): "blue thing", (1, 0.3): "blue thing", (2, 0.3): "red thing"})
+    in_part = tally({(0, 0.3): "blue thing", (0, 1.0): "red thing", (1, 0.3): "red thing", (1, 1.0): "blue thing"})
+    assert whole.unit_kind == in_part.unit_kind == "pose cell"
+    assert whole.counts_whole("m", "target", "patch") and not in_part.counts_whole("m", "target", "patch")
+
+
 def test_a_controls_share_stays_within_one() -> None:
     """One take of one wrong frame and one of nine, eight of them wrong, came to 105 %, and the interval was upside down."""
     at = {"distance_m": 0.5, "yaw_deg": 0.0}
