@@ -215,7 +215,7 @@ def _share(rate: Rate, units: str, in_part: bool) -> str:
     if rate.n == 1:
         return f"{100 * rate.rate:.0f} % of the views counted"
     count = rate.rate * rate.n
-    whole = not in_part and abs(count - round(count)) < 1e-6
+    whole = rate.rate in (0.0, 1.0) or (not in_part and abs(count - round(count)) < 1e-6)
     return f"{round(count)} of {rate.n} {units}" if whole else f"{100 * rate.rate:.0f} % of {rate.n} {units}"
 
 
