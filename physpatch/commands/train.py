@@ -187,9 +187,8 @@ def train(
             printing = chosen_prints(conditions, icc)
             settings |= {"model": models[0], "ensemble": models[1:]}
             given = {name: value for name, value in settings.items() if name in _given(context)}
-            given = _one_length(given) | {
-                "trust_weights": settings["trust_weights"]
-            }  # no file can allow what runs code
+            # No file can allow what runs code.
+            given = _one_length(given) | {"trust_weights": settings["trust_weights"]}
             if from_session is None:
                 config = TrainConfig.of(**given) if config_file is None else TrainConfig.load(config_file, **given)
                 config = config.changed(eot=eot_config(eot, preset, ranges, profile, config.eot, printing))
