@@ -8,7 +8,7 @@ from scipy.stats import norm
 from calibration.camera.edges import SAMPLING_VARIANCE_PX
 from calibration.camera.sheet_pose import SheetPose
 from calibration.colour.colour_space import LINEAR_LEVELS
-from calibration.sheet.layout import MARKER_MODULES, Marker, SheetLayout
+from calibration.sheet.layout import MARKER_MODULES, Marker, Rect, SheetLayout
 from calibration.sheet.modules import marker_bits
 
 _SAMPLES_PER_SIDE = 60
@@ -84,10 +84,18 @@ def white_ring(
     """
     layout = pose.layout
     border = layout.face.x_mm - layout.white.x_mm
-    ring = layout.face.grown((border + layout.bleed_mm) / 2)
-    share = (np.arange(_SAMPLES_PER_SIDE) + 0.5) / _SAMPLES_PER_SIDE
+    points = points_along(layout.face.grown((border + layout.bleed_mm) / 2), _SAMPLES_PER_SIDE)
+    at = pose.to_pixels(points)
+    interpolation = cv2.INTER_LINEAR if smooth_px > 1 else cv2.INTER_NEAREST
+    colours = cv2.remap(cv2.blur(frame, (smooth_px, smooth_px)), at[None], None, interpolation)[0]
+    return points, colours.astype(np.float64)
+
+
+def points_along(ring: Rect, per_side: int) -> NDArray[np.float64]:
+    """Return ``per_side`` points along each side of a rectangle: (4 * per_side, 2), in its millimetres."""
+    share = (np.arange(per_side) + 0.5) / per_side
     x, y = ring.x_mm + share * ring.width_mm, ring.y_mm + share * ring.height_mm
-    points = np.concatenate(
+    return np.concatenate(
         [
             np.column_stack([x, np.full_like(x, ring.y_mm)]),
             np.column_stack([x, np.full_like(x, ring.bottom_mm)]),
@@ -95,10 +103,6 @@ def white_ring(
             np.column_stack([np.full_like(y, ring.right_mm), y]),
         ]
     )
-    at = pose.to_pixels(points)
-    interpolation = cv2.INTER_LINEAR if smooth_px > 1 else cv2.INTER_NEAREST
-    colours = cv2.remap(cv2.blur(frame, (smooth_px, smooth_px)), at[None], None, interpolation)[0]
-    return points, colours.astype(np.float64)
 
 
 class SmoothLight:

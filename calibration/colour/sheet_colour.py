@@ -9,7 +9,7 @@ from calibration.camera.sheet_pose import SheetPose
 from calibration.colour.colour_chart import ChartShot
 from calibration.colour.colour_map import polynomial_terms
 from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb, srgb_to_linear
-from calibration.colour.illumination import SmoothLight, marker_blur_px, mixing, white_ring
+from calibration.colour.illumination import SmoothLight, marker_blur_px, mixing, points_along, white_ring
 from calibration.sheet.layout import SheetLayout
 
 LEAST_PX_PER_CELL = 3.0  # below it a cell's colour cannot be separated from its neighbours'
@@ -59,7 +59,8 @@ def observe(frame: NDArray[np.uint8], pose: SheetPose) -> ChartShot | None:
     mixed = float(np.hypot(blur, SAMPLING_VARIANCE_PX**0.5))
     around = np.ones(3)
     if layout.carrier_rect is not None and layout.carrier_rect.overlaps(layout.patch):
-        around = np.median(_samples(frame, pose, light, _points_around(layout)), axis=(0, 1))
+        outside = points_along(layout.patch.grown(layout.cell_mm), _AROUND)  # where a blur mixes little of the patch in
+        around = np.median(_samples(frame, pose, light, outside[None]), axis=(0, 1))
     seen = _unblurred(_samples(frame, pose, light, _lattice(layout)), mixed / pose.px_per_cell, around)
     if layout.cells is not None and layout.cells.size // 3 >= _LEAST_CELLS:
         seen = _undamped(seen, layout.cells, mixed / pose.px_per_cell, around)
@@ -84,14 +85,6 @@ def _lattice(layout: SheetLayout) -> NDArray[np.float64]:
     x = layout.patch.x_mm + (np.arange(columns) + 0.5) * layout.patch.width_mm / columns
     y = layout.patch.y_mm + (np.arange(rows) + 0.5) * layout.patch.height_mm / rows
     return np.stack(np.meshgrid(x, y), axis=-1)
-
-
-def _points_around(layout: SheetLayout) -> NDArray[np.float64]:
-    """Points in mm around the patch, a cell outside of it, where a blur mixes little of it in: (1, N, 2)."""
-    ring, share = layout.patch.grown(layout.cell_mm), (np.arange(_AROUND) + 0.5) / _AROUND
-    x, y = ring.x_mm + share * ring.width_mm, ring.y_mm + share * ring.height_mm
-    sides = ((x, ring.y_mm), (x, ring.bottom_mm), (ring.x_mm, y), (ring.right_mm, y))
-    return np.concatenate([np.stack(np.broadcast_arrays(across, down), axis=-1) for across, down in sides])[None]
 
 
 def _samples(

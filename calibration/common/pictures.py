@@ -10,7 +10,6 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
-from skimage.draw import polygon2mask
 
 from calibration.common.errors import InputError
 
@@ -163,4 +162,6 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 def pixels_inside(outline_px: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Mark the pixels (H, W) whose centre lies within an outline (N, 2) of x and y, with centres at whole numbers."""
+    from skimage.draw import polygon2mask
+
     return polygon2mask(shape, outline_px[:, ::-1]) if len(outline_px) else np.zeros(shape, dtype=bool)

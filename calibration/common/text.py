@@ -5,7 +5,6 @@ import unicodedata
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 _SECRET = re.compile(r"(?<![a-z])(user(?:name)?|usr|login|pass(?:word|wd)?|pwd|token)=[^&?/#;]*", re.IGNORECASE)
-_MASKED = r"\1=***"
 HIDDEN = "=***"  # in an address without its password
 _PORT = re.compile(r"\d*|.*\]")  # or the end of an address in brackets
 
@@ -41,7 +40,7 @@ def without_password(address: str) -> str:
         before, at, _ = re.split("[?#]", rest, maxsplit=1)[0].rpartition("@")
         if at:
             host, slash, path = rest[len(before) + 1 :].partition("/")
-    return scheme + mark + _SECRET.sub(_MASKED, f"{host.rpartition('@')[2]}{slash}{path}")
+    return scheme + mark + _SECRET.sub(rf"\1{HIDDEN}", f"{host.rpartition('@')[2]}{slash}{path}")
 
 
 def shortened(text: str, most: int) -> str:

@@ -9,7 +9,6 @@ from calibration.common.errors import InputError
 MM_PER_INCH = 25.4
 _MM_PER_UNIT = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": MM_PER_INCH, '"': MM_PER_INCH}
 _LENGTH = re.compile(r'\s*(\d+(?:\.\d+)?|\.\d+)\s*(mm|cm|m|in|")\s*', re.IGNORECASE)
-
 _NOTHING = re.compile(r'\s*0+(?:\.0*)?\s*(mm|cm|m|in|")?\s*', re.IGNORECASE)
 
 

@@ -209,25 +209,21 @@ def _background(
     located = 0
     for condition in (CONTROL, *(kind for kind in SHEET_KINDS[::-1] if kind != CONTROL)):
         measurable: list[tuple[Shown, ChartShot]] = []
-        elsewhere = False  # it can be measured in frames of other units
         of_sheet = [row for row in session.rows if row.model == model and row.condition == condition]
         counted = [row for row in of_sheet if session.tally.unit(row) in units]
-        others = [row for row in of_sheet if session.tally.unit(row) not in units]
-        for shown in session.shown(model, condition, [*_spread(counted, session.tally), *others]):
-            counts = session.tally.unit(shown.row) in units
-            if not counts and measurable:
-                break
+        for shown in session.shown(model, condition, _spread(counted, session.tally)):
             located += 1
             shot = observe(shown.picture, shown.pose)
-            if shot is not None and not counts:
-                elsewhere = True
-                break
             if shot is not None:
                 measurable.append((shown, shot))
             if len(measurable) == MOST_VIEWS:
                 break
-        if measurable or elsewhere:
+        if measurable:
             return condition, sorted(measurable, key=lambda found: found[0].row.frame)
+        for shown in session.shown(model, condition, (row for row in of_sheet if session.tally.unit(row) not in units)):
+            located += 1
+            if observe(shown.picture, shown.pose) is not None:  # it can be measured, but not where it counts
+                return condition, []
     if not located:
         raise UnmeasurableError("no kept frame shows a sheet; record with --keep key or --keep all")
     raise UnmeasurableError(

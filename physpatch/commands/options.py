@@ -349,8 +349,7 @@ def refuse_ignored(config: TrainConfig, given: Collection[str]) -> None:
             "--area is for a patch without an object; on a drawn sign, --sign-area sets the size of the sign's square, and "
             "--object-share the patch's share of the sign"
         )
-    without = ("area", "cut") if carried.name is not None else ()
-    for name in without:
+    for name in ("area", "cut") if carried.name is not None else ():
         if name in given:
             raise InputError(f"--{name} is for a patch without an object; leave it out, or leave out --object")
     for name in ("object_from", "object_share", "object_at", "sign_area") if carried.name is None else ():

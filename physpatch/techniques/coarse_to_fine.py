@@ -19,7 +19,6 @@ class CoarseToFine(Adam):
 
     name: ClassVar[str] = "coarse-to-fine"
     summary: ClassVar[str] = "Adam on coarse fields of cells first, finer ones later"
-
     keeps_start: ClassVar[bool] = False
 
     def first_logits(self, start: Tensor) -> list[Tensor]:
