@@ -47,7 +47,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with models of one's own, and photographs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(HELPERS)])
-    monkeypatch.delitem(sys.modules, "late_models", raising=False)
     Path("late_models.py").write_text(OWN_MODELS)
     Path("labels.txt").write_text("\n".join(CATEGORIES))
     for name in ("few", "dropped"):
@@ -194,7 +193,6 @@ def blind(): return Shy(2.0, False)
 
 @pytest.fixture
 def shy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delitem(sys.modules, "shy_detectors", raising=False)
     Path("shy_detectors.py").write_text(SHY_DETECTORS)
     Path("detected.txt").write_text("\n".join(DETECTED))
     for name in ("open_", "cut", "blind"):

@@ -546,7 +546,6 @@ def test_a_function_of_the_users_gives_the_network(tmp_path: Path, monkeypatch, 
 def test_errors_of_the_users_code_name_its_line(code: str, words: str, command, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(HELPERS)])
-    monkeypatch.delitem(sys.modules, "failing_models", raising=False)
     Path("failing_models.py").write_text(code)
     place = str(tmp_path / "failing_models.py")
     refused = command("models", "--check", "failing_models:make")

@@ -73,7 +73,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with photographs and models of one's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, str(HELPERS)])
-    monkeypatch.delitem(sys.modules, "checked_models", raising=False)
     Path("checked_models.py").write_text(OWN_MODELS)
     rng = np.random.default_rng(0)
     for i in range(30):
