@@ -1,7 +1,7 @@
 """How far does a number of queries reach, without gradients? Success on held-out photographs along the way.
 
     python benchmarks/black_box.py --data DATA --held HELD [--model efficientnet_lite0] [--technique evolution] \
-        [--objective cross-entropy] [--imitate MODEL]… [--best K] [--start PATCH] [--queries 20000] \
+        [--objective cross-entropy] [--imitate MODEL]… [--best K] [--start PATCH]… [--queries 20000] \
         [--marks 8] [--seed 0]
 
 Trains on all photographs of DATA and judges on those of HELD, in the colours of a screen and cut out, with the preset ``desk``.
@@ -59,7 +59,9 @@ def main() -> None:
         help="a network that learns to answer like --model, for its gradients; several take turns",
     )
     parser.add_argument("--best", type=int, metavar="K", help="the model tells no more than its K best classes")
-    parser.add_argument("--start")
+    parser.add_argument(
+        "--start", action="append", default=[], help="a patch to begin with; of several, the best continues"
+    )
     parser.add_argument("--target", default="digital clock")
     parser.add_argument("--grid", default="10x10")
     parser.add_argument("--queries", type=int, default=20_000)
@@ -73,7 +75,7 @@ def main() -> None:
         objective=options.objective,
         learning_rate=options.learning_rate,
         imitate=tuple(options.imitate),
-        start=options.start,
+        start=tuple(options.start),
         queries=options.queries,
         grid=parse_grid(options.grid),
         cut="square",

@@ -69,6 +69,7 @@ class Imitation:
     def restore(self, state: dict[str, Tensor]) -> None:
         """Resume from the result of :meth:`state`."""
         self._shown = []
+        self._optimizer.zero_grad(set_to_none=True)  # of a step that was cut short
         for number, weights in enumerate(self._parameters):
             own = {k.partition(".")[2]: v for k, v in state.items() if k.startswith(f"{number}.")}
             weights.copy_(own.pop("weights"))
@@ -128,9 +129,9 @@ class ImitatedVictim(Victim):
 
     @classmethod
     def of(cls, victim: Victim, imitations: Imitations) -> "ImitatedVictim":
-        """Pair a victim with its imitations."""
+        """Pair a victim with its imitations; it shows no heat, as it is asked for predictions alone."""
         own = {setting.name: getattr(victim, setting.name) for setting in fields(victim)}
-        return cls(**own | {"differentiable": True}, imitations=imitations)
+        return cls(**own | {"differentiable": True, "cam_layer": None, "cam_search": None}, imitations=imitations)
 
     def scores(self, images: Tensor) -> Tensor:
         """Compute scores as :meth:`Victim.scores` does; where a gradient is wanted, an imitation learns from them later."""
@@ -140,4 +141,4 @@ class ImitatedVictim(Victim):
             return answers
         self.imitations.note(images, answers)
         own = self.imitations.scores(images)
-        return answers + own - own.detach()
+        return answers + (own - own.detach())  # the parentheses keep the answers exact

@@ -156,10 +156,13 @@ class AttackLoss(nn.Module):
         fooled = torch.ones(len(images), device=images.device)
         for answers in self._answers(images, cells, params, objects):
             objective, scores = answers.objective, answers.scores
-            counted = slice(None) if self._worst == 1 else worst_views(objective, scores, labels, self._worst)
+            suspicion = None if answers.suspicion is None else answers.suspicion_term
+            counted = (
+                slice(None) if self._worst == 1 else worst_views(objective, scores, labels, self._worst, suspicion)
+            )
             terms = objective.terms(scores[counted], labels[counted])
-            if answers.suspicion is not None:
-                terms = terms | {"suspicion": answers.suspicion_term[counted].mean()}
+            if suspicion is not None:
+                terms = terms | {"suspicion": suspicion[counted].mean()}
             losses.append(terms)
             fooled = fooled * answers.success(labels)
         sums = torch.stack([torch.stack(list(terms.values())).sum() for terms in losses])

@@ -20,7 +20,9 @@ def terms_by_view(objective: Objective, scores: Tensor, labels: Tensor) -> Tenso
 
 
 @torch.no_grad()
-def worst_views(objective: Objective, scores: Tensor, labels: Tensor, share: float) -> Tensor:
+def worst_views(
+    objective: Objective, scores: Tensor, labels: Tensor, share: float, suspicion: Tensor | None = None
+) -> Tensor:
     """Select the views with the highest losses, whose mean is the conditional value at risk (Rockafellar and Uryasev 2000).
 
     Args:
@@ -28,9 +30,12 @@ def worst_views(objective: Objective, scores: Tensor, labels: Tensor, share: flo
         scores: (B, K).
         labels: (B,) true classes.
         share: of the batch, above 0 and up to 1; at least one view is selected.
+        suspicion: (B,), what a defence's suspicion adds to the loss of each view; None for nothing.
 
     Returns:
         Their rows (N,), in the order of the batch.
     """
     losses = terms_by_view(objective, scores, labels).sum(dim=1)
+    if suspicion is not None:
+        losses = losses + suspicion
     return losses.topk(math.ceil(share * len(losses))).indices.sort().values

@@ -141,8 +141,11 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "networks take turns.",
     },
     "start": {
+        "multiple": True,
         "metavar": "RUN|PATCH",
-        "help": "Begin with the cells of a run or patch file, such as one for a similar network, instead of random ones.",
+        "show_default": False,
+        "help": "Begin with the cells of a run or patch file, such as one for a similar network, instead of random ones. Can "
+        "be repeated: each is tried for 15 % of the steps, and the best one continues.",
     },
     "queries": {
         "type": int,
@@ -163,7 +166,8 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "nps": {"help": "Weight of the penalty on non-printable colours."},
     "tv": {"help": "Weight of the penalty on total variation over the cells."},
     "restarts": {
-        "help": "Number of starts to try, each for 15 % of the steps; the best one on separate photographs continues.",
+        "help": "Number of starts to try, each for 15 % of the steps; the best one on separate photographs continues, or with "
+        "--imitate the best one by its own steps.",
     },
     "precision": {"type": click.Choice(PRECISIONS), "help": "Number format of the victim; auto is bfloat16 on a GPU."},
     "learning_rate": {"type": float, "help": "Step size; each technique has its own default."},

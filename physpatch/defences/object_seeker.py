@@ -42,8 +42,9 @@ class ObjectSeeker(Defence):
         return images
 
     def attacked(self, images: Tensor) -> Attacked:
-        """Mask each image by one of the masks, see :func:`one_of`: an attacker has to succeed under all of them."""
-        return Attacked(masked(images, one_of(half_planes(images), images)))
+        """Mask each image by one of the masks or none, see :func:`one_of`: an attacker has to succeed behind all of them."""
+        masks = half_planes(images)
+        return Attacked(masked(images, one_of(torch.cat([torch.zeros_like(masks[:1]), masks]), images)))
 
     def defended(self) -> Victim:
         """Make a detector that answers with the boxes of the whole picture and of the masked ones."""

@@ -211,19 +211,19 @@ class OptimisationConfig:
         transfer: names of the methods that disturb scenes and networks, so that the patch fools other networks as well.
         imitate: networks that learn to answer like the victims and whose gradients are taken in turns, so that these are asked
             for predictions alone; empty for the victims' own gradients.
-        start: a run's folder or a patch file, whose cells the training begins with; None for random cells.
+        start: runs' folders or patch files, whose cells the first of the starts begin with; all others begin with random cells.
         learning_rate: the step size; None for the technique's default.
         steps, batch: number of steps, and of photographs per step.
         queries: where victims are asked for predictions alone, the number of images that each may be shown; it replaces
             ``steps``.
-        restarts: number of starts to try, each for a share of the steps, before the best one continues.
+        restarts: least number of starts to try, each for a share of the steps, before the best one continues.
         seed: of all random numbers.
     """
 
     technique: str = "pgd"
     transfer: tuple[str, ...] = ()
     imitate: tuple[str, ...] = ()
-    start: str | None = None
+    start: tuple[str, ...] = ()
     learning_rate: float | None = None
     steps: int = 1000
     batch: int = 16
@@ -236,12 +236,19 @@ class OptimisationConfig:
             _check_at_least_1(name, getattr(self, name))
         if self.queries is not None:
             _check_at_least_1("queries", self.queries)
-            if self.restarts > 1:
-                raise InputError("queries are a budget for one start; leave out restarts")
+            if self.starts > 1 and not self.imitate:
+                raise InputError(
+                    "without --imitate, queries are a budget for one start; leave out the others, or --restarts"
+                )
         if not 0 <= self.seed <= MOST_SEED:
             raise InputError(f"seed {self.seed} out of range; expected 0 to {MOST_SEED}")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning rate must be positive, got {self.learning_rate}")
+
+    @property
+    def starts(self) -> int:
+        """Return the number of starts to try."""
+        return max(self.restarts, len(self.start))
 
 
 @dataclass(frozen=True)
@@ -349,9 +356,11 @@ class TrainConfig:
                 own[key] = content
             else:
                 raise newer_key(key, cls)
-        imitate = by_section["optimisation"].get("imitate", ())
-        if imitate is None or isinstance(imitate, str):  # in records from before there could be several
-            by_section["optimisation"]["imitate"] = (imitate,) if imitate else ()
+        optimisation = by_section["optimisation"]
+        for name in ("imitate", "start"):
+            content = optimisation.get(name, ())
+            if content is None or isinstance(content, str):  # in records from before there could be several
+                optimisation[name] = (content,) if content else ()
         if "area" in value and "sign_area" not in value:
             _give_area_to_sign(by_section)
         for name, setting in _SETTINGS_BEFORE.items():

@@ -76,7 +76,7 @@ class EotConfig:
         return cls(training_conditions(), **ranges)
 
     def narrowed(self, share: float) -> "EotConfig":
-        """Interpolate between no transformation, at a share of 0, and these ranges, at 1."""
+        """Interpolate between ranges without an effect, at a share of 0, and these, at 1; the prints stay as they are."""
         if share >= 1:
             return self
         neutral = {name: parameter.neutral for name, parameter in parameters().items()}

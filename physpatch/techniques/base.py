@@ -101,7 +101,13 @@ def shrinking(taken: int, steps: int) -> float:
 
 
 class GradientFree(Technique):
-    """A technique that uses the losses of candidate patches, so that predictions alone suffice."""
+    """A technique that uses the losses of candidate patches, so that predictions alone suffice.
+
+    Attributes:
+        judges_one_image: whether it judges most candidates on a single image each.
+    """
+
+    judges_one_image: ClassVar[bool] = False
 
     @abstractmethod
     def candidates(self) -> Tensor:

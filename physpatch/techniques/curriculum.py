@@ -14,7 +14,7 @@ _WHOLE_AFTER = 0.6  # share of the steps after which the ranges are whole, as in
 
 
 class Curriculum(Adam):
-    """Adam that begins without transformations; the EOT ranges widen with success and are whole for the last steps."""
+    """Adam that begins with no transformation but a print's colours; the ranges widen with success, and are whole at last."""
 
     name: ClassVar[str] = "curriculum"
     summary: ClassVar[str] = "Adam with transformations that widen as success grows"

@@ -34,6 +34,7 @@ class Evolution(GradientFree, OnCells):
         "gradients estimated from predictions alone: mirrored probes, after a choice of starts (NES)"
     )
     default_learning_rate: ClassVar[float] = 0.004
+    judges_one_image: ClassVar[bool] = True
 
     def __init__(self, start: Tensor, learning_rate: float | None = None, *, steps: int = 200, seed: int = 0) -> None:
         super().__init__(start, learning_rate, steps=steps, seed=seed)

@@ -14,9 +14,9 @@ _BALANCE = 0.5  # the share of the second gradient
 class FlatMinimum(Pgd):
     """PGD on the penalised gradient norm (PGN, Ge et al. 2023, algorithm 1): low loss in a whole neighbourhood.
 
-    Two steps of training make one move: the first takes the gradient at a random neighbour, the second one at the point that
-    this gradient leads to from there, and the cells move along their mean. So a move costs two gradients and comes half as
-    often.
+    Two steps of training make one move: the first takes the gradient at a random neighbour, the second one at the point to
+    which the loss rises from there, and the cells move along their mean: the gradient of the loss and, to first order, of its
+    gradient's norm. So a move costs two gradients and comes half as often.
     """
 
     name: ClassVar[str] = "flat-minimum"
@@ -60,5 +60,5 @@ class FlatMinimum(Pgd):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + move)
         offset = _RADIUS * (2 * torch.rand(self._cells.shape, generator=generator) - 1).to(self._cells)
         if int(self._halves) % 2:
-            offset = offset - _RADIUS * self._first.sign()
+            offset = offset + _RADIUS * self._first.sign()  # uphill, as what falls steeply from there is sharp
         return offset

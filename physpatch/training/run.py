@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ from physpatch.records.run_paths import RUNS_FOLDER, find_run, folder_of, mark_a
 from physpatch.records.run_record import (
     RUN_FILE,
     EnsembleWeights,
+    QueriesRecord,
     RunData,
     RunRecord,
     TargetChoiceRecord,
@@ -340,16 +341,15 @@ def _refuse_overlap(folder: Path | None, photos: Sequence[Photo], victim: Victim
 def _refuse_what_the_start_learned(config: TrainConfig, held_out: Photographs) -> None:
     if shared := held_out.content_ids & set(_learned_by_start(config)):
         raise InputError(
-            f"{config.optimisation.start} was trained on {len(shared)} of the photographs that are held out here, so what is "
-            "measured on them would say too much; give the --data that it was trained on, or data that it has not seen"
+            f"{' and '.join(config.optimisation.start)} learned from {len(shared)} of the photographs that are held out here, "
+            "so what is measured on them would say too much; give the --data of that training, or data without these pictures"
         )
 
 
 def _learned_by_start(config: TrainConfig) -> Sequence[str]:
-    """The photographs that the patch to begin with was trained on, as far as they are known."""
-    start = config.optimisation.start
-    before = None if start is None else _run_data(find_run(start))
-    return (before.learned_from if before else None) or ()
+    """The photographs that the patches to begin with were trained on, as far as they are known."""
+    before = [_run_data(find_run(start)) for start in config.optimisation.start]
+    return [photo for data in before if data is not None for photo in data.learned_from or ()]
 
 
 def _run_data(folder: Path | None) -> RunData | None:
@@ -407,8 +407,7 @@ def _prepare(
         for network in (victim, *others):
             object_class(network, config.object.name)  # refuses an unknown object before anything slow begins
     config = config.anchored()
-    if config.optimisation.start is not None:
-        config = config.changed(start=str(find_run(config.optimisation.start).resolve()))
+    config = config.changed(start=tuple(str(find_run(start).resolve()) for start in config.optimisation.start))
     train, held_out = split_photographs(config, victim)
     counted = counted_photographs(victim, train, config)
     if len(counted) < len(train):
@@ -464,6 +463,7 @@ def _train(
     logs: Sequence[str],
 ) -> Path:
     rows = _read_metrics(folder / "metrics.csv", trainer.step, _columns(trainer))
+    sent_before = RunRecord.of(folder).queries
     try:
         with (
             naming(folder),
@@ -481,7 +481,18 @@ def _train(
     except KeyboardInterrupt:
         say(f"stopped after step {trainer.step}; continue with `physpatch train --resume --out {folder}`")
         raise
+    finally:
+        _note_queries(folder, materials.victim, sent_before)
     return folder
+
+
+def _note_queries(folder: Path, victim: Victim, before: QueriesRecord | None) -> None:
+    """Record what was sent to an endpoint, before a run was resumed and since."""
+    sent = victim.queries
+    if sent is not None:
+        requests, images = (before.requests, before.images) if before else (0, 0)
+        total = QueriesRecord(requests=requests + sent.requests, images=images + sent.images)
+        RunRecord.of(folder).changed(queries=total).save(folder / RUN_FILE)
 
 
 def _counted(trainer: Trainer) -> list[str]:
@@ -545,9 +556,6 @@ def _finish(
         scene = next(scenes(victim, held_out, Placement.of(config), config.eot, seed))
         heat = HeatRecord.model_validate(save_pictures(folder, victim, scene, patch))
         results = results.changed(grad_cam=heat)
-    sent = victim.queries
-    if sent is not None:
-        record = record.changed(queries=asdict(sent))
     record.changed(status="finished", results=results).save(folder / RUN_FILE)
 
 

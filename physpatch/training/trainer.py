@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from physpatch.rendering.cells import cells_from_patch, printable_cells
 from physpatch.rendering.eot import EotParams, sample
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
 from physpatch.training.distributed import Processes
+from physpatch.training.trials import trial_length
 from physpatch.training.victim_access import (
     gradient_free,
     imitated,
@@ -41,7 +43,6 @@ from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
 
 _MOST_SNAPSHOTS = 150  # frames of the evolution video
-_TRIAL_SHARE = 0.15  # of the steps: the length of a trial of one of several starts
 _ON_SCREEN_EVERY = 20  # steps: showing a batch once more costs about a third of a step
 _VALIDATION_EVERY = 5  # with several starts, one photograph in this many is kept from training
 _VALIDATION_MOST = 64
@@ -73,7 +74,7 @@ class StepRecord:
 
 
 class _Leader(NamedTuple):
-    """The best of the starts that were tried: its loss on the photographs kept apart, its number and its technique's state."""
+    """The best of the starts that were tried: its trial's loss, its number and its technique's state."""
 
     loss: float
     number: int
@@ -83,8 +84,8 @@ class _Leader(NamedTuple):
 class Trainer:
     """Training of a patch: iterate over it to train. Each step yields a :class:`StepRecord`; :attr:`patch` is the patch so far.
 
-    With ``config.optimisation.restarts`` above 1, that many starts are each tried for a share of the steps, and the one that
-    is best on separate photographs continues.
+    With ``config.optimisation.starts`` above 1, that many starts are each tried for a share of the steps, and the one that
+    is best continues: on separate photographs, or by its own steps where victims are asked for predictions alone.
 
     Equal arguments give the same patch, bit for bit on the CPU, also if training is interrupted and resumed with
     :meth:`state` and :meth:`restore`.
@@ -127,7 +128,7 @@ class Trainer:
             )
         require_access([victim, *others], imitators, config, processes)
         self._victims, self._imitations = imitated([victim, *others], imitators)
-        self._transfers = transfer_methods(config, victim)
+        self._transfers = transfer_methods(config, self._victims)
         config = within_queries(config, imitated=bool(self._imitations))
         self.victim, self.config, self.target = victim, config, target
         self._known_defences = known_defences(config.victim.defences, self._victims)
@@ -144,7 +145,9 @@ class Trainer:
             )
             for v in self._victims
         ]
-        training, kept = _kept_apart(photographs) if config.optimisation.restarts > 1 else (photographs, None)
+        asked = bool(self._imitations) or issubclass(technique, GradientFree)
+        apart = config.optimisation.starts > 1 and not asked
+        training, kept = _kept_apart(photographs) if apart else (photographs, None)
         self._validation = kept
         self._source = BatchSource(victim, training, config.optimisation.batch)
         self._object = None if config.object.name is None else object_class(victim, config.object.name)
@@ -157,19 +160,18 @@ class Trainer:
         self._reached = False
         self._generator = torch.Generator().manual_seed(config.optimisation.seed)
         self._starts = [
-            torch.rand(3, *config.patch.grid, generator=self._generator) for _ in range(config.optimisation.restarts)
+            torch.rand(3, *config.patch.grid, generator=self._generator) for _ in range(config.optimisation.starts)
         ]
-        if start is None and config.optimisation.start is not None:
-            start = Patch.load(find_run(config.optimisation.start))
-        if start is not None:
-            if not technique.keeps_start:
-                raise InputError(
-                    f"technique {config.optimisation.technique} begins with fields of one colour, so a start would be lost; "
-                    "use another --technique, or leave out --start"
-                )
-            self._starts[0] = _start_cells(start, config.patch.grid)
+        given = [Patch.load(find_run(name)) for name in config.optimisation.start] if start is None else [start]
+        if given and not technique.keeps_start:
+            raise InputError(
+                f"technique {config.optimisation.technique} begins with fields of one colour, so a start would be lost; "
+                "use another --technique, or leave out --start"
+            )
+        self._starts[: len(given)] = [_start_cells(patch, config.patch.grid) for patch in given]
         self._leader: _Leader | None = None
-        self._trial_steps = max(1, round(_TRIAL_SHARE * config.optimisation.steps))
+        self._trial_steps = trial_length(config.optimisation.steps)
+        self._trial_losses: list[float] = []
         self._begin(0)
         self._every = math.ceil(self.total_steps / _MOST_SNAPSHOTS)
         self._history = [printable_cells(self._starts[0])]
@@ -181,7 +183,7 @@ class Trainer:
                 learnt = [imitation.state() for imitation in self._imitations]
                 try:
                     record = self._advance()
-                    trial_loss = self._validation_loss() if self._ends_trial(record.step) else None
+                    trial_loss = self._trial_loss(record) if self._ends_trial(record.step) else None
                 except BaseException:  # a step that is cut short, such as by Ctrl-C, is repeated when the run resumes
                     self._generator.set_state(drawn)
                     self._technique.restore(moved)
@@ -191,6 +193,11 @@ class Trainer:
                     self._technique.zero_grad(set_to_none=True)  # otherwise the next step would add to its gradient
                     raise
                 self.step = record.step
+                if (
+                    self.config.optimisation.starts > 1
+                    and self.step <= self._trial_steps * self.config.optimisation.starts
+                ):
+                    self._trial_losses.append(record.loss)
                 if trial_loss is not None:
                     self._end_trial(trial_loss)
                 if self.step % self._every == 0:
@@ -200,7 +207,7 @@ class Trainer:
     @property
     def total_steps(self) -> int:
         """Return the number of all steps: those requested, and the trials of the starts that do not continue."""
-        return self.config.optimisation.steps + self._trial_steps * (self.config.optimisation.restarts - 1)
+        return self.config.optimisation.steps + self._trial_steps * (self.config.optimisation.starts - 1)
 
     @property
     def patch(self) -> Patch:
@@ -239,6 +246,7 @@ class Trainer:
         return kept | {
             "step": torch.tensor(self.step),
             "trial_steps": torch.tensor(self._trial_steps),
+            "trial_losses": torch.tensor(self._trial_losses, dtype=torch.float64),
             "queries": torch.tensor(self._queries),
             "reached": torch.tensor(self._reached),
             "generator": self._generator.get_state(),
@@ -256,6 +264,7 @@ class Trainer:
         self._reached = bool(state["reached"]) if "reached" in state else False
         if "trial_steps" in state:  # with more steps than the run began with, trials that are over keep their length
             self._trial_steps = int(state["trial_steps"])
+        self._trial_losses = state["trial_losses"].tolist() if "trial_losses" in state else []
         self._generator.set_state(state["generator"])
         self._history = [cells.numpy() for cells in state["history"]]
         self._leader = None
@@ -263,7 +272,7 @@ class Trainer:
             number = int(state["leader_number"]) if "leader_number" in state else 0
             self._leader = _Leader(float(state["leader_loss"]), number, part("leader."))
         trial, best = self.step // self._trial_steps, self._leader.number if self._leader else 0
-        self._begin(trial if trial < self.config.optimisation.restarts else best)
+        self._begin(trial if trial < self.config.optimisation.starts else best)
         self._technique.restore(part("technique."))
         for number, imitation in enumerate(self._imitations):
             imitation.restore(part(f"imitation{number}."))
@@ -307,24 +316,33 @@ class Trainer:
 
     def _ends_trial(self, step: int) -> bool:
         """Tell whether a trial of one of several starts is over after this step."""
-        restarts = self.config.optimisation.restarts
-        return restarts > 1 and step <= self._trial_steps * restarts and step % self._trial_steps == 0
+        starts = self.config.optimisation.starts
+        return starts > 1 and step <= self._trial_steps * starts and step % self._trial_steps == 0
 
     def _end_trial(self, loss: float) -> None:
         """Note the start that was just tried if it is the best so far; after the last trial, continue with the best."""
         number = self.step // self._trial_steps
+        self._trial_losses = []
         if self._leader is None or loss < self._leader.loss:
             self._leader = _Leader(loss, number - 1, self._technique.state())
-        if number < self.config.optimisation.restarts:
+        if number < self.config.optimisation.starts:
             self._begin(number)
             return
         self._begin(self._leader.number)
         self._technique.restore(self._leader.state)
 
+    def _trial_loss(self, last: StepRecord) -> float:
+        """The loss by which a start is judged after its trial.
+
+        That is the loss on photographs kept apart, or, where victims are asked for predictions alone, the mean over the second
+        half of the trial, which costs no further ones. What imitates them goes on learning from trial to trial.
+        """
+        if self._validation is not None:
+            return self._validation_loss(self._validation)
+        return fmean([*self._trial_losses, last.loss][-math.ceil(self._trial_steps / 2) :])
+
     @torch.no_grad()
-    def _validation_loss(self) -> float:
-        kept = self._validation
-        assert kept is not None
+    def _validation_loss(self, kept: Photographs) -> float:
         generator = torch.Generator().manual_seed(self.config.optimisation.seed + _VALIDATION_SEED_OFFSET)
         source = BatchSource(self.victim, kept, min(len(kept), _VALIDATION_MOST))
         images, chosen, objects = source.draw(generator)
@@ -381,7 +399,10 @@ class Trainer:
         Raises:
             InputError: none did.
         """
-        self._reached = self._reached or self._attack_loss.reached
+        if not self._reached:
+            # All processes agree, because one that stopped alone would leave the others waiting for it.
+            own = torch.tensor(float(self._attack_loss.reached), device=self.victim.device)
+            self._reached = bool(self._processes.mean(own) > 0)
         allowed = _STEPS_UNREACHED if any(isinstance(victim, Detector) for victim in self._victims) else 1
         steps = self.step + 1
         if self._reached or steps < min(allowed, self.total_steps):

@@ -8,8 +8,10 @@ from calibration.common.errors import InputError
 from physpatch.attack.imitation import ImitatedVictim, Imitations
 from physpatch.attack.objectives import OBJECTIVES
 from physpatch.attack.transfer import TRANSFERS, TransferMethod
+from physpatch.defences import DEFENCES, UNDEFENDED
 from physpatch.records.config import TrainConfig
 from physpatch.techniques import TECHNIQUES, GradientFree
+from physpatch.training import trials
 from physpatch.training.distributed import Processes
 from physpatch.victims.protocol import Victim
 
@@ -37,8 +39,8 @@ def require_access(
 
     Raises:
         InputError: a technique that needs gradients, for a victim without; a network that imitates with other classes, for
-            a technique that needs no gradients, with transfer methods, or in several processes; or several processes for what
-            judges a batch as a whole.
+            a technique that needs no gradients, with transfer methods, in several processes, or behind a defence that looks at
+            their heat; several processes for what judges a batch as a whole; or the worst views of candidates with one each.
     """
     shared = processes is not None and processes.count > 1
     kind = TECHNIQUES.find(config.optimisation.technique)
@@ -47,6 +49,11 @@ def require_access(
         raise InputError(
             "several processes share a batch, and --worst, --transfer and the technique ensemble judge it as a whole; start a "
             "single process, or leave these out"
+        )
+    if config.objective.worst < 1 and issubclass(kind, GradientFree) and kind.judges_one_image:
+        raise InputError(
+            f"technique {config.optimisation.technique} judges each candidate on one photograph, so that --worst has none to "
+            "choose from; leave it out"
         )
     if not imitators:
         for blind in (victim for victim in victims if not victim.differentiable):
@@ -63,6 +70,12 @@ def require_access(
         )
     if shared:
         raise InputError("an imitation learns in one process; start a single one, or leave out --imitate")
+    for victim, name in product(victims, config.victim.defences):
+        if name != UNDEFENDED and DEFENCES.find(name).needs_heat:
+            raise InputError(
+                f"the defence {name} needs Grad-CAM, and {victim.name} is asked for predictions alone; leave out --imitate or "
+                f"--defence {name}"
+            )
     for imitator, victim in product(imitators, victims):
         if (imitator.task, imitator.categories) != (victim.task, victim.categories) or victim.task != "classify":
             raise InputError(
@@ -82,20 +95,26 @@ def imitated(victims: Sequence[Victim], imitators: Sequence[Victim]) -> tuple[li
     return [ImitatedVictim.of(v, own) for v, own in zip(victims, imitations, strict=True)], imitations
 
 
-def transfer_methods(config: TrainConfig, victim: Victim) -> list[TransferMethod]:
+def transfer_methods(config: TrainConfig, victims: Sequence[Victim]) -> list[TransferMethod]:
     """Create the transfer methods of a run.
 
     Raises:
-        InputError: an unknown one, a detector, or a technique that uses no gradients.
+        InputError: an unknown one, a detector, a network that has nothing to disturb, or a technique that uses no gradients.
     """
     methods = [TRANSFERS.find(name)() for name in config.optimisation.transfer]
-    if methods and victim.task == "detect":
+    if methods and victims[0].task == "detect":
         raise InputError("transfer methods move parts of the scene, so they are for classifiers; leave out --transfer")
     if methods and issubclass(TECHNIQUES.find(config.optimisation.technique), GradientFree):
         raise InputError(
             f"technique {config.optimisation.technique} uses predictions alone, and transfer methods disturb gradients; "
             "leave out --transfer"
         )
+    for method, victim in product(methods, victims):
+        if not method.disturbs(victim):
+            raise InputError(
+                f"{victim.name} has no layers that {method.name} could disturb, such as a model that was exported; leave out "
+                f"--transfer {method.name}"
+            )
     return methods
 
 
@@ -125,7 +144,7 @@ def within_queries(config: TrainConfig, imitated: bool) -> TrainConfig:
         def steps_within(queries: int) -> int:
             if issubclass(technique, GradientFree):
                 return technique.steps_within(queries // asked, optimisation.batch)
-            return queries // (optimisation.batch * asked)
+            return trials.steps_within(queries // (optimisation.batch * asked), optimisation.starts)
 
         steps = steps_within(optimisation.queries)
         if steps < 1:
@@ -139,8 +158,9 @@ def within_queries(config: TrainConfig, imitated: bool) -> TrainConfig:
 
 
 def looks(config: TrainConfig) -> int:
-    """Return how often a victim is shown each image: once behind each defence that the attacker knows."""
-    return max(1, len(config.victim.defences))
+    """Return how often a victim is shown each image: behind each defence that the attacker knows, and for its heat."""
+    names = set(config.victim.defences) or {UNDEFENDED}
+    return sum(1 if name == UNDEFENDED else 1 + DEFENCES.find(name).needs_heat for name in names)
 
 
 def gradient_free() -> str:

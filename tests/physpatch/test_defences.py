@@ -318,6 +318,17 @@ def test_every_patch_clear_of_the_lines_is_masked_once() -> None:
     assert all((masks[:, 0, y : y + 20, x : x + 20] == 1).all(dim=(1, 2)).any() for y in range(76) for x in range(76))
 
 
+def test_an_attacker_sees_each_mask_and_the_bare_picture_and_two_patches_alike() -> None:
+    detector = colour_detector()
+    scenes, other = torch.rand(2, 200, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    other = torch.where(torch.nn.functional.pad(torch.ones(40, 40), (28, 28, 28, 28)) > 0, other, scenes)
+    seeker = defence_for(detector, "object-seeker")
+    grey = [seeker.attacked(pictures).images == 0.5 for pictures in (scenes, other)]
+    hidden = [(share > 0.2).tolist() for share in grey[0].float().mean(dim=(1, 2, 3))]
+    assert 5 < hidden.count(False) < 30  # of 13, one is no mask
+    torch.testing.assert_close(*(part[..., :20, :20] for part in grey))
+
+
 def test_what_a_defence_is_worth_is_paired_by_photograph(tiny_victim: Victim, held_out: Photographs) -> None:
     blue = Patch(np.full((4, 4, 3), (20, 20, 255), np.uint8), {"index": 2, "name": CATEGORIES[2]}, {})
     bare = evaluate(tiny_victim, held_out, blue, area=0.5)

@@ -105,6 +105,8 @@ def test_the_worst_views_are_those_of_the_highest_losses(task: str, target: int 
     rows = worst_views(objective, scores, labels, 0.3)  # three of eight
     assert rows.tolist() == sorted(np.argsort(alone, kind="stable")[-3:].tolist())
     assert worst_views(objective, scores, labels, 1.0).tolist() == list(range(8))
+    suspicious = torch.zeros(8).index_fill(0, torch.tensor([0, 7]), 1e6)
+    assert worst_views(objective, scores, labels, 0.25, suspicious).tolist() == [0, 7]
     assert len(worst_views(objective, scores, labels, 0.01)) == 1
 
 

@@ -27,6 +27,10 @@ class TransferMethod(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
 
+    def disturbs(self, victim: Victim) -> bool:
+        """Tell whether a network has what this method disturbs."""
+        return True
+
     def scenes(self, composites: Tensor, images: Tensor, generator: torch.Generator) -> Tensor:
         """Disturb the photographs with the patch in them.
 

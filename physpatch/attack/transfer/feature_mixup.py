@@ -25,6 +25,9 @@ class FeatureMixup(TransferMethod):
     name: ClassVar[str] = "feature-mixup"
     summary: ClassVar[str] = "clean photographs' features mixed into the scenes' (CFM, Byun et al. 2023)"
 
+    def disturbs(self, victim: Victim) -> bool:
+        return bool(layers_of(victim))
+
     @contextmanager
     def inside(self, victim: Victim, images: Tensor, generator: torch.Generator) -> Iterator[None]:
         mixed = [layer for layer in layers_of(victim) if float(torch.rand(1, generator=generator)) < _MIXED]
@@ -38,10 +41,12 @@ class FeatureMixup(TransferMethod):
 
         def mix(layer: nn.Module, output: Tensor) -> Tensor:
             others = clean[layer]
-            shape = (len(output), output.shape[1], *[1] * (output.ndim - 2))
+            shape = [len(output), *[1] * (output.ndim - 1)]
+            channels = -1 if isinstance(layer, nn.Linear) else 1
+            shape[channels] = output.shape[channels]
             share = (_MOST * torch.rand(shape, generator=generator)).to(output)
             chosen = torch.randint(len(others), (len(output),), generator=generator)
-            return (1 - share) * output + share * others[chosen.to(others.device)]
+            return (1 - share) * output + share * others[chosen.to(others.device)].to(output)
 
         with hooked(mixed, mix):
             yield
