@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import lzma
 import os
 import re
 import struct
@@ -23,7 +24,15 @@ from PIL import Image
 
 from calibration.common.errors import InputError
 
-DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError)
+DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+)
 """What :mod:`zipfile`, and NumPy with it, raise for an archive that is damaged, cut off or packed in an unknown way."""
 _TEMPORARY = re.compile(r"\..*\.physpatch-([1-9][0-9]*)(\..*)?")
 _ABANDONED_S = 2.0

@@ -31,6 +31,7 @@ _MOST_CELLS_CARRIED = 4096
 _FARTHEST_MM = 100_000.0  # no poster is as large
 _MOST_COUNTED = 10_000
 _CORNERS = 4
+_CIRCLE_CORNERS = 128
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,16 @@ class SheetLayout:
             return (np.abs(across) < 0.5) & (np.abs(down) < 0.5)
         radius = min(patch.width_mm, patch.height_mm) / 2
         return np.hypot(across * patch.width_mm, down * patch.height_mm) < radius
+
+    @property
+    def patch_outline_mm(self) -> NDArray[np.floating]:
+        """Return the corners of a polygon (N, 2) around what shows the patch, clockwise; a circle has many."""
+        patch = self.patch
+        if self.cut_shape != "circle":
+            return patch.corners_mm
+        angle = np.linspace(0, 2 * np.pi, _CIRCLE_CORNERS, endpoint=False)
+        radius = min(patch.width_mm, patch.height_mm) / 2
+        return patch.corners_mm.mean(axis=0) + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
     @property
     def pages(self) -> int:

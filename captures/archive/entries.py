@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -169,7 +170,8 @@ def _run(folder: Path) -> dict[str, Any]:
     if (folder / "patch.json").is_file():
         rows, columns = Patch.load(folder).grid
         facts.append(f"{rows} × {columns} cells")
-    technique = record.config.get("optimisation", {}).get("technique")
+    optimisation = record.config.get("optimisation")
+    technique = optimisation.get("technique") if isinstance(optimisation, dict) else None
     facts += [technique] if isinstance(technique, str) else []
     read: dict[str, Any] = {
         "model": "" if record.weights is None else record.weights.model,
@@ -215,4 +217,9 @@ def _source_words(record: SessionRecord) -> str:
 
 
 def _size(folder: Path) -> int:
-    return sum((Path(parent) / name).lstat().st_size for parent, _, names in os.walk(folder) for name in names)
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # a training or session beside this removes its temporary files
+                total += (Path(parent) / name).lstat().st_size
+    return total

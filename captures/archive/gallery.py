@@ -54,7 +54,7 @@ def _card(entry: Entry, base: Path) -> dict[str, Any]:
             if rate is not None
         ],
         "size": size_words(entry.size_bytes),
-        "changed": entry.changed.strftime("%Y-%m-%d %H:%M"),
+        "changed": entry.changed.astimezone().strftime("%Y-%m-%d %H:%M"),
         "picture": _thumbnail(entry.picture),
         "pixelated": entry.kind == "run",
         "report": None if entry.report is None else Path(os.path.relpath(entry.report, base)).as_posix(),

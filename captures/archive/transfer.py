@@ -27,13 +27,14 @@ _STORED = frozenset({".jpg", ".jpeg", ".png", ".mp4", ".pdf", ".safetensors", ".
 def export(folders: list[Path], out: Path) -> Path:
     """Pack runs and sessions into a zip, each session with its run and its sheet, as ``runs/…`` and ``sessions/…``.
 
-    Links are followed only inside a folder; a session's paths in the zip lead to what lies beside it there.
+    A session's paths in the zip lead to what lies beside it there.
 
     Returns:
         ``out``.
 
     Raises:
-        InputError: a folder that is neither a run nor a session, or two of the same name.
+        InputError: a folder that is neither a run nor a session, two of the same name, a link in one that leads out of it, or
+            ``out`` in one of them.
     """
     with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         packed: dict[str, Path] = {}
@@ -49,6 +50,8 @@ def unpack(file: Path, into: Path) -> list[Path]:
         InputError: not such a zip, too large, a path that leads elsewhere, or a run or session that is there already. Nothing
             is written then.
     """
+    if not file.is_file():
+        raise InputError(f"no file {file}")
     try:
         with zipfile.ZipFile(file) as archive, TemporaryDirectory(dir=into, prefix=".unpacking-") as temporary:
             names = [_checked(info, file) for info in archive.infolist()]
@@ -67,8 +70,6 @@ def unpack(file: Path, into: Path) -> list[Path]:
             return [into / top for top in tops]
     except (*DAMAGED_ZIP, RuntimeError) as error:  # the latter for one with a password
         raise InputError(f"{file} is not a zip that can be read ({error}); export it again") from error
-    except FileNotFoundError as error:
-        raise InputError(f"no file {file}") from error
 
 
 def _check_sizes(members: list[zipfile.ZipInfo], file: Path, into: Path) -> None:
@@ -131,6 +132,8 @@ def _pack(folder: Path, archive: zipfile.ZipFile, packed: dict[str, Path]) -> st
     kind = kind_of(folder)
     if kind is None:
         raise InputError(f"{folder} is neither a run nor a session; give the folder of one")
+    if Path(str(archive.filename)).resolve().is_relative_to(folder):
+        raise InputError(f"--out lies in {folder}, which is packed; choose a place outside of it")
     name = f"{RUNS_FOLDER if kind == 'run' else SESSIONS_FOLDER}/{folder.name}"
     if packed.setdefault(name, folder) != folder:
         raise InputError(f"{folder} and {packed[name]} have the same name; export them one by one")
@@ -171,7 +174,13 @@ def _record_in_zip(folder: Path, name: str, archive: zipfile.ZipFile, packed: di
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
+    """The files of a folder; what a link leads to would not be there where it is unpacked, or is not the folder's."""
+    for parent, folders, names in os.walk(folder):
+        for path in (Path(parent) / name for name in (*folders, *names)):
+            if path.is_symlink() and not path.resolve().is_relative_to(folder):
+                raise InputError(
+                    f"{path} is a link that leads out of {folder}; put there what it leads to, or remove it"
+                )
         yield from (Path(parent) / name for name in sorted(names) if (Path(parent) / name).is_file())
 
 

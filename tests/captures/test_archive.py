@@ -87,6 +87,10 @@ def test_a_session_that_was_analysed_again_says_so(home: Path) -> None:
 
 
 def test_a_damaged_one_is_listed_with_its_trouble(home: Path) -> None:
+    record = json.loads((home / "runs/a/run.json").read_text())
+    record["config"]["optimisation"] = None
+    (home / "runs/a/run.json").write_text(json.dumps(record))
+    assert {entry.kind for entry in list_entries()} == {"run", "session"}
     (home / "runs/a/run.json").write_text("{")
     (home / "sessions/s/session.db").write_bytes(b"no database at all, but long enough to be one" * 99)
     assert all(entry.trouble for entry in list_entries())
@@ -225,6 +229,38 @@ def test_a_zip_with_a_damaged_stream_is_refused_in_a_line(tmp_path: Path) -> Non
     path.write_bytes(content)
     with pytest.raises(InputError, match="is not a zip that can be read"):
         unpack(path, tmp_path)
+
+
+def test_a_damaged_zip_of_another_packing_is_refused_in_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("runs/a/run.json", "".join(map(str, range(1000))))
+    content = bytearray(path.read_bytes())
+    content[60:200] = bytes([0xFF]) * 140
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not a zip that can be read"):
+        unpack(path, tmp_path)
+
+
+def test_a_zip_is_not_packed_into_itself(home: Path) -> None:
+    for place in (home / "sessions/s/s.zip", home / "runs/a/s.zip"):  # the session takes its run along
+        with pytest.raises(InputError, match=r"--out lies in .*, which is packed"):
+            export([home / "sessions/s"], place)
+        assert not place.exists()
+
+
+def test_links_that_lead_out_of_what_is_packed_are_refused(home: Path) -> None:
+    (home / "elsewhere").mkdir()
+    (home / "elsewhere/secret").write_text("key")
+    (home / "sessions/s/frames.txt").write_text("frames")
+    (home / "sessions/s/inside").symlink_to("frames.txt")
+    export([home / "sessions/s"], home / "s.zip")
+    for name, to in (("raw", "../../elsewhere"), ("secret", "../../elsewhere/secret")):
+        link = home / "sessions/s" / name
+        link.symlink_to(to)
+        with pytest.raises(InputError, match=f"{name} is a link that leads out of"):
+            export([home / "sessions/s"], home / "s.zip")
+        link.unlink()
 
 
 def test_an_empty_zip_is_no_archive(tmp_path: Path) -> None:
