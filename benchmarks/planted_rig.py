@@ -36,11 +36,11 @@ class Cause:
 # Strengths by which the patch of gap_causes.py's text loses 20 to 60 points.
 CAUSES = {
     "nothing": Cause(None, (0.0, 0.0)),
-    "pose": Cause("posed", (43.0, 48.0)),
+    "pose": Cause("posed", (40.0, 45.0)),
     "resolution": Cause("sized", (0.345, 0.365)),
-    "colour": Cause("coloured", (0.9, 1.3)),
+    "colour": Cause("coloured", (1.15, 1.45)),
     "blur": Cause("blurred", (1.5, 1.9)),
-    "sharpening": Cause("captured", (7.0, 8.5)),
+    "sharpening": Cause("captured", (7.4, 8.5)),
     "cover": Cause("captured", (0.09, 0.13)),
     "rolling shutter": Cause(None, (2.0, 4.0)),  # bends what the replay measures, and costs the patch nothing
 }

@@ -36,6 +36,7 @@ from physpatch.stats.intervals import clip_rate
 from printouts.sheet_pdf import print_sheets
 
 _SIZE_MM = 100.0
+_FAR = 2**30  # of the seeds: the instants of a frame have its seed and those that follow
 _FRAMES = 2  # of each sheet in a clip; the second is timed
 
 
@@ -45,7 +46,7 @@ class OtherNoise(RenderedRig):
     def _stage(self, *arguments: Any) -> Any:
         stage = super()._stage(*arguments)
         shoot = stage.shoot
-        stage.shoot = lambda pose, seed, **options: shoot(pose, seed ^ 1, **options)
+        stage.shoot = lambda pose, seed, **options: shoot(pose, seed ^ _FAR, **options)
         return stage
 
 

@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import combinations
@@ -44,6 +45,7 @@ from printouts.sheet_pdf import print_sheets
 _SIZE_MM = 100.0
 _VIRTUAL, _PHOTOGRAPHS = "virtual", "photographs"
 _RESAMPLES = 4000
+_SCENE_SEEDS = 2**16
 _DIGITAL_POSES = 10  # of each photograph, as many views as rigs show and more
 Answers = dict[str, list[Any]]  # classes, of each kind of sheet, and the photograph's name, by clip
 Backgrounds = list[tuple[Path, str | None]]
@@ -96,11 +98,12 @@ def staged(scenes: Sequence[str], behind: Backgrounds, clips: int, seed: int) ->
     def virtual(sheet: Path) -> Rig:
         return VirtualRig(sheet, behind, clips=clips, frames_per_clip=1, seed=seed)
 
-    def rendered(number: int, name: str) -> Stage:
+    def rendered(name: str) -> Stage:
         scene = Scene.read(name)
-        return lambda sheet: RenderedRig(sheet, scene, behind, clips=clips, frames_per_clip=1, seed=seed + number)
+        own = seed + zlib.crc32(name.encode()) % _SCENE_SEEDS  # the same beside whichever other scenes
+        return lambda sheet: RenderedRig(sheet, scene, behind, clips=clips, frames_per_clip=1, seed=own)
 
-    return {_VIRTUAL: virtual} | {name: rendered(number, name) for number, name in enumerate(scenes)}
+    return {_VIRTUAL: virtual} | {name: rendered(name) for name in scenes}
 
 
 def measured(
@@ -118,9 +121,11 @@ def measured(
     (layout,) = printed_layouts(sheet)
     rows: dict[str, list[Row]] = {}
     for name, stage in stages.items():
-        grey = plain(victim, patch, layout, stage, name, settings, work)
-        own = settings | {"patch": patch.id}
-        patched = kept(folder / f"{name}.json", own, partial(film, stage, sheet, victim))
+        staged_by = settings if name == _VIRTUAL else settings | {"scene": Scene.read(name).to_dict()}
+        grey = plain(victim, patch, layout, stage, name, staged_by, work)
+        patched = kept(folder / f"{name}.json", staged_by | {"patch": patch.id}, partial(film, stage, sheet, victim))
+        if patched[_PHOTOGRAPHS] != grey[_PHOTOGRAPHS]:
+            sys.exit(f"the sheets of {run} were shown before other photographs than the grey one; empty {work}")
         rows[name] = [
             {"photograph": photograph, "right": said_grey != target, "hits": {"patch": float(said_patched == target)}}
             for photograph, said_grey, said_patched in zip(

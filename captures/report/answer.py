@@ -153,7 +153,7 @@ def _judged(tally: Tally, model: str, measure: str, rate: Rate, controls: Mappin
     sentence = numbers_words(measure, rate, controls, units, clear, in_part)
     if clear is None and rate.rate and rate.ci95 is not None:
         sentence += " Too few sheets were shown at the same poses to compare them."
-    return verdict_words(rate, clear), sentence
+    return verdict_words(rate, clear, tally.independent_kind), sentence
 
 
 def numbers_words(
@@ -177,7 +177,7 @@ def numbers_words(
     """
     happened = f"With the patch, {MEASURES[measure]} in {_share(rate, units, 'patch' in in_part)}"
     if rate.ci95 is None:
-        return f"{happened}; other clips may differ."
+        return f"{happened}; other {units} may differ."
     low, high = (f"{100 * end:.0f}" for end in rate.ci95)
     if rate.rate == 0:
         return f"{happened}; with so few, up to {high} % is possible."
@@ -191,10 +191,10 @@ def numbers_words(
     return sure if clear else f"{sure} That is no more than chance may give."
 
 
-def verdict_words(rate: Rate, clear: bool | None) -> str:
-    """Judge a rate in a few words; ``clear`` as for :func:`numbers_words`."""
+def verdict_words(rate: Rate, clear: bool | None, kind: str = "clip") -> str:
+    """Judge a rate in a few words; ``clear`` as for :func:`numbers_words`, ``kind`` says what it counts."""
     if rate.ci95 is None:
-        return "One clip tells little"
+        return f"One {kind} tells little"
     if rate.rate == 0:
         return "Not shown"
     if clear is None:

@@ -73,7 +73,7 @@ def _blocks(kind: Kind, rates: dict[str, _Rates], bare: Mapping[str, str] = Mapp
                         for condition in SHEET_KINDS
                         if any(condition in by_sheet for by_sheet in shown.values())
                     ],
-                    frozenset({0}),
+                    frozenset({0}) if any("patch" in by_sheet for by_sheet in shown.values()) else frozenset(),
                 ),
             ]
     blocks += [Charts(charts, "By sheet, with 95 % intervals."), *tables]

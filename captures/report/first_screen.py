@@ -90,7 +90,7 @@ def run_screen(folder: Path) -> Iterator[Block]:
     controls = {name: own for name, own in measured.items() if own.rate is not None and (targeted or name != CONTROL)}
     clear = beyond_chance([kinds.targeted if targeted else kinds.untargeted for kinds in results.differences.values()])
     yield Text(f"Does this patch {effect_words(measure, target, weights.model)}, on held-out photographs?", "question")
-    yield Text(verdict_words(rate, clear), "verdict")
+    yield Text(verdict_words(rate, clear, "photograph"), "verdict")
     in_part = () if results.poses == 1 else ("patch", *controls)
     yield Text(numbers_words(measure, rate, controls, "photographs", clear, in_part), "lead")
     yield Gallery(list(_run_pictures(folder)))
@@ -185,10 +185,13 @@ def _pictures(session: RecordedSession, answer: Answer | None) -> Iterator[Pictu
         return min(same_clip, key=lambda n: abs(_distance_m(rows[n]) - here), default=None)
 
     shown = max(patched, key=telling)
-    for number, what in ((shown, "the printed patch in a frame"), (harmless(shown), "the same with a grey sheet")):
+    for number, condition, what in (
+        (shown, "patch", "the printed patch in a frame"),
+        (harmless(shown), CONTROL, "the same with a grey sheet"),
+    ):
         if number is None:
             continue
-        picture = read_key_frame(frames[number, rows[number].condition])
+        picture = read_key_frame(frames[number, condition])
         if picture is not None:
             said = _said(rows[number])
             yield Picture(packed(picture, ".jpg"), f"{what}{said}")

@@ -233,7 +233,9 @@ def _held_out(results: EvaluationRecord) -> Iterator[Block]:
         shown.append((f"{name} control", accuracy, results.control_targeted_success[name], wrong))
     rows = [["nothing (clean)", percent(results.clean_accuracy), "", ""]]
     for name, accuracy, target, wrong in shown:
-        rows.append([name, percent(accuracy), rate_words(target), rate_words(wrong) if wrong else "by definition 0"])
+        rows.append(
+            [name, percent(accuracy), rate_words(target), rate_words(wrong) if wrong else "0 % (by definition)"]
+        )
     poses = "one random pose" if results.poses == 1 else f"{results.poses} random poses"
     things = "photographs" if results.object is None else "objects"
     how = "Wilson's" if results.poses == 1 else "with the photograph as the unit"

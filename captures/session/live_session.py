@@ -266,7 +266,8 @@ class _Session:
             return
         self.status.tally.add(earlier.rows)
         for row in earlier.rows:
-            if row.model == self.config.classifier.name:  # as while filming: one row a frame
+            # As while filming: one row a frame, and under a plan those of its steps.
+            if row.model == self.config.classifier.name and (self._director is None or row.step is not None):
                 self.status.poses.add(row)
         self._note(CONTINUED, f"after frame {earlier.last_frame}, on {time.strftime('%Y-%m-%d at %H:%M')}")
 
@@ -333,7 +334,8 @@ class _Session:
             store.add(analysis.rows, self.events())  # before it is counted: what an interruption leaves agrees
             status.frames += 1
             status.tally.add(analysis.rows)
-            status.poses.add(analysis.rows[0])
+            if director is None or analysis.rows[0].step is not None:  # as the tally counts
+                status.poses.add(analysis.rows[0])
         else:
             self._paused_frames += 1
         self._account_delay(analysis)

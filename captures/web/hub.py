@@ -34,6 +34,7 @@ class Hub:
         self._packed: tuple[NDArray[np.uint8], bytes] | None = None
         self._state: dict[str, Any] = {"frame": None, "trouble": "getting ready", "frames": 0}
         self._full_at = -_FULL_EVERY_S
+        self._status: SessionStatus | None = None
 
     # --- the session's side ---
 
@@ -42,7 +43,8 @@ class Hub:
         self._update(status, frame=frame_state(analysis))
 
     def poll(self, status: SessionStatus) -> list[Command]:
-        if status.trouble != self._state.get("trouble"):
+        brief = brief_state(status)
+        if brief != {name: self._state.get(name) for name in brief}:
             self._update(status)
         return [self._commands.popleft() for _ in range(len(self._commands))]
 
@@ -57,9 +59,11 @@ class Hub:
 
     def end(self) -> None:
         """Notify browsers that the session has ended."""
-        self._announce(self._state | {"ended": True})
+        totals = full_state(self._status) if self._status else {}  # the last ones may be those of a moment before
+        self._announce(self._state | totals | {"ended": True})
 
     def _update(self, status: SessionStatus, **entries: Any) -> None:
+        self._status = status
         state = self._state | brief_state(status) | entries
         if time.monotonic() - self._full_at >= _FULL_EVERY_S:
             self._full_at = time.monotonic()

@@ -1,5 +1,8 @@
 """Frames from a phone: untrusted JPEGs, validated before they are decoded."""
 
+import time
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +14,7 @@ from captures.sources.opencv import rgb
 MOST_BYTES = 4_000_000
 _MOST_SIDE, _LEAST_SIDE = 4096, 16
 _PHONE_FPS = 15.0
+_STALLED_S = 5.0
 
 
 class PhoneSource(LiveFrames):
@@ -19,7 +23,18 @@ class PhoneSource(LiveFrames):
     def __init__(self) -> None:
         super().__init__("phone", _PHONE_FPS)
         self.connected = 0
+        self._latest_at = 0.0
         self.lose("waiting for a phone: open the link on it")
+
+    def put(self, picture: NDArray[np.uint8], camera: Mapping[str, float] | None = None) -> None:
+        self._latest_at = time.monotonic()
+        super().put(picture, camera)
+
+    def status(self) -> str:
+        silent_s = time.monotonic() - self._latest_at
+        if self.connected and self._latest_at and silent_s > _STALLED_S:
+            self.lose(f"the phone has sent no frame for {_STALLED_S:.0f} s: bring its page to the front")
+        return super().status()
 
 
 def decode_jpeg(data: bytes) -> NDArray[np.uint8]:

@@ -15,8 +15,6 @@ def frame_state(analysis: "Analysis") -> dict[str, Any]:
     """Return the state of one frame; fast enough for every picture."""
     row, image = analysis.rows[0], analysis.frame.image
     return {
-        "number": row.frame,
-        "time_s": row.time_s,
         "width": image.shape[1],
         "height": image.shape[0],
         "model": row.model,
@@ -44,7 +42,6 @@ def brief_state(status: SessionStatus) -> dict[str, Any]:
         "delay_ms": None if status.delay_s is None else round(1000 * status.delay_s),
         "target": status.target,
         "region": status.region,
-        "light": status.light,
         "plan": _plan(status.director) if status.director else None,
     }
 
@@ -63,6 +60,7 @@ def full_state(status: SessionStatus) -> dict[str, Any]:
             }
             for s in status.tally.summaries()
         ],
+        "unit": status.tally.independent_kind,
         "map": _map(status.poses, status.director),
     }
 

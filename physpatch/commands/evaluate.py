@@ -14,7 +14,7 @@ from physpatch.commands.options import (
     DEFENCE_OPTION,
     DEVICE_OPTION,
     LOG_OPTION,
-    PRESET_OPTION,
+    MEASURING_PRESET_OPTION,
     RANGE_OPTION,
     RUN_ARGUMENT,
     TRUST_OPTION,
@@ -71,7 +71,7 @@ _GROUPS = {
     default=None,
     help="Vary all transformations, or only the place. Default: as in training.",
 )
-@PRESET_OPTION
+@MEASURING_PRESET_OPTION
 @RANGE_OPTION
 @MEASURING_CONDITION_OPTION
 @ICC_OPTION

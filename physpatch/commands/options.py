@@ -291,6 +291,7 @@ def _preset_option(default: str) -> Decorator:
 
 
 PRESET_OPTION = _preset_option(DEFAULT_PRESET)
+MEASURING_PRESET_OPTION = _preset_option(f"as in training; {DEFAULT_PRESET} with --eot")
 TRAIN_PRESET_OPTION = _preset_option(
     f"{DEFAULT_PRESET}, with smaller sizes for {FINER_GRID}x{FINER_GRID} cells and more"
 )

@@ -92,6 +92,16 @@ def test_tables_sort_by_number_and_word_and_back(tmp_path: Path, page: Page) -> 
     assert table.locator("tbody tr td:nth-child(2)").all_inner_texts() == ["grey", "grey", "patch", "patch"]
 
 
+def test_numbers_in_powers_of_ten_sort_by_what_they_are(tmp_path: Path, page: Page) -> None:
+    read(page, write_report(made_up(tmp_path / "s", 6)))
+    table = page.locator("table.sortable", has_text="all views").first
+    cells = table.locator("tbody tr td:last-child")
+    for number, value in enumerate(("0.000488", "3.05e-05", "0.5", "9.54e-07")):
+        cells.nth(number).evaluate("(cell, value) => { cell.textContent = value; }", value)
+    table.locator("th", has_text="all views").last.get_by_role("button").click()
+    assert cells.all_inner_texts() == ["9.54e-07", "3.05e-05", "0.000488", "0.5"]
+
+
 def test_a_chart_tells_its_values_under_the_cursor_by_key_and_in_a_table(tmp_path: Path, page: Page) -> None:
     read(page, write_report(made_up(tmp_path / "s", 6)))
     chart = page.locator("figure.chart", has_text="by distance").first

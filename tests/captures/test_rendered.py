@@ -17,7 +17,8 @@ from calibration.common.errors import InputError
 from calibration.sheet.pdf_reader import printed_layouts
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered import scene_names
-from captures.sources.rendered.camera import Development
+from captures.sources.rendered.camera import ClipCamera, Development
+from captures.sources.rendered.camera.effects.mosaic import Mosaic
 from captures.sources.rendered.engine import engine
 from captures.sources.rendered.mitsuba_scene import SheetScene
 from captures.sources.rendered.rendered_rig import RenderedRig
@@ -206,6 +207,41 @@ def test_the_mask_of_a_round_cut_out_is_round(support: dict[str, object], tmp_pa
     assert mask.sum() > 1000 and (mask & sheet).sum() / (mask | sheet).sum() > 0.96
 
 
+@pytest.mark.parametrize("holder", [{"sign": {}}, {"support": {"shape": "cylinder", "radius_mm": 60}}], ids=str)
+def test_what_shows_beside_a_round_cut_out_covers_the_background(
+    holder: dict[str, object], tmp_path: Path, wall: Path
+) -> None:
+    print_sheets(vivid_patch(), 100, tmp_path / "sheet.pdf", cut="circle")
+    stage = staged(tmp_path / "sheet.pdf", wall, evenly_lit(**holder), samples=4)
+    coverage, disc = stage.shoot(STILL, 0).coverage, stage.patch_mask(STILL)
+    top, left = np.argwhere(disc).min(axis=0)
+    bottom, right = np.argwhere(disc).max(axis=0)
+    inset_y, inset_x = (bottom - top) // 10, (right - left) // 10
+    corner = top + inset_y, left + inset_x
+    assert not disc[corner] and coverage[corner] == 1 and coverage[disc].min() > 0.9
+
+
+def test_the_back_of_a_sheet_shows_no_patch(shared_sheet_pdf: Path, wall: Path) -> None:
+    stage = staged(shared_sheet_pdf, wall, evenly_lit(), samples=1)
+    seen = [stage.patch_mask(RigPose(0.4, 0.0, 0.0, yaw, 0.0, 0.0)).sum() for yaw in (0.0, 80.0, 100.0, 180.0)]
+    assert seen[0] > seen[1] > 0 and seen[2:] == [0, 0]
+
+
+def test_a_table_stands_below_a_large_sheet(tmp_path: Path) -> None:
+    """What is lowest of the sheet is seen before the table, as with a small one."""
+    print_sheets(vivid_patch(), 500, tmp_path / "sheet.pdf", paper="a1")
+    rig = RenderedRig(tmp_path / "sheet.pdf", Scene.read("room"), [], frame_wh=(160, 120))
+    held = RigPose(1.6, 0.0, 0.1, 0.0, 0.0, 0.0)
+    white_sheet = np.ones_like(rig._sheets[0])
+    shots = [
+        SheetScene(sheet, rig.layouts[0], rig.scene, rig.intrinsics, held, samples=16).shoot(held, 0).light[..., 1]
+        for sheet in (white_sheet, np.full_like(white_sheet, 0.05) * (1, 1, 1, 20))
+    ]
+    mask = SheetScene(white_sheet, rig.layouts[0], rig.scene, rig.intrinsics, held, samples=1).patch_mask(held)
+    bottom = np.flatnonzero(mask.any(axis=1)).max()
+    assert (shots[0][bottom - 1, 80] / shots[1][bottom - 1, 80]) > 3
+
+
 @pytest.mark.parametrize("name", ["room", "pan"])
 def test_a_room_catches_the_shadow_of_the_sheet(name: str, shared_sheet_pdf: Path) -> None:
     """By a render without the sheet, where it does not stand before the wall itself."""
@@ -309,6 +345,17 @@ def test_noise_and_exposure_are_the_cameras(wall: Path) -> None:
     assert replace(plain, exposure=0.5).develop(recorded, rng).mean() < still.mean() - 40
 
 
+def test_a_pixel_that_is_full_tells_its_neighbours_no_more() -> None:
+    plain = Development(CAMERA, "D65", exposure=1.0, read_noise=0, shot_noise=0, jpeg_quality=100)
+    camera = ClipCamera(plain, [Mosaic()], fps=30, rng=np.random.default_rng(0))
+    developed = []
+    for brightest in (3.0, 300.0):
+        recorded = np.full((40, 40, 3), 0.2, np.float32)
+        recorded[18:22, 18:22] = brightest
+        developed.append(camera.develop(recorded, np.random.default_rng(0)))
+    np.testing.assert_array_equal(*developed)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -318,6 +365,10 @@ def test_noise_and_exposure_are_the_cameras(wall: Path) -> None:
         ('[[lights]]\nkind = "ambient"\npower = 0', "lights.0.power"),
         ('[support]\nshape = "curl"\nradius_mm = 1\n[[lights]]\nkind = "ambient"', "radius must be 10 mm or more"),
         ("lights = [", "is not valid TOML"),
+        (
+            'background = "room"\n[[lights]]\nkind = "ambient"\n[motion]\nkind = "walk_past"\nfrom_m = -3',
+            "stays between its walls: from_m and to_m from -1.3 to 1.3",
+        ),
         ("version = 9", "newer physpatch"),
     ],
 )

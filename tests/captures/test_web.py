@@ -18,6 +18,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from PIL.JpegImagePlugin import JpegImageFile
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 from support import CHROMIUM
@@ -26,14 +27,19 @@ from websockets.sync.client import ClientConnection, connect
 
 from calibration.common.errors import InputError
 from captures.protocol.plan import Protocol
+from captures.protocol.pose_map import PoseMap
+from captures.results.aggregation import EVERYWHERE, Tally
 from captures.session.live_session import SessionConfig, run_session
 from captures.sources.frame import Frame
 from captures.sources.held_sheet import RigPose
 from captures.sources.opening import FileSource
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import read_events, read_rows
+from captures.viewers.controls import SessionStatus
 from captures.web import server
 from captures.web.app import MOST_SOCKETS
+from captures.web.certificate import write_certificate
+from captures.web.hub import Hub
 from captures.web.phone import MOST_BYTES, PhoneSource, decode_jpeg
 from captures.web.server import WebPage, _hosts
 
@@ -216,6 +222,11 @@ def test_two_browsers_watch_and_steer_one_session(running, browser: Browser) -> 
     assert first.text_content("#success") == "“blue thing” came first"
     assert first.locator("#top5 tr").count() == 4
     assert "0.40 m, yaw" in (first.text_content("#answer") or "")
+    tab, frame = first.query_selector("#tabs button"), first.text_content("#numbers")
+    expect(first.locator("#numbers")).not_to_have_text(frame or "", timeout=WAIT_MS)  # a later picture
+    assert tab is not None and tab.evaluate("tab => tab.isConnected")  # a press or the focus on it is not lost
+    findings = Axe().run(first).response["violations"]
+    assert [(finding["id"], finding["nodes"][0]["html"]) for finding in findings] == []
     opaque = "() => document.getElementById('picture').getContext('2d').getImageData(320, 240, 1, 1).data[3]"
     assert first.evaluate(opaque) == 255
     second.click("#toggle")
@@ -266,6 +277,54 @@ def test_a_plan_is_followed_on_the_page(running, browser: Browser) -> None:
     filed = [row for row in read_rows(session.out) if row.step is not None]
     assert {row.light for row in filed} == {"day", "lamp"} and {row.clip for row in filed} == {1, 2, 3, 4}
     assert all(abs((row.yaw_deg or 0) - (0 if abs(row.yaw_deg or 0) < 10 else 20)) < 8 for row in filed)
+
+
+def test_the_page_ends_with_the_totals_of_all_frames_and_shows_commands_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("captures.web.hub.full_state", lambda status: {"rates": status.frames})
+    monkeypatch.setattr("captures.web.hub.frame_state", lambda analysis: {})
+    shown, picture = Hub(), np.zeros((8, 8, 3), np.uint8)
+    status = SessionStatus(Tally(None), PoseMap(EVERYWHERE), None, "center")
+    for frames in (1, 2, 3):  # within a third of a second
+        status.frames = frames
+        shown.show(None, picture, status)  # type: ignore[arg-type]
+    status.recording = False
+    shown.poll(status)
+    assert json.loads(shown.newest()[0])["recording"] is False
+    shown.end()
+    assert json.loads(shown.newest()[0])["rates"] == 3
+
+
+def test_a_phone_that_sends_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("captures.web.phone._STALLED_S", 0.05)
+    with PhoneSource() as phone:
+        phone.connected = 1
+        phone.put(np.zeros((8, 8, 3), np.uint8))
+        assert next(iter(phone)).number == 1 and phone.status() == ""
+        time.sleep(0.1)
+        assert "bring its page to the front" in phone.status()
+        phone.put(np.zeros((8, 8, 3), np.uint8))
+        assert phone.status() == "" and [event.kind for event in phone.take_events()] == ["lost", "back"]
+
+
+def test_a_host_whose_name_is_not_ascii_has_a_certificate(tmp_path: Path) -> None:
+    certificate, _, _ = write_certificate(tmp_path, ["127.0.0.1", "Büro-PC"])
+    assert certificate.read_bytes().startswith(b"-----BEGIN CERTIFICATE")
+
+
+def test_the_page_of_a_calibration_says_what_to_do(browser: Browser) -> None:
+    with WebPage(say=lambda _: None) as served:
+        served.guide(np.zeros((48, 64, 3), np.uint8), 3, "hold the board nearer")
+        context, errors = open_page(browser, served.url)
+        page = context.pages[0]
+        page.locator("#instruction", has_text="hold the board nearer").wait_for(timeout=WAIT_MS)
+        assert page.text_content("#numbers") == "3 used"
+        for hidden in ("#toggle", "#success-so-far", "#plan", "[data-do=mark]"):
+            expect(page.locator(hidden)).to_be_hidden()
+        expect(page.locator("#stop")).to_be_visible()
+        assert errors == []
+        context.close()
 
 
 def test_while_a_session_gets_ready_its_page_says_nothing_that_it_does_not_know(browser: Browser) -> None:

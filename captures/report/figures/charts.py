@@ -111,7 +111,7 @@ def curve_chart(title: str, factor: Factor, curves: Sequence[Curve], names: Sequ
         points = curve.comparable
         ends += [end for point in points for end in _ends(factor, point)]
         marks = [_mark(factor, point, point.right, point.frames) for point in points]
-        series.append(Series(name, marks, look, "solid"))
+        series.append(Series(name, marks, look, "solid" if i <= _LOOKS or not names else "dashed"))
         if not names and curve.condition in ("patch", CONTROL) and any(point.right != point.every for point in points):
             marks = [_mark(factor, point, point.every, point.every_frames) for point in points]
             series.append(Series(f"{name}, all views", marks, look, "dashed"))

@@ -5,13 +5,15 @@ from collections.abc import Iterator, Sequence
 from reportlab.graphics.shapes import Circle, Group, Line, Polygon, PolyLine, Rect, Shape, String
 from reportlab.graphics.shapes import Drawing as Canvas
 from reportlab.lib import colors
+from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from captures.report.blocks import Chart
 from captures.report.figures.geometry import Placed, draw
 from physpatch.evaluation.figures.plots import BAD, GOOD
 
 _COLOURS = {"patch": BAD, "grey": "#767676", "random": GOOD, "shuffled": "#00805c"}
-_SHAPES = ("patch", "grey", "random", "shuffled")  # also of the looks 1 to 4
+_SHAPES = ("patch", "grey", "random", "shuffled")  # of the looks 1 to 4
+_COLOURED = ("patch", "random", "shuffled", "grey")  # like which they are coloured
 _GREY, _LINE = colors.HexColor("#555555"), colors.HexColor("#cfcfcf")
 _TITLE, _LEGEND, _SIZE = 20, 14, 11  # heights of the title and of a line of the legend, and the size of text
 _LEGENDS_ACROSS = 3
@@ -26,11 +28,14 @@ def paper_chart(chart: Chart, width: float, font: str) -> Canvas:
         font: of all text, registered with reportlab.
     """
     drawing = draw(chart)
-    below = _LEGEND * -(-len(drawing.series) // _LEGENDS_ACROSS) + 6
+    longest = max((stringWidth(series.name, font, _SIZE) for series in drawing.series), default=0.0) + 24
+    across = max(1, min(_LEGENDS_ACROSS, int(drawing.width // longest)))
+    below = _LEGEND * -(-len(drawing.series) // across) + 6
     height = _TITLE + drawing.height + below
     scale = width / drawing.width
     canvas = Canvas(width, scale * height)
-    shapes: list[Shape] = [_text(0, 12, chart.title, font, "start")]
+    fitting = min(1.0, drawing.width / max(1.0, stringWidth(chart.title, font, _SIZE)))
+    shapes: list[Shape] = [_text(0, 12, chart.title, font, "start", fitting * _SIZE)]
     for x1, y1, x2, y2 in drawing.grid:
         shapes.append(Line(x1, y1 + _TITLE, x2, y2 + _TITLE, strokeColor=_LINE, strokeWidth=0.7))
     for label in drawing.labels:
@@ -39,8 +44,8 @@ def paper_chart(chart: Chart, width: float, font: str) -> Canvas:
     for series in drawing.series:
         shapes += _series(series)
     for i, series in enumerate(drawing.series):
-        x = 8 + (i % _LEGENDS_ACROSS) * drawing.width / _LEGENDS_ACROSS
-        y = _TITLE + drawing.height + _LEGEND * (i // _LEGENDS_ACROSS) + 6
+        x = 8 + (i % across) * drawing.width / across
+        y = _TITLE + drawing.height + _LEGEND * (i // across) + 6
         shapes += [_dot(series, x, y), _text(x + 10, y + 4, series.name, font, "start")]
     canvas.add(Group(*shapes, transform=(scale, 0, 0, -scale, 0, scale * height)))  # from the top down
     return canvas
@@ -83,10 +88,11 @@ def _shape(series: Placed) -> str:
 
 
 def _color(series: Placed) -> colors.Color:
-    return colors.HexColor(_COLOURS.get(_shape(series), "#1b1b1b"))
+    like = _COLOURED[int(series.look) - 1] if series.look.isdecimal() else series.look
+    return colors.HexColor(_COLOURS.get(like, "#1b1b1b"))
 
 
-def _text(x: float, y: float, words: str, font: str, anchor: str) -> Shape:
+def _text(x: float, y: float, words: str, font: str, anchor: str, size: float = _SIZE) -> Shape:
     """A line of text, turned over once more, because the canvas is upside down."""
-    shape = String(0, 0, words, fontName=font, fontSize=_SIZE, textAnchor=anchor, fillColor=_GREY)
+    shape = String(0, 0, words, fontName=font, fontSize=size, textAnchor=anchor, fillColor=_GREY)
     return Group(shape, transform=(1, 0, 0, -1, x, y))

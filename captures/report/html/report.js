@@ -24,7 +24,7 @@ const make = (name, attributes = {}, ...children) => {
 
 // Tables: the buttons in their headings sort by number or word, up, down, and back.
 const number = (text) => {
-  const found = text.replace(/[\u2212\u2013](?=\d)/, "-").match(/^[^\d+-]{0,2}([+-]?\d+(?:\.\d+)?)/);
+  const found = text.replace(/[\u2212\u2013](?=\d)/, "-").match(/^[^\d+-]{0,2}([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)/);
   return found ? Number(found[1]) : NaN;
 };
 const compare = (a, b) => {

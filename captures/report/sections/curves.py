@@ -107,8 +107,8 @@ def _explained(session: RecordedSession) -> Block:
         else f"The lines show all views, because it is unknown which are right with a {CONTROL} control."
     )
     return Text(
-        f"{views} What varies together cannot be told apart here: a sheet that is farther away is smaller too. Values "
-        "show under the cursor, and in the tables below.",
+        f"{views} What varies together cannot be told apart here: a sheet that is farther away is smaller too. On "
+        "the page, values show under the cursor and in the tables below.",
         "soft",
     )
 

@@ -45,11 +45,10 @@ class Pictures(ReportSection):
         if shots:
             measure = _measure(session)
             marked = f" A thick orange line marks those in which {MEASURES[measure]}." if measure else ""
-            yield Film(
-                shots,
-                f"{len(shots)} key frames, spread over sheets and poses. A pose in the maps above shows its own frames "
-                f"only.{marked}",
-            )
+            tally = session.tally
+            mapped = any(tally.by_pose(model, m) for model in tally.models for m in measures_of(tally, model)[:2])
+            only = " A pose in the maps above shows its own frames only." if mapped else ""
+            yield Film(shots, f"{len(shots)} key frames, spread over sheets and poses.{only}{marked}")
         if session.sheet is not None:
             yield Heading("The sheet", 2)
             yield Picture(packed(rasterise(session.sheet, SHEET_DPI), ".png"), "the sheet that was shown", 0.35)

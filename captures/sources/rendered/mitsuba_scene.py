@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
+from importlib.metadata import version
 from typing import Any
 
 import cv2
@@ -32,6 +33,7 @@ from captures.sources.rendered.surfaces import Mesh, Spec, bent, diffuse, plasti
 _PIXELS = ("red", "green", "blue")
 _DARKEST, _LIGHTEST = 0.001, 0.97  # reflectances that a spectrum can have
 _BOUNCES, _FIRST_HIT = 5, 2  # edges of a path
+_BEHIND_CUT_OUT = 4  # edges up to what shows through what is cut away of a bent sheet, in front and behind
 _COVERAGE_SAMPLES = 16
 _PAPER_BACK = 0.8
 _BODY_GREY = 0.25
@@ -93,7 +95,7 @@ class SheetScene:
             self._meshes |= {"plate": plate_mesh(layout, scene.sign), "post": post_mesh(layout, scene.sign)}
         if occluded:
             self._meshes["thumb"] = thumb_mesh(layout, occluded, occluder_deg)
-        variant = self._mi.variant(), self._mi.__version__
+        variant = self._mi.variant(), self._mi.__version__, version("colour-science"), version("mitsuba-oidn")
         rendered = scene.model_copy(update={"camera": scene.camera.model_copy(update={"effects": {}})})
         arrangement = layout, rendered, lens, pose, self._samples, denoise, occluded, occluder_deg, phase
         self._key = "" if cache is None else shot_key(sheet, arrangement, variant)
@@ -134,7 +136,8 @@ class SheetScene:
             coverage = np.ones(light.shape[:2], np.float32)
         else:
             samples = math.ceil(_COVERAGE_SAMPLES * share)
-            coverage = self._record(self._shapes, sensors.coverage, _FIRST_HIT, samples, seed)[..., 3].clip(0, 1)
+            depth = _FIRST_HIT if self._sheet[..., 3].all() else _BEHIND_CUT_OUT
+            coverage = self._record(self._shapes, sensors.coverage, depth, samples, seed)[..., 3].clip(0, 1)
         return Shot(light / np.float32(STEP_NM), coverage).rounded()
 
     def _record(self, scene: Any, sensor: Any, depth: int, samples: int, seed: int) -> NDArray[np.float32]:
@@ -145,7 +148,9 @@ class SheetScene:
         """Find the pixels that show the patch, (H, W), those that an occluder covers left out."""
         layout, support = self._layout, self._scene.support
         size_wh = self._lens.width, self._lens.height
-        if support.shape == "flat" and layout.cut_shape != "circle":
+        if support.shape == "flat" and pose.rotation[:, 2] @ pose.shift_mm <= 0:
+            mask = np.zeros(size_wh[::-1], bool)  # it shows its back
+        elif support.shape == "flat" and layout.cut_shape != "circle":
             mask = pixels_inside(self._seen(bent(layout.patch.corners_mm, layout, support), pose), size_wh[::-1])
         else:
             points = partial(bent, layout=layout, support=support, phase=self._phase)
@@ -180,7 +185,8 @@ class SheetScene:
         }
         objects = self._lights(self._pose) | self._placed_meshes(surfaces)
         if self._scene.background == "room":
-            objects |= furnished_room(self._mi, float(self._pose.shift_mm[2]))
+            lowest_mm = float(self._pose.placed(self._meshes["sheet"].points)[:, 1].max())
+            objects |= furnished_room(self._mi, float(self._pose.shift_mm[2]), lowest_mm)
         return self._mi.load_dict({"type": "scene", **objects})
 
     @cached_property

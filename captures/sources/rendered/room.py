@@ -3,22 +3,27 @@
 from types import ModuleType
 from typing import Any
 
+from captures.sources.rendered.scene_file import ROOM_HALF_WIDTH_M
 from captures.sources.rendered.surfaces import Spec, diffuse, plastic
 
-_HALF_WIDTH_MM, _HALF_HEIGHT_MM, _BEHIND_MM = 1400.0, 900.0, 900.0  # of the room; of the sheet's distance to its wall
-_TABLE_MM = 300.0  # below the camera
+_HALF_WIDTH_MM = 1000 * ROOM_HALF_WIDTH_M
+_HALF_HEIGHT_MM, _BEHIND_MM = 900.0, 900.0  # of the room; of the sheet's distance to its wall
+_TABLE_MM, _CLEAR_MM = 300.0, 30.0  # of the table: below the camera, and at least below the sheet
 _WALL, _LEFT, _RIGHT, _TABLE = 0.45, 0.5, 0.4, 0.3  # reflectances of their paint
 _INDEX, _GLOSSY = 1.5, 0.1
 _CARDBOARD, _BOOK, _BALL = (0.46, 0.32, 0.19), (0.07, 0.2, 0.11), (0.55, 0.06, 0.05)  # linear sRGB
 
 
-def furnished_room(mitsuba: ModuleType, sheet_mm: float) -> dict[str, Any]:
+def furnished_room(mitsuba: ModuleType, sheet_mm: float, lowest_mm: float) -> dict[str, Any]:
     """Describe three walls, a table, and on it a cardboard box, two books and a glossy ball, by name.
 
     Args:
         mitsuba: see ``engine``.
         sheet_mm: distance of the sheet from the camera.
+        lowest_mm: how far below the camera its lowest point is.
     """
+    table = max(_TABLE_MM, lowest_mm + _CLEAR_MM)
+    half_height = max(_HALF_HEIGHT_MM, table)
     back = sheet_mm + _BEHIND_MM
     middle = back / 2
     place = mitsuba.ScalarTransform4f
@@ -34,7 +39,7 @@ def furnished_room(mitsuba: ModuleType, sheet_mm: float) -> dict[str, Any]:
         at: tuple[float, float], half: tuple[float, float, float], turn_deg: float, colour: Any, base: float
     ) -> Spec:
         """A box that stands ``base`` above the table, ``at`` so far to the right and before the wall."""
-        centre = [at[0], _TABLE_MM - base - half[1], back - at[1]]
+        centre = [at[0], table - base - half[1], back - at[1]]
         return {
             "type": "cube",
             "to_world": place().translate(centre).rotate([0, 1, 0], turn_deg).scale(list(half)),
@@ -43,16 +48,16 @@ def furnished_room(mitsuba: ModuleType, sheet_mm: float) -> dict[str, Any]:
 
     radius = 62.0
     return {
-        "wall": wall([0, 0, back], [0, 1, 0], 180, (_HALF_WIDTH_MM, _HALF_HEIGHT_MM), _WALL),
-        "left": wall([-_HALF_WIDTH_MM, 0, middle], [0, 1, 0], 90, (middle, _HALF_HEIGHT_MM), _LEFT),
-        "right": wall([_HALF_WIDTH_MM, 0, middle], [0, 1, 0], -90, (middle, _HALF_HEIGHT_MM), _RIGHT),
-        "table": wall([0, _TABLE_MM, middle], [1, 0, 0], 90, (_HALF_WIDTH_MM, middle), _TABLE),
+        "wall": wall([0, 0, back], [0, 1, 0], 180, (_HALF_WIDTH_MM, half_height), _WALL),
+        "left": wall([-_HALF_WIDTH_MM, 0, middle], [0, 1, 0], 90, (middle, half_height), _LEFT),
+        "right": wall([_HALF_WIDTH_MM, 0, middle], [0, 1, 0], -90, (middle, half_height), _RIGHT),
+        "table": wall([0, table, middle], [1, 0, 0], 90, (_HALF_WIDTH_MM, middle), _TABLE),
         "box": box((-380, 320), (130, 110, 90), 28, _CARDBOARD, 0),
         "lower book": box((250, 260), (115, 18, 80), -14, _BOOK, 0),
         "upper book": box((262, 268), (100, 14, 70), 9, _CARDBOARD, 36),
         "ball": {
             "type": "sphere",
-            "center": [500, _TABLE_MM - radius, back - 330],
+            "center": [500, table - radius, back - 330],
             "radius": radius,
             "bsdf": plastic(_rgb(_BALL), _INDEX, _GLOSSY),
         },

@@ -12,11 +12,12 @@ from calibration.common.files import read_toml
 from calibration.common.records import Record
 from captures.sources.rendered import SCENES, scene_names
 from captures.sources.rendered.camera.effects import Effect, camera_effects
-from captures.sources.rendered.motion import Hold, Motion
+from captures.sources.rendered.motion import Hold, Motion, WalkPast
 from captures.sources.rendered.scene_part import Metres, Millimetres, Place, ScenePart
 
 Covered = Annotated[float, Field(ge=0, le=0.25)]  # more would need a thumb that reaches across the patch and beyond
 _NEAREST_PANEL_M = 0.01
+ROOM_HALF_WIDTH_M, _FROM_WALL_M = 1.4, 0.1  # of a room's side walls, and of those who walk there
 _LOWEST_SUN = math.sin(math.radians(1))
 _OF_LIGHTS = {"spectrum": ("ambient", "panel"), "at_m": ("panel", "sky"), "size_m": ("panel",), "turbidity": ("sky",)}
 _OF_SHAPES = {
@@ -207,6 +208,16 @@ class Scene(Record, ScenePart):
     def _check_sign(self) -> Self:
         if self.sign is not None and self.support.shape != "flat":
             raise ValueError(f"a sign's plate is flat, not a {self.support.shape}; omit sign or support")
+        return self
+
+    @model_validator(mode="after")
+    def _check_walk(self) -> Self:
+        most_m = ROOM_HALF_WIDTH_M - _FROM_WALL_M
+        ends = (self.motion.from_m, self.motion.to_m) if isinstance(self.motion, WalkPast) else ()
+        if self.background == "room" and any(abs(end) > most_m for end in ends):
+            raise ValueError(
+                f"a walk past in a room stays between its walls: from_m and to_m from -{most_m:g} to {most_m:g}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.camera import sheet_pose
 from calibration.common.files import DAMAGED_ZIP, atomic_path
+from captures.sources import held_sheet
 
 _LIMIT_BYTES = 2 * 2**30  # some 1400 shots of 640×480 in a room, 6000 of a sheet before a photograph
 _BRIGHTEST = float(np.finfo(np.float16).max)  # a picture of the sun itself may be brighter
@@ -126,8 +128,9 @@ def _flat(part: object) -> Iterator[object]:
 
 @cache
 def _code_digest() -> bytes:
-    """Of the modules of this package, so that no shot of an earlier version is taken for one of today's."""
+    """Of the modules that place and render, so that no shot of an earlier version is taken for one of today's."""
     digest = hashlib.sha256()
-    for module in sorted(Path(__file__).parent.rglob("*.py")):
+    outside = (Path(str(module.__file__)) for module in (held_sheet, sheet_pose))
+    for module in (*sorted(Path(__file__).parent.rglob("*.py")), *outside):
         digest.update(module.read_bytes())
     return digest.digest()

@@ -1,4 +1,4 @@
-import { draw, numberOf, percent, seconds, showPill, watch } from "./view.js";
+import { draw, hintOf, numberOf, percent, seconds, setText, showPill, watch } from "./view.js";
 
 const by = (id) => document.getElementById(id);
 const make = (tag, text = "", attributes = {}) => {
@@ -9,20 +9,31 @@ const make = (tag, text = "", attributes = {}) => {
 };
 let state = {};
 let shownCondition = null; // chosen by the user; null follows the plan
+let mapShown = ""; // as JSON: what has not changed is not drawn again, so that a press and the focus stay
 
 const view = watch({
   onState: (next) => { state = next; render(); },
   onPicture: async (blob) => { await draw(by("picture"), blob); by("waiting").hidden = true; },
-  onLost: () => { if (!state.ended) { by("state").className = "pill trouble"; by("state").textContent = "no connection"; } },
+  onLost: () => { if (!state.ended) { by("state").className = "pill trouble"; setText(by("state"), "no connection"); } },
 });
 
 function render() {
   showPill(by("state"), state);
+  for (const part of ["toggle", "sees", "success-so-far", "poses"]) by(part).hidden = Boolean(state.guide); // of a calibration
+  for (const button of document.querySelectorAll("#controls [data-do]")) button.hidden = Boolean(state.guide);
+  by("guide").hidden = !state.guide;
+  if (state.guide) {
+    setText(by("instruction"), state.guide);
+    by("numbers").textContent = `${state.frames} used`;
+    by("stop").disabled = Boolean(state.ended);
+    return;
+  }
   const late = state.delay_ms === null || state.delay_ms === undefined ? "" : ` · ${seconds(state.delay_ms)} delay`;
   const dropped = state.dropped ? ` · ${state.dropped} dropped` : "";
   by("numbers").textContent = state.frames ? `${numberOf(state.frames, "frame")} · ${state.fps} per second${late}${dropped}` : "";
   by("toggle").textContent = state.recording === false ? "Resume" : "Pause";
   by("sees").hidden = state.region === undefined;
+  if (state.unit) by("unit").textContent = `Over ${state.unit}s, with 95 % intervals.`;
   if (state.region !== undefined) by("region").textContent = { center: "the central square", frame: "the whole frame, squeezed" }[state.region]
     || (String(state.region).startsWith("sheet") ? `a square around the sheet (patch: ${percent(Number(String(state.region).split(":")[1]))})` : `the square ${state.region}`);
   if (state.trouble && by("picture").hidden) by("waiting").textContent = state.trouble;
@@ -30,7 +41,7 @@ function render() {
   renderAnswer(state.frame);
   if (state.rates) renderRates(state.rates);
   renderPlan(state.plan);
-  if (state.map) renderMap(state.map, state.plan);
+  if (state.map) renderMap();
 }
 
 function renderAnswer(frame) {
@@ -52,6 +63,7 @@ function renderRates(rates) {
   const measure = state.target ? "target" : "wrong";
   by("success").textContent = state.target ? `“${state.target}” came first` : "Wrong answers";
   const table = make("table");
+  table.append(make("caption", by("success").textContent, { class: "unseen" }));
   for (const summary of rates) {
     const row = make("tr", "", { class: summary.condition });
     const rate = summary[measure];
@@ -60,7 +72,7 @@ function renderRates(rates) {
     if (rate.rate !== null) {
       const middle = make("b");
       middle.style.left = `${100 * rate.rate}%`;
-      words = `${percent(rate.rate)} (one clip)`;
+      words = `${percent(rate.rate)} (one ${state.unit})`;
       if (rate.ci95) { // a single take gives no interval
         const [low, high] = rate.ci95;
         const range = make("i");
@@ -74,7 +86,7 @@ function renderRates(rates) {
     const name = new Set(rates.map((r) => r.model)).size > 1 ? `${summary.model}, ${summary.condition}` : summary.condition;
     const cell = make("td");
     cell.append(bar);
-    row.append(make("td", name), cell, make("td", words, { class: "n" }), make("td", numberOf(rate.n, "clip"), { class: "n soft" }));
+    row.append(make("th", name, { scope: "row" }), cell, make("td", words, { class: "n" }), make("td", numberOf(rate.n, state.unit), { class: "n soft" }));
     table.append(row);
   }
   by("rates").replaceChildren(table);
@@ -85,30 +97,33 @@ function renderPlan(plan) {
   if (!plan) return;
   by("count").textContent = `${plan.number} of ${plan.steps}, ${plan.done} done`;
   by("step").textContent = plan.step || "All steps are done.";
-  by("hint").textContent = plan.step ? state.hint || (state.frame ? "Good: hold still." : "") : "";
-  by("hint").style.color = plan.step && !state.hint ? "var(--good)" : "";
+  setText(by("hint"), hintOf(state));
+  by("hint").className = state.hint ? "hint" : "hint good";
   by("held").value = plan.step ? plan.held : 1;
   by("confirm").hidden = !plan.waits_for_light;
 }
 
-function renderMap(map, plan) {
+function renderMap() {
+  const { map, plan } = state;
   const order = ["patch", "grey", "random", "shuffled", "none"];
   const conditions = order.filter((name) => name in map.planned || name in map.cells);
   const shown = conditions.includes(shownCondition) ? shownCondition : (plan && plan.condition) || (conditions.includes("patch") ? "patch" : conditions[0]);
-  by("tabs").replaceChildren(...conditions.map((name) => {
-    const tab = make("button", name, { "aria-pressed": String(name === shown) });
-    tab.onclick = () => { shownCondition = name; renderMap(map, plan); };
-    return tab;
-  }));
+  const drawn = JSON.stringify([map, plan && [plan.cell, plan.condition], shown]);
+  if (drawn === mapShown) return;
+  mapShown = drawn;
+  const tabs = [...by("tabs").children];
+  if (tabs.map((tab) => tab.textContent).join() !== conditions.join()) by("tabs").replaceChildren(...conditions.map((name) => make("button", name)));
+  for (const tab of by("tabs").children) tab.setAttribute("aria-pressed", String(tab.textContent === shown));
   const table = make("table");
+  table.append(make("caption", `Success with the sheet ${shown}, by distance and yaw`, { class: "unseen" }));
   const head = make("tr");
-  head.append(make("th"), ...map.yaws_deg.map((yaw) => make("th", `${yaw}°`)));
+  head.append(make("td"), ...map.yaws_deg.map((yaw) => make("th", `${yaw}°`, { scope: "col" })));
   table.append(head);
   const cells = new Map((map.cells[shown] || []).map(([row, column, ...rest]) => [`${row},${column}`, rest]));
   const planned = new Map((map.planned[shown] || []).map(([row, column, ...rest]) => [`${row},${column}`, rest]));
   map.distances_m.forEach((distance, row) => {
     const line = make("tr");
-    line.append(make("th", `${distance} m`));
+    line.append(make("th", `${distance} m`, { scope: "row" }));
     map.yaws_deg.forEach((_, column) => {
       const cell = make("td");
       const [frames, judged, hits] = cells.get(`${row},${column}`) || [0, 0, 0];
@@ -128,9 +143,13 @@ function renderMap(map, plan) {
   by("map").replaceChildren(table);
 }
 
+by("tabs").onclick = (event) => { if (event.target.matches("button")) { shownCondition = event.target.textContent; renderMap(); } };
 for (const button of document.querySelectorAll("[data-do]")) button.onclick = () => view.send(button.dataset.do, button.dataset.value || "");
 by("toggle").onclick = () => view.send(state.recording === false ? "resume" : "pause");
-by("stop").onclick = () => { if (confirm("End the session? Everything recorded so far is kept.")) view.send("stop"); };
+by("stop").onclick = () => {
+  const words = state.guide ? "End the calibration with the frames used so far?" : "End the session? Everything recorded so far is kept.";
+  if (confirm(words)) view.send("stop");
+};
 by("phone").onclick = async () => {
   const answer = await fetch("/phone-link");
   const place = by("link");
@@ -168,10 +187,12 @@ screen.onpointerup = (event) => {
   if (side >= 16) view.send("region", `${left},${top},${side}`);
 };
 
+screen.onpointercancel = () => { from = null; by("drag").hidden = true; };
+
 function square([x0, y0], [x1, y1]) {
   const { width, height } = state.frame;
-  const side = Math.round(Math.max(Math.abs(x1 - x0) * width, Math.abs(y1 - y0) * height));
+  const side = Math.min(width, height, Math.round(Math.max(Math.abs(x1 - x0) * width, Math.abs(y1 - y0) * height)));
   const left = Math.round(x1 >= x0 ? x0 * width : x0 * width - side);
   const top = Math.round(y1 >= y0 ? y0 * height : y0 * height - side);
-  return [Math.max(0, left), Math.max(0, top), side];
+  return [Math.min(Math.max(0, left), width - side), Math.min(Math.max(0, top), height - side), side];
 }

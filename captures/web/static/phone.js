@@ -1,4 +1,4 @@
-import { draw, numberOf, percent, showPill, watch } from "./view.js";
+import { draw, hintOf, numberOf, percent, setText, showPill, watch } from "./view.js";
 
 const WIDTH = 1280; // requested from the camera
 const QUALITY = 0.9;
@@ -10,25 +10,25 @@ let stream = null;
 const view = watch({
   onState: (next) => { state = next; render(); },
   onPicture: async (blob) => { await draw(by("picture"), blob); by("waiting").hidden = true; },
-  onLost: () => { if (!state.ended) { by("state").className = "pill trouble"; by("state").textContent = "no connection"; } },
+  onLost: () => { if (!state.ended) { by("state").className = "pill trouble"; setText(by("state"), "no connection"); } },
 });
 
 function render() {
   showPill(by("state"), state);
   by("guide").hidden = !state.guide;
   by("toggle").hidden = by("mark").hidden = by("success").hidden = Boolean(state.guide);
-  if (state.guide) by("instruction").textContent = state.guide;
+  if (state.guide) setText(by("instruction"), state.guide);
   by("numbers").textContent = state.guide ? `${state.frames} used` : state.frames ? `${numberOf(state.frames, "frame")} · ${state.fps} per second` : "";
   by("toggle").textContent = state.recording === false ? "Resume" : "Pause";
   const rates = (state.rates || []).filter((summary) => summary.condition === "patch");
   const rate = rates.length && rates[0][state.target ? "target" : "wrong"];
-  if (rate && rate.rate !== null) by("success").textContent = `patch: ${percent(rate.rate)} (${rate.ci95 ? `${percent(rate.ci95[0])} to ${percent(rate.ci95[1])}, ${numberOf(rate.n, "clip")}` : "one clip"})`;
+  if (rate && rate.rate !== null) by("success").textContent = `patch: ${percent(rate.rate)} (${rate.ci95 ? `${percent(rate.ci95[0])} to ${percent(rate.ci95[1])}, ${numberOf(rate.n, state.unit)}` : `one ${state.unit}`})`;
   const plan = state.plan;
   by("plan").hidden = !plan;
   if (plan) {
     by("step").textContent = plan.step ? `${plan.number}/${plan.steps}: ${plan.step}` : "All steps are done.";
-    by("hint").textContent = plan.step ? state.hint || "Good: hold still." : "";
-    by("hint").style.color = plan.step && !state.hint ? "var(--good)" : "";
+    setText(by("hint"), hintOf(state));
+    by("hint").className = state.hint ? "hint" : "hint good";
     by("held").value = plan.step ? plan.held : 1;
     by("confirm").hidden = !plan.waits_for_light;
   }
@@ -47,6 +47,7 @@ async function film() {
   const video = by("video");
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing, width: { ideal: WIDTH } }, audio: false });
+    for (const track of stream.getTracks()) track.onended = () => { if (!state.ended) film(); }; // another program took the camera
     video.srcObject = stream;
     await video.play();
     if (!state.frames) by("waiting").textContent = "The camera is on. The picture appears when the program is ready.";
@@ -74,5 +75,14 @@ function send() {
   socket.onclose = () => { if (!state.ended) setTimeout(send, 1000); };
 }
 
-if ("wakeLock" in navigator) navigator.wakeLock.request("screen").catch(() => {});
+// A browser lets the screen sleep again, and may stop the video, when another page or program was in front.
+function stayAwake() {
+  if ("wakeLock" in navigator) navigator.wakeLock.request("screen").catch(() => {});
+}
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState !== "visible" || state.ended) return;
+  stayAwake();
+  if (by("video").paused) by("video").play().catch(film);
+});
+stayAwake();
 film().then(send);

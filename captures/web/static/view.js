@@ -47,7 +47,18 @@ export async function draw(canvas, blob) {
 export function showPill(pill, state) {
   const kind = state.ended ? "ended" : state.trouble ? "trouble" : state.recording === false ? "paused" : "";
   pill.className = `pill ${kind}`;
-  pill.textContent = state.ended ? "session ended" : state.trouble || (state.recording === false ? "paused" : "recording");
+  setText(pill, state.ended ? "session ended" : state.trouble || (state.recording === false ? "paused" : "recording"));
+}
+
+// The same text again would be read aloud again.
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+// What to change about how the sheet is held, or that nothing is.
+export function hintOf(state) {
+  if (!state.plan?.step || !state.frame || state.trouble || state.ended) return "";
+  return state.hint || (state.recording === false ? "Paused: nothing is counted." : "Good: hold still.");
 }
 
 export const numberOf = (count, thing) => `${count} ${thing}${count === 1 ? "" : "s"}`;

@@ -22,25 +22,25 @@ def thumb_mesh(layout: SheetLayout, covers: float, from_deg: float) -> Mesh:
         covers: the share of the patch that it covers, seen from far in front, above 0 and up to a quarter.
         from_deg: the direction from which it comes, 0 from the right, 90 from below.
     """
-    corners = layout.patch.corners_mm - layout.patch.corners_mm.mean(axis=0)
+    outline = layout.patch_outline_mm - layout.patch.corners_mm.mean(axis=0)
     side = min(layout.patch.width_mm, layout.patch.height_mm)
     way = np.deg2rad(from_deg)
     inwards = -np.array([np.cos(way), np.sin(way), 0.0])
     least, most = -2 * side, side
     for _ in range(_STEPS):
         tip = (least + most) / 2
-        if _covered(_thumb(side, inwards, tip), corners) < covers:
+        if _covered(_thumb(side, inwards, tip), outline) < covers:
             least = tip
         else:
             most = tip
     return _thumb(side, inwards, (least + most) / 2)
 
 
-def _covered(thumb: Mesh, corners_mm: NDArray[np.floating]) -> float:
-    """The share of a patch that a thumb covers."""
-    outline = cv2.convexHull(np.ascontiguousarray(thumb.points[:, :2]))
-    patch = corners_mm.astype(np.float32)
-    return float(cv2.intersectConvexConvex(outline, patch)[0]) / cv2.contourArea(patch)
+def _covered(thumb: Mesh, outline_mm: NDArray[np.floating]) -> float:
+    """The share of a patch with an outline (N, 2) that a thumb covers."""
+    silhouette = cv2.convexHull(np.ascontiguousarray(thumb.points[:, :2]))
+    patch = outline_mm.astype(np.float32)
+    return float(cv2.intersectConvexConvex(silhouette, patch)[0]) / cv2.contourArea(patch)
 
 
 def _thumb(side: float, inwards: NDArray[np.floating], tip_mm: float) -> Mesh:
