@@ -33,6 +33,8 @@ def session_lights(session: RecordedSession, model: str) -> tuple[RigProfile, st
         The profile, and the sheet it was measured on, in words. The profile has no lights if no sheet is large and sharp
         enough in the kept frames, or no map explains its colours.
     """
+    if any(layout.cut_shape == "circle" for layout in session.layouts):
+        return RigProfile(), "no sheet: those cut as a circle show no whole grid of cells"
     unclear = False
     for condition in _COLOURED:
         layout = next((sheet for sheet in session.layouts if sheet.kind == condition and sheet.cells is not None), None)
@@ -56,10 +58,7 @@ def session_lights(session: RecordedSession, model: str) -> tuple[RigProfile, st
             return RigProfile(lights=clear), f"the {condition} sheet"
         unclear = unclear or bool(lights)
     if unclear:
-        return (
-            RigProfile(),
-            "no sheet: no colour map explains how the sheets look",
-        )
+        return RigProfile(), "no sheet: no colour map explains how the sheets look"
     return RigProfile(), "no sheet: none with colours was large and sharp enough"
 
 

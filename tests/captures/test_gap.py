@@ -206,6 +206,14 @@ def test_colours_that_no_print_and_camera_make_are_not_taken_for_theirs(film, vi
         assert session_lights(film(cause), victim.name)[0].lights[0].explained > 0.97
 
 
+def test_a_round_sheet_is_no_chart_because_its_corners_are_not_printed(film, victim, monkeypatch) -> None:
+    session = film("nothing")
+    whole = session.layouts
+    monkeypatch.setattr(RecordedSession, "layouts", [replace(layout, cut_shape="circle") for layout in whole])
+    profile, told = session_lights(session, victim.name)
+    assert not profile.lights and told.startswith("no sheet: those cut as a circle")
+
+
 def test_the_same_seed_gives_the_same_replay(film, victim) -> None:
     session = film("colour")
     _, frames = _background(session, victim.name, every_unit(session))
