@@ -24,22 +24,26 @@ _RATIO_FROM_BYTES = 256 * 2**20  # what is smaller does no harm
 _STORED = frozenset({".jpg", ".jpeg", ".png", ".mp4", ".pdf", ".safetensors", ".parquet"})  # hardly become smaller
 
 
-def export(folders: list[Path], out: Path) -> Path:
+def export(folders: list[Path], out: Path, say: Callable[[str], None] = lambda line: None) -> Path:
     """Pack runs and sessions into a zip, each session with its run and its sheet, as ``runs/…`` and ``sessions/…``.
 
-    A session's paths in the zip lead to what lies beside it there.
+    A session's paths in the zip lead to what lies beside it there. Links are not followed but to files of the same folder.
+
+    Args:
+        folders: of runs and sessions.
+        out: the zip.
+        say: receives what is left out.
 
     Returns:
         ``out``.
 
     Raises:
-        InputError: a folder that is neither a run nor a session, two of the same name, a link in one that leads out of it, or
-            ``out`` in one of them.
+        InputError: a folder that is neither a run nor a session, two of the same name, or ``out`` in one of them.
     """
     with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         packed: dict[str, Path] = {}
         for folder in folders:
-            _pack(folder.resolve(), archive, packed)
+            _pack(folder.resolve(), archive, packed, say)
     return out
 
 
@@ -127,7 +131,7 @@ def remove(folder: Path, say: Callable[[str], None] = lambda line: None) -> None
             mark_as_latest(max(runs, key=lambda run: (run / RUN_FILE).stat().st_mtime), say)
 
 
-def _pack(folder: Path, archive: zipfile.ZipFile, packed: dict[str, Path]) -> str:
+def _pack(folder: Path, archive: zipfile.ZipFile, packed: dict[str, Path], say: Callable[[str], None]) -> str:
     """Add a run or session; return its name in the zip."""
     kind = kind_of(folder)
     if kind is None:
@@ -139,8 +143,8 @@ def _pack(folder: Path, archive: zipfile.ZipFile, packed: dict[str, Path]) -> st
         raise InputError(f"{folder} and {packed[name]} have the same name; export them one by one")
     if f"{name}/{RUN_FILE if kind == 'run' else SESSION_FILE}" in archive.namelist():
         return name
-    record = _record_in_zip(folder, name, archive, packed) if kind == "session" else None
-    for file in _files(folder):
+    record = _record_in_zip(folder, name, archive, packed, say) if kind == "session" else None
+    for file in _files(folder, say):
         if record is not None and file == folder / SESSION_FILE:
             archive.writestr(f"{name}/{SESSION_FILE}", record)
         else:
@@ -149,20 +153,22 @@ def _pack(folder: Path, archive: zipfile.ZipFile, packed: dict[str, Path]) -> st
     return name
 
 
-def _record_in_zip(folder: Path, name: str, archive: zipfile.ZipFile, packed: dict[str, Path]) -> str | None:
+def _record_in_zip(
+    folder: Path, name: str, archive: zipfile.ZipFile, packed: dict[str, Path], say: Callable[[str], None]
+) -> str | None:
     """Pack what a session names, and return its record with the paths to it there; None without a record."""
     if not (folder / SESSION_FILE).is_file():
         return None
     record = SessionRecord.of(folder)
     changes: dict[str, str] = {}
     if record.run is not None:
-        run = Path(os.path.normpath(folder / record.run))
+        run = (folder / record.run).resolve()
         owner = run if run.is_dir() else run.parent
         if kind_of(owner) == "run":
-            there = _pack(owner, archive, packed)
+            there = _pack(owner, archive, packed, say)
             changes["run"] = os.path.relpath(f"{there}/{run.relative_to(owner).as_posix()}", name)
     if record.sheet is not None:
-        sheet = Path(os.path.normpath(folder / record.sheet))
+        sheet = (folder / record.sheet).resolve()
         if sheet.is_file():
             home = next((place for place, packed_folder in packed.items() if sheet.is_relative_to(packed_folder)), None)
             if home is None:
@@ -173,15 +179,19 @@ def _record_in_zip(folder: Path, name: str, archive: zipfile.ZipFile, packed: di
     return json.dumps(record.changed(**changes).to_dict(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """The files of a folder; what a link leads to would not be there where it is unpacked, or is not the folder's."""
+def _files(folder: Path, say: Callable[[str], None]) -> Iterator[Path]:
+    """The files of a folder.
+
+    What a link leads to elsewhere is not the folder's, and links to folders in it repeat what is there.
+    """
     for parent, folders, names in os.walk(folder):
-        for path in (Path(parent) / name for name in (*folders, *names)):
+        inside = []
+        for path in (Path(parent) / name for name in sorted((*folders, *names))):
             if path.is_symlink() and not path.resolve().is_relative_to(folder):
-                raise InputError(
-                    f"{path} is a link that leads out of {folder}; put there what it leads to, or remove it"
-                )
-        yield from (Path(parent) / name for name in sorted(names) if (Path(parent) / name).is_file())
+                say(f"left out: {path}, a link that leads out of {folder}")
+            elif path.is_file():
+                inside.append(path)
+        yield from inside
 
 
 def _checked(info: zipfile.ZipInfo, file: Path) -> PurePosixPath:

@@ -121,7 +121,7 @@ def export(folders: tuple[Path, ...], out: Path) -> None:
     """
     from captures.archive.transfer import export as pack
 
-    pack(list(folders), out)
+    pack(list(folders), out, say)
     click.echo(f"{out}: {size_words(out.stat().st_size)}; copy it to the other machine, and open it there")
     say_next("runs", "unpack", out.name)
 

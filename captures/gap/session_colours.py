@@ -23,6 +23,7 @@ _LEAST_EXPLAINED = (
     0.95  # variance that one colour map must explain; less means that the cells are not where the pose has them
 )
 _REFINEMENTS = 2
+_CURE = "film nearer, or keep more frames with --keep all"
 Reading = tuple[Shown, ChartShot]
 
 
@@ -30,11 +31,11 @@ def session_lights(session: RecordedSession, model: str) -> tuple[RigProfile, st
     """Measure a colour map for each light of a session.
 
     Returns:
-        The profile, and the sheet it was measured on, in words. The profile has no lights if no sheet is large and sharp
-        enough in the kept frames, or no map explains its colours.
+        The profile, and the sheet it was measured on, or why there is none, in words. The profile has no lights if no sheet is
+        large and sharp enough in the kept frames, no map explains its colours, or the sheets are cut as circles.
     """
     if any(layout.cut_shape == "circle" for layout in session.layouts):
-        return RigProfile(), "no sheet: those cut as a circle show no whole grid of cells"
+        return RigProfile(), "no sheet: those cut as a circle show no whole grid; film one that is not"
     unclear = False
     for condition in _COLOURED:
         layout = next((sheet for sheet in session.layouts if sheet.kind == condition and sheet.cells is not None), None)
@@ -58,8 +59,8 @@ def session_lights(session: RecordedSession, model: str) -> tuple[RigProfile, st
             return RigProfile(lights=clear), f"the {condition} sheet"
         unclear = unclear or bool(lights)
     if unclear:
-        return RigProfile(), "no sheet: no colour map explains how the sheets look"
-    return RigProfile(), "no sheet: none with colours was large and sharp enough"
+        return RigProfile(), f"no sheet: no colour map explains how the sheets look; {_CURE}"
+    return RigProfile(), f"no sheet: none with colours was large and sharp enough; {_CURE}"
 
 
 def _refined(name: str, sent: NDArray[np.uint8], readings: Sequence[Reading]) -> LightProfile:

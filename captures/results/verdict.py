@@ -98,7 +98,8 @@ def verdict(
     A cause is reported only if the loss from the first step to the last is significant, which is a single test for any number
     of steps. A step with most of that loss must be significant by itself; any other step must be significant by Holm's rule
     (1979) over all steps, because of multiple testing. If the captured rate is clearly above that of the last replayed step,
-    by about as much as was lost before, the replay does not model the session, and that is the answer.
+    by about as much as was lost before, the replay does not model the session, and that is the answer. Where it is above by
+    less, a step is charged with no more than was lost in the end.
 
     Args:
         steps: in the order of :data:`WAY`.
@@ -117,7 +118,9 @@ def verdict(
         if _is_loss(losses[TRAINED]) and _is_loss(whole):
             begun = f"On held-out photographs, {happened} in {100 * digital.rate:.0f} % of the cases. {begun}"
             total = whole
-    causes = _causes(losses, total) if _is_loss(total) else []
+    rates = {step.name: step.rate for step in steps}
+    borne_out = {name: _borne_out(loss, rates[name], rates[REAL]) for name, loss in losses.items()}
+    causes = _causes(losses, borne_out, total) if _is_loss(total) else []
     if not causes:
         if total.difference is not None and total.ci95 is None:
             why = "One clip does not show how clips vary: show the patch and its control in turn, at least four times."
@@ -139,8 +142,20 @@ def verdict(
     )
 
 
-def _causes(losses: dict[str, Difference], total: Difference) -> list[str]:
-    """The step with the largest loss, and one with a similar loss if there is one; empty if none is significant."""
+def _borne_out(loss: Difference, rate: Rate, captured: Rate) -> Difference:
+    """The part of a step's loss that the camera bears out: a rate below the captured one is an error of the replay."""
+    if loss.difference is None or rate.rate is None or captured.rate is None:
+        return loss
+    beyond = min(max(0.0, captured.rate - rate.rate), max(0.0, loss.difference))
+    ends = None if loss.ci95 is None else (loss.ci95[0] - beyond, loss.ci95[1] - beyond)
+    return Difference(loss.difference - beyond, ends, loss.n)
+
+
+def _causes(replayed: dict[str, Difference], losses: dict[str, Difference], total: Difference) -> list[str]:
+    """The step with the largest loss, and one with a similar loss if there is one; empty if none is significant.
+
+    ``replayed`` are the losses as they are, ``losses`` what the camera bears out of them.
+    """
     significant = _significant_together(losses)
     significant |= {
         name for name, loss in losses.items() if loss.is_significant and _share(loss) > _MOST * _share(total)
@@ -149,7 +164,7 @@ def _causes(losses: dict[str, Difference], total: Difference) -> list[str]:
         (name for name in significant if _share(losses[name]) >= _LEAST_LOSS), key=lambda name: -_share(losses[name])
     )
     regained = -_share(losses[REAL]) if REAL in significant else 0.0
-    if found and regained > _COMPARABLE * _share(losses[found[0]]):
+    if found and regained > _COMPARABLE * max(map(_share, replayed.values())):
         return [REAL]
     largest = [name for name in found if _share(losses[name]) >= _COMPARABLE * _share(losses[found[0]])]
     return largest[:2]

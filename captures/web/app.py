@@ -206,7 +206,7 @@ def make_app(
 
     async def serve_camera(websocket: WebSocket) -> None:
         mistakes = 0
-        phone.connected += 1
+        phone.connect()
         try:
             while True:
                 message = await websocket.receive()

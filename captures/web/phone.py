@@ -26,14 +26,20 @@ class PhoneSource(LiveFrames):
         self._latest_at = 0.0
         self.lose("waiting for a phone: open the link on it")
 
-    def put(self, picture: NDArray[np.uint8], camera: Mapping[str, float] | None = None) -> None:
+    def connect(self) -> None:
+        """Count a phone that has opened its page, and has yet to send a frame."""
         self._latest_at = time.monotonic()
-        super().put(picture, camera)
+        self.connected += 1
+
+    def put(self, picture: NDArray[np.uint8], camera: Mapping[str, float] | None = None) -> None:
+        with self._changed:
+            self._latest_at = time.monotonic()
+            super().put(picture, camera)
 
     def status(self) -> str:
-        silent_s = time.monotonic() - self._latest_at
-        if self.connected and self._latest_at and silent_s > _STALLED_S:
-            self.lose(f"the phone has sent no frame for {_STALLED_S:.0f} s: bring its page to the front")
+        with self._changed:  # a frame that comes just now is not lost
+            if self.connected and time.monotonic() - self._latest_at > _STALLED_S:
+                self.lose(f"the phone has sent no frame for {_STALLED_S:.0f} s: bring its page to the front")
         return super().status()
 
 

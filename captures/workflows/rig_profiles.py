@@ -52,9 +52,7 @@ def colours_of_session(folder: Path, light: str | None = None) -> tuple[list[Lig
     session = RecordedSession.open(folder)
     rig, measured_on = session_lights(session, next(iter(session.tally.models), ""))
     if not rig.lights:
-        raise InputError(
-            f"{folder}: colours measured on {measured_on}; film nearer, or keep more frames with --keep all"
-        )
+        raise InputError(f"{folder}: colours measured on {measured_on}")
     if light is not None and len(rig.lights) > 1:
         names = ", ".join(fitted.name for fitted in rig.lights)
         raise InputError(f"{folder} has several lights ({names}), which keep their names; omit --light")

@@ -32,5 +32,8 @@ class KnownDefence(Protocol):
     @property
     def suspects(self) -> bool: ...
 
-    def attacked(self, images: Tensor) -> Attacked:
-        """Prepare images (B, 3, H, W), RGB in [0, 1], with a gradient that means something."""
+    def attacked(self, images: Tensor, draws: Tensor) -> Attacked:
+        """Prepare images (B, 3, H, W), RGB in [0, 1], with a gradient that means something.
+
+        ``draws`` (B,), in [0, 1), are those of the views, by which a defence that does one of several things chooses.
+        """

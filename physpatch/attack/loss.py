@@ -20,6 +20,7 @@ from physpatch.victims.detector import Detector
 from physpatch.victims.protocol import Victim
 
 _UNSUSPICIOUS = -0.1  # a tenth below the threshold, because other views are above those of a batch
+_SPREAD = 9973  # by which a draw of the patch's place becomes one that says nothing of it
 _TRANSFER_SEED_OFFSET = 1  # added to a draw's seed of grain, so that the numbers differ
 
 
@@ -205,6 +206,7 @@ class AttackLoss(nn.Module):
     def _answers(self, images: Tensor, cells: Tensor, params: EotParams, objects: Tensor | None) -> Iterator[_Answers]:
         """Yield each judge's answers to the composites."""
         placement, size = self._region.placement, images.shape[-1]
+        draws = (_SPREAD * params.place.double()).sum(dim=1).remainder(1)
         params = placement.aimed(params, objects, size)
         composite = placement.compose(images, cells, params)
         transfers = self._transfers if torch.is_grad_enabled() else ()
@@ -216,17 +218,17 @@ class AttackLoss(nn.Module):
             with ExitStack() as disturbances:
                 for method in transfers:
                     disturbances.enter_context(method.inside(judge.victim, judge.victim.fitted(images), generator))
-                attacked = self._attacked(judge, composite)
+                attacked = self._attacked(judge, composite, draws)
                 scores, judged = self._scores(judge.victim, attacked.images, boxes, size)
             yield _Answers(judge.objective, scores, judged, attacked.suspicion)
 
-    def _attacked(self, judge: _Judge, composite: Tensor) -> Attacked:
+    def _attacked(self, judge: _Judge, composite: Tensor, draws: Tensor) -> Attacked:
         """Bring the composites to a victim's size, and through its defence as an attacker sees it."""
         composite = judge.victim.fitted(composite)
         if judge.defence is None:
             return Attacked(composite)
         with torch.autocast(composite.device.type, torch.bfloat16, enabled=self._half):
-            return judge.defence.attacked(composite)
+            return judge.defence.attacked(composite, draws)
 
     def _scores(self, victim: Victim, images: Tensor, boxes: Tensor | None, given: int) -> tuple[Tensor, Tensor]:
         """Score images twice: for the loss, and to judge success.

@@ -244,7 +244,9 @@ class BenchCell:
     @property
     def name(self) -> str:
         """Return a readable name that is unique to these settings, for the cell's file."""
-        settings: list[Any] = [self.config.to_dict(), self.grid, self.measured_on]
+        config = self.config.to_dict()
+        config["optimisation"]["start"] = config["optimisation"]["start"] or None
+        settings: list[Any] = [config, self.grid, self.measured_on]
         further = [self.behind, None if self.start is None else self.start.name, self.marks, self.heat]
         if further != [(), None, 0, True]:  # so that cells from before these existed keep their names
             settings += further

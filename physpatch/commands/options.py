@@ -166,8 +166,8 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "nps": {"help": "Weight of the penalty on non-printable colours."},
     "tv": {"help": "Weight of the penalty on total variation over the cells."},
     "restarts": {
-        "help": "Number of starts to try, each for 15 % of the steps; the best one on separate photographs continues, or with "
-        "--imitate the best one by its own steps.",
+        "help": "Number of starts to try, each for 15 % of the steps; the best one on separate photographs continues, or by "
+        "its own steps where the victim is asked for predictions alone.",
     },
     "precision": {"type": click.Choice(PRECISIONS), "help": "Number format of the victim; auto is bfloat16 on a GPU."},
     "learning_rate": {"type": float, "help": "Step size; each technique has its own default."},

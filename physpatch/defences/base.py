@@ -50,12 +50,13 @@ class Defence(ABC):
         """Clean images; the backward pass treats the defence as the identity (BPDA, Athalye et al. 2018, section 4.1)."""
         return self(images.detach()) + (images - images.detach())
 
-    def attacked(self, images: Tensor) -> Attacked:
+    def attacked(self, images: Tensor, draws: Tensor) -> Attacked:
         """Prepare images (B, 3, H, W) for an attacker who knows the defence, with a gradient that means something.
 
         By default what :meth:`guard` does, which is right for a defence that changes images little. One with a gradient of
         its own returns that. One that covers what looks suspicious returns the images as they are, with their suspicion: to
-        remain uncovered is then a term of the loss of its own (Tramèr et al. 2020, section 4).
+        remain uncovered is then a term of the loss of its own (Tramèr et al. 2020, section 4). One that looks at several
+        versions of an image chooses one of them by ``draws`` (B,), in [0, 1).
         """
         return Attacked(self.guard(images))
 

@@ -44,7 +44,7 @@ class CoverDetail(Defence):
     def __call__(self, images: Tensor) -> Tensor:
         return cover_detail(images)
 
-    def attacked(self, images: Tensor) -> Attacked:
+    def attacked(self, images: Tensor, draws: Tensor) -> Attacked:
         """Leave the images uncovered, and say by how much their detail crowds."""
         ratio, _ = _detail_ratio(images)
         return Attacked(images, (ratio.clamp(min=_FAINTEST) / RATIO).log())

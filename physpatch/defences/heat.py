@@ -34,7 +34,7 @@ class CoverHeat(Defence):
         share, window = _share_in_window(heat)
         return torch.where((share > SHARE)[:, None, None, None], covered(images, window), images)
 
-    def attacked(self, images: Tensor) -> Attacked:
+    def attacked(self, images: Tensor, draws: Tensor) -> Attacked:
         """Leave the images uncovered, and say by how much their heat crowds, through the gradient that Grad-CAM is made of."""
         share, _ = _share_in_window(differentiable_heat(self.victim, images)[:, None])
         return Attacked(images, (share.clamp(min=_LEAST) / SHARE).log())

@@ -53,6 +53,6 @@ class LocalGradientsSmoothing(Defence):
     def __call__(self, images: Tensor) -> Tensor:
         return smooth(images)
 
-    def attacked(self, images: Tensor) -> Attacked:
+    def attacked(self, images: Tensor, draws: Tensor) -> Attacked:
         """Darken: the gradient says how much darker each step of brightness makes its pixel, which blocks are crowded fixed."""
         return Attacked(smooth(images))

@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SIDE = 0.42  # of the picture's side: a little more than a patch of 15 % of its area has
-_CORNER = 0.04  # of the picture's side, where a patch seldom is
 FILL = 0.5  # grey of what is masked wherever it lies
 
 
@@ -34,14 +33,6 @@ def masked(images: Tensor, masks: Tensor) -> Tensor:
     return images * (1 - masks) + FILL * masks
 
 
-def one_of(masks: Tensor, images: Tensor) -> Tensor:
-    """Choose one of masks (M, 1, H, W) for each image (B, 3, H, W): (B, 1, H, W).
-
-    The image itself chooses, by the last digits of the sum of its corners, so that it is always masked alike, also with another
-    patch in it.
-    """
-    side = round(_CORNER * min(images.shape[-2:]))
-    ends = [slice(None, side), slice(-side, None)]
-    corners = [images[..., rows, columns].detach().double().sum(dim=(1, 2, 3)) for rows in ends for columns in ends]
-    chosen = (torch.stack(corners).sum(dim=0) * 1e4).long() % len(masks)
-    return masks[chosen]
+def one_of(masks: Tensor, draws: Tensor) -> Tensor:
+    """Choose one of masks (M, 1, H, W) for each draw (B,) in [0, 1): (B, 1, H, W)."""
+    return masks[(draws * len(masks)).long().to(masks.device)]

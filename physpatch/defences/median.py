@@ -28,6 +28,6 @@ class MedianBlur(Defence):
     def __call__(self, images: Tensor) -> Tensor:
         return blur(images)
 
-    def attacked(self, images: Tensor) -> Attacked:
+    def attacked(self, images: Tensor, draws: Tensor) -> Attacked:
         """Blur: the gradient goes to the pixel that is the median."""
         return Attacked(blur(images))

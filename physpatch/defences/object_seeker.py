@@ -41,10 +41,10 @@ class ObjectSeeker(Defence):
         """Return the images as they are: this defence changes what is made of a detector's answers, see :meth:`defended`."""
         return images
 
-    def attacked(self, images: Tensor) -> Attacked:
+    def attacked(self, images: Tensor, draws: Tensor) -> Attacked:
         """Mask each image by one of the masks or none, see :func:`one_of`: an attacker has to succeed behind all of them."""
         masks = half_planes(images)
-        return Attacked(masked(images, one_of(torch.cat([torch.zeros_like(masks[:1]), masks]), images)))
+        return Attacked(masked(images, one_of(torch.cat([torch.zeros_like(masks[:1]), masks]), draws)))
 
     def defended(self) -> Victim:
         """Make a detector that answers with the boxes of the whole picture and of the masked ones."""

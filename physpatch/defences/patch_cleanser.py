@@ -37,9 +37,9 @@ class PatchCleanser(Defence):
         """Mask each image (B, 3, H, W) so that the victim's own answer is the defence's."""
         return torch.cat([self._cleansed(image) for image in images.split(1)])
 
-    def attacked(self, images: Tensor) -> Attacked:
+    def attacked(self, images: Tensor, draws: Tensor) -> Attacked:
         """Mask each image in one of the places, see :func:`one_of`: an attacker has to succeed under all of the first round."""
-        return Attacked(masked(images, one_of(self._masks(images), images)))
+        return Attacked(masked(images, one_of(self._masks(images), draws)))
 
     @torch.no_grad()
     def certified(self, images: Tensor, labels: Tensor) -> Tensor:

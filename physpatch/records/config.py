@@ -232,6 +232,10 @@ class OptimisationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("imitate", "start"):
+            content = getattr(self, name)
+            if content is None or isinstance(content, str):  # as before there could be several
+                object.__setattr__(self, name, (content,) if content else ())
         for name in ("steps", "batch", "restarts"):
             _check_at_least_1(name, getattr(self, name))
         if self.queries is not None:
@@ -356,11 +360,10 @@ class TrainConfig:
                 own[key] = content
             else:
                 raise newer_key(key, cls)
-        optimisation = by_section["optimisation"]
         for name in ("imitate", "start"):
-            content = optimisation.get(name, ())
+            content = by_section["optimisation"].get(name, ())
             if content is None or isinstance(content, str):  # in records from before there could be several
-                optimisation[name] = (content,) if content else ()
+                by_section["optimisation"][name] = (content,) if content else ()
         if "area" in value and "sign_area" not in value:
             _give_area_to_sign(by_section)
         for name, setting in _SETTINGS_BEFORE.items():

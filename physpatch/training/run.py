@@ -339,17 +339,18 @@ def _refuse_overlap(folder: Path | None, photos: Sequence[Photo], victim: Victim
 
 
 def _refuse_what_the_start_learned(config: TrainConfig, held_out: Photographs) -> None:
-    if shared := held_out.content_ids & set(_learned_by_start(config)):
-        raise InputError(
-            f"{' and '.join(config.optimisation.start)} learned from {len(shared)} of the photographs that are held out here, "
-            "so what is measured on them would say too much; give the --data of that training, or data without these pictures"
-        )
+    for start in config.optimisation.start:
+        if shared := held_out.content_ids & set(_learned_by(start)):
+            raise InputError(
+                f"{start} was trained on {len(shared)} of the photographs that are held out here, so what is measured on them "
+                "would say too much; give the --data that it was trained on, or data that it has not seen"
+            )
 
 
-def _learned_by_start(config: TrainConfig) -> Sequence[str]:
-    """The photographs that the patches to begin with were trained on, as far as they are known."""
-    before = [_run_data(find_run(start)) for start in config.optimisation.start]
-    return [photo for data in before if data is not None for photo in data.learned_from or ()]
+def _learned_by(start: str) -> Sequence[str]:
+    """The photographs that a patch to begin with was trained on, as far as they are known."""
+    before = _run_data(find_run(start))
+    return (before.learned_from if before else None) or ()
 
 
 def _run_data(folder: Path | None) -> RunData | None:
@@ -597,7 +598,7 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
             train_fingerprint=materials.train.fingerprint,
             held_out_fingerprint=materials.held_out.fingerprint,
             held_out_names=list(materials.held_out.names),
-            learned_from=sorted({*materials.train.content_ids, *_learned_by_start(config)}),
+            learned_from=sorted(materials.train.content_ids.union(*map(_learned_by, config.optimisation.start))),
         ),
         also={
             other.name: EnsembleWeights(source=other.weights.source, sha256=other.weights.sha256)

@@ -264,6 +264,10 @@ class Trainer:
         self._reached = bool(state["reached"]) if "reached" in state else False
         if "trial_steps" in state:  # with more steps than the run began with, trials that are over keep their length
             self._trial_steps = int(state["trial_steps"])
+        starts = self.config.optimisation.starts
+        compares = starts > 1 and self._validation is None and self.step < self._trial_steps * starts
+        if compares and "trial_losses" not in state:
+            raise InputError("this training compared its starts in another way, which it cannot go on with; train anew")
         self._trial_losses = state["trial_losses"].tolist() if "trial_losses" in state else []
         self._generator.set_state(state["generator"])
         self._history = [cells.numpy() for cells in state["history"]]
@@ -338,11 +342,13 @@ class Trainer:
         half of the trial, which costs no further ones. What imitates them goes on learning from trial to trial.
         """
         if self._validation is not None:
-            return self._validation_loss(self._validation)
+            return self._validation_loss()
         return fmean([*self._trial_losses, last.loss][-math.ceil(self._trial_steps / 2) :])
 
     @torch.no_grad()
-    def _validation_loss(self, kept: Photographs) -> float:
+    def _validation_loss(self) -> float:
+        kept = self._validation
+        assert kept is not None
         generator = torch.Generator().manual_seed(self.config.optimisation.seed + _VALIDATION_SEED_OFFSET)
         source = BatchSource(self.victim, kept, min(len(kept), _VALIDATION_MOST))
         images, chosen, objects = source.draw(generator)
@@ -492,7 +498,7 @@ def _kept_apart(photographs: Photographs) -> tuple[Photographs, Photographs]:
     units, number = photographs.units.unique(return_inverse=True)
     if len(units) < _VALIDATION_EVERY:
         raise InputError(
-            f"restarts need at least {_VALIDATION_EVERY} training photographs, because some are kept to compare the starts on"
+            f"several starts need at least {_VALIDATION_EVERY} training photographs, because some are kept to compare them on"
         )
     kept = number % _VALIDATION_EVERY == 0
     return photographs.subset(~kept), photographs.subset(kept)

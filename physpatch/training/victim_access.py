@@ -10,7 +10,7 @@ from physpatch.attack.objectives import OBJECTIVES
 from physpatch.attack.transfer import TRANSFERS, TransferMethod
 from physpatch.defences import DEFENCES, UNDEFENDED
 from physpatch.records.config import TrainConfig
-from physpatch.techniques import TECHNIQUES, GradientFree
+from physpatch.techniques import TECHNIQUES, GradientFree, Technique
 from physpatch.training import trials
 from physpatch.training.distributed import Processes
 from physpatch.victims.protocol import Victim
@@ -54,6 +54,15 @@ def require_access(
         raise InputError(
             f"technique {config.optimisation.technique} judges each candidate on one photograph, so that --worst has none to "
             "choose from; leave it out"
+        )
+    if (
+        config.optimisation.starts > 1
+        and (imitators or issubclass(kind, GradientFree))
+        and kind.ranges is not Technique.ranges
+    ):
+        raise InputError(
+            f"technique {config.optimisation.technique} changes its transformations on the way, so that starts cannot be "
+            "compared by their own steps; use another --technique, or a single start"
         )
     if not imitators:
         for blind in (victim for victim in victims if not victim.differentiable):
@@ -150,7 +159,8 @@ def within_queries(config: TrainConfig, imitated: bool) -> TrainConfig:
         if steps < 1:
             least = bisect_left(range(_MOST_QUERIES), 1, key=steps_within)
             raise InputError(
-                f"{optimisation.queries} queries are fewer than the {least} that one step of {optimisation.technique} takes; "
+                f"{optimisation.queries} queries are fewer than the {least} that one step of {optimisation.technique} takes"
+                f"{' with each start' if optimisation.starts > 1 else ''}; "
                 "give more --queries, or a smaller --batch"
             )
         return config.changed(steps=steps)

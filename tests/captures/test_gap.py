@@ -208,8 +208,8 @@ def test_colours_that_no_print_and_camera_make_are_not_taken_for_theirs(film, vi
 
 def test_a_round_sheet_is_no_chart_because_its_corners_are_not_printed(film, victim, monkeypatch) -> None:
     session = film("nothing")
-    whole = session.layouts
-    monkeypatch.setattr(RecordedSession, "layouts", [replace(layout, cut_shape="circle") for layout in whole])
+    round_ones = tuple(replace(layout, cut_shape="circle") for layout in session.layouts)
+    monkeypatch.setitem(vars(session), "layouts", round_ones)
     profile, told = session_lights(session, victim.name)
     assert not profile.lights and told.startswith("no sheet: those cut as a circle")
 

@@ -299,7 +299,7 @@ def test_the_page_ends_with_the_totals_of_all_frames_and_shows_commands_at_once(
 def test_a_phone_that_sends_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("captures.web.phone._STALLED_S", 0.05)
     with PhoneSource() as phone:
-        phone.connected = 1
+        phone.connect()
         phone.put(np.zeros((8, 8, 3), np.uint8))
         assert next(iter(phone)).number == 1 and phone.status() == ""
         time.sleep(0.1)

@@ -30,6 +30,7 @@ from physpatch.victims.detector import Detector
 from physpatch.victims.protocol import Victim
 
 SIZE = 96
+DRAWS = torch.zeros(2)
 SQUARE = (slice(30, 66), slice(30, 66))
 
 # Cut out and in the colours of a screen: the sheet would cover most of a tiny picture.
@@ -152,7 +153,7 @@ def test_an_attacker_sees_what_the_defence_does_and_its_slope(name: str, tiny_vi
         .double()
         .requires_grad_()
     )  # no two steps alike
-    seen, suspicion = defence.attacked(pictures)
+    seen, suspicion = defence.attacked(pictures, DRAWS)
     assert suspicion is None and torch.equal(seen, defence(pictures.detach()))
     weights = torch.rand(seen.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     (slope,) = torch.autograd.grad((seen * weights).sum(), pictures)
@@ -175,14 +176,14 @@ def test_what_is_suspicious_is_what_is_covered(name: str, tiny_victim: Victim) -
         pictures[0, 2, 4:14, 16:26] = 0.9
         pictures[1, 2] = 0.6
     pictures.requires_grad_()
-    seen, suspicion = defence.attacked(pictures)
+    seen, suspicion = defence.attacked(pictures, DRAWS)
     assert seen is pictures and suspicion is not None
     interferes = [
         not torch.equal(after, before) for after, before in zip(defence(pictures.detach()), pictures, strict=True)
     ]
     assert (suspicion > 0).tolist() == interferes == [True, False]
     (slope,) = torch.autograd.grad(suspicion[0], pictures)
-    less = defence.attacked((pictures - 0.002 * slope.sign()).clamp(0, 1).detach()).suspicion
+    less = defence.attacked((pictures - 0.002 * slope.sign()).clamp(0, 1).detach(), DRAWS).suspicion
     assert less is not None and less[0] < suspicion[0]
 
 
@@ -323,7 +324,8 @@ def test_an_attacker_sees_each_mask_and_the_bare_picture_and_two_patches_alike()
     scenes, other = torch.rand(2, 200, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     other = torch.where(torch.nn.functional.pad(torch.ones(40, 40), (28, 28, 28, 28)) > 0, other, scenes)
     seeker = defence_for(detector, "object-seeker")
-    grey = [seeker.attacked(pictures).images == 0.5 for pictures in (scenes, other)]
+    draws = torch.rand(200, generator=torch.Generator().manual_seed(1))
+    grey = [seeker.attacked(pictures, draws).images == 0.5 for pictures in (scenes, other)]
     hidden = [(share > 0.2).tolist() for share in grey[0].float().mean(dim=(1, 2, 3))]
     assert 5 < hidden.count(False) < 30  # of 13, one is no mask
     torch.testing.assert_close(*(part[..., :20, :20] for part in grey))

@@ -98,7 +98,7 @@ function renderPlan(plan) {
   by("count").textContent = `${plan.number} of ${plan.steps}, ${plan.done} done`;
   by("step").textContent = plan.step || "All steps are done.";
   setText(by("hint"), hintOf(state));
-  by("hint").className = state.hint ? "hint" : "hint good";
+  by("hint").className = state.hint || state.recording === false ? "hint" : "hint good";
   by("held").value = plan.step ? plan.held : 1;
   by("confirm").hidden = !plan.waits_for_light;
 }
@@ -108,6 +108,7 @@ function renderMap() {
   const order = ["patch", "grey", "random", "shuffled", "none"];
   const conditions = order.filter((name) => name in map.planned || name in map.cells);
   const shown = conditions.includes(shownCondition) ? shownCondition : (plan && plan.condition) || (conditions.includes("patch") ? "patch" : conditions[0]);
+  if (!shown) return;
   const drawn = JSON.stringify([map, plan && [plan.cell, plan.condition], shown]);
   if (drawn === mapShown) return;
   mapShown = drawn;

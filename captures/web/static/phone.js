@@ -28,7 +28,7 @@ function render() {
   if (plan) {
     by("step").textContent = plan.step ? `${plan.number}/${plan.steps}: ${plan.step}` : "All steps are done.";
     setText(by("hint"), hintOf(state));
-    by("hint").className = state.hint ? "hint" : "hint good";
+    by("hint").className = state.hint || state.recording === false ? "hint" : "hint good";
     by("held").value = plan.step ? plan.held : 1;
     by("confirm").hidden = !plan.waits_for_light;
   }

@@ -42,7 +42,7 @@ class SegmentAndComplete(Defence):
         masks = F.interpolate(masks, size=images.shape[-2:], mode="nearest")
         return torch.where(masks.amax(dim=(1, 2, 3), keepdim=True) > 0, covered(images, masks), images)
 
-    def attacked(self, images: Tensor) -> Attacked:
+    def attacked(self, images: Tensor, draws: Tensor) -> Attacked:
         """Leave the images uncovered, and say how much of them looks like a patch, with the network's own gradient."""
         return Attacked(images, (_share(self._probabilities(images)) / LEAST_SHARE).log())
 
