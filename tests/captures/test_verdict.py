@@ -67,6 +67,13 @@ def test_a_loss_that_the_camera_does_not_show_is_not_a_cause() -> None:
     assert judged(half).cause == REAL  # there is a loss, and not where the replay has it
 
 
+def test_what_the_camera_regains_is_charged_to_no_step() -> None:
+    """As measured: far away, the replay takes 18 points too many for its colours, and the camera shows 9 of them."""
+    found = judged(way(0.0, 0.25, 0.18, 0.0, -0.09))
+    assert (found.cause, found.second) == ("sized", None)
+    assert judged(way(0.0, 0.25, 0.18, 0.0, 0.0)).second == "coloured"
+
+
 def test_a_scene_that_takes_the_effect_is_named() -> None:
     """Training's own rate on held-out photographs is where the way begins."""
     rates = np.tile(way(0.5)[1], (6, 1))
