@@ -68,10 +68,10 @@ def test_a_loss_that_the_camera_does_not_show_is_not_a_cause() -> None:
 
 
 def test_what_the_camera_regains_is_charged_to_no_step() -> None:
-    """As measured: far away, the replay takes 18 points too many for its colours, and the camera shows 9 of them."""
-    found = judged(way(0.0, 0.25, 0.18, 0.0, -0.09))
+    """As measured: far away, the replay takes twice as many points for its colours as the camera shows."""
+    found = judged(way(0.0, 0.3, 0.27, 0.0, -0.14))
     assert (found.cause, found.second) == ("sized", None)
-    assert judged(way(0.0, 0.25, 0.18, 0.0, 0.0)).second == "coloured"
+    assert judged(way(0.0, 0.3, 0.27, 0.0, 0.0)).second == "coloured"
 
 
 def test_a_scene_that_takes_the_effect_is_named() -> None:
