@@ -119,7 +119,7 @@ def verdict(
             begun = f"On held-out photographs, {happened} in {100 * digital.rate:.0f} % of the cases. {begun}"
             total = whole
     rates = {step.name: step.rate for step in steps}
-    borne_out = {name: _borne_out(loss, rates[name], rates[REAL]) for name, loss in losses.items()}
+    borne_out = {name: _borne_out(loss, rates[name], steps[-1].rate) for name, loss in losses.items()}
     causes = _causes(losses, borne_out, total) if _is_loss(total) else []
     if not causes:
         if total.difference is not None and total.ci95 is None:

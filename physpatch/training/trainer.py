@@ -193,10 +193,7 @@ class Trainer:
                     self._technique.zero_grad(set_to_none=True)  # otherwise the next step would add to its gradient
                     raise
                 self.step = record.step
-                if (
-                    self.config.optimisation.starts > 1
-                    and self.step <= self._trial_steps * self.config.optimisation.starts
-                ):
+                if self._in_trial(self.step):
                     self._trial_losses.append(record.loss)
                 if trial_loss is not None:
                     self._end_trial(trial_loss)
@@ -264,9 +261,7 @@ class Trainer:
         self._reached = bool(state["reached"]) if "reached" in state else False
         if "trial_steps" in state:  # with more steps than the run began with, trials that are over keep their length
             self._trial_steps = int(state["trial_steps"])
-        starts = self.config.optimisation.starts
-        compares = starts > 1 and self._validation is None and self.step < self._trial_steps * starts
-        if compares and "trial_losses" not in state:
+        if "trial_losses" not in state and self._validation is None and self._in_trial(self.step + 1):
             raise InputError("this training compared its starts in another way, which it cannot go on with; train anew")
         self._trial_losses = state["trial_losses"].tolist() if "trial_losses" in state else []
         self._generator.set_state(state["generator"])
@@ -318,10 +313,14 @@ class Trainer:
         )
         self._shared = self._processes.wrap(self._attack_loss)
 
+    def _in_trial(self, step: int) -> bool:
+        """Tell whether this step tries one of several starts."""
+        starts = self.config.optimisation.starts
+        return starts > 1 and step <= self._trial_steps * starts
+
     def _ends_trial(self, step: int) -> bool:
         """Tell whether a trial of one of several starts is over after this step."""
-        starts = self.config.optimisation.starts
-        return starts > 1 and step <= self._trial_steps * starts and step % self._trial_steps == 0
+        return self._in_trial(step) and step % self._trial_steps == 0
 
     def _end_trial(self, loss: float) -> None:
         """Note the start that was just tried if it is the best so far; after the last trial, continue with the best."""
