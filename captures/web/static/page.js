@@ -118,7 +118,7 @@ function renderMap() {
   const table = make("table");
   table.append(make("caption", `Success with the sheet ${shown}, by distance and yaw`, { class: "unseen" }));
   const head = make("tr");
-  head.append(make("td"), ...map.yaws_deg.map((yaw) => make("th", `${yaw}°`, { scope: "col" })));
+  head.append(make("td", "", { class: "corner" }), ...map.yaws_deg.map((yaw) => make("th", `${yaw}°`, { scope: "col" })));
   table.append(head);
   const cells = new Map((map.cells[shown] || []).map(([row, column, ...rest]) => [`${row},${column}`, rest]));
   const planned = new Map((map.planned[shown] || []).map(([row, column, ...rest]) => [`${row},${column}`, rest]));
