@@ -33,9 +33,9 @@ def rate_words(rate: Rate) -> str:
         return "–"
     if rate.ci95 is None:
         if rate.within95 is None:
-            return f"{percent(rate.rate)} (n = 1)".replace(" ", "\N{NO-BREAK SPACE}")
+            return f"{percent(rate.rate)} (one case)".replace(" ", "\N{NO-BREAK SPACE}")
         low, high = (100 * end for end in rate.within95)
-        words = f"{percent(rate.rate)}|(n = 1;|within it {low:.1f} to {high:.1f})"
+        words = f"{percent(rate.rate)}|(one case;|within it {low:.1f} to {high:.1f})"
         return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")
     words = f"{percent(rate.rate)}|({100 * rate.ci95[0]:.1f} to {100 * rate.ci95[1]:.1f},|n = {rate.n})"
     return words.replace(" ", "\N{NO-BREAK SPACE}").replace("|", " ")  # lines break only between its parts
@@ -64,7 +64,7 @@ def precision_words(ap: float | None, ci95: Interval | None) -> str:
 
 def short_interval(rate: Rate) -> str:
     """Format the interval of a rate for a cell of a map, such as ``30 to 53``."""
-    return "n = 1" if rate.ci95 is None else "{:.0f} to {:.0f}".format(*(100 * end for end in rate.ci95))
+    return "one case" if rate.ci95 is None else "{:.0f} to {:.0f}".format(*(100 * end for end in rate.ci95))
 
 
 def measures_of(tally: Tally, model: str) -> list[str]:

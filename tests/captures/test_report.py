@@ -60,7 +60,7 @@ def test_a_report_says_what_was_measured_how_sure_and_what_does_not_count(tmp_pa
 @pytest.mark.parametrize(
     ("takes", "words"),
     [
-        (1, "in 43.8 % (one clip; within it 12.0 to 81.7) of the poses"),
+        (1, "in 43.8 % (one case; within it 12.0 to 81.7) of the poses"),
         (4, "in 60.0 % (16.2 to 92.1, n = 4) of the clips"),
     ],
 )
@@ -81,7 +81,7 @@ def test_a_single_clip_is_counted_in_frames(tmp_path: Path) -> None:
         store.add([frame_row(number, condition, 0, top) for number, (condition, top) in enumerate(shown, 1)])
     (tmp_path / "session.json").write_text('{"target": "blue thing"}')
     words = write_report(tmp_path).read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
-    assert "the target class came first in 50.0 % (one clip) of the frames" in words
+    assert "the target class came first in 50.0 % (one case) of the frames" in words
 
 
 def test_a_report_fits_a_phone_and_can_be_read_aloud(tmp_path: Path, page: Page) -> None:
