@@ -225,7 +225,7 @@ def test_guards(tiny_victim, photographs) -> None:
         Trainer(tiny_victim, photographs, CONFIG.changed(technique="ensemble"))
     with pytest.raises(InputError, match="unknown objective 'margn'; did you mean 'margin'"):
         Trainer(tiny_victim, photographs, CONFIG.changed(objective="margn"))
-    with pytest.raises(InputError, match="restarts need at least 5 training photographs"):
+    with pytest.raises(InputError, match="several starts need at least 5 training photographs"):
         Trainer(tiny_victim, colour_photographs(4, 36), CONFIG.changed(restarts=2))
     stranger = replace(tiny_victim, name="stranger", categories=("w", "x", "y", "z"))
     with pytest.raises(InputError, match="stranger has no class 'blue thing'"):
