@@ -30,7 +30,7 @@ from captures.session.recorder import KeepRule, Recorder
 from captures.session.resumption import CONTINUED, ContinuedSource, Earlier
 from captures.sources.frame import UNREADABLE, Event
 from captures.sources.opening import Rig, Source, StagedScenes, StillsSource
-from captures.storage import SESSION_DATABASE, SessionStore, export_csv, refused_folder
+from captures.storage import SESSION_DATABASE, FrameRow, SessionStore, export_csv, refused_folder
 from captures.viewers.controls import Command, SessionStatus, Viewer
 from captures.viewers.overlay import annotate
 from physpatch.records.environment import device_name, versions
@@ -266,9 +266,8 @@ class _Session:
             return
         self.status.tally.add(earlier.rows)
         for row in earlier.rows:
-            # As while filming: one row a frame, and under a plan those of its steps.
-            if row.model == self.config.classifier.name and (self._director is None or row.step is not None):
-                self.status.poses.add(row)
+            if row.model == self.config.classifier.name:  # as while filming: one row a frame
+                self._map_pose(row)
         self._note(CONTINUED, f"after frame {earlier.last_frame}, on {time.strftime('%Y-%m-%d at %H:%M')}")
 
     def run(self, store: SessionStore, recorder: Recorder) -> bool:
@@ -334,8 +333,7 @@ class _Session:
             store.add(analysis.rows, self.events())  # before it is counted: what an interruption leaves agrees
             status.frames += 1
             status.tally.add(analysis.rows)
-            if director is None or analysis.rows[0].step is not None:  # as the tally counts
-                status.poses.add(analysis.rows[0])
+            self._map_pose(analysis.rows[0])
         else:
             self._paused_frames += 1
         self._account_delay(analysis)
@@ -349,6 +347,11 @@ class _Session:
             self._stopped = True
         for viewer in self._viewers:
             viewer.show(analysis, picture, status)
+
+    def _map_pose(self, row: FrameRow) -> None:
+        """Count a row in the map of poses; under a plan, like the tally, those of its steps."""
+        if self._director is None or row.step is not None:
+            self.status.poses.add(row)
 
     def _obey(self, command: Command, analyser: Analyser) -> None:
         """Execute a command of the user, and record it as an event."""

@@ -40,12 +40,12 @@ class Hub:
 
     def show(self, analysis: "Analysis", picture: NDArray[np.uint8], status: SessionStatus) -> None:
         self._picture = picture
-        self._update(status, frame=frame_state(analysis))
+        self._update(status, brief_state(status) | {"frame": frame_state(analysis)})
 
     def poll(self, status: SessionStatus) -> list[Command]:
         brief = brief_state(status)
         if brief != {name: self._state.get(name) for name in brief}:
-            self._update(status)
+            self._update(status, brief)
         return [self._commands.popleft() for _ in range(len(self._commands))]
 
     def guide(self, picture: NDArray[np.uint8], kept: int, words: str) -> bool:
@@ -62,9 +62,9 @@ class Hub:
         totals = full_state(self._status) if self._status else {}  # the last ones may be those of a moment before
         self._announce(self._state | totals | {"ended": True})
 
-    def _update(self, status: SessionStatus, **entries: Any) -> None:
+    def _update(self, status: SessionStatus, entries: dict[str, Any]) -> None:
         self._status = status
-        state = self._state | brief_state(status) | entries
+        state = self._state | entries
         if time.monotonic() - self._full_at >= _FULL_EVERY_S:
             self._full_at = time.monotonic()
             state |= full_state(status)

@@ -206,7 +206,7 @@ class AttackLoss(nn.Module):
     def _answers(self, images: Tensor, cells: Tensor, params: EotParams, objects: Tensor | None) -> Iterator[_Answers]:
         """Yield each judge's answers to the composites."""
         placement, size = self._region.placement, images.shape[-1]
-        draws = (_SPREAD * params.place.double()).sum(dim=1).remainder(1)
+        place = params.place
         params = placement.aimed(params, objects, size)
         composite = placement.compose(images, cells, params)
         transfers = self._transfers if torch.is_grad_enabled() else ()
@@ -218,15 +218,19 @@ class AttackLoss(nn.Module):
             with ExitStack() as disturbances:
                 for method in transfers:
                     disturbances.enter_context(method.inside(judge.victim, judge.victim.fitted(images), generator))
-                attacked = self._attacked(judge, composite, draws)
+                attacked = self._attacked(judge, composite, place)
                 scores, judged = self._scores(judge.victim, attacked.images, boxes, size)
             yield _Answers(judge.objective, scores, judged, attacked.suspicion)
 
-    def _attacked(self, judge: _Judge, composite: Tensor, draws: Tensor) -> Attacked:
-        """Bring the composites to a victim's size, and through its defence as an attacker sees it."""
+    def _attacked(self, judge: _Judge, composite: Tensor, place: Tensor) -> Attacked:
+        """Bring the composites to a victim's size, and through its defence as an attacker sees it.
+
+        ``place`` (B, 2) are the draws of the patch's place, from which those of the defence are made.
+        """
         composite = judge.victim.fitted(composite)
         if judge.defence is None:
             return Attacked(composite)
+        draws = (_SPREAD * place.double()).sum(dim=1).remainder(1)
         with torch.autocast(composite.device.type, torch.bfloat16, enabled=self._half):
             return judge.defence.attacked(composite, draws)
 

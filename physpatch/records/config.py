@@ -34,6 +34,10 @@ _FINER_SMALLEST = 0.5  # of the nominal side, at which finer cells can still be 
 MOST_SEED = 2**31 - 1  # so that offsets and products of it fit into what libraries take
 _FARTHEST_BESIDE = 1.5  # largest distance from an object's edge, in its sizes
 _OLD_NAMES = {"also": "ensemble"}  # names in the flat records of earlier versions
+_SINGLE_BEFORE = (
+    "imitate",
+    "start",
+)  # settings of the optimisation that were a name or None before there could be several
 _SETTINGS_BEFORE = {"cut": "square", "recognised": 0.0}  # what records mean that are older than these settings
 
 
@@ -232,10 +236,8 @@ class OptimisationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("imitate", "start"):
-            content = getattr(self, name)
-            if content is None or isinstance(content, str):  # as before there could be several
-                object.__setattr__(self, name, (content,) if content else ())
+        for name in _SINGLE_BEFORE:
+            object.__setattr__(self, name, _several(getattr(self, name)))
         for name in ("steps", "batch", "restarts"):
             _check_at_least_1(name, getattr(self, name))
         if self.queries is not None:
@@ -360,10 +362,8 @@ class TrainConfig:
                 own[key] = content
             else:
                 raise newer_key(key, cls)
-        for name in ("imitate", "start"):
-            content = by_section["optimisation"].get(name, ())
-            if content is None or isinstance(content, str):  # in records from before there could be several
-                by_section["optimisation"][name] = (content,) if content else ()
+        for name in _SINGLE_BEFORE:
+            by_section["optimisation"][name] = _several(by_section["optimisation"].get(name))
         if "area" in value and "sign_area" not in value:
             _give_area_to_sign(by_section)
         for name, setting in _SETTINGS_BEFORE.items():
@@ -464,6 +464,13 @@ def _validator(section: str) -> "TypeAdapter[Any]":
     from pydantic import TypeAdapter
 
     return TypeAdapter(SECTIONS[section])
+
+
+def _several(content: Any) -> Any:
+    """Read a single name, or None, as the tuple that it stands for; anything else stays as it is."""
+    if content is None or isinstance(content, str):
+        return (content,) if content else ()
+    return content
 
 
 def _unreadable(why: str) -> InputError:

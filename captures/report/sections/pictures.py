@@ -16,6 +16,7 @@ from calibration.common.success import MEASURES
 from calibration.sheet.pdf_reader import rasterise
 from captures.report.blocks import Block, Film, Heading, Picture, Shot
 from captures.report.sections.base import Material, ReportSection
+from captures.report.sections.places import mapped_measures
 from captures.report.wording import SHEET_DPI, measures_of, packed
 from captures.results.recorded_session import RecordedSession
 from captures.results.success import boxes_of, frame_success
@@ -46,7 +47,7 @@ class Pictures(ReportSection):
             measure = _measure(session)
             marked = f" A thick orange line marks those in which {MEASURES[measure]}." if measure else ""
             tally = session.tally
-            mapped = any(tally.by_pose(model, m) for model in tally.models for m in measures_of(tally, model)[:2])
+            mapped = any(tally.by_pose(model, m) for model in tally.models for m in mapped_measures(tally, model))
             only = " A pose in the maps above shows its own frames only." if mapped else ""
             yield Film(shots, f"{len(shots)} key frames, spread over sheets and poses.{only}{marked}")
         if session.sheet is not None:

@@ -22,10 +22,15 @@ class Places(ReportSection):
         yield from _maps(material.session.tally)
 
 
+def mapped_measures(tally: Tally, model: str) -> list[str]:
+    """List the measures of a model that have maps, where poses are known."""
+    return measures_of(tally, model)[:2]
+
+
 def _maps(tally: Tally) -> Iterator[Block]:
     maps, lights = [], []
     for model in tally.models:
-        for measure in measures_of(tally, model)[:2]:
+        for measure in mapped_measures(tally, model):
             title = f"{model}: {SHORT[measure]}, with the patch"
             cells = tally.by_pose(model, measure)
             if cells:

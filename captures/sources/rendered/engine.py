@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,6 +52,12 @@ def engine(variant: str | None = None) -> ModuleType:
     mitsuba.set_variant(working)
     mitsuba.set_log_level(mitsuba.LogLevel.Error)
     return mitsuba
+
+
+@cache
+def library_versions() -> tuple[str, ...]:
+    """List the versions of what makes pixels beside Mitsuba's variant: its own, its denoiser's and colour-science's."""
+    return tuple(version(name) for name in ("mitsuba", "mitsuba-oidn", "colour-science"))
 
 
 def denoised(light: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from importlib.metadata import version
 from typing import Any
 
 import cv2
@@ -20,7 +19,7 @@ from calibration.common.pictures import pixels_inside
 from calibration.sheet.layout import SheetLayout
 from captures.sources.held_sheet import RigPose
 from captures.sources.rendered.camera.exposure import Exposure, Rows, expose
-from captures.sources.rendered.engine import denoised, engine, make_opaque
+from captures.sources.rendered.engine import denoised, engine, library_versions, make_opaque
 from captures.sources.rendered.room import furnished_room
 from captures.sources.rendered.scene_file import Light, Scene
 from captures.sources.rendered.shapes.holders import body_mesh, plate_mesh, post_mesh
@@ -95,7 +94,7 @@ class SheetScene:
             self._meshes |= {"plate": plate_mesh(layout, scene.sign), "post": post_mesh(layout, scene.sign)}
         if occluded:
             self._meshes["thumb"] = thumb_mesh(layout, occluded, occluder_deg)
-        variant = self._mi.variant(), self._mi.__version__, version("colour-science"), version("mitsuba-oidn")
+        variant = self._mi.variant(), library_versions()
         rendered = scene.model_copy(update={"camera": scene.camera.model_copy(update={"effects": {}})})
         arrangement = layout, rendered, lens, pose, self._samples, denoise, occluded, occluder_deg, phase
         self._key = "" if cache is None else shot_key(sheet, arrangement, variant)

@@ -1,4 +1,4 @@
-import { draw, hintOf, numberOf, percent, seconds, setText, showPill, watch } from "./view.js";
+import { draw, numberOf, percent, seconds, setText, showHint, showPill, watch } from "./view.js";
 
 const by = (id) => document.getElementById(id);
 const make = (tag, text = "", attributes = {}) => {
@@ -97,8 +97,7 @@ function renderPlan(plan) {
   if (!plan) return;
   by("count").textContent = `${plan.number} of ${plan.steps}, ${plan.done} done`;
   by("step").textContent = plan.step || "All steps are done.";
-  setText(by("hint"), hintOf(state));
-  by("hint").className = state.hint || state.recording === false ? "hint" : "hint good";
+  showHint(by("hint"), state);
   by("held").value = plan.step ? plan.held : 1;
   by("confirm").hidden = !plan.waits_for_light;
 }

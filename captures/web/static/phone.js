@@ -1,4 +1,4 @@
-import { draw, hintOf, numberOf, percent, setText, showPill, watch } from "./view.js";
+import { draw, numberOf, percent, setText, showHint, showPill, watch } from "./view.js";
 
 const WIDTH = 1280; // requested from the camera
 const QUALITY = 0.9;
@@ -27,8 +27,7 @@ function render() {
   by("plan").hidden = !plan;
   if (plan) {
     by("step").textContent = plan.step ? `${plan.number}/${plan.steps}: ${plan.step}` : "All steps are done.";
-    setText(by("hint"), hintOf(state));
-    by("hint").className = state.hint || state.recording === false ? "hint" : "hint good";
+    showHint(by("hint"), state);
     by("held").value = plan.step ? plan.held : 1;
     by("confirm").hidden = !plan.waits_for_light;
   }

@@ -56,9 +56,11 @@ export function setText(element, text) {
 }
 
 // What to change about how the sheet is held, or that nothing is.
-export function hintOf(state) {
-  if (!state.plan?.step || !state.frame || state.trouble || state.ended) return "";
-  return state.hint || (state.recording === false ? "Paused: nothing is counted." : "Good: hold still.");
+export function showHint(hint, state) {
+  const silent = !state.plan?.step || !state.frame || state.trouble || state.ended;
+  const wanted = state.hint || (state.recording === false ? "Paused: nothing is counted." : "");
+  hint.className = wanted ? "hint" : "hint good";
+  setText(hint, silent ? "" : wanted || "Good: hold still.");
 }
 
 export const numberOf = (count, thing) => `${count} ${thing}${count === 1 ? "" : "s"}`;

@@ -74,9 +74,10 @@ class Development:
         if rng is not None:
             noise = np.sqrt(self.read_noise**2 + self.shot_noise**2 * exposed.clip(0, None))
             exposed = exposed + rng.standard_normal(exposed.shape, np.float32) * noise
-        exposed = np.minimum(exposed, 1 / self.gains)  # pixels are full before what is between them is interpolated
+        gains = self.gains
+        exposed = np.minimum(exposed, 1 / gains)  # pixels are full before what is between them is interpolated
         exposed = _through(exposed, steps, Stage.SENSOR).clip(0, None)
-        balanced = _through(exposed * self.gains, steps, Stage.BALANCE).clip(0, 1)
+        balanced = _through(exposed * gains, steps, Stage.BALANCE).clip(0, 1)
         linear = balanced @ linear_from_recorded(self.camera, self.light).T
         toned = _through(linear.clip(0, 1), steps, Stage.TONE)
         picture = _through(linear_to_srgb(toned), steps, Stage.PICTURE)
