@@ -238,7 +238,12 @@ def test_options_replace_what_a_file_of_settings_says(
     assert command("train", "--config", made, "--seed", 3, "--model", "yolov8n.pt").code == 0
     assert trained.pop() == changed.changed(profile="0" * 64, seed=3, model="yolov8n.pt")
     assert command("train", "--config", made, "--no-eot").code == 0
-    assert trained.pop() == changed.changed(eot=EotConfig.none())  # and without the profile that the ranges came from
+    still = changed.changed(eot=EotConfig.none())
+    assert trained.pop() == still  # and without the profile that the ranges came from
+    made.with_name("still.json").write_text(json.dumps({"config": still.to_dict()}))
+    for given, wanted in (((), still), (("--eot",), still.changed(eot=still.default_eot))):
+        assert command("train", "--config", made.with_name("still.json"), *given).code == 0
+        assert trained.pop() == wanted
     assert command("train", "--grid", "20x20", "--range", "blur_px=1").code == 0
     finer = TrainConfig.of(grid=(20, 20))
     assert trained.pop() == finer.changed(eot=finer.eot.changed(blur_px=(1, 1)))
@@ -248,6 +253,19 @@ def test_options_replace_what_a_file_of_settings_says(
     plain.write_text('technique = "evolution"\nqueries = 2000\ntrust_weights = true\n')
     assert command("train", "--config", plain, "--technique", "pgd", "--steps", 40, "--grid", "20x20").code == 0
     assert trained.pop() == TrainConfig.of(grid=(20, 20), steps=40)  # with its own sizes, and nothing trusted by a file
+    for text, words in (
+        (
+            'area = 0.3\n[object]\nname = "stop"',
+            "--area is for a patch without an object; on a drawn sign, --sign-area",
+        ),
+        ("[object]\nshare = 0.3", "--object-share is for a patch on an object; give --object, too"),
+        ("stpes = 100", "plain.toml: unknown setting 'stpes'; did you mean 'steps'"),
+    ):
+        plain.write_text(text)
+        command("train", "--config", plain).assert_refused(words)
+    for preset in ("desk", "leaderboard"):
+        bench = command("bench", "--preset", preset, "--object-share", 0.3, "--out", tmp_path)
+        bench.assert_refused("--object-share is for a patch on an object; give --object, too")
     command("train", "--steps", 5, "--queries", 500).assert_refused("--steps and --queries each set the length")
     for option, value in (("--object-share", 0.3), ("--object-at", "0.5,0.2"), ("--sign-area", 0.1)):
         command("train", option, value).assert_refused(f"{option} is for a patch on an object; give --object, too")

@@ -20,6 +20,7 @@ from captures.results.session_record import PlanRecord, SessionRecord
 from captures.storage import SessionStore
 from physpatch.benchmark.bench_row import BenchRow
 from physpatch.records.check_record import CheckRecord, Finding
+from physpatch.records.config import TrainConfig
 from physpatch.records.evaluation_record import EvaluationRecord
 from physpatch.records.run_record import RunRecord
 from physpatch.stats.rates import Rate
@@ -253,6 +254,8 @@ def test_a_row_of_the_first_bench_is_read(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "again.json").read_text())
     assert written.pop("version") == BenchRow.current and written.pop("seed") == 3
     assert written["patch"] == FIRST_ROW["patch"] and written.keys() == FIRST_ROW.keys()
+    on_object = FIRST_ROW | {"version": 1, "area": 0.02, "config": TrainConfig.of(object="person", seed=3).to_dict()}
+    assert BenchRow.load(saved(tmp_path, on_object)).area == 0.2  # before version 2, a constant or what texels round
 
 
 def test_a_broken_row_says_that_it_can_be_measured_again(tmp_path: Path) -> None:

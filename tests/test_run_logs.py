@@ -192,4 +192,5 @@ def test_logs_that_are_not_there(tmp_path: Path, monkeypatch) -> None:
 def test_values_are_flat() -> None:
     assert flat_settings({"a": {"b": 1, "c": {}}, "d": (1, 2), "e": None}) == {"a.b": 1, "d": "(1, 2)", "e": None}
     assert rate_values("x", Rate(0.5, (0.25, 0.75), 8)) == {"x": 0.5, "x_low": 0.25, "x_high": 0.75, "x_n": 8}
+    assert rate_values("x", Rate(0.5, None, 8)) == {"x": 0.5, "x_n": 8}  # of a single clip
     assert rate_values("x", Rate(None, None, 0)) == {}

@@ -261,7 +261,7 @@ class Placement:
         """Compute how much of each pixel of photographs (B, 3, H, W) the patch itself covers: (B, 1, H, W) in [0, 1]."""
         if self.carrier is None:
             return place_patch(images, cells, params, self.area)[1]
-        texels, mask = self.carrier.texels.to(images), self.carrier.patch_mask
+        texels, mask = self.carrier.texels.to(images), self.carrier.patch_mask * self.carrier.cover_with(cells)
         return place_patch(images, texels, params, self._canvas_area, mask)[1]
 
     def patch_boxes(self, params: EotParams, size: int) -> Tensor:

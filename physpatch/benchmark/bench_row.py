@@ -41,7 +41,8 @@ class BenchRow(Record):
 
     Attributes:
         name: of the file; readable, and unique for the settings.
-        technique, model, grid, area: the settings compared; the grid is ``RxC`` or ``pixel``, the area a share of the image.
+        technique, model, grid, area: the settings compared; the grid is ``RxC`` or ``pixel``, the area a share of the image, or
+            of the object that carries the patch.
         target_asked: the target setting, such as ``auto``.
         target: the target class; None for an untargeted patch.
         target_choice: how the target was chosen.
@@ -61,7 +62,7 @@ class BenchRow(Record):
 
     what: ClassVar[str] = "row of a bench"
     cure: ClassVar[str] = "delete it, and `physpatch bench` will measure it again"
-    current: ClassVar[int] = 1
+    current: ClassVar[int] = 2
 
     name: ShownName
     technique: ShownName
@@ -86,10 +87,14 @@ class BenchRow(Record):
 
     @classmethod
     def upgrade(cls, value: dict[str, Any], version: int) -> dict[str, Any]:
-        """Copy the seed from the settings, the only place where earlier versions have it."""
-        if "seed" in value or not isinstance(value.get("config"), dict):
+        """Copy from the settings what earlier versions have only there: the seed, and the patch's share of its object."""
+        config = value.get("config")
+        if not isinstance(config, dict):
             return value
-        return value | {"seed": TrainConfig.from_dict(value["config"]).optimisation.seed}
+        carried = config.get("object")
+        if isinstance(carried, dict) and carried.get("name") is not None and "share" in carried:
+            value = value | {"area": carried["share"]}  # before, it was of the image, with what texels round
+        return value if "seed" in value else value | {"seed": TrainConfig.from_dict(config).optimisation.seed}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

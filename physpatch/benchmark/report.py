@@ -17,7 +17,7 @@ from physpatch.benchmark.summaries import Summary, row_names, summaries
 from physpatch.defences import UNDEFENDED
 from physpatch.evaluation.figures.plots import BAD, GOOD, save_figure
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord
-from physpatch.stats.rates import Rate, percent
+from physpatch.stats.rates import Interval, Rate, percent
 from physpatch.stats.rates import points as in_points
 
 
@@ -97,11 +97,10 @@ def conclusion(row: BenchRow) -> str:
     """Summarise a row in one or two sentences."""
     own = row.own
     beyond = own.controls["random"] - own.patched_accuracy
-    low, high = own.untargeted_success.ci95 or (0.0, 1.0)
-    control_low, control_high = own.control_untargeted_success["random"].ci95 or (0.0, 1.0)
-    if low > control_high:
+    low, high = _harm_beyond_random(own)
+    if low > 0:
         effect = f"costs {100 * beyond:.0f} points of accuracy more than random colours of its size"
-    elif high < control_low:
+    elif high < 0:
         effect = f"does less harm than random colours of its size, by {-100 * beyond:.0f} points of accuracy"
     else:
         effect = (
@@ -118,6 +117,16 @@ def conclusion(row: BenchRow) -> str:
             lost = [measured.controls["random"] - measured.patched_accuracy for measured in further]
             effect += f"; on {networks}, {round(100 * sum(lost) / len(lost))} points more than random"
     return effect + "."
+
+
+def _harm_beyond_random(own: EvaluationRecord) -> Interval:
+    """Return the interval of untargeted success beyond random colours'; in old records, which lack it, by the ends of both."""
+    paired = own.differences.get("random")
+    if paired is not None:
+        return paired.untargeted.ci95 or (-1.0, 1.0)
+    low, high = own.untargeted_success.ci95 or (0.0, 1.0)
+    control_low, control_high = own.control_untargeted_success["random"].ci95 or (0.0, 1.0)
+    return low - control_high, high - control_low
 
 
 def summary_markdown(summary: Summary) -> str:
@@ -387,7 +396,7 @@ def _save_transfer_plot(path: Path, rows: Sequence[BenchRow]) -> None:
     axis.imshow(lost, cmap="cividis", vmin=-most, vmax=most, aspect="auto")
     for y, line in enumerate(lost):
         for x, value in enumerate(line):
-            bold = "bold" if models[x] == groups[y][0].model else "normal"
+            bold = "bold" if models[x] in (groups[y][0].model, *groups[y][0].also) else "normal"
             several = points[y][x][1:]
             shown = in_points(value / 100, 0)
             words = f"{shown} ± {stdev(points[y][x]):.0f}" if several else shown
@@ -395,5 +404,5 @@ def _save_transfer_plot(path: Path, rows: Sequence[BenchRow]) -> None:
             axis.text(x, y, words, ha="center", va="center", fontsize=8, color=color, fontweight=bold)
     axis.set_xticks(range(len(models)), models, fontsize=8, rotation=20)
     axis.set_yticks(range(len(groups)), [" · ".join(_names(group[0])) for group in groups], fontsize=8)
-    figure.suptitle("points of accuracy lost beyond random colours\nbold: the network trained on", fontsize=9)
+    figure.suptitle("points of accuracy lost beyond random colours\nbold: the networks trained on", fontsize=9)
     save_figure(figure, path)

@@ -28,7 +28,7 @@ from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, Ta
 from physpatch.records.patch_file import PIXEL, Patch, parse_grid
 from physpatch.records.run_record import TargetChoiceRecord
 from physpatch.training.counted_photographs import counted_photographs
-from physpatch.training.run import measure_patch, poses_for, split_photographs
+from physpatch.training.run import measure_patch, poses_for, split_held_out, split_photographs
 from physpatch.training.run_evaluation import measure_behind
 from physpatch.training.targets import resolve_target
 from physpatch.training.trainer import Trainer
@@ -115,24 +115,24 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
     imitators = [load_victim(name, **shared) for name in cell.config.optimisation.imitate]
     victim = victims[cell.measured_on[0]]
     config = cell.config.changed(grid=_grid(cell, victim.preprocessing.size))
-    held_out = {}
-    for name, judge in victims.items():
-        train, held_out[name] = split_photographs(config, judge)
+    training, own_photographs = split_photographs(config, victim)
+    held_out = {
+        name: own_photographs if judge is victim else split_held_out(config, judge) for name, judge in victims.items()
+    }
+    for name in victims:
         if not len(held_out[name]):
             raise InputError(
                 f"{config.data.source} holds out no labelled photographs, on which a bench measures: sort more photographs "
                 "into folders named after their classes, or name the classes in a labels.csv"
             )
-        if judge is victim:
-            training = train
     training = counted_photographs(victim, training, config)
     others = [victims[name] for name in config.victim.ensemble]
     require_alike((victim, *others))
-    choice = resolve_target(config.objective.target, victim, training, config, say, others=others)
+    starts = [] if cell.start_patch is None else [cell.start_patch]
+    choice = resolve_target(config.objective.target, victim, training, config, say, others=others, starts=starts)
     trainer = Trainer(
         victim, training, config, choice.index, others=others, start=cell.start_patch, imitators=imitators
     )
-    own_photographs = held_out[cell.measured_on[0]]
     marks, seconds = _train(trainer, cell.marks, victim, own_photographs)
     patch = trainer.patch
     measured: dict[str, EvaluationRecord] = {}
@@ -145,7 +145,7 @@ def measure_cell(cell: BenchCell, say: Say = lambda _: None) -> BenchRow:
         technique=cell.way,
         model=victim.name,
         grid=cell.grid,
-        area=Placement.of(config).area,
+        area=config.patch.area if config.object.name is None else config.object.share,
         target_asked=cell.config.objective.target,
         target=TargetClass.of(patch.target),
         target_choice=TargetChoiceRecord.model_validate(choice.to_dict()),

@@ -82,7 +82,7 @@ class Summary:
 
 def summaries(rows: Sequence[BenchRow]) -> list[Summary]:
     """Summarise what these rows have: networks left out of a training, marks on the way, defences."""
-    return [table for table in (_unseen(rows), _on_the_way(rows), _defences(rows)) if table is not None]
+    return [table for table in (_unseen(rows), *_on_the_way(rows), _defences(rows)) if table is not None]
 
 
 # --- networks never seen --------------------------------------------------------------------------------------------------
@@ -146,13 +146,19 @@ def _mean_interval(rates: Sequence[Rate]) -> Interval:
 # --- the way to success ---------------------------------------------------------------------------------------------------
 
 
-def _on_the_way(rows: Sequence[BenchRow]) -> Summary | None:
-    """Summarise the success at each mark, by queries, or where gradients were taken by their evaluations."""
-    marked = [row for row in rows if row.marks]
-    if not marked:
-        return None
-    by_queries = any(mark.queries for row in marked for mark in row.marks)
-    counted = "queries" if by_queries else "gradient evaluations"
+def _on_the_way(rows: Sequence[BenchRow]) -> list[Summary]:
+    """Summarise the success at each mark, by queries, and where gradients were taken by their evaluations."""
+    asked = [row for row in rows if row.marks and row.marks[-1].queries is not None]
+    taken = [row for row in rows if row.marks and row.marks[-1].queries is None]
+    if asked and taken:
+        return [
+            _way_by("way-queries", "queries", asked),
+            _way_by("way-gradients", "gradient evaluations", taken),
+        ]
+    return [_way_by("way", counted, of) for counted, of in (("queries", asked), ("gradient evaluations", taken)) if of]
+
+
+def _way_by(key: str, counted: str, marked: Sequence[BenchRow]) -> Summary:
     places: dict[str, float] = {}
     lines = []
     shown = ("technique", "network", "grid", "area", "target", "start")
@@ -166,7 +172,7 @@ def _on_the_way(rows: Sequence[BenchRow]) -> Summary | None:
         lines.append(Line(names, _measured(values)))
     columns = tuple(sorted(places, key=lambda name: places[name]))
     return Summary(
-        "way",
+        key,
         f"The way to success, by {counted}",
         f"{_SUCCESS} On the network that the patch is trained on, on photographs held out. Every picture that a network is "
         "shown is one query; a patch of another network that a training begins with is not counted.",
@@ -263,7 +269,7 @@ def row_names(row: BenchRow) -> dict[str, str]:
         "technique": row.technique,
         "network": " and ".join((row.model, *row.also)),
         "grid": row.grid,
-        "area": f"{100 * row.area:g} %",
+        "area": f"{100 * row.area:g} %" + (" of the object" if row.own.object is not None else ""),
         "target": row.target.name if row.target else "none",
         "start": "random cells" if row.start == RANDOM_START else f"a patch of {row.start}",
         "defence": row.defence,

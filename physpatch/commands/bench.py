@@ -21,6 +21,7 @@ from physpatch.commands.options import (
     eot_config,
     given_options,
     or_list,
+    refuse_ignored,
 )
 from physpatch.records.config import NAMED_DATA, absolute
 from physpatch.records.patch_file import check_grid_name
@@ -181,6 +182,7 @@ def bench(
     printing = chosen_prints(conditions, ())
     if preset == _LEADERBOARD:
         given = given_options(context)
+        refuse_ignored(DEFAULT.changed(**fields), given)
         changes = {name: value for name, value in (plan | fields).items() if name in given}
         if printing is not None:
             changes["eot"] = eot_config(True, None, printing=printing)
@@ -192,6 +194,7 @@ def bench(
     from physpatch.victims.registry import require_known
 
     planned = BenchPlan(**plan, base=DEFAULT.changed(eot=eot_config(True, preset, printing=printing), **fields))
+    refuse_ignored(planned.base, given_options(context))
     require_known(planned.networks)
     with progress_bar("bench") as bar:
         rows = run_bench(planned, out, **shared, progress=bar.show, say=bar.say)

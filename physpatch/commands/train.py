@@ -25,7 +25,8 @@ from physpatch.commands.options import (
 )
 from physpatch.commands.results import say_print_next, show_results, training_progress
 from physpatch.commands.workflows import Workflows
-from physpatch.records.config import FINER_GRID, TrainConfig, require_data
+from physpatch.records.config import FINER_GRID, TrainConfig, require_data, settings_named
+from physpatch.records.eot_config import EotConfig
 from physpatch.records.run_paths import RUNS_FOLDER, find_run
 from physpatch.transforms import Range
 
@@ -191,7 +192,9 @@ def train(
             given = _one_length(given) | {"trust_weights": settings["trust_weights"]}
             if from_session is None:
                 config = TrainConfig.of(**given) if config_file is None else TrainConfig.load(config_file, **given)
-                config = config.changed(eot=eot_config(eot, preset, ranges, profile, config.eot, printing))
+                # --eot asks for transformations, and a file that --no-eot made has none.
+                base = config.default_eot if "eot" in _given(context) and config.eot == EotConfig.none() else config.eot
+                config = config.changed(eot=eot_config(eot, preset, ranges, profile, base, printing))
                 # New ranges or colours replace those of a profile.
                 if not eot or preset or profile or printing is not None:
                     config = config.changed(profile=None if profile is None else file_sha256(profile))
@@ -203,7 +206,8 @@ def train(
             else:
                 config = Workflows.of(context).config_from_session(from_session, given, preset, bar.say)
                 config = config.changed(eot=config.eot.with_ranges(ranges))
-            refuse_ignored(config, given)
+            refuse_ignored(config, given.keys() | (settings_named(config_file) if config_file else set()))
+            config.optimisation.require_one_budget()
             require_data(config.data.source)
             require_writable(out or RUNS_FOLDER)  # before torch is imported, which takes seconds
             from physpatch.training.run import train_run

@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -57,16 +58,18 @@ def imagenette() -> Path:
     """
     from torchvision.datasets import Imagenette
 
-    root = Path(torch.hub.get_dir()) / "datasets"
-    folder = root / "imagenette2-320"
+    root, name = Path(torch.hub.get_dir()) / "datasets", "imagenette2-320"
+    folder = root / name
     if not (folder / "val").is_dir():
         cure = f"unpack {_IMAGENETTE_URL} into {root}, or use --data samples (embedded)"
         if not reachable(_IMAGENETTE_URL):
             raise UnavailableError(f"imagenette is not cached and its host does not answer; {cure}")
         try:
             root.mkdir(parents=True, exist_ok=True)
-            with stall_limit():
-                Imagenette(root, split="val", size="320px", download=True)
+            # Unpacked elsewhere and renamed: what an interruption leaves would look like all of it.
+            with stall_limit(), TemporaryDirectory(prefix=f"{name}-", dir=root) as unpacked:
+                Imagenette(unpacked, split="val", size="320px", download=True)
+                (Path(unpacked) / name).rename(folder)
         except (OSError, RuntimeError) as error:
             raise UnavailableError(f"the download of imagenette failed ({error}); {cure}") from error
     return folder / "val"

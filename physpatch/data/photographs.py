@@ -59,8 +59,8 @@ class Photographs:
         names: file names, for reports.
         boxes: for each image, the objects of one class (M, 4), left, top, right, bottom in pixels; the first carries the patch.
             Empty where no objects were requested.
-        sources: (N,) int64, equal for images of the same photograph, which appears once per object, and for frames of the
-            same clip; None where all differ.
+        sources: (N,) int64, equal for images of the same photograph, which appears once per object or is listed twice, and for
+            frames of the same clip; None where all differ.
         contents: the images' ids by content, see :func:`physpatch.data.splits.content_id`; empty for pictures without files.
         clips: the same of the files that stand for their clips; empty without clips.
     """
@@ -344,7 +344,7 @@ def load_photos(photos: Sequence[Photo], preprocessing: Preprocessing, *, whole:
         labels,
         tuple(p.path.name for p in photos),
         tuple(boxes),
-        numbered_origins(photos) if boxes or any(clips) else None,
+        numbered_origins(photos),
         tuple(content_id(p.path) for p in photos),
         clips,
     )
@@ -388,9 +388,11 @@ def refuse_learned(photos: Sequence[Photo], victim: Victim, cure: str) -> None:
 
 
 def numbered_origins(photos: Sequence[Photo]) -> Tensor:
-    """Number the photographs (N,); frames of one clip, and objects of one photograph, have equal numbers."""
-    numbers: dict[Path, int] = {}
-    return torch.tensor([numbers.setdefault(photo.origin, len(numbers)) for photo in photos])
+    """Number the photographs (N,); frames of one clip, objects of one photograph, and equal files have equal numbers."""
+    numbers: dict[Path | str, int] = {}
+    # Clips count by their files' names, because different ones may begin with equal frames.
+    units = [numbers.setdefault(photo.clip or content_id(photo.path), len(numbers)) for photo in photos]
+    return torch.tensor(units, dtype=torch.int64)
 
 
 def files_of(photos: Sequence[Photo]) -> list[Path]:

@@ -19,7 +19,7 @@ from calibration.sheet.road_signs import sign_name
 from physpatch.records.data_columns import Columns
 from physpatch.records.eot_config import EotConfig, newer_key
 from physpatch.records.patch_file import check_grid
-from physpatch.transforms import DEFAULT_PRESET
+from physpatch.transforms import DEFAULT_PRESET, parameters
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -242,10 +242,6 @@ class OptimisationConfig:
             _check_at_least_1(name, getattr(self, name))
         if self.queries is not None:
             _check_at_least_1("queries", self.queries)
-            if self.starts > 1 and not self.imitate:
-                raise InputError(
-                    "without --imitate, queries are a budget for one start; leave out the others, or --restarts"
-                )
         if not 0 <= self.seed <= MOST_SEED:
             raise InputError(f"seed {self.seed} out of range; expected 0 to {MOST_SEED}")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
@@ -255,6 +251,17 @@ class OptimisationConfig:
     def starts(self) -> int:
         """Return the number of starts to try."""
         return max(self.restarts, len(self.start))
+
+    def require_one_budget(self) -> None:
+        """Check that several starts do not share a budget of queries, unless what imitates the victims goes on learning.
+
+        Raises:
+            InputError: they do.
+        """
+        if self.queries is not None and self.starts > 1 and not self.imitate:
+            raise InputError(
+                "where no network imitates the victim, queries are a budget for one start; leave out the others, or --restarts"
+            )
 
 
 @dataclass(frozen=True)
@@ -364,7 +371,7 @@ class TrainConfig:
                 raise newer_key(key, cls)
         for name in _SINGLE_BEFORE:
             by_section["optimisation"][name] = _several(by_section["optimisation"].get(name))
-        if "area" in value and "sign_area" not in value:
+        if "area" in value and "sign_area" not in by_section["object"]:
             _give_area_to_sign(by_section)
         for name, setting in _SETTINGS_BEFORE.items():
             section, section_key = SETTINGS[name]
@@ -402,15 +409,11 @@ class TrainConfig:
 
     @classmethod
     def _from_toml(cls, path: Path, changes: Mapping[str, Any]) -> "TrainConfig":
-        value = read_toml(path, "see “Settings in a file” in the documentation")
+        named, value = settings_named(path), read_toml(path)
         ranges = value.pop("eot", {})
-        if not isinstance(ranges, dict):
-            raise InputError(f"{path}: eot must be a table, [eot], with a preset and ranges")
         preset = ranges.pop("preset", None)
-        for name in _SETTINGS_BEFORE:  # a file that someone wrote has today's defaults
-            section, key = SETTINGS[name]
-            table = value.get(section)
-            if name not in value and not (isinstance(table, dict) and key in table):
+        for name in (*_SETTINGS_BEFORE, "sign_area"):  # a file that someone wrote has today's defaults
+            if name not in named:
                 value[name] = TrainConfig().setting(name)
         if preset is None:
             base = _of_file(path, value).changed(**changes).default_eot
@@ -433,6 +436,37 @@ SETTINGS: dict[str, tuple[str, str]] = {
     for setting in fields(kind)
 }
 """The section of each setting and its name there, by its short name, that of the command line."""
+
+
+def settings_named(path: Path) -> set[str]:
+    """List the settings in a TOML file by their short names; none in other files, which name all that there were.
+
+    Raises:
+        InputError: no such file, invalid TOML, or a key that is no setting and no range.
+    """
+    if path.suffix.lower() != ".toml":
+        return set()
+    value = read_toml(path, "see “Settings in a file” in the documentation")
+    ranges = value.pop("eot", {})
+    if not isinstance(ranges, dict):
+        raise InputError(f"{path}: eot must be a table, [eot], with a preset and ranges")
+    named: set[str] = set()
+    try:
+        for key, content in value.items():
+            if key in SECTIONS and isinstance(content, dict):
+                short = {key_there: name for name, (section, key_there) in SETTINGS.items() if section == key}
+                for key_there in content:
+                    _check_name(f"setting in [{key}]", key_there, short)
+                named |= {short[key_there] for key_there in content}
+            elif key != "profile":
+                name = _OLD_NAMES.get(key, key)
+                _check_name("setting", name, (*SETTINGS, *SECTIONS, "eot"))
+                named.add(name)
+        for name in ranges.keys() - {"preset", "prints"}:
+            _check_name("EOT range", name, parameters())
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return named
 
 
 def _of_file(path: Path, value: Any) -> TrainConfig:

@@ -7,7 +7,6 @@ from typing import Any
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
 from physpatch.records.config import TrainConfig
-from physpatch.records.eot_config import EotConfig
 from physpatch.records.evaluation_record import EvaluationRecord, TargetClass
 from physpatch.records.patch_exchange import read_pixels, to_cells
 from physpatch.records.patch_file import Patch
@@ -16,6 +15,7 @@ from physpatch.records.run_record import RUN_FILE, ImportRecord, RunRecord, Weig
 
 IMPORTED = "imported"  # status of such a run
 _UNCLAIMED = ("optimisation",)  # settings that say how a patch was trained
+_MEASURED_WITH = ("victim", "data", "eot")  # settings that an evaluation may replace
 _KEPT_OBJECTIVE = ("target", "goal", "scope")  # of the objective: what it aims at, not how it was reached
 
 
@@ -80,7 +80,7 @@ def import_run(
 
 
 def save_results(
-    folder: Path, results: dict[str, EvaluationRecord], measured_by: WeightsRecord, views: EotConfig, seed: int
+    folder: Path, results: dict[str, EvaluationRecord], measured_by: WeightsRecord, config: TrainConfig, seed: int
 ) -> None:
     """Save an imported run's first or newest results, for its report and :mod:`captures.results.gate`.
 
@@ -88,7 +88,8 @@ def save_results(
         folder: of the run, or its ``patch.json``.
         results: by network, the first one's first.
         measured_by: that network.
-        views, seed: of the poses and printing conditions that they were measured in, which become the run's.
+        config: the network, photographs and ranges with which they were measured, which become the run's.
+        seed: of the poses, which becomes the run's.
 
     Raises:
         InputError: a run that was trained here, whose results are those of its training.
@@ -96,8 +97,9 @@ def save_results(
     run, record = require_imported(folder)
     first, *others = results
     saved = results[first].changed(others={name: results[name] for name in others}) if others else results[first]
-    config = {**record.config, "eot": views.to_dict()}
-    record.changed(results=saved, weights=measured_by, config=config, seed=seed).save(run / RUN_FILE)
+    used = config.to_dict()
+    settings = record.config | {name: used[name] for name in _MEASURED_WITH}
+    record.changed(results=saved, weights=measured_by, config=settings, seed=seed).save(run / RUN_FILE)
 
 
 def require_imported(folder: Path) -> tuple[Path, RunRecord]:

@@ -257,9 +257,9 @@ def write_tensor(patch: Patch, path: Path, width_px: int) -> tuple[int, ...]:
 
 
 def _inside_circle(height: int, width: int) -> NDArray[np.bool_]:
-    """Tell which pixels (H, W) have their centre inside the circle, or ellipse, that fills a picture."""
-    y, x = (np.abs(2 * (np.arange(side) + 0.5) / side - 1) for side in (height, width))
-    return np.hypot(y[:, None], x[None]) <= 1
+    """Tell which pixels (H, W) have their centre inside the circle of the shorter side in the middle of a picture."""
+    y, x = (np.arange(side) + 0.5 - side / 2 for side in (height, width))
+    return np.hypot(y[:, None], x[None]) <= min(height, width) / 2
 
 
 def _channels_first(patch: Patch, width_px: int) -> NDArray[np.float32]:

@@ -93,9 +93,7 @@ class Patch:
         """
         path = Path(path)
         path = path / "patch.json" if path.is_dir() else path
-        again = f"physpatch train --resume --out {path.parent}"
-        made = (path.parent / "run.json").is_file()
-        cure = f"restore it from a backup{f', or have it written again: `{again}`' if made else ''}"
+        cure = f"restore it from a backup{_written_again(path.parent)}"
         record = read_json(path, cure)
         try:
             grid = np.array(record["grid"])
@@ -112,6 +110,17 @@ class Patch:
         buffer = io.BytesIO()
         Image.fromarray(self.picture()).save(buffer, format="png")
         return buffer.getvalue()
+
+
+def _written_again(folder: Path) -> str:
+    """Say in words how the patch of a run is made again; empty where that is not known."""
+    try:
+        imported = read_json(folder / "run.json").get("imported")
+    except (InputError, AttributeError):  # no run, or a damaged one
+        return ""
+    if imported is not None:
+        return ", or import the picture again to another --out"
+    return f", or have it written again: `physpatch train --resume --out {folder}`"
 
 
 def check_grid(grid: tuple[int, ...]) -> None:

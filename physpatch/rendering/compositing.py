@@ -2,8 +2,8 @@
 
 A photograph has been through a camera already, so the camera's effects are applied to the patch alone, in a camera's order:
 the print's colours, the bend of the paper, light, shadow and glare on it, the view, blending with the scene in linear light,
-noise, tone, JPEG. Blur and white balance are linear, so they commute with everything before the blending, and are applied
-where they are cheapest: on the patch's small texture and on its flat cells.
+noise, tone, JPEG. Blur and white balance are linear, so they can be applied where they are cheapest: on the patch's small
+texture and on its flat cells. Glare is added after that, so it keeps the light's own colour, without the white balance.
 """
 
 import math

@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from calibration.colour.colour_map import Print, print_from_dict
+from calibration.colour.colour_map import Print
 from physpatch.records.eot_config import EotConfig
 from physpatch.transforms import Range, all_transforms
 
 _SEED_RANK = 150  # among the transforms' ranks, where the grain's seed is drawn, as in all earlier versions
-_PLAIN = ("grain_seed", "prints")  # entries of a draw that are not tensors with a row per image
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,21 +66,6 @@ class EotParams(Mapping[str, Tensor]):
     def repeated(self, times: int) -> "EotParams":
         """Return the draw repeated ``times`` times, one batch after another."""
         return self._each(lambda tensor: tensor.repeat(times, *[1] * (tensor.ndim - 1)))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert the draw to JSON values, for a log or a replay."""
-        plain = {name: tensor.tolist() for name, tensor in self.tensors.items()}
-        return plain | {"grain_seed": self.grain_seed, "prints": [colour_map.to_dict() for colour_map in self.prints]}
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> "EotParams":
-        """Restore a draw from :meth:`to_dict`; parameters of transforms that did not exist yet become neutral."""
-        tensors = {name: torch.tensor(numbers) for name, numbers in value.items() if name not in _PLAIN}
-        batch = len(tensors["place"])
-        absent = [kind.parameters for kind in all_transforms() if not kind.parameters.keys() & tensors.keys()]
-        neutral = {name: torch.full((batch,), p.neutral) for parameters in absent for name, p in parameters.items()}
-        prints = tuple(print_from_dict(colour_map) for colour_map in value.get("prints", ()))
-        return cls(neutral | tensors, value["grain_seed"], prints)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "EotParams":
         return replace(self, tensors={name: change(tensor) for name, tensor in self.tensors.items()})

@@ -38,6 +38,7 @@ from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
 from physpatch.evaluation.figures.plots import save_evolution, save_loss_plot
 from physpatch.records.config import TrainConfig, require_data
+from physpatch.records.data_columns import Columns
 from physpatch.records.environment import device_name, versions
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
 from physpatch.records.patch_file import Patch
@@ -200,6 +201,7 @@ def _resume(
             if other.name in record.also
         ),
         ("training data", record.data.train_fingerprint, materials.train.fingerprint),
+        ("held-out photographs", record.data.held_out_fingerprint, materials.held_out.fingerprint),
     ):
         if before != now:
             raise InputError(
@@ -264,6 +266,16 @@ def split_photographs(config: TrainConfig, victim: Victim) -> tuple[Photographs,
     return load_photographs(config.data.source, victim, **_split_options(config))
 
 
+def split_held_out(config: TrainConfig, victim: Victim) -> Photographs:
+    """Load only those for evaluation of the photographs that :func:`split_photographs` loads.
+
+    Raises:
+        InputError: see there.
+    """
+    held_out = split_photos(config.data.source, victim, **_split_options(config))[1]
+    return load_photos(held_out, victim.preprocessing)
+
+
 def _split_options(config: TrainConfig) -> dict[str, Any]:
     return {
         "held_out": config.data.held_out,
@@ -284,9 +296,11 @@ def held_out_photographs(
     ``columns`` are those of other data; see :func:`physpatch.data.photographs.list_photos`.
 
     Raises:
-        InputError: nothing to measure on, or photographs that the run or the victim was trained on.
+        InputError: nothing to measure on, photographs that the run or the victim was trained on, or other columns of the run's
+            own data.
     """
-    if data is None or _same_data(data, config.data.source):
+    if data is None or same_data(data, config.data.source):
+        _refuse_other_columns(config, columns)
         photos = _held_out(folder, config, victim)
     else:
         photos = limited(
@@ -311,7 +325,8 @@ def held_out_files(folder: Path | None, config: TrainConfig, victim: Victim) -> 
 
 def _held_out(folder: Path | None, config: TrainConfig, victim: Victim) -> list[Photo]:
     before = _run_data(folder)
-    if folder is not None and before is None and (folder / RUN_FILE).is_file():  # imported: nothing was trained on here
+    run = None if folder is None else folder_of(folder)
+    if run is not None and before is None and (run / RUN_FILE).is_file():  # imported: nothing was trained on here
         everything = _own_photos(config, victim)
         judged = [photo for photo in everything if victim.task == "detect" or photo.label != UNLABELLED]
         held_out = limited(judged, config.data.limit, config.optimisation.seed)
@@ -360,7 +375,18 @@ def _run_data(folder: Path | None) -> RunData | None:
     return RunRecord.of(run).data if (run / RUN_FILE).is_file() else None
 
 
-def _same_data(first: str, second: str) -> bool:
+def _refuse_other_columns(config: TrainConfig, columns: str | None) -> None:
+    """Refuse columns other than those by which the run read its own data."""
+    own = config.data.columns
+    if columns is not None and Columns.absolute(columns) != Columns.absolute(own):
+        raise InputError(
+            f"{config.data.source} is the run's own --data, of which it read {own or 'the usual columns'}, not {columns}; "
+            "leave out --columns, or give other --data"
+        )
+
+
+def same_data(first: str, second: str) -> bool:
+    """Tell whether two sources of photographs are the same, however their paths are spelled."""
     return first == second or (Path(first).exists() and Path(second).exists() and Path(first).samefile(second))
 
 
@@ -420,7 +446,8 @@ def _prepare(
             )
         filmed = load_photos(photos_for(victim, config.data.backgrounds), victim.preprocessing, whole=True)
         train, counted = _with_scenes(train, filmed), _with_scenes(counted, filmed)
-    choice = resolve_target(config.objective.target, victim, counted, config, say, choosing, others)
+    starts = [Patch.load(Path(start)) for start in config.optimisation.start]
+    choice = resolve_target(config.objective.target, victim, counted, config, say, choosing, others, starts)
     model = victim.loaded_as or victim.name
     named = "none" if choice.index is None else str(choice.index)
     materials = Materials(victim, others, imitators, choice, train, counted, held_out)

@@ -19,7 +19,7 @@ from physpatch.records.run_config import load_run_config
 from physpatch.records.run_logs import open_logs
 from physpatch.records.run_logs.values import flat_settings, result_values
 from physpatch.records.run_paths import folder_of
-from physpatch.training.run import held_out_photographs, measure_patch, poses_for, weights_record
+from physpatch.training.run import held_out_photographs, measure_patch, poses_for, same_data, weights_record
 from physpatch.victims.protocol import Victim
 from physpatch.victims.registry import load_victim, named_apart
 
@@ -85,11 +85,13 @@ def evaluate_run(
     results: dict[str, EvaluationRecord] = {}
     first: Victim | None = None
     for name in models or (config.victim.model,):
-        options = {} if models else config.victim.model_options
+        own = config.victim.model_options
+        options = dict.fromkeys(own) if models else own
         given = {"weights": weights, "labels": labels, "threshold": threshold, "cam_layer": cam_layer}
         options |= {key: value for key, value in given.items() if value is not None}
         victim = named_apart(load_victim(name, **options, device=device, trust=trust, say=say), results)
-        first = first or victim
+        if first is None:
+            first, measured_as = victim, measured_as.changed(model=victim.loaded_as or victim.name, **options)
         photographs = held_out_photographs(folder, config, data, victim, columns)
         measure = partial(
             measure_patch,
@@ -106,7 +108,9 @@ def evaluate_run(
         if victim.queries is not None:
             say(victim.queries.words(victim.name))
     if save and first is not None:
-        save_results(folder, results, weights_record(first), views, seed)
+        if data is not None and not same_data(data, config.data.source):
+            measured_as = measured_as.changed(data=data, columns=columns)
+        save_results(folder, results, weights_record(first), measured_as.anchored(), seed)
     return results
 
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,7 +20,8 @@ from physpatch.attack.placement import AttackRegion, object_class
 from physpatch.data.batch_sampler import BatchSource, completed_labels
 from physpatch.data.photographs import Photographs
 from physpatch.defences import known_defences
-from physpatch.records.config import TrainConfig
+from physpatch.records.config import MOST_SEED, TrainConfig
+from physpatch.records.patch_exchange import to_cells
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_paths import find_run
 from physpatch.rendering.cells import cells_from_patch, printable_cells
@@ -288,7 +288,7 @@ class Trainer:
             self._starts[number].to(self.victim.device),
             config.optimisation.learning_rate,
             steps=config.optimisation.steps,
-            seed=config.optimisation.seed + number,
+            seed=_seed_of_start(config.optimisation.seed, number),
         )
         half = config.victim.precision == "bfloat16" or (
             config.victim.precision == "auto" and self.victim.device.type == "cuda"
@@ -468,8 +468,15 @@ class Trainer:
 
 
 def _start_cells(patch: Patch, grid: tuple[int, int]) -> Tensor:
-    """Return the cells (3, rows, columns) to begin with; those of another grid are averaged or repeated."""
-    return F.adaptive_avg_pool2d(cells_from_patch(patch), grid)
+    """Return the cells (3, rows, columns) to begin with; those of another grid are averaged in linear light or repeated."""
+    return cells_from_patch(Patch(to_cells(patch.cells, grid)))
+
+
+def _seed_of_start(seed: int, number: int) -> int:
+    """Derive the seed of one of the starts: the training's own for the first, and for others one that no neighbour has."""
+    if number == 0:
+        return seed
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0]) % (MOST_SEED + 1)
 
 
 def target_on(victim: Victim, first: Victim, target: int | None) -> int | None:

@@ -40,8 +40,10 @@ def require_access(
     Raises:
         InputError: a technique that needs gradients, for a victim without; a network that imitates with other classes, for
             a technique that needs no gradients, with transfer methods, in several processes, or behind a defence that looks at
-            their heat; several processes for what judges a batch as a whole; or the worst views of candidates with one each.
+            their heat; several processes for what judges a batch as a whole; the worst views of candidates with one each; or
+            several starts with a budget of queries, which is for one.
     """
+    config.optimisation.require_one_budget()
     shared = processes is not None and processes.count > 1
     kind = TECHNIQUES.find(config.optimisation.technique)
     worst = config.objective.worst < 1 and not issubclass(kind, GradientFree)  # whose losses are gathered

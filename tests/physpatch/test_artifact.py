@@ -76,3 +76,20 @@ def test_broken_patch_files_are_refused_in_words(tmp_path: Path, text: str, word
     (tmp_path / "patch.json").write_text(text)
     with pytest.raises(InputError, match=words):
         Patch.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("record", "cure"),
+    [
+        (None, "restore it from a backup$"),
+        ("{", "restore it from a backup$"),
+        ('{"imported": {"file": "theirs.png"}}', "or import the picture again to another --out$"),
+        ('{"status": "finished"}', "or have it written again: `physpatch train --resume --out .*`$"),
+    ],
+)
+def test_a_broken_patch_is_made_again_as_it_was_made(tmp_path: Path, record: str | None, cure: str) -> None:
+    (tmp_path / "patch.json").write_text("{")
+    if record is not None:
+        (tmp_path / "run.json").write_text(record)
+    with pytest.raises(InputError, match=cure):
+        Patch.load(tmp_path)

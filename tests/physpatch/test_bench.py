@@ -19,12 +19,12 @@ from calibration.common.errors import InputError
 from calibration.common.signals import Terminated, ended_in_order
 from physpatch.benchmark.bench_row import BenchRow
 from physpatch.benchmark.plan import BenchPlan
-from physpatch.benchmark.report import conclusion, save_bench_report
+from physpatch.benchmark.report import conclusion, markdown, save_bench_report
 from physpatch.benchmark.runner import run_bench
 from physpatch.benchmark.seeds import grouped, leading
 from physpatch.records.config import TrainConfig
-from physpatch.records.evaluation_record import TargetClass
-from physpatch.stats.rates import Rate
+from physpatch.records.evaluation_record import PairedDifferences, TargetClass
+from physpatch.stats.rates import Difference, Rate
 from physpatch.victims.families.signs.network import trained_network
 
 TINY = TrainConfig.of(steps=1, batch=2, seed=4)
@@ -70,6 +70,7 @@ def test_detectors_are_measured_on_their_objects(few_views: int, tmp_path: Path)
     (row,) = run_bench(BenchPlan(models=(str(tmp_path / "own.pt"),), targets=("none",), base=base), tmp_path / "bench")
     measured = row.measured["own"]
     assert measured.object == "stop" and 0 < measured.n < 12
+    assert row.area == 0.2 and "| 20 % of the object |" in markdown([row])
     assert measured.poses == round(few_views / measured.n) > 1  # few photographs are seen in several poses each
     save_bench_report(tmp_path / "bench", [row])
     table = (tmp_path / "bench/table.md").read_text()
@@ -231,6 +232,7 @@ def test_conclusions_tell_an_attack_from_occlusion(measured) -> None:
             patched_accuracy=0.3,
             controls={"grey": 0.8, "random": 0.7},
             untargeted_success=Rate(rate, (low, high), 100),
+            differences={},  # as in an old record
             control_untargeted_success=own.control_untargeted_success | {"random": Rate(0.2, (0.15, 0.25), 100)},
         )
         return row.changed(measured={"efficientnet_lite0": changed, "other": changed})
@@ -239,6 +241,20 @@ def test_conclusions_tell_an_attack_from_occlusion(measured) -> None:
     assert "costs 40 points of accuracy more" in strong and "on networks it was not trained on, 40 points" in strong
     assert "does not differ significantly from random colours" in conclusion(with_effect((0.3, 0.2, 0.4)))
     assert "less harm than random" in conclusion(with_effect((0.05, 0.02, 0.1)))
+
+    def with_difference(ends: tuple[float, float] | None) -> str:
+        either = Difference(0.1, ends, 100)
+        overlapping = with_effect((0.3, 0.2, 0.4))
+        paired = overlapping.own.changed(
+            differences={"random": PairedDifferences(targeted=either, untargeted=either).to_dict()}
+        )
+        return conclusion(overlapping.changed(measured=overlapping.measured | {"efficientnet_lite0": paired}))
+
+    # The intervals of the two rates overlap, which says nothing about their difference.
+    assert "costs 40 points of accuracy more" in with_difference((0.02, 0.18))
+    assert "does not differ significantly" in with_difference((-0.02, 0.22))
+    assert "does not differ significantly" in with_difference(None)  # of a single clip
+    assert "less harm than random" in with_difference((-0.2, -0.02))
 
 
 def seeded(row: BenchRow, technique: str, shares: tuple[float, ...]) -> list[BenchRow]:

@@ -114,6 +114,8 @@ def test_a_toml_file_changes_what_it_names(tmp_path: Path) -> None:
     )
     file.write_text('[eot]\npreset = "none"\n')
     assert TrainConfig.load(file) == TrainConfig.of(eot=EotConfig.none())
+    file.write_text('area = 0.3\n[object]\nname = "stop"\n')  # where a record from before sign_area means the sign's
+    assert TrainConfig.load(file) == TrainConfig.of(area=0.3, object="stop")
     file.write_text("")
     assert TrainConfig.load(file) == TrainConfig()
 
@@ -144,11 +146,13 @@ def test_a_run_gives_its_settings_back(tmp_path: Path) -> None:
     ("name", "text", "words"),
     [
         ("a.toml", "[victim", "a.toml is not valid TOML"),
-        ("a.toml", "[victim]\nmodle = 'x'", "a.toml: unknown key 'modle' in the VictimConfig"),
+        ("a.toml", "[victim]\nmodle = 'x'", r"a.toml: unknown setting in \[victim\] 'modle'; did you mean 'model'"),
+        ("a.toml", "stpes = 100", "a.toml: unknown setting 'stpes'; did you mean 'steps'"),
+        ("a.toml", "[optimization]\nsteps = 1", "a.toml: unknown setting 'optimization'; did you mean 'optimisation'"),
         ("a.toml", "[optimisation]\nsteps = 0", "a.toml: steps must be at least 1, got 0"),
         ("a.toml", "eot = 3", "eot must be a table"),
         ("a.toml", "[eot]\npreset = 'deck'", "unknown EOT preset 'deck'; did you mean 'desk'"),
-        ("a.toml", "[eot]\nblur = [0, 1]", "a.toml: unknown key 'blur'"),
+        ("a.toml", "[eot]\nblur = [0, 1]", "a.toml: unknown EOT range 'blur'; did you mean 'blur_px'"),
         ("a.json", "{", "a.json is not valid JSON"),
         ("a.json", "[1]", "a.json: the settings of this run cannot be read"),
         ("a.json", '{"physpatch_patch": 1}', "a.json: unknown key 'physpatch_patch'"),

@@ -204,6 +204,34 @@ def test_imagenette_without_a_network_fails_with_the_cure(monkeypatch, tmp_path:
         list_photos("imagenette", NAMES)
 
 
+def test_half_of_imagenette_is_not_taken_for_all_of_it(monkeypatch, tmp_path: Path) -> None:
+    unpacked = []
+
+    def unpack(root, **_: object) -> None:
+        (Path(root) / "imagenette2-320/val").mkdir(parents=True)
+        unpacked.append(root)
+        if len(unpacked) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(named_sets.torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(named_sets, "reachable", lambda url: True)
+    monkeypatch.setattr("torchvision.datasets.Imagenette", unpack)
+    with pytest.raises(KeyboardInterrupt):
+        named_sets.imagenette()
+    for _ in range(2):
+        assert named_sets.imagenette() == tmp_path / "datasets/imagenette2-320/val"
+    assert len(unpacked) == 2 and [path.name for path in (tmp_path / "datasets").iterdir()] == ["imagenette2-320"]
+
+
+def test_a_photograph_that_is_listed_twice_is_one_trial(tmp_path: Path) -> None:
+    for number, name in enumerate(("one", "two")):
+        Image.new("RGB", (40, 40), (90 * number, 20, 30)).save(tmp_path / f"{name}.png")
+    (tmp_path / "copy.png").write_bytes((tmp_path / "one.png").read_bytes())
+    photos = [Photo(tmp_path / f"{name}.png", 0) for name in ("one", "two", "one", "copy")]
+    assert load_photos(photos, SMALL).units.tolist() == [0, 1, 0, 0]
+    assert load_photos(photos[:2], SMALL).units.tolist() == [0, 1] and not len(load_photos([], SMALL).units)
+
+
 def test_photographs_are_central_squares(tmp_path: Path) -> None:
     wide = np.zeros((72, 216, 3), np.uint8)
     wide[:, 72:144] = (10, 200, 30)  # only the central third is green

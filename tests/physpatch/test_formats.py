@@ -147,6 +147,15 @@ def test_columns_are_kept_with_an_absolute_folder(tmp_path: Path, monkeypatch) -
         listed(tmp_path / "photos", "label=x")
 
 
+def test_lines_of_json_end_at_line_feeds_alone(tmp_path: Path) -> None:
+    for i in range(2):
+        picture(tmp_path / f"{i}.png", i)
+    rows = [{"file_name": f"{i}.png", "label": NAMES[i], "text": "one\u2028line\x85"} for i in range(2)]
+    lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+    (tmp_path / "metadata.jsonl").write_text("\r\n".join(lines), encoding="utf-8", newline="")
+    assert listed(tmp_path) == [("0.png", 0), ("1.png", 1)]
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_an_imagefolder_with_metadata(tmp_path: Path, kind: str, capsys) -> None:
     for split_name in ("train", "test"):
@@ -213,6 +222,19 @@ def test_a_saved_dataset_is_read_without_its_library(tmp_path: Path, theirs, cap
     photos = list_photos(str(tmp_path / "saved/test"), NAMES)
     assert [p.label for p in photos] == [0, 1, UNLABELLED]
     assert load_photos(photos, SMALL).images[1, 1].float().mean() > 190
+
+
+def test_a_cache_that_cannot_be_written_is_not_called_a_damaged_data_set(
+    tmp_path: Path, theirs, cache: Path, monkeypatch
+) -> None:
+    theirs["train"].to_parquet(tmp_path / "a.parquet")
+    theirs["train"].save_to_disk(tmp_path / "saved")
+    monkeypatch.setattr("physpatch.data.formats.unpacking.cache_folder", lambda: tmp_path / "a.parquet" / "data")
+    for name in ("a.parquet", "saved"):
+        with pytest.raises(
+            InputError, match=r"row 1 cannot be unpacked to .*data \(Not a directory\); make room there"
+        ):
+            list_photos(str(tmp_path / name), NAMES)
 
 
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, theirs, monkeypatch) -> None:

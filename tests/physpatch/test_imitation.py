@@ -152,8 +152,9 @@ def test_of_several_starts_the_best_goes_on_within_the_budget(blind_victim, mist
     list(second)
     for name, tensor in whole.state().items():
         assert torch.equal(tensor, second.state()[name]), name
-    with pytest.raises(InputError, match="without --imitate, queries are a budget for one start"):
-        CONFIG.changed(queries=400, start=tuple(starts), technique="evolution")
+    alone = config.changed(imitate=(), technique="evolution")
+    with pytest.raises(InputError, match="where no network imitates the victim, queries are a budget for one start"):
+        Trainer(blind_victim, photographs, alone, BLUE)
 
 
 def test_a_technique_that_would_lose_its_start_refuses_it(tiny_victim, photographs) -> None:

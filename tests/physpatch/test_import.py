@@ -22,10 +22,12 @@ from support import (
 )
 
 from calibration.common.errors import InputError
+from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.imported_run import save_results
 from physpatch.records.patch_exchange import enlarged, read_pixels, to_cells, write_art, write_png, write_tensor
 from physpatch.records.patch_file import Patch
+from physpatch.records.run_config import load_run_config
 from physpatch.records.run_record import RunRecord
 from physpatch.training.run import weights_record
 
@@ -188,6 +190,9 @@ def test_a_circle_is_transparent_around_it(tmp_path: Path) -> None:
     write_art(vivid_patch(), tmp_path / "p.npz", 100, circle=True)
     with np.load(tmp_path / "p.npz") as arrays:
         assert (arrays["patch_mask"] == alpha / 255).all() and arrays["patch"].min(axis=0)[0, 0] >= 0
+    write_png(Patch(np.zeros((5, 10, 3), np.uint8)), tmp_path / "wide.png", 25.4, 100, circle=True)
+    wide = np.asarray(Image.open(tmp_path / "wide.png"))[..., 3] > 0  # a circle of the shorter side, as in training
+    assert wide.shape == (50, 100) and wide.any(axis=0).sum() == wide.any(axis=1).sum() == 50
     pixels, words = read_pixels(tmp_path / "p.npz")
     assert (pixels[0, 0] == 128).all() and "21 % are outside of patch_mask" in words
     with pytest.raises(InputError, match="20000x20000 pixels; expected at most 120 megapixels"):
@@ -289,9 +294,37 @@ def test_an_import_names_its_files_for_other_folders_and_refuses_what_is_not_the
     monkeypatch.chdir("/")
     assert command("evaluate", tmp_path / "run", "--no-eot", "--json", "-").code == 0
     monkeypatch.chdir(tmp_path)
+    own_data = ("evaluate", "run", "--data", "squares", "--columns", "file=picture")
+    command(*own_data).assert_refused("read the usual columns, not file=picture; leave out --columns")
     command("import", "theirs.png", "--data", "gone", "--out", "other").assert_refused("no data folder 'gone'")
     command("import", "theirs.png", "--model", "gone", "--out", "other").assert_refused("unknown model 'gone'")
     assert not Path("other").exists()
+
+
+def test_kept_results_name_the_network_and_the_photographs_that_they_were_measured_with(
+    command, tmp_path: Path, monkeypatch
+) -> None:
+    """And a run that is given by its patch.json is measured like one that is given by its folder."""
+    monkeypatch.chdir(tmp_path)
+    save_as(tmp_path / "theirs.png")
+    save_program(ColourNet(), tmp_path / "colours.onnx", 32)
+    Path("labels.txt").write_text("\n".join(CATEGORIES))
+    Path("squares").mkdir()
+    save_squares(tmp_path / "squares")
+    assert command("import", "theirs.png", "--target", "859", "--area", "0.2", "--out", "run").code == 0
+    other = ("--model", "colours.onnx", "--labels", "labels.txt", "--threshold", "0.1", "--data", "squares")
+    done = command("evaluate", "run/patch.json", "--save", "--no-eot", *other)
+    assert done.code == 0, done.err
+    config = RunRecord.of(Path("run")).train_config
+    assert (config.victim.model, config.victim.labels, config.data.source) == tuple(
+        str(tmp_path / name) for name in ("colours.onnx", "labels.txt", "squares")
+    )
+    assert (config.victim.threshold, config.eot, config.patch.area) == (0.1, EotConfig.none(), 0.2)
+    assert load_run_config(Path("run/patch.json")) == load_run_config(Path("run")) == config
+    kept = RunRecord.of(Path("run")).results
+    assert command("evaluate", "run/patch.json", "--json", "again.json").code == 0
+    (again,) = json.loads(Path("again.json").read_text()).values()
+    assert kept is not None and again["n"] == kept.n  # all photographs, as of any imported run
 
 
 def test_the_target_is_one_of_the_models_own_classes(command, tmp_path: Path, monkeypatch) -> None:
@@ -331,7 +364,7 @@ def test_results_of_a_training_are_not_replaced(command, tmp_path: Path, monkeyp
     trained = {k: v for k, v in written.items() if k != "imported"} | {"weights": measured.to_dict(), "data": data}
     Path("runs/theirs/run.json").write_text(json.dumps(trained))
     with pytest.raises(InputError, match="keeps the results of its training"):
-        save_results(Path("runs/theirs"), {}, measured, EotConfig(), 0)
+        save_results(Path("runs/theirs"), {}, measured, TrainConfig(), 0)
     Path("runs/theirs/run.json").write_text(json.dumps(trained | {"weights": None}))
     done = command("report", "runs/theirs")
     assert done.code == 0 and "weights should be an object, got None, unless the patch was imported" in done.err

@@ -5,17 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import assert_follows_schema, save_squares
+from support import assert_follows_schema, save_squares, vivid_patch
 
 from calibration.common.errors import InputError
 from physpatch.benchmark import leaderboard as leaderboard_module
+from physpatch.benchmark import report
 from physpatch.benchmark.bench_row import BenchRow
 from physpatch.benchmark.leaderboard import chosen_tables, leaderboard, run_leaderboard
 from physpatch.benchmark.plan import BenchPlan, Way
 from physpatch.benchmark.report import conclusion, markdown
-from physpatch.benchmark.runner import run_bench
+from physpatch.benchmark.runner import measure_cell, run_bench
 from physpatch.benchmark.summaries import Line, Summary, _over_seeds, summaries
 from physpatch.commands.bench import TABLES
+from physpatch.data.photographs import load_photos
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import parse_grid
 from physpatch.stats.rates import Rate
@@ -185,11 +187,21 @@ def test_a_table_without_the_leaderboard_is_refused(command) -> None:
         ({"techniques": ("ensemble",), "models": ("a", "b"), "leave_one_out": True}, "there is one"),
         ({"starts": ("a",), "start_way": "evolution"}, "trained with gradients"),
         ({"marks": -1}, "0 or above"),
+        (
+            {"techniques": ("evolution",), "base": TrainConfig.of(queries=400, restarts=2)},
+            "queries are a budget for one start",
+        ),
     ],
 )
 def test_senseless_plans_are_refused(changes, words) -> None:
     with pytest.raises(InputError, match=words):
         BenchPlan(**changes)
+
+
+def test_several_starts_share_a_budget_where_a_network_imitates_and_where_none_is_counted() -> None:
+    plan = BenchPlan(techniques=("pgd@efficientnet_lite1", "pgd"), base=TrainConfig.of(queries=400, restarts=3))
+    asked = [(cell.config.optimisation.queries, cell.config.optimisation.restarts) for cell in plan.cells()]
+    assert asked == [(400, 3), (None, 3)]
 
 
 def test_a_way_of_training_is_a_technique_an_objective_and_methods() -> None:
@@ -214,11 +226,36 @@ def test_a_start_is_where_its_training_begins(working: Path) -> None:
     assert "### Heat" not in markdown([row])  # it was not measured
 
 
-def test_what_was_left_out_is_told_from_what_was_trained_on(working: Path) -> None:
+def test_a_bench_goes_on_at_the_class_of_its_start_and_loads_one_set_to_train_on(
+    working: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[bool] = []
+
+    def load(photos, preprocessing, *, whole: bool = False):
+        loaded.append(whole)
+        return load_photos(photos, preprocessing, whole=whole)
+
+    for module in ("data.photographs", "training.run"):
+        monkeypatch.setattr(f"physpatch.{module}.load_photos", load)
+    base = TrainConfig.of(steps=1, batch=2, data="squares")
+    plan = BenchPlan(("pgd",), NETWORKS[:2], ("2x2",), starts=(NETWORKS[2],), base=base, heat=False)
+    cell = replace(plan.cells()[0], start_patch=vivid_patch())
+    row = measure_cell(cell)
+    assert row.target_asked == "auto" and row.target.name == "blue thing"
+    assert row.target_choice.how == "that of the patch to begin with"
+    assert loaded == [True, False, False]  # held-out photographs of each network, and the training's of its own
+
+
+def test_what_was_left_out_is_told_from_what_was_trained_on(working: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = TrainConfig.of(steps=1, batch=2, data="squares")
     plan = BenchPlan(("pgd",), NETWORKS, ("2x2",), targets=("none",), leave_one_out=True, heat=False, base=base)
     rows = run_bench(replace(plan, models=NETWORKS), working / "bench", say=lambda _: None)
     assert [(row.model, row.also, list(row.unseen)) for row in rows[:1]] == [("nets:two", ["nets:three"], ["nets:one"])]
+    figures = []
+    monkeypatch.setattr(report, "save_figure", lambda figure, path: figures.append(figure))
+    report._save_transfer_plot(working / "transfer.png", rows)
+    weights = [[text.get_fontweight() for text in figure.axes[0].texts] for figure in figures]
+    assert [line.count("bold") for line in weights] == [6]  # two of three networks in each of three lines
     told = conclusion(rows[0])
     assert "on the other networks it was trained on" in told and "on networks it was not trained on" in told
     (summary,) = summaries(rows)
@@ -235,6 +272,21 @@ def test_what_was_left_out_is_told_from_what_was_trained_on(working: Path) -> No
     ((first, second),) = (summary.lines for summary in summaries([*differing, *other]))
     assert (first.names["defence"], second.names["defence"]) == ("none", "jpeg")
     assert "Of 1 training seed each" in markdown(rows)
+
+
+def test_queries_and_gradients_have_a_way_of_their_own(working: Path) -> None:
+    base = TrainConfig.of(steps=2, batch=2, data="squares", queries=600)
+    plan = BenchPlan(("two-colours", "pgd"), NETWORKS[:1], ("2x2",), targets=("2",), marks=1, heat=False, base=base)
+    rows = run_bench(plan, working / "bench", say=lambda _: None)
+    assert [(summary.key, summary.along[0]) for summary in summaries(rows)] == [
+        ("way-queries", "queries"),
+        ("way-gradients", "gradient evaluations"),
+    ]
+    assert [[line.names["technique"] for line in summary.lines] for summary in summaries(rows)] == [
+        ["two-colours"],
+        ["pgd"],
+    ]
+    assert [summary.key for summary in summaries(rows[:1])] == ["way"]
 
 
 class SeededRow:

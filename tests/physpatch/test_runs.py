@@ -41,6 +41,7 @@ from physpatch.records.run_record import RunRecord
 from physpatch.stats.rates import Rate
 from physpatch.training import run as runs
 from physpatch.training import run_evaluation
+from physpatch.training.distributed import Processes
 from physpatch.training.run import held_out_files, held_out_photographs, poses_for, resume_run, train_run
 from physpatch.training.run_evaluation import evaluate_run, log_evaluation
 from physpatch.training.trainer import StepRecord, Trainer
@@ -210,6 +211,11 @@ def test_resuming_refuses_other_data_and_weights(
     Image.new("RGB", (40, 40), "white").save(next((tmp_path / "data/red thing").glob("*.png")))
     (tmp_path / "data/red thing/9.png").write_bytes(next((tmp_path / "data/red thing").glob("*.png")).read_bytes())
     with pytest.raises(InputError, match=r"the training data of .* have changed"):
+        resume_run(run)
+    (tmp_path / "data/red thing/9.png").unlink()
+    shutil.copytree(data, tmp_path / "data", dirs_exist_ok=True)
+    held_out_files(None, RunRecord.of(run).train_config, tiny_victim)[0][0].unlink()
+    with pytest.raises(InputError, match=r"the held-out photographs of .* have changed"):
         resume_run(run)
 
 
@@ -418,6 +424,18 @@ def test_a_damaged_patch_is_written_again_by_resuming(run: Path, tiny_run: Train
     resume_run(run, say=lambda _: None)
     assert Patch.load(run).id == before
     assert TrainConfig.load(run / "patch.json") == TrainConfig.load(run / "run.json")
+
+
+def test_a_training_keeps_the_class_of_its_start_where_the_target_is_auto(run: Path, tiny_run: TrainConfig) -> None:
+    aimed = Patch.load(run).target
+    assert aimed is not None
+    said: list[str] = []
+    config = tiny_run.changed(target="auto", start=str(run))
+    materials, prepared = runs._prepare(config, Processes.alone(), said.append)
+    assert materials.choice.how == "that of the patch to begin with" and prepared.objective.target == str(
+        aimed["index"]
+    )
+    assert said[-1].startswith(f"target auto: '{aimed['name']}'")
 
 
 def test_a_run_whose_network_recognises_nothing_still_finishes(tiny_run: TrainConfig, tiny_victim) -> None:

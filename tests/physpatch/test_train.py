@@ -13,6 +13,7 @@ from physpatch.attack.penalties import non_printability, offset_palette, total_v
 from physpatch.data.photographs import UNLABELLED
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
+from physpatch.records.patch_exchange import to_cells
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.rendering.compositing import place_patch
 from physpatch.rendering.eot import sample
@@ -164,6 +165,18 @@ def test_auto_target_wins_a_race_of_trainings(tiny_victim, photographs) -> None:
     assert said[0] == "target auto: 4 classes race, 0 of them from a hand-made list of mosaic-like classes"
     again = resolve_target("auto", tiny_victim, photographs, CONFIG)
     assert again == choice
+
+
+def test_auto_keeps_the_class_of_the_patch_to_begin_with(tiny_victim, photographs, patch) -> None:
+    said: list[str] = []
+    foreign, none = (replace(patch, target=target) for target in ({"index": 9, "name": "zebra"}, None))
+    choice = resolve_target("auto", tiny_victim, photographs, CONFIG, said.append, starts=[none, foreign, patch, patch])
+    assert (choice.index, choice.how) == (2, "that of the patch to begin with")
+    assert said == ["target auto: 'blue thing' (2), the class of the patch to begin with"]
+    other = replace(patch, target={"index": 0, "name": CATEGORIES[0]})
+    with pytest.raises(InputError, match=f"different classes, 'blue thing', '{CATEGORIES[0]}'; choose one by --target"):
+        resolve_target("auto", tiny_victim, photographs, CONFIG, starts=[patch, other])
+    assert resolve_target("1", tiny_victim, photographs, CONFIG, starts=[patch]).index == 1
 
 
 def test_the_race_ranks_by_nearness_first_and_by_success_later() -> None:
@@ -406,6 +419,8 @@ def test_a_training_begins_with_a_given_patch(tiny_victim, photographs, patch, t
     finer = Trainer(tiny_victim, photographs, CONFIG.changed(grid=(20, 20), start=str(tmp_path)), 2).patch.cells
     np.testing.assert_array_equal(finer[::2, ::2], patch.cells)
     np.testing.assert_array_equal(finer[1::2, 1::2], patch.cells)
+    coarser = Trainer(tiny_victim, photographs, CONFIG.changed(grid=(5, 5), start=str(tmp_path)), 2).patch.cells
+    np.testing.assert_array_equal(coarser, to_cells(patch.cells, (5, 5)))  # the mean light, as of an import
     with pytest.raises(InputError, match="no run gone"):
         Trainer(tiny_victim, photographs, CONFIG.changed(start="gone"), 2)
 
@@ -423,7 +438,17 @@ def test_queries_and_answers_are_for_techniques_without_gradients(settings, word
     with pytest.raises(InputError, match=words):
         Trainer(tiny_victim, photographs, CONFIG.changed(**settings), 2)
     with pytest.raises(InputError, match="one start"):
-        CONFIG.changed(technique="evolution", queries=500, restarts=2)
+        Trainer(tiny_victim, photographs, CONFIG.changed(technique="evolution", queries=500, restarts=2), 2)
+
+
+def test_no_start_draws_what_a_start_of_a_neighbouring_seed_draws(tiny_victim, photographs) -> None:
+    seeds = []
+    for seed in (0, 1, 2):
+        trainer = Trainer(tiny_victim, photographs, CONFIG.changed(seed=seed, restarts=3), 2)
+        for number in range(3):
+            trainer._begin(number)
+            seeds.append(trainer._technique.seed)
+    assert seeds[::3] == [0, 1, 2] and len(set(seeds)) == len(seeds)
 
 
 def test_the_race_of_several_networks_takes_turns(tiny_victim, photographs) -> None:

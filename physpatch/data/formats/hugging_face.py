@@ -44,7 +44,7 @@ def _tables(folder: Path) -> list[Path]:
 def _json_lines(file: Path) -> list[dict[str, Any]]:
     check_bytes(file)
     try:
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
     except (ValueError, RecursionError):
         rows = [None]
     if not all(isinstance(row, dict) for row in rows):

@@ -26,7 +26,7 @@ def unpacked(data: bytes, where: str) -> Path:
         where: it is, for messages.
 
     Raises:
-        InputError: it does not begin like a picture, or is too large.
+        InputError: it does not begin like a picture, or is too large, or the cache cannot be written.
     """
     try:
         suffix = picture_format(data).lower()
@@ -35,6 +35,11 @@ def unpacked(data: bytes, where: str) -> Path:
     digest = hashlib.sha256(data).hexdigest()
     path = cache_folder() / "pictures" / digest[:2] / f"{digest[2:]}.{suffix}"
     if not path.is_file() or path.stat().st_size != len(data):
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(data)
+        try:
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(data)
+        except OSError as error:
+            raise InputError(
+                f"{where} cannot be unpacked to {cache_folder()} ({error.strerror}); make room there, or allow to write there"
+            ) from error
     return path

@@ -20,11 +20,11 @@ def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Para
 
 
 def rate_values(name: str, rate: Rate) -> dict[str, float]:
-    """Name a rate, the ends of its 95 % interval and its count; empty where nothing was counted."""
+    """Name a rate, the ends of its 95 % interval, if it has one, and its count; empty where nothing was counted."""
     if rate.rate is None or not rate.n:
         return {}
-    low, high = rate.ci95 or (rate.rate, rate.rate)
-    return {name: rate.rate, f"{name}_low": low, f"{name}_high": high, f"{name}_n": float(rate.n)}
+    ends = {} if rate.ci95 is None else {f"{name}_low": rate.ci95[0], f"{name}_high": rate.ci95[1]}
+    return {name: rate.rate, **ends, f"{name}_n": float(rate.n)}
 
 
 def result_values(record: EvaluationRecord, prefix: str = "") -> dict[str, float]:

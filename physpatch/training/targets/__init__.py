@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from calibration.common.registry import Registry
 from physpatch.data.photographs import Photographs
 from physpatch.records.config import TrainConfig
+from physpatch.records.patch_file import Patch
 from physpatch.training.targets.base import Progress, TargetChoice, TargetRule
 from physpatch.victims.protocol import Victim
 
@@ -34,17 +35,18 @@ def resolve_target(
     say: Callable[[str], None] = lambda _: None,
     progress: Progress | None = None,
     others: Sequence[Victim] = (),
+    starts: Sequence[Patch] = (),
 ) -> TargetChoice:
     """Resolve ``--target`` by the rule of that name, or else as the name or index of a class.
 
-    ``progress`` is :attr:`TargetRule.progress`, and ``others`` :attr:`TargetRule.others`.
+    ``progress``, ``others`` and ``starts`` are those of :class:`TargetRule`.
 
     Raises:
-        InputError: no rule and no class of ``victim`` has that name.
+        InputError: no rule and no class of ``victim`` has that name, or the rule cannot choose.
     """
     if text in TARGETS:
         rule = TARGETS[text]()
-        rule.others = tuple(others)
+        rule.others, rule.starts = tuple(others), tuple(starts)
         if progress is not None:
             rule.progress = progress
         return rule.choose(victim, photographs, config, say)

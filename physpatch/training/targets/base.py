@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from physpatch.data.photographs import Photographs
 from physpatch.records.config import TrainConfig
+from physpatch.records.patch_file import Patch
 from physpatch.victims.protocol import Victim
 
 
@@ -33,12 +34,14 @@ class TargetRule(ABC):
         name: as in ``--target NAME``.
         summary: one line.
         others: further victims to fool at the same time, with the same classes.
+        starts: the patches that the training begins with.
         progress: called by rules that take long, with the work done, all of it, and the stage in words.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     others: tuple[Victim, ...] = ()
+    starts: tuple[Patch, ...] = ()
     progress: Progress = staticmethod(lambda done, total, words: None)
 
     @abstractmethod

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from calibration.common.errors import InputError
 from physpatch.attack.placement import Placement
 from physpatch.data.batch_sampler import BatchSource, completed_labels
 from physpatch.data.photographs import Photographs
@@ -62,7 +63,8 @@ class Race(TargetRule):
 
     Not all classes race: only those that random patches favour and those on a hand-made list. The record says which, for
     each class. For a detector, the rule chooses no class, which means hiding. For a network without gradients, no training
-    is short: it takes the class that random patches favour most.
+    is short: it takes the class that random patches favour most. Where the training begins with a patch that aims at a class,
+    it keeps that one.
     """
 
     name: ClassVar[str] = "auto"
@@ -73,6 +75,9 @@ class Race(TargetRule):
     ) -> TargetChoice:
         if victim.task == "detect":
             return TargetChoice(None, "untargeted")
+        if (kept := self._of_starts(victim)) is not None:
+            say(f"target auto: {victim.categories[kept]!r} ({kept}), the class of the patch to begin with")
+            return TargetChoice(kept, "that of the patch to begin with")
         race = TargetRace(victim, photographs, config, self.others)
         with ExitStack() as stack:
             for network in (victim, *self.others):
@@ -93,6 +98,19 @@ class Race(TargetRule):
         )
         how = f"won a race of short trainings among {len(origins)} classes, halved by how near each comes; {origins[index]}"
         return TargetChoice(index, how, tried)
+
+    def _of_starts(self, victim: Victim) -> int | None:
+        """Find the class of ``victim`` at which the patches to begin with aim; None where they aim at none that it has.
+
+        Raises:
+            InputError: they aim at different ones.
+        """
+        found = (victim.target_index(start.target) for start in self.starts if start.target is not None)
+        aims = list(dict.fromkeys(index for index in found if index is not None))
+        if len(aims) > 1:
+            names = ", ".join(repr(victim.categories[index]) for index in aims)
+            raise InputError(f"the patches to begin with aim at different classes, {names}; choose one by --target")
+        return aims[0] if aims else None
 
     def _winner(
         self, race: "TargetRace", origins: dict[int, str], say: Callable[[str], None]
