@@ -143,6 +143,8 @@ def print_(
     _require_pdf(out)
     if verify is not None and out is not None:
         raise InputError("--verify checks a PDF and writes none; leave out --out")
+    if verify is not None and measured_mm is not None:
+        raise InputError("--verify checks a PDF, and --measured saves lengths of its print; give one, then the other")
     path = verify or out
     if carrier is not None and verify is None and measured_mm is None and run is None and not _latest_is_for(carrier):
         if printing or controls or bleed_mm is not None or json_out is not None or cut != CUTS[0]:
@@ -169,11 +171,11 @@ def print_(
                 find_run(run), size_mm, path, json_out, carrier, paper=paper, controls=kinds, cut=cut, bleed_mm=bleed_mm
             )
     for condition in printing:
-        _proof(path, condition)
+        _proof(path, condition, _patch_to_compare(path, run))
     if open_it:
         _show_file(path)
     if json_out != "-":
-        say_next("live", *([run] if run else []), "--source", "0", *(["--sheet", path] if out else []))
+        _say_next(path, run)
 
 
 @click.command("sheet")
@@ -234,7 +236,12 @@ def _latest_is_for(carrier: str) -> bool:
     """Tell whether the latest run was trained on a sign, so that its patch belongs there."""
     if not LATEST.exists():
         return False
-    config = load_run_config(LATEST)
+    try:
+        config = load_run_config(LATEST)
+        Patch.load(LATEST)
+    except InputError:  # of a run that has no patch yet, or a damaged one, which the sign alone does not need
+        say(f"{LATEST} has no readable patch, so the sign is printed alone")
+        return False
     drawn = None if config is None else config.object.drawn_sign
     if drawn is not None and sign_name(drawn) == sign_name(carrier):
         return True
@@ -261,11 +268,11 @@ def _note_measured(path: Path, measured_mm: tuple[float, float], json_out: str |
     output_json(json_out, {"sheet": str(path), "measured_mm": list(measured_mm)})
 
 
-def _proof(path: Path, condition: "PrintingCondition") -> None:
+def _proof(path: Path, condition: "PrintingCondition", patch: Patch | None) -> None:
     """Save a soft proof of the PDF and say which cells print in another colour."""
     from printouts.soft_proof import save_soft_proof
 
-    proof = save_soft_proof(path, condition)
+    proof = save_soft_proof(path, condition, patch)
     say(f"{proof.sentence()}; on a screen and in print: {proof.picture.name}")
 
 
@@ -284,18 +291,28 @@ def _show_printed(path: Path, paper: str, layouts: Sequence[SheetLayout], json_o
             f"{path}: {size} on {paper.upper()}, {pages} page{'s' * (pages > 1)}"
             f"{', to assemble as page 1 shows' if layouts[0].tiles else ''}; preview in {picture.name}"
         )
-        measured = "physpatch print --measured WxH" + (
-            "" if _is_of_latest(path) else f" --out {shlex.quote(str(path))}"
-        )
+        measured = "physpatch print --measured WxH" + ("" if _is_own(path) else f" --out {shlex.quote(str(path))}")
         click.echo(f"Print at 100 % (actual size) and measure both rulers. If they are off, run: {measured}")
         if forgotten:
             click.echo("The measurement of the earlier print no longer applies: measure the rulers of the new print.")
     output_json(json_out, [asdict(layout) for layout in layouts])
 
 
-def _is_of_latest(pdf: Path) -> bool:
-    """Tell whether a PDF is the one that is meant where none is named."""
-    return LATEST.exists() and pdf.resolve() == sheet_of(LATEST).resolve()
+def _is_own(pdf: Path, run: str | None = None) -> bool:
+    """Tell whether a PDF is the one that is meant where only its run is named, or nothing for the latest run."""
+    folder = Path(run) if run else LATEST
+    return folder.exists() and pdf.resolve() == sheet_of(folder).resolve()
+
+
+def _say_next(pdf: Path, run: str | None) -> None:
+    """Say which command uses the print of a PDF."""
+    from calibration.sheet.pdf_reader import carried_layouts
+
+    target = {"board": "camera", "chart": "colour"}.get(carried_layouts(pdf)[0].kind)
+    if target is not None:
+        say_next("calibrate", target, "--source", "0", "--sheet", pdf)
+    else:
+        say_next("live", *([run] if run else []), "--source", "0", *([] if _is_own(pdf, run) else ["--sheet", pdf]))
 
 
 def _show_file(path: Path) -> None:

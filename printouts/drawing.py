@@ -1,5 +1,6 @@
 """Draw on a reportlab canvas in the coordinates of ``calibration.sheet.layout``: millimetres from the top left."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ HAIR_MM = 0.15
 # Each cell and module extends under the next one, because renderers that smooth edges leave hairlines otherwise.
 _CELL_OVERLAP_MM = 1.0  # half a cell at most
 _MODULE_OVERLAP_MM = 0.05
+_LONGEST_NAME = 40  # of a PDF, for which the line of its command has room
 _TICKS_MM = {10: 3.2, 5: 2.4, 1: 1.6}
 
 
@@ -129,12 +131,27 @@ def size_words(layout: SheetLayout) -> str:
     return f"{size} {where} a {layout.carrier} sign of {layout.carrier_rect.width_mm:g} mm"
 
 
-def ruler_words(layout: SheetLayout) -> str:
-    """Return the instruction for the rulers that is printed on a sheet."""
+def ruler_words(layout: SheetLayout, cure: str) -> str:
+    """Return the instruction for the rulers that is printed on a sheet; ``cure`` says what to do if their lengths are wrong."""
     across, down = f"{layout.ruler_x.width_mm:g} mm", f"{layout.ruler_y.height_mm:g} mm"
     lengths = f"Both rulers must measure {across}"
     must = lengths if across == down else f"The rulers must measure {across} across and {down} down"
-    return f"{must}; if they do not, enter their lengths: physpatch print --measured"
+    return f"Actual size, not fit to page. {must}; if not, {cure}"
+
+
+def measured_words(name: str) -> str:
+    """Return how to enter the lengths of the rulers of a PDF; a name that is long or has no letters here is left to fill in."""
+    named = shlex.quote(name) if len(name) <= _LONGEST_NAME and has_letters(name) else "FILE.pdf"
+    return f"enter their lengths: physpatch print --measured WxH --out {named}"
+
+
+def has_letters(words: str) -> bool:
+    """Tell whether the fonts of a sheet have all letters of a text; for others, black boxes would be printed."""
+    try:
+        words.encode("cp1252")  # the encoding of a PDF's standard fonts
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def draw_text(

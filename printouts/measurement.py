@@ -123,7 +123,7 @@ def _borders(
 ) -> list[tuple[float, NDArray[np.int16], NDArray[np.int16]]]:
     """The colour changes along a line of cells: position in mm on the sheet, colour before and after.
 
-    The ends are those of the print: the patch with its bleed, or the edge of a tile.
+    The ends are those of the print: the patch with its bleed, or the edge of a tile. What is at a seam is left out.
     """
     layout, cell = page.layout, page.layout.cell_mm
     paper = np.full(3, 255, dtype=np.int16)
@@ -131,10 +131,14 @@ def _borders(
     low = max(low_print, start - layout.bleed_mm)
     high = min(high_print, start + len(colours) * cell + layout.bleed_mm)
     _, seam = _span(page.part, axis)
+
+    def is_clear(at: float) -> bool:
+        return abs(at - seam) > _CLEAR_MM
+
     inner = [
         (start + i * cell, colours[i - 1], colours[i])
         for i in range(1, len(colours))
-        if low + _CLEAR_MM / 2 < start + i * cell < high - _CLEAR_MM / 2 and abs(start + i * cell - seam) > _CLEAR_MM
+        if low + _CLEAR_MM / 2 < start + i * cell < high - _CLEAR_MM / 2 and is_clear(start + i * cell)
     ]
     if layout.carrier_rect is not None:  # the patch is surrounded by the sign
         return inner
@@ -146,7 +150,10 @@ def _borders(
     def cell_at(at: float) -> NDArray[np.int16]:
         return colours[min(len(colours) - 1, max(0, int((at - start) / cell)))]
 
-    return [(low, paper, cell_at(low + 0.1)), *inner, (high, cell_at(high - 0.1), paper)] if high > low else []
+    if high <= low:
+        return []
+    first, last = (low, paper, cell_at(low + 0.1)), (high, cell_at(high - 0.1), paper)
+    return [border for border in (first, *inner, last) if is_clear(border[0])]
 
 
 def _edge_px(

@@ -26,16 +26,16 @@ _STEPS = (
 )
 
 
-def draw_poster(canvas: Canvas, layout: SheetLayout, patch: Patch, title: str) -> None:
-    """Draw the assembly map and all tiles of one sheet, a page each."""
+def draw_poster(canvas: Canvas, layout: SheetLayout, patch: Patch, title: str, cure: str) -> None:
+    """Draw the assembly map and all tiles of one sheet, a page each; ``cure`` is that of :func:`ruler_words`."""
     with page_in_mm(canvas, layout.paper_mm):
-        _draw_map(canvas, layout, patch, title)
+        _draw_map(canvas, layout, patch, title, cure)
     for tile in layout.tiles:
         with page_in_mm(canvas, layout.paper_mm):
             _draw_tile(canvas, layout, patch, tile)
 
 
-def _draw_map(canvas: Canvas, layout: SheetLayout, patch: Patch, title: str) -> None:
+def _draw_map(canvas: Canvas, layout: SheetLayout, patch: Patch, title: str, cure: str) -> None:
     width, _ = layout.paper_mm
     room = width - 2 * MARGIN_MM - 8
     large = f"Print every page at 100 %: {size_words(layout)}"
@@ -43,7 +43,7 @@ def _draw_map(canvas: Canvas, layout: SheetLayout, patch: Patch, title: str) -> 
     whole = f"poster of {len(layout.tiles)} pages, {layout.page_mm[0]:.0f} x {layout.page_mm[1]:.0f} mm when assembled"
     draw_text(canvas, width / 2, 17, title, size_mm=2.6, room_mm=room)
     draw_text(canvas, width / 2, 21, whole, size_mm=2.6, room_mm=room)
-    for number, step in enumerate((f"Actual size, not fit to page. {ruler_words(layout)}", *_STEPS)):
+    for number, step in enumerate((ruler_words(layout, cure), *_STEPS)):
         draw_text(canvas, width / 2, 26 + 5 * number, step, size_mm=2.6, grey=GREY, room_mm=room)
     draw_ruler(canvas, layout.ruler_x, upright=False)
     draw_ruler(canvas, layout.ruler_y, upright=True)

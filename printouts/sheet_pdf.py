@@ -19,6 +19,8 @@ from printouts.drawing import (
     draw_sheet,
     draw_sign,
     draw_text,
+    has_letters,
+    measured_words,
     page_in_mm,
     ruler_words,
     size_words,
@@ -99,7 +101,7 @@ def print_sign(name: str, size_mm: float, out: Path, *, paper: str = "a4") -> No
     page = plan_sheet(size_mm, (1, 1), paper, poster=False)
     with new_document(out, f"physpatch sign: {drawn.name}", ()) as canvas, page_in_mm(canvas, page.paper_mm):
         draw_sign(canvas, drawn, page.patch)
-        _draw_frame(canvas, page, f"{size_mm:g} mm wide", f"physpatch sign: {drawn.name}")
+        _draw_frame(canvas, page, f"{size_mm:g} mm wide", f"physpatch sign: {drawn.name}", "print again at 100 %")
 
 
 def print_targets(
@@ -142,28 +144,27 @@ def _write(sheets: Sequence[tuple[SheetLayout, Patch]], title: str, out: Path) -
     with new_document(out, title, layouts) as canvas:
         for layout, patch in sheets:
             if layout.tiles:
-                draw_poster(canvas, layout, patch, _title(layout, patch))
+                draw_poster(canvas, layout, patch, _title(layout, patch), measured_words(out.name))
             else:
-                _draw_page(canvas, layout, patch)
+                _draw_page(canvas, layout, patch, measured_words(out.name))
     return layouts
 
 
-def _draw_page(canvas: Canvas, layout: SheetLayout, patch: Patch) -> None:
+def _draw_page(canvas: Canvas, layout: SheetLayout, patch: Patch, cure: str) -> None:
     with page_in_mm(canvas, layout.paper_mm):
         _set_boxes(canvas, layout)
         draw_sheet(canvas, layout, patch.cells)
-        _draw_frame(canvas, layout, size_words(layout), _title(layout, patch))
+        _draw_frame(canvas, layout, size_words(layout), _title(layout, patch), cure)
 
 
-def _draw_frame(canvas: Canvas, layout: SheetLayout, size: str, title: str) -> None:
-    """Rulers, and the text at the top: in large letters what must not go wrong."""
+def _draw_frame(canvas: Canvas, layout: SheetLayout, size: str, title: str, cure: str) -> None:
+    """Rulers with the cure if they are off, and the text at the top: in large letters what must not go wrong."""
     draw_ruler(canvas, layout.ruler_x, upright=False)
     draw_ruler(canvas, layout.ruler_y, upright=True)
     middle, room = layout.page_mm[0] / 2, layout.page_mm[0] - 16
     draw_text(canvas, middle, 10.2, f"Print at 100 %: {size}", size_mm=_LARGE_MM, room_mm=room, bold=True)
     draw_text(canvas, middle, 13.4, title, size_mm=2.4, room_mm=room)
-    words = f"Actual size, not fit to page. {ruler_words(layout)}"
-    draw_text(canvas, middle, 16.1, words, size_mm=2.2, grey=GREY, room_mm=room)
+    draw_text(canvas, middle, 16.1, ruler_words(layout, cure), size_mm=2.2, grey=GREY, room_mm=room)
 
 
 def _set_boxes(canvas: Canvas, layout: SheetLayout) -> None:
@@ -177,7 +178,8 @@ def _set_boxes(canvas: Canvas, layout: SheetLayout) -> None:
 
 def _title(layout: SheetLayout, patch: Patch) -> str:
     kind = _TITLES.get(layout.kind, f"physpatch control: {layout.kind}")
-    target = f", target {patch.target['name']}" if patch.target else ""
+    name = str(patch.target["name"]) if patch.target else ""
+    target = f", target {name}" if name and has_letters(name) else ""
     rows, columns = layout.grid
     cut = "" if layout.cut_shape == "sheet" else f", {layout.cut_shape} cut-out with {layout.bleed_mm:g} mm bleed"
     return f"{kind} {patch.id}{target} - {size_words(layout)}, {rows} x {columns} cells{cut}"

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.colour.printing_condition import IN_GAMUT_DE, PrintingCondition
-from calibration.common.errors import InputError
 from calibration.common.files import write_picture
 from calibration.sheet.layout import SheetLayout, first_pages
 from calibration.sheet.pdf_reader import carried_layouts, rasterise_sheet
+from physpatch.records.patch_file import Patch
 from printouts.preview import shrunk
+from printouts.verification import shown_cells
 
 _DPI = 100
 _MOST_PX = 1200  # longest side of each of the two pictures
@@ -56,18 +57,21 @@ class SoftProof:
         return f"{words}: {places}{' …' if count > _LISTED else ''}"
 
 
-def save_soft_proof(pdf: Path, condition: PrintingCondition) -> SoftProof:
+def save_soft_proof(pdf: Path, condition: PrintingCondition, patch: Patch | None = None) -> SoftProof:
     """Save a picture of the first sheet of ``pdf`` beside its print under ``condition``, as ``NAME-CONDITION-INTENT.png``.
 
+    Args:
+        pdf: of ``physpatch print``.
+        condition: of the print.
+        patch: the patch that it shows; None takes the colours stored in the PDF.
+
     Raises:
-        InputError: if the PDF is not a sheet of ``physpatch print``, or has too many cells to store their colours.
+        InputError: if the PDF is not a sheet of ``physpatch print``, or its colours are neither stored nor those of ``patch``.
     """
     layouts = carried_layouts(pdf)
     layout, first_page = layouts[0], next(iter(first_pages(layouts)))
-    if layout.cells is None:
-        raise InputError(f"{pdf} does not store the colours of its cells, so it cannot be proofed")
     screen = shrunk(rasterise_sheet(pdf, layout, first_page, _DPI), _MOST_PX)
-    shifts = condition.shift(layout.cells / 255)
+    shifts = condition.shift(shown_cells(pdf, layout, patch) / 255)
     printed = (condition.soft_proof(screen / 255, relative=False) * 255).round().astype(np.uint8)
     for row, column in np.argwhere(shifts > IN_GAMUT_DE):
         _mark(printed, layout, int(row), int(column))

@@ -78,19 +78,23 @@ def verify_sheets(
     total = sum(layout.pages for layout in layouts)
     proofs = []
     for layout, first in zip(layouts, first_pages(layouts), strict=True):
-        cells = _colours(path, layout, patch)
+        cells = shown_cells(path, layout, patch)
         proofs.append(_verify(path, layout, first, cells, lambda page: on_page(page, total)))
     return proofs
 
 
-def _colours(path: Path, layout: SheetLayout, patch: Patch | None) -> NDArray[np.uint8]:
-    """The expected cells: those of the patch or its control, or else those stored in the PDF."""
+def shown_cells(path: Path, layout: SheetLayout, patch: Patch | None) -> NDArray[np.uint8]:
+    """Return the cells that a sheet of a PDF should show: those of the patch or its control, or else those stored in the PDF.
+
+    Raises:
+        InputError: if the sheet is of another patch and has too many cells to store.
+    """
     if patch is not None and layout.kind in SHEET_KINDS:
         expected = patch if layout.kind == "patch" else patch.control(layout.kind)
         if expected.id == layout.patch_id:
             return expected.cells
     if layout.cells is None:
-        raise InputError(f"{path} has too many cells to store their colours; pass the run to compare with its patch")
+        raise InputError(f"{path} has too many cells to store their colours; pass the run whose patch it shows")
     return layout.cells
 
 

@@ -225,6 +225,12 @@ def test_a_sign_is_printed_alone_and_with_a_runs_patch(demo: Path, command, monk
     done = command("print", "--object", "stop", "--size", "15cm")
     assert "runs/latest was not trained on the stop sign, so the sign is printed alone" in done.err
     assert not Path("runs/latest/sheet-bare.pdf").exists()
+    shutil.copytree(demo / "demo/run", "runs/broken")
+    Path("runs/broken/patch.json").write_text("{")
+    Path("runs/latest").unlink()
+    Path("runs/latest").symlink_to("broken")
+    done = command("print", "--object", "stop", "--size", "15cm")
+    assert done.code == 0 and "runs/latest has no readable patch, so the sign is printed alone" in done.err
     done = command("print", demo / "demo/run", "--object", "stop", "--size", "15cm", "--controls", "--out", "on.pdf")
     assert done.code == 0 and Path("on-bare.pdf").is_file()
     assert "on.pdf: 61.1 x 61.1 mm on the stop sign, on A4" in done.out
@@ -400,7 +406,8 @@ def test_print_measured_is_stored_until_the_sheet_changes(demo: Path, command, m
     monkeypatch.chdir(tmp_path)
     run = demo / "demo/run"
     command("print", run, "--out", "sheet.pdf")
-    assert "true size" in command("print", run, "--out", "sheet.pdf", "--measured", "99.2x99.4mm").out
+    done = command("print", run, "--out", "sheet.pdf", "--measured", "99.2x99.4mm")
+    assert "true size" in done.out and "live" in done.err and "--sheet sheet.pdf" in done.err
     assert printed_layouts(tmp_path / "sheet.pdf")[0].patch.width_mm == pytest.approx(99.2)
     again = command("print", run, "--out", "sheet.pdf")
     assert "no longer applies" not in again.out  # the same bytes
@@ -429,7 +436,9 @@ def test_calibrate_sheet_writes_board_and_chart(command, tmp_path: Path) -> None
     out = tmp_path / "calibration.pdf"
     layouts = json.loads(command("calibrate", "sheet", "--paper", "letter", "--out", out, "--json", "-").out)
     assert [layout["kind"] for layout in layouts] == ["board", "chart"]
-    assert command("print", "--verify", out).code == 0
+    done = command("print", "--verify", out)
+    assert done.code == 0 and f"Next: physpatch calibrate camera --source 0 --sheet {out}\n" in done.err
+    command("print", "--verify", out, "--measured", "99x99mm").assert_refused("give one, then the other")
 
 
 def test_print_open_without_a_viewer_says_so(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
@@ -826,6 +835,7 @@ TRAIN = ("train", "--model", "efficientnet_lite0", "--steps", 1, "--target", "no
             ("live", "--source", "virtual", "--headless", "--classifier", "efficientnet_lite0"),
             ["needs a patch"],
         ),
+        (("live", "--source", "virtual", "--hfov", "60"), ["--hfov is for a camera", "virtual has a lens of its own"]),
         (("live", "--source", "STILLS", "--headless", "--roi", "left"), ["unknown region 'left'", "expected center"]),
         (
             ("live", "--source", "STILLS", "--headless", "--keep", "some"),
@@ -891,6 +901,7 @@ def test_bad_input_is_one_clear_line(arguments, words, command, monkeypatch, tmp
         (("live", "run", "--out", "old"), ["already contains a session"]),
         (("live", "run", "--out", "file/session"), ["cannot be written"]),
         (("report", "old", "--out", "file/report.html"), ["cannot be written"]),
+        (("report", "old", "--pdf", "--out", "r.pdf"), ["--out r.pdf names the HTML file"]),
     ],
     ids=lambda value: " ".join(value[:4]) if isinstance(value, tuple) else "",
 )

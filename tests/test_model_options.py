@@ -72,6 +72,23 @@ def test_the_layer_of_a_runs_own_classifier_in_a_session() -> None:
     assert {layer: name for name, layer in chosen.module.named_modules()}[chosen.cam_layer] == earlier
 
 
+def test_the_weights_of_a_runs_classifier_can_be_replaced_when_they_are_gone(monkeypatch) -> None:
+    def load(name: str, weights: str, **_: object) -> Victim:
+        if weights == "gone.pt":
+            raise InputError("no weights file gone.pt")
+        return replace(own, remark=weights)
+
+    own = load_victim("efficientnet_lite0")
+    monkeypatch.setattr(session_setup, "load_victim", load)
+    config = TrainConfig.of(model="efficientnet_lite0", weights="gone.pt")
+    rest = dict.fromkeys(("classifier", "labels", "detector", "threshold", "cam_layer"))
+    shared = {**rest, "device": "cpu", "trust": False, "say": lambda _: None}
+    with pytest.raises(InputError, match=r"gone\.pt"):
+        session_models(config, **shared, weights=None)
+    victim, _ = session_models(config, **shared, weights="new.pt")
+    assert victim.remark == "new.pt"
+
+
 def test_the_own_detector_of_a_run_is_loaded_as_in_training_beside_a_classifier(monkeypatch, tmp_path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("stop\nyield\n")

@@ -14,7 +14,7 @@ from calibration.colour.colour_chart import ChartShot
 from calibration.common.success import Aim, FoundBox, false_boxes, is_centred, judge, judge_answer, overlap
 from captures.gap.decomposition import _judge
 from captures.gap.replay import ReplayView
-from captures.inference.analyser import Analyser
+from captures.inference.analyser import Analyser, _own_spelling
 from captures.inference.region import RegionRule
 from captures.results.success import frame_success
 from captures.storage import FrameRow
@@ -137,6 +137,17 @@ def live(victim: FixedDetector, goal: str, target: int | None) -> tuple[bool, di
         object_xyxy=json.dumps(OBJECT),
     )
     return bool(success), frame_success(row, None if target is None else NAMES[target])
+
+
+def test_names_of_classes_are_compared_as_elsewhere() -> None:
+    """The patch's own network spells the target otherwise: what is right with grey is then no success."""
+    row = FrameRow(
+        *(0, 0.0, "patch", 0, "m", "digital_clock", 0.9, 0.9, 1, None, None, None, None, None, None, "digital_clock")
+    )
+    assert frame_success(row, "digital clock") == {"wrong": False}
+    assert frame_success(row, "Digital-Watch") == {"target": True, "wrong": False}
+    assert _own_spelling("stop sign", ("red", "stop_sign")) == "stop_sign" and _own_spelling("kite", ("red",)) is None
+    assert _own_spelling("stop sign", ("stop_sign", "stop sign")) == "stop sign"
 
 
 CORNERS = np.array([[31.0, 31.0], [49.0, 31.0], [49.0, 49.0], [31.0, 49.0]], np.float32)

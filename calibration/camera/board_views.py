@@ -251,12 +251,12 @@ class ViewCollector:
             upright = ("top", "middle", "bottom")[row]
             level = ("far left", "left", "right", "far right")[column]
             return f"hold the board at the {upright}, {level} of the picture"
-        for axis, (negative, positive) in enumerate((("left", "right"), ("up", "down"))):
+        for axis, (negative, positive) in enumerate((("left", "right"), ("upper", "lower"))):
             tilts = [view.tilt_deg[axis] for view in self.views]
             if min(tilts) > -_TILT_DEG:
-                return f"turn the board {negative} by 20 to 40 degrees"
+                return f"bring the {negative} edge nearer, by 20 to 40 degrees"
             if max(tilts) < _TILT_DEG:
-                return f"turn the board {positive} by 20 to 40 degrees"
+                return f"bring the {positive} edge nearer, by 20 to 40 degrees"
         if len(self.views) < WISHED_VIEWS:
             return f"show {WISHED_VIEWS - len(self.views)} more views, at other places and angles"
         return ""

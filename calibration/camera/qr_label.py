@@ -13,6 +13,7 @@ from calibration.sheet.layout import Rect, SheetLayout
 _TEXT = re.compile(r"PHYSPATCH ([0-9A-F]{12}) ([A-Z]+) (\d+(?:\.\d+)?)X(\d+(?:\.\d+)?)MM")
 _READ_PX = 300  # per side: 8 per module
 _QUIET_SHARE = 0.2  # quiet zone, as a share of the label's width
+_SAME_SIZE = 0.01  # relative
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,17 @@ class SheetLabel:
     kind: str
     width_mm: float
     height_mm: float
+
+    def other_size(self, layout: SheetLayout) -> str:
+        """Say that the sheet was printed at another size than ``layout`` plans, in words; "" if it is the same within 1 %.
+
+        Measured rulers tell how a printer scales the sheet of a PDF; they do not make it a sheet of another PDF.
+        """
+        across, down = layout.patch.width_mm / layout.scale[0], layout.patch.height_mm / layout.scale[1]
+        if max(abs(self.width_mm / across - 1), abs(self.height_mm / down - 1)) <= _SAME_SIZE:
+            return ""
+        printed = f"{self.width_mm:g} x {self.height_mm:g} mm"
+        return f"this sheet was printed at {printed}, not at {across:.4g} x {down:.4g} mm as in the PDF"
 
 
 def parse_label(text: str) -> SheetLabel | None:

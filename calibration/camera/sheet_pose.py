@@ -39,7 +39,9 @@ class SheetPose:
         distance_m: from the camera to the centre of the patch.
         yaw_deg, pitch_deg: None if the two planar solutions cannot be distinguished.
         roll_deg: rotation in the image plane.
-        tilt_deg: angle between the sheet's normal and the optical axis; it is the same for both solutions.
+        tilt_deg: angle between the sheet's normal and the line of sight to the patch; it is the same for both solutions.
+        axis_tilt_deg: angle between the sheet's normal and the optical axis; the larger of the two if the solutions cannot be
+            distinguished.
         patch_area_px: area of the patch in pixels.
         px_per_cell: side of a cell in pixels.
         visible: share of the patch that is inside the frame.
@@ -55,6 +57,7 @@ class SheetPose:
     pitch_deg: float | None
     roll_deg: float
     tilt_deg: float
+    axis_tilt_deg: float
     patch_area_px: float
     px_per_cell: float
     visible: float
@@ -128,7 +131,7 @@ def find_sheet(
     Returns:
         The pose; None if fewer than two markers are visible or they do not fit a sheet.
     """
-    markers = _read_markers(detector or make_detector(), cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+    markers = read_markers(detector or make_detector(), cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
     return _pose_of(markers, layouts, intrinsics)
 
 
@@ -155,7 +158,7 @@ class SheetFinder:
         markers = self._near(grey) if self._frames_near < _SEARCH_ALL_EVERY else {}
         self._frames_near += 1
         if len(markers) < max(2, self._expected):
-            markers = _read_markers(self._everywhere, grey)
+            markers = read_markers(self._everywhere, grey)
             self._frames_near = 0
         pose = _pose_of(markers, self._layouts, intrinsics)
         self._expected = len(markers)
@@ -174,12 +177,12 @@ class SheetFinder:
             part = np.ascontiguousarray(grey[top:bottom, left:right])
             if part.size:
                 corner = np.array([left, top], dtype=np.float32)
-                markers |= {i: near + corner for i, near in _read_markers(self._nearby, part).items()}
+                markers |= {i: near + corner for i, near in read_markers(self._nearby, part).items()}
         return markers
 
 
-def _read_markers(detector: cv2.aruco.ArucoDetector, grey: NDArray[np.uint8]) -> _MarkerCorners:
-    """Corners (4, 2) in pixels by marker id."""
+def read_markers(detector: cv2.aruco.ArucoDetector, grey: NDArray[np.uint8]) -> _MarkerCorners:
+    """Read the markers in a picture (H, W) uint8; return their corners (4, 2), in pixels, by marker id."""
     corners, ids, _ = detector.detectMarkers(grey)
     if ids is None:
         return {}
@@ -223,7 +226,8 @@ def _pose(
     size_px = float(np.linalg.norm(np.ptp(pixels, axis=0)))
     if errors[order[0]] > max(_WORST_ERROR_PX, _WORST_ERROR_SHARE * size_px):  # a false detection of a marker
         return None
-    branches = [angles_deg(cv2.Rodrigues(refined[i][0])[0]) for i in order]
+    rotations, place = [cv2.Rodrigues(refined[i][0])[0] for i in order], refined[order[0]][1].ravel()
+    branches = [angles_deg(rotation) for rotation in rotations]
     yaw, pitch, roll = branches[0]
     clear = len(branches) == 1 or errors[order[1]] >= _CLEAR_BRANCH_RATIO * max(errors[order[0]], _CORNER_NOISE_PX)
     clear = clear or max(abs(a - b) for a, b in zip(branches[0], branches[1], strict=True)) < _FACING_DEG
@@ -235,16 +239,25 @@ def _pose(
         intrinsics=intrinsics,
         homography=homography,
         patch_corners_px=patch,
-        distance_m=float(np.linalg.norm(refined[order[0]][1])) / 1000,
+        distance_m=float(np.linalg.norm(place)) / 1000,
         yaw_deg=yaw if clear else None,
         pitch_deg=pitch if clear else None,
         roll_deg=roll,
-        tilt_deg=math.degrees(math.acos(max(-1.0, min(1.0, float(cv2.Rodrigues(refined[order[0]][0])[0][2, 2]))))),
+        tilt_deg=_between_deg(rotations[0][:, 2], place),
+        axis_tilt_deg=max(
+            _between_deg(turned[:, 2], np.eye(3)[2]) for turned in (rotations[:1] if clear else rotations)
+        ),
         patch_area_px=area_px,
         px_per_cell=math.sqrt(area_px / (rows * columns)),
         visible=_visible(patch, area_px, intrinsics),
         markers_seen=markers,
     )
+
+
+def _between_deg(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """The angle between two vectors (3,)."""
+    cosine = float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
+    return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
 
 
 def _to_pixels(

@@ -11,13 +11,14 @@ from scipy.optimize import nnls
 from calibration.camera.edges import BLURRED_FRAME_PX, frame_blur_px
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.qr_label import label_of
-from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector
+from calibration.camera.sheet_pose import SheetPose, find_sheet, make_detector, read_markers
 from calibration.colour.colour_space import LINEAR_LEVELS, linear_to_srgb, srgb_to_linear
 from calibration.colour.illumination import SmoothLight, cell_centers_mm, marker_blur_px, white_ring
 from calibration.common.errors import InputError
-from calibration.sheet.layout import SheetLayout, marker_ids
+from calibration.sheet.layout import MARKER_MODULES, SheetLayout, marker_ids
 
 _LEAST_PX_PER_CELL = 8.0
+_LEAST_PX_PER_MODULE = 4.0  # below it some markers are not read
 _WORST_BLUR = 0.1  # of a cell: above it neighbours affect the middle half of a cell
 _CLIPPED, _CLIPPED_SHARE = 250, 0.02
 _DARKEST_WHITE = 0.06  # of full scale, linear
@@ -81,6 +82,8 @@ def read_chart(frame: NDArray[np.uint8], layout: SheetLayout, intrinsics: Intrin
         raise InputError(
             f"the picture shows chart {label.patch_id}, but the PDF is of {layout.patch_id}: pass the printed PDF to --sheet"
         )
+    if label is not None and (other := label.other_size(layout)):
+        raise InputError(f"{other}: pass the printed PDF to --sheet")
     if pose.px_per_cell < _LEAST_PX_PER_CELL:
         raise InputError(
             f"the chart is too small in the picture, {pose.px_per_cell:.1f} pixels per cell: come closer, until a cell has "
@@ -130,24 +133,27 @@ def _check_order(layout: SheetLayout, seen: NDArray[np.float64]) -> None:
 def _failure_reason(frame: NDArray[np.uint8], layout: SheetLayout, detector: cv2.aruco.ArucoDetector) -> str:
     """The reason why no complete chart was found, in words."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    ids, mirrored = (_ids(detector.detectMarkers(picture)[1]) for picture in (grey, cv2.flip(grey, 1)))
-    wanted = {marker.id for marker in layout.markers}
-    own = len(ids & wanted)
-    if len(mirrored & wanted) > own:
+    markers, mirrored = (read_markers(detector, picture) for picture in (grey, cv2.flip(grey, 1)))
+    ids, wanted = set(markers), {marker.id for marker in layout.markers}
+    own = [markers[marker_id] for marker_id in ids & wanted]
+    if len(mirrored.keys() & wanted) > len(own):
         return "the picture is mirrored: turn mirroring off in the camera's settings"
+    if len(own) == len(wanted):
+        return (
+            "the markers do not fit this sheet: pass the printed PDF to --sheet, lay the sheet flat, and check the picture's "
+            "aspect ratio"
+        )
+    if own and np.median([cv2.contourArea(quad) for quad in own]) < (_LEAST_PX_PER_MODULE * MARKER_MODULES) ** 2:
+        return "the chart is too small in the picture: come closer"
     if frame_blur_px(grey) > BLURRED_FRAME_PX:
         return _BLURRED
     if own:
-        return f"only {own} of the chart's {len(wanted)} corner markers are visible: show the whole sheet"
+        return f"only {len(own)} of the chart's {len(wanted)} corner markers are visible: show the whole sheet"
     if set(marker_ids("board")) & ids or len(ids) > 8:
         return "this is the lens board: show the page with the colour chart"
     if ids:
         return "this is another sheet, not the colour chart of `physpatch calibrate sheet`"
-    return "no colour chart is visible: show the second page of `physpatch calibrate sheet` with all four markers"
-
-
-def _ids(marker_ids: NDArray[np.int32] | None) -> set[int]:
-    return set() if marker_ids is None else {int(i) for i in marker_ids.ravel()}
+    return "no colour chart is visible: show the second page of `physpatch calibrate sheet`, large and with all four markers"
 
 
 def _cells(frame: NDArray[np.uint8], pose: SheetPose) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

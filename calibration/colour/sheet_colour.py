@@ -25,6 +25,7 @@ _SMEAR_DEGREE = 3
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])  # JFIF: ITU-T T.871
 _SIGMA_OF_MAD = 1.4826
 _AROUND = 25  # points along each side of a patch on a sign
+_CLIPPED, _CLIPPED_SHARE = 254, 0.5  # of one channel: in warm light red alone clips
 _WORST_NOISE = 0.05  # above it the pose is wrong or something covers the border
 
 
@@ -44,7 +45,7 @@ def observe(frame: NDArray[np.uint8], pose: SheetPose) -> ChartShot | None:
         return None
     ring_mm, ring = white_ring(frame, pose)
     linear = srgb_to_linear(ring / 255)
-    if not (ring.max(axis=1) > 0).all() or (ring >= 254).mean() > 0.5:
+    if not (ring.max(axis=1) > 0).all() or (ring >= _CLIPPED).mean(axis=0).max() > _CLIPPED_SHARE:
         return None
     light = SmoothLight(ring_mm, linear)
     white = light(layout.patch.corners_mm.mean(axis=0, keepdims=True))[0]

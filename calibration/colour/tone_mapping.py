@@ -18,8 +18,7 @@ from calibration.colour.colour_space import lab, linear_to_srgb, srgb_to_linear
 TERMS = 7
 ROOT_OFFSET = 0.005  # of full scale: keeps the roots' gradient finite at black
 STEEPEST_BEND = 0.5  # of each coefficient of the curve; the curve is monotone while the two add up to at most 1
-# CIE94's, for its chroma and, less, for its hue: a saturated colour's errors are seen less
-_CHROMA_WEIGHTS = (0.045, 0.0315)
+_CHROMA_WEIGHT, _HUE_WEIGHT = 0.045, 0.015  # CIE94's: a saturated colour's errors are seen less, above all in chroma
 _OFFSET_SPREAD, _BEND_SPREAD = 0.02, 0.2  # usual sizes, for the penalties: of the matrix's constants, and of the curve
 _DARKEST = 1e-4  # linear: below it the sRGB curve has no use for a fit
 _STEPS, _DIFFERENCE = 30, 1e-6  # of the least squares, and for its Jacobian
@@ -56,8 +55,7 @@ def fit_toned(
     larger ``ridge`` is, the less saturation changes.
     """
     terms, wanted = toned_terms(linear), lab(seen)
-    chroma = np.hypot(wanted[:, 1], wanted[:, 2])
-    weights = 1 / (1 + chroma[:, None] * np.array([0.0, *_CHROMA_WEIGHTS]))
+    axes = _perceived_axes(wanted)
     start = np.zeros((TERMS, 3))
     start[1:4] = np.linalg.lstsq(terms[:, 1:4], srgb_to_linear(seen), rcond=None)[0]
     penalties = np.zeros((TERMS, 3))
@@ -69,7 +67,7 @@ def fit_toned(
         # Not clipped at white, where a colour that is too light would have no gradient.
         coded = linear_to_srgb(np.maximum(terms @ tables, _DARKEST))
         predicted = bent(coded, (bends[:, :1, None], bends[:, 1:, None]))
-        off = (lab(predicted) - wanted) * weights
+        off = np.einsum("kni,nji->knj", lab(predicted) - wanted, axes)
         rows = len(numbers)
         return np.hstack([off.reshape(rows, -1), bends / _BEND_SPREAD, (penalties * tables).reshape(rows, -1)])
 
@@ -89,3 +87,13 @@ def fit_toned(
         max_nfev=_STEPS,
     ).x
     return found[:-2].reshape(TERMS, 3), (float(found[-2]), float(found[-1]))
+
+
+def _perceived_axes(colours: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Matrices (N, 3, 3): differences from CIELAB colours (N, 3) to lightness, chroma and hue, weighted as by CIE94."""
+    chroma, hue = np.hypot(colours[:, 1], colours[:, 2]), np.arctan2(colours[:, 2], colours[:, 1])
+    axes = np.zeros((len(colours), 3, 3))
+    axes[:, 0, 0] = 1
+    axes[:, 1, 1:] = np.column_stack([np.cos(hue), np.sin(hue)]) / (1 + _CHROMA_WEIGHT * chroma)[:, None]
+    axes[:, 2, 1:] = np.column_stack([-np.sin(hue), np.cos(hue)]) / (1 + _HUE_WEIGHT * chroma)[:, None]
+    return axes

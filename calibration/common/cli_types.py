@@ -81,7 +81,7 @@ def _writable_json(_context: click.Context, _: click.Parameter, target: str | No
     from calibration.common.files import require_writable_file
 
     if target and target != "-":
-        require_writable_file(Path(target))
+        require_writable_file(Path(target), cure="give --json another file")
     return target
 
 

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+_MOST_LISTED = 8
 _NO_MEMORY = re.compile(r"(out of|not enough|allocate) memory|ALLOC_FAILED")  # as torch, CUDA and ONNX Runtime say it
 
 
@@ -36,7 +37,9 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InputError:
     if near:
         hint = f"did you mean {' or '.join(repr(spelled[choice]) for choice in near)}?"
     else:
-        hint = f"known: {', '.join(list(spelled.values())[:8])}"
+        names = list(spelled.values())
+        more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+        hint = f"known: {', '.join(names[:_MOST_LISTED])}{more}"
     return InputError(f"unknown {kind} {name!r}; {hint}")
 
 

@@ -111,32 +111,34 @@ def naming(path: Path, stand_in: Path | None = None) -> Iterator[None]:
         raise
 
 
-def require_writable(folder: Path) -> None:
+def require_writable(folder: Path, *, file: Path | None = None, cure: str = "use another --out") -> None:
     """Check that files can be written in a folder, or that it can be made where it does not exist; nothing is left there.
+
+    Args:
+        folder: to write in.
+        file: in the folder, which the message names in its place.
+        cure: what to do, for the message.
 
     Raises:
         InputError: if they cannot; the message says why.
     """
     existing = next(place for place in (folder, *folder.parents, Path()) if place.exists())
     try:
-        with tempfile.TemporaryFile(dir=existing) as file:
-            file.write(bytes(_LEAST_BYTES))
+        with tempfile.TemporaryFile(dir=existing) as tried:
+            tried.write(bytes(_LEAST_BYTES))
     except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}); use another --out") from error
+        raise InputError(f"{file or folder} cannot be written ({error.strerror}); {cure}") from error
 
 
-def require_writable_file(path: Path) -> None:
+def require_writable_file(path: Path, *, cure: str = "use another --out") -> None:
     """Check that a file can be written or replaced; see :func:`require_writable`."""
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file")
     if path.exists() and not path.is_file():
         if not os.access(path, os.W_OK):  # a device or a pipe, which cannot be tried
-            raise InputError(f"{path} cannot be written; give another file")
+            raise InputError(f"{path} cannot be written; {cure}")
         return
-    try:
-        require_writable(path.parent)
-    except InputError as error:
-        raise InputError(f"{path} cannot be written: {error}") from error
+    require_writable(path.parent, file=path, cure=cure)
 
 
 @contextmanager

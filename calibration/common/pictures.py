@@ -9,7 +9,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from calibration.common.errors import InputError
 
@@ -53,8 +53,8 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a picture, (H, W, 3) RGB uint8; see :func:`open_picture`."""
-    return np.array(open_picture(path))
+    """Read a picture, (H, W, 3) RGB uint8, in sRGB where it embeds another RGB profile; see :func:`open_picture`."""
+    return np.array(_in_srgb(open_picture(path)))
 
 
 def decode_picture(data: bytes, formats: Sequence[str], sides_px: tuple[int, int]) -> NDArray[np.uint8]:
@@ -158,6 +158,21 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise InputError("its pixels are floating-point numbers of an unknown range; save it with 8 bits")
     return image
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Convert RGB of an embedded profile, as Display P3 of phones, to sRGB; a broken profile, or one of greys, is ignored."""
+    embedded = image.info.get("icc_profile")
+    if not embedded:
+        return image
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
+        if "srgb" in ImageCms.getProfileDescription(profile).lower():  # a conversion would only add rounding errors
+            return image
+        intent, srgb = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, profile, srgb, intent) or image
+    except (ImageCms.PyCMSError, OSError):
+        return image
 
 
 def pixels_inside(outline_px: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.bool_]:

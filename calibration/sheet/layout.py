@@ -299,10 +299,14 @@ def layouts_from_json(text: str) -> tuple[SheetLayout, ...]:
             cure = "update physpatch" if version > LAYOUT_VERSION else "print it again"
             raise InputError(f"this sheet has layout version {version}, this program reads {LAYOUT_VERSION}; {cure}")
         if not value["pages"]:
-            raise ValueError("no page")
+            raise InputError(
+                "this PDF shows a sign alone, which has no markers; print it with a patch: `physpatch print RUN`"
+            )
         return tuple(_layout_from_dict(page) for page in value["pages"])
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
-        raise InputError("this PDF contains no physpatch layout; print it with `physpatch print`") from error
+        raise InputError(
+            "this PDF contains no physpatch layout: another program made or changed it; print it with `physpatch print`"
+        ) from error
 
 
 def _layout_from_dict(page: dict[str, Any]) -> SheetLayout:

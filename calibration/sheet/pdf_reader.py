@@ -105,6 +105,8 @@ def carried_layouts(path: Path) -> tuple[SheetLayout, ...]:
     document = _open(path)
     try:
         return layouts_from_json(document.get_metadata_value("Keywords"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     finally:
         document.close()
 

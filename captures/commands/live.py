@@ -1,5 +1,6 @@
 """The command ``physpatch live``."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ _NOT_TO_RESUME = {"out": "--out", "scene": "--scene", "clips": "--clips", "frame
 
 if TYPE_CHECKING:
     from captures.inference.region import RegionRule
-    from captures.results.session_record import SessionRecord
+    from captures.session.resumption import Earlier
     from captures.sources.camera_settings import CameraSettings
 
 
@@ -67,8 +68,8 @@ _GROUPS = {
 }
 
 
-def _to_resume(session: Path, given: set[str]) -> "SessionRecord":
-    """Read the record of a session that is to be continued.
+def _to_resume(session: Path, given: set[str]) -> "Earlier":
+    """Read a session that is to be continued.
 
     Raises:
         InputError: if it cannot be resumed, or an option is given that belongs to a new session.
@@ -78,13 +79,15 @@ def _to_resume(session: Path, given: set[str]) -> "SessionRecord":
             raise InputError(f"--resume continues {session} as it was filmed; omit {option}")
     from captures.session.resumption import Earlier
 
-    return Earlier.read(session).record
+    return Earlier.read(session)
 
 
-def _camera_of(record: "SessionRecord") -> "CameraSettings":
+def _camera_of(earlier: "Earlier") -> "CameraSettings":
+    """Return the camera's settings of a session, what was locked as its last frame had it."""
     from captures.sources.camera_settings import CameraSettings
 
-    return CameraSettings(record.camera)
+    told = next((row.camera for row in reversed(earlier.rows) if row.camera), "{}")
+    return CameraSettings(earlier.record.camera).held(json.loads(told))
 
 
 @click.command(cls=GroupedCommand, groups=_GROUPS)
@@ -249,11 +252,12 @@ def live(
 
     given = given_options(context)
     if resume is not None:
-        record = _to_resume(resume, given)
+        earlier = _to_resume(resume, given)
+        record = earlier.record
         source = source if "source" in given else record.source or source
         if HIDDEN in source:
             raise InputError("the password of the session's camera was not recorded; give --source with it")
-        camera = camera if "camera" in given else _camera_of(record)
+        camera = camera if "camera" in given else _camera_of(earlier)
     if scene is not None and source != RENDERED:
         raise InputError(f"--scene {scene} is for --source {RENDERED}; pass both")
     if "camera" in given:
@@ -271,6 +275,8 @@ def live(
             raise InputError(f"--{option.replace('_', '-')} is for --source {VIRTUAL} or {RENDERED}; omit it")
     if of_rig and "profile" in given:
         raise InputError(f"--profile is for a camera; {source} has a lens of its own and prints to scale: omit it")
+    if of_rig and "hfov_deg" in given:
+        raise InputError(f"--hfov is for a camera whose lens was not measured; {source} has a lens of its own: omit it")
     if "hfov_deg" in given and "profile" in given:
         raise InputError("--hfov is for a camera whose lens was not measured; the profile has it: omit one of them")
     folder = find_run(run) if run or LATEST.exists() else None

@@ -67,6 +67,10 @@ def report(
     from captures.results.recorded_session import RecordedSession, kind_of
 
     path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("comparison.html"))
+    if path.suffix.lower() == ".pdf":
+        raise InputError(
+            f"--out {path} names the HTML file; give a name that ends in .html, beside which --pdf writes the PDF"
+        )
     paper = path.with_suffix(".pdf") if pdf else None
     if card and len(folders) > 1:
         raise InputError("--card is for one run or session")

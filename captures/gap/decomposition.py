@@ -300,8 +300,8 @@ def _example(
 ) -> tuple[tuple[str, NDArray[np.uint8]], ...]:
     steps = replay_example(victim, cells, view, _patch_area(config), config.eot, seed=config.optimisation.seed)
     pictures = list(zip((step.shown for step in WAY), steps, strict=False))
-    captured = (shown for shown in session.shown(victim.name, "patch") if session.tally.unit(shown.row) == unit)
-    first = next(captured, None)
+    of_unit = (row for row in session.rows if session.tally.unit(row) == unit)
+    first = next(session.shown(victim.name, "patch", of_unit), None)
     if first is not None:
         size = victim.preprocessing.size
         picture = ReplayView.of(first, view.shot, None, victim).picture

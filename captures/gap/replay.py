@@ -43,7 +43,7 @@ class ReplayView:
     Attributes:
         picture: the part of the frame that the network saw, (h, w, 3) RGB uint8.
         corners: (4, 2) corners of the patch in ``picture``, in pixels, clockwise from the patch's own top left.
-        facing: cosine of the tilt, by which the visible area shrinks.
+        facing: cosine of the tilt against the line of sight, by which the visible area shrinks.
         shot: light, blur and noise as measured on the sheet.
         colours: the colour map in this light; None if it was not measured.
         label: the true class, if known.

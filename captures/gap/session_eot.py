@@ -1,5 +1,6 @@
 """Derive training ranges and backgrounds from a session, which closes the loop."""
 
+import hashlib
 import math
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.camera.sheet_pose import SheetPose
 from calibration.common.errors import InputError
-from calibration.common.files import atomic_path, write_picture
+from calibration.common.files import write_picture
 from calibration.common.text import number_of
 from captures.gap.session_colours import session_lights
 from captures.inference.region import CropRegion
@@ -33,6 +34,7 @@ _FIELDS = {
 _TAILS = (0.02, 0.98)
 _MARGIN_DEG, _MARGIN_SCALE = 3.0, 1.05  # a short session does not show the full range
 _LEAST_ROWS = 5
+_BACKGROUNDS = "backgrounds"  # folder of a session
 _MOST_BACKGROUNDS = 200
 _REPAIR_SIDE = 320  # pixels: inpainting is slow, and more detail is not needed
 _REPAIR_RADIUS = 4
@@ -120,25 +122,35 @@ def _scenes_to_learn(session: RecordedSession, model: str, victim: Victim, say: 
 
 
 def save_backgrounds(session: RecordedSession, model: str, victim: Victim) -> Path | None:
-    """Save the scenes of a session, as the network saw them but with sheets removed, in its folder ``backgrounds``.
+    """Save the scenes of a session, as the network saw them but with sheets removed, below its ``backgrounds``.
+
+    The folder is named by its content, so that a run that was trained on other scenes of the session keeps its own.
 
     Returns:
         The folder; None if there are no scenes.
     """
-    folder = session.folder / "backgrounds"
-    shutil.rmtree(folder, ignore_errors=True)
+    making = session.folder / _BACKGROUNDS / ".new"
+    shutil.rmtree(making, ignore_errors=True)  # of a run that was interrupted
     labelled: list[tuple[str, int]] = []
+    content, number = hashlib.sha256(), 0
     for row, picture in _scenes(session, model):
-        name = f"{row.frame:06d}.png"
-        folder.mkdir(exist_ok=True)
-        write_picture(folder / name, picture)
+        name, number = f"{row.frame:06d}.png", number + 1
+        making.mkdir(parents=True, exist_ok=True)
+        write_picture(making / name, picture)
+        content.update(name.encode() + picture.tobytes())
         if row.label in victim.categories:
             labelled.append((name, victim.category_index(row.label)))
-    if not folder.is_dir():
+    if not number:
         return None
-    if len(labelled) == len(list(folder.glob("*.png"))):
-        with atomic_path(folder / "labels.csv") as temporary:
-            temporary.write_text("file,class_index\n" + "".join(f"{name},{index}\n" for name, index in labelled))
+    if len(labelled) == number:
+        table = "file,class_index\n" + "".join(f"{name},{index}\n" for name, index in labelled)
+        (making / "labels.csv").write_text(table)
+        content.update(table.encode())
+    folder = making.with_name(content.hexdigest()[:16])
+    if folder.is_dir():
+        shutil.rmtree(making)
+    else:
+        making.rename(folder)
     return folder
 
 
@@ -154,7 +166,7 @@ def _scenes(session: RecordedSession, model: str) -> Iterator[tuple[FrameRow, ND
             frame = session.seen(row)
             if frame is None:
                 continue
-            pose = session.pose(frame)
+            pose = session.pose(frame, row)
             if pose is None and row.distance_m is not None:
                 continue  # the place of the sheet is unknown
             region = CropRegion(*row.region_px) if row.region_px else CropRegion(0, 0, frame.shape[1], frame.shape[0])

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import cv2
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from calibration.camera.intrinsics import Intrinsics
-from calibration.camera.qr_label import SheetLabel
 from calibration.camera.sheet_pose import SheetFinder, SheetPose
 from calibration.common.errors import PhyspatchError
 from calibration.common.success import Aim, around, judge, judge_answer
@@ -27,7 +27,7 @@ from physpatch.attack.placement import known_object
 from physpatch.evaluation.grad_cam import HeatMapper, grad_cam, heat_share
 from physpatch.victims.boxes import Detection, to_found_boxes
 from physpatch.victims.detector import Detector
-from physpatch.victims.protocol import Preprocessing, Victim
+from physpatch.victims.protocol import Preprocessing, Victim, normal_name
 
 Lens = Callable[[tuple[int, ...]], Intrinsics]  # from a frame's (height, width, ...) to its intrinsics
 _TOP = 5
@@ -40,7 +40,7 @@ class Located:
     Attributes:
         frame: the frame.
         pose: of the sheet; None without a sheet of this session.
-        foreign: label of a sheet of another patch; ``pose`` is then None.
+        foreign: why the sheet is not one of this session, in words; ``pose`` is then None.
         region: the part of the undistorted frame that the classifier sees.
         seen: the undistorted frame, (H, W, 3) RGB uint8; the frame itself if the lens is not known.
         lens: that took the frame.
@@ -49,7 +49,7 @@ class Located:
 
     frame: Frame
     pose: SheetPose | None
-    foreign: SheetLabel | None
+    foreign: str
     region: CropRegion
     seen: NDArray[np.uint8]
     lens: Intrinsics
@@ -88,6 +88,14 @@ class Analysis:
     def pose(self) -> SheetPose | None:
         """Return the pose of the sheet; None without a sheet."""
         return self.located.pose
+
+
+@cache
+def _own_spelling(label: str, categories: tuple[str, ...]) -> str | None:
+    """The class among ``categories`` that is called so, whether or not letters, hyphens and underscores agree."""
+    wanted = normal_name(label)
+    named = [category for category in categories if normal_name(category) == wanted]
+    return label if label in named else next(iter(named), None)
 
 
 class Analyser:
@@ -232,7 +240,7 @@ class Analyser:
             index = known_object(model, self._carrier)
             return None if index is None else model.categories[index]
         label = self._label or frame.label
-        return label if label in model.categories else None
+        return None if label is None else _own_spelling(label, model.categories)
 
     def _row(self, located: Located, model: Victim, confidence: Tensor, columns: dict[str, Any]) -> FrameRow:
         frame, pose = located.frame, located.pose

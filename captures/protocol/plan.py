@@ -330,7 +330,7 @@ class Director:
             return f"{abs(off_m):.2f} m {'closer' if off_m > 0 else 'farther away'}"
         if pose.yaw_deg is None:
             if (
-                pose.tilt_deg <= self.protocol.yaw_tolerance_deg
+                pose.axis_tilt_deg <= self.protocol.yaw_tolerance_deg
                 and abs(step.yaw_deg) <= self.protocol.yaw_tolerance_deg / 2
             ):
                 return ""  # near the frontal pose the direction of the tilt does not matter

@@ -38,7 +38,8 @@ from physpatch.stats.intervals import (
 _CONDITION_ORDER = (*SHEET_KINDS, NO_SHEET)
 CONTROL = "grey"  # the harmless patch that success is conditional on
 MARGIN = 0.05  # half width of an interval, for which the required number of clips is estimated
-_NEVER_WHEN_RIGHT = ("target", "wrong", "hidden", "relabelled")  # all false for a frame whose answer is right
+_LOSSES = ("wrong", "hidden", "relabelled")  # of an object, for a detector
+_NEVER_WHEN_RIGHT = ("target", *_LOSSES)  # all false for a frame whose answer is right
 UnitKind = Literal["step", "clip", "pose cell"]
 Unit = Hashable
 
@@ -225,7 +226,7 @@ _Bins = dict[_Where, _Bin]
 
 
 class Tally:
-    """Incremental counts of rows; memory grows with clips and poses, not with frames.
+    """Incremental counts of rows; memory grows with clips and poses, and with the frames only of a detector's object.
 
     In a session with a plan, frames outside its steps are not counted, because they show a sheet on its way to a pose.
     """
@@ -242,6 +243,7 @@ class Tally:
         self.grid = protocol.grid() if protocol else EVERYWHERE
         self._steps = {step.number: step for step in protocol.steps()} if protocol else {}
         self._bins: dict[str, dict[str, _Bins]] = defaultdict(lambda: defaultdict(lambda: defaultdict(_Bin)))
+        self._lights: set[str] = set()  # names; empty for the light without one
         self.outside_steps: Counter[tuple[str, str]] = Counter()  # frames, by model and sheet
         self._kind: UnitKind | None = None
         self._weights: dict[tuple[str, str], dict[Unit, float] | None] = {}  # since rows were last added
@@ -257,6 +259,7 @@ class Tally:
             bins = self._bins[row.model][row.condition]
             if where not in bins:
                 self._kind = None  # a new bin may change the kind of unit
+                self._lights.add(row.light or "")
             bins[where].add(row, self.target)
 
     @property
@@ -319,13 +322,18 @@ class Tally:
             return len({where.clip for where in self._bins[model].get(condition, {}) if self._unit(where) is not None})
         return len({self.scene(unit) for unit in self._grouped(model, condition)})
 
+    @property
+    def lights(self) -> set[str]:
+        """Return the names of the lights; a light without a name is not among them."""
+        return self._lights - {""}
+
     def design(self) -> "Design":
         """Return the factors that the session varied."""
         bins = [where for conditions in self._bins.values() for part in conditions.values() for where in part]
         return Design(
             clips=len({where.clip for where in bins}),
             poses=len({where.cell for where in bins} - {None}),
-            lights=len({where.light for where in bins} - {None}),
+            lights=len(self._lights) if self.lights else 0,
             scenes=len({self.scene(where.clip) for where in bins}) if self._scenes and self.unit_kind == "clip" else 1,
         )
 
@@ -375,6 +383,12 @@ class Tally:
                 else 1 - missed[0] / missed[1]
             )
         return weights if known and seen.keys() & others else None
+
+    def can_be_lost(self, model: str, measure: str) -> bool:
+        """Tell whether frames can count for a measure: an object that a detector is not known to find cannot be lost."""
+        if measure not in _LOSSES or self.weights(model, measure) is not None:
+            return True
+        return not any(pose_bin.detects for bins in self._bins[model].values() for pose_bin in bins.values())
 
     def rate_over(self, observations: Sequence[Observation]) -> Rate:
         """Average observations over clips and poses."""
@@ -516,8 +530,9 @@ class Tally:
         return self._map(model, measure, condition, lambda where: where.cell)
 
     def by_light(self, model: str, measure: str, condition: str = "patch") -> dict[str, MapCell]:
-        """Compute rates by name of the light."""
-        return self._map(model, measure, condition, lambda where: where.light)
+        """Compute rates by name of the light; empty where no light has one."""
+        unnamed = "without a name" if self.lights else None  # no light is told apart where none has a name
+        return self._map(model, measure, condition, lambda where: where.light or unnamed)
 
     def _map(self, model: str, measure: str, condition: str, key: Callable[[_Where], Any]) -> dict[Any, MapCell]:
         places: dict[Any, set[_Where]] = defaultdict(set)
@@ -563,12 +578,14 @@ class Tally:
             unit = self._unit(where)
             if unit is not None and only(where) and (weights is None or weights.get(unit, 0) > 0):
                 groups[where.clip if self.unit_kind == "pose cell" else unit, unit].append(pose_bin)
+        if not self.can_be_lost(model, measure):
+            return {}
         detects = any(pose_bin.detects for bins in groups.values() for pose_bin in bins)
-        if weights is None and detects and measure in ("wrong", "hidden", "relabelled"):
-            return {}  # an object that was never detected cannot be lost
         pooled = {key: _pooled(bins, measure) for key, bins in groups.items()}
         if detects and measure in ("hidden", "relabelled", "false_boxes"):
-            compared = _phantoms if measure == "false_boxes" else partial(_on_object, measure)
+            compared = (
+                partial(_phantoms, condition == CONTROL) if measure == "false_boxes" else partial(_on_object, measure)
+            )
             control = self._grouped(model, CONTROL) if CONTROL in self._bins[model] else {}
             pooled |= {key: compared(bins, control.get(key[1], ())) for key, bins in groups.items() if not pooled[key]}
         return {key: counts for key, counts in pooled.items() if counts is not None}
@@ -628,17 +645,30 @@ def _on_object(measure: str, bins: Sequence[_Bin], control: Sequence[_Bin]) -> t
     )
 
 
-def _phantoms(bins: Sequence[_Bin], control: Sequence[_Bin]) -> tuple[float, int] | None:
+def _phantoms(own: bool, bins: Sequence[_Bin], control: Sequence[_Bin]) -> tuple[float, int] | None:
     """Number of frames with a class at the patch that is not detected there with the control, and of all frames.
 
-    Objects that are really there, labelled or not, are also detected with the control and are not phantoms. None without a
-    control.
+    Objects that are really there, labelled or not, are also detected with the control and are not phantoms. The control's own
+    frames (``own``) can be compared only with its others, so those of all sheets are: each with all but one of the control's,
+    in the mean. Else a class that comes and goes would be seen with every sheet except the control. None without others.
     """
-    if not any(pose_bin.at_patch for pose_bin in control):
+    shown: Counter[frozenset[str]] = sum((pose_bin.at_patch for pose_bin in control), Counter())
+    n = shown.total()
+    if n <= own:
         return None
-    there = frozenset().union(*(classes for pose_bin in control for classes in pose_bin.at_patch))
-    seen: Counter[frozenset[str]] = sum((pose_bin.at_patch for pose_bin in bins), Counter())
-    return sum(count for classes, count in seen.items() if classes - there), seen.total()
+    times: Counter[str] = Counter()
+    for classes, count in shown.items():
+        times.update(dict.fromkeys(classes, count))
+    once = {name for name, count in times.items() if count == 1 and n > 1}  # gone if its frame is the one left out
+    hits, seen = 0.0, sum((pose_bin.at_patch for pose_bin in bins), Counter[frozenset[str]]())
+    for classes, count in seen.items():
+        if classes - times.keys():
+            hits += count
+        elif own:
+            hits += bool(classes & once)
+        else:
+            hits += count * sum(1 for other in shown if classes & once & other) / n
+    return hits, seen.total()
 
 
 def _spread(shares: Sequence[float], correlation: Correlation) -> Spread:

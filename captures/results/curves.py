@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from calibration.common.success import MEASURES, FoundBox, around
-from captures.results.aggregation import Unit
+from captures.results.aggregation import CONTROL, Unit
 from captures.results.recorded_session import RecordedSession
 from captures.results.sequence_summary import DISTANCE_EDGES_M
 from captures.results.success import boxes_of, frame_success, on_object, place_of
@@ -19,7 +19,7 @@ from captures.sources.frame import NO_SHEET
 from captures.storage import FrameRow
 from physpatch.evaluation.precision import GAP_EDGES, gap_in_sides
 from physpatch.stats.clustered import Observation, averaged
-from physpatch.stats.intervals import Rate
+from physpatch.stats.intervals import Difference, Rate
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(20))
 THRESHOLD = "threshold"
@@ -151,10 +151,22 @@ def every_view(session: RecordedSession, model: str, measure: str) -> dict[str, 
     }
 
 
+def accuracy_drop(session: RecordedSession, model: str) -> Difference:
+    """Estimate how many more of all views are wrong with the patch than with the grey control, paired by unit."""
+    views = _views(session, model, "wrong")
+    patch, control = (
+        averaged((view.clip, view.unit, view.happened) for view in views.get(condition, ()))
+        for condition in ("patch", CONTROL)
+    )
+    return session.tally.difference_over(patch, control)
+
+
 def _views(session: RecordedSession, model: str, measure: str) -> dict[str, list[_View]]:
-    """The frames of each sheet that can be judged, by sheet."""
+    """The frames of each sheet that can be judged, by sheet; none where the tally counts none either."""
     tally = session.tally
     views: dict[str, list[_View]] = {c: [] for c in tally.conditions(model) if c != NO_SHEET}
+    if not tally.can_be_lost(model, measure):
+        return views
     for row in session.rows:
         if row.model == model and row.condition in views:
             happened, unit = frame_success(row, session.target).get(measure), tally.unit(row)

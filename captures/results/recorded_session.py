@@ -215,14 +215,18 @@ class RecordedSession:
             return None
 
     def seen(self, row: FrameRow) -> NDArray[np.uint8] | None:
-        """Load the frame of a row as the classifier saw it: without the lens's distortion, if it was removed."""
+        """Load the frame of a row as its model saw it: for a classifier without the lens's distortion, if it was removed."""
         frame = self.frame(row)
-        return frame if frame is None or not self.record.undistorted else self.lens(frame.shape).undistorted(frame)
+        return frame if frame is None or not self._straightened(row) else self.lens(frame.shape).undistorted(frame)
 
-    def pose(self, seen: NDArray[np.uint8]) -> SheetPose | None:
-        """Find the pose of the sheet in what :meth:`seen` returns; return None if there is none."""
+    def _straightened(self, row: FrameRow) -> bool:
+        detects = any(model.task == "detect" for model in self.record.models if model.name == row.model)
+        return self.record.undistorted and not detects
+
+    def pose(self, seen: NDArray[np.uint8], row: FrameRow) -> SheetPose | None:
+        """Find the pose of the sheet in what :meth:`seen` returns of a row; return None if there is none."""
         lens = self.lens(seen.shape)
-        if self.record.undistorted:
+        if self._straightened(row):
             lens = lens.straight
         return find_sheet(seen, self.layouts, lens, self._detector) if self.layouts else None
 
@@ -237,7 +241,7 @@ class RecordedSession:
             frame = self.seen(row)
             if frame is None:
                 continue
-            pose = self.pose(frame)
+            pose = self.pose(frame, row)
             if pose is None or pose.layout.kind != condition:
                 continue
             height, width = frame.shape[:2]

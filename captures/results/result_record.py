@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from calibration.common.records import Record, RecordPart
-from captures.results.aggregation import CONTROL
-from captures.results.curves import Curve, curve_measures, curves_of, every_view
+from captures.results.curves import Curve, accuracy_drop, curve_measures, curves_of, every_view
 from captures.results.object_precision import object_precision
 from captures.results.recorded_session import RecordedSession, require_kind
 from captures.results.sequence_summary import summaries_of
@@ -82,7 +81,7 @@ class ModelResult(RecordPart):
         target_first: how often the target came first; not measured without a target.
         made_wrong: how often the answer was wrong. Both are of the views that are right with the grey control.
         accuracy_drop: how much accuracy the patch costs: in a run, of clean photographs, with an interval that does not pair
-            them; in a session, beside the grey control, paired.
+            them; in a session, of all views, beside the grey control, paired.
         controls: ``target_first`` of each harmless control.
         target_first_of_all, made_wrong_of_all: of all views, right with the grey control or not; None if not known.
         curves: success along what varies in a session; empty for runs.
@@ -203,14 +202,14 @@ def result_of_session(session: RecordedSession) -> ResultRecord:
 def _model_of_session(session: RecordedSession, model: str, sha256: str) -> ModelResult:
     tally = session.tally
     by_sheet = {summary.condition: summary for summary in tally.summaries() if summary.model == model}
-    drops = [c.difference for c in tally.comparisons() if (c.model, c.measure, c.control) == (model, "wrong", CONTROL)]
+    drop = accuracy_drop(session, model)
     patch = by_sheet.get("patch")
     return ModelResult(
         model=model,
         sha256=sha256,
         target_first=_NOTHING if patch is None else patch.target,
         made_wrong=_NOTHING if patch is None else patch.wrong,
-        accuracy_drop=drops[0] if drops else _NO_CHANGE,
+        accuracy_drop=drop if drop.n else _NO_CHANGE,
         controls={condition: s.target for condition, s in by_sheet.items() if condition not in ("patch", "none")},
         target_first_of_all=every_view(session, model, "target").get("patch"),
         made_wrong_of_all=every_view(session, model, "wrong").get("patch"),

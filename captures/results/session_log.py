@@ -53,6 +53,7 @@ def _by_clip(session: RecordedSession) -> dict[int, dict[str, float]]:
     """Compute by clip the share of frames with success, for each model and sheet, where it could be determined."""
     counted: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row in session.rows:
-        if row.success is not None:
+        between_steps = session.tally.protocol is not None and row.step is None
+        if row.success is not None and not between_steps:
             counted[row.clip][f"{row.model}/{row.condition}/success"].append(row.success)
     return {clip: {name: fmean(values) for name, values in named.items()} for clip, named in sorted(counted.items())}

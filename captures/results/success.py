@@ -6,6 +6,7 @@ from statistics import median
 
 from calibration.common.success import Aim, Edges, FoundBox, around, is_centred, judge
 from captures.storage import FrameRow
+from physpatch.victims.labels import normal_name
 
 
 def boxes_of(row: FrameRow) -> list[FoundBox]:
@@ -26,7 +27,11 @@ def frame_success(row: FrameRow, target: str | None) -> dict[str, bool]:
     unknown, see :func:`on_object`, and always ``false_boxes``, which needs a control, see :func:`at_patch`.
     """
     said: dict[str, bool] = {}
-    if row.success is not None and row.target_score is not None and row.label != target:
+    if (
+        row.success is not None
+        and row.target_score is not None
+        and (target is None or normal_name(row.label or "") != normal_name(target))
+    ):
         said["target"] = row.success == 1
     if row.label is None:
         return said

@@ -167,7 +167,8 @@ def run_session(
 
     Raises:
         InputError: if ``out`` already contains a session; to resume it, if it cannot be resumed, or with other settings.
-        PhyspatchError: if the source fails or the disk is full; everything recorded until then is kept and readable.
+        PhyspatchError: if the source fails or the disk is full; everything recorded until then is kept and readable. A new
+            session that recorded nothing leaves no files.
     """
     with claimed(out):
         earlier = _earlier(out, resume)
@@ -179,7 +180,14 @@ def run_session(
             if same_files and isinstance(source, StillsSource):
                 source = source.behind(earlier.record.files)
             record, source = earlier.continued(_files(source)), ContinuedSource(source, earlier)
-        _record(_Session(source, config, viewers, on_frame, earlier), record, source.fps, out, earlier)
+        session = _Session(source, config, viewers, on_frame, earlier)
+        try:
+            _record(session, record, source.fps, out, earlier)
+        except PhyspatchError:
+            if earlier.is_new and not session.status.frames:  # such as a region outside the frame, to be given again
+                for name in (SESSION_DATABASE, SESSION_FILE, "frames.csv"):
+                    (out / name).unlink(missing_ok=True)
+            raise
     return out
 
 
@@ -252,6 +260,7 @@ class _Session:
         self._gaps: list[float] = []
         self._unreadable = 0
         self._lost_at: float | None = None
+        self._captured: float | None = None  # when a live source took the last frame, by time.monotonic
         self._delays = (0, 0.0, 0.0)  # number, sum, longest
         self._time_s = earlier.begins_s
         self._shape: tuple[int, ...] | None = None
@@ -320,7 +329,7 @@ class _Session:
         frame = analysis.frame
         if self._shape is None:
             self.config.region.check(frame.image.shape)
-        self._time_s, self._shape = frame.time_s, frame.image.shape
+        self._time_s, self._shape, self._captured = frame.time_s, frame.image.shape, frame.captured
         self._finished.append(time.monotonic())
         lasted = self._finished[-1] - self._finished[0]
         status.fps = (len(self._finished) - 1) / lasted if lasted > 0 else 0.0
@@ -336,6 +345,8 @@ class _Session:
             self._map_pose(analysis.rows[0])
         else:
             self._paused_frames += 1
+            if events := self.events():  # a pause may be long
+                store.add([], events)
         self._account_delay(analysis)
         condition = analysis.rows[0].condition
         status.hint = director.hint(condition, analysis.pose) if director else ""
@@ -415,6 +426,9 @@ class _Session:
         """
         n, total, longest = self._delays
         director = self._director
+        gaps = list(self._gaps)
+        if self._lost_at is not None:  # it never came back
+            gaps.append(0.0 if self._captured is None else time.monotonic() - self._captured)
         progress = {"steps_done": sorted(director.done), "steps_skipped": sorted(director.skipped)} if director else {}
         account = {
             "captured": self._source.captured,
@@ -424,8 +438,8 @@ class _Session:
             "passed_over": self._pipeline.passed_over if self._pipeline else 0,
             "seconds": round(time.monotonic() - self._begun, 2),
             "unreadable": self._unreadable,
-            "gaps": len(self._gaps) + (self._lost_at is not None),
-            "gap_seconds": round(sum(self._gaps), 2),
+            "gaps": len(gaps),
+            "gap_seconds": round(sum(gaps), 2),
             "delay_s": {"mean": round(total / n, 4), "longest": round(longest, 4)} if n else None,
         }
         return (account if self._earlier.is_new else self._earlier.added_to(account)) | progress

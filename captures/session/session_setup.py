@@ -59,10 +59,16 @@ def session_models(
     if classifier is None and config is not None:
         load = partial(load_victim, config.victim.model, device=device, trust=trust)
         options = config.victim.model_options | ({} if labels is None else {"labels": labels})
-        own = load(**options, say=say)
+        replaced = options | {"weights": weights}
+        try:
+            own = load(**options, say=say)
+        except InputError:  # such as that its weights are gone, which the given ones replace
+            if weights is None:
+                raise
+            own = load(**replaced, say=say)
         if not isinstance(own, Detector):
             if weights is not None:
-                own = load(**options | {"weights": weights}, say=say)
+                own = load(**replaced, say=say)
             return _apart(own if cam_layer is None else own.with_cam_layer(cam_layer), boxes)
         boxes = boxes or (own if threshold is None else replace(own, threshold=threshold))
     victim = load_victim(

@@ -1,7 +1,7 @@
 """Camera settings: resolution, frame rate, format, exposure, white balance and focus."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -14,7 +14,9 @@ _READ_BACK = {  # what a driver may tell of each frame
     "white_balance": cv2.CAP_PROP_WB_TEMPERATURE,
     "focus": cv2.CAP_PROP_FOCUS,
 }
-_NOT_TOLD = (-1.0, 0.0)  # OpenCV's answers for what a driver does not have
+# OpenCV's answers for what a driver does not have. Of Video for Linux a 0 is a value: no gain, or a focus at infinity.
+_NOT_TOLD = {"V4L2": (-1.0,)}
+_OTHERS_NOT_TOLD = (-1.0, 0.0)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _EXTENT = re.compile(r"(\d+)x(\d+)", re.IGNORECASE)
 _LOCKABLE = {  # settings with an automatic mode: property of the value, property of the mode
@@ -69,7 +71,10 @@ class CameraSettings:
 
         A camera that is opened again, as after its cable was out, begins with values of its own.
         """
-        told = read_back(capture)
+        return self.held(read_back(capture))
+
+    def held(self, told: Mapping[str, float]) -> "CameraSettings":
+        """Return these settings with what is locked as the numbers that a camera told, in the driver's units, where it did."""
         return CameraSettings(
             {n: f"{told[n]!r}" if value == "lock" and n in told else value for n, value in self.asked.items()}
         )
@@ -78,7 +83,8 @@ class CameraSettings:
 def read_back(capture: cv2.VideoCapture) -> dict[str, float]:
     """Return exposure, gain, white balance and focus of an open capture, in the driver's units, as far as the driver tells."""
     told = {name: float(capture.get(number)) for name, number in _READ_BACK.items()}
-    return {name: value for name, value in told.items() if value not in _NOT_TOLD}
+    not_told = _NOT_TOLD.get(capture.getBackendName(), _OTHERS_NOT_TOLD)
+    return {name: value for name, value in told.items() if value not in not_told}
 
 
 def _set_resolution(capture: cv2.VideoCapture, _name: str, value: str) -> str:

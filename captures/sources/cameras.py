@@ -28,12 +28,13 @@ def camera_names() -> dict[int, str]:
 
 
 def find_camera(name: str) -> int | None:
-    """Find the index of the camera whose name contains ``name``, ignoring case; return None if there is none.
+    """Find the index of the camera whose name is or contains ``name``, ignoring case; return None if there is none.
 
     Raises:
-        InputError: if several cameras match.
+        InputError: if several cameras' names contain it, and none is it.
     """
-    matches = {index: full for index, full in camera_names().items() if name.lower() in full.lower()}
+    known = {index: full for index, full in camera_names().items() if name.lower() in full.lower()}
+    matches = {index: full for index, full in known.items() if name.lower() == full.lower()} or known
     distinct = set(matches.values())
     if len(distinct) > 1:
         raise InputError(f"{name!r} matches several cameras: {', '.join(sorted(distinct))}; type more of the name")
@@ -70,10 +71,15 @@ class CameraSource(LiveFrames):
         self._keeper.start()
 
     @classmethod
-    def camera(cls, index: int, settings: CameraSettings) -> "CameraSource":
+    def camera(cls, find: Callable[[], int], settings: CameraSettings, name: str) -> "CameraSource":
         """Open a camera of this machine and apply settings; note those that the driver refuses as events.
 
         Where it is opened again, what was locked is set to what it was.
+
+        Args:
+            find: returns the camera's index, which another one may have after a cable was out.
+            settings: to apply.
+            name: for messages.
         """
         refused: list[str] = []
         opened: list[CameraSource] = []
@@ -81,7 +87,7 @@ class CameraSource(LiveFrames):
 
         def open_capture() -> cv2.VideoCapture:
             nonlocal wanted
-            capture = cv2.VideoCapture(index)
+            capture = cv2.VideoCapture(find())
             if capture.isOpened():
                 refused[:] = wanted.apply(capture)
                 wanted = wanted.locked(capture)
@@ -89,7 +95,7 @@ class CameraSource(LiveFrames):
                     source.note_all("refused", refused)
             return capture
 
-        source = cls(open_capture, f"camera {index}", told=read_back)
+        source = cls(open_capture, name, told=read_back)
         source.note_all("refused", refused)
         opened.append(source)
         return source

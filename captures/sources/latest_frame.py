@@ -33,6 +33,7 @@ class LiveFrames:
         self._failure = ""
         self._ended = False
         self._started: float | None = None
+        self._last = 0.0  # when the last picture came
 
     def __enter__(self) -> Self:
         return self
@@ -61,14 +62,15 @@ class LiveFrames:
                 self._note("back")
             self._status, self._lost = "", False
             self.captured += 1
-            self._newest = (picture, time.monotonic(), self.captured, camera or {})
+            self._last = time.monotonic()
+            self._newest = (picture, self._last, self.captured, camera or {})
             self._changed.notify_all()
 
     def lose(self, words: str) -> None:
-        """Mark the source as lost until the next frame; ``words`` is the reason."""
+        """Mark the source as lost from its last frame to the next one; ``words`` is the reason."""
         with self._changed:
             if not self._lost and self._started is not None:
-                self._note("lost", words)
+                self._note("lost", words, self._last)  # that nothing came is noticed only later
                 self._lost = True
             self._status = words
 
@@ -102,6 +104,6 @@ class LiveFrames:
             self._newest = None
         self.end()
 
-    def _note(self, kind: str, words: str = "") -> None:
-        since = 0.0 if self._started is None else time.monotonic() - self._started
+    def _note(self, kind: str, words: str = "", at: float | None = None) -> None:
+        since = 0.0 if self._started is None else (time.monotonic() if at is None else at) - self._started
         self._events.append(Event(round(since, 3), kind, words))

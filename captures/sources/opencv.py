@@ -47,10 +47,13 @@ def connect(connect_: Callable[[], cv2.VideoCapture], name: str) -> cv2.VideoCap
     return opened[0]
 
 
-def plausible_fps(capture: cv2.VideoCapture) -> float:
-    """Return the source's frame rate, or 30 if it reports an implausible one, such as 0 or 90000."""
+def plausible_fps(capture: cv2.VideoCapture, least: float = 1.0) -> float:
+    """Return the source's frame rate, or 30 if it reports an implausible one, such as 0 or 90000.
+
+    ``least`` is the lowest plausible rate: of files, which may be time lapses, it is lower than of cameras.
+    """
     fps = float(capture.get(cv2.CAP_PROP_FPS))
-    return fps if 1 <= fps <= 240 else 30.0
+    return fps if least <= fps <= 240 else 30.0
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
@@ -31,6 +32,7 @@ _MOST_MISSING = 100  # times what was read: then the number that the file announ
 _LEAST_FRAME_BYTES = 8  # its entry in the index
 _HOLE_S = 0.25  # between two frames of a video: frames were lost with what announced them
 _LONGEST_HOLE_S = 3600.0  # a later frame's time is damaged
+_LEAST_FPS = 0.01  # a time lapse of a frame every hundred seconds
 _URL = re.compile(r"(https?|rtsps?|rtmp|udp|tcp)://", re.IGNORECASE)
 
 
@@ -220,7 +222,7 @@ class CameraIndex(SourceKind):
         return spec.isdecimal()
 
     def open(self, spec: str, settings: CameraSettings) -> Source:
-        return CameraSource.camera(int(spec), settings)
+        return CameraSource.camera(lambda: int(spec), settings, f"camera {spec}")
 
 
 class Stream(SourceKind):
@@ -281,10 +283,15 @@ class CameraName(SourceKind):
         return not Path(spec).exists() and find_camera(spec) is not None
 
     def open(self, spec: str, settings: CameraSettings) -> Source:
-        index = find_camera(spec)
-        if index is None:
-            raise UnavailableError(f"the camera {spec!r} was disconnected; plug it in again")
-        return CameraSource.camera(index, settings)
+        _required_camera(spec)  # or the reason would be lost where it is opened
+        return CameraSource.camera(partial(_required_camera, spec), settings, spec)
+
+
+def _required_camera(name: str) -> int:
+    index = find_camera(name)
+    if index is None:
+        raise UnavailableError(f"the camera {name!r} was disconnected; plug it in again")
+    return index
 
 
 class StillsSource(EventSource):
@@ -345,7 +352,7 @@ class VideoSource(EventSource):
         if not self._capture.isOpened():
             raise InputError(f"{path} cannot be decoded as a video; copy it anew, or convert it with ffmpeg")
         self._path = path
-        self.fps = plausible_fps(self._capture)
+        self.fps = plausible_fps(self._capture, _LEAST_FPS)
         announced = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))  # of some containers an estimate, or below 0
         self._length = min(announced, path.stat().st_size // _LEAST_FRAME_BYTES)  # a damaged one may be billions
         self._going = True

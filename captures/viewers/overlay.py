@@ -96,9 +96,7 @@ def _lines(analysis: "Analysis", status: SessionStatus) -> list[Line]:
     if analysis.target is not None and row.target_score is not None:
         lines.append((f"target {analysis.target}: {100 * row.target_score:.1f} %", _ORANGE if row.success else _WHITE))
     foreign = analysis.located.foreign
-    if foreign is not None:
-        sheet = f"this sheet shows patch {foreign.patch_id}, which is not part of this session"
-    lines.append((sheet, _YELLOW if foreign else _WHITE))
+    lines.append((foreign or sheet, _YELLOW if foreign else _WHITE))
     if not status.recording:
         lines.append(("paused: not recording", _YELLOW))
     elif status.fps:  # unknown after a single frame

@@ -16,18 +16,16 @@ class TerminalViewer:
 
     def __init__(self, bar: ProgressBar, total: int | None, *, alone: bool) -> None:
         self._bar, self._total, self._alone = bar, total, alone
-        self._foreign_ids: set[str] = set()
+        self._foreign: set[str] = set()
         self._trouble = ""
         self._step: int | None = None
 
     def show(self, analysis: Analysis, _picture: NDArray[np.uint8], status: SessionStatus) -> None:
         self._bar.show(status.frames, self._total, status.hint)
         foreign = analysis.located.foreign
-        if foreign and foreign.patch_id not in self._foreign_ids:
-            self._foreign_ids.add(foreign.patch_id)
-            self._bar.say(
-                f"a sheet of patch {foreign.patch_id} is shown; it is not part of this session and not counted"
-            )
+        if foreign and foreign not in self._foreign:
+            self._foreign.add(foreign)
+            self._bar.say(f"{foreign}; it is not counted: pass the printed PDF to --sheet")
 
     def poll(self, status: SessionStatus) -> list[Command]:
         if status.trouble != self._trouble:

@@ -100,7 +100,8 @@ class SessionWindow(AbstractContextManager["SessionWindow"]):
         self._recording = True
         self._last: NDArray[np.uint8] | None = None
         self._pressed_at: tuple[int, int] | None = None
-        self._lights = 1
+        self._lights = 1  # the first one has no name
+        self._named: set[str] = set()  # lights of this session, also of what was filmed before it was resumed
         cv2.setMouseCallback(_TITLE, self._on_mouse)
 
     def __exit__(self, *exception: object) -> None:
@@ -113,6 +114,7 @@ class SessionWindow(AbstractContextManager["SessionWindow"]):
 
     def poll(self, status: SessionStatus) -> list[Command]:
         self._recording = status.recording
+        self._named = status.tally.lights
         if status.trouble and self._last is not None:
             picture = self._last.copy()
             heads_up(picture, [(status.trouble, _YELLOW)])
@@ -130,6 +132,8 @@ class SessionWindow(AbstractContextManager["SessionWindow"]):
             self._asked.append(Command("pause" if self._recording else "resume"))
         elif key == "l":
             self._lights += 1
+            while f"light {self._lights}" in self._named:
+                self._lights += 1
             self._asked.append(Command("light", f"light {self._lights}"))
 
     def _on_mouse(self, event: int, x: int, y: int, _flags: int, _data: object) -> None:

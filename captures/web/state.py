@@ -26,7 +26,7 @@ def frame_state(analysis: "Analysis") -> dict[str, Any]:
         "yaw_deg": row.yaw_deg,
         "px_per_cell": row.px_per_cell,
         "heat_in_patch": row.heat_in_patch,
-        "foreign": analysis.located.foreign.patch_id if analysis.located.foreign else None,
+        "foreign": analysis.located.foreign,
     }
 
 

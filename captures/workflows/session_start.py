@@ -165,6 +165,7 @@ def prepare_session(
         trust=request.trust_weights,
         say=say,
     )
+    label = None if request.label is None else class_named(request.label, classifier, detector)
     rig = None
     if frames is None:
         shown = scene is None or scene.background == "photograph"
@@ -185,7 +186,7 @@ def prepare_session(
         target=patch.target if patch else None,
         goal=settings.objective.goal if config is None else detector_goal(config, patch),
         scope=settings.objective.scope,
-        label=None if request.label is None else class_named(request.label, classifier, detector),
+        label=label,
         condition=request.condition,
         light=request.light,
         grad_cam=request.grad_cam,

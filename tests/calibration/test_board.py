@@ -10,6 +10,7 @@ from calibration.camera.board_views import BoardFinder, BoardView, ViewCollector
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.lens_uncertainty import deviations_over_views
 from calibration.common.errors import InputError
+from calibration.sheet.charuco_target import BOARD_GRID
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import VirtualRig
 
@@ -72,12 +73,33 @@ def test_tilts_are_asked_for_in_both_directions(finder: BoardFinder) -> None:
     everywhere = np.stack(np.meshgrid(np.linspace(5, 1275, 9), np.linspace(5, 955, 9)), -1).reshape(-1, 2)
     flat = BoardView(everywhere.astype(np.float32), np.arange(81, dtype=np.int32), (1280, 960), 0.5, (0.0, 0.0))
     collector.views.append(flat)
-    assert collector.wish == "turn the board left by 20 to 40 degrees"
-    for tilt, wish in (((-20, 0), "right"), ((20, 0), "up"), ((0, -20), "down")):
+    assert collector.wish == "bring the left edge nearer, by 20 to 40 degrees"
+    for tilt, wish in (((-20, 0), "the right edge"), ((20, 0), "the upper edge"), ((0, -20), "the lower edge")):
         collector.views.append(BoardView(flat.corners_px, flat.ids, flat.size_wh, 0.5, tilt))
         assert wish in collector.wish
     collector.views.append(BoardView(flat.corners_px, flat.ids, flat.size_wh, 0.5, (0.0, 20.0)))
     assert collector.wish == "show 15 more views, at other places and angles"
+
+
+@pytest.mark.parametrize(
+    ("axis", "sign", "turn"), [(0, -1, (-25, 0)), (0, 1, (25, 0)), (1, -1, (0, 25)), (1, 1, (0, -25))]
+)
+def test_a_tilt_is_negative_if_the_left_or_upper_edge_is_nearer(
+    axis: int, sign: int, turn: tuple[float, float], target_rig: VirtualRig, finder: BoardFinder
+) -> None:
+    """As the wishes have it, which name the edge."""
+    pose = RigPose(0.45, 0, 0, *turn, 0)
+    view = finder.find(target_rig.render(0, pose, np.full((960, 1280, 3), 0.3), np.random.default_rng(0)))
+    assert isinstance(view, BoardView)
+    corners = dict(zip(view.ids.tolist(), view.corners_px, strict=True))
+    rows, columns = (side - 1 for side in BOARD_GRID)
+    last = rows * columns - 1
+    edges = (
+        ((0, last - columns + 1), (columns - 1, last)) if axis == 0 else ((0, columns - 1), (last - columns + 1, last))
+    )
+    first, second = (float(np.linalg.norm(corners[one] - corners[two])) for one, two in edges)
+    assert (second - first) * sign > 0  # the nearer edge looks longer
+    assert view.tilt_deg[axis] * sign > 20
 
 
 def test_what_is_wrong_with_a_frame_is_said(

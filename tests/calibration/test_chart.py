@@ -6,17 +6,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from skimage.color import deltaE_ciede2000, rgb2lab
+from skimage.color import deltaE_ciede94, deltaE_ciede2000, rgb2lab
 
 from calibration.colour.colour_chart import ChartShot, read_chart
 from calibration.colour.colour_map import ColourMap, fit_colour_map, monomials
 from calibration.colour.colour_space import delta_e00, linear_to_srgb, srgb_to_linear
 from calibration.colour.illumination import SmoothLight
 from calibration.colour.rig_profile import LightProfile, RigProfile
-from calibration.colour.tone_mapping import TERMS
+from calibration.colour.tone_mapping import TERMS, _perceived_axes
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256
 from calibration.sheet.charuco_target import chart_cells
+from calibration.sheet.pdf_reader import rasterise
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch.records.patch_file import Patch
@@ -101,7 +102,7 @@ def test_the_order_of_the_cells_does_not_matter(
         (lambda p: cv2.GaussianBlur(p, (0, 0), 4), "blurred"),
         (lambda p: np.clip(p.astype(float) * 1.6, 0, 255).astype(np.uint8), "clipped to white"),
         (lambda p: (p * 0.2).astype(np.uint8), "too dark"),
-        (lambda p: cv2.resize(p, (256, 192), interpolation=cv2.INTER_AREA), "too small|no colour chart|only"),
+        (lambda p: cv2.resize(p, (256, 192), interpolation=cv2.INTER_AREA), "too small in the picture: come closer"),
     ],
 )
 def test_pictures_that_cannot_be_trusted(spoil, words: str, picture: np.ndarray, target_rig: VirtualRig) -> None:
@@ -130,6 +131,17 @@ def test_a_chart_of_another_order(target_rig: VirtualRig, picture: np.ndarray, w
     (_, other) = print_targets(tmp_path / "other.pdf", seed=7)
     with pytest.raises(InputError, match="pass the printed PDF"):
         read_chart(picture, other, target_rig.intrinsics)
+
+
+def test_a_chart_that_was_printed_at_another_size(tmp_path: Path) -> None:
+    """Its markers and colours are the same; every distance was wrong by the ratio of the sizes."""
+    (_, own), (_, smaller), (_, larger) = (print_targets(tmp_path / f"{mm}.pdf", size_mm=mm) for mm in (170, 150, 174))
+    page = (0.8 * rasterise(tmp_path / "170.pdf", 100, 1)).astype(np.uint8)
+    assert read_chart(page, own).px_per_cell > 50
+    with pytest.raises(InputError, match=r"printed at 170 x 170 mm, not at 150 x 150 mm .*pass the printed PDF"):
+        read_chart(page, smaller)
+    with pytest.raises(InputError, match=r"the markers do not fit this sheet: .*aspect ratio"):
+        read_chart(page, larger)  # its markers are smaller, compared with the chart
 
 
 def test_colour_differences_are_those_of_scikit_image() -> None:
@@ -197,6 +209,15 @@ def test_a_toned_map_is_monotone_and_survives_its_record() -> None:
             ColourMap("toned", 1, tuple(map(tuple, table)), curve=broken)
     with pytest.raises(InputError, match="cannot have the tone curve"):
         ColourMap("linear", 1, tuple(map(tuple, table[:4])), curve=(0.1, 0.0))
+
+
+def test_the_errors_of_a_toned_map_are_weighted_as_scikit_image_does_for_cie94() -> None:
+    """Along chroma and hue of the colour: along CIELAB's axes, a yellow's errors were weighted as if they were of hue."""
+    rng = np.random.default_rng(0)
+    seen = rgb2lab(rng.uniform(0, 1, (50, 3)))
+    off = rng.normal(0, 0.05, (50, 3))
+    weighted = np.einsum("nji,ni->nj", _perceived_axes(seen), off)
+    np.testing.assert_allclose(np.linalg.norm(weighted, axis=1), deltaE_ciede94(seen, seen + off), rtol=0.01)
 
 
 def test_too_few_colours() -> None:

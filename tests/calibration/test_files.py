@@ -60,6 +60,10 @@ def test_places_that_cannot_be_written_are_refused_beforehand(tmp_path: Path) ->
     for folder in (tmp_path / "file", tmp_path / "file/run"):
         with pytest.raises(InputError, match=r"cannot be written \(Not a directory\); use another --out"):
             require_writable(folder)
+    with pytest.raises(
+        InputError, match=r"^.*file/a\.json cannot be written \(Not a directory\); give --json another file$"
+    ):
+        require_writable_file(tmp_path / "file/a.json", cure="give --json another file")
     require_writable(tmp_path / "new/run")
     require_writable(Path("relative/new"))
     require_writable_file(tmp_path / "file")

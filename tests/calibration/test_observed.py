@@ -162,6 +162,9 @@ def test_what_cannot_be_measured_is_not(rig_with) -> None:
     assert observe(frame, replace(pose, px_per_cell=4.0)) is None  # so far away that the border is a pixel or two
     assert observe(frame, replace(pose, visible=0.8)) is None  # partly outside of the frame
     assert observe(np.full_like(frame, 255), pose) is None  # clipped
+    warm = np.clip(frame * np.array([1.5, 0.9, 0.7]), 0, 255).astype(np.uint8)
+    assert observe(warm, pose) is None  # clipped in red alone
+    assert observe(np.clip(frame * np.array([0.8, 0.9, 0.7]), 0, 255).astype(np.uint8), pose) is not None
     striped = frame.copy()
     striped[:, ::7] = 0
     assert observe(striped, pose) is None  # something lies on the border

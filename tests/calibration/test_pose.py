@@ -173,6 +173,18 @@ def test_a_tilt_that_cannot_be_told_is_unknown(bent_rig: VirtualRig) -> None:
     assert all(found is None for _, found in yaws(1.05))
 
 
+def test_away_from_the_optical_axis_both_solutions_have_one_tilt_against_the_line_of_sight(
+    bent_rig: VirtualRig,
+) -> None:
+    """Against the optical axis their tilts are 13 and 64 degrees, of which neither was known to be the sheet's."""
+    pose = RigPose(1.05, -0.4, 0.3, 12, -6, 0)
+    found = find_sheet(_filmed(bent_rig, pose), bent_rig.layouts, BENT)
+    sight, normal = np.array([pose.x_m, pose.y_m, pose.distance_m]), rotation_matrix(12, -6, 0)[:, 2]
+    assert found is not None and found.yaw_deg is None
+    assert found.tilt_deg == pytest.approx(np.degrees(np.arccos(normal @ sight / np.linalg.norm(sight))), abs=2)
+    assert found.axis_tilt_deg == pytest.approx(64, abs=3)
+
+
 def test_how_much_of_the_patch_is_in_the_frame(bent_rig: VirtualRig) -> None:
     inside = find_sheet(_filmed(bent_rig, RigPose(0.35, 0, 0, 0, 0, 0)), bent_rig.layouts, BENT)
     # the right markers are outside the picture, the left ones inside

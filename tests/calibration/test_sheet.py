@@ -201,7 +201,7 @@ def test_one_extent_for_each_axis() -> None:
         (lambda: plan_sheet(100, (10, 10), cut="circle", bleed_mm=50), "a bleed of 50 mm is too large"),
         (lambda: marker_ids("petch"), "unknown sheet kind 'petch'; did you mean 'patch'"),
         (lambda: layouts_from_json("{}"), "contains no physpatch layout"),
-        (lambda: layouts_from_json('{"physpatch_layout": 2, "pages": []}'), "contains no physpatch layout"),
+        (lambda: layouts_from_json('{"physpatch_layout": 2, "pages": []}'), "shows a sign alone, which has no markers"),
         (lambda: layouts_from_json("not json"), "contains no physpatch layout"),
         (lambda: layouts_from_json('{"physpatch_layout": 99, "pages": []}'), "layout version 99.*update physpatch"),
         (lambda: layouts_from_json('{"physpatch_layout": 1, "pages": []}'), "layout version 1.*print it again"),

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageCms
 from skimage.color import rgb2xyz
 
 from calibration.camera.intrinsics import Intrinsics
 from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
 from calibration.common.errors import InputError, unknown_name
 from calibration.common.files import atomic_path, read_json, write_json
+from calibration.common.pictures import open_picture, read_picture
 from calibration.common.units import parse_length_mm
 
 
@@ -30,7 +32,9 @@ def test_other_lengths_are_refused(text: str) -> None:
 
 def test_near_names_are_named() -> None:
     assert "did you mean 'resnet50'" in str(unknown_name("model", "Resnet5", ["resnet50", "vgg16"]))
-    assert "known: resnet50, vgg16" in str(unknown_name("model", "xyzzy", ["resnet50", "vgg16"]))
+    assert str(unknown_name("model", "xyzzy", ["resnet50", "vgg16"])).endswith("; known: resnet50, vgg16")
+    many = [f"net{number}" for number in range(11)]
+    assert str(unknown_name("model", "xyzzy", many)).endswith("net6, net7 and 3 more")
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -60,6 +64,37 @@ def test_srgb_curve_agrees_with_scikit_image_and_inverts() -> None:
     luminance = rgb2xyz(np.stack([grey] * 3, axis=-1)[None])[0, :, 1]
     np.testing.assert_allclose(srgb_to_linear(grey), luminance, atol=1e-6)
     np.testing.assert_allclose(linear_to_srgb(srgb_to_linear(grey)), grey, atol=1e-7)
+
+
+def srgb_profile(primaries: dict[bytes, tuple[float, float, float]], name: str) -> bytes:
+    """An ICC profile with the transfer curve of sRGB, but with other primaries (XYZ under D50) and another name."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for entry in range(132, 132 + 12 * int.from_bytes(profile[128:132]), 12):
+        at = int.from_bytes(profile[entry + 4 : entry + 8])
+        for number, value in enumerate(primaries.get(bytes(profile[entry : entry + 4]), ())):
+            profile[at + 8 + 4 * number : at + 12 + 4 * number] = round(value * 65536).to_bytes(4, signed=True)
+    return bytes(profile).replace("sRGB".encode("utf-16-be"), name.encode("utf-16-be"))
+
+
+def test_a_picture_in_the_colours_of_a_phone_is_read_in_srgb(tmp_path: Path) -> None:
+    """They were too dull: Display P3 writes the red of sRGB as a smaller one of its own."""
+    xyz = {
+        b"rXYZ": (0.51512, 0.2412, -0.00105),
+        b"gXYZ": (0.29198, 0.69225, 0.04189),
+        b"bXYZ": (0.1571, 0.06657, 0.78407),
+    }
+    stored = np.full((4, 4, 3), (234, 51, 35), np.uint8)
+    for profile, expected in (
+        (None, (234, 51, 35)),
+        (b"no profile", (234, 51, 35)),
+        (srgb_profile({}, "sRGB"), (234, 51, 35)),
+        (srgb_profile(xyz, "D-P3"), (255, 0, 0)),
+    ):
+        Image.fromarray(stored).save(tmp_path / "a.png", icc_profile=profile)
+        np.testing.assert_allclose(
+            read_picture(tmp_path / "a.png")[0, 0], expected, atol=2 if expected[0] == 255 else 0
+        )
+        assert (np.array(open_picture(tmp_path / "a.png")) == stored).all()
 
 
 def test_intrinsics_from_a_field_of_view() -> None:

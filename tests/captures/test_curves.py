@@ -8,7 +8,7 @@ import pytest
 from support import assert_follows_schema, frame_row
 
 from captures.report import write_report
-from captures.results.curves import ANGLE, CELL_SIZE, DISTANCE, THRESHOLD, Curve, curves_of, every_view
+from captures.results.curves import ANGLE, CELL_SIZE, DISTANCE, THRESHOLD, Curve, accuracy_drop, curves_of, every_view
 from captures.results.object_precision import object_precision
 from captures.results.recorded_session import RecordedSession
 from captures.results.session_record import SessionModel, SessionRecord
@@ -69,6 +69,22 @@ def test_all_views_stand_beside_those_that_are_right_with_grey() -> None:
     assert every_view(session, "m", "wrong")["grey"].rate == pytest.approx(0.4)
     near = one(curves_of(session, "m", "target")[DISTANCE.name], "patch").points[0]
     assert (near.right.n, near.every.n) == (0, 2) or near.right.n < near.every.n
+
+
+def test_the_accuracy_that_is_lost_is_of_all_views() -> None:
+    """Right with grey in two clips of ten and with the patch in none: a fifth is lost, not all."""
+    rows = [replace(row, top1=RIGHT if row.condition == "grey" and row.clip < 2 else "kite") for row in clips(0)]
+    drop = accuracy_drop(recorded(rows), "m")
+    assert drop.difference == pytest.approx(0.2) and drop.n == 10
+    assert drop.ci95 is not None and drop.ci95[0] < 0.2 < drop.ci95[1] < 0.6
+    assert accuracy_drop(recorded([row for row in rows if row.condition == "patch"]), "m").n == 0
+
+
+def test_an_object_that_was_never_detected_has_no_curves_of_its_loss() -> None:
+    never = [replace(row, label="stop sign", boxes="[]", top1="") for row in clips(0)]
+    session = recorded(never)
+    assert session.tally.rate("m", "wrong", "patch").rate is None
+    assert curves_of(session, "m", "wrong") == {} == every_view(session, "m", "wrong")
 
 
 def test_by_threshold_only_confident_answers_count() -> None:

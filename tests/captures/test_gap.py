@@ -296,6 +296,12 @@ def test_the_sheet_is_painted_out_of_the_scenes(film, victim) -> None:
         picture = cv2.imread(str(file))
         assert detector.detectMarkers(picture)[1] is None
         assert picture.std() > 10  # not painted over as a whole
+    # Another run of this session learns others: the folder of the first one stays as it was.
+    again = learn_from(film("nothing"), victim, MILD.eot, parts={"scenes"})
+    named = replace(victim, categories=tuple(f"another {name}" for name in victim.categories))
+    other = learn_from(film("nothing"), named, MILD.eot, parts={"scenes"})
+    assert again.backgrounds == learned.backgrounds != other.backgrounds
+    assert len(list(learned.backgrounds.glob("*.png"))) == len(list(other.backgrounds.glob("*.png"))) > 0
 
 
 def test_far_sheets_teach_a_smaller_area(film, victim) -> None:

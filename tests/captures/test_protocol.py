@@ -22,7 +22,7 @@ seed = 3
 
 
 def pose(distance_m: float, yaw_deg: float | None, tilt_deg: float = 0.0):
-    return SimpleNamespace(distance_m=distance_m, yaw_deg=yaw_deg, tilt_deg=tilt_deg)
+    return SimpleNamespace(distance_m=distance_m, yaw_deg=yaw_deg, axis_tilt_deg=tilt_deg)
 
 
 @pytest.fixture

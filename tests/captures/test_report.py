@@ -595,5 +595,5 @@ def test_a_report_goes_elsewhere_if_the_session_cannot_be_written(session: Path,
     assert write_report(session, tmp_path / "elsewhere/report.html", say=said.append).is_file()
     assert len(said) == 2 and re.search(r"not written, and not needed .*frames\.csv \(Is a directory\)", said[0])
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"report\.html cannot be written: .*use another --out"):
+    with pytest.raises(InputError, match=r"report\.html cannot be written \(.*\); use another --out"):
         write_report(session, tmp_path / "file/report.html")

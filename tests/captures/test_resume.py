@@ -310,9 +310,17 @@ def test_a_classifier_sees_no_distortion_of_a_known_lens(
     recorded = RecordedSession.open(session)
     seen = recorded.seen(recorded.rows[0])
     assert recorded.record.undistorted and seen is not None and np.array_equal(seen, located.seen)
-    again = recorded.pose(seen)
+    again = recorded.pose(seen, recorded.rows[0])
     # What is drawn lies where the classifier sees it: the outline's yellow along the patch's edges without the distortion.
     drawn = read_picture(next((session / "frames").glob("*.jpg")))
     middles = ((located.corners_px + np.roll(located.corners_px, -1, axis=0)) / 2).round().astype(int)
     assert all(np.abs(drawn[y, x].astype(int) - (240, 228, 66)).max() < 80 for x, y in middles)
     assert again is not None and np.abs(again.patch_corners_px - located.corners_px).max() < 0.7
+    # A detector sees the frame as the camera took it.
+    (model,) = recorded.record.models
+    of_detector = recorded.record.changed(models=[model.to_dict() | {"task": "detect"}])
+    detected = replace(recorded, record=of_detector)
+    bent_frame = detected.seen(detected.rows[0])
+    assert bent_frame is not None and np.array_equal(bent_frame, images[0])
+    here = detected.pose(bent_frame, detected.rows[0])
+    assert here is not None and np.abs(here.patch_corners_px - located.pose.patch_corners_px).max() < 0.7

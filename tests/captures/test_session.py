@@ -613,6 +613,7 @@ def test_a_region_outside_of_the_frame_is_refused_and_the_session_goes_on(plan: 
     assert (event.kind, event.words) == ("refused", "region 900,0,100 is outside the frame of 64x48")
     with pytest.raises(InputError, match="is outside the frame"):
         run_session(Pictures(pictures), replace(plan, region=RegionRule.parse("900,0,100")), tmp_path / "other")
+    assert not (tmp_path / "other").exists()  # so that the right region finds the folder free
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A session in the logs of other tools: success by clip, rates with their intervals, the patch."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,24 @@ from support import FIRST_RUN, frame_row, vivid_patch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from calibration.common.files import write_json
+from captures.protocol.plan import Protocol
 from captures.results.recorded_session import RecordedSession
 from captures.results.session_log import log_session
-from captures.results.session_record import SessionModel, SessionRecord
+from captures.results.session_record import PlanRecord, SessionModel, SessionRecord
 from captures.storage import SessionStore
+
+
+def test_frames_between_the_steps_of_a_plan_are_in_no_clip(tmp_path: Path) -> None:
+    with SessionStore(tmp_path / "session.db") as store:
+        rows = [frame_row(frame, "patch", frame // 2, "blue thing", success=frame // 2) for frame in range(4)]
+        store.add(
+            [replace(row, step=row.clip or None) for row in rows]
+        )  # those of clip 0 are on their way to the first step
+    plan = PlanRecord.of(Protocol(conditions=("patch",), distances_m=(1.0,), yaws_deg=(0.0,)))
+    SessionRecord(target="blue thing", plan=plan).save(tmp_path / "session.json")
+    log_session(tmp_path, ["tensorboard"])
+    read = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(scalar.step, scalar.value) for scalar in read.Scalars("m/patch/success")] == [(1, 1.0)]
 
 
 def test_a_session_is_logged_by_clip_with_its_rates(tmp_path: Path) -> None:

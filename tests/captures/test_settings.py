@@ -69,6 +69,7 @@ def test_what_is_locked_stays_where_it_was_when_the_camera_is_opened_again() -> 
     assert locked.asked == {"exposure": "157.0", "white_balance": "auto", "focus": "lock"}
     assert locked.apply(again) == ["focus lock refused by the driver"]  # type: ignore[arg-type]
     assert again.values[cv2.CAP_PROP_EXPOSURE] == 157
+    assert settings.held({"exposure": 80.0, "gain": 1.0}).asked["exposure"] == "80.0"
 
 
 def test_a_resolution_that_the_camera_does_not_have() -> None:
@@ -105,9 +106,15 @@ def test_cameras_are_found_by_their_names(monkeypatch: pytest.MonkeyPatch, tmp_p
     with pytest.raises(InputError, match="'logitech' matches several cameras: Logitech BRIO, Logitech C920"):
         find_camera("logitech")
     opened = []
-    monkeypatch.setattr(CameraSource, "camera", lambda index, settings: opened.append((index, settings.asked)))
+    monkeypatch.setattr(CameraSource, "camera", lambda *arguments: opened.append(arguments))
     open_source("C920", CameraSettings.parse(["fps=30"]))
-    assert opened == [(4, {"fps": "30"})]
+    ((find, settings, name),) = opened
+    assert (find(), settings.asked, name) == (4, {"fps": "30"}, "C920")
+    del names[0], names[1]
+    names[2], names[4] = names[4], names[2]  # the built-in one is off, and the cables changed places
+    assert find() == 2
+    names[5] = "Logitech C920 Pro"
+    assert find_camera("logitech c920") == 2  # one's whole name is part of another's
     with pytest.raises(InputError, match="is not a camera, so fps cannot be set"):
         open_source(str(tmp_path), CameraSettings.parse(["fps=30"]))
 
@@ -121,8 +128,11 @@ def test_the_list_of_cameras_has_each_ones_first_name(monkeypatch: pytest.Monkey
 
 def test_what_a_driver_tells_of_a_frame_is_read_back() -> None:
     driver = Driver()
-    driver.values[cv2.CAP_PROP_GAIN] = 0.0  # OpenCV's answer for what a driver does not have
     assert read_back(driver) == {"exposure": 157.0, "white_balance": 4600.0}  # type: ignore[arg-type]
+    driver.values[cv2.CAP_PROP_GAIN] = 0.0
+    assert read_back(driver)["gain"] == 0.0  # type: ignore[arg-type]
+    driver.backend = "DSHOW"  # OpenCV answers so there for what a driver does not have
+    assert "gain" not in read_back(driver)  # type: ignore[arg-type]
 
 
 def test_patch_and_controls_filmed_otherwise_are_told() -> None:

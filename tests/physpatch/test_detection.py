@@ -205,7 +205,9 @@ def test_torchvisions_detectors_answer_alike(name: str, tmp_path) -> None:
     hook = victim.cam_layer.register_forward_hook(lambda _, __, output: heard.append(output.requires_grad_()))
     _, probabilities = victim.predictions(images)
     hook.remove()
-    moved = [torch.autograd.grad(score, heard, retain_graph=True)[0].any() for score in probabilities[0].amax(dim=1)]
+    scores = probabilities[0].amax(dim=1)
+    some = scores[:: max(1, len(scores) // 10)]  # of up to 300 boxes: each takes a backward pass of its own
+    moved = [torch.autograd.grad(score, heard, retain_graph=True)[0].any() for score in some]
     assert moved and all(moved), f"{sum(moved)} of {len(moved)} boxes depend on the layer for heat"
     with pytest.raises(InputError, match="does not hold weights for fcos_resnet50_fpn"):
         load_victim("fcos_resnet50_fpn", weights=tmp_path / "weights.pth")

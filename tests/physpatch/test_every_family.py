@@ -154,7 +154,7 @@ def walked(case: Case, command, out: Path, data: str, attack: tuple[str, ...], w
     done = command("evaluate", run, *trust, "--json", "-")
     assert done.code == 0, done.err
     assert json.loads(done.out)[record.weights.model]["n"] > 0
-    rig = ("--source", "virtual", "--headless", "--max-frames", "3", "--hfov", "60")
+    rig = ("--source", "virtual", "--headless", "--max-frames", "3")
     done = command("live", run, *rig, *trust, *watching, "--out", session)
     assert done.code == 0, done.err
     assert {row.model for row in read_rows(session)} >= {record.weights.model}
@@ -200,7 +200,7 @@ def test_the_options_of_a_sessions_classifier_are_kept_for_report_and_replay(
         "2",
     )
     assert command(*made, "--out", run).code == 0
-    rig = ("--source", "virtual", "--headless", "--max-frames", "3", "--hfov", "60")
+    rig = ("--source", "virtual", "--headless", "--max-frames", "3")
     done = command("live", run, *rig, "--classifier", case.model, *case.options, "--out", session)
     assert done.code == 0, done.err
     (model,) = SessionRecord.load(session / SESSION_FILE).models

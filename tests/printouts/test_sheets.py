@@ -15,6 +15,7 @@ from PIL import Image
 
 from calibration.camera.qr_label import label_area, parse_label, read_label
 from calibration.camera.sheet_pose import make_detector
+from calibration.colour.printing_condition import PrintingCondition
 from calibration.common.errors import InputError
 from calibration.common.pictures import MOST_PIXELS
 from calibration.sheet.charuco_target import board_cells, chart_cells, charuco_board
@@ -32,9 +33,18 @@ from calibration.sheet.pdf_reader import (
 from physpatch.records.patch_file import Patch
 from printouts import print_sheets, print_targets, verification
 from printouts.preview import save_preview
+from printouts.soft_proof import save_soft_proof
 from printouts.verification import verify_sheets
 
 DPI = 300
+
+
+def words_of(pdf: Path) -> str:
+    """The text of the first page."""
+    import pypdfium2
+
+    with pypdfium2.PdfDocument(pdf) as document:
+        return str(document[0].get_textpage().get_text_range())
 
 
 @pytest.fixture
@@ -195,6 +205,15 @@ def test_a_poster_of_each_control(patch: Patch, tmp_path: Path) -> None:
     assert [proof.problems for proof in verify_sheets(out, patch)] == [(), ()]
 
 
+def test_a_poster_whose_seams_lie_on_the_edges_of_the_patch_measures_what_was_asked(tmp_path: Path) -> None:
+    patch = Patch(np.random.default_rng(56).integers(0, 256, (4, 4, 3), dtype=np.uint8))
+    (layout,) = print_sheets(patch, 200, tmp_path / "poster.pdf", paper="a6")
+    seams = [tile.part.bottom_mm for tile in layout.tiles]
+    assert layout.patch.y_mm in seams and layout.patch.bottom_mm in seams
+    (proof,) = verify_sheets(tmp_path / "poster.pdf", patch)
+    assert proof.problems == () and proof.measured_mm == pytest.approx((200, 200), abs=0.1)
+
+
 def test_a_page_of_three_metres_is_measured_at_a_resolution_that_fits(patch: Patch, tmp_path: Path) -> None:
     out = tmp_path / "wall.pdf"
     print_sheets(patch, 2000, out, paper="2500x3000mm")
@@ -319,6 +338,10 @@ def test_too_many_cells_to_carry_need_the_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="pass the run"):
         verify_sheets(out)
     assert verify_sheets(out, patch)[0].problems == ()
+    plain = PrintingCondition.identity()
+    with pytest.raises(InputError, match="pass the run"):
+        save_soft_proof(out, plain)
+    assert not save_soft_proof(out, plain, patch).out_of_gamut.any()
 
 
 def test_measured_rulers_become_the_true_size(sheet_pdf: Path, patch: Patch) -> None:
@@ -386,8 +409,29 @@ def test_the_output_intent_holds_a_profile_that_opens(sheet_pdf: Path) -> None:
 
 
 def test_the_same_patch_gives_the_same_bytes(patch: Patch, sheet_pdf: Path, tmp_path: Path) -> None:
-    print_sheets(patch, 100, tmp_path / "again.pdf", controls=("grey", "random"))
-    assert (tmp_path / "again.pdf").read_bytes() == sheet_pdf.read_bytes()
+    again = tmp_path / "again" / sheet_pdf.name  # the name is printed
+    print_sheets(patch, 100, again, controls=("grey", "random"))
+    assert again.read_bytes() == sheet_pdf.read_bytes()
+
+
+@pytest.mark.parametrize("size", [100, 300])
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [("my sheet", "'my sheet.pdf'"), ("long" * 20, "FILE.pdf"), ("\N{HIRAGANA LETTER A}", "FILE.pdf")],
+)
+def test_the_sheet_says_how_to_save_its_own_measurement(
+    size: int, name: str, printed: str, patch: Patch, tmp_path: Path
+) -> None:
+    """Without the name of the PDF, the command stored what was measured on it for the latest run's."""
+    print_sheets(patch, size, tmp_path / f"{name}.pdf")
+    assert f"physpatch print --measured WxH --out {printed}" in words_of(tmp_path / f"{name}.pdf")
+
+
+def test_a_name_is_printed_only_in_letters_that_the_font_has(patch: Patch, tmp_path: Path) -> None:
+    for name, printed in (("caf\N{LATIN SMALL LETTER E WITH ACUTE}", True), ("\N{HIRAGANA LETTER A}", False)):
+        print_sheets(replace(patch, target={"index": 0, "name": name}), 100, tmp_path / "sheet.pdf")
+        assert (f", target {name} - 100 x 100 mm" in words_of(tmp_path / "sheet.pdf")) == printed
+        assert (", target" in words_of(tmp_path / "sheet.pdf")) == printed
 
 
 def test_a_preview_shows_the_pages(sheet_pdf: Path, patch: Patch, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pypdfium2
 import pytest
 
 from calibration.camera.sheet_pose import find_sheet
@@ -40,6 +41,18 @@ def test_a_printed_sign_is_as_large_and_looks_as_drawn(name: str, tmp_path: Path
     inside = cv2.erode((wanted[..., 3] == 255).astype(np.uint8), np.ones((7, 7))) > 0
     far = np.abs(seen.astype(int) - wanted[..., :3].astype(int)).max(axis=2) > 8
     assert (far & inside).mean() < 0.01  # edges between its colours
+
+
+def test_a_sign_alone_cannot_be_measured_and_says_so(tmp_path: Path) -> None:
+    out = tmp_path / "sign.pdf"
+    print_sign("stop", 120, out)
+    with pypdfium2.PdfDocument(out) as document:
+        words = document[0].get_textpage().get_text_range()
+    assert "if not, print again at 100 %" in words and "--measured" not in words
+    with pytest.raises(
+        InputError, match=r"sign\.pdf: this PDF shows a sign alone, which has no markers; print it with"
+    ):
+        verify_sheets(out)
 
 
 def test_the_patch_lies_on_the_sheet_where_it_lies_in_training(patch: Patch, tmp_path: Path) -> None:

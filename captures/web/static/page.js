@@ -48,7 +48,7 @@ function renderAnswer(frame) {
   if (!frame) return;
   const pose = frame.distance_m === null ? "" : ` · ${frame.distance_m.toFixed(2)} m, yaw ${frame.yaw_deg === null ? "?" : frame.yaw_deg.toFixed(0)}° · ${frame.px_per_cell.toFixed(1)} px per cell`;
   const heat = frame.heat_in_patch === null ? "" : ` · ${percent(frame.heat_in_patch)} of the heat in the patch`;
-  by("answer").textContent = frame.foreign ? `a sheet of another patch (${frame.foreign})` : `${frame.model} · sheet: ${frame.condition}${pose}${heat}`;
+  by("answer").textContent = frame.foreign || `${frame.model} · sheet: ${frame.condition}${pose}${heat}`;
   const rows = frame.top5.map(([name, score]) => [name, score, name === state.target]);
   if (state.target && frame.target_score !== null && !rows.some((row) => row[2])) rows.push([state.target, frame.target_score, true]);
   by("top5").replaceChildren(...rows.map(([name, score, aimed]) => {
