@@ -1,7 +1,7 @@
 """How far does a number of queries reach, without gradients? Success on held-out photographs along the way.
 
     python benchmarks/black_box.py --data DATA --held HELD [--model efficientnet_lite0] [--technique evolution] \
-        [--objective cross-entropy] [--imitate MODEL]… [--best K] [--start PATCH]… [--queries 20000] \
+        [--objective cross-entropy] [--imitate MODEL]… [--null] [--best K] [--start PATCH]… [--queries 20000] \
         [--marks 8] [--seed 0]
 
 Trains on all photographs of DATA and judges on those of HELD, in the colours of a screen and cut out, with the preset ``desk``.
@@ -11,9 +11,11 @@ on the photographs that are right with grey at the same pose, with its interval 
 
 import argparse
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +60,7 @@ def main() -> None:
         metavar="MODEL",
         help="a network that learns to answer like --model, for its gradients; several take turns",
     )
+    parser.add_argument("--null", action="store_true", help="the networks of --imitate never learn")
     parser.add_argument("--best", type=int, metavar="K", help="the model tells no more than its K best classes")
     parser.add_argument(
         "--start", action="append", default=[], help="a patch to begin with; of several, the best continues"
@@ -89,7 +92,8 @@ def main() -> None:
     asked = victim
     if options.best is not None:
         asked = replace(victim, module=BestClasses(victim.module, options.best), differentiable=False)
-    trainer = Trainer(asked, photographs, config, victim.category_index(options.target), imitators=imitators)
+    with patch("physpatch.attack.imitation._RATE", 0.0) if options.null else nullcontext():
+        trainer = Trainer(asked, photographs, config, victim.category_index(options.target), imitators=imitators)
     marks = {round(trainer.total_steps * number / options.marks) for number in range(1, options.marks + 1)}
     records = []
     for record in trainer:
@@ -100,6 +104,7 @@ def main() -> None:
                 "technique": options.technique,
                 "objective": options.objective,
                 "imitate": options.imitate,
+                "null": options.null,
                 "best": options.best,
                 "seed": options.seed,
                 "queries": record.queries,
