@@ -269,28 +269,22 @@ def test_an_imported_patch_can_be_on_an_object(command, tmp_path: Path, monkeypa
     command(*sticker, "--object-share", "3", "--out", tmp_path / "other").assert_refused("share")
 
 
-def test_an_import_names_its_files_for_other_folders_and_refuses_what_is_not_there(
-    command, tmp_path: Path, monkeypatch
-) -> None:
+@pytest.fixture
+def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """A working folder with a patch from elsewhere, and the options for a network of one's own and its photographs."""
     monkeypatch.chdir(tmp_path)
     save_as(tmp_path / "theirs.png")
     save_program(ColourNet(), tmp_path / "colours.onnx", 32)
     Path("labels.txt").write_text("\n".join(CATEGORIES))
     Path("squares").mkdir()
     save_squares(tmp_path / "squares")
-    own = (
-        "import",
-        "theirs.png",
-        "--model",
-        "colours.onnx",
-        "--labels",
-        "labels.txt",
-        "--data",
-        "squares",
-        "--target",
-        "2",
-    )
-    assert command(*own, "--out", "run").code == 0
+    return ("--model", "colours.onnx", "--labels", "labels.txt", "--data", "squares")
+
+
+def test_an_import_names_its_files_for_other_folders_and_refuses_what_is_not_there(
+    command, colours: tuple[str, ...], tmp_path: Path, monkeypatch
+) -> None:
+    assert command("import", "theirs.png", *colours, "--target", "2", "--out", "run").code == 0
     monkeypatch.chdir("/")
     assert command("evaluate", tmp_path / "run", "--no-eot", "--json", "-").code == 0
     monkeypatch.chdir(tmp_path)
@@ -302,18 +296,11 @@ def test_an_import_names_its_files_for_other_folders_and_refuses_what_is_not_the
 
 
 def test_kept_results_name_the_network_and_the_photographs_that_they_were_measured_with(
-    command, tmp_path: Path, monkeypatch
+    command, colours: tuple[str, ...], tmp_path: Path
 ) -> None:
     """And a run that is given by its patch.json is measured like one that is given by its folder."""
-    monkeypatch.chdir(tmp_path)
-    save_as(tmp_path / "theirs.png")
-    save_program(ColourNet(), tmp_path / "colours.onnx", 32)
-    Path("labels.txt").write_text("\n".join(CATEGORIES))
-    Path("squares").mkdir()
-    save_squares(tmp_path / "squares")
     assert command("import", "theirs.png", "--target", "859", "--area", "0.2", "--out", "run").code == 0
-    other = ("--model", "colours.onnx", "--labels", "labels.txt", "--threshold", "0.1", "--data", "squares")
-    done = command("evaluate", "run/patch.json", "--save", "--no-eot", *other)
+    done = command("evaluate", "run/patch.json", "--save", "--no-eot", *colours, "--threshold", "0.1")
     assert done.code == 0, done.err
     config = RunRecord.of(Path("run")).train_config
     assert (config.victim.model, config.victim.labels, config.data.source) == tuple(
