@@ -172,6 +172,23 @@ def claimed(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def require_unclaimed(folder: Path) -> None:
+    """Check that no process writes in a folder that it has :func:`claimed`; nothing is written for that.
+
+    Raises:
+        InputError: if one does.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f"another physpatch is writing in {folder}; end it, or wait until it has ended") from error
+    except OSError:
+        pass  # as on some network file systems
+    finally:
+        os.close(handle)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, atomically."""
     with atomic_path(path) as temporary:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from calibration.common.errors import InputError
-from calibration.common.files import DAMAGED_ZIP, atomic_path
+from calibration.common.files import DAMAGED_ZIP, atomic_path, require_unclaimed
 from calibration.common.text import size_words
 from captures.results.recorded_session import kind_of
 from captures.results.session_record import SESSION_FILE, SessionRecord
@@ -38,9 +38,13 @@ def export(folders: list[Path], out: Path, say: Callable[[str], None] = lambda l
         ``out``.
 
     Raises:
-        InputError: a folder that is neither a run nor a session, two of the same name, or ``out`` in one of them.
+        InputError: a folder that is neither a run nor a session, or that is being written, two of the same name, or ``out`` in
+            one of them.
     """
-    with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        atomic_path(out) as temporary,  # files older than 1980, as in container images, are packed as of then
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive,
+    ):
         packed: dict[str, Path] = {}
         for folder in folders:
             _pack(folder.resolve(), archive, packed, say)
@@ -115,10 +119,11 @@ def remove(folder: Path, say: Callable[[str], None] = lambda line: None) -> None
         say: receives why ``runs/latest`` could not be changed.
 
     Raises:
-        InputError: the folder is neither.
+        InputError: the folder is neither, or another process is writing in it.
     """
     if kind_of(folder) is None:
         raise InputError(f"{folder} is neither a run nor a session, so it is left as it is")
+    require_unclaimed(folder)
     whole = folder.resolve()
     was_latest = LATEST.is_symlink() and LATEST.resolve() == whole
     shutil.rmtree(whole)
@@ -139,10 +144,12 @@ def _pack(folder: Path, archive: zipfile.ZipFile, packed: dict[str, Path], say: 
     if Path(str(archive.filename)).resolve().is_relative_to(folder):
         raise InputError(f"--out lies in {folder}, which is packed; choose a place outside of it")
     name = f"{RUNS_FOLDER if kind == 'run' else SESSIONS_FOLDER}/{folder.name}"
-    if packed.setdefault(name, folder) != folder:
-        raise InputError(f"{folder} and {packed[name]} have the same name; export them one by one")
-    if f"{name}/{RUN_FILE if kind == 'run' else SESSION_FILE}" in archive.namelist():
+    if name in packed:
+        if packed[name] != folder:
+            raise InputError(f"{folder} and {packed[name]} have the same name; export them one by one")
         return name
+    require_unclaimed(folder)
+    packed[name] = folder
     record = _record_in_zip(folder, name, archive, packed, say) if kind == "session" else None
     for file in _files(folder, say):
         if record is not None and file == folder / SESSION_FILE:

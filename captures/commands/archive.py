@@ -30,6 +30,11 @@ def runs(context: click.Context, folders: tuple[Path, ...], json_out: str | None
     physpatch runs remove runs/20260101-120000
     """
     if context.invoked_subcommand is not None:
+        if folders or json_out:
+            option = "--in" if folders else "--json"
+            raise InputError(
+                f"{option} is for the list, not for `physpatch runs {context.invoked_subcommand}`; omit it"
+            )
         return
     from captures.archive.entries import list_entries
     from captures.archive.gallery import short_rate

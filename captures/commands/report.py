@@ -74,6 +74,8 @@ def report(
     paper = path.with_suffix(".pdf") if pdf else None
     if card and len(folders) > 1:
         raise InputError("--card is for one run or session")
+    if profile and (not replayed or len(folders) > 1 or kind_of(folders[0]) == "run"):
+        raise InputError("--profile is for the replay of one session; omit it, or give one session without --no-replay")
     if len(folders) > 1:
         write_comparison(folders, path, pdf=paper)
     else:

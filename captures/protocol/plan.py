@@ -221,6 +221,7 @@ class Director:
             done, skipped: numbers of the steps that are not open, of a session that goes on.
         """
         self.protocol, self.grid, self.steps = protocol, protocol.grid(), protocol.steps()
+        self._cells = [self.grid.cell(step.distance_m, step.yaw_deg) for step in self.steps]
         self.done, self.skipped = set(done), set(skipped)
         self._at, self._held_s = -1, 0.0
         self._last_s: float | None = None
@@ -305,8 +306,7 @@ class Director:
     def filled(self) -> dict[str, dict[tuple[int, int], tuple[int, int]]]:
         """Count the steps by condition and pose cell: (done, total)."""
         cells: dict[str, dict[tuple[int, int], tuple[int, int]]] = {}
-        for step in self.steps:
-            where = self.grid.cell(step.distance_m, step.yaw_deg)
+        for step, where in zip(self.steps, self._cells, strict=True):
             if where is not None:
                 done, total = cells.setdefault(step.condition, {}).get(where, (0, 0))
                 cells[step.condition][where] = (done + (step.number in self.done), total + 1)

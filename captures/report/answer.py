@@ -180,7 +180,8 @@ def numbers_words(
         return f"{happened}; other {units} may differ."
     low, high = (f"{100 * end:.0f}" for end in rate.ci95)
     if rate.rate == 0:
-        return f"{happened}; with so few, up to {high} % is possible."
+        possible = high if high != "0" else f"{100 * rate.ci95[1]:.1g}"  # of thousands: 0 % would be never
+        return f"{happened}; with so few, up to {possible} % is possible."
     others = ", ".join(
         f"with the {name} control in {_share(control, units, name in in_part)}" for name, control in controls.items()
     )

@@ -116,7 +116,7 @@ def _unmeasured(folder: Path, run: RunRecord, config: TrainConfig) -> Iterator[B
         yield Text("This patch was imported; how often it works is not known.", "lead")
         command += " --model NAME --save"
     elif run.status == "training":
-        yield Text("Its training was interrupted, and can go on.", "lead")
+        yield Text("Its training has not ended; if it was interrupted, it can go on.", "lead")
         why, command = "Go on training", f"physpatch train --resume --out {here}"
     else:
         yield Text("There were no labelled photographs to measure it on.", "lead")

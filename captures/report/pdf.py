@@ -56,7 +56,7 @@ _MOST_SHOTS = 12
 _FRAME_PADDING = 6  # reportlab's, in points
 _CELL_PADDING = 5
 _ROOM_MM = {1: 75, 2: 40}  # below a heading, by level: a chapter begins with a chart, as a rule
-_TALLEST = 0.55  # largest height of a picture, as a share of the page's
+_TALLEST, _TALLEST_CHART = 0.55, 0.85  # largest heights of a picture and a chart, as shares of the page's
 _PICTURE_SIDE_PX = 1400  # sufficient for print at these sizes
 _SOFT, _MARK = colors.HexColor("#555555"), colors.HexColor("#005a91")
 
@@ -110,7 +110,9 @@ def _flowables(block: Block, width: float, height: float) -> list[Flowable]:
             return _gallery(pictures, width, height)
         case Charts(charts, caption):
             across = width / _CHARTS_ACROSS
-            drawn: list[list[Flowable]] = [[paper_chart(chart, across - 10, _FONT)] for chart in charts]
+            drawn: list[list[Flowable]] = [
+                [paper_chart(chart, across - 10, _TALLEST_CHART * height, _FONT)] for chart in charts
+            ]
             return _captioned(_side_by_side(drawn, width, _CHARTS_ACROSS), caption)
         case PoseTables(tables, caption):
             plots = [_plot(Picture(pose_plot(table), ""), width, height) for table in tables]

@@ -132,6 +132,8 @@ def _guide(canvas: NDArray[np.uint8], status: SessionStatus, director: "Director
 def heads_up(canvas: NDArray[np.uint8], lines: list[Line], *, at_bottom: bool = False) -> None:
     """Write lines of text on a darkened band at the top or bottom of ``canvas``, (H, W, 3) RGB uint8, in place.
 
+    A line that is longer than the canvas is wide is written smaller.
+
     Args:
         canvas: to draw on.
         lines: texts with their colours.
@@ -142,9 +144,12 @@ def heads_up(canvas: NDArray[np.uint8], lines: list[Line], *, at_bottom: bool = 
     top = max(0, canvas.shape[0] - height) if at_bottom else 0
     band = canvas[top : top + height]
     cv2.convertScaleAbs(band, band, 0.45)
+    weight = _px(canvas, 1)
     for number, (words, color) in enumerate(lines, start=1):
-        place = (margin, top + pitch * number - margin // 2)
-        cv2.putText(canvas, _ascii(words), place, _FONT, 0.55 * _scale(canvas), color, _px(canvas, 1), cv2.LINE_AA)
+        place, size = (margin, top + pitch * number - margin // 2), 0.55 * _scale(canvas)
+        (width, _), _ = cv2.getTextSize(_ascii(words), _FONT, size, weight)
+        size *= min(1.0, (canvas.shape[1] - 2 * margin) / max(1, width))
+        cv2.putText(canvas, _ascii(words), place, _FONT, size, color, weight, cv2.LINE_AA)
 
 
 def _scale(canvas: NDArray[np.uint8]) -> float:

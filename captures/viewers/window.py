@@ -28,6 +28,7 @@ KEYS = {
     "n": Command("skip"),
     "b": Command("back"),
     "\r": Command("confirm"),
+    "\n": Command("confirm"),  # the same key, in windows of GTK
     "f": Command("region", "sheet"),
     "c": Command("region", "center"),
     "w": Command("region", "frame"),
@@ -84,7 +85,7 @@ class Window(AbstractContextManager["Window"]):
 
     def wait(self) -> bool:
         """Process window events, and store a pressed key in ``key``; return whether to continue."""
-        pressed = cv2.waitKey(1) & 0xFF
+        pressed = cv2.waitKeyEx(1) & 0xFFFF  # the lowest byte alone takes the left arrow, 0xFF51, for a Q
         self.key = chr(pressed) if 0 < pressed < 128 else ""
         closed = self._shown and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) < 1
         return pressed not in _QUIT_KEYS and not closed

@@ -27,7 +27,7 @@ _LARGEST_TEXT = 2**16  # beyond it, a message is no mistake, and each takes time
 _MOST_MISTAKES = 20  # malformed messages after which a connection is closed
 MOST_SOCKETS = 64  # at once: every further browser would take time from the session's own frames
 _CROWDED, _CROWD_PAUSE_S = 503, 1.0
-_BAD_REQUEST, _TOO_LARGE = 4400, 4413  # private WebSocket close codes: 4000 + the HTTP status
+_BAD_REQUEST, _REPLACED, _TOO_LARGE = 4400, 4409, 4413  # private WebSocket close codes: 4000 + the HTTP status
 
 Refused = Callable[[str], None]
 
@@ -204,13 +204,21 @@ def make_app(
             if accepted:
                 await serve_camera(websocket)
 
+    filming: WebSocket | None = None
+
     async def serve_camera(websocket: WebSocket) -> None:
+        """Take the frames of a phone, in place of another one: the frames of two would alternate."""
+        nonlocal filming
         mistakes = 0
         phone.connect()
+        before, filming = filming, websocket
         try:
+            if before is not None:
+                with suppress(WebSocketDisconnect, RuntimeError):  # it may be leaving
+                    await before.close(_REPLACED, "another phone films now")
             while True:
                 message = await websocket.receive()
-                if message["type"] == "websocket.disconnect":
+                if message["type"] == "websocket.disconnect" or filming is not websocket:
                     break
                 data = message.get("bytes")
                 try:
@@ -225,6 +233,8 @@ def make_app(
         except (WebSocketDisconnect, RuntimeError):
             pass
         finally:
+            if filming is websocket:
+                filming = None
             phone.connected -= 1
             if phone.connected == 0:
                 phone.lose("the phone is disconnected: open its page again")

@@ -11,22 +11,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 _DAYS = 2  # each session creates a new certificate
+_FAR = "192.0.2.1"  # reserved for documentation
 
 
 def lan_addresses() -> list[str]:
-    """List the addresses of this machine in its networks; nothing is sent to determine them."""
-    addresses = []
-    for family, far in (
-        (socket.AF_INET, "192.0.2.1"),
-        (socket.AF_INET6, "2001:db8::1"),
-    ):  # addresses reserved for documentation
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect((far, 9))  # selects the interface; on a datagram socket it sends nothing
-                addresses.append(str(probe.getsockname()[0]))
-            except OSError:
-                continue
-    return [address for address in addresses if not ipaddress.ip_address(address).is_loopback]
+    """List the IPv4 addresses of this machine in its networks; nothing is sent to determine them."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((_FAR, 9))  # selects the interface; on a datagram socket it sends nothing
+            address = str(probe.getsockname()[0])
+    except OSError:  # without a network
+        return []
+    return [] if ipaddress.ip_address(address).is_loopback else [address]
 
 
 def write_certificate(folder: Path, names: list[str]) -> tuple[Path, Path, str]:

@@ -93,7 +93,7 @@ class WebPage(AbstractContextManager["WebPage"]):
         with ExitStack() as stack:  # which frees everything where the server does not start
             listening = stack.enter_context(_listen("0.0.0.0" if lan else _LOOPBACK, port))
             self.port = listening.getsockname()[1]
-            self._outside = [a for a in lan_addresses() if ":" not in a] if lan else []
+            self._outside = lan_addresses() if lan else []
             self._scheme = "https" if lan else "http"
             names = [_LOOPBACK, "localhost", *self._outside, *([socket.gethostname()] if lan else [])]
             options: dict[str, str] = {}

@@ -14,6 +14,7 @@ from calibration.common.files import (
     atomic_path,
     claimed,
     read_json,
+    require_unclaimed,
     require_writable,
     require_writable_file,
     write_json,
@@ -39,7 +40,10 @@ def test_a_folder_belongs_to_one_process_until_that_ends(tmp_path: Path) -> None
         assert other.stdout is not None and other.stdout.readline() == "claimed\n"
         with pytest.raises(InputError, match=r"another physpatch is writing in .*run; .* or use another --out"):
             claimed(folder).__enter__()
+        with pytest.raises(InputError, match=r"another physpatch is writing in .*run; end it, or wait"):
+            require_unclaimed(folder)
         other.kill()
+    require_unclaimed(folder)
     with claimed(folder):
         (folder / "file").touch()
     assert list(folder.iterdir()) == [folder / "file"]  # a claim leaves nothing

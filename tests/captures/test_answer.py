@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from support import frame_row
 
-from captures.report.answer import answer_of, next_steps, unanswered_words
+from captures.report.answer import answer_of, next_steps, numbers_words, unanswered_words
 from captures.report.blocks import Gallery, NextSteps, Numbers, Text
 from captures.report.first_screen import first_screen
 from captures.results.recorded_session import RecordedSession
 from captures.results.session_record import SessionRecord
 from captures.storage import FrameRow
 from physpatch.records.config import TrainConfig
+from physpatch.stats.intervals import Rate
 
 
 def session(
@@ -61,6 +62,12 @@ def test_the_verdict_follows_from_the_numbers(clips: int, hits: dict[str, int], 
     answer = answer_of(session(clips, hits))
     assert answer is not None and answer.verdict == verdict and words in answer.sentence
     assert answer.measure == "target" and answer.question.endswith("still make m see “horn”?")
+
+
+def test_what_thousands_did_not_show_is_still_possible() -> None:
+    """Up to 0 % was possible, which is never."""
+    words = numbers_words("target", Rate(0.0, (0.0, 0.00098), 3925), {}, "photographs", None)
+    assert words.endswith("in 0 of 3925 photographs; with so few, up to 0.1 % is possible.")
 
 
 def test_a_wide_interval_says_how_many_clips_would_do() -> None:

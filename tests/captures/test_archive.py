@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from copy import copy
@@ -15,6 +16,7 @@ from playwright.sync_api import sync_playwright
 from support import BLUE, CHROMIUM, CommandResult, frame_row
 
 from calibration.common.errors import InputError
+from calibration.common.files import claimed
 from calibration.common.text import number_of, size_words
 from captures.archive import transfer
 from captures.archive.entries import list_entries, read_entry, read_tags, write_tags
@@ -265,6 +267,30 @@ def test_links_that_lead_out_of_what_is_packed_are_left_out_and_named(home: Path
     ]
 
 
+def test_what_is_being_written_is_neither_removed_nor_packed(home: Path) -> None:
+    """A training or a session lost its folder while it wrote there, and half a database was packed."""
+    with claimed(home / "runs/a"):
+        for touch in (lambda: remove(Path("runs/latest")), lambda: export([home / "sessions/s"], home / "s.zip")):
+            with pytest.raises(InputError, match=r"another physpatch is writing in .*; end it, or wait"):
+                touch()
+    assert (home / "runs/a/run.json").is_file() and not (home / "s.zip").exists()
+    remove(Path("runs/latest"))
+    assert not (home / "runs/a").exists()
+
+
+def test_what_is_given_twice_is_packed_once(home: Path) -> None:
+    (home / "sessions/s/session.json").unlink()  # by which what was packed already was known
+    with zipfile.ZipFile(export([home / "sessions/s", home / "sessions/../sessions/s"], home / "s.zip")) as archive:
+        assert archive.namelist() == ["sessions/s/session.db"]
+
+
+def test_files_of_any_date_are_packed(home: Path) -> None:
+    """Those of container images are often of 1970, and a zip begins in 1980."""
+    os.utime(home / "runs/a/run.json", (0, 0))
+    with zipfile.ZipFile(export([home / "runs/a"], home / "a.zip")) as archive:
+        assert archive.getinfo("runs/a/run.json").date_time[0] == 1980
+
+
 def test_an_empty_zip_is_no_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w"):
         pass
@@ -301,6 +327,9 @@ def test_the_commands_of_runs_list_tag_pack_and_unpack(home: Path, command: Call
     entries = {entry["folder"]: entry for entry in json.loads(command("runs", "--json", "-").out)}
     assert {name: entry["kind"] for name, entry in entries.items()} == {"runs/a": "run", "sessions/s": "session"}
     assert [entry["folder"] for entry in json.loads(command("runs", "--in", "runs", "--json", "-").out)] == ["runs/a"]
+    command("runs", "--in", "runs", "tag", "runs/a").assert_refused(
+        "--in is for the list, not for `physpatch runs tag`"
+    )
     command("runs", "tag", "runs/a", "paper", "old")
     assert command("runs", "tag", "runs/a", "--remove", "old").out == "paper\n"
     assert command("runs", "export", "sessions/s", "--out", "one.zip").code == 0
@@ -340,7 +369,7 @@ def test_the_gallery_sorts_filters_and_can_be_read_aloud(home: Path) -> None:
     if CHROMIUM is None:
         pytest.skip("no chromium here: install Debian's chromium to test the gallery in a browser")
     make_session(home / "sessions/<b>t", hits=19)
-    write_tags(home / "sessions/s", ['odd "tag"'])
+    write_tags(home / "sessions/s", ['odd  "tag"'])
     (home / "sessions/s/report.html").write_text("report")
     path = write_gallery(list_entries(), home / "gallery.html")
     with sync_playwright() as playwright:
@@ -354,7 +383,7 @@ def test_the_gallery_sorts_filters_and_can_be_read_aloud(home: Path) -> None:
         shown = page.locator(".card:visible h2")
         page.select_option("#order", "camera")
         assert shown.all_inner_texts() == ["<b>t", "s", "a"]
-        page.select_option("#tag", 'odd "tag"')
+        page.select_option("#tag", 'odd  "tag"')
         assert shown.all_inner_texts() == ["s"] and page.inner_text("#count") == "1 shown"
         assert page.locator(".card:visible a").get_attribute("href") == "sessions/s/report.html"
         page.select_option("#tag", "")

@@ -102,6 +102,11 @@ SKY = '[[lights]]\nkind = "sky"\n'
             "length_m has no effect on .* 'ripple'; .* choose cylinder",
         ),
         (f"background_strength = 1e300\n{LIT}", "background_strength should be less than or equal to 100"),
+        (
+            f'background = "room"\nbackground_strength = 2\n{LIT}',
+            "background_strength has no effect on a background 'room'; omit it, or choose photograph",
+        ),
+        (f'{LIT}[camera]\naperture_mm = 0\nfocus = "background"', "camera: focus has no effect on a pinhole"),
         (f"[camera]\naperture_mm = 1e300\n{LIT}", r"camera\.aperture_mm should be less"),
         (
             f"[occluder]\ncovers = [0.1, 0.05]\n{LIT}",

@@ -18,11 +18,15 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from reported import made_up, read
+from reportlab.graphics.shapes import Circle, PolyLine
 from support import FIRST_RUN, CommandResult, frame_row, vivid_patch
 
 from calibration.common.errors import InputError
 from captures.report import ReplayOptions, write_comparison, write_report
-from captures.report.blocks import Document, Heading, Picture, Table, Text
+from captures.report.blocks import Charts, Document, Heading, Picture, Table, Text
+from captures.report.figures.charts import rates_chart
+from captures.report.figures.geometry import draw
+from captures.report.figures.paper import _dot
 from captures.report.html import write_html
 from captures.report.pdf import write_pdf
 from captures.report.run_part import _by_size
@@ -231,6 +235,38 @@ def test_no_word_of_a_table_is_broken_on_paper(tmp_path: Path) -> None:
     with pypdfium2.PdfDocument(tmp_path / "x.pdf") as pdf:
         lines = pdf[0].get_textpage().get_text_bounded().split()
     assert {"frames", "efficientnet_lite0", "shuffled", "100.0"} <= {*lines}
+
+
+def test_a_chart_of_many_models_fits_a_page(tmp_path: Path) -> None:
+    """Nine models with two outcomes each ended the PDF in a traceback."""
+    rates = {f"model {i}\ntarget first": dict.fromkeys(("patch", "grey", "random"), wilson(3, 7)) for i in range(24)}
+    write_pdf(Document("A", "b", [Charts([rates_chart("Rates", "model", rates)], "Caption.")]), tmp_path / "x.pdf")
+    with pypdfium2.PdfDocument(tmp_path / "x.pdf") as pdf:
+        said = pdf[len(pdf) - 1].get_textpage().get_text_bounded()
+    assert all(words in said for words in ("model 0", "model 23", "Caption."))
+
+
+def test_no_sheet_looks_like_no_other_on_paper() -> None:
+    chart = rates_chart("Rates", "model", {"m": {"patch": wilson(3, 7), "none": wilson(0, 7)}})
+    patch, none = draw(chart).series
+    assert (type(_dot(patch, 0, 0)), type(_dot(none, 0, 0))) == (Circle, PolyLine)
+
+
+def test_a_field_of_view_that_was_given_is_reported(tmp_path: Path) -> None:
+    for more, words in (
+        ({}, "not recorded; a field of view is assumed"),
+        ({"hfov_deg": 78.5}, "view of 78.5°, as given"),
+    ):
+        report = write_report(made_up(tmp_path / f"s{len(more)}", 6, **more))
+        assert words in report.read_text()
+
+
+def test_a_profile_that_nothing_would_use_is_refused(tmp_path: Path, command: Callable[..., CommandResult]) -> None:
+    session = made_up(tmp_path / "s", 6)
+    command("report", session, "--no-replay", "--profile", "rig.json").assert_refused(
+        "--profile is for the replay of one"
+    )
+    command("report", session, tmp_path, "--profile", "rig.json").assert_refused("--profile is for the replay of one")
 
 
 def test_blocks_are_drawn_alike_whatever_their_words(tmp_path: Path, page: Page) -> None:
@@ -464,7 +500,7 @@ def test_frames_of_curves_are_those_that_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words", "step"),
     [
-        ({"status": "training"}, "Its training was interrupted", "physpatch train --resume --out"),
+        ({"status": "training"}, "Its training has not ended", "physpatch train --resume --out"),
         ({"status": "finished"}, "no labelled photographs", "physpatch evaluate"),
     ],
 )

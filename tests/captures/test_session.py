@@ -24,7 +24,10 @@ from calibration.common.errors import InputError, PhyspatchError
 from calibration.common.signals import Terminated, ended_in_order, exit_code
 from captures.commands.session_output import show_session
 from captures.inference.region import RegionRule
+from captures.protocol.plan import EVERYWHERE
+from captures.protocol.pose_map import PoseMap
 from captures.report import write_report
+from captures.results.aggregation import Tally
 from captures.session import live_session
 from captures.session.clips import ClipCutter
 from captures.session.live_session import SessionConfig, film_rig, run_session
@@ -33,8 +36,9 @@ from captures.sources.frame import Event, Frame
 from captures.sources.opening import FileSource, open_source
 from captures.sources.virtual_rig import VirtualRig
 from captures.storage import COLUMNS, FrameRow, SessionStore, export_csv, read_events, read_exported_rows, read_rows
-from captures.viewers.controls import Command
+from captures.viewers.controls import Command, SessionStatus
 from captures.viewers.overlay import heads_up
+from captures.viewers.window import SessionWindow
 from physpatch.defences import defended
 from physpatch.evaluation.figures.pictures import VideoFile
 
@@ -375,6 +379,16 @@ def test_words_on_a_large_frame_are_large() -> None:
     assert bands == {320: 52, 640: 52, 1280: 104, 3840: 312}
 
 
+def test_a_long_instruction_is_whole_on_a_narrow_frame() -> None:
+    """The name of the light was cut off, at the end of the step."""
+    canvas = np.full((640, 480, 3), 200, np.uint8)
+    heads_up(
+        canvas, [("7 of 60: shuffled sheet at 0.5 m, turned 30 deg, right edge nearer, daylight", (255, 255, 255))]
+    )
+    columns = (canvas[:26] > 230).all(2).any(0).nonzero()[0]
+    assert columns[0] >= 8 and 440 < columns[-1] < 473
+
+
 def test_the_overlay_draws_and_leaves_the_frame_alone(rig: VirtualRig, plan: SessionConfig, tmp_path: Path) -> None:
     came = [frame.image for frame, _ in zip(rig, range(2), strict=False)]
 
@@ -428,6 +442,20 @@ def test_what_people_ask_is_done_and_noted(plan: SessionConfig, tmp_path: Path) 
     assert rows[0].condition == "none" and rows[-1].condition == "grey"
     assert rows[0].light is None and rows[-1].light == "lamp" and rows[-1].clip > rows[0].clip
     assert (False, "center") in asking.seen
+
+
+def test_arrow_keys_are_no_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The left arrow, 0xFF51, ended sessions as a Q, and Insert, 0xFF63, chose another region as a c."""
+    pressed = iter([-1, 0xFF51, 0xFF63, 0x100000 | ord("m"), ord("\n"), ord("q")])
+    for name in ("namedWindow", "setMouseCallback", "destroyWindow"):
+        monkeypatch.setattr(cv2, name, lambda *_: None)
+    monkeypatch.setattr(cv2, "waitKeyEx", lambda _: next(pressed))
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    status = SessionStatus(Tally(None), PoseMap(EVERYWHERE), None, "center")
+    with SessionWindow() as window:
+        asked = [[command.do for command in window.poll(status)] for _ in range(6)]
+    assert asked == [[], [], [], ["mark"], ["confirm"], ["stop"]]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from captures.storage import read_events, read_rows
 from captures.viewers.controls import SessionStatus
 from captures.web import server
 from captures.web.app import MOST_SOCKETS
-from captures.web.certificate import write_certificate
+from captures.web.certificate import lan_addresses, write_certificate
 from captures.web.hub import Hub
 from captures.web.phone import MOST_BYTES, PhoneSource, decode_jpeg
 from captures.web.server import WebPage, _hosts
@@ -308,6 +308,19 @@ def test_a_phone_that_sends_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> 
         assert phone.status() == "" and [event.kind for event in phone.take_events()] == ["lost", "back"]
 
 
+def test_a_machine_without_ipv6_serves_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel without it refuses its sockets, and so --lan ended with an error."""
+    made = socket.socket
+
+    def without_ipv6(family: int = socket.AF_INET, *more: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(97, "Address family not supported by protocol")
+        return made(family, *more)
+
+    monkeypatch.setattr(socket, "socket", without_ipv6)
+    assert all(":" not in address for address in lan_addresses())
+
+
 def test_a_host_whose_name_is_not_ascii_has_a_certificate(tmp_path: Path) -> None:
     certificate, _, _ = write_certificate(tmp_path, ["127.0.0.1", "Büro-PC"])
     assert certificate.read_bytes().startswith(b"-----BEGIN CERTIFICATE")
@@ -508,6 +521,30 @@ def test_malformed_frames_end_in_4xx_and_the_session_goes_on(running) -> None:
         socket.send(good.tobytes())
         assert json.loads(socket.recv(10)) == {"ok": True}
     session.wait_rows(1)
+
+
+def test_a_second_phone_takes_the_place_of_the_first(running) -> None:
+    """The frames of both came in turn, as of one camera."""
+    session = running(lan=True, phone=True)
+    _, picture = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))
+    with ExitStack() as stack:
+        phones = []
+        for _ in range(2):
+            link = session.page.new_phone_url()
+            assert link
+            cookie = cookie_for(session.origin + "/?" + link.split("?")[1])
+            phones.append(stack.enter_context(socket_to(session, "/ws/camera", cookie)))
+            phones[-1].send(picture.tobytes())
+            assert json.loads(phones[-1].recv(10)) == {"ok": True}
+        with pytest.raises(ConnectionClosed) as closed:
+            phones[0].recv(10)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 4409
+        phones[1].send(picture.tobytes())
+        assert json.loads(phones[1].recv(10)) == {"ok": True}
+        deadline = time.monotonic() + 10
+        while session.page.phone.connected != 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_ten_thousand_malformed_messages_crash_nothing(running) -> None:

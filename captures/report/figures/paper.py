@@ -19,12 +19,13 @@ _TITLE, _LEGEND, _SIZE = 20, 14, 11  # heights of the title and of a line of the
 _LEGENDS_ACROSS = 3
 
 
-def paper_chart(chart: Chart, width: float, font: str) -> Canvas:
+def paper_chart(chart: Chart, width: float, tallest: float, font: str) -> Canvas:
     """Draw a chart with its title and legend.
 
     Args:
         chart: to draw.
         width: in points.
+        tallest: its largest height, in points, for which a chart of many rows becomes narrower.
         font: of all text, registered with reportlab.
     """
     drawing = draw(chart)
@@ -32,8 +33,8 @@ def paper_chart(chart: Chart, width: float, font: str) -> Canvas:
     across = max(1, min(_LEGENDS_ACROSS, int(drawing.width // longest)))
     below = _LEGEND * -(-len(drawing.series) // across) + 6
     height = _TITLE + drawing.height + below
-    scale = width / drawing.width
-    canvas = Canvas(width, scale * height)
+    scale = min(width / drawing.width, tallest / height)
+    canvas = Canvas(scale * drawing.width, scale * height)
     fitting = min(1.0, drawing.width / max(1.0, stringWidth(chart.title, font, _SIZE)))
     shapes: list[Shape] = [_text(0, 12, chart.title, font, "start", fitting * _SIZE)]
     for x1, y1, x2, y2 in drawing.grid:
@@ -79,6 +80,9 @@ def _dot(series: Placed, x: float, y: float) -> Shape:
             return Polygon([x, y - 5, x + 5, y + 4, x - 5, y + 4], **look)
         case "shuffled":
             return Polygon([x, y - 5.5, x + 5.5, y, x, y + 5.5, x - 5.5, y], **look)
+        case "none":
+            there, back = [x - 4, y - 4, x + 4, y + 4, x, y], [x - 4, y + 4, x + 4, y - 4]
+            return PolyLine(there + back, strokeColor=_color(series), strokeWidth=1.5)
         case _:
             return Circle(x, y, 4.5, **look)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
+from calibration.common.text import number_of
 from captures.protocol.pauses import GAP_S
 from captures.report.blocks import Block, Charts, Table, Text
 from captures.report.figures.charts import way_chart
@@ -55,9 +56,9 @@ class Along(ReportSection):
 def _along(sequences: Sequence[ClipSequence], tally: Tally) -> Iterator[Block]:
     unit = UNITS[tally.independent_kind]
     yield Text(
-        f"In {len({sequence.clip for sequence in sequences})} clips the sheet came closer, went away or turned, over "
-        f"{LEAST_FRAMES} consecutive frames or more. All their frames count here, also those that the model gets wrong without "
-        f"the patch, so compare the patch with the {CONTROL} control."
+        f"In {number_of(len({sequence.clip for sequence in sequences}), 'clip')} the sheet came closer, went away or turned, "
+        f"over {LEAST_FRAMES} consecutive frames or more. All their frames count here, also those that the model gets wrong "
+        f"without the patch, so compare the patch with the {CONTROL} control."
     )
     for model in tally.models:
         for measure in measures_of(tally, model)[:2]:

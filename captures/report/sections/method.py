@@ -40,7 +40,8 @@ def _parts(record: SessionRecord) -> str:
 
 def _lens(record: SessionRecord) -> str:
     if record.intrinsics is None:
-        return "not recorded; a field of view is assumed"
+        given = record.hfov_deg
+        return "not recorded; a field of view is assumed" if given is None else f"field of view of {given:g}°, as given"
     return "assumed field of view" if record.intrinsics_assumed else "measured, or of the rig"
 
 

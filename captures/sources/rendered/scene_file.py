@@ -175,6 +175,10 @@ class SceneCamera(ScenePart):
     def _check_lens(self) -> Self:
         if "focus_hunt" in self.effects and not self.aperture_mm:
             raise ValueError("a pinhole has no focus to hunt for; give it an aperture_mm above 0")
+        if "focus" in self.model_fields_set and not self.aperture_mm:
+            raise ValueError(
+                "focus has no effect on a pinhole, which sees all sharply; omit it, or give an aperture_mm above 0"
+            )
         return self
 
 
@@ -203,6 +207,11 @@ class Scene(Record, ScenePart):
     motion: Motion = Hold()
     background: Literal["photograph", "room"] = "photograph"
     background_strength: float = Field(default=0.9, gt=0, le=100)
+
+    @model_validator(mode="after")
+    def _check_background(self) -> Self:
+        _check_use(self, self.background, "background", {"background_strength": ("photograph",)})
+        return self
 
     @model_validator(mode="after")
     def _check_sign(self) -> Self:

@@ -2,10 +2,12 @@ import { draw, numberOf, percent, setText, showHint, showPill, watch } from "./v
 
 const WIDTH = 1280; // requested from the camera
 const QUALITY = 0.9;
+const REPLACED = 4409; // why the server closes the connection of a phone after which another one came
 const by = (id) => document.getElementById(id);
 let state = {};
 let facing = "environment";
 let stream = null;
+let replaced = false;
 
 const view = watch({
   onState: (next) => { state = next; render(); },
@@ -71,7 +73,18 @@ function send() {
   };
   socket.onopen = next;
   socket.onmessage = () => (video.requestVideoFrameCallback ? video.requestVideoFrameCallback(next) : requestAnimationFrame(next));
-  socket.onclose = () => { if (!state.ended) setTimeout(send, 1000); };
+  socket.onclose = (event) => {
+    replaced = event.code === REPLACED;
+    if (replaced) rest();
+    else if (!state.ended) setTimeout(send, 1000);
+  };
+}
+
+// Two phones are not filmed with at once.
+function rest() {
+  if (stream) stream.getTracks().forEach((track) => track.stop());
+  by("waiting").hidden = false;
+  by("waiting").textContent = "Another phone films now. Reload this page to film with this one.";
 }
 
 // A browser lets the screen sleep again, and may stop the video, when another page or program was in front.
@@ -79,7 +92,7 @@ function stayAwake() {
   if ("wakeLock" in navigator) navigator.wakeLock.request("screen").catch(() => {});
 }
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState !== "visible" || state.ended) return;
+  if (document.visibilityState !== "visible" || state.ended || replaced) return;
   stayAwake();
   if (by("video").paused) by("video").play().catch(film);
 });
