@@ -94,13 +94,20 @@ def _most_certain(boxes: Tensor, probabilities: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _new(boxes: Tensor, probabilities: Tensor, whole: Tensor, certain: Tensor, threshold: float) -> Tensor:
-    """Set the probabilities (B, M, K) of boxes to 0 where they are not confident, or lie in one of the whole picture's."""
-    new = probabilities * (probabilities >= max(CONFIDENCE, threshold))
+    """Set the probabilities (B, M, K) of boxes to 0 where they are not confident, or lie in one of the whole picture's.
+
+    A box has its most probable class: if that one is known, the box is not new by its second.
+    """
+    new = probabilities * ((probabilities >= max(CONFIDENCE, threshold)) & _first(probabilities))
     lies_in = _share_inside(boxes, whole) >= COVERED  # (B, M, A)
-    # A box has its most probable class.
-    classes = (certain >= threshold) & (certain == certain.amax(dim=2, keepdim=True))
+    classes = (certain >= threshold) & _first(certain)
     known = torch.einsum("bma,bak->bmk", lies_in.float(), classes.float()) > 0
     return new * ~known
+
+
+def _first(probabilities: Tensor) -> Tensor:
+    """Tell which of the probabilities (B, A, K) of a box are its highest."""
+    return probabilities == probabilities.amax(dim=2, keepdim=True)
 
 
 def _share_inside(boxes: Tensor, others: Tensor) -> Tensor:

@@ -196,7 +196,7 @@ def evaluate_patch(
         progress: called with the number of views measured and their total.
 
     Raises:
-        InputError: no labelled photographs.
+        InputError: no labelled photographs, or the network answers with something else than numbers.
     """
     placement = Placement.cut(cut, area, patch.grid)
     target = None if patch.target is None else victim.target_index(patch.target)
@@ -222,6 +222,7 @@ def evaluate_patch(
             labels.append(scene.labels)
             progress(sum(map(len, labels)), len(units))
     joined, joined_aimed = ({n: torch.cat(parts) for n, parts in batches.items()} for batches in (scores, aimed))
+    _require_numbers(victim, joined)
     return _count(victim, joined, joined_aimed, torch.cat(labels), units, target, poses, patch.target)
 
 
@@ -235,6 +236,22 @@ def _scores(victim: Victim, images: Tensor, patch_boxes: Tensor | None) -> tuple
     if patch_boxes is None:
         return scores, scores
     return scores, victim.judged_boxes(predictions, patch_boxes, centred=True)
+
+
+def _require_numbers(victim: Victim, scores: dict[str, Tensor]) -> None:
+    """Check that some class comes first in each view, by the scores (V, K) under each condition: NaN would, whatever it means.
+
+    Raises:
+        InputError: there are scores that are not numbers.
+    """
+    for name, values in scores.items():
+        odd = int(values.isnan().any(dim=1).sum())
+        if odd:
+            shown = "clean photographs" if name == "clean" else f"views of {name}"
+            raise InputError(
+                f"{victim.name} answers {odd} of {len(values)} {shown} with scores that are not numbers (NaN), so no class "
+                "comes first; mend the model, or the precision that it runs in"
+            )
 
 
 def scenes(

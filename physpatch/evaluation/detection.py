@@ -28,7 +28,7 @@ from physpatch.victims.detector import Detector
 from physpatch.victims.freezing import untouched
 from physpatch.victims.protocol import Victim
 
-_LEAST_SCORE = 0.01  # lowest confidence that mAP counts
+_LEAST_SCORE = 0.01  # lowest confidence that mAP counts, unless the detector's own threshold is lower
 # The object's side in the network's input: fine where a detector begins to find it.
 _SIZES_PX = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0, 80.0, 120.0, 192.0, float("inf"))
 
@@ -141,7 +141,7 @@ def evaluate_on_object(
     units = photographs.units.repeat(poses)
     sides: list[float] = []
     least = victim.threshold
-    find = partial(victim.find, least=_LEAST_SCORE)
+    find = partial(victim.find, least=min(_LEAST_SCORE, least))
     views = partial(scenes, victim, photographs, placement, eot or EotConfig.preset(DEFAULT_PRESET), seed, poses)
     bare = ForBare(find)
     with untouched(victim), torch.no_grad():

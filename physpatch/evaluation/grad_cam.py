@@ -37,10 +37,7 @@ class HeatMapper:
 
     def __init__(self, cam: "GradCAM", victim: Victim) -> None:
         self._cam, self._victim = cam, victim
-        # A program for a fixed number of images fills its batch up, and one for at most so many runs several times for more,
-        # but the layer's hooks know one run only.
-        limits = [part for part in victim.module.modules() if isinstance(part, FixedBatch)]
-        self._most = min((1 if part.filled else part.size for part in limits), default=sys.maxsize)
+        self._most = _most_at_once(victim)
 
     def __call__(self, images: Tensor, classes: Sequence[int], about: Tensor | None = None) -> NDArray[np.float32]:
         """Compute heat maps (B, H, W) in [0, 1] of images (B, 3, H, W) for B class indices.
@@ -89,6 +86,16 @@ class HeatMapper:
         with torch.enable_grad():
             maps = self._cam(input_tensor=images, targets=targets)
         return np.asarray(maps, dtype=np.float32)[: len(images)]
+
+
+def _most_at_once(victim: Victim) -> int:
+    """Return of how many images a layer's hooks see the maps.
+
+    A program for a fixed number of images fills its batch up, and one for at most so many runs several times for more, but the
+    hooks know one run only.
+    """
+    limits = [part for part in victim.module.modules() if isinstance(part, FixedBatch)]
+    return min((1 if part.filled else part.size for part in limits), default=sys.maxsize)
 
 
 def _apart(joined: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,7 +152,13 @@ def differentiable_heat(victim: Victim, images: Tensor) -> Tensor:
 
     Returns:
         (B, H, W), at least 0, with a gradient to ``images`` if they have one.
+
+    Raises:
+        InputError: a victim without heat.
     """
+    most = _most_at_once(victim)
+    if len(images) > most:
+        return torch.cat([differentiable_heat(victim, part) for part in images.split(most)])
     found, outputs = victim.heat_layer, []
     if found is None:
         raise InputError(f"{victim.name} shows no heat: Grad-CAM needs a layer with a spatial map")
@@ -163,7 +176,8 @@ def differentiable_heat(victim: Victim, images: Tensor) -> Tensor:
         (slopes,) = torch.autograd.grad(scores.amax(dim=1).sum(), outputs[-1], create_graph=True)
         reshape = found.reshape or (lambda values: values)
         weights = reshape(slopes).mean(dim=(2, 3), keepdim=True)
-        heat = _from_zero((weights * reshape(outputs[-1])).sum(dim=1, keepdim=True).relu())
+        maps = (weights * reshape(outputs[-1])).sum(dim=1, keepdim=True).relu()
+        heat = _from_zero(maps[: len(images)])  # without those of the copies that fill up a fixed batch
         return _from_zero(F.interpolate(heat, size=images.shape[-2:], mode="bilinear"))[:, 0]
 
 

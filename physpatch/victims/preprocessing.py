@@ -100,8 +100,8 @@ def as_published(usual: Preprocessing, interpolation: str | None, fit: str | Non
     if fit not in (None, "center", "shortest", "squash"):
         odd.append(f"fit {fit}")
     given = replace(usual, interpolation=known[0] if known else usual.interpolation, squash=fit == "squash")
-    what = " and ".join(odd)
-    done = "bicubic interpolation and the central square are used, so its accuracy may be lower than published"
+    what, shape = " and ".join(odd), "the whole squashed to a square" if given.squash else "the central square"
+    done = f"{given.interpolation} interpolation and {shape} are used, so its accuracy may be lower than published"
     return given, f"its own preprocessing has {what}; {done}" if odd else ""
 
 

@@ -133,6 +133,7 @@ class Victim:
         given = None if categories is None or isinstance(categories, (str, Path)) else check_names(categories, title)
         size = preprocessing.size
         device = device_of(module)
+        info = weights or WeightsInfo("made in Python", state_sha256(module.state_dict()))  # before it is changed
         network = (_copied(module) if copied else module).float().cpu()  # where and how images come, until it is known
         network, classes = with_logits(network.eval(), size)
         network = freeze(network, size)
@@ -150,7 +151,7 @@ class Victim:
             preprocessing,
             network,
             None,
-            weights or WeightsInfo("made in Python", state_sha256(module.state_dict())),
+            info,
             differentiable=differentiable and not why_not,
             remark=without_gradients(why_not),
         ).named(names)

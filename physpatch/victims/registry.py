@@ -55,6 +55,7 @@ def load_victim(
         InputError: unknown name or unusable file.
         UnavailableError: the weights are missing and cannot be downloaded; the message says what to do.
     """
+    place = choose_device(device)  # before weights are downloaded
     said = Adaptation(labels=labels, cam_layer=cam_layer, threshold=threshold)
     taken = {
         "weights": None if weights is None else absolute(str(weights)),
@@ -75,7 +76,7 @@ def load_victim(
     victim = family.load_adapted(name, path, trust, said)
     if victim.remark:
         say(f"model {name}: {victim.remark}")
-    victim.module.to(choose_device(device))
+    victim.module.to(place)
     return replace(victim, loaded_as=model_file(name), loaded_with=loaded_with)
 
 

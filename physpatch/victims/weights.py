@@ -2,7 +2,7 @@
 
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,23 @@ def read_state(file: Path, trust: bool = False) -> dict[str, torch.Tensor]:
     return state
 
 
-def state_sha256(state: Mapping[str, torch.Tensor]) -> str:
+def state_sha256(state: Mapping[str, Any]) -> str:
     """Compute the SHA-256, in hexadecimal, of a state dict's names, types, shapes and values, in the order of the names."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for name, value in sorted(state.items()):
+        for part in _contents(name, value):
+            digest.update(part)
     return digest.hexdigest()
+
+
+def _contents(name: str, value: Any) -> Iterator[bytes]:
+    """Yield what an entry of a state dict holds, which is more than tensors where a module keeps a state of its own."""
+    if isinstance(value, torch.Tensor):
+        yield f"{name} {value.dtype} {tuple(value.shape)}\n".encode()
+        plain = value.detach().dequantize() if value.is_quantized else value.detach()
+        yield plain.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    elif isinstance(value, (list, tuple)):
+        for number, part in enumerate(value):
+            yield from _contents(f"{name}.{number}", part)
+    else:
+        yield f"{name} {value!r}\n".encode()

@@ -27,6 +27,7 @@ from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
 from physpatch.training.trainer import Trainer
 from physpatch.victims.detector import Detector
+from physpatch.victims.networks.outputs import FixedBatch
 from physpatch.victims.protocol import Victim
 
 SIZE = 96
@@ -199,6 +200,17 @@ def test_an_attacker_of_the_heat_sees_the_map_that_the_defence_thresholds(floor:
     assert seen.min() == 0 and seen / seen.sum() == pytest.approx(shown / shown.sum(), abs=2e-4)
 
 
+@pytest.mark.parametrize(("size", "filled"), [(1, True), (3, True), (2, False)])
+def test_the_heat_that_an_attacker_sees_is_of_every_image_of_a_divided_batch(
+    size: int, filled: bool, tiny_victim: Victim
+) -> None:
+    divided = replace(tiny_victim, module=FixedBatch(tiny_victim.module, size, filled))
+    pictures = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    expected = differentiable_heat(tiny_victim, pictures)
+    assert len(expected) == 4
+    torch.testing.assert_close(differentiable_heat(divided, pictures), expected)
+
+
 class Detail(torch.nn.Module):
     """Answers with its third class where a picture has much fine detail, and else with its second for green."""
 
@@ -285,6 +297,12 @@ def test_a_class_that_comes_second_in_a_box_is_new_where_it_comes_first_behind_a
     behind, whole = torch.tensor([[[0.1, 0.9]]]), torch.tensor([[[0.6, 0.3]]])
     assert _new(place, behind, place, whole, 0.25).tolist() == [[[0, pytest.approx(0.9)]]]
     assert _new(place, behind, place, whole.flip(2), 0.25).tolist() == [[[0, 0]]]
+
+
+def test_a_known_box_is_not_new_by_the_class_that_comes_second_in_it() -> None:
+    place = torch.tensor([[[10.0, 10, 30, 30]]])
+    behind, whole = torch.tensor([[[0.8, 0.6]]]), torch.tensor([[[0.9, 0.5]]])
+    assert _new(place, behind, place, whole, 0.25).tolist() == [[[0, 0]]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,11 +1,11 @@
 """Detectors as victims: boxes, scores about an object, objectives, and what is counted on objects."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
-from support import colour_detector, colour_photographs
+from support import ColourDetector, colour_detector, colour_photographs
 from torchvision import models
 from torchvision.ops import box_iou
 
@@ -143,6 +143,21 @@ def test_a_false_box_and_another_class_are_told_apart() -> None:
     # the red square is found without a patch too; boxes of parts of the blue one are not
     assert told.false_boxes["grey"] == told.false_boxes["random"] == 0 < told.false_boxes["patch"]
     assert (told.success.targeted is not None) and told.success.targeted.any()
+
+
+@pytest.mark.filterwarnings("ignore:Encountered more than 100 detections")
+def test_a_threshold_below_that_of_the_precision_counts_as_it_is() -> None:
+    class Faint(ColourDetector):
+        def predictions(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            boxes, probabilities = super().predictions(images)
+            return boxes, probabilities / 125
+
+    sure = colour_detector()
+    faint = Faint(**{field.name: getattr(sure, field.name) for field in fields(sure)} | {"threshold": 0.002})
+    grey = Patch(np.full((4, 4, 3), 128, np.uint8), None, {})
+    region = AttackRegion.of(CONFIG.changed(grid=(4, 4)), "detect", None)
+    told = evaluate_on_object(faint, colour_photographs(6, 96), grey, region, eot=EotConfig.none())
+    assert told.clean_accuracy == told.accuracy["grey"] == 1
 
 
 @pytest.mark.parametrize("objective", ["dpatch", "t-sea"])

@@ -261,6 +261,7 @@ CAT, DOG = {"label": "cat", "score": 0.6}, {"label": "dog", "score": 0.3}
         (scores(CAT | {"label": ["cat"]}), r"label is \[\"cat\"\]; expected the name of a class"),
         (scores("cat"), r"predictions\[0\]\[0\] is 'cat'; expected an object"),
         ({"predictions": {"cat": 1}}, "predictions is {.* for 1 pictures"),
+        ({"predictions": [[]]}, r"predictions\[0\] is empty, so no class comes first; expected the best classes"),
         ({"predictions": [5]}, r"predictions\[0\] is 5; expected a list of objects"),
         ({"boxes": 5}, "boxes is 5 for 1 pictures"),
         (boxes(box=[5, 2, 3, 4]), r"boxes\[0\]\[0\]\.box is \[5, 2, 3, 4\]; expected .* with left before right"),
@@ -297,6 +298,8 @@ def test_numbers_beyond_any_are_refused_and_rounded_ones_are_not() -> None:
     assert np.exp(rounded.values).tolist()[0] == pytest.approx([0.33] * 3)
     best = read_answer(json.dumps(scores(CAT, DOG)).encode(), 1, LABELS)
     assert np.exp(best.values).tolist()[0] == pytest.approx([0.6, 0.3, 0.1])
+    unsummed = read_answer(json.dumps(scores(DOG)).encode(), 1, LABELS)
+    assert unsummed.values.argmax() == LABELS.index("dog")  # though 0.7 remain for two other classes
     found = read_answer(json.dumps(boxes()).encode(), 1, LABELS)
     assert found.finds_boxes and found.values.tolist() == [[[1, 2, 3, 4, 0.5, 0, 0]]]
 

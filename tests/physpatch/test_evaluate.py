@@ -110,6 +110,19 @@ def test_guards(tiny_victim, held_out) -> None:
         evaluate(tiny_victim, unlabelled, flat((0, 0, 0), None))
 
 
+def test_scores_that_are_no_numbers_are_no_success(tiny_victim, held_out) -> None:
+    class Overflowing(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            dark = images.amax(dim=(1, 2, 3)) < 0.2
+            return torch.where(dark[:, None], torch.nan, tiny_victim.module(images))
+
+    dark = replace(held_out, images=held_out.images.clone())
+    dark.images[:2] = 3
+    victim = replace(tiny_victim, module=Overflowing())
+    with pytest.raises(InputError, match="answers 2 of 40 clean photographs with scores that are not numbers"):
+        evaluate(victim, dark, flat((0, 0, 255), 2), area=0.4)
+
+
 def test_a_target_is_the_class_of_that_name_whatever_its_number(tiny_victim, held_out) -> None:
     elsewhere = replace(flat((0, 0, 255), 2), target={"index": 0, "name": "blue thing"})
     assert evaluate(tiny_victim, held_out, elsewhere, area=0.6, eot=EotConfig.none()).targeted["patch"].rate == 1.0

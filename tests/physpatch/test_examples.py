@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from calibration.common.errors import PhyspatchError
 from physpatch.attack.placement import Placement
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import Scene, scenes
 from physpatch.evaluation.figures.examples import measure_heat, save_pictures
+from physpatch.evaluation.figures.pictures import VideoFile
+from physpatch.evaluation.figures.plots import Tile, save_panel
 from physpatch.evaluation.grad_cam import grad_cam, heat_similarity
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
@@ -107,12 +111,50 @@ def test_one_photograph_has_no_interval(tiny_victim, held_out) -> None:
     assert one["n"] == 1 and one["ci95"]["heat_in_patch"]["patch"] is None and 0 < one["heat_in_patch"]["patch"] < 1
 
 
+def test_a_clip_counts_as_much_as_another_whatever_its_frames(tiny_victim, held_out) -> None:
+    clips = [
+        replace(scene, units=torch.full_like(scene.units, i)) for i, scene in enumerate(views(tiny_victim, held_out))
+    ]
+    shares = [measure_heat(tiny_victim, [clip], BLUE)["heat_in_patch"]["patch"] for clip in clips]
+    joined = measure_heat(tiny_victim, clips, BLUE)
+    assert joined["n"] == 2 and len(clips[0].labels) > 3 * len(clips[1].labels)
+    assert joined["heat_in_patch"]["patch"] == pytest.approx(np.mean(shares)) and shares[0] != shares[1]
+
+
 def test_pictures_give_the_same_numbers_without_the_deletion_test(tiny_victim, held_out, tmp_path: Path) -> None:
     first = views(tiny_victim, held_out)[:1]
     numbers, measured = save_pictures(tmp_path, tiny_victim, first[0], BLUE), measure_heat(tiny_victim, first, BLUE)
     for part in (measured, measured["ci95"]):
         del part["deletion"], part["deletion_gap"]
     assert numbers == measured and numbers["n"] > 10
+
+
+def test_a_video_that_a_full_disk_ends_is_closed(tmp_path: Path, monkeypatch) -> None:
+    closed: list[bool] = []
+
+    def full(packets: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    class Full:
+        mux = staticmethod(full)
+
+        def close(self) -> None:
+            closed.append(True)
+            raise OSError(28, "No space left on device")
+
+    with (
+        pytest.raises(PhyspatchError, match=r"cannot be written any further .*No space left"),
+        VideoFile(tmp_path / "video.mp4", (32, 32), 15) as video,
+    ):
+        video.add(np.zeros((32, 32, 3), np.uint8))
+        monkeypatch.setattr(video, "_file", Full())
+    assert closed
+
+
+def test_names_with_dollar_signs_are_written_as_they_are(tmp_path: Path) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    save_panel(tmp_path / "panel.png", [[Tile(picture, "$^$ 97 %")]])
+    assert (tmp_path / "panel.png").stat().st_size
 
 
 def test_likeness_has_its_null_and_the_true_class_its_own_heat(tiny_victim, held_out, heat) -> None:

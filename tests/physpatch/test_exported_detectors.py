@@ -10,7 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model_files import DETECTOR_PX, AllBoxes, BoxesApart, ChosenBoxes, OneApart, Product, save_program, served
+from model_files import (
+    DETECTOR_PX,
+    AllBoxes,
+    BoxesApart,
+    ChosenBoxes,
+    OneApart,
+    Product,
+    save_program,
+    save_rtdetr,
+    served,
+)
 from support import DETECTED, HELPERS
 from torch import nn
 
@@ -26,6 +36,8 @@ from physpatch.victims.families.ultralytics_detectors import import_ultralytics
 from physpatch.victims.networks.box_tables import BoxForm, BoxTable, box_form, box_table, count_classes, finds_boxes
 from physpatch.victims.networks.cam_layers import list_cam_layers
 from physpatch.victims.networks.outputs import FixedBatch
+from physpatch.victims.preprocessing import Adaptation
+from physpatch.victims.protocol import WeightsInfo
 from physpatch.victims.registry import load_detector, load_victim
 
 
@@ -158,6 +170,12 @@ def test_forms_that_mean_the_same_become_the_same_table() -> None:
     assert torch.equal(box_table(pictures, 2)[1], torch.zeros(1, 6))  # one row, of no box
     with pytest.raises(InputError, match="found class 1, but 1 classes are named"):
         box_table(chosen, 1)
+    filled = chosen.clone()
+    filled[:, 2:, 4:] = torch.tensor([0.0, -1])  # rows of no box, as some exports write them
+    assert torch.equal(box_table(filled, 2)[:, :2], box_table(chosen, 2)[:, :2])
+    filled[:, 2:, 4] = 0.5
+    with pytest.raises(InputError, match="found class -1, but 2 classes are named"):
+        box_table(filled, 2)
     with pytest.raises(
         InputError,
         match=r"must answer with boxes \(B, 9, A\), \(B, A, 9\), \(B, A, 10\) or \(B, A, 6\), got \(2, 7, 8\)",
@@ -186,12 +204,48 @@ def test_boxes_by_rows_and_shares_become_the_same_table() -> None:
     ):
         padded = torch.cat([output, torch.zeros(1, 4, output.shape[2])], dim=1)
         given = padded.transpose(1, 2) if kind == "columns" else padded
-        form = box_form(given, 2, 100)
+        form = box_form(given, 2)
         assert form.kind == kind, name
-        torch.testing.assert_close(box_table(given, 2, form)[:, :3], table, msg=name)
+        torch.testing.assert_close(box_table(given, 2, form, 100)[:, :3], table, msg=name)
+        torch.testing.assert_close(box_table(given, 2, form, 50)[:, :3, 4:], table[..., 4:], msg=name)
+        fewer = given[..., :2] if kind == "columns" else given[:, :2]
+        torch.testing.assert_close(box_table(fewer, 2, form, 100), table[:, :2], msg=name)
+        none = given[..., :0] if kind == "columns" else given[:, :0]
+        assert torch.equal(box_table(none, 2, form, 100), torch.zeros(1, 1, 6)), name
     one = torch.cat([pixels, objects, objects], dim=2).repeat(1, 3, 1)  # a single class, of YOLOv5
     torch.testing.assert_close(box_table(one, 1)[:, :3, 4:], objects * objects)
-    assert box_form(torch.zeros(1, 5, 6), 2, 100) == BoxForm("chosen")  # nothing was found, so nothing is told
+    assert box_form(torch.zeros(1, 5, 6), 2) == BoxForm("chosen")  # nothing was found, so nothing is told
+
+
+def test_a_network_that_finds_few_boxes_or_none_still_answers(scenes: torch.Tensor) -> None:
+    """Where it leaves out what it does not find: a picture without objects has a table of no rows."""
+
+    class Dynamic(nn.Module):
+        rows = 8
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            box = torch.tensor([40.0, 24, 64, 48, 0.9, 1])
+            return box.expand(len(images), self.rows, 6) + 0 * images.mean()
+
+    network = Dynamic()
+    said = Adaptation(labels="coco", size=DETECTOR_PX)
+    victim = base.FoundNetwork(network).victim("dynamic", WeightsInfo("", ""), said)
+    assert isinstance(victim, Detector)
+    for network.rows, expected in ((8, 1), (3, 1), (1, 1), (0, 0)):
+        assert [len(boxes) for boxes in victim.find(scenes)] == [expected] * 3
+
+
+def test_boxes_that_are_shares_fit_the_size_that_is_given(tmp_path: Path) -> None:
+    """A checkpoint of RT-DETR, whose own size a model.toml changes."""
+    network = save_rtdetr(tmp_path / "rtdetr.pt", DETECTOR_PX)
+    (tmp_path / "model.toml").write_text(f'model = "rtdetr.pt"\n[preprocessing]\nsize = {2 * DETECTOR_PX}\n')
+    victim = load_victim(str(tmp_path / "model.toml"))
+    assert isinstance(victim, Detector) and victim.preprocessing.size == 2 * DETECTOR_PX
+    image = torch.rand(1, 3, 2 * DETECTOR_PX, 2 * DETECTOR_PX)
+    boxes, _ = victim.predictions(image)
+    with torch.no_grad():
+        (shares,) = network(image)[0][..., 2:4].amax(dim=1)
+    torch.testing.assert_close((boxes[0, :, 2:] - boxes[0, :, :2]).amax(dim=0), shares * 2 * DETECTOR_PX)
 
 
 def test_what_is_no_form_of_boxes() -> None:

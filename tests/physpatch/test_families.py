@@ -242,6 +242,7 @@ def test_photographs_are_resized_as_timm_says(tmp_path: Path, monkeypatch) -> No
         ({"interpolation": "bilinear", "crop_mode": "squash", "crop_pct": 1.0}, "bilinear", True, ""),
         ({"interpolation": "bicubic", "crop_mode": "center"}, "bicubic", False, ""),
         ({"interpolation": "lanczos", "crop_mode": "border"}, "bicubic", False, "interpolation lanczos and fit border"),
+        ({"interpolation": "bilinear", "crop_mode": "border"}, "bilinear", False, "fit border; bilinear interpolation"),
     ):
         monkeypatch.setattr(data, "resolve_model_data_config", lambda network, said=said: own(network) | said)
         victim = load_victim("timm:test_resnet", weights=tmp_path / "timm.safetensors", say=lambda _: None)
@@ -460,6 +461,23 @@ def test_the_best_layer_is_measured_by_the_check(files: Path) -> None:
         load_victim(str(files / "any.pt2.toml"), cam_layer="auto")
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_torchscript_that_takes_no_images_is_refused(tmp_path: Path) -> None:
+    class Constant(torch.nn.Module):
+        def forward(self) -> torch.Tensor:
+            return torch.zeros(1, 3)
+
+    class Aside(torch.nn.Module):
+        @torch.jit.export
+        def answer(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean(dim=(2, 3))
+
+    for module in (Constant(), Aside()):
+        torch.jit.save(torch.jit.script(module), tmp_path / "none.pt")
+        with pytest.raises(InputError, match=r"none\.pt has no method forward that takes images"):
+            load_victim(str(tmp_path / "none.pt"))
+
+
 def test_torchscript_has_no_layer_for_heat_to_name(files: Path) -> None:
     for layer in ("conv", "program.conv", "gone"):
         with pytest.raises(InputError, match=f"no layer '{layer}' for Grad-CAM: .* TorchScript; export it as .pt2"):
@@ -477,6 +495,10 @@ def test_a_function_of_the_users_gives_the_network(tmp_path: Path, monkeypatch, 
         "def plain():\n    return ColourNet()\n"
         "def victim():\n    return Victim.wrap(ColourNet(), categories=CATEGORIES, size=32, mean=(0, 0, 0), std=(1, 1, 1))\n"
         "def number():\n    return 3\n"
+        "class Elsewhere(ColourNet):\n    away = True\n"
+        "    def cpu(self):\n        self.away = False\n        return super().cpu()\n"
+        "    def forward(self, images):\n        assert not self.away\n        return super().forward(images)\n"
+        "def moved():\n    return Elsewhere()\n"
         "def broken():\n    raise ValueError('no disk')\n"
     )
     said: list[str] = []
@@ -485,10 +507,11 @@ def test_a_function_of_the_users_gives_the_network(tmp_path: Path, monkeypatch, 
     assert victim.name == "own_models:victim" and victim.categories == CATEGORIES
     torch.testing.assert_close(answers(victim), truth)
     assert load_victim("own_models:plain", say=said.append).preprocessing.size == 224
+    assert len(load_victim("own_models:moved", say=said.append).categories) == len(CATEGORIES)  # made on a GPU
     assert str(tmp_path) not in sys.path
     for name, words in {
         "own_models:number": "returned int; expected an nn.Module",
-        "own_models:broken": rf"failed: ValueError: no disk \({tmp_path}/own_models\.py, line 10\)",
+        "own_models:broken": rf"failed: ValueError: no disk \({tmp_path}/own_models\.py, line 20\)",
         "own_models:gone": "has no function gone",
         "gone_models:f": "cannot be imported",
     }.items():

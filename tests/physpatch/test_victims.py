@@ -202,6 +202,8 @@ def test_weights_that_cannot_be_had_name_the_cure(monkeypatch, tmp_path: Path) -
         load_victim("resnet50")
     with pytest.raises(UnavailableError, match=r"download yolov8n\.pt on another machine"):
         load_victim("yolov8n")
+    with pytest.raises(InputError, match="unknown device 'gpu'"):  # before anything is downloaded
+        load_victim("yolov8n", device="gpu")
     said: list[str] = []
     assert load_victim("auto", say=said.append).name == "efficientnet_lite0"
     assert len(said) == 1 and "embedded" in said[0]
@@ -363,6 +365,8 @@ def test_hostile_and_wrong_checkpoints_are_refused(tmp_path: Path) -> None:
     assert not witness.exists()
     with pytest.raises(InputError, match=r"no weights file .*gone\.pt"):
         load_victim(str(tmp_path / "gone.pt"))
+    with pytest.raises(InputError, match=r"masks\.pt holds its own weights; leave out --weights"):
+        load_victim(str(tmp_path / "masks.pt"), weights=tmp_path / "number.pt")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -434,3 +438,12 @@ def test_what_cannot_be_folded_is_left_as_it_was() -> None:
     assert isinstance(network.norm, torch.nn.BatchNorm2d)
     training = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
     assert fold_batch_norms(training.train(), 16) == 0
+
+
+def test_a_network_that_finds_more_boxes_when_folded_is_left_as_it_was() -> None:
+    class Found(torch.nn.Sequential):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images).flatten(2)[:, :, : 8 + isinstance(self[1], torch.nn.Identity)]
+
+    network = Found(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).eval()
+    assert fold_batch_norms(network, 16) == 0 and isinstance(network[1], torch.nn.BatchNorm2d)

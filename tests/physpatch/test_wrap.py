@@ -50,9 +50,30 @@ def test_the_hash_follows_the_weights() -> None:
     first, second = ColourNet(), ColourNet()
     hashes = [Victim.wrap(network, **PLAIN).weights.sha256 for network in (first, second)]
     assert hashes[0] == hashes[1]
+    folded = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), second)
+    copied, itself = (Victim.wrap(folded, **PLAIN, copied=copied).weights.sha256 for copied in (True, False))
+    assert copied == itself  # whatever is done with the network itself
     with torch.no_grad():
         second.head.bias[0] += 1
     assert Victim.wrap(second, **PLAIN).weights.sha256 != hashes[0]
+
+
+def test_the_hash_follows_what_a_module_keeps_beside_its_weights() -> None:
+    """As quantised layers do, whose weights are in a tuple."""
+
+    class Keeping(ColourNet):
+        kept: tuple[torch.Tensor, int]
+
+        def get_extra_state(self) -> object:
+            return self.kept
+
+        def set_extra_state(self, state: object) -> None:
+            pass
+
+    network, hashes = Keeping(), []
+    for network.kept in ((torch.ones(2), 8), (torch.ones(2), 8), (torch.zeros(2), 8), (torch.ones(2), 4)):
+        hashes.append(Victim.wrap(network, **PLAIN).weights.sha256)
+    assert hashes[0] == hashes[1] and len(set(hashes)) == 3
 
 
 @pytest.mark.parametrize(

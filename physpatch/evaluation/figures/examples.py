@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -109,8 +110,8 @@ def measure_heat(victim: Victim, scenes: Iterable[Scene], patch: Patch) -> dict[
     r"""Measure where the heat lies and whether answers depend on it, over photographs that are right with the grey control.
 
     Returns:
-        Means over images, and under ``ci95`` their intervals over photographs, or over clips for frames of clips, by the same
-        keys. Conditions are clean, grey, random, patch.
+        Means over photographs, or over clips for frames of clips, and under ``ci95`` their intervals, by the same keys.
+        Conditions are clean, grey, random, patch.
 
         - ``n``: number of photographs or clips.
         - ``patch_area``: the patch's share of the image, which is the expected share of heat that ignores the patch.
@@ -276,7 +277,7 @@ def _heat_numbers(batches: Sequence[tuple[_Values, NDArray[np.int64]]]) -> dict[
             numbers[f"n_{outcome}"] = len(np.unique(units[defined]))
         if defined.any():
             lowest = -1.0 if path[0].startswith(_SIGNED) else 0.0
-            _put(numbers, path, float(values[defined].mean()))
+            _put(numbers, path, fmean(means_by_unit(values[defined], units[defined])))
             _put(numbers["ci95"], path, _interval(values[defined], units[defined], lowest))
     return numbers
 

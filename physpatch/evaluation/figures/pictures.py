@@ -1,6 +1,7 @@
 """Heat maps over pictures, and videos of pictures."""
 
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -57,9 +58,9 @@ class VideoFile(AbstractContextManager["VideoFile"]):
 
     def __exit__(self, *exception: object) -> None:
         failed = exception[:1] != (None,)
-        with suppress(PhyspatchError) if failed else nullcontext():  # the first failure is the one to report
-            self._write(None)
-            self._file.close()
+        # The first failure is the one to report.
+        with suppress(PhyspatchError) if failed else nullcontext(), _in_words(), closing(self._file):
+            self._file.mux(self._stream.encode(None))
 
     def add(self, picture: NDArray[np.uint8], time_s: float | None = None) -> None:
         """Append an (H, W, 3) RGB uint8 picture, shown from ``time_s`` on; by default, after the previous one.
@@ -74,15 +75,8 @@ class VideoFile(AbstractContextManager["VideoFile"]):
         frame.pts, frame.time_base = self._written_ms, Fraction(1, _TICKS)
         if self._written_ms - self._last_key_ms >= _FRAGMENT_S * _TICKS:
             frame.pict_type, self._last_key_ms = PictureType.I, self._written_ms
-        self._write(frame)
-
-    def _write(self, frame: av.VideoFrame | None) -> None:
-        try:
+        with _in_words():
             self._file.mux(self._stream.encode(frame))
-        except (av.error.FFmpegError, OSError) as error:
-            raise PhyspatchError(
-                f"the video cannot be written any further ({error}); the part so far is kept"
-            ) from error
 
     def _fitted(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Fit a picture to the video's size: crop a pixel, or, where a camera changed its format, add black bars."""
@@ -95,3 +89,11 @@ class VideoFile(AbstractContextManager["VideoFile"]):
         left, top = (self._width - size[0]) // 2, (self._height - size[1]) // 2
         canvas[top : top + size[1], left : left + size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         return canvas
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except (av.error.FFmpegError, OSError) as error:
+        raise PhyspatchError(f"the video cannot be written any further ({error}); the part so far is kept") from error

@@ -84,7 +84,8 @@ def save_panel(path: Path, rows: Sequence[Sequence[Tile]], *, headings: Sequence
             mosaic[down : down + picture.shape[0], across : across + picture.shape[1]] = picture
             at = ((left + _TILE_PX / 2) / width, 1 - (down - _GAP_PX / 2) / height)
             colour = BAD if tile.wrong else AIM
-            figure.text(*at, title, fontsize=8, color=colour, ha="center", va="bottom", linespacing=1.2)
+            caption = figure.text(*at, title, fontsize=8, color=colour, ha="center", va="bottom", linespacing=1.2)
+            caption.set_parse_math(False)  # names of classes are no formulas, whatever dollar signs they have
         top += _TILE_PX + _GAP_PX
     figure.figimage(mosaic)
     save_figure(figure, path)

@@ -120,7 +120,7 @@ class FoundNetwork:
             names = self._names(said, output)
         with _about(name):
             given = said.preprocessing(plain)
-            form = box_form(output, len(names), given.size)
+            form = box_form(output, len(names))
             require_probabilities(box_table(output, len(names), form))
             network = freeze(_divided(BoxTable(self.network, len(names), form), limit), given.size)
         why_not = why_no_gradient(network, given.size) if self.differentiable else ""

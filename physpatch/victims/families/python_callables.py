@@ -47,7 +47,7 @@ class PythonCallables(BareFamily):
         if not isinstance(made, nn.Module):
             raise InputError(f"{name} returned {type(made).__name__}; expected an nn.Module or a physpatch Victim")
         info = WeightsInfo(f"made by {name}", state_sha256(made.state_dict()))
-        return FoundNetwork(made).victim(name, info, said)
+        return FoundNetwork(made.cpu()).victim(name, info, said)  # where it is tried, wherever the function put it
 
 
 @torch.no_grad()

@@ -90,6 +90,8 @@ class UltralyticsDetectors(VictimFamily):
         return name.lower().endswith(".pt") or name.startswith(_PREFIXES)
 
     def load(self, name: str, weights: Path | None, trust: bool = False) -> Victim:
+        if weights is not None and name.lower().endswith(".pt"):
+            raise InputError(f"{name} holds its own weights; leave out --weights")
         file = weights or _local_file(name) or _download(name)
         network = _read_network(file, trust)
         names = network.names
@@ -100,7 +102,7 @@ class UltralyticsDetectors(VictimFamily):
         preprocessing = Preprocessing(size, size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         info = WeightsInfo(str(file), file_sha256(file))
         if type(network).__name__ == _RTDETR:
-            form = box_form(probe(network.eval(), size, 1), len(categories), size)
+            form = box_form(probe(network.eval(), size, 1), len(categories))
             table = freeze(BoxTable(network, len(categories), form), size)
             return TableDetector(Path(name).stem, "detect", categories, preprocessing, table, cam_layer(network), info)
         return YoloVictim(

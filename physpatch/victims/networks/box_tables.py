@@ -25,6 +25,7 @@ from calibration.common.errors import InputError
 from physpatch.victims.networks.outputs import joined, logits_in
 
 _CHOSEN = 6  # numbers per box that remained after suppression
+_FEWEST = 5  # lengths of a tensor that is taken for boxes: numbers per box, and boxes
 _NAMES = ("boxes", "scores", "labels")
 
 _ROUNDED = 1e-2  # by which a probability may miss 0 or 1, such as in half precision
@@ -47,7 +48,7 @@ class BoxTable(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         output = self.network(images)
-        table = box_table(output, self.classes, self.form or box_form(output, self.classes, images.shape[-1]))
+        table = box_table(output, self.classes, self.form, images.shape[-1])
         if len(table) != len(images):
             raise InputError(
                 f"the detector answers about {len(table)} of {len(images)} images; it may take only one at once"
@@ -57,11 +58,17 @@ class BoxTable(nn.Module):
 
 @dataclass(frozen=True)
 class BoxForm:
-    """The form of a network's boxes: the kind, whether they are given by their centres, and the pixels per unit of length."""
+    """The form of a network's boxes.
+
+    Attributes:
+        kind: how they, their classes and their scores are arranged.
+        centred: whether a box is its centre, width and height instead of its corners.
+        shares: whether lengths are shares of the image's side instead of pixels.
+    """
 
     kind: Kind
     centred: bool = False
-    scale: float = 1.0
+    shares: bool = False
 
 
 def finds_boxes(output: Any) -> bool:
@@ -91,8 +98,8 @@ def has_labels_apart(output: Any) -> bool:
     return isinstance(_boxes_in(output), list)
 
 
-def box_form(output: Any, classes: int, side: int) -> BoxForm:
-    """Tell the form of a network's boxes in images of ``side`` pixels.
+def box_form(output: Any, classes: int) -> BoxForm:
+    """Tell the form of a network's boxes.
 
     Raises:
         InputError: it has none of the forms, or another number of classes.
@@ -112,7 +119,7 @@ def box_form(output: Any, classes: int, side: int) -> BoxForm:
     boxes = rows[rows[:, 4] > 0, :4] if kind == "chosen" else rows[:, :4]  # what is filled up has no confidence
     shares = bool(len(boxes)) and float(boxes.abs().max()) <= _LARGEST_SHARE
     by_corners = kind == "chosen" and not (shares and bool((boxes[:, 2:] < boxes[:, :2]).any()))
-    return BoxForm(kind, not by_corners, float(side) if shares else 1.0)
+    return BoxForm(kind, not by_corners, shares)
 
 
 def _kind(found: Tensor, classes: int) -> Kind | None:
@@ -124,28 +131,30 @@ def _kind(found: Tensor, classes: int) -> Kind | None:
     return kinds.get(found.shape[2])
 
 
-def box_table(output: Any, classes: int, form: BoxForm | None = None) -> Tensor:
+def box_table(output: Any, classes: int, form: BoxForm | None = None, side: int = 1) -> Tensor:
     """Turn a network's output into a table (B, A, 4 + classes), see :class:`BoxTable`; it has one row or more.
 
     Args:
         output: of the network.
         classes: their number.
-        form: of the output; None to tell it from the output, with shares as they are.
+        form: of the output; None to tell it from the output.
+        side: of the images, in pixels; with 1, shares stay as they are.
 
     Raises:
         InputError: it has none of the forms, or another number of classes.
     """
-    form = form or box_form(output, classes, 1)
-    found = _boxes_in(output)
+    least = 0 if form else _FEWEST
+    form = form or box_form(output, classes)
+    found = _boxes_in(output, least)
     if isinstance(found, list):
         return joined([_labelled(*apart, classes) for apart in found])
     assert found is not None
     rows = found.transpose(1, 2) if form.kind == "columns" else found
-    boxes = _corners(rows, form)
+    boxes = _corners(rows, form, side)
     if form.kind == "chosen":
         return _labelled(boxes, rows[..., 4], rows[..., 5], classes)
     first = 5 if form.kind == "objects" else 4
-    return torch.cat([boxes, rows[..., first:] * (rows[..., 4:5] if first == 5 else 1)], dim=2)
+    return _not_empty(torch.cat([boxes, rows[..., first:] * (rows[..., 4:5] if first == 5 else 1)], dim=2))
 
 
 def require_probabilities(table: Tensor) -> None:
@@ -163,16 +172,22 @@ def require_probabilities(table: Tensor) -> None:
 
 def _labelled(boxes: Tensor, scores: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Make a table of boxes that have one class each."""
-    numbers = labels.detach().round().long()
-    if numbers.numel() and not 0 <= int(numbers.min()) <= int(numbers.max()) < classes:
-        raise InputError(f"the detector found class {int(numbers.max())}, but {classes} classes are named, from 0 on")
-    table = torch.cat([boxes, scores[..., None] * F.one_hot(numbers, classes)], dim=2)
+    # What is filled up has no confidence, and often the class -1.
+    numbers = torch.where(scores.detach() > 0, labels.detach().round().long(), 0)
+    odd = numbers[(numbers < 0) | (numbers >= classes)]
+    if len(odd):
+        raise InputError(f"the detector found class {int(odd[0])}, but {classes} classes are named, from 0 on")
+    return _not_empty(torch.cat([boxes, scores[..., None] * F.one_hot(numbers, classes)], dim=2))
+
+
+def _not_empty(table: Tensor) -> Tensor:
+    """Give a table (B, A, 4 + K) without a row one of no box, so that each class has a most confident box."""
     return table if table.shape[1] else F.pad(table, (0, 0, 0, 1))
 
 
-def _corners(rows: Tensor, form: BoxForm) -> Tensor:
+def _corners(rows: Tensor, form: BoxForm, side: int) -> Tensor:
     """Return the boxes (B, A, 4) that rows of numbers begin with, as left, top, right, bottom in pixels."""
-    boxes = rows[..., :4] * form.scale
+    boxes = rows[..., :4] * (side if form.shares else 1)
     if not form.centred:
         return boxes
     middle, extent = boxes[..., :2], boxes[..., 2:] / 2
@@ -183,14 +198,17 @@ def _is_whole(values: Tensor) -> bool:
     return bool((values == values.round()).all())
 
 
-def _boxes_in(output: Any) -> Tensor | list[Apart] | None:
-    """Find the boxes in an output: a tensor of one of the first two forms, or boxes, scores and labels apart."""
+def _boxes_in(output: Any, least: int = _FEWEST) -> Tensor | list[Apart] | None:
+    """Find the boxes in an output: a tensor of one of the first forms, or boxes, scores and labels apart.
+
+    ``least`` is the number of boxes from which a tensor is taken for some, where nothing is known of its form.
+    """
     if isinstance(output, Tensor):
-        return output if output.ndim == 3 and min(output.shape[1:]) > 4 else None
+        return output if output.ndim == 3 and min(output.shape[1:]) >= least else None
     if isinstance(output, Mapping):
         if set(_NAMES) <= output.keys():
             return [_batched(*(output[name] for name in _NAMES))]
-        return _boxes_in([*output.values()])
+        return _boxes_in([*output.values()], least)
     if not isinstance(output, (list, tuple)) or not output:
         return None
     if all(isinstance(part, Mapping) and set(_NAMES) <= part.keys() for part in output):
@@ -199,7 +217,7 @@ def _boxes_in(output: Any) -> Tensor | list[Apart] | None:
     if by_type is not None:
         return [_batched(*by_type)]
     full = [part for part in output if not (isinstance(part, Mapping) and not part)]  # without torchvision's losses
-    return _boxes_in(full[0]) if full else None
+    return _boxes_in(full[0], least) if full else None
 
 
 def _told_apart(parts: Any) -> Apart | None:

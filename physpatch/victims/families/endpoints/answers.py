@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from calibration.common.text import cleaned, shortened
 
 _LEAST = 1e-9  # probability of a class that the answer leaves out, if nothing remains for it
+_BEHIND = 1 - 1e-5  # of the best score that is named: the most that a class which is not named can have
 _ROUNDING = 0.05  # by which rounded probabilities of many classes may miss a sum of 1
 _SLACK = 1e-6  # by which one may miss 0 and 1
 _LARGEST = float(np.finfo(np.float32).max)
@@ -125,7 +126,10 @@ def _logs(values: Any, count: int, classes: int, where: str) -> NDArray[np.float
 
 
 def _logits_of_best(values: Any, count: int, labels: tuple[str, ...]) -> NDArray[np.float32]:
-    """Turn the best classes of each picture into logits; what their scores leave is spread over the others."""
+    """Turn the best classes of each picture into logits; what their scores leave is spread over the others.
+
+    None of the others comes before the best one, which matters for scores that are rounded or do not sum to 1.
+    """
     _per_picture(values, count, "predictions")
     rows = np.zeros((count, len(labels)))
     numbers = _numbers_by_label(labels)
@@ -135,13 +139,17 @@ def _logits_of_best(values: Any, count: int, labels: tuple[str, ...]) -> NDArray
             number = _index(entry, where, numbers)
             if number in named:
                 raise UnexpectedAnswerError(f"{where}.label is {_shown(entry['label'])} for the second time")
-            named[number] = _score(entry, where)
+            named[number] = max(_score(entry, where), _LEAST)
+        if not named:
+            raise UnexpectedAnswerError(
+                f"predictions[{i}] is empty, so no class comes first; expected the best classes, or a class of its own for none"
+            )
         total = sum(named.values())
         if total > 1 + _ROUNDING:
             raise UnexpectedAnswerError(f"the scores of predictions[{i}] sum to {total:.4g}; expected 1 at most")
-        remaining = max(0.0, 1 - total) / max(1, len(row) - len(named))
-        row[:] = max(remaining, _LEAST)
-        row[list(named)] = [max(score, _LEAST) for score in named.values()]
+        remaining, best = max(0.0, 1 - total) / max(1, len(row) - len(named)), max(named.values())
+        row[:] = max(remaining, _LEAST) if remaining < best else _BEHIND * best
+        row[list(named)] = list(named.values())
     return np.log(rows).astype(np.float32)
 
 

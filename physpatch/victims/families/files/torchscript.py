@@ -51,7 +51,7 @@ class TorchScript(FileFamily):
             raise InputError(f"{file} is no TorchScript that can be read ({torch_words(error)})") from error
         notes = ExportNotes.of(_parsed(beside[_NOTES]), file)  # TorchScript itself does not record its input
         return FoundNetwork(
-            _Program(program),
+            _Program(program, file),
             notes.size,
             notes.batch,
             usual_size=notes.usual_size,
@@ -63,12 +63,14 @@ class TorchScript(FileFamily):
 class _Program(nn.Module):
     """TorchScript as a module whose parameters can be frozen, which torch does not offer for TorchScript itself."""
 
-    def __init__(self, program: torch.jit.ScriptModule) -> None:
+    def __init__(self, program: torch.jit.ScriptModule, file: Path) -> None:
         super().__init__()
         self.program = program
-        forward: Any = program.forward
-        _, images, *_ = forward.schema.arguments  # after the program itself
-        self._takes_a_list = str(images.type) == "List[Tensor]"  # as torchvision's detectors do
+        forward: Any = getattr(program, "forward", None)  # a program may have other methods only
+        arguments = [] if forward is None else forward.schema.arguments[1:]  # after the program itself
+        if not arguments:
+            raise InputError(f"{file} has no method forward that takes images; script or trace the network itself")
+        self._takes_a_list = str(arguments[0].type) == "List[Tensor]"  # as torchvision's detectors do
 
     def forward(self, images: Tensor) -> Any:
         return self.program([*images] if self._takes_a_list else images)
