@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from calibration.common.errors import UnavailableError
 from physpatch import Patch
-from physpatch.data.photographs import Photographs
+from physpatch.data.batch_sampler import BatchSource
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.victims.protocol import Victim
 
@@ -29,12 +30,12 @@ def library_network() -> nn.Module:
 
 
 class ArtPatch:
-    """A patch that ART trains against a network on photographs, square, of any place, at the views of this benchmark."""
+    """A patch that ART trains against a network, square, of any place, on the batches and at the views of this benchmark."""
 
     def __init__(
         self,
         network: nn.Module,
-        photographs: Photographs,
+        photographs: BatchSource,
         target: int,
         *,
         optimizer: str = "Adam",
@@ -45,14 +46,13 @@ class ArtPatch:
         np.random.seed(seed)  # noqa: NPY002  (ART draws from the global generators)
         torch.manual_seed(seed)
         self._attack = attack_on(network, optimizer=optimizer, learning_rate=learning_rate)
-        self._images = photographs.central(SIZE).float().numpy() / 255
-        self._target = target
-        self._rng = np.random.default_rng(seed)
+        self._photographs, self._target = photographs, target
+        self._generator = torch.Generator().manual_seed(seed)
 
     def run(self, steps: int) -> None:
-        """Take so many steps of one batch each."""
-        chosen = self._rng.integers(0, len(self._images), steps * BATCH)
-        self._attack.generate(x=self._images[chosen], y=np.full(len(chosen), self._target), reset_patch=False)
+        """Take so many steps of one batch each, of photographs that are cropped and flipped as physpatch's own are."""
+        images = torch.cat([self._photographs.draw(self._generator)[0] for _ in range(steps)]).numpy()
+        self._attack.generate(x=images, y=np.full(len(images), self._target), reset_patch=False)
 
     def cells(self) -> NDArray[np.uint8]:
         """Give the patch as it is, (SIDE, SIDE, 3) uint8."""
@@ -65,9 +65,15 @@ def attack_on(network: nn.Module, **settings: Any) -> Any:
 
     The patch has as many cells as pixels in the picture. With ART's default of one for every pixel of the *picture*, of which
     its nearest-neighbour warp uses every sixth, no setting reached anything in 120 steps.
+
+    Raises:
+        UnavailableError: it is not installed.
     """
-    from art.attacks.evasion import AdversarialPatchPyTorch
-    from art.estimators.classification import PyTorchClassifier
+    try:
+        from art.attacks.evasion import AdversarialPatchPyTorch
+        from art.estimators.classification import PyTorchClassifier
+    except ImportError as error:
+        raise UnavailableError(f"a package is missing ({error}); pip install -e '.[bench]'") from error
 
     half = np.full((3, 1, 1), 0.5, np.float32)
     classifier = PyTorchClassifier(

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from one_line import run_main
 from torch import Tensor
 
 from physpatch import TrainConfig, load_victim
@@ -105,4 +106,4 @@ def _timed(work: Callable[[], None]) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

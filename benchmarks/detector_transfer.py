@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from kept_results import kept_or_made
+from one_line import run_main
 
 from calibration.common.files import file_sha256
 from calibration.sheet.road_signs import SIGNS
@@ -104,8 +105,12 @@ class Bench:
         for name, victim in detectors.items():
             self._training[name], held_out = split_photographs(base, victim)
             self._held_out[name] = held_out.subset(torch.arange(len(held_out)) < limit)
-        photographs = {name: held_out.fingerprint for name, held_out in self._held_out.items()}
-        self._settings = {"detectors": dict(files), "measured": list(widths), "photographs": photographs}
+        self._settings = {
+            "detectors": dict(files),
+            "measured": list(widths),
+            "photographs": {name: held_out.fingerprint for name, held_out in self._held_out.items()},
+            "training": {name: training.fingerprint for name, training in self._training.items()},
+        }
         out.mkdir(parents=True, exist_ok=True)
 
     def point(self, left_out: str, config: TrainConfig) -> dict[str, Any]:
@@ -155,4 +160,4 @@ def judged(victim: Victim, photographs: Photographs, patch: Patch, config: Train
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

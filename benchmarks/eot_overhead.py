@@ -14,6 +14,7 @@ import time
 from functools import partial
 
 import torch
+from one_line import run_main
 
 from physpatch import EotConfig, TrainConfig, Trainer, keep_freed_memory, load_photographs, load_victim
 from physpatch.records.environment import device_name
@@ -94,4 +95,4 @@ def _wait(device: torch.device) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -33,6 +33,7 @@ import cv2
 import numpy as np
 import torch
 from kept_results import kept_or_made
+from one_line import run_main
 from planted_rig import CAUSES, PlantedRig
 from rig_films import victim_of
 
@@ -251,4 +252,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

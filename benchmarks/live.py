@@ -21,6 +21,7 @@ import foolbox
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from one_line import run_main
 
 from captures import SessionConfig, run_session
 from captures.inference.analyser import Analysis, to_input
@@ -39,6 +40,7 @@ from physpatch.victims.protocol import Preprocessing, Victim, WeightsInfo
 from printouts import print_sheets
 
 CAMERA_FPS = 30.0
+_SETTLING = 5  # frames whose delay does not count: the running means settle
 
 
 class Film(FileSource):
@@ -95,6 +97,10 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    if options.frames <= _SETTLING:
+        parser.error(f"--frames {options.frames}; expected more than {_SETTLING}, which the delay takes to settle")
+    if options.rounds < 1:
+        parser.error(f"--rounds {options.rounds}; expected 1 or more")
     classifier, detector = user_pair() if options.user_pair else (load_victim(options.model), None)
     with tempfile.TemporaryDirectory() as work:
         rig = make_rig(Path(work))
@@ -113,7 +119,7 @@ def main() -> None:
             )
             with Camera(pictures) as camera:
                 run_session(camera, limited, Path(work) / f"live{number}", viewers=[live])
-            ages = live.ages[5:]  # the running means settle
+            ages = live.ages[_SETTLING:]
             rounds.append(
                 (1 / bare, fps, statistics.median(ages), float(np.percentile(ages, 95)), bare + 1 / CAMERA_FPS)
             )
@@ -174,4 +180,4 @@ def user_pair() -> tuple[Victim, Detector]:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

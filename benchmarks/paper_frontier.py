@@ -6,7 +6,7 @@ The base is what ``physpatch train`` does by default, for 'digital clock' and wi
 Each patch is measured on the photographs of HELD, in the colours of the printing conditions that training leaves out, two poses
 each by the preset's ranges: target first, of views that are right with grey, with its interval over photographs; the controls
 at the same poses; and the patch in the colours of a screen. Points are kept in DIR, so that a killed bench goes on; those of
-another network or other photographs are made anew. Prints one JSON line a point, and draws them all.
+another network, other photographs or other settings are made anew. Prints one JSON line a point, and draws them all.
 """
 
 import argparse
@@ -19,6 +19,8 @@ from typing import Any
 from kept_results import kept_or_made, kept_result
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from one_line import run_main
+from rig_films import require_apart
 
 from calibration.colour.printing_condition import held_back_conditions
 from physpatch import EotConfig, Patch, TrainConfig, Trainer, Victim, evaluate_patch, load_victim
@@ -90,27 +92,37 @@ class Bench:
     """Trains and measures points; what is known already is read."""
 
     def __init__(self, victim: Victim, data: str, held: str, out: Path) -> None:
-        """Load the photographs."""
+        """Load the photographs.
+
+        Raises:
+            InputError: some are both trained and judged on.
+        """
         self._victim, self._out = victim, out
+        self._views = EotConfig.preset(DEFAULT_PRESET).changed(prints=held_back_conditions())
         self._training = load_photos(photos_for(victim, data), victim.preprocessing, whole=True)
         self._held = load_photos(photos_for(victim, held), victim.preprocessing)
-        self._settings = {  # in which a kept point must agree
+        require_apart(self._training, self._held)
+        self._settings = {
             "model": victim.weights.sha256,
             "data": self._training.fingerprint,
             "held": self._held.fingerprint,
         }
         out.mkdir(parents=True, exist_ok=True)
 
+    def _settings_of(self, point: Point) -> dict[str, Any]:
+        """In which a kept point must agree: also in what is the default, which may change between versions."""
+        return self._settings | {"config": point.config.to_dict(), "views": self._views.to_dict()}
+
     def known(self, point: Point) -> dict[str, Any] | None:
         """What was measured of a point already; None if nothing was, or with other settings."""
-        return kept_result(self._out / f"{point.name}.json", self._settings)
+        return kept_result(self._out / f"{point.name}.json", self._settings_of(point))
 
     def measured(self, point: Point) -> dict[str, Any]:
         """Train the patch of a point, and measure it."""
         config = point.config
         return kept_or_made(
             self._out / f"{point.name}.json",
-            self._settings,
+            self._settings_of(point),
             lambda: {"point": point.name, **self._trained(config, point), **self._judged(config, point)},
         )
 
@@ -128,7 +140,7 @@ class Bench:
             Patch.load(self._out / point.name),
             area=config.patch.area,
             cut=config.patch.cut,
-            eot=EotConfig.preset(DEFAULT_PRESET).changed(prints=held_back_conditions()),
+            eot=self._views,
             seed=_VIEW_SEED,
             poses=_POSES,
         )
@@ -151,7 +163,11 @@ def draw(path: Path, bench: Bench, axes: Sequence[str], steps: int) -> None:
         panel.set(xlim=(-0.4, len(below) - 0.6))
         panel.set_xticks(range(len(below)), below, fontsize=8)
         for (name, points), colour in zip(curves, (GOOD, BAD), strict=False):
-            known = [(at, value) for at, (_, point) in enumerate(points) if (value := bench.known(point))]
+            known = [
+                (at, value)
+                for at, (_, point) in enumerate(points)
+                if (value := bench.known(point)) and value["paper"]["patch"]["rate"] is not None
+            ]
             if known:
                 _curve(panel, known, "o" if axis in _UNORDERED else "o-", name, colour)
         if axis != "grid":
@@ -209,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from one_line import run_main
+
 
 def main() -> None:
     """Print the ratio."""
@@ -45,7 +47,9 @@ def main() -> None:
 
 def _in_a_process(kind: str, model: str, batch: int) -> dict[str, float]:
     command = [sys.executable, __file__, "--measure", kind, "--model", model, "--batch", str(batch)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if ran.returncode:
+        sys.exit(ran.returncode)  # it has said why
     return json.loads(ran.stdout.splitlines()[-1])
 
 
@@ -83,4 +87,4 @@ def _peak_kibibytes() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rig_films import victim_of
+from one_line import run_main
+from rig_films import labelled_photos, victim_of
 from torch import Tensor
 
 from calibration.colour.printing_condition import PrintingCondition
@@ -31,7 +32,7 @@ from captures.inference.analyser import to_input
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import RigTruth, VirtualRig
 from physpatch import EotConfig, Patch, TrainConfig, Victim, evaluate_patch
-from physpatch.data.photographs import Photo, limited, load_photos, photos_for
+from physpatch.data.photographs import Photo, limited, load_photos
 from physpatch.evaluation.classification import Evaluation
 from physpatch.records.patch_file import CONTROLS
 from physpatch.stats.intervals import Rate, clip_rate
@@ -111,8 +112,8 @@ def developing(camera: RigTruth, rng: np.random.Generator) -> RigTruth:
 
 @torch.no_grad()
 def said(victim: Victim, images: Tensor) -> NDArray[np.int64]:
-    """Classify images (N, 3, S, S)."""
-    parts = [victim.scores(part.to(victim.device)).argmax(dim=1).cpu() for part in images.split(32)]
+    """Classify images (N, 3, S, S); what is below the victim's threshold is a class of its own, as in an evaluation."""
+    parts = [victim.judged(victim.scores(part.to(victim.device))).argmax(dim=1).cpu() for part in images.split(32)]
     return np.asarray(torch.cat(parts).numpy())
 
 
@@ -125,6 +126,12 @@ def by_photograph(rows: list[Row], kind: str = "patch") -> Rate:
     if not hits:
         return Rate(None, None, 0)
     return clip_rate([float(np.mean(values)) for values in hits.values()], [len(values) for values in hits.values()])
+
+
+def of_all(rows: list[Row], target: int) -> float | None:
+    """Compute the share of all views that show the target, but of its own photographs; None without others."""
+    hits = [row["hits"]["patch"] for row in rows if row["label"] != target]
+    return float(np.mean(hits)) if hits else None
 
 
 def digital(
@@ -154,7 +161,7 @@ def main() -> None:
     target = None if patch.target is None else victim.target_index(patch.target)
     if target is None:
         sys.exit("the panel counts a target class; train with --target")
-    photos = limited(photos_for(victim, options.data), options.clips, options.seed)
+    photos = limited(labelled_photos(victim, options.data, [options.run]), options.clips, options.seed)
     rows = []
     with tempfile.TemporaryDirectory() as work:
         sheet = Path(work) / "sheet.pdf"
@@ -188,10 +195,10 @@ def main() -> None:
         "by_condition": {name: rate.to_dict() for name, rate in conditions.items()},
         "by_share": {name: rate.to_dict() for name, rate in bins.items()},
         "controls": {kind: by_photograph(rows, kind).to_dict() for kind in CONTROLS},
-        "of_all": float(np.mean([row["hits"]["patch"] for row in rows])),
+        "of_all": of_all(rows, target),
     }
     print(json.dumps(result))  # noqa: T201
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -22,9 +22,11 @@ import numpy as np
 import torch
 from calibration_accuracy import shots
 from numpy.typing import NDArray
+from one_line import run_main
 
 from calibration.camera.intrinsics import Intrinsics
 from calibration.colour.rig_profile import LightProfile, RigProfile
+from calibration.common.errors import InputError
 from captures.inference.analyser import to_input
 from captures.sources.virtual_rig import RIG_HFOV_DEG, RigTruth, VirtualRig
 from physpatch import TrainConfig, load_victim
@@ -73,6 +75,10 @@ def gained(data: str, steps: int, seed: int) -> dict[str, Any]:
             train_run(config, folder / name)
             sessions[name] = filmed(folder / name, config, truth, seed, victim)
     right = sessions["without"]["grey_right"] & sessions["with"]["grey_right"]
+    if not right.any():
+        raise InputError(
+            f"none of the {len(right)} held-out photographs of {data} is right behind both grey sheets; give more"
+        )
     result: dict[str, Any] = {"seed": seed, "steps": steps, "of_all": len(right), "n": int(right.sum())}
     for measure in _OUTCOMES:
         without, profiled = (sessions[name][measure][right].astype(float).tolist() for name in ("without", "with"))
@@ -113,4 +119,4 @@ def filmed(run: Path, config: TrainConfig, truth: RigTruth, seed: int, victim: V
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -5,9 +5,9 @@
 
 DIR of patches holds pictures and ``targets.csv`` (file, target_index, target), such as the ten of ImageNet-Patch (Pintor et
 al. 2023). Each is measured with its grey, random and shuffled controls on the labelled photographs of ``--data``, and so are
-the patches of ``--run``, at the same area, cut and ranges of poses, in the colours of a screen unless ``--condition`` says
-otherwise. A Markdown table is printed: target first and made wrong, of the views that are right with the grey control, and
-the paired difference to the random control, with 95 % intervals.
+the patches of ``--run``, which must not have learned from these photographs, at the same area, cut and ranges of poses, in
+the colours of a screen unless ``--condition`` says otherwise. A Markdown table is printed: target first and made wrong, of
+the views that are right with the grey control, and the paired difference to the random control, with 95 % intervals.
 """
 
 import argparse
@@ -15,9 +15,12 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from one_line import run_main
+from rig_films import labelled_photos
+
 from calibration.common.files import write_json
 from physpatch import EotConfig, Patch, TrainConfig, evaluate_patch, load_victim
-from physpatch.data.photographs import limited, load_photos, photos_for
+from physpatch.data.photographs import limited, load_photos
 from physpatch.evaluation.classification import Evaluation
 from physpatch.records.patch_exchange import read_pixels, to_cells
 from physpatch.stats.rates import percent
@@ -82,7 +85,9 @@ def main() -> None:
     parser.add_argument("--model", action="append", help=f"default: {', '.join(_MODELS)}")
     parser.add_argument("--area", type=float, default=0.15)
     parser.add_argument("--cut", default="square")
-    parser.add_argument("--condition", default="screen", help="screen, or none to keep the preset's prints")
+    parser.add_argument(
+        "--condition", default="screen", choices=("screen", "none"), help="none keeps the preset's prints"
+    )
     parser.add_argument("--limit", type=int, default=TrainConfig().data.limit)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--poses", type=int, default=1)
@@ -98,8 +103,8 @@ def main() -> None:
     rows = []
     for model in options.model or _MODELS:
         victim = load_victim(model)
-        photos = [photo for photo in photos_for(victim, options.data) if photo.label >= 0]
-        photographs = load_photos(limited(photos, options.limit, options.seed), victim.preprocessing)
+        photos = limited(labelled_photos(victim, options.data, options.run), options.limit, options.seed)
+        photographs = load_photos(photos, victim.preprocessing)
         for name, patch in patches.items():
             evaluation = evaluate_patch(
                 victim,
@@ -118,4 +123,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -1,6 +1,6 @@
 """Markers, lens, colour and signs on other people's photographs: python benchmarks/real_photographs.py --data DIR
 
-DIR holds any of these folders; those that are absent are left out:
+DIR holds any of these folders; those that are absent or empty are left out:
 
 - ``colour-checker-sheets/``: photographs, anywhere below it, of a sheet with markers of DICT_4X4_50, ids 0, 1, 3, 2 clockwise,
   round a ColorChecker Classic or Mini, and ``reference_values.csv`` (square, Lab_l, Lab_a, Lab_b under D50).
@@ -23,6 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from one_line import run_main
 from scipy import stats
 from skimage.color import lab2xyz, xyz2rgb
 
@@ -49,6 +50,7 @@ _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0
 _D50, _D65 = np.array([0.9642, 1.0, 0.8251]), np.array([0.95047, 1.0, 1.08883])
 _SHARES, _FRAME_PX, _GREY = (0.2, 0.35, 0.5, 0.6), 640, 128
 _SPLITS = 10
+_PARTS = ("markers", "colour", "lens", "signs")
 
 
 def main() -> None:
@@ -56,24 +58,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument(
-        "--board", default="20x20:4:3.2:1000", help="columns x rows : square mm : marker mm : dictionary"
+        "--board",
+        type=board_of,
+        default="20x20:4:3.2:1000",
+        help="columns x rows : square mm : marker mm : dictionary",
     )
-    parser.add_argument("--only", nargs="*", default=["markers", "colour", "lens", "signs"])
+    parser.add_argument("--only", nargs="*", choices=_PARTS, default=_PARTS)
     options = parser.parse_args()
     result: dict[str, object] = {}
     sheets = options.data / "colour-checker-sheets"
-    if sheets.is_dir() and {"markers", "colour"} & set(options.only):
+    if pictures_in(sheets) and {"markers", "colour"} & set(options.only):
         result |= markers_and_colour(sheets)
     for boards in sorted(options.data.glob("charuco-*")):
         if "lens" in options.only:
-            result[f"lens {boards.name}"] = lenses(boards, board_of(options.board))
-    if (options.data / "stop-signs").is_dir() and "signs" in options.only:
+            result[f"lens {boards.name}"] = lenses(boards, options.board)
+    if pictures_in(options.data / "stop-signs") and "signs" in options.only:
         result["signs"] = signs(options.data / "stop-signs")
+    if not result:
+        parser.error(f"{options.data} has none of the folders that {', '.join(options.only)} read; see --help")
     print(json.dumps(result))  # noqa: T201
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """List the pictures anywhere below a folder."""
+    """List the pictures anywhere below a folder; none where there is no such folder."""
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
 
 
@@ -102,6 +109,8 @@ def markers_and_colour(folder: Path) -> dict[str, object]:
         seen = chart_colours(frame, centres, sent)
         errors.append(held_out_errors(sent.reshape(-1, 3), seen))
         before.append(delta_e00(sent.reshape(-1, 3), seen))
+    if not found:
+        return {"markers": rate(0, len(pictures)), "colour": None}
     by_picture = [float(np.median(each)) for each in errors]
     middle = median_over(by_picture)
     return {
@@ -231,10 +240,17 @@ class Board:
 
 
 def board_of(text: str) -> Board:
-    """Read --board."""
+    """Read --board.
+
+    Raises:
+        ValueError: it is of another form, or there is no such dictionary.
+    """
     size, square, marker, dictionary = text.split(":")
     columns, rows = map(int, size.split("x"))
-    return Board(columns, rows, float(square), float(marker), getattr(cv2.aruco, f"DICT_4X4_{dictionary}"))
+    known = getattr(cv2.aruco, f"DICT_4X4_{dictionary}", None)
+    if known is None:
+        raise ValueError(f"no dictionary of {dictionary} markers")
+    return Board(columns, rows, float(square), float(marker), known)
 
 
 def lenses(folder: Path, board: Board) -> dict[str, object]:
@@ -333,4 +349,4 @@ def _overlap(box: Sequence[float], first: int, side: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from calibration_accuracy import calibration_errors, print_unseen, seed_summary
+from one_line import run_main
 from pose_accuracy import pose_errors, pose_summary
 
 from calibration.camera.sheet_pose import find_sheet, make_detector
@@ -33,13 +34,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="lenses and colours to calibrate; 0 for poses alone")
     parser.add_argument("--frames", type=int, default=12, help="poses in each scene; 0 for none")
     parser.add_argument("--views", type=int, default=20, help="stills of the board")
-    parser.add_argument("--size", default="640x480", help="of a frame")
+    parser.add_argument("--size", type=frame_wh, default="640x480", help="of a frame")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="a pixel")
     parser.add_argument("--scenes", nargs="+", default=["stand", "street", "room"], help="with a flat sheet")
     options = parser.parse_args()
-    width, height = map(int, options.size.split("x"))
-    rendered = {"frame_wh": (width, height), "samples": options.samples}
-    result: dict[str, object] = {"size": options.size, "samples": options.samples}
+    rendered = {"frame_wh": options.size, "samples": options.samples}
+    result: dict[str, object] = {"size": "{}x{}".format(*options.size), "samples": options.samples}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         cv2.imwrite(str(folder / "wall.png"), np.full((10, 10, 3), 128, np.uint8))
@@ -51,6 +51,12 @@ def main() -> None:
             ]
             result["calibration"] = {"scene": options.scenes[0], "seeds": options.seeds} | seed_summary(errors)
     print(json.dumps(result))  # noqa: T201
+
+
+def frame_wh(text: str) -> tuple[int, int]:
+    """Read --size."""
+    width, height = map(int, text.split("x"))
+    return width, height
 
 
 def poses(name: str, frames: int, folder: Path, rendered: dict) -> dict[str, object]:
@@ -80,4 +86,4 @@ def calibrated(name: str, seed: int, views: int, folder: Path, rendered: dict) -
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

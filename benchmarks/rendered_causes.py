@@ -39,6 +39,7 @@ from typing import Any
 
 import numpy as np
 from gap_causes import Bench, answered, shares_of
+from one_line import run_main
 
 from calibration.colour.printing_condition import PrintingCondition
 from captures.gap.decomposition import UnmeasurableError
@@ -219,4 +220,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

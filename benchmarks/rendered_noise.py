@@ -23,14 +23,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from one_line import run_main
 from print_panel import said
 from rendered_panel import Backgrounds
+from rig_films import victim_of
 
 from captures.inference.analyser import to_input
 from captures.sources.rendered import scene_names
 from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Scene
-from physpatch import Patch, TrainConfig, Victim, load_victim
+from physpatch import Patch, TrainConfig, Victim
 from physpatch.data.photographs import limited, photos_for
 from physpatch.stats.intervals import clip_rate
 from printouts.sheet_pdf import print_sheets
@@ -56,13 +58,13 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--data", required=True, help="a folder of photographs")
     parser.add_argument("--scene", action="append", help="by name; default all")
-    parser.add_argument("--clips", type=int, default=8, help="of each scene, each before its own photograph")
+    parser.add_argument("--clips", type=int, default=8, help="of each scene at most, each before its own photograph")
     parser.add_argument("--samples", type=int, action="append", help="a pixel; default 4, 9, 16 and 36")
     parser.add_argument("--reference", type=int, default=256, help="samples a pixel that frames are compared with")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     config = TrainConfig.load(options.run / "run.json")
-    victim = load_victim(config.victim.model, weights=config.victim.weights)
+    victim = victim_of(config)
     photos = limited(photos_for(victim, options.data), options.clips, options.seed)
     behind: Backgrounds = [(photo.path, None) for photo in photos]
     scenes = {}
@@ -70,19 +72,19 @@ def main() -> None:
         sheet = Path(temporary) / "sheet.pdf"
         print_sheets(Patch.load(options.run), _SIZE_MM, sheet, controls=("grey",))
         for name in options.scene or scene_names():
-            film = Film(victim, sheet, Scene.read(name), behind, options.clips, options.seed)
+            film = Film(victim, sheet, Scene.read(name), behind, options.seed)
             scenes[name] = film.compared(options.samples or [4, 9, 16, 36], options.reference)
             print(name, json.dumps(scenes[name]), file=sys.stderr, flush=True)  # noqa: T201
-    print(json.dumps({"reference": options.reference, "clips": options.clips, "scenes": scenes}))  # noqa: T201
+    print(json.dumps({"reference": options.reference, "clips": len(behind), "scenes": scenes}))  # noqa: T201
 
 
 class Film:
     """A network's answers to one scene, rendered with more or fewer samples."""
 
-    def __init__(self, victim: Victim, sheet: Path, scene: Scene, behind: Backgrounds, clips: int, seed: int) -> None:
-        """Take what is filmed, and the network that answers."""
+    def __init__(self, victim: Victim, sheet: Path, scene: Scene, behind: Backgrounds, seed: int) -> None:
+        """Take what is filmed, before each photograph once, as clips are the units; and the network that answers."""
         self._victim, self._sheet, self._scene = victim, sheet, scene
-        self._behind, self._clips, self._seed = behind, clips, seed
+        self._behind, self._clips, self._seed = behind, len(behind), seed
 
     def compared(self, samples: Sequence[int], reference: int) -> dict[str, Any]:
         """Return the share of changed answers and the seconds a frame, by number of samples."""
@@ -130,4 +132,4 @@ def _clocks() -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

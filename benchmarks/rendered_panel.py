@@ -6,9 +6,10 @@ Each run's sheet of 10 cm is held before photographs of DIR by the virtual rig a
 (``physpatch live --help`` names them; without ``--scene``, all with a photograph behind a sheet that a hand holds). Every clip
 shows the patch once, and the grey control at the same pose. Counted is the target where grey does not show it, whatever the
 network takes the view for then: a sheet hides most photographs. The unit is the photograph, also over all scenes. ``digital``
-is the patch composited by the preset ``desk`` into the same photographs, in ten poses each; they need a labels.csv. With three
-runs and more, ``rank_correlation`` is Spearman's, with an interval by bootstrap over patches. One JSON line is printed. What
-is in --work already, of the same patch, photographs, model, seed and clips, is not rendered again.
+is the patch composited by the preset ``desk`` into the same photographs, in ten poses each; they need a labels.csv. All are
+shown to the first run's network. With three runs and more, ``rank_correlation`` is Spearman's, with an interval by bootstrap
+over patches. One JSON line is printed. What is in --work already, of the same patch, photographs, model, seed and clips, is
+not rendered again.
 """
 
 import argparse
@@ -26,8 +27,9 @@ import numpy as np
 import torch
 from kept_results import kept_or_made
 from numpy.typing import NDArray
+from one_line import run_main
 from print_panel import Row, by_photograph, digital, said
-from rig_films import victim_of
+from rig_films import labelled_photos, victim_of
 from scipy import stats
 
 from calibration.sheet.layout import SheetLayout
@@ -39,7 +41,7 @@ from captures.sources.rendered.rendered_rig import RenderedRig
 from captures.sources.rendered.scene_file import Scene
 from captures.sources.virtual_rig import VirtualRig
 from physpatch import Patch, TrainConfig, Victim
-from physpatch.data.photographs import Photo, limited, photos_for
+from physpatch.data.photographs import Photo, limited
 from printouts.sheet_pdf import print_sheets
 
 _SIZE_MM = 100.0
@@ -65,15 +67,12 @@ def main() -> None:
     if len({run.name for run in options.run}) < len(options.run):
         parser.error("two runs have the same name, by which their answers are kept; rename one of them")
     victim = victim_of(TrainConfig.load(options.run[0] / "run.json"))
-    labelled = [photo for photo in photos_for(victim, options.data) if photo.label >= 0]
-    if not labelled:
-        parser.error(f"{options.data} has no photograph with a label of {victim.name}, which the digital measure needs")
-    photos = limited(labelled, options.clips, options.seed)
-    behind: Backgrounds = [(photo.path, photo.path.name) for photo in photos]  # so a frame says which one it shows
+    photos = limited(labelled_photos(victim, options.data, options.run), options.clips, options.seed)
+    behind = named(photos)
     stages = staged(options.scene or still_scenes(), behind, options.clips, options.seed)
     settings = {
         "model": victim.weights.sha256,
-        "photographs": [photo.path.name for photo in photos],
+        "photographs": [name for _, name in behind],
         "clips": options.clips,
         "seed": options.seed,
     }
@@ -82,6 +81,11 @@ def main() -> None:
         patches = {run.name: measured(run, victim, photos, stages, settings, work) for run in options.run}
     result: dict[str, Any] = {"scenes": [name for name in stages if name != _VIRTUAL], "photographs": len(photos)}
     print(json.dumps(result | {"patches": patches, "rank_correlation": correlations(patches)}))  # noqa: T201
+
+
+def named(photos: Sequence[Photo]) -> Backgrounds:
+    """Give each photograph the name by which a frame says what it shows: its path, as each class may have its own 001.jpg."""
+    return [(photo.path, str(photo.path)) for photo in photos]
 
 
 def still_scenes() -> list[str]:
@@ -195,4 +199,4 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[st
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from one_line import run_main
 from rig_films import make_once, victim_of
 
 from captures.results.aggregation import Tally, tally_of
@@ -121,4 +122,4 @@ def of_difference(model: str, measure: str, control: str) -> Estimate:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gap_causes import recognised
+from one_line import run_main
 from rig_films import make_once, victim_of
 
 from captures.gap.session_eot import PARTS, learn_from
@@ -56,6 +57,10 @@ def main() -> None:
     config = config.changed(steps=options.steps or config.optimisation.steps)
     victim = victim_of(config)
     photographs = [pair for pair in held_out_files(options.run, config, victim) if recognised(victim, *pair)]
+    if len(photographs) < 2:
+        parser.error(
+            f"{len(photographs)} held-out photographs are recognised behind a sheet; expected one for each session"
+        )
     arms = (NULL, options.only) if options.only else tuple(ARMS)
     seeds = range(options.seed, options.seed + options.seeds)
     with tempfile.TemporaryDirectory() as temporary:
@@ -165,4 +170,4 @@ def filmed(
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

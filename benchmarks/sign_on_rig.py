@@ -12,6 +12,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from one_line import run_main
 from rig_films import victim_of
 
 from calibration.common.errors import InputError
@@ -68,10 +69,15 @@ def main() -> None:
         "rendered": digital,
         "filmed": {name: str(summary.wrong) for name, summary in filmed.items()},
         "grey_found": sum(detected) / len(detected),
-        "kept": (filmed["patch"].wrong.rate or 0) / digital if digital else None,
+        "kept": share_kept(filmed["patch"].wrong.rate, digital),
     }
     print(json.dumps(line))  # noqa: T201
 
 
+def share_kept(filmed: float | None, rendered: float | None) -> float | None:
+    """Divide what is filmed by what was rendered; None where nothing counts in the one, or nothing succeeded in the other."""
+    return None if filmed is None or not rendered else filmed / rendered
+
+
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from live import make_rig
 from numpy.typing import NDArray
+from one_line import run_main
 
 from captures import SessionConfig, open_source, run_session
 from captures.inference.analyser import Analysis
@@ -35,6 +36,7 @@ from captures.viewers.controls import Command, SessionStatus
 from physpatch import load_victim
 
 FPS = 30.0
+_LEAST_MINUTES = 3  # so that the second minute is not the last
 
 
 class Watch:
@@ -63,6 +65,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--disconnects", type=int, default=20)
     options = parser.parse_args()
+    if options.minutes < _LEAST_MINUTES:
+        parser.error(
+            f"--minutes {options.minutes:g}; expected {_LEAST_MINUTES} or more, as the last minute is compared with the second"
+        )
     seconds = 60 * options.minutes
     victim = load_victim("efficientnet_lite0")
     with tempfile.TemporaryDirectory() as work:
@@ -131,4 +137,4 @@ def serve(frames: list[bytes], connection_s: float) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

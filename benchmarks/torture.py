@@ -16,6 +16,7 @@ from typing import Any
 import torture_kills
 import torture_mutants
 import torture_page
+from torture_artefacts import KINDS
 
 from calibration.common.signals import ended_in_order
 
@@ -33,6 +34,12 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="kill anew what notes under --keep say was killed")
     parser.add_argument("--keep", type=Path, default=Path("runs/torture"), help="folder for what was lost")
     options = parser.parse_args()
+    if not any(options.file in kind.file for kind in KINDS):
+        parser.error(f"no artefact has {options.file!r} in its name; known: {', '.join(kind.file for kind in KINDS)}")
+    if options.page_seconds <= torture_page.CONNECT_S or options.sockets < 1:
+        parser.error(
+            f"--page-seconds should exceed the {torture_page.CONNECT_S:g} in which 1 or more --sockets connect"
+        )
     options.keep = options.keep.resolve()  # the commands run in folders of their own
     numbers: dict[str, Any] = {"seed": options.seed}
     wanted = [options.only] if options.only else ["mutants", "kills", "page"]

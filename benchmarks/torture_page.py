@@ -28,7 +28,7 @@ KEPT = 0.9  # of the frames a second of an undisturbed session
 _MEGABYTE = "x" * 2**20
 _DAWDLE_S = 0.2  # between the bytes of a slow sender
 _WAIT_S = 20.0
-_CONNECT_S = 2.0  # for all sockets
+CONNECT_S = 2.0  # for all sockets
 
 
 class Stop(Clock):
@@ -45,7 +45,7 @@ class Stop(Clock):
     @property
     def fps(self) -> float:
         """Return the frames a second, without the time in which sockets connect."""
-        at = [moment for moment in self.at if moment > self.at[0] + _CONNECT_S]
+        at = [moment for moment in self.at if moment > self.at[0] + CONNECT_S]
         return (len(at) - 1) / (at[-1] - at[0])
 
 
@@ -112,8 +112,8 @@ async def _crowd(url: str, sockets: int, seconds: float, first: str) -> dict[str
     eager = {"look": _look, "shout": _shout}[first]
     for kind in sorted(kinds, key=lambda kind: kind is not eager):
         tasks.append(asyncio.create_task(_again(kind, origin, headers, counts)))
-        await asyncio.sleep(_CONNECT_S / sockets)
-    await asyncio.sleep(seconds - _CONNECT_S)
+        await asyncio.sleep(CONNECT_S / sockets)
+    await asyncio.sleep(seconds - CONNECT_S)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

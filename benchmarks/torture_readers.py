@@ -187,7 +187,7 @@ def _sheet() -> None:
     from captures.results.recorded_session import RecordedSession
 
     session = RecordedSession.open(Path("session"))
-    session.pose(read_picture(Path("session/raw/000001.jpg")))
+    session.pose(read_picture(Path("session/raw/000001.jpg")), session.rows[0])
 
 
 def _film_poster() -> None:

@@ -19,7 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from one_line import run_main
+from rig_films import require_apart
 
+from calibration.common.errors import InputError
 from physpatch import EotConfig, TrainConfig, load_victim
 from physpatch.attack.placement import Placement
 from physpatch.data.photographs import UNLABELLED, Photographs, load_photos, photos_for
@@ -62,6 +65,8 @@ def main() -> None:
     first, *others = victims
     training = load_photos(photos_for(first, options.data), first.preprocessing, whole=True)
     judges = [Judge(load_victim(name), options.held, base, options.poses) for name in options.on]
+    for judge in judges:
+        require_apart(training, judge.photographs)
     target = first.category_index(options.target)
     for way in options.way or ["pgd"]:
         for seed in range(options.first_seed, options.first_seed + options.seeds):
@@ -97,15 +102,21 @@ class Judge:
         """Load the photographs of ``held`` at the network's size."""
         self.victim, self._poses = victim, poses
         labelled = [photo for photo in photos_for(victim, held) if photo.label != UNLABELLED]
-        self._photographs: Photographs = load_photos(labelled, victim.preprocessing)
+        self.photographs: Photographs = load_photos(labelled, victim.preprocessing)
         self._placement, self._eot, self._grid = Placement.of(config), config.eot, config.patch.grid
-        self._labels = self._photographs.labels.repeat(poses)
-        self._units = self._photographs.units.repeat(poses)
+        self._labels = self.photographs.labels.repeat(poses)
+        self._units = self.photographs.units.repeat(poses)
 
     def judged(self, patch: Patch) -> dict[str, Any]:
-        """Judge a patch: rates with their intervals over photographs."""
+        """Judge a patch: rates with their intervals over photographs.
+
+        Raises:
+            InputError: the network has no class of the target's name.
+        """
         assert patch.target is not None
         target = self.victim.target_index(patch.target)
+        if target is None:
+            raise InputError(f"{self.victim.name} has no class {patch.target['name']!r}; give another --target or --on")
         answers, grey = self._answers(patch), self._grey
         counted = (grey == self._labels) & (self._labels != target)
         return {
@@ -127,11 +138,11 @@ class Judge:
         """Return the network's answer in each view (poses * N,)."""
         cells, answers = cells_from_patch(patch, self.victim.device), []
         with untouched(self.victim):
-            for scene in scenes(self.victim, self._photographs, self._placement, self._eot, _VIEW_SEED, self._poses):
+            for scene in scenes(self.victim, self.photographs, self._placement, self._eot, _VIEW_SEED, self._poses):
                 shown = self._placement.compose(scene.images, cells, scene.params)
                 answers.append(self.victim.scores(shown).argmax(dim=1).cpu())
         return torch.cat(answers)
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -4,7 +4,7 @@
     python benchmarks/versus_art.py --data DIR --out OUT [--steps 80] [--seeds 3] [--target NAME] [--timed 12]
 
 Both train a square patch of 87×87 cells, one a pixel, 15 % of the image, against EfficientNet-Lite0, with rotation, scale
-and perspective and nothing else. Prints one JSON object of two parts.
+and perspective and nothing else, on photographs that are cropped and flipped alike. Prints one JSON object of two parts.
 
 "step": seconds a step and ART's over ours. ART gets the network as its library loads it ("as shipped", with gradients for
 every weight), the same with its weights frozen, and, for equal folding, the one whose batch norms physpatch has folded.
@@ -34,9 +34,12 @@ import torch
 from art_patch import AREA, BATCH, ROTATION_DEG, SCALE, SIDE, TILT_DEG, ArtPatch, ArtRenderer, library_network
 from kept_results import kept_or_made
 from numpy.typing import NDArray
+from one_line import run_main
 
+from calibration.common.errors import InputError
 from physpatch import EotConfig, Patch, TrainConfig, Trainer, keep_freed_memory, load_photographs, load_victim
 from physpatch.attack.placement import Placement
+from physpatch.data.batch_sampler import BatchSource
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import scenes
 from physpatch.stats.intervals import mean_interval, wilson
@@ -72,6 +75,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--timed", type=int, default=12, help="timed steps of each; 0 leaves the step time out")
     options = parser.parse_args()
+    if 0 < options.steps < _EVERY or options.seeds < 1:
+        parser.error(f"expected --steps 0 or from {_EVERY} on, between two looks at the patch, and 1 or more --seeds")
     keep_freed_memory()  # as the command line does; for either side
     warnings.simplefilter("ignore")
     bench = Bench(options.data, options.target, options.steps, options.out)
@@ -94,6 +99,7 @@ class Bench:
         self.tuned_on = replace(
             tuned_on, images=tuned_on.central(self.victim.preprocessing.size)
         )  # as the held-out ones
+        self._batches = BatchSource(self.victim, self.train, BATCH)
         self._target = self.victim.category_index(target)
         self._steps, self._out = steps, out
         self._art = ArtRenderer(self.victim)
@@ -103,9 +109,9 @@ class Bench:
         frozen = library_network().requires_grad_(False)
         runs = {
             "ours": self._ours(("pgd", 0.05), 0, 10 * (steps + 8))[0],
-            "as_shipped": ArtPatch(library_network(), self.train, self._target).run,
-            "frozen": ArtPatch(frozen, self.train, self._target).run,
-            "folded": ArtPatch(self.victim.module, self.train, self._target).run,
+            "as_shipped": ArtPatch(library_network(), self._batches, self._target).run,
+            "frozen": ArtPatch(frozen, self._batches, self._target).run,
+            "folded": ArtPatch(self.victim.module, self._batches, self._target).run,
         }
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for number in range(steps // 4 + 1):
@@ -194,6 +200,11 @@ class Bench:
                     fair = (with_grey == scene.labels) & (scene.labels != self._target)
                     counted[renderer] += int(fair.sum())
                     hits[renderer] += [int((fair & (answer == self._target)).sum()) for answer in answers]
+        for name, count in counted.items():
+            if not count:
+                raise InputError(
+                    f"none of {len(photographs)} photographs is right behind grey as {name} draws it; give more"
+                )
         return {name: [wilson(int(hit), counted[name]).to_dict() for hit in hits[name]] for name in renderers}
 
     def _trained(self, name: str, setting: Setting, seed: int) -> list[Patch]:
@@ -204,7 +215,7 @@ class Bench:
             "target": self._target,
             "every": _EVERY,
             "photographs": self.train.fingerprint,
-        }
+        } | ({"drawn": "cropped and flipped"} if name == "art" else {})  # in the past, ART had the central squares
 
         def trained() -> dict[str, Any]:
             run, cells = self._ours(setting, seed, self._steps) if name == "ours" else self._theirs(setting, seed)
@@ -243,7 +254,7 @@ class Bench:
     def _theirs(self, setting: Setting, seed: int) -> tuple[Run, Cells]:
         optimizer, rate = setting
         patch = ArtPatch(
-            self.victim.module, self.train, self._target, optimizer=optimizer, learning_rate=rate, seed=seed
+            self.victim.module, self._batches, self._target, optimizer=optimizer, learning_rate=rate, seed=seed
         )
         return patch.run, patch.cells
 
@@ -253,4 +264,4 @@ def _shares(curves: Sequence[Sequence[dict[str, Any]]]) -> list[list[float]]:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

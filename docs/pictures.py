@@ -126,7 +126,8 @@ def save_training(out: Path, work: Path, victim: Victim, patch: Patch, config: T
     size = victim.preprocessing.size
     images = photographs.central(size)[known].float() / 255
     params = sample(config.eot, len(images), torch.Generator().manual_seed(5))
-    save_pictures(work, victim, Scene(images, labels, params, Placement.of(config)), patch)
+    units = photographs.units[known]
+    save_pictures(work, victim, Scene(images, labels, units, params, Placement.of(config)), patch)
     for name in ("examples", "gradcam"):
         save(out / f"{name}.jpg", cv2.cvtColor(cv2.imread(str(work / f"{name}.png")), cv2.COLOR_BGR2RGB))
 
@@ -209,4 +210,6 @@ def save(path: Path, picture: Picture) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
     main(Path(sys.argv[1]), Path(sys.argv[2]))

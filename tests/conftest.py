@@ -23,6 +23,10 @@ LONGEST = (
     "test_runs.py",
     "test_processes.py",
     "test_train.py",
+    "test_every_family.py",
+    "test_rendered.py",
+    "test_web.py",
+    "test_signs.py",
 )
 
 
@@ -30,6 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Processes that share the cores take one thread each; what they start takes no more."""
     if config.getoption("numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Start a process more than there are cores: a fifth of the time, tests wait for browsers, programs and clocks."""
+    return 1 + (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

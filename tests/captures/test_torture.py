@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torture_readers
 from support import frame_row
@@ -74,6 +76,13 @@ def _refuse() -> None:
 def test_only_what_is_said_in_words_survives(reader, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(torture_readers.READERS, "it", reader)
     assert torture_readers.read("it").kind == kind
+
+
+def test_a_sheet_is_read_as_a_session_reads_it(session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (session / "raw").mkdir(exist_ok=True)
+    cv2.imwrite(str(session / "raw/000001.jpg"), np.zeros((480, 640, 3), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    assert torture_readers.read("live sheet") == torture_readers.Outcome("survived")
 
 
 def test_what_is_cut_off_or_left_over_is_found(tmp_path: Path) -> None:
