@@ -156,14 +156,7 @@ def claimed(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"another physpatch is writing in {folder}; wait until it has ended, or use another --out"
-            ) from error
-        except OSError:
-            pass  # as on some network file systems
+        _lock(handle, f"another physpatch is writing in {folder}; wait until it has ended, or use another --out")
         yield
     finally:
         os.close(handle)
@@ -180,13 +173,19 @@ def require_unclaimed(folder: Path) -> None:
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(f"another physpatch is writing in {folder}; end it, or wait until it has ended") from error
-    except OSError:
-        pass  # as on some network file systems
+        _lock(handle, f"another physpatch is writing in {folder}; end it, or wait until it has ended")
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, taken: str) -> None:
+    """Lock an open folder, where its file system has locks; ``taken`` is the error's text if another process has locked it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(taken) from error
+    except OSError:
+        pass  # as on some network file systems
 
 
 def write_text(path: Path, text: str) -> None:
