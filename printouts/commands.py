@@ -170,8 +170,10 @@ def print_(
             _print_run(
                 find_run(run), size_mm, path, json_out, carrier, paper=paper, controls=kinds, cut=cut, bleed_mm=bleed_mm
             )
-    for condition in printing:
-        _proof(path, condition, _patch_to_compare(path, run))
+    if printing:
+        patch = _patch_to_compare(path, run)
+        for condition in printing:
+            _proof(path, condition, patch)
     if open_it:
         _show_file(path)
     if json_out != "-":

@@ -27,7 +27,8 @@ from physpatch.attack.placement import known_object
 from physpatch.evaluation.grad_cam import HeatMapper, grad_cam, heat_share
 from physpatch.victims.boxes import Detection, to_found_boxes
 from physpatch.victims.detector import Detector
-from physpatch.victims.protocol import Preprocessing, Victim, normal_name
+from physpatch.victims.labels import named_alike
+from physpatch.victims.protocol import Preprocessing, Victim
 
 Lens = Callable[[tuple[int, ...]], Intrinsics]  # from a frame's (height, width, ...) to its intrinsics
 _TOP = 5
@@ -93,9 +94,8 @@ class Analysis:
 @cache
 def _own_spelling(label: str, categories: tuple[str, ...]) -> str | None:
     """The class among ``categories`` that is called so, whether or not letters, hyphens and underscores agree."""
-    wanted = normal_name(label)
-    named = [category for category in categories if normal_name(category) == wanted]
-    return label if label in named else next(iter(named), None)
+    found = named_alike(label, categories)
+    return categories[found[0]] if found else None
 
 
 class Analyser:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from calibration.common.success import MEASURES, FoundBox
 from calibration.sheet.layout import SHEET_KINDS
 from captures.protocol.plan import EVERYWHERE, Protocol
-from captures.results.success import at_patch, boxes_of, frame_success, middle_place, on_object
+from captures.results.success import at_patch, boxes_of, frame_success, is_counted, middle_place, on_object
 from captures.sources.frame import NO_SHEET
 from captures.storage import FrameRow
 from physpatch.stats.clustered import Observation, clustered_change, clustered_difference, clustered_rate
@@ -252,7 +252,7 @@ class Tally:
         """Count rows of one or more frames."""
         self._weights.clear()
         for row in rows:
-            if self.protocol is not None and row.step is None:
+            if not is_counted(row, self.protocol):
                 self.outside_steps[row.model, row.condition] += 1
                 continue
             where = _Where(row.clip, row.step, self.grid.cell(row.distance_m, row.yaw_deg), row.light)

@@ -17,7 +17,7 @@ from calibration.common.files import atomic_path
 from calibration.common.success import MEASURES
 from captures.protocol.pauses import GAP_S, longest_interval_s
 from captures.protocol.plan import Protocol
-from captures.results.success import frame_success
+from captures.results.success import frame_success, is_counted
 from captures.sources.frame import NO_SHEET
 from captures.storage import FrameRow
 
@@ -174,7 +174,7 @@ def sequences_of(rows: Iterable[FrameRow], target: str | None, protocol: Protoco
     """
     groups: dict[tuple[str, str, int], list[FrameRow]] = defaultdict(list)
     for row in rows:
-        if row.condition != NO_SHEET and (protocol is None or row.step is not None):
+        if row.condition != NO_SHEET and is_counted(row, protocol):
             groups[row.model, row.condition, row.clip].append(row)
     return [
         ClipSequence(model, condition, measure, clip, moments)

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 
 from captures.results.recorded_session import RecordedSession
+from captures.results.success import is_counted
 from physpatch.records.run_logs import open_logs
 from physpatch.records.run_logs.base import Parameter
 from physpatch.records.run_logs.values import rate_values
@@ -53,7 +54,6 @@ def _by_clip(session: RecordedSession) -> dict[int, dict[str, float]]:
     """Compute by clip the share of frames with success, for each model and sheet, where it could be determined."""
     counted: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row in session.rows:
-        between_steps = session.tally.protocol is not None and row.step is None
-        if row.success is not None and not between_steps:
+        if row.success is not None and is_counted(row, session.tally.protocol):
             counted[row.clip][f"{row.model}/{row.condition}/success"].append(row.success)
     return {clip: {name: fmean(values) for name, values in named.items()} for clip, named in sorted(counted.items())}

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from calibration.common.success import Aim, Edges, FoundBox, around, is_centred, judge
+from captures.protocol.plan import Protocol
 from captures.storage import FrameRow
 from physpatch.victims.labels import normal_name
 
@@ -18,6 +19,11 @@ def boxes_of(row: FrameRow) -> list[FoundBox]:
 def place_of(row: FrameRow) -> Edges | None:
     """Parse the box of the sign that carries the patch; return None if the row has none."""
     return None if row.object_xyxy is None else [float(edge) for edge in json.loads(row.object_xyxy)]
+
+
+def is_counted(row: FrameRow, protocol: Protocol | None) -> bool:
+    """Tell whether a frame counts: under a plan, those outside of its steps show a sheet on its way to a pose."""
+    return protocol is None or row.step is not None
 
 
 def frame_success(row: FrameRow, target: str | None) -> dict[str, bool]:

@@ -25,6 +25,7 @@ from captures.protocol.plan import EVERYWHERE, Director, Protocol
 from captures.protocol.pose_map import PoseMap
 from captures.results.aggregation import Tally
 from captures.results.session_record import SESSION_FILE, PlanRecord, SessionModel, SessionRecord, SessionSheet
+from captures.results.success import is_counted
 from captures.session.clips import FrameLabeller
 from captures.session.recorder import KeepRule, Recorder
 from captures.session.resumption import CONTINUED, ContinuedSource, Earlier
@@ -360,8 +361,8 @@ class _Session:
             viewer.show(analysis, picture, status)
 
     def _map_pose(self, row: FrameRow) -> None:
-        """Count a row in the map of poses; under a plan, like the tally, those of its steps."""
-        if self._director is None or row.step is not None:
+        """Count a row in the map of poses, if the tally counts it."""
+        if is_counted(row, self.config.protocol):
             self.status.poses.add(row)
 
     def _obey(self, command: Command, analyser: Analyser) -> None:

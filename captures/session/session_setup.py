@@ -66,9 +66,10 @@ def session_models(
             if weights is None:
                 raise
             own = load(**replaced, say=say)
-        if not isinstance(own, Detector):
-            if weights is not None:
+        else:
+            if weights is not None and not isinstance(own, Detector):
                 own = load(**replaced, say=say)
+        if not isinstance(own, Detector):
             return _apart(own if cam_layer is None else own.with_cam_layer(cam_layer), boxes)
         boxes = boxes or (own if threshold is None else replace(own, threshold=threshold))
     victim = load_victim(

@@ -146,10 +146,10 @@ def heads_up(canvas: NDArray[np.uint8], lines: list[Line], *, at_bottom: bool = 
     cv2.convertScaleAbs(band, band, 0.45)
     weight = _px(canvas, 1)
     for number, (words, color) in enumerate(lines, start=1):
-        place, size = (margin, top + pitch * number - margin // 2), 0.55 * _scale(canvas)
-        (width, _), _ = cv2.getTextSize(_ascii(words), _FONT, size, weight)
+        text, place, size = _ascii(words), (margin, top + pitch * number - margin // 2), 0.55 * _scale(canvas)
+        (width, _), _ = cv2.getTextSize(text, _FONT, size, weight)
         size *= min(1.0, (canvas.shape[1] - 2 * margin) / max(1, width))
-        cv2.putText(canvas, _ascii(words), place, _FONT, size, color, weight, cv2.LINE_AA)
+        cv2.putText(canvas, text, place, _FONT, size, color, weight, cv2.LINE_AA)
 
 
 def _scale(canvas: NDArray[np.uint8]) -> float:

@@ -409,7 +409,8 @@ class TrainConfig:
 
     @classmethod
     def _from_toml(cls, path: Path, changes: Mapping[str, Any]) -> "TrainConfig":
-        named, value = settings_named(path), read_toml(path)
+        value = _read_settings(path)
+        named = _names_in(path, value)
         ranges = value.pop("eot", {})
         preset = ranges.pop("preset", None)
         for name in (*_SETTINGS_BEFORE, "sign_area"):  # a file that someone wrote has today's defaults
@@ -444,10 +445,16 @@ def settings_named(path: Path) -> set[str]:
     Raises:
         InputError: no such file, invalid TOML, or a key that is no setting and no range.
     """
-    if path.suffix.lower() != ".toml":
-        return set()
-    value = read_toml(path, "see “Settings in a file” in the documentation")
-    ranges = value.pop("eot", {})
+    return _names_in(path, _read_settings(path)) if path.suffix.lower() == ".toml" else set()
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    return read_toml(path, "see “Settings in a file” in the documentation")
+
+
+def _names_in(path: Path, value: Mapping[str, Any]) -> set[str]:
+    """Check the keys of a TOML file's content, and list the settings by their short names."""
+    ranges = value.get("eot", {})
     if not isinstance(ranges, dict):
         raise InputError(f"{path}: eot must be a table, [eot], with a preset and ranges")
     named: set[str] = set()
@@ -458,7 +465,7 @@ def settings_named(path: Path) -> set[str]:
                 for key_there in content:
                     _check_name(f"setting in [{key}]", key_there, short)
                 named |= {short[key_there] for key_there in content}
-            elif key != "profile":
+            elif key not in ("eot", "profile"):
                 name = _OLD_NAMES.get(key, key)
                 _check_name("setting", name, (*SETTINGS, *SECTIONS, "eot"))
                 named.add(name)

@@ -93,9 +93,7 @@ def find_category(text: str, names: Sequence[str], owner: str) -> int:
         if not 0 <= int(text) < len(names):
             raise InputError(f"class index {text} out of range; {owner} has classes 0 to {len(names) - 1}")
         return int(text)
-    wanted = normal_name(text)
-    alike = [index for index, name in enumerate(names) if wanted == normal_name(name)]
-    found = [index for index in alike if names[index] == text] or alike
+    found = named_alike(text, names)
     if not found:
         raise unknown_name("class", text, names)
     if len(found) > 1:
@@ -103,6 +101,13 @@ def find_category(text: str, names: Sequence[str], owner: str) -> int:
             f"several classes of {owner} are called {text!r}: {', '.join(map(str, found))}; give its index"
         )
     return found[0]
+
+
+def named_alike(text: str, names: Sequence[str]) -> list[int]:
+    """Find the indices of the classes called so: those spelled exactly so, or else all with the same :func:`normal_name`."""
+    wanted = normal_name(text)
+    alike = [index for index, name in enumerate(names) if wanted == normal_name(name)]
+    return [index for index in alike if names[index] == text] or alike
 
 
 def normal_name(name: str) -> str:

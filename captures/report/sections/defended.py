@@ -92,7 +92,7 @@ def _observed(
 
 
 def _place(tally: Tally, row: FrameRow) -> tuple[Hashable, Unit] | None:
-    unit = None if tally.protocol is not None and row.step is None else tally.unit(row)
+    unit = tally.unit(row)
     return None if unit is None else (tally.clip(row), unit)
 
 
