@@ -35,7 +35,7 @@ import torch
 from kept_results import kept_or_made
 from one_line import run_main
 from planted_rig import CAUSES, PlantedRig
-from rig_films import victim_of
+from rig_films import contents, victim_of
 
 from captures.gap.decomposition import measure_gap
 from captures.inference.analyser import to_input
@@ -130,7 +130,7 @@ class Bench:
             "clips": self._clips,
             "seed": self._seed,
             "strengths": strengths,
-            "behind": [path.name for path, _ in self._behind],
+            "behind": contents(self._behind),
         }
 
     def _draw(self, cause: str, number: int) -> tuple[float, int]:

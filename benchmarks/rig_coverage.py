@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from one_line import run_main
-from rig_films import make_once, victim_of
+from rig_films import contents, make_once, victim_of
 
 from captures.results.aggregation import Tally, tally_of
 from captures.results.recorded_session import RecordedSession
@@ -62,7 +62,7 @@ def filmed_pool(run: Path, out: Path, clips: int, seed: int) -> RecordedSession:
         rig = VirtualRig(out / "sheet.pdf", behind, clips=clips, frames_per_clip=3, seed=seed)
         film_rig(rig, victim, patch.target, out / "pool", keep="none")
 
-    settings = {"run": patch.id, "model": victim.weights.sha256, "behind": [path.name for path, _ in behind]}
+    settings = {"run": patch.id, "model": victim.weights.sha256, "behind": contents(behind)}
     make_once(out / "pool", settings | {"clips": clips, "seed": seed}, film)
     return RecordedSession.open(out / "pool")
 

@@ -1,14 +1,14 @@
 """The model of a run, what it may be measured on, and what a killed bench need not film again; shared by several benches."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kept_results import kept_result
 
 from calibration.common.errors import InputError
-from calibration.common.files import read_json, write_json
+from calibration.common.files import file_sha256, read_json, write_json
 from physpatch import TrainConfig, load_victim
 from physpatch.data.photographs import UNLABELLED, Photo, Photographs, files_of, photos_for
 from physpatch.data.splits import refuse_overlap
@@ -47,6 +47,11 @@ def require_apart(training: Photographs, held: Photographs) -> None:
     """
     if shared := training.content_ids & held.content_ids:
         raise InputError(f"{len(shared)} photographs of --held are among those of --data; give others to judge on")
+
+
+def contents(behind: Iterable[tuple[Path, str | None]]) -> list[str]:
+    """List what the photographs behind a sheet hold, as SHA-256: another one may have the name of an earlier one."""
+    return [file_sha256(path) for path, _ in behind]
 
 
 def make_once(out: Path, settings: Mapping[str, Any], make: Callable[[], object]) -> None:

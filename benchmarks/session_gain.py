@@ -23,7 +23,7 @@ from typing import Any
 
 from gap_causes import recognised
 from one_line import run_main
-from rig_films import make_once, victim_of
+from rig_films import contents, make_once, victim_of
 
 from captures.gap.session_eot import PARTS, learn_from
 from captures.results.recorded_session import RecordedSession
@@ -164,7 +164,7 @@ def filmed(
         rig = VirtualRig(sheet, behind, clips=clips, frames_per_clip=2, seed=seed, truth=truth)
         film_rig(rig, victim, patch.target, out, sheet=f"../{sheet.name}", run=str(run.resolve()))
 
-    settings = {"run": patch.id, "model": victim.weights.sha256, "behind": [path.name for path, _ in behind]}
+    settings = {"run": patch.id, "model": victim.weights.sha256, "behind": contents(behind)}
     make_once(out, settings | {"clips": clips, "seed": seed}, film)
     return RecordedSession.open(out)
 

@@ -155,7 +155,15 @@ def _table(table: Table, width: float) -> list[Flowable]:
         ("TOPPADDING", (0, 0), (-1, -1), 2),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
     ]
-    grid = Grid(rows, hAlign="LEFT", colWidths=_column_widths(table, width), repeatRows=1, style=lines, spaceAfter=3)
+    grid = Grid(
+        rows,
+        hAlign="LEFT",
+        colWidths=_column_widths(table, width),
+        repeatRows=1,
+        splitInRow=1,  # a row that is taller than a page goes on in the next one
+        style=lines,
+        spaceAfter=3,
+    )
     return [grid, *([_words(table.caption, "soft")] if table.caption else []), Spacer(1, 3 * mm)]
 
 

@@ -30,7 +30,7 @@ from rendered_causes import judged as judged_rendered
 from rendered_causes import summary as rendered_summary
 from rendered_noise import Film
 from rendered_panel import named
-from rig_films import labelled_photos, require_apart
+from rig_films import contents, labelled_photos, make_once, require_apart
 from session_gain import ARMS, BEFORE, NULL, _arm
 from sign_on_rig import share_kept
 from transfer import Judge
@@ -275,6 +275,14 @@ def test_photographs_are_not_both_trained_and_judged_on(held_out: Photographs) -
     require_apart(training, replace(held, contents=("c", "")))
     with pytest.raises(InputError, match="1 photographs of --held are among those of --data"):
         require_apart(training, held)
+
+
+def test_a_film_is_made_anew_before_other_photographs_of_the_same_name(tmp_path: Path) -> None:
+    photograph, made = tmp_path / "a.png", []
+    for content in (b"first", b"first", b"second"):
+        photograph.write_bytes(content)
+        make_once(tmp_path / "film", {"behind": contents([(photograph, None)])}, lambda: made.append(photograph))
+    assert len(made) == 2
 
 
 def test_a_judge_without_the_target_class_says_so(tiny_victim: Victim, patch: Patch) -> None:

@@ -237,6 +237,15 @@ def test_no_word_of_a_table_is_broken_on_paper(tmp_path: Path) -> None:
     assert {"frames", "efficientnet_lite0", "shuffled", "100.0"} <= {*lines}
 
 
+def test_a_row_that_is_taller_than_a_page_goes_on_in_the_next_one(tmp_path: Path) -> None:
+    names = [f"photograph{number}" for number in range(1200)]
+    write_pdf(Document("A", "b", [Table(["setting", "value"], [["behind", " ".join(names)]])]), tmp_path / "x.pdf")
+    with pypdfium2.PdfDocument(tmp_path / "x.pdf") as pdf:
+        words = " ".join(page.get_textpage().get_text_bounded() for page in pdf).split()
+        assert len(pdf) > 1
+    assert set(names) <= {*words}
+
+
 def test_a_chart_of_many_models_fits_a_page(tmp_path: Path) -> None:
     """Nine models with two outcomes each ended the PDF in a traceback."""
     rates = {f"model {i}\ntarget first": dict.fromkeys(("patch", "grey", "random"), wilson(3, 7)) for i in range(24)}
