@@ -89,7 +89,11 @@ def drawn(
 
 def observations(shares: NDArray[np.float64], first: int = 0) -> list[Observation]:
     """List the cells of all clips, named from ``first`` on."""
-    return [Observation(first + clip, cell, float(share)) for (clip, cell), share in np.ndenumerate(shares)]
+    return [
+        Observation(first + clip, cell, share)
+        for clip, row in enumerate(shares.tolist())
+        for cell, share in enumerate(row)
+    ]
 
 
 def of_rates(rng: np.random.Generator, sessions: int, clips: int, sd: float, logit: float) -> dict[str, float]:

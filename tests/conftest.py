@@ -1,9 +1,10 @@
 """Small real things that many tests share."""
 
+import gc
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,21 @@ from physpatch.victims.protocol import Victim
 
 LONGEST = (
     "test_cli.py",
-    "test_gap.py",
-    "test_bench.py",
-    "test_notebooks.py",
-    "test_runs.py",
-    "test_processes.py",
     "test_train.py",
     "test_every_family.py",
+    "test_gap.py",
     "test_rendered.py",
     "test_web.py",
+    "test_report.py",
     "test_signs.py",
+    "test_detection.py",
+    "test_runs.py",
+    "test_bench.py",
+    "test_docs.py",
+    "test_processes.py",
+    "test_leaderboard.py",
+    "test_extensions.py",
+    "test_notebooks.py",
 )
 
 
@@ -41,19 +47,43 @@ def pytest_xdist_auto_num_workers() -> int:
     return 1 + (os.cpu_count() or 1)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while modules are imported, nor look for any in them later: they stay, with millions of objects."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Let the interpreter free at its end what was passed over: libraries take for a leak what is left."""
+    gc.unfreeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that no process is left with one of them at the end."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
+@pytest.fixture(scope="session")
+def kept_modules() -> set[str]:
+    """Names of imported modules that no test wrote: there are thousands, to be looked at once and not after each test."""
+    return set()
+
+
 @pytest.fixture(autouse=True)
-def forget_modules_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def forget_modules_of_tests(tmp_path_factory: pytest.TempPathFactory, kept_modules: set[str]) -> Iterator[None]:
     """Forget modules that a test wrote and imported: another's of the same name would be taken for its own."""
     yield
     folder = str(tmp_path_factory.getbasetemp())
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None)).startswith(folder):
+    for name in sys.modules.keys() - kept_modules:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(folder):
             del sys.modules[name]
+        else:
+            kept_modules.add(name)
 
 
 @pytest.fixture
@@ -98,7 +128,7 @@ def sheet_pdf(tmp_path: Path, shared_sheet_pdf: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def few_views() -> Iterator[int]:
-    """Held-out photographs are measured in 12 views instead of 60: where it matters that they are, not what comes out."""
+    """Held-out photographs are measured in 6 views instead of 60: where it matters that they are, not what comes out."""
     with pytest.MonkeyPatch.context() as patched:
         for name, value in FEW_VIEWS.items():
             patched.setattr(name, value)

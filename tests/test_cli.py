@@ -291,7 +291,7 @@ def test_the_loop_on_a_sign(few_views, command, monkeypatch, tmp_path: Path) -> 
     report = Path("session/report.html").read_text()
     assert "on 20 % of the object “stop”" in report and "detected as something else" in report
     assert "drawn as in training" in report  # with its replay
-    # Of twelve views, those that count may all be of one size.
+    # Of six views, those that count may all be of one size.
     counted = [size for size in result["by_size_px"] if size["success"]["n"]]
     assert ("Objects lost, by size" in report) == (len(counted) > 1)
 

@@ -11,7 +11,7 @@ clips and cells, would be too much.
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
@@ -122,7 +122,9 @@ def clustered_change(after: Sequence[Observation], before: Sequence[Observation]
     """
     earlier = {(o.clip, o.cell): o.share for o in before}
     changes = [
-        replace(o, share=(1 + o.share - earlier[o.clip, o.cell]) / 2) for o in after if (o.clip, o.cell) in earlier
+        Observation(o.clip, o.cell, (1 + o.share - earlier[o.clip, o.cell]) / 2, o.weight)
+        for o in after
+        if (o.clip, o.cell) in earlier
     ]
     rate = _rate(changes, _PRIOR_CLIPS_OF_CHANGES)
     if rate.rate is None:
@@ -139,7 +141,8 @@ def _side(observations: Sequence[Observation], prior: float = _PRIOR_CLIPS) -> _
     of_clip: dict[Hashable, list[float]] = defaultdict(lambda: [0.0, 0.0])
     by_cell: dict[Hashable, float] = defaultdict(float)
     residuals = weights * (shares - mean)
-    for observation, weight, share, residual in zip(observations, weights, shares, residuals, strict=True):
+    numbers = (values.tolist() for values in (weights, shares, residuals))
+    for observation, weight, share, residual in zip(observations, *numbers, strict=True):
         of_clip[observation.clip][0] += weight
         of_clip[observation.clip][1] += weight * share
         by_cell[observation.cell] += residual
@@ -163,7 +166,7 @@ def _of_single(
     It is based on the residual mean square of the two-way analysis of variance. Cells are eliminated first, so that only one
     equation per clip is left (Searle 1971, section 7.1). ``weights`` sum to 1.
     """
-    clip, cell = (_numbered(names) for names in zip(*((o.clip, o.cell) for o in observations), strict=True))
+    clip, cell = _numbered([o.clip for o in observations]), _numbered([o.cell for o in observations])
     shares = np.array([o.share for o in observations])
     counts = np.zeros((clip.max() + 1, cell.max() + 1))
     np.add.at(counts, (clip, cell), 1.0)

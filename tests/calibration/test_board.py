@@ -6,7 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from calibration.camera.board_views import BoardFinder, BoardView, ViewCollector, coverage_picture, fit_lens
+from calibration.camera.board_views import (
+    BoardFinder,
+    BoardView,
+    ViewCollector,
+    _tilt_spread_deg,
+    coverage_picture,
+    fit_lens,
+)
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.lens_uncertainty import deviations_over_views
 from calibration.common.errors import InputError
@@ -216,3 +223,8 @@ def test_a_lens_file_may_hold_any_whole_number() -> None:
     lens = replace(Intrinsics.from_hfov(32, 24, 60), distortion=(0.0, 2**70, 0.0, 0.0))
     read = Intrinsics.from_dict(lens.to_dict())
     assert read.undistorted(np.zeros((24, 32, 3), np.uint8)).shape == (24, 32, 3)
+
+
+def test_the_spread_of_tilts_is_the_largest_angle_between_two_views() -> None:
+    turns = [np.array([np.radians(angle), 0.0, 0.0]) for angle in (0, 10, 30, -30)]
+    assert _tilt_spread_deg(turns) == pytest.approx(60)

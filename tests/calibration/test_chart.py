@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from skimage.color import deltaE_ciede94, deltaE_ciede2000, rgb2lab
 
-from calibration.colour.colour_chart import ChartShot, read_chart
-from calibration.colour.colour_map import ColourMap, fit_colour_map, monomials
+from calibration.colour.colour_chart import ChartShot, _noise, mean_shot, read_chart
+from calibration.colour.colour_map import ColourMap, _fit_toned_map, _toned_error, fit_colour_map, monomials
 from calibration.colour.colour_space import delta_e00, linear_to_srgb, srgb_to_linear
 from calibration.colour.illumination import SmoothLight
 from calibration.colour.rig_profile import LightProfile, RigProfile
@@ -292,3 +292,25 @@ def test_pictures_of_two_sizes(light: LightProfile, target_rig: VirtualRig) -> N
 def test_newspaper_is_duller_than_coated_paper() -> None:
     coated, newspaper = (RigTruth.draw(1, paper).printing for paper in ("coated", "newspaper"))
     assert newspaper.black.mean() > coated.black.mean() and newspaper.white.mean() < coated.white.mean()
+
+
+def test_noise_is_told_apart_by_its_growth_with_the_light() -> None:
+    light = np.random.default_rng(0).uniform(0.02, 0.9, (6, 9, 3))
+    assert _noise(light, 0.004**2 + 0.01**2 * light) == pytest.approx((0.004, 0.01), rel=1e-3)
+
+
+def test_shots_are_averaged_in_linear_light() -> None:
+    shots = [
+        ChartShot(np.full((1, 1, 3), light), np.ones(3), (1.0, 1.0), 0, 0, 0, 9, (9, 9)) for light in (0.0, 0.0, 0.6)
+    ]
+    assert mean_shot(shots) == pytest.approx(np.full((1, 1, 3), linear_to_srgb(np.array(0.2))))
+
+
+def test_the_error_of_a_map_is_that_on_colours_it_was_not_fitted_to() -> None:
+    rng = np.random.default_rng(0)
+    sent, seen = rng.uniform(0.2, 0.8, (2, 15, 3))  # which have nothing in common
+    fit = fit_colour_map(sent, seen)
+    fitted = delta_e00(seen, fit.map.apply(sent))
+    assert sum(fit.after) > 1.1 * (np.median(fitted) + np.percentile(fitted, 95))
+    toned = delta_e00(seen, _fit_toned_map(sent, seen).apply(sent))
+    assert sum(_toned_error(sent, seen, np.arange(15) % 10)) > 1.1 * (np.median(toned) + np.percentile(toned, 95))

@@ -10,7 +10,7 @@ import pytest
 from calibration.camera.intrinsics import Intrinsics
 from calibration.camera.sheet_pose import find_sheet
 from calibration.colour.colour_space import delta_e00, linear_to_srgb, srgb_to_linear
-from calibration.colour.illumination import mixing
+from calibration.colour.illumination import SmoothLight, mixing
 from calibration.colour.printing_condition import PrintingCondition
 from calibration.colour.sheet_colour import observe
 from calibration.sheet.layout import SheetLayout
@@ -46,6 +46,7 @@ def test_blur_is_measured_on_the_markers(blur_px: float, rig_with) -> None:
     frame, pose, _ = rig_with("grey", truth)
     shot = observe(frame, pose)
     assert shot is not None and shot.blur_px == pytest.approx(blur_px, rel=0.08)
+    assert shot.white_range[0] < shot.white_range[1]  # the lens darkens the corners
 
 
 def test_colours_and_light_are_read_off_a_control_sheet(rig_with) -> None:
@@ -56,7 +57,15 @@ def test_colours_and_light_are_read_off_a_control_sheet(rig_with) -> None:
     paper, expected = seen_by(truth, layout)
     assert np.median(delta_e00(shot.srgb, expected)) < 1.5
     assert shot.white / shot.white.mean() == pytest.approx(paper / paper.mean(), rel=0.03)
-    assert 0.5 * truth.shot_noise < shot.shot_noise < 3 * truth.shot_noise
+    total = np.hypot(truth.shot_noise, truth.read_noise / shot.white.mean() ** 0.5)  # at full scale
+    assert 0.75 < shot.shot_noise / total < 1.2
+
+
+def test_light_that_falls_off_is_followed_in_every_direction() -> None:
+    points = np.stack(np.meshgrid(np.linspace(0, 90, 7), np.linspace(5, 60, 6)), axis=-1).reshape(-1, 2)
+    x, y = points.T / 100
+    light = np.column_stack([0.5 + 0.1 * x - 0.2 * y, 0.6 - 0.3 * x**2 - 0.4 * y**2, 0.4 + 0.2 * x * y - 0.1 * y**2])
+    np.testing.assert_allclose(SmoothLight(points, light)(points), light, atol=1e-9)
 
 
 @pytest.mark.parametrize("bleed_mm", [0.0, 2.0, 8.0])

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.camera.intrinsics import Intrinsics
-from calibration.camera.sheet_pose import SheetFinder, angles_deg, find_sheet, rotation_matrix
+from calibration.camera.sheet_pose import SheetFinder, _pose_of, angles_deg, find_sheet, rotation_matrix
+from calibration.sheet.layout import Rect
+from calibration.sheet.planning import plan_sheet
 from captures.sources.held_sheet import RigPose
 from captures.sources.virtual_rig import VirtualRig
 
@@ -58,6 +60,20 @@ def test_patch_pixels_follow_from_distance(rig: VirtualRig) -> None:
     assert found is not None
     assert found.patch_area_px == pytest.approx(side_px**2, rel=0.02)
     assert found.px_per_cell == pytest.approx(side_px / 10, rel=0.01)
+
+
+def test_cells_and_rectified_views_of_an_oblong_patch_have_their_size_and_place() -> None:
+    """A sheet that faces the camera, at two pixels a millimetre, in a frame whose columns are its grey levels."""
+    layout = plan_sheet(100.0, (4, 8))
+    markers = {i: (2 * corners + 10).astype(np.float32) for i, corners in layout.marker_corners_mm().items()}
+    pose = _pose_of(markers, [layout], Intrinsics.from_hfov(640, 480))
+    assert pose is not None and pose.px_per_cell == pytest.approx(2 * layout.cell_mm, rel=1e-4)
+    frame = np.arange(640).clip(0, 255).astype(np.uint8)[None, :, None].repeat(480, 0).repeat(3, 2)
+    area = Rect(layout.patch.x_mm, layout.patch.y_mm, 20.0, 10.0)
+    picture = pose.rectify(frame, area, per_mm=1.0)
+    assert picture.shape == (10, 20, 3)
+    expected = 2 * (area.x_mm + 0.5 + np.arange(20)) + 10
+    assert np.abs(picture[5, :, 0] - expected).max() < 0.7
 
 
 def test_the_kind_of_sheet_is_recognised(rig: VirtualRig) -> None:

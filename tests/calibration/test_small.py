@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from scipy.stats import norm
 from skimage.color import rgb2xyz
 
+from calibration.camera.edges import edge_blur_px
 from calibration.camera.intrinsics import Intrinsics
 from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
 from calibration.common.errors import InputError, unknown_name
@@ -105,3 +107,14 @@ def test_intrinsics_from_a_field_of_view() -> None:
         Intrinsics.from_hfov(640, 480, 200)
     with pytest.raises(InputError, match="positive focal lengths"):
         Intrinsics(0, 1, 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("sigma", [0.6, 1.5])
+def test_the_blur_of_an_edge_is_measured_without_that_of_the_pixels(sigma: float) -> None:
+    fine = (np.arange(200 * 32) + 0.5) / 32 - 0.5  # pixel centres are at whole numbers
+    row = 40 + 160 * norm.cdf((fine - 100.3) / sigma).reshape(200, 32).mean(axis=1)
+    grey = np.tile(row.round().astype(np.uint8), (40, 1))
+    points = np.column_stack([np.full(30, 100.3), np.arange(5, 35)])
+    measured = edge_blur_px(grey, points, np.tile([1.0, 0.0], (30, 1)), 8.0)
+    assert measured == pytest.approx(sigma, abs=0.06)
+    assert edge_blur_px(np.full_like(grey, 90), points, np.tile([1.0, 0.0], (30, 1)), 8.0) is None

@@ -3,12 +3,24 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support import assert_follows_schema, frame_row
 
 from captures.report import write_report
-from captures.results.curves import ANGLE, CELL_SIZE, DISTANCE, THRESHOLD, Curve, accuracy_drop, curves_of, every_view
+from captures.results.curves import (
+    ANGLE,
+    CELL_SIZE,
+    DISTANCE,
+    THRESHOLD,
+    Curve,
+    _view_share,
+    accuracy_drop,
+    curves_of,
+    every_view,
+)
 from captures.results.object_precision import object_precision
 from captures.results.recorded_session import RecordedSession
 from captures.results.session_record import SessionModel, SessionRecord
@@ -165,3 +177,10 @@ def test_result_json_holds_them(tmp_path: Path) -> None:
     assert kept == {(m, sheet, name) for m in ("target", "wrong") for sheet in ("patch", "grey") for name in by}
     near = next(c for c in model["curves"] if c["by"] == "distance_m" and c["sheet"] == "patch")["points"][0]
     assert (near["from"], near["to"], near["success"]["rate"], near["frames"]) == (0.5, 0.63, 1.0, 2)
+
+
+def test_the_share_of_the_view_is_of_a_classifiers_region_or_a_detectors_frame() -> None:
+    session: Any = SimpleNamespace(frame_size=(200, 100))
+    assert _view_share(session, frame_row(0, "patch", 0, "x", patch_px=2000)) == 0.1
+    assert _view_share(session, frame_row(0, "patch", 0, "x", patch_px=2000, region="[10, 10, 50, 80]")) == 0.5
+    assert _view_share(session, frame_row(0, "patch", 0, "x")) is None

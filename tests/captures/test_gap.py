@@ -1,6 +1,7 @@
 """The replay on real weights before the virtual rig: steps, causes, what is refused, and what a session teaches."""
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import count
@@ -14,14 +15,16 @@ from gap_causes import judged, labelled, summary
 from planted_rig import CAUSES, PlantedRig, planted
 from support import HORN
 
-from calibration.colour.colour_space import delta_e00
+from calibration.colour.colour_chart import ChartShot
+from calibration.colour.colour_space import delta_e00, srgb_to_linear
+from calibration.colour.rig_profile import RigProfile
 from calibration.colour.sheet_colour import observe
 from calibration.common.errors import InputError
 from captures.gap.decomposition import UnmeasurableError, _background, measure_gap
-from captures.gap.replay import STEPS, ReplayView, replay
+from captures.gap.replay import STEPS, ReplayView, _pictures, replay
 from captures.gap.replay import example as draw_example
 from captures.gap.session_colours import session_lights
-from captures.gap.session_eot import PARTS, learn_from
+from captures.gap.session_eot import PARTS, _grown, _range_of, learn_from
 from captures.report.blocks import Text
 from captures.report.sections.gap import _way
 from captures.results.aggregation import Unit
@@ -31,6 +34,7 @@ from captures.sources.virtual_rig import VirtualRig
 from physpatch import EotConfig, Patch, TrainConfig, load_victim
 from physpatch.data.photographs import list_photos
 from physpatch.rendering.cells import cells_from_patch
+from physpatch.rendering.eot import sample
 from physpatch.rendering.rig_ranges import eot_for_rig
 from physpatch.victims.detector import Detector
 from printouts import print_on_sign, print_sheets
@@ -49,6 +53,16 @@ def every_unit(session: RecordedSession) -> set[Unit | None]:
 @pytest.fixture(scope="module")
 def victim():
     return load_victim("efficientnet_lite0")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lights_of() -> Iterator[Callable[[RecordedSession, str], tuple[RigProfile, str]]]:
+    """The colours of a session's sheets, measured once for all tests that replay it or learn from it: it takes seconds."""
+    once = cache(session_lights)
+    with pytest.MonkeyPatch.context() as patched:
+        for user in ("decomposition", "session_eot"):
+            patched.setattr(f"captures.gap.{user}.session_lights", once)
+        yield once
 
 
 @pytest.fixture(scope="module")
@@ -169,11 +183,11 @@ def test_the_last_replayed_step_looks_like_the_captured_frame(gap_of) -> None:
     assert near < 0.6 * far
 
 
-def test_the_sessions_own_sheets_show_the_printers_colours(film, victim) -> None:
-    profile, told = session_lights(film("colour"), victim.name)
+def test_the_sessions_own_sheets_show_the_printers_colours(film, lights_of, victim) -> None:
+    profile, told = lights_of(film("colour"), victim.name)
     (light,) = profile.lights
     assert told == "the random sheet" and light.after[0] < 0.35 * light.before[0]
-    faithful, _ = session_lights(film("nothing"), victim.name)
+    faithful, _ = lights_of(film("nothing"), victim.name)
     assert faithful.lights[0].before[0] < light.before[0]
 
 
@@ -198,12 +212,12 @@ def test_small_cells_are_read_without_bias(victim, tmp_path: Path, monkeypatch) 
     assert unbiased < 1.6 and unbiased < 0.7 * off()
 
 
-def test_colours_that_no_print_and_camera_make_are_not_taken_for_theirs(film, victim) -> None:
+def test_colours_that_no_print_and_camera_make_are_not_taken_for_theirs(film, lights_of, victim) -> None:
     """A shaken sheet's cells are not where they seem to be: the map that was fitted to them took the patch's effect away."""
-    profile, told = session_lights(film("rolling shutter"), victim.name)
+    profile, told = lights_of(film("rolling shutter"), victim.name)
     assert not profile.lights and told.startswith("no sheet: no colour map explains")
     for cause in ("colour", "pose", "nothing"):
-        assert session_lights(film(cause), victim.name)[0].lights[0].explained > 0.97
+        assert lights_of(film(cause), victim.name)[0].lights[0].explained > 0.97
 
 
 def test_a_round_sheet_is_no_chart_because_its_corners_are_not_printed(film, victim, monkeypatch) -> None:
@@ -309,6 +323,32 @@ def test_far_sheets_teach_a_smaller_area(film, victim) -> None:
     assert 0.02 < learned.area < 0.05
 
 
+def test_a_replayed_patch_has_the_size_place_and_noise_of_the_sheet(tiny_victim) -> None:
+    """A white patch in a black region of 160 pixels, which the network sees at 32; the sheet shows it at half its width."""
+    left, top, side = 60.0, 40.0, 64.0
+    corners = (
+        np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float32) + np.array([left, top], np.float32) - 0.5
+    )
+    shot = ChartShot(np.ones((1, 1, 3)), np.ones(3), (1.0, 1.0), 0.03, 0.04, 0.5, 16.0, (160, 160))
+    view = ReplayView(np.zeros((160, 160, 3), np.uint8), corners, 0.5, shot, None)
+    drawn = sample(EotConfig.none().changed(noise=(0.01, 0.01)), 1, torch.Generator().manual_seed(0))
+    still = drawn.changed(noise=torch.zeros(1))
+    posed = _pictures(view, torch.ones(3, 2, 2), still, 0.1, tiny_victim)[1][0, 0]
+    light = torch.from_numpy(srgb_to_linear(posed.numpy()))
+    assert float(light.sum()) == pytest.approx(
+        0.1 * 32**2 * 0.5, rel=0.03
+    )  # trained at a tenth, and turned by 60 degrees
+    middle = [float((light.sum(dim=1 - axis) * torch.arange(32)).sum() / light.sum()) for axis in (1, 0)]
+    assert middle == pytest.approx([(left + side / 2) / 5 - 0.5, (top + side / 2) / 5 - 0.5], abs=0.15)
+    sized, _, blurred = _pictures(view, torch.full((3, 2, 2), 0.5), drawn, 0.1, tiny_victim)[2:]
+    weights = np.array([0.299, 0.587, 0.114])
+    for picture, noise in ((sized, 0.01 * 5), (blurred, 0.05)):  # a pixel of the network averages 5 x 5 of the camera
+        luma = np.einsum(
+            "chw,c->hw", srgb_to_linear(picture[0, :, 50:94, 70:114].numpy()), weights
+        )  # JPEG averages chroma
+        assert luma.std() == pytest.approx(noise * (0.214 + 0.01) ** 0.5 * np.linalg.norm(weights), rel=0.15)
+
+
 def test_a_detectors_input_is_the_frame_filled_up_to_a_square(film, victim) -> None:
     session = film("nothing")
     detected = replace(session, rows=[replace(row, region=None) for row in session.rows])
@@ -317,15 +357,20 @@ def test_a_detectors_input_is_the_frame_filled_up_to_a_square(film, victim) -> N
     assert as_detected.area == pytest.approx(as_classified.area * side**2 / max(session.frame_size) ** 2, rel=1e-3)
 
 
+def test_learned_ranges_reach_a_little_farther_than_a_short_session() -> None:
+    assert _grown("scale", [0.8, *[1.0] * 98, 1.2]) == pytest.approx((1 / 1.05, 1.05))  # tails of 2 % are left out
+    assert _range_of("tilt_deg", [-20.0, 20.0] * 50, 3.0) == (-23.0, 23.0)
+
+
 def test_too_few_frames_teach_nothing(film, victim) -> None:
     session = film("pose")
     with pytest.raises(InputError, match="has only 3 frames with a recognised sheet"):
         learn_from(replace(session, rows=session.rows[:3]), victim, MILD.eot)
 
 
-def test_a_profile_measured_apart_is_taken_instead(film, gap_of, victim) -> None:
+def test_a_profile_measured_apart_is_taken_instead(film, gap_of, lights_of, victim) -> None:
     session = film("colour")
-    profile, _ = session_lights(session, victim.name)
+    profile, _ = lights_of(session, victim.name)
     gap = measure_gap(session, victim, Patch.load(HORN), MILD, profile=profile, draws=1)
     (told,), (measured,) = ([s.rate.rate for s in one.steps if s.name == "coloured"] for one in (gap, gap_of("colour")))
     assert gap.colours == "the rig profile" and told == pytest.approx(measured, abs=0.1)

@@ -10,7 +10,7 @@ from support import BLUE, assert_follows_schema, frame_row, vivid_patch
 
 from calibration.common.errors import InputError
 from captures.report.card import model_card
-from captures.results.gate import judge_result, write_junit
+from captures.results.gate import GateCase, judge_result, write_junit
 from captures.results.result_record import result_of
 from captures.results.session_record import SessionModel, SessionRecord
 from captures.storage import SessionStore
@@ -84,6 +84,7 @@ def test_the_upper_end_of_the_interval_decides(run: Path, command) -> None:
         assert done.code == code, done.out
     done = command("gate", run, "--max-target-first", "0.03")
     assert done.code == 1 and "passes" in done.out and "fails" in done.out and "Error" not in done.err
+    assert GateCase("m", "target_first", 0.03, 0.03, "").passed  # at most the bound
 
 
 def test_accuracy_lost_has_an_interval_too(run: Path, command) -> None:

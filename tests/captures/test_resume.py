@@ -56,7 +56,7 @@ def rig(shared_sheet_pdf: Path, tmp_path_factory: pytest.TempPathFactory) -> Vir
     return VirtualRig(shared_sheet_pdf, [(wall, "red thing")], clips=2, frames_per_clip=3)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shown(rig: VirtualRig) -> dict[str, list[Frame]]:
     """Three frames of each sheet of the rig's first clip."""
     frames = [frame for frame in rig if frame.clip == 0]

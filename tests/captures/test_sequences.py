@@ -217,3 +217,8 @@ def test_a_report_tells_of_the_way(tmp_path: Path) -> None:
 def test_a_report_without_motion_has_no_way(tmp_path: Path) -> None:
     still = [row for clip in range(3) for row in filmed("0101", [1.0] * 4, clip=clip)]
     assert "Along the way" not in write_report(recorded(tmp_path / "still", still)).read_text()
+
+
+def test_the_middle_of_a_bin_of_distances_is_that_of_its_ratio() -> None:
+    assert distance_middle_m(1) == pytest.approx((0.25 * 0.32) ** 0.5)
+    assert (distance_middle_m(0), distance_middle_m(len(DISTANCE_EDGES_M))) == (0.25, 10.0)

@@ -138,6 +138,27 @@ def test_a_class_that_comes_and_goes_is_no_more_a_phantom_of_the_patch_than_of_t
     assert difference.ci95 is not None and difference.ci95[0] < 0 < difference.ci95[1]
 
 
+def test_a_class_of_a_single_grey_frame_is_a_phantom_where_that_frame_is_left_out() -> None:
+    person = ("person", (100, 100, 140, 140))
+    rows = [
+        detector_row(
+            100 * clip + 10 * i + (sheet == "patch"), sheet, clip, *([person] if i == 0 or sheet == "patch" else [])
+        )
+        for clip in range(3)
+        for i in range(4)
+        for sheet in ("patch", "grey")
+    ]
+    patch, grey = tally_of(rows, None).summaries()
+    assert (patch.false_boxes.rate, grey.false_boxes.rate) == (0.25, 0.25)
+
+
+def test_heat_is_averaged_over_frames() -> None:
+    rows = [row(0, "patch", 0, "red thing", heat_in_patch=0.9)]
+    rows += [row(i, "patch", 1, "red thing", heat_in_patch=0.1) for i in range(1, 4)]
+    (patch,) = tally_of(rows, "blue thing").summaries()
+    assert patch.heat_in_patch == pytest.approx(0.3)
+
+
 def test_a_light_without_a_name_is_one_beside_those_with_names() -> None:
     rows = [
         row(2 * clip + (sheet == "patch"), sheet, clip, "red thing", light=(None, "light 2")[clip % 2])

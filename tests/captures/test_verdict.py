@@ -2,10 +2,21 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from captures.gap.replay import STEPS
-from captures.results.verdict import REAL, TRAINED, WAY, GapStep, Verdict, verdict
-from physpatch.stats.intervals import clip_rate, paired_difference, wilson
+from captures.results.verdict import (
+    REAL,
+    TRAINED,
+    WAY,
+    GapStep,
+    Verdict,
+    _causes,
+    _p_value,
+    _significant_together,
+    verdict,
+)
+from physpatch.stats.intervals import Difference, clip_rate, paired_difference, wilson
 
 NAMES = (*STEPS, REAL)
 
@@ -24,6 +35,34 @@ def way(*losses: float, n: int = 30, seed: int = 0) -> np.ndarray:
     order = np.random.default_rng(seed).permutation(n)
     lost = np.cumsum([0, *losses])
     return np.array([(order >= round(share * n)).astype(float) for share in lost])
+
+
+def loss(size: float, p_value: float) -> Difference:
+    """A loss with the interval that belongs to its two-sided p value."""
+    half = size * stats.norm.isf(0.025) / stats.norm.isf(p_value / 2)
+    return Difference(size, (size - half, size + half), 30)
+
+
+def test_an_interval_that_ends_at_zero_has_a_two_sided_p_value_of_5_percent() -> None:
+    assert (
+        _p_value(Difference(0.2, (0.0, 0.4), 10)) == pytest.approx(0.05) == _p_value(Difference(-0.2, (-0.4, 0.0), 10))
+    )
+    assert _p_value(loss(0.1, 0.003)) == pytest.approx(0.003)
+
+
+@pytest.mark.parametrize(
+    ("p_values", "number"), [((0.02,) * 5, 0), ((0.009, 0.5, 0.5, 0.5, 0.5), 1), ((0.5, 0.012, 0.009, 0.5, 0.5), 2)]
+)
+def test_losses_are_significant_by_holms_rule(p_values: tuple[float, ...], number: int) -> None:
+    named = dict(zip("abcde", p_values, strict=True))
+    significant = _significant_together({name: loss(0.2, p_value) for name, p_value in named.items()})
+    assert significant == set(sorted(named, key=named.__getitem__)[:number])
+
+
+@pytest.mark.parametrize(("size", "causes"), [(0.2, []), (0.35, ["sized"])])
+def test_a_step_with_most_of_the_loss_need_not_stand_beside_the_others(size: float, causes: list[str]) -> None:
+    losses = {name: loss(0.1, 0.3) for name in NAMES[1:]} | {"sized": loss(size, 0.02)}
+    assert _causes(losses, losses, loss(0.6, 0.001)) == causes
 
 
 @pytest.mark.parametrize("number", range(1, 6))

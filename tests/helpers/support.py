@@ -6,6 +6,7 @@ import shutil
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 # How little is measured where it matters that it is, not what comes out: views of held-out photographs (60), points of
 # each deletion curve (10), and samples of the transformations that are drawn (16).
 FEW_VIEWS = {
-    "physpatch.training.run._VIEWS_WANTED": 12,
+    "physpatch.training.run._VIEWS_WANTED": 6,
     "physpatch.evaluation.grad_cam._DELETION_STEPS": 3,
     "physpatch.evaluation.figures.examples._EOT_SHOWN": 4,
 }
@@ -173,8 +174,13 @@ class CommandResult:
 
 def assert_follows_schema(value: object, name: str) -> None:
     """Check what was written as JSON against a schema of ``docs/schema``."""
-    schema = json.loads((ROOT / f"docs/schema/{name}.schema.json").read_text())
-    jsonschema.validate(json.loads(json.dumps(value)), schema)
+    _schema(name).validate(json.loads(json.dumps(value)))
+
+
+@cache
+def _schema(name: str) -> jsonschema.Draft202012Validator:
+    """Read a schema once: whether it is one itself takes much longer than to check a value (test_records.py does that)."""
+    return jsonschema.Draft202012Validator(json.loads((ROOT / f"docs/schema/{name}.schema.json").read_text()))
 
 
 def frame_row(frame: int, condition: str, clip: int, top1: str, label: str | None = "red thing", **more) -> FrameRow:

@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from scipy import stats
 from session_intervals import coverage
 
 from physpatch.stats.clustered import Observation, clustered_change, clustered_difference, clustered_rate
+from physpatch.stats.intervals import score_interval
 
 
 def test_the_mean_is_weighted_and_counts_clips() -> None:
@@ -26,6 +29,26 @@ def test_clips_that_differ_widen_the_interval_and_cells_that_differ_too() -> Non
     cells_differ = width([[0.0, 0.5, 1.0]] * 4)
     clips_differ = width([[0.0] * 3, [0.0] * 3, [1.0] * 3, [1.0] * 3])
     assert alike < cells_differ and alike < clips_differ
+
+
+def test_the_interval_is_that_of_a_two_way_analysis_of_variance() -> None:
+    """By hand for three cells in each of four clips: variances between clips and between cells, and their freedom."""
+    shares = np.array([[0.9, 0.5, 0.4], [0.8, 0.6, 0.1], [0.3, 0.4, 0.0], [1.0, 0.5, 0.3]])
+    clips, cells = shares.shape
+    mean, of_clip, of_cell = shares.mean(), shares.mean(axis=1), shares.mean(axis=0)
+    center = (clips * mean + 0.002) / (clips + 0.004)
+    between_clips = (
+        (((of_clip - center) ** 2).sum() + 0.002 * (center**2 + (1 - center) ** 2)) / (clips + 0.004 - 1) / clips
+    )
+    rest = ((shares - of_clip[:, None] - of_cell + mean) ** 2).sum() / ((clips - 1) * (cells - 1))
+    between_cells = of_cell.var(ddof=1) / cells - rest / shares.size
+    assert between_cells > 0
+    variance = between_clips + between_cells
+    freedom = variance**2 / (between_clips**2 / clips + between_cells**2 / cells) - 1
+    rate = clustered_rate([Observation(clip, cell, share) for (clip, cell), share in np.ndenumerate(shares)])
+    assert rate.rate == pytest.approx(mean) and rate.n == clips
+    quantile = stats.t.ppf(0.975, freedom)
+    assert rate.ci95 == pytest.approx(score_interval(mean, center * (1 - center) / variance, quantile))
 
 
 def test_clips_that_agree_do_not_show_that_all_would() -> None:
@@ -50,6 +73,7 @@ def test_a_change_takes_off_what_clips_and_cells_do_to_both() -> None:
     after = [replace(one, share=one.share - 0.15) for one in before]
     change = clustered_change(before, after)
     assert change.difference == pytest.approx(0.15) and change.n == 4 and change.ci95 is not None
+    assert change.ci95[0] < 0.15 < change.ci95[1] < 0.5
     apart = clustered_difference(before, [replace(one, clip=one.clip + 4) for one in after])  # type: ignore[operator]
     assert apart.difference == pytest.approx(0.15) and change.is_significant and not apart.is_significant
     single = clustered_change(before[:3], after[:3])

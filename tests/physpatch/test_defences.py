@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from support import CATEGORIES, HORN, ON_SCREEN, ColourDetector, colour_detector
+from support import CATEGORIES, HORN, ON_SCREEN, ColourDetector, colour_detector, vivid_patch
 
 from calibration.common.errors import InputError
 from physpatch.data.photographs import Photographs
@@ -21,7 +21,8 @@ from physpatch.defences.lgs import smooth
 from physpatch.defences.masking import SIDE, covered, densest_window
 from physpatch.defences.median import blur
 from physpatch.defences.object_seeker import _new, half_planes
-from physpatch.evaluation.classification import defence_effect, evaluate_patch
+from physpatch.defences.segment_and_complete import _completed
+from physpatch.evaluation.classification import ViewSuccess, defence_effect, evaluate_patch
 from physpatch.evaluation.grad_cam import differentiable_heat, grad_cam
 from physpatch.records.config import TrainConfig
 from physpatch.records.patch_file import Patch
@@ -79,6 +80,22 @@ def test_a_noisy_patch_loses_its_contrast(guard) -> None:
     assert after.diff(dim=3).abs().mean() < 0.5 * before.diff(dim=3).abs().mean()
 
 
+def test_gradients_are_smoothed_as_a_slow_loop_does_it() -> None:
+    picture = torch.rand(1, 3, 95, 65, generator=torch.Generator().manual_seed(0)) * 0.02
+    picture[..., 40:52, 27:39] = (torch.rand(12, 12, generator=torch.Generator().manual_seed(1)) > 0.5).float()
+    grey = np.einsum("c,chw->hw", [0.299, 0.587, 0.114], picture[0].numpy())
+    steps = np.hypot(np.diff(grey, axis=0, append=grey[-1:]), np.diff(grey, axis=1, append=grey[:, -1:]))
+    steps = (steps - steps.min()) / (steps.max() - steps.min())
+    crowded = np.zeros_like(steps)
+    for top in range(0, 95 - 14, 10):  # blocks of 15 pixels that overlap by 5
+        for left in range(0, 65 - 14, 10):
+            block = np.s_[top : top + 15, left : left + 15]
+            crowded[block] = np.maximum(crowded[block], steps[block].mean() > 0.1)
+    assert 0.03 < crowded.mean() < 0.5
+    expected = picture[0].numpy() * (1 - 2.3 * steps * crowded).clip(0, 1)
+    np.testing.assert_allclose(smooth(picture)[0], expected, atol=1e-4)
+
+
 def test_jpeg_is_libjpegs() -> None:
     picture = (patched(1)[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
     _, packed = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
@@ -124,6 +141,14 @@ def test_segments_are_completed_to_their_outlines(tiny_victim: Victim) -> None:
     assert touched[:, beyond < -0.04].float().mean() > 0.75 and touched[:, beyond > 0.08].float().mean() < 0.03
     wide = torch.nn.functional.pad(pictures, (0, 96, 0, 0), mode="replicate")  # of a detector, and not square
     assert (defence(wide)[..., :224] != pictures).any(dim=1)[:, beyond < -0.04].float().mean() > 0.7
+
+
+def test_outlines_are_grown_by_the_blur_of_their_edges() -> None:
+    probabilities = torch.zeros(64, 64)
+    probabilities[20:40, 10:34] = 1
+    probabilities[50:52, 50:52] = 1  # too small to be a patch
+    covered_rows, covered_columns = (_completed(probabilities).any(dim=dim).nonzero()[:, 0] for dim in (1, 0))
+    assert (covered_rows[0], covered_rows[-1], covered_columns[0], covered_columns[-1]) == (17, 42, 7, 36)
 
 
 def test_heat_is_covered_where_it_crowds(tiny_victim: Victim) -> None:
@@ -200,6 +225,17 @@ def test_an_attacker_of_the_heat_sees_the_map_that_the_defence_thresholds(floor:
     assert seen.min() == 0 and seen / seen.sum() == pytest.approx(shown / shown.sum(), abs=2e-4)
 
 
+def test_what_speaks_against_the_answer_is_no_heat_to_an_attacker_either(tiny_victim: Victim) -> None:
+    tiny_victim.module.head.weight[2, 0] = -3  # red counts against blue
+    pictures = torch.zeros(1, 3, 32, 32)
+    pictures[:, 2, 4:14, 16:26] = 0.9
+    pictures[:, 0, 20:28, 4:12] = 0.9
+    with grad_cam(tiny_victim) as mapper:
+        _, (shown,) = mapper.top(pictures)
+    (seen,) = differentiable_heat(tiny_victim, pictures).detach().numpy()
+    assert seen / seen.sum() == pytest.approx(shown / shown.sum(), abs=2e-4)
+
+
 @pytest.mark.parametrize(("size", "filled"), [(1, True), (3, True), (2, False)])
 def test_the_heat_that_an_attacker_sees_is_of_every_image_of_a_divided_batch(
     size: int, filled: bool, tiny_victim: Victim
@@ -254,7 +290,10 @@ class BrightestSpot(torch.nn.Module):
     """Answers with the colour of the brightest spot, which any patch can be."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return 10 * torch.nn.functional.avg_pool2d(images, 5, 1).amax(dim=(2, 3))
+        spots = (
+            images.contiguous().unfold(2, 5, 1).mean(dim=-1).unfold(3, 5, 1).mean(dim=-1)
+        )  # avg_pool2d's, much faster
+        return 10 * spots.amax(dim=(2, 3))
 
 
 def test_no_patch_changes_a_certified_answer(held_out: Photographs) -> None:
@@ -290,6 +329,24 @@ def test_an_answer_that_is_not_sure_enough_is_not_certified() -> None:
         victim = replace(spot, threshold=threshold)
         assert bool((victim.judged(victim.scores(images)).argmax(dim=1) == label).all()) == certain
         assert defence_for(victim, "patch-cleanser").certified(images, label).tolist() == [certain]
+
+
+def test_an_answer_that_only_two_masks_together_change_is_not_certified() -> None:
+    spot = Victim.wrap(BrightestSpot(), categories=CATEGORIES[:3], size=32, mean=(0, 0, 0), std=(1, 1, 1))
+    picture = torch.zeros(1, 3, 32, 32)
+    picture[:, 0, :6, :6] = 1
+    defence, red = defence_for(spot, "patch-cleanser"), torch.tensor([0])
+    picture[:, 0, 26:, 26:] = 1  # two red spots: one of them is left by any mask
+    assert defence.certified(picture, red).all()
+    picture[:, 1, :6, 26:] = 0.8  # which the answer goes to where both red ones are gone
+    assert not defence.certified(picture, red).any()
+
+
+def test_a_small_box_in_a_known_one_is_not_new_and_a_large_one_around_it_is() -> None:
+    small, large = torch.tensor([[[10.0, 10, 20, 20]]]), torch.tensor([[[0.0, 0, 40, 40]]])
+    certain = torch.tensor([[[0.9, 0.0]]])
+    assert not _new(small, certain, large, certain, 0.25).any()
+    assert torch.equal(_new(large, certain, small, certain, 0.25), certain)
 
 
 def test_a_class_that_comes_second_in_a_box_is_new_where_it_comes_first_behind_a_mask() -> None:
@@ -363,6 +420,26 @@ def test_what_a_defence_is_worth_is_paired_by_photograph(tiny_victim: Victim, he
     assert effect.clean_accuracy_paid > 0.2  # what is blue is no longer seen
     same = defence_effect(bare, bare)
     assert same.clean_accuracy_paid == 0 and same.untargeted_success_change.difference == 0
+
+
+def test_what_a_defence_is_worth_is_told_by_the_views_that_count_with_and_without_it(
+    tiny_victim: Victim, held_out: Photographs
+) -> None:
+    yes, no = True, False
+    views = [
+        ViewSuccess(
+            right=torch.tensor(right),
+            targeted=torch.tensor(reached),
+            wrong=torch.tensor(reached),
+            counts_for_target=torch.tensor(right),
+            units=torch.arange(4),
+        )
+        for right, reached in (([yes, yes, yes, no], [yes, yes, no, yes]), ([yes, no, yes, yes], [no, no, no, no]))
+    ]
+    measured = evaluate(tiny_victim, held_out, vivid_patch())
+    effect = defence_effect(*(replace(measured, success=success) for success in views))
+    for change in (effect.targeted_success_change, effect.untargeted_success_change):
+        assert change is not None and (change.difference, change.n) == (-0.5, 2)  # the first view and the third
 
 
 def test_defences_are_named(tiny_victim: Victim) -> None:

@@ -1,6 +1,7 @@
 """Detectors as victims: boxes, scores about an object, objectives, and what is counted on objects."""
 
 from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,13 +11,18 @@ from torchvision import models
 from torchvision.ops import box_iou
 
 from calibration.common.errors import InputError
+from calibration.common.success import Outcome
+from physpatch.attack.loss import AttackLoss
 from physpatch.attack.objectives import choose_objective
-from physpatch.attack.placement import AttackRegion
-from physpatch.evaluation.detection import evaluate_on_object
+from physpatch.attack.placement import AttackRegion, Placement
+from physpatch.evaluation.classification import CONDITIONS
+from physpatch.evaluation.detection import _count, _Judged, evaluate_on_object
 from physpatch.evaluation.grad_cam import grad_cam
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
+from physpatch.rendering.eot import sample
+from physpatch.techniques.static import Static
 from physpatch.training.trainer import Trainer
 from physpatch.victims.boxes import box_overlap
 from physpatch.victims.detector import Detector
@@ -85,6 +91,23 @@ def test_scores_about_an_object_leave_others_out() -> None:
     assert here.tolist() == pytest.approx([1, 0], abs=0.01) and there.tolist() == pytest.approx([0, 1], abs=0.01)
 
 
+def test_the_place_of_an_object_follows_each_detectors_size() -> None:
+    large = colour_detector()
+    small = replace(large, preprocessing=replace(large.preprocessing, size=48))
+    red = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1)
+    attack = AttackLoss(
+        Static(red),
+        [large, small],
+        [choose_objective("detect", None, on_object=True)] * 2,
+        AttackRegion(Placement(0.02, labelled="stop", share=0.1, grid=(1, 1)), "object", "hide"),
+    )
+    params = sample(EotConfig.none(), 1, torch.Generator().manual_seed(0))
+    one, other = attack(
+        scene((48, 48, 48, (1, 0, 0))), torch.tensor([0]), params, objects=torch.tensor([[48.0] * 2 + [96.0] * 2])
+    )[0].tolist()
+    assert one == pytest.approx(other, rel=0.1) and one > 1  # a large red square is a stop sign at either size
+
+
 def test_hiding_and_relabelling_are_log_probabilities_about_the_object() -> None:
     scores, labels = torch.tensor([[2.0, -1.0], [-3.0, 0.5]]), torch.tensor([0, 0])
     p = scores.sigmoid().double()
@@ -143,6 +166,36 @@ def test_a_false_box_and_another_class_are_told_apart() -> None:
     # the red square is found without a patch too; boxes of parts of the blue one are not
     assert told.false_boxes["grey"] == told.false_boxes["random"] == 0 < told.false_boxes["patch"]
     assert (told.success.targeted is not None) and told.success.targeted.any()
+
+
+def test_rates_are_of_views_that_are_right_with_grey_and_do_not_show_the_target_there() -> None:
+    """Two photographs in two poses: the second one's object is missed with grey, the first one's once shows the target."""
+    detector, found, lost = colour_detector(), (False, False, False), (True, True, False)
+    told = {
+        "clean": [(*found, False)] * 4,
+        "grey": [(*found, True), (*lost, False), (*found, False), (*lost, False)],
+        "patch": [(*lost, True), (*lost, True), (*found, False), (*found, False)],
+    }
+    judged = {
+        name: _Judged([Outcome(*told.get(name, told["clean"])[i]) for i in range(4)]) for name in ("clean", *CONDITIONS)
+    }
+    judged["patch"].false_boxes = 6
+    precision = SimpleNamespace(compute=lambda: {"map_50": 0.5, "map": 0.25})
+    patch = Patch(np.zeros((4, 4, 3), np.uint8), {"index": 1, "name": detector.categories[1]})
+    counted = _count(
+        detector, 0, patch, judged, dict.fromkeys(judged, precision), [12.0] * 4, torch.tensor([0, 1, 0, 1]), 2
+    )
+    ((least, most, by_size),) = counted.by_size
+    assert (least, most) == (10, 15)
+    for rate, share in (
+        (counted.untargeted["patch"], 0.5),
+        (counted.hidden["patch"], 0.5),
+        (by_size["patch"], 0.5),
+        (counted.targeted["patch"], 0),
+    ):
+        assert (rate.rate, rate.n) == (share, 1)
+    assert (counted.untargeted_of_all["patch"].rate, counted.untargeted_of_all["patch"].n) == (0.5, 2)
+    assert counted.false_boxes["patch"] == 1.5 and (counted.n, counted.poses) == (2, 2)
 
 
 @pytest.mark.filterwarnings("ignore:Encountered more than 100 detections")

@@ -1,5 +1,7 @@
 """EOT: sampled as data, replayed exactly, agreeing with OpenCV's warp and with the pose room's angles."""
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import cv2
@@ -38,7 +40,7 @@ def test_saturation_and_sharpening_are_of_the_patch_alone() -> None:
     picture = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
     coverage = torch.zeros(2, 1, 40, 40)
     coverage[..., 10:30, 10:30] = 1
-    draw = EotParams({"saturation": torch.tensor([0.0, 1.3]), "sharpening": torch.tensor([0.0, 0.5])}, 0)
+    draw = EotParams({"saturation": torch.tensor([0.0, 3.0]), "sharpening": torch.tensor([0.0, 0.5])}, 0)
     for transform, expected in (
         (TRANSFORMS["saturation"](), lambda image: image.mean(axis=2, keepdims=True).repeat(3, axis=2)),
         (TRANSFORMS["sharpening"](), lambda image: image),
@@ -46,6 +48,7 @@ def test_saturation_and_sharpening_are_of_the_patch_alone() -> None:
         changed = transform.apply(picture, coverage, draw)
         outside = (coverage == 0).expand_as(picture)
         assert torch.equal(changed[outside], picture[outside]) and not torch.equal(changed[1], picture[1])
+        assert changed.min() >= 0 and changed.max() <= 1
         first = picture[0].permute(1, 2, 0).numpy()
         inner = np.s_[10:30, 10:30]
         np.testing.assert_allclose(changed[0].permute(1, 2, 0).numpy()[inner], expected(first)[inner], atol=1e-6)
@@ -63,6 +66,25 @@ def test_every_parameter_stays_in_its_range_and_fills_it() -> None:
         values = getattr(params, name)
         assert low <= values.min() and values.max() <= high
         assert values.max() - values.min() > 0.98 * (high - low)
+    for angle in (params.motion_angle, params.shadow_angle):
+        assert angle.min() >= 0 and 0.98 * 2 * np.pi < angle.max() - angle.min() <= 2 * np.pi
+
+
+def test_shadow_and_glare_lie_where_they_are_drawn() -> None:
+    at = torch.linspace(-0.5, 0.5, 101)
+    light, x, y = torch.full((2, 3, 101, 101), 0.5), at[None, None, :], at[None, :, None]
+    turned = torch.tensor([0.0, np.pi / 2])
+    half_plane = EotParams(
+        {"shadow": torch.full((2,), 0.6), "shadow_angle": turned, "shadow_offset": torch.full((2,), 0.2)}, 0
+    )
+    dark = TRANSFORMS["shadow"]().apply(light, x, y, half_plane)
+    assert dark[0, 0, 50, [0, 70, 78]].tolist() == pytest.approx([0.5, 0.35, 0.5 - 0.3 / (1 + np.exp(-1))], abs=1e-3)
+    torch.testing.assert_close(dark[1], dark[0].transpose(1, 2))
+    place = torch.tensor([[0.1, -0.3]]).expand(2, 2)
+    spot = EotParams({"glare": torch.tensor([0.4, 0.0]), "glare_place": place, "glare_size": torch.full((2,), 0.2)}, 0)
+    added = TRANSFORMS["glare"]().apply(light, x, y, spot) - light
+    assert added[0, 1, [20, 20, 40], [60, 80, 60]].tolist() == pytest.approx([0.4, *[0.4 * np.exp(-0.5)] * 2], abs=1e-3)
+    assert not added[1].any()
 
 
 def test_a_draw_replays_bit_for_bit() -> None:
@@ -168,13 +190,51 @@ def test_blur_spreads_shadow_darkens_noise_scatters() -> None:
     assert 0.6 < shone.max() < 0.8 and shone.amax(dim=(2, 3)).std() < 0.1  # the print's black shines like its white
 
 
+def test_grain_is_another_one_in_each_draw_and_image() -> None:
+    grainy = draw(EotConfig.none().changed(noise=(0.1, 0.1)), 2).changed(place=torch.full((2, 2), 0.5))
+    one, other = (
+        place_patch(torch.zeros(2, 3, 48, 48), torch.full((3, 1, 1), 0.5), params, 0.3)[0][:, :, 18:30, 18:30]
+        for params in (grainy, replace(grainy, grain_seed=grainy.grain_seed + 1))
+    )
+    for first, second in ((one[0], one[1]), (one, other)):
+        assert abs(float(torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1])) < 0.3
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+@pytest.mark.parametrize(
+    ("effect", "spread"), [({"blur_px": (2, 2)}, 4 * 2 / np.pi**0.5), ({"motion_px": (16, 16)}, 2 * 16 / 6)]
+)
+def test_blur_is_in_pixels_of_the_image_at_every_scale(effect: dict, spread: float, scale: float) -> None:
+    """The integral of a (1 - a) across an edge is s / sqrt(pi) after a Gaussian blur, and l / 6 after an even movement."""
+    params = draw(EotConfig.none().changed(scale=(scale, scale), **effect), 2).changed(motion_angle=torch.zeros(2))
+    coverage = place_patch(
+        torch.zeros(2, 3, 96, 96), torch.ones(3, 10, 10), params.changed(place=torch.full((2, 2), 0.5)), 0.2
+    )[1]
+    side = scale * 96 * 0.2**0.5
+    assert (coverage * (1 - coverage)).sum(dim=(1, 2, 3)).tolist() == pytest.approx([side * spread] * 2, rel=0.3)
+
+
+def test_cells_smaller_than_a_pixel_are_averaged() -> None:
+    board = ((torch.arange(32)[:, None] + torch.arange(32)) % 2).float().expand(3, 32, 32)
+    picture, coverage = place_patch(
+        torch.zeros(4, 3, 96, 96), board, draw(EotConfig.none().changed(scale=(0.27, 0.27)), 4), 0.4
+    )
+    inside = picture[:, 0][coverage[:, 0] > 0.999]
+    assert (
+        float(inside.mean()) == pytest.approx(0.735, abs=0.02) and float(inside.std()) < 0.05
+    )  # half of white's light
+
+
 def test_gradcheck_of_the_whole_placement() -> None:
     """The gradient that reaches the cells is the true one, through light, blur, warp and linear compositing."""
     config = EotConfig().changed(noise=(0, 0), jpeg=(100, 100))  # these have gradients of their own, tested below
     params = draw(config, 2).to(torch.float64)
     images = torch.rand(2, 3, 20, 20, dtype=torch.float64)
     cells = (torch.rand(3, 2, 2, dtype=torch.float64) * 0.8 + 0.1).requires_grad_()
-    assert gradcheck(lambda c: place_patch(images, c, params, 0.3)[0], cells, atol=1e-6)
+    # Each value takes a backward pass: of sums of all 2400 with random weights, five times as many as there are values of
+    # cells show an error of one pixel, too.
+    weights = torch.randn(2400, 60, dtype=torch.float64)
+    assert gradcheck(lambda c: place_patch(images, c, params, 0.3)[0].flatten() @ weights, cells, atol=1e-6, rtol=1e-5)
 
 
 def test_the_photographs_are_left_alone() -> None:
@@ -185,6 +245,13 @@ def test_the_photographs_are_left_alone() -> None:
     outside = (coverage == 0).expand_as(images)
     assert torch.allclose(composite[outside], images[outside], atol=1e-5)  # to linear light and back
     assert composite.min() >= 0 and composite.max() <= 1
+    grey = torch.full((4, 3, 48, 48), 0.5)
+    dark = EotConfig.none().changed(gamma=(3.0, 3.0), blur_px=(2.0, 2.0), noise=(0.3, 0.3))
+    composite, coverage = place_patch(grey, torch.full((3, 1, 1), 0.8), draw(dark, 4), 0.1)
+    nearly = ((coverage > 0.001) & (coverage < 0.02)).expand_as(grey)
+    torch.testing.assert_close(
+        composite[nearly], grey[nearly], atol=0.03, rtol=0
+    )  # nor do its tone curve and noise reach them
 
 
 @pytest.mark.parametrize("cut", ["square", "sheet"])
@@ -218,6 +285,22 @@ def test_windows_change_no_pixel(cut: str, monkeypatch: pytest.MonkeyPatch) -> N
         assert sum(w.size[0] * w.size[1] * len(w.images) for w in found) < 0.7 * 7 * 112 * 128
         torch.testing.assert_close(composite, expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(same_gradient, gradient, atol=1e-4, rtol=1e-4)
+
+
+def test_windows_hold_all_of_a_patch_that_is_bent(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = draw(EotConfig.none().changed(bend=(0.15, 0.15)), 8).changed(place=torch.full((8, 2), 0.5))
+    coverage = partial(place_patch, torch.zeros(8, 3, 96, 96), torch.ones(3, 2, 2), params, 0.15)
+    seen = coverage()[1]
+    whole = "physpatch.rendering.compositing.windows_around"
+    monkeypatch.setattr(whole, lambda corners, reach, *rest: windows_around(corners, reach + 1000, *rest))
+    torch.testing.assert_close(seen, coverage()[1], atol=1e-5, rtol=0)
+
+
+def test_whole_images_are_one_group_of_windows() -> None:
+    corners = torch.tensor([[[4.0, 4], [12, 12]]] + 4 * [[[2.0, 2], [30, 30]]])
+    small, whole = windows_around(corners, torch.zeros(5), (32, 32), 16, 5)
+    assert (small.size, small.images.tolist()) == ((16, 16), [0])
+    assert (whole.size, whole.images.tolist()) == ((32, 32), [1, 2, 3, 4])
 
 
 def test_patches_outside_the_image_have_windows_too() -> None:
@@ -391,7 +474,7 @@ def test_jpeg_agrees_with_libjpeg(quality: int) -> None:
 
 def test_jpegs_gradient_is_that_of_chroma_subsampling() -> None:
     images = torch.rand(2, 3, 16, 32, dtype=torch.float64, requires_grad=True)
-    assert gradcheck(subsample_chroma, images)
+    assert gradcheck(subsample_chroma, images[..., :8, :8].detach().requires_grad_())  # sixteen of its blocks of 2 x 2
     weights = torch.rand_like(images)
     (coded,) = torch.autograd.grad((compress(images, torch.tensor([30.0, 90.0])) * weights).sum(), images)
     (smooth,) = torch.autograd.grad((subsample_chroma(images) * weights).sum(), images)
@@ -402,6 +485,8 @@ def test_quality_100_leaves_a_picture_alone() -> None:
     images = torch.rand(2, 3, 16, 16)
     coded = compress(images, torch.tensor([100.0, 50.0]))
     assert torch.equal(coded[0], images[0]) and not torch.equal(coded[1], images[1])
+    coarse = [compress(images, torch.full((2,), quality)) for quality in (10.0, 10.4)]
+    assert torch.equal(*coarse)  # as libjpeg takes whole numbers
 
 
 def test_wide_blurs_agree_with_narrow_ones_done_directly(monkeypatch) -> None:

@@ -6,11 +6,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from support import CATEGORIES
+from support import CATEGORIES, DETECTED, colour_detector
 
 from calibration.colour.printing_condition import load_condition
 from calibration.common.errors import InputError
 from physpatch.attack.placement import Placement
+from physpatch.data.photographs import UNLABELLED, Photographs
 from physpatch.evaluation.classification import evaluate_patch, scenes
 from physpatch.records.eot_config import EotConfig
 from physpatch.records.patch_file import Patch
@@ -40,6 +41,16 @@ def test_success_is_counted_where_the_grey_control_is_right(tiny_victim, held_ou
     right_with_grey = round(result.accuracy["grey"] * 40)
     assert result.untargeted["patch"].n == right_with_grey
     assert result.to_dict()["targeted_success"] == {"rate": None, "ci95": None, "n": 0}
+
+
+def test_a_target_that_a_detector_finds_with_grey_too_is_no_success() -> None:
+    images = torch.full((8, 3, 96, 96), 128, dtype=torch.uint8)
+    images[:, :, :48, :48] = 0
+    images[:5, 0, :48, :48] = images[5:, 2, :48, :48] = 255  # five red squares and three blue ones
+    photographs = Photographs(images, torch.full((8,), UNLABELLED), tuple(map(str, range(8))))
+    blue = replace(flat((0, 0, 255), None), target={"index": 1, "name": DETECTED[1]})
+    result = evaluate(colour_detector(), photographs, blue, area=0.07, eot=EotConfig.none(), scope="image")
+    assert (result.targeted["patch"].rate, result.targeted["patch"].n) == (1, 5)
 
 
 def test_json_has_the_promised_keys(tiny_victim, held_out) -> None:

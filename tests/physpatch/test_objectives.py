@@ -1,5 +1,7 @@
 """Objectives against formulas written out here; they are minimised, and small when the attack works."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,16 @@ from torch.autograd import gradcheck
 
 from calibration.colour.colour_space import linear_to_srgb, srgb_to_linear
 from calibration.common.errors import InputError
+from physpatch.attack.known_defence import Attacked
+from physpatch.attack.loss import AttackLoss
 from physpatch.attack.objectives import choose_objective
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
+from physpatch.attack.placement import AttackRegion, Placement
 from physpatch.attack.worst_case import worst_views
+from physpatch.records.eot_config import EotConfig
+from physpatch.rendering.eot import sample
+from physpatch.techniques.static import Static
+from physpatch.victims.protocol import Victim
 
 SCORES = torch.tensor([[2.0, 0.5, -1.0], [0.1, 3.0, 0.2]])
 LABELS = torch.tensor([0, 1])
@@ -117,11 +126,52 @@ def test_the_worst_views_are_those_of_the_highest_losses(task: str, target: int 
         ("classify", None, [[0, 2, 1], [3, 4, 1]], [True, False]),
         ("detect", 2, [[9, 9, -2], [0, 0, -1]], [False, True]),
         ("detect", None, [[-3, -2, -4], [0, -9, -9]], [True, False]),
+        ("detect", None, [[-1.2, -9, -9], [-9, -9, -1]], [True, False]),  # confidences of 0.23 and 0.27
     ],
 )
 def test_success_by_task(task, target, scores, expected) -> None:
     found = choose_objective(task, target).success(torch.tensor(scores, dtype=torch.float32), LABELS)
     assert found.tolist() == expected
+
+
+def test_an_object_is_relabelled_where_its_own_class_is_gone_and_the_target_is_there() -> None:
+    scores = torch.tensor([[-3.0, 2.0], [2.0, 2.0], [-3.0, -3.0], [2.0, -3.0]])
+    relabel = choose_objective("detect", 1, goal="relabel", on_object=True)
+    assert relabel.success(scores, torch.zeros(4, dtype=torch.long)).tolist() == [True, False, False, False]
+
+
+@dataclass(frozen=True)
+class LookingOn:
+    """A defence that suspects views and leaves them as they are."""
+
+    suspicion: torch.Tensor
+    name: str = "looking-on"
+    suspects: bool = True
+
+    def attacked(self, images: torch.Tensor, draws: torch.Tensor) -> Attacked:
+        return Attacked(images, self.suspicion)
+
+
+def test_a_view_succeeds_where_every_victim_is_fooled_and_no_defence_suspects_it(tiny_victim: Victim) -> None:
+    cells = torch.zeros(3, 2, 2).index_fill(0, torch.tensor([2]), 0.8)
+    images = cells[:, :1, :1].expand(4, 3, 32, 32)  # all blue
+    objectives = [choose_objective("classify", 2), choose_objective("classify", None)]
+    attack = AttackLoss(
+        Static(cells),
+        [tiny_victim] * 2,
+        objectives,
+        AttackRegion(Placement.cut("square", 0.1, (2, 2)), "image"),
+        defences=[LookingOn(torch.tensor([-1.0, -0.05, 0.0, 0.3])), None],
+    )
+    params = sample(EotConfig.none(), 4, torch.Generator().manual_seed(0))
+    labels = torch.tensor([2, 0, 1, 0])
+    terms, fooled = (result.detach() for result in attack(images, labels, params))
+    assert fooled.tolist() == [0, 1, 1, 0]  # the first is what it looks like, and the last is suspected
+    assert attack.term_names[1] == "suspicion.tiny+looking-on"
+    assert float(terms[1]) == pytest.approx((0.05 + 0.1 + 0.4) / 4 / 2)  # from a tenth below the threshold on
+    by_view, alike = attack.each(images, labels, params, cells.expand(4, -1, -1, -1))
+    assert alike.tolist() == fooled.tolist()
+    torch.testing.assert_close(by_view.mean(dim=0), terms)
 
 
 @pytest.mark.parametrize("task", ["classify", "detect"])
@@ -140,6 +190,8 @@ def test_margins_are_distances_to_the_lead_and_stop_when_it_is_won() -> None:
     (term,) = choose_objective("classify", 2, "margin").terms(won, torch.tensor([0])).values()
     term.backward()
     assert float(term.detach()) == 0 and won.grad is not None and not won.grad.any()
+    (term,) = choose_objective("classify", None, "margin").terms(won.detach(), torch.tensor([0])).values()
+    assert float(term) == 0
     with pytest.raises(InputError, match="margin is for classifiers"):
         choose_objective("detect", None, "margin")
 

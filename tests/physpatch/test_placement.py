@@ -176,6 +176,8 @@ def test_boxes_are_those_of_the_outline() -> None:
         y, x = mask.nonzero(as_tuple=True)
         found = [x.min(), y.min(), x.max() + 1, y.max() + 1]
         assert box.tolist() == pytest.approx([float(n) for n in found], abs=2.0)
+    cornered = draw(EotConfig.none(), 1).changed(place=torch.ones(1, 2))
+    assert float(placement.boxes(cornered, 200)[0, 2]) == pytest.approx(200, abs=0.02)  # it touches the image's edge
     with pytest.raises(ValueError, match="is on no sign"):
         Placement(0.2).boxes(params, 200)
     with pytest.raises(ValueError, match="nothing to place"):

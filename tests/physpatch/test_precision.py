@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 from torchmetrics.detection import MeanAveragePrecision
 
 from calibration.common.success import FoundBox
@@ -58,6 +59,24 @@ def test_one_unit_has_no_interval_and_no_objects_no_precision() -> None:
 )
 def test_distances_are_from_edge_to_edge_in_the_patchs_sides(place: tuple, gap: float) -> None:
     assert gap_in_sides(place, PATCH) == pytest.approx(gap)
+
+
+def test_the_side_of_an_oblong_patch_is_that_of_a_square_of_its_area() -> None:
+    assert gap_in_sides((30, 0, 40, 5), (0, 0, 20, 5)) == pytest.approx(1)
+
+
+def test_the_interval_holds_95_percent_of_what_other_photographs_would_show() -> None:
+    """An object in each of 40 photographs, found in a half of them: the precision is the share found."""
+    views = [Matched((0.9,), (True,), 1), Matched((), (), 1)] * 20
+    told = average_precision(views, range(40))
+    assert told.ap == pytest.approx(0.5, abs=0.01)
+    assert told.ci95 == pytest.approx(np.array(binom.ppf((0.025, 0.975), 40, 0.5)) / 40, abs=0.015)
+
+
+def test_an_object_at_the_edge_of_two_distances_is_of_the_farther_one_and_one_that_touches_counts() -> None:
+    objects = [(10.0, 0.0, 20.0, 10.0), (-15.0, 0.0, -5.0, 10.0)]
+    seen = {name: [SeenObjects([], objects, PATCH, 0)] for name in ("clean", "grey", "random", "shuffled", "patch")}
+    assert [part.low for part in by_distance(seen)] == [0, 0.5]
 
 
 def test_a_patch_that_hides_its_neighbour_is_told_from_the_far_object() -> None:

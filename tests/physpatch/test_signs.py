@@ -15,7 +15,7 @@ from torchvision.ops import box_iou
 
 from calibration.common.errors import InputError
 from calibration.common.pictures import read_picture
-from calibration.sheet.road_signs import RED, SIGNS, Lettering, stop
+from calibration.sheet.road_signs import RED, SIGNS, Lettering, sign, stop
 from captures.report.blocks import Text
 from captures.report.run_part import _on_object as on_object
 from captures.sources.held_sheet import RigPose
@@ -113,8 +113,8 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 def test_signs_are_found_in_scenes_that_training_never_saw(photographs: list[np.ndarray]) -> None:
-    for varied, least in ((False, 0.8), (True, 0.7)):  # 27 photographs: it scatters
-        assert mean_precision(trained_network(), photographs, scenes=128, varied=varied)["map50"] >= least
+    for varied, scenes, least in ((False, 128, 0.8), (True, 64, 0.7)):  # 27 photographs: it scatters
+        assert mean_precision(trained_network(), photographs, scenes=scenes, varied=varied)["map50"] >= least
 
 
 def test_the_stop_sign_is_found_in_the_virtual_rig_from_one_to_four_metres(detector, tmp_path: Path) -> None:
@@ -247,3 +247,5 @@ def test_a_drawing_of_another_sign_is_a_patch_like_any() -> None:
     cells = drawing("no entry", (10, 10)).cells.astype(int)
     red, white = cells[0], cells[5]
     assert cells.shape == (10, 10, 3) and white.min() > 200 and (red[:, 0] - red[:, 1] > 100).all()
+    bar = (sign("no entry").draw(400)[:, 200, 1] > 128).sum() / 400
+    assert (drawing("no entry", (40, 40)).cells[:, 20, 1] > 128).mean() == pytest.approx(bar / 0.7, abs=0.03)

@@ -7,6 +7,8 @@ from black_box import BestClasses
 from torch import nn
 
 from physpatch.records.eot_config import EotConfig
+from physpatch.techniques.adam import Adam
+from physpatch.techniques.base import shrinking
 from physpatch.techniques.black_box import BlackBox
 from physpatch.techniques.coarse_to_fine import CoarseToFine
 from physpatch.techniques.curriculum import Curriculum
@@ -50,6 +52,25 @@ def test_steps_shrink_to_a_twentieth_of_the_first() -> None:
     assert float((technique.cells().detach() - before).abs().max()) <= 0.1 * 0.0501
 
 
+def test_steps_follow_half_a_cosine() -> None:
+    factors = [shrinking(taken, 50) for taken in (0, 25, 50, 60)]
+    assert factors == pytest.approx([1, 0.525, 0.05, 0.05])
+
+
+def test_adams_steps_shrink_too() -> None:
+    technique = Adam(START, 0.1, steps=20)
+    weights = torch.randn(START.shape, generator=torch.Generator().manual_seed(1))
+    for _ in range(20):
+        (technique.logits[0] * weights).sum().backward()
+        technique.step()
+    moved = technique.logits[0].detach() - torch.logit(
+        START
+    )  # by the step size each time, as the gradient stays the same
+    torch.testing.assert_close(
+        moved, -0.1 * sum(shrinking(i, 20) for i in range(20)) * weights.sign(), atol=1e-3, rtol=0
+    )
+
+
 def test_a_curriculum_widens_with_success_and_ends_whole() -> None:
     full = EotConfig.preset("outdoor")
     failing, succeeding = (Curriculum(START, steps=50) for _ in range(2))
@@ -65,6 +86,9 @@ def test_a_curriculum_widens_with_success_and_ends_whole() -> None:
     assert succeeding.ranges(full).rotation_deg[1] == pytest.approx(0.6 * full.rotation_deg[1])
     pull(failing, torch.zeros_like(START), 20)
     assert failing.ranges(full) == full
+    just = Curriculum(START, steps=50)
+    just.observe(0.25)  # a quarter of the batch is enough
+    assert just.ranges(full).rotation_deg[1] == pytest.approx(0.02 * full.rotation_deg[1])
 
 
 def test_coarse_to_fine_moves_fields_first_and_cells_later() -> None:
@@ -86,6 +110,7 @@ def test_coarse_to_fine_moves_fields_first_and_cells_later() -> None:
 def test_an_ensemble_weighs_the_most_resistant_most() -> None:
     weights = Ensemble(START).weigh(torch.tensor([1.0, 3.0, 3.0]))
     assert weights.sum() == pytest.approx(1) and weights[1] == weights[2] > 3 * weights[0]
+    assert not Ensemble(START).weigh(torch.ones(2, requires_grad=True)).requires_grad
 
 
 def test_black_box_needs_losses_alone_and_replays_them() -> None:
@@ -129,11 +154,23 @@ def test_evolution_takes_the_best_start_then_steps_by_mirrored_probes() -> None:
     assert float(technique.cells().mean()) < 0.25 < float(start.mean())
 
 
+def test_evolution_draws_by_its_seed() -> None:
+    one, again, other = (Evolution(START, seed=seed) for seed in (1, 1, 2))
+    for _ in range(4):
+        candidates = one.candidates()
+        assert torch.equal(candidates, again.candidates()) and not torch.equal(candidates, other.candidates())
+        for technique in (one, again, other):
+            technique.tell((technique.candidates() - START).square().flatten(1).sum(dim=1))
+
+
 def test_evolution_keeps_a_start_that_is_better_than_two_colours() -> None:
     technique = Evolution(START, seed=1)
     for _ in range(3):
         technique.tell((technique.candidates() - START).square().flatten(1).sum(dim=1))
     assert torch.equal(technique.cells(), START)
+    technique.tell(technique.candidates().flatten(1).sum(dim=1))
+    moved = (technique.cells() - START).square().mean().sqrt()
+    assert float(moved) == pytest.approx(0.004 * shrinking(3, 200) * (1 - 0.97**2) ** 0.5, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +205,8 @@ def test_two_colours_learn_a_picture_cell_by_cell() -> None:
         assert all(len(probe.flatten(1).unique(dim=1).T) <= 2 for probe in probes[:4])
         technique.tell(losses(probes))
     assert torch.equal(technique.cells(), wanted)
+    marked = technique.state()["marked"]
+    assert marked.min() >= 0.1 and marked.max() <= 0.9  # none of the cells is given up
 
 
 def test_two_colours_begin_with_those_nearest_to_a_given_patch() -> None:

@@ -37,6 +37,14 @@ def test_scenes_change_by_seed_and_gradients_flow_back(name: str) -> None:
     assert scenes.grad is not None and float((scenes.grad != 0).float().mean()) > 0.8
 
 
+def test_admix_adds_a_fifth_of_another_photograph_and_halves_the_sum_up_to_four_times() -> None:
+    ones, none = torch.ones(40, 3, 2, 2), torch.zeros(40, 3, 2, 2)
+    of_scene = TRANSFERS["admix"]().scenes(ones, none, seeded())[:, 0, 0, 0]
+    of_others = TRANSFERS["admix"]().scenes(none, ones, seeded())[:, 0, 0, 0]
+    assert sorted(set(of_scene.tolist())) == [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1]
+    torch.testing.assert_close(of_others, 0.2 * of_scene)
+
+
 def test_shuffled_blocks_are_those_of_the_scene() -> None:
     """A scene of four flat quarters keeps its four colours, and each about its area."""
     scene = torch.zeros(1, 1, 64, 64)
@@ -51,6 +59,18 @@ def test_shuffled_blocks_are_those_of_the_scene() -> None:
     assert moved >= 3  # the dark quarter, the first, is often elsewhere
 
 
+def test_shuffled_blocks_are_turned_by_24_degrees_at_most() -> None:
+    ramp = torch.linspace(1, 2, 64).expand(1, 1, 64, 64)
+    steepness = []
+    for seed in range(8):
+        across = disturbed("block-shuffle", ramp, seed).diff(dim=3) * 63
+        steepness.append(across[0, 0, 8:-8, 8:-8].flatten())
+    steps = torch.cat(steepness)
+    assert (
+        float(((steps > np.cos(np.radians(24.5))) & (steps < 1.01)).float().mean()) > 0.85
+    )  # but at the blocks' edges
+
+
 def test_structure_keeps_each_block_in_its_place() -> None:
     scene = torch.zeros(1, 3, 30, 30)
     scene[..., 10:20, 10:20] = 0.8
@@ -58,6 +78,16 @@ def test_structure_keeps_each_block_in_its_place() -> None:
         shown = disturbed("structure", scene, seed)
         assert float(shown[..., 10:20, 10:20].mean()) > 0.3
         assert float(shown[..., :10, :].mean()) < 0.1
+
+
+def test_features_that_a_ghost_keeps_make_up_for_those_it_drops(tiny_victim) -> None:
+    images = torch.rand(8, 3, 32, 32, generator=seeded())
+    plain = tiny_victim.module.conv(images)
+    with TRANSFERS["ghost"]().inside(tiny_victim, images, seeded()):
+        eroded = tiny_victim.module.conv(images)
+    dropped = eroded == 0
+    assert float(dropped.float().mean()) == pytest.approx(0.012, abs=0.003)
+    torch.testing.assert_close(eroded, torch.where(dropped, 0.0, plain / (1 - 0.012)))
 
 
 @pytest.mark.parametrize("name", ["feature-mixup", "ghost"])
@@ -149,6 +179,16 @@ def test_a_flat_minimum_takes_two_gradients_a_move_off_the_patch() -> None:
         technique.step()
     assert all(0 < float((probe - start).abs().max()) <= 0.3 for probe in probes)
     torch.testing.assert_close(probes[1] - probes[0], 0.15 * weights.sign())  # uphill from the first
+    with torch.no_grad():
+        torch.testing.assert_close(technique.cells(), start - 0.1 * weights.sign())
+
+
+def test_a_flat_minimum_moves_along_the_mean_of_both_gradients() -> None:
+    start, weights = torch.full((3, 4, 4), 0.5), torch.randn(3, 4, 4, generator=seeded(4))
+    technique = FlatMinimum(start, 0.1, steps=100)
+    for share in (1.0, -0.5):
+        (technique.cells() * share * weights).sum().backward()
+        technique.step()
     with torch.no_grad():
         torch.testing.assert_close(technique.cells(), start - 0.1 * weights.sign())
 

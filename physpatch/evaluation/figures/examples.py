@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -209,13 +210,15 @@ def _answers(confidences: Tensor, classes: Tensor | int, least: float) -> Tensor
 def _heat(victim: Victim, views: _Views) -> dict[str, NDArray[np.float32]]:
     """Compute the heat of the answer under each condition, and of the target and true class with patch and controls."""
     with grad_cam(victim) as cam:
-        heat = {c: cam(views.images[c], views.top(c).tolist(), views.about) for c in _SHOWN_CONDITIONS}
+        # With the grey control the answer is the true class, whose heat is not computed twice.
+        of = cache(lambda condition, classes: cam(views.images[condition], list(classes), views.about))
+        heat = {c: of(c, tuple(views.top(c).tolist())) for c in _SHOWN_CONDITIONS}
         if views.target is not None:
-            aimed = [views.target] * len(views)
-            heat |= {f"target {c}": cam(views.images[c], aimed, views.about) for c in _COMPARED_CONDITIONS}
+            aimed = (views.target,) * len(views)
+            heat |= {f"target {c}": of(c, aimed) for c in _COMPARED_CONDITIONS}
         if views.truth_is_known:
-            true = views.labels.tolist()
-            heat |= {f"true {c}": cam(views.images[c], true, views.about) for c in _COMPARED_CONDITIONS}
+            true = tuple(views.labels.tolist())
+            heat |= {f"true {c}": of(c, true) for c in _COMPARED_CONDITIONS}
     return heat
 
 
