@@ -1,7 +1,8 @@
 """Does a patch fool a network that it was not trained on? Ways of training, several seeds, judged on held-out photographs.
 
     python benchmarks/transfer.py --data DATA --held HELD --train efficientnet_lite0 --train efficientnet_lite1 \
-        --on efficientnet_lite2 [--way pgd:logit:feature-mixup+ghost]... [--grid 10x10] [--steps 100] [--seeds 3]
+        --on efficientnet_lite2 [--way pgd:logit:feature-mixup+ghost]... [--grid 10x10] [--steps 100] [--seeds 3] \
+        [--start dark]
 
 Trains on all photographs of DATA and judges on those of HELD, in the colours of a screen and cut out, with the preset ``desk``.
 A way of training is a technique, an objective and transfer methods. Prints one JSON line for each way and seed: target first on
@@ -27,6 +28,7 @@ from physpatch import EotConfig, TrainConfig, load_victim
 from physpatch.attack.placement import Placement
 from physpatch.data.photographs import UNLABELLED, Photographs, load_photos, photos_for
 from physpatch.evaluation.classification import rate_over, scenes
+from physpatch.records.config import RANDOM_STARTS
 from physpatch.records.patch_file import Patch, parse_grid
 from physpatch.rendering.cells import cells_from_patch
 from physpatch.training.trainer import Trainer
@@ -46,6 +48,9 @@ def main() -> None:
     parser.add_argument("--on", action="append", required=True)
     parser.add_argument("--way", action="append", metavar="TECHNIQUE[:OBJECTIVE[:TRANSFER+…]]", help="default: pgd")
     parser.add_argument("--target", default="digital clock")
+    parser.add_argument(
+        "--start", choices=RANDOM_STARTS, help="the random cells to begin with; default: of all colours"
+    )
     parser.add_argument("--grid", default="10x10")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=8)
@@ -59,6 +64,7 @@ def main() -> None:
         cut="square",
         steps=options.steps,
         batch=options.batch,
+        start=options.start or (),
         eot=EotConfig.preset("desk").changed(prints=()),
     )
     victims = [load_victim(name) for name in options.train]
@@ -78,6 +84,7 @@ def main() -> None:
             line = {
                 "way": way,
                 "grid": options.grid,
+                "start": options.start,
                 "trained_on": options.train,
                 "seed": seed,
                 "gradient_evaluations": options.steps * options.batch * len(victims),

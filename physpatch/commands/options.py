@@ -142,10 +142,11 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     },
     "start": {
         "multiple": True,
-        "metavar": "RUN|PATCH",
+        "metavar": "RUN|PATCH|random|dark",
         "show_default": False,
-        "help": "Begin with the cells of a run or patch file, such as one for a similar network, instead of random ones. Can "
-        "be repeated: each is tried for 15 % of the steps, and the best one continues.",
+        "help": "Begin with the cells of a run or patch file, such as one for a similar network, or with random cells that are "
+        "dark, instead of random ones of all colours. Can be repeated: each is tried for 15 % of the steps, and the best one "
+        "continues.",
     },
     "queries": {
         "type": int,

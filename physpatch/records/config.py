@@ -31,6 +31,7 @@ FINER_GRID = (
     20  # rows and columns that reach far more than the default does (docs/results.md: success on paper by grid)
 )
 _FINER_SMALLEST = 0.5  # of the nominal side, at which finer cells can still be read
+RANDOM_STARTS = {"random": 1.0, "dark": 0.3}  # names of random cells to begin with, and their brightest value
 MOST_SEED = 2**31 - 1  # so that offsets and products of it fit into what libraries take
 _FARTHEST_BESIDE = 1.5  # largest distance from an object's edge, in its sizes
 _OLD_NAMES = {"also": "ensemble"}  # names in the flat records of earlier versions
@@ -215,7 +216,8 @@ class OptimisationConfig:
         transfer: names of the methods that disturb scenes and networks, so that the patch fools other networks as well.
         imitate: networks that learn to answer like the victims and whose gradients are taken in turns, so that these are asked
             for predictions alone; empty for the victims' own gradients.
-        start: runs' folders or patch files, whose cells the first of the starts begin with; all others begin with random cells.
+        start: what the first of the starts begin with: names of :data:`RANDOM_STARTS`, or runs' folders or patch files; all
+            others begin with random cells of all colours.
         learning_rate: the step size; None for the technique's default.
         steps, batch: number of steps, and of photographs per step.
         queries: where victims are asked for predictions alone, the number of images that each may be shown; it replaces
@@ -251,6 +253,11 @@ class OptimisationConfig:
     def starts(self) -> int:
         """Return the number of starts to try."""
         return max(self.restarts, len(self.start))
+
+    @property
+    def start_patches(self) -> tuple[str, ...]:
+        """Return the runs' folders and patch files among what the starts begin with."""
+        return tuple(name for name in self.start if name not in RANDOM_STARTS)
 
     def require_one_budget(self) -> None:
         """Check that several starts do not share a budget of queries, unless what imitates the victims goes on learning.

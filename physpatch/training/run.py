@@ -37,7 +37,7 @@ from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, Evaluati
 from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
 from physpatch.evaluation.figures.plots import save_evolution, save_loss_plot
-from physpatch.records.config import TrainConfig, require_data
+from physpatch.records.config import RANDOM_STARTS, TrainConfig, require_data
 from physpatch.records.data_columns import Columns
 from physpatch.records.environment import device_name, versions
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
@@ -354,7 +354,7 @@ def _refuse_overlap(folder: Path | None, photos: Sequence[Photo], victim: Victim
 
 
 def _refuse_what_the_start_learned(config: TrainConfig, held_out: Photographs) -> None:
-    for start in config.optimisation.start:
+    for start in config.optimisation.start_patches:
         if shared := held_out.content_ids & set(_learned_by(start)):
             raise InputError(
                 f"{start} was trained on {len(shared)} of the photographs that are held out here, so what is measured on them "
@@ -434,7 +434,11 @@ def _prepare(
         for network in (victim, *others):
             object_class(network, config.object.name)  # refuses an unknown object before anything slow begins
     config = config.anchored()
-    config = config.changed(start=tuple(str(find_run(start).resolve()) for start in config.optimisation.start))
+    config = config.changed(
+        start=tuple(
+            name if name in RANDOM_STARTS else str(find_run(name).resolve()) for name in config.optimisation.start
+        )
+    )
     train, held_out = split_photographs(config, victim)
     counted = counted_photographs(victim, train, config)
     if len(counted) < len(train):
@@ -446,7 +450,7 @@ def _prepare(
             )
         filmed = load_photos(photos_for(victim, config.data.backgrounds), victim.preprocessing, whole=True)
         train, counted = _with_scenes(train, filmed), _with_scenes(counted, filmed)
-    starts = [Patch.load(Path(start)) for start in config.optimisation.start]
+    starts = [Patch.load(Path(start)) for start in config.optimisation.start_patches]
     choice = resolve_target(config.objective.target, victim, counted, config, say, choosing, others, starts)
     model = victim.loaded_as or victim.name
     named = "none" if choice.index is None else str(choice.index)
@@ -625,7 +629,9 @@ def _describe(config: TrainConfig, materials: Materials) -> RunRecord:
             train_fingerprint=materials.train.fingerprint,
             held_out_fingerprint=materials.held_out.fingerprint,
             held_out_names=list(materials.held_out.names),
-            learned_from=sorted(materials.train.content_ids.union(*map(_learned_by, config.optimisation.start))),
+            learned_from=sorted(
+                materials.train.content_ids.union(*map(_learned_by, config.optimisation.start_patches))
+            ),
         ),
         also={
             other.name: EnsembleWeights(source=other.weights.source, sha256=other.weights.sha256)

@@ -21,13 +21,12 @@ from physpatch.data.batch_sampler import BatchSource, completed_labels
 from physpatch.data.photographs import Photographs
 from physpatch.defences import known_defences
 from physpatch.records.config import MOST_SEED, TrainConfig
-from physpatch.records.patch_exchange import to_cells
 from physpatch.records.patch_file import Patch
-from physpatch.records.run_paths import find_run
-from physpatch.rendering.cells import cells_from_patch, printable_cells
+from physpatch.rendering.cells import printable_cells
 from physpatch.rendering.eot import EotParams, sample
 from physpatch.techniques import TECHNIQUES, GradientFree, Technique
 from physpatch.training.distributed import Processes
+from physpatch.training.starts import cells_of, starting_cells
 from physpatch.training.trials import trial_length
 from physpatch.training.victim_access import (
     gradient_free,
@@ -112,7 +111,7 @@ class Trainer:
             target: class index on ``victim``, or None for untargeted.
             others: further victims, to fool at the same time.
             processes: the processes that share the batch; None for this one alone.
-            start: the patch to begin with; None for that of ``config.optimisation.start``, or else random cells.
+            start: the patch to begin with; None for what ``config.optimisation.start`` names, or else random cells.
             imitators: networks that learn to answer like the victims, and whose gradients are taken in turns; empty for the
                 victims' own.
 
@@ -159,16 +158,14 @@ class Trainer:
         self._queries = 0
         self._reached = False
         self._generator = torch.Generator().manual_seed(config.optimisation.seed)
-        self._starts = [
-            torch.rand(3, *config.patch.grid, generator=self._generator) for _ in range(config.optimisation.starts)
-        ]
-        given = [Patch.load(find_run(name)) for name in config.optimisation.start] if start is None else [start]
-        if given and not technique.keeps_start:
+        if (start is not None or config.optimisation.start) and not technique.keeps_start:
             raise InputError(
                 f"technique {config.optimisation.technique} begins with fields of one colour, so a start would be lost; "
                 "use another --technique, or leave out --start"
             )
-        self._starts[: len(given)] = [_start_cells(patch, config.patch.grid) for patch in given]
+        self._starts = starting_cells(config, self._generator)
+        if start is not None:
+            self._starts[0] = cells_of(start, config.patch.grid)
         self._leader: _Leader | None = None
         self._trial_steps = trial_length(config.optimisation.steps)
         self._trial_losses: list[float] = []
@@ -465,11 +462,6 @@ class Trainer:
         for victim in self._victims:
             stack.enter_context(untouched(victim))
         return stack
-
-
-def _start_cells(patch: Patch, grid: tuple[int, int]) -> Tensor:
-    """Return the cells (3, rows, columns) to begin with; those of another grid are averaged in linear light or repeated."""
-    return cells_from_patch(Patch(to_cells(patch.cells, grid)))
 
 
 def _seed_of_start(seed: int, number: int) -> int:

@@ -442,6 +442,18 @@ def test_queries_and_answers_are_for_techniques_without_gradients(settings, word
         Trainer(tiny_victim, photographs, CONFIG.changed(technique="evolution", queries=500, restarts=2), 2)
 
 
+def test_starts_of_all_kinds_are_tried_beside_one_another(tiny_victim, photographs, tmp_path) -> None:
+    patch = Trainer(tiny_victim, photographs, CONFIG, 2).patch
+    patch.save(tmp_path)
+    config = CONFIG.changed(start=("dark", str(tmp_path), "random"), restarts=4)
+    assert config.optimisation.start_patches == (str(tmp_path),)
+    dark, given, random, further = Trainer(tiny_victim, photographs, config, 2)._starts
+    assert dark.max() < 0.3 and random.max() > 0.9 and further.max() > 0.9
+    assert torch.equal(given, cells_from_patch(patch))
+    (alone,) = Trainer(tiny_victim, photographs, CONFIG.changed(start="dark"), 2)._starts
+    assert torch.equal(alone, dark)
+
+
 def test_no_start_draws_what_a_start_of_a_neighbouring_seed_draws(tiny_victim, photographs) -> None:
     seeds = []
     for seed in (0, 1, 2):
