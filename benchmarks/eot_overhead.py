@@ -14,6 +14,7 @@ import time
 from functools import partial
 
 import torch
+from in_turn import in_turn
 from one_line import run_main
 
 from physpatch import EotConfig, TrainConfig, Trainer, keep_freed_memory, load_photographs, load_victim
@@ -64,8 +65,7 @@ def main() -> None:
     works = {"bare": bare} | {name: partial(next, steps) for name, steps in trainers.items()}
     timings: dict[str, list[float]] = {name: [] for name in works}
     for number in range(options.rounds + 2):
-        order = list(works)[number % len(works) :] + list(works)[: number % len(works)]
-        for name in order:  # turned on each round: what runs after something smaller pays for the memory it asks for
+        for name in in_turn(works, number):
             work = works[name]
             _wait(victim.device)
             started = time.perf_counter()

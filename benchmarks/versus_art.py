@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 from art_patch import AREA, BATCH, ROTATION_DEG, SCALE, SIDE, TILT_DEG, ArtPatch, ArtRenderer, library_network
+from in_turn import in_turn
 from kept_results import kept_or_made
 from numpy.typing import NDArray
 from one_line import run_main
@@ -115,8 +116,7 @@ class Bench:
         }
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for number in range(steps // 4 + 1):
-            # Turned on each round, because what runs after something smaller pays for the memory that it asks for.
-            for name in [*runs][number % len(runs) :] + [*runs][: number % len(runs)]:
+            for name in in_turn(runs, number):
                 started = time.perf_counter()
                 runs[name](4)
                 if number:  # the first round allocates and chooses kernels

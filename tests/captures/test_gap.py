@@ -335,17 +335,15 @@ def test_a_replayed_patch_has_the_size_place_and_noise_of_the_sheet(tiny_victim)
     still = drawn.changed(noise=torch.zeros(1))
     posed = _pictures(view, torch.ones(3, 2, 2), still, 0.1, tiny_victim)[1][0, 0]
     light = torch.from_numpy(srgb_to_linear(posed.numpy()))
-    assert float(light.sum()) == pytest.approx(
-        0.1 * 32**2 * 0.5, rel=0.03
-    )  # trained at a tenth, and turned by 60 degrees
+    # It was trained at a tenth, and is turned by 60 degrees.
+    assert float(light.sum()) == pytest.approx(0.1 * 32**2 * 0.5, rel=0.03)
     middle = [float((light.sum(dim=1 - axis) * torch.arange(32)).sum() / light.sum()) for axis in (1, 0)]
     assert middle == pytest.approx([(left + side / 2) / 5 - 0.5, (top + side / 2) / 5 - 0.5], abs=0.15)
     sized, _, blurred = _pictures(view, torch.full((3, 2, 2), 0.5), drawn, 0.1, tiny_victim)[2:]
     weights = np.array([0.299, 0.587, 0.114])
-    for picture, noise in ((sized, 0.01 * 5), (blurred, 0.05)):  # a pixel of the network averages 5 x 5 of the camera
-        luma = np.einsum(
-            "chw,c->hw", srgb_to_linear(picture[0, :, 50:94, 70:114].numpy()), weights
-        )  # JPEG averages chroma
+    # A pixel of the network averages 5 x 5 of the camera, and JPEG averages chroma.
+    for picture, noise in ((sized, 0.01 * 5), (blurred, 0.05)):
+        luma = np.einsum("chw,c->hw", srgb_to_linear(picture[0, :, 50:94, 70:114].numpy()), weights)
         assert luma.std() == pytest.approx(noise * (0.214 + 0.01) ** 0.5 * np.linalg.norm(weights), rel=0.15)
 
 

@@ -220,9 +220,8 @@ def test_cells_smaller_than_a_pixel_are_averaged() -> None:
         torch.zeros(4, 3, 96, 96), board, draw(EotConfig.none().changed(scale=(0.27, 0.27)), 4), 0.4
     )
     inside = picture[:, 0][coverage[:, 0] > 0.999]
-    assert (
-        float(inside.mean()) == pytest.approx(0.735, abs=0.02) and float(inside.std()) < 0.05
-    )  # half of white's light
+    assert float(inside.mean()) == pytest.approx(0.735, abs=0.02)  # half of white's light
+    assert float(inside.std()) < 0.05
 
 
 def test_gradcheck_of_the_whole_placement() -> None:
@@ -249,9 +248,8 @@ def test_the_photographs_are_left_alone() -> None:
     dark = EotConfig.none().changed(gamma=(3.0, 3.0), blur_px=(2.0, 2.0), noise=(0.3, 0.3))
     composite, coverage = place_patch(grey, torch.full((3, 1, 1), 0.8), draw(dark, 4), 0.1)
     nearly = ((coverage > 0.001) & (coverage < 0.02)).expand_as(grey)
-    torch.testing.assert_close(
-        composite[nearly], grey[nearly], atol=0.03, rtol=0
-    )  # nor do its tone curve and noise reach them
+    # Nor do its tone curve and noise reach them.
+    torch.testing.assert_close(composite[nearly], grey[nearly], atol=0.03, rtol=0)
 
 
 @pytest.mark.parametrize("cut", ["square", "sheet"])

@@ -63,12 +63,10 @@ def test_adams_steps_shrink_too() -> None:
     for _ in range(20):
         (technique.logits[0] * weights).sum().backward()
         technique.step()
-    moved = technique.logits[0].detach() - torch.logit(
-        START
-    )  # by the step size each time, as the gradient stays the same
-    torch.testing.assert_close(
-        moved, -0.1 * sum(shrinking(i, 20) for i in range(20)) * weights.sign(), atol=1e-3, rtol=0
-    )
+    # The gradient stays the same, so each step has the step size.
+    way = 0.1 * sum(shrinking(i, 20) for i in range(20))
+    moved = technique.logits[0].detach() - torch.logit(START)
+    torch.testing.assert_close(moved, -way * weights.sign(), atol=1e-3, rtol=0)
 
 
 def test_a_curriculum_widens_with_success_and_ends_whole() -> None:
