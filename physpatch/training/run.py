@@ -37,7 +37,7 @@ from physpatch.evaluation.classification import EVALUATION_SEED_OFFSET, Evaluati
 from physpatch.evaluation.detection import evaluate_on_object
 from physpatch.evaluation.figures.examples import save_eot_samples, save_pictures
 from physpatch.evaluation.figures.plots import save_evolution, save_loss_plot
-from physpatch.records.config import RANDOM_STARTS, TrainConfig, require_data
+from physpatch.records.config import TrainConfig, require_data
 from physpatch.records.data_columns import Columns
 from physpatch.records.environment import device_name, versions
 from physpatch.records.evaluation_record import EvaluationRecord, HeatRecord, TargetClass
@@ -56,6 +56,7 @@ from physpatch.records.run_record import (
 )
 from physpatch.training.counted_photographs import counted_photographs
 from physpatch.training.distributed import Processes
+from physpatch.training.starts import anchored_start
 from physpatch.training.targets import TargetChoice, require_target, resolve_target
 from physpatch.training.targets.base import Progress as Choosing
 from physpatch.training.trainer import StepRecord, Trainer, describe_target
@@ -434,11 +435,7 @@ def _prepare(
         for network in (victim, *others):
             object_class(network, config.object.name)  # refuses an unknown object before anything slow begins
     config = config.anchored()
-    config = config.changed(
-        start=tuple(
-            name if name in RANDOM_STARTS else str(find_run(name).resolve()) for name in config.optimisation.start
-        )
-    )
+    config = config.changed(start=tuple(map(anchored_start, config.optimisation.start)))
     train, held_out = split_photographs(config, victim)
     counted = counted_photographs(victim, train, config)
     if len(counted) < len(train):

@@ -21,6 +21,7 @@ from physpatch.rendering.eot import sample
 from physpatch.techniques import TECHNIQUES
 from physpatch.techniques.static import Static
 from physpatch.training.counted_photographs import counted_photographs, recognised_share
+from physpatch.training.starts import anchored_start
 from physpatch.training.targets import resolve_target
 from physpatch.training.targets.race import _first_list, _kept, _ranked, _Round, _step_lengths
 from physpatch.training.trainer import Trainer, _kept_apart
@@ -452,6 +453,12 @@ def test_starts_of_all_kinds_are_tried_beside_one_another(tiny_victim, photograp
     assert torch.equal(given, cells_from_patch(patch))
     (alone,) = Trainer(tiny_victim, photographs, CONFIG.changed(start="dark"), 2)._starts
     assert torch.equal(alone, dark)
+
+
+def test_an_unknown_start_is_told_what_else_there_is() -> None:
+    with pytest.raises(InputError, match=r"unknown start 'drak'; did you mean 'dark'.*patch\.json"):
+        anchored_start("drak")
+    assert anchored_start("random") == "random"
 
 
 def test_no_start_draws_what_a_start_of_a_neighbouring_seed_draws(tiny_victim, photographs) -> None:
