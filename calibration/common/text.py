@@ -5,7 +5,7 @@ import unicodedata
 
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 _SECRET = re.compile(r"(?<![a-z])(user(?:name)?|usr|login|pass(?:word|wd)?|pwd|token)=[^&?/#;]*", re.IGNORECASE)
-HIDDEN = "=***"  # in an address without its password
+_HIDDEN = "***"  # in an address without its password
 _PORT = re.compile(r"\d*|.*\]")  # or the end of an address in brackets
 
 
@@ -27,9 +27,9 @@ def cleaned(text: str) -> str:
 
 
 def without_password(address: str) -> str:
-    """Leave the user and password out of a URL, such as that of a network camera; other texts stay as they are.
+    """Replace the user and password of a URL, such as that of a network camera, by ``***``; other texts stay as they are.
 
-    Also out of what cameras put into the path or the query, such as ``user=admin&password=…``, whose values become ``***``.
+    Also what cameras put into the path or the query, such as ``user=admin&password=…``.
     """
     scheme, mark, rest = address.partition("://")
     if not mark:
@@ -39,8 +39,19 @@ def without_password(address: str) -> str:
     if "@" not in host and colon and not _PORT.fullmatch(port):  # a password with a slash
         before, at, _ = re.split("[?#]", rest, maxsplit=1)[0].rpartition("@")
         if at:
-            host, slash, path = rest[len(before) + 1 :].partition("/")
-    return scheme + mark + _SECRET.sub(rf"\1{HIDDEN}", f"{host.rpartition('@')[2]}{slash}{path}")
+            host, slash, path = rest[len(before) :].partition("/")
+    _, at, host = host.rpartition("@")
+    return f"{scheme}{mark}{_HIDDEN if at else ''}{at}" + _SECRET.sub(rf"\1={_HIDDEN}", f"{host}{slash}{path}")
+
+
+def lacks_password(address: str) -> bool:
+    """Tell whether :func:`without_password` has replaced something in a URL."""
+    return f"={_HIDDEN}" in address or f"://{_HIDDEN}@" in address
+
+
+def without_user(address: str) -> str:
+    """Return what :func:`without_password` made of a URL without the mark before its host, which it once did not leave."""
+    return address.replace(f"://{_HIDDEN}@", "://")
 
 
 def shortened(text: str, most: int) -> str:

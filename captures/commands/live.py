@@ -10,7 +10,7 @@ from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, FiniteFloat,
 from calibration.common.console import say, tell
 from calibration.common.errors import InputError
 from calibration.common.lazy_group import GroupedCommand
-from calibration.common.text import HIDDEN, without_password
+from calibration.common.text import lacks_password, without_password
 from captures.commands.session_output import record_session, show_session
 from captures.sources.rendered import DEFAULT_SCENE, scene_names
 from physpatch.commands.options import (
@@ -255,7 +255,7 @@ def live(
         earlier = _to_resume(resume, given)
         record = earlier.record
         source = source if "source" in given else record.source or source
-        if HIDDEN in source:
+        if lacks_password(source):
             raise InputError("the password of the session's camera was not recorded; give --source with it")
         camera = camera if "camera" in given else _camera_of(earlier)
     if scene is not None and source != RENDERED:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from calibration.common.errors import InputError
-from calibration.common.text import without_password
+from calibration.common.text import without_password, without_user
 from captures.results.session_record import SESSION_FILE, Continuation, SessionRecord
 from captures.sources.frame import Event, Frame
 from captures.sources.opening import Source
@@ -141,8 +141,8 @@ class Earlier:
             was, becomes = getattr(before, name), getattr(after, name)
             if name == "sheets" and any(sheet.scale is None for sheet in was):  # of an earlier version
                 becomes = [sheet.model_copy(update={"scale": None}) for sheet in becomes]
-            if name == "source" and was is not None:
-                was = without_password(was)  # which an earlier version recorded
+            if name == "source" and was is not None and becomes is not None:  # of earlier versions, in other words
+                was, becomes = without_user(without_password(was)), without_user(becomes)
             if was != becomes:
                 raise InputError(
                     f"{session} was filmed with another setting of {name.replace('_', ' ')} ({_change(was, becomes)}); give "

@@ -137,6 +137,21 @@ def test_other_settings_are_refused(change: dict, words: str, config: SessionCon
     assert (session / "session.json").read_bytes() == before and len(read_rows(session)) == 3
 
 
+@pytest.mark.parametrize(
+    "was", ["rtsp://me:pw@cam/1", "rtsp://cam/1", "rtsp://***@cam/1"], ids=["first", "then", "now"]
+)
+def test_a_stream_is_the_same_however_its_password_was_left_out(
+    was: str, config: SessionConfig, shown, tmp_path: Path, command
+) -> None:
+    session = run_session(Again(shown["patch"]), config, tmp_path / "session")
+    record = SessionRecord.of(session).changed(source="rtsp://***@cam/1")
+    record.changed(source=was).save(session / "session.json")
+    Earlier.read(session).require_same(record, session)
+    if was == record.source:
+        refused = "the password of the session's camera was not recorded; give --source with it"
+        command("live", "--resume", session, "--headless").assert_refused(refused)
+
+
 def test_what_cannot_be_resumed(config: SessionConfig, rig: VirtualRig, shown, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a session"):
         Earlier.read(tmp_path)

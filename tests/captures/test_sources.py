@@ -100,14 +100,14 @@ def test_stills_of_which_none_can_be_read_are_refused_however_soon_events_are_ta
 
 
 def test_a_streams_password_is_in_no_name() -> None:
-    assert without_password("rtsp://user:p@ss@cam.example:554/1?a=@") == "rtsp://cam.example:554/1?a=@"
+    assert without_password("rtsp://user:p@ss@cam.example:554/1?a=@") == "rtsp://***@cam.example:554/1?a=@"
     assert without_password("http://cam/1") == "http://cam/1" and without_password("me@home.mp4") == "me@home.mp4"
     assert without_password("rtsp://10.0.0.5:554/user=admin&password=tl") == "rtsp://10.0.0.5:554/user=***&password=***"
     assert (
         without_password("http://cam/video.cgi?user=a&pwd=secret&size=2")
         == "http://cam/video.cgi?user=***&pwd=***&size=2"
     )
-    assert without_password("rtsp://admin:pa/ss@10.0.0.5/s") == "rtsp://10.0.0.5/s"
+    assert without_password("rtsp://admin:pa/ss@10.0.0.5/s") == "rtsp://***@10.0.0.5/s"
     assert without_password("rtsp://10.0.0.5?usr=a&auth_token=x") == "rtsp://10.0.0.5?usr=***&auth_token=***"
     assert without_password("http://[::1]:8080/a@b") == "http://[::1]:8080/a@b"
 
