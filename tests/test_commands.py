@@ -316,6 +316,16 @@ def test_settings_reach_the_run_from_the_command_line(
     assert trained == [TrainConfig.of(**{setting: value})] != [TrainConfig()]
 
 
+def test_a_trial_is_for_several_starts(command: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[TrainConfig] = []
+    monkeypatch.setattr("physpatch.training.run.train_run", lambda config, *_, **__: trained.append(config))
+    done = command("train", "--restarts", "3", "--trial", "1")
+    assert done.code == 0, done.err
+    assert trained == [TrainConfig.of(restarts=3, trial=1.0)]
+    command("train", "--trial", "1").assert_refused("--trial is for several starts; give --restarts, or --start more")
+    command("train", "--restarts", "3", "--trial", "0").assert_refused("must be above 0 and at most 1, got 0.0")
+
+
 def test_a_patch_is_measured_on_named_papers(
     command: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

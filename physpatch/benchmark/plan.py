@@ -136,7 +136,7 @@ class BenchPlan:
         if Way.parse(self.start_way).gradient_free and self.starts != (RANDOM_START,):
             raise InputError(f"a start is trained with gradients, which {self.start_way} does not use; try pgd")
         for way in ways:
-            way.applied(self.base).optimisation.require_one_budget()
+            way.applied(self.base).optimisation.check_starts()
             if not TECHNIQUES.find(way.technique).keeps_start and self.starts != (RANDOM_START,):
                 raise InputError(f"technique {way.technique} would lose a start; leave it out, or leave out --start")
         for option in ("labels", "cam_layer"):

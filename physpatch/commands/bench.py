@@ -35,7 +35,7 @@ _GROUPS = {
     "The models": ("labels", "threshold", "cam_layer", "trust_weights"),
     "The object": OBJECT_SETTINGS,
     "Photographs and views": ("data", "columns", "limit", "cut", "preset", "conditions", "tables"),
-    "Optimisation": ("steps", "queries", "marks", "batch", "restarts", "seed", "device", "ray_address"),
+    "Optimisation": ("steps", "queries", "marks", "batch", "restarts", "trial", "seed", "device", "ray_address"),
     "Results": ("out", "json_out"),
 }
 
@@ -128,7 +128,7 @@ _GROUPS = {
     show_default=True,
     help="How often each patch is measured on the way, for a curve of success.",
 )
-@config_options("batch", "restarts", "seed", "device")
+@config_options("batch", "restarts", "trial", "seed", "device")
 @click.option(
     "--ray",
     "ray_address",

@@ -145,8 +145,8 @@ _SETTINGS: dict[str, dict[str, Any]] = {
         "metavar": "RUN|PATCH|random|dark",
         "show_default": False,
         "help": "Begin with the cells of a run or patch file, such as one for a similar network, or with random cells that are "
-        "dark, instead of random ones of all colours. Can be repeated: each is tried for 15 % of the steps, and the best one "
-        "continues.",
+        "dark, instead of random ones of all colours. Can be repeated: each is tried for a share of the steps (--trial), and "
+        "the best one continues.",
     },
     "queries": {
         "type": int,
@@ -167,8 +167,11 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "nps": {"help": "Weight of the penalty on non-printable colours."},
     "tv": {"help": "Weight of the penalty on total variation over the cells."},
     "restarts": {
-        "help": "Number of starts to try, each for 15 % of the steps; the best one on separate photographs continues, or by "
-        "its own steps where the victim is asked for predictions alone.",
+        "help": "Number of starts to try, each for a share of the steps (--trial); the best one on separate photographs "
+        "continues, or by its own steps where the victim is asked for predictions alone.",
+    },
+    "trial": {
+        "help": "Share of the steps for which each of several starts is tried; 1 trains each to its end and keeps the best.",
     },
     "precision": {"type": click.Choice(PRECISIONS), "help": "Number format of the victim; auto is bfloat16 on a GPU."},
     "learning_rate": {"type": float, "help": "Step size; each technique has its own default."},

@@ -64,6 +64,7 @@ _GROUPS = {
         "nps",
         "tv",
         "restarts",
+        "trial",
         "precision",
         "seed",
         "device",
@@ -106,6 +107,7 @@ _GROUPS = {
     "nps",
     "tv",
     "restarts",
+    "trial",
 )
 @config_options(
     "precision",
@@ -207,7 +209,7 @@ def train(
                 config = Workflows.of(context).config_from_session(from_session, given, preset, bar.say)
                 config = config.changed(eot=config.eot.with_ranges(ranges))
             refuse_ignored(config, given.keys() | (settings_named(config_file) if config_file else set()))
-            config.optimisation.require_one_budget()
+            config.optimisation.check_starts()
             require_data(config.data.source)
             require_writable(out or RUNS_FOLDER)  # before torch is imported, which takes seconds
             from physpatch.training.run import train_run

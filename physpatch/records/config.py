@@ -222,7 +222,8 @@ class OptimisationConfig:
         steps, batch: number of steps, and of photographs per step.
         queries: where victims are asked for predictions alone, the number of images that each may be shown; it replaces
             ``steps``.
-        restarts: least number of starts to try, each for a share of the steps, before the best one continues.
+        restarts: least number of starts to try before the best one continues.
+        trial: share of the steps for which each of several starts is tried; 1 trains each to its end.
         seed: of all random numbers.
     """
 
@@ -235,6 +236,7 @@ class OptimisationConfig:
     batch: int = 16
     queries: int | None = None
     restarts: int = 1
+    trial: float = 0.15
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -246,6 +248,8 @@ class OptimisationConfig:
             _check_at_least_1("queries", self.queries)
         if not 0 <= self.seed <= MOST_SEED:
             raise InputError(f"seed {self.seed} out of range; expected 0 to {MOST_SEED}")
+        if not 0 < self.trial <= 1:
+            raise InputError(f"the share of the steps of a trial must be above 0 and at most 1, got {self.trial}")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning rate must be positive, got {self.learning_rate}")
 
@@ -259,12 +263,18 @@ class OptimisationConfig:
         """Return the runs' folders and patch files among what the starts begin with."""
         return tuple(name for name in self.start if name not in RANDOM_STARTS)
 
-    def require_one_budget(self) -> None:
-        """Check that several starts do not share a budget of queries, unless what imitates the victims goes on learning.
+    def check_starts(self) -> None:
+        """Check that there are several starts to try, if a trial is set, and that they do not share a budget of queries.
+
+        What imitates the victims goes on learning from trial to trial, so that its starts may share one.
 
         Raises:
-            InputError: they do.
+            InputError: they share one, or there is only one start.
         """
+        if self.starts == 1 and self.trial != OptimisationConfig.trial:
+            raise InputError(
+                "--trial is for several starts; give --restarts, or --start more than once, or leave it out"
+            )
         if self.queries is not None and self.starts > 1 and not self.imitate:
             raise InputError(
                 "where no network imitates the victim, queries are a budget for one start; leave out the others, or --restarts"

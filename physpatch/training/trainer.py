@@ -44,7 +44,9 @@ from physpatch.victims.protocol import Victim
 _MOST_SNAPSHOTS = 150  # frames of the evolution video
 _ON_SCREEN_EVERY = 20  # steps: showing a batch once more costs about a third of a step
 _VALIDATION_EVERY = 5  # with several starts, one photograph in this many is kept from training
-_VALIDATION_MOST = 64
+_VALIDATION_MOST = 64  # photographs in one batch of a comparison
+_VALIDATION_VIEWS = 256  # that a comparison has at most, and for a short trial as many as
+_VALIDATION_SHARE = 1 / 16  # of the views that it is trained on
 _VALIDATION_SEED_OFFSET = 2
 _STEPS_UNREACHED = 10  # steps in which a detector may have found nothing yet
 
@@ -167,7 +169,7 @@ class Trainer:
         if start is not None:
             self._starts[0] = cells_of(start, config.patch.grid)
         self._leader: _Leader | None = None
-        self._trial_steps = trial_length(config.optimisation.steps)
+        self._trial_steps = trial_length(config.optimisation.steps, config.optimisation.trial)
         self._trial_losses: list[float] = []
         self._begin(0)
         self._every = math.ceil(self.total_steps / _MOST_SNAPSHOTS)
@@ -347,13 +349,17 @@ class Trainer:
         assert kept is not None
         generator = torch.Generator().manual_seed(self.config.optimisation.seed + _VALIDATION_SEED_OFFSET)
         source = BatchSource(self.victim, kept, min(len(kept), _VALIDATION_MOST))
-        images, chosen, objects = source.draw(generator)
-        params = sample(self.config.eot, len(images), generator)
         labels = (
             completed_labels(self.victim, kept) if self._object is None else torch.full_like(kept.labels, self._object)
         )
-        terms, _ = self._attack_loss(images, labels[chosen].to(images.device), params, objects=objects)
-        return float(terms.sum())
+        views = min(_VALIDATION_VIEWS, _VALIDATION_SHARE * self._trial_steps * self.config.optimisation.batch)
+        losses = []
+        for _ in range(max(1, round(views / min(len(kept), _VALIDATION_MOST)))):
+            images, chosen, objects = source.draw(generator)
+            params = sample(self.config.eot, len(images), generator)
+            terms, _ = self._attack_loss(images, labels[chosen].to(images.device), params, objects=objects)
+            losses.append(float(terms.sum()))
+        return fmean(losses)
 
     def _own_labels(self) -> Tensor:
         with untouched(self.victim):

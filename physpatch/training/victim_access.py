@@ -43,7 +43,7 @@ def require_access(
             their heat; several processes for what judges a batch as a whole; the worst views of candidates with one each; or
             several starts with a budget of queries, which is for one.
     """
-    config.optimisation.require_one_budget()
+    config.optimisation.check_starts()
     shared = processes is not None and processes.count > 1
     kind = TECHNIQUES.find(config.optimisation.technique)
     worst = config.objective.worst < 1 and not issubclass(kind, GradientFree)  # whose losses are gathered
@@ -155,7 +155,7 @@ def within_queries(config: TrainConfig, imitated: bool) -> TrainConfig:
         def steps_within(queries: int) -> int:
             if issubclass(technique, GradientFree):
                 return technique.steps_within(queries // asked, optimisation.batch)
-            return trials.steps_within(queries // (optimisation.batch * asked), optimisation.starts)
+            return trials.steps_within(queries // (optimisation.batch * asked), optimisation.starts, optimisation.trial)
 
         steps = steps_within(optimisation.queries)
         if steps < 1:

@@ -11,6 +11,7 @@ from support import CATEGORIES, ON_SCREEN, colour_photographs
 
 from calibration.common.errors import InputError, PhyspatchError
 from physpatch.attack.penalties import non_printability, offset_palette, total_variation
+from physpatch.data.batch_sampler import BatchSource
 from physpatch.data.photographs import UNLABELLED
 from physpatch.records.config import TrainConfig
 from physpatch.records.eot_config import EotConfig
@@ -272,6 +273,36 @@ def test_the_best_of_several_starts_goes_on(tiny_victim, photographs) -> None:
     assert ends[0] >= ends[1] >= ends[2] and ends[0] > ends[2]
     assert losses[8] == pytest.approx(ends[2])  # what goes on after the last trial is the leader
     assert losses[-1] < losses[8]
+
+
+def test_of_several_whole_trainings_the_best_is_kept(tiny_victim, photographs) -> None:
+    config = CONFIG.changed(restarts=3, steps=10, trial=1.0)
+    trainer = Trainer(tiny_victim, photographs, config, 2)
+    assert trainer.total_steps == 30
+    losses, ends = [], []
+    for record in trainer:
+        losses.append(trainer._validation_loss())
+        if record.step in (10, 20, 30):
+            ends.append(trainer._leader.loss)
+    assert ends[0] >= ends[1] >= ends[2] and ends[0] > ends[2]
+    assert losses[-1] == pytest.approx(ends[-1])  # the leader is what is left
+    assert ends[-1] < min(losses[2], losses[12], losses[22])  # after a trial of a share each
+
+
+def test_a_longer_trial_is_judged_on_more_views(tiny_victim, photographs, monkeypatch) -> None:
+    drawn: list[int] = []
+    draw = BatchSource.draw
+
+    def counted(self, *arguments):
+        drawn.append(self.batch)
+        return draw(self, *arguments)
+
+    monkeypatch.setattr(BatchSource, "draw", counted)
+    for steps, trial, views in ((20, 0.15, 4), (20, 1.0, 20), (2000, 1.0, 256)):
+        drawn.clear()
+        config = CONFIG.changed(restarts=2, steps=steps, batch=16, trial=trial)
+        Trainer(tiny_victim, photographs, config, 2)._validation_loss()
+        assert sum(drawn) == views
 
 
 def test_starts_are_compared_by_their_own_steps_without_gradients(tiny_victim, photographs) -> None:
