@@ -135,6 +135,7 @@ class RunRecord(Record):
         versions: of physpatch and of the packages that affect its results.
         status: ``training``, ``finished`` or ``imported``.
         training_seconds: duration of all steps.
+        start_losses: by which several starts were compared, in their order; the one with the lowest is the patch's.
         queries: what was sent to an endpoint, from loading it to the end of the evaluation; None for a network on this
             machine.
         results: on the held-out photographs; None before the evaluation, and without labelled photographs, for which the
@@ -161,6 +162,7 @@ class RunRecord(Record):
     versions: dict[str, str] = Field(default_factory=dict)
     status: str = ""
     training_seconds: float | None = None
+    start_losses: list[float] = Field(default_factory=list)
     queries: QueriesRecord | None = None
     results: Annotated[
         EvaluationRecord | None, BeforeValidator(_none_if_empty), WrapSerializer(_empty_if_none), _OrEmpty()

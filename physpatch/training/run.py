@@ -500,7 +500,7 @@ def _train(
         ):
             log.parameters(flat_settings(config.to_dict()))
             save_eot_samples(folder / "eot.png", materials.victim, materials.train, trainer.patch, config)
-            _run_steps(folder, trainer, rows, trainer.total_steps, progress, log)
+            _run_steps(folder, trainer, rows, progress, log, say)
             say("measuring on held-out photographs")
             _finish(folder, config, materials, trainer, rows)
             for name, result in RunRecord.of(folder).measured.items():
@@ -534,10 +534,11 @@ def _columns(trainer: Trainer) -> list[str]:
 
 
 def _run_steps(
-    folder: Path, trainer: Trainer, rows: list[dict[str, Any]], steps: int, progress: Progress, log: RunLogs
+    folder: Path, trainer: Trainer, rows: list[dict[str, Any]], progress: Progress, log: RunLogs, say: Say
 ) -> None:
     """Train to the end. Write a row of ``metrics.csv`` per step, and checkpoints every few seconds and at any stop."""
     saved = -math.inf  # so that the first step writes a checkpoint
+    tried = len(trainer.start_losses)
     counted, columns = _counted(trainer), _columns(trainer)
     # Without rows that a killed process wrote after its checkpoint.
     _write_metrics(folder / "metrics.csv", columns, rows)
@@ -556,7 +557,10 @@ def _run_steps(
                 stream.flush()
                 rows.append(row)
                 log.metrics({name: row[name] for name in ("loss", "success", *record.terms)}, record.step)
-                progress(record, steps)
+                progress(record, trainer.total_steps)
+                if len(trainer.start_losses) > tried:
+                    tried = len(trainer.start_losses)
+                    say(_on_start(trainer.start_losses, trainer.config.optimisation.starts))
                 if time.monotonic() - saved > _CHECKPOINT_SECONDS:
                     _write_checkpoint(folder, trainer)
                     saved = time.monotonic()
@@ -564,6 +568,12 @@ def _run_steps(
             if trainer.step:
                 _write_checkpoint(folder, trainer)
                 trainer.patch.save(folder)
+
+
+def _on_start(losses: Sequence[float], starts: int) -> str:
+    """Say how the start did that was just tried, and after the last one which is the best."""
+    words = f"start {len(losses)} of {starts}: loss {losses[-1]:.3f}"
+    return words if len(losses) < starts else f"{words}; the best is start {losses.index(min(losses)) + 1}"
 
 
 def _finish(
@@ -576,7 +586,9 @@ def _finish(
     seed = config.optimisation.seed + EVALUATION_SEED_OFFSET
     results = _measure(folder, config, materials, patch, seed) if len(held_out) else None
     seconds = round(sum(row["seconds"] for row in rows), 2)
-    record = RunRecord.of(folder).changed(training_seconds=seconds, results=results)
+    record = RunRecord.of(folder).changed(
+        training_seconds=seconds, start_losses=list(trainer.start_losses), results=results
+    )
     record.save(folder / RUN_FILE)
     save_loss_plot(folder / "loss.png", rows)
     save_evolution(folder / "evolution.mp4", trainer.history)

@@ -171,6 +171,7 @@ class Trainer:
         self._leader: _Leader | None = None
         self._trial_steps = trial_length(config.optimisation.steps, config.optimisation.trial)
         self._trial_losses: list[float] = []
+        self._start_losses: list[float] = []
         self._begin(0)
         self._every = math.ceil(self.total_steps / _MOST_SNAPSHOTS)
         self._history = [printable_cells(self._starts[0])]
@@ -211,6 +212,11 @@ class Trainer:
         return Patch(self._printable(), describe_target(self.victim, self.target), {"step": self.step})
 
     @property
+    def start_losses(self) -> tuple[float, ...]:
+        """Return the losses by which the starts were compared that were tried so far; the lowest one's is what continues."""
+        return tuple(self._start_losses)
+
+    @property
     def counts_queries(self) -> bool:
         """Tell whether the victims are asked for predictions alone, whose number counts."""
         return bool(self._imitations) or isinstance(self._technique, GradientFree)
@@ -243,6 +249,7 @@ class Trainer:
             "step": torch.tensor(self.step),
             "trial_steps": torch.tensor(self._trial_steps),
             "trial_losses": torch.tensor(self._trial_losses, dtype=torch.float64),
+            "start_losses": torch.tensor(self._start_losses, dtype=torch.float64),
             "queries": torch.tensor(self._queries),
             "reached": torch.tensor(self._reached),
             "generator": self._generator.get_state(),
@@ -263,6 +270,7 @@ class Trainer:
         if "trial_losses" not in state and self._validation is None and self._in_trial(self.step + 1):
             raise InputError("this training compared its starts in another way, which it cannot go on with; train anew")
         self._trial_losses = state["trial_losses"].tolist() if "trial_losses" in state else []
+        self._start_losses = state["start_losses"].tolist() if "start_losses" in state else []
         self._generator.set_state(state["generator"])
         self._history = [cells.numpy() for cells in state["history"]]
         self._leader = None
@@ -325,6 +333,7 @@ class Trainer:
         """Note the start that was just tried if it is the best so far; after the last trial, continue with the best."""
         number = self.step // self._trial_steps
         self._trial_losses = []
+        self._start_losses.append(loss)
         if self._leader is None or loss < self._leader.loss:
             self._leader = _Leader(loss, number - 1, self._technique.state())
         if number < self.config.optimisation.starts:
@@ -339,9 +348,11 @@ class Trainer:
         That is the loss on photographs kept apart, or, where victims are asked for predictions alone, the mean over the second
         half of the trial, which costs no further ones. What imitates them goes on learning from trial to trial.
         """
-        if self._validation is not None:
-            return self._validation_loss()
-        return fmean([*self._trial_losses, last.loss][-math.ceil(self._trial_steps / 2) :])
+        if self._validation is None:
+            return fmean([*self._trial_losses, last.loss][-math.ceil(self._trial_steps / 2) :])
+        loss = self._validation_loss()
+        _require_finite(loss, last.step)
+        return loss
 
     @torch.no_grad()
     def _validation_loss(self) -> float:
@@ -383,8 +394,7 @@ class Trainer:
         on_screen = self._success_on_screen(images, labels, params, objects)
         values, success = dict(zip(self.term_names, numbers, strict=False)), numbers[-1]
         loss = sum(values.values())
-        if not math.isfinite(loss):
-            raise PhyspatchError(f"the loss is {loss} at step {self.step + 1}; lower --learning-rate")
+        _require_finite(loss, self.step + 1)
         if not isinstance(self._technique, GradientFree):
             self._technique.step()
         if self._imitations:
@@ -491,6 +501,11 @@ def target_on(victim: Victim, first: Victim, target: int | None) -> int | None:
             f"{victim.name} has no class {first.categories[target]!r}; choose a target that all models have"
         )
     return index
+
+
+def _require_finite(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise PhyspatchError(f"the loss is {loss} at step {step}; lower --learning-rate")
 
 
 def _kept_apart(photographs: Photographs) -> tuple[Photographs, Photographs]:

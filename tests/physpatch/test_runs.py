@@ -426,6 +426,20 @@ def test_a_damaged_patch_is_written_again_by_resuming(run: Path, tiny_run: Train
     assert TrainConfig.load(run / "patch.json") == TrainConfig.load(run / "run.json")
 
 
+def test_a_run_says_how_its_starts_did(tiny_run: TrainConfig, tmp_path: Path) -> None:
+    said: list[str] = []
+    config = tiny_run.changed(restarts=2, trial=1.0, steps=3)
+    folder = train_run(config, tmp_path / "run", say=said.append)
+    losses = RunRecord.of(folder).start_losses
+    assert len(losses) == 2
+    told = [line for line in said if line.startswith("start ")]
+    best = 1 + losses.index(min(losses))
+    assert told == [
+        f"start 1 of 2: loss {losses[0]:.3f}",
+        f"start 2 of 2: loss {losses[1]:.3f}; the best is start {best}",
+    ]
+
+
 def test_a_training_keeps_the_class_of_its_start_where_the_target_is_auto(run: Path, tiny_run: TrainConfig) -> None:
     aimed = Patch.load(run).target
     assert aimed is not None

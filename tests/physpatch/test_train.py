@@ -287,6 +287,10 @@ def test_of_several_whole_trainings_the_best_is_kept(tiny_victim, photographs) -
     assert ends[0] >= ends[1] >= ends[2] and ends[0] > ends[2]
     assert losses[-1] == pytest.approx(ends[-1])  # the leader is what is left
     assert ends[-1] < min(losses[2], losses[12], losses[22])  # after a trial of a share each
+    assert len(trainer.start_losses) == 3 and min(trainer.start_losses) == ends[-1]
+    resumed = Trainer(tiny_victim, photographs, config, 2)
+    resumed.restore(trainer.state())
+    assert resumed.start_losses == trainer.start_losses
 
 
 def test_a_longer_trial_is_judged_on_more_views(tiny_victim, photographs, monkeypatch) -> None:
