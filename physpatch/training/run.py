@@ -590,7 +590,7 @@ def _finish(
         training_seconds=seconds, start_losses=list(trainer.start_losses), results=results
     )
     record.save(folder / RUN_FILE)
-    save_loss_plot(folder / "loss.png", rows)
+    save_loss_plot(folder / "loss.png", rows, trainer.trial_ends)
     save_evolution(folder / "evolution.mp4", trainer.history)
     save_eot_samples(folder / "eot.png", victim, held_out if len(held_out) else materials.train, patch, config)
     if results is not None:

@@ -217,6 +217,11 @@ class Trainer:
         return tuple(self._start_losses)
 
     @property
+    def trial_ends(self) -> list[int]:
+        """Return the last steps of the starts that were tried so far."""
+        return [self._trial_steps * number for number in range(1, len(self._start_losses) + 1)]
+
+    @property
     def counts_queries(self) -> bool:
         """Tell whether the victims are asked for predictions alone, whose number counts."""
         return bool(self._imitations) or isinstance(self._technique, GradientFree)

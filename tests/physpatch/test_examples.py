@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from calibration.common.errors import PhyspatchError
 from physpatch.attack.placement import Placement
 from physpatch.data.photographs import Photographs
 from physpatch.evaluation.classification import Scene, scenes
+from physpatch.evaluation.figures import plots
 from physpatch.evaluation.figures.examples import measure_heat, save_pictures
 from physpatch.evaluation.figures.pictures import VideoFile
 from physpatch.evaluation.figures.plots import Tile, save_panel
@@ -178,3 +180,15 @@ def test_likeness_has_its_null_and_the_true_class_its_own_heat(tiny_victim, held
     assert heat["true_heat_in_patch"]["patch"] == pytest.approx(np.nanmean(inside), abs=1e-4)
     assert set(heat["true_heat_in_patch"]) == {"grey", "random", "patch"}
     assert "n_null" not in heat and heat["n_reached"] > 0
+
+
+def test_the_loss_plot_shows_each_start_by_itself(tmp_path: Path, monkeypatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, _: figures.append(figure))
+    rows = [{"step": step, "loss": float(30 - step % 10), "success": 0.5} for step in range(1, 31)]
+    plots.save_loss_plot(tmp_path / "loss.png", rows, [10, 20, 30])
+    left, _ = figures[0].axes
+    marks = [line.get_xdata()[0] for line in left.get_lines() if line.get_linestyle() == ":"]
+    means = [line for line in left.get_lines() if line.get_label() == "loss (running mean)"]
+    assert marks == [10.5, 20.5]  # nothing goes on after the last start
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in means] == [(1, 29.0), (11, 29.0), (21, 29.0)]

@@ -1,5 +1,7 @@
 """Plots of a run: the loss, panels of captioned pictures, the evolution of the patch."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ import cv2
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from calibration.common.files import atomic_path
@@ -33,25 +36,40 @@ class Tile:
     wrong: bool = False
 
 
-def save_loss_plot(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Plot the loss and the share of fooled training images over the steps; ``rows`` are those of ``metrics.csv``."""
+def save_loss_plot(path: Path, rows: Sequence[dict[str, Any]], trial_ends: Sequence[int] = ()) -> None:
+    """Plot the loss and the share of fooled training images over the steps.
+
+    Args:
+        path: of the picture.
+        rows: of ``metrics.csv``.
+        trial_ends: the steps after which another start begins, or the best one goes on; a line marks each.
+    """
     figure = Figure(figsize=(7, 3.6), layout="constrained")
-    steps = [row["step"] for row in rows]
     left = figure.add_subplot()
-    left.plot(steps, [row["loss"] for row in rows], color=GOOD, alpha=0.3, linewidth=1)
-    left.plot(steps, _running_mean([row["loss"] for row in rows]), color=GOOD, label="loss (running mean)")
     left.set(xlabel="step", ylabel="loss")
     right = left.twinx()
-    right.plot(
-        steps,
-        _running_mean([row["success"] for row in rows]),
-        color=BAD,
-        linestyle="--",
-        label="fooled, training batch",
-    )
     right.set(ylabel="share of the batch fooled", ylim=(-0.02, 1.02))
+    lines: list[Line2D] = []
+    for after, until in itertools.pairwise((0, *trial_ends, math.inf)):
+        part = [row for row in rows if after < row["step"] <= until]
+        if not part:
+            continue
+        steps, losses = [row["step"] for row in part], [row["loss"] for row in part]
+        left.plot(steps, losses, color=GOOD, alpha=0.3, linewidth=1)
+        lines = [
+            *left.plot(steps, _running_mean(losses), color=GOOD, label="loss (running mean)"),
+            *right.plot(
+                steps,
+                _running_mean([row["success"] for row in part]),
+                color=BAD,
+                linestyle="--",
+                label="fooled, training batch",
+            ),
+        ]
+        if after:
+            left.axvline(after + 0.5, color="0.6", linewidth=0.8, linestyle=":")
     left.legend(
-        handles=[*left.get_lines()[1:], *right.get_lines()],
+        handles=lines,
         loc="upper center",
         ncols=2,
         frameon=False,
