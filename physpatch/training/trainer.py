@@ -45,8 +45,8 @@ _MOST_SNAPSHOTS = 150  # frames of the evolution video
 _ON_SCREEN_EVERY = 20  # steps: showing a batch once more costs about a third of a step
 _VALIDATION_EVERY = 5  # with several starts, one photograph in this many is kept from training
 _VALIDATION_MOST = 64  # photographs in one batch of a comparison
-_VALIDATION_VIEWS = 256  # that a comparison has at most, and for a short trial as many as
-_VALIDATION_SHARE = 1 / 16  # of the views that it is trained on
+_VALIDATION_VIEWS = 256  # in a comparison, at most
+_VALIDATION_SHARE = 1 / 16  # of the views that a start was trained on, so that a short trial costs little to judge
 _VALIDATION_SEED_OFFSET = 2
 _STEPS_UNREACHED = 10  # steps in which a detector may have found nothing yet
 
