@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from calibration.colour.options import CONDITION_OPTION, ICC_OPTION, load_conditions
 from calibration.common.cli_types import FILE, JSON_OPTION, LENGTH_MM, TextType, run_argument
@@ -110,7 +111,10 @@ _GROUPS = {
     help="The PDF to write, or with --measured, the one that was printed. Default: sheet.pdf in the run folder, or a "
     "bare sign's name.",
 )
+@click.pass_context
 def print_(
+    context: click.Context,
+    /,
     run: str | None,
     size_mm: float,
     carrier: str | None,
@@ -145,8 +149,10 @@ def print_(
         raise InputError("--verify checks a PDF and writes none; leave out --out")
     if verify is not None and measured_mm is not None:
         raise InputError("--verify checks a PDF, and --measured saves lengths of its print; give one, then the other")
+    if verify is not None or measured_mm is not None:
+        _refuse_layout(context, "--measured" if verify is None else "--verify")
     path = verify or out
-    if carrier is not None and verify is None and measured_mm is None and run is None and not _latest_is_for(carrier):
+    if carrier is not None and run is None and not _latest_is_for(carrier):
         if printing or controls or bleed_mm is not None or json_out is not None or cut != CUTS[0]:
             raise InputError(
                 "a sign alone has no cells, controls, cut, bleed or layout; name a run to print its patch on the sign, or "
@@ -218,6 +224,14 @@ def calibrate_sheet(
 def _require_pdf(out: Path | None) -> None:
     if out is not None and out.suffix.lower() != ".pdf":
         raise InputError(f"{out} is no name of a PDF; give --out a name that ends in .pdf")
+
+
+def _refuse_layout(context: click.Context, check: str) -> None:
+    """Refuse options that say what to print, beside a check of what was printed."""
+    options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    for name in _GROUPS["What is printed"]:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise InputError(f"{check} prints nothing, so {options[name]} has no effect; leave it out")
 
 
 def _print_run(

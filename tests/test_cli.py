@@ -441,6 +441,14 @@ def test_calibrate_sheet_writes_board_and_chart(command, tmp_path: Path) -> None
     command("print", "--verify", out, "--measured", "99x99mm").assert_refused("give one, then the other")
 
 
+def test_calibrate_says_what_it_cannot_film(command, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    print_targets(tmp_path / "calibration.pdf")
+    command("calibrate", "camera", "--source", "rendered").assert_refused("use --source virtual to rehearse")
+    cv2.imwrite("wall.png", np.full((300, 300, 3), 128, np.uint8))
+    assert "\n1 frame not used: " in "\n" + command("calibrate", "camera", "--source", "wall.png", "--headless").err
+
+
 def test_print_open_without_a_viewer_says_so(demo: Path, command, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     done = command("print", demo / "demo/run", "--out", tmp_path / "sheet.pdf", "--open")

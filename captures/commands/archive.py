@@ -165,6 +165,6 @@ def gallery(folders: tuple[Path, ...], out: Path) -> None:
 
     entries = list_entries(folders)
     write_gallery(entries, out)
-    click.echo(f"{out}: {len(entries)} runs and sessions")
+    click.echo(f"{out}: {len(entries)} {'run or session' if len(entries) == 1 else 'runs and sessions'}")
     if entries:
         say_next("report", entries[0].folder)

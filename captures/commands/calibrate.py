@@ -101,7 +101,7 @@ def calibrate_camera(
     finder = BoardFinder(layout)
     with _filming(source, headless, port, sheet, layout) as (frames, on_look):
         collector = collect_views(frames, finder, live=frames.live, on_look=on_look)
-    _say_refused("frames", sorted(collector.refused.items(), key=lambda item: -item[1]))
+    _say_refused("frame", sorted(collector.refused.items(), key=lambda item: -item[1]))
     fit = fit_lens(finder, collector.views, accept_poor=accept_poor)
     replace(
         rig,
@@ -217,7 +217,7 @@ def _film_chart(
     with _filming(source, headless, port, sheet, layout) as (frames, on_look):
         wanted = shots if frames.live or not Path(source).is_dir() else None
         taken, refused = collect_shots(frames, layout, rig.intrinsics, wanted=wanted, on_look=on_look)
-    _say_refused("pictures", refused.most_common())
+    _say_refused("picture", refused.most_common())
     return [LightProfile.fit(light, layout.cells, taken)], print_scale(rig, sheet)
 
 
@@ -303,7 +303,7 @@ def _light_row(light: "LightProfile") -> tuple[str, ...]:
 def _say_refused(unit: str, reasons: Iterable[tuple[str, int]]) -> None:
     """Print why frames were not used, the most common reasons first."""
     for reason, count in list(reasons)[:_MOST_REASONS]:
-        say(f"{count} {unit} not used: {reason}")
+        say(f"{number_of(count, unit)} not used: {reason}")
 
 
 @contextmanager
@@ -314,8 +314,12 @@ def _filming(
     from captures.sources.opening import open_source
     from captures.viewers.window import Window
     from captures.workflows.calibration_views import RehearsedSheet
-    from captures.workflows.live_inputs import PHONE, VIRTUAL
+    from captures.workflows.live_inputs import PHONE, RENDERED, VIRTUAL
 
+    if source == RENDERED:
+        raise InputError(
+            f"--source {RENDERED} films the sheets of a run, not a calibration sheet; use --source {VIRTUAL} to rehearse"
+        )
     with ExitStack() as stack:
         page = window = None
         frames: Source

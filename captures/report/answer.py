@@ -27,6 +27,7 @@ _COARSE_PX = 4.0  # a side of a cell, in pixels, below which a larger sheet is a
 _MOST_STEPS = 4
 _SAYS_LITTLE = 0.6  # the width of an interval from which on it says hardly anything
 _LEARN = "Train again for the angles, sizes, colours and scenes of this session"
+_LEARN_OF_RIG = "Train again for the angles, sizes and colours of this session"  # its scenes are held-out photographs
 _LEARN_BY_CAUSE = {  # by the step at which most was lost
     "posed": "Hold the sheet as it was trained for, or train for the angles of this session",
     "sized": "Print it larger, or train for the distances of this session",
@@ -305,7 +306,8 @@ def _steps(session: RecordedSession, answer: Answer | None, gaps: Sequence[Gap],
             "Measure what printer and camera make of colours, then train with it",
             f"physpatch calibrate colour --from-session {folder}",
         )
-    yield NextStep(_LEARN_BY_CAUSE.get(cause or "", _LEARN), f"physpatch train --from-session {folder}")
+    learn = _LEARN_OF_RIG if session.record.virtual else _LEARN
+    yield NextStep(_LEARN_BY_CAUSE.get(cause or "", learn), f"physpatch train --from-session {folder}")
     yield NextStep("Compare with what you film next", f"physpatch report {folder} NEXT")
 
 

@@ -74,10 +74,10 @@ def write_report(
         InputError: if the folder is neither a run nor a session, or the report cannot be written. Damaged files are named in
             the report, which uses the rest.
     """
-    path = out or folder / "report.html"
+    path, kind = out or folder / "report.html", require_kind(folder)
     for file in filter(None, (path, pdf)):
         require_writable_file(file)
-    session, damaged = RecordedSession.salvaged(folder) if require_kind(folder) == "session" else (None, [])
+    session, damaged = RecordedSession.salvaged(folder) if kind == "session" else (None, [])
     if session is None:
         document = Document(
             _TITLE, f"physpatch report of the run {folder_name(folder)}", run_blocks(folder), [*run_screen(folder)]

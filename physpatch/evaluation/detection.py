@@ -123,14 +123,15 @@ def evaluate_on_object(
     A drawn sign that the patch has taken for another one is measured once more, with a drawing of that one in its place.
 
     Raises:
-        InputError: the victim is a classifier or has no class for the object.
+        InputError: the victim is a classifier or has no class for the object, or the patch is not on an object.
     """
     from torchmetrics.detection import MeanAveragePrecision
 
     placement = region.placement
-    if placement.object is None or not isinstance(victim, Detector):
-        raise InputError(f"{victim.name} is not a detector, or the patch is not on an object")
+    if placement.object is None:
+        raise InputError("the patch is not on an object; measure it by evaluate_patch")
     index = object_class(victim, placement.object)
+    assert isinstance(victim, Detector)  # object_class refuses classifiers
     target = None if patch.target is None else victim.target_index(patch.target)
     aim = Aim(region.goal, "image" if region.kind == "image" else "patch", index, target)
     # Harmless patches come first: boxes that appear with them are not phantoms of the patch.

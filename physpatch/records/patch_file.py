@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def _written_again(folder: Path) -> str:
         return ""
     if imported is not None:
         return ", or import the picture again to another --out"
-    return f", or have it written again: `physpatch train --resume --out {folder}`"
+    return f", or have it written again: `physpatch train --resume --out {shlex.quote(str(folder))}`"
 
 
 def check_grid(grid: tuple[int, ...]) -> None:

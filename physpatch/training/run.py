@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -508,7 +509,9 @@ def _train(
                     log.results(result_values(result, f"{name}/"))
             log.picture("patch", folder / "patch.png")
     except KeyboardInterrupt:
-        say(f"stopped after step {trainer.step}; continue with `physpatch train --resume --out {folder}`")
+        say(
+            f"stopped after step {trainer.step}; continue with `physpatch train --resume --out {shlex.quote(str(folder))}`"
+        )
         raise
     finally:
         _note_queries(folder, materials.victim, sent_before)

@@ -105,6 +105,14 @@ def test_commands_fit_the_session() -> None:
     assert "physpatch train --from-session 'my sessions/b'" in coarse
 
 
+@pytest.mark.parametrize(
+    ("virtual", "learned"), [(False, "colours and scenes of this"), (True, "sizes and colours of this")]
+)
+def test_a_rigs_scenes_are_not_promised_to_the_next_training(virtual: bool, learned: str) -> None:
+    recorded = session(100, {"patch": 30, "grey": 0}, virtual=virtual)
+    assert any(learned in step.why for step in next_steps(recorded, answer_of(recorded), []))
+
+
 def test_a_damaged_session_is_to_be_restored_and_teaches_no_training() -> None:
     recorded = session(6, {"patch": 3, "grey": 0}, folder=Path("s"))
     steps = next_steps(recorded, answer_of(recorded), [], whole=False)

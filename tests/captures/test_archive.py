@@ -340,6 +340,7 @@ def test_the_commands_of_runs_list_tag_pack_and_unpack(home: Path, command: Call
         Path("elsewhere/sessions/s"),
     }
     assert command("gallery", "--out", "all.html").out == "all.html: 2 runs and sessions\n"
+    assert command("gallery", "runs").out == "gallery.html: 1 run or session\n"
     assert "Yes, at times" in Path("all.html").read_text()  # the session's verdict
 
 

@@ -324,6 +324,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         write_comparison([one, tmp_path / "run"], tmp_path / "c.html")
     with pytest.raises(InputError, match=r"neither a run .* nor a session"):
         write_report(tmp_path)
+    with pytest.raises(InputError, match=r"run\.json is neither a run .* nor a session"):
+        write_report(tmp_path / "run/run.json")
 
 
 def test_a_session_without_its_run_is_reported_and_says_why_it_was_not_replayed(session: Path) -> None:

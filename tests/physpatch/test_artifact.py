@@ -93,3 +93,12 @@ def test_a_broken_patch_is_made_again_as_it_was_made(tmp_path: Path, record: str
         (tmp_path / "run.json").write_text(record)
     with pytest.raises(InputError, match=cure):
         Patch.load(tmp_path)
+
+
+def test_the_command_that_writes_a_patch_again_can_be_pasted(tmp_path: Path) -> None:
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / "patch.json").write_text("{")
+    (run / "run.json").write_text('{"status": "finished"}')
+    with pytest.raises(InputError, match=r"--out '.*/my run'`$"):
+        Patch.load(run)

@@ -241,6 +241,9 @@ def test_a_sign_that_vanishes_is_not_even_taken_for_another() -> None:
 def test_a_classifier_and_a_detector_without_such_signs_are_refused(tiny_victim, photographs) -> None:
     with pytest.raises(InputError, match="needs a detector, such as --model signs; tiny is a classifier"):
         Trainer(tiny_victim, photographs, CONFIG)
+    grey, region = Patch(np.full((10, 10, 3), 128, np.uint8), None, {}), AttackRegion.of(CONFIG, "detect", None)
+    with pytest.raises(InputError, match="needs a detector, such as --model signs; tiny is a classifier"):
+        evaluate_on_object(tiny_victim, photographs, grey, region)
     blind = replace(colour_detector(), categories=("car", "bus"))
     with pytest.raises(InputError, match="unknown object 'stop'; known: car, bus"):
         Trainer(blind, colour_photographs(4, 108), CONFIG)

@@ -160,16 +160,17 @@ def test_an_interrupted_run_goes_on_to_the_same_patch(tiny_run: TrainConfig, fin
         if record.step == 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        train_run(tiny_run, tmp_path / "cut", progress=stop_at_two, say=lambda _: None)
-    assert Patch.load(tmp_path / "cut").grid == (4, 4)  # what was trained is there already
     said: list[str] = []
-    resume_run(tmp_path / "cut", say=said.append)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(tiny_run, tmp_path / "cut off", progress=stop_at_two, say=said.append)
+    assert said[-1].endswith(f"--out '{tmp_path / 'cut off'}'`")  # can be pasted
+    assert Patch.load(tmp_path / "cut off").grid == (4, 4)  # what was trained is there already
+    resume_run(tmp_path / "cut off", say=said.append)
     assert "resuming at step 2 of 4" in said
-    assert Patch.load(finished).id == Patch.load(tmp_path / "cut").id
-    one, other = (load_file(p / "checkpoint/state.safetensors") for p in (finished, tmp_path / "cut"))
+    assert Patch.load(finished).id == Patch.load(tmp_path / "cut off").id
+    one, other = (load_file(p / "checkpoint/state.safetensors") for p in (finished, tmp_path / "cut off"))
     assert all((one[k] == other[k]).all() for k in one)
-    assert (tmp_path / "cut/metrics.csv").read_text().count("\n") == 5
+    assert (tmp_path / "cut off/metrics.csv").read_text().count("\n") == 5
 
 
 def test_rows_behind_the_checkpoint_are_made_again(tiny_run: TrainConfig, tmp_path: Path) -> None:
