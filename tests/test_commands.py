@@ -197,6 +197,8 @@ def test_options_take_their_defaults_from_the_config() -> None:
         (("train", "--object-at", "0.5"), ["the place '0.5' is not understood"]),
         (("bench", "--grid", "ten"), ["grid 'ten' not understood"]),
         (("print", "--measured", "99mm"), ["'99mm' not understood; expected WIDTHxHEIGHT"]),
+        (("train", "--config", __file__), ["is not valid JSON", "give a file of settings that ends in .toml"]),
+        (("import", __file__, "--labels", "coco"), ["--labels names the classes of --target or --model"]),
         (("print", "--bleed", "2"), ["length '2' not understood"]),
         (("print", "--verify", "a.pdf", "--size", "9cm"), ["--verify prints nothing, so --size has no effect"]),
         (("print", "--measured", "99x99mm", "--controls"), ["--measured prints nothing, so --controls has no effect"]),

@@ -7,6 +7,7 @@ import click
 
 from calibration.common.cli_types import FOLDER, TextType
 from calibration.common.console import say, say_next
+from calibration.common.errors import InputError
 from calibration.common.lazy_group import GroupedCommand
 from physpatch.commands.options import (
     DEFAULT,
@@ -78,6 +79,8 @@ def import_(
 
     require_data(settings["data"])
     named = settings["model"] != DEFAULT.victim.model
+    if labels is not None and not named and target == "none":
+        raise InputError("--labels names the classes of --target or --model; give one of them, or leave it out")
     if named:
         from physpatch.victims.registry import require_known
 

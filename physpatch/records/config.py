@@ -417,7 +417,7 @@ class TrainConfig:
         """
         if path.suffix.lower() == ".toml":
             return cls._from_toml(path, changes)
-        value = read_json(path)
+        value = read_json(path, cure="give a file of settings that ends in .toml, or a run.json or patch.json")
         if isinstance(value, dict) and isinstance(value.get("provenance"), dict):
             value = value["provenance"]
         if isinstance(value, dict) and isinstance(value.get("config"), dict):
