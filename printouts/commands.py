@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from calibration.colour.options import CONDITION_OPTION, ICC_OPTION, load_conditions
-from calibration.common.cli_types import FILE, JSON_OPTION, LENGTH_MM, TextType, run_argument
+from calibration.common.cli_types import FILE, JSON_OPTION, LENGTH_MM, TextType, given_options, run_argument
 from calibration.common.console import output_json, print_table, progress_bar, say, say_next
 from calibration.common.errors import InputError
 from calibration.common.lazy_group import GroupedCommand
@@ -228,10 +227,10 @@ def _require_pdf(out: Path | None) -> None:
 
 def _refuse_layout(context: click.Context, check: str) -> None:
     """Refuse options that say what to print, beside a check of what was printed."""
-    options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
-    for name in _GROUPS["What is printed"]:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise InputError(f"{check} prints nothing, so {options[name]} has no effect; leave it out")
+    given = given_options(context)
+    for parameter in context.command.params:
+        if parameter.name in given and parameter.name in _GROUPS["What is printed"]:
+            raise InputError(f"{check} prints nothing, so {parameter.opts[0]} has no effect; leave it out")
 
 
 def _print_run(

@@ -1,4 +1,4 @@
-"""Types of command-line values, with parsing and shell completion."""
+"""Types of command-line values, with parsing and shell completion, and which values are given."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from calibration.common.units import parse_length_mm
@@ -92,3 +93,8 @@ JSON_OPTION = click.option(
     callback=_writable_json,
     help="Write the numbers as JSON to FILE, or - for standard output.",
 )
+
+
+def given_options(context: click.Context) -> set[str]:
+    """Return the names of the parameters that are given on the command line."""
+    return {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}

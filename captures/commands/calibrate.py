@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, TextType
+from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, TextType, given_options
 from calibration.common.console import output_json, print_table, progress_bar, say, say_next, tell
 from calibration.common.errors import InputError
 from calibration.common.files import write_picture
 from calibration.common.text import number_of
-from physpatch.commands.options import given_options
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, FiniteFloat, TextType
+from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, FiniteFloat, TextType, given_options
 from calibration.common.console import say, tell
 from calibration.common.errors import InputError
 from calibration.common.lazy_group import GroupedCommand
@@ -20,7 +20,6 @@ from physpatch.commands.options import (
     RUN_ARGUMENT,
     TRUST_OPTION,
     config_option,
-    given_options,
 )
 from physpatch.commands.workflows import Workflows
 from physpatch.records.run_paths import LATEST, find_run

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, TextType
+from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, TextType, given_options
 from calibration.common.console import say
 from captures.commands.live import region_rule
 from captures.commands.session_output import record_session, show_session
-from physpatch.commands.options import DEFENCE_OPTION, DEVICE_OPTION, TRUST_OPTION, config_option, given_options
+from physpatch.commands.options import DEFENCE_OPTION, DEVICE_OPTION, TRUST_OPTION, config_option
 from physpatch.commands.workflows import Workflows
 
 

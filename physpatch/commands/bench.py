@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from calibration.colour.options import TRAINING_CONDITION_OPTION, chosen_prints
-from calibration.common.cli_types import FOLDER, JSON_OPTION, TextType
+from calibration.common.cli_types import FOLDER, JSON_OPTION, TextType, given_options
 from calibration.common.console import output_json, progress_bar, say_next
 from calibration.common.errors import InputError
 from calibration.common.files import require_writable
@@ -19,7 +19,6 @@ from physpatch.commands.options import (
     config_options,
     declared,
     eot_config,
-    given_options,
     or_list,
     refuse_ignored,
 )

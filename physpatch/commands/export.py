@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from calibration.common.cli_types import FILE, LENGTH_MM
+from calibration.common.cli_types import FILE, LENGTH_MM, given_options
 from calibration.common.errors import InputError
 from calibration.sheet.paper_sizes import PATCH_SIZE
-from physpatch.commands.options import RUN_ARGUMENT, given_options
+from physpatch.commands.options import RUN_ARGUMENT
 from physpatch.commands.results import say_print_next
 from physpatch.records.patch_file import Patch
 from physpatch.records.run_config import load_run_config

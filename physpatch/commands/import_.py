@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from calibration.common.cli_types import FOLDER, TextType
+from calibration.common.cli_types import FOLDER, TextType, given_options
 from calibration.common.console import say, say_next
 from calibration.common.errors import InputError
 from calibration.common.lazy_group import GroupedCommand
@@ -17,7 +17,6 @@ from physpatch.commands.options import (
     config_option,
     config_options,
     eot_config,
-    given_options,
     refuse_ignored,
 )
 from physpatch.records.config import require_data

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from calibration.common.cli_types import JSON_OPTION
+from calibration.common.cli_types import JSON_OPTION, given_options
 from calibration.common.console import output_json, print_table, progress_bar, say_next
 from calibration.common.errors import InputError
-from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION, config_options, given_options
+from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION, config_options
 
 
 @click.command()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from calibration.colour.colour_map import Print
 from calibration.common.cli_types import TextType, run_argument
@@ -246,11 +245,6 @@ def config_options(*names: str) -> Decorator:
         return command
 
     return declare
-
-
-def given_options(context: click.Context) -> set[str]:
-    """Return the names of the parameters that are given on the command line."""
-    return {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
 
 
 def _defence_option(special: str, description: str) -> Decorator:

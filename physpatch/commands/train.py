@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calibration.colour.options import ICC_OPTION, TRAINING_CONDITION_OPTION, chosen_prints
-from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
+from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION, given_options
 from calibration.common.console import output_json, progress_bar, say
 from calibration.common.errors import InputError
 from calibration.common.files import file_sha256, require_writable
@@ -20,7 +20,6 @@ from physpatch.commands.options import (
     TRAIN_PRESET_OPTION,
     config_options,
     eot_config,
-    given_options,
     refuse_ignored,
 )
 from physpatch.commands.results import say_print_next, show_results, training_progress

@@ -541,7 +541,6 @@ def _run_steps(
 ) -> None:
     """Train to the end. Write a row of ``metrics.csv`` per step, and checkpoints every few seconds and at any stop."""
     saved = -math.inf  # so that the first step writes a checkpoint
-    tried = len(trainer.start_losses)
     counted, columns = _counted(trainer), _columns(trainer)
     # Without rows that a killed process wrote after its checkpoint.
     _write_metrics(folder / "metrics.csv", columns, rows)
@@ -561,8 +560,7 @@ def _run_steps(
                 rows.append(row)
                 log.metrics({name: row[name] for name in ("loss", "success", *record.terms)}, record.step)
                 progress(record, trainer.total_steps)
-                if len(trainer.start_losses) > tried:
-                    tried = len(trainer.start_losses)
+                if record.step in trainer.trial_ends:
                     say(_on_start(trainer.start_losses, trainer.config.optimisation.starts))
                 if time.monotonic() - saved > _CHECKPOINT_SECONDS:
                     _write_checkpoint(folder, trainer)

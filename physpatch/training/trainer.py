@@ -370,7 +370,7 @@ class Trainer:
         )
         views = min(_VALIDATION_VIEWS, _VALIDATION_SHARE * self._trial_steps * self.config.optimisation.batch)
         losses = []
-        for _ in range(max(1, round(views / min(len(kept), _VALIDATION_MOST)))):
+        for _ in range(max(1, round(views / source.batch))):
             images, chosen, objects = source.draw(generator)
             params = sample(self.config.eot, len(images), generator)
             terms, _ = self._attack_loss(images, labels[chosen].to(images.device), params, objects=objects)
