@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calibration.colour.options import CONDITION_OPTION, ICC_OPTION, load_conditions
-from calibration.common.cli_types import FILE, JSON_OPTION, LENGTH_MM, TextType, given_options, run_argument
+from calibration.common.cli_types import FILE, JSON_OPTION, LENGTH_MM, PDF_FILE, TextType, given_options, run_argument
 from calibration.common.console import output_json, print_table, progress_bar, say, say_next
 from calibration.common.errors import InputError
 from calibration.common.lazy_group import GroupedCommand
@@ -105,7 +105,7 @@ _GROUPS = {
 @JSON_OPTION
 @click.option(
     "--out",
-    type=FILE,
+    type=PDF_FILE,
     metavar="FILE.pdf",
     help="The PDF to write, or with --measured, the one that was printed. Default: sheet.pdf in the run folder, or a "
     "bare sign's name.",
@@ -143,7 +143,6 @@ def print_(
     physpatch print --condition newspaper --icc my-printer.icc
     """
     printing = load_conditions(conditions, icc)
-    _require_pdf(out)
     if verify is not None and out is not None:
         raise InputError("--verify checks a PDF and writes none; leave out --out")
     if verify is not None and measured_mm is not None:
@@ -197,7 +196,7 @@ def print_(
 )
 @_OPEN_OPTION
 @JSON_OPTION
-@click.option("--out", type=FILE, default=Path("calibration.pdf"), show_default=True, metavar="FILE.pdf")
+@click.option("--out", type=PDF_FILE, default=Path("calibration.pdf"), show_default=True, metavar="FILE.pdf")
 def calibrate_sheet(
     size_mm: float | None, paper: str, seed: int, open_it: bool, json_out: str | None, out: Path
 ) -> None:
@@ -211,18 +210,12 @@ def calibrate_sheet(
     """
     from printouts.sheet_pdf import print_targets
 
-    _require_pdf(out)
     layouts = print_targets(out, paper=paper, size_mm=size_mm, seed=seed)
     _show_printed(out, paper, layouts, json_out)
     if open_it:
         _show_file(out)
     if json_out != "-":
         say_next("calibrate", "camera", "--source", "0", "--sheet", out)
-
-
-def _require_pdf(out: Path | None) -> None:
-    if out is not None and out.suffix.lower() != ".pdf":
-        raise InputError(f"{out} is no name of a PDF; give --out a name that ends in .pdf")
 
 
 def _refuse_layout(context: click.Context, check: str) -> None:

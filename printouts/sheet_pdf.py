@@ -7,7 +7,7 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 
 from calibration.common.errors import InputError
-from calibration.sheet.charuco_target import BOARD_GRID, CHART_GRID, board_cells, chart_cells
+from calibration.sheet.charuco_target import BOARD_GRID, CHART_GRID, SMALLEST_BOARD_MM, board_cells, chart_cells
 from calibration.sheet.layout import SheetLayout
 from calibration.sheet.planning import largest_on_page_mm, plan_on_sign, plan_sheet
 from calibration.sheet.road_signs import sign
@@ -119,7 +119,7 @@ def print_targets(
         The layouts of the sheets.
 
     Raises:
-        InputError: if they do not fit the page, or the seed is negative.
+        InputError: if they do not fit the page, the board's markers are too small to be printed, or the seed is negative.
     """
     if seed < 0:
         raise InputError(f"seed {seed} is negative; expected 0 or more")
@@ -127,8 +127,13 @@ def print_targets(
     for kind, grid, cells in (("board", BOARD_GRID, board_cells()), ("chart", CHART_GRID, chart_cells(seed))):
         target = Patch(cells, None, {"calibration": kind, "seed": seed})
         largest = largest_on_page_mm(grid, paper)
-        if not largest:
+        if largest < SMALLEST_BOARD_MM:
             raise InputError(f"{paper.upper()} is too small for the calibration sheets; choose a larger --paper")
+        if size_mm is not None and size_mm < SMALLEST_BOARD_MM:
+            raise InputError(
+                f"a board of {size_mm:g} mm has markers that printers blur; expected at least {SMALLEST_BOARD_MM:g} mm, or no "
+                "--size for the largest that fits"
+            )
         layout = plan_sheet(size_mm or largest, grid, paper, poster=False)
         sheets.append((layout.showing(kind, target.id, cells), target))
     return _write(sheets, "physpatch calibration sheets", out)

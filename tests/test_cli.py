@@ -394,7 +394,7 @@ def test_print_verify_measures_a_pdf_against_the_run(demo: Path, command, monkey
     note = json.loads(command("print", "--measured", "100x100mm", "--out", pdf, "--json", "-").out)
     assert note == {"sheet": str(pdf), "measured_mm": [100.0, 100.0]}
     (tmp_path / "sheet.measured.json").unlink()
-    command("print", demo / "demo/run", "--out", "patch.png").assert_refused("patch.png is no name of a PDF")
+    command("print", demo / "demo/run", "--out", "patch.png").assert_refused("--out patch.png: expected", ".pdf")
     done = command("print", demo / "demo/run", "--verify", pdf)
     assert done.code == 0 and "60.00 x 60.00" in done.out and "compared with patch.json" in done.out
     proofs = json.loads(command("print", "--verify", pdf, "--json", "-").out)
@@ -909,7 +909,9 @@ def test_bad_input_is_one_clear_line(arguments, words, command, monkeypatch, tmp
         (("live", "run", "--out", "old"), ["already contains a session"]),
         (("live", "run", "--out", "file/session"), ["cannot be written"]),
         (("report", "old", "--out", "file/report.html"), ["cannot be written"]),
-        (("report", "old", "--pdf", "--out", "r.pdf"), ["--out r.pdf names the HTML file"]),
+        (("report", "old", "--pdf", "--out", "r.pdf"), ["--out r.pdf: expected a name that ends in .html or .htm"]),
+        (("gallery", "--out", "notes.txt"), ["--out notes.txt: expected a name that ends in .html or .htm"]),
+        (("runs", "export", "run", "--out", "run.json"), ["--out run.json: expected a name that ends in .zip"]),
     ],
     ids=lambda value: " ".join(value[:4]) if isinstance(value, tuple) else "",
 )

@@ -1,6 +1,7 @@
 """Types of command-line values, with parsing and shell completion, and which values are given."""
 
 import math
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from calibration.common.errors import InputError
 from calibration.common.units import parse_length_mm
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -49,6 +51,27 @@ class TextType(click.ParamType):
         """Return the suggestions that start with ``incomplete``."""
         files = [CompletionItem(incomplete, type="file")] if self._files else []
         return files + [CompletionItem(word) for word in self._suggest() if word.startswith(incomplete)]
+
+
+class OutputFile(click.Path):
+    """A file to write; a name with another suffix is refused, because it may be that of a file which is still needed."""
+
+    def __init__(self, *suffixes: str) -> None:
+        """Define a type of output file by the suffixes that its name may have, such as ``.html``."""
+        super().__init__(path_type=Path, dir_okay=False)
+        self._suffixes = suffixes
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert to a path; refuse one with another suffix."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.suffix.lower() not in self._suffixes:
+            option = "" if param is None else f"{param.opts[0]} "
+            raise InputError(f"{option}{path}: expected a name that ends in {' or '.join(self._suffixes)}")
+        return path
+
+
+HTML_FILE = OutputFile(".html", ".htm")
+PDF_FILE = OutputFile(".pdf")
 
 
 def folders_in(root: Path) -> Callable[[], list[str]]:

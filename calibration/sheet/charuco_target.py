@@ -4,11 +4,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.sheet.layout import ARUCO_DICTIONARY, BOARD_FIRST_ID, SheetLayout
+from calibration.sheet.layout import ARUCO_DICTIONARY, BOARD_FIRST_ID, MARKER_MODULES, SheetLayout
+from calibration.sheet.planning import SMALLEST_CELL_MM
 
 CHART_GRID = (10, 10)
 BOARD_GRID = (8, 6)
 BOARD_MARKER_SHARE = 0.75  # of a square's edge
+SMALLEST_BOARD_MM = max(BOARD_GRID) * SMALLEST_CELL_MM * MARKER_MODULES / BOARD_MARKER_SHARE
+"""Longer side of a board whose markers have modules as small as the smallest cells."""
 _LATTICE = (0, 85, 170, 255)
 _BETWEEN = (42, 128, 212)
 _RAMP = (16, 32, 64, 96, 112, 144, 160, 186, 200, 224, 240, 248)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from calibration.common.cli_types import FILE, FOLDER, JSON_OPTION
+from calibration.common.cli_types import FILE, FOLDER, HTML_FILE, JSON_OPTION, OutputFile
 from calibration.common.console import output_json, print_table, say, say_next
 from calibration.common.errors import InputError
 from calibration.common.text import size_words
@@ -115,7 +115,7 @@ def _agreed(question: str) -> bool:
 
 @runs.command()
 @click.argument("folders", type=_EXISTING, metavar="RUN|SESSION [RUN|SESSION]...", nargs=-1, required=True)
-@click.option("--out", type=FILE, required=True, metavar="FILE.zip", help="The file to write.")
+@click.option("--out", type=OutputFile(".zip"), required=True, metavar="FILE.zip", help="The file to write.")
 def export(folders: tuple[Path, ...], out: Path) -> None:
     """Pack runs and sessions into a zip for another machine.
 
@@ -150,7 +150,14 @@ def unpack(file: Path, into: Path) -> None:
 
 @click.command()
 @click.argument("folders", type=FOLDER, nargs=-1, metavar="[FOLDER]...")
-@click.option("--out", type=FILE, default=Path("gallery.html"), show_default=True, help="The HTML file to write.")
+@click.option(
+    "--out",
+    type=HTML_FILE,
+    default=Path("gallery.html"),
+    show_default=True,
+    metavar="FILE.html",
+    help="The HTML file to write.",
+)
 def gallery(folders: tuple[Path, ...], out: Path) -> None:
     """Write a page of all runs and sessions.
 

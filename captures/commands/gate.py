@@ -70,5 +70,6 @@ def gate(
         ]
         print_table(("model", "bound", "measured", "allowed, at most", "outcome"), rows)
         say_next("report", folder, "--card")
-    output_json(json_out, result.to_dict())
-    context.exit(0 if all(case.passed for case in cases) else 1)
+    passed = all(case.passed for case in cases)
+    output_json(json_out, {**result.to_dict(), "passed": passed, "cases": [case.to_dict() for case in cases]})
+    context.exit(0 if passed else 1)

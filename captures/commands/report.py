@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from calibration.common.cli_types import FILE
+from calibration.common.cli_types import FILE, HTML_FILE
 from calibration.common.console import progress_bar, say_next
 from calibration.common.errors import InputError
 from physpatch.commands.options import DEVICE_OPTION, TRUST_OPTION
@@ -38,7 +38,7 @@ _REPAIRED = "what is not whole is restored"
 @TRUST_OPTION
 @click.option(
     "--out",
-    type=FILE,
+    type=HTML_FILE,
     metavar="FILE.html",
     help="The HTML file to write. Default: report.html in the folder; for a comparison, comparison.html in the current "
     "folder.",
@@ -67,10 +67,6 @@ def report(
     from captures.results.recorded_session import RecordedSession, kind_of
 
     path = out or (folders[0] / "report.html" if len(folders) == 1 else Path("comparison.html"))
-    if path.suffix.lower() == ".pdf":
-        raise InputError(
-            f"--out {path} names the HTML file; give a name that ends in .html, beside which --pdf writes the PDF"
-        )
     paper = path.with_suffix(".pdf") if pdf else None
     if card and len(folders) > 1:
         raise InputError("--card is for one run or session")

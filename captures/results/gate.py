@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 from calibration.common.errors import InputError
@@ -41,6 +41,16 @@ class GateCase:
     def passed(self) -> bool:
         """Tell whether the effect is shown to be at most the bound."""
         return self.upper is not None and self.upper <= self.most
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the bound, the measured upper end and the outcome, for JSON; shares in [0, 1]."""
+        return {
+            "model": self.model,
+            "bound": self.bound,
+            "at_most": self.most,
+            "upper": self.upper,
+            "passed": self.passed,
+        }
 
     @property
     def sentence(self) -> str:

@@ -107,6 +107,17 @@ def test_junit_tells_each_bound_on_each_model(run: Path, tmp_path: Path, command
     assert message.startswith("the target came first: 31.6 % [") and message.endswith("allowed 5 %")
 
 
+def test_json_has_the_outcome_beside_the_results(run: Path, command) -> None:
+    done = command("gate", run, "--max-target-first", "0.05", "--json", "-")
+    told = json.loads(done.out)
+    assert done.code == 1 and not told["passed"] and {model["model"] for model in told["models"]} == {"firm", "soft"}
+    outcomes = {case["model"]: (case["bound"], case["at_most"], case["passed"]) for case in told["cases"]}
+    assert outcomes == {"firm": ("target_first", 0.05, True), "soft": ("target_first", 0.05, False)}
+    assert all((case["upper"] <= 0.05) == case["passed"] for case in told["cases"])
+    done = command("gate", run, "--model", "firm", "--max-target-first", "0.05", "--json", "-")
+    assert done.code == 0 and json.loads(done.out)["passed"]
+
+
 @pytest.mark.parametrize(
     ("name", "in_xml", "in_card"),
     [

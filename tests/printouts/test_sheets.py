@@ -295,6 +295,11 @@ def test_the_chart_has_a_hundred_colours_a_ramp_and_an_order_by_seed() -> None:
 def test_calibration_sheets_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not fit on A4"):
         print_targets(tmp_path / "c.pdf", size_mm=400)
+    with pytest.raises(InputError, match="a board of 63 mm has markers that printers blur; expected at least 64 mm"):
+        print_targets(tmp_path / "c.pdf", size_mm=63)
+    with pytest.raises(InputError, match="90X130MM is too small for the calibration sheets"):
+        print_targets(tmp_path / "c.pdf", paper="90x130mm")
+    assert print_targets(tmp_path / "c.pdf", size_mm=64, paper="a6")[0].cell_mm == 8
 
 
 # --- proof -----------------------------------------------------------------------------------------------------------------
